@@ -1,0 +1,1 @@
+//! Iterative lookups as a pure sliding window.

@@ -1,0 +1,216 @@
+//! What a node is told at its start.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::{PublicKey, SecretKey};
+use crate::node::limits::Limits;
+
+/// Peers in a bucket, replicas of an item (Kademlia's k).
+pub const K: usize = 20;
+/// Requests of a lookup in flight (Kademlia's alpha).
+pub const ALPHA: usize = 3;
+/// How long an item lives after its signer last vouched for it.
+pub const ITEM_TTL: Duration = Duration::from_secs(2 * 60 * 60);
+/// A call is given up after this, opening the stream included.
+pub const HARD_DEADLINE: Duration = Duration::from_secs(10);
+/// The longest that a slow call keeps its place in a lookup's window.
+pub const MAX_SOFT_DEADLINE: Duration = Duration::from_secs(2);
+/// The shortest soft deadline, whatever the measured round trips.
+pub const MIN_SOFT_DEADLINE: Duration = Duration::from_millis(100);
+/// The soft deadline for a peer without measured round trips.
+pub const INITIAL_SOFT_DEADLINE: Duration = Duration::from_secs(1);
+/// Default deadline of an operation.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Items that Go holds are published under a higher sequence at most this often.
+pub const GO_RENEWAL: Duration = Duration::from_secs(45 * 60);
+
+/// A peer that the node may start from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BootstrapPeer {
+    /// Its key; the transport proves it.
+    pub key: PublicKey,
+    /// Where to dial; empty where the transport finds peers by key (DMSG).
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// What a node tells peers about where it can be dialled directly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advertise {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A port on whatever address the peer sees this node at.
+    Port(u16),
+    /// A whole address.
+    Address(SocketAddr),
+}
+
+/// What a node is told at its start. `Config::default()` is a regular node without bootstrap
+/// peers; every default is one of this module's constants or of [`Limits`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Bucket size and replication.
+    pub k: usize,
+    /// Lookup parallelism.
+    pub alpha: usize,
+    /// Disjoint lookup paths (S/Kademlia §4.4); 1 is plain Kademlia.
+    pub disjoint_paths: usize,
+    /// Where to start from. None: wait to be found.
+    pub bootstrap: Vec<BootstrapPeer>,
+    /// What to tell peers about dialling this node.
+    pub advertise: Advertise,
+    /// Answer requests. A one-shot client says that it does not, and enters no table.
+    pub serve: bool,
+    /// Store every item, whatever its distance.
+    pub full_node: bool,
+    /// Item life.
+    pub item_ttl: Duration,
+    /// Keys whose owner items never expire and are never evicted.
+    pub whitelisted: Vec<PublicKey>,
+    /// The same, as a second tier.
+    pub trusted: Vec<PublicKey>,
+    /// Keys from which mirrored items are accepted.
+    pub mirrors: Vec<PublicKey>,
+    /// A call is given up after this.
+    pub hard_deadline: Duration,
+    /// Default deadline of an operation.
+    pub operation_timeout: Duration,
+    /// Every bound there is.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            k: K,
+            alpha: ALPHA,
+            disjoint_paths: 1,
+            bootstrap: Vec::new(),
+            advertise: Advertise::Nothing,
+            serve: true,
+            full_node: false,
+            item_ttl: ITEM_TTL,
+            whitelisted: Vec::new(),
+            trusted: Vec::new(),
+            mirrors: Vec::new(),
+            hard_deadline: HARD_DEADLINE,
+            operation_timeout: OPERATION_TIMEOUT,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A field of [`Config`] that cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Outside its range.
+    #[error("{field} must be {allowed}, got {got}")]
+    OutOfRange {
+        /// The field's name.
+        field: &'static str,
+        /// What may stand there.
+        allowed: &'static str,
+        /// What stood there.
+        got: u64,
+    },
+    /// A key that is no point on the curve.
+    #[error("{field} holds {key}, which is not a point on secp256k1")]
+    Key {
+        /// The field's name.
+        field: &'static str,
+        /// The key.
+        key: PublicKey,
+    },
+}
+
+impl Config {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that cannot be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let range = |field, allowed, ok: bool, got: usize| {
+            if ok {
+                Ok(())
+            } else {
+                Err(ConfigError::OutOfRange {
+                    field,
+                    allowed,
+                    got: got as u64,
+                })
+            }
+        };
+        range("k", "1 to 64", (1..=64).contains(&self.k), self.k)?;
+        range(
+            "alpha",
+            "1 to 16",
+            (1..=16).contains(&self.alpha),
+            self.alpha,
+        )?;
+        let paths = self.disjoint_paths;
+        range("disjoint_paths", "1 to 8", (1..=8).contains(&paths), paths)?;
+        let ttl = usize::try_from(self.item_ttl.as_secs()).unwrap_or(usize::MAX);
+        range(
+            "item_ttl",
+            "1 second to 30 days",
+            (1..=2_592_000).contains(&ttl),
+            ttl,
+        )?;
+        for (field, deadline) in [
+            ("hard_deadline", self.hard_deadline),
+            ("operation_timeout", self.operation_timeout),
+        ] {
+            let millis = usize::try_from(deadline.as_millis()).unwrap_or(usize::MAX);
+            let ok = (100..=3_600_000).contains(&millis);
+            range(field, "100 ms to an hour", ok, millis)?;
+        }
+        for (field, keys) in [
+            ("whitelisted", &self.whitelisted),
+            ("trusted", &self.trusted),
+            ("mirrors", &self.mirrors),
+        ] {
+            if let Some(key) = keys.iter().find(|key| key.check_curve().is_err()) {
+                return Err(ConfigError::Key { field, key: *key });
+            }
+        }
+        if let Some(peer) = self
+            .bootstrap
+            .iter()
+            .find(|peer| peer.key.check_curve().is_err())
+        {
+            return Err(ConfigError::Key {
+                field: "bootstrap",
+                key: peer.key,
+            });
+        }
+        self.limits.validate()
+    }
+}
+
+/// Who a node is.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// It can sign.
+    Keyed(SecretKey),
+    /// Replay from a journal: signatures come from its tape.
+    PublicOnly(PublicKey),
+}
+
+impl Identity {
+    /// The node's public key.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        match self {
+            Self::Keyed(secret) => secret.public(),
+            Self::PublicOnly(key) => *key,
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Everything that can happen to a node.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::encoding::base64;
+use crate::id::Target;
+use crate::item::{Item, Salt, Seq, Value};
+use crate::key::PublicKey;
+use crate::node::verify::Verdict;
+use crate::record::StoredRecord;
+
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+handle! {
+    /// A stream: even when the core opened it, odd when the driver accepted it. Each side
+    /// counts upward; a number is never used again.
+    StreamId
+}
+handle! {
+    /// An operation, numbered by the driver, upward; a number is never used again.
+    OperationId
+}
+handle! {
+    /// A verification job, numbered by the core.
+    JobId
+}
+handle! {
+    /// A change to persist, numbered by the core.
+    ChangeId
+}
+handle! {
+    /// An address probe, numbered by the core.
+    ProbeId
+}
+
+impl StreamId {
+    /// Whether the core opened this stream.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
+
+/// How a stream reaches its peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// Over a connection that this side dialled: its address works.
+    Dialled,
+    /// Over a connection that the peer dialled.
+    Accepted,
+    /// Through a relay (DMSG): everyone reaches it the same way.
+    Relayed,
+}
+
+/// The way a stream runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Path {
+    /// Who dialled.
+    pub reach: Reach,
+    /// The other end's transport address, where there is one.
+    pub remote: Option<SocketAddr>,
+}
+
+/// Why a stream could not be opened, or a probe failed.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OpenFailure {
+    /// No session, and no address to dial.
+    #[error("no session and no known address")]
+    NoAddress,
+    /// The address refused or could not be reached.
+    #[error("unreachable")]
+    Unreachable,
+    /// No answer in time.
+    #[error("timed out")]
+    Timeout,
+    /// The handshake failed: another key, or not our protocol.
+    #[error("the handshake failed: another key or another protocol")]
+    Handshake,
+    /// The key is no point on the curve.
+    #[error("the key is not a point on the curve")]
+    InvalidKey,
+    /// A local limit.
+    #[error("a local limit was reached")]
+    Overloaded,
+    /// The transport is closing.
+    #[error("the transport is closing")]
+    Closing,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamEnd {
+    /// The peer finished sending; all its bytes were delivered before.
+    Finished,
+    /// Reset, or the session was lost.
+    Reset,
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadPolicy {
+    /// Ask the k nearest live peers and return the highest rank.
+    #[default]
+    Freshest,
+    /// Stop when this many holders agree on the highest rank seen.
+    Quorum(u8),
+    /// Return the first verified value.
+    FirstValid,
+    /// This node's own store only; no network.
+    Local,
+}
+
+/// What a put may do, beyond key, salt and value.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PutOptions {
+    /// This sequence rather than the automatic one.
+    pub seq: Option<Seq>,
+    /// Only if the holders' highest sequence is this one (advisory, by majority);
+    /// `Seq(0)` means that nothing may be there.
+    pub expect: Option<Seq>,
+    /// Fail when fewer peers than this acknowledge. 0 and 1 ask for one.
+    pub min_replicas: u16,
+    /// Allow a sequence more than a day ahead of the clock.
+    pub force: bool,
+    /// Keep it here and tell nobody.
+    pub local_only: bool,
+    /// Do not renew it: the item dies TTL from now unless put again.
+    pub once: bool,
+    /// Deadline; none means [`crate::node::Config::operation_timeout`].
+    pub timeout: Option<Duration>,
+}
+
+/// What to read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GetRequest {
+    /// Where to look.
+    pub target: Target,
+    /// When to stop.
+    pub policy: ReadPolicy,
+    /// The owner and salt behind the target, when the caller knows them; checked.
+    pub owner: Option<(PublicKey, Salt)>,
+    /// Return mirrors of keys that are not configured, too.
+    pub unknown_mirrors: bool,
+    /// Deadline; none means [`crate::node::Config::operation_timeout`].
+    pub timeout: Option<Duration>,
+}
+
+impl GetRequest {
+    /// The item that `owner` signs under `salt`.
+    #[must_use]
+    pub fn of(owner: PublicKey, salt: Salt, policy: ReadPolicy) -> Self {
+        Self {
+            target: Target::of(&owner, salt.as_bytes()),
+            policy,
+            owner: Some((owner, salt)),
+            unknown_mirrors: false,
+            timeout: None,
+        }
+    }
+}
+
+/// What a user of the node asks for. Each ends in exactly one
+/// [`Output::Finished`](crate::node::Output::Finished).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Sign with the node's own key and publish. An empty value deletes.
+    Put {
+        /// Which of the node's items.
+        salt: Salt,
+        /// The bytes.
+        value: Value,
+        /// Anything out of the ordinary.
+        options: PutOptions,
+    },
+    /// Publish an item that somebody signed, at its signer's own target.
+    PutSigned {
+        /// The item; verified first.
+        item: Box<Item>,
+        /// `seq` and `once` have no meaning here.
+        options: PutOptions,
+    },
+    /// Read an item.
+    Get(GetRequest),
+    /// Find the live peers nearest to a target.
+    FindNode {
+        /// Where.
+        target: Target,
+        /// Deadline; none means [`crate::node::Config::operation_timeout`].
+        timeout: Option<Duration>,
+    },
+    /// Ask one peer for a sign of life.
+    Ping {
+        /// Whom.
+        peer: PublicKey,
+        /// Where to dial, if there is no session.
+        addr: Option<SocketAddr>,
+    },
+    /// End every operation, close every stream, take nothing new.
+    Shutdown,
+}
+
+/// Everything that can happen to a node. A run is a function of the configuration, the
+/// identity, the seed and the sequence of these.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input<'a> {
+    /// A stream that the node asked for is open.
+    StreamOpened {
+        /// The number given in [`Output::OpenStream`](crate::node::Output::OpenStream).
+        stream: StreamId,
+        /// How it runs.
+        path: Path,
+    },
+    /// A stream that the node asked for could not be opened.
+    StreamFailed {
+        /// The number given in [`Output::OpenStream`](crate::node::Output::OpenStream).
+        stream: StreamId,
+        /// Why.
+        reason: OpenFailure,
+    },
+    /// A peer opened a stream.
+    StreamAccepted {
+        /// Odd, higher than any before.
+        stream: StreamId,
+        /// The key that the transport's handshake *proved*, never one read from a message.
+        peer: PublicKey,
+        /// How it runs.
+        path: Path,
+    },
+    /// Bytes from a peer, in any fragmentation.
+    Bytes {
+        /// Which stream.
+        stream: StreamId,
+        /// What arrived.
+        #[serde(borrow, with = "cow_base64")]
+        bytes: Cow<'a, [u8]>,
+    },
+    /// Everything given to a stream by [`Output::Send`](crate::node::Output::Send) so far has
+    /// left for the peer.
+    Sent {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// A stream ended, from the peer's side or by loss.
+    StreamClosed {
+        /// Which stream.
+        stream: StreamId,
+        /// How.
+        end: StreamEnd,
+    },
+    /// A user wants something.
+    Command {
+        /// Fresh, higher than any before.
+        op: OperationId,
+        /// What.
+        command: Command,
+    },
+    /// A user no longer wants it; it finishes as cancelled, unless it has finished.
+    Cancel {
+        /// Which.
+        op: OperationId,
+    },
+    /// A verification job is done.
+    Verified {
+        /// Which.
+        job: JobId,
+        /// What [`VerifyJob::run`](crate::node::VerifyJob::run) returned.
+        verdict: Verdict,
+    },
+    /// An item that storage kept from an earlier run; verified like any other.
+    Loaded {
+        /// The record.
+        record: Box<StoredRecord>,
+    },
+    /// A change whose acknowledgement was asked for is durable, or will never be.
+    Persisted {
+        /// Which.
+        change: ChangeId,
+        /// Whether it is durable.
+        durable: bool,
+    },
+    /// An address probe ended.
+    Probed {
+        /// Which.
+        probe: ProbeId,
+        /// What came of it.
+        result: Result<(), OpenFailure>,
+    },
+    /// The deadline was reached (harmless when it was not).
+    TimerFired,
+}
+
+mod cow_base64 {
+    use super::{Cow, base64};
+    use alloc::vec::Vec;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Cow<'_, [u8]>, s: S) -> Result<S::Ok, S::Error> {
+        base64::serialize(bytes, s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Cow<'static, [u8]>, D::Error> {
+        base64::deserialize::<Vec<u8>, D>(d).map(Cow::Owned)
+    }
+}
+
+/// The driver broke the contract. Nothing else makes [`Node::handle`](crate::Node::handle) fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// [`Output`](crate::node::Output)s were not drained; the queue is at its bound.
+    #[error("outputs were not drained: {0} are waiting")]
+    OutputNotDrained(usize),
+    /// An accepted stream must have an odd number higher than any before.
+    #[error("stream {0} is not a fresh odd number")]
+    StreamNumber(StreamId),
+    /// An operation must have a number higher than any before.
+    #[error("operation {0} is not a fresh number")]
+    OperationNumber(OperationId),
+    /// No job with this number is out.
+    #[error("no verification job {0} is out")]
+    UnknownJob(JobId),
+    /// No probe with this number is out.
+    #[error("no probe {0} is out")]
+    UnknownProbe(ProbeId),
+    /// No change with this number awaits an acknowledgement.
+    #[error("no change {0} awaits an acknowledgement")]
+    UnknownChange(ChangeId),
+}

@@ -1,0 +1,116 @@
+//! Every bound there is, with its default.
+
+use serde::{Deserialize, Serialize};
+
+use crate::node::config::ConfigError;
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $default:expr, $min:literal..=$max:literal;)*) => {
+        /// Every bound there is. Memory implied by the defaults, worst case: streams ×
+        /// largest frame they may hold, plus `store_bytes`, plus some 300 bytes a peer.
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[serde(default)]
+        #[non_exhaustive]
+        pub struct Limits {
+            $($(#[$doc])* pub $name: usize,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Checks every field.
+            ///
+            /// # Errors
+            /// The first one out of its range.
+            pub fn validate(&self) -> Result<(), ConfigError> {
+                $(if !($min..=$max).contains(&self.$name) {
+                    return Err(ConfigError::OutOfRange {
+                        field: concat!("limits.", stringify!($name)),
+                        allowed: concat!(stringify!($min), " to ", stringify!($max)),
+                        got: self.$name as u64,
+                    });
+                })*
+                Ok(())
+            }
+        }
+
+        /// One of [`Limits`], to say which was hit.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+        #[allow(non_camel_case_types, reason = "the variants are the fields' names")]
+        pub enum Limit {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Limit {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The field's name, also the key in configuration files.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// The value in `limits`.
+            #[must_use]
+            pub const fn of(self, limits: &Limits) -> usize {
+                match self { $(Self::$name => limits.$name,)* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Streams open at once, both directions.
+    streams: 2_048, 8..=1_000_000;
+    /// Streams that one peer may have opened here.
+    streams_per_peer: 32, 1..=1_000_000;
+    /// Requests being served at once (Go's number); idle streams take none.
+    serving: 128, 1..=1_000_000;
+    /// Requests of one peer being served at once.
+    serving_per_peer: 16, 1..=1_000_000;
+    /// Calls of ours in flight.
+    calls: 1_024, 1..=1_000_000;
+    /// Idle streams of ours kept for the next call.
+    idle_streams: 512, 0..=1_000_000;
+    /// Operations at once.
+    operations: 256, 1..=1_000_000;
+    /// Verification jobs out.
+    verify_jobs: 1_024, 1..=1_000_000;
+    /// Verification jobs out for one peer.
+    verify_jobs_per_peer: 128, 1..=1_000_000;
+    /// Outputs waiting to be drained.
+    outputs: 65_536, 64..=10_000_000;
+    /// Items held; 0 means unlimited.
+    store_items: 10_000, 0..=100_000_000;
+    /// Bytes of items held (value, salt and some 300 a record); 0 means unlimited.
+    store_bytes: 67_108_864, 0..=1_099_511_627_776;
+    /// Items in the public tier, those of keys neither whitelisted nor trusted; 0 means unlimited.
+    public_items: 5_000, 0..=100_000_000;
+    /// Items of one publisher in the public tier; 0 means unlimited.
+    items_per_publisher: 50, 0..=100_000_000;
+    /// Items put over streams of one peer, whoever signed them; 0 means unlimited.
+    items_per_peer: 2_500, 0..=100_000_000;
+    /// Marks of deleted items.
+    deletion_marks: 10_000, 0..=100_000_000;
+    /// Own items to keep renewed.
+    own_items: 1_024, 0..=1_000_000;
+    /// Items in the private read cache.
+    cached_items: 256, 0..=1_000_000;
+    /// Replacement candidates of one bucket.
+    replacements: 8, 0..=1_000;
+    /// Peers remembered outside the table: round trips, capabilities, addresses, back-off.
+    known_peers: 4_096, 16..=10_000_000;
+    /// Newcomers that one answer may bring into a lookup.
+    newcomers_per_answer: 20, 1..=1_000;
+    /// Candidates that a lookup keeps.
+    lookup_candidates: 256, 20..=10_000;
+    /// Address probes in flight.
+    probes: 8, 1..=1_000;
+    /// Unknown callers being pinged back.
+    ping_backs: 16, 1..=10_000;
+}

@@ -1,0 +1,290 @@
+//! How operations end.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::Serialize;
+
+use crate::id::Target;
+use crate::item::{Item, ItemError, Origin, Seq};
+use crate::key::PublicKey;
+use crate::node::input::{OpenFailure, Path};
+use crate::store::Refusal;
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A put or put of a signed item.
+    Put(Result<PutOutcome, PutError>),
+    /// A get.
+    Get(Result<GetOutcome, GetError>),
+    /// A search for nodes.
+    FindNode(Result<FindNodeOutcome, OperationError>),
+    /// A ping.
+    Ping(Result<PingOutcome, PingError>),
+    /// A shutdown: every other operation has finished before.
+    Shutdown,
+}
+
+/// Where a put arrived.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Replicas {
+    /// Peers that took it anew.
+    pub stored: u16,
+    /// Peers that had the same and renewed its life.
+    pub refreshed: u16,
+    /// Peers that refused, by reason, most frequent first.
+    pub refused: Vec<(Refusal, u16)>,
+    /// Peers whose answer did not come: they may or may not hold it.
+    pub unknown: u16,
+}
+
+impl Replicas {
+    /// Peers that hold the item for sure: h of "acknowledged by h".
+    #[must_use]
+    pub const fn acknowledged(&self) -> u16 {
+        self.stored.saturating_add(self.refreshed)
+    }
+
+    /// Peers that were asked.
+    #[must_use]
+    pub fn attempted(&self) -> u16 {
+        self.refused.iter().fold(
+            self.acknowledged().saturating_add(self.unknown),
+            |sum, (_, n)| sum.saturating_add(*n),
+        )
+    }
+}
+
+/// What a lookup cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LookupStats {
+    /// Peers that answered.
+    pub answered: u16,
+    /// Peers that failed.
+    pub failed: u16,
+    /// Requests sent, lookup and store together.
+    pub requests: u16,
+    /// Referrals between this node and the nearest peer that answered.
+    pub hops: u16,
+    /// Whether the k nearest live peers known all answered.
+    pub converged: bool,
+    /// From command to outcome.
+    pub elapsed: Duration,
+}
+
+/// A put that enough peers acknowledged. Acknowledged by h: survives h − 1 failures within TTL.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PutOutcome {
+    /// Where it is.
+    pub target: Target,
+    /// The sequence it got.
+    pub seq: Seq,
+    /// Who has it.
+    pub replicas: Replicas,
+    /// Whether this node keeps it too.
+    pub local: bool,
+    /// The cost.
+    pub stats: LookupStats,
+}
+
+/// Why a put failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PutError {
+    /// The item itself is wrong.
+    #[error(transparent)]
+    Item(ItemError),
+    /// The key has no point on the curve, or this node has no secret key.
+    #[error("this node has no secret key to sign with")]
+    NoSecretKey,
+    /// A newer one is known.
+    #[error("sequence {got} is not above {have}, which is held")]
+    Sequence {
+        /// The highest known.
+        have: Seq,
+        /// The one asked for.
+        got: Seq,
+    },
+    /// The automatic sequence has no successor.
+    #[error("the owner's sequence is at its maximum and cannot grow")]
+    SequenceSaturated,
+    /// More than a day ahead of the clock.
+    #[error("sequence {0} is more than a day ahead of the clock; force it if you mean it")]
+    SequenceAhead(Seq),
+    /// `expect` did not hold at the majority of holders.
+    #[error("another version is held: {held:?}")]
+    Conflict {
+        /// The highest sequence that holders have; none if they have nothing.
+        held: Option<Seq>,
+    },
+    /// This node's own store refused it, and that was the only place asked for.
+    #[error("refused by the local store: {0}")]
+    Local(Refusal),
+    /// Fewer took it than asked for.
+    #[error("{} of the {wanted} replicas asked for", .partial.replicas.acknowledged())]
+    TooFewReplicas {
+        /// What was asked for.
+        wanted: u16,
+        /// What was reached.
+        partial: Box<PutOutcome>,
+    },
+    /// Over before the replicas were there.
+    #[error("timed out")]
+    Timeout {
+        /// What was reached.
+        partial: Box<PutOutcome>,
+    },
+    /// No put in the common sense.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+}
+
+/// Where a read's value came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Peers, in this operation.
+    Network,
+    /// This node's own store.
+    Store,
+    /// This node's private cache of at most 60 s.
+    Cache,
+}
+
+/// A read.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct GetOutcome {
+    /// Where it was found.
+    pub target: Target,
+    /// The highest-ranked item.
+    pub item: Arc<Item>,
+    /// Owner or mirror; a mirror's key is the item's.
+    pub origin: Origin,
+    /// Since its signer last vouched for it, as far as known.
+    pub age: Option<Duration>,
+    /// Where the value came from.
+    pub source: Source,
+    /// Peers that hold this very item.
+    pub agree: u16,
+    /// Peers that answered the question at all.
+    pub asked: u16,
+    /// When the first verified value came, after the command.
+    pub first_value: Duration,
+    /// The cost; `converged` says whether the k nearest live peers were all asked.
+    pub stats: LookupStats,
+}
+
+/// Why a read brought nothing.
+#[derive(Clone, PartialEq, Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GetError {
+    /// Nobody asked holds it.
+    #[error("not found: {} peers answered, none holds it", .stats.answered)]
+    NotFound {
+        /// The cost.
+        stats: LookupStats,
+    },
+    /// The owner deleted it.
+    #[error("deleted by its owner, sequence {seq}")]
+    Deleted {
+        /// The tombstone's sequence.
+        seq: Seq,
+        /// The cost.
+        stats: LookupStats,
+    },
+    /// Over before the policy was met.
+    #[error("timed out")]
+    Timeout {
+        /// The best value so far.
+        best: Option<Box<GetOutcome>>,
+        /// The cost.
+        stats: LookupStats,
+    },
+    /// `owner` and `target` do not belong together.
+    #[error("key and salt do not give this target")]
+    WrongTarget,
+    /// No get in the common sense.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+}
+
+/// Why any operation can end without result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OperationError {
+    /// The routing table is empty and no bootstrap peer answers.
+    #[error("no peers: the routing table is empty and no bootstrap peer answers")]
+    NoPeers,
+    /// Too many operations at once.
+    #[error("busy: {0} operations are under way, the most there may be")]
+    Busy(usize),
+    /// Over before it converged.
+    #[error("timed out")]
+    Timeout,
+    /// Cancelled by its caller.
+    #[error("cancelled")]
+    Cancelled,
+    /// The node shuts down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// A peer, as operations and snapshots report it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PeerInfo {
+    /// Its key, proven by a transport.
+    pub key: PublicKey,
+    /// Where it can be dialled, if known.
+    pub addr: Option<core::net::SocketAddr>,
+    /// Bucket, that is the length of the prefix it shares with this node.
+    pub bucket: u8,
+    /// Since it last answered.
+    pub last_seen: Duration,
+    /// Smoothed round trip.
+    pub rtt: Option<Duration>,
+    /// Whether it speaks our extensions; none while unknown.
+    pub skydht: Option<bool>,
+    /// Whether this node reached it by dialling or over a relay, and so hands it out.
+    pub reachable: bool,
+}
+
+/// The nearest live peers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FindNodeOutcome {
+    /// Nearest first; all of them answered.
+    pub closest: Vec<PublicKey>,
+    /// The cost.
+    pub stats: LookupStats,
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct PingOutcome {
+    /// From request to answer, opening the stream included.
+    pub rtt: Duration,
+    /// The way it took.
+    pub path: Path,
+}
+
+/// No sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PingError {
+    /// No stream.
+    #[error("cannot reach it: {0}")]
+    Open(OpenFailure),
+    /// A stream, but no usable answer.
+    #[error("connected, but it did not answer")]
+    NoAnswer,
+    /// No ping in the common sense.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+}

@@ -1,0 +1,1 @@
+//! Frames and messages: Go's exact JSON, both ways.

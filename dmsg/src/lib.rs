@@ -1,0 +1,1 @@
+//! The DMSG protocol: secp256k1 Noise and the session layer.

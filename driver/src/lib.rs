@@ -1,0 +1,1 @@
+//! The event loop around skydht-core, its transports, and the Dht handle.

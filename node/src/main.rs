@@ -1,0 +1,2 @@
+//! The skydht program.
+fn main() {}

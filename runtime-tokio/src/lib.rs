@@ -1,0 +1,1 @@
+//! skydht on tokio.
