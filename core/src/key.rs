@@ -266,7 +266,7 @@ impl SecretKey {
             <[u8; PUBLIC_KEY_LEN]>::try_from(shared.to_affine().to_sec1_point(true).as_bytes())
                 .map_err(|_| KeyError::Curve)?,
         );
-        Ok(Zeroizing::new(Sha256::digest(&*bytes).into()))
+        Ok(Zeroizing::new(Sha256::digest(*bytes).into()))
     }
 }
 

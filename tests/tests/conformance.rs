@@ -1,0 +1,77 @@
+//! Every golden vector of the Go implementation against ours.
+//!
+//! Runs every `.json` file of the directory named by `SKYDHT_VECTORS` (relative to the
+//! repository), by default `tests/vectors`. Where we differ on purpose,
+//! `tests/vectors/differences.toml` says so, case by case; what no code covers yet stands in
+//! `tests/vectors/pending.toml`. Both are always read from the repository. Anything unknown,
+//! any difference that is not listed, and any listed one that does not occur, fails.
+
+#[path = "conformance/differences.rs"]
+mod differences;
+#[path = "conformance/files.rs"]
+mod files;
+#[path = "conformance/hex.rs"]
+mod hex;
+#[path = "conformance/items.rs"]
+mod items;
+#[path = "conformance/keys.rs"]
+mod keys;
+#[path = "conformance/pending.rs"]
+mod pending;
+#[path = "conformance/report.rs"]
+mod report;
+#[path = "conformance/signatures.rs"]
+mod signatures;
+
+use files::Runner;
+
+/// Who checks what. A file's sections may be split among several runners.
+const RUNNERS: &[Runner] = &[
+    Runner {
+        file: "keys.json",
+        sections: &[
+            "keys",
+            "ecdh",
+            "secret_key_checks",
+            "public_key_checks",
+            "ecdh_checks",
+        ],
+        run: keys::run,
+    },
+    Runner {
+        file: "signatures.json",
+        sections: &["signing_is_deterministic", "self_check", "cases"],
+        run: signatures::run,
+    },
+    Runner {
+        file: "items.json",
+        sections: &["items", "max_value_size", "max_salt_size"],
+        run: items::run,
+    },
+];
+
+/// One test a file, so that files run in parallel and fail apart.
+macro_rules! vector_files {
+    ($($test:ident: $file:literal,)*) => {
+        $(#[test] fn $test() { files::check($file, RUNNERS); })*
+
+        #[test]
+        fn nothing_is_unknown() {
+            files::check_directory(&[$($file),*], RUNNERS);
+        }
+    };
+}
+
+vector_files! {
+    disc_entry: "disc_entry.json",
+    distance: "distance.json",
+    dmsg_2026: "dmsg_2026.json",
+    frames: "frames.json",
+    gob: "gob.json",
+    items: "items.json",
+    keys: "keys.json",
+    noise: "noise.json",
+    signatures: "signatures.json",
+    store_trace: "store_trace.json",
+    tp_svc: "tp_svc.json",
+}

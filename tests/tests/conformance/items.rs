@@ -1,0 +1,124 @@
+//! items.json: what is signed, where an item lies, what is too large.
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use skydht_core::item::{Item, ItemError, MAX_SALT_LEN, MAX_VALUE_LEN, Salt, Seq, Value};
+use skydht_core::key::{PublicKey, SecretKey, Signature};
+
+use crate::hex::{Hex, hex};
+use crate::report::Report;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    name: String,
+    k: Hex,
+    sk: Hex,
+    seq: String,
+    salt: Hex,
+    salt_is_nil: bool,
+    v: Option<Hex>,
+    v_is_nil: bool,
+    v_len: Option<usize>,
+    v_sha256: Option<Hex>,
+    v_rule: Option<String>,
+    sign_payload: Option<Hex>,
+    sign_payload_sha256: Hex,
+    sig: Hex,
+    target: Hex,
+    json: Option<String>,
+    json_len: Option<usize>,
+    json_sha256: Hex,
+    verify_ok: bool,
+    verify_error: String,
+}
+
+/// The only rule for values that the vectors do not list.
+const VALUE_RULE: &str = "byte i = (i*31 + i/256 + 7) mod 256";
+
+impl Vector {
+    fn value(&self) -> Value {
+        match (&self.v, self.v_len) {
+            (Some(bytes), None) if self.v_is_nil => {
+                assert!(bytes.0.is_empty(), "nil with bytes");
+                Value::null()
+            }
+            (Some(bytes), None) => Value::new(&bytes.0),
+            (None, Some(length)) => {
+                assert_eq!(self.v_rule.as_deref(), Some(VALUE_RULE), "unknown rule");
+                let bytes = (0..length).map(|i| (i * 31 + i / 256 + 7) as u8);
+                Value::from(bytes.collect::<Vec<_>>())
+            }
+            _ => panic!("either v or v_len"),
+        }
+    }
+}
+
+pub(crate) fn run(file: &Json, report: &mut Report) {
+    if let Some(limit) = report.section::<usize>(file, "max_value_size") {
+        let mut case = report.case("max_value_size");
+        case.check("bytes", MAX_VALUE_LEN, limit);
+    }
+    if let Some(limit) = report.section::<usize>(file, "max_salt_size") {
+        let mut case = report.case("max_salt_size");
+        case.check("bytes", MAX_SALT_LEN, limit);
+    }
+    let vectors: Vec<Vector> = report.section(file, "items").unwrap_or_default();
+    for vector in vectors {
+        check(&vector, report);
+    }
+}
+
+fn check(vector: &Vector, report: &mut Report) {
+    let value = vector.value();
+    let seq = Seq(vector.seq.parse().expect("a decimal u64"));
+    let item = Item {
+        key: PublicKey::from_bytes(&vector.k.0).expect("a good key"),
+        seq,
+        signature: Signature::from_bytes(vector.sig.array()),
+        value: value.clone(),
+        salt: Salt::new(&vector.salt.0),
+    };
+    let mut case = report.case(format!("items/{}", vector.name));
+    if vector.salt_is_nil && !vector.salt.0.is_empty() {
+        case.fail("nil salt with bytes");
+    }
+    if let Some(payload) = &vector.sign_payload {
+        case.check("sign_payload", hex(item.payload()), payload);
+    }
+    let digest = hex(item.digest());
+    case.check("sign_payload_sha256", digest, &vector.sign_payload_sha256);
+    if let Some(hash) = &vector.v_sha256 {
+        // An item of sequence, lengths and salt aside, the value alone decides this hash.
+        let unsalted = Item {
+            salt: Salt::default(),
+            ..item.clone()
+        };
+        case.check("v_sha256", hex(unsalted.content_hash()), hash);
+    }
+    case.check("target", item.target(), &vector.target);
+    let verdict = item.check();
+    case.check("verify_ok", verdict.is_ok(), vector.verify_ok);
+    case.check("verify_error", text(verdict), &vector.verify_error);
+
+    // The same item signed by us differs in the signature alone, and is judged alike.
+    let secret = SecretKey::from_bytes(&vector.sk.0).expect("a good secret key");
+    let ours = Item::sign(&secret, seq, value, item.salt.clone());
+    case.check(
+        "own signature verifies",
+        ours.check().is_ok(),
+        vector.verify_ok,
+    );
+    case.check("own target", ours.target(), &vector.target);
+    case.check("key", ours.key, &vector.k);
+
+    // JSON: see the wire's part below.
+    let _ = (&vector.json, &vector.json_len, &vector.json_sha256);
+}
+
+/// Go's text. What follows the signature's colon depends on the Go version.
+fn text(verdict: Result<(), ItemError>) -> String {
+    verdict
+        .err()
+        .map_or(String::new(), |error| error.to_string())
+}
