@@ -279,13 +279,7 @@ impl Item {
     /// # Errors
     /// [`ItemError::ValueTooLarge`] or [`ItemError::SaltTooLong`].
     pub fn check_sizes(&self) -> Result<(), ItemError> {
-        if self.value.as_bytes().len() > MAX_VALUE_LEN {
-            Err(ItemError::ValueTooLarge)
-        } else if self.salt.as_bytes().len() > MAX_SALT_LEN {
-            Err(ItemError::SaltTooLong)
-        } else {
-            Ok(())
-        }
+        check_sizes(&self.value, &self.salt)
     }
 
     /// Sizes, then the signature: some 60 µs.
@@ -305,6 +299,17 @@ impl Item {
         feed(value);
         feed(&(salt.len() as u32).to_be_bytes());
         feed(salt);
+    }
+}
+
+/// The limits of Go, in its order of checks.
+pub(crate) fn check_sizes(value: &Value, salt: &Salt) -> Result<(), ItemError> {
+    if value.as_bytes().len() > MAX_VALUE_LEN {
+        Err(ItemError::ValueTooLarge)
+    } else if salt.as_bytes().len() > MAX_SALT_LEN {
+        Err(ItemError::SaltTooLong)
+    } else {
+        Ok(())
     }
 }
 

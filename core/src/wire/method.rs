@@ -1,0 +1,126 @@
+//! Methods and how long their messages may be.
+
+use serde::{Deserialize, Serialize};
+
+/// Most bytes that any message may have, method byte and body; upstream's one limit.
+pub const MAX_MESSAGE: usize = 4_194_304;
+/// Requests that name a target, a page or nothing: upstream's take some 350 bytes, ours with
+/// every extension below 1 KiB. The rest is room for fields that nobody knows yet.
+pub const MAX_SMALL_REQUEST: usize = 8 * KIB;
+/// A put: a value and a salt above their limits must still be decodable, so that they can be
+/// answered with the reason.
+pub const MAX_PUT_VALUE_REQUEST: usize = 256 * KIB;
+/// A batch: upstream fills it to 3 MiB of raw values.
+pub const MAX_PUT_BATCH_REQUEST: usize = MAX_MESSAGE;
+/// The answers to a ping, a put and a renewal: two fields, an error text, and up to 20 peers in
+/// the extension.
+pub const MAX_SMALL_RESPONSE: usize = 16 * KIB;
+/// 20 peers take some 5 KiB.
+pub const MAX_FIND_NODE_RESPONSE: usize = 64 * KIB;
+/// An item of full size and 20 peers take some 95 KiB.
+pub const MAX_GET_VALUE_RESPONSE: usize = 256 * KIB;
+/// A page of items; upstream bounds it by count alone.
+pub const MAX_GET_ITEMS_RESPONSE: usize = MAX_MESSAGE;
+/// One verdict for each item of a batch, each with an error text at worst.
+pub const MAX_PUT_BATCH_RESPONSE: usize = 2_048 * KIB;
+
+const KIB: usize = 1_024;
+
+/// What a frame asks or answers: the byte after its length.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Method {
+    /// Are you there?
+    Ping = 1,
+    /// The closest peers to a target.
+    FindNode = 2,
+    /// The item at a target, and the closest peers.
+    GetValue = 3,
+    /// Keep an item.
+    PutValue = 4,
+    /// A page of all items held.
+    GetItems = 5,
+    /// Keep many items.
+    PutBatch = 6,
+    /// Keep an item that is held already for longer. Ours; upstream closes the stream.
+    Renew = 64,
+}
+
+impl Method {
+    /// All of them, in order of their bytes.
+    pub const ALL: [Self; 7] = [
+        Self::Ping,
+        Self::FindNode,
+        Self::GetValue,
+        Self::PutValue,
+        Self::GetItems,
+        Self::PutBatch,
+        Self::Renew,
+    ];
+
+    /// The method of a byte, if there is one.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Ping,
+            2 => Self::FindNode,
+            3 => Self::GetValue,
+            4 => Self::PutValue,
+            5 => Self::GetItems,
+            6 => Self::PutBatch,
+            64 => Self::Renew,
+            _ => return None,
+        })
+    }
+
+    /// Its byte on the wire.
+    #[must_use]
+    pub const fn as_byte(self) -> u8 {
+        self as u8
+    }
+
+    /// The largest `length` (1 for the method and the body's bytes) of a request; itself allowed.
+    #[must_use]
+    pub const fn request_limit(self) -> usize {
+        match self {
+            Self::Ping | Self::FindNode | Self::GetValue | Self::GetItems | Self::Renew => {
+                MAX_SMALL_REQUEST
+            }
+            Self::PutValue => MAX_PUT_VALUE_REQUEST,
+            Self::PutBatch => MAX_PUT_BATCH_REQUEST,
+        }
+    }
+
+    /// The largest `length` (1 for the method and the body's bytes) of a response; itself allowed.
+    #[must_use]
+    pub const fn response_limit(self) -> usize {
+        match self {
+            Self::Ping | Self::PutValue | Self::Renew => MAX_SMALL_RESPONSE,
+            Self::FindNode => MAX_FIND_NODE_RESPONSE,
+            Self::GetValue => MAX_GET_VALUE_RESPONSE,
+            Self::GetItems => MAX_GET_ITEMS_RESPONSE,
+            Self::PutBatch => MAX_PUT_BATCH_RESPONSE,
+        }
+    }
+}
+
+/// Which of the two messages of an exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// What a caller sends.
+    Request,
+    /// What a server answers.
+    Response,
+}
+
+impl Side {
+    /// The limit of `method` on this side.
+    #[must_use]
+    pub const fn limit(self, method: Method) -> usize {
+        match self {
+            Self::Request => method.request_limit(),
+            Self::Response => method.response_limit(),
+        }
+    }
+}
