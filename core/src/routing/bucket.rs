@@ -1,0 +1,64 @@
+//! One bucket: the peers that share one length of prefix with the local id.
+
+use alloc::vec::Vec;
+
+use crate::id::NodeId;
+use crate::routing::contact::Contact;
+use crate::time::Mono;
+
+/// Peers and those who wait for a place. Both lists are least recently seen first, no peer
+/// is in both, and replacements wait only while the bucket is full.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bucket {
+    pub(super) peers: Vec<Contact>,
+    pub(super) replacements: Vec<Contact>,
+    /// The peer whose eviction ping is out.
+    pub(super) pinging: Option<NodeId>,
+    /// When a lookup last went through this range.
+    pub(super) refreshed: Option<Mono>,
+}
+
+impl Bucket {
+    pub(super) fn position(&self, id: &NodeId) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.id == *id)
+    }
+
+    /// Takes the peer at `position` out, changes it, and puts it back at the tail.
+    pub(super) fn move_to_tail(&mut self, position: usize, change: impl FnOnce(&mut Contact)) {
+        let mut peer = self.peers.remove(position);
+        change(&mut peer);
+        if self.pinging == Some(peer.id) {
+            self.pinging = None;
+        }
+        self.peers.push(peer);
+    }
+
+    /// Makes `newcomer` the newest replacement; the oldest goes when there are more than `limit`.
+    pub(super) fn remember(&mut self, newcomer: Contact, limit: usize) {
+        self.forget_replacement(&newcomer.id);
+        self.replacements.push(newcomer);
+        if self.replacements.len() > limit {
+            self.replacements.remove(0);
+        }
+    }
+
+    pub(super) fn forget_replacement(&mut self, id: &NodeId) -> Option<Contact> {
+        let position = self.replacements.iter().position(|peer| peer.id == *id)?;
+        Some(self.replacements.remove(position))
+    }
+
+    /// Removes the peer at `position`; the newest replacement takes its place, at the rank
+    /// of its own age.
+    pub(super) fn replace(&mut self, position: usize) -> Option<NodeId> {
+        let gone = self.peers.remove(position);
+        if self.pinging == Some(gone.id) {
+            self.pinging = None;
+        }
+        let newest = self.replacements.pop()?;
+        let rank = self
+            .peers
+            .partition_point(|peer| peer.last_seen.mono <= newest.last_seen.mono);
+        self.peers.insert(rank, newest);
+        Some(newest.id)
+    }
+}

@@ -1,0 +1,301 @@
+//! The table: entering, ageing, leaving.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::id::{NodeId, Target};
+use crate::routing::bucket::Bucket;
+use crate::routing::contact::{Contact, Sighting};
+use crate::time::{Mono, Time};
+
+/// Failures in a row after which a peer leaves for a waiting replacement.
+pub const FAILURES_KEPT: u8 = 3;
+/// Failures in a row after which a peer leaves although nobody waits for its place.
+pub const FAILURES_KEPT_ALONE: u8 = 5;
+/// A peer that answered within this time is taken to be alive: a newcomer to its full bucket
+/// causes no ping. Without it every lookup through full buckets would double its calls.
+pub const PING_AGE: Duration = Duration::from_secs(60);
+
+/// What became of a peer that answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touch {
+    /// It is the local node; nothing changed.
+    Itself,
+    /// It was in the table and is now its bucket's most recent.
+    Refreshed,
+    /// It entered.
+    Added,
+    /// It entered in place of a peer that had failed [`FAILURES_KEPT`] times.
+    Replaced {
+        /// Who left.
+        removed: NodeId,
+    },
+    /// Its bucket is full; it waits among the replacements.
+    Full {
+        /// The bucket's least recently seen peer.
+        oldest: NodeId,
+        /// Whether to ping `oldest` now, and to report the result by
+        /// [`Table::ping_answered`] or [`Table::failed`]. False while such a ping is out, and
+        /// when `oldest` answered within [`PING_AGE`].
+        ping: bool,
+    },
+}
+
+/// Whose fault a failed call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// The peer's, as far as can be told.
+    Peer,
+    /// Perhaps ours: all our calls fail, or the call was never sent. Nothing is held
+    /// against the peer.
+    Unclear,
+}
+
+/// What became of a peer whose call failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failed {
+    /// It stays.
+    Kept {
+        /// Its failures in a row.
+        failures: u8,
+    },
+    /// It left the table.
+    Removed {
+        /// Who took its place.
+        replacement: Option<NodeId>,
+    },
+    /// It left the replacements.
+    Forgotten,
+    /// It is not in the table; or it waits for a place, and the blame is unclear.
+    Unknown,
+}
+
+/// The peers around the local node. At most 256 buckets of `k` peers and `replacements`
+/// waiting ones; every peer is in the bucket of the prefix it shares with the local id.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub(super) local: NodeId,
+    pub(super) k: usize,
+    replacements: usize,
+    /// By length of the shared prefix. The last one is never empty, so that a small
+    /// network needs few.
+    pub(super) buckets: Vec<Bucket>,
+    len: usize,
+}
+
+impl Table {
+    /// An empty table: buckets of `k` peers (at least 1), each with at most `replacements`
+    /// waiting.
+    #[must_use]
+    pub fn new(local: NodeId, k: usize, replacements: usize) -> Self {
+        Self {
+            local,
+            k: k.max(1),
+            replacements,
+            buckets: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Notes that a peer answered, over a transport that proved its key. Nothing else may
+    /// enter a table (`spec/dht.md` §14 row 3).
+    pub fn insert_or_touch(&mut self, sighting: &Sighting, now: Time) -> Touch {
+        let id = sighting.key.id();
+        let Some(index) = self.index_of(&id) else {
+            return Touch::Itself;
+        };
+        if index >= self.buckets.len() {
+            self.buckets.resize_with(index + 1, Bucket::default);
+        }
+        let bucket = &mut self.buckets[index];
+        if let Some(position) = bucket.position(&id) {
+            bucket.move_to_tail(position, |peer| peer.seen(sighting, now));
+            return Touch::Refreshed;
+        }
+        let mut newcomer = match bucket.forget_replacement(&id) {
+            Some(waiting) => waiting,
+            None => Contact::new(sighting, id, now),
+        };
+        newcomer.seen(sighting, now);
+        if bucket.peers.len() < self.k {
+            bucket.peers.push(newcomer);
+            self.len += 1;
+            return Touch::Added;
+        }
+        let worst = (0..self.k).rev().max_by_key(|i| bucket.peers[*i].failures);
+        if let Some(worst) = worst.filter(|i| bucket.peers[*i].failures >= FAILURES_KEPT) {
+            let removed = bucket.peers[worst].id;
+            bucket.replacements.push(newcomer);
+            bucket.replace(worst);
+            return Touch::Replaced { removed };
+        }
+        bucket.remember(newcomer, self.replacements);
+        let oldest = bucket.peers[0];
+        let ping = bucket.pinging.is_none() && now.mono.since(oldest.last_seen.mono) >= PING_AGE;
+        if ping {
+            bucket.pinging = Some(oldest.id);
+        }
+        Touch::Full {
+            oldest: oldest.id,
+            ping,
+        }
+    }
+
+    /// Notes that a peer of the table answered a ping: it is now its bucket's most recent.
+    /// False when it is not in the table.
+    pub fn ping_answered(&mut self, id: &NodeId, now: Time) -> bool {
+        let Some((bucket, position)) = self.find_mut(id) else {
+            return false;
+        };
+        bucket.move_to_tail(position, |peer| peer.seen_again(now));
+        true
+    }
+
+    /// Notes that a call to a peer failed. A peer whose eviction ping is out leaves at once
+    /// for the newest replacement; others leave after [`FAILURES_KEPT`] failures in a row
+    /// when somebody waits, else after [`FAILURES_KEPT_ALONE`]. With [`Blame::Unclear`]
+    /// nobody leaves and nothing is counted, and the bucket may ask for a ping again.
+    pub fn failed(&mut self, id: &NodeId, blame: Blame) -> Failed {
+        let Some((bucket, position)) = self.find_mut(id) else {
+            return self.replacement_failed(id, blame);
+        };
+        let pinged = bucket.pinging.take_if(|pinged| pinged == id).is_some();
+        let replaceable = !bucket.replacements.is_empty();
+        let peer = &mut bucket.peers[position];
+        if blame == Blame::Peer {
+            peer.failures = peer.failures.saturating_add(1);
+            let kept = match replaceable {
+                true if pinged => 1,
+                true => FAILURES_KEPT,
+                false => FAILURES_KEPT_ALONE,
+            };
+            if peer.failures >= kept {
+                return self.remove(id);
+            }
+        }
+        Failed::Kept {
+            failures: peer.failures,
+        }
+    }
+
+    fn replacement_failed(&mut self, id: &NodeId, blame: Blame) -> Failed {
+        if blame == Blame::Unclear {
+            return Failed::Unknown;
+        }
+        let bucket = self.index_of(id).and_then(|i| self.buckets.get_mut(i));
+        match bucket.and_then(|bucket| bucket.forget_replacement(id)) {
+            Some(_) => Failed::Forgotten,
+            None => Failed::Unknown,
+        }
+    }
+
+    /// Removes a peer that says goodbye, or that serves nothing. The newest replacement takes
+    /// its place.
+    pub fn remove(&mut self, id: &NodeId) -> Failed {
+        let Some((bucket, position)) = self.find_mut(id) else {
+            return self.replacement_failed(id, Blame::Peer);
+        };
+        let replacement = bucket.replace(position);
+        if replacement.is_none() {
+            self.len -= 1;
+            while self.buckets.last().is_some_and(|b| b.peers.is_empty()) {
+                self.buckets.pop();
+            }
+        }
+        Failed::Removed { replacement }
+    }
+
+    /// Sets what is known of a peer's address and reachability, for instance after a failed
+    /// dial. False when it is not in the table.
+    pub fn set_reach(&mut self, id: &NodeId, addr: Option<SocketAddr>, reachable: bool) -> bool {
+        let Some((bucket, position)) = self.find_mut(id) else {
+            return false;
+        };
+        let peer = &mut bucket.peers[position];
+        peer.addr = addr;
+        peer.reachable = reachable;
+        true
+    }
+
+    /// The peer with this id, unless it only waits for a place.
+    #[must_use]
+    pub fn get(&self, id: &NodeId) -> Option<&Contact> {
+        let bucket = self.buckets.get(self.index_of(id)?)?;
+        Some(&bucket.peers[bucket.position(id)?])
+    }
+
+    /// Peers, without those that wait for a place.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nobody is known.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All peers, nearest bucket first, in a bucket least recently seen first.
+    pub fn iter(&self) -> impl Iterator<Item = &Contact> {
+        self.buckets.iter().rev().flat_map(|bucket| &bucket.peers)
+    }
+
+    /// Length of the shared prefix, peers and waiting replacements of each bucket that is not
+    /// empty, farthest first.
+    pub fn buckets(&self) -> impl Iterator<Item = (u8, usize, usize)> {
+        (0u8..=u8::MAX)
+            .zip(&self.buckets)
+            .filter(|(_, bucket)| !bucket.peers.is_empty())
+            .map(|(index, bucket)| (index, bucket.peers.len(), bucket.replacements.len()))
+    }
+
+    /// Buckets through whose range no lookup went within `age`, farthest first. Only those up
+    /// to the deepest that is not empty: the rest of the key space is what a lookup of
+    /// the local id covers. Empty buckets among them count, since a lookup may fill them.
+    pub fn stale_buckets(&self, now: Mono, age: Duration) -> impl Iterator<Item = u8> {
+        (0u8..=u8::MAX)
+            .zip(&self.buckets)
+            .filter(move |(_, b)| b.refreshed.is_none_or(|at| now.since(at) >= age))
+            .map(|(index, _)| index)
+    }
+
+    /// Notes that a lookup went through the range of bucket `index`.
+    pub fn refreshed(&mut self, index: u8, now: Mono) {
+        if let Some(bucket) = self.buckets.get_mut(usize::from(index)) {
+            bucket.refreshed = Some(now);
+        }
+    }
+
+    /// The bucket in whose range `target` lies; none for the local id itself.
+    #[must_use]
+    pub fn bucket_of(&self, target: &Target) -> Option<u8> {
+        u8::try_from(target.distance(&self.local).common_prefix()).ok()
+    }
+
+    /// The target in the range of bucket `index` that `random` chooses.
+    #[must_use]
+    pub fn random_target_in(&self, index: u8, random: [u8; 32]) -> Target {
+        let mut bytes = random;
+        let (byte, bit) = (usize::from(index / 8), 0x80 >> (index % 8));
+        let local = self.local.as_bytes();
+        bytes[..byte].copy_from_slice(&local[..byte]);
+        // Of the byte in the middle: the bits before `bit` are ours, `bit` is flipped.
+        let after: u8 = bit - 1;
+        bytes[byte] = (local[byte] & !after) ^ bit | (bytes[byte] & after);
+        Target::from_bytes(bytes)
+    }
+
+    /// The bucket of a node: the length of the shared prefix; none for the local id.
+    fn index_of(&self, id: &NodeId) -> Option<usize> {
+        self.bucket_of(&Target::from(*id)).map(usize::from)
+    }
+
+    fn find_mut(&mut self, id: &NodeId) -> Option<(&mut Bucket, usize)> {
+        let index = self.index_of(id)?;
+        let bucket = self.buckets.get_mut(index)?;
+        let position = bucket.position(id)?;
+        Some((bucket, position))
+    }
+}
