@@ -1,0 +1,291 @@
+//! One path of a lookup: candidates in the order of distance, and a window over them.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::id::Distance;
+use crate::lookup::{Candidate, Counts, OPEN_PER_PLACE, PATIENCE, Step, Why};
+use crate::time::Mono;
+
+/// What a path is told at every step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) k: usize,
+    pub(super) alpha: usize,
+    pub(super) max_candidates: usize,
+    pub(super) max_asks: usize,
+    pub(super) hard_deadline: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    Unasked,
+    /// In the window.
+    Asked,
+    /// Past its soft deadline, still open.
+    Slow,
+    Answered,
+    /// Past its hard deadline; an answer would still count.
+    Silent,
+    Failed,
+}
+
+impl State {
+    /// Whether the candidate still belongs to the nearest, as far as is known.
+    pub(super) const fn may_live(self) -> bool {
+        !matches!(self, Self::Silent | Self::Failed)
+    }
+
+    const fn is_open(self) -> bool {
+        matches!(self, Self::Asked | Self::Slow)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Distance from the target, the order of the list.
+    pub(super) distance: Distance,
+    pub(super) candidate: Candidate,
+    pub(super) state: State,
+    /// Referrals from a seed to this candidate.
+    pub(super) depth: u16,
+}
+
+/// The clock of a call that is open.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    distance: Distance,
+    soft: Mono,
+    patience: Mono,
+    hard: Mono,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Path {
+    /// Nearest first, no distance twice.
+    entries: Vec<Entry>,
+    open: SmallVec<[Call; 4]>,
+    asked: usize,
+    answered: usize,
+    failed: usize,
+    slow: usize,
+    /// The nearest candidate that was asked and then dropped for want of room. Nobody from
+    /// there on is taken in any more, so nobody is asked twice.
+    horizon: Option<Distance>,
+}
+
+/// What became of a candidate that was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Offer {
+    Added,
+    NoRoom,
+}
+
+impl Path {
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) fn get(&self, distance: &Distance) -> Option<&Entry> {
+        self.position(distance).ok().map(|i| &self.entries[i])
+    }
+
+    fn position(&self, distance: &Distance) -> Result<usize, usize> {
+        self.entries
+            .binary_search_by(|it| it.distance.cmp(distance))
+    }
+
+    /// Takes in a candidate that no path knows. When there is no room, the farthest goes,
+    /// but never an open call nor one of the k nearest that answered.
+    pub(super) fn offer(
+        &mut self,
+        candidate: Candidate,
+        distance: Distance,
+        depth: u16,
+        rules: &Rules,
+    ) -> Offer {
+        if self.horizon.is_some_and(|horizon| distance >= horizon) {
+            return Offer::NoRoom;
+        }
+        if self.entries.len() >= rules.max_candidates {
+            let needs_answers = self.answered <= rules.k;
+            let farthest = self.entries.iter().rposition(|it| {
+                !(it.state.is_open() || needs_answers && it.state == State::Answered)
+            });
+            match farthest {
+                Some(i) if self.entries[i].distance > distance => {
+                    let dropped = self.entries.remove(i);
+                    if dropped.state != State::Unasked {
+                        self.horizon = Some(dropped.distance);
+                    }
+                }
+                _ => return Offer::NoRoom,
+            }
+        }
+        if let Err(rank) = self.position(&distance) {
+            self.entries.insert(
+                rank,
+                Entry {
+                    distance,
+                    candidate,
+                    state: State::Unasked,
+                    depth,
+                },
+            );
+        }
+        Offer::Added
+    }
+
+    /// A call was answered. The depth of who answered; none when no call to it was made, or
+    /// it was answered or failed before.
+    pub(super) fn answered(&mut self, distance: &Distance) -> Option<u16> {
+        let i = self.position(distance).ok()?;
+        match self.entries[i].state {
+            State::Asked | State::Slow => self.close(distance),
+            State::Silent => self.failed -= 1,
+            State::Unasked | State::Answered | State::Failed => return None,
+        }
+        self.answered += 1;
+        self.entries[i].state = State::Answered;
+        Some(self.entries[i].depth)
+    }
+
+    pub(super) fn failed(&mut self, distance: &Distance) {
+        let Ok(i) = self.position(distance) else {
+            return;
+        };
+        match self.entries[i].state {
+            State::Asked | State::Slow => {
+                self.close(distance);
+                self.failed += 1;
+            }
+            State::Silent => {}
+            State::Unasked | State::Answered | State::Failed => return,
+        }
+        self.entries[i].state = State::Failed;
+    }
+
+    fn close(&mut self, distance: &Distance) {
+        self.open.retain(|call| call.distance != *distance);
+    }
+
+    fn set(&mut self, distance: &Distance, state: State) {
+        if let Ok(i) = self.position(distance) {
+            self.entries[i].state = state;
+        }
+    }
+
+    /// Moves calls past their deadlines on.
+    fn age(&mut self, now: Mono) {
+        for i in (0..self.open.len()).rev() {
+            let call = self.open[i];
+            let slow = self
+                .get(&call.distance)
+                .is_some_and(|it| it.state == State::Slow);
+            if now >= call.soft && !slow {
+                self.slow += 1;
+                self.set(&call.distance, State::Slow);
+            }
+            if now >= call.hard {
+                self.failed += 1;
+                self.set(&call.distance, State::Silent);
+                self.open.swap_remove(i);
+            }
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        now: Mono,
+        rules: &Rules,
+        soft: &impl Fn(&Candidate) -> Duration,
+    ) -> Step {
+        self.age(now);
+        let (mut counted, mut asked) = (0, 0);
+        let mut unasked = None;
+        for (i, entry) in self.entries.iter().enumerate() {
+            match entry.state {
+                State::Slow | State::Silent | State::Failed => continue,
+                State::Answered => {}
+                State::Asked => asked += 1,
+                State::Unasked if self.asked >= rules.max_asks => continue,
+                State::Unasked => unasked = unasked.or(Some(i)),
+            }
+            counted += 1;
+            if counted == rules.k {
+                break;
+            }
+        }
+        let window = self.open.iter().filter(|call| now < call.soft).count();
+        if let Some(i) = unasked {
+            if window < rules.alpha && self.open.len() < rules.alpha * OPEN_PER_PLACE {
+                return self.ask(i, now, rules, soft);
+            }
+            return self.wait(now, false);
+        }
+        if asked > 0 {
+            return self.wait(now, false);
+        }
+        if counted == rules.k {
+            return Step::Done(Why::Converged);
+        }
+        // Fewer than k answered and nobody is left: slow ones are worth some patience, and
+        // all of it when there is no other answer.
+        let patient = |call: &Call| self.answered == 0 || now < call.patience;
+        if self.open.iter().any(patient) {
+            return self.wait(now, true);
+        }
+        let short = !self.open.is_empty() || self.answered == 0 || self.asked >= rules.max_asks;
+        Step::Done(if short {
+            Why::Exhausted
+        } else {
+            Why::Converged
+        })
+    }
+
+    fn ask(
+        &mut self,
+        i: usize,
+        now: Mono,
+        rules: &Rules,
+        soft: &impl Fn(&Candidate) -> Duration,
+    ) -> Step {
+        let entry = &mut self.entries[i];
+        entry.state = State::Asked;
+        let candidate = entry.candidate;
+        let hard = now.plus(rules.hard_deadline);
+        let soft = soft(&candidate);
+        self.asked += 1;
+        self.open.push(Call {
+            distance: entry.distance,
+            soft: now.plus(soft).min(hard),
+            patience: now.plus(soft.saturating_mul(PATIENCE)).min(hard),
+            hard,
+        });
+        Step::Ask(candidate)
+    }
+
+    /// The next deadline that can change the step.
+    fn wait(&self, now: Mono, patiently: bool) -> Step {
+        let deadlines = self.open.iter().flat_map(|call| {
+            let patience = patiently.then_some(call.patience);
+            [Some(call.soft), patience, Some(call.hard)]
+        });
+        // A path waits only for open calls, and those are past no hard deadline.
+        let next = deadlines.flatten().filter(|at| *at > now).min();
+        Step::Wait(next.unwrap_or(Mono(u64::MAX)))
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            known: self.entries.len(),
+            asked: self.asked,
+            open: self.open.len(),
+            answered: self.answered,
+            failed: self.failed,
+            slow: self.slow,
+        }
+    }
+}
