@@ -8,6 +8,8 @@
 
 #[path = "conformance/differences.rs"]
 mod differences;
+#[path = "conformance/distance.rs"]
+mod distance;
 #[path = "conformance/files.rs"]
 mod files;
 #[path = "conformance/hex.rs"]
@@ -47,6 +49,20 @@ const RUNNERS: &[Runner] = &[
         file: "items.json",
         sections: &["items", "max_value_size", "max_salt_size"],
         run: items::run,
+    },
+    Runner {
+        file: "distance.json",
+        sections: &[
+            "k",
+            "pairs",
+            "self_pk",
+            "self_id",
+            "self_bucket_index",
+            "peers",
+            "table_size",
+            "targets",
+        ],
+        run: distance::run,
     },
 ];
 
