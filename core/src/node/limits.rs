@@ -87,7 +87,7 @@ limits! {
     outputs: 65_536, 64..=10_000_000;
     /// Items held; 0 means unlimited.
     store_items: 10_000, 0..=100_000_000;
-    /// Bytes of items held (value, salt and some 300 a record); 0 means unlimited.
+    /// Bytes of items held (value, salt and 640 a record); 0 means unlimited.
     store_bytes: 67_108_864, 0..=1_099_511_627_776;
     /// Items in the public tier, those of keys neither whitelisted nor trusted; 0 means unlimited.
     public_items: 5_000, 0..=100_000_000;

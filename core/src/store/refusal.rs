@@ -10,6 +10,12 @@ pub enum Refusal {
     /// It holds a higher rank, or (Go) the same sequence.
     #[error("holds a newer item")]
     Older,
+    /// It holds another content that the same signer signed with the same sequence.
+    #[error("holds another item of the same sequence")]
+    Conflict,
+    /// Nothing is left of its life.
+    #[error("its life is over")]
+    Expired,
     /// The publisher's quota there is used up.
     #[error("quota of this publisher is used up")]
     Quota,

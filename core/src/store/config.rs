@@ -1,0 +1,82 @@
+//! What a store is told: whom to trust, how long items live, how much to hold.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use crate::id::NodeId;
+use crate::item::Item;
+use crate::key::PublicKey;
+
+/// Bytes that an item takes besides value and salt: key, signature, life and its places in
+/// the indexes, rounded up.
+pub const RECORD_OVERHEAD: usize = 640;
+
+/// What an item counts against [`StoreConfig::max_bytes`].
+#[must_use]
+pub fn item_cost(item: &Item) -> usize {
+    item.value.as_bytes().len() + item.salt.as_bytes().len() + RECORD_OVERHEAD
+}
+
+/// What a store is told at its start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreConfig {
+    /// This node: items near it are the last to go, and its own are never evicted.
+    pub local: NodeId,
+    /// Replication: a regular node whose store is four fifths full refuses a new item when it
+    /// knows this many live peers nearer to it.
+    pub k: usize,
+    /// Life of an item after its signer vouched for it.
+    pub ttl: Duration,
+    /// Take items whatever their distance, and evict the soonest to expire instead of the
+    /// farthest. A full node is bounded by bytes: give it 0 for `max_items` and `public_items`.
+    pub full_node: bool,
+    /// Keys whose owner items never expire, are never evicted, and have no quota.
+    pub whitelisted: BTreeSet<PublicKey>,
+    /// The same, as a second tier.
+    pub trusted: BTreeSet<PublicKey>,
+    /// Keys from which mirrors are accepted.
+    pub mirrors: BTreeSet<PublicKey>,
+    /// Items held; 0 means unlimited. Items of the tiers and of this node may exceed it.
+    pub max_items: usize,
+    /// Bytes held, by [`item_cost`]; 0 means unlimited. Nothing exceeds it.
+    pub max_bytes: usize,
+    /// Items outside the tiers, mirrors included; 0 means unlimited.
+    pub public_items: usize,
+    /// Owner items of one key outside the tiers; 0 means unlimited. An update is no new item.
+    pub items_per_publisher: usize,
+    /// Items that one peer may put, whoever signed them; 0 means unlimited. Peers that are
+    /// configured as whitelisted, trusted or mirror have no such limit.
+    pub items_per_peer: usize,
+    /// Marks of deleted items; 0 means unlimited.
+    pub deletion_marks: usize,
+}
+
+/// Which rules an owner's items follow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Tier {
+    /// A configured key: no expiry, no eviction, no quota.
+    Whitelisted,
+    /// A configured key, same rules.
+    Trusted,
+    /// Everyone else.
+    Public,
+}
+
+impl StoreConfig {
+    /// The tier of a key's owner items.
+    #[must_use]
+    pub fn tier(&self, key: &PublicKey) -> Tier {
+        if self.whitelisted.contains(key) {
+            Tier::Whitelisted
+        } else if self.trusted.contains(key) {
+            Tier::Trusted
+        } else {
+            Tier::Public
+        }
+    }
+
+    /// Whether the operator named this key in any role.
+    pub(super) fn is_configured(&self, key: &PublicKey) -> bool {
+        self.tier(key) != Tier::Public || self.mirrors.contains(key)
+    }
+}

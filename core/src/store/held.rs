@@ -1,0 +1,119 @@
+//! An item as the store holds it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::item::{Item, Origin};
+use crate::key::{PublicKey, Signature};
+use crate::store::config::Tier;
+use crate::store::merge::Rank;
+use crate::time::{Mono, Time, Unix};
+
+/// Eviction classes, first to go first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Class {
+    /// Items at somebody else's target.
+    Mirror,
+    /// Owner items outside the tiers.
+    Public,
+    /// Owner items of the tiers, and whatever this node put itself: never evicted.
+    Exempt,
+}
+
+/// An item as the store holds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    pub(super) item: Arc<Item>,
+    pub(super) rank: Rank,
+    pub(super) bound: Option<Box<Signature>>,
+    pub(super) tier: Tier,
+    pub(super) pinned: bool,
+    pub(super) expires: Option<Mono>,
+    /// On the monotonic clock, which may not have started then: hence the sign.
+    pub(super) vouched: Option<i64>,
+    pub(super) charged: Option<PublicKey>,
+}
+
+impl Held {
+    /// The item.
+    #[must_use]
+    pub const fn item(&self) -> &Arc<Item> {
+        &self.item
+    }
+
+    /// Owner or mirror.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.rank.origin()
+    }
+
+    /// Where it stands in the merge rule.
+    #[must_use]
+    pub const fn rank(&self) -> &Rank {
+        &self.rank
+    }
+
+    /// The signer's signature over target and payload, if it came with one.
+    #[must_use]
+    pub fn bound(&self) -> Option<&Signature> {
+        self.bound.as_deref()
+    }
+
+    /// When it expires; none for owner items of the tiers.
+    #[must_use]
+    pub const fn expires(&self) -> Option<Mono> {
+        self.expires
+    }
+
+    /// Since its signer vouched for it, as far as known.
+    #[must_use]
+    pub fn age(&self, now: Time) -> Option<Duration> {
+        let vouched = self.vouched?;
+        let age = signed(now.mono).saturating_sub(vouched);
+        Some(Duration::from_nanos(u64::try_from(age).unwrap_or(0)))
+    }
+
+    /// Until it expires; none for owner items of the tiers.
+    #[must_use]
+    pub fn remaining(&self, now: Time) -> Option<Duration> {
+        self.expires.map(|expires| expires.since(now.mono))
+    }
+
+    /// The wall-clock time at which its signer vouched for it; none when that or the time now
+    /// is not known.
+    #[must_use]
+    pub fn vouched(&self, now: Time) -> Option<Unix> {
+        let age = self.age(now)?;
+        now.unix.is_set().then(|| now.unix.minus(age))
+    }
+
+    /// The owner deleted the item.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.origin() == Origin::Owner && self.item.is_tombstone()
+    }
+
+    pub(super) fn is_live(&self, now: Time) -> bool {
+        self.expires.is_none_or(|expires| now.mono < expires)
+    }
+
+    pub(super) fn class(&self) -> Class {
+        class(self.origin(), self.tier, self.pinned)
+    }
+}
+
+pub(super) fn class(origin: Origin, tier: Tier, pinned: bool) -> Class {
+    if pinned || (origin == Origin::Owner && tier != Tier::Public) {
+        Class::Exempt
+    } else if origin == Origin::Mirror {
+        Class::Mirror
+    } else {
+        Class::Public
+    }
+}
+
+/// A monotonic reading as a signed number of nanoseconds; saturates after 292 years.
+pub(super) fn signed(mono: Mono) -> i64 {
+    i64::try_from(mono.0).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,94 @@
+//! How long an item lives, by how it came here.
+
+use core::time::Duration;
+
+use crate::item::Seq;
+use crate::store::candidate::{Candidate, ClaimedLife, Via};
+use crate::store::held::signed;
+use crate::store::refusal::Refusal;
+use crate::time::{Mono, Time, Unix, nanos};
+
+/// A sequence farther ahead of the clock than this names no time.
+const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+/// Age and remaining life of an item on its arrival.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Life {
+    /// Since its signer vouched for it, as far as known.
+    pub(super) age: Option<Duration>,
+    /// Until it expires, were it not exempt.
+    pub(super) remaining: Duration,
+    /// The wall-clock expiry to return to when the clock is set.
+    pub(super) until: Option<Unix>,
+}
+
+impl Life {
+    /// When it expires.
+    pub(super) fn expires(&self, now: Time) -> Mono {
+        now.mono.plus(self.remaining)
+    }
+
+    /// When its signer vouched for it, on the monotonic clock.
+    pub(super) fn vouched(&self, now: Time) -> Option<i64> {
+        let age = i64::try_from(nanos(self.age?)).unwrap_or(i64::MAX);
+        Some(signed(now.mono).saturating_sub(age))
+    }
+
+    /// The life of a candidate that arrives now.
+    pub(super) fn of(now: Time, ttl: Duration, candidate: &Candidate) -> Result<Self, Refusal> {
+        let life = if candidate.via.vouches(&candidate.item) {
+            Self {
+                age: Some(Duration::ZERO),
+                remaining: ttl,
+                until: None,
+            }
+        } else if let Via::Storage { vouched, expires } = candidate.via {
+            Self::recorded(now, ttl, vouched, expires)
+        } else {
+            Self::told(now, ttl, candidate.item.seq, candidate.life)
+        };
+        if life.remaining.is_zero() {
+            Err(Refusal::Expired)
+        } else {
+            Ok(life)
+        }
+    }
+
+    /// From somebody who is not the signer: the smaller of what they claim and what is left
+    /// since the sequence, where that names a time; half a life when neither is known.
+    fn told(now: Time, ttl: Duration, seq: Seq, claimed: Option<ClaimedLife>) -> Self {
+        let written = seq
+            .as_time()
+            .filter(|time| now.unix.is_set() && *time <= now.unix.plus(MOST_AHEAD));
+        let since_written = written.map(|time| now.unix.since(time));
+        let left = since_written.map(|age| ttl.saturating_sub(age));
+        let remaining = match (claimed, left) {
+            (Some(claimed), Some(left)) => claimed.remaining.min(left),
+            (Some(claimed), None) => claimed.remaining,
+            (None, Some(left)) => left,
+            (None, None) => ttl / 2,
+        };
+        Self {
+            age: claimed.map(|claimed| claimed.age).or(since_written),
+            remaining: remaining.min(ttl),
+            until: None,
+        }
+    }
+
+    /// From storage. While one of the two clocks was not set, nobody knows how long the item
+    /// lay there: it gets at most half a life, and its recorded expiry once the clock is set.
+    fn recorded(now: Time, ttl: Duration, vouched: Unix, expires: Option<Unix>) -> Self {
+        let expires = expires.unwrap_or_else(|| vouched.plus(ttl));
+        let age = (now.unix.is_set() && vouched.is_set()).then(|| now.unix.since(vouched));
+        let (remaining, until) = match (now.unix.is_set(), expires.is_set()) {
+            (true, true) => (expires.since(now.unix), None),
+            (false, true) => (expires.since(vouched).min(ttl / 2), Some(expires)),
+            (_, false) => (expires.since(vouched).min(ttl / 2), None),
+        };
+        Self {
+            age,
+            remaining: remaining.min(ttl),
+            until,
+        }
+    }
+}
