@@ -14,6 +14,8 @@ mod closest;
 mod contact;
 mod size;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use contact::{Contact, Sighting};
 pub use table::{Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, PING_AGE, Table, Touch};
