@@ -3,12 +3,17 @@
 //! Anything in it may be left out. An `ext` that does not parse counts as absent and never
 //! fails the message.
 
+use core::fmt;
 use core::net::SocketAddr;
+use core::str::FromStr;
 use core::time::Duration;
 
 use crate::item::Seq;
 use crate::key::Signature;
-use crate::wire::message::PeerList;
+use crate::wire::error::WireError;
+use crate::wire::json::{Reader, Result, Writer};
+use crate::wire::key::read_signature;
+use crate::wire::peer::PeerList;
 
 /// The version of the extensions written here, `"v"`.
 pub const EXT_VERSION: u8 = 1;
@@ -106,4 +111,220 @@ pub enum Want {
     /// `"peers"`: no item; for a put also the peers closest to the item's target, in the
     /// answer's [`ResponseExt::closest`].
     Peers,
+}
+
+/// The fields that requests and responses share, between their own.
+#[derive(Default)]
+struct Shared {
+    version: u8,
+    addr: Option<Advertised>,
+    life: Option<Life>,
+    bind: Option<Signature>,
+}
+
+impl RequestExt {
+    /// None when it does not parse.
+    pub(super) fn read(json: &[u8]) -> Option<Self> {
+        let (mut serves, mut want) = (false, Want::All);
+        let shared = Shared::read(json, |reader, name| {
+            match name {
+                "serve" => serves = reader.boolean()?.unwrap_or_default(),
+                "want" => {
+                    want = reader
+                        .string()?
+                        .map_or(Want::All, |text| Want::parse(&text))
+                }
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Some(Self {
+            version: shared.version,
+            serves,
+            addr: shared.addr,
+            life: shared.life,
+            bind: shared.bind,
+            want,
+        })
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        out.field("v").display(self.version);
+        if self.serves {
+            out.field("serve").raw("true");
+        }
+        write_shared(out, self.addr, self.life, self.bind.as_ref());
+        match self.want {
+            Want::All => {}
+            Want::Item => out.field("want").quote("item"),
+            Want::Peers => out.field("want").quote("peers"),
+        }
+        out.raw("}");
+    }
+}
+
+impl ResponseExt {
+    /// None when it does not parse.
+    pub(super) fn read(json: &[u8]) -> Option<Self> {
+        let (mut keep, mut closest, mut held) = (false, PeerList::default(), None);
+        let shared = Shared::read(json, |reader, name| {
+            match name {
+                "keep" => keep = reader.boolean()?.unwrap_or_default(),
+                "closest" => closest.read(reader)?,
+                "held" => held = reader.unsigned()?.map(Seq),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Some(Self {
+            version: shared.version,
+            keep,
+            addr: shared.addr,
+            life: shared.life,
+            bind: shared.bind,
+            closest,
+            held,
+        })
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        out.field("v").display(self.version);
+        if self.keep {
+            out.field("keep").raw("true");
+        }
+        write_shared(out, self.addr, self.life, self.bind.as_ref());
+        if !self.closest.peers.is_empty() {
+            self.closest.write(out.field("closest"));
+        }
+        if let Some(held) = self.held {
+            out.field("held").display(held);
+        }
+        out.raw("}");
+    }
+}
+
+impl Shared {
+    /// `own` reads all other fields. None when something does not parse or the version is
+    /// missing.
+    fn read(json: &[u8], mut own: impl FnMut(&mut Reader<'_>, &str) -> Result<()>) -> Option<Self> {
+        let mut shared = Self::default();
+        let mut reader = Reader::new(json);
+        let read = reader.object(|reader, name| {
+            match name {
+                "v" => shared.version = read_version(reader)?,
+                "addr" => shared.addr = read_addr(reader)?,
+                "life" => shared.life = Some(Life::read(reader)?),
+                "bind" => {
+                    let mut bind = Signature::default();
+                    read_signature(reader, &mut bind)?;
+                    shared.bind = Some(bind);
+                }
+                _ => own(reader, name)?,
+            }
+            Ok(())
+        });
+        read.and_then(|()| reader.end()).ok()?;
+        (shared.version > 0).then_some(shared)
+    }
+}
+
+fn write_shared(
+    out: &mut Writer,
+    addr: Option<Advertised>,
+    life: Option<Life>,
+    bind: Option<&Signature>,
+) {
+    if let Some(addr) = addr {
+        out.field("addr").quote(addr);
+    }
+    if let Some(life) = life {
+        out.field("life").raw("{");
+        out.field("age").display(life.age.as_millis());
+        out.field("left").display(life.left.as_millis());
+        out.raw("}");
+    }
+    if let Some(bind) = bind {
+        out.field("bind").hex(bind.as_bytes());
+    }
+}
+
+fn read_version(reader: &mut Reader<'_>) -> Result<u8> {
+    let at = reader.position();
+    let version = reader.unsigned()?.unwrap_or_default();
+    u8::try_from(version).map_err(|_| WireError::Value { at })
+}
+
+fn read_addr(reader: &mut Reader<'_>) -> Result<Option<Advertised>> {
+    let at = reader.position();
+    let Some(text) = reader.string()? else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| WireError::Value { at })
+}
+
+impl Life {
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut life = Self::default();
+        reader.object(|reader, name| {
+            match name {
+                "age" => life.age = read_millis(reader)?,
+                "left" => life.left = read_millis(reader)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(life)
+    }
+}
+
+fn read_millis(reader: &mut Reader<'_>) -> Result<Duration> {
+    Ok(Duration::from_millis(
+        reader.unsigned()?.unwrap_or_default(),
+    ))
+}
+
+impl Want {
+    /// What a later version may ask for is answered with everything.
+    fn parse(text: &str) -> Self {
+        match text {
+            "item" => Self::Item,
+            "peers" => Self::Peers,
+            _ => Self::All,
+        }
+    }
+}
+
+/// Text that is neither an address with a port nor a colon and a port, or whose port is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("expected ip:port, [ip]:port or :port")]
+pub struct ParseAdvertisedError;
+
+impl FromStr for Advertised {
+    type Err = ParseAdvertisedError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAdvertisedError> {
+        let (address, port) = match text.strip_prefix(':') {
+            // Rust would take a plus sign.
+            Some(port) if port.starts_with(|c: char| c.is_ascii_digit()) => {
+                let port = port.parse().map_err(|_| ParseAdvertisedError)?;
+                (Self::Port(port), port)
+            }
+            _ => {
+                let address: SocketAddr = text.parse().map_err(|_| ParseAdvertisedError)?;
+                (Self::At(address), address.port())
+            }
+        };
+        (port != 0).then_some(address).ok_or(ParseAdvertisedError)
+    }
+}
+
+impl fmt::Display for Advertised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Port(port) => write!(f, ":{port}"),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::wire::error::EncodeError;
 use crate::wire::method::{MAX_MESSAGE, Method, Side};
 
 /// One whole frame.
@@ -141,6 +142,29 @@ impl FrameDecoder {
             State::Failed(_) => 0,
         }
     }
+}
+
+/// A buffer for a frame of `method` with room for some `body` bytes.
+pub(super) fn start(method: Method, body: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_LEN + body);
+    out.extend_from_slice(&[0; LENGTH_LEN]);
+    out.push(method.as_byte());
+    out
+}
+
+/// Fills in the length.
+pub(super) fn finish(
+    mut frame: Vec<u8>,
+    method: Method,
+    side: Side,
+) -> Result<Vec<u8>, EncodeError> {
+    let (len, max) = (frame.len() - LENGTH_LEN, side.limit(method));
+    if len > max {
+        return Err(EncodeError { method, len, max });
+    }
+    // Every limit fits into 32 bits.
+    frame[..LENGTH_LEN].copy_from_slice(&(len as u32).to_be_bytes());
+    Ok(frame)
 }
 
 /// What the header says: the method and the body's length, once the method's byte is there.

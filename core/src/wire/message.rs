@@ -1,19 +1,16 @@
 //! The messages, as plain data.
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 use crate::id::{NodeId, Target};
-use crate::item::{self, Item, ItemError, Salt, Seq, Value};
+use crate::item::Seq;
 use crate::key::{PublicKey, Signature};
 use crate::wire::extension::{RequestExt, ResponseExt};
+use crate::wire::item::WireItem;
 use crate::wire::method::{MAX_MESSAGE, Method};
-use crate::wire::timestamp::Timestamp;
+use crate::wire::peer::PeerList;
 
-/// Peers kept of one list; upstream sends 20 at most. More are dropped and counted.
-pub const MAX_PEERS: usize = 64;
 /// Items, targets or verdicts in one list. An item with a key and a signature takes at least 228
 /// bytes of JSON, so no message of real items holds more. More fail the message.
 pub const MAX_ITEMS: usize = MAX_MESSAGE / 228;
@@ -118,7 +115,7 @@ pub enum Request {
         seq: Seq,
         /// Its signature; it need not be the one held.
         signature: Signature,
-        /// Its [`Item::content_hash`].
+        /// Its [`Item::content_hash`](crate::item::Item::content_hash).
         content_hash: [u8; 32],
     },
 }
@@ -213,130 +210,5 @@ impl Response {
             Self::PutBatch { .. } => Method::PutBatch,
             Self::Renew { .. } => Method::Renew,
         }
-    }
-}
-
-/// A peer in an answer. Hearsay: neither its id nor its key is proven.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct WirePeer {
-    /// As told; compute it from the key instead.
-    pub id: NodeId,
-    /// None is upstream's zero key.
-    pub key: Option<PublicKey>,
-    /// As told; receivers ignore it.
-    pub last_seen: Timestamp,
-    /// Where it can be reached directly (ours); left out when not known.
-    pub addr: Option<SocketAddr>,
-}
-
-impl WirePeer {
-    /// The honest one for `key`.
-    #[must_use]
-    pub fn new(key: &PublicKey, last_seen: Timestamp, addr: Option<SocketAddr>) -> Self {
-        Self {
-            id: key.id(),
-            key: Some(*key),
-            last_seen,
-            addr,
-        }
-    }
-}
-
-/// The peers of an answer, and what was dropped from it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PeerList {
-    /// At most [`MAX_PEERS`] when decoded.
-    pub peers: Vec<WirePeer>,
-    /// Entries dropped because of their key. Upstream drops the whole message.
-    pub bad_keys: u32,
-    /// Entries dropped beyond [`MAX_PEERS`].
-    pub excess: u32,
-}
-
-impl From<Vec<WirePeer>> for PeerList {
-    fn from(peers: Vec<WirePeer>) -> Self {
-        Self {
-            peers,
-            bad_keys: 0,
-            excess: 0,
-        }
-    }
-}
-
-/// An item in a message. Shared, so that what is held goes out, and what comes in is held,
-/// without a copy.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum WireItem {
-    /// With a key, of which only the tag is checked.
-    Keyed(Arc<Item>),
-    /// With upstream's zero key: no signature can be valid.
-    Keyless(KeylessItem),
-}
-
-/// An item whose key is upstream's zero key.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct KeylessItem {
-    /// `seq`.
-    pub seq: Seq,
-    /// `sig`.
-    pub signature: Signature,
-    /// `v`.
-    pub value: Value,
-    /// `salt`.
-    pub salt: Salt,
-}
-
-impl WireItem {
-    /// The item, if it has a key.
-    #[must_use]
-    pub const fn item(&self) -> Option<&Arc<Item>> {
-        match self {
-            Self::Keyed(item) => Some(item),
-            Self::Keyless(_) => None,
-        }
-    }
-
-    /// The item, if it has a key.
-    #[must_use]
-    pub fn into_item(self) -> Option<Arc<Item>> {
-        match self {
-            Self::Keyed(item) => Some(item),
-            Self::Keyless(_) => None,
-        }
-    }
-
-    /// Its key, if it has one.
-    #[must_use]
-    pub fn key(&self) -> Option<&PublicKey> {
-        self.item().map(|item| &item.key)
-    }
-
-    /// As [`Item::check_sizes`], which comes before the signature also when there is no key.
-    ///
-    /// # Errors
-    /// [`ItemError::ValueTooLarge`] or [`ItemError::SaltTooLong`].
-    pub fn check_sizes(&self) -> Result<(), ItemError> {
-        match self {
-            Self::Keyed(item) => item.check_sizes(),
-            Self::Keyless(item) => item::check_sizes(&item.value, &item.salt),
-        }
-    }
-}
-
-impl From<Arc<Item>> for WireItem {
-    fn from(item: Arc<Item>) -> Self {
-        Self::Keyed(item)
-    }
-}
-
-impl From<&Arc<Item>> for WireItem {
-    fn from(item: &Arc<Item>) -> Self {
-        Self::Keyed(Arc::clone(item))
-    }
-}
-
-impl From<Item> for WireItem {
-    fn from(item: Item) -> Self {
-        Self::Keyed(Arc::new(item))
     }
 }

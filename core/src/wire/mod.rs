@@ -1,22 +1,42 @@
 //! Frames and messages: Go's exact JSON, both ways.
+//!
+//! A stream's bytes go through a [`FrameDecoder`] to [`Frame`]s, and a frame through
+//! [`decode_request`] or [`decode_response`] to a message; [`encode_request`] and
+//! [`encode_response`] give whole frames back. What Go emits is read, what Go refuses is refused,
+//! what is written is byte for byte what Go would write, plus one field `ext` at the end for what
+//! upstream does not know (see [`RequestExt`], [`ResponseExt`], [`WirePeer::addr`]).
+//!
+//! Differences from upstream: limits are per method ([`Method::request_limit`],
+//! [`Method::response_limit`]) and also hold for what is sent; a peer with a bad key is dropped
+//! alone; keys are checked up to their tag, the curve is the second step
+//! ([`RequestMessage::keys`]); empty lists are written as `[]`, never as `null`.
 
+mod decode;
+mod encode;
 mod error;
 mod extension;
 mod frame;
+mod item;
+mod json;
+mod key;
 mod message;
 mod method;
+mod peer;
 mod timestamp;
 
+pub use decode::{decode_request, decode_response};
+pub use encode::{encode_request, encode_response, encoded_target_len};
 pub use error::{EncodeError, WireError};
-pub use extension::{Advertised, EXT_VERSION, Life, RequestExt, ResponseExt, Want};
-pub use frame::{Frame, FrameDecoder, FrameError};
-pub use message::{
-    KeylessItem, MAX_ITEMS, MAX_PEERS, PeerList, Request, RequestMessage, Response,
-    ResponseMessage, Sender, WireItem, WirePeer,
+pub use extension::{
+    Advertised, EXT_VERSION, Life, ParseAdvertisedError, RequestExt, ResponseExt, Want,
 };
+pub use frame::{Frame, FrameDecoder, FrameError};
+pub use item::{KeylessItem, WireItem, decode_item, encode_item, encoded_item_len};
+pub use message::{MAX_ITEMS, Request, RequestMessage, Response, ResponseMessage, Sender};
 pub use method::{
     MAX_FIND_NODE_RESPONSE, MAX_GET_ITEMS_RESPONSE, MAX_GET_VALUE_RESPONSE, MAX_MESSAGE,
     MAX_PUT_BATCH_REQUEST, MAX_PUT_BATCH_RESPONSE, MAX_PUT_VALUE_REQUEST, MAX_SMALL_REQUEST,
     MAX_SMALL_RESPONSE, Method, Side,
 };
+pub use peer::{MAX_PEERS, PeerList, WirePeer, decode_peer, encode_peer};
 pub use timestamp::Timestamp;

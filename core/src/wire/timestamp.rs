@@ -17,9 +17,6 @@ const DAY: i64 = 86_400;
 const GIGA: u64 = 1_000_000_000;
 
 impl Timestamp {
-    /// Most bytes in its text.
-    pub(crate) const MAX_LEN: usize = "0001-01-01T00:00:00.000000000+00:00".len();
-
     /// Nanoseconds since the Unix epoch; none before it or after the year 2554.
     #[must_use]
     pub fn unix(&self) -> Option<Unix> {

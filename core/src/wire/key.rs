@@ -1,0 +1,36 @@
+//! Keys and signatures in JSON: hexadecimal text.
+
+use crate::key::{PUBLIC_KEY_LEN, PublicKey, SIGNATURE_LEN, Signature, parse_hex};
+use crate::wire::error::WireError;
+use crate::wire::json::{Reader, Result, Writer};
+
+/// First of two steps: 66 digits of either case and the tag, not the curve. `null`, empty text
+/// and zeros, any number of them, leave `into` as it is.
+pub(super) fn read_key(reader: &mut Reader<'_>, into: &mut Option<PublicKey>) -> Result<()> {
+    let at = reader.position();
+    let Some(text) = reader.string()? else {
+        return Ok(());
+    };
+    if text.bytes().any(|b| b != b'0') {
+        let key = parse_hex::<PUBLIC_KEY_LEN>(&text);
+        let key = key.and_then(|bytes| PublicKey::from_bytes(&bytes).ok());
+        *into = Some(key.ok_or(WireError::BadKey { at })?);
+    }
+    Ok(())
+}
+
+/// None is upstream's zero key.
+pub(super) fn write_key(out: &mut Writer, key: Option<&PublicKey>) {
+    let zero = &[0; PUBLIC_KEY_LEN];
+    out.hex(key.map_or(zero, |key| key.as_bytes()));
+}
+
+/// 130 digits of either case; `null` leaves `into` as it is.
+pub(super) fn read_signature(reader: &mut Reader<'_>, into: &mut Signature) -> Result<()> {
+    let at = reader.position();
+    if let Some(text) = reader.string()? {
+        let bytes = parse_hex::<SIGNATURE_LEN>(&text).ok_or(WireError::Value { at })?;
+        *into = Signature::from_bytes(bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Peers in answers.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::id::NodeId;
+use crate::key::PublicKey;
+use crate::wire::error::WireError;
+use crate::wire::json::{Reader, Result, Writer};
+use crate::wire::key::{read_key, write_key};
+use crate::wire::timestamp::Timestamp;
+
+/// Peers kept of one list; upstream sends 20 at most. More are dropped and counted.
+pub const MAX_PEERS: usize = 64;
+
+/// A peer in an answer. Hearsay: neither its id nor its key is proven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WirePeer {
+    /// As told; compute it from the key instead.
+    pub id: NodeId,
+    /// None is upstream's zero key.
+    pub key: Option<PublicKey>,
+    /// As told; receivers ignore it.
+    pub last_seen: Timestamp,
+    /// Where it can be reached directly (ours); left out when not known.
+    pub addr: Option<SocketAddr>,
+}
+
+impl WirePeer {
+    /// The honest one for `key`.
+    #[must_use]
+    pub fn new(key: &PublicKey, last_seen: Timestamp, addr: Option<SocketAddr>) -> Self {
+        Self {
+            id: key.id(),
+            key: Some(*key),
+            last_seen,
+            addr,
+        }
+    }
+}
+
+/// The peers of an answer, and what was dropped from it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PeerList {
+    /// At most [`MAX_PEERS`] when decoded.
+    pub peers: Vec<WirePeer>,
+    /// Entries dropped because of their key. Upstream drops the whole message.
+    pub bad_keys: u32,
+    /// Entries dropped beyond [`MAX_PEERS`].
+    pub excess: u32,
+}
+
+impl From<Vec<WirePeer>> for PeerList {
+    fn from(peers: Vec<WirePeer>) -> Self {
+        Self {
+            peers,
+            bad_keys: 0,
+            excess: 0,
+        }
+    }
+}
+
+impl WirePeer {
+    /// The outer result is about the JSON, the inner one about the key.
+    fn read(reader: &mut Reader<'_>) -> Result<Result<Self>> {
+        let mut id = [0; 32];
+        let mut peer = Self::default();
+        let mut bad_key = None;
+        reader.object(|reader, name| {
+            match name {
+                "id" => reader.array32(&mut id)?,
+                "pk" => match read_key(reader, &mut peer.key) {
+                    Err(error @ WireError::BadKey { .. }) => bad_key = Some(error),
+                    other => other?,
+                },
+                "last_seen" => {
+                    let at = reader.position();
+                    if let Some(text) = reader.raw_string()? {
+                        let time = Timestamp::parse(text);
+                        peer.last_seen = time.ok_or(WireError::Value { at })?;
+                    }
+                }
+                "addr" => peer.addr = read_addr(reader.raw_value()?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        peer.id = NodeId::from_bytes(id);
+        Ok(bad_key.map_or(Ok(peer), Err))
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.raw("{");
+        out.field("id").array32(self.id.as_bytes());
+        write_key(out.field("pk"), self.key.as_ref());
+        out.field("last_seen").quote(self.last_seen);
+        if let Some(addr) = self.addr {
+            out.field("addr").quote(addr);
+        }
+        out.raw("}");
+    }
+}
+
+impl PeerList {
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        *self = Self::default();
+        reader.array(|reader| {
+            match WirePeer::read(reader)? {
+                Err(_) => self.bad_keys += 1,
+                Ok(_) if self.peers.len() == MAX_PEERS => self.excess += 1,
+                Ok(peer) => self.peers.push(peer),
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.array(&self.peers, |out, peer| peer.write(out));
+    }
+}
+
+/// Reads a peer by itself.
+///
+/// # Errors
+/// [`WireError`].
+pub fn decode_peer(json: &[u8]) -> Result<WirePeer, WireError> {
+    let mut reader = Reader::new(json);
+    let peer = WirePeer::read(&mut reader)?;
+    reader.end()?;
+    peer
+}
+
+/// A peer by itself.
+#[must_use]
+pub fn encode_peer(peer: &WirePeer) -> Vec<u8> {
+    let mut out = Writer::new(Vec::new());
+    peer.write(&mut out);
+    out.finish()
+}
+
+/// Upstream ignores the field, so nothing in it is an error.
+fn read_addr(json: &[u8]) -> Option<SocketAddr> {
+    let addr: SocketAddr = Reader::new(json).string().ok()??.parse().ok()?;
+    (addr.port() != 0).then_some(addr)
+}
