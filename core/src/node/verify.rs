@@ -17,6 +17,12 @@ pub struct VerifyJob {
 }
 
 impl VerifyJob {
+    /// A job for `item`.
+    #[must_use]
+    pub fn new(item: Arc<Item>) -> Self {
+        Self { item }
+    }
+
     /// Does the work: some 60 µs.
     ///
     /// # Errors
