@@ -1,1 +1,24 @@
-//! The event loop around skydht-core, its transports, and the Dht handle.
+//! Drives a [`skydht_core::Node`]: the event loop, written once for every executor, the
+//! transports, and the [`Dht`] handle that users hold.
+//!
+//! [`Dht::start`] takes a [`Runtime`](skydht_runtime::Runtime), a [`Transport`] and what the
+//! node needs; one task then owns the node, the streams and nothing else. It polls all streams
+//! itself, so that a call costs no task, no channel and no lock but its stream's.
+//!
+//! Nothing is dropped silently: every queue has a bound, and at the bound either the sender
+//! waits or the answer says so. [`DriverStats`] counts what the core cannot see.
+
+mod dht;
+mod event_loop;
+mod events;
+mod mailbox;
+mod recorder;
+pub mod transport;
+mod verifier;
+
+pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped};
+pub use event_loop::DriverStats;
+pub use events::{EVENT_CAPACITY, EventStream, Lagged};
+pub use recorder::Recorder;
+pub use transport::{Accepted, Transport};
+pub use verifier::{MAX_THREADS, Verifier};

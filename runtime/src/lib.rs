@@ -1,10 +1,18 @@
-//! What an executor must give: four functions and a clock.
+//! What an executor must give: four functions, and a clock that has a default.
+//!
+//! Everything above (DMSG, transports, the event loop, the program) is written once against
+//! [`Runtime`]. [`virtual_time`] implements it without threads, sockets or a clock, so that a
+//! whole network runs in one thread, as fast as it can, the same way each time. [`pipe`] is the
+//! in-memory connection that it is made of.
+
+pub mod pipe;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -27,7 +35,33 @@ pub trait Listener: Send + Sync + 'static {
     fn local_addr(&self) -> SocketAddr;
 }
 
+/// The two clocks at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Clocks {
+    /// Since an arbitrary start; never goes back.
+    pub monotonic: Duration,
+    /// Since the Unix epoch; zero when the wall clock stands before it. May step.
+    pub unix: Duration,
+}
+
+impl Clocks {
+    /// Reads the operating system's clocks. The monotonic one starts at the process's first
+    /// reading.
+    #[must_use]
+    pub fn system() -> Self {
+        static START: OnceLock<Instant> = OnceLock::new();
+        Self {
+            monotonic: START.get_or_init(Instant::now).elapsed(),
+            unix: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
+        }
+    }
+}
+
 /// An executor: spawn, sleep, connect, listen.
+///
+/// The clock is not a fifth thing to implement: on a real executor the default is right. It
+/// stands here because virtual time must replace it together with [`Runtime::sleep`], or the
+/// two would disagree.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// A connection.
     type Connection: Connection;
@@ -42,4 +76,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Self::Connection>>;
     /// Listens.
     fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Self::Listener>>;
+
+    /// Reads the clocks that [`Runtime::sleep`] goes by.
+    fn clocks(&self) -> Clocks {
+        Clocks::system()
+    }
 }

@@ -1,0 +1,424 @@
+//! The event loop: one task that owns the node and polls everything around it.
+//!
+//! A turn takes what handles asked, what the pool verified, what peers opened, and visits the
+//! streams that were woken; after each input it drains the node's outputs. Then it sleeps until
+//! the node's deadline or the next wake. A turn is bounded: a busy node lets others run.
+
+mod streams;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use futures::task::AtomicWaker;
+use skydht_core::Node;
+use skydht_core::node::{
+    ChangeId, Command, Event, Input, JobId, OpenFailure, OperationId, Outcome, Output, ProbeId,
+    StreamId, Verdict,
+};
+use skydht_core::time::{Mono, Time, Unix, nanos};
+use skydht_runtime::{BoxFuture, Runtime};
+
+use crate::dht::StartOptions;
+use crate::events::RingSender;
+use crate::mailbox::{Mailbox, Phase, Reply, Request};
+use crate::recorder::Recorder;
+use crate::transport::{Accepted, Transport};
+use crate::verifier::VerifyQueue;
+use streams::{Step, Streams};
+
+/// Inputs handled in one turn before other tasks may run.
+const TURN_INPUTS: usize = 256;
+/// Things done in one stream in one visit before the others have their turn.
+const VISIT_STEPS: usize = 8;
+/// Bytes read at once.
+const READ_BUFFER: usize = 64 * 1024;
+/// How long a shutdown waits for streams to flush.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// What the loop counts; all since the start, except `streams` and `lingering`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct DriverStats {
+    /// Streams now, those being opened and those being finished included.
+    pub streams: usize,
+    /// Streams that the node has closed and that are being flushed and finished.
+    pub lingering: usize,
+    /// Streams cut while being finished, because the peer took too long or there were too many.
+    pub lingering_cut: u64,
+    /// Inputs that the node called a misuse of its contract. Anything but 0 is a bug here.
+    pub misuse: u64,
+}
+
+/// The runtime's clocks as the core's time.
+pub(crate) fn time<R: Runtime>(runtime: &R) -> Time {
+    let clocks = runtime.clocks();
+    Time {
+        mono: Mono(nanos(clocks.monotonic)),
+        unix: Unix(nanos(clocks.unix)),
+    }
+}
+
+/// Runs `node` in a task of its own.
+pub(crate) fn spawn<R: Runtime, T: Transport>(
+    runtime: R,
+    transport: Arc<T>,
+    node: Node,
+    mailbox: Arc<Mailbox>,
+    options: StartOptions,
+) {
+    let waker = Arc::clone(&mailbox.waker);
+    let mut event_loop = EventLoop {
+        streams: Streams::new(Arc::clone(&waker)),
+        verify: options.verifier.queue(Arc::clone(&waker)),
+        recorder: options.recorder,
+        runtime: runtime.clone(),
+        transport,
+        node,
+        mailbox,
+        waker,
+        probes: FuturesUnordered::new(),
+        operations: HashMap::new(),
+        subscribers: Vec::new(),
+        persisted: VecDeque::new(),
+        alarm: None,
+        next_accepted: 1,
+        ending: Ending::No,
+        stats: DriverStats::default(),
+        budget: 0,
+        requests: VecDeque::new(),
+        verdicts: Vec::new(),
+        ready: Vec::new(),
+        buffer: vec![0; READ_BUFFER],
+    };
+    // The first input is a firing timer: the node begins with it.
+    event_loop.feed(Input::TimerFired);
+    runtime.spawn(Box::pin(std::future::poll_fn(move |cx| {
+        event_loop.poll(cx)
+    })));
+}
+
+type Probing = BoxFuture<'static, (ProbeId, Result<(), OpenFailure>)>;
+
+/// How far the end is.
+enum Ending {
+    No,
+    /// The node has shut down; streams flush until then at most.
+    Flushing(Mono),
+    /// The transport closes.
+    Closing(BoxFuture<'static, ()>),
+}
+
+struct EventLoop<R: Runtime, T: Transport> {
+    runtime: R,
+    transport: Arc<T>,
+    node: Node,
+    mailbox: Arc<Mailbox>,
+    waker: Arc<AtomicWaker>,
+    recorder: Option<Box<dyn Recorder>>,
+    streams: Streams<T::Stream>,
+    verify: VerifyQueue,
+    /// Bounded by the core's limit.
+    probes: FuturesUnordered<Probing>,
+    operations: HashMap<OperationId, Reply>,
+    subscribers: Vec<RingSender<Event>>,
+    persisted: VecDeque<ChangeId>,
+    /// A sleep, and when it ends.
+    alarm: Option<(Mono, BoxFuture<'static, ()>)>,
+    next_accepted: u64,
+    ending: Ending,
+    stats: DriverStats,
+    /// Inputs left in this turn.
+    budget: usize,
+    // Kept for their memory.
+    requests: VecDeque<Request>,
+    verdicts: Vec<(JobId, Verdict)>,
+    ready: Vec<usize>,
+    buffer: Vec<u8>,
+}
+
+impl<R: Runtime, T: Transport> EventLoop<R, T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before looking anywhere, so that no wake between look and sleep is lost.
+        self.waker.register(cx.waker());
+        self.budget = TURN_INPUTS;
+        loop {
+            let before = self.budget;
+            self.take_requests();
+            self.take_verdicts();
+            self.acknowledge();
+            self.poll_accept(cx);
+            self.poll_probes(cx);
+            self.visit_streams();
+            self.fire();
+            if self.poll_ending(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if self.budget == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.budget == before && self.poll_alarm(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Gives one input to the node and does what it wants.
+    fn feed(&mut self, input: Input<'_>) {
+        self.budget = self.budget.saturating_sub(1);
+        let now = time(&self.runtime);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(now, &input);
+        }
+        if let Err(misuse) = self.node.handle(now, input) {
+            debug_assert!(false, "misuse of the node: {misuse}");
+            self.stats.misuse += 1;
+        }
+        while let Some(output) = self.node.poll_output() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.output(&output);
+            }
+            self.apply(now, output);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.drained(self.node.next_deadline());
+        }
+    }
+
+    /// Does one thing. Nothing here may call the node again: what comes of it comes later.
+    fn apply(&mut self, now: Time, output: Output) {
+        match output {
+            Output::OpenStream {
+                stream,
+                peer,
+                addrs,
+                session,
+            } => {
+                let opening = self.transport.open(peer, addrs, session);
+                self.streams.open(stream, opening);
+            }
+            Output::Send { stream, bytes } => self.streams.send(stream, bytes),
+            Output::CloseStream { stream, reason } => {
+                self.streams.close(stream, reason.is_graceful());
+            }
+            Output::PauseReading { stream } => self.streams.set_paused(stream, true),
+            Output::ResumeReading { stream } => self.streams.set_paused(stream, false),
+            Output::Probe { probe, peer, addr } => {
+                let probing = self.transport.probe(peer, addr);
+                self.probes
+                    .push(Box::pin(async move { (probe, probing.await) }));
+            }
+            Output::Verify { job, work } => self.verify.submit(job, work),
+            // There is no storage: what asks for durability learns that there is none.
+            Output::Persist {
+                change,
+                acknowledge,
+                ..
+            } => {
+                if acknowledge {
+                    self.persisted.push_back(change);
+                }
+            }
+            Output::Finished { op, outcome } => {
+                if outcome == Outcome::Shutdown && matches!(self.ending, Ending::No) {
+                    self.ending = Ending::Flushing(now.mono.plus(SHUTDOWN_GRACE));
+                }
+                if let Some(reply) = self.operations.remove(&op) {
+                    // An error: the caller has gone.
+                    let _ = reply.outcome.send(outcome);
+                }
+            }
+            Output::Event(event) => self.publish(event),
+        }
+    }
+
+    fn publish(&mut self, event: Event) {
+        match &event {
+            Event::FirstValue { op, .. } | Event::Hop { op, .. } => {
+                let watcher = self.operations.get(op);
+                if let Some(events) = watcher.and_then(|reply| reply.events.as_ref()) {
+                    events.push(event.clone());
+                }
+            }
+            Event::Ready { .. } => self.mailbox.advance(Phase::Ready),
+            _ => {}
+        }
+        self.subscribers
+            .retain(|subscriber| subscriber.push(event.clone()));
+    }
+
+    fn take_requests(&mut self) {
+        let mut requests = std::mem::take(&mut self.requests);
+        self.mailbox.take(&mut requests);
+        for request in requests.drain(..) {
+            match request {
+                Request::Command(op, command, reply) => {
+                    let first_of_its_kind = matches!(self.ending, Ending::No);
+                    if command == Command::Shutdown && !first_of_its_kind {
+                        continue;
+                    }
+                    self.operations.insert(op, reply);
+                    self.feed(Input::Command { op, command });
+                }
+                Request::Cancel(op) => self.feed(Input::Cancel { op }),
+                Request::Snapshot(reply) => drop(reply.send(self.node.snapshot())),
+                Request::Peers(reply) => drop(reply.send(self.node.peers())),
+                Request::Stats(reply) => drop(reply.send(self.stats())),
+                Request::Subscribe(subscriber) => self.subscribers.push(subscriber),
+            }
+        }
+        self.requests = requests;
+    }
+
+    fn stats(&self) -> DriverStats {
+        DriverStats {
+            streams: self.streams.len(),
+            lingering: self.streams.lingering(),
+            lingering_cut: self.streams.cut_count(),
+            ..self.stats
+        }
+    }
+
+    fn take_verdicts(&mut self) {
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        self.verify.take(&mut verdicts);
+        for (job, verdict) in verdicts.drain(..) {
+            self.feed(Input::Verified { job, verdict });
+        }
+        self.verdicts = verdicts;
+    }
+
+    fn acknowledge(&mut self) {
+        while let Some(change) = self.persisted.pop_front() {
+            let durable = false;
+            self.feed(Input::Persisted { change, durable });
+        }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) {
+        while self.budget > 0 && matches!(self.ending, Ending::No) {
+            let Poll::Ready(Some(accepted)) = self.transport.poll_accept(cx) else {
+                return;
+            };
+            let Accepted { peer, path, stream } = accepted;
+            let id = StreamId(self.next_accepted);
+            self.next_accepted += 2;
+            self.streams.accept(id, stream);
+            self.feed(Input::StreamAccepted {
+                stream: id,
+                peer,
+                path,
+            });
+        }
+    }
+
+    fn poll_probes(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some((probe, result))) = self.probes.poll_next_unpin(cx) {
+            self.feed(Input::Probed { probe, result });
+        }
+    }
+
+    fn visit_streams(&mut self) {
+        let now = time(&self.runtime).mono;
+        let mut ready = std::mem::take(&mut self.ready);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.streams.take_ready(&mut ready);
+        for index in ready.drain(..) {
+            let mut steps = VISIT_STEPS.min(self.budget);
+            loop {
+                if steps == 0 {
+                    self.streams.revisit(index);
+                    break;
+                }
+                steps -= 1;
+                let input = match self.streams.step(index, now, &mut buffer) {
+                    Step::Idle => break,
+                    Step::Opened(stream, path) => Input::StreamOpened { stream, path },
+                    Step::Failed(stream, reason) => Input::StreamFailed { stream, reason },
+                    Step::Bytes(stream, n) => Input::Bytes {
+                        stream,
+                        bytes: Cow::Borrowed(&buffer[..n]),
+                    },
+                    Step::Sent(stream) => Input::Sent { stream },
+                    Step::Closed(stream, end) => Input::StreamClosed { stream, end },
+                };
+                self.feed(input);
+            }
+        }
+        self.ready = ready;
+        self.buffer = buffer;
+    }
+
+    /// Fires the node's timer if it is due, and cuts streams that linger too long.
+    fn fire(&mut self) {
+        let now = time(&self.runtime).mono;
+        self.streams.cut_overdue(now);
+        if self.node.next_deadline().is_some_and(|due| due.at <= now) {
+            self.feed(Input::TimerFired);
+        }
+    }
+
+    fn next_wake(&self) -> Option<Mono> {
+        let node = self.node.next_deadline().map(|deadline| deadline.at);
+        let ending = match self.ending {
+            Ending::Flushing(until) => Some(until),
+            Ending::No | Ending::Closing(_) => None,
+        };
+        [node, self.streams.next_overdue(), ending]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Ready when something is due. A sleep that ends too early is kept: deadlines mostly move
+    /// away, and waking once for nothing is cheaper than a new sleep for each input.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(wake) = self.next_wake() else {
+            return Poll::Pending;
+        };
+        loop {
+            let now = time(&self.runtime).mono;
+            if wake <= now {
+                return Poll::Ready(());
+            }
+            if self.alarm.as_ref().is_none_or(|(at, _)| *at > wake) {
+                self.alarm = Some((wake, self.runtime.sleep(wake.since(now))));
+            }
+            if let Some((_, sleep)) = &mut self.alarm {
+                std::task::ready!(sleep.as_mut().poll(cx));
+                self.alarm = None;
+            }
+        }
+    }
+
+    /// Ready when everything is closed.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Ending::Flushing(until) = self.ending {
+            if self.streams.len() > 0 && time(&self.runtime).mono < until {
+                return Poll::Pending;
+            }
+            self.streams.clear();
+            self.ending = Ending::Closing(self.transport.close());
+        }
+        let Ending::Closing(closing) = &mut self.ending else {
+            return Poll::Pending;
+        };
+        std::task::ready!(closing.as_mut().poll(cx));
+        self.subscribers.clear();
+        self.operations.clear();
+        self.mailbox.advance(Phase::Stopped);
+        Poll::Ready(())
+    }
+}
+
+impl<R: Runtime, T: Transport> Drop for EventLoop<R, T> {
+    fn drop(&mut self) {
+        // Also when the executor drops the task: nobody may wait for ever.
+        self.mailbox.advance(Phase::Stopped);
+    }
+}

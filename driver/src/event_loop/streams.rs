@@ -1,0 +1,403 @@
+//! All streams of a node, polled by its one task.
+//!
+//! Each stream has a slot, each slot its own waker: waking marks the slot, and a turn of the
+//! loop visits marked slots only. Slots and wakers are used again, so a stream costs no
+//! allocation here. A waker that outlives its stream marks the slot's next user, who is
+//! polled once too often: harmless.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+use skydht_core::node::{OpenFailure, Path, StreamEnd, StreamId};
+use skydht_core::time::Mono;
+use skydht_runtime::{BoxFuture, Connection};
+
+/// How long a peer may take to receive the rest of a stream that the node is done with.
+const LINGER: Duration = Duration::from_secs(30);
+/// Streams that may take their time so; beyond, the one nearest its end is cut.
+const MAX_LINGERING: usize = 1_024;
+
+/// The slots that were woken.
+struct Ready {
+    marked: Mutex<Vec<usize>>,
+    waker: Arc<AtomicWaker>,
+}
+
+impl Ready {
+    fn mark(&self, index: usize) {
+        let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
+        marked.push(index);
+    }
+}
+
+struct SlotWaker {
+    index: usize,
+    marked: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.marked.swap(true, Ordering::AcqRel) {
+            self.ready.mark(self.index);
+            self.ready.waker.wake();
+        }
+    }
+}
+
+pub(super) type Opening<S> = BoxFuture<'static, Result<(S, Path), OpenFailure>>;
+
+/// A stream that is open.
+struct Open<S> {
+    stream: S,
+    /// The frame being written, how much of it is, and those behind it.
+    frame: Option<Arc<[u8]>>,
+    written: usize,
+    behind: VecDeque<Arc<[u8]>>,
+    /// Written bytes were not flushed yet.
+    unflushed: bool,
+    paused: bool,
+    /// The peer has finished.
+    read_done: bool,
+    /// Writing failed. What the peer sent before is still read.
+    write_failed: bool,
+}
+
+enum State<S> {
+    Opening(Opening<S>),
+    Open(Open<S>),
+    /// The node is done with it: flush, finish, forget; until then at most, if it takes time.
+    Closing(Open<S>, Option<Mono>),
+}
+
+struct Slot<S> {
+    id: StreamId,
+    state: State<S>,
+}
+
+/// What a visit to a slot brought; everything but `Idle` is for the node.
+pub(super) enum Step {
+    /// Nothing more for now.
+    Idle,
+    Opened(StreamId, Path),
+    Failed(StreamId, OpenFailure),
+    /// This many bytes are in the buffer.
+    Bytes(StreamId, usize),
+    Sent(StreamId),
+    /// `Finished` leaves the other direction open until the node closes; `Reset` ends all.
+    Closed(StreamId, StreamEnd),
+}
+
+pub(super) struct Streams<S> {
+    slots: Vec<(Option<Slot<S>>, Waker, Arc<SlotWaker>)>,
+    free: Vec<usize>,
+    by_id: HashMap<StreamId, usize>,
+    lingering: BTreeSet<(Mono, StreamId)>,
+    cut: u64,
+    ready: Arc<Ready>,
+}
+
+impl<S: Connection> Streams<S> {
+    /// `waker` is the loop's.
+    pub(super) fn new(waker: Arc<AtomicWaker>) -> Self {
+        let marked = Mutex::default();
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            lingering: BTreeSet::new(),
+            cut: 0,
+            ready: Arc::new(Ready { marked, waker }),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn insert(&mut self, id: StreamId, state: State<S>) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = self.slots.len();
+            let waker = Arc::new(SlotWaker {
+                index,
+                marked: AtomicBool::new(false),
+                ready: Arc::clone(&self.ready),
+            });
+            self.slots
+                .push((None, Waker::from(Arc::clone(&waker)), waker));
+            index
+        });
+        self.slots[index].0 = Some(Slot { id, state });
+        self.by_id.insert(id, index);
+        self.mark(index);
+    }
+
+    /// Marks a slot without waking the loop, which is running.
+    fn mark(&self, index: usize) {
+        if !self.slots[index].2.marked.swap(true, Ordering::AcqRel) {
+            self.ready.mark(index);
+        }
+    }
+
+    pub(super) fn open(&mut self, id: StreamId, opening: Opening<S>) {
+        self.insert(id, State::Opening(opening));
+    }
+
+    pub(super) fn accept(&mut self, id: StreamId, stream: S) {
+        self.insert(id, State::Open(Open::new(stream)));
+    }
+
+    fn open_mut(&mut self, id: StreamId) -> Option<(usize, &mut Open<S>)> {
+        let index = *self.by_id.get(&id)?;
+        match &mut self.slots[index].0.as_mut()?.state {
+            State::Open(open) => Some((index, open)),
+            State::Opening(_) | State::Closing(..) => None,
+        }
+    }
+
+    /// Queues a frame. A stream that is gone takes nothing; the node has been told, or is about
+    /// to be.
+    pub(super) fn send(&mut self, id: StreamId, bytes: Arc<[u8]>) {
+        if let Some((index, open)) = self.open_mut(id) {
+            open.behind_or_frame(bytes);
+            self.mark(index);
+        }
+    }
+
+    pub(super) fn set_paused(&mut self, id: StreamId, paused: bool) {
+        if let Some((index, open)) = self.open_mut(id) {
+            open.paused = paused;
+            if !paused {
+                self.mark(index);
+            }
+        }
+    }
+
+    /// Resets a stream, or begins to finish it.
+    pub(super) fn close(&mut self, id: StreamId, graceful: bool) {
+        let Some(&index) = self.by_id.get(&id) else {
+            return;
+        };
+        match self.slots[index].0.take().map(|slot| slot.state) {
+            Some(State::Open(open)) if graceful => {
+                let state = State::Closing(open, None);
+                self.slots[index].0 = Some(Slot { id, state });
+                self.mark(index);
+            }
+            state => {
+                self.forget(index, id);
+                // Dropping a stream resets it; dropping the future gives the dial up.
+                drop(state);
+            }
+        }
+    }
+
+    /// Resets a stream that takes too long to finish.
+    fn cut(&mut self, until: Mono, id: StreamId) {
+        self.lingering.remove(&(until, id));
+        self.cut += 1;
+        self.close(id, false);
+    }
+
+    /// Resets the streams that have taken too long to finish.
+    pub(super) fn cut_overdue(&mut self, now: Mono) {
+        while let Some(&(until, id)) = self.lingering.first().filter(|(at, _)| *at <= now) {
+            self.cut(until, id);
+        }
+    }
+
+    /// When [`Streams::cut_overdue`] has something to do.
+    pub(super) fn next_overdue(&self) -> Option<Mono> {
+        self.lingering.first().map(|(at, _)| *at)
+    }
+
+    /// Streams that take their time to finish.
+    pub(super) fn lingering(&self) -> usize {
+        self.lingering.len()
+    }
+
+    /// Streams that were not given that time.
+    pub(super) fn cut_count(&self) -> u64 {
+        self.cut
+    }
+
+    fn forget(&mut self, index: usize, id: StreamId) {
+        self.slots[index].0 = None;
+        self.by_id.remove(&id);
+        self.free.push(index);
+    }
+
+    /// Resets everything.
+    pub(super) fn clear(&mut self) {
+        self.cut += self.by_id.len() as u64;
+        self.by_id.clear();
+        self.lingering.clear();
+        self.free.clear();
+        self.slots.clear();
+    }
+
+    /// Swaps the marked slots with `empty`; each may be marked again from now on.
+    pub(super) fn take_ready(&self, empty: &mut Vec<usize>) {
+        let mut marked = self
+            .ready
+            .marked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *marked, empty);
+        drop(marked);
+        for index in empty {
+            if let Some((_, _, waker)) = self.slots.get(*index) {
+                waker.marked.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// Marks a slot again that has more to do than one visit may.
+    pub(super) fn revisit(&self, index: usize) {
+        if index < self.slots.len() {
+            self.mark(index);
+        }
+    }
+
+    /// Does one thing in a slot. Call until `Idle`.
+    pub(super) fn step(&mut self, index: usize, now: Mono, buffer: &mut [u8]) -> Step {
+        let Some((Some(slot), waker, _)) = self.slots.get_mut(index) else {
+            return Step::Idle;
+        };
+        let id = slot.id;
+        let cx = &mut Context::from_waker(waker);
+        match &mut slot.state {
+            State::Opening(opening) => match opening.as_mut().poll(cx) {
+                Poll::Pending => Step::Idle,
+                Poll::Ready(Ok((stream, path))) => {
+                    slot.state = State::Open(Open::new(stream));
+                    Step::Opened(id, path)
+                }
+                Poll::Ready(Err(reason)) => {
+                    self.forget(index, id);
+                    Step::Failed(id, reason)
+                }
+            },
+            State::Open(open) => {
+                if open.has_unsent() {
+                    match open.poll_send(cx) {
+                        Poll::Ready(Ok(())) => return Step::Sent(id),
+                        Poll::Ready(Err(_)) => open.fail_writing(),
+                        Poll::Pending => {}
+                    }
+                }
+                match open.poll_receive(cx, buffer) {
+                    Poll::Pending => Step::Idle,
+                    Poll::Ready(Ok(0)) if !open.write_failed => {
+                        open.read_done = true;
+                        Step::Closed(id, StreamEnd::Finished)
+                    }
+                    Poll::Ready(Ok(0) | Err(_)) => {
+                        self.forget(index, id);
+                        Step::Closed(id, StreamEnd::Reset)
+                    }
+                    Poll::Ready(Ok(n)) => Step::Bytes(id, n),
+                }
+            }
+            State::Closing(open, until) => {
+                if open.poll_finish(cx).is_ready() {
+                    if let Some(until) = *until {
+                        self.lingering.remove(&(until, id));
+                    }
+                    self.forget(index, id);
+                } else if until.is_none() {
+                    let at = now.plus(LINGER);
+                    *until = Some(at);
+                    self.lingering.insert((at, id));
+                    if let Some(&(at, id)) = self.lingering.first()
+                        && self.lingering.len() > MAX_LINGERING
+                    {
+                        self.cut(at, id);
+                    }
+                }
+                Step::Idle
+            }
+        }
+    }
+}
+
+impl<S: Connection> Open<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            frame: None,
+            written: 0,
+            behind: VecDeque::new(),
+            unflushed: false,
+            paused: false,
+            read_done: false,
+            write_failed: false,
+        }
+    }
+
+    fn behind_or_frame(&mut self, bytes: Arc<[u8]>) {
+        if self.write_failed {
+            return; // the node hears of the end once everything received is read
+        }
+        if self.frame.is_none() {
+            self.frame = Some(bytes);
+        } else {
+            self.behind.push_back(bytes);
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.frame.is_some() || self.unflushed
+    }
+
+    fn fail_writing(&mut self) {
+        self.write_failed = true;
+        self.frame = None;
+        self.behind.clear();
+        self.unflushed = false;
+    }
+
+    /// Writes and flushes everything queued.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(frame) = &self.frame {
+            while self.written < frame.len() {
+                let stream = Pin::new(&mut self.stream);
+                match std::task::ready!(stream.poll_write(cx, &frame[self.written..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    n => self.written += n,
+                }
+            }
+            self.unflushed = true;
+            self.written = 0;
+            self.frame = self.behind.pop_front();
+        }
+        std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.paused || self.read_done {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+
+    /// Flushes and finishes. An error is an end, too.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_unsent() {
+            std::task::ready!(self.poll_send(cx))?;
+        }
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}

@@ -1,0 +1,157 @@
+//! Events to subscribers: a bounded ring for each; who lags loses the oldest and learns how many.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use futures::Stream;
+use skydht_core::node::Event;
+
+/// Events that wait for one subscriber at most; then the oldest goes.
+pub const EVENT_CAPACITY: usize = 1_024;
+
+/// A subscriber was too slow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0} events were lost because this subscriber lagged")]
+pub struct Lagged(
+    /// Events lost since the last one that was delivered.
+    pub u64,
+);
+
+struct Ring<T> {
+    items: VecDeque<T>,
+    lost: u64,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// The sending end of a ring. The subscriber's end going away ends it.
+pub(crate) struct RingSender<T>(Weak<Mutex<Ring<T>>>);
+
+/// The receiving end of a ring.
+pub(crate) struct RingReceiver<T>(Arc<Mutex<Ring<T>>>);
+
+pub(crate) fn ring<T>() -> (RingSender<T>, RingReceiver<T>) {
+    let ring = Arc::new(Mutex::new(Ring {
+        items: VecDeque::new(),
+        lost: 0,
+        closed: false,
+        waker: None,
+    }));
+    (RingSender(Arc::downgrade(&ring)), RingReceiver(ring))
+}
+
+fn lock<T>(ring: &Mutex<Ring<T>>) -> MutexGuard<'_, Ring<T>> {
+    ring.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> RingSender<T> {
+    /// Whether anyone is still there to receive.
+    pub(crate) fn push(&self, item: T) -> bool {
+        let Some(ring) = self.0.upgrade() else {
+            return false;
+        };
+        let mut ring = lock(&ring);
+        if ring.items.len() >= EVENT_CAPACITY {
+            ring.items.pop_front();
+            ring.lost += 1;
+        }
+        ring.items.push_back(item);
+        let waker = ring.waker.take();
+        drop(ring);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+}
+
+impl<T> Drop for RingSender<T> {
+    fn drop(&mut self) {
+        if let Some(ring) = self.0.upgrade() {
+            let mut ring = lock(&ring);
+            ring.closed = true;
+            let waker = ring.waker.take();
+            drop(ring);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl<T> RingReceiver<T> {
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Result<T, Lagged>>> {
+        let mut ring = lock(&self.0);
+        if ring.lost > 0 {
+            return Poll::Ready(Some(Err(Lagged(std::mem::take(&mut ring.lost)))));
+        }
+        if let Some(item) = ring.items.pop_front() {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        if ring.closed {
+            return Poll::Ready(None);
+        }
+        ring.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The node's events from the moment of subscription; ends when the node stops.
+///
+/// At most [`EVENT_CAPACITY`] wait here. Beyond that the oldest are lost, and the next item is
+/// [`Lagged`], which says how many.
+pub struct EventStream(pub(crate) RingReceiver<Event>);
+
+impl EventStream {
+    /// The next event; none once the node has stopped. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Event, Lagged>> {
+        std::future::poll_fn(|cx| self.0.poll_next(cx)).await
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Event, Lagged>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+    use std::future::poll_fn;
+
+    fn next<T>(receiver: &RingReceiver<T>) -> Option<Result<T, Lagged>> {
+        block_on(poll_fn(|cx| receiver.poll_next(cx)))
+    }
+
+    #[test]
+    fn a_full_ring_loses_the_oldest_and_says_how_many() {
+        let (sender, receiver) = ring();
+        for n in 0..EVENT_CAPACITY + 3 {
+            assert!(sender.push(n));
+        }
+        assert_eq!(next(&receiver), Some(Err(Lagged(3))));
+        assert_eq!(next(&receiver), Some(Ok(3)));
+    }
+
+    #[test]
+    fn the_ring_ends_with_its_sender_after_the_last_item() {
+        let (sender, receiver) = ring();
+        sender.push(1);
+        drop(sender);
+        assert_eq!(next(&receiver), Some(Ok(1)));
+        assert_eq!(next(&receiver), None);
+    }
+
+    #[test]
+    fn the_sender_learns_that_nobody_listens() {
+        let (sender, receiver) = ring();
+        drop(receiver);
+        assert!(!sender.push(1));
+    }
+}

@@ -1,0 +1,210 @@
+//! What handles ask of the loop, and what the loop tells all handles.
+//!
+//! One mutex, held for a few instructions; the loop takes everything that waits in one go.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::channel::oneshot;
+use futures::task::AtomicWaker;
+use skydht_core::node::{Command, Event, OperationError, OperationId, Outcome, PeerInfo, Snapshot};
+
+use crate::event_loop::DriverStats;
+use crate::events::RingSender;
+
+/// Commands that wait for the loop at most; then the answer is [`OperationError::Busy`].
+pub(crate) const WAITING_COMMANDS: usize = 1_024;
+
+/// Where an operation's results go.
+pub(crate) struct Reply {
+    pub(crate) outcome: oneshot::Sender<Outcome>,
+    /// Its events, for callers that watch.
+    pub(crate) events: Option<RingSender<Event>>,
+}
+
+/// What a handle asks of the loop.
+pub(crate) enum Request {
+    Command(OperationId, Command, Reply),
+    /// At most one for each operation, hence bounded by them.
+    Cancel(OperationId),
+    Snapshot(oneshot::Sender<Snapshot>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Stats(oneshot::Sender<DriverStats>),
+    Subscribe(RingSender<Event>),
+}
+
+/// How far a node is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    Running,
+    Ready,
+    Stopped,
+}
+
+struct State {
+    requests: VecDeque<Request>,
+    commands: usize,
+    last_op: u64,
+    phase: Phase,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// Shared by all handles and the loop.
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    /// Wakes the loop.
+    pub(crate) waker: Arc<AtomicWaker>,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                requests: VecDeque::new(),
+                commands: 0,
+                last_op: 0,
+                phase: Phase::Running,
+                waiters: Vec::new(),
+            }),
+            waker: Arc::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Numbers a command and leaves it for the loop.
+    pub(crate) fn command(
+        &self,
+        command: Command,
+        reply: Reply,
+    ) -> Result<OperationId, OperationError> {
+        let mut state = self.lock();
+        if state.phase == Phase::Stopped {
+            return Err(OperationError::ShuttingDown);
+        }
+        // A shutdown must get through however busy the node is.
+        if state.commands >= WAITING_COMMANDS && command != Command::Shutdown {
+            return Err(OperationError::Busy(WAITING_COMMANDS));
+        }
+        state.commands += 1;
+        state.last_op += 1;
+        let op = OperationId(state.last_op);
+        state
+            .requests
+            .push_back(Request::Command(op, command, reply));
+        drop(state);
+        self.waker.wake();
+        Ok(op)
+    }
+
+    /// Leaves anything else for the loop. Whether the loop is still there.
+    pub(crate) fn ask(&self, request: Request) -> bool {
+        let mut state = self.lock();
+        if state.phase == Phase::Stopped {
+            return false;
+        }
+        state.requests.push_back(request);
+        drop(state);
+        self.waker.wake();
+        true
+    }
+
+    /// Swaps what waits with `empty`.
+    pub(crate) fn take(&self, empty: &mut VecDeque<Request>) {
+        let mut state = self.lock();
+        state.commands = 0;
+        std::mem::swap(&mut state.requests, empty);
+    }
+
+    /// Moves to a later phase and tells who waits. `Stopped` also drops what still waits, which
+    /// its callers see as the end.
+    pub(crate) fn advance(&self, phase: Phase) {
+        let mut state = self.lock();
+        if state.phase >= phase {
+            return;
+        }
+        state.phase = phase;
+        let waiters = std::mem::take(&mut state.waiters);
+        let requests = match phase {
+            Phase::Stopped => std::mem::take(&mut state.requests),
+            _ => VecDeque::new(),
+        };
+        drop(state);
+        drop(requests);
+        for waiter in waiters {
+            let _ = waiter.send(());
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// Waits until the phase is at least `wanted`, and says which it is. Cancel-safe.
+    pub(crate) async fn reached(&self, wanted: Phase) -> Phase {
+        loop {
+            let waiter = {
+                let mut state = self.lock();
+                if state.phase >= wanted {
+                    return state.phase;
+                }
+                let (sender, waiter) = oneshot::channel();
+                state.waiters.retain(|waiter| !waiter.is_canceled());
+                state.waiters.push(sender);
+                waiter
+            };
+            let _ = waiter.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(mailbox: &Mailbox, command: Command) -> Result<OperationId, OperationError> {
+        let (outcome, _) = oneshot::channel();
+        mailbox.command(
+            command,
+            Reply {
+                outcome,
+                events: None,
+            },
+        )
+    }
+
+    fn find() -> Command {
+        Command::FindNode {
+            target: Default::default(),
+            timeout: None,
+        }
+    }
+
+    #[test]
+    fn a_full_mailbox_answers_busy_but_takes_a_shutdown() {
+        let mailbox = Mailbox::new();
+        for n in 1..=WAITING_COMMANDS as u64 {
+            assert_eq!(command(&mailbox, find()), Ok(OperationId(n)));
+        }
+        assert_eq!(
+            command(&mailbox, find()),
+            Err(OperationError::Busy(WAITING_COMMANDS))
+        );
+        assert!(command(&mailbox, Command::Shutdown).is_ok());
+        mailbox.take(&mut VecDeque::new());
+        assert!(command(&mailbox, find()).is_ok());
+    }
+
+    #[test]
+    fn a_stopped_mailbox_takes_nothing_and_drops_what_waits() {
+        let mailbox = Mailbox::new();
+        let (sender, mut receiver) = oneshot::channel();
+        assert!(mailbox.ask(Request::Peers(sender)));
+        mailbox.advance(Phase::Stopped);
+        assert!(receiver.try_recv().is_err());
+        assert_eq!(command(&mailbox, find()), Err(OperationError::ShuttingDown));
+        assert!(!mailbox.ask(Request::Cancel(OperationId(1))));
+    }
+}

@@ -1,0 +1,199 @@
+//! Streams between nodes of one process, without sockets: for tests, the core's users' too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Addrs, OpenFailure, Path, Reach, SessionUse};
+use skydht_runtime::BoxFuture;
+use skydht_runtime::pipe::{self, Cutter, OnDrop, Pipe};
+
+use super::{Accepted, Transport, TransportStats};
+
+/// Streams that wait to be accepted by one node; beyond, opening fails as overloaded.
+pub const ACCEPT_QUEUE: usize = 1_024;
+
+/// A network in memory. Clones are the same network.
+///
+/// It works like a relay: peers are found by key, without addresses, and whoever is on the
+/// network can be reached. Keys are believed, not proven, since everybody is in one process.
+#[derive(Clone, Default)]
+pub struct MemoryNetwork(Arc<Mutex<BTreeMap<PublicKey, Weak<Node>>>>);
+
+struct Node {
+    key: PublicKey,
+    inbox: Mutex<Inbox>,
+    waker: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Inbox {
+    waiting: VecDeque<(PublicKey, Pipe)>,
+    /// To break every connection that there is; the dead ones are swept as the list grows.
+    cutters: Vec<Cutter>,
+    sweep_at: usize,
+    closed: bool,
+    stats: TransportStats,
+}
+
+impl Node {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn remember(&mut self, cutter: Cutter) {
+        if self.cutters.len() >= self.sweep_at {
+            self.cutters.retain(|cutter| !cutter.is_gone());
+            self.sweep_at = 2 * self.cutters.len() + 16;
+        }
+        self.cutters.push(cutter);
+    }
+}
+
+impl MemoryNetwork {
+    /// An empty network.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a node on the network. A later one with the same key takes its place.
+    #[must_use]
+    pub fn transport(&self, key: PublicKey) -> MemoryTransport {
+        let node = Arc::new(Node {
+            key,
+            inbox: Mutex::default(),
+            waker: AtomicWaker::new(),
+        });
+        self.lock().insert(key, Arc::downgrade(&node));
+        MemoryTransport {
+            network: self.clone(),
+            node,
+        }
+    }
+
+    /// Breaks every stream that was opened to or by `key`, as a lost session does. Whether such
+    /// a node is there.
+    pub fn disconnect(&self, key: &PublicKey) -> bool {
+        let Some(node) = self.find(key) else {
+            return false;
+        };
+        let cutters = std::mem::take(&mut node.inbox().cutters);
+        cutters.iter().for_each(Cutter::cut);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Weak<Node>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: &PublicKey) -> Option<Arc<Node>> {
+        self.lock().get(key)?.upgrade()
+    }
+}
+
+/// One node's place on a [`MemoryNetwork`].
+pub struct MemoryTransport {
+    network: MemoryNetwork,
+    node: Arc<Node>,
+}
+
+const PATH: Path = Path {
+    reach: Reach::Relayed,
+    remote: None,
+};
+
+impl MemoryTransport {
+    fn connect(&self, peer: &PublicKey) -> Result<Pipe, OpenFailure> {
+        if self.node.inbox().closed {
+            return Err(OpenFailure::Closing);
+        }
+        let target = self.network.find(peer).ok_or(OpenFailure::Unreachable)?;
+        let (near, far) = pipe::pair(pipe::DEFAULT_CAPACITY, OnDrop::Reset);
+        let mut inbox = target.inbox();
+        if inbox.closed {
+            return Err(OpenFailure::Unreachable);
+        }
+        if inbox.waiting.len() >= ACCEPT_QUEUE {
+            inbox.stats.refused += 1;
+            return Err(OpenFailure::Overloaded);
+        }
+        inbox.remember(far.cutter());
+        inbox.waiting.push_back((self.node.key, far));
+        drop(inbox);
+        target.waker.wake();
+        self.node.inbox().remember(near.cutter());
+        Ok(near)
+    }
+}
+
+impl Transport for MemoryTransport {
+    type Stream = Pipe;
+
+    fn local_key(&self) -> PublicKey {
+        self.node.key
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn open(
+        &self,
+        peer: PublicKey,
+        _: Addrs,
+        _: SessionUse,
+    ) -> BoxFuture<'static, Result<(Pipe, Path), OpenFailure>> {
+        let stream = self.connect(&peer).map(|pipe| (pipe, PATH));
+        Box::pin(std::future::ready(stream))
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Pipe>>> {
+        self.node.waker.register(cx.waker());
+        let mut inbox = self.node.inbox();
+        match inbox.waiting.pop_front() {
+            Some((peer, stream)) => Poll::Ready(Some(Accepted {
+                peer,
+                path: PATH,
+                stream,
+            })),
+            None if inbox.closed => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn probe(&self, _: PublicKey, _: SocketAddr) -> BoxFuture<'static, Result<(), OpenFailure>> {
+        Box::pin(std::future::ready(Err(OpenFailure::NoAddress)))
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let mut inbox = self.node.inbox();
+        inbox.closed = true;
+        inbox.waiting.clear();
+        drop(inbox);
+        self.node.waker.wake();
+        Box::pin(std::future::ready(()))
+    }
+
+    fn stats(&self) -> TransportStats {
+        self.node.inbox().stats
+    }
+}
+
+impl Drop for MemoryTransport {
+    fn drop(&mut self) {
+        let mut nodes = self.network.lock();
+        // A successor under the same key stays.
+        if nodes
+            .get(&self.node.key)
+            .is_some_and(|node| std::ptr::eq(node.as_ptr(), Arc::as_ptr(&self.node)))
+        {
+            nodes.remove(&self.node.key);
+        }
+    }
+}

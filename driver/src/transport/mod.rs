@@ -1,0 +1,91 @@
+//! How nodes reach each other: streams to a *key*, which the transport proves.
+
+pub mod memory;
+
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
+use skydht_runtime::{BoxFuture, Connection};
+
+/// A stream that a peer opened.
+pub struct Accepted<S> {
+    /// The key that the handshake proved.
+    pub peer: PublicKey,
+    /// How it runs.
+    pub path: Path,
+    /// The bytes.
+    pub stream: S,
+}
+
+/// What a transport counts; all since its start, except `sessions`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct TransportStats {
+    /// Sessions now.
+    pub sessions: usize,
+    /// Dials that brought a session.
+    pub dials: u64,
+    /// Dials that did not, over all their addresses.
+    pub dials_failed: u64,
+    /// Peers that connected here and proved a key.
+    pub accepted: u64,
+    /// Connections here that failed their handshake or did not finish it in time.
+    pub handshakes_failed: u64,
+    /// Connections here that were refused because of a limit.
+    pub refused: u64,
+    /// Sessions closed because another one with the same peer was kept.
+    pub superseded: u64,
+    /// Sessions closed for want of use.
+    pub idle_closed: u64,
+    /// Sessions that were lost.
+    pub lost: u64,
+}
+
+/// How nodes reach each other.
+///
+/// A stream is ordered and reliable, with back-pressure: not reading from it holds its peer
+/// back. `poll_close` finishes the writing direction after everything written; dropping a
+/// stream that was not closed resets it. A read gives 0 after the peer finished, an error
+/// after a reset or the loss of the session.
+///
+pub trait Transport: Send + Sync + 'static {
+    /// Its streams.
+    type Stream: Connection;
+
+    /// The key that this transport proves to others.
+    fn local_key(&self) -> PublicKey;
+
+    /// Where others can dial this transport directly, if they can.
+    fn local_addr(&self) -> Option<SocketAddr>;
+
+    /// Opens a stream to `peer`: over a session that is there, else, if `session` allows it, by
+    /// dialling `addrs` in order. Returns only once the peer proved its key. Dropping the
+    /// future gives the stream up; a dial that others wait for goes on.
+    fn open(
+        &self,
+        peer: PublicKey,
+        addrs: Addrs,
+        session: SessionUse,
+    ) -> BoxFuture<'static, Result<(Self::Stream, Path), OpenFailure>>;
+
+    /// The next stream that a peer opened; none once the transport is closed. One task polls.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Self::Stream>>>;
+
+    /// Whether `peer` answers and proves its key at `addr`, over a connection of its own that
+    /// is closed again. Transports without addresses answer [`OpenFailure::NoAddress`].
+    fn probe(
+        &self,
+        peer: PublicKey,
+        addr: SocketAddr,
+    ) -> BoxFuture<'static, Result<(), OpenFailure>>;
+
+    /// Closes every session and stops listening; completes when all is closed.
+    fn close(&self) -> BoxFuture<'static, ()>;
+
+    /// What it counted. Zeroes unless implemented.
+    fn stats(&self) -> TransportStats {
+        TransportStats::default()
+    }
+}

@@ -1,0 +1,322 @@
+//! An in-memory connection: two bounded byte queues with back-pressure.
+//!
+//! Each end is `AsyncRead + AsyncWrite`. Closing an end finishes its direction: the other end
+//! reads what was written, then end of file. What a *dropped* end means is chosen by
+//! [`OnDrop`]: a TCP socket finishes, a multiplexed stream resets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// How many bytes may be under way in one direction unless told otherwise.
+pub const DEFAULT_CAPACITY: usize = 64 * 1024;
+
+/// What happens when an end is dropped without having been closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnDrop {
+    /// As a TCP socket: the other end reads what was written, then end of file.
+    #[default]
+    Finish,
+    /// As a multiplexed stream: the other end reads what was written, then
+    /// [`io::ErrorKind::ConnectionReset`].
+    Reset,
+}
+
+/// When written bytes arrive. Virtual time's network implements it; without one they arrive
+/// at once.
+pub(crate) trait Delay: Send + Sync {
+    /// The present.
+    fn now(&self) -> Duration;
+    /// When bytes written now arrive.
+    fn arrival(&self) -> Duration;
+    /// Wakes at `at`.
+    fn wake_at(&self, at: Duration, waker: &Waker);
+}
+
+#[derive(Clone)]
+struct Options {
+    capacity: usize,
+    on_drop: OnDrop,
+    delay: Option<Arc<dyn Delay>>,
+}
+
+/// How the writing end ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Finished,
+    Reset,
+}
+
+struct Segment {
+    arrives: Duration,
+    bytes: VecDeque<u8>,
+}
+
+#[derive(Default)]
+struct Queue {
+    segments: VecDeque<Segment>,
+    /// Bytes in all segments.
+    len: usize,
+    ended: Option<(Ended, Duration)>,
+    /// The reading end is gone: writing fails.
+    abandoned: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+struct Direction {
+    queue: Mutex<Queue>,
+    options: Options,
+}
+
+impl Direction {
+    fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::default(),
+            options,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrival(&self) -> Duration {
+        self.options
+            .delay
+            .as_ref()
+            .map_or(Duration::ZERO, |delay| delay.arrival())
+    }
+
+    /// Whether something that arrives at `at` is there; if not, `waker` is woken then.
+    fn has_arrived(&self, at: Duration, waker: &Waker) -> bool {
+        match &self.options.delay {
+            Some(delay) if at > delay.now() => {
+                delay.wake_at(at, waker);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn poll_read(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut queue = self.lock();
+        let mut read = 0;
+        while read < buf.len() {
+            let Some(segment) = queue.segments.front_mut() else {
+                break;
+            };
+            // Only the first look may ask to be woken: with bytes in hand we return anyway.
+            if read > 0 {
+                let later = self.options.delay.as_ref();
+                if later.is_some_and(|delay| segment.arrives > delay.now()) {
+                    break;
+                }
+            } else if !self.has_arrived(segment.arrives, cx.waker()) {
+                queue.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let n = io::Read::read(&mut segment.bytes, &mut buf[read..])?;
+            read += n;
+            if segment.bytes.is_empty() {
+                queue.segments.pop_front();
+            }
+            queue.len -= n;
+        }
+        if read > 0 || buf.is_empty() {
+            if let Some(writer) = queue.writer.take() {
+                drop(queue);
+                writer.wake();
+            }
+            return Poll::Ready(Ok(read));
+        }
+        match queue.ended {
+            Some((ended, at)) if self.has_arrived(at, cx.waker()) => Poll::Ready(match ended {
+                Ended::Finished => Ok(0),
+                Ended::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+            }),
+            _ => {
+                queue.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut queue = self.lock();
+        if queue.abandoned || queue.ended.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room = self.options.capacity.saturating_sub(queue.len);
+        if room == 0 && !bytes.is_empty() {
+            queue.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let n = room.min(bytes.len());
+        let arrives = self.arrival();
+        match queue.segments.back_mut() {
+            Some(segment) if segment.arrives >= arrives => segment.bytes.extend(&bytes[..n]),
+            _ => queue.segments.push_back(Segment {
+                arrives,
+                bytes: bytes[..n].iter().copied().collect(),
+            }),
+        }
+        queue.len += n;
+        self.notify_reader(queue, arrives);
+        Poll::Ready(Ok(n))
+    }
+
+    fn notify_reader(&self, mut queue: MutexGuard<'_, Queue>, at: Duration) {
+        if let Some(reader) = queue.reader.take() {
+            drop(queue);
+            match &self.options.delay {
+                Some(delay) => delay.wake_at(at, &reader),
+                None => reader.wake(),
+            }
+        }
+    }
+
+    fn end(&self, ended: Ended) {
+        let mut queue = self.lock();
+        if queue.ended.is_none() {
+            let at = self.arrival();
+            queue.ended = Some((ended, at));
+            self.notify_reader(queue, at);
+        }
+    }
+
+    fn abandon(&self) {
+        let mut queue = self.lock();
+        queue.abandoned = true;
+        queue.segments.clear();
+        queue.len = 0;
+        if let Some(writer) = queue.writer.take() {
+            drop(queue);
+            writer.wake();
+        }
+    }
+
+    /// Both ends lose the connection now, with what was under way.
+    fn cut(&self) {
+        let mut queue = self.lock();
+        queue.abandoned = true;
+        queue.segments.clear();
+        queue.len = 0;
+        queue.ended = Some((Ended::Reset, Duration::ZERO));
+        let wakers = [queue.reader.take(), queue.writer.take()];
+        drop(queue);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// One end of an in-memory connection.
+pub struct Pipe {
+    incoming: Arc<Direction>,
+    outgoing: Arc<Direction>,
+}
+
+/// Two connected ends, with at most `capacity` bytes (at least 1) under way in each direction.
+/// What is written arrives at once.
+#[must_use]
+pub fn pair(capacity: usize, on_drop: OnDrop) -> (Pipe, Pipe) {
+    connect(Options {
+        capacity: capacity.max(1),
+        on_drop,
+        delay: None,
+    })
+}
+
+fn connect(options: Options) -> (Pipe, Pipe) {
+    let there = Direction::new(options.clone());
+    let back = Direction::new(options);
+    let far = Pipe {
+        incoming: Arc::clone(&there),
+        outgoing: Arc::clone(&back),
+    };
+    let near = Pipe {
+        incoming: back,
+        outgoing: there,
+    };
+    (near, far)
+}
+
+impl Pipe {
+    /// Something that can break this connection from outside, as a lost network does.
+    #[must_use]
+    pub fn cutter(&self) -> Cutter {
+        Cutter {
+            incoming: Arc::downgrade(&self.incoming),
+            outgoing: Arc::downgrade(&self.outgoing),
+        }
+    }
+}
+
+/// Breaks a connection from outside; holding one does not keep the connection.
+pub struct Cutter {
+    incoming: std::sync::Weak<Direction>,
+    outgoing: std::sync::Weak<Direction>,
+}
+
+impl Cutter {
+    /// Both ends get [`io::ErrorKind::ConnectionReset`]; what was under way is lost.
+    pub fn cut(&self) {
+        for direction in [&self.incoming, &self.outgoing] {
+            if let Some(direction) = direction.upgrade() {
+                direction.cut();
+            }
+        }
+    }
+
+    /// Whether the connection is gone already.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.incoming.strong_count() == 0 && self.outgoing.strong_count() == 0
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.incoming.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.outgoing.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing.end(Ended::Finished);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.outgoing.end(match self.outgoing.options.on_drop {
+            OnDrop::Finish => Ended::Finished,
+            OnDrop::Reset => Ended::Reset,
+        });
+        self.incoming.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use futures::executor::block_on;
+use futures::future::join;
+use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::task::noop_waker_ref;
+
+use super::*;
+
+#[test]
+fn bytes_arrive_in_order_through_a_small_buffer() {
+    let (mut a, mut b) = pair(7, OnDrop::Finish);
+    let sent: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    let mut got = Vec::new();
+    block_on(join(
+        async {
+            a.write_all(&sent).await.unwrap();
+            a.close().await.unwrap();
+        },
+        async { b.read_to_end(&mut got).await.unwrap() },
+    ));
+    assert_eq!(got, sent);
+}
+
+#[test]
+fn a_full_buffer_holds_the_writer_back() {
+    let (mut a, mut b) = pair(4, OnDrop::Finish);
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let poll = Pin::new(&mut a).poll_write(&mut cx, b"abcdef");
+    assert!(matches!(poll, Poll::Ready(Ok(4))));
+    assert!(Pin::new(&mut a).poll_write(&mut cx, b"ef").is_pending());
+    block_on(b.read_exact(&mut [0; 3])).unwrap();
+    let poll = Pin::new(&mut a).poll_write(&mut cx, b"efgh");
+    assert!(matches!(poll, Poll::Ready(Ok(3))));
+}
+
+#[test]
+fn a_dropped_end_finishes_or_resets_after_its_bytes() {
+    for (on_drop, expected) in [
+        (OnDrop::Finish, Ok(0)),
+        (OnDrop::Reset, Err(io::ErrorKind::ConnectionReset)),
+    ] {
+        let (mut a, mut b) = pair(16, on_drop);
+        block_on(a.write_all(b"last")).unwrap();
+        drop(a);
+        let mut buf = [0; 16];
+        assert_eq!(block_on(b.read(&mut buf)).unwrap(), 4);
+        assert_eq!(block_on(b.read(&mut buf)).map_err(|e| e.kind()), expected);
+        let write = block_on(b.write(b"x")).map_err(|e| e.kind());
+        assert_eq!(write, Err(io::ErrorKind::BrokenPipe));
+    }
+}
+
+#[test]
+fn a_closed_direction_leaves_the_other_open() {
+    let (mut a, mut b) = pair(16, OnDrop::Reset);
+    block_on(async {
+        a.close().await.unwrap();
+        assert_eq!(b.read(&mut [0; 4]).await.unwrap(), 0);
+        b.write_all(b"answer").await.unwrap();
+        drop(b);
+        let mut got = [0; 6];
+        a.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"answer");
+    });
+}
+
+#[test]
+fn a_cut_loses_what_was_under_way() {
+    let (mut a, mut b) = pair(16, OnDrop::Finish);
+    let cutter = a.cutter();
+    block_on(a.write_all(b"lost")).unwrap();
+    cutter.cut();
+    for end in [&mut a, &mut b] {
+        let read = block_on(end.read(&mut [0; 4])).map_err(|e| e.kind());
+        assert_eq!(read, Err(io::ErrorKind::ConnectionReset));
+    }
+    drop((a, b));
+    assert!(cutter.is_gone());
+}
