@@ -222,7 +222,7 @@ impl Lookup {
     }
 
     /// The candidates of all paths, nearest first.
-    fn nearest(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn nearest(&self) -> impl Iterator<Item = &Entry> {
         let mut heads: SmallVec<[&[Entry]; 1]> = self.paths.iter().map(Path::entries).collect();
         core::iter::from_fn(move || {
             let head = heads

@@ -13,6 +13,8 @@
 mod disjoint;
 mod path;
 mod rtt;
+#[cfg(test)]
+mod tests;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -80,8 +82,9 @@ pub enum Why {
     /// The k nearest live candidates answered; or, in a network smaller than that, every
     /// candidate answered or failed, and at least one answered.
     Converged,
-    /// Nobody is left to ask, and fewer than k answered: all failed, or some stayed silent,
-    /// or the calls reached [`ASKS_PER_CANDIDATE`] times the candidates.
+    /// Fewer than k answered and nobody is left to ask; either nobody answered at all, or calls
+    /// are open that are past waiting for. Or the calls reached their limit, which is
+    /// [`ASKS_PER_CANDIDATE`] times the candidates.
     Exhausted,
 }
 

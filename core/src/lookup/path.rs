@@ -110,7 +110,8 @@ impl Path {
             return Offer::NoRoom;
         }
         if self.entries.len() >= rules.max_candidates {
-            let needs_answers = self.answered <= rules.k;
+            let answered = |it: &&Entry| it.state == State::Answered;
+            let needs_answers = self.entries.iter().filter(answered).count() <= rules.k;
             let farthest = self.entries.iter().rposition(|it| {
                 !(it.state.is_open() || needs_answers && it.state == State::Answered)
             });
@@ -210,7 +211,6 @@ impl Path {
                 State::Slow | State::Silent | State::Failed => continue,
                 State::Answered => {}
                 State::Asked => asked += 1,
-                State::Unasked if self.asked >= rules.max_asks => continue,
                 State::Unasked => unasked = unasked.or(Some(i)),
             }
             counted += 1;
@@ -219,14 +219,19 @@ impl Path {
             }
         }
         let window = self.open.iter().filter(|call| now < call.soft).count();
-        if let Some(i) = unasked {
-            if window < rules.alpha && self.open.len() < rules.alpha * OPEN_PER_PLACE {
-                return self.ask(i, now, rules, soft);
-            }
-            return self.wait(now, false);
+        let may_ask = self.asked < rules.max_asks;
+        if let Some(i) = unasked.filter(|_| may_ask) {
+            let places = window < rules.alpha && self.open.len() < rules.alpha * OPEN_PER_PLACE;
+            return match places {
+                true => self.ask(i, now, rules, soft),
+                false => self.wait(now, false),
+            };
         }
         if asked > 0 {
             return self.wait(now, false);
+        }
+        if unasked.is_some() {
+            return Step::Done(Why::Exhausted);
         }
         if counted == rules.k {
             return Step::Done(Why::Converged);
@@ -237,7 +242,7 @@ impl Path {
         if self.open.iter().any(patient) {
             return self.wait(now, true);
         }
-        let short = !self.open.is_empty() || self.answered == 0 || self.asked >= rules.max_asks;
+        let short = !self.open.is_empty() || self.answered == 0;
         Step::Done(if short {
             Why::Exhausted
         } else {

@@ -1,0 +1,239 @@
+//! The window: who is asked when, and what slow calls do to it.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{HARD, PARAMS, any_target, asked, candidates, millis, named, random, step, stranger};
+use crate::lookup::{
+    Candidate, Counts, Lookup, LookupParams, MAX_WIDTH, OPEN_PER_PLACE, PATIENCE, Step, Why,
+};
+
+/// A lookup with the `n` candidates, nearest first, as its seeds.
+fn seeded(params: LookupParams, n: usize) -> (Lookup, Vec<Candidate>) {
+    let mut random = random(n as u64);
+    let target = any_target(&mut random);
+    let all = candidates(&mut random, &target, n);
+    (
+        Lookup::new(target, params, all.iter().copied().rev(), stranger()),
+        all,
+    )
+}
+
+const NOBODY: [(
+    crate::id::NodeId,
+    crate::key::PublicKey,
+    Option<core::net::SocketAddr>,
+); 0] = [];
+
+#[test]
+fn the_alpha_nearest_are_asked_first_and_each_answer_makes_room() {
+    let (mut lookup, all) = seeded(PARAMS, 10);
+    let (first, wait) = asked(&mut lookup, 0);
+    assert_eq!(first, all[..3]);
+    assert_eq!(wait, Step::Wait(millis(1_000)));
+    lookup.answered(&all[1].id, NOBODY);
+    assert_eq!(asked(&mut lookup, 10).0, all[3..4]);
+    lookup.failed(&all[0].id);
+    assert_eq!(asked(&mut lookup, 20).0, all[4..5]);
+}
+
+#[test]
+fn nearer_newcomers_are_asked_before_older_candidates() {
+    let (mut lookup, all) = seeded(PARAMS, 4);
+    let target = lookup.target();
+    let mut random = random(77);
+    let near = candidates(&mut random, &target, 4_000)[0];
+    assert!(target.distance(&near.id) < target.distance(&all[0].id));
+    asked(&mut lookup, 0);
+    let learned = lookup.answered(&all[2].id, [named(&near)]);
+    assert_eq!(learned.new, 1);
+    assert_eq!(asked(&mut lookup, 10).0, [near]);
+    assert_eq!(lookup.hops(), 0);
+    lookup.answered(&near.id, NOBODY);
+    assert_eq!(lookup.hops(), 1);
+}
+
+#[test]
+fn a_slow_call_frees_its_place_and_still_counts_when_answered() {
+    let (mut lookup, all) = seeded(PARAMS, 5);
+    asked(&mut lookup, 0);
+    assert_eq!(asked(&mut lookup, 999).0, []);
+    let (next, _) = asked(&mut lookup, 1_000);
+    assert_eq!(next, all[3..5], "two of three places are needed");
+    assert_eq!(lookup.counts().slow, 3);
+    for peer in &all {
+        assert!(lookup.is_waiting(&peer.id));
+        lookup.answered(&peer.id, NOBODY);
+    }
+    assert_eq!(step(&mut lookup, 1_100), Step::Done(Why::Converged));
+    assert!(lookup.answered_closest().eq(&all));
+}
+
+#[test]
+fn a_slow_call_among_the_nearest_does_not_hold_up_the_end() {
+    let params = LookupParams { k: 2, ..PARAMS };
+    let (mut lookup, all) = seeded(params, 3);
+    let (first, _) = asked(&mut lookup, 0);
+    assert_eq!(first, all[..2], "the third is not among the two nearest");
+    lookup.answered(&all[1].id, NOBODY);
+    assert_eq!(
+        asked(&mut lookup, 100),
+        (Vec::new(), Step::Wait(millis(1_000)))
+    );
+    let (next, _) = asked(&mut lookup, 1_000);
+    assert_eq!(
+        next,
+        all[2..],
+        "the slow one is not counted among them any more"
+    );
+    lookup.answered(&all[2].id, NOBODY);
+    assert_eq!(step(&mut lookup, 1_050), Step::Done(Why::Converged));
+    assert!(lookup.answered_closest().eq(&all[1..]));
+    // It is nevertheless welcome.
+    lookup.answered(&all[0].id, NOBODY);
+    assert!(lookup.answered_closest().eq(&all[..2]));
+}
+
+#[test]
+fn slow_calls_are_bounded_and_the_hard_deadline_ends_them() {
+    let (mut lookup, all) = seeded(PARAMS, 40);
+    let mut second = 0;
+    let most = PARAMS.alpha * OPEN_PER_PLACE;
+    let mut calls = Vec::new();
+    while calls.len() < most {
+        calls.extend(asked(&mut lookup, second * 1_000).0);
+        second += 1;
+    }
+    assert_eq!(calls, all[..most]);
+    // Nobody answered within a second; no call more before the first hard deadline.
+    let (more, wait) = asked(&mut lookup, second * 1_000);
+    assert_eq!((more.len(), wait), (0, Step::Wait(millis(10_000))));
+    assert_eq!(asked(&mut lookup, 9_999).0, []);
+    assert_eq!(asked(&mut lookup, 10_000).0, all[most..most + 3]);
+    assert_eq!(lookup.counts().failed, 3);
+    assert!(!lookup.is_waiting(&all[0].id));
+    // Late, but here: it counts.
+    assert_eq!(lookup.answered(&all[0].id, NOBODY), Default::default());
+    assert!(lookup.answered_closest().eq(&all[..1]));
+    assert_eq!(lookup.counts().failed, 2);
+}
+
+#[test]
+fn short_of_k_a_slow_call_is_waited_for_with_patience() {
+    let (mut lookup, all) = seeded(PARAMS, 2);
+    asked(&mut lookup, 0);
+    lookup.answered(&all[0].id, NOBODY);
+    assert_eq!(step(&mut lookup, 500), Step::Wait(millis(1_000)));
+    let patience = u64::from(PATIENCE) * 1_000;
+    assert_eq!(step(&mut lookup, 1_000), Step::Wait(millis(patience)));
+    assert_eq!(step(&mut lookup, patience), Step::Done(Why::Exhausted));
+    lookup.answered(&all[1].id, NOBODY);
+    assert_eq!(step(&mut lookup, patience), Step::Done(Why::Converged));
+}
+
+#[test]
+fn without_any_answer_slow_calls_are_waited_for_to_the_hard_deadline() {
+    let (mut lookup, all) = seeded(PARAMS, 2);
+    asked(&mut lookup, 0);
+    let hard = millis(HARD.as_millis() as u64);
+    assert_eq!(step(&mut lookup, 3_000), Step::Wait(hard));
+    assert_eq!(step(&mut lookup, 10_000), Step::Done(Why::Exhausted));
+    assert_eq!(lookup.answered_closest().count(), 0);
+    lookup.answered(&all[0].id, NOBODY);
+    assert_eq!(step(&mut lookup, 10_001), Step::Done(Why::Converged));
+}
+
+#[test]
+fn without_seeds_it_is_over_at_once() {
+    let (mut lookup, _) = seeded(PARAMS, 0);
+    assert_eq!(step(&mut lookup, 0), Step::Done(Why::Exhausted));
+}
+
+#[test]
+fn the_soft_deadline_is_the_peers_own_and_never_beyond_the_hard_one() {
+    let (mut lookup, all) = seeded(LookupParams { alpha: 1, ..PARAMS }, 3);
+    let quick = all[0].id;
+    let soft = |it: &Candidate| match it.id == quick {
+        true => Duration::from_millis(5),
+        false => Duration::MAX,
+    };
+    assert_eq!(lookup.next(millis(0), soft), Step::Ask(all[0]));
+    assert_eq!(lookup.next(millis(0), soft), Step::Wait(millis(5)));
+    assert_eq!(lookup.next(millis(5), soft), Step::Ask(all[1]));
+    assert_eq!(lookup.next(millis(5), soft), Step::Wait(millis(10_000)));
+}
+
+#[test]
+fn reports_nobody_waits_for_are_ignored() {
+    let (mut lookup, all) = seeded(PARAMS, 5);
+    let mut random = random(9);
+    let extra = candidates(&mut random, &lookup.target(), 3);
+    // Not asked yet, and never heard of.
+    for id in [all[0].id, extra[0].id] {
+        assert_eq!(
+            lookup.answered(&id, extra.iter().map(named)),
+            Default::default()
+        );
+        lookup.failed(&id);
+    }
+    assert_eq!(
+        lookup.counts(),
+        Counts {
+            known: 5,
+            ..Counts::default()
+        }
+    );
+    asked(&mut lookup, 0);
+    // Twice; failed after answered; answered after failed.
+    lookup.answered(&all[0].id, NOBODY);
+    lookup.failed(&all[1].id);
+    let before = lookup.counts();
+    lookup.failed(&all[0].id);
+    assert_eq!(
+        lookup.answered(&all[0].id, extra.iter().map(named)),
+        Default::default()
+    );
+    assert_eq!(
+        lookup.answered(&all[1].id, extra.iter().map(named)),
+        Default::default()
+    );
+    assert_eq!(lookup.counts(), before);
+    assert!(lookup.answered_closest().eq(&all[..1]));
+}
+
+#[test]
+fn the_nearest_known_are_those_that_did_not_fail() {
+    let (mut lookup, all) = seeded(PARAMS, 6);
+    asked(&mut lookup, 0);
+    lookup.failed(&all[1].id);
+    assert!(lookup.is_among_closest(&all[0].id, 1));
+    assert!(!lookup.is_among_closest(&all[1].id, 6), "it failed");
+    assert!(lookup.is_among_closest(&all[2].id, 2));
+    assert!(!lookup.is_among_closest(&all[3].id, 2));
+    // The local node, which is no candidate, by its distance.
+    let target = lookup.target();
+    let local = stranger();
+    let nearer = all
+        .iter()
+        .enumerate()
+        .filter(|(i, it)| *i != 1 && target.distance(&it.id) < target.distance(&local))
+        .count();
+    assert!(lookup.is_among_closest(&local, nearer + 1));
+    assert!(!lookup.is_among_closest(&local, nearer));
+}
+
+#[test]
+fn widening_goes_on_after_the_end_and_stops_at_64() {
+    let (mut lookup, all) = seeded(LookupParams { k: 2, ..PARAMS }, 5);
+    for peer in asked(&mut lookup, 0).0 {
+        lookup.answered(&peer.id, NOBODY);
+    }
+    assert_eq!(step(&mut lookup, 1), Step::Done(Why::Converged));
+    lookup.widen(4);
+    assert_eq!(asked(&mut lookup, 2).0, all[2..4]);
+    lookup.widen(3);
+    assert_eq!(lookup.width(), 4, "never narrower");
+    lookup.widen(1_000);
+    assert_eq!(lookup.width(), MAX_WIDTH);
+    assert_eq!(asked(&mut lookup, 3).0, all[4..]);
+}
