@@ -37,6 +37,7 @@ const RUNNERS: &[Runner] = &[
             "secret_key_checks",
             "public_key_checks",
             "ecdh_checks",
+            "text_decoding",
         ],
         run: keys::run,
     },

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 use skydht_core::item::{Item, ItemError, MAX_SALT_LEN, MAX_VALUE_LEN, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey, Signature};
+use skydht_core::wire::{decode_item, encode_item};
 
 use crate::hex::{Hex, hex};
 use crate::report::Report;
@@ -112,8 +114,28 @@ fn check(vector: &Vector, report: &mut Report) {
     case.check("own target", ours.target(), &vector.target);
     case.check("key", ours.key, &vector.k);
 
-    // JSON: see the wire's part below.
-    let _ = (&vector.json, &vector.json_len, &vector.json_sha256);
+    // Go's text, both ways. Long texts are listed by length and hash.
+    let json = encode_item(&item.clone().into());
+    if let Some(theirs) = &vector.json {
+        case.check("json", String::from_utf8_lossy(&json), theirs);
+    }
+    if let Some(theirs) = vector.json_len {
+        case.check("json_len", json.len(), theirs);
+    }
+    let hash = hex(Sha256::digest(&json));
+    case.check("json_sha256", hash, &vector.json_sha256);
+    let theirs = vector
+        .json
+        .as_ref()
+        .map_or(json.as_slice(), |text| text.as_bytes());
+    match decode_item(theirs) {
+        Ok(decoded) => {
+            let null = decoded.item().is_some_and(|item| item.value.is_null());
+            case.check("decodes to the same", decoded == item.into(), true);
+            case.check("v_is_nil", null, vector.v_is_nil);
+        }
+        Err(error) => case.fail(error),
+    }
 }
 
 /// Go's text. What follows the signature's colon depends on the Go version.

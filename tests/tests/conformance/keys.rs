@@ -1,8 +1,9 @@
-//! keys.json: loading keys, node ids, Diffie-Hellman.
+//! keys.json: loading keys, node ids, Diffie-Hellman, hexadecimal text in messages.
 
 use serde::Deserialize;
-use serde_json::Value;
-use skydht_core::key::{PublicKey, SecretKey};
+use serde_json::{Value, json};
+use skydht_core::key::{PUBLIC_KEY_LEN, PublicKey, SecretKey};
+use skydht_core::wire::{WireItem, decode_item};
 
 use crate::hex::{Hex, hex};
 use crate::report::Report;
@@ -48,6 +49,25 @@ struct PublicKeyCheck {
     _error: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextDecoding {
+    #[serde(rename = "type")]
+    kind: TextKind,
+    text: String,
+    accepted: bool,
+    value: Hex,
+    #[serde(rename = "error")]
+    _error: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TextKind {
+    Pubkey,
+    Sig,
+}
+
 pub(crate) fn run(file: &Value, report: &mut Report) {
     for (i, pair) in section::<KeyPair>(file, "keys", report) {
         let mut case = report.case(format!("keys/{i}"));
@@ -83,6 +103,33 @@ pub(crate) fn run(file: &Value, report: &mut Report) {
         let secret = check.sk.unwrap_or_default();
         let ours = diffie_hellman(&secret, &check.pk).is_some();
         case.check("accepted", ours, check.accepted && !check.panics);
+    }
+    for (i, vector) in section::<TextDecoding>(file, "text_decoding", report) {
+        let mut case = report.case(format!("text_decoding/{i}"));
+        let ours = decode_text(&vector.kind, &vector.text);
+        case.check("accepted", ours.is_some(), vector.accepted);
+        if let Some(value) = ours {
+            case.check("value", hex(value), &vector.value);
+        }
+    }
+}
+
+/// The bytes of a key or signature in a message's JSON, both steps of checking included.
+fn decode_text(kind: &TextKind, text: &str) -> Option<Vec<u8>> {
+    let field = match kind {
+        TextKind::Pubkey => "k",
+        TextKind::Sig => "sig",
+    };
+    let item = decode_item(json!({ field: text }).to_string().as_bytes()).ok()?;
+    match (kind, item) {
+        (TextKind::Pubkey, WireItem::Keyed(item)) => {
+            item.key.check_curve().ok()?;
+            Some(item.key.as_bytes().to_vec())
+        }
+        // Upstream's zero key.
+        (TextKind::Pubkey, WireItem::Keyless(_)) => Some(vec![0; PUBLIC_KEY_LEN]),
+        (TextKind::Sig, WireItem::Keyless(item)) => Some(item.signature.as_bytes().to_vec()),
+        (TextKind::Sig, WireItem::Keyed(_)) => None,
     }
 }
 
