@@ -1,1 +1,14 @@
-//! The DMSG protocol: secp256k1 Noise and the session layer.
+//! The DMSG protocol's layers: secp256k1 Noise, encrypted streams and multiplexed sessions.
+//!
+//! From the bottom: [`handshake`] (Noise XK and KK), [`cipher`] (transport records), [`frame`]
+//! (length prefixes), [`secure`] (an encrypted byte stream over any connection),
+//! (many streams over one byte stream). Direct TCP is `secure` with a `session` inside. There is no
+//! executor and no clock in here: the caller spawns the session's driver and sets the deadlines.
+
+mod buffer;
+pub mod cipher;
+pub mod frame;
+pub mod handshake;
+mod noise;
+pub mod pulse;
+pub mod secure;

@@ -1,0 +1,218 @@
+//! The two socket buffers of an encrypted stream. Small when idle, large while data flows.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::cipher::{CipherError, NONCE_LEN, RECORD_OVERHEAD, Sealer};
+use crate::frame::{self, FrameTooLong, MAX_PLAINTEXT, PREFIX_LEN};
+
+/// What an idle buffer may keep allocated, in bytes.
+const IDLE: usize = 2048;
+/// What one read from the socket may take while data flows, in bytes.
+const BUSY: usize = 32 * 1024;
+/// From this many unsent bytes on, writes wait for the socket.
+const OUTPUT_LIMIT: usize = 32 * 1024;
+/// From this many unsent bytes on, a write tries the socket without waiting for a flush.
+const OUTPUT_EAGER: usize = 16 * 1024;
+
+/// Bytes that a frame is longer than its plaintext.
+const FRAME_OVERHEAD: usize = PREFIX_LEN + RECORD_OVERHEAD;
+
+/// Bytes from the socket, cut into frames.
+#[derive(Default)]
+pub(crate) struct Input {
+    /// All of it initialised; `filled` is the part that holds data.
+    bytes: Vec<u8>,
+    filled: Range<usize>,
+    /// The last read filled the buffer: the next one gets a large one.
+    busy: bool,
+}
+
+impl Input {
+    /// Takes the next whole frame and returns where its body is. Stays valid until the next fill.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Range<usize>>, FrameTooLong> {
+        let filled = &self.bytes[self.filled.clone()];
+        let Some((prefix, rest)) = filled.split_first_chunk::<PREFIX_LEN>() else {
+            return Ok(None);
+        };
+        let len = frame::body_len(*prefix)?;
+        if rest.len() < len {
+            return Ok(None);
+        }
+        let start = self.filled.start + PREFIX_LEN;
+        self.filled.start = start + len;
+        Ok(Some(start..start + len))
+    }
+
+    pub(crate) fn body(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
+    pub(crate) fn body_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.bytes[range]
+    }
+
+    /// Whether a part of a frame is waiting for its rest.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filled.is_empty()
+    }
+
+    /// Reads once from the socket, 0 at its end. Call it when [`Self::next_frame`] has no more.
+    pub(crate) fn poll_fill<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.bytes.copy_within(self.filled.clone(), 0);
+        self.filled = 0..self.filled.len();
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; IDLE];
+        }
+        if self.busy || self.filled.end == self.bytes.len() {
+            self.bytes.resize(BUSY, 0);
+        }
+        match Pin::new(io).poll_read(cx, &mut self.bytes[self.filled.end..]) {
+            Poll::Pending => {
+                if self.filled.is_empty() && self.bytes.len() > IDLE {
+                    self.bytes = vec![0; IDLE];
+                    self.busy = false;
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(read)) => {
+                self.filled.end += read;
+                self.busy = self.filled.end == self.bytes.len();
+                Poll::Ready(Ok(read))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// Records on their way to the socket. Plaintext collects in the last record until it is full or
+/// flushed, and is encrypted where it lies.
+#[derive(Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    /// How much of `bytes` the socket has taken.
+    sent: usize,
+    /// Where the record that still collects plaintext starts, with its prefix.
+    open: Option<usize>,
+}
+
+impl Output {
+    fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.len() == self.sent
+    }
+
+    /// Takes as much of `data` as there is room for, at least one byte.
+    pub(crate) fn poll_write<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        sealer: &mut Sealer,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Result<usize, CipherError>>> {
+        if self.unsent() >= OUTPUT_LIMIT {
+            let drained = self.poll_drain(io, cx)?;
+            if drained.is_pending() && self.unsent() >= OUTPUT_LIMIT {
+                return Poll::Pending;
+            }
+        }
+        let room = OUTPUT_LIMIT.saturating_sub(self.unsent());
+        self.bytes
+            .reserve(data.len().min(room) + 2 * FRAME_OVERHEAD);
+        let mut taken = 0;
+        while taken < data.len() && self.unsent() < OUTPUT_LIMIT {
+            let start = self.open_record();
+            let used = self.bytes.len() - start - PREFIX_LEN - NONCE_LEN;
+            let part = (MAX_PLAINTEXT - used).min(data.len() - taken);
+            self.bytes.extend_from_slice(&data[taken..taken + part]);
+            taken += part;
+            if used + part == MAX_PLAINTEXT
+                && let Err(error) = self.seal(sealer)
+            {
+                return Poll::Ready(Ok(Err(error)));
+            }
+        }
+        if self.unsent() >= OUTPUT_EAGER {
+            // The bytes are taken, whatever the socket says now; a failure shows again at the flush.
+            let _ = self.poll_drain(io, cx);
+        }
+        Poll::Ready(Ok(Ok(taken)))
+    }
+
+    /// Opens an empty record, unless one is open: sealed, it is a record without plaintext.
+    pub(crate) fn open_record(&mut self) -> usize {
+        *self.open.get_or_insert_with(|| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&[0; PREFIX_LEN + NONCE_LEN]);
+            start
+        })
+    }
+
+    /// Seals the record that collects plaintext, if there is one.
+    pub(crate) fn seal(&mut self, sealer: &mut Sealer) -> Result<(), CipherError> {
+        if let Some(start) = self.open.take() {
+            sealer.seal_in_place(&mut self.bytes, start + PREFIX_LEN)?;
+            let len = self.bytes.len() - start - PREFIX_LEN;
+            let prefix = frame::prefix(len).expect("a record holds at most MAX_PLAINTEXT");
+            self.bytes[start..start + PREFIX_LEN].copy_from_slice(&prefix);
+        }
+        Ok(())
+    }
+
+    /// Writes all sealed records to the socket. Its own flush is the caller's.
+    pub(crate) fn poll_drain<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let sealed = self.open.unwrap_or(self.bytes.len());
+        let result = loop {
+            if self.sent == sealed {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut *io).poll_write(cx, &self.bytes[self.sent..sealed]) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.sent += n,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+            }
+        };
+        self.drop_sent();
+        result
+    }
+
+    /// Frees what the socket has taken: at once when it is all, else in large steps, so that
+    /// little is moved.
+    fn drop_sent(&mut self) {
+        if self.is_empty() && self.bytes.capacity() > IDLE {
+            self.bytes = Vec::new();
+        } else if self.is_empty() || self.sent >= OUTPUT_LIMIT / 2 {
+            self.bytes.drain(..self.sent);
+            self.open = self.open.map(|start| start - self.sent);
+        } else {
+            return;
+        }
+        self.sent = 0;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
+        self.bytes.capacity()
+    }
+}

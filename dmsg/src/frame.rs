@@ -1,0 +1,41 @@
+//! Frames: a u16 big-endian length, then that many bytes.
+//!
+//! Handshake messages and records both travel in them. A frame is at most 4096 bytes.
+
+use crate::cipher::RECORD_OVERHEAD;
+
+/// Bytes of the length prefix.
+pub const PREFIX_LEN: usize = 2;
+/// The longest body, in bytes.
+pub const MAX_BODY: usize = 4096 - PREFIX_LEN;
+/// The most plaintext in one record that fits a frame, in bytes.
+pub const MAX_PLAINTEXT: usize = MAX_BODY - RECORD_OVERHEAD;
+
+/// A length prefix above [`MAX_BODY`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("frame of {0} bytes exceeds {MAX_BODY}")]
+pub struct FrameTooLong(pub u16);
+
+/// Reads a prefix.
+///
+/// # Errors
+/// [`FrameTooLong`].
+pub fn body_len(prefix: [u8; PREFIX_LEN]) -> Result<usize, FrameTooLong> {
+    let len = u16::from_be_bytes(prefix);
+    if usize::from(len) > MAX_BODY {
+        return Err(FrameTooLong(len));
+    }
+    Ok(len.into())
+}
+
+/// The prefix of a body.
+///
+/// # Errors
+/// [`FrameTooLong`].
+pub fn prefix(body_len: usize) -> Result<[u8; PREFIX_LEN], FrameTooLong> {
+    let len = u16::try_from(body_len).unwrap_or(u16::MAX);
+    if usize::from(len) > MAX_BODY {
+        return Err(FrameTooLong(len));
+    }
+    Ok(len.to_be_bytes())
+}

@@ -1,0 +1,48 @@
+//! Keeping an idle connection alive, and telling whether the peer still is.
+//!
+//! yamux sends nothing while it is idle. A [`Pulse`] sends a record without plaintext, which every
+//! reader skips, Go's included; it keeps NAT bindings open and makes a dead TCP connection fail.
+//! When to beat, and how long a silence is too long, is the caller's business: it has the clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
+
+use futures::task::AtomicWaker;
+
+/// A handle on one encrypted stream; stays usable while something else owns the stream.
+#[derive(Clone, Default)]
+pub struct Pulse(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    wanted: AtomicBool,
+    received: AtomicU64,
+    writer: AtomicWaker,
+}
+
+impl Pulse {
+    /// Asks for one empty record. Only the task that flushes the stream sends it, and none is sent
+    /// when other data is on its way anyway.
+    pub fn beat(&self) {
+        self.0.wanted.store(true, Ordering::Release);
+        self.0.writer.wake();
+    }
+
+    /// How many authentic records have come from the peer, empty ones included. As long as this
+    /// number moves, the peer lives.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_received(&self) {
+        self.0.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a wanted beat, and registers who to wake for the next.
+    pub(crate) fn take_beat(&self, writer: &Waker) -> bool {
+        self.0.writer.register(writer);
+        self.0.wanted.swap(false, Ordering::Acquire)
+    }
+}
