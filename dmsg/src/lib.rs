@@ -1,7 +1,7 @@
 //! The DMSG protocol's layers: secp256k1 Noise, encrypted streams and multiplexed sessions.
 //!
 //! From the bottom: [`handshake`] (Noise XK and KK), [`cipher`] (transport records), [`frame`]
-//! (length prefixes), [`secure`] (an encrypted byte stream over any connection),
+//! (length prefixes), [`secure`] (an encrypted byte stream over any connection), [`session`]
 //! (many streams over one byte stream). Direct TCP is `secure` with a `session` inside. There is no
 //! executor and no clock in here: the caller spawns the session's driver and sets the deadlines.
 
@@ -12,3 +12,4 @@ pub mod handshake;
 mod noise;
 pub mod pulse;
 pub mod secure;
+pub mod session;

@@ -1,0 +1,210 @@
+//! The future that moves a session.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::channel::{mpsc, oneshot};
+use futures_io::{AsyncRead, AsyncWrite};
+use yamux::{ConnectionError, FrameDecodeError};
+
+use super::gate::{Gate, Switches};
+use super::shared::{Shared, Side};
+use super::{CloseReason, Role, Stream};
+use crate::secure::SecureError;
+
+/// How many dropped streams yamux may have in its books before we wait for it. They linger only
+/// while the connection takes no more of our data.
+const DROPPED_LIMIT: usize = 256;
+/// yamux ends the session when it counts more streams than it was told, so it is told more than
+/// there can ever be: the dropped ones, and some that other threads drop meanwhile.
+const SLACK: usize = 4 * DROPPED_LIMIT;
+
+/// Runs one session; completes when it is over. Spawn it.
+#[must_use = "a session does nothing unless its driver runs"]
+pub struct Driver<IO> {
+    /// `None` when the session is over.
+    connection: Option<yamux::Connection<Gate<IO>>>,
+    switches: Arc<Switches>,
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Stream>,
+    ended: Option<oneshot::Sender<()>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
+    pub(super) fn new(
+        io: IO,
+        role: Role,
+        shared: Arc<Shared>,
+        queue: mpsc::Sender<Stream>,
+        ended: oneshot::Sender<()>,
+    ) -> Self {
+        let streams = shared.max_streams() + SLACK;
+        let mut config = yamux::Config::default();
+        // Exactly the first window for every stream: yamux demands that much, and with nothing
+        // left over no window ever grows.
+        config
+            .set_max_connection_receive_window(None)
+            .set_max_num_streams(streams)
+            .set_max_connection_receive_window(Some(streams * yamux::DEFAULT_CREDIT as usize));
+        let mode = match role {
+            Role::Client => yamux::Mode::Client,
+            Role::Server => yamux::Mode::Server,
+        };
+        let switches = Arc::new(Switches::default());
+        let gate = Gate::new(io, switches.clone());
+        Self {
+            connection: Some(yamux::Connection::new(gate, config, mode)),
+            switches,
+            shared,
+            queue,
+            ended: Some(ended),
+        }
+    }
+
+    /// One turn: serves requests, collects what the streams send and reads what came until nothing
+    /// moves, then flushes once. `None`: wait for a waker.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
+        let connection = self.connection.as_mut()?;
+        let (shared, switches) = (&self.shared, &*self.switches);
+        switches.start_turn();
+        loop {
+            switches.collect();
+            if let Err(error) = serve_requests(connection, shared, cx) {
+                return Some(reason(error));
+            }
+            if let Some(end) = advance(connection, shared, switches, &mut self.queue, cx) {
+                return Some(end);
+            }
+            let held = switches.reads_are_held();
+            if switches.is_dirty() {
+                switches.flush();
+                if let Some(end) = advance(connection, shared, switches, &mut self.queue, cx) {
+                    return Some(end);
+                }
+            }
+            let stuck = switches.is_blocked() || switches.is_dirty();
+            if shared.is_closing() && !stuck {
+                return Some(CloseReason::Local);
+            }
+            if !held || stuck {
+                return None;
+            }
+            // Reads were held because of dropped streams; those are gone now.
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        self.shared.end(reason);
+        // Wakes everyone who waits on a stream; they find the reason set.
+        self.connection = None;
+        self.queue.close_channel();
+        if let Some(ended) = self.ended.take() {
+            let _ = ended.send(());
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
+    type Output = CloseReason;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.shared.driver.register(cx.waker());
+        match self.turn(cx) {
+            None => Poll::Pending,
+            Some(reason) => {
+                self.end(reason.clone());
+                Poll::Ready(reason)
+            }
+        }
+    }
+}
+
+impl<IO> Drop for Driver<IO> {
+    fn drop(&mut self) {
+        if self.ended.is_some() {
+            self.shared.end(CloseReason::Dropped);
+            self.queue.close_channel();
+        }
+    }
+}
+
+/// Opens the streams that were asked for, as far as yamux goes.
+fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut yamux::Connection<Gate<IO>>,
+    shared: &Shared,
+    cx: &mut Context<'_>,
+) -> Result<(), ConnectionError> {
+    while shared.dropped() < DROPPED_LIMIT
+        && let Some(request) = shared.next_request()
+    {
+        match connection.poll_new_outbound(cx) {
+            Poll::Ready(stream) => {
+                shared.count_opened();
+                let stream = Stream::new(stream?, request.permit);
+                // Not wanted any more: dropped, hence reset.
+                let _ = request.reply.send(stream);
+            }
+            Poll::Pending => {
+                shared.postpone(request);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets yamux write and read until nothing moves, and hands out the peer's new streams.
+fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut yamux::Connection<Gate<IO>>,
+    shared: &Arc<Shared>,
+    switches: &Switches,
+    queue: &mut mpsc::Sender<Stream>,
+    cx: &mut Context<'_>,
+) -> Option<CloseReason> {
+    loop {
+        let dropped = shared.dropped();
+        if dropped >= DROPPED_LIMIT {
+            switches.hold_reads();
+        }
+        match connection.poll_next_inbound(cx) {
+            Poll::Ready(Some(Ok(stream))) => admit(stream, shared, queue),
+            Poll::Ready(Some(Err(error))) => return Some(reason(error)),
+            Poll::Ready(None) => return Some(CloseReason::Remote),
+            Poll::Pending => {
+                if !switches.is_blocked() {
+                    // Nothing was in the way, so yamux has seen all that were dropped before.
+                    shared.forget_dropped(dropped);
+                }
+                return None;
+            }
+        }
+    }
+}
+
+/// Queues a stream of the peer's, or resets it when a limit is reached.
+fn admit(stream: yamux::Stream, shared: &Arc<Shared>, queue: &mut mpsc::Sender<Stream>) {
+    let Some(permit) = shared.permit(Side::Inbound) else {
+        shared.count_refused();
+        shared.count_dropped();
+        return;
+    };
+    match queue.try_send(Stream::new(stream, permit)) {
+        Ok(()) => shared.count_accepted(),
+        Err(_) => shared.count_refused(),
+    }
+}
+
+fn reason(error: ConnectionError) -> CloseReason {
+    match error {
+        ConnectionError::Closed => CloseReason::Remote,
+        ConnectionError::Io(error) | ConnectionError::Decode(FrameDecodeError::Io(error)) => {
+            match SecureError::of(&error) {
+                Some(error) => CloseReason::Secure(error),
+                None => CloseReason::Io(error.kind()),
+            }
+        }
+        other => CloseReason::Protocol(other.to_string().into()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Stands between yamux and its connection, so that the driver decides when to flush and read.
+//!
+//! yamux flushes after every frame. The gate holds flushes back while the driver collects what all
+//! streams have to send, so that they share records and system calls. It also bounds how much one
+//! turn reads, and can stop reading altogether.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// Bytes that the driver reads in one turn before it lets others run.
+const READ_BUDGET: usize = 256 * 1024;
+
+/// The driver's side. Only the driver's task touches it, hence the relaxed order.
+#[derive(Default)]
+pub(super) struct Switches {
+    /// Flushes wait.
+    corked: AtomicBool,
+    /// Reads wait.
+    reads_held: AtomicBool,
+    /// How much may still be read in this turn.
+    budget: AtomicUsize,
+    /// Something was written that is not flushed.
+    dirty: AtomicBool,
+    /// The last write did not fit.
+    blocked: AtomicBool,
+}
+
+impl Switches {
+    /// Starts a turn of the driver.
+    pub(super) fn start_turn(&self) {
+        self.budget.store(READ_BUDGET, Relaxed);
+    }
+
+    /// Holds flushes back and lets reads through.
+    pub(super) fn collect(&self) {
+        self.corked.store(true, Relaxed);
+        self.reads_held.store(false, Relaxed);
+    }
+
+    /// Lets flushes through and holds reads.
+    pub(super) fn flush(&self) {
+        self.corked.store(false, Relaxed);
+        self.reads_held.store(true, Relaxed);
+    }
+
+    /// Holds reads until the next [`Self::collect`].
+    pub(super) fn hold_reads(&self) {
+        self.reads_held.store(true, Relaxed);
+    }
+
+    pub(super) fn reads_are_held(&self) -> bool {
+        self.reads_held.load(Relaxed)
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Relaxed)
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
+    }
+}
+
+pub(super) struct Gate<IO> {
+    io: IO,
+    switches: Arc<Switches>,
+}
+
+impl<IO> Gate<IO> {
+    pub(super) fn new(io: IO, switches: Arc<Switches>) -> Self {
+        Self { io, switches }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Gate<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.switches.reads_held.load(Relaxed) {
+            return Poll::Pending; // the driver comes back by itself
+        }
+        let budget = self.switches.budget.load(Relaxed);
+        if budget == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let part = buf.len().min(budget);
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf[..part]))?;
+        self.switches
+            .budget
+            .store(budget - read.min(budget), Relaxed);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.switches.blocked.store(result.is_pending(), Relaxed);
+        self.switches.dirty.store(true, Relaxed);
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.switches.corked.load(Relaxed) && self.switches.is_dirty() {
+            return Poll::Pending; // the driver flushes at the end of its turn
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.switches.dirty.store(false, Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}
