@@ -7,6 +7,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use smallvec::SmallVec;
 
@@ -30,6 +31,9 @@ pub struct Lookup {
     rules: Rules,
     newcomers_per_answer: usize,
     paths: SmallVec<[Path; 1]>,
+    /// Who was asked and then dropped for want of room, by distance, so that nobody is asked
+    /// twice. No longer than the calls in all.
+    forgotten: BTreeSet<Distance>,
 }
 
 impl Lookup {
@@ -63,6 +67,7 @@ impl Lookup {
             },
             newcomers_per_answer: params.newcomers_per_answer,
             paths: (0..paths).map(|_| Path::default()).collect(),
+            forgotten: BTreeSet::new(),
         };
         for (i, (distance, seed)) in seeds.into_iter().enumerate() {
             lookup.paths[i % paths].offer(seed, distance, 0, &lookup.rules);
@@ -131,13 +136,17 @@ impl Lookup {
                 continue;
             }
             let distance = self.target.distance(&id);
-            if id == self.local || self.entry(&distance).is_some() {
+            let known = self.entry(&distance).is_some() || self.forgotten.contains(&distance);
+            if known || id == self.local {
                 continue;
             }
             let candidate = Candidate { key, id, addr };
             match self.paths[path].offer(candidate, distance, depth.saturating_add(1), &self.rules)
             {
-                Offer::Added => learned.new = learned.new.saturating_add(1),
+                Offer::Added { forgotten } => {
+                    learned.new = learned.new.saturating_add(1);
+                    self.forgotten.extend(forgotten);
+                }
                 Offer::NoRoom => learned.cut = learned.cut.saturating_add(1),
             }
         }

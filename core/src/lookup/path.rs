@@ -71,15 +71,15 @@ pub(super) struct Path {
     answered: usize,
     failed: usize,
     slow: usize,
-    /// The nearest candidate that was asked and then dropped for want of room. Nobody from
-    /// there on is taken in any more, so nobody is asked twice.
-    horizon: Option<Distance>,
 }
 
 /// What became of a candidate that was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Offer {
-    Added,
+    Added {
+        /// Who went for it, when that one was asked before.
+        forgotten: Option<Distance>,
+    },
     NoRoom,
 }
 
@@ -106,9 +106,7 @@ impl Path {
         depth: u16,
         rules: &Rules,
     ) -> Offer {
-        if self.horizon.is_some_and(|horizon| distance >= horizon) {
-            return Offer::NoRoom;
-        }
+        let mut forgotten = None;
         if self.entries.len() >= rules.max_candidates {
             let answered = |it: &&Entry| it.state == State::Answered;
             let needs_answers = self.entries.iter().filter(answered).count() <= rules.k;
@@ -119,7 +117,7 @@ impl Path {
                 Some(i) if self.entries[i].distance > distance => {
                     let dropped = self.entries.remove(i);
                     if dropped.state != State::Unasked {
-                        self.horizon = Some(dropped.distance);
+                        forgotten = Some(dropped.distance);
                     }
                 }
                 _ => return Offer::NoRoom,
@@ -136,7 +134,7 @@ impl Path {
                 },
             );
         }
-        Offer::Added
+        Offer::Added { forgotten }
     }
 
     /// A call was answered. The depth of who answered; none when no call to it was made, or
