@@ -256,6 +256,42 @@ impl Item {
         hash.finalize().into()
     }
 
+    /// What a mirror signs to bind this item to a target that is not its own (the `bind`
+    /// extension): SHA-256("skydht-bind-1\0" ‖ target ‖ SHA-256(payload)). The prefix cannot
+    /// begin a payload, since it would announce a value of 1.7 GB.
+    #[must_use]
+    pub fn bind_digest(&self, target: &Target) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"skydht-bind-1\0");
+        hash.update(target.as_bytes());
+        hash.update(self.digest());
+        hash.finalize().into()
+    }
+
+    /// Whether readers take the value as "deleted": a tombstone, or, under the salts that
+    /// upstream publishes, one of the values by which it deletes (`{}`, `[]`, `null`).
+    #[must_use]
+    pub fn reads_as_deleted(&self) -> bool {
+        let known = || {
+            let salt = self.salt.as_bytes();
+            let base = salt.split(|byte| *byte == b':').next().unwrap_or_default();
+            [
+                b"dmsg".as_slice(),
+                b"tp",
+                b"svc",
+                b"addr",
+                b"fullnode",
+                b"dmsg-server",
+            ]
+            .contains(&base)
+        };
+        match self.value.as_bytes() {
+            b"" => true,
+            b"{}" | b"[]" | b"null" => known(),
+            _ => false,
+        }
+    }
+
     /// SHA-256(v ‖ salt), the tie-break between items of equal sequence.
     #[must_use]
     pub fn content_hash(&self) -> [u8; 32] {

@@ -66,6 +66,8 @@ pub struct Config {
     pub bootstrap: Vec<BootstrapPeer>,
     /// What to tell peers about dialling this node.
     pub advertise: Advertise,
+    /// Whether the driver writes [`Output::Persist`](crate::node::Output::Persist) somewhere.
+    pub storage: bool,
     /// Answer requests. A one-shot client says that it does not, and enters no table.
     pub serve: bool,
     /// Store every item, whatever its distance.
@@ -94,6 +96,7 @@ impl Default for Config {
             disjoint_paths: 1,
             bootstrap: Vec::new(),
             advertise: Advertise::Nothing,
+            storage: false,
             serve: true,
             full_node: false,
             item_ttl: ITEM_TTL,

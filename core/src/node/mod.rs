@@ -1,12 +1,41 @@
 //! The node: one door in, one door out.
+//!
+//! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to
+//! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
+//! `calls` (requests of ours: streams, retries, deadlines), `serve` and `batch` (requests of
+//! peers), `search` (lookups and what they are for), `get`, `put`, `own` (renewals), `peers`
+//! (who enters the table, addresses), `maintain` (bootstrap, refresh, expiry), `operation`
+//! (users' commands), `verification` (jobs), `book` (round trips, back-off), `limits`.
+
+mod batch;
+mod book;
+mod cache;
+mod calls;
 mod config;
 mod counters;
+mod get;
 mod input;
 mod limits;
+mod maintain;
+mod operation;
 mod outcome;
 mod output;
+mod own;
+mod peers;
+mod put;
+mod refusal_text;
+mod search;
+mod serve;
 mod snapshot;
+mod streams;
+mod timers;
+mod verification;
 mod verify;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use core::time::Duration;
+
 pub use config::*;
 pub use counters::*;
 pub use input::*;
@@ -16,24 +45,77 @@ pub use output::*;
 pub use snapshot::*;
 pub use verify::*;
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-
-use crate::key::PublicKey;
-use crate::random::Seed;
+use crate::id::NodeId;
+use crate::item::{Item, Salt, Seq, Value};
+use crate::key::{PublicKey, Signature};
+use crate::node::book::Book;
+use crate::node::cache::{ReadCache, Repaired};
+use crate::node::calls::{Call, CallId};
+use crate::node::maintain::Upkeep;
+use crate::node::operation::Operations;
+use crate::node::own::OwnItems;
+use crate::node::peers::Probing;
+use crate::node::search::{End, Search, SearchId};
+use crate::node::serve::Waiting;
+use crate::node::streams::{State, Streams};
+use crate::node::timers::{Timer, Timers};
+use crate::node::verification::{JobFor, Jobs};
+use crate::random::{Random, Seed};
+use crate::record::StoredRecord;
+use crate::routing::Table;
+use crate::store::{Admission, AdmissionKind, Candidate, Refusal, Store, StoreConfig, Via};
 use crate::time::Time;
+use crate::wire::{Advertised, FrameError, RequestExt, ResponseExt, Sender, WireError};
+
+/// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
+/// Timers fired in one `handle`.
+const TIMER_STEP: usize = 256;
+
+/// One random stream for each use.
+struct Randoms {
+    maintenance: Random,
+    refresh: Random,
+    renewal: Random,
+}
 
 /// The DHT as a state machine. After every [`Node::handle`], drain [`Node::poll_output`]
 /// until it is empty, then sleep until [`Node::next_deadline`].
-#[allow(dead_code, reason = "grows in the next commits")]
 pub struct Node {
     config: Config,
     identity: Identity,
     public: PublicKey,
-    seed: Seed,
+    id: NodeId,
     now: Time,
+    started: bool,
+    stopping: bool,
     outputs: VecDeque<Output>,
+    timers: Timers,
     counters: Counters,
+    hits: [u64; Limit::ALL.len()],
+    random: Randoms,
+    table: Table,
+    store: Store,
+    book: Book,
+    streams: Streams,
+    calls: BTreeMap<CallId, Call>,
+    next_call: u64,
+    searches: BTreeMap<SearchId, Search>,
+    next_search: u64,
+    operations: Operations,
+    jobs: Jobs,
+    serving: usize,
+    waiting: Waiting,
+    own: OwnItems,
+    cache: ReadCache,
+    repaired: Repaired,
+    probing: Probing,
+    upkeep: Upkeep,
+    last_change: u64,
+    /// Signatures of a recorded run, for a node that cannot sign.
+    tape: VecDeque<Signature>,
+    /// Signatures made since the recorder last asked; none without a recorder.
+    signed: Option<alloc::vec::Vec<Signature>>,
 }
 
 impl Node {
@@ -49,28 +131,115 @@ impl Node {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let public = identity.public();
+        let id = public.id();
+        let limits = &config.limits;
+        let store = Store::new(StoreConfig {
+            local: id,
+            k: config.k,
+            ttl: config.item_ttl,
+            full_node: config.full_node,
+            whitelisted: config.whitelisted.iter().copied().collect(),
+            trusted: config.trusted.iter().copied().collect(),
+            mirrors: config.mirrors.iter().copied().collect(),
+            max_items: if config.full_node {
+                0
+            } else {
+                limits.store_items
+            },
+            max_bytes: limits.store_bytes,
+            public_items: if config.full_node {
+                0
+            } else {
+                limits.public_items
+            },
+            items_per_publisher: limits.items_per_publisher,
+            items_per_peer: limits.items_per_peer,
+            deletion_marks: limits.deletion_marks,
+        });
+        let mut book = Book::new(limits.known_peers);
+        for peer in &config.bootstrap {
+            book.pin(peer.key, &peer.addrs);
+        }
         Ok(Self {
+            public,
+            id,
+            now,
+            started: false,
+            stopping: false,
+            outputs: VecDeque::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            hits: [0; Limit::ALL.len()],
+            random: Randoms {
+                maintenance: seed.stream("maintenance"),
+                refresh: seed.stream("refresh"),
+                renewal: seed.stream("renewal"),
+            },
+            table: Table::new(id, config.k, limits.replacements),
+            store,
+            book,
+            streams: Streams::new(seed.stream("hash").next()),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            searches: BTreeMap::new(),
+            next_search: 0,
+            operations: Operations::default(),
+            jobs: Jobs::default(),
+            serving: 0,
+            waiting: Waiting::new(),
+            own: OwnItems::new(limits.own_items),
+            cache: ReadCache::new(limits.cached_items),
+            repaired: Repaired::default(),
+            probing: Probing::default(),
+            upkeep: Upkeep::default(),
+            last_change: 0,
+            tape: VecDeque::new(),
+            signed: None,
             config,
             identity,
-            public,
-            seed,
-            now,
-            outputs: VecDeque::new(),
-            counters: Counters::default(),
         })
     }
 
-    /// Takes one input.
+    /// Takes one input. Bounded work: timers and expiry go in steps, and the deadline stays in
+    /// the past until they are done.
     ///
     /// # Errors
-    /// Only when the driver broke the contract.
+    /// Only when the driver broke the contract; the input was not taken.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Result<(), Misuse> {
-        self.now = now;
-        if let Input::Command { op, .. } = input {
-            self.counters.count(Counter::Operations);
-            let outcome = Outcome::FindNode(Err(OperationError::NoPeers));
-            self.outputs.push_back(Output::Finished { op, outcome });
+        if self.outputs.len() >= self.config.limits.outputs {
+            self.hit(Limit::outputs);
+            return Err(Misuse::OutputNotDrained(self.outputs.len()));
         }
+        self.advance_clock(now);
+        if !self.started {
+            self.started = true;
+            self.start_upkeep();
+        }
+        match input {
+            Input::StreamOpened { stream, path } => self.stream_opened(stream, path),
+            Input::StreamFailed { stream, reason } => self.stream_failed(stream, reason),
+            Input::StreamAccepted { stream, peer, path } => {
+                if !self.streams.is_fresh_theirs(stream) {
+                    return Err(Misuse::StreamNumber(stream));
+                }
+                self.stream_accepted(stream, peer, path);
+            }
+            Input::Bytes { stream, bytes } => self.bytes(stream, &bytes),
+            Input::Sent { stream } => self.served_sent(stream),
+            Input::StreamClosed { stream, end } => self.stream_closed(stream, end),
+            Input::Command { op, command } => self.command(op, command)?,
+            Input::Cancel { op } => self.end_operation(op, End::Cancelled),
+            Input::Verified { job, verdict } => self.verified(job, verdict)?,
+            Input::Loaded { record } => self.load(record),
+            Input::Persisted { change, .. } => {
+                if change.0 == 0 || change.0 > self.last_change {
+                    return Err(Misuse::UnknownChange(change));
+                }
+            }
+            Input::Probed { probe, result } => self.probed(probe, result)?,
+            Input::TimerFired => {}
+        }
+        self.fire_timers();
         Ok(())
     }
 
@@ -79,40 +248,284 @@ impl Node {
         self.outputs.pop_front()
     }
 
-    /// When to send [`Input::TimerFired`]; none while nothing is due ever.
+    /// When to send [`Input::TimerFired`]; none while nothing will ever be due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Deadline> {
-        None
+        self.timers.next()
     }
 
-    /// The node's public key.
-    #[must_use]
-    pub fn public_key(&self) -> PublicKey {
-        self.public
-    }
-
-    /// Sizes, counts and limits.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            key: self.public,
-            id: self.public.id(),
-            ready: false,
-            bootstrap_configured: self.config.bootstrap.len(),
-            bootstrap_reachable: 0,
-            peers: 0,
-            network_size: 1,
-            buckets: Vec::new(),
-            store: crate::store::StoreFill::default(),
-            own_items: 0,
-            limits: Vec::new(),
-            counters: self.counters.clone(),
+    fn advance_clock(&mut self, mut now: Time) {
+        if now.mono < self.now.mono {
+            self.counters.count(Counter::ClockWentBack);
+            now.mono = self.now.mono;
+        }
+        let due = self
+            .timers
+            .next()
+            .map(|deadline| deadline.at.max(self.now.mono));
+        self.now = now;
+        if self.started && due.is_some_and(|due| now.mono.since(due) > CLOCK_JUMP) {
+            self.clock_jumped();
         }
     }
 
-    /// The peers in the routing table, nearest bucket first.
-    #[must_use]
-    pub fn peers(&self) -> Vec<PeerInfo> {
-        Vec::new()
+    fn fire_timers(&mut self) {
+        for _ in 0..TIMER_STEP {
+            let Some(timer) = self.timers.pop(self.now.mono) else {
+                return;
+            };
+            match timer {
+                Timer::Call(call) => self.call_timed_out(call),
+                Timer::Stream(stream) => self.stream_timed_out(stream),
+                Timer::Search(search) => self.advance_search(search),
+                Timer::Operation(op) => self.end_operation(op, End::Timeout),
+                Timer::Bootstrap => self.bootstrap(),
+                Timer::SelfLookup => self.look_around(),
+                Timer::Refresh => self.refresh_buckets(),
+                Timer::Expiry => self.expire(),
+                Timer::Renewal(target) => self.renew_own(target),
+            }
+        }
+    }
+
+    fn stream_opened(&mut self, id: StreamId, path: Path) {
+        match self.streams.get(id).map(|stream| &stream.state) {
+            Some(State::Opening(call)) => {
+                let call = *call;
+                self.call_opened(call, path);
+            }
+            _ => self.counters.count(Counter::LateEvents),
+        }
+    }
+
+    fn stream_failed(&mut self, id: StreamId, reason: OpenFailure) {
+        match self.streams.get(id).map(|stream| &stream.state) {
+            Some(State::Opening(call)) => {
+                let call = *call;
+                self.streams.remove(id);
+                self.call_not_opened(call, reason);
+            }
+            _ => self.counters.count(Counter::LateEvents),
+        }
+    }
+
+    fn bytes(&mut self, id: StreamId, bytes: &[u8]) {
+        self.counters.add(Counter::BytesIn, bytes.len() as u64);
+        match self.streams.get(id).map(|stream| &stream.state) {
+            Some(State::Calling(call)) => {
+                let call = *call;
+                self.call_bytes(call, id, bytes);
+            }
+            Some(State::Served(_)) => self.served_bytes(id, bytes),
+            // An answer that nobody asked for.
+            Some(State::Kept) => {
+                self.counters.count(Counter::WrongMethod);
+                self.close(id, CloseReason::Protocol);
+            }
+            Some(State::Opening(_)) | None => self.counters.count(Counter::LateEvents),
+        }
+    }
+
+    fn stream_closed(&mut self, id: StreamId, end: StreamEnd) {
+        let Some(stream) = self.remove_stream(id) else {
+            return self.counters.count(Counter::LateEvents);
+        };
+        let mid_frame = stream.decoder.is_mid_frame();
+        match stream.state {
+            State::Calling(call) => self.call_closed(call, end, mid_frame),
+            State::Opening(call) => self.call_not_opened(call, OpenFailure::Unreachable),
+            State::Kept => {}
+            State::Served(_) if mid_frame => self.counters.count(Counter::FrameTruncated),
+            State::Served(_) => {}
+        }
+        self.serve_waiting();
+    }
+
+    /// Forgets a stream and what it used.
+    fn remove_stream(&mut self, id: StreamId) -> Option<streams::Stream> {
+        self.timers.cancel(Timer::Stream(id));
+        let stream = self.streams.remove(id)?;
+        if let State::Served(served) = &stream.state
+            && served.holds_place()
+        {
+            self.leave_place(&stream.peer);
+        }
+        Some(stream)
+    }
+
+    /// Closes a stream, unless it is gone.
+    fn close(&mut self, stream: StreamId, reason: CloseReason) {
+        if self.remove_stream(stream).is_some() {
+            self.output(Output::CloseStream { stream, reason });
+        }
+    }
+
+    fn send(&mut self, stream: StreamId, bytes: Arc<[u8]>) {
+        self.counters.add(Counter::BytesOut, bytes.len() as u64);
+        self.output(Output::Send { stream, bytes });
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.output(Output::Event(event));
+    }
+
+    fn hit(&mut self, limit: Limit) {
+        let hits = &mut self.hits[limit as usize];
+        *hits = hits.saturating_add(1);
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            id: self.id,
+            key: Some(self.public),
+        }
+    }
+
+    fn advertised(&self) -> Option<Advertised> {
+        match self.config.advertise {
+            Advertise::Nothing => None,
+            Advertise::Port(port) => Some(Advertised::Port(port)),
+            Advertise::Address(addr) => Some(Advertised::At(addr)),
+        }
+    }
+
+    fn ext(&self) -> RequestExt {
+        RequestExt {
+            serves: self.config.serve,
+            addr: self.advertised(),
+            ..RequestExt::default()
+        }
+    }
+
+    fn response_ext(&self) -> ResponseExt {
+        ResponseExt {
+            addr: self.advertised(),
+            ..ResponseExt::default()
+        }
+    }
+
+    fn count_frame_error(&mut self, error: FrameError) {
+        self.counters.count(match error {
+            FrameError::ZeroLength | FrameError::TooLong { .. } => Counter::FrameLength,
+            FrameError::UnknownMethod(_) => Counter::UnknownMethod,
+        });
+    }
+
+    fn count_wire_error(&mut self, error: &WireError) {
+        self.counters.count(match error {
+            WireError::BadKey { .. } => Counter::InvalidKeys,
+            _ => Counter::Undecodable,
+        });
+    }
+
+    fn count_refusal(&mut self, refusal: Refusal) {
+        self.counters.count(Counter::ItemsRefused);
+        match refusal {
+            Refusal::MirrorNotAccepted => self.counters.count(Counter::MirrorsRefused),
+            Refusal::Deleted => self.counters.count(Counter::DeletedRefused),
+            _ => {}
+        }
+    }
+
+    /// Signs with the node's key, or takes the signature from a recorded run.
+    fn sign(&mut self, seq: Seq, value: Value, salt: Salt) -> Option<Item> {
+        match &self.identity {
+            Identity::Keyed(secret) => {
+                let item = Item::sign(secret, seq, value, salt);
+                if let Some(signed) = &mut self.signed {
+                    signed.push(item.signature);
+                }
+                Some(item)
+            }
+            Identity::PublicOnly(key) => {
+                let signature = self.tape.pop_front()?;
+                Some(Item {
+                    key: *key,
+                    seq,
+                    signature,
+                    value,
+                    salt,
+                })
+            }
+        }
+    }
+
+    /// Puts a verified item into the store, and notes everything that follows.
+    fn admit(&mut self, candidate: Candidate, nearer: usize) -> Result<(), Refusal> {
+        let target = candidate.target;
+        let admission = self.store.admit(self.now, candidate, nearer)?;
+        self.note_admission(target, admission);
+        Ok(())
+    }
+
+    /// The same, for an item that is held already.
+    fn confirm(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
+        let admission = self.store.confirm(self.now, candidate)?;
+        self.note_admission(candidate.target, admission);
+        Ok(())
+    }
+
+    fn note_admission(&mut self, target: crate::id::Target, admission: Admission) {
+        match admission.kind {
+            AdmissionKind::Stored => self.counters.count(Counter::ItemsStored),
+            AdmissionKind::Renewed => self.counters.count(Counter::ItemsRenewed),
+            AdmissionKind::Unchanged => {}
+        }
+        if admission.owner_takeover {
+            self.counters.count(Counter::OwnerTakeovers);
+        }
+        if admission.conflict {
+            self.counters.count(Counter::Conflicts);
+        }
+        self.counters
+            .add(Counter::ItemsEvicted, admission.evicted.len() as u64);
+        for evicted in admission.evicted {
+            self.persist(StoreChange::Forget(evicted));
+        }
+        if admission.kind != AdmissionKind::Unchanged {
+            self.persist_kept(&target);
+        }
+        self.schedule_expiry();
+    }
+
+    fn persist_kept(&mut self, target: &crate::id::Target) {
+        if self.config.storage
+            && let Some(record) = self.store.record(self.now, target)
+        {
+            self.persist(StoreChange::Keep(record));
+        }
+    }
+
+    /// Storage kept a record: verified like any other.
+    fn load(&mut self, record: alloc::boxed::Box<StoredRecord>) {
+        let public = self.public;
+        let item = Arc::new(record.item.clone());
+        if self.may_verify(&public) && item.check_sizes().is_ok() {
+            self.verify(public, item, None, JobFor::Loaded(record));
+        }
+    }
+
+    fn load_verified(&mut self, record: StoredRecord, item: Arc<Item>) {
+        let candidate = Candidate {
+            target: record.target,
+            item,
+            via: Via::Storage {
+                vouched: record.vouched,
+                expires: record.expires,
+            },
+            life: None,
+            bound: record.bound,
+        };
+        let nearer = self.table.nearer_than_local(&record.target, self.config.k);
+        if let Err(refusal) = self.admit(candidate, nearer) {
+            self.count_refusal(refusal);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

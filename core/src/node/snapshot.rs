@@ -4,10 +4,13 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use crate::id::NodeId;
+use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
+use crate::node::Node;
+use crate::node::book::Dialect;
 use crate::node::counters::Counters;
 use crate::node::limits::Limit;
+use crate::node::outcome::PeerInfo;
 use crate::store::StoreFill;
 
 /// Fill of one bucket.
@@ -62,4 +65,98 @@ pub struct Snapshot {
     pub limits: Vec<LimitUse>,
     /// Counts since the start.
     pub counters: Counters,
+}
+
+impl Node {
+    /// The node's public key.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.public
+    }
+
+    /// Sizes, counts and limits. O(peers in the table + limits).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let buckets = self
+            .table
+            .buckets()
+            .map(|(index, peers, replacements)| BucketFill {
+                index,
+                peers: u16::try_from(peers).unwrap_or(u16::MAX),
+                replacements: u16::try_from(replacements).unwrap_or(u16::MAX),
+            });
+        let limits = Limit::ALL.iter().map(|limit| LimitUse {
+            limit: *limit,
+            used: self.used(*limit),
+            max: limit.of(&self.config.limits),
+            hits: self.hits[*limit as usize],
+        });
+        Snapshot {
+            key: self.public,
+            id: self.id,
+            ready: self.upkeep.ready,
+            bootstrap_configured: self.config.bootstrap.len(),
+            bootstrap_reachable: self.upkeep.reachable(),
+            peers: self.table.len(),
+            network_size: self.table.network_size(),
+            buckets: buckets.collect(),
+            store: self.store.fill(),
+            own_items: self.own.renewed(),
+            limits: limits.collect(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    /// The peers in the routing table, nearest first.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        let own = Target::from(self.id);
+        self.table
+            .closest(&own, usize::MAX)
+            .map(|contact| PeerInfo {
+                key: contact.key,
+                addr: contact.addr,
+                bucket: self.table.bucket_of(&contact.id.into()).unwrap_or(u8::MAX),
+                last_seen: self.now.mono.since(contact.last_seen.mono),
+                rtt: self.book.rtt(&contact.key),
+                skydht: match self.book.dialect(&contact.key) {
+                    Dialect::Unknown => None,
+                    Dialect::Go => Some(false),
+                    Dialect::Skydht => Some(true),
+                },
+                reachable: contact.reachable,
+            })
+            .collect()
+    }
+
+    /// How much of a limit is used; 0 for those that bound single messages and shares.
+    fn used(&self, limit: Limit) -> usize {
+        let fill = self.store.fill();
+        match limit {
+            Limit::streams => self.streams.len(),
+            Limit::serving => self.serving,
+            Limit::calls => self.calls.len(),
+            Limit::idle_streams => self.streams.kept(),
+            Limit::operations => self.operations.len(),
+            Limit::verify_jobs => self.jobs.len(),
+            Limit::outputs => self.outputs.len(),
+            Limit::store_items => fill.items,
+            Limit::store_bytes => fill.bytes,
+            Limit::public_items => fill.public,
+            Limit::deletion_marks => fill.marks,
+            Limit::own_items => self.own.renewed(),
+            Limit::cached_items => self.cache.len(),
+            Limit::known_peers => self.book.len(),
+            Limit::probes => self.probing.probes(),
+            Limit::ping_backs => self.probing.ping_backs(),
+            Limit::streams_per_peer
+            | Limit::serving_per_peer
+            | Limit::verify_jobs_per_peer
+            | Limit::items_per_publisher
+            | Limit::items_per_peer
+            | Limit::replacements
+            | Limit::newcomers_per_answer
+            | Limit::lookup_candidates => 0,
+        }
+    }
 }

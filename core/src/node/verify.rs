@@ -4,31 +4,34 @@ use alloc::sync::Arc;
 
 use serde::Serialize;
 
+use crate::id::Target;
 use crate::item::{Item, ItemError};
+use crate::key::Signature;
 
 /// What a job found.
 pub type Verdict = Result<(), ItemError>;
 
-/// Check one item's signature. Plain data: run it on any thread; the result depends on the
-/// data alone, so it may be remembered.
+/// Check one item's signature, and a mirror's binding to its target if there is one. Plain
+/// data: run it on any thread; the result depends on the data alone, so it may be remembered.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct VerifyJob {
-    pub(crate) item: Arc<Item>,
+    pub(super) item: Arc<Item>,
+    pub(super) bind: Option<(Target, Signature)>,
 }
 
 impl VerifyJob {
-    /// A job for `item`.
-    #[must_use]
-    pub fn new(item: Arc<Item>) -> Self {
-        Self { item }
-    }
-
-    /// Does the work: some 60 µs.
+    /// Does the work: some 60 µs a signature.
     ///
     /// # Errors
-    /// What is wrong with the item.
+    /// What is wrong with the item, or with its binding.
     pub fn run(&self) -> Verdict {
-        self.item.check()
+        self.item.check()?;
+        if let Some((target, signature)) = &self.bind {
+            self.item
+                .key
+                .verify(&self.item.bind_digest(target), signature)?;
+        }
+        Ok(())
     }
 }
 

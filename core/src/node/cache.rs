@@ -1,0 +1,154 @@
+//! Two small memories of reads: values for 60 s, never served to others; and which holders
+//! were mended lately.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::id::{NodeId, Target};
+use crate::item::Item;
+use crate::time::Mono;
+use crate::wire::Life;
+
+/// How long a value that was read may answer `FirstValid`.
+const CACHED_FOR: Duration = Duration::from_secs(60);
+/// Repairs remembered.
+const REPAIRS: usize = 4_096;
+
+/// Values that were read.
+pub(super) struct ReadCache {
+    items: BTreeMap<Target, (Mono, Arc<Item>, Life)>,
+    by_end: BTreeSet<(Mono, Target)>,
+    max: usize,
+}
+
+impl ReadCache {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            items: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            max,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn get(&self, target: &Target, now: Mono) -> Option<(Arc<Item>, Life)> {
+        let (end, item, life) = self.items.get(target)?;
+        (*end > now).then(|| (item.clone(), *life))
+    }
+
+    pub(super) fn put(&mut self, target: Target, item: Arc<Item>, life: Life, now: Mono) {
+        self.forget(&target);
+        let end = now.plus(CACHED_FOR.min(life.left));
+        while let Some(&(oldest, other)) = self.by_end.first()
+            && (oldest <= now || self.items.len() >= self.max)
+        {
+            self.forget(&other);
+        }
+        if self.items.len() < self.max {
+            self.items.insert(target, (end, item, life));
+            self.by_end.insert((end, target));
+        }
+    }
+
+    /// Own puts and deletions end what was read before.
+    pub(super) fn forget(&mut self, target: &Target) {
+        if let Some((end, ..)) = self.items.remove(target) {
+            self.by_end.remove(&(end, *target));
+        }
+    }
+}
+
+/// Which holder was mended when.
+#[derive(Default)]
+pub(super) struct Repaired {
+    quiet_until: BTreeMap<(Target, NodeId), Mono>,
+    by_end: BTreeSet<(Mono, Target, NodeId)>,
+}
+
+impl Repaired {
+    /// Whether this holder may be mended now; if so it may not again before `quiet` is over.
+    pub(super) fn note(
+        &mut self,
+        target: Target,
+        peer: NodeId,
+        now: Mono,
+        quiet: Duration,
+    ) -> bool {
+        while let Some(&(end, target, peer)) = self.by_end.first()
+            && (end <= now || self.by_end.len() >= REPAIRS)
+        {
+            self.by_end.pop_first();
+            self.quiet_until.remove(&(target, peer));
+        }
+        if self.quiet_until.contains_key(&(target, peer)) {
+            return false;
+        }
+        let end = now.plus(quiet);
+        self.quiet_until.insert((target, peer), end);
+        self.by_end.insert((end, target, peer));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Salt, Seq, Value};
+    use crate::key::SecretKey;
+
+    fn at(seconds: u64) -> Mono {
+        Mono(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn values_last_sixty_seconds_and_the_oldest_go_first() {
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let item = Arc::new(Item::sign(
+            &secret,
+            Seq(1),
+            Value::new(b"v"),
+            Salt::default(),
+        ));
+        let life = Life {
+            age: Duration::ZERO,
+            left: Duration::from_secs(3600),
+        };
+        let target = |n| Target::from_bytes([n; 32]);
+        let mut cache = ReadCache::new(2);
+        for n in 0..3 {
+            cache.put(target(n), item.clone(), life, at(n.into()));
+        }
+        assert_eq!(cache.len(), 2);
+        assert!(cache.get(&target(0), at(3)).is_none());
+        assert!(cache.get(&target(2), at(61)).is_some());
+        assert!(cache.get(&target(2), at(62)).is_none());
+        assert_eq!(cache.by_end.len(), cache.items.len());
+    }
+
+    #[test]
+    fn a_holder_is_mended_once_in_the_quiet_time() {
+        let mut repaired = Repaired::default();
+        let (target, peer) = (Target::default(), NodeId::default());
+        let quiet = Duration::from_secs(10);
+        assert!(repaired.note(target, peer, at(0), quiet));
+        assert!(!repaired.note(target, peer, at(9), quiet));
+        assert!(repaired.note(target, peer, at(10), quiet));
+    }
+
+    #[test]
+    fn the_memory_of_repairs_is_bounded() {
+        let mut repaired = Repaired::default();
+        for n in 0..(REPAIRS as u64 + 10) {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            let target = Target::from_bytes(bytes);
+            assert!(repaired.note(target, NodeId::default(), at(0), Duration::from_secs(9)));
+        }
+        assert_eq!(repaired.by_end.len(), REPAIRS);
+        assert_eq!(repaired.quiet_until.len(), REPAIRS);
+    }
+}

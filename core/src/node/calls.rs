@@ -1,0 +1,349 @@
+//! Calls: one request to one peer, one answer or one failure.
+//!
+//! A call takes a kept stream if the peer is known to answer more than one request on a
+//! stream, else a fresh one. A stream that ends before a byte came is tried once more.
+
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::key::PublicKey;
+use crate::lookup::Candidate;
+use crate::node::Node;
+use crate::node::book::Dialect;
+use crate::node::counters::Counter;
+use crate::node::input::{OpenFailure, OperationId, Path, StreamEnd, StreamId};
+use crate::node::limits::Limit;
+use crate::node::output::{Addrs, CloseReason, Output, SessionUse};
+use crate::node::search::SearchId;
+use crate::node::streams::State;
+use crate::node::timers::Timer;
+use crate::time::Mono;
+use crate::wire::{
+    Method, Request, RequestExt, RequestMessage, ResponseMessage, decode_response, encode_request,
+};
+
+/// Kept streams to one peer.
+const KEPT_PER_PEER: usize = 4;
+/// A kept stream of ours is given up after this, well before the other side would.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+
+/// A call's number, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct CallId(pub(super) u64);
+
+/// Who wants the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// A step of a lookup.
+    Step(SearchId),
+    /// A replica of a put; `step` when the answer also serves the lookup.
+    Replica { search: SearchId, step: bool },
+    /// Is the oldest of a full bucket alive?
+    Eviction,
+    /// Does an unknown caller answer?
+    PingBack,
+    /// Does a bootstrap peer answer?
+    Bootstrap,
+    /// A user's ping.
+    Ping(OperationId),
+    /// A read repair; nobody waits for it.
+    Repair,
+}
+
+/// A call under way.
+pub(super) struct Call {
+    pub(super) peer: Candidate,
+    pub(super) purpose: Purpose,
+    method: Method,
+    frame: Arc<[u8]>,
+    stream: StreamId,
+    addrs: Addrs,
+    session: SessionUse,
+    pub(super) path: Option<Path>,
+    pub(super) started: Mono,
+    /// When the attempt under way had its stream.
+    sent: Option<Mono>,
+    on_kept: bool,
+    /// An earlier attempt may have reached the peer.
+    pub(super) repeated: bool,
+}
+
+/// How a call failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum CallFailure {
+    /// No stream.
+    Open(OpenFailure),
+    /// No answer in time.
+    Timeout,
+    /// The stream ended without an answer.
+    Closed,
+    /// The answer is not one.
+    Protocol,
+}
+
+impl Node {
+    /// Starts a call; `None` when there are too many, or no address to try.
+    pub(super) fn call(
+        &mut self,
+        peer: Candidate,
+        request: Request,
+        ext: RequestExt,
+        purpose: Purpose,
+        session: SessionUse,
+    ) -> Option<CallId> {
+        if self.calls.len() >= self.config.limits.calls {
+            self.hit(Limit::calls);
+            return None;
+        }
+        let method = request.method();
+        let message = RequestMessage {
+            sender: self.sender(),
+            ext: Some(ext),
+            request,
+        };
+        let frame: Arc<[u8]> = encode_request(&message).ok()?.into();
+        self.next_call += 1;
+        let id = CallId(self.next_call);
+        let now = self.now.mono;
+        let kept = self.streams.take_kept(&peer.key, id);
+        let mut addrs = Addrs::new();
+        let stream = if let Some(stream) = kept {
+            self.counters.count(Counter::CallsOnKeptStream);
+            self.timers.cancel(Timer::Stream(stream));
+            stream
+        } else {
+            if self.streams.len() >= self.config.limits.streams {
+                self.hit(Limit::streams);
+                return None;
+            }
+            if session == SessionUse::ReuseOrDial {
+                addrs = self.book.addresses(&peer.key, peer.addr, now);
+            }
+            self.open_stream(&peer.key, id, &addrs, session)
+        };
+        let call = Call {
+            peer,
+            purpose,
+            method,
+            frame,
+            stream,
+            addrs,
+            session,
+            path: None,
+            started: now,
+            sent: None,
+            on_kept: kept.is_some(),
+            repeated: false,
+        };
+        self.counters.count(Counter::CallsStarted);
+        self.timers
+            .set(Timer::Call(id), now.plus(self.config.hard_deadline));
+        self.calls.insert(id, call);
+        if kept.is_some() {
+            self.send_call(id);
+        }
+        Some(id)
+    }
+
+    fn open_stream(
+        &mut self,
+        peer: &PublicKey,
+        call: CallId,
+        addrs: &[SocketAddr],
+        session: SessionUse,
+    ) -> StreamId {
+        let stream = self.streams.open(*peer, call);
+        self.output(Output::OpenStream {
+            stream,
+            peer: *peer,
+            addrs: addrs.into(),
+            session,
+        });
+        stream
+    }
+
+    fn send_call(&mut self, id: CallId) {
+        let now = self.now.mono;
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.sent = Some(now);
+        let (stream, bytes) = (call.stream, call.frame.clone());
+        call.path = self.streams.get(stream).and_then(|stream| stream.path);
+        self.send(stream, bytes);
+    }
+
+    pub(super) fn call_opened(&mut self, id: CallId, path: Path) {
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
+        let (stream, peer) = (call.stream, call.peer.key);
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.state = State::Calling(id);
+            stream.path = Some(path);
+        }
+        self.note_path(&peer, path);
+        self.send_call(id);
+    }
+
+    /// The stream could not be opened and is gone.
+    pub(super) fn call_not_opened(&mut self, id: CallId, reason: OpenFailure) {
+        self.counters.count(Counter::OpensFailed);
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
+        let (peer, addrs) = (call.peer.key, call.addrs.clone());
+        match reason {
+            OpenFailure::InvalidKey => self.counters.count(Counter::InvalidKeys),
+            // Our own state says nothing about the peer.
+            OpenFailure::Overloaded | OpenFailure::Closing => {}
+            _ if call.session == SessionUse::ReuseOnly => {}
+            _ => {
+                let now = self.now.mono;
+                self.book.unreachable(&peer, &addrs, now);
+            }
+        }
+        self.end_call(id, Err(CallFailure::Open(reason)));
+    }
+
+    /// Bytes on a stream of ours that a call uses.
+    pub(super) fn call_bytes(&mut self, id: CallId, stream_id: StreamId, mut bytes: &[u8]) {
+        let Some(stream) = self.streams.get_mut(stream_id) else {
+            return;
+        };
+        let frame = match stream.decoder.push(&mut bytes) {
+            Ok(None) => return,
+            Ok(Some(frame)) => frame,
+            Err(error) => {
+                self.count_frame_error(error);
+                return self.call_broken(id, stream_id);
+            }
+        };
+        let expected = self.calls.get(&id).map(|call| call.method);
+        if expected != Some(frame.method) {
+            self.counters.count(Counter::WrongMethod);
+            return self.call_broken(id, stream_id);
+        }
+        let message = match decode_response(&frame) {
+            Ok(message) => message,
+            Err(error) => {
+                self.count_wire_error(&error);
+                return self.call_broken(id, stream_id);
+            }
+        };
+        // Bytes after the answer are no answer to anything.
+        let keep = bytes.is_empty() && message.ext.as_ref().is_some_and(|ext| ext.keep);
+        self.release_stream(stream_id, keep);
+        self.end_call(id, Ok(message));
+    }
+
+    /// The peer broke the protocol: the stream is reset, the call fails.
+    fn call_broken(&mut self, id: CallId, stream: StreamId) {
+        self.close(stream, CloseReason::Protocol);
+        self.end_call(id, Err(CallFailure::Protocol));
+    }
+
+    /// A call is over and its stream free: kept for the next, or finished.
+    fn release_stream(&mut self, id: StreamId, keep: bool) {
+        let Some(stream) = self.streams.get(id) else {
+            return;
+        };
+        let room = self.streams.kept() < self.config.limits.idle_streams
+            && self.streams.kept_for(&stream.peer) < KEPT_PER_PEER;
+        if keep && room && !self.stopping {
+            self.streams.keep(id);
+            self.timers
+                .set(Timer::Stream(id), self.now.mono.plus(KEPT_FOR));
+        } else {
+            self.close(id, CloseReason::Done);
+        }
+    }
+
+    /// The stream of a call ended before its answer, and is gone.
+    pub(super) fn call_closed(&mut self, id: CallId, end: StreamEnd, mid_frame: bool) {
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
+        if mid_frame {
+            self.counters.count(Counter::FrameTruncated);
+        }
+        let retry = !mid_frame && !call.repeated && (end == StreamEnd::Finished || call.on_kept);
+        if !retry || self.stopping || self.streams.len() >= self.config.limits.streams {
+            return self.end_call(id, Err(CallFailure::Closed));
+        }
+        self.counters.count(Counter::CallsRetried);
+        let (peer, hint, session) = (call.peer.key, call.peer.addr, call.session);
+        let mut addrs = Addrs::new();
+        if session == SessionUse::ReuseOrDial {
+            addrs = self.book.addresses(&peer, hint, self.now.mono);
+        }
+        let stream = self.open_stream(&peer, id, &addrs, session);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.repeated = true;
+            call.on_kept = false;
+            call.stream = stream;
+            call.addrs = addrs;
+        }
+    }
+
+    /// The hard deadline passed.
+    pub(super) fn call_timed_out(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
+        let (stream, peer, addrs) = (call.stream, call.peer.key, call.addrs.clone());
+        let opened = call.sent.is_some();
+        self.close(stream, CloseReason::Timeout);
+        let now = self.now.mono;
+        self.book
+            .unreachable(&peer, if opened { &[] } else { &addrs }, now);
+        self.end_call(id, Err(CallFailure::Timeout));
+    }
+
+    /// Nobody wants the answer any more.
+    pub(super) fn abandon_call(&mut self, id: CallId) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.timers.cancel(Timer::Call(id));
+            self.close(call.stream, CloseReason::Cancelled);
+        }
+    }
+
+    /// Ends a call: notes what it says about the peer, then tells who asked.
+    fn end_call(&mut self, id: CallId, result: Result<ResponseMessage, CallFailure>) {
+        let Some(call) = self.calls.remove(&id) else {
+            return;
+        };
+        self.timers.cancel(Timer::Call(id));
+        let now = self.now.mono;
+        match &result {
+            Ok(message) => {
+                self.counters.count(Counter::CallsAnswered);
+                let dialect = match message.ext {
+                    Some(_) => Dialect::Skydht,
+                    None => Dialect::Go,
+                };
+                // The stream's opening counts: the next call may have to open one, too.
+                let rtt = now.since(call.started);
+                self.book.answered(&call.peer.key, rtt, dialect, now);
+                let advertised = message.ext.as_ref().and_then(|ext| ext.addr);
+                self.note_advertised(&call.peer.key, advertised, call.path);
+                self.peer_answered(&call.peer, call.path);
+            }
+            Err(failure) => {
+                self.counters.count(Counter::CallsFailed);
+                self.peer_failed(&call.peer, *failure, call.purpose);
+            }
+        }
+        match call.purpose {
+            Purpose::Step(search) => self.search_step_ended(search, id, &call, result),
+            Purpose::Replica { search, step } => {
+                self.replica_ended(search, step, id, &call, result)
+            }
+            Purpose::Ping(op) => self.ping_ended(op, &call, result),
+            Purpose::Bootstrap => self.bootstrap_ended(&call, result.is_ok()),
+            Purpose::PingBack => self.ping_back_ended(&call.peer.key, result.is_ok()),
+            Purpose::Eviction | Purpose::Repair => {}
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Reading an item: verify every answer before it competes, keep the highest rank, say how
+//! good the result is, and mend holders that lag, politely.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::id::{NodeId, Target};
+use crate::item::{Item, Origin, Seq};
+use crate::lookup::Candidate;
+use crate::node::Node;
+use crate::node::book::Dialect;
+use crate::node::calls::Purpose;
+use crate::node::counters::Counter;
+use crate::node::input::{GetRequest, JobId, OperationId, ReadPolicy};
+use crate::node::outcome::{GetError, GetOutcome, LookupStats, OperationError, Outcome, Source};
+use crate::node::output::{Event, Output, SessionUse};
+use crate::node::put::PutPlan;
+use crate::node::search::{End, Search, SearchId};
+use crate::node::verification::JobFor;
+use crate::node::verify::Verdict;
+use crate::store::merge::{Judgement, Rank, judge};
+use crate::store::{Candidate as StoreCandidate, ClaimedLife, Held, Via};
+use crate::time::{Mono, Time};
+use crate::wire::{Life, Request};
+
+/// Holders mended by one get.
+const REPAIRS_PER_GET: usize = 3;
+
+/// A verified version and who holds it.
+struct Version {
+    rank: Rank,
+    item: Arc<Item>,
+    holders: BTreeSet<NodeId>,
+    life: Option<Life>,
+    from: Option<crate::key::PublicKey>,
+}
+
+/// An answer whose signature is being checked, and who else gave the same.
+struct Unverified {
+    item: Arc<Item>,
+    holders: BTreeSet<NodeId>,
+    life: Option<Life>,
+    from: Candidate,
+}
+
+/// What a read knows so far.
+pub(super) struct GetState {
+    pub(super) request: GetRequest,
+    /// A put that waits for what this read finds.
+    pub(super) then: Option<Box<PutPlan>>,
+    versions: Vec<Version>,
+    jobs: BTreeMap<JobId, Unverified>,
+    first_value: Option<Mono>,
+    source: Source,
+    asked: u16,
+    without: u16,
+}
+
+impl GetState {
+    pub(super) fn new(request: GetRequest, then: Option<Box<PutPlan>>) -> Self {
+        Self {
+            request,
+            then,
+            versions: Vec::new(),
+            jobs: BTreeMap::new(),
+            first_value: None,
+            source: Source::Network,
+            asked: 0,
+            without: 0,
+        }
+    }
+
+    pub(super) fn answered_without(&mut self) {
+        self.asked = self.asked.saturating_add(1);
+        self.without = self.without.saturating_add(1);
+    }
+
+    fn best(&self) -> Option<&Version> {
+        self.versions
+            .iter()
+            .reduce(|best, version| match judge(&best.rank, &version.rank) {
+                Judgement::Newer { .. } => version,
+                Judgement::Same | Judgement::Older { .. } => best,
+            })
+    }
+
+    /// Whether the policy is met, or the lookup is over and nothing is being verified.
+    pub(super) fn is_complete(&self, lookup_over: bool) -> bool {
+        let met = match self.request.policy {
+            ReadPolicy::Freshest | ReadPolicy::Local => false,
+            ReadPolicy::FirstValid => !self.versions.is_empty(),
+            ReadPolicy::Quorum(n) => self
+                .best()
+                .is_some_and(|best| best.holders.len() >= usize::from(n)),
+        };
+        met || (lookup_over && self.jobs.is_empty())
+    }
+
+    fn add(&mut self, item: Arc<Item>, target: &Target, life: Option<Life>) -> &mut Version {
+        let at = self
+            .versions
+            .iter()
+            .position(|version| version.item.same_content(&item));
+        let at = at.unwrap_or_else(|| {
+            self.versions.push(Version {
+                rank: Rank::of(target, &item),
+                item,
+                holders: BTreeSet::new(),
+                life: None,
+                from: None,
+            });
+            self.versions.len() - 1
+        });
+        let version = &mut self.versions[at];
+        // Claims only ever shorten a life.
+        version.life = match (version.life, life) {
+            (Some(a), Some(b)) => Some(if a.left < b.left { a } else { b }),
+            (a, b) => a.or(b),
+        };
+        version
+    }
+}
+
+impl Node {
+    /// Starts a read: this node's own store first, as one voice among many.
+    pub(super) fn start_get(&mut self, op: OperationId, state: Box<GetState>, started: Mono) {
+        let mut state = state;
+        let target = state.request.target;
+        let now = self.now;
+        if let Some(held) = self.store.get(now, &target)
+            && self.is_wanted(&state.request, held.item())
+        {
+            let life = Some(held_life(held, now));
+            let item = held.item().clone();
+            state.add(item.clone(), &target, life);
+            state.source = Source::Store;
+            self.first_value(op, &mut state, &item, None);
+        } else if state.request.policy == ReadPolicy::FirstValid
+            && let Some((item, life)) = self.cache.get(&target, now.mono)
+            && self.is_wanted(&state.request, &item)
+        {
+            state.add(item.clone(), &target, Some(life));
+            state.source = Source::Cache;
+            self.first_value(op, &mut state, &item, None);
+        }
+        let local = state.request.policy == ReadPolicy::Local || state.is_complete(false);
+        let goal = crate::node::search::Goal::Get(state);
+        if local {
+            return self.conclude_local_get(op, goal, target, started);
+        }
+        self.operation_searches(op, goal, target, started);
+    }
+
+    /// Whether an item may answer a request: the owner's, or a mirror that the reader takes.
+    fn is_wanted(&self, request: &GetRequest, item: &Item) -> bool {
+        match item.origin_at(&request.target) {
+            Origin::Owner => request
+                .owner
+                .as_ref()
+                .is_none_or(|(key, salt)| item.key == *key && item.salt == *salt),
+            Origin::Mirror => request.unknown_mirrors || self.config.mirrors.contains(&item.key),
+        }
+    }
+
+    /// An answer carried an item.
+    pub(super) fn got_item(
+        &mut self,
+        search: SearchId,
+        op: Option<OperationId>,
+        target: Target,
+        state: &mut GetState,
+        from: &Candidate,
+        item: Arc<Item>,
+        life: Option<Life>,
+    ) {
+        state.asked = state.asked.saturating_add(1);
+        if !self.is_wanted(&state.request, &item) || item.check_sizes().is_err() {
+            self.counters.count(Counter::WrongItems);
+            return;
+        }
+        let known = state
+            .versions
+            .iter()
+            .any(|version| version.item.same_content(&item));
+        let held = || {
+            self.store
+                .get(self.now, &target)
+                .is_some_and(|held| held.item().same_content(&item))
+        };
+        if known || held() {
+            self.counters.count(Counter::VerifySpared);
+            let version = state.add(item.clone(), &target, life);
+            version.holders.insert(from.id);
+            version.from.get_or_insert(from.key);
+            if let Some(op) = op {
+                self.first_value(op, state, &item, Some(from.key));
+            }
+            return;
+        }
+        // The very same bytes are being verified already: wait for that verdict.
+        let same = state.jobs.values_mut().find(|job| *job.item == *item);
+        if let Some(job) = same {
+            job.holders.insert(from.id);
+            return;
+        }
+        if !self.may_verify(&from.key) {
+            return;
+        }
+        let job = self.verify(from.key, item.clone(), None, JobFor::Get(search));
+        let holders = BTreeSet::from([from.id]);
+        let from = *from;
+        state.jobs.insert(
+            job,
+            Unverified {
+                item,
+                holders,
+                life,
+                from,
+            },
+        );
+    }
+
+    /// A verdict on an item that a read brought.
+    pub(super) fn get_verified(&mut self, id: SearchId, job: JobId, verdict: Verdict) {
+        let Some(mut search) = self.searches.remove(&id) else {
+            return;
+        };
+        let (op, target) = (search.op, search.target);
+        if let crate::node::search::Goal::Get(state) = &mut search.goal
+            && let Some(answer) = state.jobs.remove(&job)
+        {
+            match verdict {
+                Ok(()) => {
+                    let version = state.add(answer.item.clone(), &target, answer.life);
+                    version.holders.extend(answer.holders);
+                    version.from.get_or_insert(answer.from.key);
+                    if let Some(op) = op {
+                        self.first_value(op, state, &answer.item, Some(answer.from.key));
+                    }
+                }
+                Err(_) => self.counters.count(Counter::ForgedItems),
+            }
+        }
+        self.searches.insert(id, search);
+        self.advance_search(id);
+    }
+
+    fn first_value(
+        &mut self,
+        op: OperationId,
+        state: &mut GetState,
+        item: &Arc<Item>,
+        from: Option<crate::key::PublicKey>,
+    ) {
+        if state.first_value.is_some() || state.then.is_some() || item.reads_as_deleted() {
+            return;
+        }
+        state.first_value = Some(self.now.mono);
+        let origin = item.origin_at(&state.request.target);
+        self.output(Output::Event(Event::FirstValue {
+            op,
+            item: item.clone(),
+            origin,
+            from,
+        }));
+    }
+
+    fn conclude_local_get(
+        &mut self,
+        op: OperationId,
+        goal: crate::node::search::Goal,
+        target: Target,
+        started: Mono,
+    ) {
+        let search = self.idle_search(goal, Some(op), target, started);
+        self.conclude_get(search, End::Done);
+    }
+
+    /// A read is over.
+    pub(super) fn conclude_get(&mut self, search: Search, end: End) {
+        let now = self.now;
+        let stats = search.stats(now.mono);
+        let crate::node::search::Goal::Get(mut state) = search.goal else {
+            return;
+        };
+        let best = state
+            .best()
+            .map(|version| self.outcome(&state, version, search.started, stats));
+        if end == End::Done
+            && let Some(best) = state.best()
+            && best.rank.origin() == Origin::Owner
+        {
+            let lagging: Vec<Candidate> = search
+                .lookup
+                .answered_closest()
+                .filter(|peer| !best.holders.contains(&peer.id))
+                .copied()
+                .collect();
+            let (item, life) = (best.item.clone(), best.life);
+            let from = best.from;
+            self.keep_what_was_read(&search.target, &item, life, from, stats.converged);
+            self.repair(&search.target, &item, life, &lagging);
+        }
+        let Some(op) = search.op else { return };
+        if let Some(plan) = state.then.take() {
+            let verified: Vec<(Seq, usize)> = state
+                .versions
+                .iter()
+                .filter(|version| version.rank.origin() == Origin::Owner)
+                .map(|version| (version.item.seq, version.holders.len()))
+                .collect();
+            return self.put_after_read(op, plan, &verified, usize::from(state.without), end);
+        }
+        let result = match (end, best) {
+            (End::Cancelled, _) => Err(OperationError::Cancelled.into()),
+            (End::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
+            (End::Timeout, best) => {
+                let best = best
+                    .filter(|best| !best.item.reads_as_deleted())
+                    .map(Box::new);
+                Err(GetError::Timeout { best, stats })
+            }
+            (End::Done, Some(best)) if best.item.reads_as_deleted() => Err(GetError::Deleted {
+                seq: best.item.seq,
+                stats,
+            }),
+            (End::Done, Some(best)) => Ok(best),
+            (End::Done, None)
+                if stats.answered == 0 && state.request.policy != ReadPolicy::Local =>
+            {
+                Err(OperationError::NoPeers.into())
+            }
+            (End::Done, None) => Err(GetError::NotFound { stats }),
+        };
+        self.finish(op, Outcome::Get(result));
+    }
+
+    fn outcome(
+        &self,
+        state: &GetState,
+        best: &Version,
+        started: Mono,
+        stats: LookupStats,
+    ) -> GetOutcome {
+        let item = best.item.clone();
+        let by_clock = || {
+            let vouched = item.seq.as_time()?;
+            self.now.unix.is_set().then(|| self.now.unix.since(vouched))
+        };
+        let age = best.life.map(|life| life.age).or_else(by_clock);
+        GetOutcome {
+            target: state.request.target,
+            origin: best.rank.origin(),
+            age,
+            source: if best.holders.is_empty() {
+                state.source
+            } else {
+                Source::Network
+            },
+            agree: u16::try_from(best.holders.len()).unwrap_or(u16::MAX),
+            asked: state.asked,
+            first_value: state
+                .first_value
+                .map_or(stats.elapsed, |at| at.since(started)),
+            stats,
+            item,
+        }
+    }
+
+    /// Design §3.7: a reader stores what it read only where it belongs; else a private cache.
+    fn keep_what_was_read(
+        &mut self,
+        target: &Target,
+        item: &Arc<Item>,
+        life: Option<Life>,
+        from: Option<crate::key::PublicKey>,
+        converged: bool,
+    ) {
+        let now = self.now;
+        let life = life.unwrap_or(Life {
+            age: Duration::ZERO,
+            left: Duration::MAX,
+        });
+        if !item.reads_as_deleted() {
+            self.cache.put(*target, item.clone(), life, now.mono);
+        }
+        let Some(from) = from else { return };
+        let nearer = self.table.nearer_than_local(target, self.config.k);
+        if !self.config.serve || !(self.config.full_node || (converged && nearer < self.config.k)) {
+            return;
+        }
+        let candidate = StoreCandidate {
+            target: *target,
+            item: item.clone(),
+            via: Via::Pulled(from),
+            life: Some(ClaimedLife {
+                age: life.age,
+                remaining: life.left,
+            }),
+            bound: None,
+        };
+        let _ = self.admit(candidate, nearer);
+    }
+
+    /// Design §3.8: owner items only, at most three a get, once per target and peer in TTL/4,
+    /// the remaining life carried, never to Go when older than TTL/2.
+    fn repair(
+        &mut self,
+        target: &Target,
+        item: &Arc<Item>,
+        life: Option<Life>,
+        lagging: &[Candidate],
+    ) {
+        let now = self.now.mono;
+        let old = life.is_none_or(|life| life.left < self.config.item_ttl / 2);
+        let mut sent = 0;
+        for peer in lagging {
+            if sent == REPAIRS_PER_GET {
+                break;
+            }
+            if old && self.book.dialect(&peer.key) != Dialect::Skydht {
+                continue;
+            }
+            let quiet = self.config.item_ttl / 4;
+            if !self.repaired.note(*target, peer.id, now, quiet) {
+                continue;
+            }
+            let mut ext = self.ext();
+            ext.life = life;
+            let request = Request::PutValue {
+                item: item.into(),
+                mirror_target: None,
+            };
+            let reuse = SessionUse::ReuseOrDial;
+            if self
+                .call(*peer, request, ext, Purpose::Repair, reuse)
+                .is_some()
+            {
+                self.counters.count(Counter::Repairs);
+                sent += 1;
+            }
+        }
+    }
+}
+
+/// The life of an item held, as it goes on the wire.
+pub(super) fn held_life(held: &Held, now: Time) -> Life {
+    Life {
+        age: held.age(now).unwrap_or_default(),
+        left: held.remaining(now).unwrap_or(Duration::MAX),
+    }
+}

@@ -1,0 +1,275 @@
+//! Upkeep of the table: bootstrap, self-lookups, stale buckets; and of the store: expiry.
+
+use core::time::Duration;
+
+use crate::id::Target;
+use crate::lookup::Candidate;
+use crate::node::Node;
+use crate::node::calls::{Call, Purpose};
+use crate::node::counters::Counter;
+use crate::node::output::{Event, Output, SessionUse, StoreChange};
+use crate::node::search::{End, Goal, Search};
+use crate::node::timers::Timer;
+use crate::time::Mono;
+use crate::wire::Request;
+
+/// The first pause between bootstrap attempts while the table is empty; doubles.
+const BOOTSTRAP_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause between bootstrap attempts while the table is empty.
+const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
+/// Bootstrap peers are asked again this often while the table is not empty: heals partitions.
+const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
+/// The first pause between self-lookups after joining; doubles.
+const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
+/// Self-lookups that add nobody, after which the neighbourhood counts as known.
+const QUIET_ROUNDS: u8 = 2;
+/// The pause between self-lookups once the neighbourhood is known; doubles.
+const SELF_LOOKUP_AGAIN: Duration = Duration::from_secs(5 * 60);
+/// The longest pause between self-lookups.
+const SELF_LOOKUP_MAX: Duration = Duration::from_secs(30 * 60);
+/// A bucket without lookup for this long is stale.
+const BUCKET_AGE: Duration = Duration::from_secs(60 * 60);
+/// How often stale buckets are looked for.
+const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
+/// Stale buckets looked up at a time.
+const REFRESH_STEP: usize = 4;
+/// Items expired in one `handle`.
+const EXPIRE_STEP: usize = 256;
+/// After a clock jump nothing expires for about this long: renewals come first.
+const JUMP_GRACE: Duration = Duration::from_secs(60);
+
+/// Where upkeep stands.
+#[derive(Default)]
+pub(super) struct Upkeep {
+    bootstrap_pause: Option<Duration>,
+    bootstrap_out: usize,
+    bootstrap_reachable: alloc::collections::BTreeSet<crate::key::PublicKey>,
+    looking_around: bool,
+    added_before: u64,
+    quiet_rounds: u8,
+    self_lookup_pause: Duration,
+    pub(super) ready: bool,
+    no_expiry_before: Mono,
+}
+
+impl Upkeep {
+    /// Whether bootstrap peers are being asked right now.
+    pub(super) fn is_bootstrapping(&self) -> bool {
+        self.bootstrap_out > 0
+    }
+
+    pub(super) fn reachable(&self) -> usize {
+        self.bootstrap_reachable.len()
+    }
+}
+
+impl Node {
+    /// The first input has come: start to join.
+    pub(super) fn start_upkeep(&mut self) {
+        self.bootstrap();
+        let refresh = self.random.maintenance.jitter(REFRESH_EVERY);
+        self.timers.set(Timer::Refresh, self.now.mono.plus(refresh));
+        if self.config.bootstrap.is_empty() {
+            self.become_ready();
+        }
+    }
+
+    /// Pings all bootstrap peers at once.
+    pub(super) fn bootstrap(&mut self) {
+        let peers = self.config.bootstrap.clone();
+        for peer in peers {
+            if peer.key == self.public {
+                continue;
+            }
+            let id = peer.key.id();
+            let candidate = Candidate {
+                key: peer.key,
+                id,
+                addr: peer.addrs.first().copied(),
+            };
+            let ext = self.ext();
+            let reuse = SessionUse::ReuseOrDial;
+            if self
+                .call(candidate, Request::Ping, ext, Purpose::Bootstrap, reuse)
+                .is_some()
+            {
+                self.upkeep.bootstrap_out += 1;
+            }
+        }
+        if self.upkeep.bootstrap_out == 0 {
+            self.bootstrap_round_over();
+        }
+    }
+
+    /// A bootstrap peer answered or failed.
+    pub(super) fn bootstrap_ended(&mut self, call: &Call, answered: bool) {
+        self.upkeep.bootstrap_out -= 1;
+        if answered {
+            self.upkeep.bootstrap_reachable.insert(call.peer.key);
+            self.resume_waiting();
+            if !self.upkeep.ready {
+                self.look_around();
+            }
+        } else {
+            self.upkeep.bootstrap_reachable.remove(&call.peer.key);
+        }
+        if self.upkeep.bootstrap_out == 0 {
+            self.bootstrap_round_over();
+        }
+    }
+
+    fn bootstrap_round_over(&mut self) {
+        let pause = if self.table.is_empty() {
+            let pause = self
+                .upkeep
+                .bootstrap_pause
+                .map_or(BOOTSTRAP_FIRST, |pause| (pause * 2).min(BOOTSTRAP_MAX));
+            self.upkeep.bootstrap_pause = Some(pause);
+            pause
+        } else {
+            self.upkeep.bootstrap_pause = None;
+            BOOTSTRAP_AGAIN
+        };
+        self.resume_waiting();
+        if !self.config.bootstrap.is_empty() {
+            let pause = self.random.maintenance.jitter(pause);
+            self.timers.set(Timer::Bootstrap, self.now.mono.plus(pause));
+        }
+    }
+
+    /// Looks up the own id.
+    pub(super) fn look_around(&mut self) {
+        if self.upkeep.looking_around || self.stopping {
+            return;
+        }
+        if self.table.is_empty() {
+            // Found by others later: look then.
+            let pause = self.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
+            return self
+                .timers
+                .set(Timer::SelfLookup, self.now.mono.plus(pause));
+        }
+        self.upkeep.looking_around = true;
+        self.upkeep.added_before = self.counters.get(Counter::PeersAdded);
+        let own = Target::from(self.id);
+        self.start_search(Goal::Neighbourhood, None, own, self.now.mono);
+    }
+
+    /// A self-lookup is over.
+    pub(super) fn neighbourhood_found(&mut self, search: &Search, end: End) {
+        self.upkeep.looking_around = false;
+        if end != End::Done {
+            return;
+        }
+        let added = self.counters.get(Counter::PeersAdded) > self.upkeep.added_before;
+        let upkeep = &mut self.upkeep;
+        if added {
+            upkeep.quiet_rounds = 0;
+        } else {
+            upkeep.quiet_rounds = upkeep.quiet_rounds.saturating_add(1);
+        }
+        let pause = if upkeep.quiet_rounds < QUIET_ROUNDS {
+            match upkeep.self_lookup_pause {
+                pause if pause.is_zero() || pause >= SELF_LOOKUP_AGAIN => SELF_LOOKUP_FIRST,
+                pause => (pause * 2).min(SELF_LOOKUP_AGAIN / 2),
+            }
+        } else {
+            (upkeep.self_lookup_pause * 2).clamp(SELF_LOOKUP_AGAIN, SELF_LOOKUP_MAX)
+        };
+        upkeep.self_lookup_pause = pause;
+        let pause = self.random.maintenance.jitter(pause);
+        self.timers
+            .set(Timer::SelfLookup, self.now.mono.plus(pause));
+        if search.stats(self.now.mono).answered > 0 {
+            self.become_ready();
+        }
+    }
+
+    fn become_ready(&mut self) {
+        if !self.upkeep.ready {
+            self.upkeep.ready = true;
+            let peers = self.table.len();
+            self.event(Event::Ready { peers });
+            self.timers
+                .set_earlier(Timer::SelfLookup, self.now.mono.plus(SELF_LOOKUP_FIRST));
+        }
+    }
+
+    /// Looks up a few stale buckets.
+    pub(super) fn refresh_buckets(&mut self) {
+        let now = self.now.mono;
+        let stale: alloc::vec::Vec<u8> = self
+            .table
+            .stale_buckets(now, BUCKET_AGE)
+            .take(REFRESH_STEP)
+            .collect();
+        let more = stale.len() == REFRESH_STEP;
+        for index in stale {
+            let target = self
+                .table
+                .random_target_in(index, self.random.refresh.bytes());
+            // At once, so that a failing search does not come back forever.
+            self.table.refreshed(index, now);
+            self.start_search(Goal::Bucket(index), None, target, now);
+        }
+        let pause = if more {
+            REFRESH_EVERY / 10
+        } else {
+            REFRESH_EVERY
+        };
+        let pause = self.random.maintenance.jitter(pause);
+        self.timers.set(Timer::Refresh, now.plus(pause));
+    }
+
+    /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.
+    pub(super) fn clock_jumped(&mut self) {
+        self.counters.count(Counter::ClockJumped);
+        self.event(Event::ClockJumped);
+        let grace = self.random.maintenance.jitter(JUMP_GRACE);
+        self.upkeep.no_expiry_before = self.now.mono.plus(grace);
+        self.upkeep.quiet_rounds = 0;
+        self.upkeep.self_lookup_pause = Duration::ZERO;
+        self.timers.set(Timer::Bootstrap, self.now.mono);
+        self.timers
+            .set(Timer::SelfLookup, self.now.mono.plus(SELF_LOOKUP_FIRST));
+    }
+
+    /// Drops what has expired, a bounded number at a time.
+    pub(super) fn expire(&mut self) {
+        let now = self.now;
+        if now.mono < self.upkeep.no_expiry_before {
+            return self.timers.set(Timer::Expiry, self.upkeep.no_expiry_before);
+        }
+        let expired = self.store.sweep(now, EXPIRE_STEP);
+        self.counters
+            .add(Counter::ItemsExpired, expired.len() as u64);
+        for target in expired {
+            self.persist(StoreChange::Forget(target));
+        }
+        self.schedule_expiry();
+    }
+
+    /// Sets the timer to the next expiry.
+    pub(super) fn schedule_expiry(&mut self) {
+        match self.store.next_expiry() {
+            Some(at) => self
+                .timers
+                .set(Timer::Expiry, at.max(self.upkeep.no_expiry_before)),
+            None => self.timers.cancel(Timer::Expiry),
+        }
+    }
+
+    /// Writes a change, if there is storage.
+    pub(super) fn persist(&mut self, what: StoreChange) {
+        if !self.config.storage {
+            return;
+        }
+        self.last_change += 1;
+        let change = crate::node::input::ChangeId(self.last_change);
+        self.output(Output::Persist {
+            change,
+            what,
+            acknowledge: false,
+        });
+    }
+}

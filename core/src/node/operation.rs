@@ -1,0 +1,391 @@
+//! What users asked for: each operation ends in exactly one `Finished`.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::lookup::{Candidate, Lookup};
+use crate::node::Node;
+use crate::node::calls::{Call, CallFailure, CallId, Purpose};
+use crate::node::counters::Counter;
+use crate::node::get::GetState;
+use crate::node::input::{Command, Misuse, OperationId, Path, Reach};
+use crate::node::limits::Limit;
+use crate::node::outcome::{
+    FindNodeOutcome, GetError, OperationError, Outcome, PingError, PingOutcome,
+};
+use crate::node::output::{Output, SessionUse};
+use crate::node::put::PutPlan;
+use crate::node::search::{End, Goal, Search, SearchId};
+use crate::node::timers::Timer;
+use crate::node::verification::JobFor;
+use crate::time::Mono;
+use crate::wire::{Request, ResponseMessage};
+
+/// Which outcome an operation owes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Put,
+    Get,
+    FindNode,
+    Ping,
+}
+
+impl Kind {
+    fn failed(self, error: OperationError) -> Outcome {
+        match self {
+            Self::Put => Outcome::Put(Err(error.into())),
+            Self::Get => Outcome::Get(Err(error.into())),
+            Self::FindNode => Outcome::FindNode(Err(error)),
+            Self::Ping => Outcome::Ping(Err(error.into())),
+        }
+    }
+}
+
+/// What an operation is busy with.
+enum Busy {
+    /// Verifying what it was given.
+    Nothing,
+    Search(SearchId),
+    Call(CallId),
+    /// The table is empty, bootstrap peers are being asked.
+    Waiting {
+        goal: Goal,
+        target: Target,
+        started: Mono,
+    },
+}
+
+struct Operation {
+    kind: Kind,
+    busy: Busy,
+}
+
+/// The operations under way.
+#[derive(Default)]
+pub(super) struct Operations {
+    running: BTreeMap<OperationId, Operation>,
+    waiting: BTreeSet<OperationId>,
+    last: Option<OperationId>,
+}
+
+impl Operations {
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn contains(&self, op: OperationId) -> bool {
+        self.running.contains_key(&op)
+    }
+}
+
+impl Node {
+    /// A user wants something.
+    pub(super) fn command(&mut self, op: OperationId, command: Command) -> Result<(), Misuse> {
+        if self.operations.last.is_some_and(|last| op <= last) {
+            return Err(Misuse::OperationNumber(op));
+        }
+        self.operations.last = Some(op);
+        self.counters.count(Counter::Operations);
+        let (kind, timeout) = match &command {
+            Command::Put { options, .. } | Command::PutSigned { options, .. } => {
+                (Kind::Put, options.timeout)
+            }
+            Command::Get(request) => (Kind::Get, request.timeout),
+            Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
+            Command::Ping { .. } => (Kind::Ping, None),
+            Command::Shutdown => {
+                self.shut_down();
+                self.output(Output::Finished {
+                    op,
+                    outcome: Outcome::Shutdown,
+                });
+                return Ok(());
+            }
+        };
+        let refused = if self.stopping {
+            Some(OperationError::ShuttingDown)
+        } else if self.operations.len() >= self.config.limits.operations {
+            self.hit(Limit::operations);
+            Some(OperationError::Busy(self.operations.len()))
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            self.output(Output::Finished {
+                op,
+                outcome: kind.failed(error),
+            });
+            return Ok(());
+        }
+        let now = self.now.mono;
+        let deadline = now.plus(timeout.unwrap_or(self.config.operation_timeout));
+        self.timers.set(Timer::Operation(op), deadline);
+        self.operations.running.insert(
+            op,
+            Operation {
+                kind,
+                busy: Busy::Nothing,
+            },
+        );
+        self.start(op, command, now);
+        Ok(())
+    }
+
+    fn start(&mut self, op: OperationId, command: Command, started: Mono) {
+        match command {
+            Command::Put {
+                salt,
+                value,
+                options,
+            } => {
+                let plan = PutPlan {
+                    salt,
+                    value,
+                    options,
+                    started,
+                    read: false,
+                };
+                self.start_put(op, Box::new(plan));
+            }
+            Command::PutSigned { item, options } => {
+                let item = Arc::new(*item);
+                if let Err(error) = item.check_sizes() {
+                    return self.refuse_signed(op, error);
+                }
+                let public = self.public;
+                if !self.may_verify(&public) {
+                    let busy = OperationError::Busy(self.jobs.len());
+                    return self.finish(op, Outcome::Put(Err(busy.into())));
+                }
+                let options = Box::new(options);
+                self.verify(
+                    public,
+                    item,
+                    None,
+                    JobFor::Signed {
+                        op,
+                        options,
+                        started,
+                    },
+                );
+            }
+            Command::Get(request) => {
+                let wrong = request
+                    .owner
+                    .as_ref()
+                    .is_some_and(|(key, salt)| Target::of(key, salt.as_bytes()) != request.target);
+                if wrong {
+                    return self.finish(op, Outcome::Get(Err(GetError::WrongTarget)));
+                }
+                self.start_get(op, Box::new(GetState::new(request, None)), started);
+            }
+            Command::FindNode { target, .. } => {
+                self.operation_searches(op, Goal::Nodes, target, started);
+            }
+            Command::Ping { peer, addr } => {
+                let candidate = Candidate {
+                    key: peer,
+                    id: peer.id(),
+                    addr,
+                };
+                let (ext, purpose) = (self.ext(), Purpose::Ping(op));
+                let reuse = SessionUse::ReuseOrDial;
+                match self.call(candidate, Request::Ping, ext, purpose, reuse) {
+                    Some(call) => self.set_busy(op, Busy::Call(call)),
+                    None => {
+                        let busy = OperationError::Busy(self.calls.len());
+                        self.finish(op, Outcome::Ping(Err(busy.into())));
+                    }
+                }
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    fn set_busy(&mut self, op: OperationId, busy: Busy) {
+        if let Some(operation) = self.operations.running.get_mut(&op) {
+            operation.busy = busy;
+        }
+    }
+
+    /// Starts the search of an operation; with an empty table it waits for bootstrap peers that
+    /// are being asked.
+    pub(super) fn operation_searches(
+        &mut self,
+        op: OperationId,
+        goal: Goal,
+        target: Target,
+        started: Mono,
+    ) {
+        if self.table.is_empty() && self.upkeep.is_bootstrapping() {
+            self.operations.waiting.insert(op);
+            return self.set_busy(
+                op,
+                Busy::Waiting {
+                    goal,
+                    target,
+                    started,
+                },
+            );
+        }
+        // The search may end at once, and the operation with it: note it first.
+        let search = self.next_search_id();
+        self.set_busy(op, Busy::Search(search));
+        self.start_search(goal, Some(op), target, started);
+    }
+
+    /// Bootstrap peers answered, or all failed: who waited goes on, or learns that there is nobody.
+    pub(super) fn resume_waiting(&mut self) {
+        let waiting: Vec<OperationId> = self.operations.waiting.iter().copied().collect();
+        if self.table.is_empty() && self.upkeep.is_bootstrapping() {
+            return;
+        }
+        for op in waiting {
+            self.operations.waiting.remove(&op);
+            let Some(operation) = self.operations.running.get_mut(&op) else {
+                continue;
+            };
+            match core::mem::replace(&mut operation.busy, Busy::Nothing) {
+                Busy::Waiting {
+                    goal,
+                    target,
+                    started,
+                } => {
+                    self.operation_searches(op, goal, target, started);
+                }
+                busy => operation.busy = busy,
+            }
+        }
+    }
+
+    /// A search that never asks anybody, to conclude with.
+    pub(super) fn idle_search(
+        &self,
+        goal: Goal,
+        op: Option<OperationId>,
+        target: Target,
+        started: Mono,
+    ) -> Search {
+        Search {
+            goal,
+            op,
+            target,
+            lookup: Lookup::new(target, self.lookup_params(), [], self.id),
+            started,
+            requests: 0,
+            converged: Some(false),
+            widened: true,
+            alone_until: None,
+            calls: BTreeSet::new(),
+        }
+    }
+
+    /// Ends an operation.
+    pub(super) fn finish(&mut self, op: OperationId, outcome: Outcome) {
+        if self.operations.running.remove(&op).is_some() {
+            self.operations.waiting.remove(&op);
+            self.timers.cancel(Timer::Operation(op));
+            self.output(Output::Finished { op, outcome });
+        }
+    }
+
+    /// Ends an operation early, with what it has.
+    pub(super) fn end_operation(&mut self, op: OperationId, end: End) {
+        let Some(operation) = self.operations.running.get_mut(&op) else {
+            return;
+        };
+        let kind = operation.kind;
+        match core::mem::replace(&mut operation.busy, Busy::Nothing) {
+            Busy::Search(search) => {
+                if let Some(search_state) = self.searches.remove(&search) {
+                    self.end_search(search, search_state, end);
+                }
+            }
+            Busy::Waiting {
+                goal,
+                target,
+                started,
+            } => {
+                let search = self.idle_search(goal, Some(op), target, started);
+                let id = self.next_search_id();
+                self.end_search(id, search, end);
+            }
+            Busy::Call(call) => self.abandon_call(call),
+            Busy::Nothing => {}
+        }
+        // Whatever the search did not finish itself.
+        let error = match end {
+            End::Done | End::Timeout => OperationError::Timeout,
+            End::Cancelled => OperationError::Cancelled,
+            End::Shutdown => OperationError::ShuttingDown,
+        };
+        self.finish(op, kind.failed(error));
+    }
+
+    /// A search for nodes is over.
+    pub(super) fn nodes_found(&mut self, search: &Search, end: End) {
+        let Some(op) = search.op else { return };
+        let stats = search.stats(self.now.mono);
+        let closest: Vec<_> = search
+            .lookup
+            .answered_closest()
+            .map(|peer| peer.key)
+            .collect();
+        let result = match end {
+            End::Cancelled => Err(OperationError::Cancelled),
+            End::Shutdown => Err(OperationError::ShuttingDown),
+            End::Timeout => Err(OperationError::Timeout),
+            End::Done if closest.is_empty() => Err(OperationError::NoPeers),
+            End::Done => Ok(FindNodeOutcome { closest, stats }),
+        };
+        self.finish(op, Outcome::FindNode(result));
+    }
+
+    /// A user's ping was answered, or not.
+    pub(super) fn ping_ended(
+        &mut self,
+        op: OperationId,
+        call: &Call,
+        result: Result<ResponseMessage, CallFailure>,
+    ) {
+        let result = match result {
+            Ok(_) => Ok(PingOutcome {
+                rtt: self.now.mono.since(call.started),
+                path: call.path.unwrap_or(Path {
+                    reach: Reach::Accepted,
+                    remote: None,
+                }),
+            }),
+            Err(CallFailure::Open(reason)) => Err(PingError::Open(reason)),
+            Err(_) => Err(PingError::NoAnswer),
+        };
+        self.finish(op, Outcome::Ping(result));
+    }
+
+    /// Ends everything.
+    fn shut_down(&mut self) {
+        self.stopping = true;
+        let running: Vec<OperationId> = self.operations.running.keys().copied().collect();
+        for op in running {
+            self.end_operation(op, End::Shutdown);
+        }
+        let searches: Vec<SearchId> = self.searches.keys().copied().collect();
+        for id in searches {
+            if let Some(search) = self.searches.remove(&id) {
+                self.end_search(id, search, End::Shutdown);
+            }
+        }
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.abandon_call(call);
+        }
+        for stream in self.streams.ids() {
+            self.close(stream, crate::node::output::CloseReason::Shutdown);
+        }
+        self.waiting.clear();
+        self.timers.clear();
+    }
+}

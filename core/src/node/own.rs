@@ -1,0 +1,193 @@
+//! The node's own items: their sequences, and renewing them in time.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::id::Target;
+use crate::item::{Item, Seq};
+use crate::node::Node;
+use crate::node::config::GO_RENEWAL;
+use crate::node::limits::Limit;
+use crate::node::put::Mode;
+use crate::node::timers::Timer;
+use crate::store::{Candidate, Via};
+use crate::time::Mono;
+
+/// When a renewal reached nobody, the next one comes this much later.
+const RETRY: Duration = Duration::from_secs(60);
+
+struct Own {
+    seq: Seq,
+    used: Mono,
+    /// None: only the sequence is remembered.
+    renew: Option<Renew>,
+}
+
+struct Renew {
+    item: Arc<Item>,
+    /// Some holder renews only by a higher sequence.
+    by_seq: bool,
+}
+
+/// The node's own items.
+pub(super) struct OwnItems {
+    items: BTreeMap<Target, Own>,
+    /// Entries of which only the sequence is kept, oldest first.
+    idle: BTreeSet<(Mono, Target)>,
+    renewed: usize,
+    max: usize,
+}
+
+impl OwnItems {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            items: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            renewed: 0,
+            max,
+        }
+    }
+
+    /// How many are kept renewed.
+    pub(super) fn renewed(&self) -> usize {
+        self.renewed
+    }
+
+    /// The highest sequence known.
+    pub(super) fn seq(&self, target: &Target) -> Option<Seq> {
+        self.items.get(target).map(|own| own.seq)
+    }
+
+    /// A verified sequence: the next one must be higher.
+    pub(super) fn raise(&mut self, target: Target, seq: Seq, now: Mono) {
+        let own = self.items.entry(target).or_insert_with(|| {
+            self.idle.insert((now, target));
+            Own {
+                seq,
+                used: now,
+                renew: None,
+            }
+        });
+        own.seq = own.seq.max(seq);
+        if own.renew.is_none() {
+            self.idle.remove(&(own.used, target));
+            own.used = now;
+            self.idle.insert((now, target));
+        }
+        while self.idle.len() > self.max.max(1) {
+            let Some((_, oldest)) = self.idle.pop_first() else {
+                break;
+            };
+            self.items.remove(&oldest);
+        }
+    }
+
+    fn keep(&mut self, target: Target, item: Arc<Item>) -> bool {
+        let Some(own) = self.items.get_mut(&target) else {
+            return false;
+        };
+        if own.renew.is_none() {
+            if self.renewed >= self.max {
+                return false;
+            }
+            self.renewed += 1;
+            self.idle.remove(&(own.used, target));
+        }
+        let by_seq = own.renew.as_ref().is_some_and(|renew| renew.by_seq);
+        own.renew = Some(Renew { item, by_seq });
+        true
+    }
+
+    fn forget(&mut self, target: &Target) {
+        if let Some(own) = self.items.get_mut(target)
+            && own.renew.take().is_some()
+        {
+            self.renewed -= 1;
+            self.idle.insert((own.used, *target));
+        }
+    }
+}
+
+impl Node {
+    /// From now on this item is renewed until it is deleted.
+    pub(super) fn remember_own(&mut self, target: Target, item: Arc<Item>) {
+        if self.own.keep(target, item) {
+            self.schedule_renewal(&target);
+        } else {
+            self.hit(Limit::own_items);
+        }
+    }
+
+    /// From now on only its sequence matters.
+    pub(super) fn forget_own(&mut self, target: &Target) {
+        self.own.forget(target);
+        self.timers.cancel(Timer::Renewal(*target));
+    }
+
+    /// A publication or renewal reached this many holders.
+    pub(super) fn own_published(&mut self, target: &Target, holders: u16, go_holders: bool) {
+        let Some(renew) = self
+            .own
+            .items
+            .get_mut(target)
+            .and_then(|own| own.renew.as_mut())
+        else {
+            return;
+        };
+        if holders == 0 {
+            let retry = self.random.renewal.jitter(RETRY);
+            return self
+                .timers
+                .set(Timer::Renewal(*target), self.now.mono.plus(retry));
+        }
+        renew.by_seq = go_holders;
+        self.schedule_renewal(target);
+    }
+
+    fn schedule_renewal(&mut self, target: &Target) {
+        let Some(renew) = self
+            .own
+            .items
+            .get(target)
+            .and_then(|own| own.renew.as_ref())
+        else {
+            return;
+        };
+        let half = self.random.renewal.jitter(self.config.item_ttl / 2);
+        let after = if renew.by_seq {
+            half.max(GO_RENEWAL).min(self.config.item_ttl / 2)
+        } else {
+            half
+        };
+        self.timers
+            .set(Timer::Renewal(*target), self.now.mono.plus(after));
+    }
+
+    /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.
+    pub(super) fn renew_own(&mut self, target: Target) {
+        let Some(renew) = self
+            .own
+            .items
+            .get(&target)
+            .and_then(|own| own.renew.as_ref())
+        else {
+            return;
+        };
+        let (mut item, by_seq) = (renew.item.clone(), renew.by_seq);
+        let mut mode = Mode::Renew;
+        if by_seq
+            && let Some(next) = self.next_seq(&target)
+            && let Some(newer) = self.sign(next, item.value.clone(), item.salt.clone())
+        {
+            item = Arc::new(newer);
+            mode = Mode::Publish;
+            self.own.raise(target, next, self.now.mono);
+            self.own.keep(target, item.clone());
+        }
+        let _ = self.admit(Candidate::of_owner(item.clone(), Via::Local), 0);
+        // Should this renewal get lost, the next one comes anyway.
+        self.schedule_renewal(&target);
+        self.renew(target, item, mode);
+    }
+}

@@ -1,0 +1,253 @@
+//! What calls and callers teach about peers: who enters the table, who leaves it, and where
+//! they can be dialled.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::net::{IpAddr, SocketAddr};
+
+use crate::id::NodeId;
+use crate::key::PublicKey;
+use crate::lookup::Candidate;
+use crate::node::Node;
+use crate::node::calls::{CallFailure, Purpose};
+use crate::node::counters::Counter;
+use crate::node::input::{Misuse, OpenFailure, Path, ProbeId, Reach};
+use crate::node::limits::Limit;
+use crate::node::output::{Event, Output, SessionUse};
+use crate::routing::{Blame, Failed, Sighting, Touch};
+use crate::wire::{Advertised, Request, RequestExt};
+
+/// Failed calls in a row, to whomever, after which the fault is probably ours.
+const ALL_FAIL: u32 = 16;
+
+/// Address probes and ping-backs that are out.
+#[derive(Default)]
+pub(super) struct Probing {
+    probes: BTreeMap<ProbeId, (PublicKey, SocketAddr)>,
+    probed: BTreeSet<PublicKey>,
+    last: u64,
+    pinged_back: BTreeSet<PublicKey>,
+    failures_in_a_row: u32,
+}
+
+impl Probing {
+    pub(super) fn probes(&self) -> usize {
+        self.probes.len()
+    }
+
+    pub(super) fn ping_backs(&self) -> usize {
+        self.pinged_back.len()
+    }
+}
+
+impl Node {
+    /// A stream to `peer` runs this way.
+    pub(super) fn note_path(&mut self, peer: &PublicKey, path: Path) {
+        if let (Reach::Dialled, Some(addr)) = (path.reach, path.remote) {
+            self.book.reached(peer, addr, self.now.mono);
+        }
+    }
+
+    /// A peer said over its own proven session where it can be dialled.
+    pub(super) fn note_advertised(
+        &mut self,
+        peer: &PublicKey,
+        advertised: Option<Advertised>,
+        path: Option<Path>,
+    ) {
+        let seen_at = path.and_then(|path| path.remote).map(|remote| remote.ip());
+        let addr = match (advertised, seen_at) {
+            (Some(Advertised::At(addr)), _) if is_dialable(&addr) => addr,
+            (Some(Advertised::Port(port)), Some(ip)) => SocketAddr::new(ip, port),
+            _ => return,
+        };
+        self.book.claims(peer, addr, self.now.mono);
+    }
+
+    /// A peer asked something: a sign of life, and perhaps a newcomer to ping back.
+    pub(super) fn note_caller(
+        &mut self,
+        peer: PublicKey,
+        path: Option<Path>,
+        ext: Option<&RequestExt>,
+    ) {
+        if ext.is_some_and(|ext| !ext.serves) {
+            return;
+        }
+        // A pause that a failed ping-back caused stays: the caller proved nothing new.
+        let id = peer.id();
+        let known = self.table.get(&id).is_some();
+        if known {
+            self.book.alive(&peer, self.now.mono);
+        }
+        self.note_advertised(&peer, ext.and_then(|ext| ext.addr), path);
+        if known
+            || self.stopping
+            || self.book.is_paused(&peer, self.now.mono)
+            || self.probing.pinged_back.contains(&peer)
+        {
+            return;
+        }
+        if self.probing.pinged_back.len() >= self.config.limits.ping_backs {
+            return self.hit(Limit::ping_backs);
+        }
+        let candidate = Candidate {
+            key: peer,
+            id,
+            addr: None,
+        };
+        let ext = self.ext();
+        let reuse = SessionUse::ReuseOnly;
+        if self
+            .call(candidate, Request::Ping, ext, Purpose::PingBack, reuse)
+            .is_some()
+        {
+            self.counters.count(Counter::PingBacks);
+            self.probing.pinged_back.insert(peer);
+        }
+    }
+
+    pub(super) fn ping_back_ended(&mut self, peer: &PublicKey, answered: bool) {
+        self.probing.pinged_back.remove(peer);
+        if !answered {
+            self.book.unreachable(peer, &[], self.now.mono);
+        }
+    }
+
+    /// A peer answered a call: it belongs into the table.
+    pub(super) fn peer_answered(&mut self, peer: &Candidate, path: Option<Path>) {
+        self.probing.failures_in_a_row = 0;
+        let reach = path.map(|path| path.reach);
+        let own = self.book.own_address(&peer.key);
+        let sighting = Sighting {
+            key: peer.key,
+            addr: own,
+            reachable: matches!(reach, Some(Reach::Dialled | Reach::Relayed)),
+        };
+        match self.table.insert_or_touch(&sighting, self.now) {
+            Touch::Itself | Touch::Refreshed => {}
+            Touch::Added => self.peer_added(peer.key),
+            Touch::Replaced { removed } => {
+                self.peer_added(peer.key);
+                self.peer_removed(removed);
+            }
+            Touch::Full { oldest, ping } => {
+                if ping {
+                    self.ping_oldest(oldest);
+                }
+            }
+        }
+        let reachable = self
+            .table
+            .get(&peer.id)
+            .is_none_or(|contact| contact.reachable);
+        if let (false, Some(addr)) = (reachable, own) {
+            self.probe(peer.key, addr);
+        }
+    }
+
+    fn peer_added(&mut self, peer: PublicKey) {
+        self.counters.count(Counter::PeersAdded);
+        self.event(Event::PeerAdded { peer });
+    }
+
+    fn peer_removed(&mut self, id: NodeId) {
+        self.counters.count(Counter::PeersRemoved);
+        self.event(Event::PeerRemoved { id });
+    }
+
+    fn ping_oldest(&mut self, oldest: NodeId) {
+        let Some(contact) = self.table.get(&oldest) else {
+            return;
+        };
+        let peer = Candidate {
+            key: contact.key,
+            id: contact.id,
+            addr: contact.addr,
+        };
+        let ext = self.ext();
+        let reuse = SessionUse::ReuseOrDial;
+        if self
+            .call(peer, Request::Ping, ext, Purpose::Eviction, reuse)
+            .is_some()
+        {
+            self.counters.count(Counter::EvictionPings);
+        } else {
+            self.table.failed(&oldest, Blame::Unclear);
+        }
+    }
+
+    /// A call to a peer failed.
+    pub(super) fn peer_failed(&mut self, peer: &Candidate, failure: CallFailure, why: Purpose) {
+        let ours = match failure {
+            CallFailure::Open(OpenFailure::Overloaded | OpenFailure::Closing) => true,
+            // Only an existing session was allowed; that there is none says nothing.
+            CallFailure::Open(OpenFailure::NoAddress) => why == Purpose::PingBack,
+            _ => false,
+        };
+        self.probing.failures_in_a_row = self.probing.failures_in_a_row.saturating_add(1);
+        let blame = if ours || self.probing.failures_in_a_row > ALL_FAIL {
+            Blame::Unclear
+        } else {
+            Blame::Peer
+        };
+        if let Failed::Removed { .. } = self.table.failed(&peer.id, blame) {
+            if why == Purpose::Eviction {
+                self.counters.count(Counter::PingEvictions);
+            }
+            self.peer_removed(peer.id);
+        }
+    }
+
+    /// Finds out whether others can dial a peer that so far only dialled us.
+    fn probe(&mut self, peer: PublicKey, addr: SocketAddr) {
+        let now = self.now.mono;
+        if self.probing.probed.contains(&peer) || self.book.address_paused(&addr, now) {
+            return;
+        }
+        if self.probing.probes.len() >= self.config.limits.probes {
+            return self.hit(Limit::probes);
+        }
+        self.counters.count(Counter::Probes);
+        self.probing.last += 1;
+        let probe = ProbeId(self.probing.last);
+        self.probing.probes.insert(probe, (peer, addr));
+        self.probing.probed.insert(peer);
+        self.output(Output::Probe { probe, peer, addr });
+    }
+
+    /// A probe ended.
+    pub(super) fn probed(
+        &mut self,
+        probe: ProbeId,
+        result: Result<(), OpenFailure>,
+    ) -> Result<(), Misuse> {
+        let (peer, addr) = self
+            .probing
+            .probes
+            .remove(&probe)
+            .ok_or(Misuse::UnknownProbe(probe))?;
+        self.probing.probed.remove(&peer);
+        let now = self.now.mono;
+        match result {
+            Ok(()) => {
+                self.book.reached(&peer, addr, now);
+                self.table.set_reach(&peer.id(), Some(addr), true);
+            }
+            Err(OpenFailure::Overloaded | OpenFailure::Closing) => {}
+            Err(_) => {
+                self.counters.count(Counter::ProbesFailed);
+                self.book.pause_address(addr, now);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an address that a peer names can be a destination at all.
+fn is_dialable(addr: &SocketAddr) -> bool {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    ip && addr.port() != 0
+}

@@ -1,0 +1,541 @@
+//! Publishing an item: store while closing in, in parallel, and count who took it.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::id::{NodeId, Target};
+use crate::item::{Item, ItemError, Salt, Seq, Value};
+use crate::lookup::Candidate;
+use crate::node::Node;
+use crate::node::book::Dialect;
+use crate::node::calls::{Call, CallFailure, CallId, Purpose};
+use crate::node::counters::Counter;
+use crate::node::get::{GetState, held_life};
+use crate::node::input::{GetRequest, OperationId, PutOptions, ReadPolicy};
+use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome, Replicas};
+use crate::node::output::{Event, SessionUse};
+use crate::node::refusal_text;
+use crate::node::search::{End, Goal, Search, SearchId};
+use crate::store::{Candidate as StoreCandidate, Refusal, Via};
+use crate::time::Mono;
+use crate::wire::{Life, Request, Response, ResponseMessage, Want};
+
+/// A sequence more than this ahead of the clock is refused without force.
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a user wants published, before there is an item.
+pub(super) struct PutPlan {
+    pub(super) salt: Salt,
+    pub(super) value: Value,
+    pub(super) options: PutOptions,
+    pub(super) started: Mono,
+    /// The network was read for the highest sequence already.
+    pub(super) read: bool,
+}
+
+/// How a holder stands to the item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replica {
+    Pending,
+    Stored,
+    Refreshed,
+    Refused(Refusal),
+    Unknown,
+}
+
+/// Whether the item is new to the network or only wants its life renewed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Publish,
+    Renew,
+}
+
+/// What a put knows so far.
+pub(super) struct PutState {
+    pub(super) item: Arc<Item>,
+    pub(super) mode: Mode,
+    wanted: u16,
+    local: bool,
+    /// Still needed if the sequence must be raised.
+    plan: Option<Box<PutPlan>>,
+    replicas: BTreeMap<NodeId, Replica>,
+    pending: usize,
+    /// Whether a holder is a Go node, which renews only by a higher sequence.
+    pub(super) go_holders: bool,
+    highest_held: Option<Seq>,
+}
+
+impl PutState {
+    fn new(item: Arc<Item>, mode: Mode, wanted: u16, local: bool) -> Self {
+        Self {
+            item,
+            mode,
+            wanted: wanted.max(1),
+            local,
+            plan: None,
+            replicas: BTreeMap::new(),
+            pending: 0,
+            go_holders: false,
+            highest_held: None,
+        }
+    }
+
+    pub(super) fn has_asked(&self, id: &NodeId) -> bool {
+        self.replicas.contains_key(id)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.pending == 0
+    }
+
+    fn set(&mut self, id: NodeId, replica: Replica) {
+        let old = self.replicas.insert(id, replica);
+        if old == Some(Replica::Pending) {
+            self.pending -= 1;
+        }
+        if replica == Replica::Pending {
+            self.pending += 1;
+        }
+    }
+
+    fn refused_as_older(&self) -> bool {
+        let mut replicas = self.replicas.values();
+        replicas
+            .any(|replica| matches!(replica, Replica::Refused(Refusal::Older | Refusal::Deleted)))
+    }
+
+    fn count(&self) -> Replicas {
+        let mut out = Replicas::default();
+        let mut refused = BTreeMap::<Refusal, u16>::new();
+        for replica in self.replicas.values() {
+            match replica {
+                Replica::Stored => out.stored += 1,
+                Replica::Refreshed => out.refreshed += 1,
+                Replica::Pending | Replica::Unknown => out.unknown += 1,
+                Replica::Refused(reason) => *refused.entry(*reason).or_default() += 1,
+            }
+        }
+        out.refused = refused.into_iter().collect();
+        out.refused
+            .sort_by_key(|(reason, n)| (core::cmp::Reverse(*n), *reason));
+        out
+    }
+}
+
+impl Node {
+    /// A user's put: find the sequence, sign, publish.
+    pub(super) fn start_put(&mut self, op: OperationId, plan: Box<PutPlan>) {
+        let target = Target::of(&self.public, plan.salt.as_bytes());
+        let sizes = Item {
+            key: self.public,
+            seq: Seq(0),
+            signature: Default::default(),
+            value: plan.value.clone(),
+            salt: plan.salt.clone(),
+        };
+        if let Err(error) = sizes.check_sizes() {
+            return self.finish(op, Outcome::Put(Err(PutError::Item(error))));
+        }
+        // Without a clock, or to compare, the network is asked first.
+        let clockless = plan.options.seq.is_none() && !self.now.unix.is_set();
+        let must_read = plan.options.expect.is_some() || clockless;
+        if must_read && !plan.read && !plan.options.local_only {
+            return self.read_before_put(op, plan);
+        }
+        self.sign_and_publish(op, plan, target);
+    }
+
+    fn read_before_put(&mut self, op: OperationId, mut plan: Box<PutPlan>) {
+        plan.read = true;
+        let started = plan.started;
+        let request = GetRequest::of(self.public, plan.salt.clone(), ReadPolicy::Freshest);
+        let state = Box::new(GetState::new(request, Some(plan)));
+        self.start_get(op, state, started);
+    }
+
+    /// What the network holds is known: compare, raise the floor, go on.
+    pub(super) fn put_after_read(
+        &mut self,
+        op: OperationId,
+        plan: Box<PutPlan>,
+        verified: &[(Seq, usize)],
+        without: usize,
+        end: End,
+    ) {
+        match end {
+            End::Done => {}
+            End::Cancelled => {
+                return self.finish(op, Outcome::Put(Err(OperationError::Cancelled.into())));
+            }
+            End::Shutdown => {
+                return self.finish(op, Outcome::Put(Err(OperationError::ShuttingDown.into())));
+            }
+            End::Timeout => {
+                return self.finish(op, Outcome::Put(Err(OperationError::Timeout.into())));
+            }
+        }
+        let target = Target::of(&self.public, plan.salt.as_bytes());
+        let highest = verified.iter().map(|(seq, _)| *seq).max();
+        if let Some(highest) = highest {
+            self.own.raise(target, highest, self.now.mono);
+        }
+        if let Some(expected) = plan.options.expect {
+            // Advisory: the majority of those who answered must hold what is expected.
+            let total: usize = verified.iter().map(|(_, n)| n).sum::<usize>() + without;
+            let agreeing: usize = if expected == Seq(0) {
+                without
+            } else {
+                verified
+                    .iter()
+                    .filter(|(seq, _)| *seq == expected)
+                    .map(|(_, n)| n)
+                    .sum()
+            };
+            let majority = agreeing * 2 > total || (total == 0 && expected == Seq(0));
+            if highest.is_some_and(|seq| seq > expected) || !majority {
+                return self.finish(op, Outcome::Put(Err(PutError::Conflict { held: highest })));
+            }
+        }
+        self.sign_and_publish(op, plan, target);
+    }
+
+    fn sign_and_publish(&mut self, op: OperationId, plan: Box<PutPlan>, target: Target) {
+        let item = match self.sign_next(&plan, &target) {
+            Ok(item) => Arc::new(item),
+            Err(error) => return self.finish(op, Outcome::Put(Err(error))),
+        };
+        self.cache.forget(&target);
+        let candidate = StoreCandidate {
+            target,
+            item: item.clone(),
+            via: Via::Local,
+            life: None,
+            bound: None,
+        };
+        let admitted = self.admit(candidate, 0);
+        if let Err(refusal) = admitted
+            && (plan.options.local_only || refusal == Refusal::Older)
+        {
+            let error = match (refusal, self.known_seq(&target)) {
+                (Refusal::Older, Some(have)) => PutError::Sequence {
+                    have,
+                    got: item.seq,
+                },
+                (refusal, _) => PutError::Local(refusal),
+            };
+            return self.finish(op, Outcome::Put(Err(error)));
+        }
+        self.own.raise(target, item.seq, self.now.mono);
+        if plan.options.once || item.is_tombstone() {
+            self.forget_own(&target);
+        } else if plan.options.local_only {
+            // Nobody else holds it, so there is nothing to renew.
+        } else {
+            self.remember_own(target, item.clone());
+        }
+        let mut state = PutState::new(
+            item,
+            Mode::Publish,
+            plan.options.min_replicas,
+            admitted.is_ok(),
+        );
+        let (started, local_only) = (plan.started, plan.options.local_only);
+        state.plan = Some(plan);
+        if local_only {
+            let search = self.idle_search(Goal::Put(Box::new(state)), Some(op), target, started);
+            let outcome = put_outcome(&search, self.now.mono);
+            return self.finish(
+                op,
+                Outcome::Put(outcome.ok_or(OperationError::NoPeers.into())),
+            );
+        }
+        self.operation_searches(op, Goal::Put(Box::new(state)), target, started);
+    }
+
+    /// Signs with the sequence asked for, or the automatic one (design §3.5).
+    fn sign_next(&mut self, plan: &PutPlan, target: &Target) -> Result<Item, PutError> {
+        let known = self.known_seq(target);
+        let clock = self.now.unix.is_set().then_some(Seq(self.now.unix.0));
+        let seq = match plan.options.seq {
+            Some(seq) => {
+                if known.is_some_and(|known| seq <= known) {
+                    return Err(PutError::Sequence {
+                        have: known.unwrap_or_default(),
+                        got: seq,
+                    });
+                }
+                seq
+            }
+            None => self.next_seq(target).ok_or(PutError::SequenceSaturated)?,
+        };
+        let limit = clock.map(|clock| clock.0.saturating_add(crate::time::nanos(AHEAD)));
+        if !plan.options.force && limit.is_some_and(|limit| seq.0 > limit) {
+            return Err(PutError::SequenceAhead(seq));
+        }
+        self.sign(seq, plan.value.clone(), plan.salt.clone())
+            .ok_or(PutError::NoSecretKey)
+    }
+
+    /// The automatic sequence: the clock's, but above the highest known; none at the end.
+    pub(super) fn next_seq(&self, target: &Target) -> Option<Seq> {
+        let next = match self.known_seq(target) {
+            Some(known) => Seq(known.0.checked_add(1)?),
+            None => Seq(1),
+        };
+        let clock = self.now.unix.is_set().then_some(Seq(self.now.unix.0));
+        Some(next.max(clock.unwrap_or_default()))
+    }
+
+    /// A verified item that somebody signed: publish it at its signer's own target.
+    pub(super) fn publish_signed(
+        &mut self,
+        op: OperationId,
+        item: Arc<Item>,
+        options: &PutOptions,
+        started: Mono,
+    ) {
+        let target = item.target();
+        let via = if item.key == self.public {
+            Via::Local
+        } else {
+            Via::Pulled(self.public)
+        };
+        let candidate = StoreCandidate {
+            target,
+            item: item.clone(),
+            via,
+            life: None,
+            bound: None,
+        };
+        let nearer = self.table.nearer_than_local(&target, self.config.k);
+        let admitted = self.admit(candidate, nearer);
+        if options.local_only {
+            let outcome = admitted.map(|()| PutState::new(item, Mode::Publish, 0, true));
+            let result = match outcome {
+                Ok(state) => {
+                    let goal = Goal::Put(Box::new(state));
+                    let search = self.idle_search(goal, Some(op), target, started);
+                    put_outcome(&search, self.now.mono).ok_or(OperationError::NoPeers.into())
+                }
+                Err(refusal) => Err(PutError::Local(refusal)),
+            };
+            return self.finish(op, Outcome::Put(result));
+        }
+        let state = PutState::new(item, Mode::Publish, options.min_replicas, admitted.is_ok());
+        self.operation_searches(op, Goal::Put(Box::new(state)), target, started);
+    }
+
+    /// Starts renewing an own item; nobody waits for it.
+    pub(super) fn renew(&mut self, target: Target, item: Arc<Item>, mode: Mode) {
+        self.counters.count(Counter::Renewals);
+        let state = PutState::new(item, mode, 1, true);
+        let now = self.now.mono;
+        self.start_search(Goal::Put(Box::new(state)), None, target, now);
+    }
+
+    /// Whether a candidate that has not answered yet may be given the item at once: it speaks
+    /// our dialect, so one answer brings both its verdict and its nearest peers.
+    pub(super) fn may_store_at_once(&self, target: Target, peer: &Candidate) -> bool {
+        self.book.dialect(&peer.key) == Dialect::Skydht && self.is_within_radius(target, peer)
+    }
+
+    /// Whether `peer` lies so near the target that it is probably one of the k nearest.
+    pub(super) fn is_within_radius(&self, target: Target, peer: &Candidate) -> bool {
+        target.distance(&peer.id).high() <= self.table.expected_radius(self.config.k)
+    }
+
+    /// Sends the item to one peer.
+    pub(super) fn store_at(
+        &mut self,
+        id: SearchId,
+        state: &mut PutState,
+        peer: &Candidate,
+        step: bool,
+    ) -> Option<CallId> {
+        if state.has_asked(&peer.id) {
+            return None;
+        }
+        let mut ext = self.ext();
+        let ours = self.book.dialect(&peer.key) == Dialect::Skydht;
+        let request = if state.mode == Mode::Renew && ours && !step {
+            Request::Renew {
+                target: state.item.target(),
+                seq: state.item.seq,
+                signature: state.item.signature,
+                content_hash: state.item.content_hash(),
+            }
+        } else {
+            if state.item.key != self.public {
+                ext.life = self.carried_life(&state.item);
+            }
+            if step {
+                ext.want = Want::Peers;
+            }
+            Request::PutValue {
+                item: (&state.item).into(),
+                mirror_target: None,
+            }
+        };
+        let purpose = Purpose::Replica { search: id, step };
+        let call = self.call(*peer, request, ext, purpose, SessionUse::ReuseOrDial)?;
+        state.set(peer.id, Replica::Pending);
+        Some(call)
+    }
+
+    /// The life that this node can pass on with an item of somebody else.
+    fn carried_life(&self, item: &Item) -> Option<Life> {
+        let held = self.store.get(self.now, &item.target())?;
+        held.remaining(self.now)?;
+        held.item()
+            .same_content(item)
+            .then(|| held_life(held, self.now))
+    }
+
+    /// An answer to, or the failure of, a replica call.
+    pub(super) fn replica_ended(
+        &mut self,
+        id: SearchId,
+        step: bool,
+        call_id: CallId,
+        call: &Call,
+        result: Result<ResponseMessage, CallFailure>,
+    ) {
+        let Some(mut search) = self.searches.remove(&id) else {
+            return;
+        };
+        search.calls.remove(&call_id);
+        let peer = &call.peer;
+        let mut retry_whole = false;
+        if let Goal::Put(state) = &mut search.goal {
+            let replica = match &result {
+                Err(CallFailure::Open(_)) if !call.repeated => None,
+                Err(_) => Some(Replica::Unknown),
+                Ok(message) => match &message.response {
+                    Response::PutValue { stored, error } | Response::Renew { stored, error } => {
+                        state.go_holders |= message.ext.is_none() && *stored;
+                        let held = message.ext.as_ref().and_then(|ext| ext.held);
+                        if !*stored {
+                            state.highest_held = state.highest_held.max(held);
+                        }
+                        retry_whole = !*stored
+                            && matches!(message.response, Response::Renew { .. })
+                            && refusal_text::parse(error) == Refusal::NotHeld;
+                        Some(match (*stored, held == Some(state.item.seq)) {
+                            (true, true) => Replica::Refreshed,
+                            (true, false) => Replica::Stored,
+                            // The first attempt may have arrived: then this is no refusal.
+                            (false, _) if call.repeated => Replica::Unknown,
+                            (false, _) => Replica::Refused(refusal_text::parse(error)),
+                        })
+                    }
+                    _ => Some(Replica::Unknown),
+                },
+            };
+            match replica {
+                Some(replica) => state.set(peer.id, replica),
+                // Never reached: it is no replica at all.
+                None => {
+                    state.set(peer.id, Replica::Unknown);
+                    state.replicas.remove(&peer.id);
+                }
+            }
+            if retry_whole {
+                state.replicas.remove(&peer.id);
+                let mode = core::mem::replace(&mut state.mode, Mode::Publish);
+                if let Some(call) = self.store_at(id, state, peer, false) {
+                    search.requests = search.requests.saturating_add(1);
+                    search.calls.insert(call);
+                }
+                state.mode = mode;
+            }
+        }
+        if step {
+            match result {
+                Ok(message) => {
+                    let closest = message.ext.map(|ext| ext.closest).unwrap_or_default();
+                    self.learn(&mut search, peer, closest, false);
+                }
+                Err(_) => search.lookup.failed(&peer.id),
+            }
+        }
+        self.searches.insert(id, search);
+        self.advance_search(id);
+    }
+
+    /// A put is over.
+    pub(super) fn conclude_put(&mut self, mut search: Search, end: End) {
+        let now = self.now.mono;
+        let Some(partial) = put_outcome(&search, now) else {
+            return;
+        };
+        let target = search.target;
+        let Goal::Put(state) = &mut search.goal else {
+            return;
+        };
+        let acknowledged = partial.replicas.acknowledged();
+        if state.item.key == self.public {
+            self.own_published(&target, acknowledged, state.go_holders);
+        }
+        let Some(op) = search.op else {
+            if acknowledged == 0 && end == End::Done {
+                let seq = partial.seq;
+                self.event(Event::RenewalFailed { target, seq });
+            }
+            return;
+        };
+        let older = state.refused_as_older();
+        if end == End::Done
+            && older
+            && let Some(plan) = state.plan.take()
+            && plan.options.seq.is_none()
+            && !plan.read
+        {
+            // Somebody has a higher sequence than the clock: learn it and sign anew, once.
+            return self.read_before_put(op, plan);
+        }
+        let wanted = state.wanted;
+        let enough = acknowledged >= wanted;
+        let nobody = partial.replicas.attempted() == 0 && partial.stats.answered == 0;
+        let (have, got) = (state.highest_held, state.item.seq);
+        let result = match end {
+            End::Cancelled => Err(OperationError::Cancelled.into()),
+            End::Shutdown => Err(OperationError::ShuttingDown.into()),
+            _ if enough => Ok(partial),
+            End::Timeout => Err(PutError::Timeout {
+                partial: Box::new(partial),
+            }),
+            End::Done if nobody => Err(OperationError::NoPeers.into()),
+            End::Done if acknowledged == 0 && older && have.is_some_and(|have| have > got) => {
+                Err(PutError::Sequence {
+                    have: have.unwrap_or_default(),
+                    got,
+                })
+            }
+            End::Done => Err(PutError::TooFewReplicas {
+                wanted,
+                partial: Box::new(partial),
+            }),
+        };
+        self.finish(op, Outcome::Put(result));
+    }
+
+    /// A put of a signed item whose signature is wrong.
+    pub(super) fn refuse_signed(&mut self, op: OperationId, error: ItemError) {
+        self.finish(op, Outcome::Put(Err(PutError::Item(error))));
+    }
+}
+
+fn put_outcome(search: &Search, now: Mono) -> Option<PutOutcome> {
+    let Goal::Put(state) = &search.goal else {
+        return None;
+    };
+    Some(PutOutcome {
+        target: search.target,
+        seq: state.item.seq,
+        replicas: state.count(),
+        local: state.local,
+        stats: search.stats(now),
+    })
+}

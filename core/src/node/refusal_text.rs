@@ -1,0 +1,52 @@
+//! Refusals as they stand in the `error` of an answer: Go's texts where Go has one.
+
+use crate::store::Refusal;
+
+const TEXTS: [(Refusal, &str); 12] = [
+    (Refusal::Older, "dht: sequence number must increase"),
+    (Refusal::Quota, "dht: rate limit exceeded for public key"),
+    (Refusal::ValueTooLarge, "dht: value exceeds max size"),
+    (Refusal::SaltTooLong, "dht: salt exceeds max size"),
+    (Refusal::Signature, "dht: invalid signature"),
+    (Refusal::Distance, "dht: full, and nearer items come first"),
+    (Refusal::Full, "dht: no room"),
+    (
+        Refusal::MirrorNotAccepted,
+        "dht: mirrors of this key are not accepted",
+    ),
+    (Refusal::Deleted, "dht: deleted, and this is no newer"),
+    (Refusal::Busy, "dht: busy"),
+    (Refusal::NotHeld, "dht: item not found"),
+    (Refusal::Other, "dht: refused"),
+];
+
+/// The text for a refusal.
+pub(super) fn text(refusal: Refusal) -> &'static str {
+    TEXTS
+        .iter()
+        .find(|(known, _)| *known == refusal)
+        .map_or("dht: refused", |(_, text)| text)
+}
+
+/// The refusal that a text stands for. Signature texts go on with a cause.
+pub(super) fn parse(text: &str) -> Refusal {
+    TEXTS
+        .iter()
+        .find(|(_, known)| text.starts_with(known))
+        .map_or(Refusal::Other, |(refusal, _)| *refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_round_trip_and_causes_are_ignored() {
+        for (refusal, known) in TEXTS {
+            assert_eq!((text(refusal), parse(known)), (known, refusal));
+        }
+        let with_cause = "dht: invalid signature: Recovered pubkey does not match pubkey";
+        assert_eq!(parse(with_cause), Refusal::Signature);
+        assert_eq!(parse("something else"), Refusal::Other);
+    }
+}

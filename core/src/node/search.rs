@@ -1,0 +1,393 @@
+//! Searches: a lookup together with what it is for.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::item::{Origin, Seq};
+use crate::lookup::{Candidate, Lookup, LookupParams, Step, Why};
+use crate::node::Node;
+use crate::node::calls::{Call, CallFailure, CallId, Purpose};
+use crate::node::counters::Counter;
+use crate::node::get::GetState;
+use crate::node::input::{OperationId, ReadPolicy};
+use crate::node::outcome::LookupStats;
+use crate::node::output::{Event, HopResult, Output, SessionUse};
+use crate::node::put::PutState;
+use crate::node::timers::Timer;
+use crate::time::Mono;
+use crate::wire::{PeerList, Request, Response, ResponseMessage, WireItem};
+
+/// Candidates are widened to this many when the nearest are suspiciously dense.
+const WIDENED: usize = 64;
+
+/// A search's number, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct SearchId(u64);
+
+/// What a search is for.
+pub(super) enum Goal {
+    /// A user wants the nearest nodes.
+    Nodes,
+    /// The node's own neighbourhood, after joining and now and then.
+    Neighbourhood,
+    /// A stale bucket.
+    Bucket(u8),
+    /// An item to read.
+    Get(Box<GetState>),
+    /// An item to publish or to renew.
+    Put(Box<PutState>),
+}
+
+/// Why a search ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// Its goal is met, or nobody is left to ask.
+    Done,
+    /// Its operation's deadline passed.
+    Timeout,
+    /// Its caller cancelled.
+    Cancelled,
+    /// The node stops.
+    Shutdown,
+}
+
+/// A search under way.
+pub(super) struct Search {
+    pub(super) goal: Goal,
+    pub(super) op: Option<OperationId>,
+    pub(super) target: Target,
+    pub(super) lookup: Lookup,
+    pub(super) started: Mono,
+    pub(super) requests: u16,
+    /// The lookup is over; replicas or verifications may be outstanding.
+    pub(super) converged: Option<bool>,
+    pub(super) widened: bool,
+    /// `FirstValid` asks the nearest alone until this moment.
+    pub(super) alone_until: Option<Mono>,
+    /// Calls that are out.
+    pub(super) calls: BTreeSet<CallId>,
+}
+
+impl Search {
+    pub(super) fn stats(&self, now: Mono) -> LookupStats {
+        let counts = self.lookup.counts();
+        LookupStats {
+            answered: u16::try_from(counts.answered).unwrap_or(u16::MAX),
+            failed: u16::try_from(counts.failed).unwrap_or(u16::MAX),
+            requests: self.requests,
+            hops: self.lookup.hops(),
+            converged: self.converged.unwrap_or(false),
+            elapsed: now.since(self.started),
+        }
+    }
+}
+
+impl Node {
+    /// Starts a search and takes its first steps.
+    pub(super) fn start_search(
+        &mut self,
+        goal: Goal,
+        op: Option<OperationId>,
+        target: Target,
+        started: Mono,
+    ) -> SearchId {
+        let id = self.next_search_id();
+        self.next_search += 1;
+        if let Some(index) = self.table.bucket_of(&target) {
+            self.table.refreshed(index, self.now.mono);
+        }
+        let seeds: Vec<Candidate> = self
+            .table
+            .closest(&target, self.config.k.max(self.config.alpha))
+            .map(|contact| Candidate {
+                key: contact.key,
+                id: contact.id,
+                addr: contact.addr,
+            })
+            .collect();
+        self.counters.count(Counter::Lookups);
+        let search = Search {
+            goal,
+            op,
+            target,
+            lookup: Lookup::new(target, self.lookup_params(), seeds, self.id),
+            started,
+            requests: 0,
+            converged: None,
+            widened: false,
+            alone_until: None,
+            calls: BTreeSet::new(),
+        };
+        self.searches.insert(id, search);
+        self.advance_search(id);
+        id
+    }
+
+    /// The number that the next search gets.
+    pub(super) fn next_search_id(&self) -> SearchId {
+        SearchId(self.next_search + 1)
+    }
+
+    pub(super) fn lookup_params(&self) -> LookupParams {
+        let limits = &self.config.limits;
+        LookupParams {
+            k: self.config.k,
+            alpha: self.config.alpha,
+            disjoint_paths: self.config.disjoint_paths,
+            newcomers_per_answer: limits.newcomers_per_answer,
+            max_candidates: limits.lookup_candidates,
+            hard_deadline: self.config.hard_deadline,
+        }
+    }
+
+    /// Takes as many steps as the window allows; ends the search when nothing is left to do.
+    pub(super) fn advance_search(&mut self, id: SearchId) {
+        let Some(mut search) = self.searches.remove(&id) else {
+            return;
+        };
+        self.timers.cancel(Timer::Search(id));
+        self.step_search(id, &mut search);
+        if self.is_search_complete(&search) {
+            self.end_search(id, search, End::Done);
+        } else {
+            self.searches.insert(id, search);
+        }
+    }
+
+    fn step_search(&mut self, id: SearchId, search: &mut Search) {
+        let now = self.now.mono;
+        while search.converged.is_none() {
+            if let Some(until) = search.alone_until {
+                if now < until {
+                    self.timers.set(Timer::Search(id), until);
+                    return;
+                }
+                search.alone_until = None;
+            }
+            let book = &self.book;
+            match search
+                .lookup
+                .next(now, |peer| book.soft_deadline(&peer.key))
+            {
+                Step::Ask(peer) => self.ask(id, search, peer),
+                Step::Wait(at) => {
+                    self.timers.set(Timer::Search(id), at);
+                    return;
+                }
+                Step::Done(why) => self.lookup_done(id, search, why == Why::Converged),
+            }
+        }
+    }
+
+    fn ask(&mut self, id: SearchId, search: &mut Search, peer: Candidate) {
+        let now = self.now.mono;
+        if self.book.is_paused(&peer.key, now) {
+            search.lookup.failed(&peer.id);
+            return;
+        }
+        let call = match &mut search.goal {
+            Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) => {
+                self.ask_nodes(id, search.target, peer)
+            }
+            Goal::Get(state) => {
+                if state.request.policy == ReadPolicy::FirstValid && search.requests == 0 {
+                    let soft = self.book.soft_deadline(&peer.key);
+                    search.alone_until = Some(now.plus(soft));
+                }
+                let request = Request::GetValue {
+                    target: search.target,
+                };
+                let (ext, purpose) = (self.ext(), Purpose::Step(id));
+                self.call(peer, request, ext, purpose, SessionUse::ReuseOrDial)
+            }
+            Goal::Put(state) => {
+                if self.may_store_at_once(search.target, &peer) {
+                    self.store_at(id, state, &peer, true)
+                } else {
+                    self.ask_nodes(id, search.target, peer)
+                }
+            }
+        };
+        let Some(call) = call else {
+            search.lookup.failed(&peer.id);
+            return;
+        };
+        search.requests = search.requests.saturating_add(1);
+        search.calls.insert(call);
+        self.hop(search.op, &peer, HopResult::Asked);
+    }
+
+    fn ask_nodes(&mut self, id: SearchId, target: Target, peer: Candidate) -> Option<CallId> {
+        let ext = self.ext();
+        let request = Request::FindNode { target };
+        self.call(
+            peer,
+            request,
+            ext,
+            Purpose::Step(id),
+            SessionUse::ReuseOrDial,
+        )
+    }
+
+    /// The lookup of a search is over: widen it, or go on to what comes after.
+    fn lookup_done(&mut self, id: SearchId, search: &mut Search, converged: bool) {
+        if !search.widened && self.is_too_dense(search) {
+            search.widened = true;
+            self.counters.count(Counter::LookupsWidened);
+            search.lookup.widen(WIDENED);
+            return;
+        }
+        search.converged = Some(converged);
+        if !converged {
+            self.counters.count(Counter::LookupsUnconverged);
+        }
+        if let Goal::Put(state) = &mut search.goal {
+            let closest: Vec<Candidate> = search.lookup.answered_closest().copied().collect();
+            for peer in closest {
+                if !state.has_asked(&peer.id)
+                    && let Some(call) = self.store_at(id, state, &peer, false)
+                {
+                    search.requests = search.requests.saturating_add(1);
+                    search.calls.insert(call);
+                }
+            }
+        }
+    }
+
+    /// Whether the k nearest that answered lie closer together than the size of the network
+    /// allows, as they do when somebody grinds keys around one target (an eclipse).
+    fn is_too_dense(&self, search: &Search) -> bool {
+        let k = self.config.k;
+        search
+            .lookup
+            .answered_closest()
+            .nth(k - 1)
+            .is_some_and(|kth| {
+                self.table
+                    .denser_than_expected(k, &search.target.distance(&kth.id))
+            })
+    }
+
+    fn is_search_complete(&self, search: &Search) -> bool {
+        match &search.goal {
+            Goal::Get(state) => state.is_complete(search.converged.is_some()),
+            Goal::Put(state) => search.converged.is_some() && state.is_complete(),
+            Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) => search.converged.is_some(),
+        }
+    }
+
+    /// An answer to, or the failure of, a lookup step.
+    pub(super) fn search_step_ended(
+        &mut self,
+        id: SearchId,
+        call_id: CallId,
+        call: &Call,
+        result: Result<ResponseMessage, CallFailure>,
+    ) {
+        let Some(mut search) = self.searches.remove(&id) else {
+            return;
+        };
+        search.calls.remove(&call_id);
+        search.alone_until = None;
+        match result {
+            Err(_) => {
+                search.lookup.failed(&call.peer.id);
+                self.hop(search.op, &call.peer, HopResult::Failed);
+            }
+            Ok(message) => match message.response {
+                Response::FindNode { closest } => {
+                    self.learn(&mut search, &call.peer, closest, false);
+                    if let Goal::Put(state) = &mut search.goal
+                        && search.lookup.is_among_closest(&call.peer.id, self.config.k)
+                        && self.is_within_radius(search.target, &call.peer)
+                        && let Some(call) = self.store_at(id, state, &call.peer, false)
+                    {
+                        search.requests = search.requests.saturating_add(1);
+                        search.calls.insert(call);
+                    }
+                }
+                Response::GetValue { item, closest } => {
+                    self.learn(&mut search, &call.peer, closest, item.is_some());
+                    let life = message.ext.as_ref().and_then(|ext| ext.life);
+                    if let (Goal::Get(state), Some(item)) =
+                        (&mut search.goal, item.and_then(WireItem::into_item))
+                    {
+                        self.got_item(id, search.op, search.target, state, &call.peer, item, life);
+                    } else if let Goal::Get(state) = &mut search.goal {
+                        state.answered_without();
+                    }
+                }
+                _ => {
+                    search.lookup.failed(&call.peer.id);
+                }
+            },
+        }
+        self.searches.insert(id, search);
+        self.advance_search(id);
+    }
+
+    /// Feeds an answer's peers into the lookup.
+    pub(super) fn learn(
+        &mut self,
+        search: &mut Search,
+        from: &Candidate,
+        closest: PeerList,
+        item: bool,
+    ) {
+        self.counters
+            .add(Counter::InvalidKeys, closest.bad_keys.into());
+        self.counters
+            .add(Counter::NewcomersCut, closest.excess.into());
+        let closer = closest.peers.into_iter();
+        let closer = closer.filter_map(|peer| peer.key.map(|key| (peer.id, key, peer.addr)));
+        let learned = search.lookup.answered(&from.id, closer);
+        self.counters
+            .add(Counter::LyingIds, learned.lying_ids.into());
+        self.counters.add(Counter::NewcomersCut, learned.cut.into());
+        self.hop(
+            search.op,
+            from,
+            HopResult::Answered {
+                new: learned.new,
+                item,
+            },
+        );
+    }
+
+    /// Ends a search, whatever state it is in: calls still out are abandoned.
+    pub(super) fn end_search(&mut self, id: SearchId, search: Search, end: End) {
+        self.timers.cancel(Timer::Search(id));
+        for call in &search.calls {
+            self.abandon_call(*call);
+        }
+        match search.goal {
+            Goal::Nodes => self.nodes_found(&search, end),
+            Goal::Neighbourhood => self.neighbourhood_found(&search, end),
+            Goal::Bucket(index) => self.table.refreshed(index, self.now.mono),
+            Goal::Get(_) => self.conclude_get(search, end),
+            Goal::Put(_) => self.conclude_put(search, end),
+        }
+    }
+
+    fn hop(&mut self, op: Option<OperationId>, peer: &Candidate, result: HopResult) {
+        if let Some(op) = op {
+            self.output(Output::Event(Event::Hop {
+                op,
+                peer: peer.key,
+                result,
+            }));
+        }
+    }
+
+    /// The highest verified sequence that this node knows for `target`.
+    pub(super) fn known_seq(&self, target: &Target) -> Option<Seq> {
+        let own = self.own.seq(target);
+        let held = self
+            .store
+            .get(self.now, target)
+            .and_then(|held| (held.origin() == Origin::Owner).then(|| held.item().seq));
+        own.max(held)
+    }
+}

@@ -1,0 +1,204 @@
+//! The streams: who holds which, what state each is in, and what each peer uses of them.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::key::PublicKey;
+use crate::node::calls::CallId;
+use crate::node::input::{Path, StreamId};
+use crate::node::serve::Served;
+use crate::wire::{FrameDecoder, Side};
+
+/// What a stream is doing.
+pub(super) enum State {
+    /// Ours, asked for and not yet open; the call waits.
+    Opening(CallId),
+    /// Ours, a request is out.
+    Calling(CallId),
+    /// Ours, kept for the next call.
+    Kept,
+    /// Opened by the peer.
+    Served(Served),
+}
+
+/// A stream.
+pub(super) struct Stream {
+    pub(super) peer: PublicKey,
+    pub(super) path: Option<Path>,
+    pub(super) decoder: FrameDecoder,
+    pub(super) state: State,
+}
+
+/// What one peer uses.
+#[derive(Default)]
+pub(super) struct Usage {
+    /// Streams that it opened.
+    pub(super) accepted: usize,
+    /// Its requests being served.
+    pub(super) serving: usize,
+    /// Verification jobs out for it.
+    pub(super) jobs: usize,
+    /// Streams of ours to it, kept for the next call.
+    kept: SmallVec<[StreamId; 2]>,
+}
+
+impl Usage {
+    fn is_empty(&self) -> bool {
+        self.accepted == 0 && self.serving == 0 && self.jobs == 0 && self.kept.is_empty()
+    }
+}
+
+/// All streams.
+pub(super) struct Streams {
+    by_id: HashMap<StreamId, Stream, FixedState>,
+    usage: BTreeMap<PublicKey, Usage>,
+    next_ours: u64,
+    last_theirs: Option<StreamId>,
+    kept: usize,
+}
+
+impl Streams {
+    pub(super) fn new(hash_seed: u64) -> Self {
+        Self {
+            by_id: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            usage: BTreeMap::new(),
+            next_ours: 0,
+            last_theirs: None,
+            kept: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The number for the next stream of ours.
+    fn fresh(&mut self) -> StreamId {
+        let id = StreamId(self.next_ours);
+        self.next_ours += 2;
+        id
+    }
+
+    /// Whether `id` may be the number of a newly accepted stream.
+    pub(super) fn is_fresh_theirs(&self, id: StreamId) -> bool {
+        !id.is_ours() && self.last_theirs.is_none_or(|last| id > last)
+    }
+
+    pub(super) fn note_theirs(&mut self, id: StreamId) {
+        self.last_theirs = Some(id);
+    }
+
+    pub(super) fn open(&mut self, peer: PublicKey, call: CallId) -> StreamId {
+        let id = self.fresh();
+        self.by_id.insert(
+            id,
+            Stream {
+                peer,
+                path: None,
+                decoder: FrameDecoder::new(Side::Response),
+                state: State::Opening(call),
+            },
+        );
+        id
+    }
+
+    pub(super) fn accept(&mut self, id: StreamId, peer: PublicKey, path: Path, served: Served) {
+        self.usage_mut(peer, |usage| usage.accepted += 1);
+        self.by_id.insert(
+            id,
+            Stream {
+                peer,
+                path: Some(path),
+                decoder: FrameDecoder::new(Side::Request),
+                state: State::Served(served),
+            },
+        );
+    }
+
+    pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The state of an accepted stream.
+    pub(super) fn served_mut(&mut self, id: StreamId) -> Option<&mut Served> {
+        match self.by_id.get_mut(&id) {
+            Some(Stream {
+                state: State::Served(served),
+                ..
+            }) => Some(served),
+            _ => None,
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        let stream = self.by_id.remove(&id)?;
+        match stream.state {
+            State::Kept => {
+                self.kept -= 1;
+                self.usage_mut(stream.peer, |usage| usage.kept.retain(|kept| *kept != id));
+            }
+            State::Served(_) => {
+                self.usage_mut(stream.peer, |usage| usage.accepted -= 1);
+            }
+            State::Opening(_) | State::Calling(_) => {}
+        }
+        Some(stream)
+    }
+
+    /// Keeps a stream of ours for the next call.
+    pub(super) fn keep(&mut self, id: StreamId) {
+        let Some(stream) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        stream.state = State::Kept;
+        let peer = stream.peer;
+        self.kept += 1;
+        self.usage_mut(peer, |usage| usage.kept.push(id));
+    }
+
+    /// How many streams to `peer` are kept.
+    pub(super) fn kept_for(&self, peer: &PublicKey) -> usize {
+        self.usage.get(peer).map_or(0, |usage| usage.kept.len())
+    }
+
+    /// Takes a kept stream for a call: the one used last, which is the least likely to be gone.
+    pub(super) fn take_kept(&mut self, peer: &PublicKey, call: CallId) -> Option<StreamId> {
+        let id = self.usage.get_mut(peer)?.kept.pop()?;
+        self.kept -= 1;
+        self.usage_mut(*peer, |_| {});
+        self.by_id.get_mut(&id)?.state = State::Calling(call);
+        Some(id)
+    }
+
+    pub(super) fn usage(&self, peer: &PublicKey) -> Option<&Usage> {
+        self.usage.get(peer)
+    }
+
+    /// Changes a peer's use; an entry without use goes.
+    pub(super) fn usage_mut(&mut self, peer: PublicKey, change: impl FnOnce(&mut Usage)) {
+        let usage = self.usage.entry(peer).or_default();
+        change(usage);
+        if usage.is_empty() {
+            self.usage.remove(&peer);
+        }
+    }
+
+    /// All numbers in order, for shutdown.
+    pub(super) fn ids(&self) -> Vec<StreamId> {
+        let mut ids: Vec<_> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+}

@@ -1,0 +1,4 @@
+//! The node's behaviour, rule by rule (numbers are those of the design, section 3).
+
+mod net;
+mod operations;

@@ -1,0 +1,391 @@
+//! A network of nodes in one thread and virtual time: every link takes 10 ms, jobs 60 µs.
+
+use alloc::borrow::Cow;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::Seed;
+use crate::item::{Salt, Value};
+use crate::key::{PublicKey, SecretKey};
+use crate::node::*;
+use crate::time::{Mono, Time, Unix};
+
+const LATENCY: Duration = Duration::from_millis(10);
+const VERIFY: Duration = Duration::from_micros(60);
+/// How long it takes to learn that nobody is there.
+const UNREACHABLE: Duration = Duration::from_millis(30);
+const START: Unix = Unix(1_790_000_000_000_000_000);
+
+/// Who holds the other end of a stream.
+type End = (usize, StreamId);
+
+pub(crate) struct Net {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) up: Vec<bool>,
+    /// Streams to these are accepted, and nothing more happens.
+    pub(crate) mute: BTreeSet<usize>,
+    by_key: BTreeMap<PublicKey, usize>,
+    links: BTreeMap<End, End>,
+    accepted: Vec<u64>,
+    queue: BTreeMap<(Mono, u64), (usize, Input<'static>)>,
+    sequence: u64,
+    pub(crate) now: Mono,
+    ops: u64,
+    pub(crate) finished: BTreeMap<OperationId, Outcome>,
+    pub(crate) events: Vec<(usize, Event)>,
+    /// Streams that `OpenStream` asked for, by node.
+    pub(crate) opened: Vec<usize>,
+}
+
+pub(crate) fn secret(n: usize) -> SecretKey {
+    let mut entropy = [0; 32];
+    entropy[..8].copy_from_slice(&(n as u64).to_be_bytes());
+    SecretKey::from_entropy(&entropy)
+}
+
+pub(crate) fn addr(n: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, (n / 250) as u8, (n % 250) as u8], 1000))
+}
+
+pub(crate) fn config(n: usize) -> Config {
+    let mut config = Config::default();
+    config.advertise = Advertise::Address(addr(n));
+    if n > 0 {
+        config.bootstrap = vec![BootstrapPeer {
+            key: secret(0).public(),
+            addrs: vec![addr(0)],
+        }];
+    }
+    config
+}
+
+impl Net {
+    /// `n` nodes, all knowing node 0 as bootstrap peer; nothing has happened yet.
+    pub(crate) fn new(n: usize, configure: impl Fn(usize, &mut Config)) -> Self {
+        let now = Mono(1_000_000_000);
+        let mut net = Self {
+            nodes: Vec::new(),
+            up: vec![true; n],
+            mute: BTreeSet::new(),
+            by_key: BTreeMap::new(),
+            links: BTreeMap::new(),
+            accepted: vec![0; n],
+            queue: BTreeMap::new(),
+            sequence: 0,
+            now,
+            ops: 0,
+            finished: BTreeMap::new(),
+            events: Vec::new(),
+            opened: vec![0; n],
+        };
+        for i in 0..n {
+            let mut config = config(i);
+            configure(i, &mut config);
+            let seed = Seed::from_number(i as u64);
+            let identity = Identity::Keyed(secret(i));
+            net.nodes
+                .push(Node::new(config, identity, seed, net.time()).unwrap());
+            net.by_key.insert(secret(i).public(), i);
+            // Not all in the same instant.
+            let at = now.plus(Duration::from_millis(7 * i as u64));
+            net.schedule(at, i, Input::TimerFired);
+        }
+        net
+    }
+
+    /// A network that has settled for a minute.
+    pub(crate) fn settled(n: usize, configure: impl Fn(usize, &mut Config)) -> Self {
+        let mut net = Self::new(n, configure);
+        net.run_for(Duration::from_secs(60));
+        net
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time {
+            mono: self.now,
+            unix: START.plus(self.now.since(Mono(0))),
+        }
+    }
+
+    fn schedule(&mut self, at: Mono, node: usize, input: Input<'static>) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), (node, input));
+    }
+
+    fn after(&mut self, delay: Duration, node: usize, input: Input<'static>) {
+        self.schedule(self.now.plus(delay), node, input);
+    }
+
+    /// Hands one input to a node and carries out what it wants.
+    pub(crate) fn input(&mut self, node: usize, input: Input<'_>) {
+        if !self.up[node] {
+            return;
+        }
+        let time = self.time();
+        self.nodes[node].handle(time, input).unwrap();
+        while let Some(output) = self.nodes[node].poll_output() {
+            self.output(node, output);
+        }
+    }
+
+    fn output(&mut self, node: usize, output: Output) {
+        match output {
+            Output::OpenStream {
+                stream,
+                peer,
+                addrs,
+                session,
+            } => {
+                self.opened[node] += 1;
+                let target = self
+                    .by_key
+                    .get(&peer)
+                    .copied()
+                    .filter(|target| self.up[*target]);
+                let Some(target) = target else {
+                    let reason = OpenFailure::Unreachable;
+                    return self.after(UNREACHABLE, node, Input::StreamFailed { stream, reason });
+                };
+                let session_exists = self.links.iter().any(|((a, _), (b, _))| {
+                    (*a == node && *b == target) || (*a == target && *b == node)
+                });
+                if !session_exists && (addrs.is_empty() || session == SessionUse::ReuseOnly) {
+                    let reason = OpenFailure::NoAddress;
+                    return self.after(UNREACHABLE, node, Input::StreamFailed { stream, reason });
+                }
+                self.accepted[target] += 1;
+                let theirs = StreamId(self.accepted[target] * 2 - 1);
+                self.links.insert((node, stream), (target, theirs));
+                self.links.insert((target, theirs), (node, stream));
+                let dialled = Path {
+                    reach: Reach::Dialled,
+                    remote: addrs.first().copied(),
+                };
+                let path = if addrs.is_empty() {
+                    Path {
+                        reach: Reach::Accepted,
+                        remote: Some(addr(target)),
+                    }
+                } else {
+                    dialled
+                };
+                let peer = self.nodes[node].public_key();
+                let theirs_path = Path {
+                    reach: Reach::Accepted,
+                    remote: Some(addr(node)),
+                };
+                let accepted = Input::StreamAccepted {
+                    stream: theirs,
+                    peer,
+                    path: theirs_path,
+                };
+                self.after(LATENCY, target, accepted);
+                self.after(LATENCY * 2, node, Input::StreamOpened { stream, path });
+            }
+            Output::Send { stream, bytes } => {
+                if let Some((target, theirs)) = self.links.get(&(node, stream)).copied() {
+                    if !self.mute.contains(&target) {
+                        let bytes = Cow::Owned(bytes.to_vec());
+                        self.after(
+                            LATENCY,
+                            target,
+                            Input::Bytes {
+                                stream: theirs,
+                                bytes,
+                            },
+                        );
+                    }
+                    self.after(Duration::ZERO, node, Input::Sent { stream });
+                }
+            }
+            Output::CloseStream { stream, reason } => {
+                let Some((target, theirs)) = self.links.remove(&(node, stream)) else {
+                    return;
+                };
+                self.links.remove(&(target, theirs));
+                let end = if reason.is_graceful() {
+                    StreamEnd::Finished
+                } else {
+                    StreamEnd::Reset
+                };
+                self.after(
+                    LATENCY,
+                    target,
+                    Input::StreamClosed {
+                        stream: theirs,
+                        end,
+                    },
+                );
+            }
+            Output::Probe {
+                probe,
+                peer,
+                addr: at,
+            } => {
+                let there = self.by_key.get(&peer).copied();
+                let ok = there.is_some_and(|there| self.up[there] && addr(there) == at);
+                let result = if ok {
+                    Ok(())
+                } else {
+                    Err(OpenFailure::Unreachable)
+                };
+                self.after(LATENCY * 4, node, Input::Probed { probe, result });
+            }
+            Output::Verify { job, work } => {
+                self.after(
+                    VERIFY,
+                    node,
+                    Input::Verified {
+                        job,
+                        verdict: work.run(),
+                    },
+                );
+            }
+            Output::Finished { op, outcome } => {
+                assert!(
+                    self.finished.insert(op, outcome).is_none(),
+                    "two outcomes for {op}"
+                );
+            }
+            Output::Event(event) => self.events.push((node, event)),
+            Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
+            Output::Persist { .. } => {}
+        }
+    }
+
+    /// Runs until `deadline`, or until `done`.
+    pub(crate) fn run_until(&mut self, deadline: Mono, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let timer = (0..self.nodes.len())
+                .filter(|node| self.up[*node])
+                .filter_map(|node| Some((self.nodes[node].next_deadline()?.at, node)))
+                .min();
+            let next = match (queued, timer) {
+                (Some(queued), Some((timer, _))) => queued.min(timer),
+                (Some(at), None) | (None, Some((at, _))) => at,
+                (None, None) => break,
+            };
+            if next > deadline {
+                break;
+            }
+            self.now = self.now.max(next);
+            if queued == Some(next) {
+                let (_, (node, input)) = self.queue.pop_first().unwrap();
+                self.input(node, input);
+            } else if let Some((_, node)) = timer {
+                self.input(node, Input::TimerFired);
+            }
+        }
+        if !done(self) {
+            self.now = self.now.max(deadline);
+        }
+    }
+
+    pub(crate) fn run_for(&mut self, duration: Duration) {
+        self.run_until(self.now.plus(duration), |_| false);
+    }
+
+    /// Stops a node without a word: its streams are reset.
+    pub(crate) fn kill(&mut self, node: usize) {
+        self.up[node] = false;
+        let ends: Vec<(End, End)> = self
+            .links
+            .iter()
+            .filter(|((a, _), _)| *a == node)
+            .map(|(a, b)| (*a, *b))
+            .collect();
+        for (ours, (peer, theirs)) in ends {
+            self.links.remove(&ours);
+            self.links.remove(&(peer, theirs));
+            let reset = Input::StreamClosed {
+                stream: theirs,
+                end: StreamEnd::Reset,
+            };
+            self.after(LATENCY, peer, reset);
+        }
+    }
+
+    pub(crate) fn start(&mut self, node: usize, command: Command) -> OperationId {
+        self.ops += 1;
+        let op = OperationId(self.ops);
+        self.input(node, Input::Command { op, command });
+        op
+    }
+
+    /// Runs a command to its outcome.
+    pub(crate) fn command(&mut self, node: usize, command: Command) -> Outcome {
+        let op = self.start(node, command);
+        self.wait(op)
+    }
+
+    pub(crate) fn wait(&mut self, op: OperationId) -> Outcome {
+        let limit = self.now.plus(Duration::from_secs(600));
+        self.run_until(limit, |net| net.finished.contains_key(&op));
+        self.finished
+            .get(&op)
+            .cloned()
+            .expect("the operation must finish")
+    }
+
+    pub(crate) fn put_with(
+        &mut self,
+        node: usize,
+        salt: &str,
+        value: &[u8],
+        options: PutOptions,
+    ) -> Result<PutOutcome, PutError> {
+        let (salt, value) = (Salt::from(salt), Value::new(value));
+        match self.command(
+            node,
+            Command::Put {
+                salt,
+                value,
+                options,
+            },
+        ) {
+            Outcome::Put(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        node: usize,
+        salt: &str,
+        value: &[u8],
+    ) -> Result<PutOutcome, PutError> {
+        self.put_with(node, salt, value, PutOptions::default())
+    }
+
+    pub(crate) fn get(
+        &mut self,
+        node: usize,
+        owner: usize,
+        salt: &str,
+        policy: ReadPolicy,
+    ) -> Result<GetOutcome, GetError> {
+        let request = GetRequest::of(secret(owner).public(), Salt::from(salt), policy);
+        match self.command(node, Command::Get(request)) {
+            Outcome::Get(result) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn counter(&self, node: usize, counter: Counter) -> u64 {
+        self.nodes[node].snapshot().counters.get(counter)
+    }
+
+    /// Nodes that hold the item of `owner` under `salt`, the owner apart.
+    pub(crate) fn holders(&self, owner: usize, salt: &str) -> Vec<usize> {
+        let target = crate::id::Target::of(&secret(owner).public(), salt.as_bytes());
+        let time = self.time();
+        (0..self.nodes.len())
+            .filter(|node| *node != owner && self.up[*node])
+            .filter(|node| self.nodes[*node].store.get(time, &target).is_some())
+            .collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! Everything that is due some time, in one ordered set: the earliest is the node's deadline.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::id::Target;
+use crate::node::calls::CallId;
+use crate::node::input::{OperationId, StreamId};
+use crate::node::output::{Deadline, WakeReason};
+use crate::node::search::SearchId;
+use crate::time::Mono;
+
+/// What is due. Each stands in the set at most once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Timer {
+    /// A call's hard deadline.
+    Call(CallId),
+    /// A served stream's read deadline, or an idle stream's end.
+    Stream(StreamId),
+    /// A search may go on: a soft deadline passed.
+    Search(SearchId),
+    /// An operation's deadline.
+    Operation(OperationId),
+    /// Ask the bootstrap peers again.
+    Bootstrap,
+    /// Look up the own id again.
+    SelfLookup,
+    /// Look for stale buckets.
+    Refresh,
+    /// Items expire.
+    Expiry,
+    /// An own item wants renewing.
+    Renewal(Target),
+}
+
+impl Timer {
+    const fn why(self) -> WakeReason {
+        match self {
+            Self::Call(_) | Self::Search(_) => WakeReason::Call,
+            Self::Stream(_) => WakeReason::Stream,
+            Self::Operation(_) => WakeReason::Operation,
+            Self::Bootstrap | Self::SelfLookup | Self::Refresh => WakeReason::Maintenance,
+            Self::Expiry => WakeReason::Expiry,
+            Self::Renewal(_) => WakeReason::Renewal,
+        }
+    }
+}
+
+/// The set. Every change is O(log n).
+#[derive(Default)]
+pub(super) struct Timers {
+    due: BTreeSet<(Mono, Timer)>,
+    at: BTreeMap<Timer, Mono>,
+}
+
+impl Timers {
+    /// Sets `timer` to `at`, in place of any earlier setting.
+    pub(super) fn set(&mut self, timer: Timer, at: Mono) {
+        if let Some(old) = self.at.insert(timer, at) {
+            self.due.remove(&(old, timer));
+        }
+        self.due.insert((at, timer));
+    }
+
+    /// Sets `timer` to `at` unless it is due earlier.
+    pub(super) fn set_earlier(&mut self, timer: Timer, at: Mono) {
+        if self.at.get(&timer).is_none_or(|old| at < *old) {
+            self.set(timer, at);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, timer: Timer) {
+        if let Some(old) = self.at.remove(&timer) {
+            self.due.remove(&(old, timer));
+        }
+    }
+
+    /// Takes the earliest timer that is due.
+    pub(super) fn pop(&mut self, now: Mono) -> Option<Timer> {
+        let &(at, timer) = self.due.first()?;
+        if at > now {
+            return None;
+        }
+        self.due.pop_first();
+        self.at.remove(&timer);
+        Some(timer)
+    }
+
+    pub(super) fn next(&self) -> Option<Deadline> {
+        self.due.first().map(|(at, timer)| Deadline {
+            at: *at,
+            why: timer.why(),
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.due.clear();
+        self.at.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_stands_once_and_pops_when_due() {
+        let mut timers = Timers::default();
+        timers.set(Timer::Expiry, Mono(5));
+        timers.set(Timer::Expiry, Mono(9));
+        timers.set_earlier(Timer::Expiry, Mono(20));
+        timers.set(Timer::Bootstrap, Mono(7));
+        assert_eq!(timers.pop(Mono(6)), None);
+        assert_eq!(timers.next().map(|d| d.at), Some(Mono(7)));
+        assert_eq!(timers.pop(Mono(9)), Some(Timer::Bootstrap));
+        assert_eq!(timers.pop(Mono(9)), Some(Timer::Expiry));
+        assert_eq!(timers.pop(Mono(99)), None);
+    }
+}
