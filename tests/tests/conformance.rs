@@ -12,6 +12,8 @@ mod differences;
 mod distance;
 #[path = "conformance/files.rs"]
 mod files;
+#[path = "conformance/frames_codec.rs"]
+mod frames_codec;
 #[path = "conformance/hex.rs"]
 mod hex;
 #[path = "conformance/items.rs"]
@@ -40,6 +42,11 @@ const RUNNERS: &[Runner] = &[
             "text_decoding",
         ],
         run: keys::run,
+    },
+    Runner {
+        file: "frames.json",
+        sections: &["keys", "max_frame_length", "frames", "decoding"],
+        run: frames_codec::run,
     },
     Runner {
         file: "signatures.json",

@@ -183,11 +183,11 @@ impl<'a> Reader<'a> {
                     closers.push(if open == b'{' { b'}' } else { b']' });
                     first = true;
                 }
-                b'"' => drop(self.quoted()?),
+                b'"' => self.quoted().map(drop)?,
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
                 b'n' => self.literal(b"null")?,
-                _ => drop(self.number()?),
+                _ => self.number().map(drop)?,
             }
             loop {
                 let Some(close) = closers.last() else {
