@@ -52,8 +52,8 @@ impl Via {
         }
     }
 
-    /// Whom to charge for it.
-    pub(super) fn charged(&self) -> Option<PublicKey> {
+    /// Who sent it of its own accord.
+    pub(super) fn sender(&self) -> Option<PublicKey> {
         match self {
             Self::Signer(peer) | Self::Peer(peer) => Some(*peer),
             Self::Local | Self::Pulled(_) | Self::Storage { .. } => None,

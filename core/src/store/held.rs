@@ -94,22 +94,37 @@ impl Held {
         self.origin() == Origin::Owner && self.item.is_tombstone()
     }
 
-    pub(super) fn is_live(&self, now: Time) -> bool {
+    /// Whether it has not expired.
+    #[must_use]
+    pub fn is_live(&self, now: Time) -> bool {
         self.expires.is_none_or(|expires| now.mono < expires)
     }
 
-    pub(super) fn class(&self) -> Class {
-        class(self.origin(), self.tier, self.pinned)
+    /// Keeps the signature that lets a mirror travel.
+    pub(super) fn bind(&mut self, bound: Signature) {
+        if self.origin() == Origin::Mirror {
+            self.bound = Some(Box::new(bound));
+        }
     }
-}
 
-pub(super) fn class(origin: Origin, tier: Tier, pinned: bool) -> Class {
-    if pinned || (origin == Origin::Owner && tier != Tier::Public) {
-        Class::Exempt
-    } else if origin == Origin::Mirror {
-        Class::Mirror
-    } else {
-        Class::Public
+    /// An owner's item of a tier.
+    pub(super) fn is_permanent(&self) -> bool {
+        self.origin() == Origin::Owner && self.tier != Tier::Public
+    }
+
+    pub(super) fn class(&self) -> Class {
+        if self.pinned || self.is_permanent() {
+            Class::Exempt
+        } else if self.origin() == Origin::Mirror {
+            Class::Mirror
+        } else {
+            Class::Public
+        }
+    }
+
+    /// Whose quota it counts against.
+    pub(super) fn publisher(&self) -> Option<PublicKey> {
+        (self.origin() == Origin::Owner && self.tier == Tier::Public).then_some(self.item.key)
     }
 }
 

@@ -6,10 +6,10 @@ use core::ops::Bound;
 
 use crate::id::{Distance, NodeId, Target};
 use crate::item::{Origin, Salt, Seq};
-use crate::key::PublicKey;
 use crate::store::config::{Tier, item_cost};
 use crate::store::fill::StoreFill;
 use crate::store::held::{Class, Held};
+use crate::store::tally::Tally;
 use crate::time::Mono;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,9 +23,9 @@ pub(super) struct Index {
     sequences: BTreeSet<(Seq, Target)>,
     salts: BTreeSet<(Salt, Seq, Target)>,
     /// Owner items outside the tiers, by signer.
-    publishers: BTreeMap<PublicKey, usize>,
+    publishers: Tally,
     /// Items by the peer charged for them.
-    peers: BTreeMap<PublicKey, usize>,
+    peers: Tally,
     fill: StoreFill,
 }
 
@@ -38,8 +38,8 @@ impl Index {
             far: [BTreeSet::new(), BTreeSet::new()],
             sequences: BTreeSet::new(),
             salts: BTreeSet::new(),
-            publishers: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            publishers: Tally::default(),
+            peers: Tally::default(),
             fill: StoreFill::default(),
         }
     }
@@ -48,22 +48,23 @@ impl Index {
         self.items.get(target)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Target, &Held)> {
-        self.items.iter()
+    /// From a target on, in order.
+    pub(super) fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &Held)> {
+        self.items.range(from..)
     }
 
     pub(super) const fn fill(&self) -> &StoreFill {
         &self.fill
     }
 
-    /// Owner items of `key` outside the tiers.
-    pub(super) fn of_publisher(&self, key: &PublicKey) -> usize {
-        self.publishers.get(key).copied().unwrap_or(0)
+    /// Owner items outside the tiers, by signer.
+    pub(super) const fn publishers(&self) -> &Tally {
+        &self.publishers
     }
 
-    /// Items for which `peer` is charged.
-    pub(super) fn of_peer(&self, peer: &PublicKey) -> usize {
-        self.peers.get(peer).copied().unwrap_or(0)
+    /// Items by the peer charged for them.
+    pub(super) const fn peers(&self) -> &Tally {
+        &self.peers
     }
 
     /// Puts an item in its place and returns what was there.
@@ -79,12 +80,8 @@ impl Index {
         let seq = held.item.seq;
         self.sequences.insert((seq, target));
         self.salts.insert((held.item.salt.clone(), seq, target));
-        if let Some(publisher) = publisher(&held) {
-            *self.publishers.entry(publisher).or_default() += 1;
-        }
-        if let Some(peer) = held.charged {
-            *self.peers.entry(peer).or_default() += 1;
-        }
+        self.publishers.add(held.publisher());
+        self.peers.add(held.charged);
         for (count, n) in counts(&mut self.fill, &held) {
             *count += n;
         }
@@ -105,12 +102,8 @@ impl Index {
         let seq = held.item.seq;
         self.sequences.remove(&(seq, *target));
         self.salts.remove(&(held.item.salt.clone(), seq, *target));
-        if let Some(publisher) = publisher(&held) {
-            decrease(&mut self.publishers, &publisher);
-        }
-        if let Some(peer) = held.charged {
-            decrease(&mut self.peers, &peer);
-        }
+        self.publishers.remove(held.publisher());
+        self.peers.remove(held.charged);
         for (count, n) in counts(&mut self.fill, &held) {
             *count -= n;
         }
@@ -178,18 +171,8 @@ impl Index {
         for (target, held) in &self.items {
             fresh.insert(*target, held.clone());
         }
-        fresh.fill.marks = self.fill.marks;
         fresh
     }
-
-    pub(super) fn set_marks(&mut self, marks: usize) {
-        self.fill.marks = marks;
-    }
-}
-
-/// Whose quota an item counts against.
-fn publisher(held: &Held) -> Option<PublicKey> {
-    (held.origin() == Origin::Owner && held.tier == Tier::Public).then_some(held.item.key)
 }
 
 /// The numbers that an item adds to.
@@ -206,13 +189,4 @@ fn counts<'a>(fill: &'a mut StoreFill, held: &Held) -> [(&'a mut usize, usize); 
         (&mut fill.bytes, item_cost(&held.item)),
         (&mut fill.tombstones, usize::from(held.is_tombstone())),
     ]
-}
-
-pub(super) fn decrease(counts: &mut BTreeMap<PublicKey, usize>, key: &PublicKey) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
 }

@@ -5,8 +5,7 @@ use core::time::Duration;
 use crate::item::Seq;
 use crate::store::candidate::{Candidate, ClaimedLife, Via};
 use crate::store::held::signed;
-use crate::store::refusal::Refusal;
-use crate::time::{Mono, Time, Unix, nanos};
+use crate::time::{Time, Unix, nanos};
 
 /// A sequence farther ahead of the clock than this names no time.
 const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
@@ -18,39 +17,28 @@ pub(super) struct Life {
     pub(super) age: Option<Duration>,
     /// Until it expires, were it not exempt.
     pub(super) remaining: Duration,
-    /// The wall-clock expiry to return to when the clock is set.
-    pub(super) until: Option<Unix>,
+    /// Vouched and expiry as recorded, to return to when the clock is set.
+    pub(super) unclocked: Option<(Unix, Unix)>,
 }
 
 impl Life {
-    /// When it expires.
-    pub(super) fn expires(&self, now: Time) -> Mono {
-        now.mono.plus(self.remaining)
-    }
-
     /// When its signer vouched for it, on the monotonic clock.
     pub(super) fn vouched(&self, now: Time) -> Option<i64> {
-        let age = i64::try_from(nanos(self.age?)).unwrap_or(i64::MAX);
-        Some(signed(now.mono).saturating_sub(age))
+        Some(signed(now.mono).saturating_sub_unsigned(nanos(self.age?)))
     }
 
     /// The life of a candidate that arrives now.
-    pub(super) fn of(now: Time, ttl: Duration, candidate: &Candidate) -> Result<Self, Refusal> {
-        let life = if candidate.via.vouches(&candidate.item) {
+    pub(super) fn of(now: Time, ttl: Duration, candidate: &Candidate) -> Self {
+        if candidate.via.vouches(&candidate.item) {
             Self {
                 age: Some(Duration::ZERO),
                 remaining: ttl,
-                until: None,
+                unclocked: None,
             }
         } else if let Via::Storage { vouched, expires } = candidate.via {
             Self::recorded(now, ttl, vouched, expires)
         } else {
             Self::told(now, ttl, candidate.item.seq, candidate.life)
-        };
-        if life.remaining.is_zero() {
-            Err(Refusal::Expired)
-        } else {
-            Ok(life)
         }
     }
 
@@ -71,7 +59,7 @@ impl Life {
         Self {
             age: claimed.map(|claimed| claimed.age).or(since_written),
             remaining: remaining.min(ttl),
-            until: None,
+            unclocked: None,
         }
     }
 
@@ -80,15 +68,16 @@ impl Life {
     fn recorded(now: Time, ttl: Duration, vouched: Unix, expires: Option<Unix>) -> Self {
         let expires = expires.unwrap_or_else(|| vouched.plus(ttl));
         let age = (now.unix.is_set() && vouched.is_set()).then(|| now.unix.since(vouched));
-        let (remaining, until) = match (now.unix.is_set(), expires.is_set()) {
-            (true, true) => (expires.since(now.unix), None),
-            (false, true) => (expires.since(vouched).min(ttl / 2), Some(expires)),
-            (_, false) => (expires.since(vouched).min(ttl / 2), None),
+        let remaining = if now.unix.is_set() && expires.is_set() {
+            expires.since(now.unix)
+        } else {
+            expires.since(vouched).min(ttl / 2)
         };
+        let waits = !now.unix.is_set() && expires.is_set();
         Self {
             age,
             remaining: remaining.min(ttl),
-            until,
+            unclocked: waits.then_some((vouched, expires)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Marks of the deleted: what is gone and must not come back from peers that still have it.
+//! Marks of what is gone and must not come back from peers that still have it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -10,7 +10,7 @@ use crate::time::{Mono, Time};
 /// How long a mark stays: longer than TTL and any reconciliation of a Go full node.
 pub const MARK_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// For each target the highest (origin, sequence) that is deleted. Bounded: the oldest goes.
+/// For each target the highest (origin, sequence) that is gone. Bounded: the oldest goes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Marks {
     marks: BTreeMap<Target, (Origin, Seq, Mono)>,
@@ -31,7 +31,7 @@ impl Marks {
         self.marks.len()
     }
 
-    /// Marks everything at `target` up to (origin, sequence) as deleted.
+    /// Marks everything at `target` up to (origin, sequence) as gone.
     pub(super) fn add(&mut self, now: Time, target: Target, origin: Origin, seq: Seq) {
         let highest = self
             .marks
@@ -46,7 +46,7 @@ impl Marks {
         }
     }
 
-    /// Whether an item of this origin and sequence is among the deleted.
+    /// Whether an item of this origin and sequence is gone.
     pub(super) fn covers(&self, now: Time, target: &Target, origin: Origin, seq: Seq) -> bool {
         self.marks
             .get(target)
@@ -72,6 +72,19 @@ impl Marks {
             }
             self.drop_oldest();
         }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        let order: BTreeSet<_> = self
+            .marks
+            .iter()
+            .map(|(target, (_, _, expires))| (*expires, *target))
+            .collect();
+        assert_eq!(self.by_expiry, order);
+        assert!(
+            self.max == 0 || self.marks.len() <= self.max,
+            "too many marks"
+        );
     }
 
     fn drop_oldest(&mut self) {

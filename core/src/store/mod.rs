@@ -17,9 +17,10 @@ mod life;
 mod marks;
 pub mod merge;
 mod page;
+mod place;
 mod refusal;
+mod tally;
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -32,15 +33,14 @@ pub use page::{DEFAULT_PAGE, Page};
 pub use refusal::Refusal;
 
 use crate::id::Target;
-use crate::item::{Item, ItemError, Origin, Seq};
+use crate::item::{Item, Origin, Seq};
 use crate::key::PublicKey;
 use crate::record::StoredRecord;
-use crate::time::{Mono, Time, Unix};
-use held::Class;
+use crate::time::{Mono, Time, Unix, nanos};
 use index::Index;
-use life::Life;
 use marks::Marks;
-use merge::{Judgement, Rank, judge};
+use merge::Rank;
+use tally::Tally;
 
 /// Most items that one admission evicts. Enough for one item of the largest size in place of
 /// items of the smallest; a store whose limits were lowered shrinks by this many at a time.
@@ -54,25 +54,21 @@ pub const MAX_RESERVED_BYTES: usize = 16 << 20;
 pub struct Store {
     config: StoreConfig,
     index: Index,
-    marks: Marks,
+    /// What was deleted, by its owner or here.
+    deleted: Marks,
+    /// Owner items that expired.
+    bygone: Marks,
     /// Loaded while the clock was not set: vouched and expiry as recorded.
     unclocked: BTreeMap<Target, (Unix, Unix)>,
-    reserved_bytes: usize,
-    reserved_by_peer: BTreeMap<PublicKey, usize>,
-    reserved_by_publisher: BTreeMap<PublicKey, usize>,
+    reserved: Reserved,
 }
 
-/// A place found for a candidate.
-enum Place {
-    /// The same item is there.
-    Taken,
-    /// It may go in, once these are gone.
-    Free {
-        held: Held,
-        until: Option<(Unix, Unix)>,
-        evict: Vec<Target>,
-        conflict: bool,
-    },
+/// What is taken by items whose signatures are being checked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Reserved {
+    bytes: usize,
+    peers: Tally,
+    publishers: Tally,
 }
 
 impl Store {
@@ -81,11 +77,10 @@ impl Store {
     pub fn new(config: StoreConfig) -> Self {
         Self {
             index: Index::new(config.local),
-            marks: Marks::new(config.deletion_marks),
+            deleted: Marks::new(config.deletion_marks),
+            bygone: Marks::new(config.deletion_marks),
             unclocked: BTreeMap::new(),
-            reserved_bytes: 0,
-            reserved_by_peer: BTreeMap::new(),
-            reserved_by_publisher: BTreeMap::new(),
+            reserved: Reserved::default(),
             config,
         }
     }
@@ -120,7 +115,7 @@ impl Store {
         self.config.trusted = trusted;
         let changed: Vec<(Target, Held)> = self
             .index
-            .iter()
+            .range(Target::default())
             .filter(|(_, held)| {
                 held.is_live(now)
                     && held.origin() == Origin::Owner
@@ -150,51 +145,41 @@ impl Store {
         candidate: &Candidate,
         nearer: usize,
     ) -> Result<Precheck, Refusal> {
-        match self.place(now, candidate, nearer)? {
-            Place::Taken => Ok(Precheck::Held),
-            Place::Free { .. }
-                if self.reserved_bytes + item_cost(&candidate.item) > MAX_RESERVED_BYTES =>
-            {
-                Err(Refusal::Busy)
-            }
-            Place::Free { .. } => Ok(Precheck::Verify),
+        if self.place(now, candidate, nearer)?.is_none() {
+            return Ok(Precheck::Held);
         }
+        if self.reserved.bytes + item_cost(&candidate.item) > MAX_RESERVED_BYTES {
+            return Err(Refusal::Busy);
+        }
+        Ok(Precheck::Verify)
     }
 
     /// Holds quota for an item while its signature is checked: bytes; and, for a new target,
     /// a place in the quota of the peer that sent it, and in its publisher's if that is the
     /// same. Forgeries sent by others must not use up a publisher's quota.
     pub fn reserve(&mut self, candidate: &Candidate) -> Reservation {
-        let new = self.index.get(&candidate.target).is_none();
+        let Candidate {
+            target, item, via, ..
+        } = candidate;
+        let before = self.index.get(target);
+        let own = via.vouches(item) && item.origin_at(target) == Origin::Owner;
+        let counted = before.and_then(Held::publisher) == Some(item.key);
         let reservation = Reservation {
-            peer: candidate.via.charged().filter(|_| new),
-            publisher: Some(candidate.item.key).filter(|_| {
-                new && candidate.via.vouches(&candidate.item)
-                    && candidate.item.origin_at(&candidate.target) == Origin::Owner
-            }),
-            bytes: item_cost(&candidate.item),
+            peer: self.charged(via).filter(|_| before.is_none()),
+            publisher: (own && !counted).then_some(item.key),
+            bytes: item_cost(item),
         };
-        self.reserved_bytes += reservation.bytes;
-        for (counts, key) in [
-            (&mut self.reserved_by_peer, reservation.peer),
-            (&mut self.reserved_by_publisher, reservation.publisher),
-        ] {
-            if let Some(key) = key {
-                *counts.entry(key).or_default() += 1;
-            }
-        }
+        self.reserved.bytes += reservation.bytes;
+        self.reserved.peers.add(reservation.peer);
+        self.reserved.publishers.add(reservation.publisher);
         reservation
     }
 
     /// Gives reserved quota back.
     pub fn release(&mut self, reservation: Reservation) {
-        self.reserved_bytes -= reservation.bytes;
-        if let Some(peer) = reservation.peer {
-            index::decrease(&mut self.reserved_by_peer, &peer);
-        }
-        if let Some(publisher) = reservation.publisher {
-            index::decrease(&mut self.reserved_by_publisher, &publisher);
-        }
+        self.reserved.bytes -= reservation.bytes;
+        self.reserved.peers.remove(reservation.peer);
+        self.reserved.publishers.remove(reservation.publisher);
     }
 
     /// Takes an item whose signature (and bind signature, if any) is valid, or renews the one
@@ -208,35 +193,33 @@ impl Store {
         candidate: Candidate,
         nearer: usize,
     ) -> Result<Admission, Refusal> {
-        let (held, until, evict, conflict) = match self.place(now, &candidate, nearer)? {
-            Place::Taken => return self.confirm_with(now, &candidate, true),
-            Place::Free {
-                held,
-                until,
-                evict,
-                conflict,
-            } => (held, until, evict, conflict),
+        let Some(place) = self.place(now, &candidate, nearer)? else {
+            if let Some(bound) = candidate.bound {
+                self.change(&candidate.target, |held| held.bind(bound));
+            }
+            return self.keep(now, &candidate);
         };
-        for target in &evict {
+        for target in &place.evict {
             self.take(now, target);
         }
-        let (origin, expires) = (held.origin(), held.expires);
         let target = candidate.target;
-        let before = self.index.insert(target, held).filter(|h| h.is_live(now));
-        self.marks.clear(&target);
-        self.count_marks();
-        match until {
-            Some(until) => self.unclocked.insert(target, until),
+        let (origin, expires) = (place.newcomer.origin(), place.newcomer.expires);
+        let before = self.index.insert(target, place.newcomer);
+        let before = before.filter(|before| before.is_live(now));
+        match place.unclocked {
+            Some(recorded) => self.unclocked.insert(target, recorded),
             None => self.unclocked.remove(&target),
         };
+        self.deleted.clear(&target);
+        self.bygone.clear(&target);
         Ok(Admission {
             kind: AdmissionKind::Stored,
             origin,
             owner_takeover: origin == Origin::Owner
                 && before.as_ref().map(Held::origin) == Some(Origin::Mirror),
             replaced: before.map(|before| before.item),
-            conflict,
-            evicted: evict,
+            conflict: place.conflict,
+            evicted: place.evict,
             expires,
         })
     }
@@ -248,8 +231,8 @@ impl Store {
     /// [`Refusal::NotHeld`] when the same item is not held, or why it is refused.
     pub fn confirm(&mut self, now: Time, candidate: &Candidate) -> Result<Admission, Refusal> {
         match self.place(now, candidate, 0)? {
-            Place::Taken => self.confirm_with(now, candidate, false),
-            Place::Free { .. } => Err(Refusal::NotHeld),
+            None => self.keep(now, candidate),
+            Some(_) => Err(Refusal::NotHeld),
         }
     }
 
@@ -257,8 +240,8 @@ impl Store {
     /// stream, proven to be that of `by`. Returns the new expiry, none for the tiers.
     ///
     /// # Errors
-    /// [`Refusal::Older`] or [`Refusal::Conflict`] when a higher rank is held,
-    /// [`Refusal::Deleted`], or [`Refusal::NotHeld`]: send the item.
+    /// [`Refusal::NotHeld`]: send the item. [`Refusal::Older`], [`Refusal::Deleted`] or
+    /// [`Refusal::MirrorNotAccepted`]: do not.
     pub fn renew(
         &mut self,
         now: Time,
@@ -268,9 +251,11 @@ impl Store {
         by: &PublicKey,
     ) -> Result<Option<Mono>, Refusal> {
         let Some(held) = self.get(now, target) else {
-            return Err(match self.is_deleted(now, target, Origin::Owner, seq) {
-                true => Refusal::Deleted,
-                false => Refusal::NotHeld,
+            let deleted = self.is_deleted(now, target, Origin::Owner, seq);
+            return Err(if deleted {
+                Refusal::Deleted
+            } else {
+                Refusal::NotHeld
             });
         };
         let rank = held.rank;
@@ -287,7 +272,7 @@ impl Store {
         if rank.seq() < seq || rank.content_hash() != content_hash {
             return Err(Refusal::NotHeld);
         }
-        if rank.origin() == Origin::Mirror && !self.mirror_allowed(by) {
+        if rank.origin() == Origin::Mirror && !self.takes_mirrors_of(by) {
             return Err(Refusal::MirrorNotAccepted);
         }
         Ok(self.vouch(now, target, Via::Signer(*by)))
@@ -303,15 +288,14 @@ impl Store {
     /// it back for [`MARK_LIFE`].
     pub fn remove_local(&mut self, now: Time, target: &Target) -> Option<Held> {
         let held = self.drop_item(target)?;
-        self.marks.add(now, *target, held.origin(), held.item.seq);
-        self.count_marks();
+        self.deleted.add(now, *target, held.origin(), held.item.seq);
         Some(held)
     }
 
     /// Removes at most `max` expired items and returns their targets; and drops at most `max`
     /// marks whose time is over, and gives at most `max` items that were loaded while the
-    /// clock was not set their recorded expiry. Call again while [`Store::next_expiry`] is
-    /// not in the future.
+    /// wall clock was not set their recorded expiry: call it when the clock gets set. Call
+    /// again while [`Store::next_expiry`] is not in the future.
     pub fn sweep(&mut self, now: Time, max: usize) -> Vec<Target> {
         self.set_clock(now, max);
         let mut swept = Vec::new();
@@ -324,16 +308,17 @@ impl Store {
                 _ => break,
             }
         }
-        self.marks.sweep(now, max);
-        self.count_marks();
+        self.deleted.sweep(now, max);
+        self.bygone.sweep(now, max);
         swept
     }
 
     /// When [`Store::sweep`] has something to do next.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
-        let soonest = self.index.soonest().map(|(expires, _)| expires);
-        soonest.into_iter().chain(self.marks.next_expiry()).min()
+        let items = self.index.soonest().map(|(expires, _)| expires);
+        let marks = [self.deleted.next_expiry(), self.bygone.next_expiry()];
+        items.into_iter().chain(marks.into_iter().flatten()).min()
     }
 
     /// The item at `target` as storage keeps it, living or not.
@@ -359,8 +344,16 @@ impl Store {
 
     /// What it holds, in numbers. Expired items count until they are swept.
     #[must_use]
-    pub const fn fill(&self) -> StoreFill {
-        *self.index.fill()
+    pub fn fill(&self) -> StoreFill {
+        StoreFill {
+            marks: self.deleted.len() + self.bygone.len(),
+            ..*self.index.fill()
+        }
+    }
+
+    /// Everything held from a target on, in order; expired items too, until they are swept.
+    pub fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &Held)> {
+        self.index.range(from)
     }
 
     /// Compares every index and count with a recount. O(n log n), for tests.
@@ -369,15 +362,13 @@ impl Store {
     /// When they differ.
     pub fn check_invariants(&self) {
         assert_eq!(self.index, self.index.recount(), "index and recount differ");
-        assert_eq!(self.fill().marks, self.marks.len());
-        let max = self.config.deletion_marks;
-        assert!(max == 0 || self.marks.len() <= max, "too many marks");
-        let reserved: usize = self.reserved_by_publisher.values().sum();
-        assert!(self.reserved_bytes >= reserved * RECORD_OVERHEAD);
-        for (target, held) in self.index.iter() {
+        for marks in [&self.deleted, &self.bygone] {
+            marks.check_invariants();
+        }
+        assert!(self.reserved.bytes >= self.reserved.publishers.total() * RECORD_OVERHEAD);
+        for (target, held) in self.index.range(Target::default()) {
             assert_eq!(held.rank, Rank::of(target, &held.item));
-            let exempt = held.origin() == Origin::Owner && held.tier != Tier::Public;
-            assert_eq!(held.expires.is_none(), exempt, "expiry of {target}");
+            assert_eq!(held.expires.is_none(), held.is_permanent(), "{target}");
         }
         assert!(
             self.unclocked
@@ -386,219 +377,15 @@ impl Store {
         );
     }
 
-    /// All rules, without changing anything.
-    fn place(&self, now: Time, candidate: &Candidate, nearer: usize) -> Result<Place, Refusal> {
-        let Candidate { target, item, .. } = candidate;
-        item.check_sizes().map_err(|error| match error {
-            ItemError::ValueTooLarge => Refusal::ValueTooLarge,
-            ItemError::SaltTooLong => Refusal::SaltTooLong,
-            ItemError::Signature(_) => Refusal::Signature,
-        })?;
-        let rank = candidate.rank();
-        let origin = rank.origin();
-        if origin == Origin::Mirror {
-            let firsthand = matches!(candidate.via, Via::Storage { .. })
-                || candidate.via.vouches(item)
-                || candidate.bound.is_some();
-            if !firsthand || !self.mirror_allowed(&item.key) {
-                return Err(Refusal::MirrorNotAccepted);
-            }
-        }
-        let held = self.get(now, target);
-        let mut conflict = false;
-        if let Some(held) = held {
-            match judge(&held.rank, &rank) {
-                Judgement::Same => return Ok(Place::Taken),
-                Judgement::Newer { conflict: c } => conflict = c,
-                Judgement::Older { .. } if held.is_tombstone() => return Err(Refusal::Deleted),
-                Judgement::Older { conflict: true } => return Err(Refusal::Conflict),
-                Judgement::Older { conflict: false } => return Err(Refusal::Older),
-            }
-        } else if self.is_deleted(now, target, origin, item.seq) {
-            return Err(Refusal::Deleted);
-        }
-        let life = Life::of(now, self.config.ttl, candidate)?;
-        let tier = self.config.tier(&item.key);
-        let exempt = origin == Origin::Owner && tier != Tier::Public;
-        let newcomer = Held {
-            item: item.clone(),
-            rank,
-            bound: candidate.bound.map(Box::new),
-            tier,
-            pinned: candidate.via == Via::Local || item.key.id() == self.config.local,
-            expires: (!exempt).then(|| life.expires(now)),
-            vouched: life.vouched(now),
-            charged: self.charged(&candidate.via),
-        };
-        if held.is_none() {
-            self.check_quotas(&newcomer)?;
-            self.check_distance(&newcomer, nearer)?;
-        }
-        let evict = self.room(target, &newcomer)?;
-        let recorded = match candidate.via {
-            Via::Storage { vouched, .. } => vouched,
-            _ => Unix(0),
-        };
-        Ok(Place::Free {
-            until: life.until.filter(|_| !exempt).map(|u| (recorded, u)),
-            held: newcomer,
-            evict,
-            conflict,
-        })
-    }
-
-    fn mirror_allowed(&self, signer: &PublicKey) -> bool {
-        self.config.mirrors.contains(signer) || signer.id() == self.config.local
-    }
-
-    fn charged(&self, via: &Via) -> Option<PublicKey> {
-        via.charged()
-            .filter(|peer| !self.config.is_configured(peer))
-    }
-
-    /// Whether an item there would bring back what is deleted: by a mark, or by a tombstone
-    /// that has expired but is not swept.
-    fn is_deleted(&self, now: Time, target: &Target, origin: Origin, seq: Seq) -> bool {
-        let swept = self.marks.covers(now, target, origin, seq);
-        swept
-            || self.index.get(target).is_some_and(|held| {
-                held.is_tombstone()
-                    && !held.is_live(now)
-                    && (origin, seq) <= (Origin::Owner, held.item.seq)
-            })
-    }
-
-    /// The quotas of a new target's publisher and sender.
-    fn check_quotas(&self, newcomer: &Held) -> Result<(), Refusal> {
-        let reserved =
-            |counts: &BTreeMap<PublicKey, usize>, key| counts.get(key).copied().unwrap_or(0);
-        let publisher = &newcomer.item.key;
-        let used =
-            self.index.of_publisher(publisher) + reserved(&self.reserved_by_publisher, publisher);
-        let limit = self.config.items_per_publisher;
-        if newcomer.class() == Class::Public && limit > 0 && used >= limit {
-            return Err(Refusal::Quota);
-        }
-        let Some(peer) = &newcomer.charged else {
-            return Ok(());
-        };
-        let used = self.index.of_peer(peer) + reserved(&self.reserved_by_peer, peer);
-        let limit = self.config.items_per_peer;
-        if limit > 0 && used >= limit {
-            return Err(Refusal::Quota);
-        }
-        Ok(())
-    }
-
-    /// A regular node whose store fills up leaves new targets to those nearer.
-    fn check_distance(&self, newcomer: &Held, nearer: usize) -> Result<(), Refusal> {
-        let fill = self.index.fill();
-        let fills_up = [
-            (fill.items, self.config.max_items),
-            (fill.bytes, self.config.max_bytes),
-            (fill.public + fill.mirrors, self.config.public_items),
-        ]
-        .iter()
-        .any(|(used, max)| *max > 0 && *used >= max - max / 5);
-        let bound = !self.config.full_node && newcomer.class() != Class::Exempt;
-        if bound && fills_up && nearer >= self.config.k {
-            return Err(Refusal::Distance);
-        }
-        Ok(())
-    }
-
-    /// What has to go for a newcomer to fit: mirrors first, then owner items outside the
-    /// tiers; the farthest, or on a full node the soonest to expire.
-    fn room(&self, target: &Target, newcomer: &Held) -> Result<Vec<Target>, Refusal> {
-        let (fill, class) = (self.index.fill(), newcomer.class());
-        let pooled = |held: &Held| held.origin() == Origin::Mirror || held.tier == Tier::Public;
-        let before = self.index.get(target);
-        let over = |used: usize, added: usize, freed: usize, max: usize| match max {
-            0 => 0,
-            max => (used + added).saturating_sub(freed).saturating_sub(max),
-        };
-        let (items, pool, bytes) = before.map_or((0, 0, 0), |held| {
-            (1, usize::from(pooled(held)), item_cost(&held.item))
-        });
-        let mut items = over(fill.items, 1, items, self.config.max_items);
-        let mut pool = over(
-            fill.public + fill.mirrors,
-            usize::from(pooled(newcomer)),
-            pool,
-            self.config.public_items,
-        );
-        let cost = item_cost(&newcomer.item);
-        let mut bytes = over(fill.bytes, cost, bytes, self.config.max_bytes);
-        let mut evict = Vec::new();
-        for victim in self.victims().filter(|victim| victim != target) {
-            if (items, pool, bytes) == (0, 0, 0) || evict.len() == MAX_EVICTIONS {
-                break;
-            }
-            let Some(held) = self.index.get(&victim) else {
-                continue;
-            };
-            if self.goes_before(target, newcomer, &victim, held) {
-                return Err(match self.config.full_node {
-                    true => Refusal::Full,
-                    false => Refusal::Distance,
-                });
-            }
-            items = items.saturating_sub(1);
-            pool = pool.saturating_sub(1);
-            bytes = bytes.saturating_sub(item_cost(&held.item));
-            evict.push(victim);
-        }
-        let fits = match class {
-            Class::Exempt => bytes == 0,
-            _ => (items, pool, bytes) == (0, 0, 0) || evict.len() == MAX_EVICTIONS,
-        };
-        if fits { Ok(evict) } else { Err(Refusal::Full) }
-    }
-
-    /// Everything that may be evicted, first to go first.
-    fn victims(&self) -> impl Iterator<Item = Target> {
-        [Class::Mirror, Class::Public]
-            .into_iter()
-            .flat_map(|class| {
-                let (full, regular) = match self.config.full_node {
-                    true => (Some(self.index.by_expiry(class)), None),
-                    false => (None, Some(self.index.by_distance(class))),
-                };
-                full.into_iter()
-                    .flatten()
-                    .chain(regular.into_iter().flatten())
-            })
-    }
-
-    /// Whether a newcomer would itself be evicted before `victim`.
-    fn goes_before(&self, target: &Target, newcomer: &Held, victim: &Target, held: &Held) -> bool {
-        let (ours, theirs) = (newcomer.class(), held.class());
-        if ours != theirs {
-            ours < theirs
-        } else if self.config.full_node {
-            (newcomer.expires, target) < (held.expires, victim)
-        } else {
-            target.distance(&self.config.local) > victim.distance(&self.config.local)
-        }
-    }
-
-    fn confirm_with(
-        &mut self,
-        now: Time,
-        candidate: &Candidate,
-        verified: bool,
-    ) -> Result<Admission, Refusal> {
+    /// Keeps the equal item held, and renews it if the candidate's signer sent it.
+    fn keep(&mut self, now: Time, candidate: &Candidate) -> Result<Admission, Refusal> {
         let target = &candidate.target;
         let held = self.get(now, target).ok_or(Refusal::NotHeld)?;
         let (origin, mut expires) = (held.origin(), held.expires);
-        let kind = if candidate.via.vouches(&candidate.item) {
+        let mut kind = AdmissionKind::Unchanged;
+        if candidate.via.vouches(&candidate.item) {
+            kind = AdmissionKind::Renewed;
             expires = self.vouch(now, target, candidate.via);
-            AdmissionKind::Renewed
-        } else {
-            AdmissionKind::Unchanged
-        };
-        if verified && candidate.bound.is_some() {
-            self.change(target, |held| held.bound = candidate.bound.map(Box::new));
         }
         Ok(Admission {
             kind,
@@ -632,23 +419,25 @@ impl Store {
         }
     }
 
-    /// Removes an item whose time is over or whose room is needed; a tombstone leaves a mark.
+    /// Removes an item whose time is over or whose room is needed. A tombstone leaves a mark,
+    /// and so does what expired.
     fn take(&mut self, now: Time, target: &Target) {
-        if let Some(held) = self.drop_item(target)
-            && held.is_tombstone()
-        {
-            self.marks.add(now, *target, Origin::Owner, held.item.seq);
-            self.count_marks();
-        }
+        let Some(held) = self.drop_item(target) else {
+            return;
+        };
+        let marks = if held.is_tombstone() {
+            &mut self.deleted
+        } else if held.origin() == Origin::Owner && !held.is_live(now) {
+            &mut self.bygone
+        } else {
+            return;
+        };
+        marks.add(now, *target, Origin::Owner, held.item.seq);
     }
 
     fn drop_item(&mut self, target: &Target) -> Option<Held> {
         self.unclocked.remove(target);
         self.index.remove(target)
-    }
-
-    fn count_marks(&mut self) {
-        self.index.set_marks(self.marks.len());
     }
 
     /// Once the clock is set, items loaded before get the expiry that was recorded.
@@ -665,10 +454,13 @@ impl Store {
                 let remaining = expires.since(now.unix).min(ttl);
                 held.expires = Some(now.mono.plus(remaining));
                 held.vouched = vouched.is_set().then(|| {
-                    held::signed(now.mono)
-                        .saturating_sub_unsigned(now.unix.since(vouched).as_nanos() as u64)
+                    let age = nanos(now.unix.since(vouched));
+                    held::signed(now.mono).saturating_sub_unsigned(age)
                 });
             });
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

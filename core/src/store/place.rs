@@ -1,0 +1,278 @@
+//! The rules for taking an item, none of which changes anything.
+
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::item::{ItemError, Origin, Seq};
+use crate::key::PublicKey;
+use crate::store::candidate::{Candidate, Via};
+use crate::store::config::item_cost;
+use crate::store::held::{Class, Held};
+use crate::store::life::Life;
+use crate::store::merge::{Judgement, judge};
+use crate::store::refusal::Refusal;
+use crate::store::{MAX_EVICTIONS, Store};
+use crate::time::{Time, Unix};
+
+/// A place found for a candidate.
+pub(super) struct Place {
+    /// What it would be there.
+    pub(super) newcomer: Held,
+    /// When it was vouched for and when it expires, as recorded, if that has to wait until
+    /// the clock is set.
+    pub(super) unclocked: Option<(Unix, Unix)>,
+    /// What has to go.
+    pub(super) evict: Vec<Target>,
+    /// What it replaces is another content of the same signer and sequence.
+    pub(super) conflict: bool,
+}
+
+impl Store {
+    /// Finds a place; none when the same item is held.
+    pub(super) fn place(
+        &self,
+        now: Time,
+        candidate: &Candidate,
+        nearer: usize,
+    ) -> Result<Option<Place>, Refusal> {
+        let Candidate {
+            target, item, via, ..
+        } = candidate;
+        item.check_sizes().map_err(|error| match error {
+            ItemError::ValueTooLarge => Refusal::ValueTooLarge,
+            ItemError::SaltTooLong => Refusal::SaltTooLong,
+            ItemError::Signature(_) => Refusal::Signature,
+        })?;
+        let rank = candidate.rank();
+        let origin = rank.origin();
+        if origin == Origin::Mirror {
+            let travels = candidate.bound.is_some() || matches!(via, Via::Storage { .. });
+            if !(travels || via.vouches(item)) || !self.takes_mirrors_of(&item.key) {
+                return Err(Refusal::MirrorNotAccepted);
+            }
+        }
+        let held = self.get(now, target);
+        let mut conflict = false;
+        if let Some(held) = held {
+            match judge(&held.rank, &rank) {
+                Judgement::Same => return Ok(None),
+                Judgement::Newer { conflict: c } => conflict = c,
+                Judgement::Older { .. } if held.is_tombstone() => return Err(Refusal::Deleted),
+                Judgement::Older { conflict: true } => return Err(Refusal::Conflict),
+                Judgement::Older { conflict: false } => return Err(Refusal::Older),
+            }
+        } else if self.is_deleted(now, target, origin, item.seq) {
+            return Err(Refusal::Deleted);
+        } else if self.is_bygone(now, candidate, origin) {
+            return Err(Refusal::Expired);
+        }
+        let tier = self.config.tier(&item.key);
+        let life = Life::of(now, self.config.ttl, candidate);
+        let mut newcomer = Held {
+            item: item.clone(),
+            rank,
+            bound: None,
+            tier,
+            pinned: *via == Via::Local || item.key.id() == self.config.local,
+            expires: None,
+            vouched: life.vouched(now),
+            charged: self.charged(via),
+        };
+        if let Some(bound) = candidate.bound {
+            newcomer.bind(bound);
+        }
+        let mut unclocked = None;
+        if !newcomer.is_permanent() {
+            if life.remaining.is_zero() {
+                return Err(Refusal::Expired);
+            }
+            newcomer.expires = Some(now.mono.plus(life.remaining));
+            unclocked = life.unclocked;
+        }
+        self.check_quotas(target, &newcomer)?;
+        if held.is_none() {
+            self.check_distance(&newcomer, nearer)?;
+        }
+        let evict = self.room(target, &newcomer)?;
+        Ok(Some(Place {
+            newcomer,
+            unclocked,
+            evict,
+            conflict,
+        }))
+    }
+
+    pub(super) fn takes_mirrors_of(&self, signer: &PublicKey) -> bool {
+        self.config.mirrors.contains(signer) || signer.id() == self.config.local
+    }
+
+    /// The peer to charge; none for those that the operator named.
+    pub(super) fn charged(&self, via: &Via) -> Option<PublicKey> {
+        via.sender().filter(|peer| !self.config.is_configured(peer))
+    }
+
+    /// Whether an item there would bring back what is deleted: by a mark, or by a tombstone
+    /// that has expired but is not swept.
+    pub(super) fn is_deleted(&self, now: Time, target: &Target, origin: Origin, seq: Seq) -> bool {
+        self.deleted.covers(now, target, origin, seq)
+            || self.unswept(now, target).is_some_and(|held| {
+                held.is_tombstone() && (origin, seq) <= (held.origin(), held.item.seq)
+            })
+    }
+
+    /// Whether an item has had its life here and comes back from somebody who does not say
+    /// how old it is: Go's full nodes give a copy a new life at each reconciliation, so that
+    /// what its owner abandoned would circulate for ever.
+    fn is_bygone(&self, now: Time, candidate: &Candidate, origin: Origin) -> bool {
+        let Candidate { target, item, .. } = candidate;
+        let says_nothing = candidate.life.is_none()
+            && !candidate.via.vouches(item)
+            && !matches!(candidate.via, Via::Storage { .. });
+        says_nothing
+            && (self.bygone.covers(now, target, origin, item.seq)
+                || self
+                    .unswept(now, target)
+                    .is_some_and(|held| (origin, item.seq) <= (held.origin(), held.item.seq)))
+    }
+
+    fn unswept(&self, now: Time, target: &Target) -> Option<&Held> {
+        self.index.get(target).filter(|held| !held.is_live(now))
+    }
+
+    /// The quotas of publisher and sender. What takes the place of an item that counts
+    /// already needs none.
+    fn check_quotas(&self, target: &Target, newcomer: &Held) -> Result<(), Refusal> {
+        let before = self.index.get(target);
+        let publisher = &newcomer.item.key;
+        let counted = before.and_then(Held::publisher) == Some(*publisher);
+        let limit = self.config.items_per_publisher;
+        if newcomer.class() == Class::Public && !counted && limit > 0 {
+            let reserved = self.reserved.publishers.get(publisher);
+            if self.index.publishers().get(publisher) + reserved >= limit {
+                return Err(Refusal::Quota);
+            }
+        }
+        let limit = self.config.items_per_peer;
+        if let Some(peer) = &newcomer.charged
+            && before.is_none()
+            && limit > 0
+            && self.index.peers().get(peer) + self.reserved.peers.get(peer) >= limit
+        {
+            return Err(Refusal::Quota);
+        }
+        Ok(())
+    }
+
+    /// A regular node whose store fills up leaves new targets to those nearer.
+    fn check_distance(&self, newcomer: &Held, nearer: usize) -> Result<(), Refusal> {
+        let fill = self.index.fill();
+        let fills_up = [
+            (fill.items, self.config.max_items),
+            (fill.bytes, self.config.max_bytes),
+            (fill.public + fill.mirrors, self.config.public_items),
+        ]
+        .iter()
+        .any(|(used, max)| *max > 0 && *used as u128 * 5 >= *max as u128 * 4);
+        let far = nearer >= self.config.k && !self.config.full_node;
+        if fills_up && far && newcomer.class() != Class::Exempt {
+            return Err(Refusal::Distance);
+        }
+        Ok(())
+    }
+
+    /// What has to go for a newcomer to fit: mirrors first, then owner items outside the
+    /// tiers; the farthest, or on a full node the soonest to expire. If the newcomer itself
+    /// would be among them it is refused.
+    fn room(&self, target: &Target, newcomer: &Held) -> Result<Vec<Target>, Refusal> {
+        let mut over = self.excess(target, newcomer);
+        let mut evict = Vec::new();
+        for victim in self.victims().filter(|victim| victim != target) {
+            if over.is_none() || evict.len() == MAX_EVICTIONS {
+                return Ok(evict);
+            }
+            let Some(held) = self.index.get(&victim) else {
+                continue;
+            };
+            if self.goes_before(target, newcomer, &victim, held) {
+                return Err(match self.config.full_node {
+                    true => Refusal::Full,
+                    false => Refusal::Distance,
+                });
+            }
+            over.items = over.items.saturating_sub(1);
+            over.pool = over.pool.saturating_sub(1);
+            over.bytes = over.bytes.saturating_sub(item_cost(&held.item));
+            evict.push(victim);
+        }
+        let exempt = newcomer.class() == Class::Exempt;
+        if over.is_none() || (exempt && over.bytes == 0) {
+            Ok(evict)
+        } else {
+            Err(Refusal::Full)
+        }
+    }
+
+    /// By how much the limits would be exceeded.
+    fn excess(&self, target: &Target, newcomer: &Held) -> Excess {
+        let fill = self.index.fill();
+        let before = self.index.get(target);
+        let excess = |used: usize, max: usize, of: &dyn Fn(&Held) -> usize| match max {
+            0 => 0,
+            max => (used + of(newcomer))
+                .saturating_sub(before.map_or(0, of))
+                .saturating_sub(max),
+        };
+        let pool = fill.public + fill.mirrors;
+        Excess {
+            items: excess(fill.items, self.config.max_items, &|_| 1),
+            pool: excess(pool, self.config.public_items, &|held| {
+                usize::from(!held.is_permanent())
+            }),
+            bytes: excess(fill.bytes, self.config.max_bytes, &|held| {
+                item_cost(&held.item)
+            }),
+        }
+    }
+
+    /// Everything that may be evicted, first to go first.
+    fn victims(&self) -> impl Iterator<Item = Target> {
+        [Class::Mirror, Class::Public]
+            .into_iter()
+            .flat_map(|class| {
+                let (full, regular) = match self.config.full_node {
+                    true => (Some(self.index.by_expiry(class)), None),
+                    false => (None, Some(self.index.by_distance(class))),
+                };
+                full.into_iter()
+                    .flatten()
+                    .chain(regular.into_iter().flatten())
+            })
+    }
+
+    /// Whether a newcomer would itself be evicted before `victim`.
+    fn goes_before(&self, target: &Target, newcomer: &Held, victim: &Target, held: &Held) -> bool {
+        let (ours, theirs) = (newcomer.class(), held.class());
+        if ours != theirs {
+            ours < theirs
+        } else if self.config.full_node {
+            (newcomer.expires, target) < (held.expires, victim)
+        } else {
+            let local = &self.config.local;
+            target.distance(local) > victim.distance(local)
+        }
+    }
+}
+
+/// By how much limits are exceeded.
+struct Excess {
+    items: usize,
+    /// Items outside the tiers.
+    pool: usize,
+    bytes: usize,
+}
+
+impl Excess {
+    fn is_none(&self) -> bool {
+        self.items == 0 && self.pool == 0 && self.bytes == 0
+    }
+}
