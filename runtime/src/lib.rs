@@ -6,6 +6,7 @@
 //! in-memory connection that it is made of.
 
 pub mod pipe;
+pub mod virtual_time;
 
 use std::future::Future;
 use std::io;

@@ -231,6 +231,15 @@ pub fn pair(capacity: usize, on_drop: OnDrop) -> (Pipe, Pipe) {
     })
 }
 
+/// Two connected ends of a virtual TCP connection.
+pub(crate) fn connect_with(delay: Arc<dyn Delay>) -> (Pipe, Pipe) {
+    connect(Options {
+        capacity: DEFAULT_CAPACITY,
+        on_drop: OnDrop::Finish,
+        delay: Some(delay),
+    })
+}
+
 fn connect(options: Options) -> (Pipe, Pipe) {
     let there = Direction::new(options.clone());
     let back = Direction::new(options);

@@ -1,0 +1,305 @@
+//! Tasks and timers of one thread, in an order that depends on nothing outside.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use crate::BoxFuture;
+
+/// Polls at one moment before the world counts as busy without end.
+const POLLS_AT_ONE_MOMENT: u64 = 10_000_000;
+
+/// Why a world does not go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stalled {
+    /// No task is ready and no timer is set, so the future can never complete.
+    Idle,
+    /// Tasks wake each other without end while time stands still.
+    Busy,
+}
+
+impl std::fmt::Display for Stalled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "nothing is left to do, and the future is not complete",
+            Self::Busy => "tasks wake each other without end while time stands still",
+        })
+    }
+}
+
+impl std::error::Error for Stalled {}
+
+/// The future given to `run_until`; tasks count from 0.
+const MAIN: usize = usize::MAX;
+
+type Ready = Mutex<VecDeque<usize>>;
+
+struct TaskWaker {
+    index: usize,
+    queued: AtomicBool,
+    ready: Arc<Ready>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            lock(&self.ready).push_back(self.index);
+        }
+    }
+}
+
+/// A task; its future is out while it is polled.
+struct Task {
+    future: Option<BoxFuture<'static, ()>>,
+    waker: Arc<TaskWaker>,
+}
+
+#[derive(Default)]
+struct State {
+    now: Duration,
+    tasks: Vec<Option<Task>>,
+    free: Vec<usize>,
+    /// By time, then by the order of setting.
+    timers: BTreeMap<(Duration, u64), Waker>,
+    timers_set: u64,
+}
+
+pub(super) struct Executor {
+    state: Mutex<State>,
+    ready: Arc<Ready>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Executor {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            ready: Arc::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        lock(&self.state).now
+    }
+
+    pub(super) fn tasks(&self) -> usize {
+        let state = lock(&self.state);
+        state.tasks.len() - state.free.len()
+    }
+
+    fn waker(&self, index: usize) -> Arc<TaskWaker> {
+        Arc::new(TaskWaker {
+            index,
+            queued: AtomicBool::new(false),
+            ready: Arc::clone(&self.ready),
+        })
+    }
+
+    pub(super) fn spawn(&self, future: BoxFuture<'static, ()>) {
+        let mut state = lock(&self.state);
+        let index = state.free.pop().unwrap_or_else(|| {
+            state.tasks.push(None);
+            state.tasks.len() - 1
+        });
+        let waker = self.waker(index);
+        state.tasks[index] = Some(Task {
+            future: Some(future),
+            waker: Arc::clone(&waker),
+        });
+        drop(state);
+        waker.wake();
+    }
+
+    pub(super) fn sleep(self: &Arc<Self>, duration: Duration) -> Sleep {
+        Sleep {
+            at: self.now().saturating_add(duration),
+            executor: Arc::clone(self),
+            timer: None,
+        }
+    }
+
+    /// Wakes at `at`; returns the timer, to cancel it.
+    pub(super) fn wake_at(&self, at: Duration, waker: &Waker) -> (Duration, u64) {
+        let mut state = lock(&self.state);
+        state.timers_set += 1;
+        let timer = (at.max(state.now), state.timers_set);
+        state.timers.insert(timer, waker.clone());
+        timer
+    }
+
+    fn cancel(&self, timer: (Duration, u64)) {
+        let waker = lock(&self.state).timers.remove(&timer);
+        drop(waker);
+    }
+
+    /// Polls the next task that is ready. Whether there was one.
+    fn poll_next(&self, main: &mut dyn FnMut()) -> bool {
+        let Some(index) = lock(&self.ready).pop_front() else {
+            return false;
+        };
+        if index == MAIN {
+            main();
+            return true;
+        }
+        let (mut future, task_waker) = {
+            let mut state = lock(&self.state);
+            let Some(Some(task)) = state.tasks.get_mut(index) else {
+                return true;
+            };
+            task.waker.queued.store(false, Ordering::Release);
+            let Some(future) = task.future.take() else {
+                return true;
+            };
+            (future, Arc::clone(&task.waker))
+        };
+        let waker = Waker::from(Arc::clone(&task_waker));
+        let done = future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready();
+        // A finished task is dropped without the lock: it may cancel timers or wake others.
+        let future = (!done).then_some(future);
+        let mut state = lock(&self.state);
+        // `clear` may have been called meanwhile.
+        let Some(slot) = state.tasks.get_mut(index) else {
+            return true;
+        };
+        if done {
+            // Its waker may still be held somewhere; the next task here gets a new one.
+            task_waker.queued.store(true, Ordering::Release);
+            let task = slot.take();
+            state.free.push(index);
+            drop(state);
+            drop(task);
+        } else if let Some(task) = slot {
+            task.future = future;
+        }
+        true
+    }
+
+    /// Moves time to the next timer not after `limit`, and wakes it. Whether there was one.
+    fn next_timer(&self, limit: Duration) -> bool {
+        let mut state = lock(&self.state);
+        let Some((&timer, _)) = state.timers.first_key_value() else {
+            return false;
+        };
+        if timer.0 > limit {
+            return false;
+        }
+        let waker = state.timers.remove(&timer);
+        state.now = state.now.max(timer.0);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    /// Runs until `done` says so after a poll, or nothing is left up to `limit`.
+    fn run(
+        &self,
+        limit: Duration,
+        main: &mut dyn FnMut(),
+        done: &dyn Fn() -> bool,
+    ) -> Result<(), Stalled> {
+        let mut polls = 0;
+        let mut moment = self.now();
+        while !done() {
+            if self.poll_next(main) {
+                polls += 1;
+                if polls > POLLS_AT_ONE_MOMENT {
+                    return Err(Stalled::Busy);
+                }
+            } else if !self.next_timer(limit) {
+                return Err(Stalled::Idle);
+            }
+            let now = self.now();
+            if now > moment {
+                (moment, polls) = (now, 0);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_until<F: Future>(&self, future: F) -> Result<F::Output, Stalled> {
+        let mut future = pin!(future);
+        let task_waker = self.waker(MAIN);
+        let waker = Waker::from(Arc::clone(&task_waker));
+        waker.wake_by_ref();
+        let output = std::cell::RefCell::new(None);
+        let mut main = || {
+            task_waker.queued.store(false, Ordering::Release);
+            // A waker of an earlier `run_until` may come late.
+            if output.borrow().is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                *output.borrow_mut() = Some(value);
+            }
+        };
+        self.run(Duration::MAX, &mut main, &|| output.borrow().is_some())?;
+        output.into_inner().ok_or(Stalled::Idle)
+    }
+
+    pub(super) fn advance(&self, duration: Duration) -> Result<(), Stalled> {
+        let end = self.now().saturating_add(duration);
+        match self.run(end, &mut || {}, &|| false) {
+            Err(Stalled::Busy) => Err(Stalled::Busy),
+            // Nothing left up to `end` is what was asked for.
+            Ok(()) | Err(Stalled::Idle) => {
+                lock(&self.state).now = end;
+                Ok(())
+            }
+        }
+    }
+
+    /// Drops all tasks and timers.
+    pub(super) fn clear(&self) {
+        let tasks = std::mem::take(&mut lock(&self.state).tasks);
+        drop(tasks); // they may cancel timers, hence without the lock
+        let mut state = lock(&self.state);
+        state.free.clear();
+        let timers = std::mem::take(&mut state.timers);
+        drop(state);
+        drop(timers);
+    }
+}
+
+/// Completes at a moment.
+pub(super) struct Sleep {
+    executor: Arc<Executor>,
+    at: Duration,
+    timer: Option<(Duration, u64)>,
+}
+
+impl Sleep {
+    fn cancel(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.executor.cancel(timer);
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // The task may have changed, so the timer is set anew.
+        self.cancel();
+        if self.executor.now() >= self.at {
+            return Poll::Ready(());
+        }
+        self.timer = Some(self.executor.wake_at(self.at, cx.waker()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}

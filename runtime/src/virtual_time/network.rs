@@ -1,0 +1,260 @@
+//! Hosts, listeners and connections in memory, with latency drawn from the world's seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::World;
+use super::executor::Executor;
+use crate::pipe::{self, Cutter, Delay, Pipe};
+use crate::{BoxFuture, Listener};
+
+/// Connections that wait to be accepted at one listener; beyond, connecting is refused.
+const BACKLOG: usize = 128;
+/// The first port given to who asks for none.
+const FIRST_EPHEMERAL_PORT: u16 = 49_152;
+/// How long a silent host is tried, as Linux does.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+
+/// SplitMix64 (Steele, Lea and Flood 2014): small, and good enough to draw latencies.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn between(&mut self, min: Duration, max: Duration) -> Duration {
+        let span = max.saturating_sub(min).as_nanos() + 1;
+        let offset = (u128::from(self.next()) * span) >> 64;
+        min + Duration::from_nanos(u64::try_from(offset).unwrap_or(u64::MAX))
+    }
+}
+
+#[derive(Default)]
+struct Inbox {
+    waiting: VecDeque<(Pipe, SocketAddr)>,
+    accepting: Option<Waker>,
+}
+
+struct State {
+    chance: Chance,
+    latency: (Duration, Duration),
+    listeners: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
+    next_port: BTreeMap<IpAddr, u16>,
+    silent: BTreeSet<IpAddr>,
+    connections: Vec<([IpAddr; 2], Cutter)>,
+    sweep_at: usize,
+}
+
+pub(super) struct Network(Mutex<State>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Network {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Mutex::new(State {
+            chance: Chance(seed),
+            latency: (Duration::from_millis(5), Duration::from_millis(50)),
+            listeners: BTreeMap::new(),
+            next_port: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            connections: Vec::new(),
+            sweep_at: 64,
+        }))
+    }
+
+    pub(super) fn set_latency(&self, min: Duration, max: Duration) {
+        lock(&self.0).latency = (min, max);
+    }
+
+    pub(super) fn set_silent(&self, host: IpAddr, silent: bool) {
+        let mut state = lock(&self.0);
+        if silent {
+            state.silent.insert(host);
+        } else {
+            state.silent.remove(&host);
+        }
+    }
+
+    pub(super) fn disconnect(&self, host: IpAddr) {
+        let mut state = lock(&self.0);
+        let all = std::mem::take(&mut state.connections);
+        let (cut, keep) = all.into_iter().partition(|(ends, _)| ends.contains(&host));
+        state.connections = keep;
+        drop(state);
+        let cut: Vec<_> = cut;
+        cut.iter().for_each(|(_, cutter)| cutter.cut());
+    }
+
+    pub(super) fn clear(&self) {
+        let listeners = std::mem::take(&mut lock(&self.0).listeners);
+        drop(listeners); // pipes wake their other ends, hence without the lock
+    }
+}
+
+impl State {
+    /// A port of `host` that nobody listens on. Connections need no exclusive one.
+    fn free_port(&mut self, host: IpAddr) -> u16 {
+        let next = self.next_port.entry(host).or_insert(FIRST_EPHEMERAL_PORT);
+        let mut port = *next;
+        while self.listeners.contains_key(&SocketAddr::new(host, port)) {
+            port = port.checked_add(1).unwrap_or(FIRST_EPHEMERAL_PORT);
+        }
+        *next = port.checked_add(1).unwrap_or(FIRST_EPHEMERAL_PORT);
+        port
+    }
+
+    fn remember(&mut self, ends: [IpAddr; 2], cutter: Cutter) {
+        if self.connections.len() >= self.sweep_at {
+            self.connections.retain(|(_, cutter)| !cutter.is_gone());
+            self.sweep_at = 2 * self.connections.len() + 64;
+        }
+        self.connections.push((ends, cutter));
+    }
+}
+
+/// How a connection delays its bytes.
+struct Link {
+    executor: Arc<Executor>,
+    latency: Duration,
+}
+
+impl Delay for Link {
+    fn now(&self) -> Duration {
+        self.executor.now()
+    }
+
+    fn arrival(&self) -> Duration {
+        self.executor.now() + self.latency
+    }
+
+    fn wake_at(&self, at: Duration, waker: &Waker) {
+        self.executor.wake_at(at, waker);
+    }
+}
+
+/// A connection being made.
+pub(super) struct Connecting {
+    world: Arc<World>,
+    from: IpAddr,
+    to: SocketAddr,
+}
+
+impl Connecting {
+    pub(super) fn new(world: Arc<World>, from: IpAddr, to: SocketAddr) -> Self {
+        Self { world, from, to }
+    }
+
+    pub(super) async fn run(self) -> io::Result<Pipe> {
+        let Self { world, from, to } = self;
+        let (latency, local, silent) = {
+            let mut state = lock(&world.network.0);
+            let (min, max) = state.latency;
+            let latency = state.chance.between(min, max);
+            let local = SocketAddr::new(from, state.free_port(from));
+            (latency, local, state.silent.contains(&to.ip()))
+        };
+        if silent {
+            world.executor.sleep(CONNECT_TIMEOUT).await;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        world.executor.sleep(latency).await;
+        let connection = world.deliver(local, to, latency);
+        world.executor.sleep(latency).await;
+        connection.ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
+impl World {
+    /// Puts a new connection before the listener, if there is one with room.
+    fn deliver(&self, local: SocketAddr, to: SocketAddr, latency: Duration) -> Option<Pipe> {
+        let mut state = lock(&self.network.0);
+        let inbox = Arc::clone(state.listeners.get(&to)?);
+        let (near, far) = pipe::connect_with(Arc::new(Link {
+            executor: Arc::clone(&self.executor),
+            latency,
+        }));
+        let cutter = near.cutter();
+        let waker = {
+            let mut inbox = lock(&inbox);
+            if inbox.waiting.len() >= BACKLOG {
+                return None;
+            }
+            inbox.waiting.push_back((far, local));
+            inbox.accepting.take()
+        };
+        state.remember([local.ip(), to.ip()], cutter);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        Some(near)
+    }
+}
+
+/// A listening socket of a virtual host. Dropping it refuses what still waits.
+pub struct VirtualListener {
+    world: Arc<World>,
+    addr: SocketAddr,
+    inbox: Arc<Mutex<Inbox>>,
+}
+
+pub(super) fn listen(
+    world: &Arc<World>,
+    host: IpAddr,
+    addr: SocketAddr,
+) -> io::Result<VirtualListener> {
+    if !addr.ip().is_unspecified() && addr.ip() != host {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
+    let mut state = lock(&world.network.0);
+    let port = match addr.port() {
+        0 => state.free_port(host),
+        port => port,
+    };
+    let addr = SocketAddr::new(host, port);
+    if state.listeners.contains_key(&addr) {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    let inbox = Arc::<Mutex<Inbox>>::default();
+    state.listeners.insert(addr, Arc::clone(&inbox));
+    Ok(VirtualListener {
+        world: Arc::clone(world),
+        addr,
+        inbox,
+    })
+}
+
+impl Listener for VirtualListener {
+    type Connection = Pipe;
+
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Pipe, SocketAddr)>> {
+        Box::pin(poll_fn(|cx| {
+            let mut inbox = lock(&self.inbox);
+            if let Some(connection) = inbox.waiting.pop_front() {
+                return Poll::Ready(Ok(connection));
+            }
+            inbox.accepting = Some(cx.waker().clone());
+            Poll::Pending
+        }))
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for VirtualListener {
+    fn drop(&mut self) {
+        lock(&self.world.network.0).listeners.remove(&self.addr);
+    }
+}
