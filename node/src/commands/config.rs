@@ -1,0 +1,233 @@
+//! `skydht config`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::cli::{Common, ConfigCommand};
+use crate::config::{
+    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, UNSUPPORTED, default_path, variable_of,
+};
+use crate::failure::{Code, Failure, Result};
+use crate::{keys, output, private_file};
+
+/// What is in force, and where it was set.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct ConfigReport {
+    pub(crate) schema: String,
+    /// The file; none: there is none.
+    pub(crate) path: Option<PathBuf>,
+    /// The keys.
+    pub(crate) settings: Vec<Setting>,
+}
+
+impl ConfigReport {
+    /// Name and version of this shape.
+    pub(crate) const SCHEMA: &'static str = "skydht.config/1";
+
+    /// Everything in force. It holds no secret: none can be configured.
+    pub(crate) fn new(loaded: &Loaded) -> Self {
+        Self {
+            schema: Self::SCHEMA.into(),
+            path: loaded.path.clone(),
+            settings: loaded.effective.clone(),
+        }
+    }
+}
+
+/// Runs a command on the configuration.
+pub(crate) fn run(common: &Common, command: ConfigCommand) -> Result<()> {
+    match command {
+        ConfigCommand::Init {
+            full_node,
+            bootstrap,
+        } => init(common, full_node, &bootstrap),
+        ConfigCommand::Check => check(common),
+        ConfigCommand::Show { effective } => show(common, effective),
+        ConfigCommand::Keys => list_keys(common),
+    }
+}
+
+fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<()> {
+    let mut sources = super::sources(common, []);
+    let path = sources
+        .file
+        .take()
+        .or_else(|| {
+            sources
+                .environment
+                .remove("SKYDHT_CONFIG")
+                .map(PathBuf::from)
+        })
+        .unwrap_or_else(|| default_path(&sources.environment));
+    if path.exists() {
+        return Err(Failure::new(
+            Code::Exists,
+            format_args!("{} exists already and is left as it is", path.display()),
+        )
+        .hint("edit it, move it away first, or name another file with --config"));
+    }
+    // The same loader tells the defaults; an existing default file is not read, as there is none.
+    let settings = crate::config::load(&sources)?.settings;
+    let key_file = settings.key_file();
+    private_file::create_dir(&settings.state_dir)?;
+    let (key, made) = if key_file.exists() {
+        (keys::load(&key_file)?.public(), false)
+    } else {
+        (keys::create(&key_file)?.public(), true)
+    };
+    let peers: Vec<String> = bootstrap.iter().map(ToString::to_string).collect();
+    let contents = json!({
+        "bootstrap": peers,
+        "full_node": full_node,
+        "key_file": key_file,
+        "listen": settings.listen.to_string(),
+        "state_dir": settings.state_dir,
+    });
+    let mut text = format!("{contents:#}");
+    text.push('\n');
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        private_file::create_dir(dir)?;
+    }
+    private_file::replace(&path, text.as_bytes())?;
+    let next = format!("skydht run --config {}", path.display());
+    if common.json {
+        return output::json(&json!({
+            "schema": "skydht.config-init/1",
+            "path": path,
+            "key": key,
+            "key_file": key_file,
+            "key_made": made,
+            "next": [next],
+        }));
+    }
+    let whether = if made { "made" } else { "found" };
+    output::line(format_args!(
+        "configuration  {}\nkey            {key}\nkey file       {} ({whether}, mode 0600)\nnext           {next}",
+        path.display(),
+        key_file.display()
+    ))
+}
+
+fn check(common: &Common) -> Result<()> {
+    let loaded = super::configuration(common, [])?;
+    let settings = &loaded.settings;
+    let key_file = settings.key_file();
+    let key = match keys::from_environment()? {
+        Some(secret) => Some((secret.public(), keys::SECRET_KEY_VARIABLE.to_owned())),
+        None if key_file.exists() => Some((
+            keys::load(&key_file)?.public(),
+            format!("{} 0600", key_file.display()),
+        )),
+        // Made at the first start; a file that was named must be there.
+        None if settings.key_file.is_none() => None,
+        None => {
+            return Err(keys::load(&key_file).err().unwrap_or_else(|| {
+                Failure::new(
+                    Code::Config,
+                    format_args!("{} just appeared; check again", key_file.display()),
+                )
+            }));
+        }
+    };
+    for warning in &loaded.warnings {
+        output::talk(format_args!("warning: {warning}"));
+    }
+    if common.json {
+        return output::json(&json!({
+            "schema": "skydht.config-check/1",
+            "ok": true,
+            "path": loaded.path,
+            "key": key.as_ref().map(|(key, _)| key),
+            "bootstrap": settings.bootstrap.len(),
+            "warnings": loaded.warnings,
+        }));
+    }
+    let path = match &loaded.path {
+        Some(path) => path.display().to_string(),
+        None => "no configuration file, all defaults".into(),
+    };
+    let key = match key {
+        Some((key, place)) => format!("key {key} ({place})"),
+        None => "key file not made yet".into(),
+    };
+    output::line(format_args!(
+        "ok: {path}; {key}; {} bootstrap peers",
+        settings.bootstrap.len()
+    ))
+}
+
+fn show(common: &Common, effective: bool) -> Result<()> {
+    let mut report = ConfigReport::new(&super::configuration(common, [])?);
+    if !effective {
+        report
+            .settings
+            .retain(|setting| setting.source != "default");
+    }
+    if common.json {
+        return output::json(&report);
+    }
+    let path = report.path.as_ref().map(|path| path.display().to_string());
+    output::talk(format_args!("file: {}", path.as_deref().unwrap_or("none")));
+    let rows: Vec<Vec<String>> = report
+        .settings
+        .iter()
+        .map(|setting| {
+            vec![
+                setting.key.clone(),
+                setting.source.clone(),
+                setting.value.to_string(),
+            ]
+        })
+        .collect();
+    output::line(output::table(&["KEY", "SET BY", "VALUE"], &rows))
+}
+
+fn list_keys(common: &Common) -> Result<()> {
+    let kind = |kind| match kind {
+        Kind::Flag => "true or false",
+        Kind::Count => "number",
+        Kind::Duration => "duration",
+        Kind::Text => "text",
+        Kind::List => "list of texts",
+    };
+    let limits = skydht_core::node::Limit::ALL.iter().map(|limit| {
+        let default = limit.of(&skydht_core::node::Limits::default());
+        let doc = format!("a bound, {default} by default");
+        (format!("{LIMITS}.{}", limit.name()), "number", doc)
+    });
+    let rows: Vec<(String, &str, String)> = KEYS
+        .iter()
+        .map(|key| (key.name.to_owned(), kind(key.kind), key.doc.to_owned()))
+        .chain(limits)
+        .collect();
+    if common.json {
+        let keys: Vec<Value> = rows
+            .iter()
+            .map(|(name, kind, doc)| {
+                json!({"key": name, "variable": variable_of(name), "kind": kind, "meaning": doc})
+            })
+            .collect();
+        let refused: Vec<Value> = UNSUPPORTED
+            .iter()
+            .map(|(name, instead)| json!({"key": name, "instead": instead}))
+            .collect();
+        return output::json(&json!({
+            "schema": "skydht.config-keys/1",
+            "keys": keys,
+            "refused": refused,
+        }));
+    }
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(name, kind, doc)| {
+            let variable = variable_of(&name);
+            vec![name, kind.to_owned(), variable, doc]
+        })
+        .collect();
+    output::line(output::table(
+        &["KEY", "KIND", "VARIABLE", "MEANING"],
+        &rows,
+    ))
+}

@@ -1,0 +1,40 @@
+//! `skydht keygen`.
+
+use serde::Serialize;
+
+use crate::cli::{Common, Keygen};
+use crate::failure::Result;
+use crate::{keys, output, private_file};
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    key: String,
+    id: String,
+    file: std::path::PathBuf,
+}
+
+/// Makes a key.
+pub(crate) fn run(common: &Common, args: Keygen) -> Result<()> {
+    let file = match args.file {
+        Some(file) => file,
+        None => {
+            let settings = super::configuration(common, [])?.settings;
+            if settings.key_file.is_none() {
+                private_file::create_dir(&settings.state_dir)?;
+            }
+            settings.key_file()
+        }
+    };
+    let key = keys::create(&file)?.public();
+    if common.json {
+        return output::json(&Report {
+            schema: "skydht.keygen/1",
+            key: key.to_string(),
+            id: key.id().to_string(),
+            file,
+        });
+    }
+    output::talk(format_args!("secret key written to {}", file.display()));
+    output::line(key)
+}

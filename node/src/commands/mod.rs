@@ -1,0 +1,47 @@
+//! The commands.
+
+pub(crate) mod config;
+pub(crate) mod keygen;
+pub(crate) mod upstream;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::cli::Common;
+use crate::config::{Loaded, Sources, load};
+use crate::failure::Result;
+
+/// Loads the configuration as every command does: file, environment, then these options.
+pub(crate) fn configuration(
+    common: &Common,
+    flags: impl IntoIterator<Item = (&'static str, &'static str, Value)>,
+) -> Result<Loaded> {
+    load(&sources(common, flags))
+}
+
+/// Where the configuration of a command comes from.
+fn sources(
+    common: &Common,
+    flags: impl IntoIterator<Item = (&'static str, &'static str, Value)>,
+) -> Sources {
+    let mut flags: Vec<_> = flags.into_iter().collect();
+    if let Some(dir) = &common.state_dir {
+        flags.push(("--state-dir", "state_dir", json!(dir)));
+    }
+    if let Some(filter) = &common.log {
+        flags.push(("--log", "log", json!(filter)));
+    }
+    Sources {
+        file: common.config.clone(),
+        environment: environment(),
+        flags,
+    }
+}
+
+/// The environment's variables that are text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+        .collect()
+}

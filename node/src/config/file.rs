@@ -1,0 +1,170 @@
+//! A JSON object with the line of each key and value, in the file's order, duplicates kept.
+//!
+//! `serde_json` names lines only for its own errors. A raw value is a slice of the text, so
+//! its place in the text gives its line, however deep it is nested and however often its
+//! name occurs elsewhere.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// One key with its value.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    /// The key, unescaped.
+    pub(crate) key: String,
+    /// The line it stands on, from 1.
+    pub(crate) line: usize,
+    /// The value's text.
+    raw: &'a str,
+}
+
+/// A configuration file's text.
+pub(crate) struct Document<'a>(&'a str);
+
+/// Text that is no JSON object.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// What is wrong.
+    pub(crate) message: String,
+}
+
+impl<'a> Document<'a> {
+    /// The top-level object's entries.
+    pub(crate) fn parse(text: &'a str) -> Result<(Self, Vec<Entry<'a>>), SyntaxError> {
+        let document = Self(text);
+        // The whole text first: errors inside it then name the text's own lines.
+        let raw: &'a RawValue = serde_json::from_str(text).map_err(|error| {
+            let message = error.to_string();
+            SyntaxError {
+                line: error.line().max(1),
+                // The line is shown on its own.
+                message: message.split(" at line ").next().unwrap_or_default().into(),
+            }
+        })?;
+        let entries = document.object(raw.get()).ok_or_else(|| SyntaxError {
+            line: document.line_of(raw.get()),
+            message: "the file must be one JSON object: { … }".into(),
+        })?;
+        Ok((document, entries))
+    }
+
+    /// The entries of a value that is an object.
+    pub(crate) fn entries(&self, entry: &Entry<'a>) -> Option<Vec<Entry<'a>>> {
+        self.object(entry.raw)
+    }
+
+    fn object(&self, raw: &'a str) -> Option<Vec<Entry<'a>>> {
+        let Pairs(pairs) = serde_json::from_str(raw).ok()?;
+        let entry = |(Key(key, place), value): (Key<'a>, &'a RawValue)| Entry {
+            key,
+            line: self.line_of(place.unwrap_or(value.get())),
+            raw: value.get(),
+        };
+        Some(pairs.into_iter().map(entry).collect())
+    }
+
+    /// The line on which `part`, a slice of the text, begins.
+    fn line_of(&self, part: &str) -> usize {
+        let offset = (part.as_ptr() as usize).saturating_sub(self.0.as_ptr() as usize);
+        let before = &self.0.as_bytes()[..offset.min(self.0.len())];
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+}
+
+impl Entry<'_> {
+    /// The value.
+    pub(crate) fn value(&self) -> Result<Value, String> {
+        serde_json::from_str(self.raw).map_err(|error| error.to_string())
+    }
+}
+
+/// A key and, unless it has escapes, its place in the text.
+struct Key<'a>(String, Option<&'a str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(text.into(), Some(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(text.into(), None))
+            }
+        }
+        d.deserialize_str(Text)
+    }
+}
+
+struct Pairs<'a>(Vec<(Key<'a>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Pairs<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        d.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(entries: &[Entry<'_>]) -> Vec<(String, usize)> {
+        entries.iter().map(|e| (e.key.clone(), e.line)).collect()
+    }
+
+    #[test]
+    fn lines_are_those_of_the_keys_themselves() {
+        // "b" occurs as a value, as a nested key, twice as a key, and once with escapes.
+        let text = "{\n \"a\": \"b\",\n \"n\": {\n  \"b\":\n   1 },\n \"b\": 2,\n\n \"b\": 3, \"\\u0062\": 4\n}";
+        let (document, entries) = Document::parse(text).unwrap();
+        assert_eq!(
+            lines(&entries),
+            [("a", 2), ("n", 3), ("b", 6), ("b", 8), ("b", 8)].map(|(k, l)| (k.to_owned(), l))
+        );
+        let nested = document.entries(&entries[1]).unwrap();
+        assert_eq!(lines(&nested), [("b".to_owned(), 4)]);
+        assert_eq!(nested[0].value(), Ok(1.into()));
+        assert!(document.entries(&entries[0]).is_none());
+    }
+
+    #[test]
+    fn syntax_errors_name_their_line() {
+        let error = Document::parse("{\n \"a\": 1,\n \"b\": }\n").err().unwrap();
+        assert_eq!((error.line, error.message.as_str()), (3, "expected value"));
+        assert_eq!(Document::parse("{}\n\n{}").err().unwrap().line, 3);
+        assert_eq!(Document::parse("\n[1]").err().unwrap().line, 2);
+        assert_eq!(Document::parse("").err().unwrap().line, 1);
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        let text = format!("{{\"a\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
+        match Document::parse(&text) {
+            Ok((_, entries)) => assert!(entries[0].value().is_err()),
+            Err(error) => assert_eq!(error.line, 1),
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! Reading the sources, one over the other, and saying exactly what is wrong where.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use skydht_core::node::{Config, ConfigError, Limit};
+
+use super::file::{Document, Entry};
+use super::schema::{self, KEYS, LIMITS, UNSUPPORTED};
+use super::{API_LISTEN, Advertising, LISTEN, Settings, suggest};
+use crate::failure::{Code, Failure, Result};
+use crate::private_file;
+
+/// A configuration file is no longer than this.
+const MOST_BYTES: u64 = 1 << 20;
+/// What environment variables begin with.
+const PREFIX: &str = "SKYDHT_";
+/// Environment variables of ours that are no configuration keys.
+const OTHER_VARIABLES: &[&str] = &["SKYDHT_CONFIG", crate::keys::SECRET_KEY_VARIABLE];
+
+/// Where the configuration comes from.
+#[derive(Default)]
+pub(crate) struct Sources {
+    /// The file named on the command line.
+    pub(crate) file: Option<PathBuf>,
+    /// The environment.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Keys set on the command line, with the option's name.
+    pub(crate) flags: Vec<(&'static str, &'static str, Value)>,
+}
+
+/// One key as it is in force.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Setting {
+    /// Its name; limits as `limits.<name>`.
+    pub(crate) key: String,
+    /// Its value, as a file would hold it.
+    pub(crate) value: Value,
+    /// Where it was set: "default", "line 3", a variable, an option.
+    pub(crate) source: String,
+}
+
+/// One thing wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct Problem {
+    /// The line in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// The variable or option, where it is not the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// The key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// What is wrong.
+    message: String,
+    /// A key that may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<String>,
+}
+
+/// What was loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The configuration.
+    pub(crate) settings: Settings,
+    /// The file it was read from; none: there is none.
+    pub(crate) path: Option<PathBuf>,
+    /// Every key as it is in force, in the table's order.
+    pub(crate) effective: Vec<Setting>,
+    /// What is odd but not wrong.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where the configuration file is looked for when no file is named.
+pub(crate) fn default_path(environment: &BTreeMap<String, String>) -> PathBuf {
+    base(environment, "XDG_CONFIG_HOME", ".config").join("config.json")
+}
+
+fn default_state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
+    base(environment, "XDG_STATE_HOME", ".local/state")
+}
+
+/// `$variable/skydht`, else `$HOME/<below>/skydht`, as the XDG base directories are defined
+/// (relative paths count as unset).
+fn base(environment: &BTreeMap<String, String>, variable: &str, below: &str) -> PathBuf {
+    let absolute = |name: &str| {
+        environment
+            .get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|home| home.join(below)))
+        .unwrap_or_else(|| PathBuf::from("/tmp"))
+        .join("skydht")
+}
+
+/// Where one key was set, in words for [`Setting::source`] and for problems.
+#[derive(Clone, PartialEq, Eq)]
+enum Source {
+    Line(usize),
+    Named(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+struct Loader {
+    settings: Settings,
+    /// Where each key was set last.
+    set_at: BTreeMap<String, Source>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+/// Loads the configuration.
+pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
+    let named = sources
+        .file
+        .clone()
+        .or_else(|| sources.environment.get("SKYDHT_CONFIG").map(PathBuf::from));
+    let path = named
+        .clone()
+        .unwrap_or_else(|| default_path(&sources.environment));
+    let mut loader = Loader {
+        settings: Settings {
+            node: Config::default(),
+            bootstrap_pks: Vec::new(),
+            bootstrap: Vec::new(),
+            listen: LISTEN,
+            advertise: Advertising::Auto,
+            key_file: None,
+            state_dir: default_state_dir(&sources.environment),
+            api_listen: Some(API_LISTEN),
+            api_hosts: Vec::new(),
+            log: "info".into(),
+        },
+        set_at: BTreeMap::new(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let path = (named.is_some() || path.exists()).then_some(path);
+    if let Some(path) = &path {
+        loader.file(path)?;
+    }
+    loader.environment(&sources.environment);
+    loader.flags(&sources.flags);
+    loader.check();
+    if !loader.problems.is_empty() {
+        return Err(failure(path.as_deref(), &loader.problems));
+    }
+    Ok(Loaded {
+        effective: loader.effective(),
+        settings: loader.settings,
+        path,
+        warnings: loader.warnings,
+    })
+}
+
+impl Loader {
+    fn file(&mut self, path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Err(Failure::new(
+                Code::Config,
+                format_args!("there is no configuration file {}", path.display()),
+            )
+            .hint(format_args!(
+                "run: skydht config init --config {}",
+                path.display()
+            )));
+        }
+        let bytes = private_file::read_public(path, MOST_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            failure(Some(path), &[Problem::at(line, "not UTF-8".into())])
+        })?;
+        let (document, entries) = Document::parse(&text)
+            .map_err(|error| failure(Some(path), &[Problem::at(error.line, error.message)]))?;
+        let mut seen = BTreeMap::new();
+        for entry in &entries {
+            if entry.key != LIMITS {
+                let means = schema::key(&entry.key).and_then(|key| key.means);
+                let name = means.map_or_else(|| entry.key.clone(), dotted);
+                self.entry(&mut seen, name, entry, None);
+            } else if let Some(limits) = document.entries(entry) {
+                for limit in &limits {
+                    let name = format!("{LIMITS}.{}", limit.key);
+                    self.entry(&mut seen, name, limit, Some(LIMITS));
+                }
+            } else {
+                self.problem(entry, entry.key.clone(), "expected an object".into(), None);
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry of the file. `name` is its key with aliases resolved.
+    fn entry(
+        &mut self,
+        seen: &mut BTreeMap<String, (String, usize)>,
+        name: String,
+        entry: &Entry<'_>,
+        within: Option<&str>,
+    ) {
+        let written = within.map_or_else(|| entry.key.clone(), |_| name.clone());
+        if let Some((as_what, line)) = seen.get(&name) {
+            let message = if *as_what == written {
+                format!("already set on line {line}")
+            } else {
+                format!("already set on line {line}, as `{as_what}`")
+            };
+            return self.problem(entry, written, message, None);
+        }
+        seen.insert(name.clone(), (written.clone(), entry.line));
+        let value = entry.value().map_err(Wrong::Value);
+        let result = value.and_then(|value| self.set(&written, &value));
+        match result {
+            Ok(()) => drop(self.set_at.insert(name, Source::Line(entry.line))),
+            Err(Wrong::Unknown(meant)) => {
+                self.problem(entry, written, "unknown key".into(), meant);
+            }
+            Err(Wrong::Value(message)) => self.problem(entry, written, message, None),
+        }
+    }
+
+    fn environment(&mut self, environment: &BTreeMap<String, String>) {
+        let ours = environment
+            .iter()
+            .filter_map(|(name, text)| Some((name, name.strip_prefix(PREFIX)?, text)));
+        for (variable, rest, text) in ours {
+            if OTHER_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            let lower = rest.to_ascii_lowercase();
+            let name = match lower.strip_prefix("limits_") {
+                Some(limit) => format!("{LIMITS}.{limit}"),
+                None => lower,
+            };
+            let kind = schema::key(&name).map_or(schema::Kind::Count, |key| key.kind);
+            let from = Source::Named(variable.clone());
+            match self.set(&name, &schema::value_of_text(kind, text)) {
+                Ok(()) => drop(self.set_at.insert(canonical(&name), from)),
+                Err(Wrong::Value(message)) => self.named_problem(variable, &name, message),
+                // Others may use the prefix too.
+                Err(Wrong::Unknown(meant)) => self.warnings.push(match meant {
+                    Some(meant) => format!(
+                        "{variable} is no variable of skydht and is ignored; did you mean {}?",
+                        variable_of(&meant)
+                    ),
+                    None => format!("{variable} is no variable of skydht and is ignored"),
+                }),
+            }
+        }
+    }
+
+    fn flags(&mut self, flags: &[(&'static str, &'static str, Value)]) {
+        for (flag, name, value) in flags {
+            match self.set(name, value) {
+                Ok(()) => drop(
+                    self.set_at
+                        .insert(canonical(name), Source::Named((*flag).into())),
+                ),
+                Err(Wrong::Value(message)) => self.named_problem(flag, name, message),
+                Err(Wrong::Unknown(_)) => self.named_problem(flag, name, "unknown key".into()),
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &Value) -> std::result::Result<(), Wrong> {
+        if let Some(limit) = name.strip_prefix("limits.") {
+            let limit = schema::limit(limit).ok_or_else(|| Wrong::Unknown(meant(limit, true)))?;
+            return Ok(schema::set_limit(
+                &mut self.settings.node.limits,
+                limit,
+                value,
+            )?);
+        }
+        if let Some((_, instead)) = UNSUPPORTED.iter().find(|(key, _)| *key == name) {
+            return Err(Wrong::Value(format!("not supported: {instead}")));
+        }
+        let key = schema::key(name).ok_or_else(|| Wrong::Unknown(meant(name, false)))?;
+        Ok((key.set)(&mut self.settings, value)?)
+    }
+
+    /// What can only be judged when all is known.
+    fn check(&mut self) {
+        let missing: Vec<_> =
+            schema::without_address(&self.settings.bootstrap_pks, &self.settings.bootstrap)
+                .copied()
+                .collect();
+        for key in missing {
+            self.late_problem(
+                "bootstrap_pks",
+                format!("{key} has no address, and this version finds none by key: add \"{key}@HOST:PORT\" to `bootstrap`"),
+            );
+        }
+        let error = match self.settings.node.validate() {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        let field = match &error {
+            ConfigError::OutOfRange { field, .. } | ConfigError::Key { field, .. } => *field,
+            _ => "",
+        };
+        let name = match field {
+            "whitelisted" => "whitelisted_pks",
+            "trusted" => "trusted_pks",
+            "mirrors" => "mirror_pks",
+            other => other,
+        };
+        self.late_problem(name, error.to_string());
+    }
+
+    /// A problem with a key that was read without one.
+    fn late_problem(&mut self, name: &str, message: String) {
+        let (line, from) = match self.set_at.get(name) {
+            Some(Source::Line(line)) => (Some(*line), None),
+            Some(Source::Named(name)) => (None, Some(name.clone())),
+            None => (None, None),
+        };
+        self.problems.push(Problem {
+            line,
+            from,
+            key: Some(name.into()),
+            message,
+            did_you_mean: None,
+        });
+    }
+
+    fn problem(&mut self, entry: &Entry<'_>, key: String, message: String, meant: Option<String>) {
+        self.problems.push(Problem {
+            line: Some(entry.line),
+            from: None,
+            key: Some(key),
+            message,
+            did_you_mean: meant,
+        });
+    }
+
+    fn named_problem(&mut self, from: &str, key: &str, message: String) {
+        self.problems.push(Problem {
+            line: None,
+            from: Some(from.into()),
+            key: Some(key.into()),
+            message,
+            did_you_mean: None,
+        });
+    }
+
+    fn effective(&self) -> Vec<Setting> {
+        let source = |name: &str| {
+            self.set_at
+                .get(name)
+                .map_or_else(|| "default".into(), ToString::to_string)
+        };
+        let keys = KEYS
+            .iter()
+            .filter(|key| key.means.is_none())
+            .map(|key| Setting {
+                key: key.name.into(),
+                value: (key.show)(&self.settings),
+                source: source(key.name),
+            });
+        let limits = Limit::ALL.iter().map(|limit| {
+            let key = dotted(*limit);
+            Setting {
+                value: limit.of(&self.settings.node.limits).into(),
+                source: source(&key),
+                key,
+            }
+        });
+        keys.chain(limits).collect()
+    }
+}
+
+/// Why a key could not be set.
+enum Wrong {
+    /// There is no such key; perhaps this one was meant.
+    Unknown(Option<String>),
+    /// Its value is not right.
+    Value(String),
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self::Value(message)
+    }
+}
+
+/// The key that an unknown one may have been meant as. Right names at the wrong level first.
+fn meant(unknown: &str, within_limits: bool) -> Option<String> {
+    let keys = || KEYS.iter().map(|key| key.name);
+    let limits = || Limit::ALL.iter().map(|limit| limit.name());
+    let limit = |name: &str| format!("{LIMITS}.{name}");
+    let near_limit = || suggest::nearest(unknown, limits()).map(limit);
+    let near_key = || suggest::nearest(unknown, keys().chain([LIMITS])).map(str::to_owned);
+    if within_limits {
+        keys()
+            .find(|name| *name == unknown)
+            .map(str::to_owned)
+            .or_else(near_limit)
+            .or_else(near_key)
+    } else {
+        limits()
+            .find(|name| *name == unknown)
+            .map(limit)
+            .or_else(near_key)
+            .or_else(near_limit)
+    }
+}
+
+fn dotted(limit: Limit) -> String {
+    format!("{LIMITS}.{}", limit.name())
+}
+
+fn canonical(name: &str) -> String {
+    schema::key(name)
+        .and_then(|key| key.means)
+        .map_or_else(|| name.into(), dotted)
+}
+
+/// The environment variable of a key.
+pub(crate) fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+impl Problem {
+    fn at(line: usize, message: String) -> Self {
+        Self {
+            line: Some(line),
+            from: None,
+            key: None,
+            message,
+            did_you_mean: None,
+        }
+    }
+
+    fn describe(&self, path: Option<&Path>) -> String {
+        let place = match (&self.line, &self.from, path) {
+            (Some(line), _, Some(path)) => format!("{}:{line}: ", path.display()),
+            (_, Some(from), _) => format!("{from}: "),
+            _ => String::new(),
+        };
+        let key = match &self.key {
+            Some(key) => format!("`{key}`: "),
+            None => String::new(),
+        };
+        let meant = match &self.did_you_mean {
+            Some(meant) => format!("; did you mean `{meant}`?"),
+            None => String::new(),
+        };
+        format!("{place}{key}{}{meant}", self.message)
+    }
+}
+
+fn failure(path: Option<&Path>, problems: &[Problem]) -> Box<Failure> {
+    #[derive(Serialize)]
+    struct Details<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<&'a Path>,
+        problems: &'a [Problem],
+    }
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| problem.describe(path))
+        .collect();
+    Failure::new(Code::Config, lines.join("\n")).details(&Details { path, problems })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The one loader of the configuration: what `config check` says is what `run` says.
+//!
+//! Later sources win: defaults, the file, the environment (`SKYDHT_<KEY>`), the command line.
+
+mod duration;
+mod file;
+mod load;
+mod schema;
+mod suggest;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::Config;
+
+pub(crate) use duration::parse as parse_duration;
+pub(crate) use load::{Loaded, Setting, Sources, default_path, load, variable_of};
+pub(crate) use schema::{KEYS, Kind, LIMITS, UNSUPPORTED};
+
+use crate::keys;
+
+/// Where peers dial this node, unless told otherwise.
+pub(crate) const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7470);
+/// Where the control API listens, unless told otherwise.
+pub(crate) const API_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7471);
+
+/// A peer and where to dial it: `PK@HOST:PORT`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PeerAddress {
+    /// Its key; the connection proves it.
+    pub(crate) key: PublicKey,
+    /// A name or an address.
+    pub(crate) host: String,
+    /// Its port.
+    pub(crate) port: u16,
+}
+
+impl FromStr for PeerAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?} is no peer: write PK@HOST:PORT, the key as 66 hexadecimal digits");
+        let (key, at) = text.split_once('@').ok_or_else(wrong)?;
+        let key = keys::parse_public(key)?;
+        let (host, port) = at.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(wrong)?;
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        // An IPv6 address without brackets would swallow the port.
+        if host.is_empty() || (bare.is_none() && host.contains(':')) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            key,
+            host: bare.unwrap_or(host).into(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "{}@[{}]:{}", self.key, self.host, self.port)
+        } else {
+            write!(f, "{}@{}:{}", self.key, self.host, self.port)
+        }
+    }
+}
+
+/// What peers are told about dialling this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Advertising {
+    /// The listening port, at whatever address they see.
+    Auto,
+    /// Nothing.
+    Nothing,
+    /// This address.
+    Address(SocketAddr),
+}
+
+impl fmt::Display for Advertising {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Nothing => f.write_str("none"),
+            Self::Address(addr) => addr.fmt(f),
+        }
+    }
+}
+
+/// The configuration, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// What the core is told. Its bootstrap peers and advertisement follow from the fields
+    /// below, when the node starts.
+    pub(crate) node: Config,
+    /// Keys to start from.
+    pub(crate) bootstrap_pks: Vec<PublicKey>,
+    /// Peers to start from.
+    pub(crate) bootstrap: Vec<PeerAddress>,
+    /// The address that peers dial.
+    pub(crate) listen: SocketAddr,
+    /// What they are told.
+    pub(crate) advertise: Advertising,
+    /// The file with the secret key, if it is not in the state directory.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Where the node keeps what it needs again.
+    pub(crate) state_dir: PathBuf,
+    /// The control API's address; none: no control API.
+    pub(crate) api_listen: Option<SocketAddr>,
+    /// Further names that requests to the control API may use.
+    pub(crate) api_hosts: Vec<String>,
+    /// What to log.
+    pub(crate) log: String,
+}
+
+impl Settings {
+    /// The file with the secret key.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.key_file
+            .clone()
+            .unwrap_or_else(|| self.state_dir.join("node.key"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+
+    #[test]
+    fn peers_read_back_what_they_show() {
+        for at in ["127.0.0.1:7470", "node.example:1", "[::1]:7470"] {
+            let text = format!("{KEY}@{at}");
+            assert_eq!(text.parse::<PeerAddress>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn half_peers_are_refused() {
+        for text in [
+            KEY.to_owned(),
+            format!("{KEY}@"),
+            format!("{KEY}@host"),
+            format!("{KEY}@host:0"),
+            format!("{KEY}@:7470"),
+            format!("{KEY}@::1:7470"),
+            format!("{}@host:1", &KEY[2..]),
+        ] {
+            assert!(text.parse::<PeerAddress>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Every configuration key, once: name, kind, meaning, how it is read and shown.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Limit, Limits};
+
+use super::{Advertising, PeerAddress, Settings, duration};
+use crate::keys;
+
+/// What a key's value looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Count,
+    /// "2h" or whole nanoseconds.
+    Duration,
+    /// One text.
+    Text,
+    /// An array of texts; separated by commas in the environment.
+    List,
+}
+
+/// One configuration key.
+pub(crate) struct Key {
+    /// Its name in files; `SKYDHT_` and the name in capitals in the environment.
+    pub(crate) name: &'static str,
+    /// What its value looks like.
+    pub(crate) kind: Kind,
+    /// What it means.
+    pub(crate) doc: &'static str,
+    /// The key of ours that a visor's key stands for.
+    pub(crate) means: Option<Limit>,
+    /// Reads a value.
+    pub(crate) set: fn(&mut Settings, &Value) -> Result<(), String>,
+    /// Shows it as a value that `set` takes.
+    pub(crate) show: fn(&Settings) -> Value,
+}
+
+/// The object whose keys are the names of [`Limit`].
+pub(crate) const LIMITS: &str = "limits";
+
+/// All keys but those of [`LIMITS`]. The first twelve are a visor's.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "bootstrap_pks",
+        kind: Kind::List,
+        doc: "keys to start from; each needs its address under `bootstrap`",
+        means: None,
+        set: |s, v| assign(&mut s.bootstrap_pks, list(v, keys::parse_public)),
+        show: |s| json!(s.bootstrap_pks),
+    },
+    Key {
+        name: "full_node",
+        kind: Kind::Flag,
+        doc: "store every item, whatever its distance",
+        means: None,
+        set: |s, v| assign(&mut s.node.full_node, flag(v)),
+        show: |s| json!(s.node.full_node),
+    },
+    Key {
+        name: "item_ttl",
+        kind: Kind::Duration,
+        doc: "how long an item lives after its signer last vouched for it",
+        means: None,
+        set: |s, v| assign(&mut s.node.item_ttl, read_duration(v)),
+        show: |s| json!(duration::format(s.node.item_ttl)),
+    },
+    Key {
+        name: "whitelisted_pks",
+        kind: Kind::List,
+        doc: "keys whose own items never expire and are never evicted",
+        means: None,
+        set: |s, v| assign(&mut s.node.whitelisted, list(v, keys::parse_public)),
+        show: |s| json!(s.node.whitelisted),
+    },
+    Key {
+        name: "trusted_pks",
+        kind: Kind::List,
+        doc: "the same, as a second tier",
+        means: None,
+        set: |s, v| assign(&mut s.node.trusted, list(v, keys::parse_public)),
+        show: |s| json!(s.node.trusted),
+    },
+    Key {
+        name: "max_items",
+        kind: Kind::Count,
+        doc: "a visor's word for limits.store_items; 0 means unlimited",
+        means: Some(Limit::store_items),
+        set: |s, v| assign(&mut s.node.limits.store_items, count(v)),
+        show: |s| json!(s.node.limits.store_items),
+    },
+    Key {
+        name: "public_pool_size",
+        kind: Kind::Count,
+        doc: "a visor's word for limits.public_items; 0 means the default",
+        means: Some(Limit::public_items),
+        set: |s, v| {
+            assign(
+                &mut s.node.limits.public_items,
+                or_default(v, Limit::public_items),
+            )
+        },
+        show: |s| json!(s.node.limits.public_items),
+    },
+    Key {
+        name: "rate_limit_per_pk",
+        kind: Kind::Count,
+        doc: "a visor's word for limits.items_per_publisher; 0 means the default",
+        means: Some(Limit::items_per_publisher),
+        set: |s, v| {
+            let field = &mut s.node.limits.items_per_publisher;
+            assign(field, or_default(v, Limit::items_per_publisher))
+        },
+        show: |s| json!(s.node.limits.items_per_publisher),
+    },
+    Key {
+        name: "mirror_pks",
+        kind: Kind::List,
+        doc: "keys from which mirrored items are accepted",
+        means: None,
+        set: |s, v| assign(&mut s.node.mirrors, list(v, keys::parse_public)),
+        show: |s| json!(s.node.mirrors),
+    },
+    Key {
+        name: "bootstrap",
+        kind: Kind::List,
+        doc: "peers to start from, each PK@HOST:PORT",
+        means: None,
+        set: |s, v| {
+            assign(
+                &mut s.bootstrap,
+                list(v, |text| text.parse::<PeerAddress>()),
+            )
+        },
+        show: |s| {
+            json!(
+                s.bootstrap
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+            )
+        },
+    },
+    Key {
+        name: "listen",
+        kind: Kind::Text,
+        doc: "the address that peers dial, IP:PORT; port 0 takes any free one",
+        means: None,
+        set: |s, v| assign(&mut s.listen, address(text(v)?)),
+        show: |s| json!(s.listen.to_string()),
+    },
+    Key {
+        name: "advertise",
+        kind: Kind::Text,
+        doc: "what peers are told to dial: \"auto\" (the listening port at the address they see), \"none\", or IP:PORT",
+        means: None,
+        set: |s, v| {
+            s.advertise = match text(v)? {
+                "auto" => Advertising::Auto,
+                "none" => Advertising::Nothing,
+                other => Advertising::Address(address(other)?),
+            };
+            Ok(())
+        },
+        show: |s| json!(s.advertise.to_string()),
+    },
+    Key {
+        name: "key_file",
+        kind: Kind::Text,
+        doc: "the file with the secret key, mode 0600; default: node.key in the state directory",
+        means: None,
+        set: |s, v| assign(&mut s.key_file, text(v).map(|t| Some(t.into()))),
+        show: |s| json!(s.key_file()),
+    },
+    Key {
+        name: "state_dir",
+        kind: Kind::Text,
+        doc: "where the node keeps its key, the API token and the peers it knows",
+        means: None,
+        set: |s, v| assign(&mut s.state_dir, text(v).map(PathBuf::from)),
+        show: |s| json!(s.state_dir),
+    },
+    Key {
+        name: "api_listen",
+        kind: Kind::Text,
+        doc: "the control API's address, IP:PORT, or \"off\"; keep it on loopback",
+        means: None,
+        set: |s, v| {
+            s.api_listen = match text(v)? {
+                "off" => None,
+                other => Some(address(other)?),
+            };
+            Ok(())
+        },
+        show: |s| {
+            s.api_listen
+                .map_or(json!("off"), |addr| json!(addr.to_string()))
+        },
+    },
+    Key {
+        name: "api_hosts",
+        kind: Kind::List,
+        doc: "further names that requests to the control API may use, HOST:PORT",
+        means: None,
+        set: |s, v| {
+            assign(
+                &mut s.api_hosts,
+                list(v, |text| Ok(text.to_ascii_lowercase())),
+            )
+        },
+        show: |s| json!(s.api_hosts),
+    },
+    Key {
+        name: "log",
+        kind: Kind::Text,
+        doc: "what to log: off, error, warn, info, debug, trace, or target=level,…",
+        means: None,
+        set: |s, v| {
+            let filter = text(v)?;
+            crate::logging::parse(filter)?;
+            s.log = filter.into();
+            Ok(())
+        },
+        show: |s| json!(s.log),
+    },
+    Key {
+        name: "operation_timeout",
+        kind: Kind::Duration,
+        doc: "how long a put or get may take when it does not say",
+        means: None,
+        set: |s, v| assign(&mut s.node.operation_timeout, read_duration(v)),
+        show: |s| json!(duration::format(s.node.operation_timeout)),
+    },
+    Key {
+        name: "hard_deadline",
+        kind: Kind::Duration,
+        doc: "how long a call to one peer may take",
+        means: None,
+        set: |s, v| assign(&mut s.node.hard_deadline, read_duration(v)),
+        show: |s| json!(duration::format(s.node.hard_deadline)),
+    },
+];
+
+/// Keys of a visor that mean something there and nothing here, with what to do instead.
+pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "refresh_interval",
+        "expiry and bucket refresh run by deadline here, not by interval: remove the key",
+    ),
+    (
+        "persist_path",
+        "items are kept in memory only in this version: remove the key",
+    ),
+    (
+        "redis_addr",
+        "there is no Redis storage in this version: remove the key",
+    ),
+    (
+        "redis_password",
+        "there is no Redis storage in this version: remove the key",
+    ),
+    (
+        "redis_db",
+        "there is no Redis storage in this version: remove the key",
+    ),
+    ("enable", "a running node is always on: remove the key"),
+    (
+        "local_path",
+        "a visor's key; the directory for state is `state_dir` here",
+    ),
+    (
+        "secret_key",
+        "the secret key stands in a file of its own (`key_file`) or in SKYDHT_SECRET_KEY",
+    ),
+    (
+        "sk",
+        "the secret key stands in a file of its own (`key_file`) or in SKYDHT_SECRET_KEY",
+    ),
+    (
+        "dht",
+        "this looks like a visor's whole configuration: put the contents of its \"dht\" section at the top level",
+    ),
+];
+
+/// The key with this name.
+pub(crate) fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The limit with this name.
+pub(crate) fn limit(name: &str) -> Option<Limit> {
+    Limit::ALL
+        .iter()
+        .copied()
+        .find(|limit| limit.name() == name)
+}
+
+/// Sets one limit.
+pub(crate) fn set_limit(limits: &mut Limits, limit: Limit, value: &Value) -> Result<(), String> {
+    let number = count(value)?;
+    // By name through serde, so that no list of the limits is written a second time.
+    let mut all = serde_json::to_value(&*limits).map_err(|error| error.to_string())?;
+    all[limit.name()] = json!(number);
+    *limits = serde_json::from_value(all).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// A text from the environment or the command line as the value that a file would hold.
+pub(crate) fn value_of_text(kind: Kind, text: &str) -> Value {
+    match kind {
+        Kind::Flag => match text {
+            "true" | "1" => Value::Bool(true),
+            "false" | "0" => Value::Bool(false),
+            other => json!(other),
+        },
+        Kind::Count => text.parse::<u64>().map_or(json!(text), |n| json!(n)),
+        Kind::Duration | Kind::Text => json!(text),
+        Kind::List => text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .collect(),
+    }
+}
+
+fn assign<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+fn flag(value: &Value) -> Result<bool, String> {
+    value
+        .as_bool()
+        .ok_or_else(|| "expected true or false".into())
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "expected a text".into())
+}
+
+fn count(value: &Value) -> Result<usize, String> {
+    value
+        .as_u64()
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| "expected a whole number, not negative".into())
+}
+
+fn or_default(value: &Value, limit: Limit) -> Result<usize, String> {
+    Ok(match count(value)? {
+        0 => limit.of(&Limits::default()),
+        n => n,
+    })
+}
+
+fn read_duration(value: &Value) -> Result<std::time::Duration, String> {
+    match value {
+        Value::String(text) => duration::parse(text),
+        Value::Number(n) => n
+            .as_u64()
+            .map(std::time::Duration::from_nanos)
+            .ok_or_else(|| {
+                "expected whole nanoseconds, not negative, or a text like \"2h\"".into()
+            }),
+        _ => Err("expected a text like \"2h\", or whole nanoseconds".into()),
+    }
+}
+
+fn list<T>(value: &Value, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    value
+        .as_array()
+        .ok_or("expected an array of texts")?
+        .iter()
+        .map(|value| text(value).and_then(&read))
+        .collect()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is no address: write IP:PORT, such as 0.0.0.0:7470, 127.0.0.1:0 or [::]:7470"
+        )
+    })
+}
+
+/// Keys that `keys` names and that are not listed in `with_address`.
+pub(crate) fn without_address<'a>(
+    keys: &'a [PublicKey],
+    with_address: &'a [PeerAddress],
+) -> impl Iterator<Item = &'a PublicKey> {
+    keys.iter()
+        .filter(|key| !with_address.iter().any(|peer| peer.key == **key))
+}

@@ -1,0 +1,128 @@
+//! The node's secret key: from a private file or the environment, never from the command
+//! line, never printed.
+
+use std::path::Path;
+
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use skydht_core::key::{PublicKey, SecretKey};
+use zeroize::Zeroizing;
+
+use crate::failure::{Code, Failure, Result};
+use crate::private_file;
+
+/// The environment variable that may hold the secret key, as 64 hexadecimal digits.
+pub(crate) const SECRET_KEY_VARIABLE: &str = "SKYDHT_SECRET_KEY";
+
+/// More than 64 digits and a line end.
+const MOST_BYTES: u64 = 256;
+
+/// A fresh key from the system's randomness.
+pub(crate) fn generate() -> Result<SecretKey> {
+    let mut entropy = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *entropy).map_err(|error| {
+        Failure::new(
+            Code::Local,
+            format_args!("the system gives no randomness: {error}"),
+        )
+    })?;
+    Ok(SecretKey::from_entropy(&entropy))
+}
+
+/// Makes a key and writes it to a new private file.
+pub(crate) fn create(path: &Path) -> Result<SecretKey> {
+    let secret = generate()?;
+    let mut text = Zeroizing::new(HEXLOWER.encode(&*secret.to_bytes()));
+    text.push('\n');
+    private_file::create(path, text.as_bytes())?;
+    Ok(secret)
+}
+
+/// Reads a key file.
+pub(crate) fn load(path: &Path) -> Result<SecretKey> {
+    if !path.exists() {
+        return Err(Failure::new(
+            Code::Config,
+            format_args!("there is no key file {}", path.display()),
+        )
+        .hint(format_args!("run: skydht keygen {}", path.display())));
+    }
+    let contents = Zeroizing::new(private_file::read(path, MOST_BYTES)?);
+    parse(&contents).ok_or_else(|| {
+        Failure::new(
+            Code::Config,
+            format_args!(
+                "{} holds no secret key: 64 hexadecimal digits are wanted, not zero and below the group order",
+                path.display()
+            ),
+        )
+    })
+}
+
+/// The key in the environment, if there is one.
+pub(crate) fn from_environment() -> Result<Option<SecretKey>> {
+    let Some(text) = std::env::var_os(SECRET_KEY_VARIABLE) else {
+        return Ok(None);
+    };
+    let text = Zeroizing::new(text.into_encoded_bytes());
+    parse(&text).map(Some).ok_or_else(|| {
+        Failure::new(
+            Code::Config,
+            format_args!(
+                "{SECRET_KEY_VARIABLE} holds no secret key: 64 hexadecimal digits are wanted, not zero and below the group order"
+            ),
+        )
+    })
+}
+
+fn parse(text: &[u8]) -> Option<SecretKey> {
+    let text = text.trim_ascii();
+    let mut bytes = Zeroizing::new([0; 32]);
+    if text.len() != 64 {
+        return None;
+    }
+    HEXLOWER_PERMISSIVE.decode_mut(text, &mut *bytes).ok()?;
+    SecretKey::from_bytes(&*bytes).ok()
+}
+
+/// The user's words for a key: 66 hexadecimal digits.
+pub(crate) fn parse_public(text: &str) -> std::result::Result<PublicKey, String> {
+    text.parse().map_err(|error| {
+        format!(
+            "{text:?} is no public key (66 hexadecimal digits, beginning with 02 or 03): {error}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_file::tests::TempDir;
+
+    #[test]
+    fn a_key_file_gives_back_the_key_that_was_made() {
+        let dir = TempDir::new("keys");
+        let path = dir.0.join("node.key");
+        let made = create(&path).unwrap();
+        assert_eq!(load(&path).unwrap().public(), made.public());
+        assert_eq!(create(&path).unwrap_err().code, Code::Exists);
+    }
+
+    #[test]
+    fn damaged_keys_are_refused_without_showing_them() {
+        let dir = TempDir::new("badkeys");
+        let path = dir.0.join("node.key");
+        let text = "5555".repeat(15);
+        private_file::create(&path, text.as_bytes()).unwrap();
+        assert!(!load(&path).unwrap_err().message.contains("5555"));
+        assert!(parse(&[b'0'; 64]).is_none(), "zero is no key");
+    }
+
+    #[test]
+    fn a_missing_key_file_names_the_command_that_makes_one() {
+        let failure = load(Path::new("/nonexistent/node.key")).unwrap_err();
+        assert_eq!(
+            failure.hint.unwrap(),
+            "run: skydht keygen /nonexistent/node.key"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Data on stdout, talk on stderr, numbers for people.
+
+use std::fmt::{self, Display};
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::failure::{Code, Failure, Result};
+
+/// Writes one JSON document and a line end to stdout.
+pub(crate) fn json(document: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec(document)
+        .map_err(|error| Failure::new(Code::Local, format_args!("cannot write JSON: {error}")))?;
+    text.push(b'\n');
+    data(&text)
+}
+
+/// Writes bytes to stdout.
+pub(crate) fn data(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // The reader (`| head`) has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(
+            Code::Local,
+            format_args!("cannot write to stdout: {error}"),
+        )),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes a line to stdout.
+pub(crate) fn line(text: impl Display) -> Result<()> {
+    data(format!("{text}\n").as_bytes())
+}
+
+/// Writes a line to stderr. Nobody can be told when that fails.
+pub(crate) fn talk(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A table with aligned columns, the last one ragged.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.iter().zip(&widths) {
+            text.push_str(&format!("{cell:<width$}  "));
+        }
+        text.trim_end().to_owned()
+    };
+    let mut lines = vec![line(head.to_vec())];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(String::as_str).collect())),
+    );
+    lines.join("\n")
+}
+
+/// 1,900
+pub(crate) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A duration in the two units that matter: "3m12s", "41 ms".
+pub(crate) struct Human(pub(crate) Duration);
+
+impl Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let millis = self.0.as_millis();
+        let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3_600);
+        let (minutes, rest) = (seconds % 3_600 / 60, seconds % 60);
+        match () {
+            () if days > 0 => write!(f, "{days}d{hours}h"),
+            () if hours > 0 => write!(f, "{hours}h{minutes}m"),
+            () if minutes > 0 => write!(f, "{minutes}m{rest}s"),
+            () if seconds >= 10 => write!(f, "{seconds}s"),
+            () if seconds > 0 => write!(f, "{seconds}.{}s", millis % 1_000 / 100),
+            () => write!(f, "{millis} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        for (millis, text) in [
+            (41, "41 ms"),
+            (1_500, "1.5s"),
+            (12_345, "12s"),
+            (192_000, "3m12s"),
+            (7_260_000, "2h1m"),
+            (90_000_000, "1d1h"),
+        ] {
+            assert_eq!(Human(Duration::from_millis(millis)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![
+            vec!["a".into(), "1".into()],
+            vec!["long".into(), "2".into()],
+        ];
+        assert_eq!(table(&["KEY", "N"], &rows), "KEY   N\na     1\nlong  2");
+    }
+}
