@@ -1,15 +1,86 @@
-//! placeholder
-#![no_std]
+//! Skywire's Kademlia DHT as a deterministic state machine: no I/O, no clock, no randomness of
+//! its own, `no_std` with `alloc`.
+//!
+//! # The invariant
+//!
+//! **`handle`, then drain `poll_output` until `None`, then sleep until `next_deadline`.**
+//!
+//! [`Node::handle`] takes everything that can happen ([`node::Input`]), [`Node::poll_output`]
+//! gives everything that the node wants done ([`node::Output`]), and [`Node::next_deadline`]
+//! says when to come back with [`node::Input::TimerFired`]. A run is a function of the
+//! configuration, the identity, the [`Seed`] and the inputs with their times: same inputs,
+//! same outputs, bit for bit (see [`journal`]).
+//!
+//! ```
+//! use skydht_core::key::SecretKey;
+//! use skydht_core::node::{Command, Config, Identity, Input, OperationId, Output};
+//! use skydht_core::time::{Mono, Time, Unix};
+//! use skydht_core::{Node, Seed};
+//!
+//! // Time comes from outside; here a clock that never moves.
+//! let now = Time { mono: Mono(0), unix: Unix(1_790_000_000_000_000_000) };
+//! let secret = SecretKey::from_entropy(&[7; 32]);
+//! let mut node = Node::new(Config::default(), Identity::Keyed(secret), Seed([1; 32]), now)?;
+//!
+//! let op = OperationId(1);
+//! let find = Command::FindNode { target: node.public_key().id().into(), timeout: None };
+//! node.handle(now, Input::Command { op, command: find })?;
+//!
+//! while let Some(output) = node.poll_output() {
+//!     match output {
+//!         // Connect to the peer, then StreamOpened or StreamFailed.
+//!         Output::OpenStream { .. } => {}
+//!         // Write, then Sent. Everything that arrives: Bytes. Its end: StreamClosed.
+//!         Output::Send { .. } => {}
+//!         Output::CloseStream { .. } => {}
+//!         Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
+//!         // See whether the address answers for the key, then Probed.
+//!         Output::Probe { .. } => {}
+//!         // Run it on any thread, then Verified.
+//!         Output::Verify { job, work } => {
+//!             let verdict = work.run();
+//!             node.handle(now, Input::Verified { job, verdict })?;
+//!         }
+//!         // Write it somewhere, then Persisted if that was asked for.
+//!         Output::Persist { .. } => {}
+//!         // This node knows nobody.
+//!         Output::Finished { outcome, .. } => println!("{outcome:?}"),
+//!         Output::Event(event) => println!("{event:?}"),
+//!     }
+//! }
+//! let wake = node.next_deadline(); // sleep until then, or until something happens
+//! # assert!(wake.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/two_nodes.rs` runs two nodes in one thread and prints everything that goes in and
+//! out.
+//!
+//! # Where things are
+//!
+//! From the ground up, each usable and tested alone: [`time`], [`id`], [`key`], [`item`],
+//! [`record`] (how storage keeps an item), [`wire`] (frames and messages in Go's JSON),
+//! [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
+//! window), [`node`] (everything together), [`journal`] (record and replay).
+//!
+//! # Not here
+//!
+//! Connections, handshakes, threads, clocks, files: the driver's. Peers' keys must be *proven*
+//! by the transport before they come in; the core never takes an identity from a message.
+
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(test, allow(clippy::disallowed_types, clippy::disallowed_methods))]
+
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
+
 mod encoding;
 pub mod id;
 pub mod item;
+pub mod journal;
 pub mod key;
 pub mod lookup;
 pub mod node;
-pub mod random;
+mod random;
 pub mod record;
 pub mod routing;
 pub mod store;

@@ -34,6 +34,7 @@ mod verify;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use config::*;
@@ -115,7 +116,7 @@ pub struct Node {
     /// Signatures of a recorded run, for a node that cannot sign.
     tape: VecDeque<Signature>,
     /// Signatures made since the recorder last asked; none without a recorder.
-    signed: Option<alloc::vec::Vec<Signature>>,
+    signed: Option<Vec<Signature>>,
 }
 
 impl Node {
@@ -452,6 +453,24 @@ impl Node {
                 })
             }
         }
+    }
+
+    /// From now on signatures are kept for the recorder.
+    pub(crate) fn record_signatures(&mut self) {
+        self.signed = Some(Vec::new());
+    }
+
+    /// The signatures made since the last call.
+    pub(crate) fn take_signatures(&mut self) -> Vec<Signature> {
+        self.signed
+            .as_mut()
+            .map(core::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Signatures to use instead of making them, in this order.
+    pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
+        self.tape.extend(signatures);
     }
 
     /// Puts a verified item into the store, and notes everything that follows.

@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use crate::Seed;
 use crate::item::{Salt, Value};
+use crate::journal::{Recorder, Step};
 use crate::key::{PublicKey, SecretKey};
 use crate::node::*;
 use crate::time::{Mono, Time, Unix};
@@ -38,6 +39,9 @@ pub(crate) struct Net {
     pub(crate) events: Vec<(usize, Event)>,
     /// Streams that `OpenStream` asked for, by node.
     pub(crate) opened: Vec<usize>,
+    /// The node that is recorded, and its steps.
+    pub(crate) recorder: Option<(usize, Recorder)>,
+    pub(crate) steps: Vec<Step<'static>>,
 }
 
 pub(crate) fn secret(n: usize) -> SecretKey {
@@ -80,6 +84,8 @@ impl Net {
             finished: BTreeMap::new(),
             events: Vec::new(),
             opened: vec![0; n],
+            recorder: None,
+            steps: Vec::new(),
         };
         for i in 0..n {
             let mut config = config(i);
@@ -120,14 +126,23 @@ impl Net {
     }
 
     /// Hands one input to a node and carries out what it wants.
-    pub(crate) fn input(&mut self, node: usize, input: Input<'_>) {
+    pub(crate) fn input(&mut self, node: usize, input: Input<'static>) {
         if !self.up[node] {
             return;
         }
         let time = self.time();
+        let recorded = matches!(self.recorder, Some((recorded, _)) if recorded == node);
+        let copy = recorded.then(|| input.clone());
         self.nodes[node].handle(time, input).unwrap();
         while let Some(output) = self.nodes[node].poll_output() {
+            if let (true, Some((_, recorder))) = (recorded, &mut self.recorder) {
+                recorder.output(&output);
+            }
             self.output(node, output);
+        }
+        if let (Some(input), Some((_, recorder))) = (copy, &mut self.recorder) {
+            self.steps
+                .push(recorder.step(&mut self.nodes[node], time, input));
         }
     }
 
