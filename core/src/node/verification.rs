@@ -85,10 +85,7 @@ impl Node {
         let job = JobId(self.jobs.last);
         self.counters.count(Counter::VerifyJobs);
         self.streams.usage_mut(peer, |usage| usage.jobs += 1);
-        let work = VerifyJob {
-            item: item.clone(),
-            bind,
-        };
+        let work = VerifyJob::new(item.clone(), bind);
         self.jobs.out.insert(job, Job { peer, item, what });
         self.output(Output::Verify { job, work });
         job

@@ -15,11 +15,17 @@ pub type Verdict = Result<(), ItemError>;
 /// data: run it on any thread; the result depends on the data alone, so it may be remembered.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct VerifyJob {
-    pub(super) item: Arc<Item>,
-    pub(super) bind: Option<(Target, Signature)>,
+    item: Arc<Item>,
+    bind: Option<(Target, Signature)>,
 }
 
 impl VerifyJob {
+    /// A job for `item`, and for its binding to another target if it has one.
+    #[must_use]
+    pub fn new(item: Arc<Item>, bind: Option<(Target, Signature)>) -> Self {
+        Self { item, bind }
+    }
+
     /// Does the work: some 60 µs a signature.
     ///
     /// # Errors
