@@ -225,7 +225,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 }
             }
             Output::Finished { op, outcome } => {
-                if outcome == Outcome::Shutdown && matches!(self.ending, Ending::No) {
+                if matches!((&outcome, &self.ending), (Outcome::Shutdown, Ending::No)) {
                     self.ending = Ending::Flushing(now.mono.plus(SHUTDOWN_GRACE));
                 }
                 if let Some(reply) = self.operations.remove(&op) {
@@ -258,9 +258,8 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         for request in requests.drain(..) {
             match request {
                 Request::Command(op, command, reply) => {
-                    let first_of_its_kind = matches!(self.ending, Ending::No);
-                    if command == Command::Shutdown && !first_of_its_kind {
-                        continue;
+                    if command == Command::Shutdown && !matches!(self.ending, Ending::No) {
+                        continue; // it is under way
                     }
                     self.operations.insert(op, reply);
                     self.feed(Input::Command { op, command });

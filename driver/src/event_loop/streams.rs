@@ -67,8 +67,6 @@ struct Open<S> {
     /// Written bytes were not flushed yet.
     unflushed: bool,
     paused: bool,
-    /// The peer has finished.
-    read_done: bool,
     /// Writing failed. What the peer sent before is still read.
     write_failed: bool,
 }
@@ -94,7 +92,7 @@ pub(super) enum Step {
     /// This many bytes are in the buffer.
     Bytes(StreamId, usize),
     Sent(StreamId),
-    /// `Finished` leaves the other direction open until the node closes; `Reset` ends all.
+    /// What was sent before is still flushed if the peer has finished in order.
     Closed(StreamId, StreamEnd),
 }
 
@@ -299,11 +297,11 @@ impl<S: Connection> Streams<S> {
                 match open.poll_receive(cx, buffer) {
                     Poll::Pending => Step::Idle,
                     Poll::Ready(Ok(0)) if !open.write_failed => {
-                        open.read_done = true;
+                        self.close(id, true);
                         Step::Closed(id, StreamEnd::Finished)
                     }
                     Poll::Ready(Ok(0) | Err(_)) => {
-                        self.forget(index, id);
+                        self.close(id, false);
                         Step::Closed(id, StreamEnd::Reset)
                     }
                     Poll::Ready(Ok(n)) => Step::Bytes(id, n),
@@ -340,7 +338,6 @@ impl<S: Connection> Open<S> {
             behind: VecDeque::new(),
             unflushed: false,
             paused: false,
-            read_done: false,
             write_failed: false,
         }
     }
@@ -387,7 +384,7 @@ impl<S: Connection> Open<S> {
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.paused || self.read_done {
+        if self.paused {
             return Poll::Pending;
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
@@ -401,3 +398,6 @@ impl<S: Connection> Open<S> {
         Pin::new(&mut self.stream).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

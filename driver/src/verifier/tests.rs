@@ -16,7 +16,7 @@ fn run(queue: &VerifyQueue, jobs: u64) -> BTreeMap<u64, bool> {
         if n % 7 == 0 {
             item.seq = Seq(n + 1);
         }
-        queue.submit(JobId(n), VerifyJob::new(Arc::new(item)));
+        queue.submit(JobId(n), VerifyJob::new(Arc::new(item), None));
     }
     let mut verdicts = BTreeMap::new();
     block_on(poll_fn(|cx| {
@@ -57,7 +57,7 @@ fn a_node_with_many_jobs_does_not_hold_up_another() {
         Salt::from("s"),
     ));
     for n in 0..4_000 {
-        busy.submit(JobId(n), VerifyJob::new(Arc::clone(&item)));
+        busy.submit(JobId(n), VerifyJob::new(Arc::clone(&item), None));
     }
     run(&verifier.queue(Arc::default()), 4);
     assert!(!busy.queue.lock().jobs.is_empty());

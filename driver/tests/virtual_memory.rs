@@ -1,0 +1,334 @@
+//! The whole driver in virtual time, over the in-memory transport.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::{join_all, select};
+use skydht_core::Seed;
+use skydht_core::item::{Item, Salt, Seq, Value};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{
+    BootstrapPeer, Config, Deadline, GetError, GetRequest, Identity, Input, OpenFailure,
+    OperationError, Output, PingError, PutError, PutOptions, ReadPolicy,
+};
+use skydht_core::time::Time;
+use skydht_driver::transport::memory::MemoryNetwork;
+use skydht_driver::{
+    Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport as _, Verifier,
+};
+use skydht_runtime::virtual_time::VirtualTime;
+
+fn secret(n: u64) -> SecretKey {
+    let mut entropy = [0; 32];
+    entropy[..8].copy_from_slice(&n.to_be_bytes());
+    SecretKey::from_entropy(&entropy)
+}
+
+fn key(n: u64) -> PublicKey {
+    secret(n).public()
+}
+
+/// A world with a memory network.
+struct Bench {
+    world: VirtualTime,
+    network: MemoryNetwork,
+}
+
+impl Bench {
+    fn new(seed: u64) -> Self {
+        Self {
+            world: VirtualTime::new(seed),
+            network: MemoryNetwork::new(),
+        }
+    }
+
+    /// Node `n`, which starts from node 0.
+    fn node(&self, n: u64, recorder: Option<Box<dyn Recorder>>) -> Dht {
+        let mut config = Config::default();
+        if n > 0 {
+            config.bootstrap = vec![BootstrapPeer {
+                key: key(0),
+                addrs: Vec::new(),
+            }];
+        }
+        let options = StartOptions {
+            verifier: Verifier::inline(),
+            recorder,
+        };
+        Dht::start_with(
+            self.world.runtime(),
+            self.network.transport(key(n)),
+            config,
+            Identity::Keyed(secret(n)),
+            Seed::from_number(n),
+            options,
+        )
+        .unwrap()
+    }
+
+    /// `n` nodes that are ready.
+    fn nodes(&self, n: u64) -> Vec<Dht> {
+        let nodes: Vec<_> = (0..n).map(|n| self.node(n, None)).collect();
+        let ready = join_all(nodes.iter().map(Dht::ready));
+        assert!(self.run(ready).iter().all(Result::is_ok));
+        nodes
+    }
+
+    fn run<F: Future>(&self, future: F) -> F::Output {
+        self.world.run_until(future).unwrap()
+    }
+}
+
+fn get(owner: u64, policy: ReadPolicy) -> GetRequest {
+    GetRequest::of(key(owner), Salt::from("dmsg"), policy)
+}
+
+async fn put(node: &Dht, value: &[u8]) -> Result<skydht_core::node::PutOutcome, PutError> {
+    node.put(Salt::from("dmsg"), Value::new(value), PutOptions::default())
+        .await
+}
+
+#[test]
+fn a_value_put_at_one_node_is_read_at_another() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(30);
+    bench.run(async {
+        let stored = put(&nodes[3], b"hello").await.unwrap();
+        assert_eq!(stored.replicas.acknowledged(), 20);
+        let read = nodes[17].get(get(3, ReadPolicy::Freshest)).await.unwrap();
+        assert_eq!(read.item.value.as_bytes(), b"hello");
+        assert_eq!(read.item.seq, stored.seq);
+        let found = nodes[5].find_node(key(9).id().into()).await.unwrap();
+        assert_eq!(found.closest[0], key(9));
+        let snapshot = nodes[5].snapshot().await.unwrap();
+        assert_eq!(snapshot.peers, nodes[5].peers().await.unwrap().len());
+        assert_eq!(nodes[5].driver_stats().await.unwrap().misuse, 0);
+    });
+}
+
+#[test]
+fn a_signed_item_of_somebody_else_can_be_put_and_a_forged_one_not() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(5);
+    let mut item = Item::sign(&secret(99), Seq(5), Value::new(b"x"), Salt::from("dmsg"));
+    bench.run(async {
+        let options = PutOptions::default();
+        assert!(
+            nodes[1]
+                .put_signed(item.clone(), options.clone())
+                .await
+                .is_ok()
+        );
+        let read = nodes[2].get(get(99, ReadPolicy::FirstValid)).await.unwrap();
+        assert_eq!(read.item.seq, Seq(5));
+        item.seq = Seq(6);
+        let forged = nodes[1].put_signed(item, options).await;
+        assert!(matches!(forged, Err(PutError::Item(_))), "{forged:?}");
+    });
+}
+
+#[test]
+fn a_watched_get_shows_the_value_before_the_outcome() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(30);
+    bench.run(async {
+        put(&nodes[3], b"hello").await.unwrap();
+        let reader = bench.node(1_000, None);
+        reader.ready().await.unwrap();
+        let mut progress = reader
+            .get_with_events(get(3, ReadPolicy::Freshest))
+            .unwrap();
+        let mut order = Vec::new();
+        while let Some(event) = progress.next().await {
+            match event {
+                GetEvent::FirstValue { item, .. } => {
+                    assert_eq!(item.value.as_bytes(), b"hello");
+                    order.push("value");
+                }
+                GetEvent::Finished(result) => {
+                    assert!(result.is_ok());
+                    order.push("finished");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(order, ["value", "finished"]);
+    });
+}
+
+#[test]
+fn nobody_there_is_told_from_nothing_there() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(3);
+    let alone = bench.node(0, None);
+    bench.run(async {
+        let nothing = nodes[1].get(get(77, ReadPolicy::Freshest)).await;
+        assert!(matches!(nothing, Err(GetError::NotFound { .. })));
+        let nobody = alone.get(get(77, ReadPolicy::Freshest)).await;
+        let no_peers = Err(GetError::Operation(OperationError::NoPeers));
+        assert_eq!(nobody, no_peers);
+        let unreachable = nodes[1].ping(key(55), None).await;
+        let expected = Err(PingError::Open(OpenFailure::Unreachable));
+        assert_eq!(unreachable, expected);
+        assert!(nodes[1].ping(key(2), None).await.is_ok());
+    });
+}
+
+/// Writes down inputs and outputs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Recorder for Log {
+    fn input(&mut self, now: Time, input: &Input<'_>) {
+        self.0.lock().unwrap().push(format!("{now:?} in {input:?}"));
+    }
+    fn output(&mut self, output: &Output) {
+        self.0.lock().unwrap().push(format!("out {output:?}"));
+    }
+    fn drained(&mut self, deadline: Option<Deadline>) {
+        self.0.lock().unwrap().push(format!("until {deadline:?}"));
+    }
+}
+
+impl Log {
+    fn count(&self, what: &str) -> usize {
+        let log = self.0.lock().unwrap();
+        log.iter().filter(|line| line.contains(what)).count()
+    }
+}
+
+#[test]
+fn a_dropped_future_cancels_its_operation() {
+    let bench = Bench::new(1);
+    let log = Log::default();
+    // Nobody accepts at node 0's place, so that the operation cannot end by itself.
+    let _silent = bench.network.transport(key(0));
+    let node = bench.node(1, Some(Box::new(log.clone())));
+    bench.run(async {
+        let request = get(3, ReadPolicy::Freshest);
+        let sleep =
+            skydht_runtime::Runtime::sleep(&bench.world.runtime(), Duration::from_millis(10));
+        let _ = select(Box::pin(node.get(request)), sleep).await;
+        node.snapshot().await.unwrap();
+    });
+    assert_eq!(log.count("in Cancel"), 1);
+    assert_eq!(log.count("Err(Operation(Cancelled))"), 1);
+    // One that has ended is not cancelled any more.
+    bench.run(node.ping(key(55), None)).unwrap_err();
+    bench.run(node.snapshot()).unwrap();
+    assert_eq!(log.count("in Cancel"), 1);
+}
+
+#[test]
+fn a_shutdown_ends_operations_streams_and_tasks() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(10);
+    let silent = bench.network.transport(key(50));
+    bench.run(async {
+        let node = &nodes[4];
+        let mut events = node.events();
+        let ping = async { node.ping(key(50), None).await };
+        let (ended, ()) = futures::join!(ping, node.shutdown());
+        let expected = Err(PingError::Operation(OperationError::ShuttingDown));
+        assert_eq!(ended, expected);
+        while let Some(event) = events.next().await {
+            event.unwrap();
+        }
+        assert_eq!(node.snapshot().await, Err(Stopped));
+        assert_eq!(node.ready().await, Err(Stopped));
+        assert_eq!(
+            put(node, b"x").await,
+            Err(OperationError::ShuttingDown.into())
+        );
+        assert!(node.events().next().await.is_none());
+        node.shutdown().await;
+        // Others notice.
+        let gone = nodes[5].ping(key(4), None).await;
+        assert!(matches!(gone, Err(PingError::Open(_))), "{gone:?}");
+        join_all(nodes.iter().map(Dht::shutdown)).await;
+    });
+    drop(silent);
+    assert_eq!(bench.world.tasks(), 0);
+}
+
+#[test]
+fn the_last_handle_stops_the_node() {
+    let bench = Bench::new(1);
+    let node = bench.node(0, None);
+    let other = node.clone();
+    drop(node);
+    bench.run(other.snapshot()).unwrap();
+    drop(other);
+    bench.world.advance(Duration::from_secs(1)).unwrap();
+    assert_eq!(bench.world.tasks(), 0);
+}
+
+#[test]
+fn a_lost_session_is_repeated_or_told() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(30);
+    bench.run(async {
+        put(&nodes[3], b"hello").await.unwrap();
+        for n in 0..10 {
+            let read = nodes[20].get(get(3, ReadPolicy::Freshest));
+            let lose = async {
+                bench.network.disconnect(&key(n));
+                bench.network.disconnect(&key(20));
+            };
+            let (read, ()) = futures::join!(read, lose);
+            assert_eq!(read.unwrap().item.value.as_bytes(), b"hello");
+        }
+    });
+}
+
+#[test]
+fn a_run_is_a_function_of_its_seeds() {
+    let run = || {
+        let bench = Bench::new(1);
+        let log = Log::default();
+        let nodes = bench.nodes(20);
+        let watched = bench.node(100, Some(Box::new(log.clone())));
+        bench.run(async {
+            watched.ready().await.unwrap();
+            put(&nodes[3], b"hello").await.unwrap();
+            watched.get(get(3, ReadPolicy::Freshest)).await.unwrap();
+        });
+        bench.world.advance(Duration::from_secs(3600)).unwrap();
+        std::mem::take(&mut *log.0.lock().unwrap())
+    };
+    let (one, two) = (run(), run());
+    assert!(one.len() > 1_000);
+    assert!(one == two);
+}
+
+#[test]
+fn a_transport_with_another_key_is_refused() {
+    let bench = Bench::new(1);
+    let started = Dht::start(
+        bench.world.runtime(),
+        bench.network.transport(key(1)),
+        Config::default(),
+        Identity::Keyed(secret(2)),
+        Seed::from_number(1),
+    );
+    let expected = StartError::OtherKey {
+        transport: key(1),
+        node: key(2),
+    };
+    assert_eq!(started.err(), Some(expected));
+}
+
+#[test]
+fn a_closed_transport_opens_nothing() {
+    let network = MemoryNetwork::new();
+    let (one, two) = (network.transport(key(1)), network.transport(key(2)));
+    futures::executor::block_on(async {
+        use skydht_core::node::SessionUse::ReuseOrDial;
+        let open = |peer| one.open(peer, Default::default(), ReuseOrDial);
+        assert!(open(key(2)).await.is_ok());
+        two.close().await;
+        assert_eq!(open(key(2)).await.err(), Some(OpenFailure::Unreachable));
+        one.close().await;
+        assert_eq!(open(key(2)).await.err(), Some(OpenFailure::Closing));
+    });
+}
