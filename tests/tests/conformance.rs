@@ -14,6 +14,8 @@ mod distance;
 mod files;
 #[path = "conformance/frames_codec.rs"]
 mod frames_codec;
+#[path = "conformance/frames_handler.rs"]
+mod frames_handler;
 #[path = "conformance/hex.rs"]
 mod hex;
 #[path = "conformance/items.rs"]
@@ -57,6 +59,11 @@ const RUNNERS: &[Runner] = &[
         file: "items.json",
         sections: &["items", "max_value_size", "max_salt_size"],
         run: items::run,
+    },
+    Runner {
+        file: "frames.json",
+        sections: &["handler"],
+        run: frames_handler::run,
     },
     Runner {
         file: "distance.json",

@@ -1,6 +1,6 @@
 //! `differences.toml`: where our results differ from Go's on purpose, and what ours are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -31,11 +31,13 @@ struct Entry {
     /// For traces: operations by index, each `7` or `7-12` (both ends included).
     #[serde(default)]
     ops: Vec<Ops>,
-    /// What differs.
-    field: String,
+    /// What differs …
+    field: Option<String>,
+    /// … or everything that differs, with our results.
+    fields: Option<BTreeMap<String, Value>>,
     /// Row of specification §14 that explains it.
     row: u8,
-    /// Our result, the same for all cases and operations of this entry …
+    /// Our result in `field`, the same for all cases and operations of this entry …
     ours: Option<Value>,
     /// … or one for each, in order.
     ours_each: Option<Vec<Value>>,
@@ -94,7 +96,7 @@ impl Differences {
 
 impl Entry {
     fn expand(&self) -> Result<Vec<Expected>, String> {
-        let context = |why: &str| format!("{} {:?} {}: {why}", self.file, self.cases, self.field);
+        let context = |why: &str| format!("{} {:?}: {why}", self.file, self.cases);
         if !ROWS.contains(&self.row) {
             return Err(context("no such row in the specification's table"));
         }
@@ -102,30 +104,45 @@ impl Entry {
         for op in &self.ops {
             ops.extend(op.expand().ok_or_else(|| context("bad operation range"))?);
         }
-        let mut places: Vec<At> = Vec::new();
+        let mut places = Vec::new();
         for case in &self.cases {
-            let at = |op| At {
-                case: case.clone(),
-                op,
-                field: self.field.clone(),
-            };
             match ops.is_empty() {
-                true => places.push(at(None)),
-                false => places.extend(ops.iter().map(|op| at(Some(*op)))),
+                true => places.push((case, None)),
+                false => places.extend(ops.iter().map(|op| (case, Some(*op)))),
             }
         }
-        let results = match (&self.ours, &self.ours_each) {
-            (Some(ours), None) => vec![ours.clone(); places.len()],
-            (None, Some(each)) if each.len() == places.len() => each.clone(),
-            (None, Some(_)) => return Err(context("ours_each has another length")),
-            _ => return Err(context("either ours or ours_each")),
+        let expected = |(case, op): (&String, _), field: &str, ours: &Value| Expected {
+            at: At {
+                case: case.clone(),
+                op,
+                field: field.to_owned(),
+            },
+            ours: ours.clone(),
+            row: self.row,
         };
-        let row = self.row;
-        Ok(places
-            .into_iter()
-            .zip(results)
-            .map(|(at, ours)| Expected { at, ours, row })
-            .collect())
+        let places = places.into_iter();
+        Ok(
+            match (&self.field, &self.fields, &self.ours, &self.ours_each) {
+                (Some(field), None, Some(ours), None) => {
+                    places.map(|place| expected(place, field, ours)).collect()
+                }
+                (Some(field), None, None, Some(each)) if each.len() == places.len() => places
+                    .zip(each)
+                    .map(|(place, ours)| expected(place, field, ours))
+                    .collect(),
+                (Some(_), None, None, Some(_)) => {
+                    return Err(context("ours_each has another length"));
+                }
+                (None, Some(fields), None, None) => places
+                    .flat_map(|place| fields.iter().map(move |(f, ours)| expected(place, f, ours)))
+                    .collect(),
+                _ => {
+                    return Err(context(
+                        "needs field and ours, field and ours_each, or fields",
+                    ));
+                }
+            },
+        )
     }
 }
 
@@ -174,11 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn several_fields_may_stand_together() {
+        let text = "[[difference]]\nfile = \"a.json\"\ncases = [\"c\"]\nrow = 1\nwhy = \"w\"\n\
+                    fields = { x = 1, y = false }";
+        let list = Differences::parse(text).unwrap().of("a.json");
+        let found: Vec<_> = list
+            .iter()
+            .map(|e| (e.at.field.as_str(), &e.ours))
+            .collect();
+        assert_eq!(found, [("x", &json!(1)), ("y", &json!(false))]);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for (text, why) in [
             ("row = 0\ncases = [\"t\"]\nours = 1", "no such row"),
             ("row = 39\ncases = [\"t\"]\nours = 1", "no such row"),
-            ("row = 1\ncases = [\"t\"]", "either ours"),
+            ("row = 1\ncases = [\"t\"]", "needs field"),
             (
                 "row = 1\ncases = [\"t\"]\nours_each = [1, 2]",
                 "another length",

@@ -38,6 +38,12 @@ struct Vector {
 /// The only rule for values that the vectors do not list.
 const VALUE_RULE: &str = "byte i = (i*31 + i/256 + 7) mod 256";
 
+/// A value of this length by [`VALUE_RULE`].
+pub(crate) fn value_by_rule(length: usize) -> Value {
+    let bytes = (0..length).map(|i| (i * 31 + i / 256 + 7) as u8);
+    Value::from(bytes.collect::<Vec<_>>())
+}
+
 impl Vector {
     fn value(&self) -> Value {
         match (&self.v, self.v_len) {
@@ -48,8 +54,7 @@ impl Vector {
             (Some(bytes), None) => Value::new(&bytes.0),
             (None, Some(length)) => {
                 assert_eq!(self.v_rule.as_deref(), Some(VALUE_RULE), "unknown rule");
-                let bytes = (0..length).map(|i| (i * 31 + i / 256 + 7) as u8);
-                Value::from(bytes.collect::<Vec<_>>())
+                value_by_rule(length)
             }
             _ => panic!("either v or v_len"),
         }
