@@ -170,12 +170,12 @@ impl Node {
         &mut self,
         search: SearchId,
         op: Option<OperationId>,
-        target: Target,
         state: &mut GetState,
         from: &Candidate,
         item: Arc<Item>,
         life: Option<Life>,
     ) {
+        let target = state.request.target;
         state.asked = state.asked.saturating_add(1);
         if !self.is_wanted(&state.request, &item) || item.check_sizes().is_err() {
             self.counters.count(Counter::WrongItems);

@@ -428,6 +428,7 @@ impl Node {
         match refusal {
             Refusal::MirrorNotAccepted => self.counters.count(Counter::MirrorsRefused),
             Refusal::Deleted => self.counters.count(Counter::DeletedRefused),
+            Refusal::Conflict => self.counters.count(Counter::Conflicts),
             _ => {}
         }
     }
@@ -515,7 +516,7 @@ impl Node {
         if self.config.storage
             && let Some(record) = self.store.record(self.now, target)
         {
-            self.persist(StoreChange::Keep(record));
+            self.persist(StoreChange::Keep(record.into()));
         }
     }
 

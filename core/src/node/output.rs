@@ -1,5 +1,6 @@
 //! Everything a node wants done.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
@@ -65,7 +66,7 @@ impl CloseReason {
 #[serde(rename_all = "snake_case")]
 pub enum StoreChange {
     /// Keep this under its target.
-    Keep(StoredRecord),
+    Keep(Box<StoredRecord>),
     /// Forget this target.
     Forget(Target),
 }

@@ -314,7 +314,7 @@ impl Node {
                     if let (Goal::Get(state), Some(item)) =
                         (&mut search.goal, item.and_then(WireItem::into_item))
                     {
-                        self.got_item(id, search.op, search.target, state, &call.peer, item, life);
+                        self.got_item(id, search.op, state, &call.peer, item, life);
                     } else if let Goal::Get(state) = &mut search.goal {
                         state.answered_without();
                     }

@@ -1,5 +1,9 @@
 //! The node's behaviour, rule by rule (numbers are those of the design, section 3).
 
+mod hand;
 mod journal;
+mod life;
 mod net;
 mod operations;
+mod peers;
+mod serving;

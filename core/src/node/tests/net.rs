@@ -55,8 +55,10 @@ pub(crate) fn addr(n: usize) -> SocketAddr {
 }
 
 pub(crate) fn config(n: usize) -> Config {
-    let mut config = Config::default();
-    config.advertise = Advertise::Address(addr(n));
+    let mut config = Config {
+        advertise: Advertise::Address(addr(n)),
+        ..Config::default()
+    };
     if n > 0 {
         config.bootstrap = vec![BootstrapPeer {
             key: secret(0).public(),

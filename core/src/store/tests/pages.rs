@@ -35,7 +35,10 @@ fn one_salt_is_found_without_the_others() {
     let store = filled(&[5, 4, 3, 2, 1]);
     assert_eq!(seqs(&page(&store, Some(b"odd"), 0, 0, 1000)), [2, 4]);
     assert_eq!(seqs(&page(&store, Some(b"even"), 2, 0, 1000)), [3, 5]);
-    assert_eq!(seqs(&page(&store, Some(b"od"), 0, 0, 1000)), Vec::<u64>::new());
+    assert_eq!(
+        seqs(&page(&store, Some(b"od"), 0, 0, 1000)),
+        Vec::<u64>::new()
+    );
 }
 
 #[test]

@@ -1,0 +1,193 @@
+//! Renewal, repair, deletion and Go's holders: rules 2, 5, 6 and 8.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::hand::{Hand, key};
+use super::net::Net;
+use crate::item::{Item, Salt, Seq, Value};
+use crate::node::*;
+use crate::wire::{PeerList, Request, Response, ResponseMessage, Sender};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn owners_renew_and_their_items_outlive_the_ttl_without_new_signatures() {
+    let mut net = Net::settled(8, |_, _| {});
+    let put = net.put(1, "x", b"v").unwrap();
+    net.run_for(HOUR * 9);
+    let got = net.get(5, 1, "x", ReadPolicy::Freshest).unwrap();
+    assert_eq!(got.item.seq, put.seq, "renewed, not published anew");
+    assert!(got.age.unwrap() < HOUR * 2);
+    assert!(net.counter(1, Counter::Renewals) >= 6);
+}
+
+#[test]
+fn the_items_of_the_dead_disappear_within_their_ttl_and_stay_gone() {
+    let mut net = Net::settled(8, |_, _| {});
+    net.put(1, "x", b"v").unwrap();
+    net.kill(1);
+    for _ in 0..8 {
+        net.run_for(Duration::from_secs(1000));
+        // Readers, repairs and caches must not keep it alive.
+        let _ = net.get(5, 1, "x", ReadPolicy::Freshest);
+        let _ = net.get(6, 1, "x", ReadPolicy::FirstValid);
+    }
+    assert!(net.holders(1, "x").is_empty());
+    assert!(matches!(
+        net.get(5, 1, "x", ReadPolicy::Freshest),
+        Err(GetError::NotFound { .. })
+    ));
+}
+
+#[test]
+fn a_put_that_is_not_to_be_renewed_dies_with_its_ttl() {
+    let mut net = Net::settled(4, |_, _| {});
+    let options = PutOptions {
+        once: true,
+        ..PutOptions::default()
+    };
+    net.put_with(1, "x", b"v", options).unwrap();
+    net.run_for(HOUR * 2 + Duration::from_secs(60));
+    assert!(net.holders(1, "x").is_empty());
+}
+
+#[test]
+fn a_newcomer_among_the_nearest_is_mended_by_a_read() {
+    let mut net = Net::new(9, |_, _| {});
+    net.up[8] = false;
+    net.run_for(Duration::from_secs(60));
+    net.put(1, "x", b"v").unwrap();
+    net.up[8] = true;
+    net.input(8, Input::TimerFired);
+    net.run_for(Duration::from_secs(60));
+    assert!(!net.holders(1, "x").contains(&8));
+    net.get(2, 1, "x", ReadPolicy::Freshest).unwrap();
+    net.run_for(Duration::from_secs(1));
+    assert!(net.holders(1, "x").contains(&8), "the read mended it");
+    let repairs = net.counter(2, Counter::Repairs);
+    assert_eq!(repairs, 1);
+    net.get(2, 1, "x", ReadPolicy::Freshest).unwrap();
+    assert_eq!(
+        net.counter(2, Counter::Repairs),
+        repairs,
+        "once in a quarter of the TTL"
+    );
+}
+
+#[test]
+fn a_deleted_item_cannot_be_brought_back_by_somebody_who_kept_it() {
+    let mut net = Net::settled(6, |_, _| {});
+    let put = net.put(1, "x", b"v").unwrap();
+    let target = put.target;
+    let kept = Item::clone(net.nodes[2].store.get(net.time(), &target).unwrap().item());
+    net.put(1, "x", b"").unwrap();
+    for after in [Duration::from_secs(60), HOUR * 3, HOUR * 20] {
+        net.run_for(after);
+        let item = alloc::boxed::Box::new(kept.clone());
+        let options = PutOptions::default();
+        let outcome = net.command(3, Command::PutSigned { item, options });
+        assert!(matches!(outcome, Outcome::Put(Err(_))), "{outcome:?}");
+        assert!(net.get(4, 1, "x", ReadPolicy::Freshest).is_err());
+    }
+}
+
+#[test]
+fn compare_and_swap_tells_who_was_faster() {
+    let mut net = Net::settled(6, |_, _| {});
+    let nothing = PutOptions {
+        expect: Some(Seq(0)),
+        ..PutOptions::default()
+    };
+    let first = net.put_with(1, "x", b"a", nothing.clone()).unwrap();
+    let conflict = net.put_with(1, "x", b"b", nothing);
+    assert_eq!(
+        conflict,
+        Err(PutError::Conflict {
+            held: Some(first.seq)
+        })
+    );
+    let expect = PutOptions {
+        expect: Some(first.seq),
+        ..PutOptions::default()
+    };
+    assert!(net.put_with(1, "x", b"b", expect).is_ok());
+}
+
+#[test]
+fn a_saturated_sequence_is_an_error() {
+    let mut net = Net::settled(3, |_, _| {});
+    let options = PutOptions {
+        seq: Some(Seq(u64::MAX)),
+        force: true,
+        ..PutOptions::default()
+    };
+    net.put_with(1, "x", b"last", options).unwrap();
+    assert_eq!(net.put(1, "x", b"more"), Err(PutError::SequenceSaturated));
+}
+
+#[test]
+fn go_holders_get_a_higher_sequence_not_earlier_than_three_quarters_of_an_hour() {
+    let mut hand = Hand::new(|_| {});
+    hand.introduce(1, Reach::Relayed, false);
+    let put = Command::Put {
+        salt: Salt::from("x"),
+        value: Value::new(b"v"),
+        options: PutOptions::default(),
+    };
+    hand.command(put);
+    let first = answer_as_go(&mut hand, 1, Duration::ZERO);
+    assert_eq!(first.len(), 1);
+    assert!(answer_as_go(&mut hand, 1, Duration::from_secs(44 * 60)).is_empty());
+    let second = answer_as_go(&mut hand, 1, Duration::from_secs(17 * 60));
+    assert!(
+        second.len() == 1 && second[0] > first[0],
+        "{first:?} {second:?}"
+    );
+}
+
+/// Plays a Go node for a while: answers everything without extensions, one request a stream.
+/// Returns the sequences that were put.
+fn answer_as_go(hand: &mut Hand, peer: usize, during: Duration) -> Vec<Seq> {
+    let mut seqs = Vec::new();
+    let end = hand.now.plus(during);
+    loop {
+        for (stream, ..) in hand.wanted() {
+            let request = hand.open(stream, Reach::Relayed);
+            let response = match request.request {
+                Request::Ping => Response::Ping {
+                    responder: Sender::of(&key(peer)),
+                },
+                Request::FindNode { .. } => Response::FindNode {
+                    closest: PeerList::default(),
+                },
+                Request::PutValue { item, .. } => {
+                    seqs.push(item.item().unwrap().seq);
+                    Response::PutValue {
+                        stored: true,
+                        error: String::new(),
+                    }
+                }
+                other => panic!("Go does not know {other:?}"),
+            };
+            hand.reply(
+                stream,
+                ResponseMessage {
+                    ext: None,
+                    response,
+                },
+            );
+        }
+        let wanted = hand
+            .outputs
+            .iter()
+            .any(|it| matches!(it, Output::OpenStream { .. }));
+        if !wanted {
+            if hand.now >= end {
+                return seqs;
+            }
+            hand.pass(Duration::from_secs(1));
+        }
+    }
+}
