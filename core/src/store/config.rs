@@ -40,7 +40,8 @@ pub struct StoreConfig {
     pub max_items: usize,
     /// Bytes held, by [`item_cost`]; 0 means unlimited. Nothing exceeds it.
     pub max_bytes: usize,
-    /// Items outside the tiers, mirrors included; 0 means unlimited.
+    /// Items that are neither of the tiers nor put by this node, mirrors included; 0 means
+    /// unlimited.
     pub public_items: usize,
     /// Owner items of one key outside the tiers; 0 means unlimited. An update is no new item.
     pub items_per_publisher: usize,

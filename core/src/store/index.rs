@@ -110,6 +110,11 @@ impl Index {
         Some(held)
     }
 
+    /// Items that may be evicted.
+    pub(super) fn evictable(&self) -> usize {
+        self.far.iter().map(BTreeSet::len).sum()
+    }
+
     /// The item that expires first.
     pub(super) fn soonest(&self) -> Option<(Mono, Target)> {
         self.expiry

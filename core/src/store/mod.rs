@@ -33,7 +33,7 @@ pub use page::{DEFAULT_PAGE, Page};
 pub use refusal::Refusal;
 
 use crate::id::Target;
-use crate::item::{Item, Origin, Seq};
+use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Seq};
 use crate::key::PublicKey;
 use crate::record::StoredRecord;
 use crate::time::{Mono, Time, Unix, nanos};
@@ -42,9 +42,8 @@ use marks::Marks;
 use merge::Rank;
 use tally::Tally;
 
-/// Most items that one admission evicts. Enough for one item of the largest size in place of
-/// items of the smallest; a store whose limits were lowered shrinks by this many at a time.
-pub const MAX_EVICTIONS: usize = 256;
+/// Most items that one admission evicts: the largest item in place of the smallest ones.
+pub const MAX_EVICTIONS: usize = (MAX_VALUE_LEN + MAX_SALT_LEN).div_ceil(RECORD_OVERHEAD) + 1;
 
 /// Most bytes of items whose signatures are being checked.
 pub const MAX_RESERVED_BYTES: usize = 16 << 20;
@@ -96,8 +95,8 @@ impl Store {
         self.config.full_node = full_node;
     }
 
-    /// Changes the limits on items, see [`StoreConfig`]. What is too much goes with the next
-    /// admissions.
+    /// Changes the limits on items, see [`StoreConfig`]. A store that holds more does not grow;
+    /// it shrinks as items expire.
     pub fn set_limits(&mut self, max_items: usize, public_items: usize) {
         self.config.max_items = max_items;
         self.config.public_items = public_items;

@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 use crate::id::Target;
 use crate::item::{ItemError, Origin, Seq};
 use crate::key::PublicKey;
+use crate::store::Store;
 use crate::store::candidate::{Candidate, Via};
-use crate::store::config::item_cost;
+use crate::store::config::{StoreConfig, item_cost};
 use crate::store::held::{Class, Held};
 use crate::store::life::Life;
 use crate::store::merge::{Judgement, judge};
 use crate::store::refusal::Refusal;
-use crate::store::{MAX_EVICTIONS, Store};
 use crate::time::{Time, Unix};
 
 /// A place found for a candidate.
@@ -169,7 +169,7 @@ impl Store {
         let fills_up = [
             (fill.items, self.config.max_items),
             (fill.bytes, self.config.max_bytes),
-            (fill.public + fill.mirrors, self.config.public_items),
+            (self.index.evictable(), self.config.public_items),
         ]
         .iter()
         .any(|(used, max)| *max > 0 && *used as u128 * 5 >= *max as u128 * 4);
@@ -187,7 +187,7 @@ impl Store {
         let mut over = self.excess(target, newcomer);
         let mut evict = Vec::new();
         for victim in self.victims().filter(|victim| victim != target) {
-            if over.is_none() || evict.len() == MAX_EVICTIONS {
+            if over.is_none() {
                 return Ok(evict);
             }
             let Some(held) = self.index.get(&victim) else {
@@ -199,8 +199,7 @@ impl Store {
                     false => Refusal::Distance,
                 });
             }
-            over.items = over.items.saturating_sub(1);
-            over.pool = over.pool.saturating_sub(1);
+            over.item = false;
             over.bytes = over.bytes.saturating_sub(item_cost(&held.item));
             evict.push(victim);
         }
@@ -212,23 +211,29 @@ impl Store {
         }
     }
 
-    /// By how much the limits would be exceeded.
+    /// What has to be freed. For the limits on numbers that is one item: so a store that is
+    /// above them (because they were lowered, or by items of the tiers) does not grow, and an
+    /// admission stays cheap.
     fn excess(&self, target: &Target, newcomer: &Held) -> Excess {
-        let fill = self.index.fill();
         let before = self.index.get(target);
-        let excess = |used: usize, max: usize, of: &dyn Fn(&Held) -> usize| match max {
+        let above = |max: usize, used: usize, of: &dyn Fn(&Held) -> usize| match max {
             0 => 0,
             max => (used + of(newcomer))
                 .saturating_sub(before.map_or(0, of))
                 .saturating_sub(max),
         };
-        let pool = fill.public + fill.mirrors;
+        let evictable = |held: &Held| usize::from(held.class() != Class::Exempt);
+        let StoreConfig {
+            max_items,
+            max_bytes,
+            public_items,
+            ..
+        } = self.config;
+        let items = above(max_items, self.index.fill().items, &|_| 1);
+        let pool = above(public_items, self.index.evictable(), &evictable);
         Excess {
-            items: excess(fill.items, self.config.max_items, &|_| 1),
-            pool: excess(pool, self.config.public_items, &|held| {
-                usize::from(!held.is_permanent())
-            }),
-            bytes: excess(fill.bytes, self.config.max_bytes, &|held| {
+            item: items > 0 || pool > 0,
+            bytes: above(max_bytes, self.index.fill().bytes, &|held| {
                 item_cost(&held.item)
             }),
         }
@@ -263,16 +268,15 @@ impl Store {
     }
 }
 
-/// By how much limits are exceeded.
+/// What has to be freed.
 struct Excess {
-    items: usize,
-    /// Items outside the tiers.
-    pool: usize,
+    /// An item.
+    item: bool,
     bytes: usize,
 }
 
 impl Excess {
     fn is_none(&self) -> bool {
-        self.items == 0 && self.pool == 0 && self.bytes == 0
+        !self.item && self.bytes == 0
     }
 }

@@ -171,20 +171,45 @@ fn one_large_item_takes_the_place_of_many_small_ones_within_the_bound() {
 }
 
 #[test]
-fn a_store_whose_limits_were_lowered_shrinks_in_bounded_steps() {
+fn the_most_evictions_are_the_largest_item_for_the_smallest() {
+    let salt = std::string::String::from_utf8([b's'; MAX_SALT_LEN].to_vec()).unwrap();
+    let large = item(1, 1, &[0; MAX_VALUE_LEN], &salt);
+    let places = item_cost(&large).div_ceil(RECORD_OVERHEAD);
     let mut store = Store::new(StoreConfig {
         full_node: true,
+        max_bytes: places * RECORD_OVERHEAD,
         ..config()
     });
-    for n in 0..400 {
-        let it = item(1, 1, b"v", &std::format!("{n}"));
-        store.admit(at(n), own(&it), 0).unwrap();
+    for signer in 0..places {
+        put(&mut store, at(0), own(&item(signer as u8, 1, b"", ""))).unwrap();
     }
-    store.set_limits(10, 0);
-    let first = put(&mut store, at(500), own(&item(2, 1, b"v", "a"))).unwrap();
-    assert_eq!(first.evicted.len(), MAX_EVICTIONS);
-    put(&mut store, at(501), own(&item(2, 1, b"v", "b"))).unwrap();
-    assert_eq!(store.fill().items, 10);
+    let done = put(&mut store, at(1), own(&large)).unwrap();
+    assert_eq!(done.evicted.len(), MAX_EVICTIONS);
+}
+
+#[test]
+fn a_store_above_its_limits_does_not_grow() {
+    for (limits, own_items) in [((10, 0), 0), ((0, 10), 3)] {
+        let mut store = Store::new(StoreConfig {
+            full_node: true,
+            ..config()
+        });
+        for n in 0..40 {
+            let it = item(n, 1, b"v", "s");
+            put(&mut store, at(n.into()), own(&it)).unwrap();
+        }
+        for n in 0..own_items {
+            let mine = Candidate::of_owner(item(50 + n, 1, b"v", "mine"), Via::Local);
+            put(&mut store, at(40), mine).unwrap();
+        }
+        store.set_limits(limits.0, limits.1);
+        let before = store.fill().items;
+        for n in 0..5 {
+            let done = put(&mut store, at(50), own(&item(60 + n, 1, b"v", "s"))).unwrap();
+            assert_eq!(done.evicted.len(), 1);
+            assert_eq!(store.fill().items, before);
+        }
+    }
 }
 
 #[test]
