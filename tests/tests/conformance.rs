@@ -28,6 +28,8 @@ mod pending;
 mod report;
 #[path = "conformance/signatures.rs"]
 mod signatures;
+#[path = "conformance/store_trace.rs"]
+mod store_trace;
 
 use files::Runner;
 
@@ -78,6 +80,11 @@ const RUNNERS: &[Runner] = &[
             "targets",
         ],
         run: distance::run,
+    },
+    Runner {
+        file: "store_trace.json",
+        sections: &["traces"],
+        run: store_trace::run,
     },
 ];
 
