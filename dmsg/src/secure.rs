@@ -339,3 +339,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<IO> {
         Pin::new(&mut self.io).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

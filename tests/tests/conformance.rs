@@ -22,6 +22,8 @@ mod hex;
 mod items;
 #[path = "conformance/keys.rs"]
 mod keys;
+#[path = "conformance/noise.rs"]
+mod noise;
 #[path = "conformance/pending.rs"]
 mod pending;
 #[path = "conformance/report.rs"]
@@ -85,6 +87,21 @@ const RUNNERS: &[Runner] = &[
         file: "store_trace.json",
         sections: &["traces"],
         run: store_trace::run,
+    },
+    Runner {
+        file: "noise.json",
+        sections: &[
+            "handshakes",
+            "raw_frame_limits",
+            "read_writer_split",
+            "dh_name",
+            "dh_len",
+            "scipher_ecdh_note",
+            "max_frame_size",
+            "max_payload_size",
+            "max_prefix_value",
+        ],
+        run: noise::run,
     },
 ];
 

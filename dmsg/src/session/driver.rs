@@ -142,7 +142,7 @@ fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
         match connection.poll_new_outbound(cx) {
             Poll::Ready(stream) => {
                 shared.count_opened();
-                let stream = Stream::new(stream?, request.permit);
+                let stream = Stream::outbound(stream?, request.permit);
                 // Not wanted any more: dropped, hence reset.
                 let _ = request.reply.send(stream);
             }
@@ -190,7 +190,7 @@ fn admit(stream: yamux::Stream, shared: &Arc<Shared>, queue: &mut mpsc::Sender<S
         shared.count_dropped();
         return;
     };
-    match queue.try_send(Stream::new(stream, permit)) {
+    match queue.try_send(Stream::inbound(stream, permit)) {
         Ok(()) => shared.count_accepted(),
         Err(_) => shared.count_refused(),
     }
