@@ -8,6 +8,7 @@
 
 mod driver;
 mod gate;
+mod outgoing;
 mod shared;
 mod stream;
 

@@ -164,7 +164,7 @@ fn captured(data: &[u8]) -> (Secure<End>, Secure<End>, Vec<u8>) {
 }
 
 fn inject(into: &Secure<End>, bytes: &[u8]) {
-    let input = into.io.input();
+    let input = into.io().input();
     input.lock().unwrap().bytes.extend(bytes);
 }
 

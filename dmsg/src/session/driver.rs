@@ -84,6 +84,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     return Some(end);
                 }
             }
+            if switches.is_violated() {
+                return Some(violation());
+            }
             let stuck = switches.is_blocked() || switches.is_dirty();
             if shared.is_closing() && !stuck {
                 return Some(CloseReason::Local);
@@ -170,6 +173,9 @@ fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
         }
         match connection.poll_next_inbound(cx) {
             Poll::Ready(Some(Ok(stream))) => admit(stream, shared, queue),
+            Poll::Ready(None | Some(Err(_))) if switches.is_violated() => {
+                return Some(violation());
+            }
             Poll::Ready(Some(Err(error))) => return Some(reason(error)),
             Poll::Ready(None) => return Some(CloseReason::Remote),
             Poll::Pending => {
@@ -194,6 +200,11 @@ fn admit(stream: yamux::Stream, shared: &Arc<Shared>, queue: &mut mpsc::Sender<S
         Ok(()) => shared.count_accepted(),
         Err(_) => shared.count_refused(),
     }
+}
+
+/// yamux logs what it was, but does not tell us.
+fn violation() -> CloseReason {
+    CloseReason::Protocol("a frame against the rules".into())
 }
 
 fn reason(error: ConnectionError) -> CloseReason {
