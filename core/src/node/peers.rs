@@ -190,7 +190,13 @@ impl Node {
         } else {
             Blame::Peer
         };
-        if let Failed::Removed { .. } = self.table.failed(&peer.id, blame) {
+        if let Failed::Removed { replacement } = self.table.failed(&peer.id, blame) {
+            let entered = replacement
+                .and_then(|id| self.table.get(&id))
+                .map(|it| it.key);
+            if let Some(key) = entered {
+                self.peer_added(key);
+            }
             if why == Purpose::Eviction {
                 self.counters.count(Counter::PingEvictions);
             }
