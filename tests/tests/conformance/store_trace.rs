@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use skydht_core::id::{NodeId, Target};
@@ -53,8 +54,8 @@ struct Op {
     t: u64,
     len_after: usize,
     state_hash: String,
-    #[serde(default)]
-    item: Json,
+    #[serde(default, deserialize_with = "decode")]
+    item: Option<Arc<Item>>,
     target: Option<Hex>,
     error: Option<String>,
     evicted: Option<Vec<Hex>>,
@@ -92,6 +93,24 @@ enum Kind {
     SetTrust,
 }
 
+impl Op {
+    fn item(&self) -> Arc<Item> {
+        self.item.clone().expect("there in put")
+    }
+
+    fn target(&self) -> Target {
+        let target = self.target.as_ref().expect("there in put and get");
+        Target::from_bytes(target.array())
+    }
+}
+
+/// Go's JSON, read as a node reads it.
+fn decode<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Arc<Item>>, D::Error> {
+    let json = Json::deserialize(d)?.to_string();
+    let item = decode_item(json.as_bytes()).map_err(D::Error::custom)?;
+    Ok(item.into_item())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -100,15 +119,17 @@ struct Entry {
 }
 
 pub(crate) fn run(file: &Json, report: &mut Report) {
-    for trace in report
-        .section::<Vec<Trace>>(file, "traces")
-        .unwrap_or_default()
-    {
-        let mut replay = Replay::new(&trace);
+    let traces: Vec<Trace> = report.section(file, "traces").unwrap_or_default();
+    replay(&traces, report);
+}
+
+fn replay(traces: &[Trace], report: &mut Report) {
+    for trace in traces {
+        let mut replay = Replay::new(trace);
         for (index, op) in trace.ops.iter().enumerate() {
             let result = replay.apply(index, op);
             let mut case = report.op(&trace.name, index);
-            if state_hash(replay.go.iter().map(|(t, it)| (t, it.item.seq))) != op.state_hash {
+            if replay.go.state_hash() != op.state_hash {
                 case.fail("Go's contents are not what its answers say");
             }
             case.check_stated("result", result.ours, result.theirs, result.stated);
@@ -161,17 +182,40 @@ impl Comparison {
     }
 }
 
-/// An item as Go holds it, by its answers.
-struct GoItem {
-    item: Arc<Item>,
-    since: u64,
+/// What Go's store holds, by its answers: the item at each target, and since when.
+#[derive(Default)]
+struct GoStore(BTreeMap<Target, (Arc<Item>, u64)>);
+
+impl GoStore {
+    fn apply(&mut self, op: &Op) {
+        if matches!(op.op, Kind::Put | Kind::PutMirror) {
+            let (target, item) = (op.target(), op.item());
+            let accepted = match &op.stored_seq_after {
+                Some(seq) => {
+                    let before = self.0.get(&target).map(|(item, _)| item.seq);
+                    before != Some(item.seq) && *seq == item.seq.to_string()
+                }
+                None => op.error.as_deref() == Some(""),
+            };
+            if accepted && op.present_after == Some(true) {
+                self.0.insert(target, (item, op.t));
+            }
+        }
+        for target in op.evicted.iter().flatten() {
+            self.0.remove(&Target::from_bytes(target.array()));
+        }
+    }
+
+    fn state_hash(&self) -> String {
+        state_hash(self.0.iter().map(|(target, (item, _))| (target, item.seq)))
+    }
 }
 
 struct Replay {
     store: Store,
     /// Limits on items and on those outside the tiers, as the trace gives them.
     limits: (usize, usize),
-    go: BTreeMap<Target, GoItem>,
+    go: GoStore,
     /// Every item of the trace so far, with the operation that brought it.
     items: Vec<(usize, Arc<Item>)>,
 }
@@ -187,7 +231,7 @@ impl Replay {
             full_node: true,
             whitelisted: keys(&config.whitelisted),
             trusted: keys(&config.trusted),
-            mirrors: mirrors.map(|op| item(&op.item).key).collect(),
+            mirrors: mirrors.map(|op| op.item().key).collect(),
             max_items: config.max_items,
             max_bytes: 0,
             public_items: config.public_pool_size,
@@ -198,7 +242,7 @@ impl Replay {
         Self {
             store,
             limits: (config.max_items, config.public_pool_size),
-            go: BTreeMap::new(),
+            go: GoStore::default(),
             items: Vec::new(),
         }
     }
@@ -226,13 +270,13 @@ impl Replay {
                 self.store.set_trust(at(op.t), whitelisted, trusted);
             }
         }
+        self.go.apply(op);
         self.compare_state(op, &mut result);
         result
     }
 
     fn put(&mut self, index: usize, op: &Op, result: &mut Comparison) {
-        let (now, target) = (at(op.t), self.target(op));
-        let item = item(&op.item);
+        let (now, target, item) = (at(op.t), op.target(), op.item());
         self.items.push((index, item.clone()));
         let holders = self.holders();
         let tie = self.tie(now, &target, &item);
@@ -264,18 +308,6 @@ impl Replay {
             result.add("stored_seq_after", seq, theirs.clone());
         }
         self.add_evicted(&evicted, &holders, op, result);
-
-        let accepted = match &op.stored_seq_after {
-            Some(seq) => {
-                let before = self.go.get(&target).map(|it| it.item.seq);
-                before != Some(item.seq) && *seq == item.seq.to_string()
-            }
-            None => op.error.as_deref() == Some(""),
-        };
-        if accepted && op.present_after == Some(true) {
-            let since = op.t;
-            self.go.insert(target, GoItem { item, since });
-        }
     }
 
     /// Of two contents that one signer gave the same sequence, the one that stays.
@@ -315,7 +347,7 @@ impl Replay {
     }
 
     fn get(&self, op: &Op, result: &mut Comparison) {
-        let held = self.store.get(at(op.t), &self.target(op));
+        let held = self.store.get(at(op.t), &op.target());
         let seq = held.map(|held| held.item().seq.to_string());
         let stated = held.map(|held| self.op_of(held.item()));
         let value = held.map(|held| hex(held.item().value.as_bytes()));
@@ -356,7 +388,7 @@ impl Replay {
     }
 
     fn add_evicted(
-        &mut self,
+        &self,
         ours: &[Target],
         holders: &BTreeMap<Target, usize>,
         op: &Op,
@@ -366,17 +398,15 @@ impl Replay {
         let ours = sorted(ours.iter().map(|target| hex(target.as_bytes())));
         let theirs = sorted(op.evicted.iter().flatten().map(|target| hex(&target.0)));
         result.add_stated("evicted", ours, theirs, stated);
-        for target in op.evicted.iter().flatten() {
-            self.go.remove(&Target::from_bytes(target.array()));
-        }
     }
 
     fn compare_state(&self, op: &Op, result: &mut Comparison) {
         let ours = self.holders();
         let theirs: BTreeMap<Target, usize> = self
             .go
+            .0
             .iter()
-            .map(|(target, it)| (*target, self.op_of(&it.item)))
+            .map(|(target, (item, _))| (*target, self.op_of(item)))
             .collect();
         let only = |a: &BTreeMap<Target, usize>, b: &BTreeMap<Target, usize>| -> Vec<usize> {
             let differ = a.iter().filter(|(target, op)| b.get(*target) != Some(*op));
@@ -405,7 +435,7 @@ impl Replay {
     fn make_equal(&mut self) {
         let ours = self.store.range(Target::default());
         let ours = ours.map(|(target, held)| (target, held.item()));
-        let theirs = self.go.iter().map(|(target, it)| (target, &it.item));
+        let theirs = self.go.0.iter().map(|(target, (item, _))| (target, item));
         if ours.eq(theirs) {
             return;
         }
@@ -416,17 +446,12 @@ impl Replay {
             public_items: 0,
             ..config
         });
-        for (target, held) in &self.go {
-            let candidate = self.candidate(*target, &held.item);
-            let admitted = self.store.admit(at(held.since), candidate, 0);
+        for (target, (item, since)) in &self.go.0 {
+            let candidate = self.candidate(*target, item);
+            let admitted = self.store.admit(at(*since), candidate, 0);
             admitted.expect("there is room for what Go holds");
         }
         self.store.set_limits(max_items, public_items);
-    }
-
-    fn target(&self, op: &Op) -> Target {
-        let target = op.target.as_ref().expect("there in put and get");
-        Target::from_bytes(target.array())
     }
 
     /// What is held, expired or not.
@@ -486,11 +511,6 @@ fn keys(list: &[Hex]) -> BTreeSet<PublicKey> {
     list.iter().map(key).collect()
 }
 
-fn item(json: &Json) -> Arc<Item> {
-    let item = decode_item(json.to_string().as_bytes()).expect("the vectors' items decode");
-    item.into_item().expect("the vectors' items have keys")
-}
-
 fn state_hash<'a>(state: impl Iterator<Item = (&'a Target, Seq)>) -> String {
     let list: Vec<String> = state
         .map(|(target, seq)| format!("{target}:{seq}"))
@@ -518,3 +538,7 @@ fn without_cause(error: &str) -> &str {
         None => error,
     }
 }
+
+#[cfg(test)]
+#[path = "store_trace_other_keys.rs"]
+mod other_keys;
