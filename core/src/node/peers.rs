@@ -131,8 +131,8 @@ impl Node {
                 self.peer_removed(removed);
             }
             Touch::Full { oldest, ping } => {
-                if ping {
-                    self.ping_oldest(oldest);
+                if ping && self.ping_contact(oldest) {
+                    self.counters.count(Counter::EvictionPings);
                 }
             }
         }
@@ -155,9 +155,10 @@ impl Node {
         self.event(Event::PeerRemoved { id });
     }
 
-    fn ping_oldest(&mut self, oldest: NodeId) {
-        let Some(contact) = self.table.get(&oldest) else {
-            return;
+    /// Asks a peer of the table for a sign of life, which decides whether it stays.
+    pub(super) fn ping_contact(&mut self, id: NodeId) -> bool {
+        let Some(contact) = self.table.get(&id) else {
+            return false;
         };
         let peer = Candidate {
             key: contact.key,
@@ -166,14 +167,13 @@ impl Node {
         };
         let ext = self.ext();
         let reuse = SessionUse::ReuseOrDial;
-        if self
+        let asked = self
             .call(peer, Request::Ping, ext, Purpose::Eviction, reuse)
-            .is_some()
-        {
-            self.counters.count(Counter::EvictionPings);
-        } else {
-            self.table.failed(&oldest, Blame::Unclear);
+            .is_some();
+        if !asked {
+            self.table.failed(&id, Blame::Unclear);
         }
+        asked
     }
 
     /// A call to a peer failed.

@@ -145,7 +145,9 @@ impl Node {
     /// The nearest peers that others can reach. Addresses are for our dialect only.
     fn closest_for(&self, target: &Target, addresses: bool) -> PeerList {
         self.table
-            .closest_where(target, self.config.k, |contact| contact.reachable)
+            .closest_where(target, self.config.k, |contact| {
+                contact.reachable && contact.is_live()
+            })
             .map(|contact| WirePeer {
                 id: contact.id,
                 key: Some(contact.key),
