@@ -133,12 +133,8 @@ impl Output {
             }
         }
         let room = OUTPUT_LIMIT.saturating_sub(self.unsent());
-        let taking = data.len().min(room + MAX_PLAINTEXT); // the last record may pass the limit
-        let wanted = taking + (taking / MAX_PLAINTEXT + 2) * FRAME_OVERHEAD;
-        if self.bytes.capacity() - self.bytes.len() < wanted {
-            self.drop_sent(0);
-            self.bytes.reserve(wanted);
-        }
+        self.bytes
+            .reserve(data.len().min(room) + 2 * FRAME_OVERHEAD);
         let mut taken = 0;
         while taken < data.len() && self.unsent() < OUTPUT_LIMIT {
             let start = self.open_record();
@@ -197,16 +193,16 @@ impl Output {
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
             }
         };
-        self.drop_sent(OUTPUT_LIMIT / 2);
+        self.drop_sent();
         result
     }
 
-    /// Frees what the socket has taken: all of it, or a part of at least `step` bytes, since the
-    /// rest must then be moved.
-    fn drop_sent(&mut self, step: usize) {
+    /// Frees what the socket has taken: at once when it is all, else in large steps, so that
+    /// little is moved.
+    fn drop_sent(&mut self) {
         if self.is_empty() && self.bytes.capacity() > IDLE {
             self.bytes = Vec::new();
-        } else if self.is_empty() || self.sent >= step {
+        } else if self.is_empty() || self.sent >= OUTPUT_LIMIT / 2 {
             self.bytes.drain(..self.sent);
             self.open = self.open.map(|start| start - self.sent);
         } else {

@@ -19,6 +19,9 @@ const MAX_HEARD: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after a peer or an address could not be reached.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// A caller that answered a ping and found no place in the table is not pinged again for this
+/// long. Without the pause, two nodes without room for each other would ping back for ever.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// A use is noted at most this often, so that hot peers cost no reordering.
 const USE_GRAIN: Duration = Duration::from_secs(10);
 
@@ -60,6 +63,7 @@ struct Entry {
     heard: SmallVec<[SocketAddr; 1]>,
     heard_failures: u8,
     pause: Option<Pause>,
+    no_room_until: Mono,
 }
 
 impl Entry {
@@ -72,6 +76,7 @@ impl Entry {
             heard: SmallVec::new(),
             heard_failures: 0,
             pause: None,
+            no_room_until: Mono::default(),
         }
     }
 }
@@ -243,6 +248,17 @@ impl Book {
             .and_then(|entry| entry.pause)
             .is_some_and(|pause| pause.until > now)
             && !self.pinned.contains_key(key)
+    }
+
+    /// A caller answered a ping, but its bucket is full.
+    pub(super) fn no_room(&mut self, key: &PublicKey, now: Mono) {
+        self.entry(key, now).no_room_until = now.plus(NO_ROOM_PAUSE);
+    }
+
+    /// Whether a caller answered lately and found no room.
+    pub(super) fn had_no_room(&self, key: &PublicKey, now: Mono) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| entry.no_room_until > now)
     }
 
     pub(super) fn dialect(&self, key: &PublicKey) -> Dialect {

@@ -83,6 +83,7 @@ impl Node {
         if known
             || self.stopping
             || self.book.is_paused(&peer, self.now.mono)
+            || self.book.had_no_room(&peer, self.now.mono)
             || self.probing.pinged_back.contains(&peer)
         {
             return;
@@ -110,6 +111,8 @@ impl Node {
         self.probing.pinged_back.remove(peer);
         if !answered {
             self.book.unreachable(peer, &[], self.now.mono);
+        } else if self.table.get(&peer.id()).is_none() {
+            self.book.no_room(peer, self.now.mono);
         }
     }
 
@@ -131,8 +134,8 @@ impl Node {
                 self.peer_removed(removed);
             }
             Touch::Full { oldest, ping } => {
-                if ping && self.ping_contact(oldest) {
-                    self.counters.count(Counter::EvictionPings);
+                if ping {
+                    self.ping_oldest(oldest);
                 }
             }
         }
@@ -155,10 +158,9 @@ impl Node {
         self.event(Event::PeerRemoved { id });
     }
 
-    /// Asks a peer of the table for a sign of life, which decides whether it stays.
-    pub(super) fn ping_contact(&mut self, id: NodeId) -> bool {
-        let Some(contact) = self.table.get(&id) else {
-            return false;
+    fn ping_oldest(&mut self, oldest: NodeId) {
+        let Some(contact) = self.table.get(&oldest) else {
+            return;
         };
         let peer = Candidate {
             key: contact.key,
@@ -167,13 +169,14 @@ impl Node {
         };
         let ext = self.ext();
         let reuse = SessionUse::ReuseOrDial;
-        let asked = self
+        if self
             .call(peer, Request::Ping, ext, Purpose::Eviction, reuse)
-            .is_some();
-        if !asked {
-            self.table.failed(&id, Blame::Unclear);
+            .is_some()
+        {
+            self.counters.count(Counter::EvictionPings);
+        } else {
+            self.table.failed(&oldest, Blame::Unclear);
         }
-        asked
     }
 
     /// A call to a peer failed.
@@ -190,13 +193,7 @@ impl Node {
         } else {
             Blame::Peer
         };
-        if let Failed::Removed { replacement } = self.table.failed(&peer.id, blame) {
-            let entered = replacement
-                .and_then(|id| self.table.get(&id))
-                .map(|it| it.key);
-            if let Some(key) = entered {
-                self.peer_added(key);
-            }
+        if let Failed::Removed { .. } = self.table.failed(&peer.id, blame) {
             if why == Purpose::Eviction {
                 self.counters.count(Counter::PingEvictions);
             }

@@ -16,7 +16,6 @@ use crate::node::outcome::LookupStats;
 use crate::node::output::{Event, HopResult, Output, SessionUse};
 use crate::node::put::PutState;
 use crate::node::timers::Timer;
-use crate::routing::Contact;
 use crate::time::Mono;
 use crate::wire::{PeerList, Request, Response, ResponseMessage, WireItem};
 
@@ -99,7 +98,15 @@ impl Node {
         if let Some(index) = self.table.bucket_of(&target) {
             self.table.refreshed(index, self.now.mono);
         }
-        let seeds = self.seeds(&target);
+        let seeds: Vec<Candidate> = self
+            .table
+            .closest(&target, self.config.k.max(self.config.alpha))
+            .map(|contact| Candidate {
+                key: contact.key,
+                id: contact.id,
+                addr: contact.addr,
+            })
+            .collect();
         self.counters.count(Counter::Lookups);
         let search = Search {
             goal,
@@ -121,25 +128,6 @@ impl Node {
     /// The number that the next search gets.
     pub(super) fn next_search_id(&self) -> SearchId {
         SearchId(self.next_search + 1)
-    }
-
-    /// Where a lookup starts: the nearest live peers, or whoever there is.
-    fn seeds(&self, target: &Target) -> Vec<Candidate> {
-        let n = self.config.k.max(self.config.alpha);
-        let seed = |contact: &Contact| Candidate {
-            key: contact.key,
-            id: contact.id,
-            addr: contact.addr,
-        };
-        let mut seeds: Vec<_> = self
-            .table
-            .closest_where(target, n, Contact::is_live)
-            .map(seed)
-            .collect();
-        if seeds.len() < self.config.alpha {
-            seeds = self.table.closest(target, n).map(seed).collect();
-        }
-        seeds
     }
 
     pub(super) fn lookup_params(&self) -> LookupParams {
@@ -368,14 +356,11 @@ impl Node {
         );
     }
 
-    /// Ends a search, whatever state it is in. Calls still out run on when it is done, so that
-    /// silent peers are noticed as such; else they are abandoned.
+    /// Ends a search, whatever state it is in: calls still out are abandoned.
     pub(super) fn end_search(&mut self, id: SearchId, search: Search, end: End) {
         self.timers.cancel(Timer::Search(id));
-        if end != End::Done {
-            for call in &search.calls {
-                self.abandon_call(*call);
-            }
+        for call in &search.calls {
+            self.abandon_call(*call);
         }
         match search.goal {
             Goal::Nodes => self.nodes_found(&search, end),

@@ -40,6 +40,3 @@ pub use method::{
 };
 pub use peer::{MAX_PEERS, PeerList, WirePeer, decode_peer, encode_peer};
 pub use timestamp::Timestamp;
-
-#[cfg(test)]
-mod tests;

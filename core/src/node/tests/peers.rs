@@ -37,6 +37,17 @@ fn an_unknown_caller_is_pinged_back_on_its_session_and_enters_when_it_answers() 
 }
 
 #[test]
+fn nodes_without_room_for_each_other_do_not_ping_back_for_ever() {
+    let mut net = Net::new(24, |_, config| config.k = 1);
+    net.run_for(Duration::from_secs(60));
+    for node in 0..net.nodes.len() {
+        let ping_backs = net.counter(node, Counter::PingBacks);
+        // At most one for each other node.
+        assert!((1..=23).contains(&ping_backs), "{node}: {ping_backs}");
+    }
+}
+
+#[test]
 fn one_shot_clients_enter_no_table() {
     let mut hand = Hand::new(|_| {});
     let ext = Some(RequestExt {

@@ -165,6 +165,3 @@ impl fmt::Write for Writer {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
