@@ -164,7 +164,7 @@ impl Store {
         let own = via.vouches(item) && item.origin_at(target) == Origin::Owner;
         let counted = before.and_then(Held::publisher) == Some(item.key);
         let reservation = Reservation {
-            peer: self.charged(via).filter(|_| before.is_none()),
+            peer: self.charged(target, via).filter(|_| before.is_none()),
             publisher: (own && !counted).then_some(item.key),
             bytes: item_cost(item),
         };
@@ -399,7 +399,7 @@ impl Store {
 
     /// The signer vouches for the item held, now.
     fn vouch(&mut self, now: Time, target: &Target, via: Via) -> Option<Mono> {
-        let charged = self.charged(&via);
+        let charged = self.charged(target, &via);
         let expires = now.mono.plus(self.config.ttl);
         self.unclocked.remove(target);
         self.change(target, |held| {

@@ -76,7 +76,7 @@ impl Store {
             pinned: *via == Via::Local || item.key.id() == self.config.local,
             expires: None,
             vouched: life.vouched(now),
-            charged: self.charged(via),
+            charged: self.charged(target, via),
         };
         if let Some(bound) = candidate.bound {
             newcomer.bind(bound);
@@ -106,9 +106,24 @@ impl Store {
         self.config.mirrors.contains(signer) || signer.id() == self.config.local
     }
 
-    /// The peer to charge; none for those that the operator named.
-    pub(super) fn charged(&self, via: &Via) -> Option<PublicKey> {
-        via.sender().filter(|peer| !self.config.is_configured(peer))
+    /// The peer to charge for what lies at `target` from now on; none for those that the
+    /// operator named. A peer whose quota is used up can still bring a newer version: the one
+    /// that is charged for the older stays charged.
+    pub(super) fn charged(&self, target: &Target, via: &Via) -> Option<PublicKey> {
+        let peer = via
+            .sender()
+            .filter(|peer| !self.config.is_configured(peer))?;
+        let limit = self.config.items_per_peer;
+        match self.index.get(target) {
+            Some(before)
+                if before.charged != Some(peer)
+                    && limit > 0
+                    && self.index.peers().get(&peer) >= limit =>
+            {
+                before.charged
+            }
+            _ => Some(peer),
+        }
     }
 
     /// Whether an item there would bring back what is deleted: by a mark, or by a tombstone

@@ -88,6 +88,19 @@ fn a_peer_is_charged_for_what_it_puts_whoever_signed() {
 }
 
 #[test]
+fn a_peer_whose_quota_is_used_up_can_bring_newer_versions() {
+    let mut store = Store::new(StoreConfig {
+        items_per_peer: 1,
+        ..config()
+    });
+    put(&mut store, at(0), from_peer(8, &item(1, 1, b"v", "s"))).unwrap();
+    put(&mut store, at(0), from_peer(9, &item(2, 1, b"v", "s"))).unwrap();
+    put(&mut store, at(1), from_peer(9, &item(1, 2, b"w", "s"))).unwrap();
+    let charged = |peer| store.index.peers().get(&key(peer));
+    assert_eq!((charged(8), charged(9)), (1, 1));
+}
+
+#[test]
 fn configured_peers_have_no_quota() {
     let mut store = Store::new(StoreConfig {
         items_per_peer: 1,
