@@ -133,8 +133,12 @@ impl Output {
             }
         }
         let room = OUTPUT_LIMIT.saturating_sub(self.unsent());
-        self.bytes
-            .reserve(data.len().min(room) + 2 * FRAME_OVERHEAD);
+        let taking = data.len().min(room + MAX_PLAINTEXT); // the last record may pass the limit
+        let wanted = taking + (taking / MAX_PLAINTEXT + 2) * FRAME_OVERHEAD;
+        if self.bytes.capacity() - self.bytes.len() < wanted {
+            self.drop_sent(0);
+            self.bytes.reserve(wanted);
+        }
         let mut taken = 0;
         while taken < data.len() && self.unsent() < OUTPUT_LIMIT {
             let start = self.open_record();
@@ -193,16 +197,16 @@ impl Output {
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
             }
         };
-        self.drop_sent();
+        self.drop_sent(OUTPUT_LIMIT / 2);
         result
     }
 
-    /// Frees what the socket has taken: at once when it is all, else in large steps, so that
-    /// little is moved.
-    fn drop_sent(&mut self) {
+    /// Frees what the socket has taken: all of it, or a part of at least `step` bytes, since the
+    /// rest must then be moved.
+    fn drop_sent(&mut self, step: usize) {
         if self.is_empty() && self.bytes.capacity() > IDLE {
             self.bytes = Vec::new();
-        } else if self.is_empty() || self.sent >= OUTPUT_LIMIT / 2 {
+        } else if self.is_empty() || self.sent >= step {
             self.bytes.drain(..self.sent);
             self.open = self.open.map(|start| start - self.sent);
         } else {

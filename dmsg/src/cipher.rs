@@ -101,6 +101,12 @@ impl Opener {
         }
     }
 
+    /// The nonce of the last accepted record; 0 before the first.
+    #[must_use]
+    pub fn last_nonce(&self) -> u64 {
+        self.last
+    }
+
     /// Decrypts a record in place and returns its plaintext. Nonces must rise; gaps are accepted.
     /// Unlike Go's, a record that is refused does not move the counter, so a forger cannot make
     /// the next good record look like a replay.
@@ -126,5 +132,86 @@ impl Opener {
             .map_err(|_| CipherError::Forged)?;
         self.last = counter;
         Ok(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(n: usize) -> (Vec<Vec<u8>>, Opener) {
+        let mut sealer = Sealer::new(&[7; 32]);
+        let records = (0..n).map(|i| {
+            let mut out = Vec::new();
+            sealer.seal(&[i as u8; 3], &mut out).unwrap();
+            out
+        });
+        (records.collect(), Opener::new(&[7; 32]))
+    }
+
+    #[test]
+    fn nonces_start_at_one_and_gaps_are_accepted() {
+        let (mut records, mut opener) = records(5);
+        assert_eq!(records[0][..NONCE_LEN], 1u64.to_be_bytes());
+        assert_eq!(records[0].len(), 3 + RECORD_OVERHEAD);
+        assert_eq!(opener.open(&mut records[0]).unwrap(), [0; 3]);
+        assert_eq!(opener.open(&mut records[4]).unwrap(), [4; 3]);
+        assert_eq!(opener.last_nonce(), 5);
+    }
+
+    #[test]
+    fn repeated_and_reordered_records_are_refused() {
+        let (mut records, mut opener) = records(3);
+        let mut again = records[1].clone();
+        opener.open(&mut records[1]).unwrap();
+        for stale in [&mut again, &mut records[0]] {
+            let error = opener.open(stale).unwrap_err();
+            assert!(matches!(error, CipherError::Replay { last: 2, .. }));
+        }
+        let mut zero = vec![0; 40];
+        assert!(matches!(
+            Opener::new(&[7; 32]).open(&mut zero),
+            Err(CipherError::Replay { nonce: 0, last: 0 })
+        ));
+    }
+
+    #[test]
+    fn a_forged_record_does_not_move_the_counter() {
+        let (mut records, mut opener) = records(2);
+        let mut forged = records[1].clone();
+        forged[0] = 0x7f; // a far nonce: Go's counter would jump to it
+        assert_eq!(opener.open(&mut forged), Err(CipherError::Forged));
+        assert_eq!(opener.last_nonce(), 0);
+        opener.open(&mut records[0]).unwrap();
+        opener.open(&mut records[1]).unwrap();
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_refused() {
+        let (records, _) = records(1);
+        for bit in 0..records[0].len() * 8 {
+            let mut record = records[0].clone();
+            record[bit / 8] ^= 1 << (bit % 8);
+            assert!(Opener::new(&[7; 32]).open(&mut record).is_err(), "{bit}");
+        }
+        for len in 0..records[0].len() {
+            let mut record = records[0][..len].to_vec();
+            let expected = match len {
+                0..8 => CipherError::TooShort,
+                _ => CipherError::Forged,
+            };
+            assert_eq!(Opener::new(&[7; 32]).open(&mut record), Err(expected));
+        }
+    }
+
+    #[test]
+    fn the_last_nonce_is_never_used() {
+        let mut sealer = Sealer::new(&[7; 32]);
+        sealer.last = u64::MAX - 2;
+        let mut out = vec![1];
+        sealer.seal(b"x", &mut out).unwrap();
+        let len = out.len();
+        assert_eq!(sealer.seal(b"x", &mut out), Err(CipherError::Exhausted));
+        assert_eq!(out.len(), len);
     }
 }

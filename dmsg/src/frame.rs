@@ -39,3 +39,20 @@ pub fn prefix(body_len: usize) -> Result<[u8; PREFIX_LEN], FrameTooLong> {
     }
     Ok(len.to_be_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_are_upstreams() {
+        assert_eq!((MAX_BODY, MAX_PLAINTEXT), (4094, 4070));
+        for len in [0, 1, 4094] {
+            assert_eq!(body_len(prefix(len).unwrap()), Ok(len));
+        }
+        assert_eq!(body_len(4095u16.to_be_bytes()), Err(FrameTooLong(4095)));
+        assert_eq!(body_len([0xff; 2]), Err(FrameTooLong(65535)));
+        assert_eq!(prefix(4095), Err(FrameTooLong(4095)));
+        assert_eq!(prefix(1 << 20), Err(FrameTooLong(u16::MAX)));
+    }
+}

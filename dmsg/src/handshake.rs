@@ -16,6 +16,11 @@ use crate::cipher::{Opener, Sealer};
 use crate::frame::MAX_BODY;
 use crate::noise::{Resolver, TAG_LEN};
 
+/// The name that XK starts from.
+pub const XK_PROTOCOL: &str = "Noise_XK_Secp256k1_ChaChaPoly_SHA256";
+/// The name that KK starts from.
+pub const KK_PROTOCOL: &str = "Noise_KK_Secp256k1_ChaChaPoly_SHA256";
+
 /// The longest message that we write: XK's third.
 const LONGEST_MESSAGE: usize = PUBLIC_KEY_LEN + 2 * TAG_LEN;
 
@@ -78,7 +83,8 @@ pub struct Transport {
     pub hash: [u8; 32],
 }
 
-/// One side of a running handshake. Static, ephemeral and cipher keys are zeroised on drop.
+/// One side of a running handshake. Static, ephemeral and cipher keys are zeroised on drop; the
+/// chaining key lives in snow, which leaves it in freed memory.
 pub struct Handshake {
     state: HandshakeState,
     /// Whether this side writes the last message, hence encrypts with the second key.
@@ -237,8 +243,8 @@ impl Pattern {
     /// resolver; the name is hashed as it stands.
     fn params(self) -> NoiseParams {
         let (name, pattern) = match self {
-            Self::Xk => ("Noise_XK_Secp256k1_ChaChaPoly_SHA256", HandshakePattern::XK),
-            Self::Kk => ("Noise_KK_Secp256k1_ChaChaPoly_SHA256", HandshakePattern::KK),
+            Self::Xk => (XK_PROTOCOL, HandshakePattern::XK),
+            Self::Kk => (KK_PROTOCOL, HandshakePattern::KK),
         };
         NoiseParams::new(
             name.into(),
@@ -253,3 +259,6 @@ impl Pattern {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ pub mod cipher;
 pub mod frame;
 pub mod handshake;
 mod noise;
+#[cfg(test)]
+mod pipe;
 pub mod pulse;
 pub mod secure;
 pub mod session;

@@ -220,6 +220,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
         self.pulse.clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn io(&self) -> &IO {
+        &self.io
+    }
+
     /// Copies decrypted bytes out, opening records as needed. 0 when more must come first, or
     /// when a record is bad: then `end` says so, after the bytes before it were handed out.
     fn take_plain(&mut self, buf: &mut [u8]) -> usize {
@@ -339,3 +344,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<IO> {
         Pin::new(&mut self.io).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 
 mod driver;
 mod gate;
+mod outgoing;
 mod shared;
 mod stream;
 
@@ -138,7 +139,7 @@ impl Session {
         (Self(Arc::new(Handle(shared))), Incoming(incoming), driver)
     }
 
-    /// Opens a stream. Nothing is sent before the first write: a peer learns of it then.
+    /// Opens a stream. Waits while 256 of ours are still unknown to the peer (yamux's limit).
     /// Cancel-safe.
     ///
     /// # Errors
@@ -223,3 +224,6 @@ pub fn keep_which(local: &PublicKey, remote: &PublicKey, old: Role, new: Role) -
     };
     if new == winner { Keep::New } else { Keep::Old }
 }
+
+#[cfg(test)]
+mod tests;

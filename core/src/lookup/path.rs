@@ -258,14 +258,13 @@ impl Path {
         let entry = &mut self.entries[i];
         entry.state = State::Asked;
         let candidate = entry.candidate;
-        let hard = now.plus(rules.hard_deadline);
         let soft = soft(&candidate);
         self.asked += 1;
         self.open.push(Call {
             distance: entry.distance,
-            soft: now.plus(soft).min(hard),
-            patience: now.plus(soft.saturating_mul(PATIENCE)).min(hard),
-            hard,
+            soft: now.plus(soft),
+            patience: now.plus(soft.saturating_mul(PATIENCE)),
+            hard: now.plus(rules.hard_deadline),
         });
         Step::Ask(candidate)
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::id::Target;
+use crate::id::{NodeId, Target};
 use crate::lookup::Candidate;
 use crate::node::Node;
 use crate::node::calls::{Call, Purpose};
@@ -33,6 +33,8 @@ const BUCKET_AGE: Duration = Duration::from_secs(60 * 60);
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Stale buckets looked up at a time.
 const REFRESH_STEP: usize = 4;
+/// Failing peers of the table that are pinged at a time. Lookups no longer ask them.
+const RECHECK_STEP: usize = 16;
 /// Items expired in one `handle`.
 const EXPIRE_STEP: usize = 256;
 /// After a clock jump nothing expires for about this long: renewals come first.
@@ -195,9 +197,19 @@ impl Node {
         }
     }
 
-    /// Looks up a few stale buckets.
+    /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
     pub(super) fn refresh_buckets(&mut self) {
         let now = self.now.mono;
+        let failing: alloc::vec::Vec<NodeId> = self
+            .table
+            .iter()
+            .filter(|contact| !contact.is_live())
+            .map(|contact| contact.id)
+            .take(RECHECK_STEP)
+            .collect();
+        for id in failing {
+            self.ping_contact(id);
+        }
         let stale: alloc::vec::Vec<u8> = self
             .table
             .stale_buckets(now, BUCKET_AGE)

@@ -2,8 +2,8 @@
 //!
 //! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to
 //! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
-//! `calls` (requests of ours: streams, retries, deadlines), `serve` and `batch` (requests of
-//! peers), `search` (lookups and what they are for), `get`, `put`, `own` (renewals), `peers`
+//! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted
+//! streams), `serve` and `batch` (requests of peers), `search` (lookups and what they are for), `get`, `put`, `own` (renewals), `peers`
 //! (who enters the table, addresses), `maintain` (bootstrap, refresh, expiry), `operation`
 //! (users' commands), `verification` (jobs), `book` (round trips, back-off), `limits`.
 
@@ -26,6 +26,7 @@ mod put;
 mod refusal_text;
 mod search;
 mod serve;
+mod served;
 mod snapshot;
 mod streams;
 mod timers;
@@ -57,7 +58,7 @@ use crate::node::operation::Operations;
 use crate::node::own::OwnItems;
 use crate::node::peers::Probing;
 use crate::node::search::{End, Search, SearchId};
-use crate::node::serve::Waiting;
+use crate::node::served::Waiting;
 use crate::node::streams::{State, Streams};
 use crate::node::timers::{Timer, Timers};
 use crate::node::verification::{JobFor, Jobs};

@@ -134,8 +134,8 @@ impl Node {
                 self.peer_removed(removed);
             }
             Touch::Full { oldest, ping } => {
-                if ping {
-                    self.ping_oldest(oldest);
+                if ping && self.ping_contact(oldest) {
+                    self.counters.count(Counter::EvictionPings);
                 }
             }
         }
@@ -158,9 +158,10 @@ impl Node {
         self.event(Event::PeerRemoved { id });
     }
 
-    fn ping_oldest(&mut self, oldest: NodeId) {
-        let Some(contact) = self.table.get(&oldest) else {
-            return;
+    /// Asks a peer of the table for a sign of life, which decides whether it stays.
+    pub(super) fn ping_contact(&mut self, id: NodeId) -> bool {
+        let Some(contact) = self.table.get(&id) else {
+            return false;
         };
         let peer = Candidate {
             key: contact.key,
@@ -169,14 +170,13 @@ impl Node {
         };
         let ext = self.ext();
         let reuse = SessionUse::ReuseOrDial;
-        if self
+        let asked = self
             .call(peer, Request::Ping, ext, Purpose::Eviction, reuse)
-            .is_some()
-        {
-            self.counters.count(Counter::EvictionPings);
-        } else {
-            self.table.failed(&oldest, Blame::Unclear);
+            .is_some();
+        if !asked {
+            self.table.failed(&id, Blame::Unclear);
         }
+        asked
     }
 
     /// A call to a peer failed.
@@ -193,7 +193,13 @@ impl Node {
         } else {
             Blame::Peer
         };
-        if let Failed::Removed { .. } = self.table.failed(&peer.id, blame) {
+        if let Failed::Removed { replacement } = self.table.failed(&peer.id, blame) {
+            let entered = replacement
+                .and_then(|id| self.table.get(&id))
+                .map(|it| it.key);
+            if let Some(key) = entered {
+                self.peer_added(key);
+            }
             if why == Purpose::Eviction {
                 self.counters.count(Counter::PingEvictions);
             }

@@ -16,6 +16,7 @@ use crate::node::outcome::LookupStats;
 use crate::node::output::{Event, HopResult, Output, SessionUse};
 use crate::node::put::PutState;
 use crate::node::timers::Timer;
+use crate::routing::Contact;
 use crate::time::Mono;
 use crate::wire::{PeerList, Request, Response, ResponseMessage, WireItem};
 
@@ -98,15 +99,7 @@ impl Node {
         if let Some(index) = self.table.bucket_of(&target) {
             self.table.refreshed(index, self.now.mono);
         }
-        let seeds: Vec<Candidate> = self
-            .table
-            .closest(&target, self.config.k.max(self.config.alpha))
-            .map(|contact| Candidate {
-                key: contact.key,
-                id: contact.id,
-                addr: contact.addr,
-            })
-            .collect();
+        let seeds = self.seeds(&target);
         self.counters.count(Counter::Lookups);
         let search = Search {
             goal,
@@ -128,6 +121,25 @@ impl Node {
     /// The number that the next search gets.
     pub(super) fn next_search_id(&self) -> SearchId {
         SearchId(self.next_search + 1)
+    }
+
+    /// Where a lookup starts: the nearest live peers, or whoever there is.
+    fn seeds(&self, target: &Target) -> Vec<Candidate> {
+        let n = self.config.k.max(self.config.alpha);
+        let seed = |contact: &Contact| Candidate {
+            key: contact.key,
+            id: contact.id,
+            addr: contact.addr,
+        };
+        let mut seeds: Vec<_> = self
+            .table
+            .closest_where(target, n, Contact::is_live)
+            .map(seed)
+            .collect();
+        if seeds.len() < self.config.alpha {
+            seeds = self.table.closest(target, n).map(seed).collect();
+        }
+        seeds
     }
 
     pub(super) fn lookup_params(&self) -> LookupParams {
@@ -356,11 +368,14 @@ impl Node {
         );
     }
 
-    /// Ends a search, whatever state it is in: calls still out are abandoned.
+    /// Ends a search, whatever state it is in. Calls still out run on when it is done, so that
+    /// silent peers are noticed as such; else they are abandoned.
     pub(super) fn end_search(&mut self, id: SearchId, search: Search, end: End) {
         self.timers.cancel(Timer::Search(id));
-        for call in &search.calls {
-            self.abandon_call(*call);
+        if end != End::Done {
+            for call in &search.calls {
+                self.abandon_call(*call);
+            }
         }
         match search.goal {
             Goal::Nodes => self.nodes_found(&search, end),

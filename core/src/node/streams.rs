@@ -1,6 +1,6 @@
 //! The streams: who holds which, what state each is in, and what each peer uses of them.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 use crate::key::PublicKey;
 use crate::node::calls::CallId;
 use crate::node::input::{Path, StreamId};
-use crate::node::serve::Served;
+use crate::node::served::Served;
+use crate::time::Mono;
 use crate::wire::{FrameDecoder, Side};
 
 /// What a stream is doing.
@@ -59,6 +60,9 @@ pub(super) struct Streams {
     next_ours: u64,
     last_theirs: Option<StreamId>,
     kept: usize,
+    accepted: usize,
+    /// Accepted streams between two requests, longest idle first.
+    idle: BTreeSet<(Mono, StreamId)>,
 }
 
 impl Streams {
@@ -69,11 +73,34 @@ impl Streams {
             next_ours: 0,
             last_theirs: None,
             kept: 0,
+            accepted: 0,
+            idle: BTreeSet::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// An accepted stream waits for its next request since `now`, or no longer does.
+    pub(super) fn set_idle(&mut self, id: StreamId, since: Option<Mono>) {
+        let Some(served) = self.served_mut(id) else {
+            return;
+        };
+        let old = core::mem::replace(&mut served.idle_since, since);
+        self.idle.extend(since.map(|since| (since, id)));
+        if let Some(old) = old.filter(|old| since != Some(*old)) {
+            self.idle.remove(&(old, id));
+        }
+    }
+
+    /// The accepted stream that has been idle longest.
+    pub(super) fn longest_idle(&self) -> Option<StreamId> {
+        self.idle.first().map(|(_, id)| *id)
     }
 
     pub(super) fn kept(&self) -> usize {
@@ -111,6 +138,7 @@ impl Streams {
     }
 
     pub(super) fn accept(&mut self, id: StreamId, peer: PublicKey, path: Path, served: Served) {
+        self.accepted += 1;
         self.usage_mut(peer, |usage| usage.accepted += 1);
         self.by_id.insert(
             id,
@@ -149,7 +177,11 @@ impl Streams {
                 self.kept -= 1;
                 self.usage_mut(stream.peer, |usage| usage.kept.retain(|kept| *kept != id));
             }
-            State::Served(_) => {
+            State::Served(ref served) => {
+                self.accepted -= 1;
+                if let Some(since) = served.idle_since {
+                    self.idle.remove(&(since, id));
+                }
                 self.usage_mut(stream.peer, |usage| usage.accepted -= 1);
             }
             State::Opening(_) | State::Calling(_) => {}

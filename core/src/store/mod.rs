@@ -23,6 +23,7 @@ mod tally;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 pub use candidate::{Admission, AdmissionKind, Candidate, ClaimedLife, Precheck, Reservation, Via};
 pub use config::{RECORD_OVERHEAD, StoreConfig, Tier, item_cost};
@@ -48,6 +49,9 @@ pub const MAX_EVICTIONS: usize = (MAX_VALUE_LEN + MAX_SALT_LEN).div_ceil(RECORD_
 /// Most bytes of items whose signatures are being checked.
 pub const MAX_RESERVED_BYTES: usize = 16 << 20;
 
+/// Pause between looks whether the wall clock is set, while items wait for that.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
 /// The items that a node holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
@@ -59,6 +63,8 @@ pub struct Store {
     bygone: Marks,
     /// Loaded while the clock was not set: vouched and expiry as recorded.
     unclocked: BTreeMap<Target, (Unix, Unix)>,
+    /// When to see whether the clock is set by now.
+    clock_check: Option<Mono>,
     reserved: Reserved,
 }
 
@@ -79,6 +85,7 @@ impl Store {
             deleted: Marks::new(config.deletion_marks),
             bygone: Marks::new(config.deletion_marks),
             unclocked: BTreeMap::new(),
+            clock_check: None,
             reserved: Reserved::default(),
             config,
         }
@@ -205,10 +212,11 @@ impl Store {
         let (origin, expires) = (place.newcomer.origin(), place.newcomer.expires);
         let before = self.index.insert(target, place.newcomer);
         let before = before.filter(|before| before.is_live(now));
-        match place.unclocked {
-            Some(recorded) => self.unclocked.insert(target, recorded),
-            None => self.unclocked.remove(&target),
-        };
+        self.unclocked.remove(&target);
+        if let Some(recorded) = place.unclocked {
+            self.unclocked.insert(target, recorded);
+            self.clock_check.get_or_insert(now.mono.plus(CLOCK_CHECK));
+        }
         self.deleted.clear(&target);
         self.bygone.clear(&target);
         Ok(Admission {
@@ -292,9 +300,9 @@ impl Store {
     }
 
     /// Removes at most `max` expired items and returns their targets; and drops at most `max`
-    /// marks whose time is over, and gives at most `max` items that were loaded while the
-    /// wall clock was not set their recorded expiry: call it when the clock gets set. Call
-    /// again while [`Store::next_expiry`] is not in the future.
+    /// marks whose time is over; and, once the wall clock is set, gives at most `max` items that
+    /// were loaded before the expiry that was recorded. Call again while
+    /// [`Store::next_expiry`] is not in the future.
     pub fn sweep(&mut self, now: Time, max: usize) -> Vec<Target> {
         self.set_clock(now, max);
         let mut swept = Vec::new();
@@ -316,8 +324,12 @@ impl Store {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Mono> {
         let items = self.index.soonest().map(|(expires, _)| expires);
-        let marks = [self.deleted.next_expiry(), self.bygone.next_expiry()];
-        items.into_iter().chain(marks.into_iter().flatten()).min()
+        let others = [
+            self.deleted.next_expiry(),
+            self.bygone.next_expiry(),
+            self.clock_check,
+        ];
+        items.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// The item at `target` as storage keeps it, living or not.
@@ -441,9 +453,10 @@ impl Store {
 
     /// Once the clock is set, items loaded before get the expiry that was recorded.
     fn set_clock(&mut self, now: Time, max: usize) {
-        if !now.unix.is_set() {
+        if self.clock_check.is_none_or(|at| now.mono < at) && !now.unix.is_set() {
             return;
         }
+        let max = if now.unix.is_set() { max } else { 0 };
         for _ in 0..max {
             let Some((target, (vouched, expires))) = self.unclocked.pop_first() else {
                 break;
@@ -458,6 +471,12 @@ impl Store {
                 });
             });
         }
+        let pause = if now.unix.is_set() {
+            Duration::ZERO
+        } else {
+            CLOCK_CHECK
+        };
+        self.clock_check = (!self.unclocked.is_empty()).then(|| now.mono.plus(pause));
     }
 }
 

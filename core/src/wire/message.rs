@@ -12,8 +12,8 @@ use crate::wire::method::{MAX_MESSAGE, Method};
 use crate::wire::peer::PeerList;
 
 /// Items, targets or verdicts in one list. An item with a key and a signature takes at least 228
-/// bytes of JSON, so no message of real items holds more. More fail the message.
-pub const MAX_ITEMS: usize = MAX_MESSAGE / 228;
+/// bytes of JSON and a comma, so no message of real items holds more. More fail the message.
+pub const MAX_ITEMS: usize = MAX_MESSAGE / 229;
 
 /// Who a message says it is from. Proves nothing: the transport's key does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

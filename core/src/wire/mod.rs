@@ -40,3 +40,6 @@ pub use method::{
 };
 pub use peer::{MAX_PEERS, PeerList, WirePeer, decode_peer, encode_peer};
 pub use timestamp::Timestamp;
+
+#[cfg(test)]
+mod tests;

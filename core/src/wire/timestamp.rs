@@ -86,26 +86,60 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local = self.seconds + i64::from(self.offset_minutes) * 60;
         let (year, month, day) = civil_from_days(local.div_euclid(DAY));
-        let second = local.rem_euclid(DAY);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
+        let second = local.rem_euclid(DAY) as u32;
+        let mut text = Text {
+            bytes: [0; 36],
+            len: 0,
+        };
+        text.digits(4, year as u32);
+        text.digits_after(b'-', month);
+        text.digits_after(b'-', day);
+        text.digits_after(b'T', second / 3_600);
+        text.digits_after(b':', second / 60 % 60);
+        text.digits_after(b':', second % 60);
         if self.nanos > 0 {
-            let (mut fraction, mut width) = (self.nanos, 9);
-            while fraction % 10 == 0 {
-                fraction /= 10;
-                width -= 1;
+            text.push(b'.');
+            text.digits(9, self.nanos);
+            while text.bytes[text.len - 1] == b'0' {
+                text.len -= 1;
             }
-            write!(f, ".{fraction:0width$}")?;
         }
-        if self.offset_minutes == 0 {
-            return f.write_str("Z");
+        let offset = u32::from(self.offset_minutes.unsigned_abs());
+        match self.offset_minutes {
+            0 => text.push(b'Z'),
+            minutes => {
+                text.digits_after(if minutes < 0 { b'-' } else { b'+' }, offset / 60);
+                text.digits_after(b':', offset % 60);
+            }
         }
-        let sign = if self.offset_minutes < 0 { '-' } else { '+' };
-        let offset = self.offset_minutes.unsigned_abs();
-        write!(f, "{sign}{:02}:{:02}", offset / 60, offset % 60)
+        f.write_str(str::from_utf8(&text.bytes[..text.len]).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Text being made by hand: 20 of these in an answer cost more than all else in it if each
+/// number goes through a formatter.
+struct Text {
+    bytes: [u8; 36],
+    len: usize,
+}
+
+impl Text {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn digits(&mut self, width: usize, mut value: u32) {
+        for place in (self.len..self.len + width).rev() {
+            self.bytes[place] = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+        self.len += width;
+    }
+
+    fn digits_after(&mut self, separator: u8, value: u32) {
+        self.push(separator);
+        self.digits(2, value);
     }
 }
 
@@ -199,7 +233,7 @@ fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
 }
 
 /// The inverse of [`days_from_civil`]: year, month, day.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -209,7 +243,8 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = (month_from_march + 2) % 12 + 1;
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month as u32, day as u32)
 }
 
 #[cfg(test)]
@@ -297,7 +332,7 @@ mod tests {
     fn every_day_of_four_centuries_converts_both_ways() {
         for days in 0..146_097 {
             let (year, month, day) = civil_from_days(days);
-            let back = days_from_civil(year as u32, month as u32, day as u32);
+            let back = days_from_civil(year as u32, month, day);
             assert_eq!(back, days);
         }
     }

@@ -84,6 +84,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     return Some(end);
                 }
             }
+            if switches.is_violated() {
+                return Some(violation());
+            }
             let stuck = switches.is_blocked() || switches.is_dirty();
             if shared.is_closing() && !stuck {
                 return Some(CloseReason::Local);
@@ -142,7 +145,7 @@ fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
         match connection.poll_new_outbound(cx) {
             Poll::Ready(stream) => {
                 shared.count_opened();
-                let stream = Stream::new(stream?, request.permit);
+                let stream = Stream::outbound(stream?, request.permit);
                 // Not wanted any more: dropped, hence reset.
                 let _ = request.reply.send(stream);
             }
@@ -170,6 +173,9 @@ fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
         }
         match connection.poll_next_inbound(cx) {
             Poll::Ready(Some(Ok(stream))) => admit(stream, shared, queue),
+            Poll::Ready(None | Some(Err(_))) if switches.is_violated() => {
+                return Some(violation());
+            }
             Poll::Ready(Some(Err(error))) => return Some(reason(error)),
             Poll::Ready(None) => return Some(CloseReason::Remote),
             Poll::Pending => {
@@ -190,10 +196,15 @@ fn admit(stream: yamux::Stream, shared: &Arc<Shared>, queue: &mut mpsc::Sender<S
         shared.count_dropped();
         return;
     };
-    match queue.try_send(Stream::new(stream, permit)) {
+    match queue.try_send(Stream::inbound(stream, permit)) {
         Ok(()) => shared.count_accepted(),
         Err(_) => shared.count_refused(),
     }
+}
+
+/// yamux logs what it was, but does not tell us.
+fn violation() -> CloseReason {
+    CloseReason::Protocol("a frame against the rules".into())
 }
 
 fn reason(error: ConnectionError) -> CloseReason {

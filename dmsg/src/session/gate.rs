@@ -3,6 +3,10 @@
 //! yamux flushes after every frame. The gate holds flushes back while the driver collects what all
 //! streams have to send, so that they share records and system calls. It also bounds how much one
 //! turn reads, and can stop reading altogether.
+//!
+//! Pings of yamux's own are not sent: they would only serve to let windows grow, which we do not
+//! want, and go by the real clock, which makes a simulated run irreproducible. And two ends that
+//! cannot write would stop reading when both owe the other a pong.
 
 use std::io;
 use std::pin::Pin;
@@ -11,6 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
+
+use super::outgoing::{Frame, Outgoing};
 
 /// Bytes that the driver reads in one turn before it lets others run.
 const READ_BUDGET: usize = 256 * 1024;
@@ -28,6 +34,8 @@ pub(super) struct Switches {
     dirty: AtomicBool,
     /// The last write did not fit.
     blocked: AtomicBool,
+    /// yamux said that the peer broke the protocol.
+    violated: AtomicBool,
 }
 
 impl Switches {
@@ -61,6 +69,11 @@ impl Switches {
         self.dirty.load(Relaxed)
     }
 
+    /// Whether yamux ends the session for what the peer did. yamux itself would go on.
+    pub(super) fn is_violated(&self) -> bool {
+        self.violated.load(Relaxed)
+    }
+
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Relaxed)
     }
@@ -68,12 +81,17 @@ impl Switches {
 
 pub(super) struct Gate<IO> {
     io: IO,
+    outgoing: Outgoing,
     switches: Arc<Switches>,
 }
 
 impl<IO> Gate<IO> {
     pub(super) fn new(io: IO, switches: Arc<Switches>) -> Self {
-        Self { io, switches }
+        Self {
+            io,
+            outgoing: Outgoing::default(),
+            switches,
+        }
     }
 }
 
@@ -106,9 +124,17 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        match self.outgoing.starts(buf) {
+            Frame::PingRequest => return Poll::Ready(Ok(buf.len())),
+            Frame::GoAway => self.switches.violated.store(true, Relaxed),
+            Frame::Other => {}
+        }
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.switches.blocked.store(result.is_pending(), Relaxed);
         self.switches.dirty.store(true, Relaxed);
+        if let Poll::Ready(Ok(written)) = result {
+            self.outgoing.advance(&buf[..written]);
+        }
         result
     }
 

@@ -77,7 +77,10 @@ impl Shared {
     pub(super) fn request_open(
         self: &Arc<Self>,
     ) -> Result<oneshot::Receiver<Stream>, SessionError> {
-        let permit = self.permit(Side::Outbound);
+        let permit = self.permit(Side::Outbound).or_else(|| {
+            self.forget_cancelled();
+            self.permit(Side::Outbound)
+        });
         let (reply, opened) = oneshot::channel();
         {
             let mut requests = self.requests();
@@ -89,6 +92,13 @@ impl Shared {
         }
         self.driver.wake();
         Ok(opened)
+    }
+
+    /// Frees the places of those who no longer wait.
+    fn forget_cancelled(&self) {
+        self.requests()
+            .open
+            .retain(|request| !request.reply.is_canceled());
     }
 
     pub(super) fn next_request(&self) -> Option<OpenRequest> {

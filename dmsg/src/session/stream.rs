@@ -8,7 +8,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::shared::Permit;
 
-/// A byte stream to the peer. Closing it sends a FIN: the peer reads the end, and we can go on
+/// A byte stream to the peer, who learns of it when it is first written, flushed, read or closed.
+/// Closing it sends a FIN: the peer reads the end, and we can go on
 /// reading. Dropping it without closing resets it.
 ///
 /// A reset by the peer reads as `ConnectionReset` (if we have not closed our side: yamux cannot
@@ -18,16 +19,37 @@ pub struct Stream {
     /// `None` only while dropping.
     inner: Option<yamux::Stream>,
     permit: Permit,
+    /// Whether the peer has been told of the stream.
+    announced: bool,
     write_closed: bool,
 }
 
 impl Stream {
-    pub(super) fn new(inner: yamux::Stream, permit: Permit) -> Self {
+    /// One that the peer opened.
+    pub(super) fn inbound(inner: yamux::Stream, permit: Permit) -> Self {
         Self {
             inner: Some(inner),
             permit,
+            announced: true,
             write_closed: false,
         }
+    }
+
+    /// One that we open.
+    pub(super) fn outbound(inner: yamux::Stream, permit: Permit) -> Self {
+        let mut stream = Self::inbound(inner, permit);
+        stream.announced = false;
+        stream
+    }
+
+    /// yamux tells the peer of a new stream with its first data; a stream that is closed or read
+    /// before would stay unknown, and its reader wait for ever. No data will do.
+    fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.announced {
+            ready!(self.inner().poll_write(cx, &[])).map_err(broken)?;
+            self.announced = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn inner(&mut self) -> Pin<&mut yamux::Stream> {
@@ -52,10 +74,11 @@ impl AsyncRead for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let read = match ready!(self.inner().poll_read(cx, buf)) {
-            Ok(read) => read,
-            // Only a window update that could not be sent; there may be data to read.
-            Err(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        if !self.announced {
+            let _ = ready!(self.poll_announce(cx)); // a failure shows in what follows
+        }
+        let Ok(read) = ready!(self.inner().poll_read(cx, buf)) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
         if read == 0 && self.inner().is_closed() {
             if self.permit.shared().is_ended() {
@@ -81,15 +104,19 @@ impl AsyncWrite for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.inner().poll_write(cx, buf).map_err(broken)
+        let written = ready!(self.inner().poll_write(cx, buf)).map_err(broken)?;
+        self.announced = true;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_announce(cx))?;
         self.inner().poll_flush(cx).map_err(broken)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.write_closed {
+            ready!(self.poll_announce(cx))?;
             ready!(self.inner().poll_close(cx)).map_err(broken)?;
             self.write_closed = true;
         }

@@ -1,6 +1,7 @@
 //! How nodes reach each other: streams to a *key*, which the transport proves.
 
 pub mod memory;
+pub mod tcp;
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -33,6 +34,8 @@ pub struct TransportStats {
     pub accepted: u64,
     /// Connections here that failed their handshake or did not finish it in time.
     pub handshakes_failed: u64,
+    /// Connections here that the other side closed during the handshake: probes and port scans.
+    pub handshakes_abandoned: u64,
     /// Connections here that were refused because of a limit.
     pub refused: u64,
     /// Sessions closed because another one with the same peer was kept.

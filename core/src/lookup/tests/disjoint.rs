@@ -72,6 +72,44 @@ fn more_paths_than_seeds_are_as_many_as_seeds() {
     assert_eq!(step(&mut lookup, 2), Step::Done(Why::Converged));
 }
 
+#[test]
+fn a_path_that_gave_up_slow_calls_leaves_the_lookup_unconverged() {
+    let mut random = random(6);
+    let target = any_target(&mut random);
+    let all = candidates(&mut random, &target, 4);
+    let mut lookup = Lookup::new(target, with_paths(2), all.iter().copied(), stranger());
+    assert_eq!(asked(&mut lookup, 0).0.len(), 4);
+    for peer in &all[..3] {
+        lookup.answered(&peer.id, []);
+    }
+    assert!(matches!(step(&mut lookup, 2_999), Step::Wait(_)));
+    assert_eq!(step(&mut lookup, 3_000), Step::Done(Why::Exhausted));
+    lookup.answered(&all[3].id, []);
+    assert_eq!(step(&mut lookup, 3_001), Step::Done(Why::Converged));
+}
+
+#[test]
+fn a_peer_that_one_path_dropped_is_not_asked_again_by_another() {
+    let mut random = random(7);
+    let target = any_target(&mut random);
+    let all = candidates(&mut random, &target, 4);
+    let params = LookupParams {
+        k: 1,
+        alpha: 1,
+        max_candidates: 4,
+        ..with_paths(2)
+    };
+    let (dropped, other) = (all[2], all[3]);
+    let mut lookup = Lookup::new(target, params, [dropped, other], stranger());
+    assert_eq!(asked(&mut lookup, 0).0, [dropped, other]);
+    lookup.answered(&dropped.id, [named(&all[1])]);
+    assert_eq!(asked(&mut lookup, 1).0, [all[1]]);
+    // Two candidates for each path: the third pushes out the first.
+    lookup.answered(&all[1].id, [named(&all[0])]);
+    assert!(!lookup.nearest().any(|it| it.candidate == dropped));
+    assert_eq!(lookup.answered(&other.id, [named(&dropped)]).new, 0);
+}
+
 /// A hostile seed names forty keys that are nearer than anybody honest, and all of them do
 /// the same. One path never gets beyond them; of two, the other asks who really is nearest.
 #[test]

@@ -42,8 +42,8 @@ fn nodes_without_room_for_each_other_do_not_ping_back_for_ever() {
     net.run_for(Duration::from_secs(60));
     for node in 0..net.nodes.len() {
         let ping_backs = net.counter(node, Counter::PingBacks);
-        // At most one for each other node.
-        assert!((1..=23).contains(&ping_backs), "{node}: {ping_backs}");
+        // At most one for each other node, in ten minutes.
+        assert!(ping_backs <= 23, "{node}: {ping_backs}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! What peers may do to a node: rules 2, 3, 13, and bad input.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::hand::{Hand, item, key, ours, put};
@@ -226,12 +227,41 @@ fn streams_of_one_peer_are_limited_and_others_get_in() {
 }
 
 #[test]
+fn at_the_limit_the_longest_idle_stream_makes_room_and_our_own_calls_keep_a_quarter() {
+    let mut hand = Hand::new(|config| config.limits.streams = 8);
+    let idle: Vec<_> = (1..=6)
+        .map(|peer| {
+            let stream = hand.accept(peer);
+            hand.request(stream, peer, ours(), Request::Ping);
+            hand.answer_on(stream);
+            stream
+        })
+        .collect();
+    hand.wanted();
+    let newcomer = hand.accept(7);
+    assert_eq!(hand.closed(newcomer), None);
+    assert_eq!(hand.closed(idle[0]), Some(CloseReason::Idle));
+    let mut hand = Hand::new(|config| config.limits.streams = 8);
+    for peer in 1..=6 {
+        let busy = hand.accept(peer);
+        hand.bytes(busy, &[0]);
+    }
+    let refused = hand.accept(7);
+    assert_eq!(hand.closed(refused), Some(CloseReason::Overloaded));
+    hand.command(Command::Ping {
+        peer: key(9),
+        addr: None,
+    });
+    assert_eq!(hand.wanted().len(), 1, "our own call has its stream");
+}
+
+#[test]
 fn verification_is_limited_by_peer_and_in_all() {
     let mut hand = Hand::new(|config| {
         config.limits.verify_jobs = 3;
         config.limits.verify_jobs_per_peer = 2;
     });
-    let mut answers = alloc::vec::Vec::new();
+    let mut answers = Vec::new();
     for (peer, salt) in [(1, "a"), (1, "b"), (1, "c"), (2, "a"), (3, "a")] {
         let stream = hand.accept(peer);
         hand.request(stream, peer, None, put(&item(peer, salt, 5, "v")));
@@ -267,7 +297,7 @@ fn an_item_is_kept_although_its_stream_closed_meanwhile() {
 #[test]
 fn all_orders_of_two_puts_on_one_target_end_alike() {
     let (a, b) = (item(1, "x", 7, "a"), item(1, "x", 7, "b"));
-    let mut ends = alloc::vec::Vec::new();
+    let mut ends = Vec::new();
     for (first, second) in [(&a, &b), (&b, &a)] {
         for reverse_verdicts in [false, true] {
             let mut hand = Hand::new(|_| {});
@@ -291,7 +321,7 @@ fn a_batch_is_judged_item_by_item_and_answered_once() {
     let mut hand = Hand::new(|_| {});
     let mut forged = (*item(3, "x", 5, "v")).clone();
     forged.value = Value::new(b"w");
-    let mut items: alloc::vec::Vec<_> = (0..40)
+    let mut items: Vec<_> = (0..40)
         .map(|n| item(2, &alloc::format!("s{n}"), 5, "v").into())
         .collect();
     items.insert(1, forged.into());
@@ -300,7 +330,7 @@ fn a_batch_is_judged_item_by_item_and_answered_once() {
         None,
         Request::PutBatch {
             items,
-            targets: alloc::vec::Vec::new(),
+            targets: Vec::new(),
         },
     );
     let Some(Response::PutBatch { stored, errors }) = answer.map(|message| message.response) else {
@@ -321,7 +351,7 @@ fn senders_named_in_json_count_for_nothing() {
     let stream = hand.accept(1);
     hand.request(stream, 2, ours(), Request::Ping);
     assert_eq!(hand.counter(Counter::ForgedSenders), 1);
-    let pinged: alloc::vec::Vec<_> = hand.wanted().into_iter().map(|want| want.1).collect();
+    let pinged: Vec<_> = hand.wanted().into_iter().map(|want| want.1).collect();
     assert_eq!(
         pinged,
         [key(1)],

@@ -215,14 +215,18 @@ fn the_dead_leave_after_five_failures_when_nobody_waits() {
 
 #[test]
 fn a_newcomer_takes_the_place_of_who_failed_three_times_already() {
-    let (mut table, keys) = full(13, 4);
-    let removed = keys[2].id();
+    let (mut table, keys) = full(13, 5);
     for _ in 0..FAILURES_KEPT {
-        table.failed(&removed, Blame::Peer);
+        table.failed(&keys[1].id(), Blame::Peer);
+        table.failed(&keys[2].id(), Blame::Peer);
     }
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(10));
-    assert_eq!(touch, Touch::Replaced { removed });
-    assert_eq!(order(&table), ids(&[keys[0], keys[1], keys[3]]));
+    // Of equals the one seen longest ago goes first.
+    for (newcomer, gone) in [(3, 1), (4, 2)] {
+        let removed = keys[gone].id();
+        let touch = table.insert_or_touch(&sighting(keys[newcomer]), at(10));
+        assert_eq!(touch, Touch::Replaced { removed });
+    }
+    assert_eq!(order(&table), ids(&[keys[0], keys[3], keys[4]]));
 }
 
 #[test]

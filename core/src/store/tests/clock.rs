@@ -92,14 +92,24 @@ fn loading_into_an_unset_clock_neither_revives_nor_kills() {
         assert_eq!(record_of(&store, unset(1), it).expires, record.expires);
     }
     assert_eq!(remaining(&store, unset(0), &long), Some(HOUR));
+    // Meanwhile it asks to be called each minute.
+    assert_eq!(store.next_expiry(), Some(unset(60).mono));
+    assert_eq!(store.sweep(unset(60), 10), []);
+    assert_eq!(store.next_expiry(), Some(unset(120).mono));
     // The clock is set 600 s after the first was written.
     let now = Time {
-        mono: unset(10).mono,
+        mono: unset(70).mono,
         unix: at(600).unix,
     };
-    let mut swept = store.sweep(now, 10);
-    swept.extend(store.sweep(now, 10));
-    assert_eq!(swept, [over.target()]);
+    // Two at a time, and it says that there is more.
+    store.sweep(now, 2);
+    assert_eq!(store.next_expiry(), Some(now.mono));
+    store.sweep(now, 2);
+    assert!(store.get(now, &over.target()).is_none());
+    assert_eq!(
+        store.next_expiry(),
+        Some(now.mono.plus(Duration::from_secs(HOUR - 600)))
+    );
     assert_eq!(remaining(&store, now, &long), Some(2 * HOUR - 600));
     assert_eq!(remaining(&store, now, &short), Some(HOUR - 600));
     store.check_invariants();

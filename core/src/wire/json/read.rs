@@ -101,6 +101,11 @@ impl<'a> Reader<'a> {
         if self.null()? {
             return Ok(());
         }
+        if let Some((bytes, len)) = plain_array32(&self.bytes[self.at..]) {
+            *into = bytes;
+            self.at += len;
+            return Ok(());
+        }
         let mut slots = into.iter_mut();
         self.array(|reader| match slots.next() {
             Some(slot) => {
@@ -449,6 +454,34 @@ fn utf16(after: &[u8]) -> (char, usize) {
         Some(Ok(c)) => (c, if c.len_utf16() == 2 { 10 } else { 4 }),
         _ => (char::REPLACEMENT_CHARACTER, after.len().min(4)),
     }
+}
+
+/// 32 numbers without white space, as Go prints them, and the bytes they take. None is not yet an
+/// error.
+fn plain_array32(text: &[u8]) -> Option<([u8; 32], usize)> {
+    let mut out = [0; 32];
+    let mut rest = text.strip_prefix(b"[")?;
+    for (i, slot) in out.iter_mut().enumerate() {
+        let end = if i == 31 { b']' } else { b',' };
+        let digit = |b: &u8| u16::from(b.wrapping_sub(b'0'));
+        let (value, after) = match rest {
+            [a @ b'0'..=b'9', last, after @ ..] if *last == end => (digit(a), after),
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', last, after @ ..] if *last == end => {
+                (digit(a) * 10 + digit(b), after)
+            }
+            [
+                a @ b'1'..=b'2',
+                b @ b'0'..=b'9',
+                c @ b'0'..=b'9',
+                last,
+                after @ ..,
+            ] if *last == end => (digit(a) * 100 + digit(b) * 10 + digit(c), after),
+            _ => return None,
+        };
+        *slot = u8::try_from(value).ok()?;
+        rest = after;
+    }
+    Some((out, text.len() - rest.len()))
 }
 
 /// Bytes before the first that ends a string, starts an escape or is not allowed in one.

@@ -1,0 +1,238 @@
+//! Our additions: where they stand, that upstream does not see them, that nonsense in them is
+//! nothing.
+
+use alloc::string::{String, ToString};
+use alloc::{format, vec};
+use core::time::Duration;
+
+use super::*;
+use crate::id::Target;
+use crate::key::Signature;
+
+fn find_node(ext: Option<RequestExt>) -> RequestMessage {
+    RequestMessage {
+        sender: Sender::default(),
+        ext,
+        request: Request::FindNode {
+            target: Target::default(),
+        },
+    }
+}
+
+fn json(message: &RequestMessage) -> String {
+    String::from_utf8(body_of(encode_request(message).unwrap())).unwrap()
+}
+
+/// What `{"ext":…}` reads as.
+fn read(ext: &str) -> Option<RequestExt> {
+    let json = format!("{{\"ext\":{ext},\"target\":[7]}}");
+    let message = request(Method::FindNode, json.as_bytes()).unwrap();
+    let mut target = [0; 32];
+    target[0] = 7;
+    let target = Target::from_bytes(target);
+    assert_eq!(message.request, Request::FindNode { target });
+    message.ext
+}
+
+#[test]
+fn a_request_without_it_is_upstreams_and_with_it_only_longer_at_the_end() {
+    let plain = json(&find_node(None));
+    assert!(!plain.contains("ext"));
+    let ext = RequestExt {
+        serves: true,
+        addr: Some(":7000".parse().unwrap()),
+        life: Some(Life {
+            age: Duration::from_micros(1_999),
+            left: Duration::from_secs(7_200),
+        }),
+        bind: Some(Signature::from_bytes([0xab; 65])),
+        want: Want::Peers,
+        ..RequestExt::default()
+    };
+    let expected = format!(
+        "{},\"ext\":{{\"v\":1,\"serve\":true,\"addr\":\":7000\",\"life\":{{\"age\":1,\"left\":7200000}},\"bind\":\"{}\",\"want\":\"peers\"}}}}",
+        &plain[..plain.len() - 1],
+        "ab".repeat(65)
+    );
+    assert_eq!(json(&find_node(Some(ext))), expected);
+    let least = json(&find_node(Some(RequestExt::default())));
+    assert!(least.ends_with(",\"ext\":{\"v\":1}}"));
+}
+
+#[test]
+fn a_response_has_it_at_the_end_also_when_it_is_alone() {
+    let answer = |ext: ResponseExt| {
+        let response = Response::GetValue {
+            item: None,
+            closest: PeerList::default(),
+        };
+        let ext = Some(ext);
+        let frame = encode_response(&ResponseMessage { ext, response }).unwrap();
+        String::from_utf8(body_of(frame)).unwrap()
+    };
+    assert_eq!(answer(ResponseExt::default()), "{\"ext\":{\"v\":1}}");
+    let peer = WirePeer {
+        addr: Some("10.0.0.1:80".parse().unwrap()),
+        ..WirePeer::default()
+    };
+    let peer_json = String::from_utf8(encode_peer(&peer)).unwrap();
+    assert!(
+        peer_json.ends_with("\"last_seen\":\"0001-01-01T00:00:00Z\",\"addr\":\"10.0.0.1:80\"}")
+    );
+    let all = ResponseExt {
+        keep: true,
+        addr: Some("[::1]:9".parse().unwrap()),
+        closest: vec![peer].into(),
+        held: Some(Seq(u64::MAX)),
+        ..ResponseExt::default()
+    };
+    assert_eq!(
+        answer(all),
+        format!(
+            "{{\"ext\":{{\"v\":1,\"keep\":true,\"addr\":\"[::1]:9\",\"closest\":[{peer_json}],\"held\":18446744073709551615}}}}"
+        )
+    );
+}
+
+#[test]
+fn nonsense_is_absent_and_does_not_harm_the_message() {
+    for ext in [
+        "null",
+        "5",
+        "[]",
+        "\"x\"",
+        "{}",
+        "{\"v\":0}",
+        "{\"v\":256}",
+        "{\"v\":\"1\"}",
+        "{\"v\":1,\"serve\":1}",
+        "{\"v\":1,\"addr\":5}",
+        "{\"v\":1,\"addr\":\"nowhere\"}",
+        "{\"v\":1,\"life\":{\"age\":-1}}",
+        "{\"v\":1,\"life\":[]}",
+        "{\"v\":1,\"bind\":\"00\"}",
+        "{\"v\":1,\"want\":{}}",
+    ] {
+        assert_eq!(read(ext), None, "{ext}");
+    }
+    let answer = response(
+        Method::PutValue,
+        b"{\"ext\":{\"v\":1,\"closest\":[{\"id\":\"x\"}]},\"stored\":true}",
+    )
+    .unwrap();
+    assert_eq!(answer.ext, None);
+    let broken = b"{\"ext\":{\"v\":1,}}";
+    assert!(
+        request(Method::FindNode, broken).is_err(),
+        "that is no JSON"
+    );
+}
+
+#[test]
+fn what_a_later_version_adds_is_ignored() {
+    let ext = read("{\"v\":2,\"new\":[{}],\"want\":\"soup\",\"serve\":true}").unwrap();
+    assert_eq!((ext.version, ext.want, ext.serves), (2, Want::All, true));
+    assert_eq!(
+        read("{\"v\":1,\"serve\":null}"),
+        Some(RequestExt::default())
+    );
+}
+
+#[test]
+fn peers_in_it_drop_alone_and_are_cut_as_elsewhere() {
+    let peers = vec!["{}"; MAX_PEERS + 1].join(",");
+    let json = format!(
+        "{{\"ext\":{{\"v\":1,\"closest\":[{{\"pk\":\"02zz\"}},{peers}]}},\"stored\":true}}"
+    );
+    let ext = response(Method::PutValue, json.as_bytes())
+        .unwrap()
+        .ext
+        .unwrap();
+    let PeerList {
+        peers,
+        bad_keys,
+        excess,
+    } = ext.closest;
+    assert_eq!((peers.len(), bad_keys, excess), (MAX_PEERS, 1, 1));
+}
+
+#[test]
+fn a_peers_address_is_no_reason_to_refuse_it() {
+    let addr = |json: &str| {
+        let json = format!("{{\"addr\":{json}}}");
+        decode_peer(json.as_bytes()).unwrap().addr
+    };
+    assert_eq!(addr("\"10.0.0.1:80\""), "10.0.0.1:80".parse().ok());
+    assert_eq!(
+        addr("\"[2001:db8::1]:80\""),
+        "[2001:db8::1]:80".parse().ok()
+    );
+    for nonsense in [
+        "null",
+        "5",
+        "{}",
+        "\"\"",
+        "\"10.0.0.1\"",
+        "\"10.0.0.1:0\"",
+        "\":80\"",
+    ] {
+        assert_eq!(addr(nonsense), None, "{nonsense}");
+    }
+}
+
+#[test]
+fn advertised_addresses_are_read_strictly() {
+    for text in ["10.0.0.1:80", "[::1]:65535", ":1", ":65535"] {
+        let parsed: Advertised = text.parse().unwrap();
+        assert_eq!(parsed.to_string(), text);
+    }
+    for text in [
+        "",
+        ":",
+        ":0",
+        ":+5",
+        ":65536",
+        ":x",
+        "10.0.0.1",
+        "10.0.0.1:0",
+        "::1:80",
+        "host:80",
+        " :80",
+    ] {
+        assert_eq!(
+            text.parse::<Advertised>(),
+            Err(ParseAdvertisedError),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_renewal_is_137_bytes_and_perhaps_an_extension() {
+    let mut message = RequestMessage {
+        sender: Sender::default(),
+        ext: None,
+        request: Request::Renew {
+            target: Target::from_bytes([1; 32]),
+            seq: Seq(0x0203_0405_0607_0809),
+            signature: Signature::from_bytes([10; 65]),
+            content_hash: [11; 32],
+        },
+    };
+    let body = body_of(encode_request(&message).unwrap());
+    let seq = [2, 3, 4, 5, 6, 7, 8, 9];
+    assert_eq!(body, [&[1; 32][..], &seq, &[10; 65], &[11; 32]].concat());
+    for len in 0..137 {
+        let error = request(Method::Renew, &body[..len]);
+        assert_eq!(error, Err(WireError::ShortRenewal { len }));
+    }
+    assert_eq!(request(Method::Renew, &body), Ok(message.clone()));
+    for junk in ["", "{", "{\"v\":1} x", "\u{0}"] {
+        let body = [&body, junk.as_bytes()].concat();
+        assert_eq!(request(Method::Renew, &body), Ok(message.clone()));
+    }
+    message.ext = Some(RequestExt::default());
+    let with_ext = body_of(encode_request(&message).unwrap());
+    assert_eq!(with_ext, [&body, &b"{\"v\":1}"[..]].concat());
+    assert_eq!(request(Method::Renew, &with_ext), Ok(message));
+}

@@ -1,0 +1,163 @@
+//! An in-memory connection for tests: bounded, fragmenting, and open to inspection.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// One direction.
+#[derive(Default)]
+pub(crate) struct Half {
+    pub(crate) bytes: VecDeque<u8>,
+    capacity: usize,
+    writer_gone: bool,
+    reader_gone: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// How often the writer wrote.
+    pub(crate) writes: usize,
+    /// The most that was offered to a read.
+    pub(crate) largest_read: usize,
+}
+
+impl Half {
+    fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()]
+            .into_iter()
+            .flatten()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// One end of a connection. Dropped, the other end reads what is left, then the end.
+pub(crate) struct End {
+    input: Arc<Mutex<Half>>,
+    output: Arc<Mutex<Half>>,
+    /// Most bytes that the next reads and writes move, in turn; empty for no limit.
+    pieces: Vec<usize>,
+    turn: usize,
+}
+
+/// Two ends; each direction holds `capacity` bytes.
+pub(crate) fn pipe(capacity: usize) -> (End, End) {
+    let half = || {
+        Arc::new(Mutex::new(Half {
+            capacity,
+            ..Half::default()
+        }))
+    };
+    let (a, b) = (half(), half());
+    (End::new(a.clone(), b.clone()), End::new(b, a))
+}
+
+impl End {
+    fn new(input: Arc<Mutex<Half>>, output: Arc<Mutex<Half>>) -> Self {
+        Self {
+            input,
+            output,
+            pieces: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// Moves bytes in pieces of these sizes, over and over; 0 counts as 1.
+    pub(crate) fn in_pieces(mut self, pieces: Vec<usize>) -> Self {
+        self.pieces = pieces;
+        self
+    }
+
+    /// What this end writes to.
+    pub(crate) fn output(&self) -> Arc<Mutex<Half>> {
+        self.output.clone()
+    }
+
+    /// What this end reads from.
+    pub(crate) fn input(&self) -> Arc<Mutex<Half>> {
+        self.input.clone()
+    }
+
+    fn piece(&mut self) -> usize {
+        if self.pieces.is_empty() {
+            return usize::MAX;
+        }
+        self.turn = (self.turn + 1) % self.pieces.len();
+        self.pieces[self.turn].max(1)
+    }
+}
+
+fn lock(half: &Mutex<Half>) -> MutexGuard<'_, Half> {
+    half.lock().unwrap()
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let piece = self.piece();
+        let mut half = lock(&self.input);
+        half.largest_read = half.largest_read.max(buf.len());
+        let n = buf.len().min(half.bytes.len()).min(piece);
+        if n == 0 && !half.writer_gone {
+            half.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        for (to, from) in buf.iter_mut().zip(half.bytes.drain(..n)) {
+            *to = from;
+        }
+        half.wake();
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let piece = self.piece();
+        let mut half = lock(&self.output);
+        if half.reader_gone || half.writer_gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let n = buf.len().min(half.capacity - half.bytes.len()).min(piece);
+        if n == 0 {
+            half.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        half.bytes.extend(&buf[..n]);
+        half.writes += 1;
+        half.wake();
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut half = lock(&self.output);
+        half.writer_gone = true;
+        half.wake();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut output = lock(&self.output);
+        output.writer_gone = true;
+        output.wake();
+        drop(output);
+        let mut input = lock(&self.input);
+        input.reader_gone = true;
+        input.wake();
+    }
+}

@@ -1,0 +1,67 @@
+//! Listening: connections in, handshakes within their time, sessions out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use skydht_core::node::{Path, Reach};
+use skydht_dmsg::secure::{self, HandshakeError};
+use skydht_dmsg::session::Role;
+use skydht_runtime::{Listener, Runtime};
+
+use super::{Shared, pump};
+
+/// How long to wait after an accept that failed: mostly a process without file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the transport closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, listener: R::Listener) {
+    let mut stopped = shared.table().listen();
+    let accepting = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        loop {
+            match select(listener.accept(), &mut stopped).await {
+                Either::Left((Ok((connection, addr)), _)) => begin(&accepting, connection, addr),
+                Either::Left((Err(_), _)) => accepting.runtime.sleep(ACCEPT_PAUSE).await,
+                Either::Right(_) => return,
+            }
+        }
+    }));
+}
+
+fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
+    let begun = shared
+        .table()
+        .begin_handshake(shared.options.max_handshakes);
+    let Some((id, killed)) = begun else {
+        return;
+    };
+    let handshaking = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        if let Either::Left(_) =
+            select(Box::pin(finish(&handshaking, connection, addr)), killed).await
+        {
+            handshaking.table().end_handshake(id);
+        }
+    }));
+}
+
+async fn finish<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
+    let handshake = secure::accept(connection, &shared.secret, shared.ephemeral());
+    let limit = shared.options.handshake_timeout;
+    match shared.within(limit, handshake).await {
+        Some(Ok((peer, secure))) => {
+            let path = Path {
+                reach: Reach::Accepted,
+                remote: Some(addr),
+            };
+            // At a limit the connection is dropped, and counted there.
+            if pump::establish(shared, peer, secure, Role::Server, path).is_ok() {
+                shared.table().stats_mut().accepted += 1;
+            }
+        }
+        Some(Err(HandshakeError::Closed)) => shared.table().stats_mut().handshakes_abandoned += 1,
+        Some(Err(_)) | None => shared.table().stats_mut().handshakes_failed += 1,
+    }
+}

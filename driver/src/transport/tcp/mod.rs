@@ -1,0 +1,252 @@
+//! Direct TCP: one session for each peer, encrypted with Noise XK, many streams inside.
+//!
+//! A session serves both directions, whoever dialled. Concurrent opens to a peer share one dial.
+//! When two peers dial each other at once, both keep the same one of the two sessions.
+
+mod accept;
+mod dial;
+mod inbox;
+mod pump;
+mod table;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::{Either, join_all, select};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
+use skydht_dmsg::handshake::Ephemeral;
+use skydht_dmsg::session::{self, SessionConfig, SessionError};
+use skydht_runtime::{BoxFuture, Listener as _, Runtime};
+
+use super::{Accepted, Transport, TransportStats};
+use inbox::Inbox;
+use table::{Joined, Table};
+
+/// Sessions that one open may find ended before it gives up.
+const OPEN_ATTEMPTS: usize = 3;
+/// How long closing waits for the sessions to send what is queued.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// How a TCP transport behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TcpOptions {
+    /// Where to listen; none for a client that only dials.
+    pub listen: Option<SocketAddr>,
+    /// How long one address is tried.
+    pub connect_timeout: Duration,
+    /// How long a handshake may take, on either side.
+    pub handshake_timeout: Duration,
+    /// A session without streams is closed after this, at the next keepalive.
+    pub idle_timeout: Duration,
+    /// How often a session shows its peer that it lives. A peer that is silent three times as
+    /// long is lost.
+    pub keepalive: Duration,
+    /// Sessions at once. At the limit a session without streams makes room, if there is one.
+    pub max_sessions: usize,
+    /// Connections here whose handshake is under way. At the limit the oldest makes room: an
+    /// honest one is done within milliseconds.
+    pub max_handshakes: usize,
+    /// Streams of one session, in each direction.
+    pub max_streams: usize,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            connect_timeout: Duration::from_secs(3),
+            handshake_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(180),
+            keepalive: Duration::from_secs(30),
+            max_sessions: 1_024,
+            max_handshakes: 128,
+            max_streams: 256,
+        }
+    }
+}
+
+struct Shared<R: Runtime> {
+    runtime: R,
+    secret: SecretKey,
+    key: PublicKey,
+    options: TcpOptions,
+    ephemerals: Mutex<ChaCha20Rng>,
+    table: Mutex<Table>,
+    inbox: Inbox,
+}
+
+impl<R: Runtime> Shared<R> {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A fresh key for one handshake.
+    fn ephemeral(&self) -> Ephemeral {
+        let mut entropy = [0; 32];
+        self.ephemerals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fill_bytes(&mut entropy);
+        Ephemeral::from_entropy(&entropy)
+    }
+
+    fn session_config(&self) -> SessionConfig {
+        let mut config = SessionConfig::default();
+        config.max_inbound = self.options.max_streams;
+        config.max_outbound = self.options.max_streams;
+        // All that the peer may open: a burst of them comes in one read.
+        config.backlog = self.options.max_streams;
+        config
+    }
+
+    /// `future`'s result, unless it takes longer than `limit`.
+    async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        match select(std::pin::pin!(future), self.runtime.sleep(limit)).await {
+            Either::Left((result, _)) => Some(result),
+            Either::Right(_) => None,
+        }
+    }
+}
+
+/// Direct TCP. See [`TcpTransport::start`].
+pub struct TcpTransport<R: Runtime> {
+    shared: Arc<Shared<R>>,
+    local_addr: Option<SocketAddr>,
+}
+
+impl<R: Runtime> TcpTransport<R> {
+    /// Listens, if asked to, and is ready to dial.
+    ///
+    /// `entropy` makes the handshakes' ephemeral keys: draw it from the operating system, keep
+    /// it secret, and never give the node's seed here, since journals hold that one.
+    ///
+    /// # Errors
+    /// What listening brought.
+    pub async fn start(
+        runtime: R,
+        secret: SecretKey,
+        entropy: [u8; 32],
+        options: TcpOptions,
+    ) -> io::Result<Self> {
+        let listener = match options.listen {
+            Some(addr) => Some(runtime.listen(addr).await?),
+            None => None,
+        };
+        let local_addr = listener.as_ref().map(|listener| listener.local_addr());
+        let shared = Arc::new(Shared {
+            key: secret.public(),
+            secret,
+            ephemerals: Mutex::new(ChaCha20Rng::from_seed(entropy)),
+            table: Mutex::new(Table::new(options.max_sessions)),
+            inbox: Inbox::default(),
+            runtime,
+            options,
+        });
+        if let Some(listener) = listener {
+            accept::spawn(&shared, listener);
+        }
+        Ok(Self { shared, local_addr })
+    }
+}
+
+/// Opens a stream over the session that is there, or over one that a dial brings.
+async fn open<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    peer: PublicKey,
+    addrs: Addrs,
+    session: SessionUse,
+) -> Result<(session::Stream, Path), OpenFailure> {
+    if peer == shared.key {
+        return Err(OpenFailure::Unreachable);
+    }
+    for _ in 0..OPEN_ATTEMPTS {
+        let joined = shared.table().join(&peer, &addrs, session)?;
+        match joined {
+            Joined::Live(live) => match live.session.open().await {
+                Ok(stream) => {
+                    live.touch(&shared.runtime);
+                    return Ok((stream, live.path));
+                }
+                Err(SessionError::TooManyStreams) => return Err(OpenFailure::Overloaded),
+                // It ended just now.
+                Err(_) => shared.table().forget(&peer, live.id),
+            },
+            Joined::Dialling(session) => session.await.unwrap_or(Err(OpenFailure::Closing))?,
+            Joined::Dial(session) => {
+                dial::spawn(&shared, peer);
+                session.await.unwrap_or(Err(OpenFailure::Closing))?;
+            }
+        }
+    }
+    Err(OpenFailure::Unreachable)
+}
+
+impl<R: Runtime> Transport for TcpTransport<R> {
+    type Stream = session::Stream;
+
+    fn local_key(&self) -> PublicKey {
+        self.shared.key
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    fn open(
+        &self,
+        peer: PublicKey,
+        addrs: Addrs,
+        session: SessionUse,
+    ) -> BoxFuture<'static, Result<(Self::Stream, Path), OpenFailure>> {
+        Box::pin(open(Arc::clone(&self.shared), peer, addrs, session))
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Self::Stream>>> {
+        self.shared.inbox.poll_pop(cx)
+    }
+
+    fn probe(
+        &self,
+        peer: PublicKey,
+        addr: SocketAddr,
+    ) -> BoxFuture<'static, Result<(), OpenFailure>> {
+        Box::pin(dial::probe(Arc::clone(&self.shared), peer, addr))
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let sessions = shared.begin_close();
+            let closed = join_all(sessions.iter().map(|session| session.closed()));
+            shared.within(CLOSE_GRACE, closed).await;
+            shared.table().kill_all();
+        })
+    }
+
+    fn stats(&self) -> TransportStats {
+        self.shared.table().stats()
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    fn begin_close(&self) -> Vec<session::Session> {
+        let sessions = self.table().close();
+        self.inbox.close();
+        sessions.iter().for_each(session::Session::close);
+        sessions
+    }
+}
+
+impl<R: Runtime> Drop for TcpTransport<R> {
+    fn drop(&mut self) {
+        self.shared.begin_close();
+        self.shared.table().kill_all();
+    }
+}
