@@ -1,5 +1,6 @@
 //! The command line. Every command's help ends in examples.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// Whether stdout gets JSON. Upstream's words take any words after them, this one, too.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.common.json
+            || match &self.command {
+                Command::FullNode(rest)
+                | Command::Sync(rest)
+                | Command::List(rest)
+                | Command::Reconcile(rest) => rest.words.iter().any(|word| word == "--json"),
+                _ => false,
+            }
+    }
+}
+
 /// Options of every command.
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct Common {
@@ -60,8 +75,17 @@ pub(crate) struct Common {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Keygen(Keygen),
+    Run(Run),
+    Put(Put),
+    Get(Get),
+    Peers(Peers),
+    Status(Status),
+    Ping(Ping),
     #[command(subcommand)]
     Config(ConfigCommand),
+    Demo(Demo),
+    #[command(subcommand)]
+    Bench(Bench),
     /// Upstream's word; says what replaces it.
     #[command(hide = true)]
     FullNode(Upstream),
@@ -232,6 +256,16 @@ impl std::str::FromStr for Owner {
     }
 }
 
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Myself => f.write_str("self"),
+            Self::Key(key) => key.fmt(f),
+            Self::Target(target) => target.fmt(f),
+        }
+    }
+}
+
 /// Reads "freshest", "quorum:N", "first" or "local".
 pub(crate) fn parse_policy(text: &str) -> Result<ReadPolicy, String> {
     let quorum = || {
@@ -248,6 +282,10 @@ pub(crate) fn parse_policy(text: &str) -> Result<ReadPolicy, String> {
             .map(ReadPolicy::Quorum)
             .ok_or_else(|| format!("{text:?} is no policy: freshest, quorum:N, first, local")),
     }
+}
+
+fn policy_text(text: &str) -> Result<String, String> {
+    parse_policy(text).map(|_| text.to_owned())
 }
 
 /// Read an item: its value on stdout, where it came from on stderr.
@@ -272,8 +310,8 @@ pub(crate) struct Get {
     #[arg(long, value_name = "SALT")]
     pub(crate) salt: Option<String>,
     /// When to be content: freshest, quorum:N, first, local.
-    #[arg(long, value_parser = parse_policy, default_value = "freshest")]
-    pub(crate) policy: ReadPolicy,
+    #[arg(long, value_parser = policy_text, default_value = "freshest")]
+    pub(crate) policy: String,
     /// Return mirrors of keys that are not configured, too.
     #[arg(long)]
     pub(crate) unknown_mirrors: bool,

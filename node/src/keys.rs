@@ -18,13 +18,7 @@ const MOST_BYTES: u64 = 256;
 
 /// A fresh key from the system's randomness.
 pub(crate) fn generate() -> Result<SecretKey> {
-    let mut entropy = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *entropy).map_err(|error| {
-        Failure::new(
-            Code::Local,
-            format_args!("the system gives no randomness: {error}"),
-        )
-    })?;
+    let entropy = Zeroizing::new(crate::random_bytes()?);
     Ok(SecretKey::from_entropy(&entropy))
 }
 

@@ -1,21 +1,24 @@
 //! The skydht program: run, use and measure a node of Skywire's DHT.
 
-#![allow(
-    dead_code,
-    clippy::large_enum_variant,
-    reason = "the commands that use the rest come next"
-)]
-
+mod access;
+mod api;
 mod cli;
 mod commands;
 mod config;
+mod descriptors;
 mod exit;
 mod failure;
 mod keys;
+mod known_peers;
+mod local;
 mod logging;
+mod measure;
+mod network;
 mod output;
 mod private_file;
 mod report;
+mod start;
+mod state_dir;
 mod verdict;
 
 use std::process::ExitCode;
@@ -33,24 +36,41 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error).into(),
     };
-    let json = cli.common.json;
+    let json = cli.wants_json();
     match dispatch(cli) {
-        Ok(()) => Exit::Ok.into(),
+        Ok(exit) => exit.into(),
         Err(failure) => report(&failure, json).into(),
     }
 }
 
-fn dispatch(cli: Cli) -> failure::Result<()> {
+fn dispatch(cli: Cli) -> failure::Result<Exit> {
     let common = &cli.common;
     let upstream = |word, Upstream { words }| Err(commands::upstream::answer(word, &words));
     match cli.command {
         Command::Keygen(args) => commands::keygen::run(common, args),
         Command::Config(command) => commands::config::run(common, command),
+        Command::Run(args) => wait_for(commands::run::run(common, args)),
+        Command::Put(args) => wait_for(commands::put::run(common, args)),
+        Command::Get(args) => wait_for(commands::get::run(common, args)),
+        Command::Peers(args) => wait_for(commands::peers::run(common, args)),
+        Command::Status(args) => wait_for(commands::status::run(common, args)),
+        Command::Ping(args) => wait_for(commands::status::ping(common, args)),
+        Command::Demo(args) => wait_for(commands::demo::run(common, args)),
+        Command::Bench(args) => wait_for(commands::bench::run(common, args)),
         Command::FullNode(rest) => upstream(Word::FullNode, rest),
         Command::Sync(rest) => upstream(Word::Sync, rest),
         Command::List(rest) => upstream(Word::List, rest),
         Command::Reconcile(rest) => upstream(Word::Reconcile, rest),
     }
+}
+
+/// Runs a command that needs sockets and timers.
+fn wait_for(command: impl Future<Output = failure::Result<Exit>>) -> failure::Result<Exit> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Local, format_args!("cannot start threads: {error}")))?
+        .block_on(command)
 }
 
 /// Help and versions go to stdout, wrong command lines are a failure like any other.
@@ -86,4 +106,14 @@ fn report(failure: &Failure, json: bool) -> Exit {
         output::talk(format_args!("error: {failure}"));
     }
     failure.code.exit()
+}
+
+/// 32 bytes of the system's randomness.
+fn random_bytes() -> failure::Result<[u8; 32]> {
+    skydht_tokio::entropy().map_err(|error| {
+        Failure::new(
+            Code::Local,
+            format_args!("the system gives no randomness: {error}"),
+        )
+    })
 }

@@ -363,7 +363,8 @@ impl StatusReport {
             schema: Self::SCHEMA.into(),
             verdict,
             reasons,
-            ready: snapshot.ready,
+            // The core calls the first node of a network ready; it has nobody to ask.
+            ready: snapshot.ready && snapshot.peers > 0,
             key: snapshot.key,
             id: snapshot.id,
             full_node: about.full_node,

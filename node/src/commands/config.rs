@@ -9,6 +9,7 @@ use crate::cli::{Common, ConfigCommand};
 use crate::config::{
     KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, UNSUPPORTED, default_path, variable_of,
 };
+use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::{keys, output, private_file};
 
@@ -37,7 +38,7 @@ impl ConfigReport {
 }
 
 /// Runs a command on the configuration.
-pub(crate) fn run(common: &Common, command: ConfigCommand) -> Result<()> {
+pub(crate) fn run(common: &Common, command: ConfigCommand) -> Result<Exit> {
     match command {
         ConfigCommand::Init {
             full_node,
@@ -46,7 +47,8 @@ pub(crate) fn run(common: &Common, command: ConfigCommand) -> Result<()> {
         ConfigCommand::Check => check(common),
         ConfigCommand::Show { effective } => show(common, effective),
         ConfigCommand::Keys => list_keys(common),
-    }
+    }?;
+    Ok(Exit::Ok)
 }
 
 fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<()> {

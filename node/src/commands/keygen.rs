@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::{Common, Keygen};
+use crate::exit::Exit;
 use crate::failure::Result;
 use crate::{keys, output, private_file};
 
@@ -15,7 +16,7 @@ struct Report {
 }
 
 /// Makes a key.
-pub(crate) fn run(common: &Common, args: Keygen) -> Result<()> {
+pub(crate) fn run(common: &Common, args: Keygen) -> Result<Exit> {
     let file = match args.file {
         Some(file) => file,
         None => {
@@ -28,13 +29,15 @@ pub(crate) fn run(common: &Common, args: Keygen) -> Result<()> {
     };
     let key = keys::create(&file)?.public();
     if common.json {
-        return output::json(&Report {
+        output::json(&Report {
             schema: "skydht.keygen/1",
             key: key.to_string(),
             id: key.id().to_string(),
             file,
-        });
+        })?;
+        return Ok(Exit::Ok);
     }
     output::talk(format_args!("secret key written to {}", file.display()));
-    output::line(key)
+    output::line(key)?;
+    Ok(Exit::Ok)
 }

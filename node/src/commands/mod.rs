@@ -1,7 +1,14 @@
 //! The commands.
 
+pub(crate) mod bench;
 pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod get;
 pub(crate) mod keygen;
+pub(crate) mod peers;
+pub(crate) mod put;
+pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod upstream;
 
 use std::collections::BTreeMap;
@@ -37,6 +44,13 @@ fn sources(
         environment: environment(),
         flags,
     }
+}
+
+/// Whole milliseconds, at least one, as requests carry timeouts.
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 /// The environment's variables that are text.

@@ -1,0 +1,220 @@
+//! How a command reaches the network: through a running node's control API, or by joining
+//! for one operation.
+
+use std::time::Duration;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::Config;
+
+use crate::api::client::{Client, NOBODY};
+use crate::api::schema::{GetBody, PingBody, PutRequest};
+use crate::cli::{Common, Reach};
+use crate::commands::configuration;
+use crate::config::Settings;
+use crate::failure::{Code, Failure, Result};
+use crate::local::Local;
+use crate::report::{About, GetReport, PeersReport, PingReport, PutReport, StatusReport};
+use crate::state_dir::{Running, StateDir};
+use crate::{keys, logging, output, start};
+
+/// Leaving may take this long.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Joining may take this long, for commands that only look.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a command joins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// To publish under the configured key.
+    Sign,
+    /// To read; any key will do, and one of its own disturbs nobody.
+    Read,
+    /// To look around, which takes being in the network first.
+    Look,
+}
+
+/// A way to the network.
+pub(crate) enum Access {
+    /// Through a running node.
+    Api(Client),
+    /// In this process, for a moment.
+    Joined(Box<Joined>),
+}
+
+/// A node that lives as long as one command.
+pub(crate) struct Joined {
+    local: Local,
+    settings: Settings,
+    /// The state directory, when its key is in use.
+    _running: Option<Running>,
+}
+
+impl Access {
+    /// Finds the way that the command line asks for.
+    pub(crate) async fn open(common: &Common, reach: &Reach, purpose: Purpose) -> Result<Self> {
+        let flags = reach
+            .key_file
+            .iter()
+            .map(|file| ("--key-file", "key_file", serde_json::json!(file)));
+        let loaded = configuration(common, flags)?;
+        let settings = loaded.settings;
+        // Only asked for, logs of a short command are of interest.
+        let filter = common.log.as_deref().unwrap_or("warn");
+        logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
+        if !reach.bootstrap.is_empty() {
+            return Ok(Self::Joined(Box::new(
+                join(settings, reach, purpose).await?,
+            )));
+        }
+        if reach.key_file.is_some() {
+            return Err(Failure::new(
+                Code::Usage,
+                "--key-file needs --bootstrap: a running node signs with its own key",
+            ));
+        }
+        let state = StateDir::new(&settings.state_dir);
+        let token_file = reach
+            .token_file
+            .clone()
+            .unwrap_or_else(|| state.token_file());
+        let url = match &reach.api {
+            Some(url) => url.clone(),
+            None => {
+                state
+                    .endpoint()
+                    .ok_or_else(|| {
+                        Failure::new(
+                            Code::Unreachable,
+                            format_args!("no node runs on {}", state.path().display()),
+                        )
+                        .hint(NOBODY)
+                    })?
+                    .url
+            }
+        };
+        Client::new(&url, &token_file).map(Self::Api)
+    }
+
+    /// Signs and publishes.
+    pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
+        match self {
+            Self::Api(client) => client.post("/put", request).await,
+            Self::Joined(joined) => joined.local.put(request).await,
+        }
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, mut body: GetBody) -> Result<GetReport> {
+        match self {
+            Self::Api(client) => client.post("/get", &body).await,
+            Self::Joined(joined) => {
+                if body.owner == "self" {
+                    body.owner = own_key(&joined.settings)?.to_string();
+                }
+                joined.local.get(&body).await
+            }
+        }
+    }
+
+    /// A sign of life.
+    pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
+        match self {
+            Self::Api(client) => client.post("/ping", body).await,
+            Self::Joined(joined) => joined.local.ping(body).await,
+        }
+    }
+
+    /// How the node is.
+    pub(crate) async fn status(&self) -> Result<StatusReport> {
+        match self {
+            Self::Api(client) => client.get("/status").await,
+            Self::Joined(joined) => joined.local.status().await,
+        }
+    }
+
+    /// Whom it knows.
+    pub(crate) async fn peers(&self) -> Result<PeersReport> {
+        match self {
+            Self::Api(client) => client.get("/peers").await,
+            Self::Joined(joined) => joined.local.peers().await,
+        }
+    }
+
+    /// Leaves the network, if this command joined it.
+    pub(crate) async fn close(self) {
+        if let Self::Joined(joined) = self {
+            // Whoever does not let go in time is left behind; the process ends anyway.
+            let _ = tokio::time::timeout(LEAVE_TIMEOUT, joined.local.dht().shutdown()).await;
+        }
+    }
+}
+
+async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joined> {
+    let (bootstrap, warnings) = start::resolve(&reach.bootstrap).await;
+    for warning in &warnings {
+        output::talk(format_args!("warning: {warning}"));
+    }
+    if bootstrap.is_empty() {
+        return Err(
+            Failure::new(Code::NoPeers, "no bootstrap peer has an address")
+                .hint("check the host names after --bootstrap"),
+        );
+    }
+    let (secret, running) = match purpose {
+        Purpose::Sign => own_secret(&settings)?,
+        Purpose::Read | Purpose::Look => (keys::generate()?, None),
+    };
+    let mut config = settings.node.clone();
+    config.bootstrap = bootstrap;
+    config.serve = false;
+    let about = about(&config, String::new());
+    let local = Local::new(start::start(config, secret, None).await?, about);
+    if purpose == Purpose::Look {
+        // Without an answer in time, what is known so far is shown.
+        let _ = tokio::time::timeout(JOIN_TIMEOUT, local.dht().ready()).await;
+    }
+    Ok(Joined {
+        local,
+        settings,
+        _running: running,
+    })
+}
+
+/// What reports say about a node with this configuration.
+pub(crate) fn about(config: &Config, listen: String) -> About {
+    About {
+        full_node: config.full_node,
+        k: config.k,
+        listen,
+    }
+}
+
+fn own_key(settings: &Settings) -> Result<PublicKey> {
+    if let Some(secret) = keys::from_environment()? {
+        return Ok(secret.public());
+    }
+    Ok(keys::load(&settings.key_file())?.public())
+}
+
+/// The configured key, for a node of one operation. Two nodes with one key would take each
+/// other's connections.
+fn own_secret(settings: &Settings) -> Result<(skydht_core::key::SecretKey, Option<Running>)> {
+    if let Some(secret) = keys::from_environment()? {
+        return Ok((secret, None));
+    }
+    let secret = keys::load(&settings.key_file())?;
+    if settings.key_file.is_some() {
+        return Ok((secret, None));
+    }
+    let running = StateDir::new(&settings.state_dir)
+        .take()
+        .map_err(|failure| {
+            if failure.code == Code::Exists {
+                Failure::new(Code::Refused, "a node with this key is running")
+                    .hint("leave --bootstrap away to use it, or name another key with --key-file")
+            } else {
+                failure
+            }
+        })?;
+    Ok((secret, Some(running)))
+}

@@ -1,0 +1,238 @@
+//! The control API's paths.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::BodyExt as _;
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::Shared;
+use super::schema::GetBody;
+use crate::failure::{Code, Failure, Result};
+
+/// A value of 64 KiB in base64, and room for the rest.
+const LONGEST_BODY: usize = 128 * 1024;
+/// Of longer bodies this much is read.
+const MOST_DROPPED: usize = 4 << 20;
+/// A request's body must be there after this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Paths, methods and meanings, as `/` lists them.
+const INDEX: &[(&str, &str, &str)] = &[
+    ("/", "GET", "this list"),
+    (
+        "/livez",
+        "GET",
+        "whether the process answers; wants no token",
+    ),
+    (
+        "/readyz",
+        "GET",
+        "whether puts and gets have somebody to ask, with reasons if not",
+    ),
+    (
+        "/status",
+        "GET",
+        "verdict with reasons, peers, store, limits, counters",
+    ),
+    ("/peers", "GET", "the routing table and its buckets, judged"),
+    ("/config", "GET", "the configuration in force"),
+    (
+        "/put",
+        "POST",
+        "sign and publish: {value | text | delete, salt, seq, expect, min_replicas, force, once, timeout_ms}",
+    ),
+    (
+        "/get",
+        "POST",
+        "read: {pk, salt, policy, unknown_mirrors, timeout_ms}",
+    ),
+    ("/get/{pk}", "GET", "read the item without salt"),
+    ("/get/{pk}/{salt}", "GET", "read an item"),
+    ("/ping", "POST", "ask a peer for a sign of life: {pk, addr}"),
+    ("/shutdown", "POST", "stop the node cleanly"),
+];
+
+type Answer = Result<Response>;
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(|| async { index() }))
+        .route("/livez", get(|| async { live() }))
+        .route("/readyz", get(ready))
+        .route("/status", get(status))
+        .route("/peers", get(peers))
+        .route("/config", get(config))
+        .route("/put", post(put))
+        .route("/get", post(read))
+        .route("/get/{pk}", get(read_key))
+        .route("/get/{pk}/{salt}", get(read_item))
+        .route("/ping", post(ping))
+        .route("/shutdown", post(shutdown))
+        .fallback(|| async {
+            Failure::new(Code::NoSuchPath, "there is no such path").hint("`GET /` lists them")
+        })
+        .method_not_allowed_fallback(|| async {
+            Failure::new(Code::Method, "this path does not take this method")
+                .hint("`GET /` lists them")
+        })
+        .with_state(shared)
+}
+
+fn index() -> Answer {
+    let endpoints: Vec<_> = INDEX
+        .iter()
+        .map(|(path, method, meaning)| json!({"path": path, "method": method, "meaning": meaning}))
+        .collect();
+    ok(&json!({
+        "schema": "skydht.index/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "endpoints": endpoints,
+    }))
+}
+
+fn live() -> Answer {
+    ok(&json!({"schema": "skydht.live/1", "live": true}))
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
+    let status = shared.local.status().await?;
+    if status.ready {
+        return ok(&json!({"schema": "skydht.ready/1", "ready": true, "reasons": status.reasons}));
+    }
+    let why = status
+        .reasons
+        .first()
+        .map_or("not ready", |reason| &reason.cause);
+    Err(Failure::new(Code::NotReady, why).details(&json!({"reasons": status.reasons})))
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&shared.local.status().await?)
+}
+
+async fn peers(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&shared.local.peers().await?)
+}
+
+async fn config(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&shared.config)
+}
+
+async fn put(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.put(&body(request).await?).await?)
+}
+
+async fn read(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.get(&body(request).await?).await?)
+}
+
+async fn read_key(shared: State<Arc<Shared>>, Path(pk): Path<String>) -> Answer {
+    read_item(shared, Path((pk, String::new()))).await
+}
+
+async fn read_item(
+    State(shared): State<Arc<Shared>>,
+    Path((owner, salt)): Path<(String, String)>,
+) -> Answer {
+    let body = GetBody {
+        owner,
+        salt,
+        policy: None,
+        unknown_mirrors: false,
+        timeout_ms: None,
+    };
+    ok(&shared.local.get(&body).await?)
+}
+
+async fn ping(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.ping(&body(request).await?).await?)
+}
+
+async fn shutdown(State(shared): State<Arc<Shared>>) -> Answer {
+    shared.stop.notify_one();
+    ok(&json!({"schema": "skydht.shutdown/1", "stopping": true}))
+}
+
+async fn body<T: DeserializeOwned>(request: Request) -> Result<T> {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes(request.into_body()))
+        .await
+        .map_err(|_| Failure::new(Code::Timeout, "the request's body did not come in time"))??;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let text = format!("the request's body is not what this path takes: {error}");
+        Failure::new(Code::Usage, text).hint("`GET /` says what it takes")
+    })
+}
+
+async fn bytes(mut body: Body) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Failure::new(
+                Code::Usage,
+                format_args!("the request's body broke off: {error}"),
+            )
+        })?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        length += data.len();
+        // A little more is read and dropped: who is still sending would not see the answer.
+        if length > MOST_DROPPED {
+            break;
+        }
+        if length <= LONGEST_BODY {
+            bytes.extend_from_slice(data);
+        }
+    }
+    if length > LONGEST_BODY {
+        let text = format!("the request's body is longer than {LONGEST_BODY} bytes");
+        return Err(Failure::new(Code::TooLarge, text));
+    }
+    Ok(bytes)
+}
+
+fn ok(report: &impl Serialize) -> Answer {
+    answer(StatusCode::OK, report)
+}
+
+/// JSON that no browser guesses about, keeps or shows in a frame.
+fn answer(status: StatusCode, report: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(report).map_err(|error| Failure::new(Code::Local, error))?;
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+    Ok(response)
+}
+
+impl IntoResponse for Box<Failure> {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = match answer(status, &self) {
+            Ok(response) => response,
+            Err(_) => status.into_response(),
+        };
+        if status == StatusCode::UNAUTHORIZED {
+            let headers = response.headers_mut();
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,240 @@
+//! What requests to the control API hold. What answers hold is in [`crate::report`].
+
+use std::fmt;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Deserializer, Serialize};
+use skydht_core::item::{Salt, Seq, Value};
+use skydht_core::key::PublicKey;
+use skydht_core::node::{GetRequest, PutOptions, ReadPolicy};
+
+use crate::cli::{Owner, parse_policy};
+use crate::failure::{Code, Failure, Result};
+
+/// No operation may take longer.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A put.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PutRequest {
+    /// The bytes in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<String>,
+    /// The bytes as text, instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+    /// No bytes: delete the item.
+    pub(crate) delete: bool,
+    /// Which of the node's items.
+    pub(crate) salt: String,
+    /// This sequence number rather than the next one: a text or a number.
+    #[serde(deserialize_with = "seq", skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<Seq>,
+    /// Only if this one is held.
+    #[serde(deserialize_with = "seq", skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<Seq>,
+    /// Fail if fewer peers take it.
+    pub(crate) min_replicas: u16,
+    /// Allow a sequence number more than a day ahead of the clock.
+    pub(crate) force: bool,
+    /// Do not renew it.
+    pub(crate) once: bool,
+    /// How long it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+impl PutRequest {
+    /// A request for these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self {
+            value: Some(BASE64.encode(bytes)),
+            ..Self::default()
+        }
+    }
+
+    /// What the node is asked.
+    pub(crate) fn read(&self) -> Result<(Salt, Value, PutOptions)> {
+        let value = match (&self.value, &self.text, self.delete) {
+            (None, None, true) => Value::new(&[]),
+            (None, Some(text), false) => Value::new(text.as_bytes()),
+            (Some(value), None, false) => BASE64
+                .decode(value.as_bytes())
+                .map(Value::from)
+                .map_err(|error| usage(format_args!("`value` is no base64: {error}")))?,
+            _ => return Err(usage("give one of `value` (base64), `text` and `delete`")),
+        };
+        if value.as_bytes().is_empty() && !self.delete {
+            return Err(usage("an empty value would delete the item")
+                .hint("if that is what you want, say so: --delete, or \"delete\": true"));
+        }
+        let options = PutOptions {
+            seq: self.seq,
+            expect: self.expect,
+            min_replicas: self.min_replicas,
+            force: self.force,
+            local_only: false,
+            once: self.once,
+            timeout: timeout(self.timeout_ms)?,
+        };
+        Ok((Salt::from(self.salt.as_str()), value, options))
+    }
+}
+
+/// A get.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GetBody {
+    /// A public key, "self", or a target.
+    #[serde(rename = "pk")]
+    pub(crate) owner: String,
+    /// Which of the key's items.
+    #[serde(default)]
+    pub(crate) salt: String,
+    /// "freshest", "quorum:N", "first" or "local".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
+    /// Return mirrors of keys that are not configured, too.
+    #[serde(default)]
+    pub(crate) unknown_mirrors: bool,
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+impl GetBody {
+    /// What the node `own` is asked.
+    pub(crate) fn read(&self, own: PublicKey) -> Result<GetRequest> {
+        let owner: Owner = self.owner.parse().map_err(usage)?;
+        let policy = self
+            .policy
+            .as_deref()
+            .map_or(Ok(ReadPolicy::Freshest), parse_policy);
+        let policy = policy.map_err(usage)?;
+        let salt = Salt::from(self.salt.as_str());
+        let mut request = match owner {
+            Owner::Myself => GetRequest::of(own, salt, policy),
+            Owner::Key(key) => GetRequest::of(key, salt, policy),
+            Owner::Target(_) if !self.salt.is_empty() => {
+                return Err(usage(
+                    "a target stands for key and salt: leave the salt away",
+                ));
+            }
+            Owner::Target(target) => GetRequest {
+                target,
+                owner: None,
+                ..GetRequest::of(own, salt, policy)
+            },
+        };
+        request.unknown_mirrors = self.unknown_mirrors;
+        request.timeout = timeout(self.timeout_ms)?;
+        Ok(request)
+    }
+}
+
+/// A ping.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PingBody {
+    /// Whom.
+    pub(crate) pk: PublicKey,
+    /// Where to dial, if there is no connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) addr: Option<std::net::SocketAddr>,
+}
+
+fn timeout(ms: Option<u64>) -> Result<Option<Duration>> {
+    let timeout = ms.map(Duration::from_millis);
+    match timeout {
+        Some(time) if time.is_zero() || time > LONGEST => {
+            Err(usage("a timeout must be above 0 and at most 10 minutes"))
+        }
+        _ => Ok(timeout),
+    }
+}
+
+fn usage(message: impl fmt::Display) -> Box<Failure> {
+    Failure::new(Code::Usage, message)
+}
+
+/// A sequence number as text (which all JSON writers keep whole) or as a number.
+fn seq<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Seq>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u64),
+        Text(String),
+    }
+    Ok(match Option::<Either>::deserialize(d)? {
+        None => None,
+        Some(Either::Number(n)) => Some(Seq(n)),
+        Some(Either::Text(text)) => Some(Seq(text.parse().map_err(serde::de::Error::custom)?)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json, to_value};
+
+    #[test]
+    fn sequences_may_be_texts_or_numbers_and_are_sent_as_given() {
+        let put: PutRequest =
+            from_value(json!({"text": "x", "seq": "18446744073709551615", "expect": 7})).unwrap();
+        let (_, value, options) = put.read().unwrap();
+        assert_eq!(value.as_bytes(), b"x");
+        assert_eq!(
+            (options.seq, options.expect),
+            (Some(Seq(u64::MAX)), Some(Seq(7)))
+        );
+        assert_eq!(
+            from_value::<PutRequest>(to_value(&put).unwrap()).unwrap(),
+            put
+        );
+    }
+
+    #[test]
+    fn deleting_must_be_said() {
+        let read = |json| from_value::<PutRequest>(json).unwrap().read();
+        assert!(read(json!({"text": ""})).is_err());
+        assert!(read(json!({})).is_err());
+        assert!(read(json!({"text": "a", "value": "YQ=="})).is_err());
+        assert!(read(json!({"value": "?"})).is_err());
+        assert!(
+            read(json!({"delete": true}))
+                .unwrap()
+                .1
+                .as_bytes()
+                .is_empty()
+        );
+        assert!(
+            from_value::<PutRequest>(json!({"txt": "a"})).is_err(),
+            "unknown field"
+        );
+    }
+
+    #[test]
+    fn gets_name_a_key_oneself_or_a_target() {
+        let own = crate::keys::generate().unwrap().public();
+        let read = |json| from_value::<GetBody>(json).unwrap().read(own);
+        let other = crate::keys::generate().unwrap().public();
+        assert_eq!(read(json!({"pk": "self"})).unwrap().owner.unwrap().0, own);
+        let request =
+            read(json!({"pk": other, "salt": "s", "policy": "quorum:3", "timeout_ms": 5})).unwrap();
+        assert_eq!(request.target, skydht_core::id::Target::of(&other, b"s"));
+        assert_eq!(request.policy, ReadPolicy::Quorum(3));
+        assert_eq!(request.timeout, Some(Duration::from_millis(5)));
+        assert_eq!(read(json!({"pk": request.target})).unwrap().owner, None);
+        for bad in [
+            json!({"pk": request.target, "salt": "s"}),
+            json!({"pk": "02"}),
+            json!({"pk": "self", "policy": "quorum:0"}),
+            json!({"pk": "self", "timeout_ms": 0}),
+            json!({"pk": "self", "timeout_ms": 600_001}),
+        ] {
+            assert_eq!(read(bad.clone()).unwrap_err().code, Code::Usage, "{bad}");
+        }
+    }
+}

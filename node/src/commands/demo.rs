@@ -1,0 +1,560 @@
+//! `skydht demo`: a network in this process, tried out and judged.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use skydht_core::item::{Salt, Value};
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Config, GetError, GetRequest, PutOptions, ReadPolicy};
+use skydht_driver::Dht;
+use tokio::sync::Notify;
+
+use super::config::ConfigReport;
+use super::run::Signals;
+use crate::access::about;
+use crate::api::auth::Guard;
+use crate::api::{Server, Shared, bind};
+use crate::cli::{Common, Demo};
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::local::Local;
+use crate::measure::{Latency, each, rank};
+use crate::network::Network;
+use crate::state_dir::StateDir;
+use crate::{logging, output};
+
+/// Operations at once.
+const CONCURRENCY: usize = 8;
+/// Keys follow from it, so that two demos are alike.
+const SEED: u64 = 1;
+
+/// What one operation brought.
+struct Sample {
+    elapsed: Duration,
+    /// Referrals on the way, for gets.
+    hops: Option<u16>,
+    /// What went wrong.
+    failure: Option<String>,
+}
+
+/// One step of the demo.
+#[derive(Clone, Debug, Serialize)]
+struct Phase {
+    name: &'static str,
+    operations: usize,
+    failures: usize,
+    #[serde(rename = "latency_ms")]
+    latency: Latency,
+    hops_p50: Option<u16>,
+    /// The first failures, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    examples: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    nodes: usize,
+    transport: &'static str,
+    items: usize,
+    stopped: usize,
+    puts: usize,
+    gets: usize,
+    failures: usize,
+    hops_p50: u16,
+    get_p50_ms: f64,
+    get_p99_ms: f64,
+    put_p50_ms: f64,
+    put_p99_ms: f64,
+    up_s: f64,
+    seconds: f64,
+    phases: Vec<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stay: Option<Stay>,
+}
+
+/// A network that stays up.
+#[derive(Serialize)]
+struct Stay {
+    api: String,
+    token_file: PathBuf,
+    next: Vec<String>,
+}
+
+/// What an item should hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Expected {
+    Value(Vec<u8>),
+    Deleted,
+}
+
+/// One item of the demo.
+#[derive(Clone, Debug)]
+struct Entry {
+    publisher: usize,
+    owner: PublicKey,
+    salt: Salt,
+    expected: Expected,
+}
+
+/// The demo as it goes.
+struct Show {
+    network: Network,
+    config: Config,
+    entries: Vec<Entry>,
+    progress: Progress,
+    puts: Vec<Sample>,
+    gets: Vec<Sample>,
+    phases: Vec<Phase>,
+}
+
+/// Runs the demo.
+pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
+    let filter = common.log.as_deref().unwrap_or("warn");
+    logging::start(filter)
+        .map_err(|error| crate::failure::Failure::new(crate::failure::Code::Usage, error))?;
+    let mut signals = Signals::new()?;
+    let demo = demo(&args);
+    let (show, report) = tokio::select! {
+        result = demo => result?,
+        () = signals.next() => {
+            output::talk("stopped by a signal");
+            return Ok(Exit::Partial);
+        }
+    };
+    let exit = if report.failures == 0 {
+        Exit::Ok
+    } else {
+        Exit::Partial
+    };
+    if args.stay {
+        stay(common, &args, show, report, &mut signals).await?;
+    } else {
+        print(common, &report)?;
+        Network::stop(show.network.nodes).await;
+    }
+    Ok(exit)
+}
+
+async fn demo(args: &Demo) -> Result<(Show, Report)> {
+    let begun = Instant::now();
+    let count = usize::from(args.nodes);
+    let config = Config::default();
+    let progress = Progress::new();
+    progress.begin("start nodes on TCP", count);
+    let network = Network::start(count, SEED, &config, |ready| progress.at(ready)).await?;
+    progress.end(&format!(
+        "{count} nodes are up after {:.1} s",
+        network.up.as_secs_f64()
+    ));
+    let mut show = Show {
+        entries: entries(&network, usize::from(args.items)),
+        network,
+        config,
+        progress,
+        puts: Vec::new(),
+        gets: Vec::new(),
+        phases: Vec::new(),
+    };
+    let all: Vec<usize> = (0..show.entries.len()).collect();
+    let (updated, deleted) = (every(&all, 2, 0), every(&all, 4, 1));
+
+    show.put("publish", &all).await;
+    show.get("read where it is not held", &all).await;
+    for index in &updated {
+        let publisher = show.entries[*index].publisher;
+        show.entries[*index].expected = Expected::Value(value(publisher, *index, 2));
+    }
+    show.put("update half", &updated).await;
+    for index in &deleted {
+        show.entries[*index].expected = Expected::Deleted;
+    }
+    show.put("delete a quarter", &deleted).await;
+    show.get("read again", &all).await;
+    let stopped = show.stop_a_quarter().await;
+    show.get("read after the loss", &all).await;
+    show.progress.clear();
+
+    let hops = {
+        let mut hops: Vec<u16> = show.gets.iter().filter_map(|get| get.hops).collect();
+        hops.sort_unstable();
+        rank(&hops, 50).copied().unwrap_or(0)
+    };
+    let (puts, gets) = (latency(&show.puts), latency(&show.gets));
+    let report = Report {
+        schema: "skydht.demo/1",
+        nodes: count,
+        transport: "tcp",
+        items: show.entries.len(),
+        stopped,
+        puts: show.puts.len(),
+        gets: show.gets.len(),
+        failures: show.phases.iter().map(|phase| phase.failures).sum(),
+        hops_p50: hops,
+        get_p50_ms: gets.p50,
+        get_p99_ms: gets.p99,
+        put_p50_ms: puts.p50,
+        put_p99_ms: puts.p99,
+        up_s: show.network.up.as_secs_f64(),
+        seconds: begun.elapsed().as_secs_f64(),
+        phases: show.phases.clone(),
+        stay: None,
+    };
+    Ok((show, report))
+}
+
+impl Show {
+    /// Publishes what these items should hold, each from its owner.
+    async fn put(&mut self, name: &'static str, which: &[usize]) {
+        self.progress.begin(name, which.len());
+        let jobs: Vec<(Dht, Entry)> = which
+            .iter()
+            .map(|index| {
+                let entry = self.entries[*index].clone();
+                (self.network.nodes[entry.publisher].clone(), entry)
+            })
+            .collect();
+        let bar = self.progress.clone();
+        let samples = each(jobs.len(), CONCURRENCY, move |index| {
+            let ((dht, entry), bar) = (jobs[index].clone(), bar.clone());
+            async move {
+                let sample = put(&dht, &entry).await;
+                bar.step();
+                sample
+            }
+        })
+        .await;
+        self.finish(name, &samples);
+        self.puts.extend(samples);
+    }
+
+    /// Reads these items, each from a node that neither published nor holds it, where there
+    /// is one.
+    async fn get(&mut self, name: &'static str, which: &[usize]) {
+        self.progress.begin(name, which.len());
+        let jobs: Vec<(Dht, Entry)> = which
+            .iter()
+            .map(|index| (self.reader(*index), self.entries[*index].clone()))
+            .collect();
+        let bar = self.progress.clone();
+        let samples = each(jobs.len(), CONCURRENCY, move |index| {
+            let ((dht, entry), bar) = (jobs[index].clone(), bar.clone());
+            async move {
+                let sample = get(&dht, &entry).await;
+                bar.step();
+                sample
+            }
+        })
+        .await;
+        self.finish(name, &samples);
+        self.gets.extend(samples);
+    }
+
+    fn reader(&self, index: usize) -> Dht {
+        let entry = &self.entries[index];
+        let request = GetRequest::of(entry.owner, entry.salt.clone(), ReadPolicy::Freshest);
+        let holders: BTreeSet<PublicKey> = self
+            .network
+            .nearest(&request.target, self.config.k)
+            .into_iter()
+            .collect();
+        let nodes = &self.network.nodes;
+        let turn = |offset: usize| &nodes[(index * 7 + offset) % nodes.len()];
+        let fits = |dht: &&Dht| dht.key() != entry.owner && !holders.contains(&dht.key());
+        let other = |dht: &&Dht| dht.key() != entry.owner;
+        let found = (0..nodes.len()).map(turn).find(fits);
+        found
+            .or_else(|| (0..nodes.len()).map(turn).find(other))
+            .unwrap_or(&nodes[0])
+            .clone()
+    }
+
+    /// Stops every fourth node, publishers and holders alike.
+    async fn stop_a_quarter(&mut self) -> usize {
+        let nodes = std::mem::take(&mut self.network.nodes);
+        let (mut stop, mut keep) = (Vec::new(), Vec::new());
+        for (index, dht) in nodes.into_iter().enumerate() {
+            if index % 4 == 3 {
+                stop.push(dht)
+            } else {
+                keep.push(dht)
+            }
+        }
+        let count = stop.len();
+        self.network.nodes = keep;
+        self.progress.begin("stop a quarter of the nodes", count);
+        Network::stop(stop).await;
+        self.progress.end(&format!("{count} nodes stopped"));
+        count
+    }
+
+    fn finish(&mut self, name: &'static str, samples: &[Sample]) {
+        let mut hops: Vec<u16> = samples.iter().filter_map(|sample| sample.hops).collect();
+        hops.sort_unstable();
+        let failures: Vec<&String> = samples
+            .iter()
+            .filter_map(|sample| sample.failure.as_ref())
+            .collect();
+        let phase = Phase {
+            name,
+            operations: samples.len(),
+            failures: failures.len(),
+            latency: latency(samples),
+            hops_p50: rank(&hops, 50).copied(),
+            examples: failures
+                .iter()
+                .take(3)
+                .map(|text| (*text).clone())
+                .collect(),
+        };
+        let failed = phase.failures;
+        self.progress.end(&format!(
+            "{name}: {} operations, {failed} failed, p50 {:.1} ms",
+            phase.operations, phase.latency.p50
+        ));
+        self.phases.push(phase);
+    }
+}
+
+async fn put(dht: &Dht, entry: &Entry) -> Sample {
+    let bytes: &[u8] = match &entry.expected {
+        Expected::Value(bytes) => bytes,
+        Expected::Deleted => &[],
+    };
+    let begun = Instant::now();
+    let result = dht
+        .put(entry.salt.clone(), Value::new(bytes), PutOptions::default())
+        .await;
+    Sample {
+        elapsed: begun.elapsed(),
+        hops: None,
+        failure: result.err().map(|error| error.to_string()),
+    }
+}
+
+async fn get(dht: &Dht, entry: &Entry) -> Sample {
+    let request = GetRequest::of(entry.owner, entry.salt.clone(), ReadPolicy::Freshest);
+    let begun = Instant::now();
+    let result = dht.get(request).await;
+    let elapsed = begun.elapsed();
+    let (hops, failure) = match (&result, &entry.expected) {
+        (Ok(found), Expected::Value(bytes)) if found.item.value.as_bytes() == bytes => {
+            (Some(found.stats.hops), None)
+        }
+        (Ok(found), _) => (
+            Some(found.stats.hops),
+            Some(format!(
+                "another value than published: sequence {}",
+                found.item.seq
+            )),
+        ),
+        (Err(GetError::Deleted { stats, .. }), Expected::Deleted) => (Some(stats.hops), None),
+        (Err(error), _) => (None, Some(error.to_string())),
+    };
+    Sample {
+        elapsed,
+        hops,
+        failure,
+    }
+}
+
+fn latency(samples: &[Sample]) -> Latency {
+    Latency::of(samples.iter().map(|sample| sample.elapsed).collect())
+}
+
+fn entries(network: &Network, count: usize) -> Vec<Entry> {
+    (0..count)
+        .map(|index| {
+            let publisher = index % network.nodes.len();
+            Entry {
+                publisher,
+                owner: network.nodes[publisher].key(),
+                salt: Salt::from(format!("demo-{index}").as_str()),
+                expected: Expected::Value(value(publisher, index, 1)),
+            }
+        })
+        .collect()
+}
+
+fn value(publisher: usize, index: usize, version: u32) -> Vec<u8> {
+    format!("item {index} of node {publisher}, version {version}").into_bytes()
+}
+
+fn every(all: &[usize], step: usize, offset: usize) -> Vec<usize> {
+    all.iter().copied().skip(offset).step_by(step).collect()
+}
+
+fn print(common: &Common, report: &Report) -> Result<()> {
+    if common.json {
+        return output::json(report);
+    }
+    let rows: Vec<Vec<String>> = report
+        .phases
+        .iter()
+        .map(|phase| {
+            vec![
+                phase.name.into(),
+                phase.operations.to_string(),
+                phase.failures.to_string(),
+                format!("{:.1}", phase.latency.p50),
+                format!("{:.1}", phase.latency.p99),
+                phase.hops_p50.map_or("-".into(), |hops| hops.to_string()),
+            ]
+        })
+        .collect();
+    let head = ["STEP", "OPERATIONS", "FAILED", "P50 MS", "P99 MS", "HOPS"];
+    output::line(output::table(&head, &rows))?;
+    for phase in &report.phases {
+        for example in &phase.examples {
+            output::talk(format_args!("{}: {example}", phase.name));
+        }
+    }
+    let Report {
+        nodes,
+        stopped,
+        puts,
+        gets,
+        failures,
+        seconds,
+        ..
+    } = report;
+    let verdict = match failures {
+        0 => "nothing was lost".into(),
+        n => format!("{n} operations FAILED"),
+    };
+    output::line(format_args!(
+        "{nodes} nodes on TCP, {stopped} of them stopped; {puts} puts, {gets} gets: {verdict} ({seconds:.1} s)"
+    ))
+}
+
+/// Keeps the network up, with a control API on its first node, until a signal.
+async fn stay(
+    common: &Common,
+    args: &Demo,
+    show: Show,
+    mut report: Report,
+    signals: &mut Signals,
+) -> Result<()> {
+    let place = TemporaryDir::new()?;
+    let state = StateDir::new(&place.0);
+    let listener = bind(args.api_listen).await?;
+    let first = &show.network.nodes[0];
+    let listen = first
+        .local_addr()
+        .map_or_else(String::new, |addr| addr.to_string());
+    let shared = Arc::new(Shared {
+        local: Local::new(first.clone(), about(&show.config, listen)),
+        config: ConfigReport {
+            schema: ConfigReport::SCHEMA.into(),
+            path: None,
+            settings: Vec::new(),
+        },
+        stop: Notify::new(),
+    });
+    let addr = listener
+        .local_addr()
+        .map_err(|error| crate::failure::Failure::new(crate::failure::Code::Local, error))?;
+    let guard = Guard::new(state.make_token()?, addr, &[]);
+    let server = Server::start(listener, Arc::clone(&shared), guard)?;
+    let endpoint = state.write_endpoint(server.addr(), first.key())?;
+    let here = format!("skydht --state-dir {}", place.0.display());
+    let next = vec![
+        format!("{here} status"),
+        format!("{here} put 'hello' --salt greeting"),
+        format!("{here} get self --salt greeting"),
+    ];
+    report.stay = Some(Stay {
+        api: endpoint.url.clone(),
+        token_file: state.token_file(),
+        next: next.clone(),
+    });
+    print(common, &report)?;
+    if !common.json {
+        output::line(format_args!(
+            "{} nodes stay up until Ctrl-C\napi   {} (token in {})\nnext  {}",
+            show.network.nodes.len(),
+            endpoint.url,
+            state.token_file().display(),
+            next.join("\n      ")
+        ))?;
+    }
+    tokio::select! {
+        () = signals.next() => {}
+        () = shared.stop.notified() => {}
+    }
+    server.stop().await;
+    Network::stop(show.network.nodes).await;
+    Ok(())
+}
+
+/// A directory that goes away with the demo.
+struct TemporaryDir(PathBuf);
+
+impl TemporaryDir {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("skydht-demo-{}", std::process::id()));
+        crate::private_file::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        // A leftover in the directory for temporary files is no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A bar on a terminal, plain lines elsewhere; always on stderr.
+#[derive(Clone)]
+struct Progress {
+    bar: ProgressBar,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg:<28} {bar:40} {pos}/{len}") {
+            bar.set_style(style);
+        }
+        Self { bar, terminal }
+    }
+
+    fn begin(&self, name: &str, length: usize) {
+        self.bar.set_length(length as u64);
+        self.bar.set_position(0);
+        self.bar.set_message(name.to_owned());
+    }
+
+    fn at(&self, position: usize) {
+        self.bar.set_position(position as u64);
+    }
+
+    fn step(&self) {
+        self.bar.inc(1);
+    }
+
+    fn end(&self, text: &str) {
+        if self.terminal {
+            self.bar.println(text);
+        } else {
+            output::talk(text);
+        }
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,54 @@
+//! `skydht get`.
+
+use crate::access::{Access, Purpose};
+use crate::api::schema::GetBody;
+use crate::cli::{Common, Get};
+use crate::exit::Exit;
+use crate::failure::{Code, Failure, Result};
+use crate::output;
+use crate::report::GetReport;
+
+/// Reads an item.
+pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
+    let salt = args.salt.or(args.salt_word).unwrap_or_default();
+    let body = GetBody {
+        owner: args.owner.to_string(),
+        salt,
+        policy: Some(args.policy.to_string()),
+        unknown_mirrors: args.unknown_mirrors,
+        timeout_ms: args.timeout.map(super::millis),
+    };
+    let access = Access::open(common, &args.reach, Purpose::Read).await?;
+    let result = access.get(body).await;
+    access.close().await;
+    let report = match result {
+        Ok(report) => report,
+        Err(failure) => {
+            // A value that came too late for its policy is shown all the same.
+            if let Some(best) = late_value(&failure).filter(|_| !common.json) {
+                show(&best)?;
+            }
+            return Err(failure);
+        }
+    };
+    if common.json {
+        output::json(&report)?;
+    } else {
+        show(&report)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(report: &GetReport) -> Result<()> {
+    output::data(&report.bytes())?;
+    output::talk(report);
+    Ok(())
+}
+
+fn late_value(failure: &Failure) -> Option<GetReport> {
+    let details = failure
+        .details
+        .clone()
+        .filter(|_| failure.code == Code::Partial)?;
+    serde_json::from_value(details).ok()
+}

@@ -1,0 +1,68 @@
+//! `skydht status` and `skydht ping`.
+
+use crate::access::{Access, Purpose};
+use crate::api::schema::PingBody;
+use crate::cli::{Common, Ping, Status};
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::output;
+
+/// Says how a node is.
+pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
+    let access = Access::open(common, &args.reach, Purpose::Look).await?;
+    let result = access.status().await;
+    access.close().await;
+    let report = result?;
+    if common.json {
+        output::json(&report)?;
+        return Ok(Exit::Ok);
+    }
+    output::line(&report)?;
+    if args.limits {
+        let rows: Vec<Vec<String>> = report
+            .limits
+            .iter()
+            .map(|limit| {
+                let max = if limit.max == 0 {
+                    "unlimited".into()
+                } else {
+                    limit.max.to_string()
+                };
+                let percent = limit
+                    .percent()
+                    .map_or("-".into(), |percent| format!("{percent} %"));
+                vec![
+                    limit.key.clone(),
+                    limit.used.to_string(),
+                    max,
+                    percent,
+                    limit.hits.to_string(),
+                ]
+            })
+            .collect();
+        output::line(output::table(
+            &["LIMIT", "USED", "MOST", "FULL", "HITS"],
+            &rows,
+        ))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Asks one peer for a sign of life.
+pub(crate) async fn ping(common: &Common, args: Ping) -> Result<Exit> {
+    let access = Access::open(common, &args.reach, Purpose::Read).await?;
+    let result = access
+        .ping(&PingBody {
+            pk: args.peer,
+            addr: args.addr,
+        })
+        .await;
+    access.close().await;
+    let report = result?;
+    if common.json {
+        output::json(&report)?;
+    } else {
+        output::line(&report)?;
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,168 @@
+//! Peers that are remembered between runs, so that a node comes back by itself.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use skydht_core::key::PublicKey;
+use skydht_core::node::{BootstrapPeer, PeerInfo};
+
+use crate::failure::{Code, Failure, Result};
+use crate::private_file;
+
+/// This many are remembered at most: enough to come back even if most are gone.
+const MOST_PEERS: usize = 40;
+/// Longer files are damaged.
+const MOST_BYTES: u64 = 64 * 1024;
+const SCHEMA: &str = "skydht.known-peers/1";
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    schema: String,
+    peers: Vec<Known>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Known {
+    key: PublicKey,
+    addr: SocketAddr,
+}
+
+/// Remembers those of `peers` that can be dialled, most recently seen first. A node that knows
+/// nobody right now keeps what it remembered. Returns how many were written.
+pub(crate) fn save(path: &Path, peers: &[PeerInfo]) -> Result<usize> {
+    let mut dialled: Vec<_> = peers
+        .iter()
+        .filter(|peer| peer.reachable)
+        .filter_map(|peer| {
+            peer.addr.map(|addr| {
+                (
+                    peer.last_seen,
+                    Known {
+                        key: peer.key,
+                        addr,
+                    },
+                )
+            })
+        })
+        .collect();
+    dialled.sort_by_key(|(last_seen, known)| (*last_seen, known.key));
+    dialled.truncate(MOST_PEERS);
+    if dialled.is_empty() {
+        return Ok(0);
+    }
+    let contents = Contents {
+        schema: SCHEMA.into(),
+        peers: dialled.into_iter().map(|(_, known)| known).collect(),
+    };
+    let text =
+        serde_json::to_vec_pretty(&contents).map_err(|error| Failure::new(Code::Local, error))?;
+    private_file::replace(path, &text)?;
+    Ok(contents.peers.len())
+}
+
+/// What an earlier run remembered; none if there was none. An error says why a file cannot
+/// be used.
+pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = private_file::read(path, MOST_BYTES)?;
+    let damaged = |why: &dyn std::fmt::Display| {
+        Failure::new(
+            Code::Config,
+            format_args!("{} is damaged: {why}", path.display()),
+        )
+    };
+    let contents: Contents = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
+    if contents.schema != SCHEMA {
+        return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
+    }
+    let usable = contents.peers.into_iter().take(MOST_PEERS);
+    let peers = usable.filter(|known| known.key.check_curve().is_ok() && known.addr.port() != 0);
+    Ok(peers
+        .map(|known| BootstrapPeer {
+            key: known.key,
+            addrs: vec![known.addr],
+        })
+        .collect())
+}
+
+/// Adds the peers of `more` to `peers`; a key that is there gets a further address.
+pub(crate) fn merge(peers: &mut Vec<BootstrapPeer>, more: Vec<BootstrapPeer>) {
+    for peer in more {
+        match peers.iter_mut().find(|known| known.key == peer.key) {
+            Some(known) => {
+                let new = peer
+                    .addrs
+                    .into_iter()
+                    .filter(|addr| !known.addrs.contains(addr));
+                let new: Vec<_> = new.collect();
+                known.addrs.extend(new);
+            }
+            None => peers.push(peer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_file::tests::TempDir;
+    use std::time::Duration;
+
+    fn peer(port: u16, seen: u64, reachable: bool) -> PeerInfo {
+        PeerInfo {
+            key: crate::keys::generate().unwrap().public(),
+            addr: Some(SocketAddr::from(([127, 0, 0, 1], port))),
+            bucket: 0,
+            last_seen: Duration::from_secs(seen),
+            rtt: None,
+            skydht: None,
+            reachable,
+        }
+    }
+
+    #[test]
+    fn the_most_recently_seen_that_can_be_dialled_are_remembered() {
+        let dir = TempDir::new("known");
+        let path = dir.0.join("peers.json");
+        let peers: Vec<_> = (1..=100).map(|n| peer(n, u64::from(n), n != 3)).collect();
+        assert_eq!(save(&path, &peers).unwrap(), MOST_PEERS);
+        let ports: Vec<u16> = load(&path)
+            .unwrap()
+            .iter()
+            .map(|p| p.addrs[0].port())
+            .collect();
+        assert_eq!(ports, (1..=41).filter(|n| *n != 3).collect::<Vec<_>>());
+        assert_eq!(save(&path, &[]).unwrap(), 0, "nobody now");
+        assert_eq!(load(&path).unwrap().len(), MOST_PEERS, "but remembered");
+    }
+
+    #[test]
+    fn damaged_files_are_named_and_missing_ones_are_empty() {
+        let dir = TempDir::new("knownbad");
+        let path = dir.0.join("peers.json");
+        assert!(load(&path).unwrap().is_empty());
+        for text in ["{", "{\"schema\":\"x\",\"peers\":[]}", "[]"] {
+            private_file::replace(&path, text.as_bytes()).unwrap();
+            let failure = load(&path).unwrap_err();
+            assert!(failure.message.contains("is damaged"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn one_key_gets_all_its_addresses_once() {
+        let (a, b) = (peer(1, 0, true), peer(2, 0, true));
+        let boot = |key, ports: &[u16]| BootstrapPeer {
+            key,
+            addrs: ports
+                .iter()
+                .map(|port| SocketAddr::from(([127, 0, 0, 1], *port)))
+                .collect(),
+        };
+        let mut peers = vec![boot(a.key, &[1])];
+        merge(&mut peers, vec![boot(b.key, &[2]), boot(a.key, &[1, 3])]);
+        assert_eq!(peers, [boot(a.key, &[1, 3]), boot(b.key, &[2])]);
+    }
+}

@@ -1,0 +1,102 @@
+//! A node in this process, and what can be asked of it: by the control API, and by commands
+//! that join for one operation.
+
+use std::time::Instant;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::{GetError, Snapshot};
+use skydht_driver::{Dht, Stopped};
+
+use crate::api::schema::{GetBody, PingBody, PutRequest};
+use crate::failure::{Code, Failure, Result};
+use crate::report::{About, GetReport, PeersReport, PingReport, PutReport, StatusReport};
+
+/// A node in this process.
+#[derive(Clone)]
+pub(crate) struct Local {
+    dht: Dht,
+    about: About,
+    started: Instant,
+}
+
+impl From<Stopped> for Box<Failure> {
+    fn from(stopped: Stopped) -> Self {
+        Failure::new(Code::ShuttingDown, stopped)
+    }
+}
+
+impl Local {
+    /// A node that has just been started.
+    pub(crate) fn new(dht: Dht, about: About) -> Self {
+        Self {
+            dht,
+            about,
+            started: Instant::now(),
+        }
+    }
+
+    /// The node.
+    pub(crate) fn dht(&self) -> &Dht {
+        &self.dht
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self) -> PublicKey {
+        self.dht.key()
+    }
+
+    /// Signs and publishes.
+    pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
+        let (salt, value, options) = request.read()?;
+        let outcome = self.dht.put(salt, value, options).await?;
+        Ok(PutReport::new(&outcome))
+    }
+
+    /// Reads. A value that came too late for its policy is in the failure's details.
+    pub(crate) async fn get(&self, body: &GetBody) -> Result<GetReport> {
+        match self.dht.get(body.read(self.key())?).await {
+            Ok(outcome) => Ok(GetReport::new(&outcome, true)),
+            Err(GetError::Timeout {
+                best: Some(best), ..
+            }) => {
+                let report = GetReport::new(&best, false);
+                Err(Failure::new(
+                    Code::Partial,
+                    "timed out before the policy was met; this is the best value found so far",
+                )
+                .details(&report))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A sign of life.
+    pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
+        let outcome = self.dht.ping(body.pk, body.addr).await?;
+        Ok(PingReport::new(self.key().id(), body.pk, &outcome))
+    }
+
+    /// How it is.
+    pub(crate) async fn status(&self) -> Result<StatusReport> {
+        let snapshot = self.snapshot().await?;
+        Ok(StatusReport::new(
+            &snapshot,
+            &self.about,
+            self.started.elapsed(),
+        ))
+    }
+
+    /// Whom it knows.
+    pub(crate) async fn peers(&self) -> Result<PeersReport> {
+        let peers = self.dht.peers().await?;
+        Ok(PeersReport::new(
+            &self.snapshot().await?,
+            &peers,
+            self.about.k,
+        ))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        Ok(self.dht.snapshot().await?)
+    }
+}

@@ -1,0 +1,144 @@
+//! Doing many things at once, and summing up how long they took.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::report::ms;
+
+/// Calls `make` with 0 to `count` − 1, `concurrency` at a time, and returns the results in
+/// that order.
+pub(crate) async fn each<T, F, O>(count: usize, concurrency: usize, make: F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Fn(usize) -> O + Send + Sync + 'static,
+    O: Future<Output = T> + Send + 'static,
+{
+    let (next, make) = (Arc::new(AtomicUsize::new(0)), Arc::new(make));
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrency.clamp(1, count.max(1)) {
+        let (next, make) = (Arc::clone(&next), Arc::clone(&make));
+        workers.spawn(async move {
+            let mut results = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return results;
+                }
+                results.push((index, make(index).await));
+            }
+        });
+    }
+    let mut all: Vec<(usize, T)> = workers.join_all().await.into_iter().flatten().collect();
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, result)| result).collect()
+}
+
+/// How long things took, in milliseconds.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) min: f64,
+    pub(crate) avg: f64,
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+impl Latency {
+    /// Sums up; zeroes for nothing.
+    pub(crate) fn of(mut durations: Vec<Duration>) -> Self {
+        durations.sort_unstable();
+        let (Some(min), Some(max)) = (durations.first(), durations.last()) else {
+            return Self::default();
+        };
+        let total: Duration = durations.iter().sum();
+        let at = |percent| ms(rank(&durations, percent).copied().unwrap_or_default());
+        Self {
+            min: ms(*min),
+            avg: ms(total.div_f64(durations.len() as f64)),
+            p50: at(50),
+            p95: at(95),
+            p99: at(99),
+            max: ms(*max),
+        }
+    }
+}
+
+/// The value that `percent` of a sorted list do not exceed (nearest rank).
+pub(crate) fn rank<T>(sorted: &[T], percent: usize) -> Option<&T> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1))
+}
+
+/// Resident memory of this process, in bytes.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The machine, in a line.
+pub(crate) fn machine() -> String {
+    let name = rustix::system::uname();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model.trim());
+    format!(
+        "{model}, {cores} cores, {} {} {}",
+        name.sysname().to_string_lossy(),
+        name.release().to_string_lossy(),
+        name.machine().to_string_lossy()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let durations: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        let latency = Latency::of(durations);
+        let expected = Latency {
+            min: 1.0,
+            avg: 50.5,
+            p50: 50.0,
+            p95: 95.0,
+            p99: 99.0,
+            max: 100.0,
+        };
+        assert_eq!(latency, expected);
+        assert_eq!(Latency::of(vec![Duration::from_millis(7)]).p99, 7.0);
+        assert_eq!(Latency::of(Vec::new()), Latency::default());
+    }
+
+    #[test]
+    fn every_index_is_done_once_and_the_order_is_kept() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for concurrency in [0, 1, 7, 100] {
+            let results = runtime.block_on(each(20, concurrency, |n| async move { n * n }));
+            assert_eq!(results, (0..20).map(|n| n * n).collect::<Vec<_>>());
+        }
+        assert!(
+            runtime
+                .block_on(each(0, 4, |n| async move { n }))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn the_machine_is_known() {
+        assert!(resident_bytes().unwrap() > 100_000);
+        assert!(machine().contains("cores"));
+    }
+}

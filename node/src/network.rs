@@ -1,0 +1,150 @@
+//! A network of nodes in this process, on TCP over loopback, for the demo and the benches.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use skydht_core::Seed;
+use skydht_core::id::Target;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{BootstrapPeer, Config};
+use skydht_driver::Dht;
+use skydht_tokio::TcpNode;
+
+use crate::failure::{Code, Failure, Result};
+use crate::{descriptors, start};
+
+/// Each node starts from this many earlier ones.
+const BOOTSTRAP_PEERS: usize = 3;
+/// The network must be up after this.
+const UP_TIMEOUT: Duration = Duration::from_secs(120);
+/// Files that a process has open anyway.
+const OTHER_FILES: u64 = 64;
+/// With fewer sessions than this, nodes would spend their time on handshakes.
+const FEW_SESSIONS: u64 = 64;
+/// More sessions than this are never of use.
+const MOST_SESSIONS: u64 = 1_024;
+
+/// Nodes in this process.
+pub(crate) struct Network {
+    /// The nodes that run.
+    pub(crate) nodes: Vec<Dht>,
+    /// How long it took until all were ready.
+    pub(crate) up: Duration,
+}
+
+impl Network {
+    /// Starts `count` nodes and waits until all are ready. Keys and draws follow from `seed`.
+    /// `progress` is told how many are ready.
+    pub(crate) async fn start(
+        count: usize,
+        seed: u64,
+        config: &Config,
+        progress: impl Fn(usize),
+    ) -> Result<Self> {
+        let max_sessions = share_of_files(descriptors::raise(), count)?;
+        let begun = Instant::now();
+        let mut peers: Vec<BootstrapPeer> = Vec::new();
+        let mut nodes: Vec<Dht> = Vec::new();
+        for index in 0..count {
+            let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let mut node = TcpNode::new(secret(seed, index), Some(loopback));
+            node.config = config.clone();
+            // The newest, so that no single one has to answer all the others.
+            node.config.bootstrap = peers.iter().rev().take(BOOTSTRAP_PEERS).cloned().collect();
+            node.tcp.max_sessions = max_sessions;
+            node.seed = Some(draws(seed, index));
+            let dht = start::start_node(node).await?;
+            peers.push(BootstrapPeer {
+                key: dht.key(),
+                addrs: dht.local_addr().into_iter().collect(),
+            });
+            nodes.push(dht);
+        }
+        let ready = async {
+            for (index, dht) in nodes.iter().enumerate() {
+                dht.ready().await?;
+                progress(index + 1);
+            }
+            Ok::<(), Box<Failure>>(())
+        };
+        match tokio::time::timeout(UP_TIMEOUT, ready).await {
+            Ok(result) => result?,
+            Err(_) => {
+                let ready = nodes.iter().filter(|dht| dht.is_ready()).count();
+                let seconds = UP_TIMEOUT.as_secs();
+                return Err(Failure::new(
+                    Code::Timeout,
+                    format_args!("only {ready} of {count} nodes were ready after {seconds} s"),
+                ));
+            }
+        }
+        Ok(Self {
+            nodes,
+            up: begun.elapsed(),
+        })
+    }
+
+    /// The `k` nodes nearest to a target.
+    pub(crate) fn nearest(&self, target: &Target, k: usize) -> Vec<PublicKey> {
+        let mut keys: Vec<PublicKey> = self.nodes.iter().map(Dht::key).collect();
+        keys.sort_by_key(|key| target.distance(&key.id()));
+        keys.truncate(k);
+        keys
+    }
+
+    /// Stops nodes, all at once.
+    pub(crate) async fn stop(nodes: Vec<Dht>) {
+        let mut stopping = tokio::task::JoinSet::new();
+        for dht in nodes {
+            stopping.spawn(async move { dht.shutdown().await });
+        }
+        stopping.join_all().await;
+    }
+}
+
+/// How many sessions each of `count` nodes may have, when the process may have `limit` open
+/// files and each session takes one at both ends.
+fn share_of_files(limit: u64, count: usize) -> Result<usize> {
+    let count = count as u64;
+    let wanted = FEW_SESSIONS.min(count);
+    let share = limit.saturating_sub(OTHER_FILES) / count.max(1);
+    if share <= wanted {
+        let files = count * (wanted + 1) + OTHER_FILES;
+        let what = format!("a network of {count} nodes");
+        return Err(descriptors::shortage(limit, files, &what));
+    }
+    // One is the listener's.
+    Ok((share - 1).min(MOST_SESSIONS) as usize)
+}
+
+fn draws(seed: u64, index: usize) -> Seed {
+    Seed::from_number(seed.wrapping_mul(1 << 20).wrapping_add(index as u64))
+}
+
+fn secret(seed: u64, index: usize) -> SecretKey {
+    let mut entropy = [0; 32];
+    entropy[..8].copy_from_slice(&seed.to_be_bytes());
+    entropy[8..16].copy_from_slice(&(index as u64).to_be_bytes());
+    SecretKey::from_entropy(&entropy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_are_shared_out_and_too_few_are_refused() {
+        assert_eq!(share_of_files(20_000, 60).unwrap(), 331);
+        assert_eq!(share_of_files(20_000, 300).unwrap(), 65);
+        assert_eq!(share_of_files(u64::MAX, 3).unwrap(), 1_024);
+        let failure = share_of_files(0, usize::MAX >> 32).unwrap_err();
+        assert!(failure.hint.unwrap().contains("ulimit -n"));
+    }
+
+    #[test]
+    fn keys_follow_from_seed_and_index() {
+        let key = |seed, index| secret(seed, index).public();
+        assert_eq!(key(1, 2), key(1, 2));
+        assert_ne!(key(1, 2), key(2, 1));
+    }
+}

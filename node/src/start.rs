@@ -1,0 +1,88 @@
+//! From settings to a running node.
+
+use std::net::SocketAddr;
+
+use skydht_core::key::SecretKey;
+use skydht_core::node::{Advertise, BootstrapPeer, Config};
+use skydht_driver::Dht;
+use skydht_tokio::{StartTcpError, TcpNode, start_tcp};
+
+use crate::config::{Advertising, PeerAddress};
+use crate::failure::{Code, Failure, Result};
+
+/// Where a node listens, and what it says of that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listening {
+    /// The address to bind.
+    pub(crate) addr: SocketAddr,
+    /// What peers are told.
+    pub(crate) advertising: Advertising,
+}
+
+/// Looks up the addresses of configured peers. Those without any are named and left out.
+pub(crate) async fn resolve(peers: &[PeerAddress]) -> (Vec<BootstrapPeer>, Vec<String>) {
+    let mut found = Vec::new();
+    let mut warnings = Vec::new();
+    for peer in peers {
+        match tokio::net::lookup_host((peer.host.as_str(), peer.port)).await {
+            Ok(addrs) => {
+                let more = BootstrapPeer {
+                    key: peer.key,
+                    addrs: addrs.collect(),
+                };
+                crate::known_peers::merge(&mut found, vec![more]);
+            }
+            Err(error) => warnings.push(format!("bootstrap peer {peer} is left out: {error}")),
+        }
+    }
+    (found, warnings)
+}
+
+/// Starts a node. One that does not listen only dials.
+pub(crate) async fn start(
+    config: Config,
+    secret: SecretKey,
+    listening: Option<Listening>,
+) -> Result<Dht> {
+    let mut node = TcpNode::new(secret, listening.map(|listening| listening.addr));
+    node.config = config;
+    match listening.map(|listening| listening.advertising) {
+        Some(Advertising::Auto) => node.advertise_port = true,
+        Some(Advertising::Address(addr)) => node.config.advertise = Advertise::Address(addr),
+        Some(Advertising::Nothing) | None => node.advertise_port = false,
+    }
+    start_node(node).await
+}
+
+/// Starts a node, and says what to do if that fails.
+pub(crate) async fn start_node(node: TcpNode) -> Result<Dht> {
+    let listen = node.tcp.listen;
+    start_tcp(node).await.map_err(|error| match error {
+        StartTcpError::Listen(error) => cannot_listen(listen, &error),
+        StartTcpError::Start(error) => Failure::new(Code::Config, error),
+        error => Failure::new(Code::Local, error),
+    })
+}
+
+fn cannot_listen(addr: Option<SocketAddr>, error: &std::io::Error) -> Box<Failure> {
+    let Some(addr) = addr else {
+        return Failure::new(Code::Local, format_args!("cannot start: {error}"));
+    };
+    let failure = Failure::new(
+        Code::Local,
+        format_args!("cannot listen for peers at {addr}: {error}"),
+    );
+    let port = addr.port();
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => failure.hint(format_args!(
+            "port {port} is in use, by another node perhaps: choose one with --listen IP:PORT (port 0: any free one)"
+        )),
+        std::io::ErrorKind::PermissionDenied => failure.hint(format_args!(
+            "port {port} needs privileges: choose one above 1023 with --listen IP:PORT"
+        )),
+        std::io::ErrorKind::AddrNotAvailable => failure.hint(
+            "this machine has no such address: choose one of its own, or 0.0.0.0, with --listen IP:PORT",
+        ),
+        _ => failure.hint("choose another address with --listen IP:PORT"),
+    }
+}

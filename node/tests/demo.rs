@@ -1,0 +1,97 @@
+//! The demo and the bench: what they say must be what happened.
+
+mod support;
+
+use support::{Node, TempDir, run};
+
+#[test]
+fn the_demo_loses_nothing_and_reads_from_nodes_that_do_not_hold_the_item() {
+    let home = TempDir::new();
+    let ran = run(&home, &["demo", "--nodes", "30", "--items", "12", "--json"]).exits(0);
+    assert_eq!(ran.text().lines().count(), 1, "one object");
+    let report = ran.json();
+    assert_eq!(
+        (report["nodes"].as_u64(), report["failures"].as_u64()),
+        (Some(30), Some(0))
+    );
+    assert_eq!(report["puts"], 12 + 6 + 3);
+    assert_eq!(report["gets"], 36);
+    assert_eq!(report["stopped"], 7);
+    assert_eq!(report["transport"], "tcp");
+    for field in ["get_p50_ms", "get_p99_ms", "put_p50_ms", "up_s", "seconds"] {
+        assert!(report[field].as_f64().unwrap() > 0.0, "{field}: {report}");
+    }
+    assert!(ran.stderr.contains("nodes are up"), "{}", ran.stderr);
+
+    let table = run(&home, &["demo", "--nodes", "5", "--items", "3"]).exits(0);
+    assert!(table.text().starts_with("STEP "), "{}", table.text());
+    assert!(
+        table.text().contains("nothing was lost"),
+        "{}",
+        table.text()
+    );
+}
+
+#[test]
+fn a_demo_that_stays_answers_commands() {
+    let home = TempDir::new();
+    // The helper's options for `run` fit: state directory and API's address are the demo's own.
+    let args = ["demo", "--nodes", "8", "--items", "4", "--stay"];
+    let demo = Node::start_with(&home, "unused", &args);
+    let stay = &demo.about["stay"];
+    let (api, token) = (
+        stay["api"].as_str().unwrap(),
+        stay["token_file"].as_str().unwrap(),
+    );
+    let at = ["--api", api, "--token-file", token];
+    let status = run(&home, &[&["status", "--json"][..], &at].concat())
+        .exits(0)
+        .json();
+    assert_eq!(status["ready"], true);
+    run(&home, &[&["put", "hello"][..], &at].concat()).exits(0);
+    assert_eq!(
+        run(&home, &[&["get", "self"][..], &at].concat())
+            .exits(0)
+            .text(),
+        "hello"
+    );
+    assert_eq!(stay["next"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_bench_measures_what_it_says() {
+    let home = TempDir::new();
+    let args = [
+        "bench",
+        "network",
+        "--nodes",
+        "5",
+        "--ops",
+        "20",
+        "--concurrency",
+        "4",
+        "--json",
+    ];
+    let report = run(&home, &args).exits(0).json();
+    assert_eq!(report["failures"], 0, "{report}");
+    for field in [
+        "puts_per_s",
+        "gets_per_s",
+        "gets_fresh_per_s",
+        "put_p50_ms",
+        "put_p99_ms",
+        "get_p50_ms",
+        "get_p99_ms",
+        "rss_mib",
+        "up_s",
+    ] {
+        assert!(report[field].as_f64().unwrap() > 0.0, "{field}: {report}");
+    }
+    assert_eq!(report["seed"], 1);
+    assert!(
+        report["command"]
+            .as_str()
+            .unwrap()
+            .contains("bench network --nodes 5")
+    );
+}

@@ -1,0 +1,244 @@
+//! The JSON of each command, for success and failure, against files in `golden/`.
+//!
+//! What differs from run to run is replaced by its kind; numbers by 0. To accept a change,
+//! run with `SKYDHT_UPDATE_GOLDEN=1` and read the difference before committing it.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use support::{Node, TempDir, http, request, run};
+
+/// Replaces what differs from run to run.
+fn normal(value: Value, key: &str, home: &str) -> Value {
+    match value {
+        // Which counters there are is the core's affair.
+        Value::Object(map) if key == "counters" => json!({"…": i32::from(map.is_empty())}),
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| {
+                    let value = normal(value, &key, home);
+                    (key, value)
+                })
+                .collect::<Map<_, _>>(),
+        ),
+        Value::Array(list) => list
+            .into_iter()
+            .filter(|value| !is_further_limit(value))
+            .map(|value| normal(value, key, home))
+            .collect(),
+        Value::Number(_) if key == "exit" || key == "line" => value,
+        Value::Number(_) => json!(0),
+        Value::String(text) => json!(normal_text(&text, home)),
+        other => other,
+    }
+}
+
+/// Which limits there are is the core's affair, too; the first one shows their shape.
+fn is_further_limit(value: &Value) -> bool {
+    let name = value["key"]
+        .as_str()
+        .and_then(|key| key.strip_prefix("limits."));
+    name.is_some_and(|name| name != "streams")
+}
+
+fn normal_text(text: &str, home: &str) -> String {
+    let text = text.replace(home, "<home>");
+    let mut out = String::new();
+    for word in text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || ".:".contains(c))) {
+        let end = word
+            .find(|c: char| !(c.is_ascii_alphanumeric() || ".:".contains(c)))
+            .unwrap_or(word.len());
+        let (token, rest) = word.split_at(end);
+        let hex = token.bytes().all(|b| b.is_ascii_hexdigit());
+        let number = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());
+        out.push_str(match token.len() {
+            66 if hex => "<key>",
+            64 if hex => "<id>",
+            16..=20 if number => "<seq>",
+            _ if token.starts_with("127.0.0.1:") => "<addr>",
+            _ => token,
+        });
+        out.push_str(rest);
+    }
+    // How long it took.
+    match out.rfind(", ").filter(|at| out[*at..].ends_with(" ms")) {
+        Some(at) => format!("{}, <time>", &out[..at]),
+        None => out,
+    }
+}
+
+#[track_caller]
+fn check(name: &str, value: Value, home: &TempDir) {
+    let value = normal(value, "", home.path().to_str().unwrap());
+    let text = format!("{value:#}\n");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.json"));
+    if std::env::var_os("SKYDHT_UPDATE_GOLDEN").is_some() {
+        fs::write(&path, text).unwrap();
+        return;
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, golden, "differs from {}", path.display());
+}
+
+#[test]
+fn commands_that_need_no_node() {
+    let home = TempDir::new();
+    let key = home.join("k");
+    let json = |args: &[&str], code| run(&home, &[args, &["--json"]].concat()).exits(code).json();
+    check("keygen", json(&["keygen", &key], 0), &home);
+    check("keygen_exists", json(&["keygen", &key], 6), &home);
+    let file = home.join("c.json");
+    check(
+        "config_init",
+        json(&["config", "init", "--config", &file], 0),
+        &home,
+    );
+    check(
+        "config_init_exists",
+        json(&["config", "init", "--config", &file], 6),
+        &home,
+    );
+    check(
+        "config_check",
+        json(&["config", "check", "--config", &file], 0),
+        &home,
+    );
+    check(
+        "config_show",
+        json(&["config", "show", "--config", &file], 0),
+        &home,
+    );
+    check("config_keys", json(&["config", "keys"], 0), &home);
+    fs::write(
+        &file,
+        "{\"max_item\": 1,\n \"item_ttl\": true, \"max_items\": -1}",
+    )
+    .unwrap();
+    check(
+        "config_check_wrong",
+        json(&["config", "check", "--config", &file], 2),
+        &home,
+    );
+    check(
+        "run_wrong_config",
+        json(&["run", "--config", &file], 2),
+        &home,
+    );
+    check("usage", json(&["get", "02"], 2), &home);
+    check("full_node", json(&["full-node", "on"], 2), &home);
+    check("status_no_node", json(&["status"], 3), &home);
+    check("put_no_node", json(&["put", "v"], 3), &home);
+    check("put_empty", json(&["put", ""], 2), &home);
+}
+
+#[test]
+fn commands_on_nodes() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    check("run", a.about.clone(), &home);
+    let json = |node: &Node, args: &[&str], code| {
+        node.run(&home, &[args, &["--json"]].concat())
+            .exits(code)
+            .json()
+    };
+    check("put_no_peers", json(&a, &["put", "v"], 3), &home);
+    check(
+        "get_no_peers",
+        json(&a, &["get", "self", "nothing"], 3),
+        &home,
+    );
+    check("status_alone", json(&a, &["status"], 0), &home);
+
+    let mut b = Node::start(&home, "b", &[&a]);
+    b.knows(1);
+    a.knows(1);
+    check("put", json(&a, &["put", "hello", "--salt", "s"], 0), &home);
+    let owner = a.text("key").to_owned();
+    check("get", json(&b, &["get", &owner, "s"], 0), &home);
+    check(
+        "put_partial",
+        json(&a, &["put", "v", "--min-replicas", "9"], 5),
+        &home,
+    );
+    check(
+        "put_sequence",
+        json(&a, &["put", "v", "--salt", "s", "--seq", "1"], 6),
+        &home,
+    );
+    check(
+        "put_conflict",
+        json(&a, &["put", "v", "--salt", "s", "--expect", "1"], 6),
+        &home,
+    );
+    json(&a, &["put", "--delete", "--salt", "s"], 0);
+    check("get_deleted", json(&b, &["get", &owner, "s"], 4), &home);
+    check(
+        "get_not_found",
+        json(&b, &["get", &owner, "nothing"], 4),
+        &home,
+    );
+    check("peers", json(&b, &["peers"], 0), &home);
+    check("status", json(&b, &["status"], 0), &home);
+    check("ping", json(&b, &["ping", &owner], 0), &home);
+
+    // The command's JSON is the HTTP body.
+    let bearer = format!("Bearer {}", b.token());
+    let headers = [("Host", b.api()), ("Authorization", bearer.as_str())];
+    let body = |method: &str, path: &str, body: &str| {
+        http(b.api(), &request(method, path, &headers, body)).json()
+    };
+    check("peers", body("GET", "/peers", ""), &home);
+    check("status", body("GET", "/status", ""), &home);
+    check(
+        "get_not_found",
+        body("GET", &format!("/get/{owner}/nothing"), ""),
+        &home,
+    );
+    check(
+        "get_not_found",
+        body(
+            "POST",
+            "/get",
+            &format!(r#"{{"pk":"{owner}","salt":"nothing"}}"#),
+        ),
+        &home,
+    );
+    check("index", body("GET", "/", ""), &home);
+    check("livez", body("GET", "/livez", ""), &home);
+    check("readyz", body("GET", "/readyz", ""), &home);
+    check("config", body("GET", "/config", ""), &home);
+    check("shutdown", body("POST", "/shutdown", ""), &home);
+}
+
+#[test]
+fn demo_and_bench() {
+    let home = TempDir::new();
+    let demo = run(&home, &["demo", "--nodes", "6", "--items", "4", "--json"])
+        .exits(0)
+        .json();
+    check("demo", demo, &home);
+    let args = [
+        "bench",
+        "network",
+        "--nodes",
+        "4",
+        "--ops",
+        "6",
+        "--concurrency",
+        "2",
+        "--json",
+    ];
+    let mut bench = run(&home, &args).exits(0).json();
+    for field in ["command", "machine"] {
+        assert!(
+            bench[field].as_str().is_some_and(|text| !text.is_empty()),
+            "{field}"
+        );
+        bench[field] = json!("<text>");
+    }
+    bench["optimised"] = json!(false);
+    check("bench_network", bench, &home);
+}
