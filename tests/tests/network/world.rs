@@ -1,0 +1,117 @@
+//! A network in virtual time.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use skydht_core::Seed;
+use skydht_core::item::{Salt, Value};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{
+    BootstrapPeer, Config, GetError, GetOutcome, GetRequest, Identity, PutError, PutOptions,
+    PutOutcome, ReadPolicy,
+};
+use skydht_driver::transport::memory::MemoryNetwork;
+use skydht_driver::{Dht, StartOptions, Verifier};
+use skydht_runtime::virtual_time::VirtualTime;
+
+/// Virtual time and a network in memory. Node `n` has the key made from `n`.
+pub(crate) struct World {
+    time: VirtualTime,
+    network: MemoryNetwork,
+}
+
+impl World {
+    /// An empty one.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            time: VirtualTime::new(seed),
+            network: MemoryNetwork::new(),
+        }
+    }
+
+    /// `n` nodes that are ready; the first is where the others start from.
+    pub(crate) fn nodes(&self, n: u64) -> Vec<Dht> {
+        let nodes: Vec<_> = (0..n).map(|n| self.start(n, config(n))).collect();
+        let ready = self.run(join_all(nodes.iter().map(Dht::ready)));
+        assert!(ready.iter().all(Result::is_ok));
+        nodes
+    }
+
+    /// Node `n`, which serves nobody.
+    pub(crate) fn client(&self, n: u64) -> Dht {
+        let mut config = config(n);
+        config.serve = false;
+        self.start(n, config)
+    }
+
+    fn start(&self, n: u64, config: Config) -> Dht {
+        let options = StartOptions {
+            verifier: Verifier::inline(),
+            ..StartOptions::default()
+        };
+        let transport = self.network.transport(key(n));
+        let identity = Identity::Keyed(secret(n));
+        let (runtime, seed) = (self.time.runtime(), Seed::from_number(n));
+        Dht::start_with(runtime, transport, config, identity, seed, options).unwrap()
+    }
+
+    /// Ends nodes without a goodbye: their connections break, nobody reaches them any more.
+    pub(crate) fn crash(&self, nodes: Vec<Dht>) {
+        for node in nodes {
+            self.network.disconnect(&node.key());
+            // Takes the place, then leaves it empty.
+            drop(self.network.transport(node.key()));
+        }
+    }
+
+    /// Runs the world until `future` completes.
+    pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
+        self.time.run_until(future).unwrap()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, duration: Duration) {
+        self.time.advance(duration).unwrap();
+    }
+}
+
+fn config(n: u64) -> Config {
+    let mut config = Config::default();
+    if n > 0 {
+        config.bootstrap = vec![BootstrapPeer {
+            key: key(0),
+            addrs: Vec::new(),
+        }];
+    }
+    config
+}
+
+fn secret(n: u64) -> SecretKey {
+    let mut entropy = [0; 32];
+    entropy[..8].copy_from_slice(&n.to_be_bytes());
+    SecretKey::from_entropy(&entropy)
+}
+
+fn key(n: u64) -> PublicKey {
+    secret(n).public()
+}
+
+fn salt() -> Salt {
+    Salt::from("dmsg")
+}
+
+/// Publishes a node's one item.
+pub(crate) async fn put(node: &Dht, value: &[u8]) -> Result<PutOutcome, PutError> {
+    let options = PutOptions::default();
+    node.put(salt(), Value::new(value), options).await
+}
+
+/// The item of node `n`.
+pub(crate) fn request(n: u64, policy: ReadPolicy) -> GetRequest {
+    GetRequest::of(key(n), salt(), policy)
+}
+
+/// Reads the item of node `n`, as fresh as can be.
+pub(crate) async fn get(node: &Dht, n: u64) -> Result<GetOutcome, GetError> {
+    node.get(request(n, ReadPolicy::Freshest)).await
+}
