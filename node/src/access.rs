@@ -57,6 +57,9 @@ impl Access {
             .iter()
             .map(|file| ("--key-file", "key_file", serde_json::json!(file)));
         let loaded = configuration(common, flags)?;
+        for warning in &loaded.warnings {
+            output::talk(format_args!("warning: {warning}"));
+        }
         let settings = loaded.settings;
         // Only asked for, logs of a short command are of interest.
         let filter = common.log.as_deref().unwrap_or("warn");

@@ -81,6 +81,7 @@ impl Local {
         let snapshot = self.snapshot().await?;
         Ok(StatusReport::new(
             &snapshot,
+            &self.dht.transport_stats(),
             &self.about,
             self.started.elapsed(),
         ))

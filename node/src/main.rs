@@ -16,6 +16,7 @@ mod measure;
 mod network;
 mod output;
 mod private_file;
+mod progress;
 mod report;
 mod start;
 mod state_dir;
@@ -66,11 +67,16 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
 
 /// Runs a command that needs sockets and timers.
 fn wait_for(command: impl Future<Output = failure::Result<Exit>>) -> failure::Result<Exit> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Code::Local, format_args!("cannot start threads: {error}")))?
-        .block_on(command)
+        .map_err(|error| {
+            Failure::new(Code::Local, format_args!("cannot start threads: {error}"))
+        })?;
+    let result = runtime.block_on(command);
+    // A name that is still being looked up would keep the process alive for nothing.
+    runtime.shutdown_background();
+    result
 }
 
 /// Help and versions go to stdout, wrong command lines are a failure like any other.

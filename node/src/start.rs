@@ -17,6 +17,8 @@ pub(crate) struct Listening {
     pub(crate) addr: SocketAddr,
     /// What peers are told.
     pub(crate) advertising: Advertising,
+    /// Connections to them at once.
+    pub(crate) max_connections: usize,
 }
 
 /// Looks up the addresses of configured peers. Those without any are named and left out.
@@ -46,10 +48,14 @@ pub(crate) async fn start(
 ) -> Result<Dht> {
     let mut node = TcpNode::new(secret, listening.map(|listening| listening.addr));
     node.config = config;
-    match listening.map(|listening| listening.advertising) {
-        Some(Advertising::Auto) => node.advertise_port = true,
-        Some(Advertising::Address(addr)) => node.config.advertise = Advertise::Address(addr),
-        Some(Advertising::Nothing) | None => node.advertise_port = false,
+    node.advertise_port = false;
+    if let Some(listening) = listening {
+        node.tcp.max_sessions = listening.max_connections;
+        match listening.advertising {
+            Advertising::Auto => node.advertise_port = true,
+            Advertising::Address(addr) => node.config.advertise = Advertise::Address(addr),
+            Advertising::Nothing => {}
+        }
     }
     start_node(node).await
 }

@@ -2,7 +2,10 @@
 
 mod support;
 
-use support::{Node, TempDir, run};
+use std::fs;
+use std::path::Path;
+
+use support::{Node, TempDir, http, request, run};
 
 #[test]
 fn the_demo_loses_nothing_and_reads_from_nodes_that_do_not_hold_the_item() {
@@ -56,6 +59,18 @@ fn a_demo_that_stays_answers_commands() {
         "hello"
     );
     assert_eq!(stay["next"].as_array().unwrap().len(), 3);
+
+    // It ends cleanly and takes its directory with it.
+    let token = Path::new(token).to_owned();
+    let bearer = format!("Bearer {}", fs::read_to_string(&token).unwrap().trim());
+    let host = api.strip_prefix("http://").unwrap();
+    let headers = [("Host", host), ("Authorization", bearer.as_str())];
+    assert_eq!(
+        http(host, &request("POST", "/shutdown", &headers, "")).status,
+        200
+    );
+    assert_eq!(demo.wait(), Some(0));
+    assert!(!token.parent().unwrap().exists());
 }
 
 #[test]

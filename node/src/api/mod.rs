@@ -34,7 +34,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// No request takes longer, whatever it asks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 /// Requests under way when the node stops get this long.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What requests share.
 pub(crate) struct Shared {

@@ -1,31 +1,24 @@
 //! `skydht demo`: a network in this process, tried out and judged.
 
+mod stay;
+
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use skydht_core::item::{Salt, Value};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Config, GetError, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
-use tokio::sync::Notify;
 
-use super::config::ConfigReport;
 use super::run::Signals;
-use crate::access::about;
-use crate::api::auth::Guard;
-use crate::api::{Server, Shared, bind};
 use crate::cli::{Common, Demo};
 use crate::exit::Exit;
-use crate::failure::Result;
-use crate::local::Local;
+use crate::failure::{Code, Failure, Result};
 use crate::measure::{Latency, each, rank};
 use crate::network::Network;
-use crate::state_dir::StateDir;
+use crate::progress::Progress;
 use crate::{logging, output};
 
 /// Operations at once.
@@ -116,8 +109,7 @@ struct Show {
 /// Runs the demo.
 pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
     let filter = common.log.as_deref().unwrap_or("warn");
-    logging::start(filter)
-        .map_err(|error| crate::failure::Failure::new(crate::failure::Code::Usage, error))?;
+    logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
     let mut signals = Signals::new()?;
     let demo = demo(&args);
     let (show, report) = tokio::select! {
@@ -133,7 +125,7 @@ pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
         Exit::Partial
     };
     if args.stay {
-        stay(common, &args, show, report, &mut signals).await?;
+        stay::stay(common, &args, show, report, &mut signals).await?;
     } else {
         print(common, &report)?;
         Network::stop(show.network.nodes).await;
@@ -430,131 +422,4 @@ fn print(common: &Common, report: &Report) -> Result<()> {
     output::line(format_args!(
         "{nodes} nodes on TCP, {stopped} of them stopped; {puts} puts, {gets} gets: {verdict} ({seconds:.1} s)"
     ))
-}
-
-/// Keeps the network up, with a control API on its first node, until a signal.
-async fn stay(
-    common: &Common,
-    args: &Demo,
-    show: Show,
-    mut report: Report,
-    signals: &mut Signals,
-) -> Result<()> {
-    let place = TemporaryDir::new()?;
-    let state = StateDir::new(&place.0);
-    let listener = bind(args.api_listen).await?;
-    let first = &show.network.nodes[0];
-    let listen = first
-        .local_addr()
-        .map_or_else(String::new, |addr| addr.to_string());
-    let shared = Arc::new(Shared {
-        local: Local::new(first.clone(), about(&show.config, listen)),
-        config: ConfigReport {
-            schema: ConfigReport::SCHEMA.into(),
-            path: None,
-            settings: Vec::new(),
-        },
-        stop: Notify::new(),
-    });
-    let addr = listener
-        .local_addr()
-        .map_err(|error| crate::failure::Failure::new(crate::failure::Code::Local, error))?;
-    let guard = Guard::new(state.make_token()?, addr, &[]);
-    let server = Server::start(listener, Arc::clone(&shared), guard)?;
-    let endpoint = state.write_endpoint(server.addr(), first.key())?;
-    let here = format!("skydht --state-dir {}", place.0.display());
-    let next = vec![
-        format!("{here} status"),
-        format!("{here} put 'hello' --salt greeting"),
-        format!("{here} get self --salt greeting"),
-    ];
-    report.stay = Some(Stay {
-        api: endpoint.url.clone(),
-        token_file: state.token_file(),
-        next: next.clone(),
-    });
-    print(common, &report)?;
-    if !common.json {
-        output::line(format_args!(
-            "{} nodes stay up until Ctrl-C\napi   {} (token in {})\nnext  {}",
-            show.network.nodes.len(),
-            endpoint.url,
-            state.token_file().display(),
-            next.join("\n      ")
-        ))?;
-    }
-    tokio::select! {
-        () = signals.next() => {}
-        () = shared.stop.notified() => {}
-    }
-    server.stop().await;
-    Network::stop(show.network.nodes).await;
-    Ok(())
-}
-
-/// A directory that goes away with the demo.
-struct TemporaryDir(PathBuf);
-
-impl TemporaryDir {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("skydht-demo-{}", std::process::id()));
-        crate::private_file::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for TemporaryDir {
-    fn drop(&mut self) {
-        // A leftover in the directory for temporary files is no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A bar on a terminal, plain lines elsewhere; always on stderr.
-#[derive(Clone)]
-struct Progress {
-    bar: ProgressBar,
-    terminal: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let target = if terminal {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{msg:<28} {bar:40} {pos}/{len}") {
-            bar.set_style(style);
-        }
-        Self { bar, terminal }
-    }
-
-    fn begin(&self, name: &str, length: usize) {
-        self.bar.set_length(length as u64);
-        self.bar.set_position(0);
-        self.bar.set_message(name.to_owned());
-    }
-
-    fn at(&self, position: usize) {
-        self.bar.set_position(position as u64);
-    }
-
-    fn step(&self) {
-        self.bar.inc(1);
-    }
-
-    fn end(&self, text: &str) {
-        if self.terminal {
-            self.bar.println(text);
-        } else {
-            output::talk(text);
-        }
-    }
-
-    fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
 }

@@ -1,5 +1,7 @@
 //! `skydht get`.
 
+use std::io::IsTerminal as _;
+
 use crate::access::{Access, Purpose};
 use crate::api::schema::GetBody;
 use crate::cli::{Common, Get};
@@ -40,7 +42,12 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
 }
 
 fn show(report: &GetReport) -> Result<()> {
-    output::data(&report.bytes())?;
+    let bytes = report.bytes();
+    output::data(&bytes)?;
+    if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
+        // For the eye only: stdout gets the value and nothing else.
+        output::talk("");
+    }
     output::talk(report);
     Ok(())
 }

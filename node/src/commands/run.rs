@@ -29,8 +29,8 @@ use crate::{descriptors, keys, known_peers, logging, output, start};
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Stopping may take this long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Fewer open files than this are worth a warning.
-const FEW_DESCRIPTORS: u64 = 1_024;
+/// Open files for everything but connections to peers.
+const OTHER_FILES: u64 = 256;
 
 /// What a node says of itself when it is up.
 #[derive(Serialize)]
@@ -56,13 +56,6 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     logging::start(&settings.log).map_err(|error| Failure::new(Code::Config, error))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
-    }
-    let most_files = descriptors::raise();
-    if most_files < FEW_DESCRIPTORS {
-        tracing::warn!(
-            most_files,
-            "few files may be open, so few connections; see `ulimit -n`"
-        );
     }
     let mut signals = Signals::new()?;
     let state = StateDir::new(&settings.state_dir);
@@ -96,6 +89,7 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     let listening = start::Listening {
         addr: settings.listen,
         advertising: settings.advertise,
+        max_connections: connections(settings.max_connections, descriptors::raise()),
     };
     let dht = start::start(config.clone(), secret, Some(listening)).await?;
     let events = dht.events();
@@ -143,6 +137,19 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     drop(running);
     tracing::info!("stopped");
     Ok(Exit::Ok)
+}
+
+/// As many connections as wanted, or as there is room for.
+fn connections(wanted: usize, files: u64) -> usize {
+    let room = usize::try_from(files.saturating_sub(OTHER_FILES))
+        .unwrap_or(usize::MAX)
+        .max(1);
+    if room < wanted {
+        tracing::warn!(
+            "max_connections is {wanted}, but there is room for {room}: this process may have {files} open files; see `ulimit -n`"
+        );
+    }
+    wanted.min(room)
 }
 
 fn load(common: &Common, args: Run) -> Result<Loaded> {
@@ -332,10 +339,13 @@ async fn stop(
     state.remove_endpoint();
     remember.abort();
     save(dht, state).await;
-    if let Some(server) = server {
-        server.stop().await;
-    }
-    dht.shutdown().await;
+    let api = async {
+        if let Some(server) = server {
+            server.stop().await;
+        }
+    };
+    // Together: the node's end is the answer to requests that wait for it.
+    tokio::join!(api, dht.shutdown());
 }
 
 /// Completes when the node has stopped without being told.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use skydht_core::node::{Config, ConfigError, Limit};
+use skydht_tokio::TcpOptions;
 
 use super::file::{Document, Entry};
 use super::schema::{self, KEYS, LIMITS, UNSUPPORTED};
@@ -138,6 +139,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
             bootstrap_pks: Vec::new(),
             bootstrap: Vec::new(),
             listen: LISTEN,
+            max_connections: TcpOptions::default().max_sessions,
             advertise: Advertising::Auto,
             key_file: None,
             state_dir: default_state_dir(&sources.environment),

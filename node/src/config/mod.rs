@@ -112,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) bootstrap: Vec<PeerAddress>,
     /// The address that peers dial.
     pub(crate) listen: SocketAddr,
+    /// Connections to them at once.
+    pub(crate) max_connections: usize,
     /// What they are told.
     pub(crate) advertise: Advertising,
     /// The file with the secret key, if it is not in the state directory.

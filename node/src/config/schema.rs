@@ -155,6 +155,14 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| json!(s.listen.to_string()),
     },
     Key {
+        name: "max_connections",
+        kind: Kind::Count,
+        doc: "connections to peers at once; each takes an open file",
+        means: None,
+        set: |s, v| assign(&mut s.max_connections, positive(v)),
+        show: |s| json!(s.max_connections),
+    },
+    Key {
         name: "advertise",
         kind: Kind::Text,
         doc: "what peers are told to dial: \"auto\" (the listening port at the address they see), \"none\", or IP:PORT",
@@ -348,6 +356,13 @@ fn count(value: &Value) -> Result<usize, String> {
         .as_u64()
         .and_then(|n| usize::try_from(n).ok())
         .ok_or_else(|| "expected a whole number, not negative".into())
+}
+
+fn positive(value: &Value) -> Result<usize, String> {
+    match count(value)? {
+        0 => Err("expected 1 or more".into()),
+        n => Ok(n),
+    }
 }
 
 fn or_default(value: &Value, limit: Limit) -> Result<usize, String> {

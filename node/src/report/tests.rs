@@ -1,6 +1,7 @@
+use super::peers::judge_buckets;
 use super::*;
 use skydht_core::key::SecretKey;
-use skydht_core::node::{BucketFill, Config, Identity, Replicas};
+use skydht_core::node::{BucketFill, Config, Identity, Replicas, Snapshot};
 use skydht_core::store::Refusal;
 use skydht_core::time::Time;
 use skydht_core::{Node, Seed};

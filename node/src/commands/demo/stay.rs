@@ -1,0 +1,98 @@
+//! A demo's network that stays up, for the other commands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::{Report, Show, Stay, print};
+use crate::access::about;
+use crate::api::auth::Guard;
+use crate::api::{Server, Shared, bind};
+use crate::cli::{Common, Demo};
+use crate::commands::config::ConfigReport;
+use crate::commands::run::Signals;
+use crate::failure::{Code, Failure, Result};
+use crate::local::Local;
+use crate::network::Network;
+use crate::output;
+use crate::private_file;
+use crate::state_dir::StateDir;
+
+/// Keeps the network up, with a control API on its first node, until a signal.
+pub(super) async fn stay(
+    common: &Common,
+    args: &Demo,
+    show: Show,
+    mut report: Report,
+    signals: &mut Signals,
+) -> Result<()> {
+    let place = TemporaryDir::new()?;
+    let state = StateDir::new(&place.0);
+    let listener = bind(args.api_listen).await?;
+    let first = &show.network.nodes[0];
+    let listen = first
+        .local_addr()
+        .map_or_else(String::new, |addr| addr.to_string());
+    let shared = Arc::new(Shared {
+        local: Local::new(first.clone(), about(&show.config, listen)),
+        config: ConfigReport {
+            schema: ConfigReport::SCHEMA.into(),
+            path: None,
+            settings: Vec::new(),
+        },
+        stop: Notify::new(),
+    });
+    let addr = listener
+        .local_addr()
+        .map_err(|error| Failure::new(Code::Local, error))?;
+    let guard = Guard::new(state.make_token()?, addr, &[]);
+    let server = Server::start(listener, Arc::clone(&shared), guard)?;
+    let endpoint = state.write_endpoint(server.addr(), first.key())?;
+    let here = format!("skydht --state-dir {}", place.0.display());
+    let next = vec![
+        format!("{here} status"),
+        format!("{here} put 'hello' --salt greeting"),
+        format!("{here} get self --salt greeting"),
+    ];
+    report.stay = Some(Stay {
+        api: endpoint.url.clone(),
+        token_file: state.token_file(),
+        next: next.clone(),
+    });
+    print(common, &report)?;
+    if !common.json {
+        output::line(format_args!(
+            "{} nodes stay up until Ctrl-C\napi   {} (token in {})\nnext  {}",
+            show.network.nodes.len(),
+            endpoint.url,
+            state.token_file().display(),
+            next.join("\n      ")
+        ))?;
+    }
+    tokio::select! {
+        () = signals.next() => {}
+        () = shared.stop.notified() => {}
+    }
+    server.stop().await;
+    Network::stop(show.network.nodes).await;
+    Ok(())
+}
+
+/// A directory that goes away with the demo.
+struct TemporaryDir(PathBuf);
+
+impl TemporaryDir {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("skydht-demo-{}", std::process::id()));
+        private_file::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        // A leftover in the directory for temporary files is no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

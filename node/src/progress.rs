@@ -1,0 +1,56 @@
+//! Progress, always on stderr.
+
+use std::io::IsTerminal as _;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output;
+
+/// A bar on a terminal, plain lines elsewhere.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    terminal: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let target = if terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg:<28} {bar:40} {pos}/{len}") {
+            bar.set_style(style);
+        }
+        Self { bar, terminal }
+    }
+
+    pub(crate) fn begin(&self, name: &str, length: usize) {
+        self.bar.set_length(length as u64);
+        self.bar.set_position(0);
+        self.bar.set_message(name.to_owned());
+    }
+
+    pub(crate) fn at(&self, position: usize) {
+        self.bar.set_position(position as u64);
+    }
+
+    pub(crate) fn step(&self) {
+        self.bar.inc(1);
+    }
+
+    pub(crate) fn end(&self, text: &str) {
+        if self.terminal {
+            self.bar.println(text);
+        } else {
+            output::talk(text);
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

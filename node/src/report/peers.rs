@@ -1,0 +1,175 @@
+//! Whom a node knows.
+
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
+use skydht_core::id::NodeId;
+use skydht_core::key::PublicKey;
+use skydht_core::node::{PeerInfo, PingOutcome, Reach, Snapshot};
+
+use super::ms;
+
+/// One peer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct PeerReport {
+    pub(crate) key: PublicKey,
+    pub(crate) id: NodeId,
+    /// Where it can be dialled, if known.
+    pub(crate) addr: Option<String>,
+    /// Length of the prefix that it shares with the node.
+    pub(crate) bucket: u8,
+    pub(crate) last_seen_ms: f64,
+    pub(crate) rtt_ms: Option<f64>,
+    /// Whether it speaks our extensions; none while unknown.
+    pub(crate) skydht: Option<bool>,
+    /// Whether the node reached it by itself, and so hands it out.
+    pub(crate) reachable: bool,
+}
+
+/// How one bucket is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum BucketState {
+    /// As full as the network lets it be.
+    Good,
+    /// Less than half of what is expected.
+    Low,
+    /// The network is too small to fill it.
+    Irrelevant,
+}
+
+/// Fill of one bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct BucketReport {
+    /// Length of the shared prefix.
+    pub(crate) bucket: u8,
+    pub(crate) peers: u16,
+    /// min(k, n / 2^(bucket + 1)) for a network of n.
+    pub(crate) expected: u64,
+    pub(crate) replacements: u16,
+    pub(crate) state: BucketState,
+}
+
+/// The peers that a node knows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct PeersReport {
+    pub(crate) schema: String,
+    pub(crate) key: PublicKey,
+    pub(crate) network_size: u64,
+    /// By bucket, then newest first.
+    pub(crate) peers: Vec<PeerReport>,
+    pub(crate) buckets: Vec<BucketReport>,
+}
+
+impl PeersReport {
+    /// Name and version of this shape.
+    pub(crate) const SCHEMA: &'static str = "skydht.peers/1";
+
+    /// From a snapshot and the table.
+    pub(crate) fn new(snapshot: &Snapshot, peers: &[PeerInfo], k: usize) -> Self {
+        let mut peers: Vec<PeerReport> = peers
+            .iter()
+            .map(|peer| PeerReport {
+                key: peer.key,
+                id: peer.key.id(),
+                addr: peer.addr.map(|addr| addr.to_string()),
+                bucket: peer.bucket,
+                last_seen_ms: ms(peer.last_seen),
+                rtt_ms: peer.rtt.map(ms),
+                skydht: peer.skydht,
+                reachable: peer.reachable,
+            })
+            .collect();
+        peers.sort_by(|a, b| {
+            a.bucket
+                .cmp(&b.bucket)
+                .then(a.last_seen_ms.total_cmp(&b.last_seen_ms))
+        });
+        Self {
+            schema: Self::SCHEMA.into(),
+            key: snapshot.key,
+            network_size: snapshot.network_size,
+            peers,
+            buckets: judge_buckets(snapshot, k),
+        }
+    }
+}
+
+/// Every bucket that holds peers or should.
+pub(super) fn judge_buckets(snapshot: &Snapshot, k: usize) -> Vec<BucketReport> {
+    let others = snapshot.network_size.saturating_sub(1);
+    let report = |bucket: u8| {
+        let fill = snapshot.buckets.iter().find(|fill| fill.index == bucket);
+        let (peers, replacements) = fill.map_or((0, 0), |fill| (fill.peers, fill.replacements));
+        let share = others.checked_shr(u32::from(bucket) + 1).unwrap_or(0);
+        let expected = share.min(k as u64);
+        let state = match expected {
+            0 => BucketState::Irrelevant,
+            _ if u64::from(peers) * 2 < expected => BucketState::Low,
+            _ => BucketState::Good,
+        };
+        BucketReport {
+            bucket,
+            peers,
+            expected,
+            replacements,
+            state,
+        }
+    };
+    (0..=u8::MAX)
+        .map(report)
+        .filter(|bucket| bucket.expected > 0 || bucket.peers > 0)
+        .collect()
+}
+
+/// A sign of life.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct PingReport {
+    pub(crate) schema: String,
+    pub(crate) key: PublicKey,
+    pub(crate) rtt_ms: f64,
+    /// "dialled", "accepted" or "relayed".
+    pub(crate) path: Reach,
+    /// The other end's address, where there is one.
+    pub(crate) addr: Option<String>,
+    /// Length of the prefix that it shares with the node.
+    pub(crate) bucket: u16,
+}
+
+impl PingReport {
+    /// Name and version of this shape.
+    pub(crate) const SCHEMA: &'static str = "skydht.ping/1";
+
+    /// From the core's outcome.
+    pub(crate) fn new(node: NodeId, key: PublicKey, outcome: &PingOutcome) -> Self {
+        Self {
+            schema: Self::SCHEMA.into(),
+            key,
+            rtt_ms: ms(outcome.rtt),
+            path: outcome.path.reach,
+            addr: outcome.path.remote.map(|addr| addr.to_string()),
+            bucket: node.distance(&key.id()).common_prefix().min(255),
+        }
+    }
+}
+
+impl Display for PingReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.path {
+            Reach::Dialled => "direct",
+            Reach::Accepted => "over the connection that it dialled",
+            Reach::Relayed => "through a relay",
+        };
+        let addr = self.addr.as_deref().unwrap_or("an unknown address");
+        let Self {
+            key,
+            rtt_ms,
+            bucket,
+            ..
+        } = self;
+        write!(
+            f,
+            "pong from {key} via {addr} ({how}) in {rtt_ms:.1} ms, bucket {bucket}"
+        )
+    }
+}
