@@ -4,8 +4,9 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use support::{Node, TempDir, http, request, run};
+use support::{Node, TempDir, finish, http, request, run};
 
 #[test]
 fn the_demo_loses_nothing_and_reads_from_nodes_that_do_not_hold_the_item() {
@@ -108,5 +109,33 @@ fn the_bench_measures_what_it_says() {
             .as_str()
             .unwrap()
             .contains("bench network --nodes 5")
+    );
+}
+
+#[test]
+fn too_few_open_files_are_named_with_what_to_do() {
+    let home = TempDir::new();
+    let skydht = env!("CARGO_BIN_EXE_skydht");
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            &format!("ulimit -n 200 && exec {skydht} bench network --nodes 100 --json"),
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .env("HOME", home.path());
+    let failure = finish(&mut command, b"").exits(1).json();
+    assert_eq!(failure["code"], "local");
+    assert!(
+        failure["message"]
+            .as_str()
+            .unwrap()
+            .contains("may have 200"),
+        "{failure}"
+    );
+    assert!(
+        failure["hint"].as_str().unwrap().contains("ulimit -n"),
+        "{failure}"
     );
 }

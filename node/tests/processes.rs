@@ -243,8 +243,16 @@ fn a_killed_node_comes_back_by_itself() {
     let (key, owner) = (c.text("key").to_owned(), a.text("key").to_owned());
     assert_eq!(keys(&c.run(&home, &["peers", "--json"]).exits(0)).len(), 2);
     a.run(&home, &["put", "still here"]).exits(0);
+    let dir = c.dir.clone();
     c.kill();
     b.run(&home, &["get", &owner]).exits(0);
+    // The address of its API is still written down, and nobody is there.
+    let ran = run(&home, &["status", "--state-dir", &dir]).exits(3);
+    assert!(
+        ran.stderr.contains("no node answers at http://127.0.0.1:"),
+        "{}",
+        ran.stderr
+    );
 
     // No bootstrap peer is named; what the killed process remembered must do.
     let mut c = Node::start(&home, "c", &[]);
@@ -255,7 +263,6 @@ fn a_killed_node_comes_back_by_itself() {
     assert_eq!(c.run(&home, &["get", &owner]).exits(0).text(), "still here");
 
     // A damaged memory is said and ignored.
-    let dir = c.dir.clone();
     c.kill();
     fs::write(format!("{dir}/peers.json"), "{\"peers\":").unwrap();
     let mut c = Node::start(&home, "c", &[]);
