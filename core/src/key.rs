@@ -283,6 +283,15 @@ impl PublicKey {
     /// # Errors
     /// What Go would say, in Go's order.
     pub fn verify(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
+        // Go decodes the key before it looks at the signature.
+        self.judge(digest, signature)
+            .map_err(|error| match self.check_curve() {
+                Ok(()) => error,
+                Err(_) => SignatureError::InvalidKey,
+            })
+    }
+
+    fn judge(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
         let (rs, id) = signature.0.split_at(64);
         // Go uses only the low two bits to recover and refuses higher ones afterwards.
         let recovery = RecoveryId::from_byte(id[0] & 3).ok_or(SignatureError::Recover)?;
@@ -290,10 +299,7 @@ impl PublicKey {
         let recovered = VerifyingKey::recover_from_prehash(digest, &parsed, recovery)
             .map_err(|_| SignatureError::Recover)?;
         if compress(&recovered) != *self {
-            return Err(match self.check_curve() {
-                Ok(()) => SignatureError::OtherKey,
-                Err(_) => SignatureError::InvalidKey,
-            });
+            return Err(SignatureError::OtherKey);
         }
         if rs[32] & 0x80 != 0 || id[0] > 3 || digest.iter().all(|b| *b == 0) {
             return Err(SignatureError::Form);
@@ -393,6 +399,17 @@ mod tests {
             key(3).public().verify(&digest, &signature),
             Err(SignatureError::Form)
         );
+    }
+
+    #[test]
+    fn an_impossible_key_is_named_whatever_the_signature() {
+        let mut bytes = [0xff; 33];
+        bytes[0] = 2;
+        let impossible = PublicKey::from_bytes(&bytes).unwrap();
+        for signature in [Signature::default(), key(3).sign(&[9; 32])] {
+            let verdict = impossible.verify(&[9; 32], &signature);
+            assert_eq!(verdict, Err(SignatureError::InvalidKey));
+        }
     }
 
     #[test]
