@@ -13,6 +13,8 @@ mod event_loop;
 mod events;
 mod mailbox;
 mod recorder;
+mod tcp_node;
+pub mod testing;
 pub mod transport;
 mod verifier;
 
@@ -20,5 +22,6 @@ pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped};
 pub use event_loop::DriverStats;
 pub use events::{EVENT_CAPACITY, EventStream, Lagged};
 pub use recorder::Recorder;
+pub use tcp_node::{StartTcpError, TcpNode};
 pub use transport::{Accepted, Transport};
 pub use verifier::{MAX_THREADS, Verifier};

@@ -12,6 +12,7 @@ use skydht_core::node::{
     OperationError, Output, PingError, PutError, PutOptions, ReadPolicy,
 };
 use skydht_core::time::Time;
+use skydht_driver::testing::{Pair, conformance};
 use skydht_driver::transport::memory::MemoryNetwork;
 use skydht_driver::{
     Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport as _, Verifier,
@@ -316,6 +317,18 @@ fn a_transport_with_another_key_is_refused() {
         node: key(2),
     };
     assert_eq!(started.err(), Some(expected));
+}
+
+#[test]
+fn the_memory_transport_conforms() {
+    let network = MemoryNetwork::new();
+    let pair = Pair {
+        near: network.transport(key(1)),
+        far: network.transport(key(2)),
+        far_addrs: Default::default(),
+        absent: (key(3), Default::default()),
+    };
+    VirtualTime::new(1).run_until(conformance(pair)).unwrap();
 }
 
 #[test]

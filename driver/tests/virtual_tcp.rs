@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use futures::future::{join, join_all};
+use futures::future::{Either, join, join_all, select};
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_core::Seed;
 use skydht_core::item::{Salt, Value};
@@ -21,8 +21,9 @@ use skydht_core::wire::{
 use skydht_dmsg::handshake::Ephemeral;
 use skydht_dmsg::secure;
 use skydht_dmsg::session::Stream;
+use skydht_driver::testing::{Pair, Testnet, conformance};
 use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
-use skydht_driver::{Accepted, Dht, StartOptions, Transport as _, Verifier};
+use skydht_driver::{Accepted, Dht, StartOptions, TcpNode, Transport as _, Verifier};
 use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
@@ -83,6 +84,46 @@ async fn greet(from: &Tcp, to: u8) -> (Stream, Path) {
 fn run<T>(test: impl AsyncFnOnce(&VirtualTime) -> T) -> T {
     let world = VirtualTime::new(5);
     world.run_until(test(&world)).unwrap()
+}
+
+#[test]
+fn the_tcp_transport_conforms() {
+    run(async |world| {
+        let pair = Pair {
+            near: transport(world, 1, options(1)).await,
+            far: transport(world, 2, options(2)).await,
+            far_addrs: addrs(&[2]),
+            absent: (key(3), addrs(&[3])),
+        };
+        let checks = std::pin::pin!(conformance(pair));
+        let late = world.host(ip(9)).sleep(600 * SECOND);
+        assert!(matches!(select(checks, late).await, Either::Left(_)));
+    });
+}
+
+#[test]
+fn a_test_network_runs_in_virtual_time() {
+    let world = VirtualTime::new(5);
+    let mut drawn = 0u8;
+    let entropy = || {
+        drawn += 1;
+        Ok([drawn; 32])
+    };
+    let inline = |_: usize, node: &mut TcpNode| node.options.verifier = Verifier::inline();
+    let net = Testnet::start(world.runtime(), 5, entropy, inline);
+    world
+        .run_until(async {
+            let net = net.await.unwrap();
+            let ports: std::collections::BTreeSet<_> =
+                net.nodes().iter().filter_map(Dht::local_addr).collect();
+            assert_eq!(ports.len(), 5);
+            net.stop(1).await;
+            let node = &net.nodes()[3];
+            let put = node.put(Salt::from("s"), Value::new(b"v"), PutOptions::default());
+            assert_eq!(put.await.unwrap().replicas.acknowledged(), 3);
+            net.stop_all().await;
+        })
+        .unwrap();
 }
 
 #[test]

@@ -85,7 +85,12 @@ async fn run<F: Future<Output = bool> + Send + 'static>(
     }
     let elapsed = begun.elapsed();
     times.sort_unstable();
-    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
+    let at = |share: usize| {
+        times
+            .get(times.len() * share / 100)
+            .copied()
+            .unwrap_or_default()
+    };
     println!(
         "{name}: {:.0}/s, {:.2?} CPU each, p50 {:.2?}, p99 {:.2?}, {failed} failed",
         operations as f64 / elapsed.as_secs_f64(),

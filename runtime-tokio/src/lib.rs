@@ -34,7 +34,9 @@ pub use skydht_core::node::{
     Advertise, BootstrapPeer, Config, GetRequest, Identity, PutOptions, ReadPolicy,
 };
 pub use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
-pub use skydht_driver::{Dht, GetEvent, StartError, StartOptions, Transport};
+pub use skydht_driver::{
+    Dht, GetEvent, StartError, StartOptions, StartTcpError, TcpNode, Transport,
+};
 pub use skydht_runtime::Runtime;
 
 use skydht_runtime::BoxFuture;
@@ -75,82 +77,10 @@ pub fn entropy() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// A node on direct TCP, about to start.
-#[non_exhaustive]
-pub struct TcpNode {
-    /// Its secret key.
-    pub secret: SecretKey,
-    /// What it is told.
-    pub config: Config,
-    /// How it listens and dials.
-    pub tcp: TcpOptions,
-    /// Tell peers the port that it listens on, unless [`Config::advertise`] says something.
-    pub advertise_port: bool,
-    /// Its randomness; none: the operating system's. Handshakes always use that.
-    pub seed: Option<Seed>,
-    /// Anything out of the ordinary.
-    pub options: StartOptions,
-}
-
-impl TcpNode {
-    /// A node with this key that listens at `listen`; if at none, it only dials.
-    #[must_use]
-    pub fn new(secret: SecretKey, listen: Option<SocketAddr>) -> Self {
-        let mut tcp = TcpOptions::default();
-        tcp.listen = listen;
-        Self {
-            secret,
-            config: Config::default(),
-            tcp,
-            advertise_port: true,
-            seed: None,
-            options: StartOptions::default(),
-        }
-    }
-}
-
-/// Why a node on TCP could not be started.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartTcpError {
-    /// The operating system has no randomness to give.
-    #[error("the system gives no randomness: {0}")]
-    Entropy(#[source] io::Error),
-    /// The address cannot be listened on.
-    #[error("cannot listen: {0}")]
-    Listen(#[source] io::Error),
-    /// The node.
-    #[error(transparent)]
-    Start(#[from] StartError),
-}
-
 /// Starts a node on direct TCP, within the surrounding tokio runtime.
 ///
 /// # Errors
 /// See [`StartTcpError`].
 pub async fn start_tcp(node: TcpNode) -> Result<Dht, StartTcpError> {
-    let TcpNode {
-        secret,
-        mut config,
-        tcp,
-        advertise_port,
-        seed,
-        options,
-    } = node;
-    let draw = || entropy().map_err(StartTcpError::Entropy);
-    let transport = TcpTransport::start(TokioRuntime, secret.clone(), draw()?, tcp)
-        .await
-        .map_err(StartTcpError::Listen)?;
-    if let (Advertise::Nothing, true, Some(addr)) =
-        (config.advertise, advertise_port, transport.local_addr())
-    {
-        config.advertise = Advertise::Port(addr.port());
-    }
-    let seed = match seed {
-        Some(seed) => seed,
-        None => Seed(draw()?),
-    };
-    let identity = Identity::Keyed(secret);
-    let dht = Dht::start_with(TokioRuntime, transport, config, identity, seed, options)?;
-    Ok(dht)
+    node.start(TokioRuntime, entropy).await
 }

@@ -186,7 +186,9 @@ impl Direction {
         if queue.ended.is_none() {
             let at = self.arrival();
             queue.ended = Some((ended, at));
+            let writer = queue.writer.take();
             self.notify_reader(queue, at);
+            writer.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -277,6 +279,16 @@ impl Cutter {
         for direction in [&self.incoming, &self.outgoing] {
             if let Some(direction) = direction.upgrade() {
                 direction.cut();
+            }
+        }
+    }
+
+    /// Ends both directions that have not finished: each end reads what is under way, then
+    /// [`io::ErrorKind::ConnectionReset`], and can write no more.
+    pub fn hang_up(&self) {
+        for direction in [&self.incoming, &self.outgoing] {
+            if let Some(direction) = direction.upgrade() {
+                direction.end(Ended::Reset);
             }
         }
     }

@@ -95,6 +95,28 @@ impl MemoryNetwork {
     fn find(&self, key: &PublicKey) -> Option<Arc<Node>> {
         self.lock().get(key)?.upgrade()
     }
+
+    fn connect(&self, from: &Node, to: &PublicKey) -> Result<Pipe, OpenFailure> {
+        if from.inbox().closed {
+            return Err(OpenFailure::Closing);
+        }
+        let target = self.find(to).ok_or(OpenFailure::Unreachable)?;
+        let (near, far) = pipe::pair(pipe::DEFAULT_CAPACITY, OnDrop::Reset);
+        let mut inbox = target.inbox();
+        if inbox.closed {
+            return Err(OpenFailure::Unreachable);
+        }
+        if inbox.waiting.len() >= ACCEPT_QUEUE {
+            inbox.stats.refused += 1;
+            return Err(OpenFailure::Overloaded);
+        }
+        inbox.remember(far.cutter());
+        inbox.waiting.push_back((from.key, far));
+        drop(inbox);
+        target.waker.wake();
+        from.inbox().remember(near.cutter());
+        Ok(near)
+    }
 }
 
 /// One node's place on a [`MemoryNetwork`].
@@ -107,30 +129,6 @@ const PATH: Path = Path {
     reach: Reach::Relayed,
     remote: None,
 };
-
-impl MemoryTransport {
-    fn connect(&self, peer: &PublicKey) -> Result<Pipe, OpenFailure> {
-        if self.node.inbox().closed {
-            return Err(OpenFailure::Closing);
-        }
-        let target = self.network.find(peer).ok_or(OpenFailure::Unreachable)?;
-        let (near, far) = pipe::pair(pipe::DEFAULT_CAPACITY, OnDrop::Reset);
-        let mut inbox = target.inbox();
-        if inbox.closed {
-            return Err(OpenFailure::Unreachable);
-        }
-        if inbox.waiting.len() >= ACCEPT_QUEUE {
-            inbox.stats.refused += 1;
-            return Err(OpenFailure::Overloaded);
-        }
-        inbox.remember(far.cutter());
-        inbox.waiting.push_back((self.node.key, far));
-        drop(inbox);
-        target.waker.wake();
-        self.node.inbox().remember(near.cutter());
-        Ok(near)
-    }
-}
 
 impl Transport for MemoryTransport {
     type Stream = Pipe;
@@ -149,8 +147,8 @@ impl Transport for MemoryTransport {
         _: Addrs,
         _: SessionUse,
     ) -> BoxFuture<'static, Result<(Pipe, Path), OpenFailure>> {
-        let stream = self.connect(&peer).map(|pipe| (pipe, PATH));
-        Box::pin(std::future::ready(stream))
+        let (network, node) = (self.network.clone(), Arc::clone(&self.node));
+        Box::pin(async move { network.connect(&node, &peer).map(|pipe| (pipe, PATH)) })
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Pipe>>> {
@@ -174,8 +172,11 @@ impl Transport for MemoryTransport {
     fn close(&self) -> BoxFuture<'static, ()> {
         let mut inbox = self.node.inbox();
         inbox.closed = true;
-        inbox.waiting.clear();
+        let waiting = std::mem::take(&mut inbox.waiting);
+        let cutters = std::mem::take(&mut inbox.cutters);
         drop(inbox);
+        drop(waiting);
+        cutters.iter().for_each(Cutter::hang_up);
         self.node.waker.wake();
         Box::pin(std::future::ready(()))
     }

@@ -53,6 +53,8 @@ pub struct TransportStats {
 /// stream that was not closed resets it. A read gives 0 after the peer finished, an error
 /// after a reset or the loss of the session.
 ///
+/// [`crate::testing::conformance`] checks an implementation.
+///
 pub trait Transport: Send + Sync + 'static {
     /// Its streams.
     type Stream: Connection;

@@ -76,3 +76,17 @@ fn a_cut_loses_what_was_under_way() {
     drop((a, b));
     assert!(cutter.is_gone());
 }
+
+#[test]
+fn a_hang_up_lets_what_was_under_way_arrive() {
+    let (mut a, mut b) = pair(16, OnDrop::Finish);
+    block_on(a.write_all(b"late")).unwrap();
+    block_on(b.close()).unwrap();
+    a.cutter().hang_up();
+    assert_eq!(block_on(b.read_exact(&mut [0; 4])).ok(), Some(()));
+    let read = block_on(b.read(&mut [0])).map_err(|e| e.kind());
+    assert_eq!(read, Err(io::ErrorKind::ConnectionReset));
+    assert_eq!(block_on(a.read(&mut [0])).unwrap(), 0);
+    let write = block_on(a.write(b"x")).map_err(|e| e.kind());
+    assert_eq!(write, Err(io::ErrorKind::BrokenPipe));
+}

@@ -1,0 +1,96 @@
+//! A network of nodes on TCP, in one call.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use futures::future::join_all;
+use skydht_core::key::SecretKey;
+use skydht_core::node::BootstrapPeer;
+use skydht_runtime::Runtime;
+
+use crate::dht::{Dht, Stopped};
+use crate::tcp_node::{StartTcpError, TcpNode};
+
+/// How many earlier nodes each node starts from.
+const BOOTSTRAP_PEERS: usize = 3;
+
+/// Why a test network did not come up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestnetError {
+    /// A node did not start.
+    #[error(transparent)]
+    Start(#[from] StartTcpError),
+    /// A node stopped before it was ready.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Nodes on loopback TCP that know each other. They stop when it is dropped.
+///
+/// A runtime's own crate gives it in one call, as `skydht_tokio::testing::Testnet::new(n)`;
+/// [`Testnet::start`] works in virtual time too.
+pub struct Testnet(Vec<Dht>);
+
+impl Testnet {
+    /// Starts `n` nodes and waits until all are ready; one alone is never ready, and is not
+    /// waited for. `entropy` makes keys, seeds and handshakes; `configure` may change what each
+    /// node is told.
+    ///
+    /// # Errors
+    /// A node did not start.
+    pub async fn start<R: Runtime>(
+        runtime: R,
+        n: usize,
+        mut entropy: impl FnMut() -> io::Result<[u8; 32]>,
+        mut configure: impl FnMut(usize, &mut TcpNode),
+    ) -> Result<Self, TestnetError> {
+        let mut net = Self(Vec::with_capacity(n));
+        for index in 0..n {
+            let secret = SecretKey::from_entropy(&entropy().map_err(StartTcpError::Entropy)?);
+            let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let mut node = TcpNode::new(secret, Some(loopback));
+            // The newest nodes, so that no single one has to answer all the others.
+            node.config.bootstrap = net.0.iter().rev().take(BOOTSTRAP_PEERS).map(at).collect();
+            configure(index, &mut node);
+            net.0.push(node.start(runtime.clone(), &mut entropy).await?);
+        }
+        if n > 1 {
+            for node in &net.0 {
+                node.ready().await?;
+            }
+        }
+        Ok(net)
+    }
+
+    /// The nodes, stopped ones too.
+    #[must_use]
+    pub fn nodes(&self) -> &[Dht] {
+        &self.0
+    }
+
+    /// How to start from a node of this network.
+    #[must_use]
+    pub fn bootstrap(&self, index: usize) -> Option<BootstrapPeer> {
+        self.0.get(index).map(at)
+    }
+
+    /// Shuts one node down and waits for it. An index beyond the last does nothing.
+    pub async fn stop(&self, index: usize) {
+        if let Some(node) = self.0.get(index) {
+            node.shutdown().await;
+        }
+    }
+
+    /// Shuts all nodes down and waits for them.
+    pub async fn stop_all(&self) {
+        join_all(self.0.iter().map(Dht::shutdown)).await;
+    }
+}
+
+fn at(node: &Dht) -> BootstrapPeer {
+    BootstrapPeer {
+        key: node.key(),
+        addrs: node.local_addr().into_iter().collect(),
+    }
+}
