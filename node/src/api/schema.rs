@@ -1,4 +1,4 @@
-//! What requests to the control API hold. What answers hold is in [`crate::report`].
+//! What requests to the control API hold. What answers hold is in [`mod@crate::report`].
 
 use std::fmt;
 use std::time::Duration;
