@@ -110,7 +110,7 @@ limits! {
     /// Candidates that a lookup keeps.
     lookup_candidates: 256, 20..=10_000;
     /// Address probes in flight.
-    probes: 8, 1..=1_000;
+    probes: 32, 1..=1_000;
     /// Unknown callers being pinged back.
-    ping_backs: 16, 1..=10_000;
+    ping_backs: 64, 1..=10_000;
 }
