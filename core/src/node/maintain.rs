@@ -33,12 +33,21 @@ const BUCKET_AGE: Duration = Duration::from_secs(60 * 60);
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Stale buckets looked up at a time.
 const REFRESH_STEP: usize = 4;
+/// A bucket with fewer peers is looked up at joining: a neighbourhood whose nodes know only
+/// each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all farther
+/// buckets at joining).
+const SPARSE: usize = 3;
+/// How soon after joining, and how fast one after the other.
+const FILL_SOON: Duration = Duration::from_secs(2);
 /// Failing peers of the table that are pinged at a time. Lookups no longer ask them.
 const RECHECK_STEP: usize = 16;
 /// Items expired in one `handle`.
 const EXPIRE_STEP: usize = 256;
 /// After a clock jump nothing expires for about this long: renewals come first.
 const JUMP_GRACE: Duration = Duration::from_secs(60);
+
+/// The buckets of one step.
+type Buckets = smallvec::SmallVec<[u8; REFRESH_STEP]>;
 
 /// Where upkeep stands.
 #[derive(Default)]
@@ -50,6 +59,8 @@ pub(super) struct Upkeep {
     added_before: u64,
     quiet_rounds: u8,
     self_lookup_pause: Duration,
+    /// The next bucket to fill after joining.
+    fill_from: Option<u8>,
     pub(super) ready: bool,
     no_expiry_before: Mono,
 }
@@ -170,6 +181,7 @@ impl Node {
         } else {
             upkeep.quiet_rounds = upkeep.quiet_rounds.saturating_add(1);
         }
+        let joined = upkeep.quiet_rounds == QUIET_ROUNDS;
         let pause = if upkeep.quiet_rounds < QUIET_ROUNDS {
             match upkeep.self_lookup_pause {
                 pause if pause.is_zero() || pause >= SELF_LOOKUP_AGAIN => SELF_LOOKUP_FIRST,
@@ -182,6 +194,12 @@ impl Node {
         let pause = self.random.maintenance.jitter(pause);
         self.timers
             .set(Timer::SelfLookup, self.now.mono.plus(pause));
+        if joined {
+            self.upkeep.fill_from = Some(0);
+            let soon = self.random.maintenance.jitter(FILL_SOON);
+            self.timers
+                .set_earlier(Timer::Refresh, self.now.mono.plus(soon));
+        }
         if search.stats(self.now.mono).answered > 0 {
             self.become_ready();
         }
@@ -210,27 +228,39 @@ impl Node {
         for id in failing {
             self.ping_contact(id);
         }
-        let stale: alloc::vec::Vec<u8> = self
-            .table
-            .stale_buckets(now, BUCKET_AGE)
-            .take(REFRESH_STEP)
-            .collect();
-        let more = stale.len() == REFRESH_STEP;
-        for index in stale {
-            let target = self
-                .table
-                .random_target_in(index, self.random.refresh.bytes());
-            // At once, so that a failing search does not come back forever.
-            self.table.refreshed(index, now);
-            self.start_search(Goal::Bucket(index), None, target, now);
-        }
-        let pause = if more {
-            REFRESH_EVERY / 10
+        let pause = if let Some(from) = self.upkeep.fill_from {
+            let sparse = self.table.sparse_buckets(SPARSE);
+            let sparse: Buckets = sparse.filter(|i| *i >= from).take(REFRESH_STEP).collect();
+            // Each once: far from full may be all there is.
+            self.upkeep.fill_from = match sparse.last() {
+                Some(last) if sparse.len() == REFRESH_STEP => last.checked_add(1),
+                _ => None,
+            };
+            self.look_up_buckets(&sparse);
+            FILL_SOON
         } else {
-            REFRESH_EVERY
+            let stale = self.table.stale_buckets(now, BUCKET_AGE);
+            let stale: Buckets = stale.take(REFRESH_STEP).collect();
+            self.look_up_buckets(&stale);
+            if stale.len() == REFRESH_STEP {
+                REFRESH_EVERY / 10
+            } else {
+                REFRESH_EVERY
+            }
         };
         let pause = self.random.maintenance.jitter(pause);
         self.timers.set(Timer::Refresh, now.plus(pause));
+    }
+
+    fn look_up_buckets(&mut self, buckets: &[u8]) {
+        let now = self.now.mono;
+        for index in buckets {
+            let bytes = self.random.refresh.bytes();
+            let target = self.table.random_target_in(*index, bytes);
+            // At once, so that a failing search does not come back forever.
+            self.table.refreshed(*index, now);
+            self.start_search(Goal::Bucket(*index), None, target, now);
+        }
     }
 
     /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.

@@ -8,17 +8,26 @@ use crate::time::Mono;
 
 /// Peers and those who wait for a place. Both lists are least recently seen first, no peer
 /// is in both, and replacements wait only while the bucket is full.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Bucket {
     pub(super) peers: Vec<Contact>,
     pub(super) replacements: Vec<Contact>,
     /// The peer whose eviction ping is out.
     pub(super) pinging: Option<NodeId>,
-    /// When a lookup last went through this range.
-    pub(super) refreshed: Option<Mono>,
+    /// When a lookup last went through this range; at first, when the bucket came to be.
+    pub(super) refreshed: Mono,
 }
 
 impl Bucket {
+    pub(super) fn new(now: Mono) -> Self {
+        Self {
+            peers: Vec::new(),
+            replacements: Vec::new(),
+            pinging: None,
+            refreshed: now,
+        }
+    }
+
     pub(super) fn position(&self, id: &NodeId) -> Option<usize> {
         self.peers.iter().position(|peer| peer.id == *id)
     }

@@ -106,7 +106,8 @@ impl Table {
             return Touch::Itself;
         };
         if index >= self.buckets.len() {
-            self.buckets.resize_with(index + 1, Bucket::default);
+            let fresh = Bucket::new(now.mono);
+            self.buckets.resize(index + 1, fresh);
         }
         let bucket = &mut self.buckets[index];
         if let Some(position) = bucket.position(&id) {
@@ -245,26 +246,36 @@ impl Table {
     /// Length of the shared prefix, peers and waiting replacements of each bucket that is not
     /// empty, farthest first.
     pub fn buckets(&self) -> impl Iterator<Item = (u8, usize, usize)> {
-        (0u8..=u8::MAX)
-            .zip(&self.buckets)
+        self.indexed()
             .filter(|(_, bucket)| !bucket.peers.is_empty())
             .map(|(index, bucket)| (index, bucket.peers.len(), bucket.replacements.len()))
     }
 
-    /// Buckets through whose range no lookup went within `age`, farthest first. Only those up
-    /// to the deepest that is not empty: the rest of the key space is what a lookup of
-    /// the local id covers. Empty buckets among them count, since a lookup may fill them.
+    /// Buckets through whose range no lookup went within `age`, since they exist, farthest
+    /// first. Only those up to the deepest that is not empty: the rest of the key space is what
+    /// a lookup of the local id covers. Empty buckets among them count, since a lookup may fill
+    /// them.
     pub fn stale_buckets(&self, now: Mono, age: Duration) -> impl Iterator<Item = u8> {
-        (0u8..=u8::MAX)
-            .zip(&self.buckets)
-            .filter(move |(_, b)| b.refreshed.is_none_or(|at| now.since(at) >= age))
+        self.indexed()
+            .filter(move |(_, bucket)| now.since(bucket.refreshed) >= age)
             .map(|(index, _)| index)
+    }
+
+    /// Buckets with fewer than `peers` peers, farthest first, among the same.
+    pub fn sparse_buckets(&self, peers: usize) -> impl Iterator<Item = u8> {
+        self.indexed()
+            .filter(move |(_, bucket)| bucket.peers.len() < peers)
+            .map(|(index, _)| index)
+    }
+
+    fn indexed(&self) -> impl Iterator<Item = (u8, &Bucket)> {
+        (0u8..=u8::MAX).zip(&self.buckets)
     }
 
     /// Notes that a lookup went through the range of bucket `index`.
     pub fn refreshed(&mut self, index: u8, now: Mono) {
         if let Some(bucket) = self.buckets.get_mut(usize::from(index)) {
-            bucket.refreshed = Some(now);
+            bucket.refreshed = now;
         }
     }
 

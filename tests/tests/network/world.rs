@@ -16,6 +16,7 @@ use skydht_runtime::virtual_time::VirtualTime;
 
 /// Virtual time and a network in memory. Node `n` has the key made from `n`.
 pub(crate) struct World {
+    seed: u64,
     time: VirtualTime,
     network: MemoryNetwork,
 }
@@ -24,6 +25,7 @@ impl World {
     /// An empty one.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
+            seed,
             time: VirtualTime::new(seed),
             network: MemoryNetwork::new(),
         }
@@ -51,8 +53,16 @@ impl World {
         };
         let transport = self.network.transport(key(n));
         let identity = Identity::Keyed(secret(n));
-        let (runtime, seed) = (self.time.runtime(), Seed::from_number(n));
-        Dht::start_with(runtime, transport, config, identity, seed, options).unwrap()
+        let (runtime, seed) = (self.time.runtime(), self.seed << 32 | n);
+        Dht::start_with(
+            runtime,
+            transport,
+            config,
+            identity,
+            Seed::from_number(seed),
+            options,
+        )
+        .unwrap()
     }
 
     /// Ends nodes without a goodbye: their connections break, nobody reaches them any more.

@@ -271,14 +271,18 @@ fn stale_are_the_ranges_up_to_the_deepest_peer_that_no_lookup_went_through() {
     let hour = Duration::from_secs(3600);
     let stale =
         |table: &Table, second| -> Vec<u8> { table.stale_buckets(at(second).mono, hour).collect() };
-    assert_eq!(stale(&table, 0), [0, 1, 2, 3, 4]);
+    assert_eq!(stale(&table, 3599), [0u8; 0]);
+    assert_eq!(stale(&table, 3600), [0, 1, 2, 3, 4]);
     table.refreshed(1, at(10).mono);
     table.refreshed(3, at(20).mono);
     table.refreshed(200, at(20).mono);
     assert_eq!(stale(&table, 3609), [0, 2, 4]);
     assert_eq!(stale(&table, 3610), [0, 1, 2, 4]);
+    assert_eq!(table.sparse_buckets(1).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(table.sparse_buckets(2).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     table.remove(&deepest.id());
     assert_eq!(stale(&table, 9999), [0u8; 0]);
+    assert_eq!(table.sparse_buckets(2).count(), 0);
 }
 
 #[test]
