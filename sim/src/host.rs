@@ -1,0 +1,27 @@
+//! What can take part in a simulated network: a skydht node, upstream's model, a hostile peer.
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Input, Output};
+use skydht_core::time::{Mono, Time};
+
+/// Something with a key that opens, accepts, reads and closes streams. It speaks the core's
+/// [`Input`] and [`Output`], so that a core [`Node`](skydht_core::Node) is a host as it is.
+///
+/// A host that is no skydht node takes the stream inputs, [`Input::TimerFired`] and commands
+/// (`Put`, `Get`, `FindNode`, `Shutdown`), and emits `OpenStream`, `Send`, `CloseStream`,
+/// `Finished` and events. It follows the same contract: its own streams are even and fresh,
+/// accepted ones odd; a stream is closed or reset once; each command ends in one `Finished`.
+/// Time is its *own* clock, which the world may skew, step or suspend.
+pub trait Host {
+    /// The key that its transport proves.
+    fn key(&self) -> PublicKey;
+
+    /// Something happened.
+    fn handle(&mut self, now: Time, input: Input<'_>);
+
+    /// The next thing that it wants done; drained until none after each `handle`.
+    fn poll_output(&mut self) -> Option<Output>;
+
+    /// When it wants [`Input::TimerFired`], on its own clock.
+    fn next_deadline(&self) -> Option<Mono>;
+}
