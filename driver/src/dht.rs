@@ -9,12 +9,14 @@ use std::task::{Context, Poll};
 use futures::channel::oneshot;
 use skydht_core::id::Target;
 use skydht_core::item::{Item, Origin, Salt, Value};
+use skydht_core::journal::Header;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{
     Command, Config, ConfigError, Event, FindNodeOutcome, GetError, GetOutcome, GetRequest,
     HopResult, Identity, OperationError, OperationId, Outcome, PeerInfo, PingError, PingOutcome,
     PutError, PutOptions, PutOutcome, Snapshot,
 };
+use skydht_core::record::StoredRecord;
 use skydht_core::{Node, Seed};
 use skydht_runtime::Runtime;
 
@@ -60,6 +62,9 @@ pub struct StartOptions {
     pub verifier: Verifier,
     /// Watches all inputs and outputs.
     pub recorder: Option<Box<dyn Recorder>>,
+    /// Items that an earlier run asked to persist, given to the node at its start. They are
+    /// verified like a peer's.
+    pub records: Vec<StoredRecord>,
 }
 
 /// Stops the node when the last handle goes.
@@ -134,7 +139,16 @@ impl Dht {
             });
         }
         let now = event_loop::time(&runtime);
-        let node = Node::new(config, identity, seed, now)?;
+        let mut options = options;
+        let header = options
+            .recorder
+            .is_some()
+            .then(|| Header::new(config.clone(), key, seed, now));
+        let mut node = Node::new(config, identity, seed, now)?;
+        if let (Some(recorder), Some(header)) = (&mut options.recorder, header) {
+            node.record_signatures();
+            recorder.start(header);
+        }
         let mailbox = Arc::new(Mailbox::new());
         let transport = Arc::new(transport);
         let inner = Inner {

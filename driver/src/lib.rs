@@ -11,6 +11,7 @@
 mod dht;
 mod event_loop;
 mod events;
+pub mod journal;
 mod mailbox;
 mod recorder;
 mod tcp_node;

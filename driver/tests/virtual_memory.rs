@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{join_all, select};
 use skydht_core::Seed;
 use skydht_core::item::{Item, Salt, Seq, Value};
-use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::key::{PublicKey, SecretKey, Signature};
 use skydht_core::node::{
     BootstrapPeer, Config, Deadline, GetError, GetRequest, Identity, Input, OpenFailure,
     OperationError, Output, PingError, PutError, PutOptions, ReadPolicy,
@@ -55,6 +55,7 @@ impl Bench {
         let options = StartOptions {
             verifier: Verifier::inline(),
             recorder,
+            ..StartOptions::default()
         };
         Dht::start_with(
             self.world.runtime(),
@@ -186,7 +187,7 @@ impl Recorder for Log {
     fn output(&mut self, output: &Output) {
         self.0.lock().unwrap().push(format!("out {output:?}"));
     }
-    fn drained(&mut self, deadline: Option<Deadline>) {
+    fn drained(&mut self, deadline: Option<Deadline>, _: Vec<Signature>) {
         self.0.lock().unwrap().push(format!("until {deadline:?}"));
     }
 }

@@ -319,6 +319,33 @@ pub enum Input<'a> {
     TimerFired,
 }
 
+impl Input<'_> {
+    /// The same, with bytes of its own: to keep it beyond the driver's buffer.
+    #[must_use]
+    pub fn into_owned(self) -> Input<'static> {
+        match self {
+            Self::Bytes { stream, bytes } => Input::Bytes {
+                stream,
+                bytes: Cow::Owned(bytes.into_owned()),
+            },
+            Self::StreamOpened { stream, path } => Input::StreamOpened { stream, path },
+            Self::StreamFailed { stream, reason } => Input::StreamFailed { stream, reason },
+            Self::StreamAccepted { stream, peer, path } => {
+                Input::StreamAccepted { stream, peer, path }
+            }
+            Self::Sent { stream } => Input::Sent { stream },
+            Self::StreamClosed { stream, end } => Input::StreamClosed { stream, end },
+            Self::Command { op, command } => Input::Command { op, command },
+            Self::Cancel { op } => Input::Cancel { op },
+            Self::Verified { job, verdict } => Input::Verified { job, verdict },
+            Self::Loaded { record } => Input::Loaded { record },
+            Self::Persisted { change, durable } => Input::Persisted { change, durable },
+            Self::Probed { probe, result } => Input::Probed { probe, result },
+            Self::TimerFired => Input::TimerFired,
+        }
+    }
+}
+
 mod cow_base64 {
     use super::{Cow, base64};
     use alloc::vec::Vec;

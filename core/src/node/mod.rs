@@ -457,13 +457,16 @@ impl Node {
         }
     }
 
-    /// From now on signatures are kept for the recorder.
-    pub(crate) fn record_signatures(&mut self) {
+    /// From now on every signature that the node makes is kept for
+    /// [`Node::take_signatures`], so that a journal can replay without the secret key. To be
+    /// called before the first input.
+    pub fn record_signatures(&mut self) {
         self.signed = Some(Vec::new());
     }
 
-    /// The signatures made since the last call.
-    pub(crate) fn take_signatures(&mut self) -> Vec<Signature> {
+    /// The signatures made since the last call; none unless [`Node::record_signatures`] was
+    /// called. A recorder takes them after each drain, so that they stay few.
+    pub fn take_signatures(&mut self) -> Vec<Signature> {
         self.signed
             .as_mut()
             .map(core::mem::take)

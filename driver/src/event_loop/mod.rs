@@ -97,6 +97,10 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
     };
     // The first input is a firing timer: the node begins with it.
     event_loop.feed(Input::TimerFired);
+    for record in options.records {
+        let record = Box::new(record);
+        event_loop.feed(Input::Loaded { record });
+    }
     runtime.spawn(Box::pin(std::future::poll_fn(move |cx| {
         event_loop.poll(cx)
     })));
@@ -186,7 +190,8 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             self.apply(now, output);
         }
         if let Some(recorder) = &mut self.recorder {
-            recorder.drained(self.node.next_deadline());
+            let signed = self.node.take_signatures();
+            recorder.drained(self.node.next_deadline(), signed);
         }
     }
 

@@ -22,7 +22,7 @@ async fn node(world: &VirtualTime, n: u8, configure: impl FnOnce(&mut Config)) -
         Seed::from_number(u64::from(n)),
         StartOptions {
             verifier: Verifier::inline(),
-            recorder: None,
+            ..StartOptions::default()
         },
     )
     .unwrap()

@@ -1,0 +1,216 @@
+//! Records: length, kind and two checks in front of JSON.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The version of the container: magic, records, checks.
+pub const CONTAINER: u32 = 1;
+/// The longest JSON of a record, in bytes.
+pub const MAX_RECORD: usize = 16 << 20;
+
+/// What a journal begins with; the container's version follows in four bytes, little-endian.
+pub(super) const MAGIC: [u8; 8] = *b"SKYDHTJ\n";
+/// Bytes before the first record.
+pub(super) const PREAMBLE: u64 = 12;
+/// Bytes before a record's JSON.
+pub(super) const HEAD: usize = 16;
+
+/// What a record holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// A [`skydht_core::journal::Header`]: the first record.
+    Header,
+    /// A [`skydht_core::journal::Step`].
+    Step,
+    /// An [`End`]: the last record, if there was time for it.
+    End,
+}
+
+impl Kind {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Header => b'H',
+            Self::Step => b'S',
+            Self::End => b'E',
+        }
+    }
+
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Header, Self::Step, Self::End]
+            .into_iter()
+            .find(|kind| kind.byte() == byte)
+    }
+}
+
+/// Why nothing was recorded any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum End {
+    /// The node stopped: the journal holds its whole run.
+    Stopped,
+    /// The journal was as long as it may be.
+    Limit,
+    /// The disk was slower than the node, and the journal must not slow it down.
+    Overrun,
+}
+
+/// How a journal ends, once everything before is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// With a word on why.
+    Closed(End),
+    /// After a whole record: the process was killed, or is still writing.
+    Open,
+    /// Within a record, of which `bytes` bytes are there: the process or the machine died
+    /// while it was written.
+    Torn {
+        /// Where that record begins.
+        offset: u64,
+        /// How much of it is there.
+        bytes: u64,
+    },
+}
+
+/// Why a journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The file itself.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// Another kind of file.
+    #[error("not a journal: it does not begin with the bytes of one")]
+    Magic,
+    /// Another version of the container.
+    #[error("journal container version {got}; this program reads version {CONTAINER}")]
+    Container {
+        /// The file's.
+        got: u32,
+    },
+    /// The run itself is in a format of another version.
+    #[error(
+        "journal format {got}, recorded by skydht-core {version}; this program reads format {}",
+        skydht_core::journal::FORMAT
+    )]
+    Format {
+        /// The file's.
+        got: u32,
+        /// Who wrote it.
+        version: String,
+    },
+    /// Bytes were changed, removed or added.
+    #[error("damaged at byte {offset}: {what}")]
+    Damaged {
+        /// Where the damaged record begins.
+        offset: u64,
+        /// What is wrong with it.
+        what: Damage,
+    },
+    /// A sound record holds what this program does not understand.
+    #[error("the record at byte {offset} is sound, but not understood: {error}")]
+    Content {
+        /// Where it begins.
+        offset: u64,
+        /// What the parser says.
+        error: serde_json::Error,
+    },
+    /// The file ends before the header does: there is nothing to replay.
+    #[error("the file ends at byte {offset}, before its header is complete")]
+    NoHeader {
+        /// Its length.
+        offset: u64,
+    },
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// Length, kind or place.
+    #[error("the record's head does not match its check")]
+    Head,
+    /// The contents.
+    #[error("the record's contents do not match their check")]
+    Payload,
+    /// Longer than any record is.
+    #[error("a record of {0} bytes")]
+    Length(u32),
+    /// A kind that there is not.
+    #[error("a record of the unknown kind {0:#04x}")]
+    Kind(u8),
+    /// A sound record where it cannot be.
+    #[error("a record that does not belong there")]
+    Order,
+}
+
+/// A record's head. Its checks cover the place in the file, so that records cannot be moved.
+pub(super) struct Head {
+    pub(super) length: u32,
+    pub(super) kind: Kind,
+    payload_check: [u8; 8],
+}
+
+impl Head {
+    /// The head of a record at `offset`.
+    pub(super) fn write(offset: u64, kind: Kind, payload: &[u8]) -> Option<[u8; HEAD]> {
+        let length = u32::try_from(payload.len())
+            .ok()
+            .filter(|_| payload.len() <= MAX_RECORD)?;
+        let mut head = [0; HEAD];
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4] = kind.byte();
+        let check = head_check(offset, &head);
+        head[5..8].copy_from_slice(&check);
+        head[8..].copy_from_slice(&payload_check(offset, kind, payload));
+        Some(head)
+    }
+
+    pub(super) fn read(offset: u64, head: &[u8; HEAD]) -> Result<Self, Damage> {
+        if head[5..8] != head_check(offset, head) {
+            return Err(Damage::Head);
+        }
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        if length as usize > MAX_RECORD {
+            return Err(Damage::Length(length));
+        }
+        let kind = Kind::of(head[4]).ok_or(Damage::Kind(head[4]))?;
+        let mut payload_check = [0; 8];
+        payload_check.copy_from_slice(&head[8..]);
+        Ok(Self {
+            length,
+            kind,
+            payload_check,
+        })
+    }
+
+    pub(super) fn check(&self, offset: u64, payload: &[u8]) -> Result<(), Damage> {
+        if self.payload_check == payload_check(offset, self.kind, payload) {
+            Ok(())
+        } else {
+            Err(Damage::Payload)
+        }
+    }
+}
+
+fn head_check(offset: u64, head: &[u8; HEAD]) -> [u8; 3] {
+    let mut hash = Sha256::new();
+    hash.update(offset.to_le_bytes());
+    hash.update(&head[..5]);
+    first(hash)
+}
+
+fn payload_check(offset: u64, kind: Kind, payload: &[u8]) -> [u8; 8] {
+    let mut hash = Sha256::new();
+    hash.update(offset.to_le_bytes());
+    hash.update([kind.byte()]);
+    hash.update(payload);
+    first(hash)
+}
+
+fn first<const N: usize>(hash: Sha256) -> [u8; N] {
+    let hash = hash.finalize();
+    std::array::from_fn(|i| hash[i])
+}
