@@ -22,6 +22,9 @@ use crate::time::Time;
 /// The version of these types. Journals of other versions are refused.
 pub const FORMAT: u32 = 1;
 
+/// The version of this crate, as it stands in the headers that it makes.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Bytes kept of a running digest.
 const DIGEST_LEN: usize = 16;
 
@@ -87,7 +90,7 @@ impl Header {
     /// The header of a run that starts like this.
     #[must_use]
     pub fn new(config: Config, key: PublicKey, seed: Seed, start: Time) -> Self {
-        let version = env!("CARGO_PKG_VERSION").into();
+        let version = VERSION.into();
         Self {
             format: FORMAT,
             version,

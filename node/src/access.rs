@@ -171,7 +171,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
     config.bootstrap = bootstrap;
     config.serve = false;
     let about = about(&config, String::new());
-    let local = Local::new(start::start(config, secret, None).await?, about);
+    let local = Local::new(start::start(config, secret, None, None).await?, about);
     if purpose == Purpose::Look {
         // Without an answer in time, what is known so far is shown.
         let _ = tokio::time::timeout(JOIN_TIMEOUT, local.dht().ready()).await;

@@ -11,6 +11,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::ReadPolicy;
 
 use crate::config::{PeerAddress, parse_duration};
+use crate::journal::{LIMIT, parse_size};
 use crate::keys::parse_public;
 
 /// Run, use and measure a node of Skywire's DHT.
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     Demo(Demo),
     #[command(subcommand)]
     Bench(Bench),
+    Replay(Replay),
     /// Upstream's word; says what replaces it.
     #[command(hide = true)]
     FullNode(Upstream),
@@ -132,6 +134,7 @@ Examples:
   skydht run
   skydht run --listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --state-dir /tmp/a
   skydht run --bootstrap 02ab…c1@192.0.2.7:7470 --full-node
+  skydht run --journal run.journal --journal-limit 1GiB
   skydht --config /etc/skydht.json run --log info,skydht=debug")]
 pub(crate) struct Run {
     /// The address that peers dial, IP:PORT; port 0 takes any free one [default: 0.0.0.0:7470].
@@ -152,6 +155,43 @@ pub(crate) struct Run {
     /// The control API's address, or "off" [default: 127.0.0.1:7471].
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) api_listen: Option<String>,
+    /// Record everything that happens to the node, for `skydht replay`.
+    ///
+    /// The file holds no secret key, but all that peers sent and all addresses. The two runs
+    /// before this one are kept as FILE.1 and FILE.2.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Record the first SIZE of each run: a journal replays from its node's start only.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = LIMIT, requires = "journal")]
+    pub(crate) journal_limit: u64,
+}
+
+/// Repeat a recorded run, step by step, and compare each with what was recorded.
+///
+/// Exit status 0 means that every step was the same to the last bit; 1 names the first that was
+/// not, or where the file is damaged.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht replay run.journal
+  skydht replay run.journal --until 1200 --explain
+  skydht replay run.journal --trace-op 3 --svg op3.svg
+  skydht replay run.journal --json | jq .digest")]
+pub(crate) struct Replay {
+    /// The journal.
+    pub(crate) file: PathBuf,
+    /// Stop after step N; the first is 0.
+    #[arg(long, value_name = "N")]
+    pub(crate) until: Option<u64>,
+    /// Show that step's input, outputs and deadline, and the node's state after it.
+    #[arg(long, requires = "until")]
+    pub(crate) explain: bool,
+    /// Show the course of one operation: who was asked, who answered what, and when.
+    #[arg(long, value_name = "N", conflicts_with = "until")]
+    pub(crate) trace_op: Option<u64>,
+    /// Draw it, too.
+    #[arg(long, value_name = "FILE", requires = "trace_op")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// How a command reaches the network.

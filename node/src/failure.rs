@@ -39,6 +39,10 @@ codes! {
     Unsupported => Usage, 501;
     /// A file, a socket or a limit of the system.
     Local => Local, 500;
+    /// A journal that cannot be read to its end, or not at all.
+    Journal => Local, 500;
+    /// A replay that did something else than was recorded.
+    Differs => Local, 500;
     /// No running node answers.
     Unreachable => Unreachable, 502;
     /// The node has no peers.

@@ -8,6 +8,7 @@ mod config;
 mod descriptors;
 mod exit;
 mod failure;
+mod journal;
 mod keys;
 mod known_peers;
 mod local;
@@ -58,6 +59,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Ping(args) => wait_for(commands::status::ping(common, args)),
         Command::Demo(args) => wait_for(commands::demo::run(common, args)),
         Command::Bench(args) => wait_for(commands::bench::run(common, args)),
+        Command::Replay(args) => commands::replay::run(common, &args),
         Command::FullNode(rest) => upstream(Word::FullNode, rest),
         Command::Sync(rest) => upstream(Word::Sync, rest),
         Command::List(rest) => upstream(Word::List, rest),

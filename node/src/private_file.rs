@@ -106,7 +106,8 @@ pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> Box<Failure>
     )
 }
 
-fn open_new(path: &Path) -> io::Result<File> {
+/// Opens a new file for writing; its mode is 0600 from the first moment.
+pub(crate) fn open_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)

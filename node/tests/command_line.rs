@@ -28,6 +28,7 @@ fn every_command_explains_itself_with_examples() {
         &["demo"],
         &["bench"],
         &["bench", "network"],
+        &["replay"],
     ];
     for command in commands {
         let mut args = command.to_vec();

@@ -33,6 +33,15 @@ enum Next {
     End(Ending),
 }
 
+impl Reader<&[u8]> {
+    /// Whether a file that begins with these bytes is a journal, sound or not; eight decide.
+    #[must_use]
+    pub fn is_journal(begin: &[u8]) -> bool {
+        let magic = MAGIC.len().min(begin.len());
+        magic > 0 && begin[..magic] == MAGIC[..magic]
+    }
+}
+
 impl<R: Read> Reader<R> {
     /// Reads the header. Give it a buffered reader.
     ///
@@ -41,8 +50,7 @@ impl<R: Read> Reader<R> {
     pub fn new(mut from: R) -> Result<Self, JournalError> {
         let mut preamble = [0; PREAMBLE as usize];
         let got = fill(&mut from, &mut preamble)?;
-        let magic = MAGIC.len().min(got);
-        if got == 0 || preamble[..magic] != MAGIC[..magic] {
+        if !Reader::is_journal(&preamble[..got]) {
             return Err(JournalError::Magic);
         }
         if got < preamble.len() {

@@ -7,6 +7,7 @@ pub(crate) mod get;
 pub(crate) mod keygen;
 pub(crate) mod peers;
 pub(crate) mod put;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod upstream;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::Event;
-use skydht_driver::{Dht, EventStream};
+use skydht_driver::journal::Written;
+use skydht_driver::{Dht, EventStream, Recorder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -23,7 +24,7 @@ use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::state_dir::StateDir;
-use crate::{descriptors, keys, known_peers, logging, output, start};
+use crate::{descriptors, journal, keys, known_peers, logging, output, start};
 
 /// Peers are remembered at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,6 +45,8 @@ struct Report<'a> {
     token_file: Option<PathBuf>,
     config: Option<&'a PathBuf>,
     state_dir: &'a PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<&'a PathBuf>,
     bootstrap: usize,
     remembered: usize,
     next: Vec<String>,
@@ -51,6 +54,7 @@ struct Report<'a> {
 
 /// Runs a node until it is told to stop.
 pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
+    let (journal, journal_limit) = (args.journal.clone(), args.journal_limit);
     let loaded = load(common, args)?;
     let settings = &loaded.settings;
     logging::start(&settings.log).map_err(|error| Failure::new(Code::Config, error))?;
@@ -91,7 +95,13 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
         advertising: settings.advertise,
         max_connections: connections(settings.max_connections, descriptors::raise()),
     };
-    let dht = start::start(config.clone(), secret, Some(listening)).await?;
+    let recording = match &journal {
+        Some(path) => journal::begin(path, journal_limit)?,
+        None => None,
+    };
+    let (recorder, written) = recording.unzip();
+    let recorder = recorder.map(|recorder| Box::new(recorder) as Box<dyn Recorder>);
+    let dht = start::start(config.clone(), secret, Some(listening), recorder).await?;
     let events = dht.events();
     let listen = dht.local_addr().unwrap_or(settings.listen).to_string();
     let shared = Arc::new(Shared {
@@ -115,6 +125,7 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
         token_file: server.as_ref().map(|_| state.token_file()),
         config: loaded.path.as_ref(),
         state_dir: &settings.state_dir,
+        journal: journal.as_ref().filter(|_| written.is_some()),
         bootstrap: configured,
         remembered: remembered_count,
         next: next_commands(common),
@@ -125,9 +136,16 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     tokio::select! {
         () = signals.next() => tracing::info!("stopping because of a signal; a second one stops at once"),
         () = shared.stop.notified() => tracing::info!("stopping as asked over the control API"),
-        () = stopped(&dht) => return Err(Failure::new(Code::Local, "the node stopped by itself")),
+        () = stopped(&dht) => {
+            // Of all runs, this one should be readable.
+            let _ = timeout(STOP_TIMEOUT, recorded(written)).await;
+            return Err(Failure::new(Code::Local, "the node stopped by itself"));
+        }
     }
-    let stop = stop(&dht, server, &state, remember);
+    let stop = async {
+        stop(&dht, server, &state, remember).await;
+        recorded(written).await;
+    };
     tokio::select! {
         stopped = timeout(STOP_TIMEOUT, stop) => if stopped.is_err() {
             tracing::warn!("not every connection was closed in time");
@@ -248,8 +266,11 @@ fn announce(report: &Report<'_>, json: bool) -> Result<()> {
         || "none, all defaults".into(),
         |path| path.display().to_string(),
     );
+    let journal = report.journal.map_or_else(String::new, |path| {
+        format!("\njournal    {}", path.display())
+    });
     output::line(format_args!(
-        "skydht {} {role}\nkey        {}\nlistening  {} (tcp, advertised: {})\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}\nnext       {}",
+        "skydht {} {role}\nkey        {}\nlistening  {} (tcp, advertised: {})\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
         env!("CARGO_PKG_VERSION"),
         report.key,
         report.listen,
@@ -346,6 +367,17 @@ async fn stop(
     };
     // Together: the node's end is the answer to requests that wait for it.
     tokio::join!(api, dht.shutdown());
+}
+
+/// Waits until the journal is on disk. What became of it was logged by then.
+async fn recorded(written: Option<Written>) {
+    if let Some(written) = written {
+        match tokio::task::spawn_blocking(|| written.wait()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!("the journal may be incomplete: {error}"),
+            Err(error) => tracing::warn!("the journal may be incomplete: {error}"),
+        }
+    }
 }
 
 /// Completes when the node has stopped without being told.

@@ -166,6 +166,15 @@ impl Node {
             .args(args)
             .args(["--json", "--api-listen", "127.0.0.1:0"]);
         command.args(["--state-dir", &dir, "--log", "info,skydht=debug"]);
+        Self::spawn(command, name, dir)
+    }
+
+    /// Runs a command that is a node on this state directory, and waits until it is up.
+    pub(crate) fn spawn(mut command: Command, name: &str, dir: String) -> Self {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (sender, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());

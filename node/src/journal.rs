@@ -1,0 +1,194 @@
+//! The journal of `run --journal`: a file for each run, the earlier ones kept beside it.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use skydht_driver::journal::{Closed, End, FileRecorder, MIN_LIMIT, Reader, Written};
+
+use crate::failure::{Code, Failure, Result};
+use crate::output;
+use crate::private_file;
+
+/// The most that one run's journal may hold, unless told otherwise.
+pub(crate) const LIMIT: &str = "64MiB";
+/// Journals of earlier runs that are kept: FILE.1 is the run before this one.
+const EARLIER: usize = 2;
+
+const UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("G", 1 << 30),
+    ("M", 1 << 20),
+    ("K", 1 << 10),
+    ("", 1),
+];
+
+/// Reads "64MiB", "64M" or bytes.
+pub(crate) fn parse_size(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write 64MiB, 500K, or bytes");
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
+        .ok_or_else(wrong)?;
+    let bytes = number
+        .trim_end()
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(wrong)?;
+    if bytes < MIN_LIMIT {
+        return Err(format!("a journal needs {MIN_LIMIT} bytes or more"));
+    }
+    Ok(bytes)
+}
+
+/// Begins a journal at `path`. None: the disk is full, which a node does not fail for.
+///
+/// # Errors
+/// The file is something else than a journal, or cannot be made.
+pub(crate) fn begin(path: &Path, limit: u64) -> Result<Option<(FileRecorder, Written)>> {
+    make_room(path)?;
+    let file = match private_file::open_new(path) {
+        Ok(file) => file,
+        Err(error) if is_full(&error) => {
+            tracing::warn!(
+                "nothing is recorded: cannot create {}: {error}",
+                path.display()
+            );
+            return Ok(None);
+        }
+        Err(error) => return Err(private_file::failed("create", path, &error)),
+    };
+    let name = path.display().to_string();
+    FileRecorder::start(file, limit, move |closed| tell(&name, closed))
+        .map(Some)
+        .map_err(|error| Failure::new(Code::Local, format_args!("cannot start a thread: {error}")))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn tell(name: &str, closed: &Closed) {
+    let steps = output::count(closed.steps);
+    match &closed.end {
+        Ok(End::Stopped) => tracing::info!("{name}: {steps} steps, digest {}", closed.digest),
+        Ok(End::Limit) => tracing::warn!(
+            "{name} is as long as --journal-limit allows: recording ends after {steps} steps, the node goes on"
+        ),
+        Ok(_) => tracing::warn!(
+            "{name}: the disk is slower than the node: recording ends after {steps} steps, the node goes on"
+        ),
+        Err(error) => tracing::warn!(
+            "{name} cannot be written: {error}: recording ends after {steps} steps, the node goes on"
+        ),
+    }
+}
+
+/// Moves the journals of earlier runs one place up; the oldest is removed.
+fn make_room(path: &Path) -> Result<()> {
+    let mut places: Vec<PathBuf> = vec![path.to_owned()];
+    for n in 1..=EARLIER {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{n}"));
+        places.push(name.into());
+    }
+    // Nothing is moved or replaced that is not ours.
+    let there = places
+        .iter()
+        .map(|place| is_journal(place))
+        .collect::<Result<Vec<bool>>>()?;
+    if !there[0] {
+        return Ok(());
+    }
+    // Up to the first gap; without one, the last is replaced.
+    let end = there.iter().position(|there| !there).unwrap_or(EARLIER);
+    for n in (0..end).rev() {
+        fs::rename(&places[n], &places[n + 1])
+            .map_err(|error| private_file::failed("move", &places[n], &error))?;
+    }
+    Ok(())
+}
+
+/// Whether a journal is there; a failure if it is something else.
+fn is_journal(path: &Path) -> Result<bool> {
+    let other = || {
+        Failure::new(
+            Code::Exists,
+            format_args!(
+                "{} exists and is no journal; it is left as it is",
+                path.display()
+            ),
+        )
+        .hint("choose another name for --journal")
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(private_file::failed("read", path, &error)),
+        Ok(metadata) if !metadata.is_file() => return Err(other()),
+        // What a full disk or a crash at the start leaves.
+        Ok(metadata) if metadata.len() == 0 => return Ok(true),
+        Ok(_) => {}
+    }
+    let mut begin = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(8).read_to_end(&mut begin))
+        .map_err(|error| private_file::failed("read", path, &error))?;
+    if Reader::is_journal(&begin) {
+        Ok(true)
+    } else {
+        Err(other())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_file::tests::TempDir;
+
+    #[test]
+    fn sizes_are_read_and_too_small_ones_refused() {
+        for (text, bytes) in [("64MiB", 64 << 20), ("100K", 102_400), ("70000", 70_000)] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        for text in ["", "M", "-1", "1.5G", "64KB", "65535", "99999999999G"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_size(LIMIT), Ok(64 << 20));
+    }
+
+    #[test]
+    fn earlier_runs_move_up_and_the_oldest_goes() {
+        let dir = TempDir::new("journals");
+        let path = dir.0.join("j");
+        let numbered = |n: usize| dir.0.join(format!("j.{n}"));
+        for run in 0..5 {
+            make_room(&path).unwrap();
+            assert!(!path.exists());
+            fs::write(&path, format!("SKYDHTJ\n{run}")).unwrap();
+        }
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(text(&path), "SKYDHTJ\n4");
+        assert_eq!(text(&numbered(1)), "SKYDHTJ\n3");
+        assert_eq!(text(&numbered(2)), "SKYDHTJ\n2");
+        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn nothing_but_journals_is_moved_or_replaced() {
+        let dir = TempDir::new("not-journals");
+        let path = dir.0.join("j");
+        fs::write(&path, "my thesis").unwrap();
+        assert_eq!(make_room(&path).unwrap_err().code, Code::Exists);
+        fs::write(&path, "SKYDHTJ\n").unwrap();
+        fs::write(dir.0.join("j.2"), "my thesis").unwrap();
+        assert_eq!(make_room(&path).unwrap_err().code, Code::Exists);
+        assert!(path.exists());
+        assert_eq!(make_room(&dir.0).unwrap_err().code, Code::Exists);
+    }
+}
