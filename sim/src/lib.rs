@@ -3,5 +3,7 @@
 //! | question | module |
 //! |---|---|
 //! | what can take part in a network | [`host`] |
+//! | how does a node of upstream's behave | [`upstream`] |
 
 pub mod host;
+pub mod upstream;

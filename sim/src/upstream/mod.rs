@@ -1,0 +1,309 @@
+//! A node of upstream's as it was in late April 2026, with every defect that is known of it.
+//!
+//! A [`Host`] like any other, so that a scenario can mix such nodes in at any share, and measure
+//! what their behaviour costs. It answers the six methods byte for byte as Go does; the golden
+//! vectors `store_trace.json` and `frames.json` hold for it without exception. Where Go's process
+//! panics, the model closes everything and is [`crashed`](UpstreamNode::crashed).
+//!
+//! | question | module |
+//! |---|---|
+//! | who is known | [`table`] |
+//! | what is held | [`store`] |
+//! | how requests are answered | `serve` |
+//! | how requests are made | `calls` |
+//! | how a search goes | `lookup` |
+//! | what becomes of a command | `operation`, `task` |
+//! | what happens by itself | `upkeep`, `reconcile` |
+//!
+//! Not modelled: the carrier over skywire transports (defects 26, 27), storage back-ends (31),
+//! the visor's adapters (29, 30, 35). Of an answer only the first 64 peers are looked at; it
+//! keeps the 20 nearest. A bad key that a later duplicate field overwrites does not panic.
+
+mod calls;
+mod checks;
+mod config;
+mod frame;
+mod lookup;
+mod operation;
+mod reconcile;
+mod serve;
+pub mod store;
+pub mod table;
+mod task;
+mod timers;
+mod upkeep;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use skydht_core::id::NodeId;
+use skydht_core::item::Salt;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{
+    CloseReason, Identity, Input, OperationError, OperationId, Outcome, Output, StreamId,
+};
+use skydht_core::time::{Mono, Time};
+
+use crate::host::Host;
+use calls::{Call, CallFailure, Ended};
+pub use config::{Counters, UpstreamConfig};
+use serve::Served;
+use store::Store;
+use table::{Contact, Table, Update};
+use task::{Own, Task, TaskId};
+use timers::Timers;
+
+/// What is due.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    Call(StreamId),
+    Task(TaskId),
+    Bootstrap,
+    Tick,
+    Republish,
+    Advert,
+    Reconcile,
+}
+
+/// A stream, either way.
+#[derive(Debug)]
+enum Stream {
+    Call(Box<Call>),
+    Served(Box<Served>),
+}
+
+/// A late Go node.
+#[derive(Debug)]
+pub struct UpstreamNode {
+    config: UpstreamConfig,
+    /// None: it cannot sign, as when only its answers matter.
+    secret: Option<SecretKey>,
+    key: PublicKey,
+    id: NodeId,
+    now: Time,
+    table: Table,
+    store: Store,
+    streams: BTreeMap<StreamId, Stream>,
+    next_stream: u64,
+    /// Handlers that have a stream.
+    handlers: usize,
+    /// Accepted streams that wait for one.
+    backlog: VecDeque<StreamId>,
+    /// Keys that could not be dialled, and until when that is believed.
+    no_dht: BTreeMap<PublicKey, Mono>,
+    tasks: BTreeMap<TaskId, Task>,
+    next_task: u64,
+    operations: BTreeMap<OperationId, TaskId>,
+    /// Requests that ended and whose tasks were not told yet.
+    ended: VecDeque<Ended>,
+    own: BTreeMap<Salt, Own>,
+    to_republish: VecDeque<Salt>,
+    republish_due: Mono,
+    /// Whether the next of them may go.
+    republishing: bool,
+    timers: Timers<Timer>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    crashed: bool,
+    stopped: bool,
+}
+
+impl UpstreamNode {
+    /// A process that starts now, with an empty store.
+    #[must_use]
+    pub fn new(config: UpstreamConfig, identity: Identity, now: Time) -> Self {
+        let (key, secret) = match identity {
+            Identity::PublicOnly(key) => (key, None),
+            Identity::Keyed(secret) => (secret.public(), Some(secret)),
+        };
+        let id = key.id();
+        let mut store = Store::new(config.limits.clone(), config.full_node);
+        store.set_trust(config.whitelisted.clone(), config.trusted.clone());
+        let mut node = Self {
+            config,
+            secret,
+            key,
+            id,
+            now,
+            table: Table::new(id),
+            store,
+            streams: BTreeMap::new(),
+            next_stream: 2,
+            handlers: 0,
+            backlog: VecDeque::new(),
+            no_dht: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            next_task: 1,
+            operations: BTreeMap::new(),
+            ended: VecDeque::new(),
+            own: BTreeMap::new(),
+            to_republish: VecDeque::new(),
+            republish_due: now.mono,
+            republishing: false,
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            crashed: false,
+            stopped: false,
+        };
+        node.start_timers();
+        node
+    }
+
+    /// Whether a message has ended the process (defect 36). It does nothing from then on;
+    /// whoever supervises it makes a new one.
+    #[must_use]
+    pub const fn crashed(&self) -> bool {
+        self.crashed
+    }
+
+    /// Whom it knows.
+    #[must_use]
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What it holds, to be prepared for a scenario.
+    pub const fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    const fn is_over(&self) -> bool {
+        self.crashed || self.stopped
+    }
+
+    /// A peer enters the table, if there is room; nobody leaves it.
+    fn meet(&mut self, contact: Contact) {
+        if let Update::Full { .. } = self.table.update(contact) {
+            self.counters.newcomers_dropped += 1;
+        }
+    }
+
+    fn timer_fired(&mut self) {
+        while !self.is_over()
+            && let Some(timer) = self.timers.due(self.now.mono)
+        {
+            match timer {
+                Timer::Call(stream) => self.call_timed_out(stream),
+                Timer::Task(task) => self.task_timed_out(task),
+                Timer::Bootstrap => self.bootstrap(),
+                Timer::Tick => self.tick(),
+                Timer::Republish => self.republish(),
+                Timer::Advert => self.advertise(),
+                Timer::Reconcile => self.reconcile(),
+            }
+            self.settle();
+        }
+    }
+
+    fn closed(&mut self, stream: StreamId) {
+        match self.streams.get(&stream) {
+            Some(Stream::Call(_)) => self.end_call(stream, Err(CallFailure::NoAnswer), false),
+            Some(Stream::Served(_)) => self.forget_served(stream),
+            None => {}
+        }
+    }
+
+    /// Tells tasks what became of their requests, until nothing is left to tell.
+    fn settle(&mut self) {
+        loop {
+            if let Some(ended) = self.ended.pop_front() {
+                self.call_done(ended);
+            } else if std::mem::take(&mut self.republishing) {
+                self.republish_next();
+            } else {
+                break;
+            }
+        }
+        self.serve_waiting();
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// The process is gone, and with it every stream and operation.
+    fn crash(&mut self) {
+        self.crashed = true;
+        self.abandon(CloseReason::Protocol);
+    }
+
+    fn shut_down(&mut self, op: OperationId) {
+        if !self.is_over() {
+            self.stopped = true;
+            self.abandon(CloseReason::Shutdown);
+        }
+        self.finish(op, Outcome::Shutdown);
+    }
+
+    fn abandon(&mut self, reason: CloseReason) {
+        self.timers.clear();
+        self.backlog.clear();
+        self.ended.clear();
+        self.to_republish.clear();
+        self.handlers = 0;
+        for stream in std::mem::take(&mut self.streams).into_keys() {
+            self.output(Output::CloseStream { stream, reason });
+        }
+        self.operations.clear();
+        for task in std::mem::take(&mut self.tasks).into_values() {
+            if let task::Purpose::Operation(op) = task.purpose {
+                let outcome = task.cut(self.now.mono, OperationError::ShuttingDown);
+                self.output(Output::Finished { op, outcome });
+            }
+        }
+    }
+}
+
+impl Host for UpstreamNode {
+    fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.now = now;
+        match input {
+            Input::Command { op, command } => self.command(op, command),
+            Input::StreamAccepted { stream, .. } if self.is_over() => {
+                let reason = CloseReason::Cancelled;
+                self.output(Output::CloseStream { stream, reason });
+            }
+            _ if self.is_over() => {}
+            Input::StreamOpened { stream, path } => self.call_opened(stream, path),
+            Input::StreamFailed { stream, reason } => {
+                self.end_call(stream, Err(CallFailure::Dial(reason)), false);
+            }
+            Input::StreamAccepted { stream, peer, .. } => self.accepted(stream, peer),
+            Input::Bytes { stream, bytes } => match self.streams.get(&stream) {
+                Some(Stream::Call(_)) => self.call_bytes(stream, &bytes),
+                Some(Stream::Served(_)) => self.served_bytes(stream, &bytes),
+                None => {}
+            },
+            Input::StreamClosed { stream, .. } => self.closed(stream),
+            Input::Cancel { op } => self.cancel(op),
+            Input::TimerFired => self.timer_fired(),
+            // Its own jobs, storage and probes: it has none.
+            _ => {}
+        }
+        self.settle();
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+}

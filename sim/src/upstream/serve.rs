@@ -1,0 +1,224 @@
+//! What upstream answers.
+
+use std::sync::Arc;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::{CloseReason, Output, StreamId};
+use skydht_core::wire::{
+    Frame, Method, PeerList, Request, RequestMessage, Response, ResponseMessage, Sender, WireItem,
+    WirePeer, decode_request, encode_response,
+};
+
+use super::checks::{self, KeyFate};
+use super::config::{BACKLOG, HANDLERS};
+use super::frame::{self, FrameReader, Progress};
+use super::table::{Contact, K};
+use super::{Stream, UpstreamNode};
+use skydht_core::id::Target;
+
+/// A peer's stream.
+#[derive(Debug)]
+pub(super) struct Served {
+    peer: PublicKey,
+    reader: FrameReader,
+    /// Whether one of the 128 handlers has it. It keeps it until the request is whole, however
+    /// long that takes (defect 25).
+    handled: bool,
+}
+
+impl Served {
+    pub(super) const fn is_handled(&self) -> bool {
+        self.handled
+    }
+}
+
+impl UpstreamNode {
+    pub(super) fn accepted(&mut self, stream: StreamId, peer: PublicKey) {
+        let handled = self.handlers < HANDLERS;
+        if !handled && self.backlog.len() >= BACKLOG {
+            self.counters.dropped += 1;
+            let reason = CloseReason::Cancelled;
+            return self.output(Output::CloseStream { stream, reason });
+        }
+        match handled {
+            true => self.handlers += 1,
+            false => self.backlog.push_back(stream),
+        }
+        let served = Served {
+            peer,
+            reader: FrameReader::default(),
+            handled,
+        };
+        self.streams
+            .insert(stream, Stream::Served(Box::new(served)));
+    }
+
+    pub(super) fn served_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
+        if let Some(Stream::Served(served)) = self.streams.get_mut(&stream) {
+            served.reader.push(bytes);
+            self.try_serve(stream);
+        }
+    }
+
+    /// A handler takes the next stream that waits, if one is free.
+    pub(super) fn serve_waiting(&mut self) {
+        while self.handlers < HANDLERS
+            && let Some(stream) = self.backlog.pop_front()
+        {
+            if let Some(Stream::Served(served)) = self.streams.get_mut(&stream) {
+                served.handled = true;
+                self.handlers += 1;
+                self.try_serve(stream);
+            }
+        }
+    }
+
+    fn try_serve(&mut self, stream: StreamId) {
+        let Some(Stream::Served(served)) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        if !served.handled {
+            return;
+        }
+        let peer = served.peer;
+        let answer = match served.reader.progress() {
+            Progress::Incomplete => return,
+            Progress::Invalid => None,
+            Progress::Whole(method, body) => self.serve(&peer, method, body),
+        };
+        if self.crashed {
+            return;
+        }
+        match answer {
+            Some(bytes) => {
+                self.counters.served += 1;
+                let bytes = Arc::from(bytes);
+                self.output(Output::Send { stream, bytes });
+            }
+            None => self.counters.refused += 1,
+        }
+        self.forget_served(stream);
+        let reason = CloseReason::Done;
+        self.output(Output::CloseStream { stream, reason });
+    }
+
+    /// The stream is over; its handler is free.
+    pub(super) fn forget_served(&mut self, stream: StreamId) {
+        if let Some(Stream::Served(served)) = self.streams.remove(&stream) {
+            match served.is_handled() {
+                true => self.handlers -= 1,
+                false => self.backlog.retain(|waiting| *waiting != stream),
+            }
+        }
+    }
+
+    /// The answer to a whole request; none: close without one.
+    fn serve(&mut self, caller: &PublicKey, method: u8, body: Vec<u8>) -> Option<Vec<u8>> {
+        self.meet(Contact::of(caller, self.now.unix));
+        let method = Method::from_byte(method).filter(|method| *method != Method::Renew)?;
+        let message = decode_request(&Frame { method, body }).ok()?;
+        match checks::keys_fate(message.keys()) {
+            KeyFate::Good => {}
+            KeyFate::Refused => return None,
+            KeyFate::Panics => {
+                self.crash();
+                return None;
+            }
+        }
+        let response = match message.request {
+            Request::Ping => Response::Ping {
+                responder: Sender::of(&self.key),
+            },
+            Request::FindNode { target } => Response::FindNode {
+                closest: self.peers_near(&target),
+            },
+            Request::GetValue { target } => Response::GetValue {
+                item: self.store.get(self.now.mono, &target).map(WireItem::from),
+                closest: self.peers_near(&target),
+            },
+            Request::PutValue {
+                item,
+                mirror_target,
+            } => self.serve_put(&item, mirror_target),
+            Request::GetItems {
+                ref salt,
+                since_seq,
+                limit,
+            } => {
+                self.meet_claimed(&message);
+                let page = self.store.page(salt, since_seq, limit);
+                return Some(frame::page_response(&page.items, page.has_more));
+            }
+            Request::PutBatch {
+                ref items,
+                ref targets,
+            } => {
+                self.meet_claimed(&message);
+                self.serve_batch(items, targets)
+            }
+            Request::Renew { .. } => return None,
+        };
+        let message = ResponseMessage {
+            ext: None,
+            response,
+        };
+        // Neither 20 peers nor an item come near the limits.
+        encode_response(&message).ok()
+    }
+
+    fn serve_put(&mut self, item: &WireItem, mirror_target: Option<Target>) -> Response {
+        let now = self.now.mono;
+        let result = match mirror_target {
+            Some(target) => {
+                self.store.put_mirror(now, target, item);
+                Ok(())
+            }
+            None => self.store.put(now, item),
+        };
+        Response::PutValue {
+            stored: result.is_ok(),
+            error: result.err().map(|e| e.to_string()).unwrap_or_default(),
+        }
+    }
+
+    fn serve_batch(&mut self, items: &[WireItem], targets: &[Target]) -> Response {
+        let (mut stored, mut errors) = (Vec::new(), Vec::new());
+        for (i, item) in items.iter().enumerate() {
+            let target = targets.get(i).filter(|it| **it != Target::default());
+            let Response::PutValue {
+                stored: taken,
+                error,
+            } = self.serve_put(item, target.copied())
+            else {
+                continue;
+            };
+            stored.push(taken);
+            errors.push(error);
+        }
+        if errors.iter().all(String::is_empty) {
+            errors.clear();
+        }
+        Response::PutBatch { stored, errors }
+    }
+
+    fn peers_near(&self, target: &Target) -> PeerList {
+        let closest = self.table.closest(target, K);
+        let peer = |contact: &Contact| WirePeer {
+            id: contact.id,
+            key: contact.key,
+            last_seen: contact.last_seen.into(),
+            addr: None,
+        };
+        closest.iter().map(peer).collect::<Vec<_>>().into()
+    }
+
+    /// Believes what the request says of its sender (defect 3).
+    fn meet_claimed(&mut self, message: &RequestMessage) {
+        self.counters.claimed += 1;
+        self.meet(Contact {
+            id: message.sender.id,
+            key: message.sender.key,
+            last_seen: self.now.unix,
+        });
+    }
+}
