@@ -5,5 +5,7 @@
 //! | what can take part in a network | [`host`] |
 //! | how does a node of upstream's behave | [`upstream`] |
 
+#[cfg(test)]
+mod exchange;
 pub mod host;
 pub mod upstream;

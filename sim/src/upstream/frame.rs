@@ -67,12 +67,12 @@ fn frame(method: Method, body: &[u8]) -> Vec<u8> {
 }
 
 /// A page, however long: above the limit its reader gets nothing (defect 19).
-pub(super) fn page_response(page: &[(Target, Arc<Item>)], has_more: bool) -> Vec<u8> {
+pub(super) fn page_response(items: &[WireItem], targets: &[Target], has_more: bool) -> Vec<u8> {
     let mut body = b"{".to_vec();
-    items(&mut body, page);
-    if !page.is_empty() {
+    item_list(&mut body, items);
+    if !targets.is_empty() {
         body.push(b',');
-        targets(&mut body, page);
+        target_list(&mut body, targets);
     }
     if has_more {
         body.extend_from_slice(br#","has_more":true"#);
@@ -86,27 +86,31 @@ pub(super) fn batch_request(sender: &PublicKey, batch: &[(Target, Arc<Item>)]) -
     let mut body = br#"{"sender_id":"#.to_vec();
     array(&mut body, sender.id().as_bytes());
     body.extend_from_slice(format!(r#","sender_pk":"{sender}","#).as_bytes());
-    items(&mut body, batch);
+    let (targets, items): (Vec<Target>, Vec<WireItem>) = batch
+        .iter()
+        .map(|(target, item)| (*target, item.into()))
+        .unzip();
+    item_list(&mut body, &items);
     body.push(b',');
-    targets(&mut body, batch);
+    target_list(&mut body, &targets);
     body.push(b'}');
     frame(Method::PutBatch, &body)
 }
 
-fn items(body: &mut Vec<u8>, list: &[(Target, Arc<Item>)]) {
+fn item_list(body: &mut Vec<u8>, list: &[WireItem]) {
     body.extend_from_slice(br#""items":["#);
-    for (i, (_, item)) in list.iter().enumerate() {
+    for (i, item) in list.iter().enumerate() {
         if i > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(&encode_item(&WireItem::from(item)));
+        body.extend_from_slice(&encode_item(item));
     }
     body.push(b']');
 }
 
-fn targets(body: &mut Vec<u8>, list: &[(Target, Arc<Item>)]) {
+fn target_list(body: &mut Vec<u8>, list: &[Target]) {
     body.extend_from_slice(br#""targets":["#);
-    for (i, (target, _)) in list.iter().enumerate() {
+    for (i, target) in list.iter().enumerate() {
         if i > 0 {
             body.push(b',');
         }
@@ -172,17 +176,16 @@ mod tests {
             let items: Vec<WireItem> = list.iter().map(|(_, item)| item.into()).collect();
             let targets: Vec<Target> = list.iter().map(|(target, _)| *target).collect();
             let has_more = list.len() > 1;
-            let response = Response::GetItems {
-                items: items.clone(),
-                targets: targets.clone(),
-                has_more,
-            };
             let message = ResponseMessage {
                 ext: None,
-                response,
+                response: Response::GetItems {
+                    items: items.clone(),
+                    targets: targets.clone(),
+                    has_more,
+                },
             };
             let theirs = encode_response(&message).unwrap();
-            assert_eq!(page_response(&list, has_more), theirs);
+            assert_eq!(page_response(&items, &targets, has_more), theirs);
             if !list.is_empty() {
                 let message = RequestMessage {
                     sender: Sender::of(&secret.public()),

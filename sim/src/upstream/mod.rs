@@ -33,6 +33,9 @@ mod task;
 mod timers;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use skydht_core::id::NodeId;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use skydht_core::id::Target;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{CloseReason, Output, StreamId};
 use skydht_core::wire::{
@@ -12,9 +13,9 @@ use skydht_core::wire::{
 use super::checks::{self, KeyFate};
 use super::config::{BACKLOG, HANDLERS};
 use super::frame::{self, FrameReader, Progress};
+use super::store::GoError;
 use super::table::{Contact, K};
 use super::{Stream, UpstreamNode};
-use skydht_core::id::Target;
 
 /// A peer's stream.
 #[derive(Debug)]
@@ -125,76 +126,74 @@ impl UpstreamNode {
                 return None;
             }
         }
-        let response = match message.request {
+        let response = self.answer(&message)?;
+        encode(response)
+    }
+
+    /// What the node says to a request whose keys are good; nothing to our own methods.
+    pub(crate) fn answer(&mut self, message: &RequestMessage) -> Option<Response> {
+        Some(match &message.request {
             Request::Ping => Response::Ping {
                 responder: Sender::of(&self.key),
             },
             Request::FindNode { target } => Response::FindNode {
-                closest: self.peers_near(&target),
+                closest: self.peers_near(target),
             },
             Request::GetValue { target } => Response::GetValue {
-                item: self.store.get(self.now.mono, &target).map(WireItem::from),
-                closest: self.peers_near(&target),
+                item: self.store.get(self.now.mono, target).map(WireItem::from),
+                closest: self.peers_near(target),
             },
             Request::PutValue {
                 item,
                 mirror_target,
-            } => self.serve_put(&item, mirror_target),
+            } => {
+                let result = self.keep(item, *mirror_target);
+                Response::PutValue {
+                    stored: result.is_ok(),
+                    error: text(result),
+                }
+            }
             Request::GetItems {
-                ref salt,
+                salt,
                 since_seq,
                 limit,
             } => {
-                self.meet_claimed(&message);
-                let page = self.store.page(salt, since_seq, limit);
-                return Some(frame::page_response(&page.items, page.has_more));
+                self.meet_claimed(message);
+                let page = self.store.page(salt, *since_seq, *limit);
+                let (targets, items) = page.items.iter().map(|(t, it)| (*t, it.into())).unzip();
+                Response::GetItems {
+                    items,
+                    targets,
+                    has_more: page.has_more,
+                }
             }
-            Request::PutBatch {
-                ref items,
-                ref targets,
-            } => {
-                self.meet_claimed(&message);
-                self.serve_batch(items, targets)
+            Request::PutBatch { items, targets } => {
+                self.meet_claimed(message);
+                self.keep_batch(items, targets)
             }
             Request::Renew { .. } => return None,
-        };
-        let message = ResponseMessage {
-            ext: None,
-            response,
-        };
-        // Neither 20 peers nor an item come near the limits.
-        encode_response(&message).ok()
+        })
     }
 
-    fn serve_put(&mut self, item: &WireItem, mirror_target: Option<Target>) -> Response {
+    /// A mirror is always called kept (defect 11).
+    fn keep(&mut self, item: &WireItem, mirror_target: Option<Target>) -> Result<(), GoError> {
         let now = self.now.mono;
-        let result = match mirror_target {
+        match mirror_target {
             Some(target) => {
                 self.store.put_mirror(now, target, item);
                 Ok(())
             }
             None => self.store.put(now, item),
-        };
-        Response::PutValue {
-            stored: result.is_ok(),
-            error: result.err().map(|e| e.to_string()).unwrap_or_default(),
         }
     }
 
-    fn serve_batch(&mut self, items: &[WireItem], targets: &[Target]) -> Response {
-        let (mut stored, mut errors) = (Vec::new(), Vec::new());
-        for (i, item) in items.iter().enumerate() {
-            let target = targets.get(i).filter(|it| **it != Target::default());
-            let Response::PutValue {
-                stored: taken,
-                error,
-            } = self.serve_put(item, target.copied())
-            else {
-                continue;
-            };
-            stored.push(taken);
-            errors.push(error);
-        }
+    fn keep_batch(&mut self, items: &[WireItem], targets: &[Target]) -> Response {
+        let target = |i: usize| targets.get(i).filter(|it| **it != Target::default());
+        let results = items.iter().enumerate();
+        let results = results.map(|(i, item)| self.keep(item, target(i).copied()));
+        let results: Vec<Result<(), GoError>> = results.collect();
+        let stored = results.iter().map(Result::is_ok).collect();
+        let mut errors: Vec<String> = results.into_iter().map(text).collect();
         if errors.iter().all(String::is_empty) {
             errors.clear();
         }
@@ -221,4 +220,29 @@ impl UpstreamNode {
             last_seen: self.now.unix,
         });
     }
+}
+
+fn text(result: Result<(), GoError>) -> String {
+    result
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
+}
+
+/// A whole frame; a page may be longer than its reader takes.
+fn encode(response: Response) -> Option<Vec<u8>> {
+    if let Response::GetItems {
+        items,
+        targets,
+        has_more,
+    } = &response
+    {
+        return Some(frame::page_response(items, targets, *has_more));
+    }
+    let message = ResponseMessage {
+        ext: None,
+        response,
+    };
+    // Neither 20 peers nor an item come near the limits.
+    encode_response(&message).ok()
 }

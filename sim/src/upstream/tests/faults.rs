@@ -1,0 +1,233 @@
+//! What silence, slowness and bad bytes do to it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use skydht_core::id::Target;
+use skydht_core::node::{Command, Identity, Input, OperationError, Outcome, PingError, PutOptions};
+use skydht_core::store::Refusal;
+
+use super::operations::found;
+use super::{get, item, key, network, node, put};
+use crate::exchange::Exchange;
+use crate::host::Host as _;
+use crate::upstream::{UpstreamConfig, UpstreamNode};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn search() -> Command {
+    Command::FindNode {
+        target: Target::default(),
+        timeout: None,
+    }
+}
+
+#[test]
+fn the_dead_cost_ten_seconds_a_round_and_stay() {
+    let mut network = network(12);
+    for n in 1..=4 {
+        network.black_holes.insert(key(n));
+    }
+    let before = network.hosts[6].table().len();
+    let (outcome, elapsed) = network.ask(6, search());
+    let outcome = found(outcome);
+    assert!(elapsed >= 20 * SECOND, "two rounds at least: {elapsed:?}");
+    assert_eq!(outcome.stats.failed, 4);
+    assert!((1..=4).all(|n| outcome.closest.contains(&key(n))));
+    assert_eq!(network.hosts[6].table().len(), before);
+    // For ten minutes they are not dialled, and yet they are in every result.
+    let (again, elapsed) = network.ask(6, search());
+    assert!(elapsed < 3 * SECOND, "{elapsed:?}");
+    assert_eq!(found(again).stats.failed, 4);
+}
+
+#[test]
+fn a_put_goes_to_the_dead_too() {
+    let mut network = network(6);
+    network.black_holes.insert(key(1));
+    let (outcome, elapsed) = network.ask(2, put(b"v", 1));
+    let Outcome::Put(Ok(outcome)) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(outcome.replicas.stored, 4);
+    assert_eq!(outcome.stats.requests, 5 + 5);
+    assert!(elapsed >= 10 * SECOND);
+}
+
+#[test]
+fn one_failed_dial_hides_a_bootstrap_peer_for_ten_minutes() {
+    let config = UpstreamConfig {
+        bootstrap: vec![key(0)],
+        republish: None,
+        ..UpstreamConfig::default()
+    };
+    let nodes = vec![node(0, UpstreamConfig::default()), node(1, config)];
+    let mut network = Exchange::new(nodes);
+    network.black_holes.insert(key(0));
+    network.run(11 * SECOND);
+    network.black_holes.clear();
+    network.run(590 * SECOND);
+    assert_eq!(network.dials, [(1, key(0))]);
+    assert!(network.hosts[1].table().is_empty());
+    network.run(60 * SECOND);
+    assert_eq!(network.hosts[1].table().len(), 1);
+}
+
+#[test]
+fn a_cancelled_dial_counts_as_failed() {
+    let mut network = network(3);
+    network.black_holes.insert(key(1));
+    let op = network.begin(2, search());
+    network.run(SECOND);
+    let now = network.now();
+    network.hosts[2].handle(now, Input::Cancel { op });
+    let last = std::iter::from_fn(|| network.hosts[2].poll_output()).last();
+    let outcome = Outcome::FindNode(Err(OperationError::Cancelled));
+    let finished = skydht_core::node::Output::Finished { op, outcome };
+    assert_eq!(last, Some(finished));
+    let ping = Command::Ping {
+        peer: key(1),
+        addr: None,
+    };
+    network.black_holes.clear();
+    let (outcome, elapsed) = network.ask(2, ping);
+    assert!(matches!(outcome, Outcome::Ping(Err(PingError::Open(_)))));
+    assert_eq!(elapsed, Duration::ZERO);
+}
+
+#[test]
+fn a_deadline_ends_an_operation() {
+    let mut network = network(3);
+    network.black_holes.insert(key(1));
+    let options = PutOptions {
+        timeout: Some(2 * SECOND),
+        ..PutOptions::default()
+    };
+    let put = Command::PutSigned {
+        item: Box::new(item(2, 1, b"v")),
+        options,
+    };
+    let (outcome, elapsed) = network.ask(2, put);
+    assert!(
+        matches!(&outcome, Outcome::Put(Err(e)) if e.to_string() == "timed out"),
+        "{outcome:?}"
+    );
+    assert_eq!(elapsed, 2 * SECOND);
+}
+
+#[test]
+fn a_message_with_a_key_beyond_the_field_ends_the_process() {
+    let mut network = network(3);
+    let op = network.begin(1, get(2));
+    let body = json!({"sender_pk": format!("02{}", "ff".repeat(32))}).to_string();
+    network.knock(1, key(9), &frame(2, body.as_bytes()));
+    assert!(network.hosts[1].crashed());
+    let over = OperationError::ShuttingDown;
+    assert_eq!(network.outcome(op), Some(Outcome::Get(Err(over.into()))));
+    assert_eq!(network.hosts[1].next_deadline(), None);
+    let (outcome, _) = network.ask(1, search());
+    assert_eq!(outcome, Outcome::FindNode(Err(over)));
+    // Others see it as dead.
+    let ping = Command::Ping {
+        peer: key(1),
+        addr: None,
+    };
+    let (outcome, _) = network.ask(2, ping);
+    assert!(matches!(outcome, Outcome::Ping(Err(_))), "{outcome:?}");
+}
+
+#[test]
+fn an_answer_can_end_the_process_too() {
+    let mut network = network(3);
+    // Node 0 has a key in its table that only its caller's word stands for.
+    let claim = json!({"sender_id": [7], "sender_pk": key(50)}).to_string();
+    network.knock(0, key(9), &frame(5, claim.as_bytes()));
+    assert!(
+        network.hosts[0]
+            .table()
+            .iter()
+            .any(|it| it.key == Some(key(50)))
+    );
+    assert!(!network.hosts[0].crashed());
+    // A peer that is not upstream's answers node 2 with a key that no curve has.
+    let body = format!(
+        r#"{{"closest":[{{"id":{:?},"pk":"02{}"}}]}}"#,
+        [0; 32],
+        "ff".repeat(32)
+    );
+    let mut victim = UpstreamNode::new(
+        UpstreamConfig {
+            bootstrap: vec![key(1)],
+            ..UpstreamConfig::default()
+        },
+        Identity::Keyed(super::secret(60)),
+        network.now(),
+    );
+    answer_every_call_with(
+        &mut victim,
+        network.now(),
+        &[frame(1, b"{}"), frame(2, body.as_bytes())],
+    );
+    assert!(victim.crashed());
+}
+
+/// Opens each stream that the node asks for and gives it the next answer.
+fn answer_every_call_with(
+    node: &mut UpstreamNode,
+    now: skydht_core::time::Time,
+    answers: &[Vec<u8>],
+) {
+    let mut answers = answers.iter();
+    node.handle(now, Input::TimerFired);
+    while let Some(output) = node.poll_output() {
+        if let skydht_core::node::Output::OpenStream { stream, .. } = output {
+            let path = skydht_core::node::Path {
+                reach: skydht_core::node::Reach::Relayed,
+                remote: None,
+            };
+            node.handle(now, Input::StreamOpened { stream, path });
+            let bytes = answers.next().expect("an answer for each call").into();
+            node.handle(now, Input::Bytes { stream, bytes });
+        }
+    }
+}
+
+#[test]
+fn slow_senders_hold_all_handlers() {
+    let mut network = network(2);
+    for _ in 0..128 {
+        network.knock(0, key(9), &[0]);
+    }
+    let ping = frame(1, b"{}");
+    let waiting: Vec<_> = (0..20).map(|_| network.knock(0, key(8), &ping)).collect();
+    network.knock(0, key(8), &ping);
+    assert_eq!(network.hosts[0].counters().dropped, 1);
+    network.run(3_600 * SECOND);
+    assert!(
+        waiting
+            .iter()
+            .all(|it| !network.sent.contains_key(&(0, *it)))
+    );
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    let mut network = network(4);
+    let now = network.now().mono;
+    for n in [0, 1] {
+        let newer = item(2, 9, b"newer").into();
+        network.hosts[n].store_mut().put(now, &newer).unwrap();
+    }
+    let Outcome::Put(Ok(outcome)) = network.ask(2, put(b"older", 8)).0 else {
+        panic!("one taker is enough");
+    };
+    assert_eq!(outcome.replicas.refused, [(Refusal::Older, 2)]);
+    assert_eq!(outcome.replicas.stored, 1);
+}
+
+pub(super) fn frame(method: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = (body.len() as u32 + 1).to_be_bytes().to_vec();
+    out.push(method);
+    out.extend_from_slice(body);
+    out
+}
