@@ -1,0 +1,157 @@
+//! Writes a first corpus for every target from the golden vectors (`tests/vectors`) and from runs
+//! of our own, into the directory given: `cargo run --no-default-features --bin seed_corpora DIR`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use k256::sha2::{Digest as _, Sha256};
+use serde_json::Value;
+use skydht_core::wire::Method;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let into = std::env::args_os().nth(1).ok_or("which directory?")?;
+    let seeds = Seeds(into.into());
+    let frames = vectors("frames.json")?;
+    frames_and_messages(&seeds, &frames)?;
+    items_and_signatures(&seeds)?;
+    stored_records(&seeds)
+}
+
+fn vectors(file: &str) -> Result<Value, Box<dyn std::error::Error>> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")).join(file);
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+/// Seeds above this size say nothing that smaller ones do not.
+const LARGEST: usize = 4_096;
+
+struct Seeds(PathBuf);
+
+impl Seeds {
+    fn write(&self, target: &str, parts: &[&[u8]]) -> Outcome {
+        let seed = parts.concat();
+        if seed.len() > LARGEST {
+            return Ok(());
+        }
+        let directory = self.0.join(target);
+        fs::create_dir_all(&directory)?;
+        let number = fs::read_dir(&directory)?.count();
+        Ok(fs::write(
+            directory.join(format!("seed-{number:04}")),
+            seed,
+        )?)
+    }
+}
+
+/// The hexadecimal text of a field, and of all like it.
+fn hex(case: &Value, field: &str) -> Vec<u8> {
+    let text = case[field].as_str().unwrap_or_default();
+    HEXLOWER.decode(text.as_bytes()).unwrap_or_default()
+}
+
+fn all<'a>(file: &'a Value, section: &str) -> impl Iterator<Item = &'a Value> {
+    file[section].as_array().into_iter().flatten()
+}
+
+fn frames_and_messages(seeds: &Seeds, file: &Value) -> Outcome {
+    for case in all(file, "frames") {
+        let (frame, answer) = (hex(case, "frame"), case["kind"] != "request");
+        seeds.write("frames", &[&[u8::from(answer)], &frame])?;
+        message(seeds, &frame, answer)?;
+    }
+    for case in all(file, "handler") {
+        let (sent, answer) = (hex(case, "bytes_sent"), hex(case, "response"));
+        seeds.write("frames", &[&[2], &sent])?;
+        seeds.write("frames", &[&[3], &sent, &answer])?;
+        message(seeds, &sent, false)?;
+        message(seeds, &answer, true)?;
+    }
+    for case in all(file, "decoding") {
+        let text = case["json"].as_str().unwrap_or_default();
+        let (method, answer, body) = match case["type"].as_str() {
+            Some("find_node_request") => (Method::FindNode, false, text.to_string()),
+            Some("put_value_request") => (Method::PutValue, false, text.to_string()),
+            Some("find_node_response") => (Method::FindNode, true, text.to_string()),
+            Some("peer") => (Method::FindNode, true, format!("{{\"closest\":[{text}]}}")),
+            _ => (Method::GetValue, true, format!("{{\"item\":{text}}}")),
+        };
+        let which = [which(method, answer)];
+        seeds.write("messages", &[&which, body.as_bytes()])?;
+        seeds.write("items_and_signatures", &[&[0], text.as_bytes()])?;
+    }
+    Ok(())
+}
+
+fn which(method: Method, answer: bool) -> u8 {
+    let index = Method::ALL.iter().position(|known| *known == method);
+    (index.unwrap_or_default() as u8) << 1 | u8::from(answer)
+}
+
+fn message(seeds: &Seeds, frame: &[u8], answer: bool) -> Outcome {
+    let Some(method) = frame.get(4).copied().and_then(Method::from_byte) else {
+        return Ok(());
+    };
+    seeds.write("messages", &[&[which(method, answer)], &frame[5..]])
+}
+
+fn items_and_signatures(seeds: &Seeds) -> Outcome {
+    const TARGET: &str = "items_and_signatures";
+    for case in all(&vectors("items.json")?, "items") {
+        let text = case["json"].as_str().unwrap_or_default();
+        seeds.write(TARGET, &[&[0], text.as_bytes()])?;
+    }
+    for case in all(&vectors("signatures.json")?, "cases") {
+        let digest = Sha256::digest(hex(case, "payload"));
+        seeds.write(
+            TARGET,
+            &[&[1], &hex(case, "pk"), &digest, &hex(case, "sig")],
+        )?;
+    }
+    for at in [0u16, 31, 32, 64, 65, 70, 97, 98, 99, 200] {
+        let script = [
+            [2, 7].as_slice(),
+            &at.to_be_bytes(),
+            &[1],
+            &[0; 8],
+            b"\x04dmsgvalue",
+        ];
+        seeds.write(TARGET, &script)?;
+    }
+    let keys = vectors("keys.json")?;
+    for case in all(&keys, "public_key_checks") {
+        seeds.write(TARGET, &[&[3], &[9; 64], &hex(case, "pk")])?;
+    }
+    for case in all(&keys, "text_decoding") {
+        let text = case["text"].as_str().unwrap_or_default();
+        seeds.write(TARGET, &[&[3], &[9; 64], text.as_bytes()])?;
+    }
+    Ok(())
+}
+
+fn stored_records(seeds: &Seeds) -> Outcome {
+    use skydht_core::item::{Item, Salt, Seq, Value};
+    use skydht_core::key::SecretKey;
+    use skydht_core::record::StoredRecord;
+    use skydht_core::time::Unix;
+    let secret = SecretKey::from_entropy(&[1; 32]);
+    let seq = Seq(1_790_000_000_000_000_000);
+    let values = [Value::null(), Value::new(b""), Value::new(b"hello")];
+    for n in 0..12 {
+        let (flags, value) = (n / 3, values[n % 3].clone());
+        let item = Item::sign(&secret, seq, value, Salt::from("dmsg"));
+        let record = StoredRecord {
+            target: item.target(),
+            vouched: Unix(1_790_000_000_000_000_000),
+            expires: (flags & 1 != 0).then_some(Unix(1_790_007_200_000_000_000)),
+            bound: (flags & 2 != 0).then(|| secret.sign(&item.bind_digest(&item.target()))),
+            item,
+        };
+        let bytes = record.encode();
+        seeds.write("stored_records", &[&bytes])?;
+        seeds.write("stored_records", &[&bytes[..bytes.len() / 2]])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! What is fuzzed: one function for each target, from bytes to assertions.
+//!
+//! `cargo fuzz` searches with them (`fuzz_targets/`, one line each), and the tests of the main
+//! workspace run them over the committed corpora (`tests/tests/fuzz_corpora.rs`), so that a finding
+//! stays found. See `README.md`.
+
+mod cursor;
+mod frames;
+mod items_and_signatures;
+mod messages;
+mod reference;
+mod stored_records;
+
+pub use frames::frames;
+pub use items_and_signatures::items_and_signatures;
+pub use messages::messages;
+pub use stored_records::stored_records;
+
+/// A target: panics when what it is given breaks a property.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the names of their corpora.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("frames", frames),
+    ("items_and_signatures", items_and_signatures),
+    ("messages", messages),
+    ("stored_records", stored_records),
+];

@@ -1,0 +1,60 @@
+//! Every committed input of every fuzz target, with the functions that are fuzzed.
+//!
+//! `fuzz/README.md` says how the inputs came to be and how to add one.
+
+use std::collections::BTreeSet;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+fn corpora() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus")).to_path_buf()
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    std::fs::read_dir(directory)
+        .unwrap_or_else(|e| panic!("cannot read {}: {e}", directory.display()))
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Runs one target over its corpus, and says which files fail.
+fn replay(name: &str) {
+    let (_, target) = skydht_fuzz::TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a target of that name");
+    let corpus = corpora().join(name);
+    let files = names(&corpus);
+    assert!(files.len() >= 10, "{name}: only {} files", files.len());
+    let fails = |file: &&String| {
+        let input = std::fs::read(corpus.join(file)).unwrap();
+        catch_unwind(|| target(&input)).is_err()
+    };
+    let failed: Vec<_> = files.iter().filter(fails).collect();
+    assert!(failed.is_empty(), "fuzz/corpus/{name}: {failed:?} fail");
+}
+
+/// One test a target, so that they run in parallel and fail apart.
+macro_rules! targets {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { replay(stringify!($name)); })*
+
+        #[test]
+        fn every_target_has_its_corpus_and_its_program() {
+            let listed: BTreeSet<String> = [$(stringify!($name)),*].map(String::from).into();
+            let known = skydht_fuzz::TARGETS.iter().map(|(name, _)| (*name).to_string());
+            assert_eq!(known.collect::<BTreeSet<_>>(), listed);
+            assert_eq!(names(&corpora()), listed);
+            let programs = listed.iter().map(|name| format!("{name}.rs"));
+            let there = names(&corpora().join("../fuzz_targets"));
+            assert_eq!(there, programs.collect());
+        }
+    };
+}
+
+targets! {
+    frames
+    items_and_signatures
+    messages
+    stored_records
+}
