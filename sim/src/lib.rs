@@ -3,9 +3,11 @@
 //! | question | module |
 //! |---|---|
 //! | what can take part in a network | [`host`] |
+//! | what did a run find, and how does one keep it | [`figures`] |
 //! | how does a node of upstream's behave | [`upstream`] |
 
 #[cfg(test)]
 mod exchange;
+pub mod figures;
 pub mod host;
 pub mod upstream;

@@ -1,0 +1,495 @@
+//! One run: what it found, and its files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::plot::{self, Chart};
+use super::quantity::Quantity;
+use super::samples::{Samples, Summary};
+
+/// Name and version of [`RunFile`]'s shape.
+pub const SCHEMA: &str = "skydht.sim/1";
+/// The longest `run.json` that is read, in bytes.
+const MAX_RUN_FILE: u64 = 16 << 20;
+
+/// What one run of a scenario found.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Report {
+    /// The scenario's name.
+    pub scenario: String,
+    /// What every draw came from.
+    pub seed: u64,
+    /// How many nodes took part.
+    pub nodes: u64,
+    /// What may differ between runs of the scenario, such as `dead` or `model`.
+    pub parameters: BTreeMap<String, String>,
+    /// Single results. Names are `snake_case`, without the unit.
+    pub figures: BTreeMap<String, Quantity>,
+    /// Many measurements of one thing; each becomes a summary and a drawing.
+    pub samples: BTreeMap<String, Samples>,
+    /// Further drawings, by the name of their file without its ending.
+    pub charts: BTreeMap<String, Chart>,
+    /// Invariants that broke, in words; none in a run that passed.
+    pub violations: Vec<String>,
+    /// Of everything that happened: the same seed gives the same one.
+    pub digest: String,
+    /// The command that does the same again.
+    pub command: String,
+}
+
+/// `run.json`: a [`Report`] without what is only drawn.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunFile {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// As in [`Report`].
+    pub scenario: String,
+    /// As in [`Report`]; text, because many readers round large numbers.
+    pub seed: String,
+    /// As in [`Report`].
+    pub nodes: u64,
+    /// As in [`Report`].
+    pub parameters: BTreeMap<String, String>,
+    /// As in [`Report`].
+    pub figures: BTreeMap<String, Quantity>,
+    /// Summaries of the report's samples.
+    pub samples: BTreeMap<String, Summary>,
+    /// As in [`Report`].
+    pub violations: Vec<String>,
+    /// As in [`Report`].
+    pub digest: String,
+    /// As in [`Report`].
+    pub command: String,
+}
+
+/// Why results could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A file or directory.
+    #[error("{path}: {error}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Not a `run.json`.
+    #[error("{path} is no result of a simulation: {error}", path = path.display())]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// What the parser says.
+        error: serde_json::Error,
+    },
+    /// A `run.json` of another version.
+    #[error("{path} has the schema {schema:?}; this program reads {SCHEMA:?}", path = path.display())]
+    Schema {
+        /// Which.
+        path: PathBuf,
+        /// The file's.
+        schema: String,
+    },
+}
+
+impl Report {
+    /// Whether every invariant held.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// What goes into `run.json`.
+    #[must_use]
+    pub fn to_file(&self) -> RunFile {
+        let summary =
+            |(name, samples): (&String, &Samples)| Some((name.clone(), samples.summary()?));
+        RunFile {
+            schema: SCHEMA.into(),
+            scenario: self.scenario.clone(),
+            seed: self.seed.to_string(),
+            nodes: self.nodes,
+            parameters: self.parameters.clone(),
+            figures: self.figures.clone(),
+            samples: self.samples.iter().filter_map(summary).collect(),
+            violations: self.violations.clone(),
+            digest: self.digest.clone(),
+            command: self.command.clone(),
+        }
+    }
+
+    /// `run.json`, with line ends.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        self.to_file().to_json()
+    }
+
+    /// Writes `run.json`, `summary.csv`, `repro.sh`, and for each chart and set of samples a
+    /// drawing and its points. The directory is made; files of the same name are replaced.
+    ///
+    /// # Errors
+    /// [`ReportError::Io`].
+    pub fn write_to(&self, dir: &Path) -> Result<(), ReportError> {
+        let file = self.to_file();
+        make_dir(dir)?;
+        write(dir, "run.json", &file.to_json())?;
+        write(dir, "summary.csv", &rows([&file]))?;
+        write_script(dir, &self.command)?;
+        let distributions = self
+            .samples
+            .iter()
+            .filter(|(_, samples)| !samples.is_empty())
+            .map(|(name, samples)| {
+                let title = format!("{}: {name}, {} nodes", self.scenario, self.nodes);
+                let chart = plot::cumulative(&title, name, [(name.as_str(), samples)]);
+                (name, chart)
+            });
+        for (name, chart) in distributions {
+            write_chart(dir, name, &chart)?;
+        }
+        for (name, chart) in &self.charts {
+            write_chart(dir, name, chart)?;
+        }
+        Ok(())
+    }
+}
+
+impl RunFile {
+    /// Reads a `run.json`, or the one in a directory.
+    ///
+    /// # Errors
+    /// See [`ReportError`].
+    pub fn read(path: &Path) -> Result<Self, ReportError> {
+        let path = if path.is_dir() {
+            path.join("run.json")
+        } else {
+            path.to_owned()
+        };
+        let failed = |error| ReportError::Io {
+            path: path.clone(),
+            error,
+        };
+        let mut text = String::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(MAX_RUN_FILE).read_to_string(&mut text))
+            .map_err(failed)?;
+        let file: Self = serde_json::from_str(&text).map_err(|error| ReportError::Json {
+            path: path.clone(),
+            error,
+        })?;
+        if file.schema != SCHEMA {
+            let schema = file.schema;
+            return Err(ReportError::Schema { path, schema });
+        }
+        Ok(file)
+    }
+
+    /// JSON with line ends.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Maps with text keys and plain fields: nothing that JSON cannot hold.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Every result under the name of its column: `gets_failed`, `first_value_p50_ms`.
+    #[must_use]
+    pub fn columns(&self) -> BTreeMap<String, Quantity> {
+        let mut columns = BTreeMap::new();
+        for (name, quantity) in &self.figures {
+            columns.insert(format!("{name}{}", quantity.unit.suffix()), *quantity);
+        }
+        for (name, summary) in &self.samples {
+            for (part, quantity) in summary.quantities() {
+                let column = format!("{name}_{part}{}", quantity.unit.suffix());
+                columns.insert(column, quantity);
+            }
+        }
+        columns
+    }
+}
+
+/// A line a run: what it was, whether it passed, what it found. Runs may lack columns.
+pub(super) fn rows<'a>(runs: impl IntoIterator<Item = &'a RunFile>) -> String {
+    let runs: Vec<_> = runs.into_iter().map(|run| (run, run.columns())).collect();
+    let parameters: BTreeSet<&String> = runs
+        .iter()
+        .flat_map(|(run, _)| run.parameters.keys())
+        .collect();
+    let columns: BTreeSet<&String> = runs
+        .iter()
+        .flat_map(|(_, columns)| columns.keys())
+        .collect();
+    let mut head: Vec<String> = ["scenario", "seed", "nodes", "violations", "digest"]
+        .map(String::from)
+        .to_vec();
+    head.extend(parameters.iter().map(|name| csv_field(name)));
+    head.extend(columns.iter().map(|name| csv_field(name)));
+    let mut out = head.join(",") + "\n";
+    for (run, found) in &runs {
+        let mut row = vec![
+            csv_field(&run.scenario),
+            csv_field(&run.seed),
+            run.nodes.to_string(),
+            run.violations.len().to_string(),
+            csv_field(&run.digest),
+        ];
+        let parameter = |name: &&String| run.parameters.get(*name).map(|text| csv_field(text));
+        row.extend(
+            parameters
+                .iter()
+                .map(|name| parameter(name).unwrap_or_default()),
+        );
+        let result = |name: &&String| found.get(*name).map(|quantity| quantity.exact());
+        row.extend(columns.iter().map(|name| result(name).unwrap_or_default()));
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{}", row.join(","));
+    }
+    out
+}
+
+/// A field of CSV, quoted where it must be.
+pub(super) fn csv_field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into()
+    }
+}
+
+/// A word of a command line, quoted for a POSIX shell where it must be.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+pub(super) fn make_dir(dir: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(dir).map_err(|error| ReportError::Io {
+        path: dir.to_owned(),
+        error,
+    })
+}
+
+pub(super) fn write(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
+    let path = dir.join(name);
+    fs::write(&path, text).map_err(|error| ReportError::Io { path, error })
+}
+
+pub(super) fn write_chart(dir: &Path, name: &str, chart: &Chart) -> Result<(), ReportError> {
+    let name = file_name(name);
+    write(dir, &format!("{name}.svg"), &chart.to_svg())?;
+    write(dir, &format!("{name}.csv"), &chart.to_csv())
+}
+
+/// `repro.sh`: the command, to be run anywhere.
+pub(super) fn write_script(dir: &Path, command: &str) -> Result<(), ReportError> {
+    // A line end would be a second command.
+    let command = command.replace(['\n', '\r'], " ");
+    let text =
+        format!("#!/bin/sh\n# Does the same again: same seed, same digest.\nexec {command}\n");
+    write(dir, "repro.sh", &text)?;
+    make_executable(&dir.join("repro.sh"))
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> Result<(), ReportError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|error| ReportError::Io {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> Result<(), ReportError> {
+    Ok(())
+}
+
+/// A name that is a file in the directory and nothing else.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = name.chars().map(plain).take(100).collect();
+    match name.as_str() {
+        "" => "_".into(),
+        // Its CSV is another one.
+        "summary" => "summary_".into(),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::figures::plot::{Axis, Series};
+    use crate::figures::{Quantity, Unit};
+    use std::time::Duration;
+
+    pub(in crate::figures) struct TempDir(pub(in crate::figures) PathBuf);
+
+    impl TempDir {
+        pub(in crate::figures) fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("skydht-sim-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Self(path)
+        }
+
+        pub(in crate::figures) fn text(&self, name: &str) -> String {
+            fs::read_to_string(self.0.join(name)).unwrap()
+        }
+    }
+
+    impl Drop for TempDir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A run with `dead` and `model`, whose results follow from them and the seed.
+    pub(in crate::figures) fn report(dead: &str, model: &str, seed: u64) -> Report {
+        let slow = if model == "ours" { 1 } else { 3 };
+        let dead_share: f64 = dead.parse().unwrap();
+        let base = 100 + (dead_share * 100.0) as u64 + seed;
+        Report {
+            scenario: "churn".into(),
+            seed,
+            nodes: 50,
+            parameters: [("dead", dead), ("model", model)]
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            figures: [
+                ("gets_right".into(), Quantity::share(1_000 - seed, 1_000)),
+                ("messages".into(), Quantity::count(base)),
+            ]
+            .into(),
+            samples: [(
+                "first_value".into(),
+                Samples::of(
+                    Unit::Nanoseconds,
+                    (1..=100).map(|n| n * slow * base * 10_000),
+                ),
+            )]
+            .into(),
+            digest: format!("{seed:032x}"),
+            command: format!("skydht sim --scenario churn --seed {seed}"),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_directory_holds_numbers_drawings_and_the_command() {
+        let dir = TempDir::new("report");
+        let mut report = report("0.1", "ours", 7);
+        let chart = Chart {
+            title: "T".into(),
+            x: Axis::linear("x"),
+            y: Axis::linear("y"),
+            series: vec![Series::line("s", vec![(1.0, 2.0), (2.0, 4.0)])],
+        };
+        report.charts.insert("../over time".into(), chart);
+        report
+            .samples
+            .insert("empty".into(), Samples::new(Unit::Count));
+        report.write_to(&dir.0).unwrap();
+        let mut names: Vec<String> = fs::read_dir(&dir.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "___over_time.csv",
+                "___over_time.svg",
+                "first_value.csv",
+                "first_value.svg",
+                "repro.sh",
+                "run.json",
+                "summary.csv"
+            ]
+        );
+        let summary = dir.text("summary.csv");
+        let (head, row) = summary.split_once('\n').unwrap();
+        assert!(head.starts_with("scenario,seed,nodes,violations,digest,dead,model,"));
+        assert!(head.contains("first_value_p50_ms") && head.contains("gets_right_percent"));
+        assert!(row.starts_with("churn,7,50,0,"), "{row}");
+        assert!(row.contains(",99.3,"), "{row}");
+        assert!(
+            dir.text("repro.sh")
+                .ends_with("exec skydht sim --scenario churn --seed 7\n")
+        );
+
+        // The same report gives the same bytes, and is read back.
+        let other = TempDir::new("report-2");
+        report.write_to(&other.0).unwrap();
+        for name in names {
+            assert_eq!(dir.text(&name), other.text(&name), "{name}");
+        }
+        assert_eq!(RunFile::read(&dir.0).unwrap(), report.to_file());
+        assert_eq!(
+            RunFile::read(&dir.0.join("run.json")).unwrap().columns()["first_value_p50_ms"],
+            Quantity::duration(Duration::from_nanos(50 * 117 * 10_000))
+        );
+    }
+
+    #[test]
+    fn repro_sh_is_a_program_that_runs_the_command() {
+        let dir = TempDir::new("script");
+        make_dir(&dir.0).unwrap();
+        let words = ["printf", "%s|", "it's", "$HOME", "a b", "", "`x`"].map(quote);
+        write_script(&dir.0, &words.join(" ")).unwrap();
+        let ran = std::process::Command::new(dir.0.join("repro.sh"))
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(ran.stdout).unwrap(),
+            "it's|$HOME|a b||`x`|"
+        );
+    }
+
+    #[test]
+    fn other_files_are_refused_with_their_name() {
+        let dir = TempDir::new("refused");
+        let missing = RunFile::read(&dir.0.join("run.json")).unwrap_err();
+        assert!(matches!(missing, ReportError::Io { .. }));
+        make_dir(&dir.0).unwrap();
+        write(&dir.0, "run.json", "{}").unwrap();
+        let error = RunFile::read(&dir.0).unwrap_err();
+        assert!(matches!(error, ReportError::Json { .. }), "{error}");
+        let mut file = report("0", "ours", 1).to_file();
+        file.schema = "skydht.sim/9".into();
+        write(&dir.0, "run.json", &file.to_json()).unwrap();
+        let error = RunFile::read(&dir.0).unwrap_err().to_string();
+        assert!(
+            error.contains("run.json") && error.contains("skydht.sim/9"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn violations_make_a_run_fail() {
+        let mut report = report("0", "ours", 1);
+        assert!(report.passed());
+        report.violations.push("an item was lost, \"x\"".into());
+        assert!(!report.passed());
+        assert!(rows([&report.to_file()]).contains("churn,1,50,1,"));
+        assert!(report.to_json().contains("an item was lost"));
+    }
+}
