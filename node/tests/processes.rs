@@ -150,33 +150,12 @@ fn put_through_one_get_through_another_update_and_delete() {
     );
     assert_ne!(deleted["message"], missing["message"]);
 
-    let seq_ahead = a
-        .run(
-            &home,
-            &[
-                "put",
-                "x",
-                "--salt",
-                "ahead",
-                "--seq",
-                "2400000000000000000",
-            ],
-        )
-        .exits(6);
-    assert!(seq_ahead.stderr.contains("--force"), "{}", seq_ahead.stderr);
-    a.run(
-        &home,
-        &[
-            "put",
-            "x",
-            "--salt",
-            "ahead",
-            "--seq",
-            "2400000000000000000",
-            "--force",
-        ],
-    )
-    .exits(0);
+    let ahead = "put x --salt ahead --seq 2400000000000000000";
+    let mut ahead: Vec<_> = ahead.split(' ').collect();
+    let refused = a.run(&home, &ahead).exits(6);
+    assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
+    ahead.push("--force");
+    a.run(&home, &ahead).exits(0);
 }
 
 #[test]

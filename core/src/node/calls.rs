@@ -196,6 +196,10 @@ impl Node {
         let (peer, addrs) = (call.peer.key, call.addrs.clone());
         match reason {
             OpenFailure::InvalidKey => self.counters.count(Counter::InvalidKeys),
+            // Nobody can be dialled, so no transport looked at the key.
+            OpenFailure::NoAddress if peer.check_curve().is_err() => {
+                self.counters.count(Counter::InvalidKeys);
+            }
             // Our own state says nothing about the peer.
             OpenFailure::Overloaded | OpenFailure::Closing => {}
             _ if call.session == SessionUse::ReuseOnly => {}

@@ -18,7 +18,7 @@ use crate::node::outcome::{
 };
 use crate::node::output::{Output, SessionUse};
 use crate::node::put::PutPlan;
-use crate::node::search::{End, Goal, Search, SearchId};
+use crate::node::search::{End, Goal, Search, SearchCalls, SearchId};
 use crate::node::timers::Timer;
 use crate::node::verification::JobFor;
 use crate::time::Mono;
@@ -275,11 +275,10 @@ impl Node {
             target,
             lookup: Lookup::new(target, self.lookup_params(), [], self.id),
             started,
-            requests: 0,
             converged: Some(false),
             widened: true,
             alone_until: None,
-            calls: BTreeSet::new(),
+            calls: SearchCalls::default(),
         }
     }
 

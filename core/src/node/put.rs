@@ -405,7 +405,7 @@ impl Node {
         let Some(mut search) = self.searches.remove(&id) else {
             return;
         };
-        search.calls.remove(&call_id);
+        search.calls.ended(call_id);
         let peer = &call.peer;
         let mut retry_whole = false;
         if let Goal::Put(state) = &mut search.goal {
@@ -444,10 +444,7 @@ impl Node {
             if retry_whole {
                 state.replicas.remove(&peer.id);
                 let mode = core::mem::replace(&mut state.mode, Mode::Publish);
-                if let Some(call) = self.store_at(id, state, peer, false) {
-                    search.requests = search.requests.saturating_add(1);
-                    search.calls.insert(call);
-                }
+                search.calls.note(self.store_at(id, state, peer, false));
                 state.mode = mode;
             }
         }

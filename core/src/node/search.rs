@@ -61,14 +61,33 @@ pub(super) struct Search {
     pub(super) target: Target,
     pub(super) lookup: Lookup,
     pub(super) started: Mono,
-    pub(super) requests: u16,
     /// The lookup is over; replicas or verifications may be outstanding.
     pub(super) converged: Option<bool>,
     pub(super) widened: bool,
     /// `FirstValid` asks the nearest alone until this moment.
     pub(super) alone_until: Option<Mono>,
-    /// Calls that are out.
-    pub(super) calls: BTreeSet<CallId>,
+    pub(super) calls: SearchCalls,
+}
+
+/// The calls of a search.
+#[derive(Default)]
+pub(super) struct SearchCalls {
+    out: BTreeSet<CallId>,
+    made: u16,
+}
+
+impl SearchCalls {
+    /// Notes a call that was made; false when there was none.
+    pub(super) fn note(&mut self, call: Option<CallId>) -> bool {
+        call.is_some_and(|call| {
+            self.made = self.made.saturating_add(1);
+            self.out.insert(call)
+        })
+    }
+
+    pub(super) fn ended(&mut self, call: CallId) {
+        self.out.remove(&call);
+    }
 }
 
 impl Search {
@@ -77,7 +96,7 @@ impl Search {
         LookupStats {
             answered: u16::try_from(counts.answered).unwrap_or(u16::MAX),
             failed: u16::try_from(counts.failed).unwrap_or(u16::MAX),
-            requests: self.requests,
+            requests: self.calls.made,
             hops: self.lookup.hops(),
             converged: self.converged.unwrap_or(false),
             elapsed: now.since(self.started),
@@ -107,11 +126,10 @@ impl Node {
             target,
             lookup: Lookup::new(target, self.lookup_params(), seeds, self.id),
             started,
-            requests: 0,
             converged: None,
             widened: false,
             alone_until: None,
-            calls: BTreeSet::new(),
+            calls: SearchCalls::default(),
         };
         self.searches.insert(id, search);
         self.advance_search(id);
@@ -204,7 +222,7 @@ impl Node {
                 self.ask_nodes(id, search.target, peer)
             }
             Goal::Get(state) => {
-                if state.request.policy == ReadPolicy::FirstValid && search.requests == 0 {
+                if state.request.policy == ReadPolicy::FirstValid && search.calls.made == 0 {
                     let soft = self.book.soft_deadline(&peer.key);
                     search.alone_until = Some(now.plus(soft));
                 }
@@ -222,12 +240,10 @@ impl Node {
                 }
             }
         };
-        let Some(call) = call else {
+        if !search.calls.note(call) {
             search.lookup.failed(&peer.id);
             return;
-        };
-        search.requests = search.requests.saturating_add(1);
-        search.calls.insert(call);
+        }
         self.hop(search.op, &peer, HopResult::Asked);
     }
 
@@ -258,11 +274,8 @@ impl Node {
         if let Goal::Put(state) = &mut search.goal {
             let closest: Vec<Candidate> = search.lookup.answered_closest().copied().collect();
             for peer in closest {
-                if !state.has_asked(&peer.id)
-                    && let Some(call) = self.store_at(id, state, &peer, false)
-                {
-                    search.requests = search.requests.saturating_add(1);
-                    search.calls.insert(call);
+                if !state.has_asked(&peer.id) {
+                    search.calls.note(self.store_at(id, state, &peer, false));
                 }
             }
         }
@@ -301,7 +314,7 @@ impl Node {
         let Some(mut search) = self.searches.remove(&id) else {
             return;
         };
-        search.calls.remove(&call_id);
+        search.calls.ended(call_id);
         search.alone_until = None;
         match result {
             Err(_) => {
@@ -314,10 +327,9 @@ impl Node {
                     if let Goal::Put(state) = &mut search.goal
                         && search.lookup.is_among_closest(&call.peer.id, self.config.k)
                         && self.is_within_radius(search.target, &call.peer)
-                        && let Some(call) = self.store_at(id, state, &call.peer, false)
                     {
-                        search.requests = search.requests.saturating_add(1);
-                        search.calls.insert(call);
+                        let replica = self.store_at(id, state, &call.peer, false);
+                        search.calls.note(replica);
                     }
                 }
                 Response::GetValue { item, closest } => {
@@ -373,7 +385,7 @@ impl Node {
     pub(super) fn end_search(&mut self, id: SearchId, search: Search, end: End) {
         self.timers.cancel(Timer::Search(id));
         if end != End::Done {
-            for call in &search.calls {
+            for call in &search.calls.out {
                 self.abandon_call(*call);
             }
         }

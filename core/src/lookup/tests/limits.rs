@@ -43,17 +43,23 @@ fn liars_twins_and_the_local_node_are_dropped() {
     assert_eq!(asked(&mut lookup, 1).0, all[2..3]);
 }
 
-#[test]
-fn one_answer_brings_only_so_many_newcomers() {
-    let mut random = random(2);
-    let target = any_target(&mut random);
-    let seed = any_candidate(&mut random);
+/// A lookup that has asked `seed`, and takes five newcomers of an answer.
+fn asking_one_for_five(target: crate::id::Target, seed: crate::lookup::Candidate) -> Lookup {
     let params = LookupParams {
         newcomers_per_answer: 5,
         ..PARAMS
     };
     let mut lookup = Lookup::new(target, params, [seed], stranger());
     asked(&mut lookup, 0);
+    lookup
+}
+
+#[test]
+fn one_answer_brings_only_so_many_newcomers() {
+    let mut random = random(2);
+    let target = any_target(&mut random);
+    let seed = any_candidate(&mut random);
+    let mut lookup = asking_one_for_five(target, seed);
     let crowd = candidates(&mut random, &target, 70_000);
     let learned = lookup.answered(&seed.id, crowd.iter().map(named));
     let expected = Learned {
@@ -70,12 +76,7 @@ fn an_answer_full_of_lies_is_not_hashed_to_its_end() {
     let mut random = random(3);
     let target = any_target(&mut random);
     let seed = any_candidate(&mut random);
-    let params = LookupParams {
-        newcomers_per_answer: 5,
-        ..PARAMS
-    };
-    let mut lookup = Lookup::new(target, params, [seed], stranger());
-    asked(&mut lookup, 0);
+    let mut lookup = asking_one_for_five(target, seed);
     let lies = candidates(&mut random, &target, 100);
     let lies = lies.iter().map(|it| (seed.id, it.key, None));
     let learned = lookup.answered(&seed.id, lies);

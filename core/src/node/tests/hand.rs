@@ -182,15 +182,20 @@ impl Hand {
         }
     }
 
-    /// The answer sent on a stream, taken out of the outputs; it counts as having left.
-    pub(crate) fn answer_on(&mut self, stream: StreamId) -> Option<ResponseMessage> {
+    fn sent_on(&mut self, stream: StreamId) -> Option<Arc<[u8]>> {
         let at = self
             .outputs
             .iter()
             .position(|output| matches!(output, Output::Send { stream: s, .. } if *s == stream))?;
-        let Output::Send { bytes, .. } = self.outputs.remove(at) else {
-            return None;
-        };
+        match self.outputs.remove(at) {
+            Output::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The answer sent on a stream, taken out of the outputs; it counts as having left.
+    pub(crate) fn answer_on(&mut self, stream: StreamId) -> Option<ResponseMessage> {
+        let bytes = self.sent_on(stream)?;
         self.input(Input::Sent { stream });
         let frame = FrameDecoder::new(Side::Response)
             .push(&mut &bytes[..])
@@ -240,13 +245,7 @@ impl Hand {
 
     /// The request that the node sent on a stream.
     pub(crate) fn request_on(&mut self, stream: StreamId) -> Option<RequestMessage> {
-        let at = self
-            .outputs
-            .iter()
-            .position(|output| matches!(output, Output::Send { stream: s, .. } if *s == stream))?;
-        let Output::Send { bytes, .. } = self.outputs.remove(at) else {
-            return None;
-        };
+        let bytes = self.sent_on(stream)?;
         let frame = FrameDecoder::new(Side::Request)
             .push(&mut &bytes[..])
             .unwrap()

@@ -144,7 +144,17 @@ fn lying_ids_and_impossible_keys_are_dropped_alone() {
     let mut liar = WirePeer::new(&key(2), crate::wire::Timestamp::default(), None);
     liar.id = crate::id::NodeId::default();
     let honest = WirePeer::new(&key(3), crate::wire::Timestamp::default(), Some(addr(3)));
-    let closest = alloc::vec![liar, honest].into();
+    let impossible = PublicKey::from_bytes(&{
+        let mut bytes = [0xff; 33];
+        bytes[0] = 2;
+        bytes
+    });
+    let impossible = WirePeer::new(
+        &impossible.unwrap(),
+        crate::wire::Timestamp::default(),
+        None,
+    );
+    let closest = alloc::vec![liar, impossible, honest].into();
     let ext = Some(ResponseExt::default());
     hand.reply(
         request,
@@ -154,12 +164,16 @@ fn lying_ids_and_impossible_keys_are_dropped_alone() {
         },
     );
     assert_eq!(hand.counter(Counter::LyingIds), 1);
-    let next = hand.wanted();
-    assert_eq!(next.len(), 1);
-    assert_eq!(
-        (next[0].1, next[0].2.as_slice()),
-        (key(3), [addr(3)].as_slice())
-    );
+    let (mut next, other): (Vec<_>, Vec<_>) = hand
+        .wanted()
+        .into_iter()
+        .partition(|(_, peer, ..)| *peer == key(3));
+    assert_eq!((next.len(), other.len()), (1, 1));
+    assert_eq!(next.remove(0).2.as_slice(), [addr(3)]);
+    // Without an address no transport looks at the key.
+    let (stream, reason) = (other[0].0, OpenFailure::NoAddress);
+    hand.input(Input::StreamFailed { stream, reason });
+    assert_eq!(hand.counter(Counter::InvalidKeys), 1);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Default for TcpOptions {
             keepalive: Duration::from_secs(30),
             max_sessions: 1_024,
             max_handshakes: 128,
-            max_streams: 256,
+            max_streams: 128,
         }
     }
 }
