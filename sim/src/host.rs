@@ -1,5 +1,7 @@
 //! What can take part in a simulated network: a skydht node, upstream's model, a hostile peer.
 
+use std::any::Any;
+
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Input, Output};
 use skydht_core::time::{Mono, Time};
@@ -12,7 +14,7 @@ use skydht_core::time::{Mono, Time};
 /// `Finished` and events. It follows the same contract: its own streams are even and fresh,
 /// accepted ones odd; a stream is closed or reset once; each command ends in one `Finished`.
 /// Time is its *own* clock, which the world may skew, step or suspend.
-pub trait Host {
+pub trait Host: Any {
     /// The key that its transport proves.
     fn key(&self) -> PublicKey;
 

@@ -3,11 +3,19 @@
 //! | question | module |
 //! |---|---|
 //! | what can take part in a network | [`host`] |
-//! | what did a run find, and how does one keep it | [`figures`] |
+//! | a skydht node as such | [`ours`] |
 //! | how does a node of upstream's behave | [`upstream`] |
+//! | who is there, what happens, and how to watch it: **start here** | [`world`] |
+//! | sessions, streams, and what the network does to them | [`network`] |
+//! | true time and hosts' clocks | [`clock`] |
+//! | what did a run find, and how does one keep it | [`figures`] |
 
+pub mod clock;
 #[cfg(test)]
 mod exchange;
 pub mod figures;
 pub mod host;
+pub mod network;
+pub mod ours;
 pub mod upstream;
+pub mod world;

@@ -1,0 +1,87 @@
+//! A skydht node as a host.
+
+use std::sync::Arc;
+
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{Config, ConfigError, Identity, Input, Misuse, Output};
+use skydht_core::time::{Mono, Time};
+use skydht_core::{Node, Seed};
+
+use crate::host::Host;
+use crate::world::{Boot, Start};
+
+/// A core [`Node`] in a world.
+pub struct Ours {
+    node: Node,
+    misuse: Option<Misuse>,
+}
+
+impl Ours {
+    /// A node that starts at `now`.
+    ///
+    /// # Errors
+    /// A field of `config` that cannot be.
+    pub fn new(
+        config: Config,
+        secret: SecretKey,
+        seed: Seed,
+        now: Time,
+    ) -> Result<Self, ConfigError> {
+        let node = Node::new(config, Identity::Keyed(secret), seed, now)?;
+        Ok(Self { node, misuse: None })
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The first breach of the node's contract: none, unless the world is wrong.
+    #[must_use]
+    pub fn misuse(&self) -> Option<Misuse> {
+        self.misuse
+    }
+}
+
+impl Host for Ours {
+    fn key(&self) -> PublicKey {
+        self.node.public_key()
+    }
+
+    fn handle(&mut self, now: Time, input: Input<'_>) {
+        if let Err(misuse) = self.node.handle(now, input) {
+            debug_assert!(false, "{misuse}");
+            self.misuse.get_or_insert(misuse);
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.node.poll_output()
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        self.node.next_deadline().map(|deadline| deadline.at)
+    }
+}
+
+/// How our node starts, each time. The configuration may be shared by many.
+#[derive(Clone)]
+pub struct OurNode {
+    /// Its configuration.
+    pub config: Arc<Config>,
+    /// Its identity.
+    pub secret: SecretKey,
+}
+
+impl Boot for OurNode {
+    fn key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
+        let config = Config::clone(&self.config);
+        let ours = Ours::new(config, self.secret.clone(), start.seed, start.now)?;
+        Ok(Box::new(ours))
+    }
+}

@@ -1,0 +1,368 @@
+//! Time passes: the next due thing happens, hosts take inputs, and what they want is begun.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use rand_core::Rng as _;
+use skydht_core::node::{CloseReason, Input, Outcome, Output};
+
+use super::slot::State;
+use super::{Due, Happening, NotQuiet, Observer, Scheduled, World};
+use crate::clock::SimTime;
+use crate::network::{Delivery, Departure, HostId, Request};
+
+/// How long a host that has shut down takes to send what is queued.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+/// A deadline in the past fires this much later.
+const MOMENT: Duration = Duration::from_micros(1);
+/// A write or verification for a suspended host is looked at again after this.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+impl World {
+    /// Lets things happen until something is worth telling; none when nothing will ever
+    /// happen.
+    pub fn step(&mut self) -> Option<Happening> {
+        self.step_until(SimTime(u64::MAX))
+    }
+
+    /// The same, up to a time; when nothing more happens before it, time moves there.
+    pub fn step_until(&mut self, end: SimTime) -> Option<Happening> {
+        loop {
+            if let Some(happening) = self.happenings.pop_front() {
+                return Some(happening);
+            }
+            if !self.advance(end) {
+                if end != SimTime(u64::MAX) && end > self.now {
+                    self.now = end;
+                    self.network.advance(end);
+                }
+                return None;
+            }
+        }
+    }
+
+    /// Runs up to `end`; the observer sees everything.
+    pub fn run_until(&mut self, end: SimTime, observer: &mut impl Observer) {
+        while let Some(happening) = self.step_until(end) {
+            observer.observe(self, happening);
+        }
+    }
+
+    /// Runs for a while; the observer sees everything.
+    pub fn run_for(&mut self, time: Duration, observer: &mut impl Observer) {
+        self.run_until(self.now.plus(time), observer);
+    }
+
+    /// Runs until nothing is under way: nothing on the wire, no job, no write, no operation;
+    /// only timers are left. Returns when that was.
+    ///
+    /// # Errors
+    /// [`NotQuiet`] when it is not so after this many events.
+    pub fn drive_bounded(
+        &mut self,
+        events: u64,
+        observer: &mut impl Observer,
+    ) -> Result<SimTime, NotQuiet> {
+        for _ in 0..events {
+            while let Some(happening) = self.happenings.pop_front() {
+                observer.observe(self, happening);
+            }
+            if self.is_quiet() || !self.advance(SimTime(u64::MAX)) {
+                return Ok(self.now);
+            }
+        }
+        Err(NotQuiet {
+            events,
+            messages: self.network.in_flight(),
+            jobs: self.jobs,
+            operations: self.operations.len(),
+        })
+    }
+
+    /// Whether nothing is under way but timers.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.network.in_flight() == 0 && self.jobs == 0 && self.operations.is_empty()
+    }
+
+    /// Makes a [`Happening::Woke`] with this number at a time, or now if that is past.
+    pub fn wake_at(&mut self, at: SimTime, token: u64) {
+        let due = Due::Wake(token);
+        self.queue.push(
+            at.max(self.now),
+            Scheduled {
+                host: HostId::default(),
+                life: 0,
+                due,
+            },
+        );
+    }
+
+    /// Lets one thing happen, unless it would be after `end`.
+    fn advance(&mut self, end: SimTime) -> bool {
+        if let Some((host, delivery)) = self.network.poll_output() {
+            self.deliver(host, delivery);
+            return true;
+        }
+        let (own, net) = (self.queue.next_at(), self.network.next_at());
+        let at = match (own, net) {
+            (Some(own), Some(net)) => own.min(net),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => return false,
+        };
+        if at > end {
+            return false;
+        }
+        self.now = self.now.max(at);
+        self.network.advance(self.now);
+        if net == Some(at) {
+            self.network.tick();
+        } else if let Some(scheduled) = self.queue.pop() {
+            self.due(scheduled);
+        }
+        true
+    }
+
+    pub(super) fn schedule(&mut self, at: SimTime, host: HostId, due: Due) {
+        let life = self.slots.get(host.index()).map_or(0, |slot| slot.life);
+        self.queue.push(at, Scheduled { host, life, due });
+    }
+
+    pub(super) fn happened(&mut self, happening: Happening) {
+        self.digest.happening(self.now, &happening);
+        self.happenings.push_back(happening);
+    }
+
+    fn deliver(&mut self, host: HostId, delivery: Delivery) {
+        let input = match delivery {
+            Delivery::Opened { stream, path } => Input::StreamOpened { stream, path },
+            Delivery::Failed { stream, reason } => Input::StreamFailed { stream, reason },
+            Delivery::Accepted { stream, peer, path } => {
+                Input::StreamAccepted { stream, peer, path }
+            }
+            Delivery::Bytes { stream, ref bytes } => Input::Bytes {
+                stream,
+                bytes: Cow::Borrowed(bytes),
+            },
+            Delivery::Sent { stream } => Input::Sent { stream },
+            Delivery::Closed { stream, end } => Input::StreamClosed { stream, end },
+            Delivery::Probed { probe, result } => Input::Probed { probe, result },
+        };
+        self.feed(host, input);
+        if self.watch.deliveries
+            && let Delivery::Bytes { stream, bytes } = delivery
+        {
+            self.happenings.push_back(Happening::Delivered {
+                host,
+                stream,
+                bytes,
+            });
+        }
+    }
+
+    fn due(&mut self, scheduled: Scheduled) {
+        let Scheduled { host, life, due } = scheduled;
+        if let Due::Wake(token) = due {
+            return self.happened(Happening::Woke { token });
+        }
+        let Some(slot) = self.slots.get_mut(host.index()) else {
+            return;
+        };
+        let current = slot.life == life && slot.state != State::Down;
+        if slot.state == State::Suspended && current && !matches!(due, Due::Timer) {
+            let again = self.now.plus(TRY_AGAIN);
+            return self.schedule(again, host, due);
+        }
+        match due {
+            Due::Timer => {
+                if current && slot.timer == Some(self.now) {
+                    slot.timer = None;
+                    self.timer(host);
+                }
+            }
+            Due::Verified(job, verdict) => {
+                self.jobs -= 1;
+                if current {
+                    self.feed(host, Input::Verified { job, verdict });
+                }
+            }
+            Due::Written {
+                change,
+                what,
+                durable,
+                acknowledge,
+            } => {
+                self.jobs -= 1;
+                if !current {
+                    self.stats.writes_lost += 1;
+                    return;
+                }
+                if durable {
+                    self.stats.writes += 1;
+                    slot.disk.get_or_insert_default().write(&what);
+                } else {
+                    self.stats.writes_lost += 1;
+                }
+                let change_done = Happening::Stored {
+                    host,
+                    change: *what,
+                    durable,
+                };
+                self.happened(change_done);
+                if acknowledge {
+                    self.feed(host, Input::Persisted { change, durable });
+                }
+            }
+            Due::Load => {
+                if !current {
+                    return;
+                }
+                let next = slot.disk.as_mut().and_then(|it| it.loading.pop_front());
+                if let Some(record) = next {
+                    let record = Box::new(record);
+                    self.feed(host, Input::Loaded { record });
+                    // One after the other: the node bounds its jobs.
+                    let at = self.now.plus(self.config.verify + MOMENT);
+                    self.schedule(at, host, Due::Load);
+                }
+            }
+            Due::Gone => {
+                if current {
+                    self.end(host, Departure::Process);
+                    self.happened(Happening::Stopped { host });
+                }
+            }
+            Due::Wake(_) => {}
+        }
+    }
+
+    /// A host's timer is due, unless its deadline has moved.
+    fn timer(&mut self, host: HostId) {
+        let now = self.now;
+        let due = self.slots.get(host.index()).is_some_and(|slot| {
+            let deadline = slot.host.as_ref().and_then(|host| host.next_deadline());
+            deadline.is_some_and(|at| slot.clock.when(at) <= now)
+        });
+        if due {
+            self.feed(host, Input::TimerFired);
+        } else {
+            self.set_timer(host);
+        }
+    }
+
+    /// Sets a host's timer to its deadline, unless it is set to something earlier: then it is
+    /// looked at again when that is due.
+    pub(super) fn set_timer(&mut self, host: HostId) {
+        let soon = self.now.plus(MOMENT);
+        let Some(slot) = self.slots.get_mut(host.index()) else {
+            return;
+        };
+        if matches!(slot.state, State::Down | State::Suspended) {
+            return;
+        }
+        let Some(deadline) = slot.host.as_ref().and_then(|host| host.next_deadline()) else {
+            return;
+        };
+        let at = slot.clock.when(deadline).max(soon);
+        if slot.timer.is_none_or(|set| at < set) {
+            slot.timer = Some(at);
+            self.schedule(at, host, Due::Timer);
+        }
+    }
+
+    /// Gives a host an input, and begins what it wants done.
+    pub(super) fn feed(&mut self, host: HostId, input: Input<'_>) {
+        let now = self.now;
+        let Some(slot) = self.slots.get_mut(host.index()) else {
+            return;
+        };
+        if slot.state == State::Suspended {
+            return;
+        }
+        let Some(mut running) = slot.host.take() else {
+            return;
+        };
+        let time = slot.clock.read(now);
+        self.stats.inputs += 1;
+        self.digest.input(now, host, &input);
+        running.handle(time, input);
+        while let Some(output) = running.poll_output() {
+            self.output(host, output);
+        }
+        if let Some(slot) = self.slots.get_mut(host.index()) {
+            slot.host = Some(running);
+        }
+        self.set_timer(host);
+        if self.watch.inputs {
+            self.happenings.push_back(Happening::Handled { host });
+        }
+    }
+
+    fn output(&mut self, host: HostId, output: Output) {
+        let request = match output {
+            Output::OpenStream {
+                stream,
+                peer,
+                addrs,
+                session,
+            } => Request::Open {
+                stream,
+                peer,
+                addrs,
+                session,
+            },
+            Output::Send { stream, bytes } => Request::Send { stream, bytes },
+            Output::CloseStream { stream, reason } => Request::Close {
+                stream,
+                graceful: CloseReason::is_graceful(reason),
+            },
+            Output::PauseReading { stream } => Request::Pause { stream },
+            Output::ResumeReading { stream } => Request::Resume { stream },
+            Output::Probe { probe, peer, addr } => Request::Probe { probe, peer, addr },
+            Output::Verify { job, work } => {
+                self.stats.jobs += 1;
+                self.jobs += 1;
+                let verdict = self.verdicts.of(&work);
+                let (now, takes) = (self.now, self.config.verify);
+                let at = self.slots.get_mut(host.index()).map_or(now, |slot| {
+                    slot.busy_until = slot.busy_until.max(now).plus(takes);
+                    slot.busy_until
+                });
+                return self.schedule(at, host, Due::Verified(job, verdict));
+            }
+            Output::Persist {
+                change,
+                what,
+                acknowledge,
+            } => {
+                self.jobs += 1;
+                let faults = self.config.hosts;
+                let durable = !faults.write_lost.hits(&mut self.random);
+                let takes = faults.write.at(self.random.next_u64());
+                let what = Box::new(what);
+                let due = Due::Written {
+                    change,
+                    what,
+                    durable,
+                    acknowledge,
+                };
+                return self.schedule(self.now.plus(takes), host, due);
+            }
+            Output::Finished { op, outcome } => {
+                self.operations.remove(&op);
+                if outcome == Outcome::Shutdown {
+                    self.schedule(self.now.plus(CLOSE_GRACE), host, Due::Gone);
+                }
+                return self.happened(Happening::Finished { host, op, outcome });
+            }
+            Output::Event(event) => {
+                let happening = Happening::Event { host, event };
+                if self.watch.events {
+                    return self.happened(happening);
+                }
+                return self.digest.happening(self.now, &happening);
+            }
+        };
+        self.network.handle(host, request);
+    }
+}
