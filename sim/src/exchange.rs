@@ -33,6 +33,8 @@ enum Arrival {
 pub(crate) struct Exchange<H> {
     pub(crate) hosts: Vec<H>,
     now: Mono,
+    /// Hosts that had their first input.
+    started: usize,
     serial: u64,
     arrivals: BTreeMap<(Mono, u64), (usize, Arrival)>,
     ends: BTreeMap<End, End>,
@@ -52,6 +54,7 @@ impl<H: Host> Exchange<H> {
         Self {
             hosts,
             now: Mono(START),
+            started: 0,
             serial: 0,
             arrivals: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -83,6 +86,14 @@ impl<H: Host> Exchange<H> {
         self.run_until(time, |_| false);
     }
 
+    /// A node does nothing before its first input.
+    fn begin_all(&mut self) {
+        while self.started < self.hosts.len() {
+            self.started += 1;
+            self.input(self.started - 1, Input::TimerFired);
+        }
+    }
+
     /// A command, to its end.
     pub(crate) fn ask(&mut self, host: usize, command: Command) -> (Outcome, Duration) {
         let op = self.begin(host, command);
@@ -95,6 +106,7 @@ impl<H: Host> Exchange<H> {
     }
 
     pub(crate) fn begin(&mut self, host: usize, command: Command) -> OperationId {
+        self.begin_all();
         let op = OperationId(self.next_op);
         self.next_op += 1;
         self.input(host, Input::Command { op, command });
@@ -117,6 +129,7 @@ impl<H: Host> Exchange<H> {
     }
 
     fn run_until(&mut self, time: Duration, done: impl Fn(&Self) -> bool) {
+        self.begin_all();
         let end = self.now.plus(time);
         while !done(self) {
             let timers = self.hosts.iter().enumerate();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what can take part in a network | [`host`] |
 //! | a skydht node as such | [`ours`] |
+//! | what do peers that mean harm do | [`hostile`] |
 //! | how does a node of upstream's behave | [`upstream`] |
 //! | who is there, what happens, and how to watch it: **start here** | [`world`] |
 //! | sessions, streams, and what the network does to them | [`network`] |
@@ -15,6 +16,7 @@ pub mod clock;
 mod exchange;
 pub mod figures;
 pub mod host;
+pub mod hostile;
 pub mod network;
 pub mod ours;
 pub mod upstream;

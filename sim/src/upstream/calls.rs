@@ -88,8 +88,7 @@ impl UpstreamNode {
             return self.ended(task, peer, Err(failure));
         };
         self.counters.calls += 1;
-        let stream = StreamId(self.next_stream);
-        self.next_stream += 2;
+        let stream = self.fresh_stream();
         let call = Call {
             task,
             peer,

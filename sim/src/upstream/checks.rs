@@ -14,7 +14,7 @@ const MEMO: usize = 1 << 18;
 
 /// What Go's decoder does with a key whose tag is 2 or 3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum KeyFate {
+pub(crate) enum KeyFate {
     /// Takes it.
     Good,
     /// No point on the curve: refuses the whole message.
@@ -47,7 +47,7 @@ fn remembered<K: Ord + Copy, V: Copy>(
 }
 
 /// What becomes of `key` in Go's decoder.
-pub(super) fn key_fate(key: &PublicKey) -> KeyFate {
+pub(crate) fn key_fate(key: &PublicKey) -> KeyFate {
     KEYS.with(|memo| {
         remembered(memo, *key, || match key.check_curve() {
             Ok(()) => KeyFate::Good,

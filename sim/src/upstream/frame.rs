@@ -13,13 +13,13 @@ const LENGTH: usize = 4;
 
 /// One message being read. What follows it on the stream is not looked at.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FrameReader {
+pub(crate) struct FrameReader {
     bytes: Vec<u8>,
 }
 
 /// How far the reader is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// More has to come.
     Incomplete,
     /// The length is 0 or above the limit.
@@ -30,7 +30,7 @@ pub(super) enum Progress {
 
 impl FrameReader {
     /// Takes what arrived.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         // Go asks for the length first and then for exactly that much.
         let limit = LENGTH + MAX_MESSAGE;
         let room = limit.saturating_sub(self.bytes.len());
@@ -38,8 +38,13 @@ impl FrameReader {
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// Bytes held.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// What there is.
-    pub(super) fn progress(&mut self) -> Progress {
+    pub(crate) fn progress(&mut self) -> Progress {
         let Some(length) = self.bytes.first_chunk::<LENGTH>() else {
             return Progress::Incomplete;
         };

@@ -20,9 +20,9 @@
 //! keeps the 20 nearest. A bad key that a later duplicate field overwrites does not panic.
 
 mod calls;
-mod checks;
+pub(crate) mod checks;
 mod config;
-mod frame;
+pub(crate) mod frame;
 mod lookup;
 mod operation;
 mod reconcile;
@@ -30,7 +30,7 @@ mod serve;
 pub mod store;
 pub mod table;
 mod task;
-mod timers;
+pub(crate) mod timers;
 mod upkeep;
 
 #[cfg(test)]
@@ -180,6 +180,19 @@ impl UpstreamNode {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// A number for a stream that it does not open itself.
+    pub(crate) const fn fresh_stream(&mut self) -> StreamId {
+        let stream = StreamId(self.next_stream);
+        self.next_stream += 2;
+        stream
+    }
+
+    /// A caller enters the table without a word from it.
+    pub(crate) fn met(&mut self, caller: &PublicKey, now: Time) {
+        self.now = now;
+        self.meet(Contact::of(caller, now.unix));
     }
 
     const fn is_over(&self) -> bool {

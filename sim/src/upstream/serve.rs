@@ -115,7 +115,7 @@ impl UpstreamNode {
 
     /// The answer to a whole request; none: close without one.
     fn serve(&mut self, caller: &PublicKey, method: u8, body: Vec<u8>) -> Option<Vec<u8>> {
-        self.meet(Contact::of(caller, self.now.unix));
+        self.met(caller, self.now);
         let method = Method::from_byte(method).filter(|method| *method != Method::Renew)?;
         let message = decode_request(&Frame { method, body }).ok()?;
         match checks::keys_fate(message.keys()) {

@@ -1,0 +1,275 @@
+//! What a hostile peer does by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::Rng as _;
+use skydht_core::id::{NodeId, Target};
+use skydht_core::item::{Item, Salt, Seq, Value};
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Output, SessionUse, StreamId};
+use skydht_core::wire::{
+    Advertised, Request, RequestExt, RequestMessage, Sender, WireItem, encode_request,
+};
+
+use super::answers::long_life;
+use super::behaviour::{Behaviour, Flood};
+use super::{HostilePeer, Timer};
+
+/// Streams of attacks open at once; more wait for their turn.
+const OPEN: usize = 256;
+/// How long one stays open when nobody closes it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a half-open one does: as long as the victim lets it.
+const HALF_OPEN: Duration = Duration::from_secs(600);
+/// Attacks made at one moment; a clock that jumps is no reason for more.
+const AT_ONCE: u32 = 64;
+/// Random bytes in a piece of garbage, and what comes of an oversized frame.
+const GARBAGE: usize = 4_096;
+const OVERSIZED: usize = 64 << 10;
+/// Peers near a target that get an old or forged item.
+const NEAR: usize = 20;
+
+/// What is sent as soon as a stream is open.
+#[derive(Debug)]
+pub(super) struct Attack {
+    bytes: Arc<[u8]>,
+}
+
+impl HostilePeer {
+    /// Attacks in one beat, and the time from one beat to the next.
+    fn pace(&self) -> Option<(u32, Duration)> {
+        let (count, over) = match self.config.behaviour {
+            Behaviour::Flood { per_second, .. } => (per_second, 1),
+            Behaviour::Poison { per_minute }
+            | Behaviour::Replay { per_minute }
+            | Behaviour::ForgedMirror { per_minute, .. }
+            | Behaviour::FalseClaims { per_minute, .. } => (per_minute, 60),
+            _ => return None,
+        };
+        let over = Duration::from_secs(over);
+        match count {
+            0 => None,
+            // A beat is no shorter than 10 ms.
+            count if over / count < Duration::from_millis(10) => {
+                let beat = Duration::from_millis(10);
+                let per_beat = u128::from(count) * beat.as_nanos() / over.as_nanos();
+                Some((
+                    u32::try_from(per_beat).unwrap_or(AT_ONCE).clamp(1, AT_ONCE),
+                    beat,
+                ))
+            }
+            count => Some((1, over / count)),
+        }
+    }
+
+    pub(super) fn plan_attack(&mut self) {
+        if let Some((_, beat)) = self.pace() {
+            self.timers.set(Timer::Attack, self.now.mono.plus(beat));
+        }
+    }
+
+    pub(super) fn attack(&mut self) {
+        let count = self.pace().map_or(0, |(count, _)| count);
+        for _ in 0..count {
+            if self.attacks.len() < OPEN
+                && let Some((victim, bytes, patience)) = self.next_attack()
+            {
+                self.open(victim, bytes, patience);
+            }
+        }
+        self.plan_attack();
+    }
+
+    /// The stream is open.
+    pub(super) fn strike(&mut self, stream: StreamId) {
+        if let Some(attack) = self.attacks.get(&stream) {
+            let bytes = attack.bytes.clone();
+            self.send(stream, bytes);
+        }
+    }
+
+    fn open(&mut self, peer: PublicKey, bytes: Vec<u8>, patience: Duration) {
+        self.counters.attacks += 1;
+        let stream = self.inner.fresh_stream();
+        let bytes = bytes.into();
+        self.attacks.insert(stream, Attack { bytes });
+        let at = self.now.mono.plus(patience);
+        self.timers.set(Timer::Abandon(stream), at);
+        self.outputs.push_back(Output::OpenStream {
+            stream,
+            peer,
+            addrs: Default::default(),
+            session: SessionUse::ReuseOrDial,
+        });
+    }
+
+    fn next_attack(&mut self) -> Option<(PublicKey, Vec<u8>, Duration)> {
+        let request = match self.config.behaviour.clone() {
+            Behaviour::Flood { what, .. } => {
+                let target = self.random_target();
+                let victim = self.victim(&target)?;
+                let (bytes, patience) = self.flood(what)?;
+                return Some((victim, bytes, patience));
+            }
+            Behaviour::Poison { .. } => {
+                let target = self.random_target();
+                return self.claim(&target);
+            }
+            Behaviour::Replay { .. } => {
+                let target = self.seen_target()?;
+                let versions = self.cabal.versions(&target);
+                // Never the newest.
+                let old = versions.len().checked_sub(1).filter(|old| *old > 0)?;
+                let item = &versions[self.below(old)];
+                (
+                    target,
+                    Request::PutValue {
+                        item: item.into(),
+                        mirror_target: None,
+                    },
+                    None,
+                )
+            }
+            Behaviour::ForgedMirror { bound, .. } => {
+                let target = self.seen_target()?;
+                let seen = self.cabal.versions(&target).pop()?;
+                let item = self.forge(&seen.salt);
+                let bind = bound.then(|| self.secret.sign(&item.bind_digest(&target)));
+                let request = Request::PutValue {
+                    item: WireItem::from(&item),
+                    mirror_target: Some(target),
+                };
+                let ext = bind.is_some().then(|| RequestExt {
+                    bind,
+                    ..RequestExt::default()
+                });
+                (target, request, ext)
+            }
+            Behaviour::FalseClaims { addr, left_ms, .. } => {
+                let mut ext = RequestExt {
+                    serves: true,
+                    addr: Some(Advertised::At(addr)),
+                    ..RequestExt::default()
+                };
+                let seen = self.seen_target();
+                let item = seen.and_then(|it| self.cabal.versions(&it).pop());
+                match (seen, item) {
+                    (Some(target), Some(item)) if self.below(2) == 0 => {
+                        ext.life = Some(long_life(left_ms));
+                        let request = Request::PutValue {
+                            item: item.into(),
+                            mirror_target: None,
+                        };
+                        (target, request, Some(ext))
+                    }
+                    _ => (self.random_target(), Request::Ping, Some(ext)),
+                }
+            }
+            _ => return None,
+        };
+        let (target, request, ext) = request;
+        let victim = self.victim(&target)?;
+        let message = RequestMessage {
+            sender: Sender::of(&self.secret.public()),
+            ext,
+            request,
+        };
+        Some((victim, encode_request(&message).ok()?, PATIENCE))
+    }
+
+    /// Says in a request for a page that it is a member, or somebody who is not there, right
+    /// beside its victim.
+    fn claim(&mut self, target: &Target) -> Option<(PublicKey, Vec<u8>, Duration)> {
+        let victim = self.victim(target)?;
+        let sender = match self.below(2) {
+            0 => {
+                let members = self.cabal.members();
+                let member = members.get(self.below(members.len()))?;
+                Sender::of(member)
+            }
+            _ => {
+                let mut id = *victim.id().as_bytes();
+                self.rng.fill_bytes(&mut id[2..]);
+                Sender {
+                    id: NodeId::from_bytes(id),
+                    key: Some(self.secret.public()),
+                }
+            }
+        };
+        let message = RequestMessage {
+            sender,
+            ext: None,
+            request: Request::GetItems {
+                salt: String::new(),
+                since_seq: Seq(u64::MAX),
+                limit: 1,
+            },
+        };
+        Some((victim, encode_request(&message).ok()?, PATIENCE))
+    }
+
+    fn flood(&mut self, what: Flood) -> Option<(Vec<u8>, Duration)> {
+        let request = match what {
+            Flood::Requests => Request::FindNode {
+                target: self.random_target(),
+            },
+            Flood::Puts => {
+                let salt = Salt::new(&self.rng.next_u64().to_be_bytes());
+                let value = Value::new(&[0; 512]);
+                let seq = Seq(self.now.unix.0);
+                let item = Item::sign(&self.secret, seq, value, salt);
+                Request::PutValue {
+                    item: item.into(),
+                    mirror_target: None,
+                }
+            }
+            Flood::Oversized => {
+                let mut bytes = vec![0; OVERSIZED];
+                bytes[..5].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 3]);
+                return Some((bytes, PATIENCE));
+            }
+            Flood::Garbage => {
+                let mut bytes = vec![0; GARBAGE];
+                self.rng.fill_bytes(&mut bytes);
+                return Some((bytes, PATIENCE));
+            }
+            Flood::HalfOpen => return Some((vec![0], HALF_OPEN)),
+        };
+        let message = RequestMessage {
+            sender: Sender::of(&self.secret.public()),
+            ext: None,
+            request,
+        };
+        Some((encode_request(&message).ok()?, PATIENCE))
+    }
+
+    /// Somebody it knows near a target who is not one of them.
+    fn victim(&mut self, target: &Target) -> Option<PublicKey> {
+        let known = self.inner.table().closest(target, NEAR);
+        let victims: Vec<PublicKey> = known
+            .iter()
+            .filter_map(|it| it.key)
+            .filter(|key| !self.cabal.has(key))
+            .collect();
+        let n = self.below(victims.len());
+        victims.get(n).copied()
+    }
+
+    fn seen_target(&mut self) -> Option<Target> {
+        let n = self.rng.next_u64();
+        self.cabal.seen(n)
+    }
+
+    fn random_target(&mut self) -> Target {
+        let mut bytes = [0; 32];
+        self.rng.fill_bytes(&mut bytes);
+        Target::from_bytes(bytes)
+    }
+
+    /// Below `bound`, or 0.
+    fn below(&mut self, bound: usize) -> usize {
+        let n = (u128::from(self.rng.next_u64()) * bound as u128) >> 64;
+        usize::try_from(n).unwrap_or_default()
+    }
+}

@@ -1,0 +1,181 @@
+//! What hostile peers know together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use skydht_core::id::{NodeId, Target};
+use skydht_core::item::Item;
+use skydht_core::key::PublicKey;
+use skydht_core::wire::WirePeer;
+
+/// Targets whose items are remembered.
+const TARGETS: usize = 1_024;
+/// Versions of each.
+const VERSIONS: usize = 8;
+/// Targets for which peers were invented.
+const INVENTED: usize = 256;
+
+/// A cell that hostile peers share: who belongs to it, what they besiege, what they saw.
+#[derive(Clone, Debug, Default)]
+pub struct Cabal(Arc<Mutex<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    members: BTreeMap<NodeId, PublicKey>,
+    prey: BTreeSet<Target>,
+    /// By target, oldest first.
+    seen: BTreeMap<Target, VecDeque<Arc<Item>>>,
+    invented: BTreeMap<Target, Vec<WirePeer>>,
+}
+
+impl Cabal {
+    /// One that knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on [`Behaviour::Eclipse`](super::Behaviour::Eclipse) is about this target, too.
+    pub fn besiege(&self, target: Target) {
+        self.shared().prey.insert(target);
+    }
+
+    /// Everybody in it, in order of their ids.
+    #[must_use]
+    pub fn members(&self) -> Vec<PublicKey> {
+        self.shared().members.values().copied().collect()
+    }
+
+    /// A key that belongs to it, whether or not a peer with that key takes part.
+    pub fn join(&self, key: PublicKey) {
+        self.shared().members.insert(key.id(), key);
+    }
+
+    pub(super) fn has(&self, key: &PublicKey) -> bool {
+        self.shared().members.contains_key(&key.id())
+    }
+
+    pub(super) fn besieges(&self, target: &Target) -> bool {
+        self.shared().prey.contains(target)
+    }
+
+    /// Members nearest to a target, nearest first.
+    pub(super) fn nearest(&self, target: &Target, count: usize) -> Vec<PublicKey> {
+        let shared = self.shared();
+        let mut members: Vec<(&NodeId, &PublicKey)> = shared.members.iter().collect();
+        members.sort_unstable_by_key(|(id, _)| target.distance(id));
+        members.truncate(count);
+        members.into_iter().map(|(_, key)| *key).collect()
+    }
+
+    /// Remembers a version that somebody put, if it is the highest yet.
+    pub(super) fn note(&self, target: Target, item: &Arc<Item>) {
+        let mut shared = self.shared();
+        if !shared.seen.contains_key(&target) && shared.seen.len() >= TARGETS {
+            return;
+        }
+        let versions = shared.seen.entry(target).or_default();
+        if versions.back().is_none_or(|last| item.seq > last.seq) {
+            if versions.len() == VERSIONS {
+                // The oldest is worth most.
+                versions.remove(1);
+            }
+            versions.push_back(item.clone());
+        }
+    }
+
+    /// What was seen at a target, oldest first.
+    pub(super) fn versions(&self, target: &Target) -> Vec<Arc<Item>> {
+        let shared = self.shared();
+        let versions = shared.seen.get(target).into_iter().flatten();
+        versions.cloned().collect()
+    }
+
+    /// The n-th target seen, counted around.
+    pub(super) fn seen(&self, n: u64) -> Option<Target> {
+        let shared = self.shared();
+        let n = n.checked_rem(shared.seen.len() as u64)?;
+        shared.seen.keys().nth(usize::try_from(n).ok()?).copied()
+    }
+
+    /// The peers that were invented for a target, so that all tell the same lie.
+    pub(super) fn invented(
+        &self,
+        target: &Target,
+        invent: impl FnOnce() -> Vec<WirePeer>,
+    ) -> Vec<WirePeer> {
+        let mut shared = self.shared();
+        if let Some(known) = shared.invented.get(target) {
+            return known.clone();
+        }
+        let peers = invent();
+        if shared.invented.len() < INVENTED {
+            shared.invented.insert(*target, peers.clone());
+        }
+        peers
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skydht_core::item::{Salt, Seq, Value};
+    use skydht_core::key::SecretKey;
+
+    #[test]
+    fn the_oldest_version_stays_and_the_rest_move_on() {
+        let cabal = Cabal::new();
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let target = Target::default();
+        for seq in [5, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14] {
+            let item = Item::sign(&secret, Seq(seq), Value::new(b"v"), Salt::default());
+            cabal.note(target, &Arc::new(item));
+        }
+        let seqs: Vec<u64> = cabal.versions(&target).iter().map(|it| it.seq.0).collect();
+        assert_eq!(seqs, [5, 8, 9, 10, 11, 12, 13, 14]);
+        assert_eq!(cabal.seen(7), Some(target));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let cabal = Cabal::new();
+        assert_eq!(cabal.seen(0), None);
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let item = Arc::new(Item::sign(
+            &secret,
+            Seq(1),
+            Value::new(b""),
+            Salt::default(),
+        ));
+        let target = |n: u16| {
+            let mut bytes = [0; 32];
+            bytes[..2].copy_from_slice(&n.to_be_bytes());
+            Target::from_bytes(bytes)
+        };
+        for n in 0..2_000 {
+            cabal.note(target(n), &item);
+            cabal.invented(&target(n), Vec::new);
+        }
+        let shared = cabal.shared();
+        assert_eq!(
+            (shared.seen.len(), shared.invented.len()),
+            (TARGETS, INVENTED)
+        );
+    }
+
+    #[test]
+    fn members_come_nearest_first() {
+        let cabal = Cabal::new();
+        for n in 1..30 {
+            cabal.join(SecretKey::from_bytes(&[n; 32]).unwrap().public());
+        }
+        let target = Target::from_bytes([0x77; 32]);
+        let nearest = cabal.nearest(&target, 20);
+        assert_eq!((nearest.len(), cabal.members().len()), (20, 29));
+        assert!(nearest.is_sorted_by_key(|key| target.distance(&key.id())));
+    }
+}

@@ -1,0 +1,134 @@
+//! Keys near a target: how near is a matter of how many one tries.
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use skydht_core::id::{Distance, NodeId, Target};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::wire::WirePeer;
+
+use super::behaviour::Forgery;
+use crate::upstream::checks::{KeyFate, key_fate};
+
+/// Hashes spent on each invented peer.
+const TRIES: u32 = 32;
+
+/// The `count` keys nearest to `target` among `budget` key pairs drawn from `seed`, nearest
+/// first. The n-th is some `2^256 · n / budget` away; a pair costs a multiplication on the curve.
+#[must_use]
+pub fn grind(target: &Target, budget: u32, count: usize, seed: u64) -> Vec<SecretKey> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut best: Vec<(Distance, SecretKey)> = Vec::with_capacity(count + 1);
+    for _ in 0..budget {
+        let mut entropy = [0; 32];
+        rng.fill_bytes(&mut entropy);
+        let secret = SecretKey::from_entropy(&entropy);
+        let distance = target.distance(&secret.public().id());
+        let at = best.partition_point(|(it, _)| *it < distance);
+        if at < count {
+            best.insert(at, (distance, secret));
+            best.truncate(count);
+        }
+    }
+    best.into_iter().map(|(_, secret)| secret).collect()
+}
+
+/// Peers that do not exist, near `target`. Without secrets a try costs but a hash.
+pub(super) fn invent(
+    target: &Target,
+    forgery: Forgery,
+    count: usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<WirePeer> {
+    let invented = (0..count).map(|n| match forgery {
+        Forgery::FalseIds => WirePeer {
+            id: beside(target, n),
+            ..WirePeer::new(&any(Forgery::Points, rng), Default::default(), None)
+        },
+        _ => {
+            let tries = (0..TRIES).map(|_| any(forgery, rng));
+            let nearest = tries.min_by_key(|key| target.distance(&key.id()));
+            let key = nearest.unwrap_or_else(|| any(forgery, rng));
+            WirePeer::new(&key, Default::default(), None)
+        }
+    });
+    invented.collect()
+}
+
+/// An id that differs from the target in its last bits alone.
+fn beside(target: &Target, n: usize) -> NodeId {
+    let mut bytes = *target.as_bytes();
+    for (byte, n) in bytes[30..].iter_mut().zip((n as u16 + 1).to_be_bytes()) {
+        *byte ^= n;
+    }
+    NodeId::from_bytes(bytes)
+}
+
+/// Any key of a kind.
+fn any(forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
+    loop {
+        let mut bytes = [0xff; 33];
+        bytes[0] = 2;
+        let (fate, random) = match forgery {
+            Forgery::Points | Forgery::FalseIds => (KeyFate::Good, &mut bytes[1..]),
+            Forgery::OffCurve => (KeyFate::Refused, &mut bytes[1..]),
+            // With 28 bytes of ones x is above the prime whatever follows.
+            Forgery::BeyondField => (KeyFate::Panics, &mut bytes[29..]),
+        };
+        rng.fill_bytes(random);
+        if let Ok(key) = PublicKey::from_bytes(&bytes)
+            && key_fate(&key) == fate
+        {
+            return key;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greater_budget_comes_nearer_and_the_same_seed_finds_the_same() {
+        let target = Target::from_bytes([0x5a; 32]);
+        let keys = |budget| {
+            let found = grind(&target, budget, 3, 1);
+            let keys: Vec<PublicKey> = found.iter().map(SecretKey::public).collect();
+            keys
+        };
+        let (few, many) = (keys(10), keys(200));
+        assert_eq!(many, keys(200));
+        assert_eq!((few.len(), many.len()), (3, 3));
+        let distance = |key: &PublicKey| target.distance(&key.id());
+        assert!(many.is_sorted_by_key(distance));
+        // The same draws and more: never farther, and with 20 times as many nearer.
+        assert!(distance(&many[0]) < distance(&few[0]));
+        assert!(distance(&many[2]) <= distance(&few[2]));
+        assert_ne!(grind(&target, 10, 1, 2)[0].public(), few[0]);
+        assert!(grind(&target, 0, 3, 1).is_empty());
+    }
+
+    #[test]
+    fn invented_peers_are_what_they_are_said_to_be() {
+        let target = Target::from_bytes([0x5a; 32]);
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for (forgery, fate) in [
+            (Forgery::Points, KeyFate::Good),
+            (Forgery::OffCurve, KeyFate::Refused),
+            (Forgery::BeyondField, KeyFate::Panics),
+            (Forgery::FalseIds, KeyFate::Good),
+        ] {
+            let peers = invent(&target, forgery, 8, &mut rng);
+            assert_eq!(peers.len(), 8);
+            for peer in peers {
+                let key = peer.key.unwrap();
+                assert_eq!(key_fate(&key), fate, "{forgery:?}");
+                assert_eq!(peer.id == key.id(), forgery != Forgery::FalseIds);
+                let near = target.distance(&peer.id).common_prefix();
+                match forgery {
+                    Forgery::FalseIds => assert!(near >= 240),
+                    _ => assert!(near < 64),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Peers that mean harm: [`Host`]s whose behaviour a scenario fixes.
+//!
+//! Each is a node of upstream's inside, which finds the network and makes itself known; what
+//! comes in is answered, and what goes out is added to, as its [`Behaviour`] says. Hostile peers
+//! share a [`Cabal`]. A run is a function of the configuration, the key, the seed and the inputs;
+//! memory is bounded whatever the others do.
+//!
+//! | question | module |
+//! |---|---|
+//! | what can one be told to do | [`Behaviour`] |
+//! | how near to a target does an attacker get | [`grind`] |
+//! | what do attackers know together | [`Cabal`] |
+//! | what does it answer | `answers` |
+//! | what does it do by itself | `attacks` |
+
+mod answers;
+mod attacks;
+mod behaviour;
+mod cabal;
+mod grind;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng as _;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{CloseReason, Identity, Input, Output, StreamId};
+use skydht_core::time::{Mono, Time};
+
+use crate::host::Host;
+use crate::upstream::frame::{FrameReader, Progress};
+use crate::upstream::store::Limits;
+use crate::upstream::timers::Timers;
+use crate::upstream::{UpstreamConfig, UpstreamNode};
+use answers::Reply;
+use attacks::Attack;
+pub use behaviour::{Behaviour, Flood, Forgery, ValueLie};
+pub use cabal::Cabal;
+pub use grind::grind;
+
+/// Streams served at once; more are reset.
+const SERVED: usize = 128;
+/// Items kept.
+const ITEMS: usize = 1_000;
+/// For ever, as far as a run goes.
+const FOR_EVER: Duration = Duration::from_secs(1 << 31);
+
+/// How a hostile peer is set up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostileConfig {
+    /// How it finds the network.
+    pub bootstrap: Vec<PublicKey>,
+    /// What it does.
+    pub behaviour: Behaviour,
+    /// Whether its answers look like those of a skydht node, with an extension. Otherwise like
+    /// upstream's; [`Behaviour::FalseClaims`] always has extensions.
+    pub extensions: bool,
+}
+
+/// What happened, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Requests that came whole.
+    pub requests: u64,
+    /// Of those, how many were not answered as upstream's node would.
+    pub twisted: u64,
+    /// Streams opened to do harm.
+    pub attacks: u64,
+    /// Streams reset because too many were open or too much came.
+    pub dropped: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    /// The next attack.
+    Attack,
+    /// An attack's stream has been open for long enough.
+    Abandon(StreamId),
+    /// The next piece of a slow answer.
+    Piece(StreamId),
+}
+
+/// A stream that somebody opened.
+#[derive(Debug)]
+enum Served {
+    Reading(PublicKey, FrameReader),
+    /// What is left of a slow answer, up to where it stops.
+    Dripping(VecDeque<u8>),
+    /// Open for ever.
+    Held,
+}
+
+/// A peer that means harm.
+#[derive(Debug)]
+pub struct HostilePeer {
+    config: HostileConfig,
+    secret: SecretKey,
+    cabal: Cabal,
+    inner: UpstreamNode,
+    rng: ChaCha8Rng,
+    now: Time,
+    served: BTreeMap<StreamId, Served>,
+    attacks: BTreeMap<StreamId, Attack>,
+    timers: Timers<Timer>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl HostilePeer {
+    /// One that starts now and belongs to `cabal`.
+    #[must_use]
+    pub fn new(
+        config: HostileConfig,
+        secret: SecretKey,
+        seed: u64,
+        cabal: &Cabal,
+        now: Time,
+    ) -> Self {
+        cabal.join(secret.public());
+        let upstream = UpstreamConfig {
+            bootstrap: config.bootstrap.clone(),
+            limits: Limits {
+                max_items: ITEMS,
+                public_pool: ITEMS,
+                items_per_key: ITEMS,
+                item_ttl: FOR_EVER,
+            },
+            republish: None,
+            ..UpstreamConfig::default()
+        };
+        let mut peer = Self {
+            config,
+            inner: UpstreamNode::new(upstream, Identity::Keyed(secret.clone()), now),
+            secret,
+            cabal: cabal.clone(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now,
+            served: BTreeMap::new(),
+            attacks: BTreeMap::new(),
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        };
+        peer.plan_attack();
+        peer
+    }
+
+    /// What it does.
+    #[must_use]
+    pub const fn behaviour(&self) -> &Behaviour {
+        &self.config.behaviour
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn accepted(&mut self, stream: StreamId, peer: PublicKey) {
+        if self.served.len() >= SERVED {
+            return self.drop_stream(stream);
+        }
+        let reading = Served::Reading(peer, FrameReader::default());
+        self.served.insert(stream, reading);
+    }
+
+    fn drop_stream(&mut self, stream: StreamId) {
+        self.counters.dropped += 1;
+        self.close(stream, CloseReason::Cancelled);
+    }
+
+    fn served_bytes(&mut self, stream: StreamId, bytes: &[u8]) {
+        let Some(Served::Reading(peer, reader)) = self.served.get_mut(&stream) else {
+            return;
+        };
+        reader.push(bytes);
+        let peer = *peer;
+        let (method, body) = match reader.progress() {
+            Progress::Incomplete if reader.len() > MAX_REQUEST => return self.drop_stream(stream),
+            Progress::Incomplete => return,
+            Progress::Invalid => return self.close(stream, CloseReason::Done),
+            Progress::Whole(method, body) => (method, body),
+        };
+        self.counters.requests += 1;
+        match self.reply(&peer, method, body) {
+            Reply::Now(bytes) => {
+                self.send(stream, bytes.into());
+                self.close(stream, CloseReason::Done);
+            }
+            Reply::Piecemeal(bytes) => {
+                self.served.insert(stream, Served::Dripping(bytes.into()));
+                self.drip(stream);
+            }
+            Reply::Never => drop(self.served.insert(stream, Served::Held)),
+            Reply::Close => self.close(stream, CloseReason::Done),
+        }
+    }
+
+    /// The next piece of a slow answer. When the share that is to come has come, nothing more
+    /// does, and a whole answer ends as it should.
+    fn drip(&mut self, stream: StreamId) {
+        let Behaviour::Slow {
+            piece,
+            every_ms,
+            percent,
+        } = self.config.behaviour
+        else {
+            return;
+        };
+        let Some(Served::Dripping(left)) = self.served.get_mut(&stream) else {
+            return;
+        };
+        let count = usize::from(piece.max(1)).min(left.len());
+        let bytes: Vec<u8> = left.drain(..count).collect();
+        let empty = left.is_empty();
+        self.send(stream, bytes.into());
+        if !empty {
+            let at = self.now.mono.plus(Duration::from_millis(every_ms.max(1)));
+            self.timers.set(Timer::Piece(stream), at);
+        } else if percent >= 100 {
+            self.close(stream, CloseReason::Done);
+        } else {
+            self.served.insert(stream, Served::Held);
+        }
+    }
+
+    fn send(&mut self, stream: StreamId, bytes: Arc<[u8]>) {
+        self.outputs.push_back(Output::Send { stream, bytes });
+    }
+
+    fn close(&mut self, stream: StreamId, reason: CloseReason) {
+        self.forget(stream);
+        let close = Output::CloseStream { stream, reason };
+        self.outputs.push_back(close);
+    }
+
+    fn forget(&mut self, stream: StreamId) {
+        self.served.remove(&stream);
+        self.attacks.remove(&stream);
+        self.timers.cancel(Timer::Piece(stream));
+        self.timers.cancel(Timer::Abandon(stream));
+    }
+
+    fn timer_fired(&mut self) {
+        while let Some(timer) = self.timers.due(self.now.mono) {
+            match timer {
+                Timer::Attack => self.attack(),
+                Timer::Abandon(stream) => self.close(stream, CloseReason::Cancelled),
+                Timer::Piece(stream) => self.drip(stream),
+            }
+        }
+    }
+}
+
+/// Bytes of a request, above which a stream is reset.
+const MAX_REQUEST: usize = 1 << 20;
+
+impl Host for HostilePeer {
+    fn key(&self) -> PublicKey {
+        self.inner.key()
+    }
+
+    fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.now = now;
+        match input {
+            Input::StreamAccepted { stream, peer, .. } => self.accepted(stream, peer),
+            Input::Bytes { stream, ref bytes } if self.served.contains_key(&stream) => {
+                self.served_bytes(stream, bytes);
+            }
+            Input::StreamOpened { stream, .. } if self.attacks.contains_key(&stream) => {
+                self.strike(stream);
+            }
+            // Whatever is said to an attacker, it is done.
+            Input::Bytes { stream, .. } if self.attacks.contains_key(&stream) => {
+                self.close(stream, CloseReason::Cancelled);
+            }
+            Input::StreamClosed { stream, .. } | Input::StreamFailed { stream, .. }
+                if self.served.contains_key(&stream) || self.attacks.contains_key(&stream) =>
+            {
+                self.forget(stream);
+            }
+            Input::TimerFired => {
+                self.timer_fired();
+                self.inner.handle(now, Input::TimerFired);
+            }
+            other => self.inner.handle(now, other),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        let own = self.outputs.pop_front();
+        own.or_else(|| self.inner.poll_output())
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        let deadlines = [self.timers.next(), self.inner.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+}

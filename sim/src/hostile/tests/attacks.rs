@@ -1,0 +1,196 @@
+//! What each does by itself, to a node of upstream's that it knows.
+
+use std::time::Duration;
+
+use skydht_core::id::Target;
+use skydht_core::item::{Item, Seq};
+use skydht_core::wire::{FrameDecoder, Request, RequestMessage, Side, decode_request};
+
+use super::{Peer, SECOND, hostile, item, key, secret, upstream};
+use crate::exchange::Exchange;
+use crate::hostile::{Behaviour, Cabal, Flood};
+
+/// Node 0 is the victim, node 1 the attacker.
+fn attack(behaviour: Behaviour, cabal: &Cabal, time: Duration) -> Exchange<Peer> {
+    let attacker = hostile(behaviour, secret(666), cabal);
+    let mut network = Exchange::new(vec![upstream(0), attacker]);
+    network.run(time);
+    network
+}
+
+/// What the attacker asked, as far as it was a whole request.
+fn asked(network: &Exchange<Peer>) -> Vec<RequestMessage> {
+    let ours = network
+        .sent
+        .iter()
+        .filter(|((host, it), _)| *host == 1 && it.is_ours());
+    let read = |bytes: &Vec<u8>| {
+        let mut decoder = FrameDecoder::new(Side::Request);
+        let frame = decoder.push(&mut bytes.as_slice()).ok()??;
+        decode_request(&frame).ok()
+    };
+    ours.filter_map(|(_, bytes)| read(bytes)).collect()
+}
+
+fn held(network: &Exchange<Peer>, target: &Target) -> Option<Item> {
+    let mut held = network.hosts[0].upstream().store().iter();
+    let found = held.find(|(it, _)| *it == target);
+    found.map(|(_, item)| Item::clone(item))
+}
+
+#[test]
+fn a_flood_is_as_dense_as_it_is_said_to_be() {
+    for (per_second, at_least, at_most) in [(5, 45, 51), (1_000, 9_000, 10_100)] {
+        let flood = Behaviour::Flood {
+            what: Flood::Requests,
+            per_second,
+        };
+        let network = attack(flood, &Cabal::new(), 10 * SECOND);
+        let attacks = network.hosts[1].hostile().counters().attacks;
+        assert!((at_least..=at_most).contains(&attacks), "{attacks}");
+        let served = network.hosts[0].upstream().counters().served;
+        assert!(served + 200 >= attacks, "{served} of {attacks}");
+    }
+}
+
+#[test]
+fn each_kind_of_flood_reaches_its_victim() {
+    for (what, served, refused, holds) in [
+        (Flood::Requests, true, false, false),
+        (Flood::Puts, true, false, false),
+        (Flood::Oversized, false, true, false),
+        (Flood::HalfOpen, false, false, true),
+    ] {
+        let per_second = 20;
+        let flood = Behaviour::Flood { what, per_second };
+        let network = attack(flood, &Cabal::new(), 10 * SECOND);
+        let victim = network.hosts[0].upstream();
+        let counters = victim.counters();
+        assert_eq!(counters.served > 50, served, "{what:?}: {counters:?}");
+        assert_eq!(counters.refused > 50, refused, "{what:?}: {counters:?}");
+        assert_eq!(counters.dropped > 20, holds, "{what:?}: {counters:?}");
+        // Upstream's quota of a key.
+        let stored = if what == Flood::Puts { 50 } else { 0 };
+        assert_eq!(victim.store().len(), stored);
+    }
+    // Garbage is mostly a length that is never reached, or one that nobody takes.
+    let flood = Behaviour::Flood {
+        what: Flood::Garbage,
+        per_second: 20,
+    };
+    let network = attack(flood, &Cabal::new(), 10 * SECOND);
+    let counters = network.hosts[0].upstream().counters();
+    assert!(counters.refused > 50 && !network.hosts[0].upstream().crashed());
+}
+
+#[test]
+fn streams_of_an_attack_are_bounded() {
+    let flood = Behaviour::Flood {
+        what: Flood::HalfOpen,
+        per_second: 6_400,
+    };
+    let network = attack(flood, &Cabal::new(), 5 * SECOND);
+    let attacker = network.hosts[1].hostile();
+    assert!(attacker.attacks.len() <= 256);
+    // The victim keeps 148 and drops the others, which makes room for the next.
+    assert!(attacker.counters().attacks > 1_000);
+}
+
+#[test]
+fn poison_claims_to_be_others_and_upstream_believes_it() {
+    let cabal = Cabal::new();
+    for n in 700..710 {
+        cabal.join(key(n));
+    }
+    let network = attack(Behaviour::Poison { per_minute: 60 }, &cabal, 60 * SECOND);
+    let victim = network.hosts[0].upstream();
+    let in_table = |of: &dyn Fn(&crate::upstream::table::Contact) -> bool| {
+        victim.table().iter().filter(|it| of(it)).count()
+    };
+    let member = in_table(&|it| (700..710).any(|n| it.key == Some(key(n))));
+    let false_id = in_table(&|it| it.key.is_some_and(|key| key.id() != it.id));
+    assert!(member >= 5, "{member}");
+    assert!(false_id >= 10, "{false_id}");
+}
+
+#[test]
+fn an_old_version_comes_back_when_the_newer_one_is_gone() {
+    let cabal = Cabal::new();
+    let (old, new) = (item(3, 7, b"old"), item(3, 8, b"new"));
+    for item in [&old, &new] {
+        cabal.note(item.target(), item);
+    }
+    let network = attack(Behaviour::Replay { per_minute: 60 }, &cabal, 10 * SECOND);
+    assert_eq!(held(&network, &old.target()), Some(Item::clone(&old)));
+    // One version alone is no old one.
+    let cabal = Cabal::new();
+    cabal.note(new.target(), &new);
+    let network = attack(Behaviour::Replay { per_minute: 60 }, &cabal, 10 * SECOND);
+    assert_eq!(held(&network, &new.target()), None);
+}
+
+#[test]
+fn a_forged_mirror_takes_the_owners_place() {
+    for bound in [true, false] {
+        let cabal = Cabal::new();
+        let mine = item(3, 7, b"mine");
+        let target = mine.target();
+        cabal.note(target, &mine);
+        let forger = Behaviour::ForgedMirror {
+            per_minute: 60,
+            bound,
+        };
+        let network = attack(forger, &cabal, 10 * SECOND);
+        let forged = held(&network, &target).expect("upstream takes any mirror");
+        assert_eq!((forged.key, forged.seq), (key(666), Seq(u64::MAX)));
+        let puts = asked(&network);
+        let mut puts = puts
+            .iter()
+            .filter(|it| matches!(it.request, Request::PutValue { .. }));
+        let put = puts.next().expect("a put");
+        let bind = put.ext.as_ref().and_then(|ext| ext.bind);
+        let good = bind.map(|bind| key(666).verify(&forged.bind_digest(&target), &bind));
+        assert_eq!(good, bound.then_some(Ok(())));
+    }
+}
+
+#[test]
+fn claims_are_made_in_pings_and_puts() {
+    let cabal = Cabal::new();
+    let mine = item(3, 7, b"mine");
+    cabal.note(mine.target(), &mine);
+    let addr = "192.0.2.7:99".parse().unwrap();
+    let liar = Behaviour::FalseClaims {
+        addr,
+        left_ms: 9_000,
+        per_minute: 60,
+    };
+    let network = attack(liar, &cabal, 30 * SECOND);
+    let claims = asked(&network)
+        .into_iter()
+        .filter_map(|it| Some((it.request, it.ext?)));
+    let (puts, pings): (Vec<_>, Vec<_>) =
+        claims.partition(|(request, _)| matches!(request, Request::PutValue { .. }));
+    assert!(puts.len() > 5 && pings.len() > 5);
+    assert!(
+        puts.iter()
+            .all(|(_, ext)| ext.life.is_some_and(|it| it.left == 9 * SECOND))
+    );
+    assert!(
+        pings
+            .iter()
+            .all(|(_, ext)| ext.addr.is_some() && ext.serves)
+    );
+}
+
+#[test]
+fn the_same_seed_does_the_same() {
+    let flood = Behaviour::Flood {
+        what: Flood::Garbage,
+        per_second: 20,
+    };
+    let sent = |behaviour| attack(behaviour, &Cabal::new(), 20 * SECOND).sent;
+    let first = sent(flood.clone());
+    assert!(first.len() > 300);
+    assert_eq!(first, sent(flood));
+}

@@ -1,0 +1,284 @@
+//! Each behaviour, asked by hand and in small networks.
+
+mod answers;
+mod attacks;
+mod networks;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skydht_core::Node;
+use skydht_core::item::{Item, Salt, Seq, Value};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{
+    BootstrapPeer, Command, Config, GetRequest, Identity, Input, Output, Path, PutOptions, Reach,
+    ReadPolicy, StreamId,
+};
+use skydht_core::time::{Mono, Time};
+use skydht_core::wire::{
+    FrameDecoder, Request, RequestMessage, ResponseMessage, Sender, Side, decode_response,
+    encode_request,
+};
+
+use super::{Behaviour, Cabal, HostileConfig, HostilePeer};
+use crate::exchange::Exchange;
+use crate::host::Host;
+use crate::upstream::{UpstreamConfig, UpstreamNode};
+
+const SALT: &str = "dmsg";
+const SECOND: Duration = Duration::from_secs(1);
+
+fn secret(n: usize) -> SecretKey {
+    let mut entropy = [11; 32];
+    entropy[..8].copy_from_slice(&n.to_be_bytes());
+    SecretKey::from_entropy(&entropy)
+}
+
+fn key(n: usize) -> PublicKey {
+    secret(n).public()
+}
+
+fn item(signer: usize, seq: u64, value: &[u8]) -> Arc<Item> {
+    let value = Value::new(value);
+    Arc::new(Item::sign(
+        &secret(signer),
+        Seq(seq),
+        value,
+        Salt::from(SALT),
+    ))
+}
+
+fn put_value(item: &Arc<Item>) -> Request {
+    Request::PutValue {
+        item: item.into(),
+        mirror_target: None,
+    }
+}
+
+fn put(value: &[u8], seq: u64) -> Command {
+    Command::Put {
+        salt: Salt::from(SALT),
+        value: Value::new(value),
+        options: PutOptions {
+            seq: Some(Seq(seq)),
+            ..PutOptions::default()
+        },
+    }
+}
+
+fn get(owner: PublicKey) -> Command {
+    let salt = Salt::from(SALT);
+    Command::Get(GetRequest::of(owner, salt, ReadPolicy::Freshest))
+}
+
+/// Anybody.
+enum Peer {
+    Hostile(Box<HostilePeer>),
+    Upstream(Box<UpstreamNode>),
+    Ours(Box<Node>),
+}
+
+impl Peer {
+    fn hostile(&self) -> &HostilePeer {
+        match self {
+            Self::Hostile(peer) => peer,
+            _ => panic!("not hostile"),
+        }
+    }
+
+    fn upstream(&self) -> &UpstreamNode {
+        match self {
+            Self::Upstream(node) => node,
+            _ => panic!("not upstream's"),
+        }
+    }
+
+    fn ours(&self) -> &Node {
+        match self {
+            Self::Ours(node) => node,
+            _ => panic!("not ours"),
+        }
+    }
+}
+
+impl Host for Peer {
+    fn key(&self) -> PublicKey {
+        match self {
+            Self::Hostile(peer) => peer.key(),
+            Self::Upstream(node) => node.key(),
+            Self::Ours(node) => node.public_key(),
+        }
+    }
+
+    fn handle(&mut self, now: Time, input: Input<'_>) {
+        match self {
+            Self::Hostile(peer) => peer.handle(now, input),
+            Self::Upstream(node) => node.handle(now, input),
+            Self::Ours(node) => node.handle(now, input).expect("the contract is kept"),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        match self {
+            Self::Hostile(peer) => peer.poll_output(),
+            Self::Upstream(node) => node.poll_output(),
+            Self::Ours(node) => node.poll_output(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        match self {
+            Self::Hostile(peer) => peer.next_deadline(),
+            Self::Upstream(node) => node.next_deadline(),
+            Self::Ours(node) => node.next_deadline().map(|it| it.at),
+        }
+    }
+}
+
+fn start() -> Time {
+    Exchange::<Peer>::start()
+}
+
+/// A hostile peer that bootstraps from node 0.
+fn hostile(behaviour: Behaviour, secret: SecretKey, cabal: &Cabal) -> Peer {
+    let config = HostileConfig {
+        bootstrap: vec![key(0)],
+        behaviour,
+        extensions: false,
+    };
+    let seed = u64::from(secret.public().as_bytes()[5]);
+    Peer::Hostile(Box::new(HostilePeer::new(
+        config,
+        secret,
+        seed,
+        cabal,
+        start(),
+    )))
+}
+
+/// A node of upstream's that bootstraps from node 0.
+fn upstream(n: usize) -> Peer {
+    let config = UpstreamConfig {
+        bootstrap: vec![key(0)],
+        republish: None,
+        ..UpstreamConfig::default()
+    };
+    let identity = Identity::Keyed(secret(n));
+    Peer::Upstream(Box::new(UpstreamNode::new(config, identity, start())))
+}
+
+/// One of ours that bootstraps from node 0.
+fn ours(n: usize) -> Peer {
+    let bootstrap = BootstrapPeer {
+        key: key(0),
+        addrs: Default::default(),
+    };
+    let mut config = Config::default();
+    if n > 0 {
+        config.bootstrap.push(bootstrap);
+    }
+    let identity = Identity::Keyed(secret(n));
+    let seed = skydht_core::Seed::from_number(n as u64);
+    let node = Node::new(config, identity, seed, start()).expect("a good configuration");
+    Peer::Ours(Box::new(node))
+}
+
+/// One hostile peer and whoever asks it.
+struct Interview {
+    peer: HostilePeer,
+    cabal: Cabal,
+    now: Time,
+    next: u64,
+    outputs: Vec<Output>,
+}
+
+impl Interview {
+    fn new(behaviour: Behaviour) -> Self {
+        Self::with(behaviour, false, &Cabal::new())
+    }
+
+    fn with(behaviour: Behaviour, extensions: bool, cabal: &Cabal) -> Self {
+        let config = HostileConfig {
+            bootstrap: Vec::new(),
+            behaviour,
+            extensions,
+        };
+        let peer = HostilePeer::new(config, secret(666), 5, cabal, start());
+        Self {
+            peer,
+            cabal: cabal.clone(),
+            now: start(),
+            next: 1,
+            outputs: Vec::new(),
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.peer.handle(self.now, input);
+        self.outputs
+            .extend(std::iter::from_fn(|| self.peer.poll_output()));
+    }
+
+    fn open(&mut self) -> StreamId {
+        let stream = StreamId(self.next);
+        self.next += 2;
+        let path = Path {
+            reach: Reach::Relayed,
+            remote: None,
+        };
+        let peer = key(1);
+        self.input(Input::StreamAccepted { stream, peer, path });
+        stream
+    }
+
+    fn send(&mut self, request: Request) -> StreamId {
+        let stream = self.open();
+        let message = RequestMessage {
+            sender: Sender::of(&key(1)),
+            ext: None,
+            request,
+        };
+        let bytes = Cow::Owned(encode_request(&message).unwrap());
+        self.input(Input::Bytes { stream, bytes });
+        stream
+    }
+
+    /// What it sent on a stream.
+    fn sent(&self, stream: StreamId) -> Vec<u8> {
+        let mut all = Vec::new();
+        for output in &self.outputs {
+            match output {
+                Output::Send { stream: on, bytes } if *on == stream => all.extend_from_slice(bytes),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    fn is_closed(&self, stream: StreamId) -> bool {
+        let closed =
+            |it: &Output| matches!(it, Output::CloseStream { stream: on, .. } if *on == stream);
+        self.outputs.iter().any(closed)
+    }
+
+    /// The answer, after which both close.
+    fn ask(&mut self, request: Request) -> ResponseMessage {
+        let stream = self.send(request);
+        assert!(self.is_closed(stream));
+        let bytes = self.sent(stream);
+        let mut decoder = FrameDecoder::new(Side::Response);
+        let frame = decoder.push(&mut bytes.as_slice()).unwrap();
+        decode_response(&frame.expect("an answer")).unwrap()
+    }
+
+    /// Lets time pass.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now.mono.plus(time);
+        while let Some(at) = self.peer.next_deadline().filter(|at| *at <= end) {
+            self.now.mono = self.now.mono.max(at);
+            self.input(Input::TimerFired);
+        }
+        self.now.mono = end;
+    }
+}

@@ -1,0 +1,138 @@
+//! What hostile peers come to among nodes of upstream's, and among ours.
+
+use skydht_core::item::Origin;
+use skydht_core::key::SecretKey;
+use skydht_core::node::{GetError, GetOutcome, Outcome};
+
+use super::{Peer, SECOND, get, hostile, item, key, ours, put, secret, upstream};
+use crate::exchange::Exchange;
+use crate::hostile::{Behaviour, Cabal, Forgery, ValueLie, grind};
+
+const HONEST: usize = 24;
+
+/// Honest nodes, then hostile ones with these keys; all have found each other.
+fn network(
+    honest: fn(usize) -> Peer,
+    behaviour: &Behaviour,
+    keys: Vec<SecretKey>,
+    cabal: &Cabal,
+) -> Exchange<Peer> {
+    let attackers = keys.into_iter();
+    let attackers = attackers.map(|key| hostile(behaviour.clone(), key, cabal));
+    let mut network = Exchange::new((0..HONEST).map(honest).chain(attackers).collect());
+    network.run(320 * SECOND);
+    network
+}
+
+fn got(outcome: Outcome) -> Result<GetOutcome, GetError> {
+    match outcome {
+        Outcome::Get(result) => result,
+        other => panic!("no get: {other:?}"),
+    }
+}
+
+/// Gets of what node 1 put, by everybody else: how many brought the owner's value.
+fn right_gets(network: &mut Exchange<Peer>) -> usize {
+    let readers = 2..HONEST;
+    let right = readers.filter(|reader| {
+        let outcome = got(network.ask(*reader, get(key(1))).0);
+        outcome.is_ok_and(|it| it.origin == Origin::Owner && it.item.value.as_bytes() == b"mine")
+    });
+    right.count()
+}
+
+#[test]
+fn one_liar_near_the_target_spoils_upstreams_gets_and_not_ours() {
+    let target = item(1, 0, b"").target();
+    let liar = Behaviour::Liar {
+        peers: Forgery::FalseIds,
+        count: 20,
+        value: ValueLie::BadSignature,
+    };
+    let run = |honest| {
+        let keys = grind(&target, 200, 1, 1);
+        let mut network = network(honest, &liar, keys, &Cabal::new());
+        assert!(matches!(
+            network.ask(1, put(b"mine", 7)).0,
+            Outcome::Put(Ok(_))
+        ));
+        right_gets(&mut network)
+    };
+    let (of_upstream, of_ours) = (run(upstream), run(ours));
+    assert_eq!(of_ours, HONEST - 2);
+    // Those that hold the item themselves ask nobody.
+    assert!(of_upstream < HONEST - 2, "{of_upstream}");
+}
+
+#[test]
+fn a_key_beyond_the_field_ends_upstreams_nodes_and_not_ours() {
+    let liar = Behaviour::Liar {
+        peers: Forgery::BeyondField,
+        count: 20,
+        value: ValueLie::Denied,
+    };
+    let keys = || vec![secret(666), secret(667)];
+    let dead = network(upstream, &liar, keys(), &Cabal::new());
+    let crashed = dead.hosts[..HONEST]
+        .iter()
+        .filter(|it| it.upstream().crashed());
+    assert!(crashed.count() > 5);
+    let mut alive = network(ours, &liar, keys(), &Cabal::new());
+    assert!(matches!(
+        alive.ask(1, put(b"mine", 7)).0,
+        Outcome::Put(Ok(_))
+    ));
+    assert_eq!(right_gets(&mut alive), HONEST - 2);
+}
+
+#[test]
+fn no_claim_enters_our_tables() {
+    let cabal = Cabal::new();
+    for n in 700..720 {
+        cabal.join(key(n));
+    }
+    let poison = Behaviour::Poison { per_minute: 600 };
+    let keys = vec![secret(666), secret(667)];
+    let network = network(ours, &poison, keys, &cabal);
+    let attacks = network.hosts[HONEST].hostile().counters().attacks;
+    assert!(attacks > 500, "{attacks}");
+    for host in &network.hosts[..HONEST] {
+        let peers = host.ours().peers();
+        assert!(peers.len() > 5);
+        // Those that claim alone were never proven.
+        assert!(!peers.iter().any(|it| (700..720).any(|n| it.key == key(n))));
+    }
+}
+
+#[test]
+fn an_eclipse_of_ground_keys_hides_an_item_from_upstream() {
+    let cabal = Cabal::new();
+    let target = item(1, 0, b"").target();
+    cabal.besiege(target);
+    // As many as upstream keeps in a search, all nearer than any honest node.
+    let keys = grind(&target, 2_000, 20, 1);
+    let mut network = network(upstream, &Behaviour::Eclipse, keys, &cabal);
+    let Outcome::Put(Ok(put)) = network.ask(1, put(b"mine", 7)).0 else {
+        panic!("the ring says that it took it");
+    };
+    assert!(put.replicas.stored >= 10, "{put:?}");
+    assert!(right_gets(&mut network) <= 4);
+}
+
+#[test]
+fn our_owners_items_are_safe_from_forged_mirrors() {
+    let forger = Behaviour::ForgedMirror {
+        per_minute: 600,
+        bound: true,
+    };
+    let keys = vec![secret(666), secret(667)];
+    let mut network = network(ours, &forger, keys, &Cabal::new());
+    assert!(matches!(
+        network.ask(1, put(b"mine", 7)).0,
+        Outcome::Put(Ok(_))
+    ));
+    network.run(60 * SECOND);
+    let forged = network.hosts[HONEST].hostile().counters().attacks;
+    assert!(forged > 100, "{forged}");
+    assert_eq!(right_gets(&mut network), HONEST - 2);
+}
