@@ -260,9 +260,9 @@ impl HostilePeer {
     fn claims(&self, response: &Response) -> Option<ResponseExt> {
         let has_item = matches!(response, Response::GetValue { item: Some(_), .. });
         match self.config.behaviour {
-            Behaviour::FalseClaims { addr, left_ms, .. } => Some(ResponseExt {
+            Behaviour::FalseClaims { addr, left, .. } => Some(ResponseExt {
                 addr: Some(Advertised::At(addr)),
-                life: has_item.then(|| long_life(left_ms)),
+                life: has_item.then(|| long_life(left)),
                 ..ResponseExt::default()
             }),
             _ => self.config.extensions.then(ResponseExt::default),
@@ -271,10 +271,10 @@ impl HostilePeer {
 }
 
 /// Vouched for this moment, and good for long.
-pub(super) fn long_life(left_ms: u64) -> Life {
+pub(super) fn long_life(left: Duration) -> Life {
     Life {
         age: Duration::ZERO,
-        left: Duration::from_millis(left_ms),
+        left,
     }
 }
 

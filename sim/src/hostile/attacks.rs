@@ -146,7 +146,7 @@ impl HostilePeer {
                 });
                 (target, request, ext)
             }
-            Behaviour::FalseClaims { addr, left_ms, .. } => {
+            Behaviour::FalseClaims { addr, left, .. } => {
                 let mut ext = RequestExt {
                     serves: true,
                     addr: Some(Advertised::At(addr)),
@@ -156,7 +156,7 @@ impl HostilePeer {
                 let item = seen.and_then(|it| self.cabal.versions(&it).pop());
                 match (seen, item) {
                     (Some(target), Some(item)) if self.below(2) == 0 => {
-                        ext.life = Some(long_life(left_ms));
+                        ext.life = Some(long_life(left));
                         let request = Request::PutValue {
                             item: item.into(),
                             mirror_target: None,

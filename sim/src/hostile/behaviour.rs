@@ -1,8 +1,11 @@
 //! What a hostile peer does, as a scenario says it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::text;
 
 /// What a hostile peer does. Everything that a variant does not name it does as upstream's node
 /// would, so that it is known, listed and asked.
@@ -31,8 +34,9 @@ pub enum Behaviour {
     Slow {
         /// Bytes in a piece.
         piece: u16,
-        /// Milliseconds from one to the next.
-        every_ms: u64,
+        /// From one to the next.
+        #[serde(with = "text")]
+        every: Duration,
         /// How much of an answer comes; the stream stays open after it. 100: all of it.
         percent: u8,
     },
@@ -70,8 +74,9 @@ pub enum Behaviour {
     FalseClaims {
         /// The address: the victim of a reflected flood, or nobody's.
         addr: SocketAddr,
-        /// The life that is left, in milliseconds.
-        left_ms: u64,
+        /// The life that is left.
+        #[serde(with = "text")]
+        left: Duration,
         /// Pings and puts with such claims, a minute.
         per_minute: u32,
     },
@@ -136,7 +141,7 @@ mod tests {
                 { silent = { pings = true } },
                 { liar = { peers = "beyond_field", count = 20, value = "own_key" } },
                 { flood = { what = "half_open", per_second = 5 } },
-                { false_claims = { addr = "192.0.2.1:80", left_ms = 1, per_minute = 2 } },
+                { false_claims = { addr = "192.0.2.1:80", left = "1ms", per_minute = 2 } },
             ]
             "#,
         )
@@ -156,7 +161,7 @@ mod tests {
             },
             Behaviour::FalseClaims {
                 addr,
-                left_ms: 1,
+                left: Duration::from_millis(1),
                 per_minute: 2,
             },
         ];

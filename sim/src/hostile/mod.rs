@@ -27,8 +27,9 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
+use skydht_core::Seed;
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::{CloseReason, Identity, Input, Output, StreamId};
+use skydht_core::node::{CloseReason, ConfigError, Identity, Input, Output, StreamId};
 use skydht_core::time::{Mono, Time};
 
 use crate::host::Host;
@@ -36,6 +37,7 @@ use crate::upstream::frame::{FrameReader, Progress};
 use crate::upstream::store::Limits;
 use crate::upstream::timers::Timers;
 use crate::upstream::{UpstreamConfig, UpstreamNode};
+use crate::world::{Boot, Start};
 use answers::Reply;
 use attacks::Attack;
 pub use behaviour::{Behaviour, Flood, Forgery, ValueLie};
@@ -116,7 +118,7 @@ impl HostilePeer {
     pub fn new(
         config: HostileConfig,
         secret: SecretKey,
-        seed: u64,
+        seed: Seed,
         cabal: &Cabal,
         now: Time,
     ) -> Self {
@@ -137,7 +139,7 @@ impl HostilePeer {
             inner: UpstreamNode::new(upstream, Identity::Keyed(secret.clone()), now),
             secret,
             cabal: cabal.clone(),
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            rng: ChaCha8Rng::from_seed(seed.0),
             now,
             served: BTreeMap::new(),
             attacks: BTreeMap::new(),
@@ -206,7 +208,7 @@ impl HostilePeer {
     fn drip(&mut self, stream: StreamId) {
         let Behaviour::Slow {
             piece,
-            every_ms,
+            every,
             percent,
         } = self.config.behaviour
         else {
@@ -220,7 +222,7 @@ impl HostilePeer {
         let empty = left.is_empty();
         self.send(stream, bytes.into());
         if !empty {
-            let at = self.now.mono.plus(Duration::from_millis(every_ms.max(1)));
+            let at = self.now.mono.plus(every.max(Duration::from_millis(1)));
             self.timers.set(Timer::Piece(stream), at);
         } else if percent >= 100 {
             self.close(stream, CloseReason::Done);
@@ -300,5 +302,28 @@ impl Host for HostilePeer {
     fn next_deadline(&self) -> Option<Mono> {
         let deadlines = [self.timers.next(), self.inner.next_deadline()];
         deadlines.into_iter().flatten().min()
+    }
+}
+
+/// How a hostile peer starts, each time.
+#[derive(Clone, Debug)]
+pub struct HostileBoot {
+    /// How it is set up.
+    pub config: HostileConfig,
+    /// Its identity.
+    pub secret: SecretKey,
+    /// With whom it works together.
+    pub cabal: Cabal,
+}
+
+impl Boot for HostileBoot {
+    fn key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
+        let (config, secret) = (self.config.clone(), self.secret.clone());
+        let peer = HostilePeer::new(config, secret, start.seed, &self.cabal, start.now);
+        Ok(Box::new(peer))
     }
 }

@@ -2,8 +2,10 @@
 //! whole network hands around, and some 6 and 60 µs each.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::hash::Hash;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
 use skydht_core::item::{Item, ItemError};
 use skydht_core::key::{PublicKey, SignatureError};
@@ -23,17 +25,14 @@ pub(crate) enum KeyFate {
     Panics,
 }
 
+type Memo<K, V> = RefCell<HashMap<K, V, FixedState>>;
+
 thread_local! {
-    static KEYS: RefCell<BTreeMap<PublicKey, KeyFate>> = const { RefCell::new(BTreeMap::new()) };
-    static ITEMS: RefCell<BTreeMap<[u8; 32], Result<(), ItemError>>> =
-        const { RefCell::new(BTreeMap::new()) };
+    static KEYS: Memo<PublicKey, KeyFate> = RefCell::default();
+    static ITEMS: Memo<[u8; 32], Result<(), ItemError>> = RefCell::default();
 }
 
-fn remembered<K: Ord + Copy, V: Copy>(
-    memo: &RefCell<BTreeMap<K, V>>,
-    key: K,
-    compute: impl FnOnce() -> V,
-) -> V {
+fn remembered<K: Hash + Eq, V: Copy>(memo: &Memo<K, V>, key: K, compute: impl FnOnce() -> V) -> V {
     if let Some(known) = memo.borrow().get(&key) {
         return *known;
     }

@@ -37,16 +37,19 @@ mod upkeep;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use skydht_core::id::NodeId;
 use skydht_core::item::Salt;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{
-    CloseReason, Identity, Input, OperationError, OperationId, Outcome, Output, StreamId,
+    CloseReason, ConfigError, Identity, Input, OperationError, OperationId, Outcome, Output,
+    StreamId,
 };
 use skydht_core::time::{Mono, Time};
 
 use crate::host::Host;
+use crate::world::{Boot, Start};
 use calls::{Call, CallFailure, Ended};
 pub use config::{Counters, UpstreamConfig};
 use serve::Served;
@@ -77,7 +80,7 @@ enum Stream {
 /// A late Go node.
 #[derive(Debug)]
 pub struct UpstreamNode {
-    config: UpstreamConfig,
+    config: Arc<UpstreamConfig>,
     /// None: it cannot sign, as when only its answers matter.
     secret: Option<SecretKey>,
     key: PublicKey,
@@ -111,9 +114,10 @@ pub struct UpstreamNode {
 }
 
 impl UpstreamNode {
-    /// A process that starts now, with an empty store.
+    /// A process that starts now, with an empty store. Many may share a configuration.
     #[must_use]
-    pub fn new(config: UpstreamConfig, identity: Identity, now: Time) -> Self {
+    pub fn new(config: impl Into<Arc<UpstreamConfig>>, identity: Identity, now: Time) -> Self {
+        let config = config.into();
         let (key, secret) = match identity {
             Identity::PublicOnly(key) => (key, None),
             Identity::Keyed(secret) => (secret.public(), Some(secret)),
@@ -152,8 +156,9 @@ impl UpstreamNode {
         node
     }
 
-    /// Whether a message has ended the process (defect 36). It does nothing from then on;
-    /// whoever supervises it makes a new one.
+    /// Whether a message has ended the process (defect 36). It resets every stream from then
+    /// on; whoever supervises it starts a new one, as [`World::crash`](crate::world::World::crash)
+    /// and [`World::start`](crate::world::World::start) do.
     #[must_use]
     pub const fn crashed(&self) -> bool {
         self.crashed
@@ -321,5 +326,26 @@ impl Host for UpstreamNode {
 
     fn next_deadline(&self) -> Option<Mono> {
         self.timers.next()
+    }
+}
+
+/// How such a node starts, each time; what it held is gone then.
+#[derive(Clone, Debug)]
+pub struct UpstreamBoot {
+    /// Its configuration. It may be shared by many.
+    pub config: Arc<UpstreamConfig>,
+    /// Its identity.
+    pub secret: SecretKey,
+}
+
+impl Boot for UpstreamBoot {
+    fn key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
+        let identity = Identity::Keyed(self.secret.clone());
+        let node = UpstreamNode::new(self.config.clone(), identity, start.now);
+        Ok(Box::new(node))
     }
 }

@@ -139,7 +139,7 @@ fn streams_are_bounded() {
 fn a_slow_peer_answers_in_pieces_and_stops() {
     let slow = |percent| Behaviour::Slow {
         piece: 10,
-        every_ms: 1_000,
+        every: Duration::from_secs(1),
         percent,
     };
     let mut whole = Interview::new(slow(100));
@@ -213,7 +213,7 @@ fn claims_come_in_the_extension() {
     let addr = "192.0.2.7:99".parse().unwrap();
     let mut liar = Interview::new(Behaviour::FalseClaims {
         addr,
-        left_ms: 9_000,
+        left: Duration::from_secs(9),
         per_minute: 0,
     });
     let mine = item(3, 7, b"mine");

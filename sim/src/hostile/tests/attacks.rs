@@ -162,7 +162,7 @@ fn claims_are_made_in_pings_and_puts() {
     let addr = "192.0.2.7:99".parse().unwrap();
     let liar = Behaviour::FalseClaims {
         addr,
-        left_ms: 9_000,
+        left: 9 * SECOND,
         per_minute: 60,
     };
     let network = attack(liar, &cabal, 30 * SECOND);

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skydht_core::Node;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{
@@ -20,6 +19,7 @@ use skydht_core::wire::{
     FrameDecoder, Request, RequestMessage, ResponseMessage, Sender, Side, decode_response,
     encode_request,
 };
+use skydht_core::{Node, Seed};
 
 use super::{Behaviour, Cabal, HostileConfig, HostilePeer};
 use crate::exchange::Exchange;
@@ -147,7 +147,7 @@ fn hostile(behaviour: Behaviour, secret: SecretKey, cabal: &Cabal) -> Peer {
         behaviour,
         extensions: false,
     };
-    let seed = u64::from(secret.public().as_bytes()[5]);
+    let seed = Seed::from_number(u64::from(secret.public().as_bytes()[5]));
     Peer::Hostile(Box::new(HostilePeer::new(
         config,
         secret,
@@ -179,7 +179,7 @@ fn ours(n: usize) -> Peer {
         config.bootstrap.push(bootstrap);
     }
     let identity = Identity::Keyed(secret(n));
-    let seed = skydht_core::Seed::from_number(n as u64);
+    let seed = Seed::from_number(n as u64);
     let node = Node::new(config, identity, seed, start()).expect("a good configuration");
     Peer::Ours(Box::new(node))
 }
@@ -204,7 +204,7 @@ impl Interview {
             behaviour,
             extensions,
         };
-        let peer = HostilePeer::new(config, secret(666), 5, cabal, start());
+        let peer = HostilePeer::new(config, secret(666), Seed::from_number(5), cabal, start());
         Self {
             peer,
             cabal: cabal.clone(),
