@@ -63,7 +63,7 @@ pub struct StartOptions {
     /// Watches all inputs and outputs.
     pub recorder: Option<Box<dyn Recorder>>,
     /// Items that an earlier run asked to persist, given to the node at its start. They are
-    /// verified like a peer's.
+    /// verified like a peer's; those above `limits.verify_jobs` are counted and left out.
     pub records: Vec<StoredRecord>,
 }
 

@@ -98,6 +98,8 @@ counters! {
     ItemsExpired => "items_expired",
     /// Items evicted for want of room.
     ItemsEvicted => "items_evicted",
+    /// Changes to own items that storage did not keep.
+    NotDurable => "not_durable",
     /// Equal sequences with different content.
     Conflicts => "conflicts",
     /// Mirrors refused because their key is not configured.

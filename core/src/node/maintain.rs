@@ -301,17 +301,20 @@ impl Node {
         }
     }
 
-    /// Writes a change, if there is storage.
+    /// Writes a change, if there is storage. What becomes of the node's own items is asked back:
+    /// nobody else may have them.
     pub(super) fn persist(&mut self, what: StoreChange) {
         if !self.config.storage {
             return;
         }
+        let acknowledge =
+            matches!(&what, StoreChange::Keep(record) if record.item.key == self.public);
         self.last_change += 1;
         let change = crate::node::input::ChangeId(self.last_change);
         self.output(Output::Persist {
             change,
             what,
-            acknowledge: false,
+            acknowledge,
         });
     }
 }

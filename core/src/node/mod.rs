@@ -233,9 +233,12 @@ impl Node {
             Input::Cancel { op } => self.end_operation(op, End::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
             Input::Loaded { record } => self.load(record),
-            Input::Persisted { change, .. } => {
+            Input::Persisted { change, durable } => {
                 if change.0 == 0 || change.0 > self.last_change {
                     return Err(Misuse::UnknownChange(change));
+                }
+                if !durable {
+                    self.counters.count(Counter::NotDurable);
                 }
             }
             Input::Probed { probe, result } => self.probed(probe, result)?,

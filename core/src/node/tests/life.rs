@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::hand::{Hand, key};
+use super::hand::{Hand, item, key, put};
 use super::net::Net;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::node::*;
@@ -190,4 +190,44 @@ fn answer_as_go(hand: &mut Hand, peer: usize, during: Duration) -> Vec<Seq> {
             hand.pass(Duration::from_secs(1));
         }
     }
+}
+
+#[test]
+fn what_becomes_of_own_items_in_storage_is_asked_back_and_counted() {
+    let mut hand = Hand::new(|config| config.storage = true);
+    hand.command(Command::Put {
+        salt: Salt::from("own"),
+        value: Value::new(b"1"),
+        options: PutOptions {
+            local_only: true,
+            ..PutOptions::default()
+        },
+    });
+    hand.ask(1, None, put(&item(1, "x", 1, "theirs"))).unwrap();
+    let changes: Vec<(crate::key::PublicKey, ChangeId, bool)> = hand
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Persist {
+                change,
+                what: StoreChange::Keep(record),
+                acknowledge,
+            } => Some((record.item.key, *change, *acknowledge)),
+            _ => None,
+        })
+        .collect();
+    let [(own, first, true), (theirs, second, false)] = changes[..] else {
+        panic!("{changes:?}");
+    };
+    assert_eq!((own, theirs), (key(0), key(1)));
+    let acknowledge = |change, durable| Input::Persisted { change, durable };
+    hand.input(acknowledge(first, true));
+    assert_eq!(hand.counter(Counter::NotDurable), 0);
+    hand.input(acknowledge(first, false));
+    assert_eq!(hand.counter(Counter::NotDurable), 1);
+    let unknown = ChangeId(second.0 + 1);
+    assert_eq!(
+        hand.try_input(acknowledge(unknown, true)),
+        Err(Misuse::UnknownChange(unknown))
+    );
 }
