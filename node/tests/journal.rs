@@ -310,3 +310,21 @@ fn at_the_limit_and_on_a_full_disk_the_node_goes_on() {
     let environment = program(&home).args(["replay"]).output().unwrap();
     assert_eq!(environment.status.code(), Some(2));
 }
+
+#[test]
+fn the_journals_of_the_repository_replay() {
+    let home = TempDir::new();
+    for name in ["node", "client"] {
+        let journal = committed(name);
+        let report = replay(&home, &journal, 0);
+        assert_eq!(report["ending"], "stopped", "{report}");
+    }
+}
+
+/// A journal that the repository holds.
+fn committed(name: &str) -> String {
+    format!(
+        "{}/../tests/journals/{name}.journal",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}

@@ -1,0 +1,311 @@
+//! Records the journals that `tests/replay.rs` replays: real nodes on loopback TCP.
+//!
+//! ```sh
+//! cargo run -p skydht-tests --example record_journals
+//! ```
+//!
+//! `node.journal` is a node that starts again with what an earlier run kept, serves others, and
+//! is used in every way; `client.journal` is one that serves nothing, reads, writes and leaves.
+
+#[path = "../tests/replay/kinds.rs"]
+mod kinds;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs::{self, File};
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use skydht_core::journal::Header;
+use skydht_core::key::Signature;
+use skydht_core::node::{Deadline, Input, Output, StoreChange};
+use skydht_core::record::StoredRecord;
+use skydht_core::time::Time;
+use skydht_driver::Recorder;
+use skydht_driver::journal::{FileRecorder, Written};
+use skydht_tokio::{
+    BootstrapPeer, Dht, GetRequest, Item, PutOptions, ReadPolicy, Salt, SecretKey, Seed, Seq,
+    TcpNode, Value, start_tcp,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Nothing here takes longer on a machine that works.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The key of node `n`, 1 to 9.
+fn secret(n: u8) -> SecretKey {
+    SecretKey::from_entropy(&[n; 32])
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// A node that starts from others.
+fn node(n: u8, from: &[&Dht]) -> TcpNode {
+    let mut node = TcpNode::new(secret(n), Some(loopback()));
+    node.seed = Some(Seed([n; 32]));
+    node.config.bootstrap = from
+        .iter()
+        .map(|peer| BootstrapPeer {
+            key: peer.key(),
+            addrs: peer.local_addr().into_iter().collect(),
+        })
+        .collect();
+    node
+}
+
+/// Waits, but not for ever.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .map_err(|_| format!("{what} took too long").into())
+}
+
+/// Keeps what a node asks to persist, as storage would.
+#[derive(Clone, Default)]
+struct Keep(Arc<Mutex<Vec<StoredRecord>>>);
+
+impl Recorder for Keep {
+    fn input(&mut self, _: Time, _: &Input<'_>) {}
+    fn output(&mut self, output: &Output) {
+        if let Output::Persist {
+            what: StoreChange::Keep(record),
+            ..
+        } = output
+        {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.retain(|other| other.target != record.target);
+            kept.push((**record).clone());
+        }
+    }
+    fn drained(&mut self, _: Option<Deadline>, _: Vec<Signature>) {}
+}
+
+/// Writes a journal, and says which kinds of input have been in it.
+struct Watch {
+    file: FileRecorder,
+    seen: UnboundedSender<&'static str>,
+}
+
+impl Recorder for Watch {
+    fn start(&mut self, header: Header) {
+        self.file.start(header);
+    }
+    fn input(&mut self, now: Time, input: &Input<'_>) {
+        // An error: nobody waits for more.
+        let _ = self.seen.unbounded_send(kinds::of_input(input));
+        if let Input::Command { command, .. } = input {
+            let _ = self.seen.unbounded_send(kinds::of_command(command));
+        }
+        self.file.input(now, input);
+    }
+    fn output(&mut self, output: &Output) {
+        self.file.output(output);
+    }
+    fn drained(&mut self, deadline: Option<Deadline>, signed: Vec<Signature>) {
+        self.file.drained(deadline, signed);
+    }
+}
+
+/// A journal being written, and what was in it.
+struct Recording {
+    written: Written,
+    seen: UnboundedReceiver<&'static str>,
+    kinds: BTreeSet<&'static str>,
+}
+
+impl Recording {
+    fn begin(name: &str, node: &mut TcpNode) -> Result<Self> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("journals");
+        fs::create_dir_all(&dir)?;
+        let file = File::create(dir.join(name))?;
+        let (recorder, written) = FileRecorder::start(file, 1 << 20, |_| {})?;
+        let (sender, seen) = unbounded();
+        node.options.recorder = Some(Box::new(Watch {
+            file: recorder,
+            seen: sender,
+        }));
+        Ok(Self {
+            written,
+            seen,
+            kinds: BTreeSet::new(),
+        })
+    }
+
+    /// Waits until an input of this kind has happened.
+    async fn saw(&mut self, kind: &'static str) -> Result<()> {
+        let seeing = async {
+            while !self.kinds.contains(kind) {
+                match self.seen.next().await {
+                    Some(kind) => self.kinds.insert(kind),
+                    None => return Err(format!("the node ended before {kind:?}")),
+                };
+            }
+            Ok(())
+        };
+        Ok(soon(kind, seeing).await??)
+    }
+
+    /// Waits until every kind of input and command has happened.
+    async fn saw_all(&mut self) -> Result<()> {
+        for kind in kinds::INPUTS.iter().chain(kinds::COMMANDS) {
+            self.saw(kind).await?;
+        }
+        Ok(())
+    }
+
+    fn end(self, name: &str) -> Result<()> {
+        let closed = self.written.wait()?;
+        let end = closed.end?;
+        println!(
+            "{name}: {} steps, {} bytes, digest {}, {end:?}",
+            closed.steps, closed.bytes, closed.digest
+        );
+        Ok(())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let bob = start_tcp(node(2, &[])).await?;
+    let carol = start_tcp(node(3, &[&bob])).await?;
+    soon("carol's start", carol.ready()).await??;
+    record_node(&bob, &carol).await?;
+    record_client(&bob, &carol).await?;
+    for peer in [carol, bob] {
+        soon("a shutdown", peer.shutdown()).await?;
+    }
+    Ok(())
+}
+
+/// A run of Alice without a journal: what others gave her to keep.
+async fn earlier_run(bob: &Dht, carol: &Dht) -> Result<Vec<StoredRecord>> {
+    let keep = Keep::default();
+    let mut alice = node(1, &[bob, carol]);
+    alice.config.storage = true;
+    alice.options.recorder = Some(Box::new(keep.clone()));
+    let alice = start_tcp(alice).await?;
+    soon("alice's first start", alice.ready()).await??;
+    let options = PutOptions::default();
+    for (peer, salt) in [(bob, "bob's"), (carol, "carol's")] {
+        let value = Value::new(salt.as_bytes());
+        soon("a put", peer.put(Salt::from(salt), value, options.clone())).await??;
+    }
+    soon("alice's first shutdown", alice.shutdown()).await?;
+    let kept = keep
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    if kept.is_empty() {
+        return Err("alice kept nothing".into());
+    }
+    Ok(kept)
+}
+
+async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
+    let name = "node.journal";
+    let mut alice = node(1, &[bob]);
+    // Nobody listens there any more, and there nobody ever answers.
+    let gone = std::net::TcpListener::bind(loopback())?.local_addr()?;
+    let silent = std::net::TcpListener::bind(loopback())?;
+    alice.config.storage = true;
+    alice.config.bootstrap.push(BootstrapPeer {
+        key: secret(8).public(),
+        addrs: vec![gone],
+    });
+    alice.options.records = earlier_run(bob, carol).await?;
+    let mut recording = Recording::begin(name, &mut alice)?;
+    let alice = start_tcp(alice).await?;
+    for kind in [
+        "timer fired",
+        "loaded",
+        "verified",
+        "stream opened",
+        "stream failed",
+    ] {
+        recording.saw(kind).await?;
+    }
+    soon("alice's start", alice.ready()).await??;
+
+    // Somebody new comes through her.
+    let dave = start_tcp(node(4, &[&alice])).await?;
+    soon("dave's start", dave.ready()).await??;
+    for kind in ["stream accepted", "bytes", "sent", "probed"] {
+        recording.saw(kind).await?;
+    }
+    let (salt, options) = (Salt::from("greeting"), PutOptions::default());
+    let put = alice.put(salt.clone(), Value::new(b"hello"), options.clone());
+    soon("a put", put).await??;
+    recording.saw("persisted").await?;
+    let read = GetRequest::of(alice.key(), salt.clone(), ReadPolicy::Freshest);
+    soon("dave's get", dave.get(read)).await??;
+    // Updated, and deleted.
+    for value in [&b"hello again"[..], b""] {
+        let put = alice.put(salt.clone(), Value::new(value), options.clone());
+        soon("a put", put).await??;
+    }
+    let foreign = Item::sign(
+        &secret(9),
+        Seq(1),
+        Value::new(b"signed elsewhere"),
+        Salt::from("x"),
+    );
+    soon("a signed put", alice.put_signed(foreign, options.clone())).await??;
+    for policy in [
+        ReadPolicy::Freshest,
+        ReadPolicy::FirstValid,
+        ReadPolicy::Quorum(2),
+    ] {
+        let read = GetRequest::of(carol.key(), Salt::from("carol's"), policy);
+        soon("a get", alice.get(read)).await??;
+    }
+    let nothing = GetRequest::of(carol.key(), Salt::from("nothing"), ReadPolicy::Freshest);
+    if soon("a get", alice.get(nothing)).await?.is_ok() {
+        return Err("found what was never put".into());
+    }
+    soon("a search", alice.find_node(secret(7).public().id().into())).await??;
+    soon("a ping", alice.ping(dave.key(), None)).await??;
+
+    // A ping that nobody answers, and whose caller loses patience.
+    let ping = Box::pin(alice.ping(secret(7).public(), Some(silent.local_addr()?)));
+    let snapshot = Box::pin(alice.snapshot());
+    drop(futures::future::select(ping, snapshot).await);
+    recording.saw("cancel").await?;
+
+    soon("dave's shutdown", dave.shutdown()).await?;
+    recording.saw("stream closed").await?;
+    soon("alice's shutdown", alice.shutdown()).await?;
+    drop(alice);
+    recording.saw_all().await?;
+    recording.end(name)
+}
+
+async fn record_client(bob: &Dht, carol: &Dht) -> Result<()> {
+    let name = "client.journal";
+    let mut client = node(5, &[bob, carol]);
+    client.tcp.listen = None;
+    client.config.serve = false;
+    let recording = Recording::begin(name, &mut client)?;
+    let client = start_tcp(client).await?;
+    soon("the client's start", client.ready()).await??;
+    let read = GetRequest::of(bob.key(), Salt::from("bob's"), ReadPolicy::FirstValid);
+    soon("a get", client.get(read)).await??;
+    let options = PutOptions {
+        min_replicas: 2,
+        once: true,
+        ..PutOptions::default()
+    };
+    let put = client.put(Salt::from("client's"), Value::new(&[7; 2_000]), options);
+    soon("a put", put).await??;
+    soon("the client's shutdown", client.shutdown()).await?;
+    drop(client);
+    recording.end(name)
+}

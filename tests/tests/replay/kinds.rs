@@ -1,0 +1,41 @@
+//! Every kind of input and command there is. A new one does not compile until it stands here,
+//! and then the journals must hold it.
+
+use skydht_core::node::{Command, Input};
+
+macro_rules! kinds {
+    ($function:ident, $all:ident, $type:ty, $($name:literal: $pattern:pat,)*) => {
+        /// Its name.
+        pub(crate) fn $function(what: &$type) -> &'static str {
+            match what { $($pattern => $name,)* }
+        }
+
+        /// All names.
+        pub(crate) const $all: &[&str] = &[$($name,)*];
+    };
+}
+
+kinds! { of_input, INPUTS, Input<'_>,
+    "stream opened": Input::StreamOpened { .. },
+    "stream failed": Input::StreamFailed { .. },
+    "stream accepted": Input::StreamAccepted { .. },
+    "bytes": Input::Bytes { .. },
+    "sent": Input::Sent { .. },
+    "stream closed": Input::StreamClosed { .. },
+    "command": Input::Command { .. },
+    "cancel": Input::Cancel { .. },
+    "verified": Input::Verified { .. },
+    "loaded": Input::Loaded { .. },
+    "persisted": Input::Persisted { .. },
+    "probed": Input::Probed { .. },
+    "timer fired": Input::TimerFired,
+}
+
+kinds! { of_command, COMMANDS, Command,
+    "put": Command::Put { .. },
+    "put signed": Command::PutSigned { .. },
+    "get": Command::Get(_),
+    "find node": Command::FindNode { .. },
+    "ping": Command::Ping { .. },
+    "shutdown": Command::Shutdown,
+}
