@@ -99,19 +99,24 @@ impl Lookup {
             self.consider(item, from.key);
         }
         let depth = self.depth.get(&from.id).copied().unwrap_or_default();
+        let target = self.target;
+        let full = self.shortlist.len() >= K;
+        let farthest = self.shortlist.last().filter(|_| full);
+        let farthest = farthest.map(|it| target.distance(&it.id));
         for peer in peers {
-            // The one check there is. It hashes every peer of every answer.
-            let honest = peer.key.filter(|key| key.id() == peer.id);
-            let Some(key) = honest else { continue };
-            let known = peer.id == self.own || self.shortlist.iter().any(|it| it.id == peer.id);
-            if !known {
-                self.depth.entry(peer.id).or_insert(depth.saturating_add(1));
+            // What would be cut off again, or was heard of before, needs no hashing.
+            let beyond = farthest.is_some_and(|it| target.distance(&peer.id) >= it);
+            if beyond || peer.id == self.own || self.depth.contains_key(&peer.id) {
+                continue;
+            }
+            // The one check there is.
+            if let Some(key) = peer.key.filter(|key| key.id() == peer.id) {
+                self.depth.insert(peer.id, depth.saturating_add(1));
                 self.shortlist.push(Contact::of(&key, now));
             }
         }
-        let target = self.target;
         self.shortlist
-            .sort_by_key(|contact| target.distance(&contact.id));
+            .sort_by_cached_key(|contact| target.distance(&contact.id));
         self.shortlist.truncate(K);
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use skydht_core::id::{NodeId, Target};
+use skydht_core::id::{Distance, NodeId, Target};
 use skydht_core::key::PublicKey;
 use skydht_core::time::Unix;
 
@@ -94,17 +94,19 @@ impl Table {
     /// The `count` peers nearest to `target`, nearest first.
     #[must_use]
     pub fn closest(&self, target: &Target, count: usize) -> Vec<Contact> {
-        let mut all: Vec<&Contact> = self.iter().collect();
-        let distance = |contact: &&Contact| target.distance(&contact.id);
+        let mut all: Vec<(Distance, &Contact)> = self
+            .iter()
+            .map(|contact| (target.distance(&contact.id), contact))
+            .collect();
         if count == 0 {
             return Vec::new();
         }
         if all.len() > count {
-            all.select_nth_unstable_by_key(count - 1, distance);
+            all.select_nth_unstable_by_key(count - 1, |(distance, _)| *distance);
             all.truncate(count);
         }
-        all.sort_unstable_by_key(distance);
-        all.into_iter().copied().collect()
+        all.sort_unstable_by_key(|(distance, _)| *distance);
+        all.into_iter().map(|(_, contact)| *contact).collect()
     }
 
     /// Every peer, farthest list first.
