@@ -12,12 +12,12 @@
 //! | what did a run find, and how does one keep it | [`figures`] |
 
 pub mod clock;
-#[cfg(test)]
-mod exchange;
 pub mod figures;
 pub mod host;
 pub mod hostile;
 pub mod network;
 pub mod ours;
+#[cfg(test)]
+mod testbed;
 pub mod upstream;
 pub mod world;

@@ -6,34 +6,33 @@ use skydht_core::id::Target;
 use skydht_core::item::{Item, Seq};
 use skydht_core::wire::{FrameDecoder, Request, RequestMessage, Side, decode_request};
 
-use super::{Peer, SECOND, hostile, item, key, secret, upstream};
-use crate::exchange::Exchange;
+use super::{SECOND, hostile, item, key, secret, upstream};
 use crate::hostile::{Behaviour, Cabal, Flood};
+use crate::testbed::Testbed;
 
 /// Node 0 is the victim, node 1 the attacker.
-fn attack(behaviour: Behaviour, cabal: &Cabal, time: Duration) -> Exchange<Peer> {
+fn attack(behaviour: Behaviour, cabal: &Cabal, time: Duration) -> Testbed {
     let attacker = hostile(behaviour, secret(666), cabal);
-    let mut network = Exchange::new(vec![upstream(0), attacker]);
+    let mut network = Testbed::new(vec![upstream(0), attacker]);
+    network.watch_deliveries();
     network.run(time);
     network
 }
 
 /// What the attacker asked, as far as it was a whole request.
-fn asked(network: &Exchange<Peer>) -> Vec<RequestMessage> {
-    let ours = network
-        .sent
-        .iter()
-        .filter(|((host, it), _)| *host == 1 && it.is_ours());
+fn asked(network: &Testbed) -> Vec<RequestMessage> {
     let read = |bytes: &Vec<u8>| {
         let mut decoder = FrameDecoder::new(Side::Request);
         let frame = decoder.push(&mut bytes.as_slice()).ok()??;
         decode_request(&frame).ok()
     };
-    ours.filter_map(|(_, bytes)| read(bytes)).collect()
+    let to_victim = network.delivered.iter();
+    let to_victim = to_victim.filter(|((host, it), _)| *host == 0 && !it.is_ours());
+    to_victim.filter_map(|(_, bytes)| read(bytes)).collect()
 }
 
-fn held(network: &Exchange<Peer>, target: &Target) -> Option<Item> {
-    let mut held = network.hosts[0].upstream().store().iter();
+fn held(network: &Testbed, target: &Target) -> Option<Item> {
+    let mut held = network.upstream(0).store().iter();
     let found = held.find(|(it, _)| *it == target);
     found.map(|(_, item)| Item::clone(item))
 }
@@ -46,9 +45,9 @@ fn a_flood_is_as_dense_as_it_is_said_to_be() {
             per_second,
         };
         let network = attack(flood, &Cabal::new(), 10 * SECOND);
-        let attacks = network.hosts[1].hostile().counters().attacks;
+        let attacks = network.hostile(1).counters().attacks;
         assert!((at_least..=at_most).contains(&attacks), "{attacks}");
-        let served = network.hosts[0].upstream().counters().served;
+        let served = network.upstream(0).counters().served;
         assert!(served + 200 >= attacks, "{served} of {attacks}");
     }
 }
@@ -64,7 +63,7 @@ fn each_kind_of_flood_reaches_its_victim() {
         let per_second = 20;
         let flood = Behaviour::Flood { what, per_second };
         let network = attack(flood, &Cabal::new(), 10 * SECOND);
-        let victim = network.hosts[0].upstream();
+        let victim = network.upstream(0);
         let counters = victim.counters();
         assert_eq!(counters.served > 50, served, "{what:?}: {counters:?}");
         assert_eq!(counters.refused > 50, refused, "{what:?}: {counters:?}");
@@ -79,8 +78,8 @@ fn each_kind_of_flood_reaches_its_victim() {
         per_second: 20,
     };
     let network = attack(flood, &Cabal::new(), 10 * SECOND);
-    let counters = network.hosts[0].upstream().counters();
-    assert!(counters.refused > 50 && !network.hosts[0].upstream().crashed());
+    let counters = network.upstream(0).counters();
+    assert!(counters.refused > 50 && !network.upstream(0).crashed());
 }
 
 #[test]
@@ -90,7 +89,7 @@ fn streams_of_an_attack_are_bounded() {
         per_second: 6_400,
     };
     let network = attack(flood, &Cabal::new(), 5 * SECOND);
-    let attacker = network.hosts[1].hostile();
+    let attacker = network.hostile(1);
     assert!(attacker.attacks.len() <= 256);
     // The victim keeps 148 and drops the others, which makes room for the next.
     assert!(attacker.counters().attacks > 1_000);
@@ -103,7 +102,7 @@ fn poison_claims_to_be_others_and_upstream_believes_it() {
         cabal.join(key(n));
     }
     let network = attack(Behaviour::Poison { per_minute: 60 }, &cabal, 60 * SECOND);
-    let victim = network.hosts[0].upstream();
+    let victim = network.upstream(0);
     let in_table = |of: &dyn Fn(&crate::upstream::table::Contact) -> bool| {
         victim.table().iter().filter(|it| of(it)).count()
     };
@@ -189,8 +188,8 @@ fn the_same_seed_does_the_same() {
         what: Flood::Garbage,
         per_second: 20,
     };
-    let sent = |behaviour| attack(behaviour, &Cabal::new(), 20 * SECOND).sent;
-    let first = sent(flood.clone());
-    assert!(first.len() > 300);
-    assert_eq!(first, sent(flood));
+    let run = |behaviour| attack(behaviour, &Cabal::new(), 20 * SECOND);
+    let (first, second) = (run(flood.clone()), run(flood));
+    assert!(first.delivered.len() > 300);
+    assert_eq!(first.world.digest(), second.world.digest());
 }

@@ -8,23 +8,24 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skydht_core::Seed;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{
-    BootstrapPeer, Command, Config, GetRequest, Identity, Input, Output, Path, PutOptions, Reach,
-    ReadPolicy, StreamId,
+    BootstrapPeer, Command, Config, GetRequest, Input, Output, Path, PutOptions, Reach, ReadPolicy,
+    StreamId,
 };
-use skydht_core::time::{Mono, Time};
+use skydht_core::time::{Mono, Time, Unix};
 use skydht_core::wire::{
     FrameDecoder, Request, RequestMessage, ResponseMessage, Sender, Side, decode_response,
     encode_request,
 };
-use skydht_core::{Node, Seed};
 
-use super::{Behaviour, Cabal, HostileConfig, HostilePeer};
-use crate::exchange::Exchange;
+use super::{Behaviour, Cabal, HostileBoot, HostileConfig, HostilePeer};
 use crate::host::Host;
-use crate::upstream::{UpstreamConfig, UpstreamNode};
+use crate::ours::OurNode;
+use crate::upstream::{UpstreamBoot, UpstreamConfig};
+use crate::world::Boot;
 
 const SALT: &str = "dmsg";
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,116 +73,51 @@ fn get(owner: PublicKey) -> Command {
     Command::Get(GetRequest::of(owner, salt, ReadPolicy::Freshest))
 }
 
-/// Anybody.
-enum Peer {
-    Hostile(Box<HostilePeer>),
-    Upstream(Box<UpstreamNode>),
-    Ours(Box<Node>),
-}
-
-impl Peer {
-    fn hostile(&self) -> &HostilePeer {
-        match self {
-            Self::Hostile(peer) => peer,
-            _ => panic!("not hostile"),
-        }
-    }
-
-    fn upstream(&self) -> &UpstreamNode {
-        match self {
-            Self::Upstream(node) => node,
-            _ => panic!("not upstream's"),
-        }
-    }
-
-    fn ours(&self) -> &Node {
-        match self {
-            Self::Ours(node) => node,
-            _ => panic!("not ours"),
-        }
-    }
-}
-
-impl Host for Peer {
-    fn key(&self) -> PublicKey {
-        match self {
-            Self::Hostile(peer) => peer.key(),
-            Self::Upstream(node) => node.key(),
-            Self::Ours(node) => node.public_key(),
-        }
-    }
-
-    fn handle(&mut self, now: Time, input: Input<'_>) {
-        match self {
-            Self::Hostile(peer) => peer.handle(now, input),
-            Self::Upstream(node) => node.handle(now, input),
-            Self::Ours(node) => node.handle(now, input).expect("the contract is kept"),
-        }
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Hostile(peer) => peer.poll_output(),
-            Self::Upstream(node) => node.poll_output(),
-            Self::Ours(node) => node.poll_output(),
-        }
-    }
-
-    fn next_deadline(&self) -> Option<Mono> {
-        match self {
-            Self::Hostile(peer) => peer.next_deadline(),
-            Self::Upstream(node) => node.next_deadline(),
-            Self::Ours(node) => node.next_deadline().map(|it| it.at),
-        }
-    }
-}
-
-fn start() -> Time {
-    Exchange::<Peer>::start()
-}
-
 /// A hostile peer that bootstraps from node 0.
-fn hostile(behaviour: Behaviour, secret: SecretKey, cabal: &Cabal) -> Peer {
-    let config = HostileConfig {
-        bootstrap: vec![key(0)],
-        behaviour,
-        extensions: false,
-    };
-    let seed = Seed::from_number(u64::from(secret.public().as_bytes()[5]));
-    Peer::Hostile(Box::new(HostilePeer::new(
-        config,
+fn hostile(behaviour: Behaviour, secret: SecretKey, cabal: &Cabal) -> Box<dyn Boot> {
+    Box::new(HostileBoot {
+        config: HostileConfig {
+            bootstrap: vec![key(0)],
+            behaviour,
+            extensions: false,
+        },
         secret,
-        seed,
-        cabal,
-        start(),
-    )))
+        cabal: cabal.clone(),
+    })
 }
 
 /// A node of upstream's that bootstraps from node 0.
-fn upstream(n: usize) -> Peer {
+fn upstream(n: usize) -> Box<dyn Boot> {
     let config = UpstreamConfig {
         bootstrap: vec![key(0)],
         republish: None,
         ..UpstreamConfig::default()
     };
-    let identity = Identity::Keyed(secret(n));
-    Peer::Upstream(Box::new(UpstreamNode::new(config, identity, start())))
+    Box::new(UpstreamBoot {
+        config: Arc::new(config),
+        secret: secret(n),
+    })
 }
 
 /// One of ours that bootstraps from node 0.
-fn ours(n: usize) -> Peer {
-    let bootstrap = BootstrapPeer {
-        key: key(0),
-        addrs: Default::default(),
-    };
+fn ours(n: usize) -> Box<dyn Boot> {
     let mut config = Config::default();
-    if n > 0 {
-        config.bootstrap.push(bootstrap);
+    config.bootstrap.push(BootstrapPeer {
+        key: key(0),
+        addrs: Vec::new(),
+    });
+    Box::new(OurNode {
+        config: Arc::new(config),
+        secret: secret(n),
+    })
+}
+
+fn start() -> Time {
+    let unix = Unix::BUILD.plus(SECOND);
+    Time {
+        mono: Mono(1),
+        unix,
     }
-    let identity = Identity::Keyed(secret(n));
-    let seed = Seed::from_number(n as u64);
-    let node = Node::new(config, identity, seed, start()).expect("a good configuration");
-    Peer::Ours(Box::new(node))
 }
 
 /// One hostile peer and whoever asks it.

@@ -4,22 +4,23 @@ use skydht_core::item::Origin;
 use skydht_core::key::SecretKey;
 use skydht_core::node::{GetError, GetOutcome, Outcome};
 
-use super::{Peer, SECOND, get, hostile, item, key, ours, put, secret, upstream};
-use crate::exchange::Exchange;
+use super::{SECOND, get, hostile, item, key, ours, put, secret, upstream};
 use crate::hostile::{Behaviour, Cabal, Forgery, ValueLie, grind};
+use crate::testbed::Testbed;
+use crate::world::Boot;
 
 const HONEST: usize = 24;
 
 /// Honest nodes, then hostile ones with these keys; all have found each other.
 fn network(
-    honest: fn(usize) -> Peer,
+    honest: fn(usize) -> Box<dyn Boot>,
     behaviour: &Behaviour,
     keys: Vec<SecretKey>,
     cabal: &Cabal,
-) -> Exchange<Peer> {
+) -> Testbed {
     let attackers = keys.into_iter();
     let attackers = attackers.map(|key| hostile(behaviour.clone(), key, cabal));
-    let mut network = Exchange::new((0..HONEST).map(honest).chain(attackers).collect());
+    let mut network = Testbed::new((0..HONEST).map(honest).chain(attackers).collect());
     network.run(320 * SECOND);
     network
 }
@@ -32,7 +33,7 @@ fn got(outcome: Outcome) -> Result<GetOutcome, GetError> {
 }
 
 /// Gets of what node 1 put, by everybody else: how many brought the owner's value.
-fn right_gets(network: &mut Exchange<Peer>) -> usize {
+fn right_gets(network: &mut Testbed) -> usize {
     let readers = 2..HONEST;
     let right = readers.filter(|reader| {
         let outcome = got(network.ask(*reader, get(key(1))).0);
@@ -73,9 +74,7 @@ fn a_key_beyond_the_field_ends_upstreams_nodes_and_not_ours() {
     };
     let keys = || vec![secret(666), secret(667)];
     let dead = network(upstream, &liar, keys(), &Cabal::new());
-    let crashed = dead.hosts[..HONEST]
-        .iter()
-        .filter(|it| it.upstream().crashed());
+    let crashed = (0..HONEST).filter(|n| dead.upstream(*n).crashed());
     assert!(crashed.count() > 5);
     let mut alive = network(ours, &liar, keys(), &Cabal::new());
     assert!(matches!(
@@ -91,13 +90,13 @@ fn no_claim_enters_our_tables() {
     for n in 700..720 {
         cabal.join(key(n));
     }
-    let poison = Behaviour::Poison { per_minute: 600 };
+    let poison = Behaviour::Poison { per_minute: 120 };
     let keys = vec![secret(666), secret(667)];
     let network = network(ours, &poison, keys, &cabal);
-    let attacks = network.hosts[HONEST].hostile().counters().attacks;
+    let attacks = network.hostile(HONEST).counters().attacks;
     assert!(attacks > 500, "{attacks}");
-    for host in &network.hosts[..HONEST] {
-        let peers = host.ours().peers();
+    for n in 0..HONEST {
+        let peers = network.ours(n).peers();
         assert!(peers.len() > 5);
         // Those that claim alone were never proven.
         assert!(!peers.iter().any(|it| (700..720).any(|n| it.key == key(n))));
@@ -132,7 +131,7 @@ fn our_owners_items_are_safe_from_forged_mirrors() {
         Outcome::Put(Ok(_))
     ));
     network.run(60 * SECOND);
-    let forged = network.hosts[HONEST].hostile().counters().attacks;
+    let forged = network.hostile(HONEST).counters().attacks;
     assert!(forged > 100, "{forged}");
     assert_eq!(right_gets(&mut network), HONEST - 2);
 }

@@ -9,8 +9,8 @@ use skydht_core::store::Refusal;
 
 use super::operations::found;
 use super::{get, item, key, network, node, put};
-use crate::exchange::Exchange;
 use crate::host::Host as _;
+use crate::testbed::{Caller, Testbed};
 use crate::upstream::{UpstreamConfig, UpstreamNode};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,15 +26,15 @@ fn search() -> Command {
 fn the_dead_cost_ten_seconds_a_round_and_stay() {
     let mut network = network(12);
     for n in 1..=4 {
-        network.black_holes.insert(key(n));
+        network.silence(n);
     }
-    let before = network.hosts[6].table().len();
+    let before = network.upstream(6).table().len();
     let (outcome, elapsed) = network.ask(6, search());
     let outcome = found(outcome);
     assert!(elapsed >= 20 * SECOND, "two rounds at least: {elapsed:?}");
     assert_eq!(outcome.stats.failed, 4);
     assert!((1..=4).all(|n| outcome.closest.contains(&key(n))));
-    assert_eq!(network.hosts[6].table().len(), before);
+    assert_eq!(network.upstream(6).table().len(), before);
     // For ten minutes they are not dialled, and yet they are in every result.
     let (again, elapsed) = network.ask(6, search());
     assert!(elapsed < 3 * SECOND, "{elapsed:?}");
@@ -44,7 +44,7 @@ fn the_dead_cost_ten_seconds_a_round_and_stay() {
 #[test]
 fn a_put_goes_to_the_dead_too() {
     let mut network = network(6);
-    network.black_holes.insert(key(1));
+    network.silence(1);
     let (outcome, elapsed) = network.ask(2, put(b"v", 1));
     let Outcome::Put(Ok(outcome)) = outcome else {
         panic!("{outcome:?}");
@@ -61,35 +61,36 @@ fn one_failed_dial_hides_a_bootstrap_peer_for_ten_minutes() {
         republish: None,
         ..UpstreamConfig::default()
     };
-    let nodes = vec![node(0, UpstreamConfig::default()), node(1, config)];
-    let mut network = Exchange::new(nodes);
-    network.black_holes.insert(key(0));
+    let mut network = Testbed::new(vec![node(0, UpstreamConfig::default())]);
+    network.silence(0);
+    network.add(node(1, config));
     network.run(11 * SECOND);
-    network.black_holes.clear();
+    network.resume(0);
     network.run(590 * SECOND);
-    assert_eq!(network.dials, [(1, key(0))]);
-    assert!(network.hosts[1].table().is_empty());
+    let counters = network.upstream(1).counters();
+    assert_eq!(counters.calls, 1);
+    // Every 30 seconds.
+    assert!(counters.calls_skipped >= 18, "{counters:?}");
+    assert!(network.upstream(1).table().is_empty());
     network.run(60 * SECOND);
-    assert_eq!(network.hosts[1].table().len(), 1);
+    assert_eq!(network.upstream(1).table().len(), 1);
 }
 
 #[test]
 fn a_cancelled_dial_counts_as_failed() {
     let mut network = network(3);
-    network.black_holes.insert(key(1));
+    network.silence(1);
     let op = network.begin(2, search());
     network.run(SECOND);
-    let now = network.now();
-    network.hosts[2].handle(now, Input::Cancel { op });
-    let last = std::iter::from_fn(|| network.hosts[2].poll_output()).last();
-    let outcome = Outcome::FindNode(Err(OperationError::Cancelled));
-    let finished = skydht_core::node::Output::Finished { op, outcome };
-    assert_eq!(last, Some(finished));
+    network.world.cancel(op);
+    network.run(SECOND);
+    let cancelled = Outcome::FindNode(Err(OperationError::Cancelled));
+    assert_eq!(network.outcome(op), Some(cancelled));
     let ping = Command::Ping {
         peer: key(1),
         addr: None,
     };
-    network.black_holes.clear();
+    network.resume(1);
     let (outcome, elapsed) = network.ask(2, ping);
     assert!(matches!(outcome, Outcome::Ping(Err(PingError::Open(_)))));
     assert_eq!(elapsed, Duration::ZERO);
@@ -98,7 +99,7 @@ fn a_cancelled_dial_counts_as_failed() {
 #[test]
 fn a_deadline_ends_an_operation() {
     let mut network = network(3);
-    network.black_holes.insert(key(1));
+    network.silence(1);
     let options = PutOptions {
         timeout: Some(2 * SECOND),
         ..PutOptions::default()
@@ -118,13 +119,19 @@ fn a_deadline_ends_an_operation() {
 #[test]
 fn a_message_with_a_key_beyond_the_field_ends_the_process() {
     let mut network = network(3);
-    let op = network.begin(1, get(2));
     let body = json!({"sender_pk": format!("02{}", "ff".repeat(32))}).to_string();
-    network.knock(1, key(9), &frame(2, body.as_bytes()));
-    assert!(network.hosts[1].crashed());
+    let deadly = frame(2, body.as_bytes());
+    let caller = network.add(Caller::new(key(9), key(1), vec![deadly]));
+    // A search that is under way when it comes.
+    network.silence(2);
+    let op = network.begin(1, get(2));
+    network.run(SECOND);
+    network.resume(2);
+    assert!(network.upstream(1).crashed());
+    assert!(network.caller(caller).closed[0] && network.caller(caller).answers[0].is_empty());
     let over = OperationError::ShuttingDown;
     assert_eq!(network.outcome(op), Some(Outcome::Get(Err(over.into()))));
-    assert_eq!(network.hosts[1].next_deadline(), None);
+    assert_eq!(network.upstream(1).next_deadline(), None);
     let (outcome, _) = network.ask(1, search());
     assert_eq!(outcome, Outcome::FindNode(Err(over)));
     // Others see it as dead.
@@ -138,17 +145,7 @@ fn a_message_with_a_key_beyond_the_field_ends_the_process() {
 
 #[test]
 fn an_answer_can_end_the_process_too() {
-    let mut network = network(3);
-    // Node 0 has a key in its table that only its caller's word stands for.
-    let claim = json!({"sender_id": [7], "sender_pk": key(50)}).to_string();
-    network.knock(0, key(9), &frame(5, claim.as_bytes()));
-    assert!(
-        network.hosts[0]
-            .table()
-            .iter()
-            .any(|it| it.key == Some(key(50)))
-    );
-    assert!(!network.hosts[0].crashed());
+    let now = network(1).now();
     // A peer that is not upstream's answers node 2 with a key that no curve has.
     let body = format!(
         r#"{{"closest":[{{"id":{:?},"pk":"02{}"}}]}}"#,
@@ -161,11 +158,11 @@ fn an_answer_can_end_the_process_too() {
             ..UpstreamConfig::default()
         },
         Identity::Keyed(super::secret(60)),
-        network.now(),
+        now,
     );
     answer_every_call_with(
         &mut victim,
-        network.now(),
+        now,
         &[frame(1, b"{}"), frame(2, body.as_bytes())],
     );
     assert!(victim.crashed());
@@ -193,21 +190,32 @@ fn answer_every_call_with(
 }
 
 #[test]
+fn a_claimed_sender_enters_the_table() {
+    let mut network = network(3);
+    let claim = json!({"sender_id": [7], "sender_pk": key(50)}).to_string();
+    network.add(Caller::new(
+        key(9),
+        key(0),
+        vec![frame(5, claim.as_bytes())],
+    ));
+    network.run(SECOND);
+    let table = network.upstream(0).table();
+    let claimed = table.iter().find(|it| it.key == Some(key(50)));
+    assert!(claimed.is_some_and(|it| it.id != key(50).id()));
+}
+
+#[test]
 fn slow_senders_hold_all_handlers() {
-    let mut network = network(2);
-    for _ in 0..128 {
-        network.knock(0, key(9), &[0]);
-    }
-    let ping = frame(1, b"{}");
-    let waiting: Vec<_> = (0..20).map(|_| network.knock(0, key(8), &ping)).collect();
-    network.knock(0, key(8), &ping);
-    assert_eq!(network.hosts[0].counters().dropped, 1);
+    let mut network = Testbed::new(vec![node(0, UpstreamConfig::default())]);
+    network.add(Caller::new(key(9), key(0), vec![vec![0]; 128]));
+    network.run(SECOND);
+    let pings = vec![frame(1, b"{}"); 21];
+    let caller = network.add(Caller::new(key(8), key(0), pings));
     network.run(3_600 * SECOND);
-    assert!(
-        waiting
-            .iter()
-            .all(|it| !network.sent.contains_key(&(0, *it)))
-    );
+    assert_eq!(network.upstream(0).counters().dropped, 1);
+    let caller = network.caller(caller);
+    assert!(caller.answers.iter().all(Vec::is_empty));
+    assert_eq!(caller.closed.iter().filter(|it| **it).count(), 1);
 }
 
 #[test]
@@ -216,7 +224,11 @@ fn refusals_are_told_apart() {
     let now = network.now().mono;
     for n in [0, 1] {
         let newer = item(2, 9, b"newer").into();
-        network.hosts[n].store_mut().put(now, &newer).unwrap();
+        network
+            .upstream_mut(n)
+            .store_mut()
+            .put(now, &newer)
+            .unwrap();
     }
     let Outcome::Put(Ok(outcome)) = network.ask(2, put(b"older", 8)).0 else {
         panic!("one taker is enough");

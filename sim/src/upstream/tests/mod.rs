@@ -1,17 +1,19 @@
-//! Whole nodes of upstream's model, joined by [`crate::exchange`].
+//! Whole nodes of upstream's model, in a small world.
 
 mod faults;
 mod full_nodes;
 mod operations;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::{Command, GetRequest, Identity, PutOptions, ReadPolicy};
+use skydht_core::node::{Command, GetRequest, PutOptions, ReadPolicy};
 
-use super::{UpstreamConfig, UpstreamNode};
-use crate::exchange::Exchange;
+use super::{UpstreamBoot, UpstreamConfig};
+use crate::testbed::Testbed;
+use crate::world::Boot;
 
 const SALT: &str = "dmsg";
 
@@ -25,20 +27,22 @@ fn key(n: usize) -> PublicKey {
     secret(n).public()
 }
 
-fn node(n: usize, config: UpstreamConfig) -> UpstreamNode {
-    let start = Exchange::<UpstreamNode>::start();
-    UpstreamNode::new(config, Identity::Keyed(secret(n)), start)
+fn node(n: usize, config: UpstreamConfig) -> Box<dyn Boot> {
+    Box::new(UpstreamBoot {
+        config: Arc::new(config),
+        secret: secret(n),
+    })
 }
 
 /// Nodes that all bootstrap from the first, given time to find each other.
-fn network(count: usize) -> Exchange<UpstreamNode> {
+fn network(count: usize) -> Testbed {
     let config = UpstreamConfig {
         bootstrap: vec![key(0)],
         republish: None,
         ..UpstreamConfig::default()
     };
     let nodes = (0..count).map(|n| node(n, config.clone()));
-    let mut network = Exchange::new(nodes.collect());
+    let mut network = Testbed::new(nodes.collect());
     network.run(Duration::from_secs(310));
     network
 }

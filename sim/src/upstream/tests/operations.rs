@@ -9,7 +9,7 @@ use skydht_core::node::{
 };
 
 use super::{get, item, key, network, node, put};
-use crate::exchange::{Exchange, LATENCY};
+use crate::testbed::{LATENCY, Testbed};
 use crate::upstream::UpstreamConfig;
 
 pub(super) fn got(outcome: Outcome) -> Result<GetOutcome, GetError> {
@@ -36,7 +36,7 @@ pub(super) fn found(outcome: Outcome) -> FindNodeOutcome {
 #[test]
 fn nodes_find_each_other_and_what_they_put() {
     let mut network = network(30);
-    assert!(network.hosts.iter().all(|it| it.table().len() >= 10));
+    assert!((0..30).all(|n| network.upstream(n).table().len() >= 10));
     let (outcome, elapsed) = network.ask(3, put(b"v", 7));
     let outcome = stored(outcome);
     assert_eq!((outcome.replicas.stored, outcome.seq), (20, Seq(7)));
@@ -44,7 +44,7 @@ fn nodes_find_each_other_and_what_they_put() {
     // One holder after another: two round trips each, the dial and the request.
     assert!(elapsed >= LATENCY * 4 * 20, "{elapsed:?}");
     let target = outcome.target;
-    let reader = (0..30).find(|n| network.hosts[*n].store().is_empty());
+    let reader = (0..30).find(|n| network.upstream(*n).store().is_empty());
     let reader = reader.expect("30 nodes, 21 holders");
     let found = got(network.ask(reader, get(3)).0).unwrap();
     assert_eq!(found.item.value.as_bytes(), b"v");
@@ -57,7 +57,8 @@ fn nodes_find_each_other_and_what_they_put() {
     assert!(found.stats.answered >= 20 && found.first_value == found.stats.elapsed);
     // The reader keeps it and asks nobody the next time.
     assert!(
-        network.hosts[reader]
+        network
+            .upstream(reader)
             .store()
             .iter()
             .any(|(it, _)| *it == target)
@@ -68,7 +69,7 @@ fn nodes_find_each_other_and_what_they_put() {
 
 #[test]
 fn nobody_to_ask_is_no_error() {
-    let mut alone = Exchange::new(vec![node(0, UpstreamConfig::default())]);
+    let mut alone = Testbed::new(vec![node(0, UpstreamConfig::default())]);
     let outcome = stored(alone.ask(0, put(b"v", 1)).0);
     assert_eq!((outcome.replicas.attempted(), outcome.local), (0, true));
     let target = Target::default();
@@ -100,16 +101,17 @@ fn own_items_are_pushed_again_every_minute_with_the_next_sequence() {
         ..UpstreamConfig::default()
     };
     let nodes = (0..3).map(|n| node(n, config.clone())).collect();
-    let mut network = Exchange::new(nodes);
+    let mut network = Testbed::new(nodes);
     network.run(Duration::from_secs(30));
     let target = stored(network.ask(1, put(b"v", 7)).0).target;
     network.run(Duration::from_secs(125));
-    let at_two = network.hosts[2]
+    let at_two = network
+        .upstream(2)
         .store()
         .iter()
         .find(|(it, _)| **it == target);
     assert_eq!(at_two.map(|(_, item)| item.seq), Some(Seq(9)));
-    assert_eq!(network.hosts[1].counters().republished, 2);
+    assert_eq!(network.upstream(1).counters().republished, 2);
 }
 
 #[test]
@@ -117,11 +119,11 @@ fn an_old_copy_in_the_own_store_hides_a_newer_one() {
     let mut network = network(5);
     let old = item(1, 7, b"old").into();
     let now = network.now().mono;
-    network.hosts[4].store_mut().put(now, &old).unwrap();
+    network.upstream_mut(4).store_mut().put(now, &old).unwrap();
     // Node 4 cannot be reached while the owner publishes; then it can.
-    network.black_holes.insert(key(4));
+    network.silence(4);
     stored(network.ask(1, put(b"new", 8)).0);
-    network.black_holes.clear();
+    network.resume(4);
     let found = got(network.ask(4, get(1)).0).unwrap();
     assert_eq!(found.item.value.as_bytes(), b"old");
     assert_eq!(got(network.ask(3, get(1)).0).unwrap().item.seq, Seq(8));
@@ -134,15 +136,15 @@ fn whoever_signs_the_highest_sequence_is_taken_for_the_owner() {
     let forged = item(2, u64::MAX, b"forged").into();
     let now = network.now().mono;
     let holds = |it: &crate::upstream::UpstreamNode| it.store().iter().any(|(t, _)| *t == target);
-    let holder = (2..40).find(|n| holds(&network.hosts[*n])).unwrap();
-    let kept = network.hosts[holder].store_mut();
+    let holder = (2..40).find(|n| holds(network.upstream(*n))).unwrap();
+    let kept = network.upstream_mut(holder).store_mut();
     assert!(kept.put_mirror(now, target, &forged));
-    let reader = (2..40).find(|n| !holds(&network.hosts[*n])).unwrap();
+    let reader = (2..40).find(|n| !holds(network.upstream(*n))).unwrap();
     let found = got(network.ask(reader, get(1)).0).unwrap();
     assert_eq!(found.item.value.as_bytes(), b"forged");
     assert_eq!((found.origin, found.agree), (Origin::Mirror, 1));
     // It is kept, but where its signer's item belongs, so it is looked for again.
-    let kept = network.hosts[reader].store();
+    let kept = network.upstream(reader).store();
     let targets: Vec<Target> = kept.iter().map(|(target, _)| *target).collect();
     assert_eq!(targets, [item(2, 1, b"").target()]);
 }
