@@ -227,6 +227,13 @@ fn commands_on_nodes() {
         replay
     };
     check("replay", replay(&[]), &home);
+    let trace = ["replay", &journal, "--json", "--trace-op"];
+    let trace = |op, code| run(&home, &[&trace[..], &[op]].concat()).exits(code).json();
+    let mut course = trace("1", 0);
+    // The core's own shape.
+    course["outcome"] = json!({"…": i32::from(course["outcome"]["get"]["Ok"].is_object())});
+    check("replay_trace", course, &home);
+    check("replay_no_operation", trace("9999", 2), &home);
     let mut step = replay(&["--until", "0", "--explain"]);
     // Its fields are the status report's, and the core's affair.
     step["snapshot"] = json!({"…": i32::from(step["snapshot"].is_object())});

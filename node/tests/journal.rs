@@ -321,6 +321,65 @@ fn the_journals_of_the_repository_replay() {
     }
 }
 
+#[test]
+fn the_course_of_each_operation_is_shown_and_drawn() {
+    let home = TempDir::new();
+    let journal = committed("node");
+    let operations = replay(&home, &journal, 0)["operations"].as_u64().unwrap();
+    let mut wanted = Vec::new();
+    for op in 1..=operations {
+        let (op, svg) = (op.to_string(), home.join("op.svg"));
+        let args = ["replay", &journal, "--trace-op", &op, "--svg", &svg];
+        let text = run(&home, &args).exits(0);
+        let trace = run(&home, &[&args[..], &["--json"]].concat())
+            .exits(0)
+            .json();
+        let drawn = fs::read_to_string(&svg).unwrap();
+        assert_eq!(trace["schema"], "skydht.trace/1");
+        let finished = trace["finished_ms"].as_f64().unwrap();
+        let calls = trace["calls"].as_array().unwrap();
+        let ended: Vec<&Value> = calls.iter().filter(|c| !c["end_ms"].is_null()).collect();
+        for call in &ended {
+            let (at, end) = (&call["at_ms"], &call["end_ms"]);
+            assert!(at.as_f64() <= end.as_f64(), "{call}");
+            assert!(end.as_f64().unwrap() <= finished, "{call}");
+            let row = &call["answer"].as_str().unwrap();
+            assert!(text.text().contains(row), "{call} in {}", text.text());
+        }
+        assert!(drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"));
+        // The background, and a bar a call.
+        assert_eq!(drawn.matches("<rect ").count(), 1 + calls.len(), "{drawn}");
+
+        // The node counted for itself what the trace shows.
+        let outcome = &trace["outcome"];
+        let (kind, result) = match outcome.as_object() {
+            Some(fields) => fields.iter().next().map(|(k, v)| (k.as_str(), Some(v))),
+            None => outcome.as_str().map(|kind| (kind, None)),
+        }
+        .unwrap();
+        wanted.push(kind.to_owned());
+        let Some(stats) = result
+            .and_then(|result| result.as_object()?.values().next()?.get("stats"))
+            .filter(|stats| stats["answered"].is_u64())
+        else {
+            continue;
+        };
+        let sound = ended.iter().filter(|call| call["failed"] == false);
+        assert_eq!(stats["answered"], sound.count(), "{trace}");
+        if kind == "put" {
+            let stored = |call: &&Value| call["what"] == "store" && call["answer"] == "stored";
+            assert_eq!(calls.iter().filter(stored).count(), ended.len(), "{trace}");
+        }
+    }
+    for kind in ["put", "get", "find_node", "ping", "shutdown"] {
+        assert!(wanted.iter().any(|wanted| wanted == kind), "{kind}");
+    }
+    let beyond = (operations + 1).to_string();
+    let ran = run(&home, &["replay", &journal, "--trace-op", &beyond]).exits(2);
+    let expected = format!("it holds operations 1 to {operations}");
+    assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+}
+
 /// A journal that the repository holds.
 fn committed(name: &str) -> String {
     format!(

@@ -1,6 +1,9 @@
 //! `skydht replay`: a recorded run again, compared step by step.
 
+mod calls;
+mod diagram;
 mod explain;
+mod trace;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -49,6 +52,9 @@ struct Report<'a> {
 /// Replays a journal.
 pub(crate) fn run(common: &Common, args: &Replay) -> Result<Exit> {
     let mut run = Run::open(&args.file)?;
+    if let Some(op) = args.trace_op {
+        return trace_operation(common, &mut run, op, args.svg.as_deref());
+    }
     let last = match (args.until, args.explain) {
         (Some(until), true) => {
             run.skip(until)?;
@@ -77,6 +83,36 @@ pub(crate) fn run(common: &Common, args: &Replay) -> Result<Exit> {
     }
     run.progress.clear();
     print(common, &args.file, &run)
+}
+
+fn trace_operation(common: &Common, run: &mut Run, op: u64, svg: Option<&Path>) -> Result<Exit> {
+    let mut tracer = trace::Tracer::new(op);
+    while let Some(taken) = run.next()? {
+        if tracer.step(&taken) {
+            break;
+        }
+    }
+    run.progress.clear();
+    let trace = tracer.finish().map_err(|seen| {
+        let there = match seen {
+            Some((first, last)) => format!("it holds operations {first} to {last}"),
+            None => "it holds none".into(),
+        };
+        Failure::new(
+            Code::Usage,
+            format_args!("the journal holds no operation {op}: {there}"),
+        )
+    })?;
+    if let Some(path) = svg {
+        std::fs::write(path, diagram::draw(&trace))
+            .map_err(|error| failed("write", path, &error))?;
+    }
+    if common.json {
+        output::json(&trace)?;
+    } else {
+        output::line(&trace)?;
+    }
+    Ok(Exit::Ok)
 }
 
 fn print(common: &Common, file: &PathBuf, run: &Run) -> Result<Exit> {

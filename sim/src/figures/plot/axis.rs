@@ -82,7 +82,7 @@ impl Range {
             let room = if high == 0.0 { 1.0 } else { high.abs() * 0.5 };
             (low, high) = (low - room, high + room);
         }
-        let step = step((high - low) / TICKS);
+        let step = round_step((high - low) / TICKS);
         let first = (low / step).floor();
         let last = (high / step).ceil();
         let count = (last - first).round().clamp(1.0, 50.0) as u32;
@@ -134,8 +134,9 @@ impl Range {
     }
 }
 
-/// The smallest of 1, 2, 5 · 10^n that is not below `rough`.
-fn step(rough: f64) -> f64 {
+/// The smallest of 1, 2, 5 · 10^n that is not below `rough`: what lies between two ticks.
+#[must_use]
+pub fn round_step(rough: f64) -> f64 {
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0]
         .into_iter()
@@ -144,8 +145,9 @@ fn step(rough: f64) -> f64 {
     step.unwrap_or(power * 10.0)
 }
 
-/// What a tick says: short, and no two neighbours alike.
-pub(super) fn label(value: f64) -> String {
+/// What a tick says: at most six decimals, `k`, `M` and `G` for large numbers.
+#[must_use]
+pub fn label(value: f64) -> String {
     let size = value.abs();
     let (divided, suffix) = match size {
         _ if size >= 1e15 || (size > 0.0 && size < 1e-4) => return format!("{value:e}"),

@@ -16,7 +16,7 @@ mod axis;
 mod chart;
 mod distribution;
 
-pub use axis::{Axis, Scale};
+pub use axis::{Axis, Scale, label, round_step};
 pub use chart::{Chart, Mark, Point, Series};
 pub use distribution::{cumulative, histogram};
 

@@ -1,0 +1,177 @@
+//! What passes on the streams that the node opened: its requests, and their answers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use skydht_core::id::Target;
+use skydht_core::key::PublicKey;
+use skydht_core::node::{CloseReason, Input, Output, StreamEnd, StreamId};
+use skydht_core::wire::{
+    FrameDecoder, Request, Response, Side, WireItem, decode_request, decode_response,
+};
+
+/// A request, numbered in the order of their sending.
+pub(super) type RequestId = u64;
+
+/// Something that passed.
+pub(super) enum Passed {
+    /// A stream to a peer was asked for.
+    Opening { peer: PublicKey },
+    /// A request was sent.
+    Asked {
+        id: RequestId,
+        peer: PublicKey,
+        request: Request,
+    },
+    /// Its answer came, in words.
+    Answered { id: RequestId, answer: String },
+    /// It will have none.
+    Lost { id: RequestId, why: String },
+    /// A peer could not be reached.
+    Unreachable { peer: PublicKey, why: String },
+}
+
+struct Stream {
+    peer: PublicKey,
+    /// Requests without an answer, oldest first.
+    waiting: VecDeque<RequestId>,
+    answers: FrameDecoder,
+}
+
+/// The node's own streams.
+#[derive(Default)]
+pub(super) struct Calls {
+    streams: BTreeMap<StreamId, Stream>,
+    last: RequestId,
+}
+
+impl Calls {
+    /// An input that the node took.
+    pub(super) fn input(&mut self, input: &Input<'_>, passed: &mut Vec<Passed>) {
+        match input {
+            Input::StreamFailed { stream, reason } => {
+                if let Some(stream) = self.streams.remove(stream) {
+                    let (peer, why) = (stream.peer, reason.to_string());
+                    passed.push(Passed::Unreachable { peer, why });
+                }
+            }
+            Input::Bytes { stream, bytes } => {
+                if let Some(stream) = self.streams.get_mut(stream) {
+                    stream.take(bytes, passed);
+                }
+            }
+            Input::StreamClosed { stream, end } => {
+                let why = match end {
+                    StreamEnd::Finished => "the peer closed the stream",
+                    StreamEnd::Reset => "the stream was lost",
+                };
+                self.close(*stream, why, passed);
+            }
+            _ => {}
+        }
+    }
+
+    /// An output that the node gave.
+    pub(super) fn output(&mut self, output: &Output, passed: &mut Vec<Passed>) {
+        match output {
+            Output::OpenStream { stream, peer, .. } => {
+                let opened = Stream {
+                    peer: *peer,
+                    waiting: VecDeque::new(),
+                    answers: FrameDecoder::new(Side::Response),
+                };
+                self.streams.insert(*stream, opened);
+                passed.push(Passed::Opening { peer: *peer });
+            }
+            Output::Send { stream, bytes } => {
+                let Some(stream) = self.streams.get_mut(stream) else {
+                    return; // an answer of the node's own
+                };
+                let frame = FrameDecoder::new(Side::Request).push(&mut &bytes[..]);
+                if let Ok(Some(frame)) = frame
+                    && let Ok(message) = decode_request(&frame)
+                {
+                    self.last += 1;
+                    let (id, peer) = (self.last, stream.peer);
+                    stream.waiting.push_back(id);
+                    let request = message.request;
+                    passed.push(Passed::Asked { id, peer, request });
+                }
+            }
+            Output::CloseStream { stream, reason } => {
+                let why = match reason {
+                    CloseReason::Timeout => "no answer in time",
+                    CloseReason::Protocol => "an answer against the protocol",
+                    _ => "no longer waited for",
+                };
+                self.close(*stream, why, passed);
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, stream: StreamId, why: &str, passed: &mut Vec<Passed>) {
+        let waiting = self.streams.remove(&stream).map(|stream| stream.waiting);
+        passed.extend(waiting.into_iter().flatten().map(|id| Passed::Lost {
+            id,
+            why: why.into(),
+        }));
+    }
+}
+
+impl Stream {
+    fn take(&mut self, mut bytes: &[u8], passed: &mut Vec<Passed>) {
+        while let Ok(Some(frame)) = self.answers.push(&mut bytes) {
+            let answer = match decode_response(&frame) {
+                Ok(message) => in_words(&message.response),
+                Err(error) => format!("an answer that does not decode: {error}"),
+            };
+            if let Some(id) = self.waiting.pop_front() {
+                passed.push(Passed::Answered { id, answer });
+            }
+        }
+    }
+}
+
+/// The target that a request is about, if it is about one.
+pub(super) fn target_of(request: &Request) -> Option<Target> {
+    match request {
+        Request::FindNode { target }
+        | Request::GetValue { target }
+        | Request::Renew { target, .. } => Some(*target),
+        Request::PutValue {
+            item,
+            mirror_target,
+        } => mirror_target.or_else(|| {
+            item.item()
+                .map(|item| Target::of(&item.key, item.salt.as_bytes()))
+        }),
+        _ => None,
+    }
+}
+
+fn in_words(response: &Response) -> String {
+    match response {
+        Response::Ping { .. } => "pong".into(),
+        Response::FindNode { closest } => format!("{} peers", closest.peers.len()),
+        Response::GetValue { item, closest } => {
+            let peers = closest.peers.len();
+            match item.as_ref().map(WireItem::item) {
+                Some(Some(item)) => format!("item, sequence {}; {peers} peers", item.seq),
+                Some(None) => format!("an item without a key; {peers} peers"),
+                None => format!("{peers} peers"),
+            }
+        }
+        Response::PutValue { stored, error } | Response::Renew { stored, error } => {
+            match (stored, error.as_str()) {
+                (true, _) => "stored".into(),
+                (false, "") => "not stored".into(),
+                (false, error) => format!("refused: {error}"),
+            }
+        }
+        Response::GetItems { items, .. } => format!("{} items", items.len()),
+        Response::PutBatch { stored, .. } => {
+            let kept = stored.iter().filter(|stored| **stored).count();
+            format!("{kept} of {} stored", stored.len())
+        }
+    }
+}
