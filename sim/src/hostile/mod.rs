@@ -45,7 +45,7 @@ pub use cabal::Cabal;
 pub use grind::grind;
 
 /// Streams served at once; more are reset.
-const SERVED: usize = 128;
+const SERVED: usize = 1_024;
 /// Items kept.
 const ITEMS: usize = 1_000;
 /// For ever, as far as a run goes.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use skydht_core::id::Target;
+use skydht_core::item::{Salt, Value};
 use skydht_core::key::PublicKey;
 
 use super::store::Limits;
@@ -23,6 +25,8 @@ pub struct UpstreamConfig {
     /// How often the node signs and pushes its own items again with the next sequence, as the
     /// visor does (defect 13); none: never.
     pub republish: Option<Duration>,
+    /// Items of others that this node, a service, copies to their targets under its own key.
+    pub mirror: Option<MirrorConfig>,
     /// A command's deadline when it names none. Upstream's callers bring their own contexts,
     /// and without one a lookup that keeps being fed new peers never ends.
     pub operation_timeout: Duration,
@@ -37,11 +41,28 @@ impl Default for UpstreamConfig {
             whitelisted: BTreeSet::new(),
             trusted: BTreeSet::new(),
             republish: Some(Duration::from_secs(60)),
+            mirror: None,
             operation_timeout: Duration::from_secs(300),
         }
     }
 }
 
+/// What a service mirrors: one item, signed once and put to the targets of many owners, with
+/// the clock as its sequence, so that it beats them all (defects 9, 10, 34).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorConfig {
+    /// The owners' targets.
+    pub targets: Vec<Target>,
+    /// The item's salt.
+    pub salt: Salt,
+    /// The item's value.
+    pub value: Value,
+    /// How often.
+    pub every: Duration,
+}
+
+/// For all targets of a mirror together; those that come too late are left out.
+pub(super) const MIRROR_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one request and its answer, dialling included.
 pub(super) const RPC_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a page of items.
@@ -82,6 +103,8 @@ pub struct Counters {
     pub gets_forged: u64,
     /// Own items signed and pushed again.
     pub republished: u64,
+    /// Items put to the targets of others.
+    pub mirrored: u64,
     /// Items that reconciliation brought.
     pub pulled: u64,
     /// Items that reconciliation sent.

@@ -15,6 +15,9 @@
 //! | what becomes of a command | `operation`, `task` |
 //! | what happens by itself | `upkeep`, `reconcile` |
 //!
+//! Peers are dialled by key, as over DMSG: in a world each host that is to talk with such a node
+//! needs [`Access::relayed`](crate::network::Access::relayed), or an address and `relayed`.
+//!
 //! Not modelled: the carrier over skywire transports (defects 26, 27), storage back-ends (31),
 //! the visor's adapters (29, 30, 35). Of an answer only the first 64 peers are looked at; it
 //! keeps the 20 nearest. A bad key that a later duplicate field overwrites does not panic.
@@ -39,8 +42,8 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use skydht_core::id::NodeId;
-use skydht_core::item::Salt;
+use skydht_core::id::{NodeId, Target};
+use skydht_core::item::{Item, Salt};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{
     CloseReason, ConfigError, Identity, Input, OperationError, OperationId, Outcome, Output,
@@ -51,7 +54,7 @@ use skydht_core::time::{Mono, Time};
 use crate::host::Host;
 use crate::world::{Boot, Start};
 use calls::{Call, CallFailure, Ended};
-pub use config::{Counters, UpstreamConfig};
+pub use config::{Counters, MirrorConfig, UpstreamConfig};
 use serve::Served;
 use store::Store;
 use table::{Contact, Table, Update};
@@ -66,6 +69,7 @@ enum Timer {
     Bootstrap,
     Tick,
     Republish,
+    Mirror,
     Advert,
     Reconcile,
 }
@@ -106,6 +110,12 @@ pub struct UpstreamNode {
     republish_due: Mono,
     /// Whether the next of them may go.
     republishing: bool,
+    /// Targets left in this round of mirroring, the item, and when the round is over.
+    to_mirror: VecDeque<Target>,
+    mirror_item: Option<Arc<Item>>,
+    mirror_until: Mono,
+    /// Whether the next of them may go.
+    mirroring: bool,
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -146,6 +156,10 @@ impl UpstreamNode {
             to_republish: VecDeque::new(),
             republish_due: now.mono,
             republishing: false,
+            to_mirror: VecDeque::new(),
+            mirror_item: None,
+            mirror_until: now.mono,
+            mirroring: false,
             timers: Timers::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -221,6 +235,7 @@ impl UpstreamNode {
                 Timer::Bootstrap => self.bootstrap(),
                 Timer::Tick => self.tick(),
                 Timer::Republish => self.republish(),
+                Timer::Mirror => self.mirror(),
                 Timer::Advert => self.advertise(),
                 Timer::Reconcile => self.reconcile(),
             }
@@ -243,6 +258,8 @@ impl UpstreamNode {
                 self.call_done(ended);
             } else if std::mem::take(&mut self.republishing) {
                 self.republish_next();
+            } else if std::mem::take(&mut self.mirroring) {
+                self.mirror_next();
             } else {
                 break;
             }
@@ -273,6 +290,7 @@ impl UpstreamNode {
         self.backlog.clear();
         self.ended.clear();
         self.to_republish.clear();
+        self.to_mirror.clear();
         self.handlers = 0;
         for stream in std::mem::take(&mut self.streams).into_keys() {
             self.output(Output::CloseStream { stream, reason });

@@ -82,14 +82,12 @@ impl UpstreamNode {
     pub(super) fn publish(&mut self, purpose: Purpose, item: Arc<Item>, options: &PutOptions) {
         let stored = self.store.put(self.now.mono, &WireItem::from(&item));
         let task = self.task(purpose, options.timeout);
-        let target = item.target();
+        let push = Box::new(Push::new(item, stored.is_ok()));
         if options.local_only {
-            let push = Push::new(item, stored.is_ok());
-            self.insert(task, purpose, Work::Push(Box::new(push)));
+            self.insert(task, purpose, Work::Push(push));
             return self.push_next(task);
         }
-        let then = Then::Push(item, stored.is_ok());
-        self.look(task, purpose, target, false, then);
+        self.look(task, purpose, push.target(), false, Then::Push(push));
     }
 
     fn get(&mut self, op: OperationId, request: &GetRequest) {
@@ -237,11 +235,10 @@ impl UpstreamNode {
                 let outcome = self.judge_found(task.purpose, &lookup, elapsed);
                 self.end(id, task.purpose, Some(Outcome::Get(outcome)));
             }
-            Then::Push(item, local) => {
-                let mut push = Push::new(item, local);
+            Then::Push(mut push) => {
                 push.stats = lookup.stats(elapsed);
                 push.left = lookup.closest().iter().copied().collect();
-                let work = Work::Push(Box::new(push));
+                let work = Work::Push(push);
                 self.tasks.insert(id, Task { work, ..task });
                 self.push_next(id);
             }
@@ -305,7 +302,7 @@ impl UpstreamNode {
             push.stats.requests = push.stats.requests.saturating_add(1);
             let request = Request::PutValue {
                 item: WireItem::from(&push.item),
-                mirror_target: None,
+                mirror_target: push.mirror_target,
             };
             return self.call(id, contact, request);
         }
@@ -340,6 +337,7 @@ impl UpstreamNode {
                 }
             }
             Purpose::Republish => self.republishing = true,
+            Purpose::Mirror => self.mirroring = true,
             Purpose::Bootstrap => self.bootstrapped(),
             Purpose::FullNode => {}
         }

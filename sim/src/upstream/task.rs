@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use skydht_core::id::Target;
 use skydht_core::item::{Item, Seq};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{
@@ -30,6 +31,8 @@ pub(super) enum Purpose {
     Bootstrap,
     /// The publishing loop's.
     Republish,
+    /// A mirroring service's.
+    Mirror,
     /// A full node's.
     FullNode,
 }
@@ -69,14 +72,17 @@ pub(super) enum Then {
     FindNode,
     /// Its item is, if it verifies.
     Get,
-    /// They get this item. Whether the own store took it stands beside it.
-    Push(Arc<Item>, bool),
+    /// They get an item.
+    Push(Box<Push>),
 }
 
 /// An item on its way to the holders, one at a time (defect 16).
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) item: Arc<Item>,
+    /// The target of somebody else, where a mirror puts it.
+    pub(super) mirror_target: Option<Target>,
+    /// Whether the own store took it.
     pub(super) local: bool,
     pub(super) left: VecDeque<Contact>,
     pub(super) stats: LookupStats,
@@ -91,6 +97,7 @@ impl Push {
     pub(super) fn new(item: Arc<Item>, local: bool) -> Self {
         Self {
             item,
+            mirror_target: None,
             local,
             left: VecDeque::new(),
             stats: LookupStats::default(),
@@ -101,12 +108,17 @@ impl Push {
         }
     }
 
+    /// Where it goes.
+    pub(super) fn target(&self) -> Target {
+        self.mirror_target.unwrap_or_else(|| self.item.target())
+    }
+
     fn report(&self, elapsed: Duration) -> PutOutcome {
         let mut refused: Vec<(Refusal, u16)> =
             self.refused.iter().map(|(why, n)| (*why, *n)).collect();
         refused.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         PutOutcome {
-            target: self.item.target(),
+            target: self.target(),
             seq: self.item.seq,
             replicas: Replicas {
                 stored: self.stored,
@@ -166,10 +178,9 @@ impl Task {
                 stats: lookup.stats(elapsed),
             })),
             Work::Look(_, Then::Get) => Outcome::Get(Err(why.into())),
-            Work::Look(lookup, Then::Push(item, local)) if timeout => {
-                let mut push = Push::new(item.clone(), *local);
-                push.stats = lookup.stats(elapsed);
-                let partial = Box::new(push.report(elapsed));
+            Work::Look(lookup, Then::Push(push)) if timeout => {
+                let mut partial = Box::new(push.report(elapsed));
+                partial.stats = lookup.stats(elapsed);
                 Outcome::Put(Err(PutError::Timeout { partial }))
             }
             Work::Push(push) if timeout => {

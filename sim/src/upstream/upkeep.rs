@@ -6,11 +6,11 @@ use std::time::Duration;
 use skydht_core::item::{Salt, Seq, Value};
 use skydht_core::node::PutOptions;
 use skydht_core::time::Mono;
-use skydht_core::wire::Request;
+use skydht_core::wire::{Request, WireItem};
 
-use super::config::{BOOTSTRAP_AGAIN, BOOTSTRAP_EMPTY, TICK};
+use super::config::{BOOTSTRAP_AGAIN, BOOTSTRAP_EMPTY, MIRROR_TIMEOUT, TICK};
 use super::table::Contact;
-use super::task::{Purpose, TaskId, Then, Work, next_seq};
+use super::task::{Purpose, Push, TaskId, Then, Work, next_seq};
 use super::{Timer, UpstreamNode};
 
 /// Between two announcements of a full node.
@@ -25,6 +25,9 @@ impl UpstreamNode {
         self.timers.set(Timer::Tick, now.plus(TICK));
         if let Some(interval) = self.config.republish {
             self.timers.set(Timer::Republish, now.plus(interval));
+        }
+        if let Some(mirror) = &self.config.mirror {
+            self.timers.set(Timer::Mirror, now.plus(mirror.every));
         }
         if self.config.full_node {
             self.start_full_node();
@@ -109,6 +112,38 @@ impl UpstreamNode {
             let next = next_tick(self.republish_due, interval, self.now.mono);
             self.timers.set(Timer::Republish, next);
         }
+    }
+
+    /// A round of mirroring begins: one signature for all targets.
+    pub(super) fn mirror(&mut self) {
+        let Some(mirror) = self.config.mirror.clone() else {
+            return;
+        };
+        let now = self.now;
+        self.to_mirror = mirror.targets.into();
+        self.mirror_item = self.sign(Seq(now.unix.0), mirror.value, &mirror.salt);
+        self.mirror_until = now.mono.plus(MIRROR_TIMEOUT);
+        self.mirroring = true;
+        self.timers.set(Timer::Mirror, now.mono.plus(mirror.every));
+    }
+
+    /// The next target, unless the time for all of them is over.
+    pub(super) fn mirror_next(&mut self) {
+        if self.is_over() || self.now.mono >= self.mirror_until {
+            self.to_mirror.clear();
+        }
+        let (Some(target), Some(item)) = (self.to_mirror.pop_front(), self.mirror_item.clone())
+        else {
+            return;
+        };
+        self.counters.mirrored += 1;
+        let now = self.now.mono;
+        let local = self.store.put_mirror(now, target, &WireItem::from(&item));
+        let mut push = Box::new(Push::new(item, local));
+        push.mirror_target = Some(target);
+        let task = self.task(Purpose::Mirror, None);
+        self.timers.set(Timer::Task(task), self.mirror_until);
+        self.look(task, Purpose::Mirror, target, false, Then::Push(push));
     }
 
     /// Tells the network that this is a full node. The sequence starts at 1 in each process

@@ -119,10 +119,10 @@ fn a_silent_peer_accepts_and_never_answers() {
 #[test]
 fn streams_are_bounded() {
     let mut silent = Interview::new(Behaviour::Silent { pings: false });
-    let streams: Vec<_> = (0..200).map(|_| silent.send(Request::Ping)).collect();
+    let streams: Vec<_> = (0..1_100).map(|_| silent.send(Request::Ping)).collect();
     let closed = streams.iter().filter(|it| silent.is_closed(**it));
-    assert_eq!(closed.count(), 200 - 128);
-    assert_eq!(silent.peer.counters().dropped, 72);
+    assert_eq!(closed.count(), 1_100 - 1_024);
+    assert_eq!(silent.peer.counters().dropped, 76);
     // What does not end is not kept either.
     let mut silent = Interview::new(Behaviour::Stale);
     let stream = silent.open();

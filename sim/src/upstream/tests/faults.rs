@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use skydht_core::id::Target;
+use skydht_core::item::Value;
 use skydht_core::node::{Command, Identity, Input, OperationError, Outcome, PingError, PutOptions};
 use skydht_core::store::Refusal;
 
@@ -11,7 +12,7 @@ use super::operations::found;
 use super::{get, item, key, network, node, put};
 use crate::host::Host as _;
 use crate::testbed::{Caller, Testbed};
-use crate::upstream::{UpstreamConfig, UpstreamNode};
+use crate::upstream::{MirrorConfig, UpstreamConfig, UpstreamNode};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -242,4 +243,49 @@ pub(super) fn frame(method: u8, body: &[u8]) -> Vec<u8> {
     out.push(method);
     out.extend_from_slice(body);
     out
+}
+
+#[test]
+fn a_mirror_beats_owners_and_leaves_out_those_that_come_too_late() {
+    let owners = [item(4, 0, b"").target(), item(5, 0, b"").target()];
+    let config = UpstreamConfig {
+        bootstrap: vec![key(0)],
+        mirror: Some(MirrorConfig {
+            targets: owners.to_vec(),
+            salt: "dmsg".into(),
+            value: Value::new(b"mirrored"),
+            every: 400 * SECOND,
+        }),
+        ..UpstreamConfig::default()
+    };
+    let mut network = network(8);
+    let service = network.add(node(8, config));
+    for owner in [4, 5] {
+        let (outcome, _) = network.ask(owner, put(b"mine", 7));
+        assert!(matches!(outcome, Outcome::Put(Ok(_))));
+    }
+    network.run(390 * SECOND);
+    // One dead peer uses up the time for both.
+    network.silence(1);
+    network.run(60 * SECOND);
+    assert_eq!(network.upstream(service).counters().mirrored, 1);
+    let now = network.now().mono;
+    let holders = [0, 2, 3].map(|n| network.upstream(n).store());
+    let values = |target| {
+        let held = holders.iter().filter_map(|it| it.get(now, target));
+        held.map(|it| it.value.as_bytes()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&owners[0]), [b"mine"; 3]);
+    assert_eq!(values(&owners[1]), [b"mine"; 3]);
+    network.resume(1);
+    network.run(400 * SECOND);
+    let holders = [0, 2, 3].map(|n| network.upstream(n).store());
+    let values = |target| {
+        let held = holders
+            .iter()
+            .filter_map(|it| it.get(network.now().mono, target));
+        held.map(|it| it.value.as_bytes()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&owners[0]), [b"mirrored"; 3]);
+    assert_eq!(values(&owners[1]), [b"mirrored"; 3]);
 }
