@@ -26,4 +26,4 @@ pub use fit::LogFit;
 pub use quantity::{Quantity, Unit};
 pub use report::{Report, ReportError, RunFile, SCHEMA, quote};
 pub use samples::{Samples, Summary, quantile};
-pub use sweep::{Cell, Runs, Spread, Sweep, SweepError};
+pub use sweep::{Cell, Runs, Spread, Sweep, SweepError, is_headline};

@@ -203,15 +203,24 @@ impl RunFile {
     pub fn columns(&self) -> BTreeMap<String, Quantity> {
         let mut columns = BTreeMap::new();
         for (name, quantity) in &self.figures {
-            columns.insert(format!("{name}{}", quantity.unit.suffix()), *quantity);
+            columns.insert(column(name, *quantity), *quantity);
         }
         for (name, summary) in &self.samples {
             for (part, quantity) in summary.quantities() {
-                let column = format!("{name}_{part}{}", quantity.unit.suffix());
-                columns.insert(column, quantity);
+                columns.insert(column(&format!("{name}_{part}"), quantity), quantity);
             }
         }
         columns
+    }
+}
+
+/// A name with its unit, unless it ends in that already.
+fn column(name: &str, quantity: Quantity) -> String {
+    let suffix = quantity.unit.suffix();
+    if name.ends_with(suffix.trim_start_matches('_')) {
+        name.into()
+    } else {
+        format!("{name}{suffix}")
     }
 }
 
@@ -397,6 +406,7 @@ pub(super) mod tests {
     fn a_directory_holds_numbers_drawings_and_the_command() {
         let dir = TempDir::new("report");
         let mut report = report("0.1", "ours", 7);
+        report.figures.insert("bytes".into(), Quantity::bytes(5));
         let chart = Chart {
             title: "T".into(),
             x: Axis::linear("x"),
@@ -431,6 +441,7 @@ pub(super) mod tests {
         assert!(head.contains("first_value_p50_ms") && head.contains("gets_right_percent"));
         assert!(row.starts_with("churn,7,50,0,"), "{row}");
         assert!(row.contains(",99.3,"), "{row}");
+        assert!(head.contains(",bytes,") && row.contains(",5,"), "{summary}");
         assert!(
             dir.text("repro.sh")
                 .ends_with("exec skydht sim --scenario churn --seed 7\n")

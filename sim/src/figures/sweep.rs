@@ -202,7 +202,7 @@ impl Runs {
             .iter()
             .flat_map(|group| &group.columns)
             .flat_map(|columns| columns.iter().map(|(name, quantity)| (name, *quantity)))
-            .filter(|(name, _)| is_drawn(name))
+            .filter(|(name, _)| is_headline(name))
             .collect();
         columns
             .into_iter()
@@ -360,13 +360,15 @@ impl Group<'_> {
     }
 }
 
-/// Which results are worth a drawing: of samples only some.
-fn is_drawn(column: &str) -> bool {
+/// Whether a result, by its column, is worth a row in a table and a drawing: single figures, and
+/// of samples the median and the 99th percentile.
+#[must_use]
+pub fn is_headline(column: &str) -> bool {
     let bare = ["_ms", "_bytes", "_percent"]
         .iter()
         .find_map(|suffix| column.strip_suffix(suffix))
         .unwrap_or(column);
-    !["_count", "_min", "_max", "_p95"]
+    !["_count", "_min", "_mean", "_p95", "_max"]
         .iter()
         .any(|part| bare.ends_with(part))
 }
@@ -477,7 +479,6 @@ mod tests {
         assert_eq!(
             names,
             [
-                "first_value_mean_ms_over_dead",
                 "first_value_p50_ms_over_dead",
                 "first_value_p99_ms_over_dead",
                 "gets_right_percent_over_dead",
