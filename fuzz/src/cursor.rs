@@ -25,6 +25,13 @@ impl<'a> Cursor<'a> {
         out
     }
 
+    /// The next byte, none at the end.
+    pub(crate) fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
     pub(crate) fn byte(&mut self) -> u8 {
         let [byte] = self.array();
         byte

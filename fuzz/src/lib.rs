@@ -7,13 +7,19 @@
 mod cursor;
 mod frames;
 mod items_and_signatures;
+mod journals;
 mod messages;
+mod node;
+mod noise_frames;
 mod reference;
 mod stored_records;
 
 pub use frames::frames;
 pub use items_and_signatures::items_and_signatures;
+pub use journals::journals;
 pub use messages::messages;
+pub use node::node;
+pub use noise_frames::noise_frames;
 pub use stored_records::stored_records;
 
 /// A target: panics when what it is given breaks a property.
@@ -23,6 +29,9 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("frames", frames),
     ("items_and_signatures", items_and_signatures),
+    ("journals", journals),
     ("messages", messages),
+    ("node", node),
+    ("noise_frames", noise_frames),
     ("stored_records", stored_records),
 ];

@@ -95,7 +95,7 @@ limits! {
     items_per_publisher: 50, 0..=100_000_000;
     /// Items put over streams of one peer, whoever signed them; 0 means unlimited.
     items_per_peer: 2_500, 0..=100_000_000;
-    /// Marks of deleted items.
+    /// Marks of deleted items, and as many again of expired ones; 0 means unlimited.
     deletion_marks: 10_000, 0..=100_000_000;
     /// Own items to keep renewed.
     own_items: 1_024, 0..=1_000_000;

@@ -244,7 +244,12 @@ impl Node {
             Input::Probed { probe, result } => self.probed(probe, result)?,
             Input::TimerFired => {}
         }
-        self.fire_timers();
+        if self.stopping {
+            // A verdict that comes late still stores, but nothing is scheduled any more.
+            self.timers.clear();
+        } else {
+            self.fire_timers();
+        }
         Ok(())
     }
 

@@ -88,7 +88,11 @@ impl Node {
         let limits = Limit::ALL.iter().map(|limit| LimitUse {
             limit: *limit,
             used: self.used(*limit),
-            max: limit.of(&self.config.limits),
+            max: match limit {
+                // A full node takes what its bytes allow.
+                Limit::store_items | Limit::public_items if self.config.full_node => 0,
+                _ => limit.of(&self.config.limits),
+            },
             hits: self.hits[*limit as usize],
         });
         Snapshot {
@@ -143,7 +147,7 @@ impl Node {
             Limit::store_items => fill.items,
             Limit::store_bytes => fill.bytes,
             Limit::public_items => fill.public,
-            Limit::deletion_marks => fill.marks,
+            Limit::deletion_marks => fill.marks.max(fill.expired_marks),
             Limit::own_items => self.own.renewed(),
             Limit::cached_items => self.cache.len(),
             Limit::known_peers => self.book.len(),

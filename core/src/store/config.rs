@@ -48,7 +48,7 @@ pub struct StoreConfig {
     /// Items that one peer may put, whoever signed them; 0 means unlimited. Peers that are
     /// configured as whitelisted, trusted or mirror have no such limit.
     pub items_per_peer: usize,
-    /// Marks of deleted items; 0 means unlimited.
+    /// Marks of deleted items, and as many again of expired ones; 0 means unlimited.
     pub deletion_marks: usize,
 }
 

@@ -21,4 +21,6 @@ pub struct StoreFill {
     pub tombstones: usize,
     /// Marks of deleted items.
     pub marks: usize,
+    /// Marks of owners' items that expired undeleted.
+    pub expired_marks: usize,
 }

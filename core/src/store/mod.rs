@@ -357,7 +357,8 @@ impl Store {
     #[must_use]
     pub fn fill(&self) -> StoreFill {
         StoreFill {
-            marks: self.deleted.len() + self.bygone.len(),
+            marks: self.deleted.len(),
+            expired_marks: self.bygone.len(),
             ..*self.index.fill()
         }
     }

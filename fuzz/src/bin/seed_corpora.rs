@@ -17,7 +17,10 @@ fn main() -> Outcome {
     let frames = vectors("frames.json")?;
     frames_and_messages(&seeds, &frames)?;
     items_and_signatures(&seeds)?;
-    stored_records(&seeds)
+    stored_records(&seeds)?;
+    node(&seeds)?;
+    noise_frames(&seeds)?;
+    journals(&seeds)
 }
 
 fn vectors(file: &str) -> Result<Value, Box<dyn std::error::Error>> {
@@ -152,6 +155,137 @@ fn stored_records(seeds: &Seeds) -> Outcome {
         let bytes = record.encode();
         seeds.write("stored_records", &[&bytes])?;
         seeds.write("stored_records", &[&bytes[..bytes.len() / 2]])?;
+    }
+    Ok(())
+}
+
+/// Scripts of 150 steps drawn from a fixed sequence, half of them leaning towards success.
+fn node(seeds: &Seeds) -> Outcome {
+    const ALL_IS_WELL: u8 = 24;
+    for n in 0..48u64 {
+        let mut state = n;
+        let mut draw = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        let mut script: Vec<u8> = (0..8).map(|_| draw()).collect();
+        script[0] |= 0x10; // somebody to start from
+        for _ in 0..150 {
+            script.extend((0..4).map(|_| draw()));
+            if n % 2 == 0 {
+                // Peers answer with nearly everybody, and keep their streams.
+                script.extend([ALL_IS_WELL, 0, 0x0f, 0xff, 1, 3]);
+            }
+        }
+        seeds.write("node", &[&script])?;
+    }
+    Ok(())
+}
+
+fn noise_frames(seeds: &Seeds) -> Outcome {
+    use skydht_core::key::SecretKey;
+    use skydht_dmsg::handshake::{Ephemeral, Handshake};
+    const TARGET: &str = "noise_frames";
+    // The target's own keys: a first message that its responder takes.
+    let [initiator, responder] = [1, 2].map(|n| SecretKey::from_entropy(&[n; 32]));
+    let ephemeral = Ephemeral::from_entropy(&[4; 32]);
+    let mut side = Handshake::xk_initiator(&initiator, &responder.public(), ephemeral)?;
+    let mut message = vec![0, 0, 0, 49];
+    side.write_message(&mut message)?;
+    seeds.write(TARGET, &[&message, &[0, 65], &[7; 65]])?;
+    for n in 0..6 {
+        seeds.write(TARGET, &[&[1, n & 1, n, n * 9, n]])?;
+        seeds.write(TARGET, &[&[1, n & 1 | 0x20, n, n * 9, 0], b"more"])?;
+    }
+    let seal = [0, 3, 1, 2, 3];
+    seeds.write(
+        TARGET,
+        &[
+            &[2],
+            &seal,
+            &[1],
+            &seal,
+            &seal,
+            &[9, 5, 1, 6, 0, 9, 1, 3, 2, 0, 0],
+        ],
+    )?;
+    for damage in 0..2 {
+        seeds.write(
+            TARGET,
+            &[
+                &[3, 40, damage, 0, 30, 1, 2, 1, 1, 200],
+                &[200; 200],
+                &[1, 7, 0],
+            ],
+        )?;
+        seeds.write(TARGET, &[&[3, 255, damage, 2, 30, 1, 2, 255, 255, 0]])?;
+    }
+    Ok(())
+}
+
+/// A run of a few steps.
+fn journals(seeds: &Seeds) -> Outcome {
+    use skydht_core::item::{Salt, Value};
+    use skydht_core::journal::{Header, Recorder};
+    use skydht_core::key::SecretKey;
+    use skydht_core::node::{
+        Command, Config, Identity, Input, OperationId, Path, PutOptions, Reach, StreamEnd, StreamId,
+    };
+    use skydht_core::time::{Mono, Time, Unix};
+    use skydht_core::{Node, Seed};
+    let secret = SecretKey::from_entropy(&[1; 32]);
+    let peer = SecretKey::from_entropy(&[2; 32]).public();
+    let now = Time {
+        mono: Mono(1_000_000_000),
+        unix: Unix(1_790_000_000_000_000_000),
+    };
+    let (config, seed) = (Config::default(), Seed([7; 32]));
+    let header = Header::new(config.clone(), secret.public(), seed, now);
+    let mut journal = serde_json::to_vec(&header)?;
+    let mut node = Node::new(config, Identity::Keyed(secret), seed, now)?;
+    let mut recorder = Recorder::new(&mut node);
+    let (stream, op) = (StreamId(1), OperationId(1));
+    let path = Path {
+        reach: Reach::Relayed,
+        remote: None,
+    };
+    let ping = b"\0\0\0\x03\x01{}".as_slice();
+    let put = Command::Put {
+        salt: Salt::from("s"),
+        value: Value::new(b"v"),
+        options: PutOptions {
+            local_only: true,
+            ..PutOptions::default()
+        },
+    };
+    let inputs = [
+        Input::StreamAccepted { stream, peer, path },
+        Input::Bytes {
+            stream,
+            bytes: ping.into(),
+        },
+        Input::Sent { stream },
+        Input::Command { op, command: put },
+        Input::TimerFired,
+        Input::StreamClosed {
+            stream,
+            end: StreamEnd::Finished,
+        },
+        Input::Command {
+            op: OperationId(2),
+            command: Command::Shutdown,
+        },
+    ];
+    for input in inputs {
+        node.handle(now, input.clone())?;
+        while let Some(output) = node.poll_output() {
+            recorder.output(&output);
+        }
+        journal.push(b'\n');
+        journal.extend(serde_json::to_vec(&recorder.step(&mut node, now, input))?);
+        seeds.write("journals", &[&journal])?;
     }
     Ok(())
 }

@@ -394,3 +394,24 @@ fn outputs_that_nobody_drains_stop_the_node_from_taking_more() {
     while hand.node.poll_output().is_some() {}
     assert_eq!(hand.node.handle(time, Input::TimerFired), Ok(()));
 }
+
+#[test]
+fn a_snapshot_of_a_full_node_shows_no_limit_of_items() {
+    let hand = Hand::new(|config| config.full_node = true);
+    let limits = hand.node.snapshot().limits;
+    let max = |limit| limits.iter().find(|used| used.limit == limit).unwrap().max;
+    assert_eq!((max(Limit::store_items), max(Limit::public_items)), (0, 0));
+    assert!(max(Limit::store_bytes) > 0);
+}
+
+#[test]
+fn a_verdict_after_the_shutdown_stores_and_schedules_nothing() {
+    let mut hand = Hand::new(|_| {});
+    let stream = hand.accept(1);
+    hand.request(stream, 1, ours(), put(&item(1, "s", 5, "v")));
+    hand.command(Command::Shutdown);
+    assert_eq!(hand.node.next_deadline(), None);
+    hand.run_jobs();
+    assert_eq!(hand.counter(Counter::ItemsStored), 1);
+    assert_eq!(hand.node.next_deadline(), None);
+}

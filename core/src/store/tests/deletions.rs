@@ -152,6 +152,8 @@ fn what_merely_expired_does_not_crowd_out_the_deleted() {
     put(&mut store, at(0), own(&tombstone(5))).unwrap();
     put(&mut store, at(1), own(&item(2, 1, b"v", "s"))).unwrap();
     assert_eq!(store.sweep(at(3 * HOUR), 10).len(), 2);
+    // Each kind has the limit for itself.
+    assert_eq!((store.fill().marks, store.fill().expired_marks), (1, 1));
     let back = put(&mut store, at(3 * HOUR), own(&item(1, 5, b"v", "s")));
     assert_eq!(back, Err(Refusal::Deleted));
 }

@@ -1,0 +1,196 @@
+//! What must hold after every input.
+
+use std::collections::BTreeSet;
+
+use skydht_core::item::{Item, Origin};
+use skydht_core::node::{Counter, GetError, Limit, Limits, Outcome, StreamId};
+use skydht_core::wire::{
+    Frame, Request, RequestMessage, Response, ResponseMessage, Side, WireItem, WirePeer,
+    decode_request, decode_response,
+};
+
+use super::cast::{CAST, OWN_TARGETS};
+use super::world::World;
+use crate::messages::only_frame;
+
+/// Timers fired in one `handle`; each may do a little.
+const TIMER_STEP: usize = 256;
+
+/// What one input may bring at most: something for each thing that is bounded.
+pub(super) fn most_outputs(limits: &Limits) -> usize {
+    let things = limits.streams
+        + limits.calls
+        + limits.operations
+        + limits.verify_jobs
+        + limits.probes
+        + limits.own_items;
+    8 * things + 4 * TIMER_STEP
+}
+
+/// The node against what its driver knows.
+pub(super) fn check(world: &World) {
+    let snapshot = world.node.snapshot();
+    for usage in &snapshot.limits {
+        let (limit, used, max) = (usage.limit, usage.used, usage.max);
+        let (unlimited, exempt) = match limit {
+            Limit::store_items | Limit::public_items => (true, exempt(world)),
+            Limit::store_bytes | Limit::deletion_marks => (true, 0),
+            _ => (false, 0),
+        };
+        let fits = used <= max + exempt || (unlimited && max == 0);
+        assert!(fits, "{}: {used} of {max} and {exempt}", limit.name());
+    }
+    let used = |limit: Limit| {
+        let usage = snapshot.limits.iter().find(|usage| usage.limit == limit);
+        usage.expect("every limit is there").used
+    };
+    let running = world
+        .operations
+        .values()
+        .filter(|finished| !**finished)
+        .count();
+    assert_eq!(used(Limit::streams), world.streams.len(), "streams");
+    assert_eq!(used(Limit::verify_jobs), world.jobs.len(), "jobs");
+    assert_eq!(used(Limit::probes), world.probes.len(), "probes");
+    assert_eq!(used(Limit::operations), running, "operations");
+    assert_eq!(used(Limit::outputs), 0, "outputs");
+
+    let count = |counter| snapshot.counters.get(counter);
+    let tally = &world.tally;
+    assert_eq!(count(Counter::BytesIn), tally.bytes_in);
+    assert_eq!(count(Counter::BytesOut), tally.bytes_out);
+    assert_eq!(count(Counter::VerifyJobs), tally.jobs);
+    assert_eq!(count(Counter::Probes), tally.probes);
+    assert_eq!(count(Counter::Operations), tally.commands);
+    assert_eq!(count(Counter::PeersAdded), tally.added);
+    assert_eq!(count(Counter::PeersRemoved), tally.removed);
+    let ended = count(Counter::CallsAnswered) + count(Counter::CallsFailed);
+    assert!(ended <= count(Counter::CallsStarted));
+
+    let peers = world.node.peers();
+    let keys: BTreeSet<_> = peers.iter().map(|peer| peer.key).collect();
+    assert_eq!(keys.len(), peers.len(), "a peer twice");
+    assert!(!keys.contains(&world.node.public_key()), "itself");
+    assert!(
+        keys.is_subset(&world.answered),
+        "a peer that never answered"
+    );
+    assert_eq!(snapshot.peers, peers.len());
+    assert_eq!(snapshot.peers as u64, tally.added - tally.removed);
+    let in_buckets = snapshot
+        .buckets
+        .iter()
+        .map(|bucket| usize::from(bucket.peers));
+    assert_eq!(in_buckets.sum::<usize>(), peers.len());
+    for bucket in &snapshot.buckets {
+        assert!(usize::from(bucket.peers) <= world.config.k);
+        assert!(usize::from(bucket.replacements) <= world.config.limits.replacements);
+    }
+
+    let store = &snapshot.store;
+    let tiers = store.public + store.whitelisted + store.trusted + store.mirrors;
+    assert_eq!(tiers, store.items, "{store:?}");
+    assert!(store.tombstones <= store.items);
+    if world.config.storage {
+        assert_eq!(world.storage.len(), store.items, "what storage holds");
+    }
+}
+
+/// Items that the limits on numbers do not count, at most: the tiers', and this node's own.
+fn exempt(world: &World) -> usize {
+    let store = world.node.snapshot().store;
+    store.whitelisted + store.trusted + OWN_TARGETS + world.puts
+}
+
+/// Something that the node sent: decodes, and says only what is true.
+pub(super) fn sent(world: &mut World, stream: StreamId, bytes: &[u8]) -> Frame {
+    if stream.is_ours() {
+        let frame = only_frame(Side::Request, bytes);
+        let message = decode_request(&frame).unwrap();
+        request(world, &message);
+        frame
+    } else {
+        let frame = only_frame(Side::Response, bytes);
+        let message = decode_response(&frame).unwrap();
+        response(world, &message);
+        frame
+    }
+}
+
+fn request(world: &mut World, message: &RequestMessage) {
+    if message.request.method() != skydht_core::wire::Method::Renew {
+        assert_eq!(message.sender.key, Some(CAST.own_key));
+    }
+    match &message.request {
+        Request::PutValue { item, .. } => wire_item(world, item),
+        Request::PutBatch { items, .. } => items.iter().for_each(|item| wire_item(world, item)),
+        _ => {}
+    }
+}
+
+fn response(world: &mut World, message: &ResponseMessage) {
+    match &message.response {
+        Response::FindNode { closest } => handed_out(world, &closest.peers),
+        Response::GetValue { item, closest } => {
+            handed_out(world, &closest.peers);
+            item.iter().for_each(|item| wire_item(world, item));
+        }
+        Response::GetItems { items, targets, .. } => {
+            assert_eq!(items.len(), targets.len());
+            items.iter().for_each(|item| wire_item(world, item));
+        }
+        _ => {}
+    }
+    if let Some(ext) = &message.ext {
+        handed_out(world, &ext.closest.peers);
+    }
+}
+
+/// Only who answered, each once, under its own id.
+fn handed_out(world: &World, peers: &[WirePeer]) {
+    let mut seen = BTreeSet::new();
+    assert!(peers.len() <= world.config.k.max(20));
+    for peer in peers {
+        let key = peer.key.expect("a peer without a key");
+        assert!(
+            world.answered.contains(&key),
+            "handed out, but never answered: {key}"
+        );
+        assert_eq!(peer.id, key.id());
+        assert!(seen.insert(key));
+    }
+}
+
+fn wire_item(world: &mut World, item: &WireItem) {
+    authentic(world, item.item().expect("an item without a key"));
+}
+
+fn authentic(world: &mut World, item: &Item) {
+    if world
+        .authentic
+        .insert((item.digest(), *item.signature.as_bytes()))
+    {
+        assert_eq!(item.check(), Ok(()), "{item:?}");
+    }
+}
+
+/// How an operation ended: a value is authentic and at home.
+pub(super) fn outcome(world: &mut World, outcome: &Outcome) {
+    let found = match outcome {
+        Outcome::Get(Ok(found)) => found,
+        Outcome::Get(Err(GetError::Timeout {
+            best: Some(best), ..
+        })) => best,
+        Outcome::FindNode(Ok(found)) => {
+            assert!(found.closest.iter().all(|key| world.answered.contains(key)));
+            assert!(!found.closest.is_empty());
+            return;
+        }
+        _ => return,
+    };
+    authentic(world, &found.item);
+    assert!(!found.item.reads_as_deleted());
+    if found.origin == Origin::Owner {
+        assert_eq!(found.item.target(), found.target);
+    }
+}
