@@ -1,5 +1,6 @@
 //! Round-trip times, and how long to wait for an answer because of them.
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::time::nanos;
@@ -11,8 +12,18 @@ pub struct RttEstimator(Option<Estimate>);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Estimate {
-    smoothed: u64,
+    /// Not zero, so that no estimate takes no more room: a node remembers thousands.
+    smoothed: NonZeroU64,
     variation: u64,
+}
+
+impl Estimate {
+    fn new(smoothed: u64, variation: u64) -> Self {
+        Self {
+            smoothed: NonZeroU64::new(smoothed).unwrap_or(NonZeroU64::MIN),
+            variation,
+        }
+    }
 }
 
 /// Longer samples are cut to this, so that sums cannot overflow: some 18 years.
@@ -23,24 +34,21 @@ impl RttEstimator {
     pub fn sample(&mut self, round_trip: Duration) {
         let sample = nanos(round_trip).min(MAX_SAMPLE);
         self.0 = Some(match self.0 {
-            None => Estimate {
-                smoothed: sample,
-                variation: sample / 2,
-            },
-            Some(Estimate {
-                smoothed,
-                variation,
-            }) => Estimate {
-                variation: (3 * variation + smoothed.abs_diff(sample)) / 4,
-                smoothed: (7 * smoothed + sample) / 8,
-            },
+            None => Estimate::new(sample, sample / 2),
+            Some(old) => {
+                let smoothed = old.smoothed.get();
+                Estimate::new(
+                    (7 * smoothed + sample) / 8,
+                    (3 * old.variation + smoothed.abs_diff(sample)) / 4,
+                )
+            }
         });
     }
 
     /// The smoothed round-trip time; none without a sample.
     #[must_use]
     pub fn smoothed(&self) -> Option<Duration> {
-        self.0.map(|it| Duration::from_nanos(it.smoothed))
+        self.0.map(|it| Duration::from_nanos(it.smoothed.get()))
     }
 
     /// Smoothed time plus four variations, RFC 6298's retransmission timeout, at least `min`
@@ -49,7 +57,7 @@ impl RttEstimator {
     pub fn soft_deadline(&self, min: Duration, max: Duration, initial: Duration) -> Duration {
         let estimated = self
             .0
-            .map(|it| Duration::from_nanos(it.smoothed + 4 * it.variation));
+            .map(|it| Duration::from_nanos(it.smoothed.get() + 4 * it.variation));
         // Not `clamp`, which panics when min > max.
         estimated.unwrap_or(initial).max(min).min(max)
     }

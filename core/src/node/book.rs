@@ -1,6 +1,7 @@
 //! What is remembered about peers beside the routing table: round trips, dialect, addresses,
 //! back-off. Bounded; the least recently used are forgotten first.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -11,6 +12,7 @@ use crate::key::PublicKey;
 use crate::lookup::RttEstimator;
 use crate::node::config::{INITIAL_SOFT_DEADLINE, MAX_SOFT_DEADLINE, MIN_SOFT_DEADLINE};
 use crate::node::output::Addrs;
+use crate::node::recent::Recent;
 use crate::time::Mono;
 
 /// Addresses tried for one key that never came from its own session.
@@ -22,8 +24,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// A caller that answered a ping and found no place in the table is not pinged again for this
 /// long. Without the pause, two nodes without room for each other would ping back for ever.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10 * 60);
-/// A use is noted at most this often, so that hot peers cost no reordering.
-const USE_GRAIN: Duration = Duration::from_secs(10);
 
 /// What a peer speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,38 +53,57 @@ impl Pause {
     }
 }
 
+/// Addresses that others named.
+#[derive(Default)]
+struct Heard {
+    /// Each is tried until it fails.
+    addrs: SmallVec<[SocketAddr; MAX_HEARD]>,
+    failures: u8,
+}
+
 struct Entry {
-    used: Mono,
     rtt: RttEstimator,
-    dialect: Dialect,
     /// From its own proven session, or a dial that worked.
     own: Option<SocketAddr>,
-    /// From others; each is tried until it fails.
-    heard: SmallVec<[SocketAddr; 1]>,
-    heard_failures: u8,
-    pause: Option<Pause>,
+    /// Few peers need it.
+    heard: Option<Box<Heard>>,
+    paused_until: Mono,
     no_room_until: Mono,
+    /// Failures in a row; none means that it is not paused.
+    failures: u8,
+    dialect: Dialect,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            rtt: RttEstimator::default(),
+            own: None,
+            heard: None,
+            paused_until: Mono::default(),
+            no_room_until: Mono::default(),
+            failures: 0,
+            dialect: Dialect::Unknown,
+        }
+    }
 }
 
 impl Entry {
-    fn new(now: Mono) -> Self {
-        Self {
-            used: now,
-            rtt: RttEstimator::default(),
-            dialect: Dialect::Unknown,
-            own: None,
-            heard: SmallVec::new(),
-            heard_failures: 0,
-            pause: None,
-            no_room_until: Mono::default(),
-        }
+    fn pause(&self) -> Option<Pause> {
+        (self.failures > 0).then_some(Pause {
+            failures: self.failures,
+            until: self.paused_until,
+        })
+    }
+
+    fn is_alive(&mut self) {
+        self.failures = 0;
     }
 }
 
 /// The book.
 pub(super) struct Book {
-    entries: BTreeMap<PublicKey, Entry>,
-    by_use: BTreeSet<(Mono, PublicKey)>,
+    entries: Recent<Entry>,
     addresses: BTreeMap<SocketAddr, Pause>,
     addresses_by_end: BTreeSet<(Mono, SocketAddr)>,
     /// Bootstrap peers and their configured addresses: never paused, never forgotten.
@@ -94,10 +113,9 @@ pub(super) struct Book {
 }
 
 impl Book {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, hash_seed: u64) -> Self {
         Self {
-            entries: BTreeMap::new(),
-            by_use: BTreeSet::new(),
+            entries: Recent::new(max, hash_seed),
             addresses: BTreeMap::new(),
             addresses_by_end: BTreeSet::new(),
             pinned: BTreeMap::new(),
@@ -116,22 +134,7 @@ impl Book {
     }
 
     fn entry(&mut self, key: &PublicKey, now: Mono) -> &mut Entry {
-        if !self.entries.contains_key(key) {
-            while self.entries.len() >= self.max {
-                let Some((_, oldest)) = self.by_use.pop_first() else {
-                    break;
-                };
-                self.entries.remove(&oldest);
-            }
-            self.by_use.insert((now, *key));
-        }
-        let entry = self.entries.entry(*key).or_insert_with(|| Entry::new(now));
-        if now.since(entry.used) >= USE_GRAIN {
-            self.by_use.remove(&(entry.used, *key));
-            self.by_use.insert((now, *key));
-            entry.used = now;
-        }
-        entry
+        self.entries.get_or_default(key, now)
     }
 
     /// A peer answered: it is alive, and this long away.
@@ -140,12 +143,12 @@ impl Book {
         let entry = self.entry(key, now);
         entry.rtt.sample(rtt);
         entry.dialect = dialect;
-        entry.pause = None;
+        entry.is_alive();
     }
 
     /// Any sign of life ends the back-off.
     pub(super) fn alive(&mut self, key: &PublicKey, now: Mono) {
-        self.entry(key, now).pause = None;
+        self.entry(key, now).is_alive();
     }
 
     /// A peer could not be reached, at none of these addresses.
@@ -154,11 +157,15 @@ impl Book {
             self.pause_address(*addr, now);
         }
         let entry = self.entry(key, now);
-        entry.pause = Some(Pause::after(entry.pause, now));
-        if entry.own.is_none_or(|own| !addrs.contains(&own)) {
-            entry.heard_failures = entry.heard_failures.saturating_add(1);
+        let pause = Pause::after(entry.pause(), now);
+        (entry.failures, entry.paused_until) = (pause.failures, pause.until);
+        if let Some(heard) = &mut entry.heard {
+            heard.addrs.retain(|addr| !addrs.contains(addr));
         }
-        entry.heard.retain(|addr| !addrs.contains(addr));
+        if entry.own.is_none_or(|own| !addrs.contains(&own)) {
+            let heard = entry.heard.get_or_insert_default();
+            heard.failures = heard.failures.saturating_add(1);
+        }
     }
 
     /// An address did not work, for whatever key.
@@ -192,9 +199,8 @@ impl Book {
         }
         let entry = self.entry(key, now);
         entry.own = Some(addr);
-        entry.heard.clear();
-        entry.heard_failures = 0;
-        entry.pause = None;
+        entry.heard = None;
+        entry.is_alive();
     }
 
     /// A peer named its own address over its own proven session. Returns whether it is news.
@@ -221,17 +227,27 @@ impl Book {
             addrs.extend(own);
             return addrs;
         }
-        let entry = self.entry(key, now);
+        let entry = self.entries.get_or_default(key, now);
         let mut addrs = Addrs::new();
         addrs.extend(entry.own);
-        if entry.own.is_none() && usize::from(entry.heard_failures) < MAX_HEARD {
+        let failures = entry.heard.as_ref().map_or(0, |heard| heard.failures);
+        if entry.own.is_none() && usize::from(failures) < MAX_HEARD {
+            let known =
+                |heard: &Heard, hint| heard.addrs.len() >= MAX_HEARD || heard.addrs.contains(hint);
             if let Some(hint) = hint
-                && !entry.heard.contains(&hint)
-                && entry.heard.len() < MAX_HEARD
+                && !entry
+                    .heard
+                    .as_ref()
+                    .is_some_and(|heard| known(heard, &hint))
             {
-                entry.heard.push(hint);
+                entry.heard.get_or_insert_default().addrs.push(hint);
             }
-            addrs.extend(entry.heard.iter().copied());
+            addrs.extend(
+                entry
+                    .heard
+                    .iter()
+                    .flat_map(|heard| heard.addrs.iter().copied()),
+            );
         }
         addrs.retain(|addr| {
             self.addresses
@@ -245,7 +261,7 @@ impl Book {
     pub(super) fn is_paused(&self, key: &PublicKey, now: Mono) -> bool {
         self.entries
             .get(key)
-            .and_then(|entry| entry.pause)
+            .and_then(Entry::pause)
             .is_some_and(|pause| pause.until > now)
             && !self.pinned.contains_key(key)
     }
@@ -305,7 +321,7 @@ mod tests {
 
     #[test]
     fn back_off_grows_to_thirty_seconds_and_any_sign_of_life_ends_it() {
-        let mut book = Book::new(8);
+        let mut book = Book::new(8, 1);
         for _ in 0..20 {
             book.unreachable(&key(1), &[], at(100));
         }
@@ -316,7 +332,7 @@ mod tests {
 
     #[test]
     fn hearsay_gets_three_tries_and_the_peers_own_word_ends_that() {
-        let mut book = Book::new(8);
+        let mut book = Book::new(8, 1);
         for port in 1..=3 {
             let addrs = book.addresses(&key(1), Some(addr(port)), at(port.into()));
             assert_eq!(addrs.as_slice(), [addr(port)]);
@@ -332,7 +348,7 @@ mod tests {
 
     #[test]
     fn an_address_that_failed_for_one_key_is_not_dialled_for_another() {
-        let mut book = Book::new(8);
+        let mut book = Book::new(8, 1);
         book.unreachable(&key(1), &[addr(1)], at(10));
         assert!(book.addresses(&key(2), Some(addr(1)), at(10)).is_empty());
         assert!(!book.addresses(&key(2), Some(addr(1)), at(12)).is_empty());
@@ -340,14 +356,13 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_are_forgotten_at_the_limit() {
-        let mut book = Book::new(3);
+        let mut book = Book::new(3, 1);
         for n in 1..=5 {
             book.alive(&key(n), at(u64::from(n) * 100));
             book.unreachable(&key(n), &[addr(n.into())], at(u64::from(n) * 100));
         }
         assert_eq!((book.len(), book.addresses.len()), (3, 3));
-        assert_eq!(book.by_use.len(), book.entries.len());
         assert_eq!(book.addresses_by_end.len(), book.addresses.len());
-        assert!(!book.entries.contains_key(&key(1)) && book.entries.contains_key(&key(5)));
+        assert!(book.entries.get(&key(1)).is_none() && book.entries.get(&key(5)).is_some());
     }
 }

@@ -23,6 +23,7 @@ mod output;
 mod own;
 mod peers;
 mod put;
+mod recent;
 mod refusal_text;
 mod search;
 mod serve;
@@ -158,7 +159,7 @@ impl Node {
             items_per_peer: limits.items_per_peer,
             deletion_marks: limits.deletion_marks,
         });
-        let mut book = Book::new(limits.known_peers);
+        let mut book = Book::new(limits.known_peers, seed.stream("book").next());
         for peer in &config.bootstrap {
             book.pin(peer.key, &peer.addrs);
         }

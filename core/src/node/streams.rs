@@ -1,6 +1,6 @@
 //! The streams: who holds which, what state each is in, and what each peer uses of them.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
@@ -56,7 +56,7 @@ impl Usage {
 /// All streams.
 pub(super) struct Streams {
     by_id: HashMap<StreamId, Stream, FixedState>,
-    usage: BTreeMap<PublicKey, Usage>,
+    usage: HashMap<PublicKey, Usage, FixedState>,
     next_ours: u64,
     last_theirs: Option<StreamId>,
     kept: usize,
@@ -69,7 +69,7 @@ impl Streams {
     pub(super) fn new(hash_seed: u64) -> Self {
         Self {
             by_id: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
-            usage: BTreeMap::new(),
+            usage: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             next_ours: 0,
             last_theirs: None,
             kept: 0,

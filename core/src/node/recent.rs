@@ -1,0 +1,184 @@
+//! What is remembered of each peer, up to a limit: the least recently used is forgotten first.
+//! A node remembers thousands of peers and asks for them in every call, so that both room and
+//! time count: a hash table of numbers into one vector, whose entries are linked in the order
+//! of use.
+
+use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
+use core::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::key::PublicKey;
+use crate::time::Mono;
+
+/// A use is noted at most this often, so that hot peers cost no reordering.
+const USE_GRAIN: Duration = Duration::from_secs(10);
+/// The number of nobody.
+const NONE: u32 = u32::MAX;
+
+struct Slot<T> {
+    value: T,
+    used: Mono,
+    /// Used less recently, and more recently.
+    older: u32,
+    newer: u32,
+    key: PublicKey,
+}
+
+/// The memory.
+pub(super) struct Recent<T> {
+    numbers: HashTable<u32>,
+    slots: Vec<Slot<T>>,
+    oldest: u32,
+    newest: u32,
+    hasher: FixedState,
+    max: usize,
+}
+
+impl<T: Default> Recent<T> {
+    /// Remembers at most `max` peers, and at least one.
+    pub(super) fn new(max: usize, hash_seed: u64) -> Self {
+        Self {
+            numbers: HashTable::new(),
+            slots: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+            hasher: FixedState::with_seed(hash_seed),
+            max: max.clamp(1, NONE as usize),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn number(&self, key: &PublicKey) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        let same = |number: &u32| self.slots[*number as usize].key == *key;
+        self.numbers.find(hash, same).copied()
+    }
+
+    /// What is remembered of a peer; this is no use.
+    pub(super) fn get(&self, key: &PublicKey) -> Option<&T> {
+        self.number(key)
+            .map(|number| &self.slots[number as usize].value)
+    }
+
+    /// What is remembered of a peer, perhaps nothing yet; this is a use.
+    pub(super) fn get_or_default(&mut self, key: &PublicKey, now: Mono) -> &mut T {
+        let number = match self.number(key) {
+            Some(number) => {
+                if now.since(self.slots[number as usize].used) >= USE_GRAIN {
+                    self.unlink(number);
+                    self.link_newest(number, now);
+                }
+                number
+            }
+            None => self.add(key, now),
+        };
+        &mut self.slots[number as usize].value
+    }
+
+    fn add(&mut self, key: &PublicKey, now: Mono) -> u32 {
+        let number = if self.slots.len() >= self.max {
+            let oldest = self.oldest;
+            self.unlink(oldest);
+            let slot = &mut self.slots[oldest as usize];
+            slot.value = T::default();
+            let forgotten = core::mem::replace(&mut slot.key, *key);
+            let hash = self.hasher.hash_one(forgotten);
+            if let Ok(entry) = self.numbers.find_entry(hash, |number| *number == oldest) {
+                entry.remove();
+            }
+            oldest
+        } else {
+            // Growth by an eighth: the default doubles, and half of that would lie empty.
+            if self.slots.len() == self.slots.capacity() {
+                self.slots.reserve_exact(self.slots.len() / 8 + 8);
+            }
+            self.slots.push(Slot {
+                value: T::default(),
+                used: now,
+                older: NONE,
+                newer: NONE,
+                key: *key,
+            });
+            (self.slots.len() - 1) as u32
+        };
+        self.link_newest(number, now);
+        let hash = self.hasher.hash_one(key);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.numbers.insert_unique(hash, number, |number| {
+            hasher.hash_one(slots[*number as usize].key)
+        });
+        number
+    }
+
+    fn unlink(&mut self, number: u32) {
+        let slot = &self.slots[number as usize];
+        let (older, newer) = (slot.older, slot.newer);
+        match self.slots.get_mut(older as usize) {
+            Some(slot) => slot.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.slots.get_mut(newer as usize) {
+            Some(slot) => slot.older = older,
+            None => self.newest = older,
+        }
+    }
+
+    fn link_newest(&mut self, number: u32, now: Mono) {
+        let newest = core::mem::replace(&mut self.newest, number);
+        match self.slots.get_mut(newest as usize) {
+            Some(slot) => slot.newer = number,
+            None => self.oldest = number,
+        }
+        let slot = &mut self.slots[number as usize];
+        slot.used = now;
+        slot.older = newest;
+        slot.newer = NONE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+
+    fn key(n: u8) -> PublicKey {
+        let mut bytes = [n; 33];
+        bytes[0] = 2;
+        PublicKey::from_bytes(&bytes).unwrap()
+    }
+
+    /// Against the plainest thing that does the same.
+    #[test]
+    fn it_forgets_what_was_used_least_recently() {
+        let mut random = crate::Seed::from_number(1).stream("recent");
+        for max in [1, 2, 3, 7, 20] {
+            let mut recent = Recent::<u64>::new(max, 5);
+            let mut model: BTreeMap<u8, (u64, u64, u64)> = BTreeMap::new();
+            for step in 1..5_000u64 {
+                let n = random.below(12) as u8;
+                let now = Mono(step * 4_000_000_000);
+                if model.len() >= max && !model.contains_key(&n) {
+                    let oldest = *model.iter().min_by_key(|(_, it)| (it.0, it.1)).unwrap().0;
+                    model.remove(&oldest);
+                }
+                let entry = model.entry(n).or_insert((now.0, step, 0));
+                if now.0 - entry.0 >= 10_000_000_000 {
+                    (entry.0, entry.1) = (now.0, step);
+                }
+                entry.2 = step;
+                *recent.get_or_default(&key(n), now) = step;
+                assert_eq!(recent.len(), model.len());
+                for n in 0..12 {
+                    let expected = model.get(&n).map(|it| it.2);
+                    assert_eq!(recent.get(&key(n)).copied(), expected, "{max} {step}");
+                }
+            }
+        }
+    }
+}
