@@ -3,6 +3,7 @@
 //! A call takes a kept stream if the peer is known to answer more than one request on a
 //! stream, else a fresh one. A stream that ends before a byte came is tried once more.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -139,7 +140,7 @@ impl Node {
         self.counters.count(Counter::CallsStarted);
         self.timers
             .set(Timer::Call(id), now.plus(self.config.hard_deadline));
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         if kept.is_some() {
             self.send_call(id);
         }

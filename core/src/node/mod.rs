@@ -34,6 +34,7 @@ mod timers;
 mod verification;
 mod verify;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -101,9 +102,10 @@ pub struct Node {
     store: Store,
     book: Book,
     streams: Streams,
-    calls: BTreeMap<CallId, Call>,
+    /// Boxed, as searches are: a tree keeps room for eleven, most nodes have one or none.
+    calls: BTreeMap<CallId, Box<Call>>,
     next_call: u64,
-    searches: BTreeMap<SearchId, Search>,
+    searches: BTreeMap<SearchId, Box<Search>>,
     next_search: u64,
     operations: Operations,
     jobs: Jobs,
@@ -353,7 +355,7 @@ impl Node {
     }
 
     /// Forgets a stream and what it used.
-    fn remove_stream(&mut self, id: StreamId) -> Option<streams::Stream> {
+    fn remove_stream(&mut self, id: StreamId) -> Option<Box<streams::Stream>> {
         self.timers.cancel(Timer::Stream(id));
         let stream = self.streams.remove(id)?;
         if let State::Served(served) = &stream.state

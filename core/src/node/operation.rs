@@ -310,7 +310,7 @@ impl Node {
             } => {
                 let search = self.idle_search(goal, Some(op), target, started);
                 let id = self.next_search_id();
-                self.end_search(id, search, end);
+                self.end_search(id, Box::new(search), end);
             }
             Busy::Call(call) => self.abandon_call(call),
             Busy::Nothing => {}

@@ -131,7 +131,7 @@ impl Node {
             alone_until: None,
             calls: SearchCalls::default(),
         };
-        self.searches.insert(id, search);
+        self.searches.insert(id, Box::new(search));
         self.advance_search(id);
         id
     }
@@ -382,7 +382,7 @@ impl Node {
 
     /// Ends a search, whatever state it is in. Calls still out run on when it is done, so that
     /// silent peers are noticed as such; else they are abandoned.
-    pub(super) fn end_search(&mut self, id: SearchId, search: Search, end: End) {
+    pub(super) fn end_search(&mut self, id: SearchId, search: Box<Search>, end: End) {
         self.timers.cancel(Timer::Search(id));
         if end != End::Done {
             for call in &search.calls.out {
@@ -393,8 +393,8 @@ impl Node {
             Goal::Nodes => self.nodes_found(&search, end),
             Goal::Neighbourhood => self.neighbourhood_found(&search, end),
             Goal::Bucket(index) => self.table.refreshed(index, self.now.mono),
-            Goal::Get(_) => self.conclude_get(search, end),
-            Goal::Put(_) => self.conclude_put(search, end),
+            Goal::Get(_) => self.conclude_get(*search, end),
+            Goal::Put(_) => self.conclude_put(*search, end),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The streams: who holds which, what state each is in, and what each peer uses of them.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -55,7 +56,8 @@ impl Usage {
 
 /// All streams.
 pub(super) struct Streams {
-    by_id: HashMap<StreamId, Stream, FixedState>,
+    /// Boxed, since a hash table keeps room for twice as many as it holds.
+    by_id: HashMap<StreamId, Box<Stream>, FixedState>,
     usage: HashMap<PublicKey, Usage, FixedState>,
     next_ours: u64,
     last_theirs: Option<StreamId>,
@@ -127,12 +129,12 @@ impl Streams {
         let id = self.fresh();
         self.by_id.insert(
             id,
-            Stream {
+            Box::new(Stream {
                 peer,
                 path: None,
                 decoder: FrameDecoder::new(Side::Response),
                 state: State::Opening(call),
-            },
+            }),
         );
         id
     }
@@ -142,26 +144,26 @@ impl Streams {
         self.usage_mut(peer, |usage| usage.accepted += 1);
         self.by_id.insert(
             id,
-            Stream {
+            Box::new(Stream {
                 peer,
                 path: Some(path),
                 decoder: FrameDecoder::new(Side::Request),
                 state: State::Served(served),
-            },
+            }),
         );
     }
 
     pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     /// The state of an accepted stream.
     pub(super) fn served_mut(&mut self, id: StreamId) -> Option<&mut Served> {
-        match self.by_id.get_mut(&id) {
+        match self.get_mut(id) {
             Some(Stream {
                 state: State::Served(served),
                 ..
@@ -170,7 +172,7 @@ impl Streams {
         }
     }
 
-    pub(super) fn remove(&mut self, id: StreamId) -> Option<Stream> {
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {
         let stream = self.by_id.remove(&id)?;
         match stream.state {
             State::Kept => {

@@ -9,6 +9,8 @@ use crate::routing::bucket::Bucket;
 use crate::routing::contact::{Contact, Sighting};
 use crate::time::{Mono, Time};
 
+/// Places that a bucket which is not full gets at a time.
+const GROWTH: usize = 4;
 /// Failures in a row after which a peer leaves for a waiting replacement.
 pub const FAILURES_KEPT: u8 = 3;
 /// Failures in a row after which a peer leaves although nobody waits for its place.
@@ -120,6 +122,11 @@ impl Table {
         };
         newcomer.seen(sighting, now);
         if bucket.peers.len() < self.k {
+            if bucket.peers.len() == bucket.peers.capacity() {
+                // Doubling would end beyond k.
+                let room = self.k - bucket.peers.len();
+                bucket.peers.reserve_exact(room.min(GROWTH));
+            }
             bucket.peers.push(newcomer);
             self.len += 1;
             return Touch::Added;
