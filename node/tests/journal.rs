@@ -180,8 +180,8 @@ fn damage_is_named_with_its_place_and_a_torn_tail_is_usable() {
 
     // A sound journal whose digest is another: what a node that behaves differently gives.
     let digest = sound["digest"].as_str().unwrap();
-    let differing = with_digests_swapped(&bytes, digest);
-    fs::write(&damaged, &differing).unwrap();
+    let turned: String = digest.chars().rev().collect();
+    fs::write(&damaged, replaced(&bytes, digest, &turned)).unwrap();
     let failure = replay(&home, &damaged, 1);
     assert_eq!(failure["code"], "differs", "{failure}");
     let last = sound["steps"].as_u64().unwrap() - 1;
@@ -190,16 +190,17 @@ fn damage_is_named_with_its_place_and_a_torn_tail_is_usable() {
     assert!(failure["details"]["outputs"].is_array());
 }
 
-/// The journal with its last digest turned around, and checks that are right again.
-fn with_digests_swapped(bytes: &[u8], digest: &str) -> Vec<u8> {
+/// The journal with the first occurrence of a text replaced by another of its length, and the
+/// record's check right again.
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     use sha2::{Digest as _, Sha256};
-    let reversed: String = digest.chars().rev().collect();
+    assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
     let place = bytes
-        .windows(digest.len())
-        .position(|window| window == digest.as_bytes())
+        .windows(from.len())
+        .position(|window| window == from.as_bytes())
         .unwrap();
-    bytes[place..place + digest.len()].copy_from_slice(reversed.as_bytes());
+    bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
     let mut at = 12;
     loop {
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
@@ -214,6 +215,42 @@ fn with_digests_swapped(bytes: &[u8], digest: &str) -> Vec<u8> {
         }
         at += 16 + length;
     }
+}
+
+#[test]
+fn journals_of_other_versions_are_named_as_such() {
+    let home = TempDir::new();
+    let bytes = fs::read(committed("client")).unwrap();
+    let file = home.join("other");
+    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let older = version.replace(|c: char| c.is_ascii_digit(), "9");
+    let other = replaced(&bytes, &version, &older);
+    fs::write(&file, &other).unwrap();
+    // As long as it behaves the same, it replays.
+    let report = replay(&home, &file, 0);
+    assert_eq!(report["version"], "9.9.9");
+    let digest = report["digest"].as_str().unwrap();
+    let turned: String = digest.chars().rev().collect();
+    fs::write(&file, replaced(&other, digest, &turned)).unwrap();
+    let failure = replay(&home, &file, 1);
+    let hint = failure["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("recorded by skydht-core 9.9.9") && hint.contains("with the version"),
+        "{hint}"
+    );
+    fs::write(&file, replaced(&bytes, "\"format\":1", "\"format\":7")).unwrap();
+    let failure = replay(&home, &file, 1);
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.contains("journal format 7, recorded by skydht-core "),
+        "{message}"
+    );
+    let mut container = bytes;
+    container[8] = 9;
+    fs::write(&file, container).unwrap();
+    let failure = replay(&home, &file, 1);
+    let message = failure["message"].as_str().unwrap();
+    assert!(message.contains("container version 9"), "{message}");
 }
 
 #[test]
