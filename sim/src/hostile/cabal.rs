@@ -26,6 +26,8 @@ struct Shared {
     /// By target, oldest first.
     seen: BTreeMap<Target, VecDeque<Arc<Item>>>,
     invented: BTreeMap<Target, Vec<WirePeer>>,
+    /// The targets of these, longest known first.
+    invented_order: VecDeque<Target>,
 }
 
 impl Cabal {
@@ -109,9 +111,13 @@ impl Cabal {
             return known.clone();
         }
         let peers = invent();
-        if shared.invented.len() < INVENTED {
-            shared.invented.insert(*target, peers.clone());
+        if shared.invented.len() == INVENTED
+            && let Some(oldest) = shared.invented_order.pop_front()
+        {
+            shared.invented.remove(&oldest);
         }
+        shared.invented.insert(*target, peers.clone());
+        shared.invented_order.push_back(*target);
         peers
     }
 

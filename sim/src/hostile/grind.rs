@@ -44,14 +44,21 @@ pub(super) fn invent(
             id: beside(target, n),
             ..WirePeer::new(&any(Forgery::Points, rng), Default::default(), None)
         },
-        _ => {
-            let tries = (0..TRIES).map(|_| any(forgery, rng));
-            let nearest = tries.min_by_key(|key| target.distance(&key.id()));
-            let key = nearest.unwrap_or_else(|| any(forgery, rng));
-            WirePeer::new(&key, Default::default(), None)
-        }
+        _ => WirePeer::new(&near(target, forgery, rng), Default::default(), None),
     });
     invented.collect()
+}
+
+/// The nearest of some keys of a kind. The hash is cheap and the curve is not, so the nearest
+/// are looked at first.
+fn near(target: &Target, forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
+    loop {
+        let mut tries: Vec<PublicKey> = (0..TRIES).map(|_| draw(forgery, rng)).collect();
+        tries.sort_by_cached_key(|key| target.distance(&key.id()));
+        if let Some(key) = tries.into_iter().find(|key| is(key, forgery)) {
+            return key;
+        }
+    }
 }
 
 /// An id that differs from the target in its last bits alone.
@@ -66,18 +73,34 @@ fn beside(target: &Target, n: usize) -> NodeId {
 /// Any key of a kind.
 fn any(forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
     loop {
+        let key = draw(forgery, rng);
+        if is(&key, forgery) {
+            return key;
+        }
+    }
+}
+
+fn is(key: &PublicKey, forgery: Forgery) -> bool {
+    let fate = match forgery {
+        Forgery::Points | Forgery::FalseIds => KeyFate::Good,
+        Forgery::OffCurve => KeyFate::Refused,
+        Forgery::BeyondField => KeyFate::Panics,
+    };
+    key_fate(key) == fate
+}
+
+/// What may be one of a kind: every second x has a point.
+fn draw(forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
+    // With 28 bytes of ones x is above the prime whatever follows.
+    let random = match forgery {
+        Forgery::BeyondField => 29,
+        _ => 1,
+    };
+    loop {
         let mut bytes = [0xff; 33];
         bytes[0] = 2;
-        let (fate, random) = match forgery {
-            Forgery::Points | Forgery::FalseIds => (KeyFate::Good, &mut bytes[1..]),
-            Forgery::OffCurve => (KeyFate::Refused, &mut bytes[1..]),
-            // With 28 bytes of ones x is above the prime whatever follows.
-            Forgery::BeyondField => (KeyFate::Panics, &mut bytes[29..]),
-        };
-        rng.fill_bytes(random);
-        if let Ok(key) = PublicKey::from_bytes(&bytes)
-            && key_fate(&key) == fate
-        {
+        rng.fill_bytes(&mut bytes[random..]);
+        if let Ok(key) = PublicKey::from_bytes(&bytes) {
             return key;
         }
     }
