@@ -2,7 +2,8 @@
 //!
 //! Each is a node of upstream's inside, which finds the network and makes itself known; what
 //! comes in is answered, and what goes out is added to, as its [`Behaviour`] says. Hostile peers
-//! share a [`Cabal`]. A run is a function of the configuration, the key, the seed and the inputs;
+//! share a [`Cabal`]. What ends a process of upstream's ends the node inside, too: it then looks
+//! for nobody any more, and the harm goes on. A run is a function of the configuration, the key, the seed and the inputs;
 //! memory is bounded whatever the others do.
 //!
 //! | question | module |
@@ -29,7 +30,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 use skydht_core::Seed;
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::{CloseReason, ConfigError, Identity, Input, Output, StreamId};
+use skydht_core::node::{CloseReason, Command, ConfigError, Identity, Input, Output, StreamId};
 use skydht_core::time::{Mono, Time};
 
 use crate::host::Host;
@@ -110,6 +111,7 @@ pub struct HostilePeer {
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
     counters: Counters,
+    stopped: bool,
 }
 
 impl HostilePeer {
@@ -146,6 +148,7 @@ impl HostilePeer {
             timers: Timers::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            stopped: false,
         };
         peer.plan_attack();
         peer
@@ -164,7 +167,7 @@ impl HostilePeer {
     }
 
     fn accepted(&mut self, stream: StreamId, peer: PublicKey) {
-        if self.served.len() >= SERVED {
+        if self.stopped || self.served.len() >= SERVED {
             return self.drop_stream(stream);
         }
         let reading = Served::Reading(peer, FrameReader::default());
@@ -248,6 +251,16 @@ impl HostilePeer {
         self.timers.cancel(Timer::Abandon(stream));
     }
 
+    /// No harm is done after a shutdown.
+    fn stop(&mut self) {
+        self.stopped = true;
+        let served = self.served.keys().chain(self.attacks.keys());
+        for stream in served.copied().collect::<Vec<_>>() {
+            self.close(stream, CloseReason::Shutdown);
+        }
+        self.timers.clear();
+    }
+
     fn timer_fired(&mut self) {
         while let Some(timer) = self.timers.due(self.now.mono) {
             match timer {
@@ -290,7 +303,16 @@ impl Host for HostilePeer {
                 self.timer_fired();
                 self.inner.handle(now, Input::TimerFired);
             }
-            other => self.inner.handle(now, other),
+            other => {
+                if let Input::Command {
+                    command: Command::Shutdown,
+                    ..
+                } = other
+                {
+                    self.stop();
+                }
+                self.inner.handle(now, other);
+            }
         }
     }
 

@@ -20,6 +20,9 @@ use super::checks;
 /// Items in a page when the caller names no number.
 const DEFAULT_PAGE: usize = 1_000;
 
+/// Targets of a signer when the configuration names no number.
+const DEFAULT_PER_KEY: usize = 50;
+
 /// The store's part of the configuration; 0 means no limit for `max_items` alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -27,7 +30,7 @@ pub struct Limits {
     pub max_items: usize,
     /// Items of signers that are neither whitelisted nor trusted, also on a full node.
     pub public_pool: usize,
-    /// Targets that such a signer may have, mirrored copies counted.
+    /// Targets that such a signer may have, mirrored copies counted; 0 means 50 (defect 38).
     pub items_per_key: usize,
     /// How long such an item stays after its arrival.
     pub item_ttl: Duration,
@@ -38,7 +41,7 @@ impl Default for Limits {
         Self {
             max_items: 10_000,
             public_pool: 5_000,
-            items_per_key: 50,
+            items_per_key: DEFAULT_PER_KEY,
             item_ttl: Duration::from_secs(2 * 3_600),
         }
     }
@@ -123,7 +126,10 @@ pub struct Store {
 impl Store {
     /// An empty one.
     #[must_use]
-    pub fn new(limits: Limits, full_node: bool) -> Self {
+    pub fn new(mut limits: Limits, full_node: bool) -> Self {
+        if limits.items_per_key == 0 {
+            limits.items_per_key = DEFAULT_PER_KEY;
+        }
         Self {
             limits,
             full_node,
@@ -365,6 +371,23 @@ mod tests {
         assert_eq!(store.put(at(7_201), &mine), Err(GoError::Sequence));
         assert_eq!((store.sweep(at(7_200)), store.sweep(at(7_201))), (0, 1));
         assert_eq!(store.put(at(7_201), &mine), Ok(()));
+    }
+
+    #[test]
+    fn a_limit_of_no_items_a_key_means_fifty() {
+        let limits = Limits {
+            items_per_key: 0,
+            ..Limits::default()
+        };
+        let mut store = Store::new(limits, false);
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let results = (0..51u8).map(|n| {
+            let item = Item::sign(&secret, Seq(1), Value::new(b"v"), Salt::new(&[n]));
+            store.put(at(0), &item.into())
+        });
+        let results: Vec<_> = results.collect();
+        assert!(results[..50].iter().all(Result::is_ok));
+        assert_eq!(results[50], Err(GoError::RateLimit));
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use skydht_core::id::Target;
 use skydht_core::item::{Item, Seq};
+use skydht_core::node::{Command, Outcome};
 use skydht_core::wire::{FrameDecoder, Request, RequestMessage, Side, decode_request};
 
 use super::{SECOND, hostile, item, key, secret, upstream};
+use crate::host::Host as _;
 use crate::hostile::{Behaviour, Cabal, Flood};
 use crate::testbed::Testbed;
 
@@ -180,6 +182,31 @@ fn claims_are_made_in_pings_and_puts() {
             .iter()
             .all(|(_, ext)| ext.addr.is_some() && ext.serves)
     );
+}
+
+#[test]
+fn no_harm_is_done_after_a_shutdown() {
+    let flood = Behaviour::Flood {
+        what: Flood::HalfOpen,
+        per_second: 20,
+    };
+    let mut network = attack(flood, &Cabal::new(), 5 * SECOND);
+    let (outcome, _) = network.ask(1, Command::Shutdown);
+    assert_eq!(outcome, Outcome::Shutdown);
+    let attacker = network.hostile(1);
+    assert!(attacker.attacks.is_empty() && attacker.served.is_empty());
+    let before = attacker.counters().attacks;
+    assert!(before > 50 && attacker.next_deadline().is_none());
+    network.run(SECOND);
+    assert_eq!(network.hostile(1).counters().attacks, before);
+    // And it is gone.
+    network.run(5 * SECOND);
+    let search = Command::Ping {
+        peer: key(1),
+        addr: None,
+    };
+    let (outcome, _) = network.ask(0, search);
+    assert!(matches!(outcome, Outcome::Ping(Err(_))), "{outcome:?}");
 }
 
 #[test]
