@@ -4,6 +4,7 @@
 //! `SKYDHT_VECTORS` names another directory of vectors, relative to the repository, as for the
 //! conformance tests of our own node; a file that it lacks is skipped and named.
 
+mod decoding;
 mod distance;
 mod frames;
 mod store_trace;
