@@ -8,7 +8,7 @@ use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, Signature};
 use skydht_core::wire::{
     Advertised, Frame, Life, Method, PeerList, Request, RequestMessage, Response, ResponseExt,
-    ResponseMessage, WireItem, WirePeer, decode_request, encode_response,
+    ResponseMessage, Want, WireItem, WirePeer, decode_request, encode_response,
 };
 
 use super::HostilePeer;
@@ -55,7 +55,7 @@ impl HostilePeer {
         let Some(response) = twisted.or_else(|| self.inner.answer(&message)) else {
             return Reply::Close;
         };
-        let ext = self.claims(&response);
+        let ext = self.claims(&message, &response);
         let message = ResponseMessage { ext, response };
         let Ok(mut bytes) = encode_response(&message) else {
             return Reply::Close;
@@ -154,6 +154,7 @@ impl HostilePeer {
                 closest: self.invented(target, forgery, count),
             },
             Request::PutValue { .. } => taken(),
+            Request::Renew { .. } if self.config.extensions => renewed(),
             Request::PutBatch { items, .. } => Response::PutBatch {
                 stored: vec![true; items.len()],
                 errors: Vec::new(),
@@ -207,6 +208,7 @@ impl HostilePeer {
                 let target = mirror_target.or(own)?;
                 self.held(&target).map(|_| taken())
             }
+            Request::Renew { .. } if self.config.extensions => Some(renewed()),
             _ => None,
         }
     }
@@ -231,6 +233,9 @@ impl HostilePeer {
                 let own = item.item().map(|it| it.target());
                 let target = mirror_target.or(own)?;
                 self.cabal.besieges(&target).then(taken)
+            }
+            Request::Renew { target, .. } if self.config.extensions => {
+                self.cabal.besieges(target).then(renewed)
             }
             _ => None,
         }
@@ -257,7 +262,7 @@ impl HostilePeer {
     }
 
     /// What it says in an extension.
-    fn claims(&self, response: &Response) -> Option<ResponseExt> {
+    fn claims(&mut self, message: &RequestMessage, response: &Response) -> Option<ResponseExt> {
         let has_item = matches!(response, Response::GetValue { item: Some(_), .. });
         match self.config.behaviour {
             Behaviour::FalseClaims { addr, left, .. } => Some(ResponseExt {
@@ -265,7 +270,29 @@ impl HostilePeer {
                 life: has_item.then(|| long_life(left)),
                 ..ResponseExt::default()
             }),
-            _ => self.config.extensions.then(ResponseExt::default),
+            _ if !self.config.extensions => None,
+            _ => Some(ResponseExt {
+                closest: self.named_after_put(message).unwrap_or_default(),
+                ..ResponseExt::default()
+            }),
+        }
+    }
+
+    /// The peers that a put asked for along with its answer: what a search would be told.
+    fn named_after_put(&mut self, message: &RequestMessage) -> Option<PeerList> {
+        let want = message.ext.as_ref()?.want;
+        let Request::PutValue { item, .. } = &message.request else {
+            return None;
+        };
+        let target = item.item().filter(|_| want == Want::Peers)?.target();
+        let search = RequestMessage {
+            request: Request::FindNode { target },
+            ..message.clone()
+        };
+        let answer = self.twist(&search).or_else(|| self.inner.answer(&search));
+        match answer {
+            Some(Response::FindNode { closest }) => Some(closest),
+            _ => None,
         }
     }
 }
@@ -275,6 +302,13 @@ pub(super) fn long_life(left: Duration) -> Life {
     Life {
         age: Duration::ZERO,
         left,
+    }
+}
+
+fn renewed() -> Response {
+    Response::Renew {
+        stored: true,
+        error: String::new(),
     }
 }
 

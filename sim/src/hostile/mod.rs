@@ -59,8 +59,9 @@ pub struct HostileConfig {
     pub bootstrap: Vec<PublicKey>,
     /// What it does.
     pub behaviour: Behaviour,
-    /// Whether its answers look like those of a skydht node, with an extension. Otherwise like
-    /// upstream's; [`Behaviour::FalseClaims`] always has extensions.
+    /// Whether it passes for a skydht node: its answers have an extension, in which it lies as
+    /// everywhere, and it takes renewals. Otherwise it passes for upstream's;
+    /// [`Behaviour::FalseClaims`] always has extensions.
     pub extensions: bool,
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use skydht_core::id::Target;
 use skydht_core::item::Seq;
-use skydht_core::wire::{Advertised, PeerList, Request, Response};
+use skydht_core::wire::{Advertised, PeerList, Request, Response, Want};
 
 use super::{Interview, item, key, put_value};
 use crate::hostile::{Behaviour, Cabal, Forgery, ValueLie};
@@ -239,5 +239,37 @@ fn others_say_what_they_are_told_to_of_extensions() {
         let mut peer = Interview::with(Behaviour::Stale, extensions, &cabal);
         assert_eq!(peer.ask(Request::Ping).ext.is_some(), extensions);
         assert_eq!(peer.cabal.members().len(), 1);
+    }
+}
+
+#[test]
+fn those_with_extensions_lie_in_them_too() {
+    let mine = item(3, 7, b"mine");
+    let target = mine.target();
+    let renew = Request::Renew {
+        target,
+        seq: mine.seq,
+        signature: mine.signature,
+        content_hash: mine.content_hash(),
+    };
+    for behaviour in [liar(ValueLie::Denied), Behaviour::Eclipse, Behaviour::Stale] {
+        let cabal = Cabal::new();
+        cabal.besiege(target);
+        cabal.join(key(700));
+        let mut peer = Interview::with(behaviour.clone(), true, &cabal);
+        let renewed = peer.ask(renew.clone()).response;
+        assert!(matches!(renewed, Response::Renew { stored: true, .. }));
+        let put = peer.ask_with(put_value(&mine), Want::Peers);
+        let keys: Vec<_> = put.ext.unwrap().closest.peers;
+        let keys: Vec<_> = keys.iter().filter_map(|it| it.key).collect();
+        match behaviour {
+            Behaviour::Liar { .. } => assert!(keys.len() == 20 && !keys.contains(&key(1))),
+            Behaviour::Eclipse => assert_eq!(keys, [key(700)]),
+            _ => assert_eq!(keys, [key(1)]),
+        }
+        // Without extensions it is as mute as upstream.
+        let mut peer = Interview::with(behaviour, false, &cabal);
+        let stream = peer.send(renew.clone());
+        assert!(peer.is_closed(stream) && peer.sent(stream).is_empty());
     }
 }

@@ -17,8 +17,8 @@ use skydht_core::node::{
 };
 use skydht_core::time::{Mono, Time, Unix};
 use skydht_core::wire::{
-    FrameDecoder, Request, RequestMessage, ResponseMessage, Sender, Side, decode_response,
-    encode_request,
+    FrameDecoder, Request, RequestExt, RequestMessage, ResponseMessage, Sender, Side, Want,
+    decode_response, encode_request,
 };
 
 use super::{Behaviour, Cabal, HostileBoot, HostileConfig, HostilePeer};
@@ -169,10 +169,14 @@ impl Interview {
     }
 
     fn send(&mut self, request: Request) -> StreamId {
+        self.send_with(request, None)
+    }
+
+    fn send_with(&mut self, request: Request, ext: Option<RequestExt>) -> StreamId {
         let stream = self.open();
         let message = RequestMessage {
             sender: Sender::of(&key(1)),
-            ext: None,
+            ext,
             request,
         };
         let bytes = Cow::Owned(encode_request(&message).unwrap());
@@ -201,6 +205,20 @@ impl Interview {
     /// The answer, after which both close.
     fn ask(&mut self, request: Request) -> ResponseMessage {
         let stream = self.send(request);
+        self.answer_on(stream)
+    }
+
+    /// The same to one of ours that wants this.
+    fn ask_with(&mut self, request: Request, want: Want) -> ResponseMessage {
+        let ext = RequestExt {
+            want,
+            ..RequestExt::default()
+        };
+        let stream = self.send_with(request, Some(ext));
+        self.answer_on(stream)
+    }
+
+    fn answer_on(&self, stream: StreamId) -> ResponseMessage {
         assert!(self.is_closed(stream));
         let bytes = self.sent(stream);
         let mut decoder = FrameDecoder::new(Side::Response);
