@@ -181,22 +181,17 @@ impl Node {
             self.counters.count(Counter::WrongItems);
             return;
         }
-        let known = state
-            .versions
-            .iter()
-            .any(|version| version.item.same_content(&item));
-        let held = || {
-            self.store
-                .get(self.now, &target)
-                .is_some_and(|held| held.item().same_content(&item))
-        };
-        if known || held() {
+        // The same content: the copy that was verified counts, whatever signature came with this.
+        let same = |known: &&Arc<Item>| known.same_content(&item);
+        let seen = state.versions.iter().map(|version| &version.item);
+        let held = self.store.get(self.now, &target).map(Held::item);
+        if let Some(known) = seen.chain(held).find(same).cloned() {
             self.counters.count(Counter::VerifySpared);
-            let version = state.add(item.clone(), &target, life);
+            let version = state.add(known.clone(), &target, life);
             version.holders.insert(from.id);
             version.from.get_or_insert(from.key);
             if let Some(op) = op {
-                self.first_value(op, state, &item, Some(from.key));
+                self.first_value(op, state, &known, Some(from.key));
             }
             return;
         }

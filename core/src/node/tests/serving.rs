@@ -7,7 +7,7 @@ use super::hand::{Hand, item, key, ours, put};
 use crate::item::{Seq, Value};
 use crate::key::Signature;
 use crate::node::*;
-use crate::wire::{Request, RequestExt, Response};
+use crate::wire::{PeerList, Request, RequestExt, Response, ResponseExt, ResponseMessage};
 
 fn stored(
     hand: &mut Hand,
@@ -414,4 +414,34 @@ fn a_verdict_after_the_shutdown_stores_and_schedules_nothing() {
     hand.run_jobs();
     assert_eq!(hand.counter(Counter::ItemsStored), 1);
     assert_eq!(hand.node.next_deadline(), None);
+}
+
+#[test]
+fn a_read_trusts_the_copy_it_verified_not_one_with_another_signature() {
+    let mut hand = Hand::new(|_| {});
+    hand.introduce(1, Reach::Dialled, true);
+    let good = item(2, "s", 5, "v");
+    let owner = Some((good.key, good.salt.clone()));
+    let request = GetRequest {
+        owner,
+        ..GetRequest::of(good.key, good.salt.clone(), ReadPolicy::Freshest)
+    };
+    let op = hand.command(Command::Get(request));
+    let (stream, ..) = *hand.wanted().first().expect("a peer is asked");
+    hand.open(stream, Reach::Dialled);
+    // Meanwhile the item arrives and is verified; then the peer's copy, with a forged signature.
+    assert!(stored(&mut hand, 2, ours(), put(&good)).0);
+    let mut forged = (*good).clone();
+    forged.signature = Signature::from_bytes([7; 65]);
+    let response = Response::GetValue {
+        item: Some(forged.into()),
+        closest: PeerList::default(),
+    };
+    let ext = Some(ResponseExt::default());
+    hand.reply(stream, ResponseMessage { ext, response });
+    match hand.finished(op) {
+        Some(Outcome::Get(Ok(got))) => assert_eq!(got.item, good),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(hand.counter(Counter::VerifySpared), 1);
 }
