@@ -215,6 +215,8 @@ impl Shared {
             match name {
                 "v" => shared.version = read_version(reader)?,
                 "addr" => shared.addr = read_addr(reader)?,
+                // As everywhere, null is nothing.
+                "life" | "bind" if reader.null()? => {}
                 "life" => shared.life = Some(Life::read(reader)?),
                 "bind" => {
                     let mut bind = Signature::default();

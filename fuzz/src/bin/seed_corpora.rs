@@ -65,6 +65,9 @@ fn frames_and_messages(seeds: &Seeds, file: &Value) -> Outcome {
         seeds.write("frames", &[&[u8::from(answer)], &frame])?;
         message(seeds, &frame, answer)?;
     }
+    for case in all(&vectors("own/extensions.json")?, "messages") {
+        message(seeds, &hex(case, "frame"), case["side"] != "request")?;
+    }
     for case in all(file, "handler") {
         let (sent, answer) = (hex(case, "bytes_sent"), hex(case, "response"));
         seeds.write("frames", &[&[2], &sent])?;

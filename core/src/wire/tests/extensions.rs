@@ -236,3 +236,12 @@ fn a_renewal_is_137_bytes_and_perhaps_an_extension() {
     assert_eq!(with_ext, [&body, &b"{\"v\":1}"[..]].concat());
     assert_eq!(request(Method::Renew, &with_ext), Ok(message));
 }
+
+#[test]
+fn null_is_nothing_in_every_field() {
+    let nulls = r#"{"v":1,"serve":null,"addr":null,"life":null,"bind":null,"want":null}"#;
+    assert_eq!(read(nulls), Some(RequestExt::default()));
+    let json = br#"{"ext":{"v":1,"keep":null,"life":null,"bind":null,"closest":null,"held":null}}"#;
+    let message = response(Method::FindNode, json).unwrap();
+    assert_eq!(message.ext, Some(ResponseExt::default()));
+}
