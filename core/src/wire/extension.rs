@@ -243,8 +243,8 @@ fn write_shared(
     }
     if let Some(life) = life {
         out.field("life").raw("{");
-        out.field("age").display(life.age.as_millis());
-        out.field("left").display(life.left.as_millis());
+        out.field("age").display(millis(life.age));
+        out.field("left").display(millis(life.left));
         out.raw("}");
     }
     if let Some(bind) = bind {
@@ -279,6 +279,11 @@ impl Life {
         })?;
         Ok(life)
     }
+}
+
+/// As many as a reader takes.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn read_millis(reader: &mut Reader<'_>) -> Result<Duration> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use skydht_core::item::{Item, Origin};
 use skydht_core::node::{Counter, GetError, Limit, Limits, Outcome, StreamId};
 use skydht_core::wire::{
-    Frame, Request, RequestMessage, Response, ResponseMessage, Side, WireItem, WirePeer,
+    Frame, Method, Request, RequestMessage, Response, ResponseMessage, Side, WireItem, WirePeer,
     decode_request, decode_response,
 };
 
@@ -107,18 +107,34 @@ pub(super) fn sent(world: &mut World, stream: StreamId, bytes: &[u8]) -> Frame {
     if stream.is_ours() {
         let frame = only_frame(Side::Request, bytes);
         let message = decode_request(&frame).unwrap();
+        check_ext(&frame, message.ext.is_some());
         request(world, &message);
         frame
     } else {
         let frame = only_frame(Side::Response, bytes);
         let message = decode_response(&frame).unwrap();
+        check_ext(&frame, message.ext.is_some());
         response(world, &message);
         frame
     }
 }
 
+/// What was meant as an extension reads as one.
+fn check_ext(frame: &Frame, read: bool) {
+    let written = frame.body.windows(6).any(|part| part == b"\"ext\":");
+    let renewal = frame
+        .body
+        .get(137..)
+        .is_some_and(|rest| rest.starts_with(b"{"));
+    let written = match frame.method {
+        Method::Renew => written || renewal,
+        _ => written,
+    };
+    assert_eq!(read, written, "{}", frame.body.escape_ascii());
+}
+
 fn request(world: &mut World, message: &RequestMessage) {
-    if message.request.method() != skydht_core::wire::Method::Renew {
+    if message.request.method() != Method::Renew {
         assert_eq!(message.sender.key, Some(CAST.own_key));
     }
     match &message.request {

@@ -189,6 +189,19 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
                 },
             ),
         ),
+        (
+            "an item that does not expire there",
+            response(
+                ResponseExt {
+                    life: life(1_000, u64::MAX),
+                    ..kept()
+                },
+                Response::GetValue {
+                    item: Some(item(2, Value::new(b"kept")).into()),
+                    closest: PeerList::default(),
+                },
+            ),
+        ),
         ("stored anew", response(kept(), stored(true, ""))),
         (
             "stored, and held before: renewed",

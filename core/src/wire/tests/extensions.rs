@@ -245,3 +245,17 @@ fn null_is_nothing_in_every_field() {
     let message = response(Method::FindNode, json).unwrap();
     assert_eq!(message.ext, Some(ResponseExt::default()));
 }
+
+#[test]
+fn a_life_without_end_is_the_longest_that_is_read() {
+    let life = |left| RequestExt {
+        life: Some(Life {
+            age: Duration::ZERO,
+            left,
+        }),
+        ..RequestExt::default()
+    };
+    let bytes = encode_request(&find_node(Some(life(Duration::MAX)))).unwrap();
+    let message = decode_request(&frame(Side::Request, &bytes)).unwrap();
+    assert_eq!(message.ext, Some(life(Duration::from_millis(u64::MAX))));
+}
