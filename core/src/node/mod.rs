@@ -358,10 +358,13 @@ impl Node {
     fn remove_stream(&mut self, id: StreamId) -> Option<Box<streams::Stream>> {
         self.timers.cancel(Timer::Stream(id));
         let stream = self.streams.remove(id)?;
-        if let State::Served(served) = &stream.state
-            && served.holds_place()
-        {
-            self.leave_place(&stream.peer);
+        if let State::Served(served) = &stream.state {
+            if served.holds_place() {
+                self.leave_place(&stream.peer);
+            }
+            if served.waits() {
+                self.waiting.retain(|waiting| *waiting != id);
+            }
         }
         Some(stream)
     }

@@ -46,6 +46,11 @@ impl Served {
     pub(super) const fn holds_place(&self) -> bool {
         matches!(self.phase, Phase::Batch(_))
     }
+
+    /// Whether it stands in the queue for a place.
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self.phase, Phase::Waiting(_))
+    }
 }
 
 #[derive(Default)]

@@ -445,3 +445,18 @@ fn a_read_trusts_the_copy_it_verified_not_one_with_another_signature() {
     }
     assert_eq!(hand.counter(Counter::VerifySpared), 1);
 }
+
+#[test]
+fn who_hangs_up_while_waiting_for_a_place_leaves_the_queue() {
+    let mut hand = Hand::new(|config| config.limits.serving = 1);
+    let first = hand.accept(1);
+    hand.request(first, 1, ours(), put(&item(1, "s", 5, "v")));
+    for n in 0..20 {
+        let stream = hand.accept(2);
+        hand.request(stream, 2, ours(), put(&item(2, "s", n, "v")));
+        assert_eq!(hand.node.waiting.len(), 1);
+        let end = StreamEnd::Reset;
+        hand.input(Input::StreamClosed { stream, end });
+        assert_eq!(hand.node.waiting.len(), 0, "after {n}");
+    }
+}
