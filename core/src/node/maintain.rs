@@ -21,7 +21,7 @@ const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// The first pause between self-lookups after joining; doubles.
 const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
-/// Self-lookups that add nobody, after which the neighbourhood counts as known.
+/// Self-lookups that bring nobody among the k nearest, after which the neighbourhood counts as known.
 const QUIET_ROUNDS: u8 = 2;
 /// The pause between self-lookups once the neighbourhood is known; doubles.
 const SELF_LOOKUP_AGAIN: Duration = Duration::from_secs(5 * 60);
@@ -56,7 +56,8 @@ pub(super) struct Upkeep {
     bootstrap_out: usize,
     bootstrap_reachable: alloc::collections::BTreeSet<crate::key::PublicKey>,
     looking_around: bool,
-    added_before: u64,
+    /// The nearest peers when the self-lookup under way began.
+    nearest_before: alloc::vec::Vec<NodeId>,
     quiet_rounds: u8,
     self_lookup_pause: Duration,
     /// The next bucket to fill after joining.
@@ -163,9 +164,16 @@ impl Node {
                 .set(Timer::SelfLookup, self.now.mono.plus(pause));
         }
         self.upkeep.looking_around = true;
-        self.upkeep.added_before = self.counters.get(Counter::PeersAdded);
+        self.upkeep.nearest_before = self.nearest().collect();
         let own = Target::from(self.id);
         self.start_search(Goal::Neighbourhood, None, own, self.now.mono);
+    }
+
+    /// The k nearest peers of the table.
+    fn nearest(&self) -> impl Iterator<Item = NodeId> {
+        let own = Target::from(self.id);
+        let nearest = self.table.closest(&own, self.config.k);
+        nearest.map(|contact| contact.id)
     }
 
     /// A self-lookup is over.
@@ -174,7 +182,9 @@ impl Node {
         if end != End::Done {
             return;
         }
-        let added = self.counters.get(Counter::PeersAdded) > self.upkeep.added_before;
+        // Only neighbours are news: elsewhere strangers call all the time.
+        let before = core::mem::take(&mut self.upkeep.nearest_before);
+        let added = self.nearest().any(|id| !before.contains(&id));
         let upkeep = &mut self.upkeep;
         if added {
             upkeep.quiet_rounds = 0;
@@ -230,7 +240,10 @@ impl Node {
         }
         let pause = if let Some(from) = self.upkeep.fill_from {
             let sparse = self.table.sparse_buckets(SPARSE);
-            let sparse: Buckets = sparse.filter(|i| *i >= from).take(REFRESH_STEP).collect();
+            // The self-lookups have covered what is nearer than the k nearest.
+            let covered = self.edge_of_neighbourhood();
+            let wanted = |i: &u8| *i >= from && covered.is_none_or(|covered| *i <= covered);
+            let sparse: Buckets = sparse.filter(wanted).take(REFRESH_STEP).collect();
             // Each once: far from full may be all there is.
             self.upkeep.fill_from = match sparse.last() {
                 Some(last) if sparse.len() == REFRESH_STEP => last.checked_add(1),
@@ -250,6 +263,16 @@ impl Node {
         };
         let pause = self.random.maintenance.jitter(pause);
         self.timers.set(Timer::Refresh, now.plus(pause));
+    }
+
+    /// The bucket of the farthest of the k nearest peers; none with fewer peers.
+    fn edge_of_neighbourhood(&self) -> Option<u8> {
+        let own = Target::from(self.id);
+        let farthest = self
+            .table
+            .closest(&own, self.config.k)
+            .nth(self.config.k - 1)?;
+        self.table.bucket_of(&farthest.id.into())
     }
 
     fn look_up_buckets(&mut self, buckets: &[u8]) {

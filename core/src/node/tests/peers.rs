@@ -239,6 +239,17 @@ fn after_a_cut_of_half_an_hour_the_table_fills_within_a_minute() {
 }
 
 #[test]
+fn joining_looks_up_no_bucket_that_the_self_lookups_have_covered() {
+    let mut net = Net::settled(80, |_, _| {});
+    net.run_for(Duration::from_secs(120));
+    let lookups: u64 = (0..80)
+        .map(|node| net.counter(node, Counter::Lookups))
+        .sum();
+    // 3.6 a node; 6.9 when every bucket with few peers is looked up.
+    assert!((80 * 3..80 * 5).contains(&lookups), "{lookups}");
+}
+
+#[test]
 fn an_empty_stream_is_retried_once_and_then_fails() {
     let mut hand = Hand::new(|_| {});
     let op = hand.command(Command::Ping {
