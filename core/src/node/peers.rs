@@ -85,6 +85,7 @@ impl Node {
             || self.book.is_paused(&peer, self.now.mono)
             || self.book.had_no_room(&peer, self.now.mono)
             || self.probing.pinged_back.contains(&peer)
+            || !self.table.has_use_for(&id, self.now.mono)
         {
             return;
         }

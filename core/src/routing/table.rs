@@ -268,6 +268,23 @@ impl Table {
             .map(|(index, _)| index)
     }
 
+    /// Whether a peer with this id would be of use if it answered: its bucket has room, or a
+    /// peer that failed or has been silent for [`PING_AGE`], or room for one more replacement.
+    #[must_use]
+    pub fn has_use_for(&self, id: &NodeId, now: Mono) -> bool {
+        let Some(index) = self.index_of(id) else {
+            return false;
+        };
+        self.buckets.get(index).is_none_or(|bucket| {
+            bucket.peers.len() < self.k
+                || bucket.replacements.len() < self.replacements
+                || bucket
+                    .peers
+                    .iter()
+                    .any(|peer| !peer.is_live() || now.since(peer.last_seen.mono) >= PING_AGE)
+        })
+    }
+
     /// Buckets with fewer than `peers` peers, farthest first, among the same.
     pub fn sparse_buckets(&self, peers: usize) -> impl Iterator<Item = u8> {
         self.indexed()

@@ -265,6 +265,25 @@ fn without_a_replacement_cache_a_pinged_peer_is_counted_like_any_other() {
 }
 
 #[test]
+fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_living() {
+    let (local, keys) = one_bucket(18, K + 3);
+    let mut table = Table::new(local, K, 2);
+    let last = keys[K + 2].id();
+    for key in &keys[..K + 2] {
+        assert!(table.has_use_for(&last, at(0).mono));
+        table.insert_or_touch(&sighting(*key), at(0));
+    }
+    assert!(!table.has_use_for(&last, at(59).mono));
+    // Now the oldest would be pinged for it.
+    assert!(table.has_use_for(&last, at(60).mono));
+    assert!(!table.has_use_for(&local, at(60).mono));
+    // Elsewhere there is room, and here when somebody fails.
+    assert!(table.has_use_for(&flipped(local, 200), at(1).mono));
+    table.failed(&keys[1].id(), Blame::Peer);
+    assert!(table.has_use_for(&last, at(1).mono));
+}
+
+#[test]
 fn stale_are_the_ranges_up_to_the_deepest_peer_that_no_lookup_went_through() {
     let deepest = keys(&mut random(16), 1)[0];
     let mut table = filled(flipped(deepest.id(), 4), K, &[deepest]);
