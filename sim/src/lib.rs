@@ -9,14 +9,20 @@
 //! | who is there, what happens, and how to watch it: **start here** | [`world`] |
 //! | sessions, streams, and what the network does to them | [`network`] |
 //! | true time and hosts' clocks | [`clock`] |
+//! | who takes part, what goes wrong, what must come of it | [`scenario`] |
+//! | what must hold, whatever happens | [`oracle`] |
+//! | did the rare things happen | [`coverage`] |
 //! | what did a run find, and how does one keep it | [`figures`] |
 
 pub mod clock;
+pub mod coverage;
 pub mod figures;
 pub mod host;
 pub mod hostile;
 pub mod network;
+pub mod oracle;
 pub mod ours;
+pub mod scenario;
 #[cfg(test)]
 mod testbed;
 pub mod upstream;

@@ -11,7 +11,8 @@ use crate::node::book::Dialect;
 use crate::node::counters::Counters;
 use crate::node::limits::Limit;
 use crate::node::outcome::PeerInfo;
-use crate::store::StoreFill;
+use crate::routing::Table;
+use crate::store::{Store, StoreFill};
 
 /// Fill of one bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -109,6 +110,24 @@ impl Node {
             limits: limits.collect(),
             counters: self.counters.clone(),
         }
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The routing table, to look at.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The store, to look at.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The peers in the routing table, nearest first.

@@ -1,0 +1,41 @@
+//! What each node keeps within its bounds.
+
+use std::collections::BTreeSet;
+
+use skydht_core::Node;
+use skydht_core::key::PublicKey;
+
+use super::Violations;
+use crate::clock::SimTime;
+use crate::network::HostId;
+
+/// Checks one node: every key in its table belongs to somebody who exists and could prove it,
+/// under the id that is its own; nothing uses more than its limit.
+pub fn check(
+    now: SimTime,
+    host: HostId,
+    node: &Node,
+    existing: &BTreeSet<PublicKey>,
+    violations: &mut Violations,
+) {
+    for contact in node.table().iter() {
+        if !existing.contains(&contact.key) {
+            let key = contact.key;
+            violations.note(now, format_args!("{host} lists {key}, which nobody proved"));
+        }
+        if contact.id != contact.key.id() {
+            let id = contact.id;
+            violations.note(now, format_args!("{host} lists {} as {id}", contact.key));
+        }
+        if contact.key == node.public_key() {
+            violations.note(now, format_args!("{host} lists itself"));
+        }
+    }
+    for limit in node.snapshot().limits {
+        // Zero is unlimited where it is allowed at all.
+        if limit.used > limit.max && limit.max > 0 {
+            let (name, used, max) = (limit.limit.name(), limit.used, limit.max);
+            violations.note(now, format_args!("{host}: {used} of {max} {name}"));
+        }
+    }
+}

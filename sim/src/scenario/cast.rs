@@ -1,0 +1,289 @@
+//! Who takes part: hosts made from a scenario's population.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng as _;
+use skydht_core::id::Target;
+use skydht_core::item::Salt;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{Advertise, BootstrapPeer, Config, ConfigError, Identity, Limits};
+
+use super::file::{Population, Reached, Scenario};
+use super::run::RunError;
+use crate::host::Host;
+use crate::hostile::{Cabal, HostileConfig, HostilePeer, grind};
+use crate::network::faults::below;
+use crate::network::{Access, HostId};
+use crate::ours::OurNode;
+use crate::upstream::{UpstreamConfig, UpstreamNode};
+use crate::world::{Boot, Start, World};
+
+/// What a host is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A skydht node.
+    Ours,
+    /// Upstream's model.
+    Upstream,
+    /// It means harm.
+    Hostile,
+}
+
+/// Everybody, and the items that they will publish.
+#[derive(Debug)]
+pub(super) struct Cast {
+    pub(super) kinds: Vec<Kind>,
+    pub(super) keys: Vec<PublicKey>,
+    /// All keys behind which there is somebody.
+    pub(super) existing: BTreeSet<PublicKey>,
+    pub(super) items: Vec<Planned>,
+    pub(super) bootstrap: u32,
+}
+
+/// An item that will be published.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) owner: HostId,
+    pub(super) secret: SecretKey,
+    pub(super) salt: Salt,
+    pub(super) target: Target,
+}
+
+struct GoNode {
+    config: UpstreamConfig,
+    secret: SecretKey,
+}
+
+impl Boot for GoNode {
+    fn key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
+        let identity = Identity::Keyed(self.secret.clone());
+        let node = UpstreamNode::new(self.config.clone(), identity, start.now);
+        Ok(Box::new(node))
+    }
+}
+
+struct Attacker {
+    config: HostileConfig,
+    secret: SecretKey,
+    cabal: Cabal,
+}
+
+impl Boot for Attacker {
+    fn key(&self) -> PublicKey {
+        self.secret.public()
+    }
+
+    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
+        let (config, secret) = (self.config.clone(), self.secret.clone());
+        let peer = HostilePeer::new(config, secret, start.seed, &self.cabal, start.now);
+        Ok(Box::new(peer))
+    }
+}
+
+fn secret(random: &mut ChaCha8Rng) -> SecretKey {
+    let mut entropy = [0; 32];
+    random.fill_bytes(&mut entropy);
+    SecretKey::from_entropy(&entropy)
+}
+
+fn limits(population: &Population) -> Result<Limits, RunError> {
+    let known = serde_json::to_value(Limits::default()).unwrap_or_default();
+    let mut limits = known.clone();
+    for (name, value) in &population.limits {
+        if known.get(name).is_none() {
+            return Err(RunError::UnknownLimit(name.clone()));
+        }
+        limits[name] = (*value).into();
+    }
+    serde_json::from_value(limits).map_err(|_| RunError::UnknownLimit("limits".into()))
+}
+
+/// Adds everybody to the world; nobody is started.
+pub(super) fn populate(
+    world: &mut World,
+    scenario: &Scenario,
+    random: &mut ChaCha8Rng,
+) -> Result<Cast, RunError> {
+    let who = &scenario.population;
+    let (upstream, hostile) = (who.upstream.draw(random), who.hostile.draw(random));
+    let nat = who.nat.draw(random);
+    let mut cast = Cast {
+        kinds: Vec::new(),
+        keys: Vec::new(),
+        existing: BTreeSet::new(),
+        items: Vec::new(),
+        bootstrap: who.bootstrap,
+    };
+    let secrets: Vec<SecretKey> = (0..who.nodes).map(|_| secret(random)).collect();
+    let all = u64::from(who.nodes);
+    let share = |rate: crate::network::Rate| (all * u64::from(rate.as_ppm()) / 1_000_000) as u32;
+    cast.kinds = vec![Kind::Ours; who.nodes as usize];
+    // Bootstrap nodes are honest; in a network of upstream's alone they are upstream's.
+    let mixed: Vec<u32> = (who.bootstrap..who.nodes).collect();
+    let mut deck = shuffled(mixed, random);
+    for (kind, count) in [
+        (Kind::Hostile, share(hostile)),
+        (Kind::Upstream, share(upstream)),
+    ] {
+        for host in deck.drain(..(count as usize).min(deck.len())) {
+            cast.kinds[host as usize] = kind;
+        }
+    }
+    if upstream == crate::network::Rate::ALWAYS {
+        cast.kinds[..who.bootstrap as usize].fill(Kind::Upstream);
+    }
+    plan_items(&mut cast, scenario, &secrets, random);
+    let cabal = Cabal::new();
+    for item in &cast.items {
+        cabal.besiege(item.target);
+    }
+    let (mut nobody, mut attackers) = (Vec::new(), 0_usize);
+    for _ in 0..who.bootstrap_dead {
+        nobody.push(secret(random).public());
+    }
+    let limits = limits(who)?;
+    let starts: Vec<PublicKey> = secrets[..who.bootstrap as usize]
+        .iter()
+        .map(SecretKey::public)
+        .collect();
+    let start_keys: Vec<PublicKey> = nobody.iter().chain(&starts).copied().collect();
+    for (n, own) in secrets.into_iter().enumerate() {
+        let kind = cast.kinds[n];
+        let access = access(world.next_host(), who.reached, kind, nat, random);
+        let bootstrap = |key: &&PublicKey| n >= starts.len() || **key != own.public();
+        let boot: Box<dyn Boot> = match kind {
+            Kind::Ours => {
+                let mut config = Config::default();
+                config.alpha = who.alpha as usize;
+                config.disjoint_paths = who.disjoint_paths as usize;
+                config.item_ttl = who.item_ttl;
+                config.full_node = (n as u32) < who.full_nodes;
+                config.storage = true;
+                config.limits = limits.clone();
+                if who.reached == Reached::Direct && access.listens {
+                    config.advertise = access.addr.map_or(Advertise::Nothing, Advertise::Address);
+                }
+                let peers = start_keys
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, key)| bootstrap(key));
+                config.bootstrap = peers
+                    .map(|(at, key)| BootstrapPeer {
+                        key: *key,
+                        addrs: match (who.reached, at.checked_sub(nobody.len())) {
+                            (Reached::Relayed, _) => Vec::new(),
+                            (Reached::Direct, Some(host)) => {
+                                let there = Access::numbered(HostId(host as u32));
+                                there.addr.into_iter().collect()
+                            }
+                            // An address where nobody listens.
+                            (Reached::Direct, None) => {
+                                let there = Access::numbered(HostId(u32::MAX - at as u32));
+                                there.addr.into_iter().collect()
+                            }
+                        },
+                    })
+                    .collect();
+                Box::new(OurNode {
+                    config: Arc::new(config),
+                    secret: own.clone(),
+                })
+            }
+            Kind::Upstream => {
+                let mut config = UpstreamConfig::default();
+                config.bootstrap = start_keys.iter().filter(bootstrap).copied().collect();
+                config.limits.item_ttl = who.item_ttl;
+                Box::new(GoNode {
+                    config,
+                    secret: own.clone(),
+                })
+            }
+            Kind::Hostile => {
+                let behaviour = who.behaviours[attackers % who.behaviours.len()].clone();
+                let item = &cast.items[attackers % cast.items.len()];
+                let secret = match who.grinding {
+                    0 => own.clone(),
+                    budget => {
+                        let seed = random.next_u64();
+                        grind(&item.target, budget, 1, seed)
+                            .pop()
+                            .unwrap_or(own.clone())
+                    }
+                };
+                attackers += 1;
+                Box::new(Attacker {
+                    config: HostileConfig {
+                        bootstrap: starts.clone(),
+                        behaviour,
+                        extensions: attackers.is_multiple_of(2),
+                    },
+                    secret,
+                    cabal: cabal.clone(),
+                })
+            }
+        };
+        let key = boot.key();
+        cast.keys.push(key);
+        cast.existing.insert(key);
+        world.add(boot, access)?;
+    }
+    Ok(cast)
+}
+
+/// Items of honest hosts, each of another one as long as there are enough.
+fn plan_items(
+    cast: &mut Cast,
+    scenario: &Scenario,
+    secrets: &[SecretKey],
+    random: &mut ChaCha8Rng,
+) {
+    let honest = (0..secrets.len() as u32).filter(|n| cast.kinds[*n as usize] != Kind::Hostile);
+    let owners = shuffled(honest.collect(), random);
+    for n in 0..scenario.work.items {
+        let owner = owners[n as usize % owners.len()];
+        let own = &secrets[owner as usize];
+        let salt = Salt::from(format!("item {n}").as_str());
+        cast.items.push(Planned {
+            owner: HostId(owner),
+            target: Target::of(&own.public(), salt.as_bytes()),
+            secret: own.clone(),
+            salt,
+        });
+    }
+}
+
+fn access(
+    host: HostId,
+    reached: Reached,
+    kind: Kind,
+    nat: crate::network::Rate,
+    random: &mut ChaCha8Rng,
+) -> Access {
+    match (reached, kind) {
+        (Reached::Relayed, _) => Access::relayed(),
+        (Reached::Direct, Kind::Ours) => {
+            let mut access = Access::numbered(host);
+            access.listens = !nat.hits(random);
+            access
+        }
+        (Reached::Direct, _) => Access {
+            relayed: true,
+            ..Access::numbered(host)
+        },
+    }
+}
+
+/// In an order that `random` chooses (Fisher and Yates).
+pub(super) fn shuffled(mut all: Vec<u32>, random: &mut ChaCha8Rng) -> Vec<u32> {
+    for last in (1..all.len()).rev() {
+        let other = below(random, last as u64 + 1) as usize;
+        all.swap(last, other);
+    }
+    all
+}

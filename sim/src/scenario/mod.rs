@@ -1,0 +1,21 @@
+//! Scenarios: who takes part, what goes wrong, what users do and what must hold, as files; and
+//! their runs.
+//!
+//! A run has phases. Hosts join and settle; items are published; things go wrong while users
+//! update, delete and read; all is healed; everything is read and must be right; and the items of
+//! those who left must disappear. Safety is checked all the time, liveness after healing.
+
+mod act;
+mod cast;
+mod chaos;
+mod drawn;
+mod file;
+mod learn;
+mod run;
+mod verdict;
+mod work;
+
+pub use cast::Kind;
+pub use drawn::Drawn;
+pub use file::{Bound, Chaos, Expect, Phases, Population, Reached, Scenario, ScenarioError, Work};
+pub use run::{Outcome, Progress, RunError, run};

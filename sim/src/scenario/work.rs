@@ -1,0 +1,160 @@
+//! What users do: operations on items, and what came of them.
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use skydht_core::item::{Item, Seq, Value};
+use skydht_core::node::{Command, GetRequest, PutOptions, ReadPolicy};
+
+use super::cast::{Kind, Planned};
+use super::chaos::up_to;
+use super::file::Work;
+use crate::clock::SimTime;
+use crate::network::HostId;
+use crate::network::faults::below;
+
+/// What a user does with an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Deed {
+    /// Its owner publishes a value.
+    Put,
+    /// Its owner deletes it.
+    Delete,
+    /// Its owner's key signs another value with the sequence given, somewhere else.
+    PutElsewhere(Seq),
+    /// Anybody reads it.
+    Get {
+        /// How fresh.
+        policy: ReadPolicy,
+        /// Whether it must be right.
+        checked: bool,
+    },
+}
+
+/// An operation under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doing {
+    pub(super) item: usize,
+    pub(super) deed: Deed,
+    pub(super) started: SimTime,
+    pub(super) first: Option<SimTime>,
+}
+
+/// An item's value, `version` and all.
+fn value(item: usize, version: u32, bytes: u32) -> Value {
+    let mut text = format!("{item}.{version}.").into_bytes();
+    text.resize(text.len().max(bytes as usize), b'x');
+    Value::new(&text)
+}
+
+/// The command that does it.
+pub(super) fn command(
+    deed: Deed,
+    index: usize,
+    item: &Planned,
+    version: u32,
+    work: &Work,
+) -> Command {
+    let options = PutOptions::default();
+    match deed {
+        Deed::Put => Command::Put {
+            salt: item.salt.clone(),
+            value: value(index, version, work.value_bytes),
+            options,
+        },
+        Deed::Delete => Command::Put {
+            salt: item.salt.clone(),
+            value: Value::default(),
+            options,
+        },
+        Deed::PutElsewhere(seq) => {
+            let value = value(index, version, work.value_bytes);
+            let item = Item::sign(&item.secret, seq, value, item.salt.clone());
+            Command::PutSigned {
+                item: Box::new(item),
+                options,
+            }
+        }
+        Deed::Get { policy, .. } => Command::Get(GetRequest::of(
+            item.secret.public(),
+            item.salt.clone(),
+            policy,
+        )),
+    }
+}
+
+/// The longest that an operation of this kind of host takes, by its own default.
+pub(super) const fn timeout(kind: Kind) -> Duration {
+    match kind {
+        Kind::Ours => skydht_core::node::OPERATION_TIMEOUT,
+        Kind::Upstream | Kind::Hostile => Duration::from_secs(300),
+    }
+}
+
+/// Deeds of the second phase, at random times, on random items.
+pub(super) fn second_phase(
+    work: &Work,
+    from: SimTime,
+    time: Duration,
+    random: &mut ChaCha8Rng,
+) -> Vec<(SimTime, usize, Task)> {
+    let mut plan = Vec::new();
+    let items = u64::from(work.items);
+    for (count, deed) in [
+        (work.updates, Task::Deed(Deed::Put)),
+        (work.deletes, Task::Deed(Deed::Delete)),
+        (work.ties, Task::Tie),
+        (
+            work.gets,
+            Task::Deed(Deed::Get {
+                policy: ReadPolicy::Freshest,
+                checked: false,
+            }),
+        ),
+    ] {
+        for _ in 0..count {
+            let at = from.plus(up_to(time, random));
+            plan.push((at, below(random, items) as usize, deed));
+        }
+    }
+    plan
+}
+
+/// A deed, or two at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Task {
+    /// One.
+    Deed(Deed),
+    /// Two values under one sequence.
+    Tie,
+}
+
+/// Reads of the checked phase: each item in turn, so that a short phase reads all.
+pub(super) fn checked_reads(
+    work: &Work,
+    from: SimTime,
+    time: Duration,
+    random: &mut ChaCha8Rng,
+) -> Vec<(SimTime, usize, Deed)> {
+    let mut plan = Vec::new();
+    for round in 0..work.reads {
+        for item in 0..work.items {
+            let policy = match round % 2 {
+                0 => ReadPolicy::Freshest,
+                _ => ReadPolicy::FirstValid,
+            };
+            let deed = Deed::Get {
+                policy,
+                checked: true,
+            };
+            plan.push((from.plus(up_to(time, random)), item as usize, deed));
+        }
+    }
+    plan
+}
+
+/// One of `from`, chosen by `random`.
+pub(super) fn any_of(from: &[HostId], random: &mut ChaCha8Rng) -> Option<HostId> {
+    let at = below(random, from.len() as u64) as usize;
+    from.get(at).copied()
+}

@@ -1,0 +1,68 @@
+//! The scenarios of `tests/scenarios`: all are readable, the standard one holds for many seeds,
+//! and a run is a function of its seed.
+
+use std::path::{Path, PathBuf};
+
+use skydht_sim::coverage::Coverage;
+use skydht_sim::scenario::{Outcome, Scenario, run};
+
+fn dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios")
+}
+
+fn load(name: &str) -> Scenario {
+    Scenario::load(&dir().join(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn outcome(scenario: &Scenario, seed: u64) -> Outcome {
+    run(scenario, seed, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn every_scenario_is_readable_and_says_what_it_is_about() {
+    let mut files = 0;
+    for entry in std::fs::read_dir(dir()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "toml") {
+            let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert!(!scenario.about.is_empty(), "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files > 0);
+}
+
+/// Every invariant, for a hundred seeds; and the rare things happened in them.
+#[test]
+fn the_swarm_holds_for_a_hundred_seeds() {
+    let swarm = load("swarm.toml");
+    let seeds: Vec<u64> = (1..=100).collect();
+    let (left, right) = seeds.split_at(seeds.len() / 2);
+    let all = |seeds: &[u64]| {
+        let mut coverage = Coverage::default();
+        for seed in seeds {
+            let found = outcome(&swarm, *seed);
+            let violations = found.report.violations;
+            assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
+            coverage.merge(&found.coverage);
+        }
+        coverage
+    };
+    let mut coverage = std::thread::scope(|scope| {
+        let left = scope.spawn(|| all(left));
+        let mut coverage = all(right);
+        coverage.merge(&left.join().unwrap());
+        coverage
+    });
+    coverage.count("seeds", 100);
+    let missing = coverage.missing(&swarm.coverage);
+    assert!(missing.is_empty(), "name, wanted, reached: {missing:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let swarm = load("swarm.toml");
+    let (first, again, other) = (outcome(&swarm, 7), outcome(&swarm, 7), outcome(&swarm, 8));
+    assert_eq!(first, again);
+    assert_ne!(first.report.digest, other.report.digest);
+}
