@@ -224,7 +224,7 @@ impl Tracked {
         };
         let alive = owner_up || now.since(newest.at) + SLACK < ttl;
         let standing = newest.standing.as_ref();
-        let held = standing.is_none_or(|standing| reachable(standing));
+        let held = || standing.is_none_or(&reachable);
         let found = match read {
             Ok(outcome) => Some((outcome.item.seq, outcome.item.key == self.key)),
             Err(GetError::Deleted { seq, .. }) => Some((*seq, true)),
@@ -235,7 +235,7 @@ impl Tracked {
             // A put of unknown fate may have deleted it.
             None if self.unsure => Verdict::Unknown,
             None if newest.tombstone => Verdict::Right,
-            _ if !alive || !held => Verdict::Unknown,
+            _ if !alive || !held() => Verdict::Unknown,
             _ => Verdict::Wrong,
         }
     }

@@ -196,8 +196,10 @@ pub(super) fn populate(
                 })
             }
             Kind::Upstream => {
-                let mut config = UpstreamConfig::default();
-                config.bootstrap = start_keys.iter().filter(bootstrap).copied().collect();
+                let mut config = UpstreamConfig {
+                    bootstrap: start_keys.iter().filter(bootstrap).copied().collect(),
+                    ..UpstreamConfig::default()
+                };
                 config.limits.item_ttl = who.item_ttl;
                 Box::new(GoNode {
                     config,

@@ -209,10 +209,8 @@ impl Observer for Run<'_> {
                     self.act(world, action);
                 }
             }
-            Happening::Started { host, life } => {
-                if life == 1 {
-                    self.started.insert(host, world.now());
-                }
+            Happening::Started { host, life: 1 } => {
+                self.started.insert(host, world.now());
             }
             Happening::Crashed {
                 host, abandoned, ..

@@ -111,9 +111,11 @@ pub fn run(
     seed: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, RunError> {
-    let mut config = WorldConfig::default();
-    config.network = scenario.network;
-    config.transport = scenario.transport;
+    let config = WorldConfig {
+        network: scenario.network,
+        transport: scenario.transport,
+        ..WorldConfig::default()
+    };
     let mut world = World::new(seed, config);
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
     let cast = populate(&mut world, scenario, &mut random)?;
