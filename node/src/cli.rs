@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use skydht_core::id::Target;
 use skydht_core::key::PublicKey;
 use skydht_core::node::ReadPolicy;
+use skydht_sim::figures::Sweep;
 
 use crate::config::{PeerAddress, parse_duration};
 use crate::journal::{LIMIT, parse_size};
@@ -88,6 +90,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Bench(Bench),
     Replay(Replay),
+    Sim(Sim),
     /// Upstream's word; says what replaces it.
     #[command(hide = true)]
     FullNode(Upstream),
@@ -484,6 +487,62 @@ pub(crate) struct Demo {
         requires = "stay"
     )]
     pub(crate) api_listen: SocketAddr,
+}
+
+/// Simulate networks of hundreds or thousands of nodes in virtual time, and judge them.
+///
+/// A run is a function of the scenario and the seed: the same digest on every machine. Exit
+/// status 0 means that every invariant held and every figure was as the scenario wants it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht sim --list
+  skydht sim --scenario swarm --seed 7
+  skydht sim --scenario my.toml --nodes 1000 --set chaos.dead=0.2 --out results/
+  skydht sim --scenario swarm --seeds 100 --coverage
+  skydht sim --scenario swarm --sweep dead=0,0.1,0.2 --model ours,upstream --seeds 8 --out results/
+  skydht sim --compare results/a results/b
+
+--set, --sweep: a setting of the scenario's file, such as population.nodes, or its last word.
+--out writes run.json or runs.json, summary.csv, drawings as SVG with their numbers as CSV, and
+repro.sh.")]
+pub(crate) struct Sim {
+    /// Say which scenarios there are.
+    #[arg(long, conflicts_with_all = ["scenario", "compare"])]
+    pub(crate) list: bool,
+    /// One of the list, or a file.
+    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["list", "compare"])]
+    pub(crate) scenario: Option<String>,
+    /// Where all randomness comes from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Run with so many seeds, one after the other from --seed on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// How many nodes, rather than what the scenario says.
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<u32>,
+    /// Change a setting; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Run with each of these values; may be repeated, for all combinations.
+    #[arg(long, value_name = "KEY=A,B,C")]
+    pub(crate) sweep: Vec<Sweep>,
+    /// Run with these nodes: ours, upstream (a model of the Go ones), mixed.
+    #[arg(long, value_name = "A,B")]
+    pub(crate) model: Option<String>,
+    /// Write results and drawings into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Runs at the same time [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
+    /// Fail unless what the scenario wants to have happened did, over all runs together.
+    #[arg(long)]
+    pub(crate) coverage: bool,
+    /// Show how two results of --out differ.
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with = "scenario")]
+    pub(crate) compare: Vec<PathBuf>,
 }
 
 /// Measure.

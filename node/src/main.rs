@@ -60,6 +60,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Demo(args) => wait_for(commands::demo::run(common, args)),
         Command::Bench(args) => wait_for(commands::bench::run(common, args)),
         Command::Replay(args) => commands::replay::run(common, &args),
+        Command::Sim(args) => commands::sim::run(common, &args),
         Command::FullNode(rest) => upstream(Word::FullNode, rest),
         Command::Sync(rest) => upstream(Word::Sync, rest),
         Command::List(rest) => upstream(Word::List, rest),

@@ -15,6 +15,15 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new() -> Self {
+        Self::with("{msg:<28} {bar:40} {pos}/{len}")
+    }
+
+    /// One that says how long it will take.
+    pub(crate) fn timed() -> Self {
+        Self::with("{msg:<28} {bar:40} {percent:>3} %, {eta} left")
+    }
+
+    fn with(template: &str) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target = if terminal {
             ProgressDrawTarget::stderr()
@@ -22,7 +31,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{msg:<28} {bar:40} {pos}/{len}") {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         Self { bar, terminal }
@@ -46,6 +55,13 @@ impl Progress {
         if self.terminal {
             self.bar.println(text);
         } else {
+            output::talk(text);
+        }
+    }
+
+    /// What happens now, where there is no bar to say it.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.terminal {
             output::talk(text);
         }
     }

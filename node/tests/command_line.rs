@@ -29,6 +29,7 @@ fn every_command_explains_itself_with_examples() {
         &["bench"],
         &["bench", "network"],
         &["replay"],
+        &["sim"],
     ];
     for command in commands {
         let mut args = command.to_vec();

@@ -9,6 +9,7 @@ pub(crate) mod peers;
 pub(crate) mod put;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod upstream;
 
