@@ -1,5 +1,6 @@
 //! Copies the fewest and smallest inputs that together reach most of what a corpus reaches:
-//! `cut_corpus CONTROL FILES INTO`, where CONTROL is what libFuzzer's `-merge_control_file` left.
+//! `cut_corpus CONTROL FILES INTO`, where CONTROL is what libFuzzer's `-merge_control_file` left after
+//! `-set_cover_merge=1`.
 //! Greedy set cover, at most FILES inputs. See `README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ fn main() -> Result<(), Failure> {
         // What is new for its size; a file is worth some bytes of its own.
         let gain = |input: &Input| {
             let new = input.edges.intersection(&left).count();
-            (new * 100_000) / (input.size + 512)
+            (new * 100_000) / (input.size + 2_048)
         };
         let Some(best) = (0..inputs.len()).max_by_key(|i| gain(&inputs[*i])) else {
             break;
@@ -48,7 +49,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// The file: a count, a count, that many paths; then `STARTED number size` and
-/// `COV number edge…` for each input.
+/// `FT number feature…` for each input.
 fn read(control: &str) -> Result<Vec<Input>, Failure> {
     let mut lines = control.lines();
     let count: usize = lines.next().ok_or("empty")?.parse()?;
@@ -72,7 +73,7 @@ fn read(control: &str) -> Result<Vec<Input>, Failure> {
         };
         match kind {
             Some("STARTED") => input.size = words.next().ok_or("no size")?.parse()?,
-            Some("COV") => input.edges = words.map(str::parse).collect::<Result<_, _>>()?,
+            Some("FT") => input.edges = words.map(str::parse).collect::<Result<_, _>>()?,
             _ => {}
         }
     }
