@@ -1,8 +1,8 @@
 //! A network as a state machine: sessions, streams, and everything that may happen to them.
 //!
-//! It has the core's shape. [`Network::handle`] takes what a host wants, [`Network::tick`]
-//! lets the next due thing happen, [`Network::poll_output`] gives what hosts learn, and
-//! [`Network::next_at`] says when to come back. Time and seed come from outside.
+//! It has the core's shape. `handle` takes what a host wants, `tick`
+//! lets the next due thing happen, `poll_output` gives what hosts learn, and
+//! `next_at` says when to come back. Time and seed come from outside.
 //!
 //! Streams run inside sessions, as with yamux over TCP: the first stream to a peer dials,
 //! later ones, from either side, use the session. Bytes arrive in order or not at all. A lost
