@@ -218,8 +218,6 @@ pub struct Work {
     pub gets: u32,
     /// Reads of each item in the checked phase, half `Freshest`, half `FirstValid`.
     pub reads: u32,
-    /// Operations of every kind, spread over the checked phase, on one node: many at once.
-    pub burst: u32,
 }
 
 impl Default for Work {
@@ -232,7 +230,6 @@ impl Default for Work {
             ties: 0,
             gets: 0,
             reads: 2,
-            burst: 0,
         }
     }
 }

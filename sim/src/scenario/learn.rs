@@ -189,6 +189,7 @@ impl Run<'_> {
                 seed,
                 verdicts: self.verdicts,
                 upkeep: self.upkeep,
+                lonely: self.lonely,
                 samples: self.samples,
                 violations: self.violations,
                 coverage: self.coverage,

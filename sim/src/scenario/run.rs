@@ -33,7 +33,8 @@ pub(super) const LATE_WRITE: Duration = Duration::from_secs(20);
 pub(super) const BACK: Duration = Duration::from_secs(5);
 /// The most events within which a network must go quiet.
 const QUIET_EVENTS: u64 = 2_000_000;
-/// Networks up to this size go quiet; in larger ones somebody is always at work.
+/// Networks up to this size go quiet, unless somebody attacks; in larger ones somebody is always
+/// at work.
 const QUIET_NODES: u32 = 300;
 
 /// Why a scenario cannot be run.
@@ -146,6 +147,8 @@ pub(super) struct Run<'a> {
     pub(super) crashes: u64,
     pub(super) started: BTreeMap<HostId, SimTime>,
     pub(super) upkeep: Option<u64>,
+    /// Nodes whose table was empty when all was to be well.
+    pub(super) lonely: u64,
 }
 
 impl<'a> Run<'a> {
@@ -179,6 +182,7 @@ impl<'a> Run<'a> {
             crashes: 0,
             started: BTreeMap::new(),
             upkeep: None,
+            lonely: 0,
         }
     }
 
@@ -267,6 +271,8 @@ impl<'a> Run<'a> {
             self.chaos(world);
         }
         self.pass(world, "heal", phases.heal);
+        let alone = |host: &HostId| world.node(*host).is_some_and(|it| it.table().is_empty());
+        self.lonely = self.living(world, Kind::Ours).filter(alone).count() as u64;
 
         let begin = world.now();
         for (at, item, deed) in
@@ -281,7 +287,9 @@ impl<'a> Run<'a> {
             self.expiry(world);
         }
         self.check(world);
-        if scenario.population.nodes <= QUIET_NODES
+        let quiet = scenario.population.nodes <= QUIET_NODES;
+        if quiet
+            && !scenario.population.hostile.is_possible()
             && let Err(error) = world.drive_bounded(QUIET_EVENTS, self)
         {
             self.violations.note(world.now(), error);

@@ -16,6 +16,7 @@ pub(super) struct Found {
     /// Reads that were right, wrong, and of which nothing can be said.
     pub(super) verdicts: [u64; 3],
     pub(super) upkeep: Option<u64>,
+    pub(super) lonely: u64,
     pub(super) samples: BTreeMap<&'static str, Samples>,
     pub(super) violations: Violations,
     pub(super) coverage: Coverage,
@@ -37,6 +38,7 @@ pub(super) fn conclude(scenario: &Scenario, found: Found) -> Outcome {
         ("reads_right".to_owned(), Quantity::count(right)),
         ("reads_wrong".to_owned(), Quantity::count(wrong)),
         ("reads_unknown".to_owned(), Quantity::count(unknown)),
+        ("lonely".to_owned(), Quantity::count(found.lonely)),
         ("inputs".to_owned(), Quantity::count(found.inputs)),
         (
             "messages".to_owned(),
