@@ -53,7 +53,8 @@ pub struct Candidate {
 pub struct LookupParams {
     /// How many of the nearest live nodes to find; at least 1.
     pub k: usize,
-    /// Places in the window of each path; at least 1.
+    /// Places in the window of each path; at least 1. Once the `alpha` nearest known have
+    /// answered, the rest of the `k` nearest are asked together.
     pub alpha: usize,
     /// Disjoint paths (S/Kademlia, Baumgart & Mies 2007, §4.4). 1 is plain Kademlia.
     pub disjoint_paths: usize,

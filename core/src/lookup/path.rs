@@ -67,6 +67,9 @@ pub(super) struct Path {
     /// Nearest first, no distance twice.
     entries: Vec<Entry>,
     open: SmallVec<[Call; 4]>,
+    /// The alpha nearest have answered once: nobody much nearer is likely to turn up, and the
+    /// rest of the k nearest are asked together (Kademlia §2.3).
+    together: bool,
     asked: usize,
     answered: usize,
     failed: usize,
@@ -202,11 +205,12 @@ impl Path {
         soft: &impl Fn(&Candidate) -> Duration,
     ) -> Step {
         self.age(now);
-        let (mut counted, mut asked) = (0, 0);
+        let (mut counted, mut asked, mut answered) = (0, 0, 0);
         let mut unasked = None;
         for (i, entry) in self.entries.iter().enumerate() {
             match entry.state {
                 State::Slow | State::Silent | State::Failed => continue,
+                State::Answered if answered == counted => answered += 1,
                 State::Answered => {}
                 State::Asked => asked += 1,
                 State::Unasked => unasked = unasked.or(Some(i)),
@@ -219,7 +223,10 @@ impl Path {
         let window = self.open.iter().filter(|call| now < call.soft).count();
         let may_ask = self.asked < rules.max_asks;
         if let Some(i) = unasked.filter(|_| may_ask) {
-            let places = window < rules.alpha && self.open.len() < rules.alpha * OPEN_PER_PLACE;
+            let alpha = rules.alpha.min(rules.k);
+            self.together |= answered >= alpha;
+            let width = if self.together { rules.k } else { alpha };
+            let places = window < width && self.open.len() < width * OPEN_PER_PLACE;
             return match places {
                 true => self.ask(i, now, rules, soft),
                 false => self.wait(now, false),

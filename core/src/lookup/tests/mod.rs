@@ -185,7 +185,7 @@ impl World {
         let mut heard: BTreeSet<NodeId> = seeds.clone().map(|it| it.id).collect();
         let mut lookup = Lookup::new(target, params, seeds, stranger());
         let paths = params.disjoint_paths;
-        let (mut now, mut asked) = (Mono(0), BTreeSet::new());
+        let (mut now, mut asked, mut sure) = (Mono(0), BTreeSet::new(), false);
         let mut open: BTreeMap<NodeId, Mono> = BTreeMap::new();
         let mut events: BTreeSet<(Mono, NodeId)> = BTreeSet::new();
         for _ in 0..100_000 {
@@ -195,8 +195,19 @@ impl World {
                     assert!(lookup.is_waiting(&candidate.id));
                     open.insert(candidate.id, now);
                     let in_time = open.values().filter(|at| now.since(**at) < SOFT).count();
-                    assert!(in_time <= params.alpha * paths, "window {in_time}");
-                    assert!(open.len() <= params.alpha * paths * OPEN_PER_PLACE);
+                    // Alone, a path asks the rest together once its alpha nearest answered.
+                    let mut nearest = lookup
+                        .nearest()
+                        .filter(|it| it.state.may_live() && it.state != super::path::State::Slow);
+                    let mut nearest = nearest.by_ref().take(params.alpha);
+                    sure |= nearest.all(|it| it.state == super::path::State::Answered);
+                    let width = if sure || paths > 1 {
+                        params.k
+                    } else {
+                        params.alpha
+                    };
+                    assert!(in_time <= width * paths, "window {in_time}");
+                    assert!(open.len() <= params.k * paths * OPEN_PER_PLACE);
                     match self.peers[self.index[&candidate.id]].manner {
                         Manner::Answers(ms) | Manner::Fails(ms) => {
                             let at = now.plus(Duration::from_millis(ms));

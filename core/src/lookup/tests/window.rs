@@ -38,6 +38,24 @@ fn the_alpha_nearest_are_asked_first_and_each_answer_makes_room() {
 }
 
 #[test]
+fn when_the_alpha_nearest_answered_the_rest_of_the_k_nearest_are_asked_together() {
+    let (mut lookup, all) = seeded(PARAMS, PARAMS.k + 5);
+    asked(&mut lookup, 0);
+    for (n, peer) in all[1..3].iter().enumerate() {
+        lookup.answered(&peer.id, NOBODY);
+        assert_eq!(asked(&mut lookup, 10).0, all[3 + n..4 + n]);
+    }
+    lookup.answered(&all[0].id, NOBODY);
+    assert_eq!(asked(&mut lookup, 20).0, all[5..PARAMS.k]);
+    // One of them knows somebody nearer still: asked at once.
+    let target = lookup.target();
+    let near = candidates(&mut random(77), &target, 40_000)[0];
+    assert!(target.distance(&near.id) < target.distance(&all[0].id));
+    lookup.answered(&all[7].id, [named(&near)]);
+    assert_eq!(asked(&mut lookup, 30).0, [near]);
+}
+
+#[test]
 fn nearer_newcomers_are_asked_before_older_candidates() {
     let (mut lookup, all) = seeded(PARAMS, 4);
     let target = lookup.target();
