@@ -56,7 +56,7 @@ impl RttEstimator {
         self.0.map(|it| Duration::from_nanos(it.smoothed.get()))
     }
 
-    /// Smoothed time plus [`VARIATIONS`] variations, at least `min` and at most `max`; `initial`
+    /// Smoothed time plus `VARIATIONS` variations, at least `min` and at most `max`; `initial`
     /// without a sample.
     #[must_use]
     pub fn soft_deadline(&self, min: Duration, max: Duration, initial: Duration) -> Duration {
