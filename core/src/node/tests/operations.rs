@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::hand::{Hand, item};
 use super::net::{Net, secret};
 use crate::id::Target;
 use crate::item::{Origin, Seq};
@@ -205,4 +206,21 @@ fn kept_streams_spare_opening_new_ones() {
         net.get(1, 1, "x", ReadPolicy::Freshest).unwrap();
     }
     assert_eq!(net.opened[1], before, "all calls went over kept streams");
+}
+
+#[test]
+fn an_operation_ends_at_its_deadline_although_a_peer_may_still_answer() {
+    let mut hand = Hand::new(|_| {});
+    hand.introduce(1, Reach::Relayed, true);
+    let item = item(2, "salt", 1, "value");
+    let mut request = GetRequest::of(item.key, item.salt.clone(), ReadPolicy::Freshest);
+    request.timeout = Some(Duration::from_secs(5));
+    let op = hand.command(Command::Get(request));
+    hand.pass(Duration::from_millis(4_900));
+    assert!(hand.finished(op).is_none());
+    hand.pass(Duration::from_millis(200));
+    assert!(matches!(
+        hand.finished(op),
+        Some(Outcome::Get(Err(GetError::Timeout { best: None, .. })))
+    ));
 }
