@@ -36,6 +36,8 @@ pub(crate) trait Delay: Send + Sync {
     fn arrival(&self) -> Duration;
     /// Wakes at `at`.
     fn wake_at(&self, at: Duration, waker: &Waker);
+    /// A writer found no room.
+    fn blocked(&self);
 }
 
 #[derive(Clone)]
@@ -65,6 +67,8 @@ struct Queue {
     ended: Option<(Ended, Duration)>,
     /// The reading end is gone: writing fails.
     abandoned: bool,
+    /// Nothing arrives, and nothing is lost, until this ends.
+    held: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -106,6 +110,10 @@ impl Direction {
 
     fn poll_read(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut queue = self.lock();
+        if queue.held {
+            queue.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         let mut read = 0;
         while read < buf.len() {
             let Some(segment) = queue.segments.front_mut() else {
@@ -149,12 +157,16 @@ impl Direction {
 
     fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut queue = self.lock();
-        if queue.abandoned || queue.ended.is_some() {
+        // While held, nobody learns that the reader has gone.
+        if queue.ended.is_some() || (queue.abandoned && !queue.held) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let room = self.options.capacity.saturating_sub(queue.len);
         if room == 0 && !bytes.is_empty() {
             queue.writer = Some(cx.waker().clone());
+            if let Some(delay) = &self.options.delay {
+                delay.blocked();
+            }
             return Poll::Pending;
         }
         let n = room.min(bytes.len());
@@ -197,9 +209,23 @@ impl Direction {
         queue.abandoned = true;
         queue.segments.clear();
         queue.len = 0;
+        if queue.held {
+            return; // the writer is woken when it may learn of it
+        }
         if let Some(writer) = queue.writer.take() {
             drop(queue);
             writer.wake();
+        }
+    }
+
+    fn hold(&self, held: bool) {
+        let mut queue = self.lock();
+        let released = queue.held && !held;
+        queue.held = held;
+        if released {
+            let wakers = [queue.reader.take(), queue.writer.take()];
+            drop(queue);
+            wakers.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
@@ -209,6 +235,7 @@ impl Direction {
         queue.abandoned = true;
         queue.segments.clear();
         queue.len = 0;
+        queue.held = false;
         queue.ended = Some((Ended::Reset, Duration::ZERO));
         let wakers = [queue.reader.take(), queue.writer.take()];
         drop(queue);
@@ -233,10 +260,11 @@ pub fn pair(capacity: usize, on_drop: OnDrop) -> (Pipe, Pipe) {
     })
 }
 
-/// Two connected ends of a virtual TCP connection.
-pub(crate) fn connect_with(delay: Arc<dyn Delay>) -> (Pipe, Pipe) {
+/// Two connected ends of a virtual TCP connection, with at most `capacity` bytes (at least 1)
+/// under way in each direction.
+pub(crate) fn connect_with(capacity: usize, delay: Arc<dyn Delay>) -> (Pipe, Pipe) {
     connect(Options {
-        capacity: DEFAULT_CAPACITY,
+        capacity: capacity.max(1),
         on_drop: OnDrop::Finish,
         delay: Some(delay),
     })
@@ -279,6 +307,16 @@ impl Cutter {
         for direction in [&self.incoming, &self.outgoing] {
             if let Some(direction) = direction.upgrade() {
                 direction.cut();
+            }
+        }
+    }
+
+    /// Holds back what is and will be under way, ends included, in both directions; or lets it
+    /// arrive. Neither end is told: as a cable that is unplugged, and plugged in again.
+    pub fn hold(&self, held: bool) {
+        for direction in [&self.incoming, &self.outgoing] {
+            if let Some(direction) = direction.upgrade() {
+                direction.hold(held);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Tasks and timers of one thread, in an order that depends on nothing outside.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,7 @@ impl Wake for TaskWaker {
 
 /// A task; its future is out while it is polled.
 struct Task {
+    host: IpAddr,
     future: Option<BoxFuture<'static, ()>>,
     waker: Arc<TaskWaker>,
 }
@@ -66,6 +68,9 @@ struct State {
     /// By time, then by the order of setting.
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_set: u64,
+    polls: u64,
+    /// Hosts that stand still, with their tasks that were woken meanwhile.
+    suspended: BTreeMap<IpAddr, BTreeSet<usize>>,
 }
 
 pub(super) struct Executor {
@@ -94,6 +99,45 @@ impl Executor {
         state.tasks.len() - state.free.len()
     }
 
+    pub(super) fn tasks_of(&self, host: IpAddr) -> usize {
+        let state = lock(&self.state);
+        let tasks = state.tasks.iter().flatten();
+        tasks.filter(|task| task.host == host).count()
+    }
+
+    pub(super) fn polls(&self) -> u64 {
+        lock(&self.state).polls
+    }
+
+    /// Drops the tasks of a host, as if its power failed.
+    pub(super) fn crash(&self, host: IpAddr) {
+        let mut state = lock(&self.state);
+        state.suspended.remove(&host);
+        let mut gone = Vec::new();
+        for index in 0..state.tasks.len() {
+            if state.tasks[index]
+                .as_ref()
+                .is_some_and(|it| it.host == host)
+                && let Some(task) = state.tasks[index].take()
+            {
+                task.waker.queued.store(true, Ordering::Release);
+                state.free.push(index);
+                gone.push(task);
+            }
+        }
+        drop(state);
+        drop(gone); // they may cancel timers or wake others, hence without the lock
+    }
+
+    pub(super) fn suspend(&self, host: IpAddr) {
+        lock(&self.state).suspended.entry(host).or_default();
+    }
+
+    pub(super) fn resume(&self, host: IpAddr) {
+        let woken = lock(&self.state).suspended.remove(&host);
+        lock(&self.ready).extend(woken.into_iter().flatten());
+    }
+
     fn waker(&self, index: usize) -> Arc<TaskWaker> {
         Arc::new(TaskWaker {
             index,
@@ -102,7 +146,7 @@ impl Executor {
         })
     }
 
-    pub(super) fn spawn(&self, future: BoxFuture<'static, ()>) {
+    pub(super) fn spawn(&self, host: IpAddr, future: BoxFuture<'static, ()>) {
         let mut state = lock(&self.state);
         let index = state.free.pop().unwrap_or_else(|| {
             state.tasks.push(None);
@@ -110,6 +154,7 @@ impl Executor {
         });
         let waker = self.waker(index);
         state.tasks[index] = Some(Task {
+            host,
             future: Some(future),
             waker: Arc::clone(&waker),
         });
@@ -149,10 +194,17 @@ impl Executor {
             return true;
         }
         let (mut future, task_waker) = {
-            let mut state = lock(&self.state);
+            let mut guard = lock(&self.state);
+            let state = &mut *guard;
             let Some(Some(task)) = state.tasks.get_mut(index) else {
                 return true;
             };
+            if let Some(woken) = state.suspended.get_mut(&task.host) {
+                // It stays marked as queued, so that it comes here once.
+                woken.insert(index);
+                return true;
+            }
+            state.polls += 1;
             task.waker.queued.store(false, Ordering::Release);
             let Some(future) = task.future.take() else {
                 return true;
@@ -167,8 +219,14 @@ impl Executor {
         // A finished task is dropped without the lock: it may cancel timers or wake others.
         let future = (!done).then_some(future);
         let mut state = lock(&self.state);
-        // `clear` may have been called meanwhile.
-        let Some(slot) = state.tasks.get_mut(index) else {
+        // `clear` or `crash` may have been called meanwhile.
+        let slot = state.tasks.get_mut(index).filter(|slot| {
+            let task = slot.as_ref();
+            task.is_some_and(|task| Arc::ptr_eq(&task.waker, &task_waker))
+        });
+        let Some(slot) = slot else {
+            drop(state);
+            drop(future);
             return true;
         };
         if done {

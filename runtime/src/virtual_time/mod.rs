@@ -18,6 +18,7 @@
 
 mod executor;
 mod network;
+mod wall;
 
 use std::future::Future;
 use std::io;
@@ -29,8 +30,9 @@ use crate::pipe::Pipe;
 use crate::{BoxFuture, Clocks, Runtime};
 use executor::Executor;
 pub use executor::Stalled;
-pub use network::VirtualListener;
+pub use network::{Conditions, NetworkStats, VirtualListener};
 use network::{Connecting, Network};
+use wall::Wall;
 
 /// The wall clock's reading when a world begins: 2026-08-01T00:00:00Z.
 pub const EPOCH: Duration = Duration::from_secs(1_785_542_400);
@@ -38,6 +40,7 @@ pub const EPOCH: Duration = Duration::from_secs(1_785_542_400);
 struct World {
     executor: Arc<Executor>,
     network: Network,
+    wall: Wall,
 }
 
 /// A world with its own time. Dropping it drops its tasks.
@@ -50,6 +53,7 @@ impl VirtualTime {
         Self(Arc::new(World {
             executor: Arc::new(Executor::new()),
             network: Network::new(seed),
+            wall: Wall::default(),
         }))
     }
 
@@ -98,7 +102,81 @@ impl VirtualTime {
     /// One-way latency of connections made from now on: each draws its own between the two.
     /// At first it is 5 to 50 ms.
     pub fn set_latency(&self, min: Duration, max: Duration) {
-        self.0.network.set_latency(min, max);
+        let latency = (min, max);
+        self.0.network.set_conditions(Conditions {
+            latency,
+            ..self.0.network.conditions()
+        });
+    }
+
+    /// How connections made from now on are.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        self.0.network.conditions()
+    }
+
+    /// Changes that.
+    pub fn set_conditions(&self, conditions: Conditions) {
+        self.0.network.set_conditions(conditions);
+    }
+
+    /// What the network has counted.
+    #[must_use]
+    pub fn network_stats(&self) -> NetworkStats {
+        self.0.network.stats()
+    }
+
+    /// Connections of which at least one end is still held, by the hosts that they join; those
+    /// that wait to be accepted are among them.
+    #[must_use]
+    pub fn connections(&self) -> Vec<[IpAddr; 2]> {
+        self.0.network.connections()
+    }
+
+    /// Times that a task was polled since the world began.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.0.executor.polls()
+    }
+
+    /// Tasks of one host that have not ended.
+    #[must_use]
+    pub fn tasks_of(&self, host: IpAddr) -> usize {
+        self.0.executor.tasks_of(host)
+    }
+
+    /// Ends a host's process at once: its tasks are dropped where they stand, and with them
+    /// what they hold, listeners and connections included. Not to be called from a task of
+    /// that host.
+    ///
+    /// The other ends of its connections see what follows a process's death. Put the host on an
+    /// island of its own before, and they see nothing, as when a machine loses power; when it
+    /// starts again, [`VirtualTime::disconnect`] it first, for it knows nothing of them.
+    pub fn crash(&self, host: IpAddr) {
+        self.0.executor.crash(host);
+    }
+
+    /// Makes a host stand still, as a laptop does with its lid closed: its tasks wait, time and
+    /// the network go on.
+    pub fn suspend(&self, host: IpAddr) {
+        self.0.executor.suspend(host);
+    }
+
+    /// Lets a suspended host go on.
+    pub fn resume(&self, host: IpAddr) {
+        self.0.executor.resume(host);
+    }
+
+    /// Moves a host to an island; all begin on island 0. Between islands nothing gets through
+    /// and nobody is told: bytes wait until both hosts are on one island again, and connection
+    /// attempts time out.
+    pub fn set_island(&self, host: IpAddr, island: u32) {
+        self.0.network.set_island(host, island);
+    }
+
+    /// Steps a host's wall clock, back at most to 1970. Its monotonic clock goes on.
+    pub fn step_clock(&self, host: IpAddr, by: Duration, forward: bool) {
+        self.0.wall.step(host, by, forward);
     }
 
     /// Breaks all connections of a host.
@@ -141,7 +219,7 @@ impl Runtime for VirtualRuntime {
     type Listener = VirtualListener;
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.world.executor.spawn(task);
+        self.world.executor.spawn(self.ip, task);
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
@@ -161,7 +239,7 @@ impl Runtime for VirtualRuntime {
         let monotonic = self.world.executor.now();
         Clocks {
             monotonic,
-            unix: EPOCH + monotonic,
+            unix: self.world.wall.read(self.ip, EPOCH + monotonic),
         }
     }
 }

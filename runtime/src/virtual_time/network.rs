@@ -20,6 +20,51 @@ const FIRST_EPHEMERAL_PORT: u16 = 49_152;
 /// How long a silent host is tried, as Linux does.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
 
+/// How the network is. Connections made from now on go by it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Conditions {
+    /// One-way latency: each connection draws its own between the two.
+    pub latency: (Duration, Duration),
+    /// What each write may take longer. Bytes stay in their order.
+    pub jitter: Duration,
+    /// Bytes under way in one direction before writing waits: each connection draws its own
+    /// between the two.
+    pub capacity: (usize, usize),
+    /// Connection attempts of a million that are refused.
+    pub refused_ppm: u32,
+    /// Connection attempts of a million that nobody answers.
+    pub lost_ppm: u32,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            latency: (Duration::from_millis(5), Duration::from_millis(50)),
+            jitter: Duration::ZERO,
+            capacity: (pipe::DEFAULT_CAPACITY, pipe::DEFAULT_CAPACITY),
+            refused_ppm: 0,
+            lost_ppm: 0,
+        }
+    }
+}
+
+/// What the network has counted since the world began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct NetworkStats {
+    /// Connections made.
+    pub connected: u64,
+    /// Connection attempts refused: nobody listened, the backlog was full, or by chance.
+    pub refused: u64,
+    /// Connection attempts that nobody answered.
+    pub lost: u64,
+    /// Connections broken by [`VirtualTime::disconnect`](super::VirtualTime::disconnect).
+    pub broken: u64,
+    /// Times that a writer found no room.
+    pub blocked: u64,
+}
+
 /// SplitMix64 (Steele, Lea and Flood 2014): small, and good enough to draw latencies.
 struct Chance(u64);
 
@@ -37,6 +82,19 @@ impl Chance {
         let offset = (u128::from(self.next()) * span) >> 64;
         min + Duration::from_nanos(u64::try_from(offset).unwrap_or(u64::MAX))
     }
+
+    /// Draws only where there is a choice, so that a rate of zero changes nothing else.
+    fn size(&mut self, (min, max): (usize, usize)) -> usize {
+        if max <= min {
+            return min;
+        }
+        let span = (max - min) as u128 + 1;
+        min + ((u128::from(self.next()) * span) >> 64) as usize
+    }
+
+    fn hits(&mut self, ppm: u32) -> bool {
+        ppm > 0 && u128::from(self.next()) * 1_000_000 >> 64 < u128::from(ppm)
+    }
 }
 
 #[derive(Default)]
@@ -47,10 +105,13 @@ struct Inbox {
 
 struct State {
     chance: Chance,
-    latency: (Duration, Duration),
+    conditions: Conditions,
     listeners: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
     next_port: BTreeMap<IpAddr, u16>,
     silent: BTreeSet<IpAddr>,
+    /// Hosts on other islands than the first, 0.
+    islands: BTreeMap<IpAddr, u32>,
+    stats: NetworkStats,
     connections: Vec<([IpAddr; 2], Cutter)>,
     sweep_at: usize,
 }
@@ -65,17 +126,45 @@ impl Network {
     pub(super) fn new(seed: u64) -> Self {
         Self(Mutex::new(State {
             chance: Chance(seed),
-            latency: (Duration::from_millis(5), Duration::from_millis(50)),
+            conditions: Conditions::default(),
             listeners: BTreeMap::new(),
             next_port: BTreeMap::new(),
             silent: BTreeSet::new(),
+            islands: BTreeMap::new(),
+            stats: NetworkStats::default(),
             connections: Vec::new(),
             sweep_at: 64,
         }))
     }
 
-    pub(super) fn set_latency(&self, min: Duration, max: Duration) {
-        lock(&self.0).latency = (min, max);
+    pub(super) fn conditions(&self) -> Conditions {
+        lock(&self.0).conditions
+    }
+
+    pub(super) fn set_conditions(&self, conditions: Conditions) {
+        lock(&self.0).conditions = conditions;
+    }
+
+    pub(super) fn stats(&self) -> NetworkStats {
+        lock(&self.0).stats
+    }
+
+    pub(super) fn connections(&self) -> Vec<[IpAddr; 2]> {
+        let state = lock(&self.0);
+        let here = state.connections.iter().filter(|(_, it)| !it.is_gone());
+        here.map(|(ends, _)| *ends).collect()
+    }
+
+    pub(super) fn set_island(&self, host: IpAddr, island: u32) {
+        let mut state = lock(&self.0);
+        state.islands.insert(host, island);
+        let state = &*state;
+        for (ends, cutter) in &state.connections {
+            if ends.contains(&host) {
+                // Tasks are only marked as ready here; none runs.
+                cutter.hold(state.is_cut(*ends));
+            }
+        }
     }
 
     pub(super) fn set_silent(&self, host: IpAddr, silent: bool) {
@@ -90,10 +179,11 @@ impl Network {
     pub(super) fn disconnect(&self, host: IpAddr) {
         let mut state = lock(&self.0);
         let all = std::mem::take(&mut state.connections);
-        let (cut, keep) = all.into_iter().partition(|(ends, _)| ends.contains(&host));
+        let all = all.into_iter().filter(|(_, cutter)| !cutter.is_gone());
+        let (cut, keep): (Vec<_>, _) = all.partition(|(ends, _)| ends.contains(&host));
         state.connections = keep;
+        state.stats.broken += cut.len() as u64;
         drop(state);
-        let cut: Vec<_> = cut;
         cut.iter().for_each(|(_, cutter)| cutter.cut());
     }
 
@@ -104,6 +194,11 @@ impl Network {
 }
 
 impl State {
+    fn is_cut(&self, ends: [IpAddr; 2]) -> bool {
+        let [a, b] = ends.map(|host| self.islands.get(&host).copied().unwrap_or(0));
+        a != b
+    }
+
     /// A port of `host` that nobody listens on. Connections need no exclusive one.
     fn free_port(&mut self, host: IpAddr) -> u16 {
         let next = self.next_port.entry(host).or_insert(FIRST_EPHEMERAL_PORT);
@@ -126,8 +221,11 @@ impl State {
 
 /// How a connection delays its bytes.
 struct Link {
+    world: std::sync::Weak<World>,
     executor: Arc<Executor>,
     latency: Duration,
+    jitter: Duration,
+    chance: Mutex<Chance>,
 }
 
 impl Delay for Link {
@@ -136,12 +234,29 @@ impl Delay for Link {
     }
 
     fn arrival(&self) -> Duration {
-        self.executor.now() + self.latency
+        let mut arrival = self.executor.now() + self.latency;
+        if !self.jitter.is_zero() {
+            arrival += lock(&self.chance).between(Duration::ZERO, self.jitter);
+        }
+        arrival
     }
 
     fn wake_at(&self, at: Duration, waker: &Waker) {
         self.executor.wake_at(at, waker);
     }
+
+    fn blocked(&self) {
+        if let Some(world) = self.world.upgrade() {
+            lock(&world.network.0).stats.blocked += 1;
+        }
+    }
+}
+
+/// What becomes of a connection attempt.
+enum Fate {
+    Arrives,
+    Refused,
+    Lost,
 }
 
 /// A connection being made.
@@ -158,19 +273,37 @@ impl Connecting {
 
     pub(super) async fn run(self) -> io::Result<Pipe> {
         let Self { world, from, to } = self;
-        let (latency, local, silent) = {
+        let (latency, local, fate) = {
             let mut state = lock(&world.network.0);
-            let (min, max) = state.latency;
+            let conditions = state.conditions;
+            let (min, max) = conditions.latency;
             let latency = state.chance.between(min, max);
             let local = SocketAddr::new(from, state.free_port(from));
-            (latency, local, state.silent.contains(&to.ip()))
+            let fate = if state.chance.hits(conditions.lost_ppm)
+                || state.silent.contains(&to.ip())
+                || state.is_cut([from, to.ip()])
+            {
+                Fate::Lost
+            } else if state.chance.hits(conditions.refused_ppm) {
+                Fate::Refused
+            } else {
+                Fate::Arrives
+            };
+            (latency, local, fate)
         };
-        if silent {
+        if let Fate::Lost = fate {
+            lock(&world.network.0).stats.lost += 1;
             world.executor.sleep(CONNECT_TIMEOUT).await;
             return Err(io::ErrorKind::TimedOut.into());
         }
         world.executor.sleep(latency).await;
-        let connection = world.deliver(local, to, latency);
+        let connection = match fate {
+            Fate::Arrives => world.deliver(local, to, latency),
+            Fate::Refused | Fate::Lost => None,
+        };
+        if connection.is_none() {
+            lock(&world.network.0).stats.refused += 1;
+        }
         world.executor.sleep(latency).await;
         connection.ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
     }
@@ -178,14 +311,35 @@ impl Connecting {
 
 impl World {
     /// Puts a new connection before the listener, if there is one with room.
-    fn deliver(&self, local: SocketAddr, to: SocketAddr, latency: Duration) -> Option<Pipe> {
+    fn deliver(
+        self: &Arc<Self>,
+        local: SocketAddr,
+        to: SocketAddr,
+        latency: Duration,
+    ) -> Option<Pipe> {
         let mut state = lock(&self.network.0);
         let inbox = Arc::clone(state.listeners.get(&to)?);
-        let (near, far) = pipe::connect_with(Arc::new(Link {
-            executor: Arc::clone(&self.executor),
-            latency,
-        }));
+        let Conditions {
+            jitter, capacity, ..
+        } = state.conditions;
+        let capacity = state.chance.size(capacity);
+        let chance = match jitter {
+            Duration::ZERO => 0,
+            _ => state.chance.next(),
+        };
+        let (near, far) = pipe::connect_with(
+            capacity,
+            Arc::new(Link {
+                world: Arc::downgrade(self),
+                executor: Arc::clone(&self.executor),
+                latency,
+                jitter,
+                chance: Mutex::new(Chance(chance)),
+            }),
+        );
         let cutter = near.cutter();
+        let ends = [local.ip(), to.ip()];
+        cutter.hold(state.is_cut(ends));
         let waker = {
             let mut inbox = lock(&inbox);
             if inbox.waiting.len() >= BACKLOG {
@@ -194,7 +348,8 @@ impl World {
             inbox.waiting.push_back((far, local));
             inbox.accepting.take()
         };
-        state.remember([local.ip(), to.ip()], cutter);
+        state.stats.connected += 1;
+        state.remember(ends, cutter);
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         Some(near)

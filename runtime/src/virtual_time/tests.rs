@@ -190,3 +190,160 @@ fn a_dropped_world_drops_its_tasks() {
     drop(world);
     assert_eq!(Arc::strong_count(&held), 1);
 }
+
+/// A connection from host 1 to host 2, both ends.
+async fn connected(world: &VirtualTime) -> (Pipe, Pipe) {
+    let listener = world.host(host(2)).listen((host(2), 80).into()).await;
+    let listener = listener.unwrap();
+    let near = world.host(host(1)).connect(listener.local_addr()).await;
+    (near.unwrap(), listener.accept().await.unwrap().0)
+}
+
+#[test]
+fn between_islands_bytes_wait_and_nobody_connects() {
+    let world = VirtualTime::new(1);
+    world
+        .run_until(async {
+            let (mut near, mut far) = connected(&world).await;
+            near.write_all(b"a").await.unwrap();
+            world.set_island(host(2), 7);
+            near.write_all(b"b").await.unwrap();
+            let mut got = [0; 2];
+            let mut read = far.read(&mut got);
+            world.runtime().sleep(SECOND * 60).await;
+            assert!(futures::poll!(&mut read).is_pending());
+            let refused = world.host(host(1)).connect((host(2), 80).into()).await;
+            assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::TimedOut);
+            world.set_island(host(1), 7);
+            assert_eq!(read.await.unwrap(), 2);
+            far.write_all(b"c").await.unwrap();
+            near.read_exact(&mut [0]).await.unwrap();
+        })
+        .unwrap();
+    assert_eq!(world.network_stats().lost, 1);
+}
+
+#[test]
+fn a_writer_does_not_learn_of_an_end_beyond_the_sea() {
+    let world = VirtualTime::new(1);
+    world
+        .run_until(async {
+            let (mut near, far) = connected(&world).await;
+            world.set_island(host(2), 1);
+            drop(far);
+            near.write_all(b"x").await.unwrap();
+            assert_eq!(world.connections(), [[host(1), host(2)]]);
+            world.set_island(host(2), 0);
+            let written = near.write_all(b"x").await.map_err(|e| e.kind());
+            assert_eq!(written, Err(io::ErrorKind::BrokenPipe));
+        })
+        .unwrap();
+    assert!(world.connections().is_empty());
+}
+
+/// A task of a host that counts seconds, and what it has counted.
+fn counting(world: &VirtualTime, n: u8) -> Arc<Mutex<Vec<Duration>>> {
+    let runtime = world.host(host(n));
+    let seconds = Arc::<Mutex<Vec<Duration>>>::default();
+    let inside = Arc::clone(&seconds);
+    let own = runtime.clone();
+    runtime.spawn(Box::pin(async move {
+        loop {
+            own.sleep(SECOND).await;
+            inside.lock().unwrap().push(own.clocks().monotonic);
+        }
+    }));
+    seconds
+}
+
+#[test]
+fn a_suspended_host_stands_still_and_then_sees_the_time_that_has_passed() {
+    let world = VirtualTime::new(1);
+    let (one, two) = (counting(&world, 1), counting(&world, 2));
+    world.advance(SECOND * 2).unwrap();
+    world.suspend(host(1));
+    world.advance(SECOND * 10).unwrap();
+    assert_eq!(
+        (one.lock().unwrap().len(), two.lock().unwrap().len()),
+        (2, 12)
+    );
+    world.resume(host(1));
+    world.advance(SECOND).unwrap();
+    assert_eq!(one.lock().unwrap()[2..], [SECOND * 12, SECOND * 13]);
+}
+
+#[test]
+fn a_crash_drops_the_tasks_of_one_host_also_when_it_is_suspended() {
+    let world = VirtualTime::new(1);
+    let all: Vec<_> = (1..=3).map(|n| counting(&world, n)).collect();
+    world.advance(SECOND).unwrap();
+    world.suspend(host(2));
+    world.advance(SECOND).unwrap();
+    world.crash(host(1));
+    world.crash(host(2));
+    assert_eq!([1, 2, 3].map(|n| world.tasks_of(host(n))), [0, 0, 1]);
+    let again = counting(&world, 2);
+    world.advance(SECOND).unwrap();
+    let counts = |it: &Arc<Mutex<Vec<_>>>| (Arc::strong_count(it), it.lock().unwrap().len());
+    assert_eq!(
+        all.iter().map(counts).collect::<Vec<_>>(),
+        [(1, 2), (1, 1), (2, 3)]
+    );
+    assert_eq!(counts(&again), (2, 1));
+}
+
+#[test]
+fn a_stepped_clock_is_one_hosts_and_moves_the_wall_clock_alone() {
+    let world = VirtualTime::new(1);
+    world.step_clock(host(1), SECOND * 100, true);
+    world.step_clock(host(1), SECOND * 30, false);
+    let clocks = |n| world.host(host(n)).clocks();
+    assert_eq!(clocks(1).unix, EPOCH + SECOND * 70);
+    assert_eq!(
+        (clocks(1).monotonic, clocks(2).unix),
+        (Duration::ZERO, EPOCH)
+    );
+    world.step_clock(host(1), Duration::MAX, false);
+    assert_eq!(clocks(1).unix, Duration::ZERO);
+}
+
+#[test]
+fn conditions_refuse_lose_delay_and_narrow() {
+    let world = VirtualTime::new(1);
+    let mut conditions = Conditions {
+        latency: (SECOND, SECOND),
+        jitter: SECOND,
+        capacity: (3, 5),
+        ..Conditions::default()
+    };
+    world.set_conditions(conditions);
+    world
+        .run_until(async {
+            let (mut near, mut far) = connected(&world).await;
+            let begun = world.now();
+            let wrote = near.write(b"123456").await.unwrap();
+            assert!((3..=5).contains(&wrote));
+            assert!(futures::poll!(near.write(b"x")).is_pending());
+            far.read_exact(&mut [0; 3]).await.unwrap();
+            let took = world.now() - begun;
+            assert!(took > SECOND && took <= SECOND * 2, "{took:?}");
+            let listener = world
+                .host(host(3))
+                .listen((host(3), 80).into())
+                .await
+                .unwrap();
+            for (refused, lost, kind) in [
+                (1_000_000, 0, io::ErrorKind::ConnectionRefused),
+                (0, 1_000_000, io::ErrorKind::TimedOut),
+            ] {
+                (conditions.refused_ppm, conditions.lost_ppm) = (refused, lost);
+                world.set_conditions(conditions);
+                let failed = world.host(host(1)).connect(listener.local_addr()).await;
+                assert_eq!(failed.err().unwrap().kind(), kind);
+            }
+        })
+        .unwrap();
+    let stats = world.network_stats();
+    assert_eq!((stats.connected, stats.refused, stats.lost), (1, 1, 1));
+    assert_eq!(stats.blocked, 1);
+}
