@@ -1,6 +1,7 @@
 //! The scenarios of `tests/scenarios`: all are readable, the standard one holds for many seeds,
 //! and a run is a function of its seed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use skydht_sim::coverage::Coverage;
@@ -92,6 +93,36 @@ fn the_lessons_of_upstream_hold() {
         scope.spawn(|| all(names.iter().step_by(2).collect()));
         all(names.iter().skip(1).step_by(2).collect());
     });
+}
+
+/// A run that once found a mistake.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Regression {
+    scenario: String,
+    seed: u64,
+    #[serde(default)]
+    set: BTreeMap<String, String>,
+    what: String,
+}
+
+#[test]
+fn what_once_failed_holds() {
+    let text = std::fs::read_to_string(dir().join("../regressions.toml")).unwrap();
+    let mut known: BTreeMap<String, Vec<Regression>> = toml::from_str(&text).unwrap();
+    let regressions = known.remove("regression").unwrap();
+    assert!(!regressions.is_empty() && known.is_empty());
+    for it in regressions {
+        let settings: Vec<(String, String)> = it.set.into_iter().collect();
+        let text = std::fs::read_to_string(dir().join(format!("{}.toml", it.scenario))).unwrap();
+        let scenario = Scenario::parse(&it.scenario, &text, &settings).unwrap();
+        let violations = outcome(&scenario, it.seed).report.violations;
+        let (name, seed, what) = (it.scenario, it.seed, it.what);
+        assert!(
+            violations.is_empty(),
+            "{name}, seed {seed} ({what}): {violations:#?}"
+        );
+    }
 }
 
 /// Of `swarm`, seed 7.

@@ -100,7 +100,12 @@ impl Run<'_> {
             living.select_nth_unstable(k - 1);
             living[..k].iter().any(|(_, host)| standing.contains(host))
         };
-        let found_any = matches!(read, Ok(outcome) if outcome.item.key == tracked.key);
+        let found_any = match read {
+            Ok(outcome) => outcome.item.key == tracked.key,
+            // A tombstone is a value like any other: the first found may be an older one.
+            Err(GetError::Deleted { .. }) => true,
+            Err(_) => false,
+        };
         let verdict = if policy == ReadPolicy::FirstValid && found_any {
             Verdict::Right
         } else {
