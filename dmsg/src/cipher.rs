@@ -114,24 +114,117 @@ impl Opener {
     /// # Errors
     /// [`CipherError`]; the contents of `record` are then undefined.
     pub fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<&'a mut [u8], CipherError> {
-        let (counter, sealed) = record
-            .split_first_chunk_mut::<NONCE_LEN>()
-            .ok_or(CipherError::TooShort)?;
-        let counter = u64::from_be_bytes(*counter);
+        let (counter, sealed) = split_nonce(record)?;
         if counter <= self.last {
             return Err(CipherError::Replay {
                 nonce: counter,
                 last: self.last,
             });
         }
-        let (body, tag) = sealed
-            .split_last_chunk_mut::<TAG_LEN>()
-            .ok_or(CipherError::Forged)?;
-        self.cipher
-            .decrypt_inout_detached(&nonce(counter), &[], (&mut *body).into(), &Tag::from(*tag))
-            .map_err(|_| CipherError::Forged)?;
+        let body = open_sealed(&self.cipher, counter, sealed)?;
         self.last = counter;
         Ok(body)
+    }
+
+    /// The same direction for records that may overtake each other.
+    #[must_use]
+    pub fn into_window(self) -> WindowOpener {
+        WindowOpener {
+            cipher: self.cipher,
+            window: Window::default(),
+        }
+    }
+}
+
+/// Takes the nonce off a record.
+fn split_nonce(record: &mut [u8]) -> Result<(u64, &mut [u8]), CipherError> {
+    let (counter, sealed) = record
+        .split_first_chunk_mut::<NONCE_LEN>()
+        .ok_or(CipherError::TooShort)?;
+    Ok((u64::from_be_bytes(*counter), sealed))
+}
+
+fn open_sealed<'a>(
+    cipher: &ChaCha20Poly1305,
+    counter: u64,
+    sealed: &'a mut [u8],
+) -> Result<&'a mut [u8], CipherError> {
+    let (body, tag) = sealed
+        .split_last_chunk_mut::<TAG_LEN>()
+        .ok_or(CipherError::Forged)?;
+    cipher
+        .decrypt_inout_detached(&nonce(counter), &[], (&mut *body).into(), &Tag::from(*tag))
+        .map_err(|_| CipherError::Forged)?;
+    Ok(body)
+}
+
+/// The receiving direction where records may overtake each other, as a session's objects do on
+/// their streams: each nonce is accepted once, and none that is [`REPLAY_WINDOW`] or more behind
+/// the highest (specification of DMSG, §2). The key is zeroised on drop.
+pub struct WindowOpener {
+    cipher: ChaCha20Poly1305,
+    window: Window,
+}
+
+impl WindowOpener {
+    /// Decrypts a record in place and returns its plaintext. A record that is refused does not
+    /// move the window.
+    ///
+    /// # Errors
+    /// [`CipherError`]; the contents of `record` are then undefined.
+    pub fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<&'a mut [u8], CipherError> {
+        let (counter, sealed) = split_nonce(record)?;
+        if !self.window.is_new(counter) {
+            return Err(CipherError::Replay {
+                nonce: counter,
+                last: self.window.highest,
+            });
+        }
+        let body = open_sealed(&self.cipher, counter, sealed)?;
+        self.window.note(counter);
+        Ok(body)
+    }
+}
+
+/// How far behind the highest nonce one may come.
+pub const REPLAY_WINDOW: u64 = 1024;
+const WORDS: usize = REPLAY_WINDOW as usize / 64;
+
+/// Which of the last nonces came: a ring of bits.
+#[derive(Default)]
+struct Window {
+    highest: u64,
+    seen: [u64; WORDS],
+}
+
+impl Window {
+    fn bit(counter: u64) -> (usize, u64) {
+        let place = (counter % REPLAY_WINDOW) as usize;
+        (place / 64, 1 << (place % 64))
+    }
+
+    fn is_new(&self, counter: u64) -> bool {
+        if counter > self.highest {
+            return true;
+        }
+        let (word, bit) = Self::bit(counter);
+        counter != 0 && self.highest - counter < REPLAY_WINDOW && self.seen[word] & bit == 0
+    }
+
+    fn note(&mut self, counter: u64) {
+        if counter > self.highest {
+            if counter - self.highest >= REPLAY_WINDOW {
+                self.seen = [0; WORDS];
+            } else {
+                for passed in self.highest + 1..counter {
+                    let (word, bit) = Self::bit(passed);
+                    self.seen[word] &= !bit;
+                }
+            }
+            self.highest = counter;
+        }
+        let (word, bit) = Self::bit(counter);
+        self.seen[word] |= bit;
     }
 }
 
@@ -173,6 +266,60 @@ mod tests {
             Opener::new(&[7; 32]).open(&mut zero),
             Err(CipherError::Replay { nonce: 0, last: 0 })
         ));
+    }
+
+    #[test]
+    fn in_a_window_records_may_overtake_each_other_but_not_repeat() {
+        let (records, opener) = records(1100);
+        let mut opener = opener.into_window();
+        let mut open = |nonce: usize| opener.open(&mut records[nonce - 1].clone()).map(drop);
+        let replay = |nonce, last| Err(CipherError::Replay { nonce, last });
+        assert_eq!(open(5), Ok(()));
+        assert_eq!(open(2), Ok(()));
+        assert_eq!(open(2), replay(2, 5));
+        assert_eq!(open(5), replay(5, 5));
+        assert_eq!(open(1028), Ok(()));
+        assert_eq!(open(4), replay(4, 1028)); // 1024 behind
+        assert_eq!(open(6), Ok(())); // 1022 behind
+        assert_eq!(open(6), replay(6, 1028));
+        assert_eq!(open(1027), Ok(()));
+        assert_eq!(open(1100), Ok(()));
+        assert_eq!(open(1028), replay(1028, 1100));
+        assert_eq!(open(1029), Ok(()));
+        let mut zero = records[0].clone();
+        zero[..NONCE_LEN].fill(0);
+        assert_eq!(opener.open(&mut zero).map(drop), replay(0, 1100));
+        let mut forged = records[1049].clone();
+        forged[0] = 0x7f;
+        assert_eq!(opener.open(&mut forged), Err(CipherError::Forged));
+        assert!(opener.open(&mut records[1049].clone()).is_ok());
+    }
+
+    #[test]
+    fn a_window_remembers_exactly_the_last_1024() {
+        let mut window = Window::default();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut chance = 1u64;
+        let mut base = 0;
+        for _ in 0..50_000 {
+            chance = chance
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            base += chance >> 61; // up to 7
+            if chance >> 52 & 0xff == 0 {
+                base += 1500;
+            }
+            let counter = base + (chance >> 40) % 2000;
+            let highest = seen.last().copied().unwrap_or(0);
+            let new = counter != 0
+                && !seen.contains(&counter)
+                && (counter > highest || highest - counter < REPLAY_WINDOW);
+            assert_eq!(window.is_new(counter), new, "{counter} after {highest}");
+            if new {
+                window.note(counter);
+                seen.insert(counter);
+            }
+        }
     }
 
     #[test]

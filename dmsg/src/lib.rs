@@ -8,8 +8,10 @@
 mod buffer;
 pub mod cipher;
 pub mod frame;
+mod gob;
 pub mod handshake;
 mod noise;
+pub mod object;
 #[cfg(test)]
 mod pipe;
 pub mod pulse;

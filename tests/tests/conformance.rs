@@ -16,6 +16,8 @@ mod files;
 mod frames_codec;
 #[path = "conformance/frames_handler.rs"]
 mod frames_handler;
+#[path = "conformance/gob.rs"]
+mod gob;
 #[path = "conformance/hex.rs"]
 mod hex;
 #[path = "conformance/items.rs"]
@@ -102,6 +104,20 @@ const RUNNERS: &[Runner] = &[
             "max_prefix_value",
         ],
         run: noise::run,
+    },
+    Runner {
+        file: "gob.json",
+        sections: &["note", "request_first", "response_first"],
+        run: gob::run,
+    },
+    Runner {
+        file: "dmsg_2026.json",
+        sections: &[
+            "stream_requests",
+            "stream_responses",
+            "new_reader_reads_old_request",
+        ],
+        run: gob::run_2026,
     },
 ];
 

@@ -1,0 +1,122 @@
+//! Writes a gob stream as Go does: descriptors first, zero fields left out.
+
+/// Bytes of one message, or of one struct in it.
+#[derive(Default)]
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn uint(&mut self, n: u64) {
+        match u8::try_from(n) {
+            Ok(small) if small < 128 => self.0.push(small),
+            _ => {
+                let bytes = n.to_be_bytes();
+                let zeros = n.leading_zeros() as usize / 8;
+                let significant = &bytes[zeros..];
+                // The count, negated.
+                self.0.push((significant.len() as u8).wrapping_neg());
+                self.0.extend_from_slice(significant);
+            }
+        }
+    }
+
+    pub(super) fn int(&mut self, n: i64) {
+        let shifted = (n as u64) << 1;
+        self.uint(if n < 0 { !shifted } else { shifted });
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.uint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The bytes of an array, which go one by one as numbers.
+    pub(super) fn byte_array(&mut self, bytes: &[u8]) {
+        self.uint(bytes.len() as u64);
+        for byte in bytes {
+            self.uint((*byte).into());
+        }
+    }
+
+    /// Appends `body` as a message of this type number.
+    pub(super) fn message(&mut self, number: i64, body: &Self) {
+        let mut message = Self::default();
+        message.int(number);
+        message.0.extend_from_slice(&body.0);
+        self.bytes(&message.0);
+    }
+}
+
+/// Writes a struct's fields: numbers count from the last one written.
+pub(super) struct Fields<'w> {
+    out: &'w mut Writer,
+    next: u64,
+    last: u64,
+}
+
+impl<'w> Fields<'w> {
+    pub(super) fn new(out: &'w mut Writer) -> Self {
+        Self {
+            out,
+            next: 0,
+            last: 0,
+        }
+    }
+
+    /// The next field, if it is `present`; fields with Go's zero value are not.
+    pub(super) fn field(&mut self, present: bool, write: impl FnOnce(&mut Writer)) -> &mut Self {
+        self.next += 1;
+        if present {
+            self.out.uint(self.next - self.last);
+            self.last = self.next;
+            write(self.out);
+        }
+        self
+    }
+
+    /// The end of the struct.
+    pub(super) fn end(&mut self) {
+        self.out.uint(0);
+    }
+}
+
+/// Appends the descriptor of a type: `kind` is its place in Go's `wireType`, counted from 1.
+pub(super) fn describe(
+    out: &mut Writer,
+    number: i64,
+    kind: u64,
+    name: &str,
+    rest: impl FnOnce(&mut Fields<'_>),
+) {
+    let mut body = Writer::default();
+    body.uint(kind);
+    let mut fields = Fields::new(&mut body);
+    fields.field(true, |out| {
+        Fields::new(out)
+            .field(true, |out| out.bytes(name.as_bytes()))
+            .field(true, |out| out.int(number))
+            .end();
+    });
+    rest(&mut fields);
+    fields.end();
+    body.uint(0);
+    out.message(-number, &body);
+}
+
+/// Appends the descriptor of a struct.
+pub(super) fn describe_struct(out: &mut Writer, number: i64, name: &str, fields: &[(&str, i64)]) {
+    describe(out, number, 3, name, |rest| {
+        rest.field(true, |out| {
+            out.uint(fields.len() as u64);
+            for (name, ty) in fields {
+                Fields::new(out)
+                    .field(true, |out| out.bytes(name.as_bytes()))
+                    .field(true, |out| out.int(*ty))
+                    .end();
+            }
+        });
+    });
+}

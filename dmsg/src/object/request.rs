@@ -1,0 +1,106 @@
+//! The request for a stream.
+
+use skydht_core::key::SecretKey;
+
+use super::{Address, ErrorCode, ObjectError, RawAddress, SignedObject};
+use crate::gob::{self, FIRST_TYPE, GobError};
+
+/// A request as it stands in an object. Nothing about it is checked.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct StreamRequest {
+    /// When it was made, in nanoseconds since 1970.
+    pub timestamp: i64,
+    /// Who asks.
+    pub source: RawAddress,
+    /// Who is asked.
+    pub destination: RawAddress,
+    /// Ask the server for the public address that it sees us at.
+    pub ip_info: bool,
+    /// The first message of the KK handshake.
+    pub noise: Vec<u8>,
+}
+
+impl StreamRequest {
+    /// Reads a gob stream.
+    ///
+    /// # Errors
+    /// [`GobError`].
+    pub fn from_gob(gob: &[u8]) -> Result<Self, GobError> {
+        gob::read_request(gob)
+    }
+
+    /// Writes it as Go does.
+    #[must_use]
+    pub fn to_gob(&self) -> Vec<u8> {
+        self.to_gob_numbered(FIRST_TYPE)
+    }
+
+    /// Writes it as a Go process does that numbers its types from `first_type` on: at least 64,
+    /// by what the process encoded before.
+    #[must_use]
+    pub fn to_gob_numbered(&self, first_type: u32) -> Vec<u8> {
+        gob::write_request(self, first_type)
+    }
+
+    /// Makes the object.
+    #[must_use]
+    pub fn sign(&self, source: &SecretKey) -> SignedObject {
+        SignedObject::sign(&self.to_gob(), source)
+    }
+}
+
+/// A request that passed every check.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedRequest {
+    /// When it was made, in nanoseconds since 1970: positive, nothing else is known of it.
+    pub timestamp: i64,
+    /// Who asks; has signed it.
+    pub source: Address,
+    /// Who is asked.
+    pub destination: Address,
+    /// Whether it asks for the source's public address.
+    pub ip_info: bool,
+    /// The first message of the KK handshake, not looked at yet.
+    pub noise: Vec<u8>,
+    /// The hash that the response must name.
+    pub hash: [u8; 32],
+}
+
+impl SignedObject {
+    /// Checks it as a request, in upstream's order (specification §5.3). Whether it was seen
+    /// before is the caller's to judge.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn verify_request(&self) -> Result<VerifiedRequest, ObjectError> {
+        let request = StreamRequest::from_gob(self.gob())?;
+        let (source, destination) = (request.source, request.destination);
+        let check = |ok: bool, code| if ok { Ok(()) } else { Err(code) };
+        check(!source.is_null(), ErrorCode::RequestSourceKey)?;
+        check(source.port != 0, ErrorCode::RequestSourcePort)?;
+        let destination_key = destination
+            .public_key()
+            .ok_or(ErrorCode::RequestDestinationKey)?;
+        check(destination.port != 0, ErrorCode::RequestDestinationPort)?;
+        check(request.timestamp > 0, ErrorCode::RequestTimestamp)?;
+        // A key of another form than ours cannot have signed anything.
+        let source_key = source
+            .public_key()
+            .filter(|key| self.is_signed_by(key))
+            .ok_or(ErrorCode::RequestSignature)?;
+        Ok(VerifiedRequest {
+            timestamp: request.timestamp,
+            source: Address {
+                key: source_key,
+                port: source.port,
+            },
+            destination: Address {
+                key: destination_key,
+                port: destination.port,
+            },
+            ip_info: request.ip_info,
+            noise: request.noise,
+            hash: self.hash(),
+        })
+    }
+}
