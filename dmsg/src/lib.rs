@@ -7,6 +7,7 @@
 
 mod buffer;
 pub mod cipher;
+pub mod entry;
 pub mod frame;
 mod gob;
 pub mod handshake;

@@ -8,6 +8,8 @@
 
 #[path = "conformance/differences.rs"]
 mod differences;
+#[path = "conformance/disc_entry.rs"]
+mod disc_entry;
 #[path = "conformance/distance.rs"]
 mod distance;
 #[path = "conformance/files.rs"]
@@ -118,6 +120,22 @@ const RUNNERS: &[Runner] = &[
             "new_reader_reads_old_request",
         ],
         run: gob::run_2026,
+    },
+    Runner {
+        file: "dmsg_2026.json",
+        sections: &["disc_entries"],
+        run: disc_entry::run_2026,
+    },
+    Runner {
+        file: "disc_entry.json",
+        sections: &[
+            "keys",
+            "entries",
+            "signature_checks",
+            "validate",
+            "iteration",
+        ],
+        run: disc_entry::run,
     },
 ];
 

@@ -1,0 +1,138 @@
+//! Entries as they travel: the JSON text, with the signature in it.
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use skydht_core::key::{SecretKey, Signature};
+
+use super::{Entry, EntryError, MAX_ENTRY, ServerFields};
+
+/// An entry and the text that it came in or goes out as.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignedEntry {
+    entry: Entry,
+    json: Vec<u8>,
+}
+
+impl SignedEntry {
+    /// Reads the text; the signature is not checked.
+    ///
+    /// # Errors
+    /// [`EntryError::Malformed`], [`EntryError::TooLong`], or [`EntryError::NoKey`] for Go's null
+    /// key.
+    pub fn from_json(json: &[u8]) -> Result<Self, EntryError> {
+        if json.len() > MAX_ENTRY {
+            return Err(EntryError::TooLong(json.len()));
+        }
+        // serde would take a list of the fields, too.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err(EntryError::Malformed("not an object".to_owned()));
+        }
+        match serde_json::from_slice(json) {
+            Ok(entry) => Ok(Self {
+                entry,
+                json: json.to_vec(),
+            }),
+            Err(_) if has_null_key(json) => Err(EntryError::NoKey),
+            Err(error) => Err(EntryError::Malformed(error.to_string())),
+        }
+    }
+
+    pub(super) fn sign(mut entry: Entry, secret: &SecretKey) -> Self {
+        assert_eq!(
+            entry.key,
+            secret.public(),
+            "an entry is signed by its owner"
+        );
+        let text = unsigned(&entry);
+        entry.signature = secret.sign(&Sha256::digest(text).into()).to_string();
+        let json = to_json(&entry);
+        Self { entry, json }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The text, as it came or as it was signed.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// Checks the owner's signature over the text that came, then over the text that upstream
+    /// would write of the same content.
+    ///
+    /// # Errors
+    /// [`EntryError::SignatureForm`] or [`EntryError::Signature`].
+    pub fn verify(&self) -> Result<(), EntryError> {
+        let signature = &self.entry.signature;
+        let signature = signature.parse().map_err(|_| EntryError::SignatureForm)?;
+        if let Some(text) = self.without_signature()
+            && self.covers(&text, &signature).is_ok()
+        {
+            return Ok(());
+        }
+        self.covers(&unsigned(&self.entry), &signature)
+    }
+
+    /// As [`Self::verify`], and also accepts what a discovery made of a server's entry: it fills
+    /// in `serverType` after it checked the signature.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_stored(&self) -> Result<(), EntryError> {
+        let (error, server) = match (self.verify(), &self.entry.server) {
+            (Err(EntryError::Signature(error)), Some(server)) => (error, server),
+            (other, _) => return other,
+        };
+        let mut entry = self.entry.clone();
+        entry.server = Some(ServerFields {
+            server_type: String::new(),
+            ..server.clone()
+        });
+        let signature = entry.signature.parse();
+        let signature = signature.map_err(|_| EntryError::SignatureForm)?;
+        self.covers(&unsigned(&entry), &signature)
+            .map_err(|_| EntryError::Signature(error))
+    }
+
+    fn covers(&self, text: &[u8], signature: &Signature) -> Result<(), EntryError> {
+        let digest = Sha256::digest(text).into();
+        Ok(self.entry.key.verify(&digest, signature)?)
+    }
+
+    /// The text that came with the signature cut out, if it is where a compact text has it.
+    fn without_signature(&self) -> Option<Vec<u8>> {
+        let member = format!(",\"signature\":\"{}\"", self.entry.signature);
+        let at = self
+            .json
+            .windows(member.len())
+            .position(|part| part == member.as_bytes())?;
+        Some([&self.json[..at], &self.json[at + member.len()..]].concat())
+    }
+}
+
+/// The text that is signed.
+fn unsigned(entry: &Entry) -> Vec<u8> {
+    to_json(&Entry {
+        signature: String::new(),
+        ..entry.clone()
+    })
+}
+
+fn to_json(entry: &Entry) -> Vec<u8> {
+    serde_json::to_vec(entry).expect("strings, numbers and lists are always JSON")
+}
+
+/// Go takes a key text of zeros, of any length, for no key.
+fn has_null_key(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Owner {
+        #[serde(default, rename = "static")]
+        key: Option<String>,
+    }
+    let owner = serde_json::from_slice::<Owner>(json);
+    owner.is_ok_and(|owner| owner.key.unwrap_or_default().bytes().all(|b| b == b'0'))
+}
