@@ -10,6 +10,7 @@
 //! | sessions, streams, and what the network does to them | [`network`] |
 //! | true time and hosts' clocks | [`clock`] |
 //! | who takes part, what goes wrong, what must come of it | [`scenario`] |
+//! | the same for the whole program: driver, sessions, handles | [`program`] |
 //! | what must hold, whatever happens | [`oracle`] |
 //! | did the rare things happen | [`coverage`] |
 //! | what did a run find, and how does one keep it | [`figures`] |
@@ -22,6 +23,7 @@ pub mod hostile;
 pub mod network;
 pub mod oracle;
 pub mod ours;
+pub mod program;
 pub mod scenario;
 #[cfg(test)]
 mod testbed;

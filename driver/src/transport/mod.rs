@@ -30,6 +30,8 @@ pub struct TransportStats {
     pub dials: u64,
     /// Dials that did not, over all their addresses.
     pub dials_failed: u64,
+    /// Opens that waited for a dial that was under way.
+    pub dials_shared: u64,
     /// Peers that connected here and proved a key.
     pub accepted: u64,
     /// Connections here that failed their handshake or did not finish it in time.

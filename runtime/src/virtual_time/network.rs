@@ -93,7 +93,7 @@ impl Chance {
     }
 
     fn hits(&mut self, ppm: u32) -> bool {
-        ppm > 0 && u128::from(self.next()) * 1_000_000 >> 64 < u128::from(ppm)
+        ppm > 0 && (u128::from(self.next()) * 1_000_000) >> 64 < u128::from(ppm)
     }
 }
 

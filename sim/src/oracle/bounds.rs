@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use skydht_core::Node;
 use skydht_core::key::PublicKey;
+use skydht_core::node::LimitUse;
 
 use super::Violations;
 use crate::clock::SimTime;
@@ -31,7 +32,12 @@ pub fn check(
             violations.note(now, format_args!("{host} lists itself"));
         }
     }
-    for limit in node.snapshot().limits {
+    limits(now, host, &node.snapshot().limits, violations);
+}
+
+/// Checks that nothing uses more than its limit.
+pub fn limits(now: SimTime, host: HostId, limits: &[LimitUse], violations: &mut Violations) {
+    for limit in limits {
         // Zero is unlimited where it is allowed at all.
         if limit.used > limit.max && limit.max > 0 {
             let (name, used, max) = (limit.limit.name(), limit.used, limit.max);

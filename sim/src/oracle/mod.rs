@@ -37,6 +37,13 @@ impl Violations {
         }
     }
 
+    /// Adds another one's.
+    pub fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let room = KEPT.saturating_sub(self.kept.len());
+        self.kept.extend(other.kept.into_iter().take(room));
+    }
+
     /// How many there were.
     #[must_use]
     pub const fn count(&self) -> u64 {

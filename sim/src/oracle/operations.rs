@@ -74,6 +74,13 @@ impl Operations {
         }
     }
 
+    /// The same of all that are open.
+    pub fn disturbed_all(&mut self) {
+        for open in self.open.values_mut() {
+            open.disturbed = true;
+        }
+    }
+
     /// Those whose deadline has passed.
     pub fn check(&mut self, now: SimTime, violations: &mut Violations) {
         let late: Vec<OperationId> = self

@@ -44,11 +44,11 @@ pub(super) struct Cast {
 
 /// An item that will be published.
 #[derive(Clone, Debug)]
-pub(super) struct Planned {
-    pub(super) owner: HostId,
-    pub(super) secret: SecretKey,
-    pub(super) salt: Salt,
-    pub(super) target: Target,
+pub(crate) struct Planned {
+    pub(crate) owner: HostId,
+    pub(crate) secret: SecretKey,
+    pub(crate) salt: Salt,
+    pub(crate) target: Target,
 }
 
 struct GoNode {
@@ -86,13 +86,13 @@ impl Boot for Attacker {
     }
 }
 
-fn secret(random: &mut ChaCha8Rng) -> SecretKey {
+pub(crate) fn secret(random: &mut ChaCha8Rng) -> SecretKey {
     let mut entropy = [0; 32];
     random.fill_bytes(&mut entropy);
     SecretKey::from_entropy(&entropy)
 }
 
-fn limits(population: &Population) -> Result<Limits, RunError> {
+pub(crate) fn limits(population: &Population) -> Result<Limits, RunError> {
     let known = serde_json::to_value(Limits::default()).unwrap_or_default();
     let mut limits = known.clone();
     for (name, value) in &population.limits {
@@ -282,7 +282,7 @@ fn access(
 }
 
 /// In an order that `random` chooses (Fisher and Yates).
-pub(super) fn shuffled(mut all: Vec<u32>, random: &mut ChaCha8Rng) -> Vec<u32> {
+pub(crate) fn shuffled(mut all: Vec<u32>, random: &mut ChaCha8Rng) -> Vec<u32> {
     for last in (1..all.len()).rev() {
         let other = below(random, last as u64 + 1) as usize;
         all.swap(last, other);

@@ -13,7 +13,7 @@ use crate::network::{Faults, HostId, Rate};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Anything from zero up to `most`.
-pub(super) fn up_to(most: Duration, random: &mut ChaCha8Rng) -> Duration {
+pub(crate) fn up_to(most: Duration, random: &mut ChaCha8Rng) -> Duration {
     Duration::from_nanos(below(random, skydht_core::time::nanos(most) + 1))
 }
 
@@ -36,7 +36,7 @@ pub(super) fn faults(base: &Faults, chaos: &Chaos, random: &mut ChaCha8Rng) -> F
 
 /// Everything else that goes wrong between `from` and `to`, in any order. Only hosts of
 /// `victims` are touched.
-pub(super) fn plan(
+pub(crate) fn plan(
     scenario: &Scenario,
     from: SimTime,
     to: SimTime,

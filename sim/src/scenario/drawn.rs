@@ -48,7 +48,7 @@ impl Drawn {
     }
 
     /// Draws. The same number of random numbers is taken whatever the range.
-    pub(super) fn draw(&self, random: &mut ChaCha8Rng) -> Rate {
+    pub(crate) fn draw(&self, random: &mut ChaCha8Rng) -> Rate {
         let absent = below(random, 1_000_000) < u64::from(self.absent.as_ppm());
         let (from, to) = (self.from.as_ppm(), self.to.as_ppm());
         let more = below(random, u64::from(to.saturating_sub(from)) + 1);

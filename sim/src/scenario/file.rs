@@ -10,6 +10,7 @@ use super::drawn::Drawn;
 use crate::clock::text;
 use crate::hostile::Behaviour;
 use crate::network::{Faults, Transport};
+use crate::program::Program;
 
 /// Nodes of one scenario at most.
 const MAX_NODES: u32 = 1_000_000;
@@ -25,6 +26,8 @@ pub struct Scenario {
     pub name: String,
     /// A line for lists.
     pub about: String,
+    /// What of a node runs.
+    pub depth: Depth,
     /// Who takes part.
     pub population: Population,
     /// How long each part takes.
@@ -35,6 +38,8 @@ pub struct Scenario {
     pub transport: Transport,
     /// What goes wrong in the second phase.
     pub chaos: Chaos,
+    /// What only the whole program knows.
+    pub program: Program,
     /// What users do.
     pub work: Work,
     /// What the figures must be.
@@ -42,6 +47,17 @@ pub struct Scenario {
     /// Counters that must be reached over the runs of a sweep of seeds, by name: proof that
     /// the rare things happened.
     pub coverage: BTreeMap<String, u64>,
+}
+
+/// What of a node runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// The core alone: for scale, and for networks that are mixed or hostile.
+    #[default]
+    Core,
+    /// The whole program, from handles to Noise and yamux: for races. See [`crate::program`].
+    Program,
 }
 
 /// How hosts are reached.
@@ -366,7 +382,10 @@ impl Scenario {
             "given where nodes may be hostile",
         )?;
         must(self.work.items >= 1, "work.items", "at least 1")?;
-        Ok(())
+        match self.depth {
+            Depth::Core => Ok(()),
+            Depth::Program => crate::program::check(self),
+        }
     }
 }
 

@@ -6,16 +6,18 @@
 //! those who left must disappear. Safety is checked all the time, liveness after healing.
 
 mod act;
-mod cast;
-mod chaos;
+pub(crate) mod cast;
+pub(crate) mod chaos;
 mod drawn;
 mod file;
 mod learn;
-mod run;
-mod verdict;
-mod work;
+pub(crate) mod run;
+pub(crate) mod verdict;
+pub(crate) mod work;
 
 pub use cast::Kind;
 pub use drawn::Drawn;
-pub use file::{Bound, Chaos, Expect, Phases, Population, Reached, Scenario, ScenarioError, Work};
+pub use file::{
+    Bound, Chaos, Depth, Expect, Phases, Population, Reached, Scenario, ScenarioError, Work,
+};
 pub use run::{Outcome, Progress, RunError, run};

@@ -9,7 +9,7 @@ use skydht_core::node::OperationId;
 
 use super::cast::{Cast, Kind, populate, shuffled};
 use super::chaos::{self, up_to};
-use super::file::Scenario;
+use super::file::{Depth, Scenario};
 use super::work::{self, Deed, Doing, Task};
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
@@ -19,18 +19,19 @@ use crate::oracle::Violations;
 use crate::oracle::holdings::Holdings;
 use crate::oracle::operations::Operations;
 use crate::oracle::promises::Tracked;
+use crate::program;
 use crate::world::{World, WorldConfig, WorldError};
 
 /// Separates the scenario's draws from the world's.
 const DRAWS: u64 = 0x5343_454e_4152_494f;
 /// How often the expensive invariants are checked.
-pub(super) const CHECK_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// After a put, who holds it is looked up this much later: writes and late replicas are done.
-pub(super) const SETTLED: Duration = Duration::from_secs(12);
+pub(crate) const SETTLED: Duration = Duration::from_secs(12);
 /// A stale version is put again this long after a deletion.
-pub(super) const LATE_WRITE: Duration = Duration::from_secs(20);
+pub(crate) const LATE_WRITE: Duration = Duration::from_secs(20);
 /// An owner that is back publishes again after this, as a visor does.
-pub(super) const BACK: Duration = Duration::from_secs(5);
+pub(crate) const BACK: Duration = Duration::from_secs(5);
 /// The most events within which a network must go quiet.
 const QUIET_EVENTS: u64 = 2_000_000;
 /// Networks up to this size go quiet, unless somebody attacks; in larger ones somebody is always
@@ -47,6 +48,9 @@ pub enum RunError {
     /// `population.limits` names something else.
     #[error("population.limits: there is no limit {0:?}; `skydht status --limits` lists them")]
     UnknownLimit(String),
+    /// A node of the whole program did not start.
+    #[error("a node did not start: {0}")]
+    Start(#[from] skydht_driver::StartTcpError),
 }
 
 /// How far a run is.
@@ -71,7 +75,7 @@ pub struct Outcome {
 
 /// Something planned for a moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
+pub(crate) enum Action {
     Start {
         host: HostId,
         wipe: bool,
@@ -112,6 +116,9 @@ pub fn run(
     seed: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, RunError> {
+    if scenario.depth == Depth::Program {
+        return program::run(scenario, seed, progress);
+    }
     let config = WorldConfig {
         network: scenario.network,
         transport: scenario.transport,

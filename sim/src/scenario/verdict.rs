@@ -55,27 +55,7 @@ pub(super) fn conclude(scenario: &Scenario, found: Found) -> Outcome {
         .into_iter()
         .map(|(name, samples)| (name.to_owned(), samples))
         .collect();
-    let now = found.now;
-    if let Some(least) = scenario.expect.success
-        && figures["success"].value < u64::from(least.as_ppm())
-    {
-        let got = figures["success"];
-        violations.note(now, format_args!("{got} of the reads were right"));
-    }
-    for (name, bound) in &scenario.expect.at_most {
-        let most = bound.value();
-        match value(name, &figures, &samples) {
-            Some(got) if got.value > most => {
-                let most = Quantity {
-                    value: most,
-                    unit: got.unit,
-                };
-                violations.note(now, format_args!("{name} is {got}, more than {most}"));
-            }
-            Some(_) => {}
-            None => violations.note(now, format_args!("nothing was measured for {name}")),
-        }
-    }
+    expect(scenario, found.now, &figures, &samples, &mut violations);
     let report = Report {
         scenario: scenario.name.clone(),
         seed,
@@ -89,6 +69,36 @@ pub(super) fn conclude(scenario: &Scenario, found: Found) -> Outcome {
     Outcome {
         report,
         coverage: found.coverage,
+    }
+}
+
+/// Checks the figures against what the scenario expects of them.
+pub(crate) fn expect(
+    scenario: &Scenario,
+    now: SimTime,
+    figures: &BTreeMap<String, Quantity>,
+    samples: &BTreeMap<String, Samples>,
+    violations: &mut Violations,
+) {
+    if let Some(least) = scenario.expect.success
+        && figures["success"].value < u64::from(least.as_ppm())
+    {
+        let got = figures["success"];
+        violations.note(now, format_args!("{got} of the reads were right"));
+    }
+    for (name, bound) in &scenario.expect.at_most {
+        let most = bound.value();
+        match value(name, figures, samples) {
+            Some(got) if got.value > most => {
+                let most = Quantity {
+                    value: most,
+                    unit: got.unit,
+                };
+                violations.note(now, format_args!("{name} is {got}, more than {most}"));
+            }
+            Some(_) => {}
+            None => violations.note(now, format_args!("nothing was measured for {name}")),
+        }
     }
 }
 

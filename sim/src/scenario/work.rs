@@ -15,7 +15,7 @@ use crate::network::faults::below;
 
 /// What a user does with an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     /// Its owner publishes a value.
     Put,
     /// Its owner deletes it.
@@ -33,22 +33,22 @@ pub(super) enum Deed {
 
 /// An operation under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doing {
-    pub(super) item: usize,
-    pub(super) deed: Deed,
-    pub(super) started: SimTime,
-    pub(super) first: Option<SimTime>,
+pub(crate) struct Doing {
+    pub(crate) item: usize,
+    pub(crate) deed: Deed,
+    pub(crate) started: SimTime,
+    pub(crate) first: Option<SimTime>,
 }
 
 /// An item's value, `version` and all.
-fn value(item: usize, version: u32, bytes: u32) -> Value {
+pub(crate) fn value(item: usize, version: u32, bytes: u32) -> Value {
     let mut text = format!("{item}.{version}.").into_bytes();
     text.resize(text.len().max(bytes as usize), b'x');
     Value::new(&text)
 }
 
 /// The command that does it.
-pub(super) fn command(
+pub(crate) fn command(
     deed: Deed,
     index: usize,
     item: &Planned,
@@ -84,7 +84,7 @@ pub(super) fn command(
 }
 
 /// The longest that an operation of this kind of host takes, by its own default.
-pub(super) const fn timeout(kind: Kind) -> Duration {
+pub(crate) const fn timeout(kind: Kind) -> Duration {
     match kind {
         Kind::Ours => skydht_core::node::OPERATION_TIMEOUT,
         Kind::Upstream | Kind::Hostile => Duration::from_secs(300),
@@ -92,7 +92,7 @@ pub(super) const fn timeout(kind: Kind) -> Duration {
 }
 
 /// Deeds of the second phase, at random times, on random items.
-pub(super) fn second_phase(
+pub(crate) fn second_phase(
     work: &Work,
     from: SimTime,
     time: Duration,
@@ -122,7 +122,7 @@ pub(super) fn second_phase(
 
 /// A deed, or two at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Task {
+pub(crate) enum Task {
     /// One.
     Deed(Deed),
     /// Two values under one sequence.
@@ -130,7 +130,7 @@ pub(super) enum Task {
 }
 
 /// Reads of the checked phase: each item in turn, so that a short phase reads all.
-pub(super) fn checked_reads(
+pub(crate) fn checked_reads(
     work: &Work,
     from: SimTime,
     time: Duration,
@@ -154,7 +154,7 @@ pub(super) fn checked_reads(
 }
 
 /// One of `from`, chosen by `random`.
-pub(super) fn any_of(from: &[HostId], random: &mut ChaCha8Rng) -> Option<HostId> {
+pub(crate) fn any_of(from: &[HostId], random: &mut ChaCha8Rng) -> Option<HostId> {
     let at = below(random, from.len() as u64) as usize;
     from.get(at).copied()
 }

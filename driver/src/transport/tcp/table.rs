@@ -168,6 +168,7 @@ impl Table {
                 }
             }
             dial.waiting.push(sender);
+            self.stats.dials_shared += 1;
             return Ok(Joined::Dialling(receiver));
         }
         if addrs.is_empty() {

@@ -1,0 +1,433 @@
+//! What happens to hosts, and what users do.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use skydht_core::item::{Item, Seq, Value};
+use skydht_core::node::GetRequest;
+
+use super::build::addr;
+use super::machine::State;
+use super::run::Run;
+use super::users::{self, Wish};
+use crate::clock::SimTime;
+use crate::network::faults::below;
+use crate::network::{HostId, Rate};
+use crate::scenario::RunError;
+use crate::scenario::chaos::up_to;
+use crate::scenario::run::{Action, BACK, CHECK_EVERY, LATE_WRITE};
+use crate::scenario::work::{self, Deed, Doing, Task};
+
+/// Within this a node that was told to shut down has done so.
+const SHUT_DOWN: Duration = Duration::from_secs(10);
+/// Users that give up do so within this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Something planned.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    /// What the other depth knows, too.
+    Planned(Action),
+    /// All connections of a host break.
+    Break(HostId),
+    /// Nothing gets in or out of a host.
+    Silence(HostId),
+    /// It does again.
+    Hear(HostId),
+    /// A host shuts down in order.
+    Leave(HostId),
+    /// It must have.
+    Left(HostId),
+    /// The invariants.
+    Check,
+}
+
+impl Run<'_> {
+    pub(super) fn act(&mut self, act: Act) -> Result<(), RunError> {
+        let (name, done) = match act {
+            Act::Planned(Action::Check) | Act::Check => {
+                self.check();
+                let next = self.now().plus(CHECK_EVERY);
+                self.plan(next, Act::Check);
+                return Ok(());
+            }
+            Act::Planned(Action::Start { host, wipe }) => ("did_start", self.start(host, wipe)?),
+            Act::Planned(Action::Crash { host, process }) => {
+                ("did_crash", self.crash(host, process))
+            }
+            Act::Planned(Action::Suspend(host)) => ("did_suspend", self.suspend(host)),
+            Act::Planned(Action::Resume(host)) => ("did_resume", self.resume(host)),
+            Act::Planned(Action::Step { host, by, forward }) => {
+                self.world
+                    .step_clock(self.machines[host.index()].ip, by, forward);
+                ("did_step_clock", true)
+            }
+            // Refused where the scenario is read.
+            Act::Planned(Action::Drift { .. }) => ("did_drift_clock", false),
+            // One way as well: TCP gets nothing through without answers.
+            Act::Planned(Action::Cut { share, .. }) => ("did_cut", self.divide(share)),
+            Act::Planned(Action::Join) => ("did_join", self.divide(Rate::NEVER)),
+            Act::Planned(Action::Do { item, task }) => ("did_ask", self.take_up(item, task)),
+            Act::Break(host) => {
+                self.world.disconnect(self.machines[host.index()].ip);
+                ("did_break", self.machines[host.index()].is_up())
+            }
+            Act::Silence(host) => ("did_silence", self.silence(host, true)),
+            Act::Hear(host) => ("did_hear", self.silence(host, false)),
+            Act::Leave(host) => ("did_leave", self.leave(host)),
+            Act::Left(host) => ("did_stop", self.left(host)),
+        };
+        self.coverage.count(name, u64::from(done));
+        Ok(())
+    }
+
+    fn start(&mut self, host: HostId, wipe: bool) -> Result<bool, RunError> {
+        let now = self.now();
+        let machine = &mut self.machines[host.index()];
+        match machine.state {
+            State::Down | State::Unplugged => {}
+            State::Up(_) => return Ok(false),
+            State::Leaving(since) => {
+                // It comes back once it is gone.
+                let soon = since.plus(SHUT_DOWN).max(now).plus(Duration::from_secs(1));
+                self.plan(soon, Act::Planned(Action::Start { host, wipe }));
+                return Ok(false);
+            }
+        }
+        let records = {
+            let mut ledger = self.shared.lock();
+            let disk = &mut ledger.hosts[host.index()].disk;
+            if wipe {
+                disk.clear();
+                self.coverage.count("did_wipe", 1);
+            }
+            disk.values().cloned().collect()
+        };
+        let again = machine.lives > 0;
+        machine.start(&self.world, &self.build, records, &self.shared)?;
+        if again {
+            self.coverage.count("restarts", 1);
+            for item in 0..self.tracked.len() {
+                let own = self.tracked[item].owner == host && self.versions[item] > 0;
+                if own && !self.deleted[item] {
+                    let task = Task::Deed(Deed::Put);
+                    self.plan(now.plus(BACK), Act::Planned(Action::Do { item, task }));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn crash(&mut self, host: HostId, process: bool) -> bool {
+        self.count_node(host);
+        let machine = &mut self.machines[host.index()];
+        if !machine.is_up() {
+            return false;
+        }
+        machine.suspended = false;
+        if process {
+            // With unread data in its buffers a kernel resets, else it finishes.
+            if below(&mut self.random, 2) == 0 {
+                self.world.disconnect(machine.ip);
+            }
+            self.world.crash(machine.ip);
+            machine.state = State::Down;
+        } else {
+            let before = std::mem::replace(&mut machine.state, State::Unplugged);
+            machine.place(&self.world);
+            self.world.crash(machine.ip);
+            drop(before);
+        }
+        self.failed(host);
+        true
+    }
+
+    /// A host runs no more: what it held and what its users asked for is lost.
+    fn failed(&mut self, host: HostId) {
+        self.failures += 1;
+        self.shared.lock().holdings.gone(host);
+        for tracked in &mut self.tracked {
+            tracked.failed(host);
+        }
+        let gone: Vec<u64> = self
+            .doing
+            .iter()
+            .filter(|(_, doing)| doing.host == host)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            // One that shuts down still tells its users.
+            if !matches!(self.machines[host.index()].state, State::Leaving(_))
+                && let Some(doing) = self.doing.remove(&id)
+                && !matches!(doing.doing.deed, Deed::Get { .. })
+            {
+                self.tracked[doing.doing.item].unsure();
+            }
+        }
+    }
+
+    fn suspend(&mut self, host: HostId) -> bool {
+        let machine = &mut self.machines[host.index()];
+        if machine.node().is_none() {
+            return false;
+        }
+        machine.suspended = true;
+        self.world.suspend(machine.ip);
+        self.disturb(host);
+        true
+    }
+
+    pub(super) fn resume(&mut self, host: HostId) -> bool {
+        let machine = &mut self.machines[host.index()];
+        if !machine.suspended {
+            return false;
+        }
+        machine.suspended = false;
+        self.world.resume(machine.ip);
+        true
+    }
+
+    fn disturb(&mut self, host: HostId) {
+        for doing in self.doing.values_mut().filter(|it| it.host == host) {
+            doing.disturbed = true;
+        }
+        self.shared.lock().hosts[host.index()]
+            .operations
+            .disturbed_all();
+    }
+
+    /// Divides the network into two, or joins it.
+    fn divide(&mut self, share: Rate) -> bool {
+        for machine in &mut self.machines {
+            machine.part = u32::from(share.hits(&mut self.random));
+            machine.place(&self.world);
+        }
+        true
+    }
+
+    fn silence(&mut self, host: HostId, silent: bool) -> bool {
+        let machine = &mut self.machines[host.index()];
+        if machine.silent == silent {
+            return false;
+        }
+        machine.silent = silent;
+        machine.place(&self.world);
+        true
+    }
+
+    /// Ends a node in one of the ways in which a program may.
+    pub(super) fn leave(&mut self, host: HostId) -> bool {
+        self.count_node(host);
+        let now = self.now();
+        let way = below(&mut self.random, 3);
+        let machine = &mut self.machines[host.index()];
+        if machine.node().is_none() {
+            return false;
+        }
+        let State::Up(dht) = std::mem::replace(&mut machine.state, State::Leaving(now)) else {
+            return false;
+        };
+        let runtime = self.world.host(machine.ip);
+        let own = runtime.clone();
+        skydht_runtime::Runtime::spawn(
+            &runtime,
+            Box::pin(async move {
+                match way {
+                    0 => dht.shutdown().await,
+                    // Whoever waits gives up, and the shutdown goes on.
+                    1 => drop(dht.shutdown().now_or_never()),
+                    // The last handle goes once all users have their answers.
+                    _ => drop(dht),
+                }
+                drop(own);
+            }),
+        );
+        self.failed(host);
+        let late = match way {
+            2 => skydht_core::node::OPERATION_TIMEOUT,
+            _ => Duration::ZERO,
+        };
+        self.plan(now.plus(late).plus(SHUT_DOWN), Act::Left(host));
+        true
+    }
+
+    fn left(&mut self, host: HostId) -> bool {
+        let machine = &mut self.machines[host.index()];
+        let State::Leaving(since) = machine.state else {
+            return false;
+        };
+        machine.state = State::Down;
+        let lives = machine.lives;
+        // The loop drops its watcher when it ends.
+        let ended = self.shared.lock().lives.contains_key(&(host, lives));
+        if !ended {
+            let now = self.now();
+            let what = format_args!("{host} was told to shut down at {since} and still runs");
+            self.violations.note(now, what);
+        }
+        true
+    }
+
+    pub(super) fn take_up(&mut self, item: usize, task: Task) -> bool {
+        match task {
+            Task::Deed(deed) => self.take_up_one(item, deed),
+            Task::Tie => {
+                let first = self.take_up_one(item, Deed::Put);
+                let seq = self.tracked[item]
+                    .floor()
+                    .map_or(Seq(1), |seq| Seq(seq.0 + 1));
+                self.take_up_one(item, Deed::PutElsewhere(seq)) || first
+            }
+        }
+    }
+
+    fn take_up_one(&mut self, item: usize, deed: Deed) -> bool {
+        let host = match deed {
+            Deed::Put | Deed::Delete => Some(self.tracked[item].owner),
+            Deed::PutElsewhere(_) | Deed::Get { .. } => {
+                let up = self.machines.iter().filter(|it| it.node().is_some());
+                let up: Vec<HostId> = up.map(|it| it.host).collect();
+                work::any_of(&up, &mut self.random)
+            }
+        };
+        let Some(host) = host else { return false };
+        if self.machines[host.index()].node().is_none() || (deed == Deed::Put && self.deleted[item])
+        {
+            return false;
+        }
+        if !matches!(deed, Deed::Get { .. }) {
+            self.versions[item] += 1;
+        }
+        let wish = self.wish(item, deed);
+        if deed == Deed::Delete {
+            self.deleted[item] = true;
+            if let Some(seq) = self.tracked[item].floor() {
+                let task = Task::Deed(Deed::PutElsewhere(seq));
+                let at = self.now().plus(LATE_WRITE);
+                self.plan(at, Act::Planned(Action::Do { item, task }));
+            }
+        }
+        if let Deed::PutElsewhere(seq) = deed {
+            self.tracked[item].elsewhere(seq);
+        }
+        let id = self.ask(host, wish);
+        let doing = Doing {
+            item,
+            deed,
+            started: self.now(),
+            first: None,
+        };
+        let disturbed = false;
+        self.doing.insert(
+            id,
+            Pending {
+                doing,
+                host,
+                disturbed,
+            },
+        );
+        // Beside it somebody asks for something else, for races.
+        let others = below(&mut self.random, self.machines.len() as u64) as u32;
+        let other = HostId(others);
+        let wish = match below(&mut self.random, 4) {
+            0 => Wish::Find(self.tracked[item].target),
+            1 => Wish::Ping(self.machines[other.index()].key, addr(other)),
+            _ => return true,
+        };
+        self.ask(host, wish);
+        true
+    }
+
+    fn wish(&mut self, item: usize, deed: Deed) -> Wish {
+        let planned = &self.items[item];
+        let bytes = self.scenario.work.value_bytes;
+        let value = || work::value(item, self.versions[item], bytes);
+        let salt = planned.salt.clone();
+        match deed {
+            Deed::Put => Wish::Put(salt, value()),
+            Deed::Delete => Wish::Put(salt, Value::default()),
+            Deed::PutElsewhere(seq) => {
+                Wish::PutSigned(Box::new(Item::sign(&planned.secret, seq, value(), salt)))
+            }
+            Deed::Get { policy, .. } => {
+                let request = GetRequest::of(planned.secret.public(), salt, policy);
+                match below(&mut self.random, 2) {
+                    0 => Wish::Get(request),
+                    _ => Wish::Watch(request),
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, host: HostId, wish: Wish) -> u64 {
+        self.asked += 1;
+        let id = self.asked;
+        let patience = match self.impatient.hits(&mut self.random) {
+            true => Some(up_to(PATIENCE, &mut self.random)),
+            false => None,
+        };
+        let machine = &self.machines[host.index()];
+        if let Some(dht) = machine.node() {
+            let runtime = self.world.host(machine.ip);
+            let shared = self.shared.clone();
+            users::ask(&runtime, dht.clone(), (host, id), wish, patience, shared);
+        }
+        id
+    }
+
+    /// Everything is well again, and everybody is there.
+    pub(super) fn heal(&mut self) -> Result<(), RunError> {
+        self.divide(Rate::NEVER);
+        for n in 0..self.machines.len() {
+            let host = self.machines[n].host;
+            self.silence(host, false);
+            self.resume(host);
+            self.start(host, false)?;
+        }
+        Ok(())
+    }
+
+    /// Shuts everybody down, in the midst of lookups; then nothing may be left.
+    pub(super) fn shut_down(&mut self) -> Result<(), RunError> {
+        self.plan.clear();
+        for n in 0..self.machines.len() {
+            let host = self.machines[n].host;
+            let target = self.tracked[n % self.tracked.len()].target;
+            if self.machines[n].node().is_some() {
+                self.ask(host, Wish::Find(target));
+            }
+        }
+        self.pass(
+            "shut down",
+            up_to(Duration::from_millis(500), &mut self.random.clone()),
+        )?;
+        let hosts: Vec<HostId> = self.machines.iter().map(|it| it.host).collect();
+        for host in hosts {
+            self.leave(host);
+        }
+        self.pass(
+            "shut down",
+            skydht_core::node::OPERATION_TIMEOUT + SHUT_DOWN,
+        )?;
+        self.pass("shut down", super::run::GONE)?;
+        self.nothing_left();
+        Ok(())
+    }
+}
+
+/// A user's request under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) doing: Doing,
+    pub(super) host: HostId,
+    /// Its host stood still meanwhile: the answer may be late.
+    pub(super) disturbed: bool,
+}
+
+impl Pending {
+    /// By when it must have ended.
+    pub(super) fn due(&self) -> SimTime {
+        let whole = skydht_core::node::OPERATION_TIMEOUT + Duration::from_secs(1);
+        self.doing.started.plus(whole)
+    }
+}

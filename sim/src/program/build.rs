@@ -1,0 +1,84 @@
+//! How a host's node is built: the one place that knows which transport it has.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use skydht_core::Seed;
+use skydht_core::key::SecretKey;
+use skydht_core::node::Config;
+use skydht_driver::transport::tcp::TcpOptions;
+use skydht_driver::{Dht, StartOptions, StartTcpError, TcpNode};
+use skydht_runtime::BoxFuture;
+use skydht_runtime::virtual_time::VirtualRuntime;
+
+use super::settings::Program;
+use crate::network::HostId;
+
+/// The port that everybody listens on.
+const PORT: u16 = 4_000;
+
+/// A host's address.
+pub(super) fn ip(host: HostId) -> IpAddr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + host.0).into()
+}
+
+/// Where its node listens.
+pub(super) fn addr(host: HostId) -> SocketAddr {
+    (ip(host), PORT).into()
+}
+
+/// A node about to start, whatever its transport.
+pub(super) struct Plan {
+    pub(super) host: HostId,
+    pub(super) secret: SecretKey,
+    pub(super) config: Config,
+    /// The node's randomness.
+    pub(super) seed: Seed,
+    /// The handshakes'.
+    pub(super) handshakes: [u8; 32],
+    pub(super) options: StartOptions,
+}
+
+/// Builds a [`Dht`] over some transport on a host of the virtual world.
+pub(super) trait Build {
+    /// Starts it. Everything that it runs is a task of `runtime`, and nothing draws chance
+    /// from elsewhere than the plan.
+    fn start(
+        &self,
+        runtime: VirtualRuntime,
+        plan: Plan,
+    ) -> BoxFuture<'static, Result<Dht, StartTcpError>>;
+}
+
+/// Direct TCP: Noise and yamux.
+pub(super) struct Tcp {
+    options: TcpOptions,
+}
+
+impl Tcp {
+    pub(super) fn new(program: &Program, idle_timeout: Duration) -> Self {
+        let mut options = TcpOptions::default();
+        options.idle_timeout = idle_timeout;
+        options.keepalive = program.keepalive;
+        options.max_sessions = program.max_sessions as usize;
+        options.max_streams = program.max_streams as usize;
+        Self { options }
+    }
+}
+
+impl Build for Tcp {
+    fn start(
+        &self,
+        runtime: VirtualRuntime,
+        plan: Plan,
+    ) -> BoxFuture<'static, Result<Dht, StartTcpError>> {
+        let mut node = TcpNode::new(plan.secret, None);
+        node.config = plan.config;
+        node.tcp = self.options.clone();
+        node.tcp.listen = Some(addr(plan.host));
+        node.seed = Some(plan.seed);
+        node.options = plan.options;
+        let handshakes = plan.handshakes;
+        Box::pin(node.start(runtime, move || Ok(handshakes)))
+    }
+}

@@ -1,0 +1,262 @@
+//! What must hold, looked at from outside.
+
+use std::collections::BTreeSet;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::{Counter, Limit, PeerInfo, Snapshot};
+use skydht_driver::transport::TransportStats;
+use skydht_driver::{Dht, DriverStats};
+
+use super::machine::State;
+use super::run::Run;
+use crate::network::HostId;
+use crate::oracle::bounds;
+use crate::oracle::promises::Circumstances;
+use crate::scenario::run::SETTLED;
+
+/// Times that the tasks of one host may be polled in a second, on average between two checks.
+const POLLS_A_SECOND: u64 = 5_000;
+/// Streams that may be finished at leisure.
+const MAX_LINGERING: usize = 1_024;
+
+/// What a node says of itself.
+struct Status {
+    snapshot: Snapshot,
+    peers: Vec<PeerInfo>,
+    driver: DriverStats,
+    transport: TransportStats,
+}
+
+async fn status(dht: &Dht) -> Option<Status> {
+    Some(Status {
+        snapshot: dht.snapshot().await.ok()?,
+        peers: dht.peers().await.ok()?,
+        driver: dht.driver_stats().await.ok()?,
+        transport: dht.transport_stats(),
+    })
+}
+
+impl Run<'_> {
+    /// A running node's status. It answers at once, so that time stands still.
+    fn status(&mut self, host: HostId) -> Option<Status> {
+        let dht = self.machines[host.index()].node()?.clone();
+        let before = self.now();
+        let status = self.world.run_until(status(&dht));
+        let now = self.now();
+        if now != before {
+            let what = format_args!("{host} took {:?} to say how it is", now.since(before));
+            self.violations.note(now, what);
+        }
+        match status {
+            Ok(Some(status)) => Some(status),
+            Ok(None) => {
+                let what = format_args!("{host} has stopped by itself");
+                self.violations.note(now, what);
+                None
+            }
+            Err(stalled) => {
+                self.stalled = true;
+                self.violations.note(now, stalled);
+                None
+            }
+        }
+    }
+
+    /// Adds a node's counters to the coverage; it is about to end.
+    pub(super) fn count_node(&mut self, host: HostId) {
+        let Some(status) = self.status(host) else {
+            return;
+        };
+        self.coverage.add(&status.snapshot.counters);
+        let it = status.transport;
+        for (name, count) in [
+            ("dials", it.dials),
+            ("dials_failed", it.dials_failed),
+            ("dials_shared", it.dials_shared),
+            ("sessions_accepted", it.accepted),
+            ("sessions_superseded", it.superseded),
+            ("sessions_idle_closed", it.idle_closed),
+            ("sessions_lost", it.lost),
+            ("sessions_refused", it.refused),
+            ("handshakes_failed", it.handshakes_failed),
+            ("handshakes_abandoned", it.handshakes_abandoned),
+            ("streams_cut", status.driver.lingering_cut),
+        ] {
+            self.coverage.count(name, count);
+        }
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        let hosts: Vec<HostId> = self.machines.iter().map(|it| it.host).collect();
+        hosts.into_iter()
+    }
+
+    /// The invariants that hold at any time.
+    pub(super) fn check(&mut self) {
+        self.hear();
+        let now = self.now();
+        let existing: BTreeSet<PublicKey> = self.machines.iter().map(|it| it.key).collect();
+        for host in self.hosts() {
+            let mut ledger = self.shared.lock();
+            let ledger = &mut *ledger;
+            let machine = &self.machines[host.index()];
+            if machine.node().is_some() {
+                let seen = &mut ledger.hosts[host.index()];
+                seen.operations.check(now, &mut ledger.violations);
+            }
+        }
+        for host in self.hosts() {
+            if let Some(status) = self.status(host) {
+                self.check_one(host, &status, &existing);
+            }
+        }
+        let late: Vec<u64> = self
+            .doing
+            .iter()
+            .filter(|(_, it)| now > it.due() && !it.disturbed)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            if let Some(it) = self.doing.remove(&id) {
+                let (host, deed) = (it.host, it.doing.deed);
+                let what = format_args!("{host}: a user still waits for {deed:?}");
+                self.violations.note(now, what);
+            }
+        }
+        self.check_promises();
+        self.check_polls();
+    }
+
+    fn check_one(&mut self, host: HostId, status: &Status, existing: &BTreeSet<PublicKey>) {
+        let (now, own) = (self.now(), self.machines[host.index()].key);
+        let violations = &mut self.violations;
+        bounds::limits(now, host, &status.snapshot.limits, violations);
+        for peer in &status.peers {
+            if !existing.contains(&peer.key) || peer.key == own {
+                violations.note(now, format_args!("{host} lists {}", peer.key));
+            }
+        }
+        if status.snapshot.counters.get(Counter::ItemsEvicted) > 0 {
+            self.shared.lock().evicted = true;
+        }
+        let (driver, sessions) = (&status.driver, status.transport.sessions);
+        if driver.misuse > 0 {
+            let what = format_args!("{host}: {} inputs were misuse of the node", driver.misuse);
+            violations.note(now, what);
+        }
+        let most = self.scenario.program.max_sessions as usize;
+        if sessions > most {
+            violations.note(now, format_args!("{host}: {sessions} of {most} sessions"));
+        }
+        if driver.lingering > MAX_LINGERING {
+            let what = format_args!("{host}: {} streams linger", driver.lingering);
+            violations.note(now, what);
+        }
+        // What the node counts as open the loop has, and what the loop has beyond is being
+        // finished.
+        let streams = status.snapshot.limits.iter();
+        let streams = streams.filter(|it| it.limit == Limit::streams);
+        let counted: usize = streams.map(|it| it.used).sum();
+        let held = driver.streams - driver.lingering;
+        if held != counted {
+            let what = format_args!("{host}: the loop has {held} streams, the node {counted}");
+            violations.note(now, what);
+        }
+    }
+
+    fn check_promises(&mut self) {
+        let now = self.now();
+        let mut guard = self.shared.lock();
+        let ledger = &mut *guard;
+        let about = Circumstances {
+            life: self.scenario.population.item_ttl.saturating_sub(SETTLED),
+            all_ours: true,
+            crashes: self.failures,
+            evicted: ledger.evicted,
+        };
+        for tracked in &mut self.tracked {
+            let is_up = |host: HostId| self.machines[host.index()].is_up();
+            let violations = &mut self.violations;
+            tracked.check(now, &ledger.holdings, &about, is_up, violations);
+        }
+    }
+
+    /// Nobody is busy without end.
+    fn check_polls(&mut self) {
+        let (now, polls) = (self.now(), self.world.polls());
+        let (since, before) = std::mem::replace(&mut self.polled, (now, polls));
+        let seconds = now.since(since).as_secs();
+        if seconds == 0 {
+            return;
+        }
+        let rate = (polls - before) / seconds / self.machines.len() as u64;
+        self.busiest = self.busiest.max(rate);
+        if rate > POLLS_A_SECOND {
+            let what = format_args!("the tasks of a host are polled {rate} times a second");
+            self.violations.note(now, what);
+        }
+    }
+
+    /// Nothing went wrong so far, so nothing may have failed.
+    pub(super) fn calm(&mut self) {
+        self.agree();
+    }
+
+    /// Everything went well for a while.
+    pub(super) fn settled(&mut self) {
+        self.check();
+        self.agree();
+    }
+
+    /// Both ends of every session have it, and no two hosts have more than one.
+    fn agree(&mut self) {
+        let now = self.now();
+        let mut sessions = 0;
+        for host in self.hosts() {
+            if let Some(status) = self.status(host) {
+                sessions += status.transport.sessions;
+            }
+        }
+        let mut connections = self.world.connections();
+        for ends in &mut connections {
+            ends.sort();
+        }
+        connections.sort();
+        if sessions != 2 * connections.len() {
+            let count = connections.len();
+            let what = format_args!("{sessions} ends of sessions on {count} connections");
+            self.violations.note(now, what);
+        }
+        for pair in connections.windows(2).filter(|pair| pair[0] == pair[1]) {
+            let [a, b] = pair[0];
+            let what = format_args!("{a} and {b} have two connections");
+            self.violations.note(now, what);
+        }
+    }
+
+    /// All have shut down: nothing may be left.
+    pub(super) fn nothing_left(&mut self) {
+        let now = self.now();
+        for machine in &self.machines {
+            if !matches!(machine.state, State::Down) {
+                let what = format_args!("{} has not shut down", machine.host);
+                self.violations.note(now, what);
+            }
+            let tasks = self.world.tasks_of(machine.ip);
+            if tasks > 0 {
+                let what = format_args!("{tasks} tasks are left on {}", machine.host);
+                self.violations.note(now, what);
+            }
+        }
+        let connections = self.world.connections().len();
+        if connections > 0 {
+            self.violations
+                .note(now, format_args!("{connections} connections are left"));
+        }
+        if !self.doing.is_empty() {
+            let count = self.doing.len();
+            self.violations
+                .note(now, format_args!("{count} users still wait"));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! One host: its key, its plug, and the node that runs on it.
+
+use std::io;
+use std::net::IpAddr;
+
+use futures::FutureExt as _;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use skydht_core::Seed;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::Config;
+use skydht_core::record::StoredRecord;
+use skydht_driver::{Dht, StartOptions, StartTcpError, Verifier};
+use skydht_runtime::virtual_time::VirtualTime;
+
+use super::build::{Build, Plan, ip};
+use super::ledger::Shared;
+use crate::clock::SimTime;
+use crate::network::HostId;
+
+/// What runs on it.
+pub(super) enum State {
+    /// Nothing, since its process ended.
+    Down,
+    /// Nothing, and its power failed: its connections do not know yet.
+    Unplugged,
+    /// A node.
+    Up(Dht),
+    /// A node that shuts down since then.
+    Leaving(SimTime),
+}
+
+/// A host.
+pub(super) struct Machine {
+    pub(super) host: HostId,
+    pub(super) ip: IpAddr,
+    pub(super) key: PublicKey,
+    secret: SecretKey,
+    config: Config,
+    random: ChaCha8Rng,
+    pub(super) state: State,
+    pub(super) lives: u32,
+    pub(super) suspended: bool,
+    /// Nothing gets in or out.
+    pub(super) silent: bool,
+    /// The part of the network that it is in.
+    pub(super) part: u32,
+}
+
+impl Machine {
+    pub(super) fn new(host: HostId, secret: SecretKey, config: Config, seed: u64) -> Self {
+        Self {
+            host,
+            ip: ip(host),
+            key: secret.public(),
+            secret,
+            config,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            state: State::Down,
+            lives: 0,
+            suspended: false,
+            silent: false,
+            part: 0,
+        }
+    }
+
+    /// Its node, if it runs and does something.
+    pub(super) fn node(&self) -> Option<&Dht> {
+        match &self.state {
+            State::Up(dht) if !self.suspended => Some(dht),
+            _ => None,
+        }
+    }
+
+    /// Whether a node runs here, suspended or not.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+
+    /// Puts it where what is wrong with it says.
+    pub(super) fn place(&self, world: &VirtualTime) {
+        let alone = self.silent || matches!(self.state, State::Unplugged);
+        let island = match alone {
+            true => u32::MAX - self.host.0,
+            false => self.part,
+        };
+        world.set_island(self.ip, island);
+    }
+
+    fn entropy(&mut self) -> [u8; 32] {
+        let mut entropy = [0; 32];
+        self.random.fill_bytes(&mut entropy);
+        entropy
+    }
+
+    /// Starts a node with what an earlier one persisted.
+    pub(super) fn start(
+        &mut self,
+        world: &VirtualTime,
+        build: &dyn Build,
+        records: Vec<StoredRecord>,
+        shared: &Shared,
+    ) -> Result<(), StartTcpError> {
+        if let State::Unplugged = self.state {
+            // A machine that begins anew knows nothing of old connections.
+            world.disconnect(self.ip);
+        }
+        self.state = State::Down;
+        self.place(world);
+        self.lives += 1;
+        let plan = Plan {
+            host: self.host,
+            secret: self.secret.clone(),
+            config: self.config.clone(),
+            seed: Seed(self.entropy()),
+            handshakes: self.entropy(),
+            options: StartOptions {
+                verifier: Verifier::inline(),
+                recorder: Some(shared.watch(self.host, self.lives)),
+                records,
+            },
+        };
+        let starting = build.start(world.host(self.ip), plan);
+        // Listening is immediate, and nothing else waits.
+        let dht = starting.now_or_never().unwrap_or_else(|| {
+            let late = io::ErrorKind::WouldBlock.into();
+            Err(StartTcpError::Listen(late))
+        })?;
+        self.state = State::Up(dht);
+        Ok(())
+    }
+}

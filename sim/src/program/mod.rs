@@ -1,0 +1,30 @@
+//! The whole program in virtual time: handles, event loop, sessions (Noise and yamux), verifier
+//! and core, on hosts that crash, stand still, are cut off and come back.
+//!
+//! [`crate::world`] drives cores and plays the rest; here nothing above the sockets is played,
+//! so that races between driver, sessions and users show. What it costs is scale: tens of
+//! nodes. A scenario with `depth = "program"` runs here, judged by the same oracle.
+//!
+//! | question | module |
+//! |---|---|
+//! | what a scenario file may say | `settings` |
+//! | how a node is built, over which transport | `build` |
+//! | one host | `machine` |
+//! | what users ask for, and when they give up | `users` |
+//! | what was seen at every node's door | `ledger` |
+//! | phases, in order | `run` |
+//! | what happens to hosts, and what users do | `act` |
+//! | what must hold | `checks` |
+
+mod act;
+mod build;
+mod checks;
+mod ledger;
+mod machine;
+mod run;
+mod settings;
+mod users;
+
+pub use run::run;
+pub use settings::Program;
+pub(crate) use settings::check;

@@ -1,0 +1,162 @@
+//! What a scenario file says to the whole program, and what it cannot ask of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::text;
+use crate::network::{Faults, Spread, Transport};
+use crate::scenario::{Drawn, Reached, Scenario, ScenarioError};
+
+/// What only the whole program knows. Rates are probabilities for each host in each minute of
+/// the second phase, unless they say otherwise.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Program {
+    /// Bytes under way in one direction of a connection before writing waits: each connection
+    /// draws its own, from here …
+    pub buffer_min: u32,
+    /// … to here. Small ones make every writer wait.
+    pub buffer_max: u32,
+    /// How often a session shows its peer that it lives.
+    #[serde(with = "text")]
+    pub keepalive: Duration,
+    /// Sessions of one node at once.
+    pub max_sessions: u32,
+    /// Streams of one session, in each direction.
+    pub max_streams: u32,
+    /// All connections of a host break.
+    pub cut: Drawn,
+    /// Nothing gets in or out of a host for up to a minute, and nobody is told.
+    pub silent: Drawn,
+    /// A host shuts down in order, whatever it is doing, and comes back within a minute.
+    pub leave: Drawn,
+    /// The share of operations whose caller drops the future within two seconds.
+    pub give_up: Drawn,
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self {
+            buffer_min: 65_536,
+            buffer_max: 65_536,
+            keepalive: Duration::from_secs(30),
+            max_sessions: 1_024,
+            max_streams: 128,
+            cut: Drawn::NEVER,
+            silent: Drawn::NEVER,
+            leave: Drawn::NEVER,
+            give_up: Drawn::NEVER,
+        }
+    }
+}
+
+/// Refuses what this depth does not play, rather than leaving it out in silence.
+///
+/// # Errors
+/// [`ScenarioError::Value`].
+pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+    let (who, chaos) = (&scenario.population, &scenario.chaos);
+    let network = Faults {
+        latency: scenario.network.latency,
+        jitter: scenario.network.jitter,
+        ..Faults::default()
+    };
+    let transport = Transport {
+        idle_timeout: scenario.transport.idle_timeout,
+        ..Transport::default()
+    };
+    let never = |all: &[&Drawn]| all.iter().all(|it| !it.is_possible());
+    let program = &scenario.program;
+    let checks = [
+        (
+            who.reached == Reached::Direct,
+            "population.reached",
+            "\"direct\" where the whole program runs",
+        ),
+        (
+            never(&[&who.upstream, &who.hostile, &who.nat]) && who.bootstrap_dead == 0,
+            "population",
+            "of our nodes alone where the whole program runs",
+        ),
+        (
+            who.nodes <= 10_000,
+            "population.nodes",
+            "at most 10000 where the whole program runs",
+        ),
+        (
+            !matches!(network.latency, Spread::LogNormal { .. }) && network == scenario.network,
+            "network",
+            "latency (fixed or uniform) and jitter only where the whole program runs",
+        ),
+        (
+            transport == scenario.transport,
+            "transport",
+            "idle_timeout only where the whole program runs",
+        ),
+        (
+            never(&[
+                &chaos.dead,
+                &chaos.loss,
+                &chaos.stream_reset,
+                &chaos.session_reset,
+                &chaos.half_open,
+                &chaos.slow,
+                &chaos.drift,
+            ]) && !chaos.blackout,
+            "chaos",
+            "crash, wiped, suspend, clock_step, partition, dial_refused and dial_lost only \
+             where the whole program runs",
+        ),
+        (
+            scenario.phases.expiry.is_zero(),
+            "phases.expiry",
+            "zero where the whole program runs",
+        ),
+        (
+            1 <= program.buffer_min && program.buffer_min <= program.buffer_max,
+            "program.buffer_min",
+            "1 to program.buffer_max",
+        ),
+        (
+            program.keepalive >= Duration::from_secs(1),
+            "program.keepalive",
+            "at least 1s",
+        ),
+        (
+            program.max_streams >= 1 && program.max_sessions >= 1,
+            "program.max_streams",
+            "at least 1, and program.max_sessions too",
+        ),
+    ];
+    match checks.into_iter().find(|(holds, ..)| !holds) {
+        None => Ok(()),
+        Some((_, key, allowed)) => Err(ScenarioError::Value { key, allowed }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_played_is_refused() {
+        let whole = "depth = \"program\"\n[population]\nreached = \"direct\"\n";
+        assert!(Scenario::parse("it", whole, &[]).is_ok());
+        for text in [
+            "depth = \"program\"".to_owned(),
+            format!("{whole}upstream = 0.1"),
+            format!("{whole}nodes = 10001"),
+            format!("{whole}[chaos]\nloss = 0.1"),
+            format!("{whole}[network]\nloss = 0.1"),
+            format!("{whole}[network]\nlatency = {{ log_normal = {{ median = \"9ms\" }} }}"),
+            format!("{whole}[transport]\nwindow = 5"),
+            format!("{whole}[phases]\nexpiry = \"1s\""),
+            format!("{whole}[program]\nbuffer_min = 70000"),
+            format!("{whole}[program]\nkeepalive = \"1ms\""),
+        ] {
+            assert!(Scenario::parse("it", &text, &[]).is_err(), "{text}");
+        }
+    }
+}
