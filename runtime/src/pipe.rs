@@ -65,8 +65,8 @@ struct Queue {
     /// Bytes in all segments.
     len: usize,
     ended: Option<(Ended, Duration)>,
-    /// The reading end is gone: writing fails.
-    abandoned: bool,
+    /// The reading end is gone: what is written is lost, and writing fails from then on.
+    abandoned: Option<Duration>,
     /// Nothing arrives, and nothing is lost, until this ends.
     held: bool,
     reader: Option<Waker>,
@@ -157,9 +157,18 @@ impl Direction {
 
     fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut queue = self.lock();
-        // While held, nobody learns that the reader has gone.
-        if queue.ended.is_some() || (queue.abandoned && !queue.held) {
+        if queue.ended.is_some() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if let Some(at) = queue.abandoned {
+            let now = self.options.delay.as_ref().map_or(at, |delay| delay.now());
+            // While held, nobody learns that the reader has gone.
+            if at <= now && !queue.held {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            // The first bytes to arrive where nobody is are answered with a reset.
+            queue.abandoned = Some(at.min(now + 2 * self.arrival().saturating_sub(now)));
+            return Poll::Ready(Ok(bytes.len()));
         }
         let room = self.options.capacity.saturating_sub(queue.len);
         if room == 0 && !bytes.is_empty() {
@@ -206,7 +215,12 @@ impl Direction {
 
     fn abandon(&self) {
         let mut queue = self.lock();
-        queue.abandoned = true;
+        // Those who do not write need never learn of it. Who waits for room has written.
+        let at = match (&self.options.delay, &queue.writer) {
+            (Some(_), None) => Duration::MAX,
+            _ => self.arrival(),
+        };
+        queue.abandoned = Some(at);
         queue.segments.clear();
         queue.len = 0;
         if queue.held {
@@ -214,7 +228,10 @@ impl Direction {
         }
         if let Some(writer) = queue.writer.take() {
             drop(queue);
-            writer.wake();
+            match &self.options.delay {
+                Some(delay) => delay.wake_at(at, &writer),
+                None => writer.wake(),
+            }
         }
     }
 
@@ -232,7 +249,7 @@ impl Direction {
     /// Both ends lose the connection now, with what was under way.
     fn cut(&self) {
         let mut queue = self.lock();
-        queue.abandoned = true;
+        queue.abandoned = Some(Duration::ZERO);
         queue.segments.clear();
         queue.len = 0;
         queue.held = false;

@@ -232,6 +232,8 @@ fn a_writer_does_not_learn_of_an_end_beyond_the_sea() {
             world.set_island(host(2), 1);
             drop(far);
             near.write_all(b"x").await.unwrap();
+            world.runtime().sleep(SECOND * 60).await;
+            near.write_all(b"x").await.unwrap();
             assert_eq!(world.connections(), [[host(1), host(2)]]);
             world.set_island(host(2), 0);
             let written = near.write_all(b"x").await.map_err(|e| e.kind());
@@ -346,4 +348,26 @@ fn conditions_refuse_lose_delay_and_narrow() {
     let stats = world.network_stats();
     assert_eq!((stats.connected, stats.refused, stats.lost), (1, 1, 1));
     assert_eq!(stats.blocked, 1);
+}
+
+#[test]
+fn news_of_an_end_travel_as_bytes_do() {
+    let world = VirtualTime::new(1);
+    world.set_latency(SECOND, SECOND);
+    world
+        .run_until(async {
+            let (mut near, mut far) = connected(&world).await;
+            far.write_all(b"last").await.unwrap();
+            drop(far);
+            near.write_all(b"unheard").await.unwrap();
+            let begun = world.now();
+            let mut rest = Vec::new();
+            near.read_to_end(&mut rest).await.unwrap();
+            assert_eq!((&rest[..], world.now() - begun), (&b"last"[..], SECOND));
+            near.write_all(b"unheard").await.unwrap();
+            world.runtime().sleep(SECOND).await;
+            let written = near.write_all(b"x").await.map_err(|e| e.kind());
+            assert_eq!(written, Err(io::ErrorKind::BrokenPipe));
+        })
+        .unwrap();
 }

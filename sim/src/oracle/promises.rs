@@ -210,6 +210,17 @@ impl Tracked {
         }
     }
 
+    /// Whether a read found any of the owner's versions, as one for the first valid value may.
+    /// A tombstone is a value like any other: the first found may be an older one.
+    #[must_use]
+    pub fn is_found(&self, read: &Result<GetOutcome, GetError>) -> bool {
+        match read {
+            Ok(outcome) => outcome.item.key == self.key,
+            Err(GetError::Deleted { .. }) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Judges what a read found. `reachable`: a standing holder is where a reader looks.
     pub fn judge(
         &self,

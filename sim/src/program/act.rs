@@ -327,8 +327,9 @@ impl Run<'_> {
             },
         );
         // Beside it somebody asks for something else, for races.
-        let others = below(&mut self.random, self.machines.len() as u64) as u32;
-        let other = HostId(others);
+        let all = self.machines.len() as u32;
+        let ahead = 1 + below(&mut self.random, u64::from(all) - 1) as u32;
+        let other = HostId((host.0 + ahead) % all);
         let wish = match below(&mut self.random, 4) {
             0 => Wish::Find(self.tracked[item].target),
             1 => Wish::Ping(self.machines[other.index()].key, addr(other)),

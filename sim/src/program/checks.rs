@@ -1,6 +1,7 @@
 //! What must hold, looked at from outside.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Counter, Limit, PeerInfo, Snapshot};
@@ -8,14 +9,17 @@ use skydht_driver::transport::TransportStats;
 use skydht_driver::{Dht, DriverStats};
 
 use super::machine::State;
-use super::run::Run;
+use super::run::{RETIRED, Run};
 use crate::network::HostId;
 use crate::oracle::bounds;
 use crate::oracle::promises::Circumstances;
+use crate::scenario::RunError;
 use crate::scenario::run::SETTLED;
 
 /// Times that the tasks of one host may be polled in a second, on average between two checks.
 const POLLS_A_SECOND: u64 = 5_000;
+/// How often two sides are looked at until they agree.
+const LOOK: Duration = Duration::from_millis(500);
 /// Streams that may be finished at leisure.
 const MAX_LINGERING: usize = 1_024;
 
@@ -197,41 +201,80 @@ impl Run<'_> {
         }
     }
 
-    /// Nothing went wrong so far, so nothing may have failed.
+    /// Nothing went wrong so far, so nothing may have failed; and no session has ended but
+    /// those that another one replaced and those that nobody used.
     pub(super) fn calm(&mut self) {
-        self.agree();
+        let now = self.now();
+        let (mut made, mut accounted) = (0, 0);
+        for host in self.hosts() {
+            let Some(status) = self.status(host) else {
+                continue;
+            };
+            let (it, counters) = (status.transport, status.snapshot.counters);
+            made += it.dials + it.accepted;
+            // The other end of one that was idle need not have noticed.
+            accounted += it.sessions as u64 + it.superseded + 2 * it.idle_closed;
+            for (what, count) in [
+                ("calls failed", counters.get(Counter::CallsFailed)),
+                ("opens failed", counters.get(Counter::OpensFailed)),
+                ("dials failed", it.dials_failed),
+                ("handshakes failed", it.handshakes_failed),
+                ("sessions were lost", it.lost),
+                ("sessions were refused", it.refused),
+            ] {
+                if count > 0 {
+                    let what = format_args!("{host}: nothing went wrong, yet {count} {what}");
+                    self.violations.note(now, what);
+                }
+            }
+        }
+        if accounted < made {
+            let gone = made - accounted;
+            let what = format_args!("{gone} ends of sessions are gone, and nobody wanted it");
+            self.violations.note(now, what);
+        }
+        for name in ["opens_given_up", "slow_opens"] {
+            let count = self.shared.lock().coverage.get(name);
+            if count > 0 {
+                let what = format_args!("nothing went wrong, yet {name} is {count}");
+                self.violations.note(now, what);
+            }
+        }
     }
 
-    /// Everything went well for a while.
-    pub(super) fn settled(&mut self) {
+    /// Everything went well for a while. Sessions come and go, so both sides may need a moment
+    /// to agree; they have as long as a replaced session may last.
+    pub(super) fn settled(&mut self) -> Result<(), RunError> {
         self.check();
-        self.agree();
+        let last = self.now().plus(RETIRED);
+        while let Some(what) = self.disagreement() {
+            let now = self.now();
+            if now >= last || self.stalled {
+                self.violations.note(now, what);
+                break;
+            }
+            self.pass("idle", LOOK)?;
+        }
+        Ok(())
     }
 
     /// Both ends of every session have it, and no two hosts have more than one.
-    fn agree(&mut self) {
-        let now = self.now();
-        let mut sessions = 0;
+    fn disagreement(&mut self) -> Option<String> {
+        let mut ends = 0;
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
-                sessions += status.transport.sessions;
+                ends += status.transport.sessions;
             }
         }
         let mut connections = self.world.connections();
-        for ends in &mut connections {
-            ends.sort();
-        }
+        connections.iter_mut().for_each(|ends| ends.sort());
         connections.sort();
-        if sessions != 2 * connections.len() {
-            let count = connections.len();
-            let what = format_args!("{sessions} ends of sessions on {count} connections");
-            self.violations.note(now, what);
+        let twice = connections.windows(2).find(|pair| pair[0] == pair[1]);
+        if let Some([[a, b], _]) = twice {
+            return Some(format!("{a} and {b} keep two connections"));
         }
-        for pair in connections.windows(2).filter(|pair| pair[0] == pair[1]) {
-            let [a, b] = pair[0];
-            let what = format_args!("{a} and {b} have two connections");
-            self.violations.note(now, what);
-        }
+        let count = connections.len();
+        (ends != 2 * count).then(|| format!("{ends} ends of sessions on {count} connections"))
     }
 
     /// All have shut down: nothing may be left.

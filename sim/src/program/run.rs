@@ -35,7 +35,7 @@ use crate::scenario::{Outcome, Progress, RunError, Scenario};
 const DRAWS: u64 = 0x5052_4f47_5241_4d00;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Sessions that were replaced are gone after this.
-const RETIRED: Duration = Duration::from_secs(35);
+pub(super) const RETIRED: Duration = Duration::from_secs(35);
 /// After this nothing may be left of a network that was shut down.
 pub(super) const GONE: Duration = Duration::from_secs(60);
 
@@ -293,7 +293,7 @@ impl<'a> Run<'a> {
         self.pass("verify", phases.verify)?;
         self.finish_operations()?;
         self.pass("idle", phases.idle)?;
-        self.settled();
+        self.settled()?;
         self.shut_down()
     }
 
@@ -425,8 +425,7 @@ impl<'a> Run<'a> {
         let tracked = &self.tracked[doing.item];
         let ttl = self.scenario.population.item_ttl;
         let target = tracked.target;
-        let found_any = matches!(read, Ok(outcome) if outcome.item.key == tracked.key);
-        let verdict = if policy == ReadPolicy::FirstValid && found_any {
+        let verdict = if policy == ReadPolicy::FirstValid && tracked.is_found(read) {
             Verdict::Right
         } else {
             let owner_up = self.machines[tracked.owner.index()].is_up();

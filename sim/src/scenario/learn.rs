@@ -100,13 +100,7 @@ impl Run<'_> {
             living.select_nth_unstable(k - 1);
             living[..k].iter().any(|(_, host)| standing.contains(host))
         };
-        let found_any = match read {
-            Ok(outcome) => outcome.item.key == tracked.key,
-            // A tombstone is a value like any other: the first found may be an older one.
-            Err(GetError::Deleted { .. }) => true,
-            Err(_) => false,
-        };
-        let verdict = if policy == ReadPolicy::FirstValid && found_any {
+        let verdict = if policy == ReadPolicy::FirstValid && tracked.is_found(read) {
             Verdict::Right
         } else {
             let owner_up = world.is_up(tracked.owner);

@@ -174,7 +174,8 @@ impl<R: Runtime> Pump<R> {
         if !matches!(
             reason,
             CloseReason::Local | CloseReason::Remote | CloseReason::Dropped
-        ) {
+        ) && !table.is_retired(&self.peer, self.live.id)
+        {
             table.stats_mut().lost += 1;
         }
         table.ended(&self.peer, self.live.id);

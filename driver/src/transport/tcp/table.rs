@@ -308,6 +308,12 @@ impl Table {
         }
     }
 
+    /// Whether another session took its place: then its end is no loss.
+    pub(super) fn is_retired(&self, peer: &PublicKey, id: u64) -> bool {
+        let entry = self.peers.get(peer);
+        entry.is_some_and(|entry| entry.retired == Some(id))
+    }
+
     /// A session has ended, or must at once.
     pub(super) fn ended(&mut self, peer: &PublicKey, id: u64) {
         self.running.remove(&id);
