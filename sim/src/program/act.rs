@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use skydht_core::item::{Item, Seq, Value};
-use skydht_core::node::GetRequest;
+use skydht_core::node::{GetRequest, OperationError};
+use skydht_runtime::Runtime as _;
 
 use super::build::addr;
 use super::machine::State;
-use super::run::Run;
+use super::run::{RETIRED, Run};
 use super::users::{self, Wish};
 use crate::clock::SimTime;
 use crate::network::faults::below;
@@ -85,7 +86,14 @@ impl Run<'_> {
         let now = self.now();
         let machine = &mut self.machines[host.index()];
         match machine.state {
-            State::Down | State::Unplugged => {}
+            State::Unplugged | State::Down(None) => {}
+            State::Down(Some(since)) => {
+                let tasks = self.world.tasks_of(machine.ip);
+                if now.since(since) > RETIRED && tasks > 0 {
+                    let what = format_args!("{tasks} tasks are left on {host}, which had left");
+                    self.violations.note(now, what);
+                }
+            }
             State::Up(_) => return Ok(false),
             State::Leaving(since) => {
                 // It comes back once it is gone.
@@ -131,7 +139,7 @@ impl Run<'_> {
                 self.world.disconnect(machine.ip);
             }
             self.world.crash(machine.ip);
-            machine.state = State::Down;
+            machine.state = State::Down(None);
         } else {
             let before = std::mem::replace(&mut machine.state, State::Unplugged);
             machine.place(&self.world);
@@ -220,6 +228,7 @@ impl Run<'_> {
         self.count_node(host);
         let now = self.now();
         let way = below(&mut self.random, 3);
+        let target = self.tracked[0].target;
         let machine = &mut self.machines[host.index()];
         if machine.node().is_none() {
             return false;
@@ -227,21 +236,25 @@ impl Run<'_> {
         let State::Up(dht) = std::mem::replace(&mut machine.state, State::Leaving(now)) else {
             return false;
         };
-        let runtime = self.world.host(machine.ip);
-        let own = runtime.clone();
-        skydht_runtime::Runtime::spawn(
-            &runtime,
-            Box::pin(async move {
-                match way {
-                    0 => dht.shutdown().await,
-                    // Whoever waits gives up, and the shutdown goes on.
-                    1 => drop(dht.shutdown().now_or_never()),
-                    // The last handle goes once all users have their answers.
-                    _ => drop(dht),
+        let shared = self.shared.clone();
+        self.world.host(machine.ip).spawn(Box::pin(async move {
+            match way {
+                0 => dht.shutdown().await,
+                // Whoever waits gives up, and the shutdown goes on: the next one waits for it.
+                1 => {
+                    let _ = dht.shutdown().now_or_never();
+                    dht.shutdown().await;
                 }
-                drop(own);
-            }),
-        );
+                // The last handle goes once all users have their answers.
+                _ => return,
+            }
+            // A handle on a node that has stopped says so at once.
+            let late = dht.find_node(target).now_or_never();
+            if late != Some(Err(OperationError::ShuttingDown)) || dht.snapshot().await.is_ok() {
+                let what = format_args!("{host} has shut down, and answers {late:?}");
+                shared.lock().violations.note(now, what);
+            }
+        }));
         self.failed(host);
         let late = match way {
             2 => skydht_core::node::OPERATION_TIMEOUT,
@@ -252,16 +265,16 @@ impl Run<'_> {
     }
 
     fn left(&mut self, host: HostId) -> bool {
+        let now = self.now();
         let machine = &mut self.machines[host.index()];
         let State::Leaving(since) = machine.state else {
             return false;
         };
-        machine.state = State::Down;
+        machine.state = State::Down(Some(now));
         let lives = machine.lives;
         // The loop drops its watcher when it ends.
         let ended = self.shared.lock().lives.contains_key(&(host, lives));
         if !ended {
-            let now = self.now();
             let what = format_args!("{host} was told to shut down at {since} and still runs");
             self.violations.note(now, what);
         }

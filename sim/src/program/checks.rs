@@ -246,6 +246,12 @@ impl Run<'_> {
     /// to agree; they have as long as a replaced session may last.
     pub(super) fn settled(&mut self) -> Result<(), RunError> {
         self.check();
+        for machine in &self.machines {
+            if machine.node().is_none_or(|dht| !dht.is_ready()) {
+                let what = format_args!("{} is not ready, though all is well", machine.host);
+                self.violations.note(self.now(), what);
+            }
+        }
         let last = self.now().plus(RETIRED);
         while let Some(what) = self.disagreement() {
             let now = self.now();
@@ -281,7 +287,7 @@ impl Run<'_> {
     pub(super) fn nothing_left(&mut self) {
         let now = self.now();
         for machine in &self.machines {
-            if !matches!(machine.state, State::Down) {
+            if !matches!(machine.state, State::Down(_)) {
                 let what = format_args!("{} has not shut down", machine.host);
                 self.violations.note(now, what);
             }

@@ -20,8 +20,8 @@ use crate::network::HostId;
 
 /// What runs on it.
 pub(super) enum State {
-    /// Nothing, since its process ended.
-    Down,
+    /// Nothing, since its process ended; when it had shut down in order, if it did.
+    Down(Option<SimTime>),
     /// Nothing, and its power failed: its connections do not know yet.
     Unplugged,
     /// A node.
@@ -56,7 +56,7 @@ impl Machine {
             secret,
             config,
             random: ChaCha8Rng::seed_from_u64(seed),
-            state: State::Down,
+            state: State::Down(None),
             lives: 0,
             suspended: false,
             silent: false,
@@ -105,7 +105,7 @@ impl Machine {
             // A machine that begins anew knows nothing of old connections.
             world.disconnect(self.ip);
         }
-        self.state = State::Down;
+        self.state = State::Down(None);
         self.place(world);
         self.lives += 1;
         let plan = Plan {
