@@ -8,11 +8,12 @@
 pub mod pipe;
 pub mod virtual_time;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::OnceLock;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -82,4 +83,21 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn clocks(&self) -> Clocks {
         Clocks::system()
     }
+}
+
+/// `future`'s result, unless it takes longer than `limit`; then it is dropped.
+pub async fn within<R: Runtime, T>(
+    runtime: &R,
+    limit: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut late = runtime.sleep(limit);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        late.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
