@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -54,6 +54,15 @@ impl Input {
 
     pub(crate) fn body_mut(&mut self, range: Range<usize>) -> &mut [u8] {
         &mut self.bytes[range]
+    }
+
+    /// Takes bytes as they are, as many as are there.
+    pub(crate) fn take(&mut self, buf: &mut [u8]) -> usize {
+        let part = buf.len().min(self.filled.len());
+        let end = self.filled.start + part;
+        buf[..part].copy_from_slice(&self.bytes[self.filled.start..end]);
+        self.filled.start = end;
+        part
     }
 
     /// Whether a part of a frame is waiting for its rest.
@@ -126,13 +135,7 @@ impl Output {
         data: &[u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Result<usize, CipherError>>> {
-        if self.unsent() >= OUTPUT_LIMIT {
-            let drained = self.poll_drain(io, cx)?;
-            if drained.is_pending() && self.unsent() >= OUTPUT_LIMIT {
-                return Poll::Pending;
-            }
-        }
-        let room = OUTPUT_LIMIT.saturating_sub(self.unsent());
+        let room = ready!(self.poll_room(io, cx))?;
         let taking = data.len().min(room + MAX_PLAINTEXT); // the last record may pass the limit
         let wanted = taking + (taking / MAX_PLAINTEXT + 2) * FRAME_OVERHEAD;
         if self.bytes.capacity() - self.bytes.len() < wanted {
@@ -152,11 +155,53 @@ impl Output {
                 return Poll::Ready(Ok(Err(error)));
             }
         }
+        self.drain_eagerly(io, cx);
+        Poll::Ready(Ok(Ok(taken)))
+    }
+
+    /// Takes as much of `data` as there is room for, at least one byte, and leaves it as it is.
+    pub(crate) fn poll_write_plain<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let room = ready!(self.poll_room(io, cx))?;
+        let taken = data.len().min(room);
+        self.push_plain(&data[..taken]);
+        self.drain_eagerly(io, cx);
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Appends a few bytes, room or not.
+    pub(crate) fn push_plain(&mut self, data: &[u8]) {
+        if self.bytes.capacity() - self.bytes.len() < data.len() {
+            self.drop_sent(0);
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// How many bytes may be added, at least one.
+    fn poll_room<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.unsent() >= OUTPUT_LIMIT {
+            let drained = self.poll_drain(io, cx)?;
+            if drained.is_pending() && self.unsent() >= OUTPUT_LIMIT {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(OUTPUT_LIMIT.saturating_sub(self.unsent()).max(1)))
+    }
+
+    /// Once much has collected. The bytes are taken, whatever the socket says now; a failure shows
+    /// again at the flush.
+    fn drain_eagerly<IO: AsyncWrite + Unpin>(&mut self, io: &mut IO, cx: &mut Context<'_>) {
         if self.unsent() >= OUTPUT_EAGER {
-            // The bytes are taken, whatever the socket says now; a failure shows again at the flush.
             let _ = self.poll_drain(io, cx);
         }
-        Poll::Ready(Ok(Ok(taken)))
     }
 
     /// Opens an empty record, unless one is open: sealed, it is a record without plaintext.

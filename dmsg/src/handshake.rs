@@ -4,6 +4,10 @@
 //! and whoever writes the last message encrypts with the *second* of the split keys: in XK that is
 //! the initiator. In KK the responder writes last, which is the standard order.
 
+use std::sync::{Mutex, PoisonError};
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use skydht_core::key::{PUBLIC_KEY_LEN, PublicKey, SecretKey};
 use snow::params::{
     BaseChoice, CipherChoice, DHChoice, HandshakeChoice, HandshakeModifierList, HandshakePattern,
@@ -68,6 +72,29 @@ impl Ephemeral {
     #[must_use]
     pub fn fixed_for_testing_only(key: SecretKey) -> Self {
         Self(key)
+    }
+}
+
+/// Where fresh ephemeral keys come from: a generator that is seeded once.
+pub struct EphemeralSource(Mutex<ChaCha20Rng>);
+
+impl EphemeralSource {
+    /// Draw `entropy` from the operating system and keep it secret; in a simulation, from its
+    /// seed.
+    #[must_use]
+    pub fn new(entropy: [u8; 32]) -> Self {
+        Self(Mutex::new(ChaCha20Rng::from_seed(entropy)))
+    }
+
+    /// A fresh key.
+    #[must_use]
+    pub fn next(&self) -> Ephemeral {
+        let mut entropy = Zeroizing::new([0; 32]);
+        let generator = self.0.lock();
+        generator
+            .unwrap_or_else(PoisonError::into_inner)
+            .fill_bytes(&mut *entropy);
+        Ephemeral::from_entropy(&entropy)
     }
 }
 

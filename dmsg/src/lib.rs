@@ -7,10 +7,14 @@
 
 mod buffer;
 pub mod cipher;
+mod clear;
+pub mod dmsg_session;
+pub mod endpoint;
 pub mod entry;
 pub mod frame;
 mod gob;
 pub mod handshake;
+mod mux_frame;
 mod noise;
 pub mod object;
 #[cfg(test)]
@@ -18,3 +22,4 @@ mod pipe;
 pub mod pulse;
 pub mod secure;
 pub mod session;
+mod talk;

@@ -1,7 +1,8 @@
 //! Keeping an idle connection alive, and telling whether the peer still is.
 //!
-//! yamux sends nothing while it is idle. A [`Pulse`] sends a record without plaintext, which every
-//! reader skips, Go's included; it keeps NAT bindings open and makes a dead TCP connection fail.
+//! yamux sends nothing while it is idle. A [`Pulse`] sends something that every reader answers or
+//! skips, Go's included: a record without plaintext where the connection is encrypted, a ping of
+//! yamux's where it is not. It keeps NAT bindings open and makes a dead TCP connection fail.
 //! When to beat, and how long a silence is too long, is the caller's business: it has the clock.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::task::Waker;
 
 use futures::task::AtomicWaker;
 
-/// A handle on one encrypted stream; stays usable while something else owns the stream.
+/// A handle on one connection's bytes; stays usable while something else owns the stream.
 #[derive(Clone, Default)]
 pub struct Pulse(Arc<Shared>);
 
@@ -22,14 +23,14 @@ struct Shared {
 }
 
 impl Pulse {
-    /// Asks for one empty record. Only the task that flushes the stream sends it, and none is sent
-    /// when other data is on its way anyway.
+    /// Asks for one sign of life. Only the task that flushes the connection sends it; no empty
+    /// record is sent when other data is on its way anyway.
     pub fn beat(&self) {
         self.0.wanted.store(true, Ordering::Release);
         self.0.writer.wake();
     }
 
-    /// How many authentic records have come from the peer, empty ones included. As long as this
+    /// How many records (or frames) have come from the peer, empty ones and answers included. As long as this
     /// number moves, the peer lives.
     #[must_use]
     pub fn received(&self) -> u64 {

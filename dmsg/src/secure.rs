@@ -1,52 +1,21 @@
 //! An encrypted byte stream over any connection: Noise XK, then records in frames.
 
-use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures::AsyncWriteExt as _;
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_core::key::{PublicKey, SecretKey};
 
 use crate::buffer::{Input, Output};
 use crate::cipher::{CipherError, NONCE_LEN, Opener, Sealer};
-use crate::frame::{self, FrameTooLong};
-use crate::handshake::{Ephemeral, Handshake, NoiseError, Transport};
+use crate::frame::FrameTooLong;
+use crate::handshake::{Ephemeral, Transport};
 use crate::pulse::Pulse;
+use crate::talk::{self, Shaken};
 
-/// Why there is no encrypted stream.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandshakeError {
-    /// The other side closed or reset the connection. On the accepting side this is harmless: a
-    /// port scan, a health check, or a [`probe`].
-    #[error("connection closed during the handshake")]
-    Closed,
-    /// A length prefix above the limit: not DMSG, or hostile.
-    #[error(transparent)]
-    Frame(#[from] FrameTooLong),
-    /// The other side holds another key, or speaks something else.
-    #[error(transparent)]
-    Noise(#[from] NoiseError),
-    /// The connection failed.
-    #[error(transparent)]
-    Io(io::Error),
-}
-
-impl From<io::Error> for HandshakeError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::WriteZero
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted => Self::Closed,
-            _ => Self::Io(error),
-        }
-    }
-}
+pub use crate::talk::HandshakeError;
 
 /// Why an encrypted stream died. Inside an [`io::Error`] of kind `InvalidData`: get it back with
 /// [`SecureError::of`].
@@ -85,11 +54,8 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     remote: PublicKey,
     ephemeral: Ephemeral,
 ) -> Result<Secure<IO>, HandshakeError> {
-    let mut talk = Talk::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
-    talk.send().await?;
-    talk.receive().await?;
-    talk.send().await?;
-    talk.finish().map(|(_, secure)| secure)
+    let shaken = talk::connect(io, local, remote, ephemeral).await?;
+    Ok(Secure::after(shaken))
 }
 
 /// Accepts: proves `local` and learns the dialler's key. Set a deadline around it. Bytes that
@@ -102,11 +68,8 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     local: &SecretKey,
     ephemeral: Ephemeral,
 ) -> Result<(PublicKey, Secure<IO>), HandshakeError> {
-    let mut talk = Talk::new(io, Handshake::xk_responder(local, ephemeral)?);
-    talk.receive().await?;
-    talk.send().await?;
-    talk.receive().await?;
-    talk.finish()
+    let shaken = talk::accept(io, local, ephemeral).await?;
+    Ok((shaken.transport.remote, Secure::after(shaken)))
 }
 
 /// Tests whether a connection reaches the holder of `remote`, without making a session: stops
@@ -121,52 +84,7 @@ pub async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
     remote: PublicKey,
     ephemeral: Ephemeral,
 ) -> Result<(), HandshakeError> {
-    let mut talk = Talk::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
-    talk.send().await?;
-    talk.receive().await
-}
-
-/// A handshake over a connection.
-struct Talk<IO> {
-    io: IO,
-    input: Input,
-    handshake: Handshake,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Talk<IO> {
-    fn new(io: IO, handshake: Handshake) -> Self {
-        Self {
-            io,
-            input: Input::default(),
-            handshake,
-        }
-    }
-
-    async fn send(&mut self) -> Result<(), HandshakeError> {
-        let mut framed = vec![0; frame::PREFIX_LEN];
-        self.handshake.write_message(&mut framed)?;
-        let prefix = frame::prefix(framed.len() - frame::PREFIX_LEN)?;
-        framed[..frame::PREFIX_LEN].copy_from_slice(&prefix);
-        self.io.write_all(&framed).await?;
-        Ok(self.io.flush().await?)
-    }
-
-    async fn receive(&mut self) -> Result<(), HandshakeError> {
-        loop {
-            if let Some(body) = self.input.next_frame()? {
-                return Ok(self.handshake.read_message(self.input.body(body))?);
-            }
-            if poll_fn(|cx| self.input.poll_fill(&mut self.io, cx)).await? == 0 {
-                return Err(HandshakeError::Closed);
-            }
-        }
-    }
-
-    fn finish(self) -> Result<(PublicKey, Secure<IO>), HandshakeError> {
-        let transport = self.handshake.finish()?;
-        let remote = transport.remote;
-        Ok((remote, Secure::with_input(self.io, transport, self.input)))
-    }
+    talk::probe(io, local, remote, ephemeral).await
 }
 
 /// An encrypted, authenticated byte stream. Written bytes collect until a record is full or the
@@ -198,10 +116,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
     /// Wraps a connection after a handshake.
     #[must_use]
     pub fn new(io: IO, transport: Transport) -> Self {
-        Self::with_input(io, transport, Input::default())
+        Self::after(Shaken {
+            io,
+            input: Input::default(),
+            transport,
+        })
     }
 
-    fn with_input(io: IO, transport: Transport, input: Input) -> Self {
+    fn after(shaken: Shaken<IO>) -> Self {
+        let Shaken {
+            io,
+            input,
+            transport,
+        } = shaken;
         Self {
             io,
             sealer: transport.sealer,

@@ -8,7 +8,6 @@
 
 mod driver;
 mod gate;
-mod outgoing;
 mod shared;
 mod stream;
 
@@ -57,6 +56,19 @@ impl Default for SessionConfig {
             max_inbound: 256,
             max_outbound: 256,
             backlog: 64,
+        }
+    }
+}
+
+impl SessionConfig {
+    /// The same limit for either direction. All that the peer may open may wait: a burst of
+    /// streams comes in one read.
+    #[must_use]
+    pub fn with_streams(max: usize) -> Self {
+        Self {
+            max_inbound: max,
+            max_outbound: max,
+            backlog: max,
         }
     }
 }

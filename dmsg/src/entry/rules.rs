@@ -36,7 +36,7 @@ impl Entry {
     pub fn validate_time(&self, unix_now: Duration) -> Result<(), EntryError> {
         let age =
             i128::try_from(unix_now.as_nanos()).unwrap_or(i128::MAX) - i128::from(self.timestamp);
-        if age > MAX_AGE || age < -MAX_AHEAD {
+        if !(-MAX_AHEAD..=MAX_AGE).contains(&age) {
             return Err(EntryError::Outdated);
         }
         Ok(())

@@ -1,11 +1,12 @@
 use futures::executor::block_on;
 use futures::future::join;
-use futures::{AsyncReadExt as _, FutureExt as _};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use quickcheck::{TestResult, quickcheck};
 
 use super::*;
 use crate::cipher::RECORD_OVERHEAD;
 use crate::frame::{MAX_BODY, MAX_PLAINTEXT};
+use crate::handshake::NoiseError;
 use crate::pipe::{End, pipe};
 
 fn key(byte: u8) -> SecretKey {

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::outgoing::{Frame, Outgoing};
+use crate::mux_frame::{Frame, Outgoing};
 
 /// Bytes that the driver reads in one turn before it lets others run.
 const READ_BUDGET: usize = 256 * 1024;

@@ -15,12 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{Either, join_all, select};
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use futures::future::join_all;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
-use skydht_dmsg::handshake::Ephemeral;
+use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
 use skydht_dmsg::session::{self, SessionConfig, SessionError};
 use skydht_runtime::{BoxFuture, Listener as _, Runtime};
 
@@ -77,7 +75,7 @@ struct Shared<R: Runtime> {
     secret: SecretKey,
     key: PublicKey,
     options: TcpOptions,
-    ephemerals: Mutex<ChaCha20Rng>,
+    ephemerals: EphemeralSource,
     table: Mutex<Table>,
     inbox: Inbox,
 }
@@ -89,29 +87,16 @@ impl<R: Runtime> Shared<R> {
 
     /// A fresh key for one handshake.
     fn ephemeral(&self) -> Ephemeral {
-        let mut entropy = [0; 32];
-        self.ephemerals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .fill_bytes(&mut entropy);
-        Ephemeral::from_entropy(&entropy)
+        self.ephemerals.next()
     }
 
     fn session_config(&self) -> SessionConfig {
-        let mut config = SessionConfig::default();
-        config.max_inbound = self.options.max_streams;
-        config.max_outbound = self.options.max_streams;
-        // All that the peer may open: a burst of them comes in one read.
-        config.backlog = self.options.max_streams;
-        config
+        SessionConfig::with_streams(self.options.max_streams)
     }
 
     /// `future`'s result, unless it takes longer than `limit`.
     async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        match select(std::pin::pin!(future), self.runtime.sleep(limit)).await {
-            Either::Left((result, _)) => Some(result),
-            Either::Right(_) => None,
-        }
+        skydht_runtime::within(&self.runtime, limit, future).await
     }
 }
 
@@ -143,7 +128,7 @@ impl<R: Runtime> TcpTransport<R> {
         let shared = Arc::new(Shared {
             key: secret.public(),
             secret,
-            ephemerals: Mutex::new(ChaCha20Rng::from_seed(entropy)),
+            ephemerals: EphemeralSource::new(entropy),
             table: Mutex::new(Table::new(options.max_sessions)),
             inbox: Inbox::default(),
             runtime,

@@ -1,15 +1,47 @@
-//! Follows the frames that yamux writes, so as to know where each begins.
+//! yamux's frames, as far as we look at them: where each begins, and the pings.
 
 /// Bytes of a frame's header: version, type, flags (2), stream (4), length (4), big-endian.
-const HEADER_LEN: usize = 12;
+pub(crate) const HEADER_LEN: usize = 12;
+/// A header.
+pub(crate) type Header = [u8; HEADER_LEN];
+
 const TYPE_DATA: u8 = 0;
 const TYPE_PING: u8 = 2;
 const TYPE_GO_AWAY: u8 = 3;
 const FLAGS_REQUEST: [u8; 2] = [0, 1];
+const FLAGS_ANSWER: [u8; 2] = [0, 2];
+
+/// Asks the peer to answer with the same number.
+pub(crate) fn ping(number: u32) -> Header {
+    let mut header = [0; HEADER_LEN];
+    header[1] = TYPE_PING;
+    header[2..4].copy_from_slice(&FLAGS_REQUEST);
+    header[8..].copy_from_slice(&number.to_be_bytes());
+    header
+}
+
+/// The number of an answered ping, if this is one.
+pub(crate) fn pong(header: &Header) -> Option<u32> {
+    let answer = header[1] == TYPE_PING && header[2..4] == FLAGS_ANSWER;
+    answer.then(|| length(header))
+}
+
+/// Bytes that follow a header. Only data frames have any; a window update's length is its credit.
+pub(crate) fn body_len(header: &Header) -> usize {
+    match header[1] {
+        TYPE_DATA => length(header) as usize,
+        _ => 0,
+    }
+}
+
+fn length(header: &Header) -> u32 {
+    let [.., a, b, c, d] = *header;
+    u32::from_be_bytes([a, b, c, d])
+}
 
 /// What the driver wants to know of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// A ping that is no answer.
     PingRequest,
     /// The end of the session, for a fault of the peer's.
@@ -19,8 +51,8 @@ pub(super) enum Frame {
 }
 
 #[derive(Default)]
-pub(super) struct Outgoing {
-    header: [u8; HEADER_LEN],
+pub(crate) struct Outgoing {
+    header: Header,
     /// How much of the header was written.
     written: usize,
     /// How much of the body is still to come.
@@ -28,9 +60,14 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Whether everything so far is whole frames.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.written == 0 && self.body == 0
+    }
+
     /// What `next` starts. yamux writes a header by itself, and offers it whole.
-    pub(super) fn starts(&self, next: &[u8]) -> Frame {
-        if self.written > 0 || self.body > 0 || next.len() != HEADER_LEN {
+    pub(crate) fn starts(&self, next: &[u8]) -> Frame {
+        if !self.is_between_frames() || next.len() != HEADER_LEN {
             return Frame::Other;
         }
         match next[1] {
@@ -41,7 +78,7 @@ impl Outgoing {
     }
 
     /// These bytes were written.
-    pub(super) fn advance(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn advance(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let part = if self.body > 0 {
                 let part = self.body.min(bytes.len());
@@ -53,19 +90,11 @@ impl Outgoing {
                 self.written += part;
                 if self.written == HEADER_LEN {
                     self.written = 0;
-                    self.body = self.body_len();
+                    self.body = body_len(&self.header);
                 }
                 part
             };
             bytes = &bytes[part..];
-        }
-    }
-
-    /// Only data frames have a body; a window update's length is its credit.
-    fn body_len(&self) -> usize {
-        match self.header {
-            [_, TYPE_DATA, _, _, _, _, _, _, length @ ..] => u32::from_be_bytes(length) as usize,
-            _ => 0,
         }
     }
 }
@@ -74,7 +103,7 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    const PING: [u8; 12] = [0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
+    const PING: Header = [0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
     const PONG: [u8; 12] = [0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7];
     const WINDOW: [u8; 12] = [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0];
     const DATA: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 12];
@@ -84,6 +113,8 @@ mod tests {
         let outgoing = Outgoing::default();
         assert_eq!(outgoing.starts(&PING), Frame::PingRequest);
         assert_eq!(outgoing.starts(&PONG), Frame::Other);
+        assert_eq!((ping(7), pong(&PONG), pong(&PING)), (PING, Some(7), None));
+        assert_eq!((body_len(&DATA), body_len(&WINDOW)), (12, 0));
         assert_eq!(
             outgoing.starts(&[0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
             Frame::GoAway

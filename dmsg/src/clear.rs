@@ -1,0 +1,172 @@
+//! A connection that carries yamux in clear, as DMSG's sessions do: buffers, and keepalive.
+//!
+//! yamux reads and writes headers by themselves; the buffers make few system calls of them. The
+//! first bytes to read are those that came right behind the handshake. Pings are ours: sent for
+//! the [`Pulse`], and their answers are taken out again before yamux, which did not ask, sees
+//! them.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::buffer::{Input, Output};
+use crate::mux_frame::{self, HEADER_LEN, Header, Outgoing};
+use crate::pulse::Pulse;
+
+/// A connection with yamux on it.
+pub struct Clear<IO> {
+    io: IO,
+    input: Input,
+    incoming: Incoming,
+    output: Output,
+    outgoing: Outgoing,
+    pulse: Pulse,
+    /// A ping waits for the end of a frame.
+    ping_due: bool,
+    /// Numbers of our pings: those up to the first are answered, up to the second sent.
+    pings: (u32, u32),
+}
+
+/// Where reading is: a header collects, is handed out, then its body.
+#[derive(Default)]
+struct Incoming {
+    header: Header,
+    collected: usize,
+    /// What of the header is to be handed out.
+    ready: Range<usize>,
+    body: usize,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
+    /// `input` may hold first bytes.
+    pub(crate) fn new(io: IO, input: Input) -> Self {
+        Self {
+            io,
+            input,
+            incoming: Incoming::default(),
+            output: Output::default(),
+            outgoing: Outgoing::default(),
+            pulse: Pulse::default(),
+            ping_due: false,
+            pings: (0, 0),
+        }
+    }
+
+    /// For keepalives and to watch that the peer lives.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Takes bytes from the buffer, which is filled from the connection. 0 at its end.
+    fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.input.is_empty() && ready!(self.input.poll_fill(&mut self.io, cx))? == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        Poll::Ready(Ok(self.input.take(buf)))
+    }
+
+    /// Collects the next header that is yamux's, or what of one came before the end.
+    fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut header = self.incoming.header;
+            let collected = self.incoming.collected;
+            let taken = ready!(self.poll_take(cx, &mut header[collected..]))?;
+            let incoming = &mut self.incoming;
+            incoming.header = header;
+            incoming.collected += taken;
+            if incoming.collected == HEADER_LEN {
+                incoming.collected = 0;
+                self.pulse.count_received();
+                if self.is_our_pong(&header) {
+                    continue;
+                }
+                self.incoming.ready = 0..HEADER_LEN;
+                self.incoming.body = mux_frame::body_len(&header);
+                return Poll::Ready(Ok(()));
+            }
+            if taken == 0 {
+                self.incoming.ready = 0..std::mem::take(&mut incoming.collected);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn is_our_pong(&mut self, header: &Header) -> bool {
+        let (answered, sent) = &mut self.pings;
+        match mux_frame::pong(header) {
+            Some(number) if *answered < number && number <= *sent => {
+                *answered = number;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends the ping that is due, if no frame is under way.
+    fn ping(&mut self) {
+        if self.ping_due && self.outgoing.is_between_frames() {
+            self.ping_due = false;
+            // After four billion of them, answers pass for violations: in 4,000 years.
+            self.pings.1 = self.pings.1.saturating_add(1);
+            self.output.push_plain(&mux_frame::ping(self.pings.1));
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Clear<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if this.incoming.ready.is_empty() {
+            if this.incoming.body > 0 {
+                let part = buf.len().min(this.incoming.body);
+                let taken = ready!(this.poll_take(cx, &mut buf[..part]))?;
+                this.incoming.body -= taken;
+                return Poll::Ready(Ok(taken));
+            }
+            ready!(this.poll_header(cx))?;
+        }
+        let ready = &mut this.incoming.ready;
+        let part = ready.len().min(buf.len());
+        let end = ready.start + part;
+        buf[..part].copy_from_slice(&this.incoming.header[ready.start..end]);
+        ready.start = end;
+        Poll::Ready(Ok(part))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Clear<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        this.ping();
+        let written = ready!(this.output.poll_write_plain(&mut this.io, buf, cx))?;
+        this.outgoing.advance(&buf[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.ping_due |= this.pulse.take_beat(cx.waker());
+        this.ping();
+        ready!(this.output.poll_drain(&mut this.io, cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}

@@ -1,0 +1,188 @@
+//! DMSG's session: Noise XK, then yamux in clear over the same connection.
+//!
+//! The handshake proves both keys and yields the keys that seal the objects (specification of
+//! DMSG, §1–§4). Unlike [`crate::secure`], the multiplexer's frames are not encrypted: what a
+//! relay must see is in the objects, and payload has an end-to-end encryption of its own.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_io::{AsyncRead, AsyncWrite};
+use skydht_core::key::{PublicKey, SecretKey};
+
+use crate::cipher::{CipherError, Sealer, WindowOpener};
+use crate::clear::Clear;
+use crate::handshake::Ephemeral;
+use crate::object::{ErrorCode, SignedObject};
+use crate::pulse::Pulse;
+use crate::session::{Driver, Incoming, Role, Session, SessionConfig};
+use crate::talk::{self, HandshakeError, Shaken};
+
+/// Why an object did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The other side closed or reset the stream, or the session ended. Go says nothing else when
+    /// it refuses.
+    #[error("stream closed without a word")]
+    Closed,
+    /// It was not sealed for this session, was damaged, or came before.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+    /// It is too short to be signed.
+    #[error(transparent)]
+    Code(#[from] ErrorCode),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(_: io::Error) -> Self {
+        // A stream's errors are its reset and its session's end.
+        Self::Closed
+    }
+}
+
+/// One session, as both a client and a relay see it.
+pub struct DmsgSession {
+    remote: PublicKey,
+    mux: Session,
+    pulse: Pulse,
+    sealer: Mutex<Sealer>,
+    opener: Mutex<WindowOpener>,
+}
+
+/// A session, the streams that the other side opens, and what moves it all: spawn the driver.
+pub struct Established<IO> {
+    /// The session.
+    pub session: DmsgSession,
+    /// The peer's streams.
+    pub incoming: Incoming,
+    /// Moves the session.
+    pub driver: Driver<Clear<IO>>,
+}
+
+/// Dials a server: proves `local` and demands that the other side proves `remote`. Set a deadline
+/// around it.
+///
+/// Do not poll the driver at once: a Go server that finds bytes right behind the last handshake
+/// message ends the session (code 203), and TCP may deliver both as one.
+///
+/// # Errors
+/// [`HandshakeError`]; the connection is then dropped.
+pub async fn connect<IO: AsyncRead + AsyncWrite + Send + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    remote: PublicKey,
+    ephemeral: Ephemeral,
+    config: &SessionConfig,
+) -> Result<Established<IO>, HandshakeError> {
+    let shaken = talk::connect(io, local, remote, ephemeral).await?;
+    Ok(establish(shaken, Role::Client, config))
+}
+
+/// Accepts a client: proves `local` and learns the client's key. Bytes right behind the last
+/// message are the first of the session. Set a deadline around it.
+///
+/// # Errors
+/// [`HandshakeError`]; the connection is then dropped.
+pub async fn accept<IO: AsyncRead + AsyncWrite + Send + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    ephemeral: Ephemeral,
+    config: &SessionConfig,
+) -> Result<Established<IO>, HandshakeError> {
+    let shaken = talk::accept(io, local, ephemeral).await?;
+    Ok(establish(shaken, Role::Server, config))
+}
+
+fn establish<IO: AsyncRead + AsyncWrite + Send + Unpin>(
+    shaken: Shaken<IO>,
+    role: Role,
+    config: &SessionConfig,
+) -> Established<IO> {
+    let Shaken {
+        io,
+        input,
+        transport,
+    } = shaken;
+    let io = Clear::new(io, input);
+    let pulse = io.pulse();
+    let (mux, incoming, driver) = Session::new(io, role, config);
+    let session = DmsgSession {
+        remote: transport.remote,
+        mux,
+        pulse,
+        sealer: Mutex::new(transport.sealer),
+        opener: Mutex::new(transport.opener.into_window()),
+    };
+    Established {
+        session,
+        incoming,
+        driver,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl DmsgSession {
+    /// The key that the other side proved.
+    #[must_use]
+    pub fn remote(&self) -> PublicKey {
+        self.remote
+    }
+
+    /// Its streams.
+    #[must_use]
+    pub fn mux(&self) -> &Session {
+        &self.mux
+    }
+
+    /// For keepalives.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Seals an object for the other side and sends it.
+    ///
+    /// # Errors
+    /// What the stream says; `InvalidInput` once all nonces are used up.
+    pub async fn write_object<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        object: &SignedObject,
+    ) -> io::Result<()> {
+        let mut sealed = vec![0; 2];
+        lock(&self.sealer)
+            .seal(object.as_bytes(), &mut sealed)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        // An object has room for what sealing adds.
+        let len = u16::try_from(sealed.len() - 2).map_err(|_| io::ErrorKind::InvalidInput)?;
+        sealed[..2].copy_from_slice(&len.to_be_bytes());
+        stream.write_all(&sealed).await?;
+        stream.flush().await
+    }
+
+    /// Receives an object that was sealed for us. The memory follows what comes, not what its
+    /// length says.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read_object<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
+    ) -> Result<SignedObject, ReadError> {
+        let mut prefix = [0; 2];
+        stream.read_exact(&mut prefix).await?;
+        let len = u16::from_be_bytes(prefix);
+        let mut record = Vec::new();
+        let read = stream.take(len.into()).read_to_end(&mut record).await?;
+        if read < usize::from(len) {
+            return Err(ReadError::Closed);
+        }
+        let plain = lock(&self.opener).open(&mut record)?.to_vec();
+        Ok(SignedObject::from_bytes(plain)?)
+    }
+}

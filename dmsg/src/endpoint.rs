@@ -1,0 +1,276 @@
+//! One key's end of streams: its ports, the handshakes of streams that it dials and accepts.
+//!
+//! Both a client and a relay have one: a relay serves its own key like any other (specification
+//! of DMSG, §6 and §9.1).
+
+mod listener;
+mod porter;
+pub(crate) mod replay;
+mod stream;
+
+use std::sync::{Mutex, PoisonError};
+
+use futures::AsyncWriteExt as _;
+use skydht_core::key::{PublicKey, SecretKey};
+
+pub use listener::Listener;
+pub use stream::DmsgStream;
+
+use porter::{Lease, Porter};
+use replay::Replays;
+
+use crate::dmsg_session::{DmsgSession, ReadError};
+use crate::handshake::{EphemeralSource, Handshake, NoiseError};
+use crate::object::{
+    Address, ErrorCode, ObjectError, SignedObject, StreamRequest, StreamResponse, VerifiedRequest,
+};
+use crate::secure::Secure;
+use crate::session::{self, SessionError};
+
+/// Why a stream did not open on one session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The destination refused, and signed that; or our own ports are used up.
+    #[error("refused: {0}")]
+    Refused(ErrorCode),
+    /// The relay, or a destination of Go's, closed the stream without a word.
+    #[error("closed without a word")]
+    Closed,
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The session is over or full.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The answer was not what the destination would send.
+    #[error("invalid response: {0}")]
+    Response(ObjectError),
+    /// The answer was not sealed for this session.
+    #[error("invalid response: {0}")]
+    Sealing(#[from] crate::cipher::CipherError),
+    /// The end-to-end handshake failed.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+}
+
+impl From<ReadError> for StreamError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Closed,
+            ReadError::Cipher(error) => Self::Sealing(error),
+            ReadError::Code(code) => Self::Response(code.into()),
+        }
+    }
+}
+
+/// A key with its ports.
+pub(crate) struct Endpoint {
+    secret: SecretKey,
+    key: PublicKey,
+    ephemerals: EphemeralSource,
+    porter: Porter,
+    replays: Mutex<Replays>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(secret: SecretKey, ephemerals: EphemeralSource) -> Self {
+        Self {
+            key: secret.public(),
+            secret,
+            ephemerals,
+            porter: Porter::new(),
+            replays: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    pub(crate) fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    pub(crate) fn ephemerals(&self) -> &EphemeralSource {
+        &self.ephemerals
+    }
+
+    pub(crate) fn listen(&self, port: u16, capacity: usize) -> Result<Listener, ErrorCode> {
+        let queue = self.porter.listen(port, capacity)?;
+        Ok(Listener {
+            porter: self.porter.clone(),
+            port,
+            queue,
+        })
+    }
+
+    /// Closes all ports.
+    pub(crate) fn close(&self) {
+        self.porter.close();
+    }
+
+    /// Opens a stream over a session. Set a deadline around it.
+    pub(crate) async fn dial(
+        &self,
+        session: &DmsgSession,
+        remote: Address,
+        timestamp: i64,
+    ) -> Result<DmsgStream, StreamError> {
+        let lease = self.porter.lease().map_err(StreamError::Refused)?;
+        let local = self.at(lease.port);
+        let ephemeral = self.ephemerals.next();
+        let mut handshake = Handshake::kk_initiator(&self.secret, &remote.key, ephemeral)?;
+        let mut noise = Vec::new();
+        handshake.write_message(&mut noise)?;
+        let request = StreamRequest {
+            timestamp,
+            source: local.into(),
+            destination: remote.into(),
+            ip_info: false,
+            noise,
+        };
+        let (stream, response) = self.ask(session, &request, &remote.key).await?;
+        handshake.read_message(&response.noise)?;
+        let secure = Secure::new(stream, handshake.finish()?);
+        Ok(self.stream(secure, session, local, remote, Some(lease)))
+    }
+
+    /// Asks a server for the address that it sees us at.
+    pub(crate) async fn ask_ip(
+        &self,
+        session: &DmsgSession,
+        timestamp: i64,
+    ) -> Result<StreamResponse, StreamError> {
+        let lease = self.porter.lease().map_err(StreamError::Refused)?;
+        let server = Address {
+            key: session.remote(),
+            port: 1,
+        };
+        let request = StreamRequest {
+            timestamp,
+            source: self.at(lease.port).into(),
+            destination: server.into(),
+            ip_info: true,
+            noise: Vec::new(),
+        };
+        let (_, response) = self.ask(session, &request, &server.key).await?;
+        Ok(response)
+    }
+
+    /// Sends a request and reads the author's response that accepts it.
+    async fn ask(
+        &self,
+        session: &DmsgSession,
+        request: &StreamRequest,
+        author: &PublicKey,
+    ) -> Result<(session::Stream, StreamResponse), StreamError> {
+        let mut stream = session.mux().open().await?;
+        let object = request.sign(&self.secret);
+        let sent = session.write_object(&mut stream, &object).await;
+        sent.map_err(|_| StreamError::Closed)?;
+        let response = session.read_object(&mut stream).await?;
+        let response = response
+            .verify_response(&object.hash(), author)
+            .map_err(StreamError::Response)?;
+        match response.refused() {
+            None => Ok((stream, response)),
+            Some(code) => Err(StreamError::Refused(code)),
+        }
+    }
+
+    fn at(&self, port: u16) -> Address {
+        Address {
+            key: self.key,
+            port,
+        }
+    }
+
+    fn stream(
+        &self,
+        secure: Secure<session::Stream>,
+        session: &DmsgSession,
+        local: Address,
+        remote: Address,
+        lease: Option<Lease>,
+    ) -> DmsgStream {
+        DmsgStream {
+            secure,
+            local,
+            remote,
+            via: session.remote(),
+            _lease: lease,
+        }
+    }
+
+    /// Answers a request to our own key: delivers the stream to whoever listens, or refuses and
+    /// says so. Set a deadline around it.
+    pub(crate) async fn answer(
+        &self,
+        session: &DmsgSession,
+        mut stream: session::Stream,
+        request: VerifiedRequest,
+    ) -> Result<(), StreamError> {
+        let hash = request.hash;
+        let refusal = if request.destination.key != self.key {
+            ErrorCode::RequestDestinationKey
+        } else if !self.is_new(hash) {
+            ErrorCode::RequestTimestamp
+        } else {
+            match self.porter.place(request.destination.port) {
+                Err(code) => code,
+                Ok(place) => {
+                    let ephemeral = self.ephemerals.next();
+                    let mut handshake =
+                        Handshake::kk_responder(&self.secret, &request.source.key, ephemeral)?;
+                    handshake.read_message(&request.noise)?;
+                    let mut noise = Vec::new();
+                    handshake.write_message(&mut noise)?;
+                    let response = StreamResponse {
+                        request_hash: hash,
+                        accepted: true,
+                        noise,
+                        ..StreamResponse::default()
+                    };
+                    self.respond(session, &mut stream, &response).await?;
+                    let secure = Secure::new(stream, handshake.finish()?);
+                    let local = self.at(request.destination.port);
+                    place.deliver(self.stream(secure, session, local, request.source, None));
+                    return Ok(());
+                }
+            }
+        };
+        let response = StreamResponse::refusal(hash, refusal);
+        self.respond(session, &mut stream, &response).await?;
+        let _ = stream.close().await; // so that the refusal arrives before the end
+        Err(StreamError::Refused(refusal))
+    }
+
+    /// Signs a response and sends it.
+    pub(crate) async fn respond(
+        &self,
+        session: &DmsgSession,
+        stream: &mut session::Stream,
+        response: &StreamResponse,
+    ) -> Result<(), StreamError> {
+        let object = response.sign(&self.secret);
+        let sent = session.write_object(stream, &object).await;
+        sent.map_err(|_| StreamError::Closed)
+    }
+
+    /// Whether a request comes for the first time.
+    pub(crate) fn is_new(&self, hash: [u8; 32]) -> bool {
+        let replays = self.replays.lock();
+        replays.unwrap_or_else(PoisonError::into_inner).note(hash)
+    }
+}
+
+/// Reads a request from a stream that was just opened to us.
+pub(crate) async fn read_request(
+    session: &DmsgSession,
+    stream: &mut session::Stream,
+) -> Result<(SignedObject, VerifiedRequest), StreamError> {
+    let object = session.read_object(stream).await?;
+    let request = object.verify_request().map_err(StreamError::Response)?;
+    Ok((object, request))
+}

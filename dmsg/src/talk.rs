@@ -1,0 +1,136 @@
+//! Noise XK over a connection: what direct TCP and DMSG's sessions begin with.
+
+use std::future::poll_fn;
+use std::io;
+
+use futures::AsyncWriteExt as _;
+use futures_io::{AsyncRead, AsyncWrite};
+use skydht_core::key::{PublicKey, SecretKey};
+
+use crate::buffer::Input;
+use crate::frame::{self, FrameTooLong};
+use crate::handshake::{Ephemeral, Handshake, NoiseError, Transport};
+
+/// Why there is no encrypted stream, or no session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The other side closed or reset the connection. On the accepting side this is harmless: a
+    /// port scan, a health check, or a [`crate::secure::probe`].
+    #[error("connection closed during the handshake")]
+    Closed,
+    /// A length prefix above the limit: not DMSG, or hostile.
+    #[error(transparent)]
+    Frame(#[from] FrameTooLong),
+    /// The other side holds another key, or speaks something else.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+    /// The connection failed.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::WriteZero
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// A connection after its handshake.
+pub(crate) struct Shaken<IO> {
+    pub(crate) io: IO,
+    /// With the bytes that came right behind the last message.
+    pub(crate) input: Input,
+    pub(crate) transport: Transport,
+}
+
+/// Proves `local` and demands that the other side proves `remote`.
+pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    remote: PublicKey,
+    ephemeral: Ephemeral,
+) -> Result<Shaken<IO>, HandshakeError> {
+    let mut talk = Talk::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
+    talk.send().await?;
+    talk.receive().await?;
+    talk.send().await?;
+    talk.finish()
+}
+
+/// Proves `local` and learns the dialler's key.
+pub(crate) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    ephemeral: Ephemeral,
+) -> Result<Shaken<IO>, HandshakeError> {
+    let mut talk = Talk::new(io, Handshake::xk_responder(local, ephemeral)?);
+    talk.receive().await?;
+    talk.send().await?;
+    talk.receive().await?;
+    talk.finish()
+}
+
+/// Stops after the second message.
+pub(crate) async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    remote: PublicKey,
+    ephemeral: Ephemeral,
+) -> Result<(), HandshakeError> {
+    let mut talk = Talk::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
+    talk.send().await?;
+    talk.receive().await
+}
+
+/// A handshake over a connection.
+struct Talk<IO> {
+    io: IO,
+    input: Input,
+    handshake: Handshake,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Talk<IO> {
+    fn new(io: IO, handshake: Handshake) -> Self {
+        Self {
+            io,
+            input: Input::default(),
+            handshake,
+        }
+    }
+
+    async fn send(&mut self) -> Result<(), HandshakeError> {
+        let mut framed = vec![0; frame::PREFIX_LEN];
+        self.handshake.write_message(&mut framed)?;
+        let prefix = frame::prefix(framed.len() - frame::PREFIX_LEN)?;
+        framed[..frame::PREFIX_LEN].copy_from_slice(&prefix);
+        self.io.write_all(&framed).await?;
+        Ok(self.io.flush().await?)
+    }
+
+    async fn receive(&mut self) -> Result<(), HandshakeError> {
+        loop {
+            if let Some(body) = self.input.next_frame()? {
+                return Ok(self.handshake.read_message(self.input.body(body))?);
+            }
+            if poll_fn(|cx| self.input.poll_fill(&mut self.io, cx)).await? == 0 {
+                return Err(HandshakeError::Closed);
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Shaken<IO>, HandshakeError> {
+        Ok(Shaken {
+            io: self.io,
+            input: self.input,
+            transport: self.handshake.finish()?,
+        })
+    }
+}
