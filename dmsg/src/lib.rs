@@ -8,6 +8,8 @@
 mod buffer;
 pub mod cipher;
 mod clear;
+pub mod client;
+pub mod discovery;
 pub mod dmsg_session;
 pub mod endpoint;
 pub mod entry;
@@ -19,7 +21,10 @@ mod noise;
 pub mod object;
 #[cfg(test)]
 mod pipe;
+mod publisher;
 pub mod pulse;
 pub mod secure;
 pub mod session;
+mod session_task;
+mod signal;
 mod talk;

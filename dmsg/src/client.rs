@@ -1,0 +1,327 @@
+//! A DMSG client: sessions with relays, streams to any key that has some.
+//!
+//! [`Client::start`] spawns the tasks: one keeps enough sessions, one publishes our entry, each
+//! session has its own. Everything that waits, waits on the runtime's timers.
+
+mod dial;
+mod publish;
+mod sessions;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_runtime::{Runtime, within};
+use zeroize::Zeroizing;
+
+pub use dial::{DialError, LocalEntries};
+pub use table::ClientStats;
+
+use table::Table;
+
+use crate::discovery::{Discovery, KnownServer};
+use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
+use crate::handshake::EphemeralSource;
+use crate::object::{Address, ErrorCode};
+use crate::signal::Signal;
+
+/// How long closing waits for the discovery, and for what is queued.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// How a client behaves. The defaults are upstream's, unless they say why not (specification of
+/// DMSG, §7).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Servers known beforehand, besides those of the discovery.
+    pub servers: Vec<KnownServer>,
+    /// Sessions to keep; 0: one with every server.
+    pub min_sessions: usize,
+    /// What kind of client the entry says, for instance `visor`.
+    pub client_type: String,
+    /// How long a server's address is tried.
+    pub connect_timeout: Duration,
+    /// How long the handshake of a session may take.
+    pub handshake_timeout: Duration,
+    /// How long the opening of a stream may take on one session.
+    pub stream_timeout: Duration,
+    /// The same where the session's server may not know the destination: upstream's relay of
+    /// April 2026 then says nothing at all.
+    pub stray_timeout: Duration,
+    /// How long a dial goes on, over all sessions and tries.
+    pub dial_timeout: Duration,
+    /// How long one call to the discovery may take.
+    pub discovery_timeout: Duration,
+    /// How long we keep silent after the handshake of a session, so that its last message is not
+    /// read together with the first of the session (code 203).
+    pub settle: Duration,
+    /// How often a session is tested.
+    pub keepalive: Duration,
+    /// The first and the longest wait before a lost or unreachable server is tried again.
+    /// Upstream begins with 5 s.
+    pub retry: (Duration, Duration),
+    /// The first and the longest wait before a dial that was refused for the moment is repeated.
+    pub redial: (Duration, Duration),
+    /// How often the entry is published when nothing changes.
+    pub update_interval: Duration,
+    /// How long changes of sessions collect before the entry is published.
+    pub debounce: Duration,
+    /// Streams that may wait for one listener.
+    pub accept_queue: usize,
+    /// Streams of one session in each direction.
+    pub max_streams: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            servers: Vec::new(),
+            min_sessions: 1,
+            client_type: String::new(),
+            connect_timeout: seconds(10),
+            handshake_timeout: seconds(5),
+            stream_timeout: seconds(10),
+            stray_timeout: seconds(3),
+            dial_timeout: seconds(30),
+            discovery_timeout: seconds(10),
+            settle: Duration::from_millis(20),
+            keepalive: seconds(30),
+            retry: (seconds(1), seconds(60)),
+            redial: (Duration::from_millis(50), seconds(2)),
+            update_interval: seconds(60),
+            debounce: seconds(1),
+            accept_queue: 20,
+            max_streams: 2048,
+        }
+    }
+}
+
+struct Shared<R: Runtime> {
+    runtime: R,
+    discovery: Arc<dyn Discovery>,
+    endpoint: Endpoint,
+    config: ClientConfig,
+    table: Mutex<Table>,
+    /// Sessions came or went, the entry was published, or the client closes.
+    changes: Signal,
+    chance: Mutex<ChaCha20Rng>,
+}
+
+impl<R: Runtime> Shared<R> {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.runtime.clocks().monotonic
+    }
+
+    /// The wall clock as objects and entries have it.
+    fn timestamp(&self) -> i64 {
+        i64::try_from(self.runtime.clocks().unix.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// Between a half of `wait` and the whole.
+    fn jittered(&self, wait: Duration) -> Duration {
+        let half = wait / 2;
+        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+        half + Duration::from_nanos(self.draw() % nanos.saturating_add(1))
+    }
+
+    /// The wait for a server or a discovery after one of `last`.
+    fn longer(&self, last: Duration) -> Duration {
+        let (first, longest) = self.config.retry;
+        self.jittered((last * 2).clamp(first, longest))
+    }
+
+    fn draw(&self) -> u64 {
+        let chance = self.chance.lock();
+        chance.unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
+}
+
+/// A handle on a running client. When the last clone is dropped, the client closes at once;
+/// [`Client::close`] does it in order.
+pub struct Client<R: Runtime>(Arc<Handle<R>>);
+
+struct Handle<R: Runtime>(Arc<Shared<R>>);
+
+impl<R: Runtime> Clone for Client<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R: Runtime> Drop for Handle<R> {
+    fn drop(&mut self) {
+        self.0.endpoint.close();
+        self.0.table().close();
+        self.0.table().kill_all();
+        self.0.changes.raise();
+    }
+}
+
+impl<R: Runtime> Client<R> {
+    /// Starts a client with this key. Draw `entropy` from the operating system and keep it
+    /// secret; in a simulation, from its seed.
+    #[must_use]
+    pub fn start(
+        runtime: R,
+        secret: SecretKey,
+        entropy: [u8; 32],
+        discovery: impl Discovery,
+        config: ClientConfig,
+    ) -> Self {
+        let mut root = ChaCha20Rng::from_seed(entropy);
+        let mut ephemerals = Zeroizing::new([0; 32]);
+        root.fill_bytes(&mut *ephemerals);
+        let shared = Arc::new(Shared {
+            endpoint: Endpoint::new(secret, EphemeralSource::new(*ephemerals)),
+            discovery: Arc::new(discovery),
+            table: Mutex::new(Table::new(&config)),
+            changes: Signal::default(),
+            chance: Mutex::new(root),
+            config,
+            runtime,
+        });
+        sessions::spawn_keeper(&shared);
+        publish::spawn(&shared);
+        Self(Arc::new(Handle(shared)))
+    }
+
+    fn shared(&self) -> &Arc<Shared<R>> {
+        &self.0.0
+    }
+
+    /// Our key.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        self.shared().endpoint.key()
+    }
+
+    /// Completes once there is a session and the first attempt to publish our entry was answered,
+    /// or once the client is closed.
+    pub async fn ready(&self) {
+        loop {
+            let seen = self.shared().changes.version();
+            if self.shared().table().is_ready() {
+                return;
+            }
+            self.shared().changes.above(seen).await;
+        }
+    }
+
+    /// Opens a port to others: do it before [`Self::ready`] is waited for, so that nobody who
+    /// reads our entry finds it closed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::PortOccupied`] or [`ErrorCode::EntityClosed`].
+    pub fn listen(&self, port: u16) -> Result<Listener, ErrorCode> {
+        let shared = self.shared();
+        shared.endpoint.listen(port, shared.config.accept_queue)
+    }
+
+    /// Opens a stream to `remote`: over a session that leads there, else over a new one with a
+    /// server of the destination's. Tries again while the destination is only overloaded. May be
+    /// dropped at any time.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(&self, remote: Address) -> Result<DmsgStream, DialError> {
+        let resolve = dial::Resolve::Discovery;
+        dial::dial(self.shared(), remote, &resolve, true).await
+    }
+
+    /// As [`Self::dial`], but asks nobody: entries come from what this client has seen and from
+    /// `entries`, which has no way to the network (design §3.14). Without `new_sessions` it uses
+    /// only sessions that are there.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial_local(
+        &self,
+        remote: Address,
+        entries: &dyn LocalEntries,
+        new_sessions: bool,
+    ) -> Result<DmsgStream, DialError> {
+        let resolve = dial::Resolve::Local(entries);
+        dial::dial(self.shared(), remote, &resolve, new_sessions).await
+    }
+
+    /// The address that a server sees us at, over a session that is there; any, if none is named.
+    ///
+    /// # Errors
+    /// [`DialError`]; [`DialError::NotPublic`] unless our type is `test`.
+    pub async fn lookup_ip(&self, server: Option<PublicKey>) -> Result<IpAddr, DialError> {
+        let shared = self.shared();
+        let session = shared.table().session_or_any(server);
+        let session = session.ok_or(DialError::NoRoute)?;
+        let asked = shared.endpoint.ask_ip(&session, shared.timestamp());
+        let limit = shared.config.stream_timeout;
+        let answer = within(&shared.runtime, limit, asked).await;
+        let answer = answer.unwrap_or(Err(StreamError::Timeout));
+        let ip = answer.map_err(DialError::Stream)?.ip();
+        let ip = ip.ok_or(DialError::NotPublic(None))?;
+        if shared.config.client_type != "test" && !is_public(ip) {
+            return Err(DialError::NotPublic(Some(ip)));
+        }
+        Ok(ip)
+    }
+
+    /// The servers that we have sessions with, nearest first.
+    #[must_use]
+    pub fn servers(&self) -> Vec<PublicKey> {
+        self.shared().table().by_distance()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.shared().table().stats()
+    }
+
+    /// Closes: removes our entry, ends listeners and sessions, sends what is queued. Takes a few
+    /// seconds at most.
+    pub async fn close(&self) {
+        let shared = self.shared();
+        shared.endpoint.close();
+        let sessions = shared.table().close();
+        shared.changes.raise();
+        within(&shared.runtime, CLOSE_GRACE, publish::remove(shared)).await;
+        for session in &sessions {
+            session.mux().close();
+        }
+        let closed = join_all(sessions.iter().map(|session| session.mux().closed()));
+        within(&shared.runtime, CLOSE_GRACE, closed).await;
+        shared.table().kill_all();
+    }
+}
+
+/// Whether anybody on the internet could reach it.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            !(ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || shared)
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local())
+        }
+    }
+}

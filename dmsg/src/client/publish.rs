@@ -1,0 +1,75 @@
+//! Our entry at the discovery: it names the servers that we have sessions with.
+
+use std::sync::Arc;
+
+use skydht_core::key::PublicKey;
+use skydht_runtime::Runtime;
+
+use super::Shared;
+use crate::discovery::DiscoveryError;
+use crate::entry::{ClientFields, Entry, SignedEntry};
+use crate::publisher::{self, Cadence, Owner, Publisher};
+use crate::signal::Signal;
+
+/// Publishes until the client closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
+    let publisher = Publisher::new(
+        shared.runtime.clone(),
+        Arc::clone(&shared.discovery),
+        shared.endpoint.secret().clone(),
+        shared.config.discovery_timeout,
+    );
+    let cadence = Cadence {
+        interval: shared.config.update_interval,
+        debounce: shared.config.debounce,
+        retry: shared.config.retry,
+    };
+    let publishing = publisher::run(publisher, Arc::clone(shared), cadence);
+    shared.runtime.spawn(Box::pin(publishing));
+}
+
+/// Removes the entry that was published last.
+pub(super) async fn remove<R: Runtime>(shared: &Shared<R>) {
+    let published = shared.table().take_published();
+    if let Some(entry) = published {
+        let _ = shared.discovery.remove(entry).await;
+    }
+}
+
+impl<R: Runtime> Owner for Shared<R> {
+    type Content = Vec<PublicKey>;
+
+    fn content(&self) -> Option<Vec<PublicKey>> {
+        let table = self.table();
+        let servers = table.servers();
+        // Without any session there is nothing to say at first.
+        (!servers.is_empty() || table.stats().published > 0).then_some(servers)
+    }
+
+    fn fill(&self, entry: &mut Entry, servers: &Vec<PublicKey>) {
+        entry.client = Some(ClientFields {
+            delegated_servers: Some(servers.clone()),
+        });
+        entry.client_type.clone_from(&self.config.client_type);
+    }
+
+    fn published(&self, answer: Result<SignedEntry, DiscoveryError>) {
+        {
+            let mut table = self.table();
+            table.set_publish_tried();
+            match answer {
+                Ok(entry) => table.set_published(entry),
+                Err(_) => table.stats_mut().publish_failed += 1,
+            }
+        }
+        self.changes.raise();
+    }
+
+    fn changes(&self) -> &Signal {
+        &self.changes
+    }
+
+    fn is_closed(&self) -> bool {
+        self.table().is_closed()
+    }
+}

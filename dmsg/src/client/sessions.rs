@@ -1,0 +1,177 @@
+//! Sessions with servers: made when too few, served while they last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join_all, select};
+use skydht_core::key::PublicKey;
+use skydht_runtime::{Runtime, within};
+
+use super::Shared;
+use super::table::Joined;
+use crate::discovery::KnownServer;
+use crate::dmsg_session::{self, DmsgSession, Established};
+use crate::endpoint::{self, StreamError};
+use crate::session::{self, Incoming, SessionConfig};
+use crate::session_task;
+
+/// Keeps enough sessions until the client closes.
+pub(super) fn spawn_keeper<R: Runtime>(shared: &Arc<Shared<R>>) {
+    let keeping = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        loop {
+            let seen = keeping.changes.version();
+            if keeping.table().is_closed() {
+                return;
+            }
+            let pause = make_sessions(&keeping).await;
+            let changed = std::pin::pin!(keeping.changes.above(seen));
+            match pause {
+                None => changed.await,
+                Some(pause) => drop(select(changed, keeping.runtime.sleep(pause)).await),
+            }
+        }
+    }));
+}
+
+/// Makes the sessions that are missing, and says when to look again at the latest.
+async fn make_sessions<R: Runtime>(shared: &Arc<Shared<R>>) -> Option<Duration> {
+    let config = &shared.config;
+    let missing = match config.min_sessions {
+        0 => usize::MAX,
+        wanted => wanted.saturating_sub(shared.table().session_count()),
+    };
+    if missing == 0 {
+        return None;
+    }
+    let asked = shared.discovery.servers();
+    let found = within(&shared.runtime, config.discovery_timeout, asked).await;
+    if let Some(Ok(servers)) = found {
+        shared.table().learn(&servers);
+    }
+    let now = shared.now();
+    let (mut due, next) = shared.table().due(now);
+    // Not all clients to the same ones.
+    for i in (1..due.len()).rev() {
+        let j = shared.draw() % (i as u64 + 1);
+        due.swap(i, j as usize);
+    }
+    due.truncate(missing);
+    let tried = !due.is_empty();
+    join_all(due.iter().map(|server| session_with(shared, *server))).await;
+    if tried && config.min_sessions > 0 {
+        return Some(Duration::ZERO); // there may be others
+    }
+    let retry = match next {
+        Some(at) => at.saturating_sub(now),
+        None if config.min_sessions == 0 => config.update_interval,
+        None => config.retry.0,
+    };
+    Some(retry.min(config.update_interval))
+}
+
+/// A session with this server: the one that is there, or a new one. None if it cannot be made.
+pub(super) async fn session_with<R: Runtime>(
+    shared: &Arc<Shared<R>>,
+    server: KnownServer,
+) -> Option<Arc<DmsgSession>> {
+    let joined = shared.table().join(&server.key);
+    let session = match joined {
+        Joined::Closed => return None,
+        Joined::Live(session) => return Some(session),
+        Joined::Wait(session) => session,
+        Joined::Connect(session) => {
+            let connecting = Arc::clone(shared);
+            shared.runtime.spawn(Box::pin(async move {
+                connect(&connecting, server.key, server.address).await;
+            }));
+            session
+        }
+    };
+    session.await.ok().flatten()
+}
+
+async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, server: PublicKey, address: SocketAddr) {
+    let next_wait = |last| shared.longer(last);
+    let Some((established, distance)) = establish(shared, server, address).await else {
+        let now = shared.now();
+        return shared.table().not_connected(&server, now, next_wait);
+    };
+    let Established {
+        session,
+        incoming,
+        driver,
+    } = established;
+    // The driver does not run yet, so nothing is sent.
+    shared.runtime.sleep(shared.config.settle).await;
+    let session = Arc::new(session);
+    let pulse = session.pulse().clone();
+    let now = shared.now();
+    let Some((id, killed)) = shared.table().connected(&session, distance, now) else {
+        return;
+    };
+    shared.changes.raise();
+    serve(shared, session, incoming);
+    let keepalive = shared.config.keepalive;
+    session_task::run(shared.runtime.clone(), driver, pulse, keepalive, killed).await;
+    let now = shared.now();
+    shared.table().ended(&server, id, now, next_wait);
+    shared.changes.raise();
+}
+
+async fn establish<R: Runtime>(
+    shared: &Arc<Shared<R>>,
+    server: PublicKey,
+    address: SocketAddr,
+) -> Option<(Established<R::Connection>, Duration)> {
+    let config = &shared.config;
+    let connecting = shared.runtime.connect(address);
+    let connection = within(&shared.runtime, config.connect_timeout, connecting).await;
+    let connection = connection?.ok()?;
+    let limits = SessionConfig::with_streams(config.max_streams);
+    let begun = shared.now();
+    let endpoint = &shared.endpoint;
+    let handshake = dmsg_session::connect(
+        connection,
+        endpoint.secret(),
+        server,
+        endpoint.ephemerals().next(),
+        &limits,
+    );
+    let done = within(&shared.runtime, config.handshake_timeout, handshake).await;
+    let distance = shared.now().saturating_sub(begun);
+    Some((done?.ok()?, distance))
+}
+
+/// Answers the streams that come over a session.
+fn serve<R: Runtime>(shared: &Arc<Shared<R>>, session: Arc<DmsgSession>, mut incoming: Incoming) {
+    let serving = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        while let Some(stream) = incoming.next().await {
+            let (answering, session) = (Arc::clone(&serving), Arc::clone(&session));
+            serving.runtime.spawn(Box::pin(async move {
+                answer(&answering, &session, stream).await;
+            }));
+        }
+    }));
+}
+
+async fn answer<R: Runtime>(
+    shared: &Shared<R>,
+    session: &DmsgSession,
+    mut stream: session::Stream,
+) {
+    let answering = async {
+        let (_, request) = endpoint::read_request(session, &mut stream).await?;
+        shared.endpoint.answer(session, stream, request).await
+    };
+    let answered = within(&shared.runtime, shared.config.stream_timeout, answering).await;
+    let mut table = shared.table();
+    let stats = table.stats_mut();
+    match answered {
+        Some(Ok(())) => stats.accepted += 1,
+        Some(Err(StreamError::Refused(_))) => stats.refused += 1,
+        Some(Err(_)) | None => stats.invalid += 1,
+    }
+}

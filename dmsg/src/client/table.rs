@@ -1,0 +1,364 @@
+//! What a client knows: its sessions, servers, routes and entries.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use skydht_core::key::PublicKey;
+
+use super::ClientConfig;
+use crate::discovery::KnownServer;
+use crate::dmsg_session::DmsgSession;
+use crate::entry::SignedEntry;
+
+/// Servers remembered.
+const MAX_SERVERS: usize = 1024;
+/// Destinations whose route or entry is remembered.
+const MAX_DESTINATIONS: usize = 4096;
+/// How long an entry is believed.
+const ENTRY_LIFE: Duration = Duration::from_secs(60);
+/// A session that lasted this long clears its server's record of failures.
+const GOOD_SESSION: Duration = Duration::from_secs(60);
+
+/// What a client counts; all since its start, except `sessions`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct ClientStats {
+    /// Sessions now.
+    pub sessions: usize,
+    /// Sessions that were made.
+    pub connected: u64,
+    /// Attempts to make one that failed.
+    pub connects_failed: u64,
+    /// Sessions that ended without our doing.
+    pub lost: u64,
+    /// Streams that were opened to others.
+    pub dialled: u64,
+    /// Dials that failed in the end.
+    pub dials_failed: u64,
+    /// Dials that were repeated because the destination was overloaded, or said nothing.
+    pub redials: u64,
+    /// Streams that others opened.
+    pub accepted: u64,
+    /// Requests of others that we refused, with a signed answer.
+    pub refused: u64,
+    /// Requests of others that were invalid or did not come in time.
+    pub invalid: u64,
+    /// Times that our entry was published.
+    pub published: u64,
+    /// Times that the discovery did not take it.
+    pub publish_failed: u64,
+}
+
+/// A session that is used.
+struct Live {
+    id: u64,
+    session: Arc<DmsgSession>,
+    /// How long its handshake took: how far away the server is.
+    distance: Duration,
+    since: Duration,
+    _kill: oneshot::Sender<()>,
+}
+
+/// When a server may be tried again.
+#[derive(Clone, Copy, Default)]
+struct Retry {
+    at: Duration,
+    wait: Duration,
+}
+
+type Waiting = Vec<oneshot::Sender<Option<Arc<DmsgSession>>>>;
+
+/// How a wish for a session goes on.
+pub(super) enum Joined {
+    Live(Arc<DmsgSession>),
+    /// Somebody connects already.
+    Wait(oneshot::Receiver<Option<Arc<DmsgSession>>>),
+    /// The caller connects.
+    Connect(oneshot::Receiver<Option<Arc<DmsgSession>>>),
+    Closed,
+}
+
+pub(super) struct Table {
+    sessions: BTreeMap<PublicKey, Live>,
+    connecting: BTreeMap<PublicKey, Waiting>,
+    servers: BTreeMap<PublicKey, SocketAddr>,
+    retries: BTreeMap<PublicKey, Retry>,
+    /// The server over which a destination was last reached.
+    routes: BTreeMap<PublicKey, PublicKey>,
+    entries: BTreeMap<PublicKey, (Duration, Arc<[PublicKey]>)>,
+    next_id: u64,
+    closed: bool,
+    /// The first attempt to publish was answered.
+    publish_tried: bool,
+    published: Option<SignedEntry>,
+    stats: ClientStats,
+}
+
+impl Table {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let mut table = Self {
+            sessions: BTreeMap::new(),
+            connecting: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            next_id: 0,
+            closed: false,
+            publish_tried: false,
+            published: None,
+            stats: ClientStats::default(),
+        };
+        table.learn(&config.servers);
+        table
+    }
+
+    pub(super) fn stats(&self) -> ClientStats {
+        ClientStats {
+            sessions: self.sessions.len(),
+            ..self.stats
+        }
+    }
+
+    pub(super) fn stats_mut(&mut self) -> &mut ClientStats {
+        &mut self.stats
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.closed || (self.publish_tried && !self.sessions.is_empty())
+    }
+
+    pub(super) fn set_publish_tried(&mut self) {
+        self.publish_tried = true;
+    }
+
+    pub(super) fn set_published(&mut self, entry: SignedEntry) {
+        self.stats.published += 1;
+        self.published = Some(entry);
+    }
+
+    pub(super) fn take_published(&mut self) -> Option<SignedEntry> {
+        self.published.take()
+    }
+
+    /// The servers with sessions, in the order of keys.
+    pub(super) fn servers(&self) -> Vec<PublicKey> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Takes nothing new, and returns the sessions to be closed.
+    pub(super) fn close(&mut self) -> Vec<Arc<DmsgSession>> {
+        self.closed = true;
+        self.connecting.clear();
+        let sessions = self.sessions.values();
+        sessions.map(|live| Arc::clone(&live.session)).collect()
+    }
+
+    /// Ends the sessions' tasks.
+    pub(super) fn kill_all(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// Servers and where they are.
+    pub(super) fn learn(&mut self, servers: &[KnownServer]) {
+        for server in servers {
+            if self.servers.len() < MAX_SERVERS || self.servers.contains_key(&server.key) {
+                self.servers.insert(server.key, server.address);
+            }
+        }
+    }
+
+    pub(super) fn address(&self, server: &PublicKey) -> Option<SocketAddr> {
+        self.servers.get(server).copied()
+    }
+
+    /// Servers without a session whose time has come, and when the next one's will.
+    pub(super) fn due(&self, now: Duration) -> (Vec<KnownServer>, Option<Duration>) {
+        let mut due = Vec::new();
+        let mut next = None::<Duration>;
+        for (key, address) in &self.servers {
+            if self.sessions.contains_key(key) || self.connecting.contains_key(key) {
+                continue;
+            }
+            match self.retries.get(key) {
+                Some(retry) if retry.at > now => {
+                    next = Some(next.map_or(retry.at, |next| next.min(retry.at)));
+                }
+                _ => due.push(KnownServer {
+                    key: *key,
+                    address: *address,
+                }),
+            }
+        }
+        (due, next)
+    }
+
+    pub(super) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The session with a server, if it is there.
+    pub(super) fn session(&self, server: &PublicKey) -> Option<Arc<DmsgSession>> {
+        let live = self.sessions.get(server)?;
+        (!live.session.mux().is_closed()).then(|| Arc::clone(&live.session))
+    }
+
+    pub(super) fn session_or_any(&self, server: Option<PublicKey>) -> Option<Arc<DmsgSession>> {
+        match server {
+            Some(server) => self.session(&server),
+            None => self.by_distance().iter().find_map(|it| self.session(it)),
+        }
+    }
+
+    /// The servers with sessions, nearest first.
+    pub(super) fn by_distance(&self) -> Vec<PublicKey> {
+        let mut servers: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|(key, live)| (live.distance, *key))
+            .collect();
+        servers.sort_unstable();
+        servers.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Finds a session with a server, or waits with others for one.
+    pub(super) fn join(&mut self, server: &PublicKey) -> Joined {
+        if self.closed {
+            return Joined::Closed;
+        }
+        if let Some(session) = self.session(server) {
+            return Joined::Live(session);
+        }
+        let (sender, receiver) = oneshot::channel();
+        if let Some(waiting) = self.connecting.get_mut(server) {
+            waiting.push(sender);
+            return Joined::Wait(receiver);
+        }
+        self.connecting.insert(*server, vec![sender]);
+        Joined::Connect(receiver)
+    }
+
+    /// A session was made; gives its id and what completes when it must end. `None`: closed.
+    pub(super) fn connected(
+        &mut self,
+        session: &Arc<DmsgSession>,
+        distance: Duration,
+        now: Duration,
+    ) -> Option<(u64, oneshot::Receiver<()>)> {
+        let server = session.remote();
+        let waiting = self.connecting.remove(&server).unwrap_or_default();
+        if self.closed {
+            return None;
+        }
+        self.next_id += 1;
+        self.stats.connected += 1;
+        let (kill, killed) = oneshot::channel();
+        let live = Live {
+            id: self.next_id,
+            session: Arc::clone(session),
+            distance,
+            since: now,
+            _kill: kill,
+        };
+        self.sessions.insert(server, live);
+        for waiting in waiting {
+            let _ = waiting.send(Some(Arc::clone(session)));
+        }
+        Some((self.next_id, killed))
+    }
+
+    /// No session was made; `wait` makes the next wait of the last.
+    pub(super) fn not_connected(
+        &mut self,
+        server: &PublicKey,
+        now: Duration,
+        wait: impl FnOnce(Duration) -> Duration,
+    ) {
+        self.connecting.remove(server);
+        self.stats.connects_failed += 1;
+        self.put_off(server, now, wait);
+    }
+
+    fn put_off(
+        &mut self,
+        server: &PublicKey,
+        now: Duration,
+        wait: impl FnOnce(Duration) -> Duration,
+    ) {
+        if !self.servers.contains_key(server) {
+            return; // not one that we would try by ourselves
+        }
+        let retry = self.retries.entry(*server).or_default();
+        retry.wait = wait(retry.wait);
+        retry.at = now + retry.wait;
+    }
+
+    /// A session has ended.
+    pub(super) fn ended(
+        &mut self,
+        server: &PublicKey,
+        id: u64,
+        now: Duration,
+        wait: impl FnOnce(Duration) -> Duration,
+    ) {
+        let Some(live) = self.sessions.get(server).filter(|live| live.id == id) else {
+            return;
+        };
+        let since = live.since;
+        self.sessions.remove(server);
+        self.routes.retain(|_, via| via != server);
+        if now.saturating_sub(since) >= GOOD_SESSION {
+            self.retries.remove(server);
+        }
+        if !self.closed {
+            self.stats.lost += 1;
+            self.put_off(server, now, wait);
+        }
+    }
+
+    /// The session over which a destination was reached last.
+    pub(super) fn route(&self, destination: &PublicKey) -> Option<Arc<DmsgSession>> {
+        self.session(self.routes.get(destination)?)
+    }
+
+    pub(super) fn set_route(&mut self, destination: PublicKey, server: PublicKey) {
+        make_room(&mut self.routes, &destination);
+        self.routes.insert(destination, server);
+    }
+
+    /// The servers of a destination, if its entry was seen lately.
+    pub(super) fn delegated(&self, key: &PublicKey, now: Duration) -> Option<Arc<[PublicKey]>> {
+        let (at, delegated) = self.entries.get(key)?;
+        (now.saturating_sub(*at) < ENTRY_LIFE).then(|| Arc::clone(delegated))
+    }
+
+    pub(super) fn set_delegated(
+        &mut self,
+        key: PublicKey,
+        delegated: Arc<[PublicKey]>,
+        now: Duration,
+    ) {
+        make_room(&mut self.entries, &key);
+        self.entries.insert(key, (now, delegated));
+    }
+
+    /// The entry led nowhere: it is asked for again.
+    pub(super) fn forget_delegated(&mut self, key: &PublicKey) {
+        self.entries.remove(key);
+        self.routes.remove(key);
+    }
+}
+
+/// Removes something arbitrary, but always the same, from a map that is full.
+fn make_room<T>(map: &mut BTreeMap<PublicKey, T>, key: &PublicKey) {
+    if map.len() >= MAX_DESTINATIONS && !map.contains_key(key) {
+        map.pop_first();
+    }
+}

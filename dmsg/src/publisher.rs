@@ -1,0 +1,183 @@
+//! Publishes one key's entry: when it changes, and again and again; follows the discovery's count
+//! of it (specification of DMSG, §7 to §9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use skydht_core::key::SecretKey;
+use skydht_runtime::{Runtime, within};
+
+use crate::discovery::{Discovery, DiscoveryError};
+use crate::entry::{Entry, EntryError, SignedEntry};
+use crate::signal::Signal;
+
+/// When an entry is published.
+#[derive(Clone, Copy)]
+pub(crate) struct Cadence {
+    /// When nothing changes.
+    pub(crate) interval: Duration,
+    /// How long changes collect.
+    pub(crate) debounce: Duration,
+    /// The first and the longest wait after a failure.
+    pub(crate) retry: (Duration, Duration),
+}
+
+/// Whose entry is published.
+pub(crate) trait Owner: Send + Sync + 'static {
+    /// What the entry says.
+    type Content: PartialEq + Send + Sync;
+
+    /// What it should say now; nothing as long as there is nothing to say.
+    fn content(&self) -> Option<Self::Content>;
+    /// Says it.
+    fn fill(&self, entry: &mut Entry, content: &Self::Content);
+    /// The discovery has answered.
+    fn published(&self, answer: Result<SignedEntry, DiscoveryError>);
+    /// Raised when the content changes, and at the end.
+    fn changes(&self) -> &Signal;
+    /// Whether it is the end.
+    fn is_closed(&self) -> bool;
+}
+
+/// Publishes until the end.
+pub(crate) async fn run<R: Runtime, O: Owner>(
+    mut publisher: Publisher<R>,
+    owner: Arc<O>,
+    cadence: Cadence,
+) {
+    let runtime = publisher.runtime.clone();
+    let now = || runtime.clocks().monotonic;
+    let mut last: Option<(O::Content, Duration)> = None;
+    let mut wait = Duration::ZERO;
+    loop {
+        let seen = owner.changes().version();
+        if owner.is_closed() {
+            return;
+        }
+        let content = owner.content();
+        match (&last, &content) {
+            (None, None) => {
+                owner.changes().above(seen).await;
+                continue;
+            }
+            (Some((said, at)), content) if content.as_ref().is_none_or(|it| it == said) => {
+                let left = (*at + cadence.interval).saturating_sub(now());
+                if !left.is_zero() {
+                    let changed = std::pin::pin!(owner.changes().above(seen));
+                    select(changed, runtime.sleep(left)).await;
+                    continue;
+                }
+            }
+            (Some(_), _) => runtime.sleep(cadence.debounce).await,
+            (None, Some(_)) => {}
+        }
+        let Some(content) = owner.content() else {
+            continue;
+        };
+        let answer = publisher.publish(|entry| owner.fill(entry, &content)).await;
+        if answer.is_ok() {
+            last = Some((content, now()));
+            wait = Duration::ZERO;
+        } else {
+            wait = (wait * 2).clamp(cadence.retry.0, cadence.retry.1);
+        }
+        owner.published(answer);
+        pause(&runtime, &*owner, wait).await;
+    }
+}
+
+/// Waits, but not beyond the end.
+async fn pause<R: Runtime, O: Owner>(runtime: &R, owner: &O, wait: Duration) {
+    let mut timer = runtime.sleep(wait);
+    loop {
+        let seen = owner.changes().version();
+        if owner.is_closed() {
+            return;
+        }
+        let changed = std::pin::pin!(owner.changes().above(seen));
+        match select(changed, timer).await {
+            Either::Left((_, left)) => timer = left,
+            Either::Right(_) => return,
+        }
+    }
+}
+
+/// The owner's side of publishing.
+pub(crate) struct Publisher<R: Runtime> {
+    runtime: R,
+    discovery: Arc<dyn Discovery>,
+    secret: SecretKey,
+    timeout: Duration,
+    /// The next entry's sequence, once the discovery's is known.
+    next: Option<u64>,
+}
+
+impl<R: Runtime> Publisher<R> {
+    pub(crate) fn new(
+        runtime: R,
+        discovery: Arc<dyn Discovery>,
+        secret: SecretKey,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            runtime,
+            discovery,
+            secret,
+            timeout,
+            next: None,
+        }
+    }
+
+    /// Publishes an entry; `fill` says what it says. When the discovery has a later sequence, as
+    /// after a restart, ours continues from there, unless that entry is newer than this one: then
+    /// somebody else publishes for this key, and we leave it (specification of discovery, §2).
+    pub(crate) async fn publish(
+        &mut self,
+        fill: impl Fn(&mut Entry),
+    ) -> Result<SignedEntry, DiscoveryError> {
+        let mut sequence = match self.next {
+            Some(next) => next,
+            None => match self.stored().await {
+                Ok(stored) => stored.sequence.saturating_add(1),
+                Err(DiscoveryError::NotFound) => 0,
+                Err(error) => return Err(error),
+            },
+        };
+        let timestamp = self.runtime.clocks().unix.as_nanos();
+        let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
+        for _ in 0..2 {
+            let mut entry = Entry::new(self.secret.public(), sequence, timestamp);
+            fill(&mut entry);
+            let entry = entry.sign(&self.secret);
+            let published = self.call(self.discovery.publish(entry.clone())).await;
+            match published {
+                Ok(()) => {
+                    self.next = Some(sequence.saturating_add(1));
+                    return Ok(entry);
+                }
+                Err(DiscoveryError::Refused(EntryError::Sequence)) => {
+                    let stored = self.stored().await?;
+                    if stored.timestamp > timestamp {
+                        return Ok(entry);
+                    }
+                    sequence = stored.sequence.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(DiscoveryError::Refused(EntryError::Sequence))
+    }
+
+    async fn stored(&self) -> Result<Entry, DiscoveryError> {
+        self.call(self.discovery.entry(self.secret.public())).await
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, DiscoveryError>>,
+    ) -> Result<T, DiscoveryError> {
+        let done = within(&self.runtime, self.timeout, call).await;
+        done.unwrap_or_else(|| Err(DiscoveryError::Unavailable("no answer in time".into())))
+    }
+}

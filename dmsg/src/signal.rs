@@ -1,0 +1,53 @@
+//! Tells several tasks that something changed.
+
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+#[derive(Default)]
+struct State {
+    version: u64,
+    waiting: Vec<Waker>,
+}
+
+/// A version that only rises.
+#[derive(Default)]
+pub(crate) struct Signal(Mutex<State>);
+
+impl Signal {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version now: take it before you look, and wait for the next.
+    pub(crate) fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    pub(crate) fn raise(&self) {
+        let mut state = self.lock();
+        state.version += 1;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Completes when the version is above `seen`.
+    pub(crate) async fn above(&self, seen: u64) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.version > seen {
+                return Poll::Ready(());
+            }
+            if !state
+                .waiting
+                .iter()
+                .any(|known| known.will_wake(cx.waker()))
+            {
+                state.waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
