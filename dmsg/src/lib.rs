@@ -24,6 +24,7 @@ mod pipe;
 mod publisher;
 pub mod pulse;
 pub mod secure;
+pub mod server;
 pub mod session;
 mod session_task;
 mod signal;

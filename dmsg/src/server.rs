@@ -1,0 +1,257 @@
+//! A DMSG server: relays streams between its clients, and serves its own key like one of them.
+//!
+//! It sees who wants to talk to whom, checks that (specification of DMSG, §9), and copies bytes
+//! that it cannot read. A service on the server's own key listens in the same process: no session
+//! of the server with itself is needed (§9.1).
+
+mod accept;
+mod copy;
+mod publish;
+mod relay;
+mod stats;
+mod table;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_runtime::{Listener as _, Runtime, within};
+
+pub use stats::ServerStats;
+
+use stats::Counters;
+use table::Table;
+
+use crate::discovery::Discovery;
+use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
+use crate::handshake::EphemeralSource;
+use crate::object::{Address, ErrorCode};
+use crate::signal::Signal;
+
+/// How long closing waits for the discovery, and for what is queued.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// How a server behaves. The defaults are upstream's, unless they say why not (specification of
+/// DMSG, §7).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The address that the entry tells, `host:port`; none: the one that is listened on.
+    pub public_address: Option<String>,
+    /// Sessions at once. Upstream only logs more; here they are refused.
+    pub max_sessions: usize,
+    /// Handshakes of sessions under way. At the limit the oldest makes room: an honest one is
+    /// done within milliseconds.
+    pub max_handshakes: usize,
+    /// Streams of one session in each direction; more are reset.
+    pub max_streams: usize,
+    /// Streams that may wait for one listener of our own.
+    pub accept_queue: usize,
+    /// How long the handshake of a session may take.
+    pub handshake_timeout: Duration,
+    /// How long a stream may take until the destination has answered.
+    pub stream_timeout: Duration,
+    /// How long one direction of a relayed stream goes on after the other has ended.
+    pub linger: Duration,
+    /// How often a session is tested.
+    pub keepalive: Duration,
+    /// How often the entry is published when nothing changes. The discovery forgets it after
+    /// two minutes.
+    pub update_interval: Duration,
+    /// How long changes collect before the entry is published.
+    pub debounce: Duration,
+    /// The first and the longest wait after the discovery did not take the entry.
+    pub retry: (Duration, Duration),
+    /// How long one call to the discovery may take.
+    pub discovery_timeout: Duration,
+    /// What the entry says of our kind; the discovery may overwrite it.
+    pub server_type: String,
+    /// Whether the entry says that we are a bootstrap node of the DHT.
+    pub dht_bootstrap: bool,
+}
+
+impl ServerConfig {
+    /// The defaults, listening at `listen`.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            listen,
+            public_address: None,
+            max_sessions: 2048,
+            max_handshakes: 256,
+            max_streams: 2048,
+            accept_queue: 20,
+            handshake_timeout: seconds(5),
+            stream_timeout: seconds(10),
+            linger: seconds(30),
+            keepalive: seconds(30),
+            update_interval: seconds(60),
+            debounce: seconds(5),
+            retry: (seconds(1), seconds(30)),
+            discovery_timeout: seconds(10),
+            server_type: String::new(),
+            dht_bootstrap: false,
+        }
+    }
+}
+
+struct Shared<R: Runtime> {
+    runtime: R,
+    discovery: Arc<dyn Discovery>,
+    endpoint: Endpoint,
+    config: ServerConfig,
+    address: String,
+    local_addr: SocketAddr,
+    table: Mutex<Table>,
+    counters: Counters,
+    /// Sessions came or went, the entry was published, or the server closes.
+    changes: Signal,
+}
+
+impl<R: Runtime> Shared<R> {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timestamp(&self) -> i64 {
+        i64::try_from(self.runtime.clocks().unix.as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
+/// A handle on a running server. When the last clone is dropped, the server stops at once;
+/// [`Server::close`] does it in order.
+pub struct Server<R: Runtime>(Arc<Handle<R>>);
+
+struct Handle<R: Runtime>(Arc<Shared<R>>);
+
+impl<R: Runtime> Clone for Server<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R: Runtime> Drop for Handle<R> {
+    fn drop(&mut self) {
+        self.0.endpoint.close();
+        self.0.table().close();
+        self.0.table().kill_all();
+        self.0.changes.raise();
+    }
+}
+
+impl<R: Runtime> Server<R> {
+    /// Listens and starts to serve. Draw `entropy` from the operating system and keep it secret;
+    /// in a simulation, from its seed.
+    ///
+    /// # Errors
+    /// What listening brought.
+    pub async fn start(
+        runtime: R,
+        secret: SecretKey,
+        entropy: [u8; 32],
+        discovery: impl Discovery,
+        config: ServerConfig,
+    ) -> io::Result<Self> {
+        let listener = runtime.listen(config.listen).await?;
+        let local_addr = listener.local_addr();
+        let address = config.public_address.clone();
+        let shared = Arc::new(Shared {
+            address: address.unwrap_or_else(|| local_addr.to_string()),
+            local_addr,
+            endpoint: Endpoint::new(secret, EphemeralSource::new(entropy)),
+            discovery: Arc::new(discovery),
+            table: Mutex::new(Table::new(config.max_sessions, config.max_handshakes)),
+            counters: Counters::default(),
+            changes: Signal::default(),
+            config,
+            runtime,
+        });
+        accept::spawn(&shared, listener);
+        publish::spawn(&shared);
+        Ok(Self(Arc::new(Handle(shared))))
+    }
+
+    fn shared(&self) -> &Arc<Shared<R>> {
+        &self.0.0
+    }
+
+    /// Our key.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        self.shared().endpoint.key()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared().local_addr
+    }
+
+    /// Completes once the discovery has taken our entry, or once the server is closed.
+    pub async fn ready(&self) {
+        loop {
+            let seen = self.shared().changes.version();
+            if self.shared().table().is_ready() {
+                return;
+            }
+            self.shared().changes.above(seen).await;
+        }
+    }
+
+    /// Opens a port of the server's own key to its clients.
+    ///
+    /// # Errors
+    /// [`ErrorCode::PortOccupied`] or [`ErrorCode::EntityClosed`].
+    pub fn listen(&self, port: u16) -> Result<Listener, ErrorCode> {
+        let shared = self.shared();
+        shared.endpoint.listen(port, shared.config.accept_queue)
+    }
+
+    /// Opens a stream from the server's own key to a client that has a session here.
+    ///
+    /// # Errors
+    /// [`StreamError`]; [`ErrorCode::NoNextSession`] when it has none.
+    pub async fn dial(&self, remote: Address) -> Result<DmsgStream, StreamError> {
+        let shared = self.shared();
+        let session = shared.table().session(&remote.key);
+        let session = session.ok_or(StreamError::Refused(ErrorCode::NoNextSession))?;
+        let dialling = shared.endpoint.dial(&session, remote, shared.timestamp());
+        let dialled = within(&shared.runtime, shared.config.stream_timeout, dialling).await;
+        dialled.unwrap_or(Err(StreamError::Timeout))
+    }
+
+    /// Whether this key has a session here.
+    #[must_use]
+    pub fn has_session(&self, key: &PublicKey) -> bool {
+        self.shared().table().session(key).is_some()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        let sessions = self.shared().table().session_count();
+        self.shared().counters.snapshot(sessions)
+    }
+
+    /// Closes: stops listening, removes the entry, ends listeners and sessions, sends what is
+    /// queued. Takes a few seconds at most.
+    pub async fn close(&self) {
+        let shared = self.shared();
+        shared.endpoint.close();
+        let sessions = shared.table().close();
+        shared.changes.raise();
+        within(&shared.runtime, CLOSE_GRACE, publish::remove(shared)).await;
+        for session in &sessions {
+            session.mux().close();
+        }
+        let closed = join_all(sessions.iter().map(|session| session.mux().closed()));
+        within(&shared.runtime, CLOSE_GRACE, closed).await;
+        shared.table().kill_all();
+    }
+}

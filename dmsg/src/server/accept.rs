@@ -1,0 +1,100 @@
+//! Connections in, handshakes within their time, sessions out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use skydht_runtime::{Listener, Runtime, within};
+
+use super::{Shared, relay};
+use crate::dmsg_session::{self, Established};
+use crate::session::{CloseReason, SessionConfig};
+use crate::session_task;
+use crate::talk::HandshakeError;
+
+/// How long to wait after an accept that failed: mostly a process without file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the server closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, listener: R::Listener) {
+    let mut stopped = shared.table().listen();
+    let accepting = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        loop {
+            match select(listener.accept(), &mut stopped).await {
+                Either::Left((Ok((connection, addr)), _)) => begin(&accepting, connection, addr),
+                Either::Left((Err(_), _)) => accepting.runtime.sleep(ACCEPT_PAUSE).await,
+                Either::Right(_) => return,
+            }
+        }
+    }));
+}
+
+fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
+    let begun = shared.table().begin_handshake();
+    let Some((id, killed, dropped)) = begun else {
+        return;
+    };
+    if dropped {
+        shared.counters.handshakes_dropped.count();
+    }
+    let handshaking = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        let handshake = Box::pin(handshake(&handshaking, connection));
+        if let Either::Left((established, _)) = select(handshake, killed).await {
+            handshaking.table().end_handshake(id);
+            if let Some(established) = established {
+                run(&handshaking, established, addr).await;
+            }
+        }
+    }));
+}
+
+async fn handshake<R: Runtime>(
+    shared: &Shared<R>,
+    connection: R::Connection,
+) -> Option<Established<R::Connection>> {
+    let endpoint = &shared.endpoint;
+    let limits = SessionConfig::with_streams(shared.config.max_streams);
+    let ephemeral = endpoint.ephemerals().next();
+    let accepting = dmsg_session::accept(connection, endpoint.secret(), ephemeral, &limits);
+    match within(&shared.runtime, shared.config.handshake_timeout, accepting).await {
+        Some(Ok(established)) => return Some(established),
+        Some(Err(HandshakeError::Closed)) => shared.counters.handshakes_abandoned.count(),
+        Some(Err(_)) | None => shared.counters.handshakes_failed.count(),
+    }
+    None
+}
+
+/// Runs a session to its end.
+async fn run<R: Runtime>(
+    shared: &Arc<Shared<R>>,
+    established: Established<R::Connection>,
+    addr: SocketAddr,
+) {
+    let Established {
+        session,
+        incoming,
+        driver,
+    } = established;
+    let session = Arc::new(session);
+    let added = shared.table().add(&session);
+    let Some(added) = added else {
+        return shared.counters.refused_sessions.count();
+    };
+    shared.counters.accepted.count();
+    if added.superseded {
+        shared.counters.superseded.count();
+    }
+    shared.changes.raise();
+    let (key, pulse) = (session.remote(), session.pulse().clone());
+    relay::spawn(shared, session, incoming, addr.ip());
+    let (runtime, keepalive) = (shared.runtime.clone(), shared.config.keepalive);
+    let reason = session_task::run(runtime, driver, pulse, keepalive, added.killed).await;
+    if matches!(reason, CloseReason::Io(_) | CloseReason::Protocol(_)) {
+        shared.counters.lost.count();
+    }
+    shared.table().ended(&key, added.id);
+    shared.changes.raise();
+}

@@ -1,0 +1,75 @@
+//! The server's entry: where it is, and how many more clients it takes.
+
+use std::sync::Arc;
+
+use skydht_runtime::Runtime;
+
+use super::Shared;
+use crate::discovery::DiscoveryError;
+use crate::entry::{Entry, ServerFields, SignedEntry};
+use crate::publisher::{self, Cadence, Owner, Publisher};
+use crate::signal::Signal;
+
+/// Publishes until the server closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
+    let config = &shared.config;
+    let publisher = Publisher::new(
+        shared.runtime.clone(),
+        Arc::clone(&shared.discovery),
+        shared.endpoint.secret().clone(),
+        config.discovery_timeout,
+    );
+    let cadence = Cadence {
+        interval: config.update_interval,
+        debounce: config.debounce,
+        retry: config.retry,
+    };
+    let publishing = publisher::run(publisher, Arc::clone(shared), cadence);
+    shared.runtime.spawn(Box::pin(publishing));
+}
+
+/// Removes the entry that was published last.
+pub(super) async fn remove<R: Runtime>(shared: &Shared<R>) {
+    let published = shared.table().take_published();
+    if let Some(entry) = published {
+        let _ = shared.discovery.remove(entry).await;
+    }
+}
+
+impl<R: Runtime> Owner for Shared<R> {
+    /// How many more clients it takes.
+    type Content = usize;
+
+    fn content(&self) -> Option<usize> {
+        Some(self.table().room())
+    }
+
+    fn fill(&self, entry: &mut Entry, room: &usize) {
+        entry.server = Some(ServerFields {
+            address: self.address.clone(),
+            available_sessions: i64::try_from(*room).unwrap_or(i64::MAX),
+            server_type: self.config.server_type.clone(),
+            dht_bootstrap: self.config.dht_bootstrap,
+            ..ServerFields::default()
+        });
+    }
+
+    fn published(&self, answer: Result<SignedEntry, DiscoveryError>) {
+        match answer {
+            Ok(entry) => {
+                self.counters.published.count();
+                self.table().set_published(entry);
+            }
+            Err(_) => self.counters.publish_failed.count(),
+        }
+        self.changes.raise();
+    }
+
+    fn changes(&self) -> &Signal {
+        &self.changes
+    }
+
+    fn is_closed(&self) -> bool {
+        self.table().is_closed()
+    }
+}

@@ -1,0 +1,157 @@
+//! One stream through the relay: the request on, the response back, then bytes (specification of
+//! DMSG, §9).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures::AsyncWriteExt as _;
+use skydht_runtime::{Runtime, within};
+
+use super::{Shared, copy};
+use crate::dmsg_session::DmsgSession;
+use crate::endpoint::{self, StreamError};
+use crate::object::{ErrorCode, SignedObject, StreamResponse, VerifiedRequest};
+use crate::session::{Incoming, Stream};
+
+/// Serves the streams that a client opens until its session ends.
+pub(super) fn spawn<R: Runtime>(
+    shared: &Arc<Shared<R>>,
+    session: Arc<DmsgSession>,
+    mut incoming: Incoming,
+    ip: IpAddr,
+) {
+    let serving = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        while let Some(stream) = incoming.next().await {
+            let (relaying, session) = (Arc::clone(&serving), Arc::clone(&session));
+            serving.runtime.spawn(Box::pin(async move {
+                let source = Source {
+                    shared: &relaying,
+                    session: &session,
+                    ip,
+                };
+                source.serve(stream).await;
+            }));
+        }
+    }));
+}
+
+/// Who opened a stream.
+struct Source<'a, R: Runtime> {
+    shared: &'a Shared<R>,
+    session: &'a DmsgSession,
+    ip: IpAddr,
+}
+
+/// Whatever goes wrong, the source's stream is dropped, hence reset at once: we cannot sign a
+/// refusal in the destination's name.
+impl<R: Runtime> Source<'_, R> {
+    async fn serve(&self, stream: Stream) {
+        let shared = self.shared;
+        let limit = shared.config.stream_timeout;
+        let opened = within(&shared.runtime, limit, self.open(stream)).await;
+        match opened {
+            Some(Some((source, destination))) => {
+                let _relaying = shared.counters.relaying.while_alive();
+                shared.counters.relayed.count();
+                copy::both_ways(
+                    &shared.runtime,
+                    source,
+                    destination,
+                    shared.config.linger,
+                    &shared.counters.relayed_bytes,
+                )
+                .await;
+            }
+            Some(None) => {}
+            None => shared.counters.invalid_requests.count(),
+        }
+    }
+
+    /// Reads the request and answers it, or opens the way to the destination.
+    async fn open(&self, mut stream: Stream) -> Option<(Stream, Stream)> {
+        let (shared, counters) = (self.shared, &self.shared.counters);
+        let read = endpoint::read_request(self.session, &mut stream).await;
+        let request = read.and_then(|(object, request)| {
+            // Nobody may ask in another's name.
+            if request.source.key != self.session.remote() {
+                return Err(StreamError::Response(ErrorCode::RequestSourceKey.into()));
+            }
+            Ok((object, request))
+        });
+        let Ok((object, request)) = request else {
+            counters.invalid_requests.count();
+            return None;
+        };
+        if request.destination.key == shared.endpoint.key() {
+            self.serve_own(stream, request).await;
+            return None;
+        }
+        if !shared.endpoint.is_new(request.hash) {
+            counters.invalid_requests.count();
+            return None;
+        }
+        let destination = shared.table().session(&request.destination.key);
+        let Some(destination) = destination else {
+            counters.no_destination.count();
+            return None;
+        };
+        let forwarded = self
+            .forward(&mut stream, &destination, &object, &request)
+            .await;
+        match forwarded {
+            Ok(Some(there)) => Some((stream, there)),
+            Ok(None) => {
+                counters.refusals.count();
+                let _ = stream.close().await; // so that the refusal arrives before the end
+                None
+            }
+            Err(_) => {
+                counters.failed_destinations.count();
+                None
+            }
+        }
+    }
+
+    /// A request to our own key.
+    async fn serve_own(&self, mut stream: Stream, request: VerifiedRequest) {
+        let (endpoint, counters) = (&self.shared.endpoint, &self.shared.counters);
+        if request.ip_info {
+            counters.ip_lookups.count();
+            let response = StreamResponse::of_ip(request.hash, self.ip);
+            if endpoint
+                .respond(self.session, &mut stream, &response)
+                .await
+                .is_ok()
+            {
+                let _ = stream.close().await;
+            }
+            return;
+        }
+        match endpoint.answer(self.session, stream, request).await {
+            Ok(()) => counters.own_accepted.count(),
+            Err(_) => counters.own_refused.count(),
+        }
+    }
+
+    /// Passes the request on and the response back, both as they came. Gives the destination's
+    /// stream, or nothing when it refused.
+    async fn forward(
+        &self,
+        source: &mut Stream,
+        destination: &DmsgSession,
+        object: &SignedObject,
+        request: &VerifiedRequest,
+    ) -> Result<Option<Stream>, StreamError> {
+        let mut there = destination.mux().open().await?;
+        let sent = destination.write_object(&mut there, object).await;
+        sent.map_err(|_| StreamError::Closed)?;
+        let answer = destination.read_object(&mut there).await?;
+        let response = answer
+            .verify_response(&request.hash, &request.destination.key)
+            .map_err(StreamError::Response)?;
+        let sent = self.session.write_object(source, &answer).await;
+        sent.map_err(|_| StreamError::Closed)?;
+        Ok(response.accepted.then_some(there))
+    }
+}

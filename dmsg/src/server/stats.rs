@@ -1,0 +1,98 @@
+//! What a server counts.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a server counts; all since its start, except `sessions` and `relaying`.
+        #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+        #[non_exhaustive]
+        pub struct ServerStats {
+            /// Sessions now.
+            pub sessions: usize,
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        #[derive(Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: Counter,)*
+        }
+
+        impl Counters {
+            pub(super) fn snapshot(&self, sessions: usize) -> ServerStats {
+                ServerStats {
+                    sessions,
+                    $($name: self.$name.0.load(Relaxed),)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Sessions that were made.
+    accepted,
+    /// Sessions that a newer one of the same key replaced.
+    superseded,
+    /// Sessions that were refused because of the limit.
+    refused_sessions,
+    /// Connections that failed their handshake or did not finish it in time.
+    handshakes_failed,
+    /// Connections that the other side closed during the handshake: probes and port scans.
+    handshakes_abandoned,
+    /// Handshakes that made room for others.
+    handshakes_dropped,
+    /// Sessions that ended by silence or a violation.
+    lost,
+    /// Streams that are relayed now.
+    relaying,
+    /// Streams that were relayed.
+    relayed,
+    /// Bytes that were relayed.
+    relayed_bytes,
+    /// Requests that were malformed, badly signed, of another source, repeated, or too late.
+    invalid_requests,
+    /// Requests to keys that have no session here.
+    no_destination,
+    /// Requests that the destination's session did not take or answer well.
+    failed_destinations,
+    /// Refusals that destinations signed and that were passed on.
+    refusals,
+    /// Questions for the public address.
+    ip_lookups,
+    /// Streams to our own key that were accepted.
+    own_accepted,
+    /// Streams to our own key that were refused.
+    own_refused,
+    /// Times that our entry was published.
+    published,
+    /// Times that the discovery did not take it.
+    publish_failed,
+}
+
+#[derive(Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(super) fn count(&self) {
+        self.add(1);
+    }
+
+    /// Counts one as long as the guard lives.
+    pub(super) fn while_alive(&self) -> Alive<'_> {
+        self.count();
+        Alive(self)
+    }
+}
+
+pub(super) struct Alive<'c>(&'c Counter);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,4 @@
+//! Clients and servers of DMSG together, on virtual time.
+
+mod basics;
+mod world;
