@@ -402,6 +402,8 @@ fn at_the_limit_an_idle_session_makes_room_and_a_busy_one_does_not() {
         assert_eq!((one.stats().sessions, one.stats().idle_closed), (2, 1));
         let full = open(&one, 5).await;
         assert_eq!(full.err(), Some(OpenFailure::Overloaded));
+        // Without a handshake, which would leave the other with a session for nothing.
+        assert_eq!(others[3].stats().accepted, 0);
         // From outside likewise.
         world.host(ip(9)).sleep(SECOND).await;
         let mut refused = open(&others[3], 1).await;

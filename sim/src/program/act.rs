@@ -186,11 +186,13 @@ impl Run<'_> {
     }
 
     pub(super) fn resume(&mut self, host: HostId) -> bool {
+        let now = self.now();
         let machine = &mut self.machines[host.index()];
         if !machine.suspended {
             return false;
         }
         machine.suspended = false;
+        machine.stood = Some(now);
         self.world.resume(machine.ip);
         true
     }
@@ -214,11 +216,16 @@ impl Run<'_> {
     }
 
     fn silence(&mut self, host: HostId, silent: bool) -> bool {
+        let now = self.now();
         let machine = &mut self.machines[host.index()];
-        if machine.silent == silent {
+        if machine.silent.is_some() == silent {
             return false;
         }
-        machine.silent = silent;
+        if let Some(since) = machine.silent {
+            self.check_given_up(host, since);
+        }
+        let machine = &mut self.machines[host.index()];
+        machine.silent = silent.then_some(now);
         machine.place(&self.world);
         true
     }

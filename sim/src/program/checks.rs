@@ -10,6 +10,7 @@ use skydht_driver::{Dht, DriverStats};
 
 use super::machine::State;
 use super::run::{RETIRED, Run};
+use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::oracle::bounds;
 use crate::oracle::promises::Circumstances;
@@ -18,8 +19,13 @@ use crate::scenario::run::SETTLED;
 
 /// Times that the tasks of one host may be polled in a second, on average between two checks.
 const POLLS_A_SECOND: u64 = 5_000;
+/// Keepalives after which a silent peer is given up at the latest: three that bring nothing,
+/// the one before, and a handshake that began meanwhile.
+const GIVEN_UP: u32 = 5;
 /// How often two sides are looked at until they agree.
 const LOOK: Duration = Duration::from_millis(500);
+/// Streams of one session that are enough for everything that a small network does.
+const AMPLE_STREAMS: u32 = 32;
 /// Streams that may be finished at leisure.
 const MAX_LINGERING: usize = 1_024;
 
@@ -201,9 +207,38 @@ impl Run<'_> {
         }
     }
 
+    /// Nothing got in or out of a host since then: if that is long ago, neither it nor its
+    /// peers still keep a session with the other.
+    pub(super) fn check_given_up(&mut self, host: HostId, since: SimTime) {
+        let now = self.now();
+        if now.since(since) < GIVEN_UP * self.scenario.program.keepalive {
+            return;
+        }
+        self.coverage.count("long_silences", 1);
+        let machine = &self.machines[host.index()];
+        for ends in self.world.connections() {
+            let (true, Some(other)) = (
+                ends.contains(&machine.ip),
+                self.machines
+                    .iter()
+                    .find(|it| it.host != host && ends.contains(&it.ip)),
+            ) else {
+                continue;
+            };
+            if machine.was_awake(since) && other.was_awake(since) {
+                let what = format_args!("{host} is silent since {since}, and {} waits", other.host);
+                self.violations.note(now, what);
+            }
+        }
+    }
+
     /// Nothing went wrong so far, so nothing may have failed; and no session has ended but
     /// those that another one replaced and those that nobody used.
     pub(super) fn calm(&mut self) {
+        let (program, nodes) = (&self.scenario.program, self.scenario.population.nodes);
+        if program.max_sessions < nodes || program.max_streams < AMPLE_STREAMS {
+            return; // failing at a limit is in order
+        }
         let now = self.now();
         let (mut made, mut accounted) = (0, 0);
         for host in self.hosts() {

@@ -41,8 +41,10 @@ pub(super) struct Machine {
     pub(super) state: State,
     pub(super) lives: u32,
     pub(super) suspended: bool,
-    /// Nothing gets in or out.
-    pub(super) silent: bool,
+    /// When it last stood still.
+    pub(super) stood: Option<SimTime>,
+    /// Nothing gets in or out since then.
+    pub(super) silent: Option<SimTime>,
     /// The part of the network that it is in.
     pub(super) part: u32,
 }
@@ -59,7 +61,8 @@ impl Machine {
             state: State::Down(None),
             lives: 0,
             suspended: false,
-            silent: false,
+            stood: None,
+            silent: None,
             part: 0,
         }
     }
@@ -77,9 +80,14 @@ impl Machine {
         matches!(self.state, State::Up(_))
     }
 
+    /// Whether it has gone about its business since then, if it runs.
+    pub(super) fn was_awake(&self, since: SimTime) -> bool {
+        !self.suspended && self.stood.is_none_or(|stood| stood < since)
+    }
+
     /// Puts it where what is wrong with it says.
     pub(super) fn place(&self, world: &VirtualTime) {
-        let alone = self.silent || matches!(self.state, State::Unplugged);
+        let alone = self.silent.is_some() || matches!(self.state, State::Unplugged);
         let island = match alone {
             true => u32::MAX - self.host.0,
             false => self.part,

@@ -177,6 +177,11 @@ impl Table {
         if self.dials >= MAX_DIALS {
             return Err(OpenFailure::Overloaded);
         }
+        // Not after a handshake that is for nothing, and that leaves the peer with a session.
+        if self.running.len() >= self.max_sessions && self.idle().is_none() {
+            self.stats.refused += 1;
+            return Err(OpenFailure::Overloaded);
+        }
         self.dials += 1;
         self.peers.entry(*peer).or_default().dial = Some(Dial {
             addrs: addrs.iter().copied().take(MAX_DIAL_ADDRS).collect(),
@@ -287,10 +292,15 @@ impl Table {
         })
     }
 
-    /// Ends the session without streams that was used least recently. Whether there was one.
-    fn evict(&mut self) -> bool {
+    /// The session without streams that was used least recently.
+    fn idle(&self) -> Option<&Running> {
         let idle = self.running.values().filter(|it| !it.live.has_streams());
-        let Some(oldest) = idle.min_by_key(|it| (it.live.used(), it.live.id)) else {
+        idle.min_by_key(|it| (it.live.used(), it.live.id))
+    }
+
+    /// Ends that one. Whether there was one.
+    fn evict(&mut self) -> bool {
+        let Some(oldest) = self.idle() else {
             return false;
         };
         let (peer, id) = (oldest.peer, oldest.live.id);
