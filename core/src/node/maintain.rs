@@ -144,6 +144,10 @@ impl Node {
             self.upkeep.bootstrap_pause = None;
             BOOTSTRAP_AGAIN
         };
+        if !self.upkeep.ready && !self.table.is_empty() {
+            // No bootstrap peer answers, but others have found us.
+            self.look_around();
+        }
         self.resume_waiting();
         if !self.config.bootstrap.is_empty() {
             let pause = self.random.maintenance.jitter(pause);

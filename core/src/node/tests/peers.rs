@@ -224,6 +224,25 @@ fn ten_dead_bootstrap_peers_and_a_living_one_join_within_twelve_seconds() {
 }
 
 #[test]
+fn a_node_whose_bootstrap_peers_are_dead_is_ready_once_others_have_found_it() {
+    let bootstrap = |peer| BootstrapPeer {
+        key: key(peer),
+        addrs: alloc::vec![addr(peer)],
+    };
+    let mut net = Net::new(6, |n, config| {
+        config.bootstrap = match n {
+            0 => alloc::vec![],
+            1 => alloc::vec![bootstrap(5)],
+            _ => alloc::vec![bootstrap(0), bootstrap(1)],
+        };
+    });
+    net.up[5] = false;
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(net.nodes[1].peers().len(), 4);
+    assert!(net.nodes[1].snapshot().ready);
+}
+
+#[test]
 fn after_a_cut_of_half_an_hour_the_table_fills_within_a_minute() {
     let mut net = Net::settled(8, |_, _| {});
     net.kill(5);
