@@ -170,3 +170,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Clear<IO> {
         Pin::new(&mut self.io).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,7 +241,9 @@ fn entries_name_the_sessions_and_go_at_the_end() {
     world.run(first.close());
     assert!(world.discovery.get(&key(1)).is_none());
     world.until("the other is named", || named() == [key(2)]);
+    let begun = world.time.now();
     world.run(alice.close());
+    assert!(world.time.now() - begun < Duration::from_secs(1));
     assert!(world.discovery.get(&key(3)).is_none());
     world.until("the session is gone", || second.stats().sessions == 0);
 }

@@ -1,0 +1,140 @@
+use futures::executor::LocalPool;
+use futures::task::LocalSpawnExt as _;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
+use quickcheck::{TestResult, quickcheck};
+
+use super::*;
+use crate::pipe::{End, pipe};
+use crate::session::{CloseReason, Role, Session, SessionConfig};
+
+/// A session on one end, running on the pool.
+fn session(pool: &LocalPool, io: End, role: Role) -> (Session, crate::session::Incoming, Pulse) {
+    let clear = Clear::new(io, Input::default());
+    let pulse = clear.pulse();
+    let (session, incoming, driver) = Session::new(clear, role, &SessionConfig::default());
+    pool.spawner().spawn_local(driver.map(drop)).unwrap();
+    (session, incoming, pulse)
+}
+
+#[test]
+fn a_beat_is_a_ping_and_its_answer_stays_out_of_yamux() {
+    let mut pool = LocalPool::new();
+    let (a, b) = pipe(1 << 16);
+    let (_a, _incoming, ours) = session(&pool, a, Role::Client);
+    let (_b, _incoming_b, theirs) = session(&pool, b, Role::Server);
+    pool.run_until_stalled();
+    for beats in 1..5 {
+        ours.beat();
+        pool.run_until_stalled();
+        // They get the ping, we its answer.
+        assert_eq!((ours.received(), theirs.received()), (beats, beats));
+    }
+    assert!(!_a.is_closed() && !_b.is_closed());
+}
+
+/// To a peer that answers what was not asked, or twice.
+#[test]
+fn an_answer_to_no_ping_is_a_violation() {
+    for answers in [&[1][..], &[1, 1], &[2]] {
+        let mut pool = LocalPool::new();
+        let (mut peer, end) = pipe(1 << 16);
+        let (session, _incoming, pulse) = session(&pool, end, Role::Server);
+        let asked = answers.len() == 2;
+        if asked {
+            pulse.beat();
+        }
+        pool.run_until_stalled();
+        for answer in answers {
+            let mut pong = mux_frame::ping(*answer);
+            pong[3] = 2;
+            pool.run_until(peer.write_all(&pong)).unwrap();
+        }
+        let reason = pool.run_until(session.closed());
+        assert!(matches!(reason, CloseReason::Protocol(_)), "{reason:?}");
+        assert_eq!(pulse.received(), answers.len() as u64);
+    }
+}
+
+#[test]
+fn the_end_inside_a_header_is_no_plain_end() {
+    for (bytes, expected) in [
+        (0, CloseReason::Remote),
+        (5, CloseReason::Io(io::ErrorKind::UnexpectedEof)),
+        (12, CloseReason::Remote),
+    ] {
+        let mut pool = LocalPool::new();
+        let (mut peer, end) = pipe(1 << 16);
+        let (session, _incoming, _) = session(&pool, end, Role::Server);
+        pool.run_until(peer.write_all(&mux_frame::ping(7)[..bytes]))
+            .unwrap();
+        pool.run_until(peer.close()).unwrap();
+        assert_eq!(pool.run_until(session.closed()), expected);
+    }
+}
+
+#[test]
+fn small_frames_share_writes_and_a_stalled_connection_holds_little() {
+    let mut pool = LocalPool::new();
+    let (a, b) = pipe(1 << 20);
+    let wire = a.output();
+    let (ours, _incoming, _) = session(&pool, a, Role::Client);
+    let (_theirs, mut incoming, _) = session(&pool, b, Role::Server);
+    let before = wire.lock().unwrap().writes;
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let mut stream = pool.run_until(ours.open()).unwrap();
+        stream.write(b"x").now_or_never().unwrap().unwrap();
+        streams.push(stream);
+    }
+    pool.run_until_stalled();
+    let writes = wire.lock().unwrap().writes - before;
+    assert!(writes <= 60, "{writes}");
+    for _ in 0..50 {
+        assert!(incoming.next().now_or_never().flatten().is_some());
+    }
+}
+
+quickcheck! {
+    fn any_fragmentation_and_any_beats_give_the_same_bytes(
+        sizes: Vec<u16>, pieces: Vec<u8>, capacity: u8, beats: u8
+    ) -> TestResult {
+        if sizes.len() > 8 {
+            return TestResult::discard();
+        }
+        let mut pool = LocalPool::new();
+        let pieces: Vec<usize> = pieces.into_iter().map(|p| usize::from(p) + 1).collect();
+        let (a, b) = pipe(usize::from(capacity) * 20 + 30);
+        let (a, b) = (a.in_pieces(pieces.clone()), b.in_pieces(pieces));
+        let (ours, _incoming, pulse) = session(&pool, a, Role::Client);
+        let (_theirs, mut incoming, other) = session(&pool, b, Role::Server);
+        pool.spawner()
+            .spawn_local(async move {
+                while let Some(mut stream) = incoming.next().await {
+                    other.beat();
+                    let mut request = Vec::new();
+                    stream.read_to_end(&mut request).await.unwrap();
+                    stream.write_all(&request).await.unwrap();
+                    stream.close().await.unwrap();
+                }
+            })
+            .unwrap();
+        let mut same = true;
+        for size in sizes {
+            if beats % 2 == 0 {
+                pulse.beat();
+            }
+            let request = vec![size as u8; usize::from(size)];
+            let answer = pool.run_until(async {
+                let mut stream = ours.open().await.unwrap();
+                stream.write_all(&request).await.unwrap();
+                pulse.beat();
+                stream.close().await.unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).await.unwrap();
+                answer
+            });
+            same &= answer == request;
+        }
+        TestResult::from_bool(same && !ours.is_closed())
+    }
+}
