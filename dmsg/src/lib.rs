@@ -1,9 +1,57 @@
-//! The DMSG protocol's layers: secp256k1 Noise, encrypted streams and multiplexed sessions.
+//! DMSG: streams between keys through relays that see neither their content nor need an address
+//! for them; and the encrypted sessions of direct TCP, which are made of the same parts.
 //!
-//! From the bottom: [`handshake`] (Noise XK and KK), [`cipher`] (transport records), [`frame`]
-//! (length prefixes), [`secure`] (an encrypted byte stream over any connection), [`session`]
-//! (many streams over one byte stream). Direct TCP is `secure` with a `session` inside. There is no
-//! executor and no clock in here: the caller spawns the session's driver and sets the deadlines.
+//! From the bottom: [`handshake`] (Noise XK and KK), [`cipher`] (records), [`frame`] (length
+//! prefixes), [`secure`] (an encrypted byte stream), [`session`] (many streams over one byte
+//! stream). Direct TCP is `secure` with a `session` inside.
+//!
+//! DMSG proper is the other way round: [`dmsg_session`] is a handshake with a relay, then a
+//! `session` in clear. On its streams signed [`object`]s ask for a connection to another key,
+//! which then runs end to end ([`endpoint`]). [`client`] keeps sessions with relays and finds ways
+//! through them, [`server`] is a relay; both publish an [`entry`] at a [`Discovery`].
+//!
+//! There is no executor in here: clients and servers run on any [`skydht_runtime::Runtime`], and
+//! what is below them has no clock.
+//!
+//! ```
+//! use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+//! use skydht_core::key::SecretKey;
+//! use skydht_dmsg::client::{Client, ClientConfig};
+//! use skydht_dmsg::discovery::MemoryDiscovery;
+//! use skydht_dmsg::object::Address;
+//! use skydht_dmsg::server::{Server, ServerConfig};
+//! use skydht_runtime::virtual_time::VirtualTime;
+//!
+//! // Everything on virtual time here; on a real runtime, draw keys and entropy from the system.
+//! let world = VirtualTime::new(7);
+//! let (relay, alice, bob) = ([10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]);
+//! let key = |n| SecretKey::from_entropy(&[n; 32]);
+//! let discovery = MemoryDiscovery::new(world.runtime());
+//! world.run_until(async {
+//!     let config = ServerConfig::new((relay, 8080).into());
+//!     let host = world.host(relay.into());
+//!     let server = Server::start(host, key(1), [1; 32], discovery.clone(), config).await.unwrap();
+//!     server.ready().await;
+//!
+//!     let client = |ip: [u8; 4], n| {
+//!         let (host, config) = (world.host(ip.into()), ClientConfig::default());
+//!         Client::start(host, key(n), [n; 32], discovery.clone(), config)
+//!     };
+//!     let (alice, bob) = (client(alice, 2), client(bob, 3));
+//!     let mut listener = bob.listen(100).unwrap();
+//!     bob.ready().await;
+//!     alice.ready().await;
+//!
+//!     let mut stream = alice.dial(Address { key: bob.key(), port: 100 }).await.unwrap();
+//!     stream.write_all(b"hello").await.unwrap();
+//!     stream.close().await.unwrap();
+//!     let mut accepted = listener.accept().await.unwrap();
+//!     assert_eq!(accepted.remote().key, alice.key());
+//!     let mut received = Vec::new();
+//!     accepted.read_to_end(&mut received).await.unwrap();
+//!     assert_eq!(received, b"hello");
+//! }).unwrap();
+//! ```
 
 mod buffer;
 pub mod cipher;
@@ -29,3 +77,5 @@ pub mod session;
 mod session_task;
 mod signal;
 mod talk;
+
+pub use discovery::Discovery;

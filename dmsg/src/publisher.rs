@@ -181,3 +181,6 @@ impl<R: Runtime> Publisher<R> {
         done.unwrap_or_else(|| Err(DiscoveryError::Unavailable("no answer in time".into())))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ async fn scenario() {
     let calls = (0..40u8).map(|i| {
         let alice = alice.clone();
         tokio::spawn(async move {
-            let request = vec![i; 40_000 * usize::from(i)];
+            let request = vec![i; 10_000 * usize::from(i)];
             let mut stream = alice.dial(to).await.unwrap();
             stream.write_all(&request).await.unwrap();
             stream.close().await.unwrap();

@@ -120,7 +120,7 @@ quickcheck! {
             .unwrap();
         let mut same = true;
         for size in sizes {
-            if beats % 2 == 0 {
+            if beats.is_multiple_of(2) {
                 pulse.beat();
             }
             let request = vec![size as u8; usize::from(size)];

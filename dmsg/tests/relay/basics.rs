@@ -347,3 +347,28 @@ fn a_lost_server_is_found_again_with_longer_and_longer_waits() {
     let _again = world.server(1);
     world.until("a session again", || alice.servers() == [key(1)]);
 }
+
+#[test]
+fn whoever_closes_or_is_dropped_leaves_nothing_behind() {
+    let world = World::new();
+    let server = world.server(1);
+    let (alice, bob) = (world.client(2), world.client(3));
+    world.echo(bob.listen(100).unwrap());
+    let mut stream = world.dial(&alice, at(3, 100));
+    world.run(echoed(&mut stream, b"hello")).unwrap();
+    world.run(alice.close());
+    assert!(matches!(
+        world.run(alice.dial(at(3, 100))),
+        Err(DialError::Closed)
+    ));
+    assert_eq!(alice.listen(5).err(), Some(ErrorCode::EntityClosed));
+    assert!(world.run(echoed(&mut stream, b"hello")).is_err());
+    drop(bob);
+    world.sleep(Duration::from_secs(5));
+    assert_eq!(server.stats().sessions, 0);
+    drop(server);
+    world.sleep(Duration::from_secs(70));
+    let left = [1, 2, 3].map(|n| world.time.tasks_of(ip(n)));
+    assert_eq!(left, [0, 0, 0]);
+    assert!(world.time.connections().is_empty());
+}
