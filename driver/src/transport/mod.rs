@@ -20,12 +20,14 @@ pub struct Accepted<S> {
     pub stream: S,
 }
 
-/// What a transport counts; all since its start, except `sessions`.
+/// What a transport counts; all since its start, except `sessions` and `dialling`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct TransportStats {
     /// Sessions now.
     pub sessions: usize,
+    /// Peers being dialled now.
+    pub dialling: usize,
     /// Dials that brought a session.
     pub dials: u64,
     /// Dials that did not, over all their addresses.

@@ -61,6 +61,7 @@ impl Tcp {
         options.idle_timeout = idle_timeout;
         options.keepalive = program.keepalive;
         options.max_sessions = program.max_sessions as usize;
+        options.max_handshakes = program.max_handshakes as usize;
         options.max_streams = program.max_streams as usize;
         Self { options }
     }

@@ -299,13 +299,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Both ends of every session have it, and no two hosts have more than one.
+    /// Nobody dials, both ends of every session have it, and no two hosts have more than one.
     fn disagreement(&mut self) -> Option<String> {
-        let mut ends = 0;
+        let (mut ends, mut dialling) = (0, 0);
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
                 ends += status.transport.sessions;
+                dialling += status.transport.dialling;
             }
+        }
+        if dialling > 0 {
+            return Some(format!("{dialling} peers are still dialled"));
         }
         let mut connections = self.world.connections();
         connections.iter_mut().for_each(|ends| ends.sort());

@@ -24,6 +24,8 @@ pub struct Program {
     pub keepalive: Duration,
     /// Sessions of one node at once.
     pub max_sessions: u32,
+    /// Handshakes of peers under way at one node at once.
+    pub max_handshakes: u32,
     /// Streams of one session, in each direction.
     pub max_streams: u32,
     /// All connections of a host break.
@@ -43,6 +45,7 @@ impl Default for Program {
             buffer_max: 65_536,
             keepalive: Duration::from_secs(30),
             max_sessions: 1_024,
+            max_handshakes: 128,
             max_streams: 128,
             cut: Drawn::NEVER,
             silent: Drawn::NEVER,

@@ -133,6 +133,7 @@ impl Table {
     pub(super) fn stats(&self) -> TransportStats {
         TransportStats {
             sessions: self.running.len(),
+            dialling: self.dials,
             ..self.stats
         }
     }
