@@ -10,7 +10,7 @@ use skydht_runtime::{Runtime, within};
 use super::{Shared, copy};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{self, StreamError};
-use crate::object::{ErrorCode, SignedObject, StreamResponse, VerifiedRequest};
+use crate::object::{SignedObject, StreamResponse, VerifiedRequest};
 use crate::session::{Incoming, Stream};
 
 /// Serves the streams that a client opens until its session ends.
@@ -47,44 +47,35 @@ struct Source<'a, R: Runtime> {
 /// refusal in the destination's name.
 impl<R: Runtime> Source<'_, R> {
     async fn serve(&self, stream: Stream) {
-        let shared = self.shared;
-        let limit = shared.config.stream_timeout;
-        let opened = within(&shared.runtime, limit, self.open(stream)).await;
-        match opened {
-            Some(Some((source, destination))) => {
-                let _relaying = shared.counters.relaying.while_alive();
-                shared.counters.relayed.count();
-                copy::both_ways(
-                    &shared.runtime,
-                    source,
-                    destination,
-                    shared.config.linger,
-                    &shared.counters.relayed_bytes,
-                )
-                .await;
-            }
-            Some(None) => {}
-            None => shared.counters.invalid_requests.count(),
-        }
+        let (shared, counters) = (self.shared, &self.shared.counters);
+        let Some((source, destination)) = self.open(stream).await else {
+            return;
+        };
+        counters.relayed.count();
+        let _relaying = counters.relaying.while_alive();
+        let (linger, bytes) = (shared.config.linger, &counters.relayed_bytes);
+        copy::both_ways(&shared.runtime, source, destination, linger, bytes).await;
+    }
+
+    /// `step`'s result, if it comes in time.
+    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        let limit = self.shared.config.stream_timeout;
+        within(&self.shared.runtime, limit, step).await
     }
 
     /// Reads the request and answers it, or opens the way to the destination.
     async fn open(&self, mut stream: Stream) -> Option<(Stream, Stream)> {
         let (shared, counters) = (self.shared, &self.shared.counters);
-        let read = endpoint::read_request(self.session, &mut stream).await;
-        let request = read.and_then(|(object, request)| {
-            // Nobody may ask in another's name.
-            if request.source.key != self.session.remote() {
-                return Err(StreamError::Response(ErrorCode::RequestSourceKey.into()));
-            }
-            Ok((object, request))
-        });
-        let Ok((object, request)) = request else {
+        let reading = endpoint::read_request(self.session, &mut stream);
+        let request = self.in_time(reading).await.and_then(Result::ok);
+        // Nobody may ask in another's name (code 302).
+        let request = request.filter(|(_, it)| it.source.key == self.session.remote());
+        let Some((object, request)) = request else {
             counters.invalid_requests.count();
             return None;
         };
         if request.destination.key == shared.endpoint.key() {
-            self.serve_own(stream, request).await;
+            self.in_time(self.serve_own(stream, request)).await;
             return None;
         }
         if !shared.endpoint.is_new(request.hash) {
@@ -96,17 +87,16 @@ impl<R: Runtime> Source<'_, R> {
             counters.no_destination.count();
             return None;
         };
-        let forwarded = self
-            .forward(&mut stream, &destination, &object, &request)
-            .await;
-        match forwarded {
-            Ok(Some(there)) => Some((stream, there)),
-            Ok(None) => {
+        let forwarding = self.forward(&mut stream, &destination, &object, &request);
+        match self.in_time(forwarding).await {
+            Some(Ok(Some(there))) => Some((stream, there)),
+            Some(Ok(None)) => {
                 counters.refusals.count();
-                let _ = stream.close().await; // so that the refusal arrives before the end
+                // So that the refusal arrives before the end.
+                let _ = self.in_time(stream.close()).await;
                 None
             }
-            Err(_) => {
+            Some(Err(_)) | None => {
                 counters.failed_destinations.count();
                 None
             }

@@ -350,6 +350,20 @@ fn a_destination_that_answers_badly_is_a_reset_at_once() {
     assert_eq!(server.stats().relayed, 0);
 }
 
+#[test]
+fn a_destination_that_never_answers_is_given_up_in_time() {
+    let world = World::new();
+    let server = world.server(1);
+    let (alice, mut bob) = (world.raw_client(2, 1), world.raw_client(3, 1));
+    let begun = world.time.now();
+    let object = signed(2, at(3, 7), 5);
+    let (answer, _held) = world.run(join(alice.ask(&object), bob.accept()));
+    assert_eq!(answer, None);
+    assert!((world.time.now() - begun).as_secs().abs_diff(10) <= 1);
+    let stats = server.stats();
+    assert_eq!((stats.failed_destinations, stats.invalid_requests), (1, 0));
+}
+
 /// More streams than a session may have: those beyond are reset, the others and other sessions
 /// do not notice.
 #[test]
