@@ -50,6 +50,9 @@ pub struct ServerConfig {
     pub max_handshakes: usize,
     /// Streams of one session in each direction; more are reset.
     pub max_streams: usize,
+    /// Relayed streams at once, over all sessions; more are reset. Each can pin 256 KiB in each
+    /// direction when its reader stalls. Upstream set 4096 later.
+    pub max_relayed: usize,
     /// Streams that may wait for one listener of our own.
     pub accept_queue: usize,
     /// How long the handshake of a session may take.
@@ -86,6 +89,7 @@ impl ServerConfig {
             max_sessions: 2048,
             max_handshakes: 256,
             max_streams: 2048,
+            max_relayed: 8192,
             accept_queue: 20,
             handshake_timeout: seconds(5),
             stream_timeout: seconds(10),

@@ -20,8 +20,8 @@ use crate::session::SessionError;
 const MAX_SESSIONS: usize = 16;
 /// Servers of the destination's that one round connects to.
 const MAX_NEW: usize = 2;
-/// Rounds after all routes closed the stream without a word: Go's refusals look like that, and
-/// so does a listener that is overloaded.
+/// Rounds in which no route says more than to close the stream: Go's refusals look like that, those
+/// of a listener that is overloaded, too.
 const SILENT_ROUNDS: usize = 3;
 
 /// Why a dial failed.
@@ -31,7 +31,7 @@ pub enum DialError {
     /// No session leads there, and none can be made.
     #[error("no server leads to the destination")]
     NoRoute,
-    /// What the last route said, or the one that said most.
+    /// What the route said that said most.
     #[error(transparent)]
     Stream(StreamError),
     /// Not within [`super::ClientConfig::dial_timeout`], though tried again and again.
@@ -63,15 +63,29 @@ pub(super) enum Resolve<'a> {
     Local(&'a dyn LocalEntries),
 }
 
-/// How a round ended that brought no stream.
+/// How a round ended that brought no stream; of several, the last one here counts.
 enum Round {
-    /// The destination said so, or trying again is of no use.
-    Final(StreamError),
+    NoRoute,
+    /// Not in time: trying again would only take as long again.
+    Late(StreamError),
+    /// Closed without a word.
+    Silent(StreamError),
     /// The destination or a session is overloaded.
     Busy(StreamError),
-    /// Every route closed without a word, or not in time.
-    Silent(StreamError),
-    NoRoute,
+    /// The destination said so, or trying again is of no use.
+    Final(StreamError),
+}
+
+impl Round {
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::NoRoute => 0,
+            Self::Late(_) => 1,
+            Self::Silent(_) => 2,
+            Self::Busy(_) => 3,
+            Self::Final(_) => 4,
+        }
+    }
 }
 
 pub(super) async fn dial<R: Runtime>(
@@ -109,7 +123,7 @@ async fn rounds<R: Runtime>(
             resolve,
             new_sessions,
             tried: BTreeSet::new(),
-            worst: Round::NoRoute,
+            ended: Round::NoRoute,
         };
         let left = deadline.saturating_sub(shared.now());
         let round = within(&shared.runtime, left, dial.round()).await;
@@ -117,7 +131,9 @@ async fn rounds<R: Runtime>(
             None => return Err(DialError::Timeout(StreamError::Timeout)),
             Some(Ok(stream)) => return Ok(stream),
             Some(Err(Round::NoRoute)) => return Err(DialError::NoRoute),
-            Some(Err(Round::Final(error))) => return Err(DialError::Stream(error)),
+            Some(Err(Round::Final(error) | Round::Late(error))) => {
+                return Err(DialError::Stream(error));
+            }
             Some(Err(Round::Busy(error))) => error,
             Some(Err(Round::Silent(error))) => {
                 // Its entry may have changed.
@@ -147,7 +163,7 @@ struct Dial<'a, R: Runtime> {
     new_sessions: bool,
     /// Servers that were tried.
     tried: BTreeSet<PublicKey>,
-    worst: Round,
+    ended: Round,
 }
 
 /// A stream, or go on, or stop here.
@@ -158,7 +174,7 @@ impl<R: Runtime> Dial<'_, R> {
     async fn round(mut self) -> Result<DmsgStream, Round> {
         match self.ladder().await? {
             Some(stream) => Ok(stream),
-            None => Err(self.worst),
+            None => Err(self.ended),
         }
     }
 
@@ -248,13 +264,17 @@ impl<R: Runtime> Dial<'_, R> {
             }
             Err(error) => error,
         };
-        self.worst = match error {
+        let ended = match error {
             // The queue is full for whoever comes, on whatever way.
             StreamError::Refused(ErrorCode::AcceptQueueFull) => return Err(Round::Busy(error)),
             StreamError::Refused(_) | StreamError::Noise(_) => return Err(Round::Final(error)),
             StreamError::Session(SessionError::TooManyStreams) => Round::Busy(error),
+            StreamError::Timeout => Round::Late(error),
             _ => Round::Silent(error),
         };
+        if ended.rank() > self.ended.rank() {
+            self.ended = ended;
+        }
         Ok(None)
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::AsyncWriteExt as _;
 use skydht_runtime::{Runtime, within};
 
+use super::stats::Alive;
 use super::{Shared, copy};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{self, StreamError};
@@ -48,11 +49,10 @@ struct Source<'a, R: Runtime> {
 impl<R: Runtime> Source<'_, R> {
     async fn serve(&self, stream: Stream) {
         let (shared, counters) = (self.shared, &self.shared.counters);
-        let Some((source, destination)) = self.open(stream).await else {
+        let Some((source, destination, _relaying)) = self.open(stream).await else {
             return;
         };
         counters.relayed.count();
-        let _relaying = counters.relaying.while_alive();
         let (linger, bytes) = (shared.config.linger, &counters.relayed_bytes);
         copy::both_ways(&shared.runtime, source, destination, linger, bytes).await;
     }
@@ -64,7 +64,7 @@ impl<R: Runtime> Source<'_, R> {
     }
 
     /// Reads the request and answers it, or opens the way to the destination.
-    async fn open(&self, mut stream: Stream) -> Option<(Stream, Stream)> {
+    async fn open(&self, mut stream: Stream) -> Option<(Stream, Stream, Alive<'_>)> {
         let (shared, counters) = (self.shared, &self.shared.counters);
         let reading = endpoint::read_request(self.session, &mut stream);
         let request = self.in_time(reading).await.and_then(Result::ok);
@@ -87,9 +87,14 @@ impl<R: Runtime> Source<'_, R> {
             counters.no_destination.count();
             return None;
         };
+        let most = u64::try_from(shared.config.max_relayed).unwrap_or(u64::MAX);
+        let Some(relaying) = counters.relaying.while_alive(most) else {
+            counters.over_capacity.count();
+            return None;
+        };
         let forwarding = self.forward(&mut stream, &destination, &object, &request);
         match self.in_time(forwarding).await {
-            Some(Ok(Some(there))) => Some((stream, there)),
+            Some(Ok(Some(there))) => Some((stream, there, relaying)),
             Some(Ok(None)) => {
                 counters.refusals.count();
                 // So that the refusal arrives before the end.

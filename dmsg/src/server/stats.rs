@@ -44,7 +44,7 @@ counters! {
     handshakes_dropped,
     /// Sessions that ended by silence or a violation.
     lost,
-    /// Streams that are relayed now.
+    /// Streams that are relayed now, or about to be.
     relaying,
     /// Streams that were relayed.
     relayed,
@@ -54,6 +54,8 @@ counters! {
     invalid_requests,
     /// Requests to keys that have no session here.
     no_destination,
+    /// Requests beyond the limit on relayed streams.
+    over_capacity,
     /// Requests that the destination's session did not take or answer well.
     failed_destinations,
     /// Refusals that destinations signed and that were passed on.
@@ -82,10 +84,11 @@ impl Counter {
         self.add(1);
     }
 
-    /// Counts one as long as the guard lives.
-    pub(super) fn while_alive(&self) -> Alive<'_> {
-        self.count();
-        Alive(self)
+    /// Counts one as long as the guard lives, if that makes no more than `most`.
+    pub(super) fn while_alive(&self, most: u64) -> Option<Alive<'_>> {
+        let alive = Alive(self);
+        let before = self.0.fetch_add(1, Relaxed);
+        (before < most).then_some(alive)
     }
 }
 

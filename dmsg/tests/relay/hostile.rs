@@ -392,6 +392,25 @@ fn a_flood_of_streams_hits_its_own_limit() {
     assert_eq!(server.stats().sessions, 3);
 }
 
+#[test]
+fn beyond_the_limit_on_relayed_streams_the_next_is_reset_at_once() {
+    let world = World::new();
+    let mut config = World::server_config(1);
+    config.max_relayed = 3;
+    let server = world.server_with(1, config);
+    let (alice, bob) = (world.client(2), world.client(3));
+    world.echo(bob.listen(7).unwrap());
+    let mut held: Vec<_> = (0..3).map(|_| world.dial(&alice, at(3, 7))).collect();
+    assert!(world.run(alice.dial(at(3, 7))).is_err());
+    let stats = server.stats();
+    assert_eq!((stats.relaying, stats.relayed), (3, 3));
+    assert!(stats.over_capacity >= 1);
+    held.pop();
+    world.until("one ended", || server.stats().relaying == 2);
+    let mut stream = world.dial(&alice, at(3, 7));
+    world.run(echoed(&mut stream, b"there is room")).unwrap();
+}
+
 /// A destination that reads nothing holds back only who sends to it, and little is held for it.
 #[test]
 fn a_client_that_never_reads_holds_back_only_its_own_stream() {

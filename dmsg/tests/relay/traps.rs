@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-use skydht_dmsg::client::{Client, ClientConfig};
+use skydht_dmsg::client::{Client, ClientConfig, DialError};
 use skydht_dmsg::discovery::{FixedServers, KnownServer};
+use skydht_dmsg::endpoint::StreamError;
 use skydht_dmsg::handshake::Handshake;
 use skydht_dmsg::object::{ErrorCode, SignedObject, StreamResponse};
 use skydht_runtime::virtual_time::VirtualRuntime;
@@ -245,6 +246,30 @@ fn silence_is_tried_again_and_keeps_the_session() {
     let stream = world.dial(&alice, at(3, 100));
     assert_eq!(stream.remote(), at(3, 100));
     assert_eq!((alice.stats().redials, alice.stats().connected), (2, 1));
+}
+
+/// The relay of April 2026 says nothing at all when it does not know the destination.
+#[test]
+fn a_relay_that_never_answers_costs_a_few_seconds_once() {
+    let world = World::new();
+    let server = world.raw_server(1);
+    let alice = client_of(&world, 2, 1);
+    let mut relay = world.run(server.accept());
+    world.run(alice.ready());
+    world.time.runtime().spawn(Box::pin(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(relay.accept().await);
+        }
+    }));
+    let begun = world.time.now();
+    let error = world.run(alice.dial(at(3, 100))).unwrap_err();
+    assert!(
+        matches!(error, DialError::Stream(StreamError::Timeout)),
+        "{error}"
+    );
+    assert!((3..4).contains(&(world.time.now() - begun).as_secs()));
+    assert_eq!((alice.stats().sessions, alice.stats().redials), (1, 0));
 }
 
 /// The listener is there before anybody can know of us.
