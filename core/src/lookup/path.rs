@@ -9,6 +9,9 @@ use crate::id::Distance;
 use crate::lookup::{Candidate, Counts, OPEN_PER_PLACE, PATIENCE, Step, Why};
 use crate::time::Mono;
 
+/// Among so many of the nearest known the first ones to be asked are chosen by round trip.
+const NEARBY: usize = 8;
+
 /// What a path is told at every step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -67,7 +70,7 @@ pub(super) struct Path {
     /// Nearest first, no distance twice.
     entries: Vec<Entry>,
     open: SmallVec<[Call; 4]>,
-    /// The alpha nearest have answered once: nobody much nearer is likely to turn up, and the
+    /// The nearest known has answered once: nobody much nearer is likely to turn up, and the
     /// rest of the k nearest are asked together (Kademlia §2.3).
     together: bool,
     asked: usize,
@@ -220,14 +223,15 @@ impl Path {
                 break;
             }
         }
-        let window = self.open.iter().filter(|call| now < call.soft).count();
         let may_ask = self.asked < rules.max_asks;
         if let Some(i) = unasked.filter(|_| may_ask) {
+            self.together |= answered > 0;
             let alpha = rules.alpha.min(rules.k);
-            self.together |= answered >= alpha;
             let width = if self.together { rules.k } else { alpha };
-            let places = window < width && self.open.len() < width * OPEN_PER_PLACE;
+            // Calls to those who are far by now hold nobody up.
+            let places = asked < width && self.open.len() < width * OPEN_PER_PLACE;
             return match places {
+                true if self.answered == 0 => self.ask(self.quickest(i, soft), now, rules, soft),
                 true => self.ask(i, now, rules, soft),
                 false => self.wait(now, false),
             };
@@ -253,6 +257,16 @@ impl Path {
         } else {
             Why::Converged
         })
+    }
+
+    /// Until somebody answered, any of the nearest known does about as well: the one that is
+    /// expected to answer soonest. `first` is the nearest that was not asked.
+    fn quickest(&self, first: usize, soft: &impl Fn(&Candidate) -> Duration) -> usize {
+        let unasked = (first..self.entries.len())
+            .filter(|i| self.entries[*i].state == State::Unasked)
+            .take(NEARBY);
+        let quickest = unasked.min_by_key(|i| soft(&self.entries[*i].candidate));
+        quickest.unwrap_or(first)
     }
 
     fn ask(

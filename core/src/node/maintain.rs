@@ -37,6 +37,8 @@ const REFRESH_STEP: usize = 4;
 /// each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all farther
 /// buckets at joining).
 const SPARSE: usize = 3;
+/// With so many peers of its bucket such a lookup ends.
+const FILLED: usize = 8;
 /// How soon after joining, and how fast one after the other.
 const FILL_SOON: Duration = Duration::from_secs(2);
 /// Failing peers of the table that are pinged at a time. Lookups no longer ask them.
@@ -253,12 +255,12 @@ impl Node {
                 Some(last) if sparse.len() == REFRESH_STEP => last.checked_add(1),
                 _ => None,
             };
-            self.look_up_buckets(&sparse);
+            self.look_up_buckets(&sparse, Goal::Fill);
             FILL_SOON
         } else {
             let stale = self.table.stale_buckets(now, BUCKET_AGE);
             let stale: Buckets = stale.take(REFRESH_STEP).collect();
-            self.look_up_buckets(&stale);
+            self.look_up_buckets(&stale, Goal::Bucket);
             if stale.len() == REFRESH_STEP {
                 REFRESH_EVERY / 10
             } else {
@@ -267,6 +269,11 @@ impl Node {
         };
         let pause = self.random.maintenance.jitter(pause);
         self.timers.set(Timer::Refresh, now.plus(pause));
+    }
+
+    /// Whether looking for more peers of a bucket is over: traffic brings the rest.
+    pub(super) fn is_filled(&self, index: u8) -> bool {
+        self.table.peers_in(index) >= FILLED.min(self.config.k)
     }
 
     /// The bucket of the farthest of the k nearest peers; none with fewer peers.
@@ -279,14 +286,14 @@ impl Node {
         self.table.bucket_of(&farthest.id.into())
     }
 
-    fn look_up_buckets(&mut self, buckets: &[u8]) {
+    fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> Goal) {
         let now = self.now.mono;
         for index in buckets {
             let bytes = self.random.refresh.bytes();
             let target = self.table.random_target_in(*index, bytes);
             // At once, so that a failing search does not come back forever.
             self.table.refreshed(*index, now);
-            self.start_search(Goal::Bucket(*index), None, target, now);
+            self.start_search(goal(*index), None, target, now);
         }
     }
 

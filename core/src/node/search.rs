@@ -35,6 +35,8 @@ pub(super) enum Goal {
     Neighbourhood,
     /// A stale bucket.
     Bucket(u8),
+    /// A bucket with hardly any peer.
+    Fill(u8),
     /// An item to read.
     Get(Box<GetState>),
     /// An item to publish or to renew.
@@ -218,7 +220,7 @@ impl Node {
             return;
         }
         let call = match &mut search.goal {
-            Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) => {
+            Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) | Goal::Fill(_) => {
                 self.ask_nodes(id, search.target, peer)
             }
             Goal::Get(state) => {
@@ -300,6 +302,7 @@ impl Node {
             Goal::Get(state) => state.is_complete(search.converged.is_some()),
             Goal::Put(state) => search.converged.is_some() && state.is_complete(),
             Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) => search.converged.is_some(),
+            Goal::Fill(index) => search.converged.is_some() || self.is_filled(*index),
         }
     }
 
@@ -392,7 +395,9 @@ impl Node {
         match search.goal {
             Goal::Nodes => self.nodes_found(&search, end),
             Goal::Neighbourhood => self.neighbourhood_found(&search, end),
-            Goal::Bucket(index) => self.table.refreshed(index, self.now.mono),
+            Goal::Bucket(index) | Goal::Fill(index) => {
+                self.table.refreshed(index, self.now.mono);
+            }
             Goal::Get(_) => self.conclude_get(*search, end),
             Goal::Put(_) => self.conclude_put(*search, end),
         }

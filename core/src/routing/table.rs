@@ -17,7 +17,11 @@ pub const FAILURES_KEPT: u8 = 3;
 pub const FAILURES_KEPT_ALONE: u8 = 5;
 /// A peer that answered within this time is taken to be alive: a newcomer to its full bucket
 /// causes no ping. Without it every lookup through full buckets would double its calls.
-pub const PING_AGE: Duration = Duration::from_secs(60);
+pub const PING_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// Strangers are asked for a sign of life only while fewer replacements wait in their bucket:
+/// lookups bring more, and cost nothing extra.
+const ENOUGH_WAITING: usize = 2;
 
 /// What became of a peer that answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -268,6 +272,13 @@ impl Table {
             .map(|(index, _)| index)
     }
 
+    /// Peers in bucket `index`.
+    #[must_use]
+    pub fn peers_in(&self, index: u8) -> usize {
+        let bucket = self.buckets.get(usize::from(index));
+        bucket.map_or(0, |bucket| bucket.peers.len())
+    }
+
     /// Whether a peer with this id would be of use if it answered: its bucket has room, or a
     /// peer that failed or has been silent for [`PING_AGE`], or room for one more replacement.
     #[must_use]
@@ -277,7 +288,7 @@ impl Table {
         };
         self.buckets.get(index).is_none_or(|bucket| {
             bucket.peers.len() < self.k
-                || bucket.replacements.len() < self.replacements
+                || bucket.replacements.len() < self.replacements.min(ENOUGH_WAITING)
                 || bucket
                     .peers
                     .iter()

@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
+use crate::lookup::path::State;
 use crate::lookup::{Candidate, Lookup, LookupParams, OPEN_PER_PLACE, Step, Why};
 use crate::random::{Random, Seed};
 use crate::time::Mono;
@@ -194,13 +195,16 @@ impl World {
                     assert!(asked.insert(candidate.id), "asked twice");
                     assert!(lookup.is_waiting(&candidate.id));
                     open.insert(candidate.id, now);
-                    let in_time = open.values().filter(|at| now.since(**at) < SOFT).count();
-                    // Alone, a path asks the rest together once its alpha nearest answered.
-                    let mut nearest = lookup
+                    // Alone, a path asks the rest together once the nearest answered. Calls
+                    // to those who are no longer among the k nearest take no place.
+                    let near = lookup
                         .nearest()
-                        .filter(|it| it.state.may_live() && it.state != super::path::State::Slow);
-                    let mut nearest = nearest.by_ref().take(params.alpha);
-                    sure |= nearest.all(|it| it.state == super::path::State::Answered);
+                        .map(|it| it.state)
+                        .filter(|state| state.may_live() && *state != State::Slow)
+                        .take(params.k);
+                    let near: Vec<State> = near.collect();
+                    sure |= near.first() == Some(&State::Answered);
+                    let in_time = near.iter().filter(|it| **it == State::Asked).count();
                     let width = if sure || paths > 1 {
                         params.k
                     } else {

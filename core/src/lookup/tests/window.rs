@@ -33,12 +33,43 @@ fn the_alpha_nearest_are_asked_first_and_each_answer_makes_room() {
     assert_eq!(wait, Step::Wait(millis(1_000)));
     lookup.answered(&all[1].id, NOBODY);
     assert_eq!(asked(&mut lookup, 10).0, all[3..4]);
-    lookup.failed(&all[0].id);
+    lookup.failed(&all[2].id);
     assert_eq!(asked(&mut lookup, 20).0, all[4..5]);
 }
 
 #[test]
-fn when_the_alpha_nearest_answered_the_rest_of_the_k_nearest_are_asked_together() {
+fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
+    let (mut lookup, all) = seeded(PARAMS, 10);
+    let rank = |peer: &Candidate| all.iter().position(|it| it == peer).unwrap();
+    // The farther the quicker; but only eight are near enough to choose from.
+    let soft = |peer: &Candidate| Duration::from_millis(1_000 - 50 * rank(peer) as u64);
+    let mut ask = |lookup: &mut Lookup| match lookup.next(millis(0), soft) {
+        Step::Ask(peer) => rank(&peer),
+        _ => usize::MAX,
+    };
+    assert_eq!(
+        [ask(&mut lookup), ask(&mut lookup), ask(&mut lookup)],
+        [7, 8, 9]
+    );
+    assert_eq!(ask(&mut lookup), usize::MAX);
+    lookup.answered(&all[9].id, NOBODY);
+    assert_eq!(ask(&mut lookup), 0);
+}
+
+#[test]
+fn calls_to_those_who_are_far_by_now_take_no_place() {
+    let (mut lookup, all) = seeded(PARAMS, PARAMS.alpha);
+    let target = lookup.target();
+    let near = candidates(&mut random(77), &target, 20_000);
+    let near = &near[..PARAMS.k];
+    assert!(target.distance(&near[PARAMS.k - 1].id) < target.distance(&all[0].id));
+    asked(&mut lookup, 0);
+    lookup.answered(&all[1].id, near.iter().map(named));
+    assert_eq!(asked(&mut lookup, 10).0, near[..PARAMS.alpha]);
+}
+
+#[test]
+fn when_the_nearest_answered_the_rest_of_the_k_nearest_are_asked_together() {
     let (mut lookup, all) = seeded(PARAMS, PARAMS.k + 5);
     asked(&mut lookup, 0);
     for (n, peer) in all[1..3].iter().enumerate() {

@@ -104,9 +104,9 @@ fn an_inbound_contact_neither_hides_nor_proves_reachability() {
 fn a_full_bucket_asks_for_one_ping_of_its_oldest() {
     let (mut table, keys) = full(5, 5);
     let oldest = keys[0].id();
-    let first = table.insert_or_touch(&sighting(keys[3]), at(100));
+    let first = table.insert_or_touch(&sighting(keys[3]), at(400));
     assert_eq!(first, Touch::Full { oldest, ping: true });
-    let second = table.insert_or_touch(&sighting(keys[4]), at(101));
+    let second = table.insert_or_touch(&sighting(keys[4]), at(401));
     assert_eq!(
         second,
         Touch::Full {
@@ -125,7 +125,7 @@ fn a_full_bucket_asks_for_one_ping_of_its_oldest() {
 fn a_peer_that_answered_lately_is_not_pinged() {
     let (mut table, keys) = full(6, 4);
     let oldest = keys[0].id();
-    for (second, ping) in [(59, false), (60, true)] {
+    for (second, ping) in [(299, false), (300, true)] {
         let touch = table.insert_or_touch(&sighting(keys[3]), at(second));
         assert_eq!(touch, Touch::Full { oldest, ping }, "at {second} s");
     }
@@ -134,10 +134,10 @@ fn a_peer_that_answered_lately_is_not_pinged() {
 #[test]
 fn a_pinged_peer_that_answers_stays_and_the_next_oldest_is_pinged_next() {
     let (mut table, keys) = full(7, 4);
-    table.insert_or_touch(&sighting(keys[3]), at(100));
-    assert!(table.ping_answered(&keys[0].id(), at(101)));
+    table.insert_or_touch(&sighting(keys[3]), at(400));
+    assert!(table.ping_answered(&keys[0].id(), at(401)));
     assert_eq!(order(&table), ids(&[keys[1], keys[2], keys[0]]));
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(102));
+    let touch = table.insert_or_touch(&sighting(keys[3]), at(402));
     let oldest = keys[1].id();
     assert_eq!(touch, Touch::Full { oldest, ping: true });
 }
@@ -145,8 +145,8 @@ fn a_pinged_peer_that_answers_stays_and_the_next_oldest_is_pinged_next() {
 #[test]
 fn a_pinged_peer_that_fails_is_replaced_at_once_by_the_newest() {
     let (mut table, keys) = full(8, 5);
-    table.insert_or_touch(&sighting(keys[3]), at(100));
-    table.insert_or_touch(&sighting(keys[4]), at(101));
+    table.insert_or_touch(&sighting(keys[3]), at(400));
+    table.insert_or_touch(&sighting(keys[4]), at(401));
     let failed = table.failed(&keys[0].id(), Blame::Peer);
     let replacement = Some(keys[4].id());
     assert_eq!(failed, Failed::Removed { replacement });
@@ -156,8 +156,8 @@ fn a_pinged_peer_that_fails_is_replaced_at_once_by_the_newest() {
 #[test]
 fn a_replacement_takes_the_rank_of_its_age() {
     let (mut table, keys) = full(9, 4);
-    table.insert_or_touch(&sighting(keys[3]), at(100));
-    table.ping_answered(&keys[1].id(), at(200));
+    table.insert_or_touch(&sighting(keys[3]), at(400));
+    table.ping_answered(&keys[1].id(), at(500));
     table.failed(&keys[0].id(), Blame::Peer);
     assert_eq!(order(&table), ids(&[keys[2], keys[3], keys[1]]));
 }
@@ -166,7 +166,7 @@ fn a_replacement_takes_the_rank_of_its_age() {
 fn when_the_fault_may_be_ours_nobody_leaves_and_the_ping_may_be_repeated() {
     let (mut table, keys) = full(10, 4);
     let oldest = keys[0].id();
-    table.insert_or_touch(&sighting(keys[3]), at(100));
+    table.insert_or_touch(&sighting(keys[3]), at(400));
     for _ in 0..20 {
         for key in &keys[..K] {
             let kept = Failed::Kept { failures: 0 };
@@ -174,7 +174,7 @@ fn when_the_fault_may_be_ours_nobody_leaves_and_the_ping_may_be_repeated() {
         }
         assert_eq!(table.failed(&keys[3].id(), Blame::Unclear), Failed::Unknown);
     }
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(101));
+    let touch = table.insert_or_touch(&sighting(keys[3]), at(401));
     assert_eq!(touch, Touch::Full { oldest, ping: true });
 }
 
@@ -256,7 +256,7 @@ fn without_a_replacement_cache_a_pinged_peer_is_counted_like_any_other() {
         table.insert_or_touch(&sighting(*key), at(0));
     }
     let oldest = keys[0].id();
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(100));
+    let touch = table.insert_or_touch(&sighting(keys[3]), at(400));
     assert_eq!(touch, Touch::Full { oldest, ping: true });
     assert_eq!(
         table.failed(&oldest, Blame::Peer),
@@ -267,16 +267,17 @@ fn without_a_replacement_cache_a_pinged_peer_is_counted_like_any_other() {
 #[test]
 fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_living() {
     let (local, keys) = one_bucket(18, K + 3);
-    let mut table = Table::new(local, K, 2);
+    // A longer waiting list is filled by lookups, not by asking strangers.
+    let mut table = Table::new(local, K, 8);
     let last = keys[K + 2].id();
     for key in &keys[..K + 2] {
         assert!(table.has_use_for(&last, at(0).mono));
         table.insert_or_touch(&sighting(*key), at(0));
     }
-    assert!(!table.has_use_for(&last, at(59).mono));
+    assert!(!table.has_use_for(&last, at(299).mono));
     // Now the oldest would be pinged for it.
-    assert!(table.has_use_for(&last, at(60).mono));
-    assert!(!table.has_use_for(&local, at(60).mono));
+    assert!(table.has_use_for(&last, at(300).mono));
+    assert!(!table.has_use_for(&local, at(300).mono));
     // Elsewhere there is room, and here when somebody fails.
     assert!(table.has_use_for(&flipped(local, 200), at(1).mono));
     table.failed(&keys[1].id(), Blame::Peer);
