@@ -10,7 +10,7 @@ use crate::lookup::{Candidate, Counts, OPEN_PER_PLACE, PATIENCE, Step, Why};
 use crate::time::Mono;
 
 /// Among so many of the nearest known the first ones to be asked are chosen by round trip.
-const NEARBY: usize = 8;
+const NEARBY: usize = 4;
 
 /// What a path is told at every step.
 #[derive(Clone, Copy, Debug)]

@@ -28,6 +28,8 @@ use crate::wire::{
 const KEPT_PER_PEER: usize = 4;
 /// A kept stream of ours is given up after this, well before the other side would.
 const KEPT_FOR: Duration = Duration::from_secs(30);
+/// Rounded up to multiples of this, in nanoseconds: many are given up at one waking.
+const KEPT_STEP: u64 = 8_000_000_000;
 
 /// A call's number, never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -258,8 +260,9 @@ impl Node {
             && self.streams.kept_for(&stream.peer) < KEPT_PER_PEER;
         if keep && room && !self.stopping {
             self.streams.keep(id);
-            self.timers
-                .set(Timer::Stream(id), self.now.mono.plus(KEPT_FOR));
+            let until = self.now.mono.plus(KEPT_FOR).0;
+            let until = Mono(until.next_multiple_of(KEPT_STEP));
+            self.timers.set(Timer::Stream(id), until);
         } else {
             self.close(id, CloseReason::Done);
         }
