@@ -1,0 +1,182 @@
+//! Items: reaching a node, publishing, reading.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use skydht_core::id::Target;
+use skydht_core::key::PublicKey;
+use skydht_core::node::ReadPolicy;
+
+use crate::config::PeerAddress;
+use crate::config::parse_duration;
+use crate::keys::parse_public;
+
+/// How a command reaches the network.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Reach {
+    /// The control API of a running node [default: the one that runs on the state directory].
+    #[arg(long, value_name = "URL", help_heading = "Through a running node")]
+    pub(crate) api: Option<String>,
+    /// The file with that API's token [default: api.token in the state directory].
+    #[arg(long, value_name = "FILE", help_heading = "Through a running node")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Join here for this one operation, serving nothing, and leave; may be repeated.
+    #[arg(
+        long,
+        value_name = "PK@HOST:PORT",
+        conflicts_with_all = ["api", "token_file"],
+        help_heading = "Without a running node"
+    )]
+    pub(crate) bootstrap: Vec<PeerAddress>,
+    /// Whose key to use, with --bootstrap [default: node.key in the state directory].
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["api", "token_file"],
+        help_heading = "Without a running node"
+    )]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// Sign a value and publish it.
+///
+/// The value is the argument, a file, or stdin. The sequence number takes care of itself.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht put hello --salt greeting
+  date | skydht put - --salt clock --min-replicas 10
+  skydht put --file entry.json --salt dmsg --expect 1767225600000000000
+  skydht put --delete --salt greeting
+  skydht put hello --bootstrap 02ab…c1@192.0.2.7:7470 --key-file alice.key")]
+pub(crate) struct Put {
+    /// The value; - reads stdin.
+    #[arg(required_unless_present_any = ["file", "delete"], conflicts_with_all = ["file", "delete"])]
+    pub(crate) value: Option<String>,
+    /// Which of the key's items (upstream's order of words).
+    #[arg(value_name = "SALT", conflicts_with = "salt")]
+    pub(crate) salt_word: Option<String>,
+    /// Which of the key's items [default: the one without salt].
+    #[arg(long, value_name = "SALT")]
+    pub(crate) salt: Option<String>,
+    /// Read the value from a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Delete the item: publish a signed empty value.
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) delete: bool,
+    /// This sequence number rather than the next one.
+    #[arg(long, value_name = "N")]
+    pub(crate) seq: Option<u64>,
+    /// Only if this sequence is the one held; 0: only if nothing is held.
+    #[arg(long, value_name = "N")]
+    pub(crate) expect: Option<u64>,
+    /// Fail with status 5 if fewer peers take it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) min_replicas: u16,
+    /// Allow a sequence number more than a day ahead of the clock.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do not renew it: it dies when its life ends.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How long it may take, such as 10s.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Whose item to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// The node's own.
+    Myself,
+    /// This key's.
+    Key(PublicKey),
+    /// Whoever's item lies there.
+    Target(Target),
+}
+
+impl std::str::FromStr for Owner {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "self" {
+            return Ok(Self::Myself);
+        }
+        text.parse().map(Self::Target).or_else(|_| {
+            parse_public(text).map(Self::Key).map_err(|error| {
+                format!("{error}; `self` and a target (64 digits) are understood, too")
+            })
+        })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Myself => f.write_str("self"),
+            Self::Key(key) => key.fmt(f),
+            Self::Target(target) => target.fmt(f),
+        }
+    }
+}
+
+/// Reads "freshest", "quorum:N", "first" or "local".
+pub(crate) fn parse_policy(text: &str) -> Result<ReadPolicy, String> {
+    let quorum = || {
+        text.strip_prefix("quorum:")?
+            .parse()
+            .ok()
+            .filter(|n| *n > 0)
+    };
+    match text {
+        "freshest" => Ok(ReadPolicy::Freshest),
+        "first" => Ok(ReadPolicy::FirstValid),
+        "local" => Ok(ReadPolicy::Local),
+        _ => quorum()
+            .map(ReadPolicy::Quorum)
+            .ok_or_else(|| format!("{text:?} is no policy: freshest, quorum:N, first, local")),
+    }
+}
+
+fn policy_text(text: &str) -> Result<String, String> {
+    parse_policy(text).map(|_| text.to_owned())
+}
+
+/// Read an item: its value on stdout, where it came from on stderr.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht get self --salt greeting
+  skydht get 02ab…c1 dmsg
+  skydht get 02ab…c1 --policy quorum:5 --json
+  skydht get 02ab…c1 --bootstrap 03cd…e2@192.0.2.7:7470 --policy first
+
+Policies: freshest asks the 20 nearest peers; quorum:N stops when N agree on the newest;
+first takes the first valid value; local asks nobody.")]
+pub(crate) struct Get {
+    /// A public key, `self`, or a target.
+    #[arg(value_name = "PK")]
+    pub(crate) owner: Owner,
+    /// Which of the key's items (upstream's order of words).
+    #[arg(value_name = "SALT", conflicts_with = "salt")]
+    pub(crate) salt_word: Option<String>,
+    /// Which of the key's items [default: the one without salt].
+    #[arg(long, value_name = "SALT")]
+    pub(crate) salt: Option<String>,
+    /// When to be content: freshest, quorum:N, first, local.
+    #[arg(long, value_parser = policy_text, default_value = "freshest")]
+    pub(crate) policy: String,
+    /// Return mirrors of keys that are not configured, too.
+    #[arg(long)]
+    pub(crate) unknown_mirrors: bool,
+    /// How long it may take, such as 10s.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}

@@ -1,0 +1,57 @@
+//! Looking at a node and its peers.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use skydht_core::key::PublicKey;
+
+use crate::keys::parse_public;
+
+use super::Reach;
+
+/// List the peers that a node knows, or judge its buckets.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht peers
+  skydht peers --buckets
+  skydht peers --json --api http://127.0.0.1:7471 --token-file api.token")]
+pub(crate) struct Peers {
+    /// How full each bucket is, against what the network's size lets expect.
+    #[arg(long)]
+    pub(crate) buckets: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Say how a node is: the verdict first, with its reasons.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht status
+  skydht status --limits
+  skydht status --json | jq .verdict")]
+pub(crate) struct Status {
+    /// Show every limit: used, allowed, how often it was hit.
+    #[arg(long)]
+    pub(crate) limits: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Ask one peer for a sign of life, and say which way it took.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht ping 02ab…c1
+  skydht ping 02ab…c1 --addr 192.0.2.7:7470")]
+pub(crate) struct Ping {
+    /// Whom.
+    #[arg(value_name = "PK", value_parser = parse_public)]
+    pub(crate) peer: PublicKey,
+    /// Where to dial, if there is no connection.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) addr: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}

@@ -1,0 +1,111 @@
+//! The command line. Every command's help ends in examples.
+
+mod items;
+mod looks;
+mod node;
+mod trials;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
+pub(crate) use looks::{Peers, Ping, Status};
+pub(crate) use node::{ConfigCommand, Keygen, Run};
+pub(crate) use trials::{Bench, BenchNetwork, Demo, Replay, Sim};
+
+/// Run, use and measure a node of Skywire's DHT.
+#[derive(Parser, Debug)]
+#[command(
+    name = "skydht",
+    version,
+    after_help = "\
+First steps:
+  skydht demo                  a network of 60 nodes in this process, tried out and judged
+  skydht run                   a node of your own, with a key made for it
+  skydht put 'hello' --salt greeting
+  skydht get self --salt greeting
+
+Exit status: 0 ok, 1 this machine failed, 2 usage, 3 unreachable, 4 not found or deleted,
+5 partial, 6 refused or conflict, 7 timeout. Data goes to stdout, talk to stderr. With
+--json stdout gets JSON with a `schema` field, for failures too.
+
+Every configuration key can be set in the environment: SKYDHT_LISTEN, SKYDHT_LIMITS_STREAMS…
+(`skydht config keys` lists them). SKYDHT_CONFIG names the file, SKYDHT_SECRET_KEY may hold
+the secret key. Options win over the environment, the environment over the file."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Whether stdout gets JSON. Upstream's words take any words after them, this one, too.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.common.json
+            || match &self.command {
+                Command::FullNode(rest)
+                | Command::Sync(rest)
+                | Command::List(rest)
+                | Command::Reconcile(rest) => rest.words.iter().any(|word| word == "--json"),
+                _ => false,
+            }
+    }
+}
+
+/// Options of every command.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Common {
+    /// Print JSON on stdout, for failures too.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Configuration file [default: $XDG_CONFIG_HOME/skydht/config.json, if there].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Directory with key, API token and known peers [default: $XDG_STATE_HOME/skydht].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// What to log on stderr: off, error, warn, info, debug, trace, or target=level,…
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Keygen(Keygen),
+    Run(Run),
+    Put(Put),
+    Get(Get),
+    Peers(Peers),
+    Status(Status),
+    Ping(Ping),
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    Demo(Demo),
+    #[command(subcommand)]
+    Bench(Bench),
+    Replay(Replay),
+    Sim(Sim),
+    /// Upstream's word; says what replaces it.
+    #[command(hide = true)]
+    FullNode(Upstream),
+    /// Upstream's word; says what replaces it.
+    #[command(hide = true)]
+    Sync(Upstream),
+    /// Upstream's word; says what replaces it.
+    #[command(hide = true)]
+    List(Upstream),
+    /// Upstream's word; says what replaces it.
+    #[command(hide = true)]
+    Reconcile(Upstream),
+}
+
+/// Anything, for words that are answered with a message.
+#[derive(Args, Debug)]
+pub(crate) struct Upstream {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) words: Vec<String>,
+}

@@ -1,0 +1,158 @@
+//! Trying things out: demo, benchmarks, simulation and replay.
+
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Subcommand;
+use skydht_sim::figures::Sweep;
+
+/// Repeat a recorded run, step by step, and compare each with what was recorded.
+///
+/// Exit status 0 means that every step was the same to the last bit; 1 names the first that was
+/// not, or where the file is damaged.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht replay run.journal
+  skydht replay run.journal --until 1200 --explain
+  skydht replay run.journal --trace-op 3 --svg op3.svg
+  skydht replay run.journal --json | jq .digest")]
+pub(crate) struct Replay {
+    /// The journal.
+    pub(crate) file: PathBuf,
+    /// Stop after step N; the first is 0.
+    #[arg(long, value_name = "N")]
+    pub(crate) until: Option<u64>,
+    /// Show that step's input, outputs and deadline, and the node's state after it.
+    #[arg(long, requires = "until")]
+    pub(crate) explain: bool,
+    /// Show the course of one operation: who was asked, who answered what, and when.
+    #[arg(long, value_name = "N", conflicts_with = "until")]
+    pub(crate) trace_op: Option<u64>,
+    /// Draw it, too.
+    #[arg(long, value_name = "FILE", requires = "trace_op")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+/// A whole network in this process: publish, read, update, delete, lose a quarter, read again.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht demo
+  skydht demo --nodes 200 --json
+  skydht demo --stay               keep it up, to try the other commands on it
+
+It uses real TCP connections on this machine's loopback address and touches nothing else.
+Exit status 0 means that nothing was lost.")]
+pub(crate) struct Demo {
+    /// How many nodes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(3..=2000))]
+    pub(crate) nodes: u16,
+    /// How many items.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) items: u16,
+    /// Keep the network up afterwards, with a control API on its first node.
+    #[arg(long)]
+    pub(crate) stay: bool,
+    /// The control API's address, with --stay; port 0 takes any free one.
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:0",
+        requires = "stay"
+    )]
+    pub(crate) api_listen: SocketAddr,
+}
+
+/// Simulate networks of hundreds or thousands of nodes in virtual time, and judge them.
+///
+/// A run is a function of the scenario and the seed: the same digest on every machine. Exit
+/// status 0 means that every invariant held and every figure was as the scenario wants it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht sim --list
+  skydht sim --scenario swarm --seed 7
+  skydht sim --scenario my.toml --nodes 1000 --set chaos.dead=0.2 --out results/
+  skydht sim --scenario swarm --seeds 100 --coverage
+  skydht sim --scenario swarm --sweep dead=0,0.1,0.2 --model ours,upstream --seeds 8 --out results/
+  skydht sim --compare results/a results/b
+
+--set, --sweep: a setting of the scenario's file, such as population.nodes, or its last word.
+--out writes run.json or runs.json, summary.csv, drawings as SVG with their numbers as CSV, and
+repro.sh.")]
+pub(crate) struct Sim {
+    /// Say which scenarios there are.
+    #[arg(long, conflicts_with_all = ["scenario", "compare"])]
+    pub(crate) list: bool,
+    /// One of the list, or a file.
+    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["list", "compare"])]
+    pub(crate) scenario: Option<String>,
+    /// Where all randomness comes from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Run with so many seeds, one after the other from --seed on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// How many nodes, rather than what the scenario says.
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<u32>,
+    /// Change a setting; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Run with each of these values; may be repeated, for all combinations.
+    #[arg(long, value_name = "KEY=A,B,C")]
+    pub(crate) sweep: Vec<Sweep>,
+    /// Run with these nodes: ours, upstream (a model of the Go ones), mixed.
+    #[arg(long, value_name = "A,B")]
+    pub(crate) model: Option<String>,
+    /// Write results and drawings into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Runs at the same time [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
+    /// Fail unless what the scenario wants to have happened did, over all runs together.
+    #[arg(long)]
+    pub(crate) coverage: bool,
+    /// Show how two results of --out differ.
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with = "scenario")]
+    pub(crate) compare: Vec<PathBuf>,
+}
+
+/// Measure.
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bench network --nodes 100 --ops 300 --concurrency 16 --json")]
+pub(crate) enum Bench {
+    Network(BenchNetwork),
+}
+
+/// Puts and gets over a network of nodes in this process, on loopback TCP.
+///
+/// Each operation starts at the next node in turn; values have 500 bytes.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "\
+Examples:
+  skydht bench network
+  skydht bench network --nodes 100 --ops 300 --concurrency 1 --json")]
+pub(crate) struct BenchNetwork {
+    /// How many nodes.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=2000))]
+    pub(crate) nodes: u16,
+    /// How many operations of each kind.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) ops: u32,
+    /// How many at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) concurrency: u16,
+    /// Bytes in a value.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) value_bytes: u32,
+    /// What keys and values are made from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
