@@ -5,6 +5,7 @@
 //! stays found. See `README.md`.
 
 mod cursor;
+mod dmsg_objects;
 mod frames;
 mod items_and_signatures;
 mod journals;
@@ -14,6 +15,7 @@ mod noise_frames;
 mod reference;
 mod stored_records;
 
+pub use dmsg_objects::dmsg_objects;
 pub use frames::frames;
 pub use items_and_signatures::items_and_signatures;
 pub use journals::journals;
@@ -27,6 +29,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("dmsg_objects", dmsg_objects),
     ("frames", frames),
     ("items_and_signatures", items_and_signatures),
     ("journals", journals),

@@ -53,6 +53,7 @@ macro_rules! targets {
 }
 
 targets! {
+    dmsg_objects
     frames
     items_and_signatures
     journals

@@ -20,6 +20,7 @@ fn main() -> Outcome {
     stored_records(&seeds)?;
     node(&seeds)?;
     noise_frames(&seeds)?;
+    dmsg_objects(&seeds)?;
     journals(&seeds)
 }
 
@@ -101,6 +102,50 @@ fn message(seeds: &Seeds, frame: &[u8], answer: bool) -> Outcome {
         return Ok(());
     };
     seeds.write("messages", &[&[which(method, answer)], &frame[5..]])
+}
+
+fn dmsg_objects(seeds: &Seeds) -> Outcome {
+    const TARGET: &str = "dmsg_objects";
+    let gob = vectors("gob.json")?;
+    for process in ["request_first", "response_first"] {
+        let process = &gob[process];
+        for case in all(process, "requests") {
+            seeds.write(TARGET, &[&[0, 0, 0], &hex(case, "gob")])?;
+        }
+        for case in all(process, "responses") {
+            seeds.write(TARGET, &[&[1, 0, 0], &hex(case, "gob")])?;
+        }
+        // Whole objects verify; without a byte they do not.
+        for case in all(process, "request_verification") {
+            let object = hex(case, "signed_object");
+            let cut = object.len().saturating_sub(1);
+            seeds.write(TARGET, &[&[2], &object[..cut]])?;
+        }
+    }
+    let later = vectors("dmsg_2026.json")?;
+    for case in all(&later, "stream_requests") {
+        seeds.write(TARGET, &[&[0, 1, 0], &hex(case, "gob")])?;
+    }
+    for case in all(&later, "stream_responses") {
+        seeds.write(TARGET, &[&[1, 1, 0], &hex(case, "gob")])?;
+    }
+    let entries = vectors("disc_entry.json")?;
+    let entries = [
+        (&later, "disc_entries"),
+        (&entries, "entries"),
+        (&entries, "signature_checks"),
+    ];
+    for (file, section) in entries {
+        for case in all(file, section) {
+            let text = case["entry_json"].as_str().unwrap_or_default();
+            seeds.write(TARGET, &[&[4], text.as_bytes()])?;
+        }
+    }
+    for at in [0u16, 1, 63, 64, 65, 66, 200, 400] {
+        let [high, low] = at.to_be_bytes();
+        seeds.write(TARGET, &[&[3, high, low, 1]])?;
+    }
+    Ok(())
 }
 
 fn items_and_signatures(seeds: &Seeds) -> Outcome {

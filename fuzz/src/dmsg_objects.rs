@@ -1,0 +1,99 @@
+//! DMSG's requests and responses in Go's gob, signed objects, and discovery entries.
+
+use std::sync::LazyLock;
+
+use skydht_core::key::SecretKey;
+use skydht_dmsg::entry::{Entry, SignedEntry};
+use skydht_dmsg::object::{Address, SignedObject, StreamRequest, StreamResponse};
+
+use crate::cursor::Cursor;
+
+/// Input: a byte that says what the rest is.
+///
+/// - A request or a response that is read is written, whatever numbers its types have, and read
+///   again as the same.
+/// - Arbitrary objects are refused: none has a signature.
+/// - Any single changed byte of an honest object is noticed.
+/// - An entry that is read keeps its text; what we write of its content is read as the same; what
+///   verifies also verifies as stored.
+pub fn dmsg_objects(data: &[u8]) {
+    let mut input = Cursor::new(data);
+    match input.byte() % 5 {
+        0 => request(input),
+        1 => response(input),
+        2 => arbitrary_object(input.rest()),
+        3 => changed_object(input),
+        _ => entry(input.rest()),
+    }
+}
+
+fn request(mut input: Cursor<'_>) {
+    let first_type = 64 + u32::from(input.u16());
+    if let Ok(request) = StreamRequest::from_gob(input.rest()) {
+        let gob = request.to_gob_numbered(first_type);
+        assert_eq!(StreamRequest::from_gob(&gob), Ok(request));
+    }
+}
+
+fn response(mut input: Cursor<'_>) {
+    let first_type = 64 + u32::from(input.u16());
+    if let Ok(response) = StreamResponse::from_gob(input.rest()) {
+        let _ = (response.ip(), response.refused());
+        let gob = response.to_gob_numbered(first_type);
+        assert_eq!(StreamResponse::from_gob(&gob), Ok(response));
+    }
+}
+
+fn arbitrary_object(bytes: &[u8]) {
+    let Ok(object) = SignedObject::from_bytes(bytes.to_vec()) else {
+        return;
+    };
+    assert_eq!(object.as_bytes(), bytes);
+    assert!(object.verify_request().is_err(), "a forged request");
+    let author = HONEST.0.public();
+    let verified = object.verify_response(&[7; 32], &author);
+    assert!(verified.is_err(), "a forged response");
+}
+
+static HONEST: LazyLock<(SecretKey, SignedObject)> = LazyLock::new(|| {
+    let secret = SecretKey::from_entropy(&[1; 32]);
+    let address = |port| Address {
+        key: secret.public(),
+        port,
+    };
+    let request = StreamRequest {
+        timestamp: 1_777_000_000_000_000_000,
+        source: address(50_000).into(),
+        destination: address(100).into(),
+        ip_info: false,
+        noise: vec![9; 49],
+    };
+    let object = request.sign(&secret);
+    (secret, object)
+});
+
+fn changed_object(mut input: Cursor<'_>) {
+    let (_, honest) = &*HONEST;
+    let mut bytes = honest.as_bytes().to_vec();
+    let at = usize::from(input.u16()) % bytes.len();
+    let by = input.byte();
+    bytes[at] ^= by;
+    let object = SignedObject::from_bytes(bytes).expect("as long as before");
+    let verified = object.verify_request();
+    assert_eq!(verified.is_ok(), by == 0, "byte {at} changed by {by}");
+}
+
+fn entry(json: &[u8]) {
+    let Ok(signed) = SignedEntry::from_json(json) else {
+        return;
+    };
+    assert_eq!(signed.json(), json);
+    let content = signed.entry();
+    let written = serde_json::to_vec(content).expect("an entry is JSON");
+    let again: Entry = serde_json::from_slice(&written).expect("what we wrote");
+    assert_eq!(again, *content);
+    let _ = (content.validate(), content.validate_public());
+    if signed.verify().is_ok() {
+        assert_eq!(signed.verify_stored(), Ok(()));
+    }
+}
