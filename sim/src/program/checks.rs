@@ -162,11 +162,21 @@ impl Run<'_> {
             let what = format_args!("{host}: {} streams linger", driver.lingering);
             violations.note(now, what);
         }
+        let used = |limit| {
+            let limits = status.snapshot.limits.iter();
+            let used = limits.filter(|it| it.limit == limit).map(|it| it.used);
+            used.sum::<usize>()
+        };
+        // Who gave up has no operation any more, and who has none any more was told.
+        let asking = self.shared.lock().hosts[host.index()].asking;
+        let operations = used(Limit::operations);
+        if operations != asking {
+            let what = format_args!("{host}: {operations} operations for {asking} users");
+            violations.note(now, what);
+        }
         // What the node counts as open the loop has, and what the loop has beyond is being
         // finished.
-        let streams = status.snapshot.limits.iter();
-        let streams = streams.filter(|it| it.limit == Limit::streams);
-        let counted: usize = streams.map(|it| it.used).sum();
+        let counted = used(Limit::streams);
         let held = driver.streams - driver.lingering;
         if held != counted {
             let what = format_args!("{host}: the loop has {held} streams, the node {counted}");

@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) disk: BTreeMap<Target, StoredRecord>,
     /// Operations of the node that runs.
     pub(super) operations: Operations,
+    /// Users that wait for an answer of that node.
+    pub(super) asking: usize,
     /// It shuts down.
     pub(super) stopping: bool,
 }
@@ -69,6 +71,7 @@ impl Shared {
     pub(super) fn watch(&self, host: HostId, life: u32) -> Box<dyn Recorder> {
         let seen = &mut self.lock().hosts[host.index()];
         seen.operations = Operations::default();
+        seen.asking = 0;
         seen.stopping = false;
         Box::new(Watcher {
             shared: self.clone(),

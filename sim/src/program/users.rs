@@ -74,6 +74,7 @@ pub(super) fn ask<R: Runtime>(
     shared: Shared,
 ) {
     let own = runtime.clone();
+    shared.lock().hosts[host.index()].asking += 1;
     runtime.spawn(Box::pin(async move {
         let told = {
             let wished = Box::pin(fulfil(&dht, wish));
@@ -86,6 +87,10 @@ pub(super) fn ask<R: Runtime>(
             }
         };
         let at = SimTime::ZERO.plus(own.clocks().monotonic);
-        shared.lock().ended.push(Ended { id, host, at, told });
+        let mut ledger = shared.lock();
+        let asking = &mut ledger.hosts[host.index()].asking;
+        *asking = asking.saturating_sub(1);
+        let end = Ended { id, host, at, told };
+        ledger.ended.push(end);
     }));
 }
