@@ -20,7 +20,8 @@ pub struct Accepted<S> {
     pub stream: S,
 }
 
-/// What a transport counts; all since its start, except `sessions` and `dialling`.
+/// What a transport counts; all since its start, except `sessions`, `dialling`
+/// and `handshaking`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct TransportStats {
@@ -28,6 +29,8 @@ pub struct TransportStats {
     pub sessions: usize,
     /// Peers being dialled now.
     pub dialling: usize,
+    /// Handshakes of peers that connected here, under way now.
+    pub handshaking: usize,
     /// Dials that brought a session.
     pub dials: u64,
     /// Dials that did not, over all their addresses.

@@ -311,15 +311,15 @@ impl Run<'_> {
 
     /// Nobody dials, both ends of every session have it, and no two hosts have more than one.
     fn disagreement(&mut self) -> Option<String> {
-        let (mut ends, mut dialling) = (0, 0);
+        let (mut ends, mut underway) = (0, 0);
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
                 ends += status.transport.sessions;
-                dialling += status.transport.dialling;
+                underway += status.transport.dialling + status.transport.handshaking;
             }
         }
-        if dialling > 0 {
-            return Some(format!("{dialling} peers are still dialled"));
+        if underway > 0 {
+            return Some(format!("{underway} dials and handshakes never end"));
         }
         let mut connections = self.world.connections();
         connections.iter_mut().for_each(|ends| ends.sort());

@@ -134,6 +134,7 @@ impl Table {
         TransportStats {
             sessions: self.running.len(),
             dialling: self.dials,
+            handshaking: self.handshakes.len(),
             ..self.stats
         }
     }
