@@ -20,13 +20,15 @@ pub struct Accepted<S> {
     pub stream: S,
 }
 
-/// What a transport counts; all since its start, except `sessions`, `dialling`
-/// and `handshaking`.
+/// What a transport counts; all since its start, except `sessions`, `streams`, `dialling` and
+/// `handshaking`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct TransportStats {
     /// Sessions now.
     pub sessions: usize,
+    /// Streams of these sessions, in both directions, those being opened included.
+    pub streams: usize,
     /// Peers being dialled now.
     pub dialling: usize,
     /// Handshakes of peers that connected here, under way now.

@@ -150,6 +150,12 @@ impl Run<'_> {
             self.shared.lock().evicted = true;
         }
         let (driver, sessions) = (&status.driver, status.transport.sessions);
+        // Sessions keep places only for streams that somebody has.
+        if status.transport.streams > driver.streams {
+            let (there, here) = (status.transport.streams, driver.streams);
+            let what = format_args!("{host}: sessions count {there} streams, the loop {here}");
+            violations.note(now, what);
+        }
         if driver.misuse > 0 {
             let what = format_args!("{host}: {} inputs were misuse of the node", driver.misuse);
             violations.note(now, what);

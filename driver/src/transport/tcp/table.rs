@@ -46,9 +46,13 @@ impl Live {
         Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
-    pub(super) fn has_streams(&self) -> bool {
+    fn streams(&self) -> usize {
         let counters = self.session.counters();
-        counters.outbound + counters.inbound > 0
+        counters.outbound + counters.inbound
+    }
+
+    pub(super) fn has_streams(&self) -> bool {
+        self.streams() > 0
     }
 }
 
@@ -133,6 +137,7 @@ impl Table {
     pub(super) fn stats(&self) -> TransportStats {
         TransportStats {
             sessions: self.running.len(),
+            streams: self.running.values().map(|it| it.live.streams()).sum(),
             dialling: self.dials,
             handshaking: self.handshakes.len(),
             ..self.stats
