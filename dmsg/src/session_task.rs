@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
+use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::Runtime;
 
 use crate::clear::Clear;
@@ -16,6 +17,21 @@ use crate::session::{CloseReason, Driver};
 
 /// How long a ping may stay without any sign of the peer, as upstream's.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pings, and runs the session until the peer has shown that it runs it, too.
+pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
+    driver: &mut Driver<Clear<IO>>,
+    pulse: &Pulse,
+) -> Result<(), CloseReason> {
+    pulse.beat();
+    poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
+        Poll::Ready(reason) => Poll::Ready(Err(reason)),
+        // Only the driver, hence this task, makes it move.
+        Poll::Pending if pulse.received() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
 
 /// Runs a session until it ends, its peer is silent for too long, or `killed` completes.
 pub(crate) async fn run<R: Runtime>(

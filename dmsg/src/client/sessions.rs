@@ -103,8 +103,6 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, server: PublicKey, address
         incoming,
         driver,
     } = established;
-    // The driver does not run yet, so nothing is sent.
-    shared.runtime.sleep(shared.config.settle).await;
     let session = Arc::new(session);
     let pulse = session.pulse().clone();
     let now = shared.now();
@@ -120,6 +118,7 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, server: PublicKey, address
     shared.changes.raise();
 }
 
+/// Makes a session, and measures how far away its server is.
 async fn establish<R: Runtime>(
     shared: &Arc<Shared<R>>,
     server: PublicKey,
@@ -130,7 +129,6 @@ async fn establish<R: Runtime>(
     let connection = within(&shared.runtime, config.connect_timeout, connecting).await;
     let connection = connection?.ok()?;
     let limits = SessionConfig::with_streams(config.max_streams);
-    let begun = shared.now();
     let endpoint = &shared.endpoint;
     let handshake = dmsg_session::connect(
         connection,
@@ -140,8 +138,17 @@ async fn establish<R: Runtime>(
         &limits,
     );
     let done = within(&shared.runtime, config.handshake_timeout, handshake).await;
-    let distance = shared.now().saturating_sub(begun);
-    Some((done?.ok()?, distance))
+    let mut established = done?.ok()?;
+    // The driver does not run yet, so nothing is sent.
+    shared.runtime.sleep(config.settle).await;
+    // Before we tell anybody of the session, its server must know of it.
+    let begun = shared.now();
+    let pulse = established.session.pulse().clone();
+    let sign = session_task::first_sign(&mut established.driver, &pulse);
+    within(&shared.runtime, config.handshake_timeout, sign)
+        .await?
+        .ok()?;
+    Some((established, shared.now().saturating_sub(begun)))
 }
 
 /// Answers the streams that come over a session.

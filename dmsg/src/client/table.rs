@@ -56,7 +56,7 @@ pub struct ClientStats {
 struct Live {
     id: u64,
     session: Arc<DmsgSession>,
-    /// How long its handshake took: how far away the server is.
+    /// How long a ping took: how far away the server is.
     distance: Duration,
     since: Duration,
     _kill: oneshot::Sender<()>,

@@ -523,7 +523,7 @@ fn a_full_server_refuses_strangers_and_lets_its_own_come_back() {
     let first = world.raw_client(2, 1);
     let _second = world.raw_client(3, 1);
     world.until("both are there", || server.stats().sessions == 2);
-    let third = world.raw_client(4, 1);
+    let third = world.raw_newcomer(4, 1);
     world.run(third.session.mux().closed());
     assert_eq!(server.stats().refused_sessions, 1);
     let again = world.raw_client(2, 1);

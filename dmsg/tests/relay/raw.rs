@@ -99,9 +99,20 @@ pub(crate) fn accepting(n: u8, from: u8, object: &SignedObject) -> StreamRespons
 }
 
 impl World {
-    /// A client of the server `to`.
+    /// A client of the server `to`, which knows of it already.
     #[track_caller]
     pub(crate) fn raw_client(&self, n: u8, to: u8) -> Raw {
+        let client = self.raw_newcomer(n, to);
+        let mut hello = request(at(n, 50_000), at(to, 1), 1).0;
+        hello.ip_info = true;
+        let answer = self.run(client.ask(&hello.sign(&secret(n))));
+        assert!(answer.is_some(), "the server answers its client");
+        client
+    }
+
+    /// A client of the server `to`, which may refuse it yet.
+    #[track_caller]
+    pub(crate) fn raw_newcomer(&self, n: u8, to: u8) -> Raw {
         let host = self.host(n);
         self.run(async {
             let connection = host.connect(SocketAddr::new(ip(to), PORT)).await.unwrap();
