@@ -91,6 +91,23 @@ fn mux_bytes_right_behind_the_third_message_are_avoided_as_client() {
     });
 }
 
+/// It found both in one read after all (code 203), or is restarting.
+#[test]
+fn a_server_that_closes_right_behind_the_handshake_is_tried_again() {
+    let world = World::new();
+    let server = world.raw_server(1);
+    let client = client_of(&world, 2, 1);
+    drop(world.run(server.accept()));
+    let _session = world.run(server.accept());
+    world.run(client.ready());
+    let stats = client.stats();
+    assert_eq!(
+        (stats.connects_failed, stats.connected, stats.lost),
+        (1, 1, 0)
+    );
+    assert!(world.time.now() < Duration::from_secs(4));
+}
+
 /// Later versions offer extensions in the handshake's payloads; an empty answer is a no.
 #[test]
 fn handshake_payloads_are_accepted_and_answered_empty() {
