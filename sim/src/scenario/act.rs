@@ -58,7 +58,7 @@ impl Run<'_> {
             }
             Action::Do { item, task } => self.take_up(world, item, task),
             Action::Check => {
-                self.check(world);
+                self.check_now_and_then(world);
                 let next = world.now().plus(CHECK_EVERY);
                 self.plan(world, next, Action::Check);
                 return;

@@ -19,6 +19,9 @@ use crate::oracle::promises::{Circumstances, Verdict};
 use crate::upstream::UpstreamNode;
 use crate::world::{Happening, Observer, World};
 
+/// Hosts that are looked at in one round.
+const CHECKED_AT_A_TIME: usize = 10_000;
+
 impl Run<'_> {
     pub(super) fn sample(&mut self, name: &'static str, took: Duration) {
         self.samples
@@ -125,12 +128,25 @@ impl Run<'_> {
         node.is_some_and(|node| node.counters().get(Counter::ItemsEvicted) > 0)
     }
 
-    /// The expensive invariants, and a supervisor's work.
+    /// The expensive invariants of all hosts, and a supervisor's work.
     pub(super) fn check(&mut self, world: &mut World) {
+        self.check_some(world, 1);
+    }
+
+    /// The same, of large networks for a part of the hosts at a time: each look at a host that
+    /// has nothing to do costs as much as an event.
+    pub(super) fn check_now_and_then(&mut self, world: &mut World) {
+        let parts = world.hosts().count().div_ceil(CHECKED_AT_A_TIME);
+        self.check_some(world, parts.max(1));
+    }
+
+    fn check_some(&mut self, world: &mut World, parts: usize) {
         let now = world.now();
         self.operations.check(now, &mut self.violations);
-        let (mut evicted, mut all_ours) = (false, true);
-        for host in world.hosts() {
+        self.rounds += 1;
+        let first = self.rounds % parts;
+        let all_ours = self.cast.kinds.iter().all(|kind| *kind == Kind::Ours);
+        for host in world.hosts().skip(first).step_by(parts) {
             match self.cast.kinds[host.0 as usize] {
                 Kind::Ours => {
                     let Some(node) = world.node(host) else {
@@ -138,10 +154,9 @@ impl Run<'_> {
                     };
                     let violations = &mut self.violations;
                     bounds::check(now, host, node, &self.cast.existing, violations);
-                    evicted |= self.has_evicted(world, host);
+                    self.evicted |= self.has_evicted(world, host);
                 }
                 Kind::Upstream => {
-                    all_ours = false;
                     let crashed = world
                         .host::<UpstreamNode>(host)
                         .is_some_and(|it| it.crashed());
@@ -150,14 +165,14 @@ impl Run<'_> {
                         self.start(world, host, false);
                     }
                 }
-                Kind::Hostile => all_ours = false,
+                Kind::Hostile => {}
             }
         }
         let about = Circumstances {
             life: self.scenario.population.item_ttl.saturating_sub(SETTLED),
             all_ours,
             crashes: self.crashes,
-            evicted: evicted || self.coverage.get("items_evicted") > 0,
+            evicted: self.evicted || self.coverage.get("items_evicted") > 0,
         };
         for tracked in &mut self.tracked {
             let is_up = |host| world.is_up(host);

@@ -152,6 +152,10 @@ pub(super) struct Run<'a> {
     pub(super) samples: BTreeMap<&'static str, Samples>,
     pub(super) verdicts: [u64; 3],
     pub(super) crashes: u64,
+    /// Some node has evicted an item.
+    pub(super) evicted: bool,
+    /// Rounds of checks so far.
+    pub(super) rounds: usize,
     pub(super) started: BTreeMap<HostId, SimTime>,
     pub(super) upkeep: Option<u64>,
     /// Nodes whose table was empty when all was to be well.
@@ -187,6 +191,8 @@ impl<'a> Run<'a> {
             samples: BTreeMap::new(),
             verdicts: [0; 3],
             crashes: 0,
+            evicted: false,
+            rounds: 0,
             started: BTreeMap::new(),
             upkeep: None,
             lonely: 0,
