@@ -68,7 +68,7 @@ struct State {
     /// By time, then by the order of setting.
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_set: u64,
-    polls: u64,
+    polls: BTreeMap<IpAddr, u64>,
     /// Hosts that stand still, with their tasks that were woken meanwhile.
     suspended: BTreeMap<IpAddr, BTreeSet<usize>>,
 }
@@ -106,7 +106,11 @@ impl Executor {
     }
 
     pub(super) fn polls(&self) -> u64 {
-        lock(&self.state).polls
+        lock(&self.state).polls.values().sum()
+    }
+
+    pub(super) fn polls_of(&self, host: IpAddr) -> u64 {
+        lock(&self.state).polls.get(&host).copied().unwrap_or(0)
     }
 
     /// Drops the tasks of a host, as if its power failed.
@@ -204,7 +208,7 @@ impl Executor {
                 woken.insert(index);
                 return true;
             }
-            state.polls += 1;
+            *state.polls.entry(task.host).or_default() += 1;
             task.waker.queued.store(false, Ordering::Release);
             let Some(future) = task.future.take() else {
                 return true;

@@ -139,6 +139,12 @@ impl VirtualTime {
         self.0.executor.polls()
     }
 
+    /// The same for the tasks of one host.
+    #[must_use]
+    pub fn polls_of(&self, host: IpAddr) -> u64 {
+        self.0.executor.polls_of(host)
+    }
+
     /// Tasks of one host that have not ended.
     #[must_use]
     pub fn tasks_of(&self, host: IpAddr) -> usize {

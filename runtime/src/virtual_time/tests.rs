@@ -269,6 +269,8 @@ fn a_suspended_host_stands_still_and_then_sees_the_time_that_has_passed() {
         (one.lock().unwrap().len(), two.lock().unwrap().len()),
         (2, 12)
     );
+    let polls = [1, 2].map(|n| world.polls_of(host(n)));
+    assert_eq!((polls, world.polls()), ([3, 13], 16));
     world.resume(host(1));
     world.advance(SECOND).unwrap();
     assert_eq!(one.lock().unwrap()[2..], [SECOND * 12, SECOND * 13]);

@@ -41,6 +41,8 @@ pub(super) struct Machine {
     pub(super) state: State,
     pub(super) lives: u32,
     pub(super) suspended: bool,
+    /// How often its tasks had been polled at the last check.
+    pub(super) polls: u64,
     /// When it last stood still.
     pub(super) stood: Option<SimTime>,
     /// Nothing gets in or out since then.
@@ -61,6 +63,7 @@ impl Machine {
             state: State::Down(None),
             lives: 0,
             suspended: false,
+            polls: 0,
             stood: None,
             silent: None,
             part: 0,

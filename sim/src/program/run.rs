@@ -102,8 +102,8 @@ pub(super) struct Run<'a> {
     verdicts: [u64; 3],
     /// What users were told, and when.
     told: Sha256,
-    /// Polls of all tasks at the last check, and when that was.
-    pub(super) polled: (SimTime, u64),
+    /// When polls were last counted, and the most that any host had in a second.
+    pub(super) looked: SimTime,
     pub(super) busiest: u64,
     /// The world does not go on.
     pub(super) stalled: bool,
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
             failures: 0,
             verdicts: [0; 3],
             told: Sha256::new(),
-            polled: (SimTime::ZERO, 0),
+            looked: SimTime::ZERO,
             busiest: 0,
             stalled: false,
             impatient: crate::network::Rate::NEVER,
