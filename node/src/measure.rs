@@ -82,6 +82,22 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// Begins anew to look for the most memory that this process ever had.
+pub(crate) fn forget_peak() {
+    // Linux: "5" resets VmHWM (proc_pid_clear_refs(5)). Where it cannot, the older peak counts.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most resident memory of this process since then, in bytes.
+pub(crate) fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 /// The machine, in a line.
 pub(crate) fn machine() -> String {
     let name = rustix::system::uname();
@@ -139,6 +155,7 @@ mod tests {
     #[test]
     fn the_machine_is_known() {
         assert!(resident_bytes().unwrap() > 100_000);
+        assert!(peak_bytes() >= resident_bytes());
         assert!(machine().contains("cores"));
     }
 }

@@ -111,7 +111,8 @@ pub(crate) struct Sim {
     /// Write results and drawings into this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Runs at the same time [default: one a core].
+    /// Runs at the same time [default: one a core]. With 1 the memory a node is measured, too;
+    /// that figure alone differs from machine to machine.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,
     /// Fail unless what the scenario wants to have happened did, over all runs together.

@@ -33,6 +33,7 @@ pub(super) fn conclude(scenario: &Scenario, found: Found) -> Outcome {
         mut violations,
         ..
     } = found;
+    let nodes = u64::from(scenario.population.nodes).max(1);
     let mut figures = BTreeMap::from([
         ("success".to_owned(), Quantity::share(right, right + wrong)),
         ("reads_right".to_owned(), Quantity::count(right)),
@@ -45,6 +46,14 @@ pub(super) fn conclude(scenario: &Scenario, found: Found) -> Outcome {
             Quantity::count(found.network.messages),
         ),
         ("bytes".to_owned(), Quantity::bytes(found.network.bytes)),
+        (
+            "messages_per_node".to_owned(),
+            Quantity::count(found.network.messages / nodes),
+        ),
+        (
+            "bytes_per_node".to_owned(),
+            Quantity::bytes(found.network.bytes / nodes),
+        ),
         ("dials".to_owned(), Quantity::count(found.network.dials)),
     ]);
     if let Some(upkeep) = found.upkeep {

@@ -11,12 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use skydht_sim::coverage::Coverage;
-use skydht_sim::figures::{Cell, Comparison, Report, RunFile, Runs, Sweep, quote};
+use skydht_sim::figures::{Cell, Comparison, Quantity, Report, RunFile, Runs, Sweep, quote};
 use skydht_sim::scenario::{self, Scenario};
 
 use crate::cli::{Common, Sim};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::measure;
 use crate::output;
 use crate::progress::Progress;
 use scenarios::{BUILT_IN, Source};
@@ -69,6 +70,8 @@ struct Plan {
     cells: Vec<(Cell, Scenario)>,
     /// The command that does all of it again.
     command: String,
+    /// One after the other, so that memory can be measured.
+    alone: bool,
 }
 
 impl Plan {
@@ -116,6 +119,7 @@ impl Plan {
             settings,
             cells,
             command: quoted(&command),
+            alone: args.jobs.is_some_and(|jobs| jobs.get() == 1),
         })
     }
 
@@ -135,9 +139,14 @@ impl Plan {
         scenario: &Scenario,
         progress: &mut dyn FnMut(scenario::Progress),
     ) -> Result<(Report, Coverage)> {
+        measure::forget_peak();
         let outcome = scenario::run(scenario, cell.seed, progress)
             .map_err(|error| Failure::new(Code::Usage, error))?;
         let mut report = outcome.report;
+        if let Some(peak) = measure::peak_bytes().filter(|_| self.alone) {
+            let each = Quantity::bytes(peak / report.nodes.max(1));
+            report.figures.insert("memory_per_node".to_owned(), each);
+        }
         report.parameters = self.settings.iter().cloned().collect();
         // Its own field.
         report.parameters.remove("nodes");
