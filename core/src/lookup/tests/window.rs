@@ -43,7 +43,7 @@ fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
     let rank = |peer: &Candidate| all.iter().position(|it| it == peer).unwrap();
     // The farther the quicker; but only eight are near enough to choose from.
     let soft = |peer: &Candidate| Duration::from_millis(1_000 - 50 * rank(peer) as u64);
-    let mut ask = |lookup: &mut Lookup| match lookup.next(millis(0), soft) {
+    let ask = |lookup: &mut Lookup| match lookup.next(millis(0), soft) {
         Step::Ask(peer) => rank(&peer),
         _ => usize::MAX,
     };
