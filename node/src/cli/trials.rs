@@ -111,10 +111,13 @@ pub(crate) struct Sim {
     /// Write results and drawings into this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Runs at the same time [default: one a core]. With 1 the memory a node is measured, too;
-    /// that figure alone differs from machine to machine.
+    /// Runs at the same time [default: one a core].
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,
+    /// Measure the memory a node, too, one run after the other; this figure alone differs from
+    /// machine to machine.
+    #[arg(long, conflicts_with = "jobs")]
+    pub(crate) memory: bool,
     /// Fail unless what the scenario wants to have happened did, over all runs together.
     #[arg(long)]
     pub(crate) coverage: bool,

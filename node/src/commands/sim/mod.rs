@@ -70,8 +70,8 @@ struct Plan {
     cells: Vec<(Cell, Scenario)>,
     /// The command that does all of it again.
     command: String,
-    /// One after the other, so that memory can be measured.
-    alone: bool,
+    /// One after the other, and memory is measured.
+    memory: bool,
 }
 
 impl Plan {
@@ -119,7 +119,7 @@ impl Plan {
             settings,
             cells,
             command: quoted(&command),
-            alone: args.jobs.is_some_and(|jobs| jobs.get() == 1),
+            memory: args.memory,
         })
     }
 
@@ -143,7 +143,7 @@ impl Plan {
         let outcome = scenario::run(scenario, cell.seed, progress)
             .map_err(|error| Failure::new(Code::Usage, error))?;
         let mut report = outcome.report;
-        if let Some(peak) = measure::peak_bytes().filter(|_| self.alone) {
+        if let Some(peak) = measure::peak_bytes().filter(|_| self.memory) {
             let each = Quantity::bytes(peak / report.nodes.max(1));
             report.figures.insert("memory_per_node".to_owned(), each);
         }
@@ -209,7 +209,11 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
     let next = AtomicUsize::new(0);
     let results: Mutex<BTreeMap<usize, Result<(RunFile, Coverage)>>> = Mutex::default();
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let jobs = args.jobs.map_or(cores, NonZero::get).min(count);
+    let jobs = if plan.memory {
+        1
+    } else {
+        args.jobs.map_or(cores, NonZero::get).min(count)
+    };
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
