@@ -41,7 +41,7 @@ fn the_alpha_nearest_are_asked_first_and_each_answer_makes_room() {
 fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
     let (mut lookup, all) = seeded(PARAMS, 10);
     let rank = |peer: &Candidate| all.iter().position(|it| it == peer).unwrap();
-    // The farther the quicker; but only eight are near enough to choose from.
+    // The farther the quicker; but only four are near enough to choose from.
     let soft = |peer: &Candidate| Duration::from_millis(1_000 - 50 * rank(peer) as u64);
     let ask = |lookup: &mut Lookup| match lookup.next(millis(0), soft) {
         Step::Ask(peer) => rank(&peer),
@@ -49,10 +49,10 @@ fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
     };
     assert_eq!(
         [ask(&mut lookup), ask(&mut lookup), ask(&mut lookup)],
-        [7, 8, 9]
+        [3, 4, 5]
     );
     assert_eq!(ask(&mut lookup), usize::MAX);
-    lookup.answered(&all[9].id, NOBODY);
+    lookup.answered(&all[5].id, NOBODY);
     assert_eq!(ask(&mut lookup), 0);
 }
 
