@@ -9,6 +9,7 @@
 //! waits or the answer says so. [`DriverStats`] counts what the core cannot see.
 
 mod dht;
+mod dmsg_node;
 mod event_loop;
 mod events;
 pub mod journal;
@@ -20,6 +21,7 @@ pub mod transport;
 mod verifier;
 
 pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped};
+pub use dmsg_node::{DmsgNode, StartDmsgError};
 pub use event_loop::DriverStats;
 pub use events::{EVENT_CAPACITY, EventStream, Lagged};
 pub use recorder::Recorder;

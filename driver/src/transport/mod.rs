@@ -1,5 +1,6 @@
 //! How nodes reach each other: streams to a *key*, which the transport proves.
 
+pub mod dmsg;
 pub mod memory;
 pub mod tcp;
 
@@ -53,6 +54,12 @@ pub struct TransportStats {
     pub idle_closed: u64,
     /// Sessions that were lost.
     pub lost: u64,
+    /// Peers now remembered for having said that they run no DHT.
+    pub without_dht: usize,
+    /// Opens not tried because the peer was remembered so.
+    pub avoided: u64,
+    /// Peers forgotten before their time because too many were remembered.
+    pub without_dht_evicted: u64,
 }
 
 /// How nodes reach each other.

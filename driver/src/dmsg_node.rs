@@ -1,0 +1,91 @@
+//! A node over DMSG in one call, for any runtime.
+
+use std::io;
+
+use skydht_core::Seed;
+use skydht_core::key::SecretKey;
+use skydht_core::node::{Config, Identity};
+use skydht_dmsg::object::ErrorCode;
+use skydht_runtime::Runtime;
+
+use crate::dht::{Dht, StartError, StartOptions};
+use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Via};
+
+/// A node over DMSG, about to start.
+#[non_exhaustive]
+pub struct DmsgNode<R: Runtime> {
+    /// Its secret key, the same as the client's or relay's.
+    pub secret: SecretKey,
+    /// Whose sessions it uses.
+    pub via: Via<R>,
+    /// What it is told. Its bootstrap peers are dialled even if they refuse.
+    pub config: Config,
+    /// How it dials.
+    pub dmsg: DmsgOptions,
+    /// Its randomness; none: drawn at the start.
+    pub seed: Option<Seed>,
+    /// Anything out of the ordinary.
+    pub options: StartOptions,
+}
+
+/// Why a node over DMSG could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartDmsgError {
+    /// There is no randomness to draw.
+    #[error("the system gives no randomness: {0}")]
+    Entropy(#[source] io::Error),
+    /// The port cannot be listened on.
+    #[error("cannot listen: {0}")]
+    Listen(#[source] ErrorCode),
+    /// The node.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl<R: Runtime> DmsgNode<R> {
+    /// A node with this key over this client or relay.
+    #[must_use]
+    pub fn new(secret: SecretKey, via: Via<R>) -> Self {
+        Self {
+            secret,
+            via,
+            config: Config::default(),
+            dmsg: DmsgOptions::default(),
+            seed: None,
+            options: StartOptions::default(),
+        }
+    }
+
+    /// Listens, waits until DMSG is ready, and starts the node: it answers before it asks.
+    /// `entropy` draws 32 secret bytes from the operating system, or from a seed in virtual time.
+    ///
+    /// # Errors
+    /// See [`StartDmsgError`].
+    pub async fn start(
+        self,
+        runtime: R,
+        mut entropy: impl FnMut() -> io::Result<[u8; 32]>,
+    ) -> Result<Dht, StartDmsgError> {
+        let Self {
+            secret,
+            via,
+            config,
+            mut dmsg,
+            seed,
+            options,
+        } = self;
+        let seed = match seed {
+            Some(seed) => seed,
+            None => Seed(entropy().map_err(StartDmsgError::Entropy)?),
+        };
+        dmsg.bootstrap
+            .extend(config.bootstrap.iter().map(|peer| peer.key));
+        let transport = DmsgTransport::new(runtime.clone(), via.clone(), dmsg)
+            .map_err(StartDmsgError::Listen)?;
+        via.ready().await;
+        let identity = Identity::Keyed(secret);
+        let dht = Dht::start_with(runtime, transport, config, identity, seed, options)?;
+        Ok(dht)
+    }
+}
