@@ -126,7 +126,6 @@ impl Book {
             let mut entry = Entry::new(key(*client), 0, 1);
             entry.client = Some(ClientFields {
                 delegated_servers: Some(vec![key(*server)]),
-                ..ClientFields::default()
             });
             (key(*client), entry)
         });
