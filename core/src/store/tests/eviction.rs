@@ -161,7 +161,7 @@ fn one_large_item_takes_the_place_of_many_small_ones_within_the_bound() {
         put(
             &mut store,
             at(0),
-            own(&item(2, 1, b"", &std::format!("{n}"))),
+            own(&item(2, 1, b"", &alloc::format!("{n}"))),
         )
         .unwrap();
     }
@@ -172,7 +172,7 @@ fn one_large_item_takes_the_place_of_many_small_ones_within_the_bound() {
 
 #[test]
 fn the_most_evictions_are_the_largest_item_for_the_smallest() {
-    let salt = std::string::String::from_utf8([b's'; MAX_SALT_LEN].to_vec()).unwrap();
+    let salt = alloc::string::String::from_utf8([b's'; MAX_SALT_LEN].to_vec()).unwrap();
     let large = item(1, 1, &[0; MAX_VALUE_LEN], &salt);
     let places = item_cost(&large).div_ceil(RECORD_OVERHEAD);
     let mut store = Store::new(StoreConfig {

@@ -253,7 +253,7 @@ fn sizes_are_refused_above_the_limit() {
         put(&mut store, at(0), own(&over)),
         Err(Refusal::ValueTooLarge)
     );
-    let salt = std::string::String::from_utf8([b's'; 201].to_vec()).unwrap();
+    let salt = alloc::string::String::from_utf8([b's'; 201].to_vec()).unwrap();
     let over = item(1, 2, b"v", &salt);
     assert_eq!(
         put(&mut store, at(0), own(&over)),

@@ -85,5 +85,5 @@ fn the_expired_are_left_out_and_do_not_count_as_more() {
     put(&mut store, at(0), own(&item(1, 1, b"v", "s"))).unwrap();
     put(&mut store, at(0), from_peer(9, &item(2, 2, b"v", "s"))).unwrap();
     let page = store.page(at(HOUR), None, Seq(0), 1, 1000, |_| 10);
-    assert_eq!((seqs(&page), page.has_more), (std::vec![1], false));
+    assert_eq!((seqs(&page), page.has_more), (alloc::vec![1], false));
 }
