@@ -208,13 +208,8 @@ impl<R: Runtime> Client<R> {
     /// Completes once there is a session and the first attempt to publish our entry was answered,
     /// or once the client is closed.
     pub async fn ready(&self) {
-        loop {
-            let seen = self.shared().changes.version();
-            if self.shared().table().is_ready() {
-                return;
-            }
-            self.shared().changes.above(seen).await;
-        }
+        let shared = self.shared();
+        shared.changes.until(|| shared.table().is_ready()).await;
     }
 
     /// Opens a port to others: do it before [`Self::ready`] is waited for, so that nobody who

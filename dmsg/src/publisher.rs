@@ -40,12 +40,17 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn is_closed(&self) -> bool;
 }
 
-/// Publishes until the end.
-pub(crate) async fn run<R: Runtime, O: Owner>(
-    mut publisher: Publisher<R>,
-    owner: Arc<O>,
+/// Publishes until the end, in a task of its own.
+pub(crate) fn spawn<R: Runtime, O: Owner>(
+    publisher: Publisher<R>,
+    owner: &Arc<O>,
     cadence: Cadence,
 ) {
+    let runtime = publisher.runtime.clone();
+    runtime.spawn(Box::pin(run(publisher, Arc::clone(owner), cadence)));
+}
+
+async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, cadence: Cadence) {
     let runtime = publisher.runtime.clone();
     let now = || runtime.clocks().monotonic;
     let mut last: Option<(O::Content, Duration)> = None;

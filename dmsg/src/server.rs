@@ -199,13 +199,8 @@ impl<R: Runtime> Server<R> {
 
     /// Completes once the discovery has taken our entry, or once the server is closed.
     pub async fn ready(&self) {
-        loop {
-            let seen = self.shared().changes.version();
-            if self.shared().table().is_ready() {
-                return;
-            }
-            self.shared().changes.above(seen).await;
-        }
+        let shared = self.shared();
+        shared.changes.until(|| shared.table().is_ready()).await;
     }
 
     /// Opens a port of the server's own key to its clients.

@@ -32,6 +32,17 @@ impl Signal {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Completes once `holds`, which is looked at now and after every raise.
+    pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
+        loop {
+            let seen = self.version();
+            if holds() {
+                return;
+            }
+            self.above(seen).await;
+        }
+    }
+
     /// Completes when the version is above `seen`.
     pub(crate) async fn above(&self, seen: u64) {
         poll_fn(|cx| {

@@ -24,8 +24,7 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
         debounce: config.debounce,
         retry: config.retry,
     };
-    let publishing = publisher::run(publisher, Arc::clone(shared), cadence);
-    shared.runtime.spawn(Box::pin(publishing));
+    publisher::spawn(publisher, shared, cadence);
 }
 
 /// Removes the entry that was published last.
