@@ -50,7 +50,7 @@ enum Busy {
     Nothing,
     Search(SearchId),
     Call(CallId),
-    /// The table is empty, bootstrap peers are being asked.
+    /// The table is empty, but somebody has been asked who may enter it.
     Waiting {
         goal: Goal,
         target: Target,
@@ -211,8 +211,8 @@ impl Node {
         }
     }
 
-    /// Starts the search of an operation; with an empty table it waits for bootstrap peers that
-    /// are being asked.
+    /// Starts the search of an operation; with an empty table it waits for bootstrap peers and
+    /// callers that are being asked.
     pub(super) fn operation_searches(
         &mut self,
         op: OperationId,
@@ -220,7 +220,7 @@ impl Node {
         target: Target,
         started: Mono,
     ) {
-        if self.table.is_empty() && self.upkeep.is_bootstrapping() {
+        if self.may_soon_know_somebody() {
             self.operations.waiting.insert(op);
             return self.set_busy(
                 op,
@@ -237,12 +237,19 @@ impl Node {
         self.start_search(goal, Some(op), target, started);
     }
 
-    /// Bootstrap peers answered, or all failed: who waited goes on, or learns that there is nobody.
+    /// The table is empty, but bootstrap peers or callers are being asked. A node without
+    /// bootstrap peers learns of others only by their calls.
+    fn may_soon_know_somebody(&self) -> bool {
+        let asking = self.upkeep.is_bootstrapping() || self.probing.ping_backs() > 0;
+        asking && self.table.is_empty()
+    }
+
+    /// Somebody answered, or all failed: who waited goes on, or learns that there is nobody.
     pub(super) fn resume_waiting(&mut self) {
-        let waiting: Vec<OperationId> = self.operations.waiting.iter().copied().collect();
-        if self.table.is_empty() && self.upkeep.is_bootstrapping() {
+        if self.may_soon_know_somebody() {
             return;
         }
+        let waiting: Vec<OperationId> = self.operations.waiting.iter().copied().collect();
         for op in waiting {
             self.operations.waiting.remove(&op);
             let Some(operation) = self.operations.running.get_mut(&op) else {

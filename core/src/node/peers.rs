@@ -115,6 +115,7 @@ impl Node {
         } else if self.table.get(&peer.id()).is_none() {
             self.book.no_room(peer, self.now.mono);
         }
+        self.resume_waiting();
     }
 
     /// A peer answered a call: it belongs into the table.

@@ -217,6 +217,22 @@ fn peers_that_share_no_server_meet_by_bootstrap_data_and_only_if_they_may_dial()
 }
 
 #[test]
+fn visors_behind_two_servers_that_share_no_client_put_and_get_both_ways() {
+    let world = World::new();
+    world.run(async {
+        let _servers = (world.server(1).await, world.server(2).await);
+        let (near, far) = (world.client(11, &[1]).await, world.client(12, &[2]).await);
+        let book = Book::of(&[(11, 1), (12, 2)], &[1, 2]);
+        let near = world.node(11, Via::Client(near), book.clone()).await;
+        let far = world.node(12, Via::Client(far), book).await;
+        near.ready().await.unwrap();
+        far.ready().await.unwrap();
+        put_and_get(&near, &far, "there").await;
+        put_and_get(&far, &near, "back").await;
+    });
+}
+
+#[test]
 fn peers_without_a_dht_are_left_alone_until_they_show_one() {
     let world = World::new();
     world.run(async {

@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
-use super::hand::{Hand, item};
+use super::hand::{Hand, item, key, ours};
 use super::net::{Net, secret};
 use crate::id::Target;
 use crate::item::{Origin, Seq};
 use crate::node::*;
+use crate::wire::{Request, Response, ResponseMessage, Sender};
 
 #[test]
 fn upstreams_network_test_five_nodes_put_get_update_get() {
@@ -114,6 +115,36 @@ fn a_command_waits_for_bootstrap_peers_that_are_being_asked() {
         },
     );
     assert!(matches!(net.wait(op), Outcome::FindNode(Ok(_))));
+}
+
+#[test]
+fn a_command_waits_for_a_caller_that_is_being_pinged_back() {
+    for answers in [true, false] {
+        // Without bootstrap peers: the first caller is all that it will know.
+        let mut hand = Hand::new(|_| {});
+        hand.ask(1, ours(), Request::Ping);
+        let (ping, ..) = hand.wanted()[0];
+        let op = hand.command(Command::FindNode {
+            target: Target::default(),
+            timeout: None,
+        });
+        assert_eq!(hand.finished(op), None);
+        if !answers {
+            hand.input(Input::StreamFailed {
+                stream: ping,
+                reason: OpenFailure::Unreachable,
+            });
+            let nobody = Outcome::FindNode(Err(OperationError::NoPeers));
+            assert_eq!(hand.finished(op), Some(&nobody));
+            continue;
+        }
+        hand.open(ping, Reach::Relayed);
+        let responder = Sender::of(&key(1));
+        let (ext, response) = (None, Response::Ping { responder });
+        hand.reply(ping, ResponseMessage { ext, response });
+        let (_, asked, ..) = hand.wanted()[0];
+        assert_eq!((asked, hand.finished(op)), (key(1), None));
+    }
 }
 
 #[test]
