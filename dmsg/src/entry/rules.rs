@@ -73,5 +73,8 @@ fn is_loopback(address: &str) -> bool {
         return address.ip().is_loopback();
     }
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    // Without a host it is this one, whichever that is.
+    (host.is_empty() && !address.is_empty())
+        || host == "localhost"
+        || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

@@ -121,6 +121,7 @@ fn loopback_addresses_are_not_public() {
         "[::1]:8080",
         "localhost:8080",
         "127.3.4.5",
+        ":8080",
     ] {
         let result = server(address).validate_public();
         assert_eq!(result, Err(EntryError::LoopbackAddress), "{address}");
