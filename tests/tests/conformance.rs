@@ -10,6 +10,8 @@
 mod differences;
 #[path = "conformance/disc_entry.rs"]
 mod disc_entry;
+#[path = "conformance/disc_http.rs"]
+mod disc_http;
 #[path = "conformance/distance.rs"]
 mod distance;
 #[path = "conformance/files.rs"]
@@ -136,6 +138,11 @@ const RUNNERS: &[Runner] = &[
             "iteration",
         ],
         run: disc_entry::run,
+    },
+    Runner {
+        file: "disc_entry.json",
+        sections: &["client_http", "discovery_http"],
+        run: disc_http::run,
     },
 ];
 

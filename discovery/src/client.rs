@@ -1,0 +1,193 @@
+//! A DMSG discovery somewhere else, over HTTP.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::Authority;
+use skydht_core::key::PublicKey;
+use skydht_dmsg::discovery::{Discovery, DiscoveryError, KnownServer};
+use skydht_dmsg::entry::{Entry, SignedEntry};
+use skydht_runtime::BoxFuture;
+
+use crate::dmsg::{Answer, AnswerError, Call, Refusal};
+use crate::web::{Request, Response};
+
+/// Why a request was not answered.
+pub type ExchangeError = Box<dyn Error + Send + Sync>;
+
+/// Sends requests and gives their responses: whoever has the sockets. It bounds the length of a
+/// response; the caller sets deadlines, and may drop a call at any time.
+pub trait Exchange: Send + Sync + 'static {
+    /// Sends a request to the host that its URI names.
+    fn exchange(&self, request: Request) -> BoxFuture<'static, Result<Response, ExchangeError>>;
+}
+
+/// Why a text is no URL of a service.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BaseUrlError {
+    /// Not a URL with scheme and host.
+    #[error("{0:?} is no URL: write http://HOST:PORT")]
+    Form(String),
+    /// `https` and others.
+    #[error("{0:?}: only http is spoken; entries are signed, so nobody can forge them on the way")]
+    Scheme(String),
+}
+
+/// Where a service is: `http://HOST[:PORT][/PATH]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BaseUrl {
+    authority: Authority,
+    /// Without a slash at its end.
+    path: String,
+}
+
+impl FromStr for BaseUrl {
+    type Err = BaseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, BaseUrlError> {
+        let wrong = || BaseUrlError::Form(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let authority = uri.authority().ok_or_else(wrong)?.clone();
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some(_) => return Err(BaseUrlError::Scheme(text.to_owned())),
+            None => return Err(wrong()),
+        }
+        let port = authority.port_u16();
+        let host = port.map_or(authority.host().to_owned(), |port| {
+            format!("{}:{port}", authority.host())
+        });
+        // Nothing but host and port: no user, no port beyond 65535.
+        let is_plain = authority.as_str() == host && uri.query().is_none();
+        if !is_plain || authority.host().is_empty() || port == Some(0) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            authority,
+            path: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+impl BaseUrl {
+    /// The URI of a path below it, itself a URI's.
+    fn join(&self, path: &Uri) -> Result<Uri, http::Error> {
+        let below = path.path_and_query().map_or("/", |path| path.as_str());
+        Uri::builder()
+            .scheme("http")
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{below}", self.path))
+            .build()
+    }
+}
+
+/// A DMSG discovery at a URL. Clones share what sends the requests.
+pub struct HttpDiscovery<E> {
+    base: BaseUrl,
+    exchange: Arc<E>,
+}
+
+impl<E> Clone for HttpDiscovery<E> {
+    fn clone(&self) -> Self {
+        Self {
+            base: self.base.clone(),
+            exchange: Arc::clone(&self.exchange),
+        }
+    }
+}
+
+impl<E: Exchange> HttpDiscovery<E> {
+    /// The discovery at `base`, asked through `exchange`.
+    #[must_use]
+    pub fn new(base: BaseUrl, exchange: E) -> Self {
+        Self {
+            base,
+            exchange: Arc::new(exchange),
+        }
+    }
+
+    /// Asks anything.
+    fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, DiscoveryError>> {
+        let unavailable = |error: &dyn fmt::Display| DiscoveryError::Unavailable(error.to_string());
+        let mut request = call.write();
+        match self.base.join(request.uri()) {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(error) => return Box::pin(std::future::ready(Err(unavailable(&error)))),
+        }
+        let exchange = self.exchange.exchange(request);
+        Box::pin(async move {
+            let response = exchange.await.map_err(|error| unavailable(&error))?;
+            match Answer::read(&call, &response) {
+                Ok(answer) => Ok(answer),
+                Err(AnswerError::Refused(refusal)) => Err(refusal.into()),
+                Err(error) => Err(unavailable(&error)),
+            }
+        })
+    }
+}
+
+/// An entry that may be believed. A server's proves itself when it is dialled, and the discovery
+/// has rewritten it; a client's must be signed.
+fn believed(signed: &SignedEntry) -> Result<Entry, DiscoveryError> {
+    if signed.entry().server.is_none() {
+        signed.verify()?;
+    }
+    Ok(signed.entry().clone())
+}
+
+fn strange() -> DiscoveryError {
+    Refusal::Unexpected.into()
+}
+
+impl<E: Exchange> Discovery for HttpDiscovery<E> {
+    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        let answer = self.call(Call::Entry(key));
+        Box::pin(async move {
+            match answer.await? {
+                Answer::Entry(signed) if signed.entry().key == key => believed(&signed),
+                _ => Err(strange()),
+            }
+        })
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        let answer = self.call(Call::AvailableServers);
+        Box::pin(async move {
+            match answer.await {
+                Ok(Answer::Servers(servers)) => {
+                    let known = servers.iter().map(|signed| KnownServer::of(signed.entry()));
+                    Ok(known.flatten().collect())
+                }
+                Ok(_) => Err(strange()),
+                Err(error) if error == Refusal::NoServers.into() => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        let answer = self.call(Call::Publish {
+            entry,
+            expiring: false,
+        });
+        Box::pin(async move { answer.await.map(drop) })
+    }
+
+    fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        let answer = self.call(Call::Remove(entry));
+        Box::pin(async move { answer.await.map(drop) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

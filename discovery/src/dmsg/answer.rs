@@ -1,0 +1,111 @@
+//! What a DMSG discovery answers.
+
+use http::StatusCode;
+use serde_json::value::RawValue;
+use skydht_core::key::PublicKey;
+use skydht_dmsg::entry::SignedEntry;
+
+use super::refusal::Message;
+use super::{Call, Refusal};
+use crate::health::Health;
+use crate::web::{self, Response};
+
+/// What came of a [`Call`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// One entry.
+    Entry(SignedEntry),
+    /// The first entry of a key was written.
+    Set,
+    /// A further entry of a key was written.
+    Updated,
+    /// The entry is gone.
+    Removed,
+    /// Keys.
+    Keys(Vec<PublicKey>),
+    /// Entries of servers; never none.
+    Servers(Vec<SignedEntry>),
+    /// How the service is.
+    Health(Health),
+}
+
+/// Why there is no answer to a call.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The discovery refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The answer cannot be read.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+}
+
+const SET: &str = "wrote a new entry";
+const UPDATED: &str = "wrote new entry iteration";
+const REMOVED: &str = "deleted entry";
+
+impl Answer {
+    /// Writes the response.
+    #[must_use]
+    pub fn write(&self) -> Response {
+        let said = |text: &str| Message::respond(StatusCode::OK, text.to_owned());
+        match self {
+            Self::Entry(entry) => web::json_text(StatusCode::OK, entry.json().to_vec()),
+            Self::Set => said(SET),
+            Self::Updated => said(UPDATED),
+            Self::Removed => said(REMOVED),
+            Self::Keys(keys) => web::json(StatusCode::OK, keys),
+            Self::Servers(servers) => {
+                let mut text = vec![b'['];
+                for (index, server) in servers.iter().enumerate() {
+                    if index > 0 {
+                        text.push(b',');
+                    }
+                    text.extend_from_slice(server.json());
+                }
+                text.push(b']');
+                web::json_text(StatusCode::OK, text)
+            }
+            Self::Health(health) => web::json(StatusCode::OK, health),
+        }
+    }
+
+    /// Reads the response to `call`. Entries in a list that cannot be read are left out. No
+    /// signature is checked.
+    ///
+    /// # Errors
+    /// [`AnswerError`]; a refusal in words that upstream does not use is
+    /// [`Refusal::Unexpected`].
+    pub fn read(call: &Call, response: &Response) -> Result<Self, AnswerError> {
+        let body = response.body();
+        if response.status() != StatusCode::OK {
+            let message: Message = read(body)?;
+            return Err(Refusal::of_message(&message.message).into());
+        }
+        match call {
+            Call::Entry(_) => SignedEntry::from_json(body)
+                .map(Self::Entry)
+                .map_err(|error| AnswerError::Malformed(error.to_string())),
+            // Go looks at the status alone.
+            Call::Publish { .. } => match read::<Message>(body) {
+                Ok(message) if message.message == UPDATED => Ok(Self::Updated),
+                _ => Ok(Self::Set),
+            },
+            Call::Remove(_) => Ok(Self::Removed),
+            Call::Clients | Call::Visors => Ok(Self::Keys(read(body)?)),
+            Call::AvailableServers | Call::AllServers => {
+                let texts: Vec<&RawValue> = read(body)?;
+                let entries = texts
+                    .into_iter()
+                    .filter_map(|text| SignedEntry::from_json(text.get().as_bytes()).ok());
+                Ok(Self::Servers(entries.collect()))
+            }
+            Call::Health => Ok(Self::Health(read(body)?)),
+        }
+    }
+}
+
+fn read<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> Result<T, AnswerError> {
+    serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))
+}

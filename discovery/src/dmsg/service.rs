@@ -1,0 +1,162 @@
+//! A DMSG discovery with its entries in memory.
+
+use skydht_core::time::Time;
+
+use super::{Answer, Call, EntryTable, Limits, Refusal, Rules, Written};
+use crate::health::Health;
+use crate::web::{Request, Response};
+
+/// What a discovery holds, and what it counted since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Entries held.
+    pub entries: usize,
+    /// Servers among them.
+    pub servers: usize,
+    /// Bytes of their JSON.
+    pub bytes: usize,
+    /// Requests.
+    pub requests: u64,
+    /// First entries of a key that were written.
+    pub set: u64,
+    /// Further entries of a key that were written.
+    pub updated: u64,
+    /// Removals that were asked for.
+    pub removed: u64,
+    /// Entries that expired.
+    pub expired: u64,
+    /// Silent clients that made room for others.
+    pub displaced: u64,
+    /// Keys or servers that were asked for and not there.
+    pub not_found: u64,
+    /// Entries that broke a rule.
+    pub invalid: u64,
+    /// Entries that their owner did not sign.
+    pub unauthorized: u64,
+    /// Requests that cannot be read, or are not for this service.
+    pub malformed: u64,
+    /// Bodies or servers' entries that were too long.
+    pub too_long: u64,
+    /// Entries that found no place.
+    pub full: u64,
+}
+
+/// A DMSG discovery that keeps its entries in memory: a request and the time go in, a response
+/// comes out.
+pub struct DmsgDiscovery {
+    rules: Rules,
+    table: EntryTable,
+    health: Health,
+    stats: Stats,
+}
+
+impl DmsgDiscovery {
+    /// An empty one that starts now, with the default limits.
+    #[must_use]
+    pub fn new(rules: Rules, now: Time) -> Self {
+        Self::with(rules, Limits::default(), Health::new(now.unix, "unknown"))
+    }
+
+    /// An empty one with these limits that says this of itself.
+    #[must_use]
+    pub fn with(rules: Rules, limits: Limits, health: Health) -> Self {
+        Self {
+            rules,
+            table: EntryTable::new(limits),
+            health,
+            stats: Stats::default(),
+        }
+    }
+
+    /// From now on entries are judged by these rules.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Answers a request. Bodies beyond [`super::MAX_REQUEST`] are refused, whoever read them.
+    pub fn handle(&mut self, now: Time, request: &Request) -> Response {
+        let answer = Call::read(request).and_then(|call| self.apply(now, call));
+        self.count(&answer);
+        match answer {
+            Ok(answer) => answer.write(),
+            Err(refusal) => refusal.write(),
+        }
+    }
+
+    fn apply(&mut self, now: Time, call: Call) -> Result<Answer, Refusal> {
+        self.table.expire(now.mono);
+        let servers = |servers: Vec<_>| match servers.len() {
+            0 => Err(Refusal::NoServers),
+            _ => Ok(Answer::Servers(servers)),
+        };
+        match call {
+            Call::Entry(key) => {
+                let entry = self.table.get(&key).ok_or(Refusal::NotFound)?;
+                Ok(Answer::Entry(entry.clone()))
+            }
+            Call::Publish { entry, expiring } => {
+                let entry = self.rules.publish(entry, now.unix)?;
+                match self.table.write(now.mono, entry, expiring)? {
+                    Written::First => Ok(Answer::Set),
+                    Written::Next => Ok(Answer::Updated),
+                }
+            }
+            // As upstream: whatever is held goes, also if it is newer, or nothing.
+            Call::Remove(entry) => {
+                self.rules.remove(&entry, now.unix)?;
+                self.table.remove(&entry.entry().key);
+                Ok(Answer::Removed)
+            }
+            Call::Clients => Ok(Answer::Keys(self.table.clients(|_| true))),
+            Call::Visors => {
+                let visors = self.table.clients(|entry| entry.client_type == "visor");
+                Ok(Answer::Keys(visors))
+            }
+            Call::AvailableServers => servers(self.table.available_servers()),
+            Call::AllServers => servers(self.table.all_servers()),
+            Call::Health => Ok(Answer::Health(self.health.clone())),
+        }
+    }
+
+    fn count(&mut self, answer: &Result<Answer, Refusal>) {
+        let stats = &mut self.stats;
+        stats.requests += 1;
+        let counter = match answer {
+            Ok(Answer::Set) => &mut stats.set,
+            Ok(Answer::Updated) => &mut stats.updated,
+            Ok(Answer::Removed) => &mut stats.removed,
+            Ok(Answer::Entry(_) | Answer::Keys(_) | Answer::Servers(_) | Answer::Health(_)) => {
+                return;
+            }
+            Err(Refusal::NotFound | Refusal::NoServers) => &mut stats.not_found,
+            Err(Refusal::Invalid(_)) => &mut stats.invalid,
+            Err(Refusal::Unauthorized) => &mut stats.unauthorized,
+            Err(Refusal::TooLong) => &mut stats.too_long,
+            Err(Refusal::Full) => &mut stats.full,
+            Err(
+                Refusal::BadInput
+                | Refusal::Unexpected
+                | Refusal::Forbidden
+                | Refusal::NoSuchPath
+                | Refusal::Method(_),
+            ) => &mut stats.malformed,
+        };
+        *counter += 1;
+    }
+
+    /// What it holds and counted.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (entries, servers, bytes) = self.table.size();
+        let (expired, displaced) = self.table.lost();
+        Stats {
+            entries,
+            servers,
+            bytes,
+            expired,
+            displaced,
+            ..self.stats
+        }
+    }
+}

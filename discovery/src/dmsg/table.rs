@@ -1,0 +1,239 @@
+//! Entries in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::time::Duration;
+
+use skydht_core::key::PublicKey;
+use skydht_core::time::Mono;
+use skydht_dmsg::entry::{Entry, SignedEntry};
+
+use super::Refusal;
+
+/// How long a server's entry counts after it was written.
+pub const SERVER_LIFE: Duration = Duration::from_secs(120);
+/// How long a client's entry counts that asked to be forgotten.
+pub const EXPIRING_LIFE: Duration = Duration::from_secs(180);
+/// After this without a word a client's entry makes room for others when there is no more. Clients
+/// write every 5 minutes or more often.
+pub const CLIENT_STALE: Duration = Duration::from_secs(900);
+/// Servers in one answer of available ones.
+pub const MOST_SERVERS: usize = 512;
+
+/// How much a table holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Entries in all.
+    pub entries: usize,
+    /// Servers among them.
+    pub servers: usize,
+    /// Bytes of all entries' JSON.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 100_000,
+            servers: 4096,
+            bytes: 256 << 20,
+        }
+    }
+}
+
+/// What became of an entry that was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// It is the first of its key.
+    First,
+    /// It follows another.
+    Next,
+}
+
+struct Held {
+    entry: SignedEntry,
+    written: Mono,
+    expires: Option<Mono>,
+}
+
+/// The entries of a discovery in memory, one a key, within [`Limits`].
+pub struct EntryTable {
+    held: BTreeMap<PublicKey, Held>,
+    /// Those that expire, by when.
+    expiring: BTreeSet<(Mono, PublicKey)>,
+    /// Those that do not, by when they were written.
+    lasting: BTreeSet<(Mono, PublicKey)>,
+    servers: BTreeSet<PublicKey>,
+    bytes: usize,
+    limits: Limits,
+    /// Where the next sample of servers begins.
+    cursor: Option<PublicKey>,
+    expired: u64,
+    displaced: u64,
+}
+
+impl EntryTable {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            held: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            lasting: BTreeSet::new(),
+            servers: BTreeSet::new(),
+            bytes: 0,
+            limits,
+            cursor: None,
+            expired: 0,
+            displaced: 0,
+        }
+    }
+
+    /// Forgets what has expired. The other functions see nothing of it, if this one is called
+    /// first.
+    pub fn expire(&mut self, now: Mono) {
+        while let Some((at, key)) = self.expiring.first().copied()
+            && at <= now
+        {
+            self.remove(&key);
+            self.expired += 1;
+        }
+    }
+
+    /// The entry of a key.
+    #[must_use]
+    pub fn get(&self, key: &PublicKey) -> Option<&SignedEntry> {
+        self.held.get(key).map(|held| &held.entry)
+    }
+
+    /// Writes an entry that was judged by itself; here it is judged against the one held.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a sequence or timestamp, or [`Refusal::Full`].
+    pub fn write(
+        &mut self,
+        now: Mono,
+        entry: SignedEntry,
+        expiring: bool,
+    ) -> Result<Written, Refusal> {
+        let key = entry.entry().key;
+        let is_server = entry.entry().server.is_some();
+        let written = match self.get(&key) {
+            Some(old) => {
+                entry.entry().validate_iteration(old.entry())?;
+                Written::Next
+            }
+            None => Written::First,
+        };
+        if is_server && !self.servers.contains(&key) && self.servers.len() >= self.limits.servers {
+            return Err(Refusal::Full);
+        }
+        let (mut entries, mut bytes) = (self.held.len() + 1, self.bytes + entry.json().len());
+        if let Some(old) = self.get(&key) {
+            entries -= 1;
+            bytes -= old.json().len();
+        }
+        while entries > self.limits.entries || bytes > self.limits.bytes {
+            bytes -= self.displace(now, &key).ok_or(Refusal::Full)?;
+            entries -= 1;
+        }
+        self.remove(&key);
+        let life = match (is_server, expiring) {
+            (true, _) => Some(SERVER_LIFE),
+            (false, true) => Some(EXPIRING_LIFE),
+            (false, false) => None,
+        };
+        let expires = life.map(|life| now.plus(life));
+        match expires {
+            Some(at) => self.expiring.insert((at, key)),
+            None => self.lasting.insert((now, key)),
+        };
+        if is_server {
+            self.servers.insert(key);
+        }
+        self.bytes += entry.json().len();
+        let held = Held {
+            entry,
+            written: now,
+            expires,
+        };
+        self.held.insert(key, held);
+        Ok(written)
+    }
+
+    /// Makes room: the client that has been silent longest goes, if it was long enough. Says how
+    /// many bytes that gave.
+    fn displace(&mut self, now: Mono, but: &PublicKey) -> Option<usize> {
+        let oldest = self.lasting.iter().find(|(_, key)| key != but).copied();
+        let (written, key) = oldest?;
+        if now.since(written) < CLIENT_STALE {
+            return None;
+        }
+        let held = self.remove(&key)?;
+        self.displaced += 1;
+        Some(held.json().len())
+    }
+
+    /// Forgets a key.
+    pub fn remove(&mut self, key: &PublicKey) -> Option<SignedEntry> {
+        let held = self.held.remove(key)?;
+        match held.expires {
+            Some(at) => self.expiring.remove(&(at, *key)),
+            None => self.lasting.remove(&(held.written, *key)),
+        };
+        self.servers.remove(key);
+        self.bytes -= held.entry.json().len();
+        Some(held.entry)
+    }
+
+    /// The keys of clients for which `fits` holds.
+    pub fn clients(&self, fits: impl Fn(&Entry) -> bool) -> Vec<PublicKey> {
+        let entries = self.held.values().map(|held| held.entry.entry());
+        let clients = entries.filter(|entry| entry.client.is_some() && fits(entry));
+        clients.map(|entry| entry.key).collect()
+    }
+
+    /// All servers.
+    #[must_use]
+    pub fn all_servers(&self) -> Vec<SignedEntry> {
+        let servers = self.servers.iter().filter_map(|key| self.get(key));
+        servers.cloned().collect()
+    }
+
+    /// Servers that take clients, those with most room first: at most [`MOST_SERVERS`], and if
+    /// there are more, others the next time.
+    pub fn available_servers(&mut self) -> Vec<SignedEntry> {
+        let after = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let before = self.cursor.into_iter();
+        let before = before.flat_map(|cursor| self.servers.range(..=cursor));
+        let order = self.servers.range((after, Bound::Unbounded)).chain(before);
+        let entries = order.filter_map(|key| self.get(key));
+        let mut open: Vec<SignedEntry> = entries
+            .filter(|signed| sessions(signed) > 0)
+            .take(MOST_SERVERS)
+            .cloned()
+            .collect();
+        if open.len() == MOST_SERVERS {
+            self.cursor = open.last().map(|signed| signed.entry().key);
+        }
+        open.sort_by_key(|signed| std::cmp::Reverse(sessions(signed)));
+        open
+    }
+
+    /// Entries, servers among them, and their bytes.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        (self.held.len(), self.servers.len(), self.bytes)
+    }
+
+    /// Entries that expired, and clients that made room for others, since the start.
+    #[must_use]
+    pub fn lost(&self) -> (u64, u64) {
+        (self.expired, self.displaced)
+    }
+}
+
+fn sessions(signed: &SignedEntry) -> i64 {
+    let server = signed.entry().server.as_ref();
+    server.map_or(0, |server| server.available_sessions)
+}

@@ -1,0 +1,27 @@
+//! Skywire's discovery services: what they answer over HTTP, and how to ask them.
+//!
+//! So far the DMSG discovery ([`dmsg`]). There are no sockets and no clock in here: a service is
+//! a value that turns a [`web::Request`] and the time into a [`web::Response`], and a client asks
+//! through an [`Exchange`] that somebody else has. [`HttpDiscovery`] makes of one a
+//! [`skydht_dmsg::discovery::Discovery`].
+//!
+//! ```
+//! use http::Method;
+//! use skydht_core::time::{Mono, Time, Unix};
+//! use skydht_discovery::dmsg::{DmsgDiscovery, Rules};
+//! use skydht_discovery::web;
+//!
+//! let now = Time { mono: Mono(0), unix: Unix(1_777_000_000_000_000_000) };
+//! let mut discovery = DmsgDiscovery::new(Rules::default(), now);
+//! let request = web::request(Method::GET, "/dmsg-discovery/entries", Vec::new());
+//! let response = discovery.handle(now, &request);
+//! assert_eq!(response.status(), 200);
+//! assert_eq!(response.body(), b"[]");
+//! ```
+
+mod client;
+pub mod dmsg;
+pub mod health;
+pub mod web;
+
+pub use client::{BaseUrl, BaseUrlError, Exchange, ExchangeError, HttpDiscovery};
