@@ -1,7 +1,8 @@
 //! Calls: one request to one peer, one answer or one failure.
 //!
 //! A call takes a kept stream if the peer is known to answer more than one request on a
-//! stream, else a fresh one. A stream that ends before a byte came is tried once more.
+//! stream, else a fresh one. A stream that ends before a byte came is tried once more, and so is
+//! one whose way was lost.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,7 +14,7 @@ use crate::lookup::Candidate;
 use crate::node::Node;
 use crate::node::book::Dialect;
 use crate::node::counters::Counter;
-use crate::node::input::{OpenFailure, OperationId, Path, StreamEnd, StreamId};
+use crate::node::input::{OpenFailure, OperationId, Path, Reach, StreamEnd, StreamId};
 use crate::node::limits::Limit;
 use crate::node::output::{Addrs, CloseReason, Output, SessionUse};
 use crate::node::search::SearchId;
@@ -81,6 +82,8 @@ pub(super) enum CallFailure {
     Timeout,
     /// The stream ended without an answer.
     Closed,
+    /// The session below the stream was lost, more than once.
+    Lost,
     /// The answer is not one.
     Protocol,
 }
@@ -276,9 +279,17 @@ impl Node {
         if mid_frame {
             self.counters.count(Counter::FrameTruncated);
         }
-        let retry = !mid_frame && !call.repeated && (end == StreamEnd::Finished || call.on_kept);
+        let nothing_came = !mid_frame && (end == StreamEnd::Finished || call.on_kept);
+        // A relay that loses the peer's session can only reset ours.
+        let relayed = call.path.is_some_and(|path| path.reach == Reach::Relayed);
+        let way_lost = end == StreamEnd::Lost || (relayed && end == StreamEnd::Reset);
+        let retry = !call.repeated && (nothing_came || way_lost);
         if !retry || self.stopping || self.streams.len() >= self.config.limits.streams {
-            return self.end_call(id, Err(CallFailure::Closed));
+            let failure = match end {
+                StreamEnd::Lost => CallFailure::Lost,
+                StreamEnd::Finished | StreamEnd::Reset => CallFailure::Closed,
+            };
+            return self.end_call(id, Err(failure));
         }
         self.counters.count(Counter::CallsRetried);
         let (peer, hint, session) = (call.peer.key, call.peer.addr, call.session);

@@ -119,8 +119,10 @@ pub enum OpenFailure {
 pub enum StreamEnd {
     /// The peer finished sending; all its bytes were delivered before.
     Finished,
-    /// Reset, or the session was lost.
+    /// Reset by the peer, or by a relay in between.
     Reset,
+    /// The session below was lost: that says nothing about the peer.
+    Lost,
 }
 
 /// How fresh a read must be.

@@ -366,6 +366,7 @@ impl Node {
                 }),
             }),
             Err(CallFailure::Open(reason)) => Err(PingError::Open(reason)),
+            Err(CallFailure::Lost) => Err(PingError::Lost),
             Err(_) => Err(PingError::NoAnswer),
         };
         self.finish(op, Outcome::Ping(result));

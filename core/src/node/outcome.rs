@@ -284,6 +284,9 @@ pub enum PingError {
     /// A stream, but no usable answer.
     #[error("connected, but it did not answer")]
     NoAnswer,
+    /// A stream, but the session below it was lost, and again at the second attempt.
+    #[error("connected, but the connection was lost before it answered")]
+    Lost,
     /// No ping in the common sense.
     #[error(transparent)]
     Operation(#[from] OperationError),

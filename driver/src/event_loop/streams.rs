@@ -23,6 +23,9 @@ const LINGER: Duration = Duration::from_secs(30);
 /// Streams that may take their time so; beyond, the one nearest its end is cut.
 const MAX_LINGERING: usize = 1_024;
 
+/// What reading a stream gives when its session has ended, in every transport.
+const LOST: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+
 /// The slots that were woken.
 struct Ready {
     marked: Mutex<Vec<usize>>,
@@ -299,6 +302,10 @@ impl<S: Connection> Streams<S> {
                     Poll::Ready(Ok(0)) if !open.write_failed => {
                         self.close(id, true);
                         Step::Closed(id, StreamEnd::Finished)
+                    }
+                    Poll::Ready(Err(error)) if error.kind() == LOST => {
+                        self.close(id, false);
+                        Step::Closed(id, StreamEnd::Lost)
                     }
                     Poll::Ready(Ok(0) | Err(_)) => {
                         self.close(id, false);

@@ -67,7 +67,7 @@ pub struct TransportStats {
 /// A stream is ordered and reliable, with back-pressure: not reading from it holds its peer
 /// back. `poll_close` finishes the writing direction after everything written; dropping a
 /// stream that was not closed resets it. A read gives 0 after the peer finished, an error
-/// after a reset or the loss of the session.
+/// after a reset, and one of kind `ConnectionAborted` after the loss of the session.
 ///
 /// [`crate::testing::conformance`] checks an implementation.
 ///

@@ -6,14 +6,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_core::Seed;
 use skydht_core::item::{Salt, Value};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{
-    Addrs, BootstrapPeer, GetRequest, OpenFailure, PutOptions, Reach, ReadPolicy, SessionUse,
+    Addrs, BootstrapPeer, GetRequest, OpenFailure, PingError, PutOptions, Reach, ReadPolicy,
+    SessionUse,
 };
+use skydht_core::wire::{FrameDecoder, Response, ResponseMessage, Sender, Side, encode_response};
 use skydht_dmsg::client::{Client, ClientConfig, LocalEntries};
 use skydht_dmsg::discovery::{FixedServers, KnownServer, MemoryDiscovery};
+use skydht_dmsg::endpoint::DmsgStream;
 use skydht_dmsg::entry::{ClientFields, Entry};
 use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_driver::testing::{Pair, conformance};
@@ -250,6 +255,63 @@ fn peers_without_a_dht_are_left_alone_until_they_show_one() {
         let accepted = poll_fn(|cx| near.poll_accept(cx)).await.unwrap();
         assert_eq!(accepted.peer, key(12));
         assert!(open().await.is_ok());
+    });
+}
+
+/// Reads the request that a stream begins with; does not answer.
+async fn read_request(stream: &mut DmsgStream) {
+    let mut decoder = FrameDecoder::new(Side::Request);
+    let mut chunk = [0; 4096];
+    loop {
+        let n = stream.read(&mut chunk).await.unwrap();
+        assert!(n > 0, "the request came before the end");
+        if decoder.push(&mut &chunk[..n]).unwrap().is_some() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_relay_that_dies_in_mid_call_is_passed_by_and_the_error_says_so() {
+    let world = World::new();
+    world.run(async {
+        let mut servers = BTreeMap::new();
+        for n in [1, 2] {
+            servers.insert(key(n), world.server(n).await);
+        }
+        let near = world.client(11, &[1, 2]).await;
+        let far = world.client(12, &[1, 2]).await;
+        let near = world.node(11, Via::Client(near), Book::default()).await;
+        let far = world.transport(12, &far, DmsgOptions::default());
+        let accept = || poll_fn(|cx| far.poll_accept(cx));
+
+        // The first dies before the answer, which then comes through the second.
+        let served = async {
+            let mut stream = accept().await.unwrap().stream;
+            read_request(&mut stream).await;
+            let first = stream.via();
+            drop(servers.remove(&first));
+            let mut stream = accept().await.unwrap().stream;
+            assert_ne!(stream.via(), first);
+            read_request(&mut stream).await;
+            let responder = Sender::of(&key(12));
+            let (ext, response) = (None, Response::Ping { responder });
+            let answer = encode_response(&ResponseMessage { ext, response }).unwrap();
+            stream.write_all(&answer).await.unwrap();
+            stream.close().await.unwrap();
+        };
+        let (answer, ()) = join(near.ping(key(12), None), served).await;
+        assert!(answer.is_ok(), "{answer:?}");
+
+        // None is left after the second.
+        let served = async {
+            let mut stream = accept().await.unwrap().stream;
+            read_request(&mut stream).await;
+            servers.clear();
+        };
+        let (answer, ()) = join(near.ping(key(12), None), served).await;
+        let error = answer.unwrap_err();
+        assert_eq!(error, PingError::Open(OpenFailure::NoAddress));
     });
 }
 

@@ -271,9 +271,10 @@ impl<'a> Script<'a> {
     }
 
     fn close(&mut self) {
-        let end = match self.input.byte() & 1 {
-            0 => StreamEnd::Finished,
-            _ => StreamEnd::Reset,
+        let end = match self.input.byte() & 3 {
+            0 | 2 => StreamEnd::Finished,
+            1 => StreamEnd::Reset,
+            _ => StreamEnd::Lost,
         };
         if let Some(stream) = self.pick(|_, stream| stream.open) {
             self.world.streams.remove(&stream);

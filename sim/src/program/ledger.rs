@@ -143,9 +143,11 @@ impl Recorder for Watcher {
                     ledger.violations.note(at, what);
                 }
             }
-            Input::StreamClosed { end, .. } if *end == StreamEnd::Reset => {
-                ledger.coverage.count("streams_reset", 1);
-            }
+            Input::StreamClosed { end, .. } => match end {
+                StreamEnd::Finished => {}
+                StreamEnd::Reset => ledger.coverage.count("streams_reset", 1),
+                StreamEnd::Lost => ledger.coverage.count("streams_lost", 1),
+            },
             _ => {}
         }
     }

@@ -292,6 +292,39 @@ fn an_empty_stream_is_retried_once_and_then_fails() {
 }
 
 #[test]
+fn a_call_whose_way_is_lost_takes_another_once_and_the_error_says_so() {
+    // How it runs, how the first attempt ends, and whether there is a second one.
+    let cases = [
+        (Reach::Dialled, StreamEnd::Lost, true),
+        (Reach::Relayed, StreamEnd::Lost, true),
+        // The relay lost the peer's session.
+        (Reach::Relayed, StreamEnd::Reset, true),
+        // Nobody but the peer resets it.
+        (Reach::Dialled, StreamEnd::Reset, false),
+    ];
+    for (reach, end, again) in cases {
+        let mut hand = Hand::new(|_| {});
+        let (peer, addr) = (key(1), Some(addr(1)));
+        let op = hand.command(Command::Ping { peer, addr });
+        let (stream, ..) = hand.wanted()[0];
+        hand.open(stream, reach);
+        hand.bytes(stream, &[0, 0]); // in the middle of the answer
+        hand.input(Input::StreamClosed { stream, end });
+        assert_eq!(hand.finished(op).is_none(), again, "{reach:?} {end:?}");
+        assert_eq!(hand.counter(Counter::CallsRetried), u64::from(again));
+        if !again {
+            continue;
+        }
+        let (stream, ..) = hand.wanted()[0];
+        hand.open(stream, reach);
+        let end = StreamEnd::Lost;
+        hand.input(Input::StreamClosed { stream, end });
+        let lost = Outcome::Ping(Err(PingError::Lost));
+        assert_eq!(hand.finished(op), Some(&lost));
+    }
+}
+
+#[test]
 fn a_silent_peer_is_given_up_after_ten_seconds() {
     let mut hand = Hand::new(|_| {});
     let op = hand.command(Command::Ping {
