@@ -62,7 +62,8 @@ impl Calls {
             Input::StreamClosed { stream, end } => {
                 let why = match end {
                     StreamEnd::Finished => "the peer closed the stream",
-                    StreamEnd::Reset => "the stream was lost",
+                    StreamEnd::Reset => "the stream was reset",
+                    StreamEnd::Lost => "the connection was lost",
                 };
                 self.close(*stream, why, passed);
             }
