@@ -51,7 +51,7 @@ pub struct ClientConfig {
     /// How long the opening of a stream may take on one session.
     pub stream_timeout: Duration,
     /// The same where the session's server may not know the destination: upstream's relay of
-    /// April 2026 then says nothing at all.
+    /// April 2026 then says nothing at all. And for every session in [`Client::dial_local`].
     pub stray_timeout: Duration,
     /// How long a dial goes on, over all sessions and tries.
     pub dial_timeout: Duration,

@@ -234,8 +234,8 @@ impl<R: Runtime> Server<R> {
     /// What was counted.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        let sessions = self.shared().table().session_count();
-        self.shared().counters.snapshot(sessions)
+        let shared = self.shared();
+        shared.counters.snapshot(&shared.table())
     }
 
     /// Closes: stops listening, removes the entry, ends listeners and sessions, sends what is

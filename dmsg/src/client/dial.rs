@@ -8,7 +8,7 @@ use std::time::Duration;
 use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
-use super::{Shared, sessions};
+use super::{ClientConfig, Shared, sessions};
 use crate::discovery::{DiscoveryError, KnownServer};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{DmsgStream, StreamError};
@@ -61,6 +61,18 @@ impl LocalEntries for () {
 pub(super) enum Resolve<'a> {
     Discovery,
     Local(&'a dyn LocalEntries),
+}
+
+impl Resolve<'_> {
+    /// How long one attempt may take on a session that leads to the destination. A local dial is
+    /// a step of something that has a deadline itself: a server that is silent must leave time
+    /// for the next.
+    fn patience(&self, config: &ClientConfig) -> Duration {
+        match self {
+            Self::Discovery => config.stream_timeout,
+            Self::Local(_) => config.stream_timeout.min(config.stray_timeout),
+        }
+    }
 }
 
 /// How a round ended that brought no stream; of several, the last one here counts.
@@ -180,7 +192,7 @@ impl<R: Runtime> Dial<'_, R> {
 
     async fn ladder(&mut self) -> Step {
         let destination = self.remote.key;
-        let full = self.shared.config.stream_timeout;
+        let full = self.resolve.patience(&self.shared.config);
         // The way that was good last time; and a server is its own way.
         let known = {
             let table = self.shared.table();
@@ -230,7 +242,7 @@ impl<R: Runtime> Dial<'_, R> {
             let Some(session) = sessions::session_with(self.shared, server).await else {
                 continue;
             };
-            let limit = self.shared.config.stream_timeout;
+            let limit = self.resolve.patience(&self.shared.config);
             if let Some(stream) = self.attempt(&session, limit).await? {
                 return Ok(Some(stream));
             }
@@ -269,7 +281,10 @@ impl<R: Runtime> Dial<'_, R> {
             StreamError::Refused(ErrorCode::AcceptQueueFull) => return Err(Round::Busy(error)),
             StreamError::Refused(_) | StreamError::Noise(_) => return Err(Round::Final(error)),
             StreamError::Session(SessionError::TooManyStreams) => Round::Busy(error),
-            StreamError::Timeout => Round::Late(error),
+            StreamError::Timeout => {
+                shared.table().forget_route(&self.remote.key);
+                Round::Late(error)
+            }
             _ => Round::Silent(error),
         };
         if ended.rank() > self.ended.rank() {

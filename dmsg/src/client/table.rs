@@ -22,16 +22,22 @@ const ENTRY_LIFE: Duration = Duration::from_secs(60);
 /// A session that lasted this long clears its server's record of failures.
 const GOOD_SESSION: Duration = Duration::from_secs(60);
 
-/// What a client counts; all since its start, except `sessions`.
+/// What a client counts; all since its start, except `sessions`, `streams` and `connecting`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct ClientStats {
     /// Sessions now.
     pub sessions: usize,
+    /// Streams of these sessions, in both directions, those being opened included.
+    pub streams: usize,
+    /// Servers that a session is being made with now.
+    pub connecting: usize,
     /// Sessions that were made.
     pub connected: u64,
     /// Attempts to make one that failed.
     pub connects_failed: u64,
+    /// Dials that waited for a session that somebody else was making.
+    pub connects_shared: u64,
     /// Sessions that ended without our doing.
     pub lost: u64,
     /// Streams that were opened to others.
@@ -60,6 +66,13 @@ struct Live {
     distance: Duration,
     since: Duration,
     _kill: oneshot::Sender<()>,
+}
+
+impl Live {
+    fn streams(&self) -> usize {
+        let counters = self.session.mux().counters();
+        counters.outbound + counters.inbound
+    }
 }
 
 /// When a server may be tried again.
@@ -119,6 +132,8 @@ impl Table {
     pub(super) fn stats(&self) -> ClientStats {
         ClientStats {
             sessions: self.sessions.len(),
+            streams: self.sessions.values().map(Live::streams).sum(),
+            connecting: self.connecting.len(),
             ..self.stats
         }
     }
@@ -239,6 +254,7 @@ impl Table {
         let (sender, receiver) = oneshot::channel();
         if let Some(waiting) = self.connecting.get_mut(server) {
             waiting.push(sender);
+            self.stats.connects_shared += 1;
             return Joined::Wait(receiver);
         }
         self.connecting.insert(*server, vec![sender]);
@@ -347,6 +363,11 @@ impl Table {
     ) {
         make_room(&mut self.entries, &key);
         self.entries.insert(key, (now, delegated));
+    }
+
+    /// This way did not answer: the next dial begins elsewhere.
+    pub(super) fn forget_route(&mut self, destination: &PublicKey) {
+        self.routes.remove(destination);
     }
 
     /// The entry led nowhere: it is asked for again.

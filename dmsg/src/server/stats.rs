@@ -2,14 +2,21 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::table::Table;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a server counts; all since its start, except `sessions` and `relaying`.
+        /// What a server counts; all since its start, except `sessions`, `streams`, `handshaking`
+        /// and `relaying`.
         #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
         #[non_exhaustive]
         pub struct ServerStats {
             /// Sessions now.
             pub sessions: usize,
+            /// Streams of these sessions, in both directions, those being opened included.
+            pub streams: usize,
+            /// Handshakes of sessions under way now.
+            pub handshaking: usize,
             $($(#[$doc])* pub $name: u64,)*
         }
 
@@ -19,9 +26,12 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(super) fn snapshot(&self, sessions: usize) -> ServerStats {
+            /// With what the table has now.
+            pub(super) fn snapshot(&self, table: &Table) -> ServerStats {
                 ServerStats {
-                    sessions,
+                    sessions: table.session_count(),
+                    streams: table.streams(),
+                    handshaking: table.handshaking(),
                     $($name: self.$name.0.load(Relaxed),)*
                 }
             }

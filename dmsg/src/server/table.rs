@@ -76,6 +76,18 @@ impl Table {
         self.sessions.len()
     }
 
+    /// Streams of all sessions, in both directions.
+    pub(super) fn streams(&self) -> usize {
+        let sessions = self.sessions.values();
+        let counters = sessions.map(|live| live.session.mux().counters());
+        counters.map(|it| it.outbound + it.inbound).sum()
+    }
+
+    /// Handshakes under way.
+    pub(super) fn handshaking(&self) -> usize {
+        self.handshakes.len()
+    }
+
     /// How many more sessions there may be.
     pub(super) fn room(&self) -> usize {
         self.max_sessions.saturating_sub(self.sessions.len())

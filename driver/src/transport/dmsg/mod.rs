@@ -3,7 +3,9 @@
 //! Entries come only from what is at hand ([`LocalEntries`]): a dial made for the DHT can lead
 //! to no other look-up, since its resolver has no way to the network (design §3.14).
 
+mod failure;
 mod refusals;
+mod via;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,61 +15,18 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Addrs, OpenFailure, Path, Reach, SessionUse};
-use skydht_dmsg::client::{Client, DialError, LocalEntries};
-use skydht_dmsg::endpoint::{DmsgStream, Listener, StreamError};
+use skydht_dmsg::client::LocalEntries;
+use skydht_dmsg::endpoint::{DmsgStream, Listener};
 use skydht_dmsg::object::{Address, ErrorCode};
-use skydht_dmsg::server::Server;
-use skydht_dmsg::session::SessionError;
 use skydht_runtime::{BoxFuture, Runtime};
+
+pub use via::{OtherKey, Relay, Via};
 
 use super::{Accepted, Transport, TransportStats};
 use refusals::Refusals;
 
 /// The port of the DHT.
 pub const PORT: u16 = 100;
-
-/// Whose sessions the streams run on.
-pub enum Via<R: Runtime> {
-    /// A client's.
-    Client(Client<R>),
-    /// A relay's own: it reaches the clients that have a session with it.
-    Server(Server<R>),
-}
-
-impl<R: Runtime> Clone for Via<R> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Client(client) => Self::Client(client.clone()),
-            Self::Server(server) => Self::Server(server.clone()),
-        }
-    }
-}
-
-impl<R: Runtime> Via<R> {
-    /// The key that it proves.
-    #[must_use]
-    pub fn key(&self) -> PublicKey {
-        match self {
-            Self::Client(client) => client.key(),
-            Self::Server(server) => server.key(),
-        }
-    }
-
-    /// As the client's or server's own `ready`.
-    pub async fn ready(&self) {
-        match self {
-            Self::Client(client) => client.ready().await,
-            Self::Server(server) => server.ready().await,
-        }
-    }
-
-    fn listen(&self) -> Result<Listener, ErrorCode> {
-        match self {
-            Self::Client(client) => client.listen(PORT),
-            Self::Server(server) => server.listen(PORT),
-        }
-    }
-}
 
 /// How a DMSG transport behaves.
 #[derive(Clone)]
@@ -103,7 +62,7 @@ struct Shared<R: Runtime> {
     options: DmsgOptions,
     refusals: Mutex<Refusals>,
     /// None once it is closed.
-    listener: Mutex<Option<Listener>>,
+    listeners: Mutex<Option<Vec<Listener>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,7 +75,7 @@ impl<R: Runtime> Shared<R> {
     }
 
     fn is_closed(&self) -> bool {
-        lock(&self.listener).is_none()
+        lock(&self.listeners).is_none()
     }
 
     async fn open(&self, peer: PublicKey, session: SessionUse) -> Result<DmsgStream, OpenFailure> {
@@ -134,58 +93,20 @@ impl<R: Runtime> Shared<R> {
             key: peer,
             port: PORT,
         };
-        let dialled = match &self.via {
-            Via::Client(client) => {
-                let dial = session == SessionUse::ReuseOrDial;
-                client
-                    .dial_local(remote, &*self.options.entries, dial)
-                    .await
-            }
-            Via::Server(server) => server.dial(remote).await.map_err(DialError::Stream),
-        };
+        let may_dial = session == SessionUse::ReuseOrDial;
+        let dialling = self.via.dial(remote, &*self.options.entries, may_dial);
+        let dialled = dialling.await;
         if self.is_closed() {
             return Err(OpenFailure::Closing);
         }
         match &dialled {
             Ok(_) => lock(&self.refusals).clear(&peer),
-            Err(DialError::Stream(StreamError::Refused(code))) if says_no_dht(*code) => {
+            Err(error) if failure::says_no_dht(error) => {
                 lock(&self.refusals).note(peer, self.now());
             }
             Err(_) => {}
         }
-        dialled.map_err(|error| failure(&error))
-    }
-}
-
-/// A refusal that the peer signed and that stays true for a while.
-const fn says_no_dht(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::NoListener | ErrorCode::NoReason)
-}
-
-fn failure(error: &DialError) -> OpenFailure {
-    match error {
-        DialError::NoRoute => OpenFailure::NoAddress,
-        DialError::Closed => OpenFailure::Closing,
-        DialError::Stream(error) => stream_failure(error),
-        DialError::Timeout(StreamError::Session(SessionError::TooManyStreams)) => {
-            OpenFailure::Overloaded
-        }
-        DialError::Timeout(_) => OpenFailure::Timeout,
-        _ => OpenFailure::Unreachable,
-    }
-}
-
-fn stream_failure(error: &StreamError) -> OpenFailure {
-    match error {
-        StreamError::Refused(ErrorCode::NoNextSession) => OpenFailure::NoAddress,
-        // Our own ports are used up.
-        StreamError::Refused(ErrorCode::PortOccupied)
-        | StreamError::Session(SessionError::TooManyStreams) => OpenFailure::Overloaded,
-        StreamError::Timeout => OpenFailure::Timeout,
-        StreamError::Response(_) | StreamError::Sealing(_) | StreamError::Noise(_) => {
-            OpenFailure::Handshake
-        }
-        _ => OpenFailure::Unreachable,
+        dialled.map_err(|error| failure::of(&error))
     }
 }
 
@@ -206,14 +127,14 @@ impl<R: Runtime> DmsgTransport<R> {
     /// # Errors
     /// [`ErrorCode::PortOccupied`] or [`ErrorCode::EntityClosed`].
     pub fn new(runtime: R, via: Via<R>, options: DmsgOptions) -> Result<Self, ErrorCode> {
-        let listener = via.listen()?;
+        let listeners = via.listen()?;
         let refusals = Refusals::new(options.refusal_life, options.bootstrap.clone());
         let shared = Shared {
             runtime,
             via,
             options,
             refusals: Mutex::new(refusals),
-            listener: Mutex::new(Some(listener)),
+            listeners: Mutex::new(Some(listeners)),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -244,20 +165,32 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<DmsgStream>>> {
-        let mut listener = lock(&self.shared.listener);
-        let Some(listener) = &mut *listener else {
+        let mut listeners = lock(&self.shared.listeners);
+        let Some(listeners) = &mut *listeners else {
             return Poll::Ready(None);
         };
-        listener.poll_accept(cx).map(|stream| {
-            let stream = stream?;
-            let peer = stream.remote().key;
-            lock(&self.shared.refusals).clear(&peer);
-            Some(Accepted {
-                peer,
-                path: PATH,
-                stream,
-            })
-        })
+        let mut ended = true;
+        for _ in 0..listeners.len() {
+            listeners.rotate_left(1); // in turn
+            match listeners[0].poll_accept(cx) {
+                Poll::Ready(Some(stream)) => {
+                    let peer = stream.remote().key;
+                    lock(&self.shared.refusals).clear(&peer);
+                    return Poll::Ready(Some(Accepted {
+                        peer,
+                        path: PATH,
+                        stream,
+                    }));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => ended = false,
+            }
+        }
+        if ended {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 
     fn probe(&self, _: PublicKey, _: SocketAddr) -> BoxFuture<'static, Result<(), OpenFailure>> {
@@ -269,34 +202,17 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
     fn close(&self) -> BoxFuture<'static, ()> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let listener = lock(&shared.listener).take();
-            drop(listener);
-            if !shared.options.close_sessions {
-                return;
-            }
-            match &shared.via {
-                Via::Client(client) => client.close().await,
-                Via::Server(server) => server.close().await,
+            let listeners = lock(&shared.listeners).take();
+            drop(listeners);
+            if shared.options.close_sessions {
+                shared.via.close().await;
             }
         })
     }
 
+    /// Sessions, their streams and dials are the client's or relay's, whoever uses them.
     fn stats(&self) -> TransportStats {
-        let mut stats = TransportStats::default();
-        match &self.shared.via {
-            Via::Client(client) => {
-                let counted = client.stats();
-                stats.sessions = client.servers().len();
-                stats.dials = counted.connected;
-                stats.dials_failed = counted.connects_failed;
-                stats.lost = counted.lost;
-            }
-            Via::Server(server) => {
-                let counted = server.stats();
-                stats.sessions = counted.sessions;
-                stats.accepted = counted.accepted;
-            }
-        }
+        let mut stats = self.shared.via.stats();
         let refusals = lock(&self.shared.refusals);
         stats.without_dht = refusals.len();
         stats.avoided = refusals.avoided;
