@@ -6,8 +6,10 @@ mod cli;
 mod commands;
 mod config;
 mod descriptors;
+mod dmsg;
 mod exit;
 mod failure;
+mod http;
 mod journal;
 mod keys;
 mod known_peers;
@@ -57,6 +59,8 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Peers(args) => wait_for(commands::peers::run(common, args)),
         Command::Status(args) => wait_for(commands::status::run(common, args)),
         Command::Ping(args) => wait_for(commands::status::ping(common, args)),
+        Command::DmsgServer(args) => wait_for(commands::dmsg_server::run(common, args)),
+        Command::DmsgDiscovery(args) => wait_for(commands::dmsg_discovery::run(common, args)),
         Command::Demo(args) => wait_for(commands::demo::run(common, args)),
         Command::Bench(args) => wait_for(commands::bench::run(common, args)),
         Command::Replay(args) => commands::replay::run(common, &args),

@@ -66,19 +66,24 @@ pub(crate) async fn start(
 pub(crate) async fn start_node(node: TcpNode) -> Result<Dht> {
     let listen = node.tcp.listen;
     start_tcp(node).await.map_err(|error| match error {
-        StartTcpError::Listen(error) => cannot_listen(listen, &error),
+        StartTcpError::Listen(error) => cannot_listen(listen, "peers", &error),
         StartTcpError::Start(error) => Failure::new(Code::Config, error),
         error => Failure::new(Code::Local, error),
     })
 }
 
-fn cannot_listen(addr: Option<SocketAddr>, error: &std::io::Error) -> Box<Failure> {
+/// Says what to do when an address for `whom` cannot be bound.
+pub(crate) fn cannot_listen(
+    addr: Option<SocketAddr>,
+    whom: &str,
+    error: &std::io::Error,
+) -> Box<Failure> {
     let Some(addr) = addr else {
         return Failure::new(Code::Local, format_args!("cannot start: {error}"));
     };
     let failure = Failure::new(
         Code::Local,
-        format_args!("cannot listen for peers at {addr}: {error}"),
+        format_args!("cannot listen for {whom} at {addr}: {error}"),
     );
     let port = addr.port();
     match error.kind() {

@@ -3,7 +3,6 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
 
 use support::{Node, Ran, TempDir, finish, http, program, request, run};
 
@@ -17,14 +16,6 @@ fn three(home: &TempDir) -> (Node, Node, Node) {
         node.knows(2);
     }
     (a, b, c)
-}
-
-fn signal(node: &Node, name: &str) {
-    let status = Command::new("kill")
-        .args([name, &node.pid().to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
 }
 
 fn keys(peers: &Ran) -> Vec<String> {
@@ -254,9 +245,9 @@ fn signals_and_the_api_stop_a_node_cleanly() {
     let home = TempDir::new();
     let (a, b, c) = three(&home);
     let key = b.text("key").to_owned();
-    signal(&b, "-TERM");
+    support::signal(b.pid(), "TERM");
     assert_eq!(b.wait(), Some(0));
-    signal(&c, "-INT");
+    support::signal(c.pid(), "INT");
     assert_eq!(c.wait(), Some(0));
     let (api, bearer) = (a.api().to_owned(), format!("Bearer {}", a.token()));
     let headers = [("Host", api.as_str()), ("Authorization", &bearer)];

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Uri};
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::failure::{Code, Failure, Result};
+use crate::http::send;
 use crate::state_dir::read_token;
 
 /// The longest answer, a full list of peers, is far below.
@@ -100,8 +101,6 @@ impl Client {
         body: Bytes,
     ) -> std::result::Result<(hyper::StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>>
     {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let bearer = Zeroizing::new(format!("Bearer {}", *self.token));
         let request = Request::builder()
             .method(method)
@@ -110,22 +109,8 @@ impl Client {
             .header(AUTHORIZATION, bearer.as_str())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        let answer = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), LONGEST_ANSWER);
-            Ok((status, body.collect().await?.to_bytes()))
-        };
-        // The connection moves the bytes; it ends no later than the answer that it carries.
-        let mut connection = std::pin::pin!(connection);
-        let mut answer = std::pin::pin!(answer);
-        tokio::select! {
-            answer = answer.as_mut() => answer,
-            end = connection.as_mut() => match end {
-                Ok(()) => answer.await,
-                Err(error) => Err(error.into()),
-            },
-        }
+        let response = send(TokioIo::new(stream), request, LONGEST_ANSWER).await?;
+        Ok((response.status(), response.into_body()))
     }
 
     fn unreachable(&self, error: &dyn std::fmt::Display) -> Box<Failure> {

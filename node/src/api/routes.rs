@@ -1,14 +1,12 @@
 //! The control API's paths.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde::Serialize;
@@ -18,13 +16,10 @@ use serde_json::json;
 use super::Shared;
 use super::schema::GetBody;
 use crate::failure::{Code, Failure, Result};
+use crate::http::{BodyError, read_body};
 
 /// A value of 64 KiB in base64, and room for the rest.
 const LONGEST_BODY: usize = 128 * 1024;
-/// Of longer bodies this much is read.
-const MOST_DROPPED: usize = 4 << 20;
-/// A request's body must be there after this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Paths, methods and meanings, as `/` lists them.
 const INDEX: &[(&str, &str, &str)] = &[
@@ -164,42 +159,22 @@ async fn shutdown(State(shared): State<Arc<Shared>>) -> Answer {
 }
 
 async fn body<T: DeserializeOwned>(request: Request) -> Result<T> {
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes(request.into_body()))
-        .await
-        .map_err(|_| Failure::new(Code::Timeout, "the request's body did not come in time"))??;
+    let read = read_body(request.into_body(), LONGEST_BODY).await;
+    let bytes = read.map_err(|error| match error {
+        BodyError::Late => Failure::new(Code::Timeout, "the request's body did not come in time"),
+        BodyError::Broken(error) => Failure::new(
+            Code::Usage,
+            format_args!("the request's body broke off: {error}"),
+        ),
+        BodyError::TooLong => {
+            let text = format!("the request's body is longer than {LONGEST_BODY} bytes");
+            Failure::new(Code::TooLarge, text)
+        }
+    })?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let text = format!("the request's body is not what this path takes: {error}");
         Failure::new(Code::Usage, text).hint("`GET /` says what it takes")
     })
-}
-
-async fn bytes(mut body: Body) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Failure::new(
-                Code::Usage,
-                format_args!("the request's body broke off: {error}"),
-            )
-        })?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        length += data.len();
-        // A little more is read and dropped: who is still sending would not see the answer.
-        if length > MOST_DROPPED {
-            break;
-        }
-        if length <= LONGEST_BODY {
-            bytes.extend_from_slice(data);
-        }
-    }
-    if length > LONGEST_BODY {
-        let text = format!("the request's body is longer than {LONGEST_BODY} bytes");
-        return Err(Failure::new(Code::TooLarge, text));
-    }
-    Ok(bytes)
 }
 
 fn ok(report: &impl Serialize) -> Answer {

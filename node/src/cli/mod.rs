@@ -1,5 +1,6 @@
 //! The command line. Every command's help ends in examples.
 
+mod dmsg;
 mod items;
 mod looks;
 mod node;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Ping(Ping),
     #[command(subcommand)]
     Config(ConfigCommand),
+    DmsgServer(DmsgServerArgs),
+    DmsgDiscovery(DmsgDiscoveryArgs),
     Demo(Demo),
     #[command(subcommand)]
     Bench(Bench),

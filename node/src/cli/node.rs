@@ -27,20 +27,25 @@ pub(crate) struct Keygen {
 
 /// Run a node until it is told to stop.
 ///
-/// It needs no configuration: a key is made, and peers that were met before are met again. The
-/// first SIGINT or SIGTERM, or `POST /shutdown`, ends it cleanly; a second signal at once.
+/// It needs no configuration: a key is made, and peers that were met before are met again. With
+/// `dmsg` in the configuration, or --discovery, it reaches peers over DMSG's servers, else over
+/// TCP. The first SIGINT or SIGTERM, or `POST /shutdown`, ends it cleanly; a second signal at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht run
   skydht run --listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --state-dir /tmp/a
   skydht run --bootstrap 02ab…c1@192.0.2.7:7470 --full-node
+  skydht run --discovery http://127.0.0.1:9090
   skydht run --journal run.journal --journal-limit 1GiB
   skydht --config /etc/skydht.json run --log info,skydht=debug")]
 pub(crate) struct Run {
     /// The address that peers dial, IP:PORT; port 0 takes any free one [default: 0.0.0.0:7470].
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Reach peers over DMSG, with servers from the discovery at this URL; nothing listens on TCP.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "advertise"])]
+    pub(crate) discovery: Option<String>,
     /// What peers are told to dial: auto, none, or IP:PORT [default: auto].
     #[arg(long, value_name = "WHAT")]
     pub(crate) advertise: Option<String>,

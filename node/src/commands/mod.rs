@@ -3,6 +3,8 @@
 pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod dmsg_discovery;
+pub(crate) mod dmsg_server;
 pub(crate) mod get;
 pub(crate) mod keygen;
 pub(crate) mod peers;

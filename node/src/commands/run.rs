@@ -1,18 +1,22 @@
-//! `skydht run`.
+//! `skydht run`; and `skydht dmsg-server`, which is a node that relays, too.
+
+mod announce;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::Event;
+use skydht_core::node::{BootstrapPeer, Config, Event};
 use skydht_driver::journal::Written;
+use skydht_driver::transport::dmsg::PORT as DHT_PORT;
 use skydht_driver::{Dht, EventStream, Recorder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
+
+use announce::{Report, announce, next_commands};
 
 use super::config::ConfigReport;
 use crate::access::about;
@@ -24,7 +28,7 @@ use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::state_dir::StateDir;
-use crate::{descriptors, journal, keys, known_peers, logging, output, start};
+use crate::{descriptors, dmsg, journal, keys, known_peers, logging, start};
 
 /// Peers are remembered at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -33,29 +37,46 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Open files for everything but connections to peers.
 const OTHER_FILES: u64 = 256;
 
-/// What a node says of itself when it is up.
-#[derive(Serialize)]
-struct Report<'a> {
-    schema: &'static str,
-    key: PublicKey,
-    full_node: bool,
+/// What a process runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// A node.
+    Node,
+    /// A DMSG server with a full node.
+    DmsgServer,
+}
+
+/// Which file records the run, and how much of it.
+pub(super) struct Journal {
+    pub(super) path: Option<PathBuf>,
+    pub(super) limit: u64,
+}
+
+/// A node that was started.
+struct Started {
+    dht: Dht,
     listen: String,
-    advertise: String,
-    api: Option<String>,
-    token_file: Option<PathBuf>,
-    config: Option<&'a PathBuf>,
-    state_dir: &'a PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    journal: Option<&'a PathBuf>,
-    bootstrap: usize,
-    remembered: usize,
-    next: Vec<String>,
+    /// Lives as long as the node.
+    server: Option<dmsg::Server>,
 }
 
 /// Runs a node until it is told to stop.
 pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
-    let (journal, journal_limit) = (args.journal.clone(), args.journal_limit);
+    let journal = Journal {
+        path: args.journal.clone(),
+        limit: args.journal_limit,
+    };
     let loaded = load(common, args)?;
+    operate(common, &loaded, Service::Node, journal).await
+}
+
+/// Runs a service until it is told to stop.
+pub(super) async fn operate(
+    common: &Common,
+    loaded: &Loaded,
+    service: Service,
+    journal: Journal,
+) -> Result<Exit> {
     let settings = &loaded.settings;
     logging::start(&settings.log).map_err(|error| Failure::new(Code::Config, error))?;
     for warning in &loaded.warnings {
@@ -65,69 +86,71 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     let state = StateDir::new(&settings.state_dir);
     let running = state.take()?;
     let secret = secret(settings)?;
-
-    let (mut bootstrap, warnings) = start::resolve(&settings.bootstrap).await;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    let configured = bootstrap.len();
-    let remembered = known_peers::load(&state.peers_file()).unwrap_or_else(|failure| {
-        tracing::warn!("remembered peers are ignored: {failure}");
-        Vec::new()
-    });
     let own = secret.public();
-    let remembered: Vec<_> = remembered
-        .into_iter()
-        .filter(|peer| peer.key != own)
-        .collect();
-    let remembered_count = remembered.len();
-    known_peers::merge(&mut bootstrap, remembered);
+    let is_dmsg = service == Service::DmsgServer || settings.dmsg.is_on();
 
+    let mut config = settings.node.clone();
+    let (configured, remembered) = if is_dmsg {
+        // Found by their keys.
+        (settings.bootstrap_pks.len() + settings.bootstrap.len(), 0)
+    } else {
+        let configured = with_addresses(settings, &mut config.bootstrap).await;
+        let remembered = remembered(&state, &own, &mut config.bootstrap);
+        (configured, remembered)
+    };
     // The API's port first: if it is taken, nobody has heard of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
         None => None,
     };
-    let mut config = settings.node.clone();
-    config.bootstrap = bootstrap;
-    let listening = start::Listening {
-        addr: settings.listen,
-        advertising: settings.advertise,
-        max_connections: connections(settings.max_connections, descriptors::raise()),
-    };
-    let recording = match &journal {
-        Some(path) => journal::begin(path, journal_limit)?,
+    let recording = match &journal.path {
+        Some(path) => journal::begin(path, journal.limit)?,
         None => None,
     };
     let (recorder, written) = recording.unzip();
     let recorder = recorder.map(|recorder| Box::new(recorder) as Box<dyn Recorder>);
-    let dht = start::start(config.clone(), secret, Some(listening), recorder).await?;
+    let starting = start_service(service, settings, config.clone(), secret, recorder);
+    let started = tokio::select! {
+        started = starting => started?,
+        () = signals.next() => {
+            tracing::info!("stopped by a signal before the node was up");
+            return Ok(Exit::Ok);
+        }
+    };
+    let (dht, listen) = (started.dht, started.listen);
     let events = dht.events();
-    let listen = dht.local_addr().unwrap_or(settings.listen).to_string();
     let shared = Arc::new(Shared {
         local: Local::new(dht.clone(), about(&config, listen.clone())),
-        config: ConfigReport::new(&loaded),
+        config: ConfigReport::new(loaded),
         stop: Notify::new(),
     });
     let server = match api {
         Some(listener) => Some(serve(listener, &shared, &state, settings)?),
         None => None,
     };
+    let relay = started.server.as_ref().map(|server| &server.relay);
+    let at = |addr: String| settings.dmsg.public_address.clone().unwrap_or(addr);
     let report = Report {
-        schema: "skydht.run/1",
+        schema: match service {
+            Service::Node => "skydht.run/1",
+            Service::DmsgServer => "skydht.dmsg-server/1",
+        },
         key: own,
         full_node: config.full_node,
+        transport: if is_dmsg { "dmsg" } else { "tcp" },
         listen,
         advertise: settings.advertise.to_string(),
+        discovery: settings.dmsg.discovery.as_ref().map(ToString::to_string),
+        dmsg_server: relay.map(|relay| at(relay.local_addr().to_string())),
         api: server
             .as_ref()
             .map(|server| format!("http://{}", server.addr())),
         token_file: server.as_ref().map(|_| state.token_file()),
         config: loaded.path.as_ref(),
         state_dir: &settings.state_dir,
-        journal: journal.as_ref().filter(|_| written.is_some()),
+        journal: journal.path.as_ref().filter(|_| written.is_some()),
         bootstrap: configured,
-        remembered: remembered_count,
+        remembered,
         next: next_commands(common),
     };
     announce(&report, common.json)?;
@@ -157,14 +180,82 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// Adds the configured peers that have an address, and says how many there are.
+async fn with_addresses(settings: &Settings, bootstrap: &mut Vec<BootstrapPeer>) -> usize {
+    let (configured, warnings) = start::resolve(&settings.bootstrap).await;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let count = configured.len();
+    known_peers::merge(bootstrap, configured);
+    count
+}
+
+/// Adds the peers that an earlier run knew, and says how many there are.
+fn remembered(state: &StateDir, own: &PublicKey, bootstrap: &mut Vec<BootstrapPeer>) -> usize {
+    let mut remembered = known_peers::load(&state.peers_file()).unwrap_or_else(|failure| {
+        tracing::warn!("remembered peers are ignored: {failure}");
+        Vec::new()
+    });
+    remembered.retain(|peer| peer.key != *own);
+    let count = remembered.len();
+    known_peers::merge(bootstrap, remembered);
+    count
+}
+
+async fn start_service(
+    service: Service,
+    settings: &Settings,
+    config: Config,
+    secret: SecretKey,
+    recorder: Option<Box<dyn Recorder>>,
+) -> Result<Started> {
+    let over_dmsg = format!("dmsg://{}:{DHT_PORT}", secret.public());
+    if service == Service::DmsgServer {
+        let (wanted, files) = (settings.dmsg.max_sessions, descriptors::raise());
+        let most = connections("dmsg.max_sessions", wanted, files);
+        let starting = dmsg::start_server(settings, most, config, secret, recorder);
+        let (server, dht) = starting.await?;
+        return Ok(Started {
+            dht,
+            listen: over_dmsg,
+            server: Some(server),
+        });
+    }
+    if settings.dmsg.is_on() {
+        let dht = dmsg::start_client(settings, config, secret, recorder).await?;
+        return Ok(Started {
+            dht,
+            listen: over_dmsg,
+            server: None,
+        });
+    }
+    let listening = start::Listening {
+        addr: settings.listen,
+        advertising: settings.advertise,
+        max_connections: connections(
+            "max_connections",
+            settings.max_connections,
+            descriptors::raise(),
+        ),
+    };
+    let dht = start::start(config, secret, Some(listening), recorder).await?;
+    let listen = dht.local_addr().unwrap_or(settings.listen).to_string();
+    Ok(Started {
+        dht,
+        listen,
+        server: None,
+    })
+}
+
 /// As many connections as wanted, or as there is room for.
-fn connections(wanted: usize, files: u64) -> usize {
+fn connections(key: &str, wanted: usize, files: u64) -> usize {
     let room = usize::try_from(files.saturating_sub(OTHER_FILES))
         .unwrap_or(usize::MAX)
         .max(1);
     if room < wanted {
         tracing::warn!(
-            "max_connections is {wanted}, but there is room for {room}: this process may have {files} open files; see `ulimit -n`"
+            "{key} is {wanted}, but there is room for {room}: this process may have {files} open files; see `ulimit -n`"
         );
     }
     wanted.min(room)
@@ -174,6 +265,9 @@ fn load(common: &Common, args: Run) -> Result<Loaded> {
     let mut flags: Vec<(&'static str, &'static str, Value)> = Vec::new();
     if let Some(addr) = args.listen {
         flags.push(("--listen", "listen", json!(addr.to_string())));
+    }
+    if let Some(url) = args.discovery {
+        flags.push(("--discovery", "dmsg.discovery", json!(url)));
     }
     if let Some(what) = args.advertise {
         flags.push(("--advertise", "advertise", json!(what)));
@@ -232,54 +326,6 @@ fn serve(
     let server = Server::start(listener, Arc::clone(shared), guard)?;
     state.write_endpoint(server.addr(), shared.local.key())?;
     Ok(server)
-}
-
-fn next_commands(common: &Common) -> Vec<String> {
-    let mut place = String::new();
-    if let Some(config) = &common.config {
-        place.push_str(&format!(" --config {}", config.display()));
-    }
-    if let Some(dir) = &common.state_dir {
-        place.push_str(&format!(" --state-dir {}", dir.display()));
-    }
-    vec![
-        format!("skydht{place} status"),
-        format!("skydht{place} put 'hello' --salt greeting"),
-        format!("skydht{place} get self --salt greeting"),
-    ]
-}
-
-fn announce(report: &Report<'_>, json: bool) -> Result<()> {
-    if json {
-        return output::json(report);
-    }
-    let role = if report.full_node {
-        "full node"
-    } else {
-        "node"
-    };
-    let api = match (&report.api, &report.token_file) {
-        (Some(url), Some(file)) => format!("{url} (token in {})", file.display()),
-        _ => "off".into(),
-    };
-    let config = report.config.map_or_else(
-        || "none, all defaults".into(),
-        |path| path.display().to_string(),
-    );
-    let journal = report.journal.map_or_else(String::new, |path| {
-        format!("\njournal    {}", path.display())
-    });
-    output::line(format_args!(
-        "skydht {} {role}\nkey        {}\nlistening  {} (tcp, advertised: {})\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
-        env!("CARGO_PKG_VERSION"),
-        report.key,
-        report.listen,
-        report.advertise,
-        report.bootstrap,
-        report.remembered,
-        report.state_dir.display(),
-        report.next.join("\n           "),
-    ))
 }
 
 /// Writes down the peers now and then, and logs what happens. Ends with the node.

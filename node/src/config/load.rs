@@ -10,8 +10,8 @@ use skydht_core::node::{Config, ConfigError, Limit};
 use skydht_tokio::TcpOptions;
 
 use super::file::{Document, Entry};
-use super::schema::{self, KEYS, LIMITS, UNSUPPORTED};
-use super::{API_LISTEN, Advertising, LISTEN, Settings, suggest};
+use super::schema::{self, DMSG, KEYS, LIMITS, UNSUPPORTED};
+use super::{API_LISTEN, Advertising, DmsgSettings, LISTEN, Settings, suggest};
 use crate::failure::{Code, Failure, Result};
 use crate::private_file;
 
@@ -141,6 +141,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
             listen: LISTEN,
             max_connections: TcpOptions::default().max_sessions,
             advertise: Advertising::Auto,
+            dmsg: DmsgSettings::default(),
             key_file: None,
             state_dir: default_state_dir(&sources.environment),
             api_listen: Some(API_LISTEN),
@@ -191,14 +192,14 @@ impl Loader {
             .map_err(|error| failure(Some(path), &[Problem::at(error.line, error.message)]))?;
         let mut seen = BTreeMap::new();
         for entry in &entries {
-            if entry.key != LIMITS {
+            if ![LIMITS, DMSG].contains(&entry.key.as_str()) {
                 let means = schema::key(&entry.key).and_then(|key| key.means);
                 let name = means.map_or_else(|| entry.key.clone(), dotted);
                 self.entry(&mut seen, name, entry, None);
-            } else if let Some(limits) = document.entries(entry) {
-                for limit in &limits {
-                    let name = format!("{LIMITS}.{}", limit.key);
-                    self.entry(&mut seen, name, limit, Some(LIMITS));
+            } else if let Some(inner) = document.entries(entry) {
+                for one in &inner {
+                    let name = format!("{}.{}", entry.key, one.key);
+                    self.entry(&mut seen, name, one, Some(&entry.key));
                 }
             } else {
                 self.problem(entry, entry.key.clone(), "expected an object".into(), None);
@@ -245,10 +246,7 @@ impl Loader {
                 continue;
             }
             let lower = rest.to_ascii_lowercase();
-            let name = match lower.strip_prefix("limits_") {
-                Some(limit) => format!("{LIMITS}.{limit}"),
-                None => lower,
-            };
+            let name = schema::name_of_variable(&lower);
             let kind = schema::key(&name).map_or(schema::Kind::Count, |key| key.kind);
             let from = Source::Named(variable.clone());
             match self.set(&name, &schema::value_of_text(kind, text)) {
@@ -301,10 +299,12 @@ impl Loader {
             schema::without_address(&self.settings.bootstrap_pks, &self.settings.bootstrap)
                 .copied()
                 .collect();
-        for key in missing {
+        // DMSG finds them by their keys.
+        let missing = missing.into_iter().filter(|_| !self.settings.dmsg.is_on());
+        for key in missing.collect::<Vec<_>>() {
             self.late_problem(
                 "bootstrap_pks",
-                format!("{key} has no address, and this version finds none by key: add \"{key}@HOST:PORT\" to `bootstrap`"),
+                format!("{key} has no address, and direct TCP finds none by key: add \"{key}@HOST:PORT\" to `bootstrap`, or set `dmsg.discovery`"),
             );
         }
         let error = match self.settings.node.validate() {
@@ -406,7 +406,7 @@ fn meant(unknown: &str, within_limits: bool) -> Option<String> {
     let limits = || Limit::ALL.iter().map(|limit| limit.name());
     let limit = |name: &str| format!("{LIMITS}.{name}");
     let near_limit = || suggest::nearest(unknown, limits()).map(limit);
-    let near_key = || suggest::nearest(unknown, keys().chain([LIMITS])).map(str::to_owned);
+    let near_key = || suggest::nearest(unknown, keys().chain([LIMITS, DMSG])).map(str::to_owned);
     if within_limits {
         keys()
             .find(|name| *name == unknown)

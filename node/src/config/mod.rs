@@ -15,6 +15,8 @@ use std::str::FromStr;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::Config;
+use skydht_discovery::BaseUrl;
+use skydht_dmsg::discovery::KnownServer;
 
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use load::{Loaded, Setting, Sources, default_path, load, variable_of};
@@ -100,6 +102,41 @@ impl fmt::Display for Advertising {
     }
 }
 
+/// What is configured of DMSG.
+#[derive(Clone, Debug)]
+pub(crate) struct DmsgSettings {
+    /// Where servers and clients are found.
+    pub(crate) discovery: Option<BaseUrl>,
+    /// Servers that are known anyway.
+    pub(crate) servers: Vec<KnownServer>,
+    /// Servers that a client keeps sessions with; 0: all.
+    pub(crate) sessions_count: usize,
+    /// Where a server says that it is, HOST:PORT.
+    pub(crate) public_address: Option<String>,
+    /// Clients that a server takes.
+    pub(crate) max_sessions: usize,
+}
+
+impl DmsgSettings {
+    /// Whether the DHT runs over DMSG.
+    pub(crate) fn is_on(&self) -> bool {
+        self.discovery.is_some() || !self.servers.is_empty()
+    }
+}
+
+impl Default for DmsgSettings {
+    fn default() -> Self {
+        Self {
+            discovery: None,
+            servers: Vec::new(),
+            // As visors: one may fail.
+            sessions_count: 2,
+            public_address: None,
+            max_sessions: 2048,
+        }
+    }
+}
+
 /// The configuration, read and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -116,6 +153,8 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     /// What they are told.
     pub(crate) advertise: Advertising,
+    /// DMSG, if that is how peers are reached.
+    pub(crate) dmsg: DmsgSettings,
     /// The file with the secret key, if it is not in the state directory.
     pub(crate) key_file: Option<PathBuf>,
     /// Where the node keeps what it needs again.

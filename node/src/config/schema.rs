@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Limit, Limits};
+use skydht_discovery::BaseUrlError;
+use skydht_dmsg::discovery::KnownServer;
 
 use super::{Advertising, PeerAddress, Settings, duration};
 use crate::keys;
@@ -43,6 +45,8 @@ pub(crate) struct Key {
 
 /// The object whose keys are the names of [`Limit`].
 pub(crate) const LIMITS: &str = "limits";
+/// A visor's object, whose keys are `dmsg.<key>` here.
+pub(crate) const DMSG: &str = "dmsg";
 
 /// All keys but those of [`LIMITS`]. The first twelve are a visor's.
 pub(crate) const KEYS: &[Key] = &[
@@ -178,6 +182,75 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| json!(s.advertise.to_string()),
     },
     Key {
+        name: "dmsg.discovery",
+        kind: Kind::Text,
+        doc: "the URL of the DMSG discovery; with it, or with dmsg.servers, the DHT runs over DMSG",
+        means: None,
+        set: |s, v| {
+            s.dmsg.discovery = match text(v)? {
+                "" => None,
+                url => Some(
+                    url.parse()
+                        .map_err(|error: BaseUrlError| error.to_string())?,
+                ),
+            };
+            Ok(())
+        },
+        show: |s| {
+            json!(
+                s.dmsg
+                    .discovery
+                    .as_ref()
+                    .map_or(String::new(), ToString::to_string)
+            )
+        },
+    },
+    Key {
+        name: "dmsg.servers",
+        kind: Kind::List,
+        doc: "DMSG servers that are known anyway, each PK@IP:PORT or a discovery's entry",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.servers, servers(v)),
+        show: |s| {
+            let servers = s.dmsg.servers.iter();
+            json!(
+                servers
+                    .map(|server| format!("{}@{}", server.key, server.address))
+                    .collect::<Vec<_>>()
+            )
+        },
+    },
+    Key {
+        name: "dmsg.sessions_count",
+        kind: Kind::Count,
+        doc: "DMSG servers to keep sessions with; 0 means all",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.sessions_count, count(v)),
+        show: |s| json!(s.dmsg.sessions_count),
+    },
+    Key {
+        name: "dmsg.public_address",
+        kind: Kind::Text,
+        doc: "for `dmsg-server`: where clients connect, HOST:PORT; default: where it listens",
+        means: None,
+        set: |s, v| {
+            s.dmsg.public_address = match text(v)? {
+                "" => None,
+                at => Some(host_and_port(at)?),
+            };
+            Ok(())
+        },
+        show: |s| json!(s.dmsg.public_address.as_deref().unwrap_or_default()),
+    },
+    Key {
+        name: "dmsg.max_sessions",
+        kind: Kind::Count,
+        doc: "for `dmsg-server`: clients that it takes; each needs an open file",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.max_sessions, positive(v)),
+        show: |s| json!(s.dmsg.max_sessions),
+    },
+    Key {
         name: "key_file",
         kind: Kind::Text,
         doc: "the file with the secret key, mode 0600; default: node.key in the state directory",
@@ -276,6 +349,18 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
         "redis_db",
         "there is no Redis storage in this version: remove the key",
     ),
+    (
+        "dmsg.servers_type",
+        "all kinds of servers are used here: remove the key",
+    ),
+    (
+        "dmsg.connected_servers_type",
+        "all kinds of servers are used here: remove the key",
+    ),
+    (
+        "dmsg.protocol",
+        "sessions are multiplexed by yamux, which every server speaks: remove the key",
+    ),
     ("enable", "a running node is always on: remove the key"),
     (
         "local_path",
@@ -298,6 +383,17 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
 /// The key with this name.
 pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key that an environment variable sets, by the variable's name without prefix in small
+/// letters.
+pub(crate) fn name_of_variable(lower: &str) -> String {
+    let section = |section: &str| {
+        let rest = lower.strip_prefix(section)?.strip_prefix('_')?;
+        Some(format!("{section}.{rest}"))
+    };
+    let name = section(LIMITS).or_else(|| section(DMSG));
+    name.unwrap_or_else(|| lower.to_owned())
 }
 
 /// The limit with this name.
@@ -392,6 +488,42 @@ fn list<T>(value: &Value, read: impl Fn(&str) -> Result<T, String>) -> Result<Ve
         .iter()
         .map(|value| text(value).and_then(&read))
         .collect()
+}
+
+/// Servers as `PK@IP:PORT`, or as a visor's configuration has them.
+fn servers(value: &Value) -> Result<Vec<KnownServer>, String> {
+    let wrong = |what: &Value| {
+        format!(
+            "{what} is no DMSG server: write \"PK@IP:PORT\", or {{\"static\": PK, \"server\": {{\"address\": \"IP:PORT\"}}}}"
+        )
+    };
+    let read = |what: &Value| {
+        let (key, at) = match what {
+            Value::String(text) => text.split_once('@').ok_or_else(|| wrong(what))?,
+            entry => {
+                let key = entry["static"].as_str().ok_or_else(|| wrong(what))?;
+                let at = entry["server"]["address"].as_str();
+                (key, at.ok_or_else(|| wrong(what))?)
+            }
+        };
+        let key = keys::parse_public(key)?;
+        key.check_curve()
+            .map_err(|error| format!("{key}: {error}"))?;
+        let address = at.parse().map_err(|_| wrong(what))?;
+        Ok(KnownServer { key, address })
+    };
+    let all = value.as_array().ok_or("expected an array")?;
+    all.iter().map(read).collect()
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let wrong = || format!("{text:?} is no address: write HOST:PORT");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    if host.is_empty() || port == 0 {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -313,6 +313,15 @@ impl Drop for Node {
     }
 }
 
+/// Sends a signal, by its name without SIG.
+#[track_caller]
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
 /// An HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Answer {

@@ -1,0 +1,76 @@
+//! DMSG's own services.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use skydht_core::key::PublicKey;
+
+use crate::keys::parse_public;
+
+/// Run a DMSG discovery: the directory in which DMSG's servers and clients find each other.
+///
+/// It speaks upstream's HTTP API, so that Go's servers and visors can use it, too. Entries are
+/// signed by their owners and kept in memory; whoever runs puts his own there again within a
+/// minute. SIGINT or SIGTERM ends it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht dmsg-discovery
+  skydht dmsg-discovery --addr 0.0.0.0:9090
+  curl http://127.0.0.1:9090/dmsg-discovery/available_servers
+
+A network on one machine, each in a terminal of its own:
+  skydht dmsg-discovery
+  skydht dmsg-server --discovery http://127.0.0.1:9090 --listen 127.0.0.1:8081 \\
+      --state-dir /tmp/s --api-listen 127.0.0.1:0
+  skydht run --discovery http://127.0.0.1:9090 --state-dir /tmp/a --api-listen 127.0.0.1:0
+  skydht run --discovery http://127.0.0.1:9090 --state-dir /tmp/b --api-listen 127.0.0.1:0
+  skydht --state-dir /tmp/a put 'hello' --salt greeting")]
+pub(crate) struct DmsgDiscoveryArgs {
+    /// The address to listen at, IP:PORT; port 0 takes any free one.
+    #[arg(long, short, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    pub(crate) addr: SocketAddr,
+    /// Take servers that are on loopback; on by itself when --addr is.
+    #[arg(long, short)]
+    pub(crate) test_mode: bool,
+}
+
+/// Run a DMSG server: a relay for visors that is a full node of the DHT, too.
+///
+/// Streams between its clients pass through it encrypted end to end. Its own key answers on port
+/// 100, the DHT, and on port 80 over HTTP: /health and /dht/entry/PK?salt=SALT. It is ready once
+/// the discovery has taken its entry. SIGINT, SIGTERM or `POST /shutdown` ends it cleanly.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht dmsg-server --discovery http://127.0.0.1:9090 --listen 127.0.0.1:8081
+  skydht dmsg-server --discovery http://disc.example --listen 0.0.0.0:8081 \\
+      --public-address 192.0.2.7:8081 --state-dir /var/lib/skydht
+  skydht --config server.json dmsg-server
+
+In the configuration: {\"dmsg\": {\"discovery\": URL, \"public_address\": …, \"max_sessions\": …}}.")]
+pub(crate) struct DmsgServerArgs {
+    /// The discovery that tells clients of this server; without one they must be told by hand.
+    #[arg(long, value_name = "URL")]
+    pub(crate) discovery: Option<String>,
+    /// The address that clients connect to, IP:PORT; port 0 takes any free one [default:
+    /// 0.0.0.0:7470].
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// What clients are told to connect to [default: where it listens].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) public_address: Option<String>,
+    /// Clients to take; each needs an open file.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_sessions: Option<u32>,
+    /// A peer of the DHT to start from, besides those configured; may be repeated.
+    #[arg(long, value_name = "PK", value_parser = parse_public)]
+    pub(crate) bootstrap: Vec<PublicKey>,
+    /// The file with the secret key [default: node.key in the state directory].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The control API's address, or "off" [default: 127.0.0.1:7471].
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) api_listen: Option<String>,
+}

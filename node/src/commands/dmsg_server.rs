@@ -1,0 +1,51 @@
+//! `skydht dmsg-server`.
+
+use serde_json::{Value, json};
+
+use super::run::{Journal, Service, operate};
+use crate::cli::{Common, DmsgServerArgs};
+use crate::config::Loaded;
+use crate::exit::Exit;
+use crate::failure::Result;
+
+/// Runs a DMSG server until it is told to stop.
+pub(crate) async fn run(common: &Common, args: DmsgServerArgs) -> Result<Exit> {
+    let loaded = load(common, args)?;
+    let journal = Journal {
+        path: None,
+        limit: 0,
+    };
+    operate(common, &loaded, Service::DmsgServer, journal).await
+}
+
+fn load(common: &Common, args: DmsgServerArgs) -> Result<Loaded> {
+    let mut flags: Vec<(&'static str, &'static str, Value)> = Vec::new();
+    // Every server is one.
+    flags.push(("dmsg-server", "full_node", json!(true)));
+    if let Some(url) = args.discovery {
+        flags.push(("--discovery", "dmsg.discovery", json!(url)));
+    }
+    if let Some(addr) = args.listen {
+        flags.push(("--listen", "listen", json!(addr.to_string())));
+    }
+    if let Some(at) = args.public_address {
+        flags.push(("--public-address", "dmsg.public_address", json!(at)));
+    }
+    if let Some(most) = args.max_sessions {
+        flags.push(("--max-sessions", "dmsg.max_sessions", json!(most)));
+    }
+    if let Some(file) = args.key_file {
+        flags.push(("--key-file", "key_file", json!(file)));
+    }
+    if let Some(addr) = args.api_listen {
+        flags.push(("--api-listen", "api_listen", json!(addr)));
+    }
+    if !args.bootstrap.is_empty() {
+        // Besides those configured, which must be known first.
+        let configured = super::configuration(common, flags.clone())?;
+        let mut all = configured.settings.bootstrap_pks;
+        all.extend(args.bootstrap);
+        flags.push(("--bootstrap", "bootstrap_pks", json!(all)));
+    }
+    super::configuration(common, flags)
+}

@@ -1,0 +1,97 @@
+//! What a node says of itself when it is up.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use skydht_core::key::PublicKey;
+
+use crate::cli::Common;
+use crate::failure::Result;
+use crate::output;
+
+/// What a node says of itself when it is up.
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    pub(super) schema: &'static str,
+    pub(super) key: PublicKey,
+    pub(super) full_node: bool,
+    /// "tcp" or "dmsg".
+    pub(super) transport: &'static str,
+    pub(super) listen: String,
+    pub(super) advertise: String,
+    /// The DMSG discovery in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) discovery: Option<String>,
+    /// Where a DMSG server's clients connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dmsg_server: Option<String>,
+    pub(super) api: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) config: Option<&'a PathBuf>,
+    pub(super) state_dir: &'a PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) journal: Option<&'a PathBuf>,
+    pub(super) bootstrap: usize,
+    pub(super) remembered: usize,
+    pub(super) next: Vec<String>,
+}
+
+pub(super) fn next_commands(common: &Common) -> Vec<String> {
+    let mut place = String::new();
+    if let Some(config) = &common.config {
+        place.push_str(&format!(" --config {}", config.display()));
+    }
+    if let Some(dir) = &common.state_dir {
+        place.push_str(&format!(" --state-dir {}", dir.display()));
+    }
+    vec![
+        format!("skydht{place} status"),
+        format!("skydht{place} put 'hello' --salt greeting"),
+        format!("skydht{place} get self --salt greeting"),
+    ]
+}
+
+pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
+    if json {
+        return output::json(report);
+    }
+    let role = match (&report.dmsg_server, report.full_node) {
+        (Some(_), _) => "DMSG server and full node",
+        (None, true) => "full node",
+        (None, false) => "node",
+    };
+    let listening = match report.transport {
+        "dmsg" => format!("{} (discovery: {})", report.listen, discovery(report)),
+        transport => format!(
+            "{} ({transport}, advertised: {})",
+            report.listen, report.advertise
+        ),
+    };
+    let server = report.dmsg_server.as_ref();
+    let server = server.map_or_else(String::new, |at| format!("\nclients    {at}"));
+    let api = match (&report.api, &report.token_file) {
+        (Some(url), Some(file)) => format!("{url} (token in {})", file.display()),
+        _ => "off".into(),
+    };
+    let config = report.config.map_or_else(
+        || "none, all defaults".into(),
+        |path| path.display().to_string(),
+    );
+    let journal = report.journal.map_or_else(String::new, |path| {
+        format!("\njournal    {}", path.display())
+    });
+    output::line(format_args!(
+        "skydht {} {role}\nkey        {}\nlistening  {listening}{server}\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
+        env!("CARGO_PKG_VERSION"),
+        report.key,
+        report.bootstrap,
+        report.remembered,
+        report.state_dir.display(),
+        report.next.join("\n           "),
+    ))
+}
+
+fn discovery<'r>(report: &'r Report<'_>) -> &'r str {
+    let discovery = report.discovery.as_deref();
+    discovery.unwrap_or("none, servers as configured")
+}

@@ -1,0 +1,173 @@
+//! Where DMSG's servers and clients are found: an HTTP discovery, or a configured list.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use skydht_core::key::PublicKey;
+use skydht_discovery::HttpDiscovery;
+use skydht_dmsg::client::LocalEntries;
+use skydht_dmsg::discovery::{Discovery, DiscoveryError, FixedServers, KnownServer};
+use skydht_dmsg::entry::{Entry, ServerFields, SignedEntry};
+use skydht_runtime::BoxFuture;
+
+use crate::config::DmsgSettings;
+use crate::http::Exchanger;
+
+/// How long the discovery is waited for.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The first and the longest wait before it is asked again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+#[derive(Clone)]
+enum Source {
+    Http(HttpDiscovery<Exchanger>),
+    Fixed(FixedServers),
+}
+
+/// The discovery of this process. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Directory {
+    source: Source,
+    configured: Vec<KnownServer>,
+    /// Why our entry was not taken the last time.
+    refused: Arc<Mutex<Option<String>>>,
+}
+
+impl Directory {
+    /// The discovery that is configured; without one the servers that are.
+    pub(crate) fn new(settings: &DmsgSettings) -> Self {
+        let source = match &settings.discovery {
+            Some(url) => Source::Http(HttpDiscovery::new(url.clone(), Exchanger)),
+            None => Source::Fixed(FixedServers::new(settings.servers.iter().copied())),
+        };
+        Self {
+            source,
+            configured: settings.servers.clone(),
+            refused: Arc::default(),
+        }
+    }
+
+    fn inner(&self) -> &dyn Discovery {
+        match &self.source {
+            Source::Http(discovery) => discovery,
+            Source::Fixed(servers) => servers,
+        }
+    }
+
+    /// Why our entry was not taken the last time, if it was not.
+    pub(crate) fn refused(&self) -> Option<String> {
+        let refused = self.refused.lock();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The servers that are known: waits until there are any.
+    pub(crate) async fn known_servers(&self) -> Vec<KnownServer> {
+        let mut wait = RETRY.0;
+        loop {
+            let asked = tokio::time::timeout(TIMEOUT, self.inner().servers());
+            let mut known = self.configured.clone();
+            let why = match asked.await {
+                Ok(Ok(found)) => {
+                    known.extend(found);
+                    "the discovery knows none".to_owned()
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the discovery does not answer".to_owned(),
+            };
+            known.sort();
+            known.dedup();
+            if !known.is_empty() {
+                return known;
+            }
+            tracing::warn!("no DMSG server yet: {why}; asking again in {wait:?}");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+}
+
+impl Discovery for Directory {
+    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        self.inner().entry(key)
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        self.inner().servers()
+    }
+
+    fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        let (published, refused) = (self.inner().publish(entry), Arc::clone(&self.refused));
+        Box::pin(async move {
+            let result = published.await;
+            let why = result.as_ref().err().map(ToString::to_string);
+            *refused.lock().unwrap_or_else(PoisonError::into_inner) = why;
+            result
+        })
+    }
+
+    fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        self.inner().remove(entry)
+    }
+}
+
+/// The other servers of a directory, for a server's own sessions with them. It publishes nothing:
+/// there is one entry for a key, and that is the server's.
+pub(crate) struct Others {
+    directory: Directory,
+    own: PublicKey,
+}
+
+impl Others {
+    /// All servers but the one with this key.
+    pub(crate) fn new(directory: Directory, own: PublicKey) -> Self {
+        Self { directory, own }
+    }
+}
+
+impl Discovery for Others {
+    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        self.directory.entry(key)
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        let (asked, own) = (self.directory.servers(), self.own);
+        Box::pin(async move {
+            let mut servers = asked.await?;
+            servers.retain(|server| server.key != own);
+            Ok(servers)
+        })
+    }
+
+    fn publish(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Where servers are, at hand without asking: dials made for the DHT look here.
+pub(crate) struct Book(BTreeMap<PublicKey, Entry>);
+
+impl Book {
+    /// These servers.
+    pub(crate) fn of(servers: &[KnownServer]) -> Self {
+        let entries = servers.iter().map(|server| {
+            let mut entry = Entry::new(server.key, 0, 0);
+            entry.server = Some(ServerFields {
+                address: server.address.to_string(),
+                ..ServerFields::default()
+            });
+            (server.key, entry)
+        });
+        Self(entries.collect())
+    }
+}
+
+impl LocalEntries for Book {
+    fn entry(&self, key: &PublicKey) -> Option<Entry> {
+        self.0.get(key).cloned()
+    }
+}

@@ -1,0 +1,182 @@
+//! Starting a node over DMSG.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{BootstrapPeer, Config};
+use skydht_dmsg::client::{Client, ClientConfig};
+use skydht_dmsg::object::ErrorCode;
+use skydht_dmsg::server::ServerConfig;
+use skydht_driver::transport::dmsg::{Relay, Via};
+use skydht_driver::{Dht, DmsgNode, Recorder, StartDmsgError};
+use skydht_tokio::{TokioRuntime, entropy};
+use tokio::task::JoinHandle;
+
+use super::directory::{Book, Directory, Others};
+use super::web;
+use crate::config::Settings;
+use crate::failure::{Code, Failure, Result};
+use crate::start::cannot_listen;
+
+/// Servers of a discovery that a node starts from, at most.
+const MOST_BOOTSTRAP: usize = 16;
+/// How often to say that something is still waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts a node over the sessions of a DMSG client. Waits until there is a session.
+pub(crate) async fn start_client(
+    settings: &Settings,
+    mut config: Config,
+    secret: SecretKey,
+    recorder: Option<Box<dyn Recorder>>,
+) -> Result<Dht> {
+    let directory = Directory::new(&settings.dmsg);
+    let servers = directory.known_servers().await;
+    let mut from: Vec<PublicKey> = configured_peers(settings);
+    // A server is a full node: the place to start from when nothing else is known.
+    from.extend(servers.iter().map(|server| server.key).take(MOST_BOOTSTRAP));
+    config.bootstrap = bootstrap(from, secret.public());
+
+    let mut client_config = ClientConfig::default();
+    client_config.servers.clone_from(&servers);
+    client_config.min_sessions = settings.dmsg.sessions_count;
+    let draws = crate::random_bytes()?;
+    let client = Client::start(
+        TokioRuntime,
+        secret.clone(),
+        draws,
+        directory.clone(),
+        client_config,
+    );
+    let mut node = DmsgNode::new(secret, Via::Client(client.clone()));
+    node.config = config;
+    node.dmsg.entries = Arc::new(Book::of(&servers));
+    node.dmsg.close_sessions = true;
+    node.options.recorder = recorder;
+    let why = || match (client.servers().len(), directory.refused()) {
+        (0, _) => format!("none of {} DMSG servers was reached", servers.len()),
+        (_, Some(why)) => format!("the discovery did not take this client's entry: {why}"),
+        (_, None) => "the discovery has not answered".into(),
+    };
+    start_node(node, why).await
+}
+
+/// A DMSG server, and the services on its own key.
+pub(crate) struct Server {
+    /// The relay.
+    pub(crate) relay: skydht_dmsg::server::Server<TokioRuntime>,
+    web: [JoinHandle<()>; 2],
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.web.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Starts a DMSG server for `max_sessions` clients, with a node on its key that has sessions with
+/// all other servers. Waits until the discovery has taken its entry.
+pub(crate) async fn start_server(
+    settings: &Settings,
+    max_sessions: usize,
+    mut config: Config,
+    secret: SecretKey,
+    recorder: Option<Box<dyn Recorder>>,
+) -> Result<(Server, Dht)> {
+    if settings.listen.ip().is_unspecified() && settings.dmsg.public_address.is_none() {
+        return Err(Failure::new(
+            Code::Usage,
+            format_args!(
+                "clients cannot connect to {}: the address that they are told is missing",
+                settings.listen
+            ),
+        )
+        .hint("give --public-address HOST:PORT, or --listen with an address of this machine"));
+    }
+    config.bootstrap = bootstrap(configured_peers(settings), secret.public());
+    let directory = Directory::new(&settings.dmsg);
+    let mut server_config = ServerConfig::new(settings.listen);
+    server_config
+        .public_address
+        .clone_from(&settings.dmsg.public_address);
+    server_config.max_sessions = max_sessions;
+    server_config.dht_bootstrap = true;
+    let relay = skydht_dmsg::server::Server::start(
+        TokioRuntime,
+        secret.clone(),
+        crate::random_bytes()?,
+        directory.clone(),
+        server_config,
+    )
+    .await
+    .map_err(|error| cannot_listen(Some(settings.listen), "DMSG clients", &error))?;
+
+    // Everything listens before the discovery tells anybody of this server.
+    let mut client_config = ClientConfig::default();
+    client_config.min_sessions = 0;
+    let client = Client::start(
+        TokioRuntime,
+        secret.clone(),
+        crate::random_bytes()?,
+        Others::new(directory.clone(), relay.key()),
+        client_config,
+    );
+    let own = relay.listen(web::PORT).map_err(no_port)?;
+    let through_others = client.listen(web::PORT).map_err(no_port)?;
+    let services = web::Services::new(&relay, settings);
+    let web = [own, through_others].map(|listener| {
+        let serving = web::serve(listener, Arc::clone(&services));
+        tokio::spawn(serving)
+    });
+    let server = Server { relay, web };
+    let both = Relay::new(server.relay.clone(), client)
+        .map_err(|error| Failure::new(Code::Local, error))?;
+    let mut node = DmsgNode::new(secret, Via::Relay(both));
+    node.config = config;
+    node.dmsg.close_sessions = true;
+    node.options.recorder = recorder;
+    let why = || match directory.refused() {
+        Some(why) => format!("the discovery did not take this server's entry: {why}"),
+        None => "the discovery has not answered".into(),
+    };
+    let dht = start_node(node, why).await?;
+    services.node_started(&dht);
+    Ok((server, dht))
+}
+
+/// Starts a node, and says what it waits for.
+async fn start_node(node: DmsgNode<TokioRuntime>, why: impl Fn() -> String) -> Result<Dht> {
+    let mut starting = std::pin::pin!(node.start(TokioRuntime, entropy));
+    loop {
+        tokio::select! {
+            started = starting.as_mut() => return started.map_err(|error| match error {
+                StartDmsgError::Listen(code) => no_port(code),
+                StartDmsgError::Start(error) => Failure::new(Code::Config, error),
+                error => Failure::new(Code::Local, error),
+            }),
+            () = tokio::time::sleep(PATIENCE) => tracing::warn!("still starting: {}", why()),
+        }
+    }
+}
+
+fn no_port(code: ErrorCode) -> Box<Failure> {
+    Failure::new(Code::Local, format_args!("cannot listen over DMSG: {code}"))
+}
+
+/// The peers that the configuration names. Over DMSG their keys are enough.
+fn configured_peers(settings: &Settings) -> Vec<PublicKey> {
+    let with_address = settings.bootstrap.iter().map(|peer| peer.key);
+    let keys = settings.bootstrap_pks.iter().copied();
+    keys.chain(with_address).collect()
+}
+
+fn bootstrap(mut from: Vec<PublicKey>, own: PublicKey) -> Vec<BootstrapPeer> {
+    let mut seen = std::collections::BTreeSet::from([own]);
+    from.retain(|key| seen.insert(*key));
+    let peers = from.into_iter().map(|key| BootstrapPeer {
+        key,
+        addrs: Vec::new(),
+    });
+    peers.collect()
+}

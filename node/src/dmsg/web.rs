@@ -1,0 +1,189 @@
+//! What a DMSG server answers over HTTP on its own key: how it is, and entries of its store, so
+//! that clients without a DHT find keys, too (specification of discovery, §9).
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use skydht_core::item::{MAX_SALT_LEN, Salt};
+use skydht_core::key::PublicKey;
+use skydht_core::node::{GetRequest, ReadPolicy};
+use skydht_core::time::{Unix, nanos};
+use skydht_discovery::health::{self, Health};
+use skydht_discovery::web;
+use skydht_dmsg::endpoint::Listener;
+use skydht_dmsg::server::Server;
+use skydht_driver::Dht;
+use skydht_runtime::Clocks;
+use skydht_tokio::TokioRuntime;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::Settings;
+use crate::http::{HttpStream, converse};
+
+/// DMSG's port of HTTP.
+pub(crate) const PORT: u16 = 80;
+/// Connections at once; more wait.
+const MOST_CONNECTIONS: usize = 64;
+
+const ENTRY: &str = "/dht/entry/";
+
+/// What is answered from.
+pub(super) struct Services {
+    health: Health,
+    dht: OnceLock<Dht>,
+}
+
+impl Services {
+    /// Those of this server, whose node is about to start.
+    pub(super) fn new(relay: &Server<TokioRuntime>, settings: &Settings) -> Arc<Self> {
+        let now = Unix(nanos(Clocks::system().unix));
+        let mut health = Health::new(now, env!("CARGO_PKG_VERSION"));
+        health.service_name = "dmsg-server".into();
+        health.dmsg_address = format!("{}:{PORT}", relay.key());
+        let discovery = settings.dmsg.discovery.as_ref();
+        health.dmsg_discovery = discovery.map(ToString::to_string).unwrap_or_default();
+        health.dht_bootstrap = true;
+        Arc::new(Self {
+            health,
+            dht: OnceLock::new(),
+        })
+    }
+
+    /// The node has started.
+    pub(super) fn node_started(&self, dht: &Dht) {
+        // There is one node a server.
+        let _ = self.dht.set(dht.clone());
+    }
+
+    async fn answer(&self, method: &Method, path: &str, query: &str) -> web::Response {
+        let is_entry = path.starts_with(ENTRY);
+        if !is_entry && path != health::PATH {
+            return web::no_such_path();
+        }
+        if *method != Method::GET {
+            return web::method_not_allowed("GET");
+        }
+        if !is_entry {
+            return web::json(StatusCode::OK, &self.health);
+        }
+        let (key, salt) = match wanted(path, query) {
+            Ok(wanted) => wanted,
+            Err(why) => return web::plain(StatusCode::BAD_REQUEST, why),
+        };
+        let Some(dht) = self.dht.get() else {
+            return web::plain(StatusCode::SERVICE_UNAVAILABLE, "DHT not available");
+        };
+        match dht.get(GetRequest::of(key, salt, ReadPolicy::Local)).await {
+            Ok(found) => {
+                let value = found.item.value.as_bytes().to_vec();
+                web::json_text(StatusCode::OK, value)
+            }
+            Err(_) => web::plain(StatusCode::NOT_FOUND, "not found"),
+        }
+    }
+}
+
+/// Whose item a path asks for.
+fn wanted(path: &str, query: &str) -> Result<(PublicKey, Salt), &'static str> {
+    let key = path.strip_prefix(ENTRY).unwrap_or_default();
+    if key.is_empty() {
+        return Err("missing pk");
+    }
+    let key = key.parse().map_err(|_| "invalid pk")?;
+    let salt = query.split('&').find_map(|pair| pair.strip_prefix("salt="));
+    let salt = match salt.map(percent_decoded).transpose()? {
+        None => "dmsg".into(),
+        Some(salt) if salt.is_empty() => "dmsg".into(),
+        Some(salt) if salt.len() > MAX_SALT_LEN => return Err("salt too long"),
+        Some(salt) => salt,
+    };
+    Ok((key, Salt::new(&salt)))
+}
+
+/// The bytes of a query's value.
+fn percent_decoded(text: &str) -> Result<Vec<u8>, &'static str> {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
+                (Some(high), Some(low)) => (high * 16 + low) as u8,
+                _ => return Err("invalid salt"),
+            },
+            other => other,
+        });
+    }
+    Ok(decoded)
+}
+
+/// Answers the connections of one port until the server closes.
+pub(super) async fn serve(mut listener: Listener, services: Arc<Services>) {
+    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Connections end with the server's sessions.
+    let (_stop, stopped) = watch::channel(false);
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let Some(stream) = listener.accept().await else {
+            return;
+        };
+        let (services, stopped) = (Arc::clone(&services), stopped.clone());
+        tokio::spawn(async move {
+            let _slot = slot;
+            let answer = |request| answer(Arc::clone(&services), request);
+            converse(HttpStream(stream), answer, stopped).await;
+        });
+    }
+}
+
+async fn answer(services: Arc<Services>, request: Request<Incoming>) -> Response {
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default();
+    let answer = services.answer(request.method(), uri.path(), query);
+    answer.await.map(Body::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+
+    fn salt(query: &str) -> Result<Vec<u8>, &'static str> {
+        wanted(&format!("{ENTRY}{KEY}"), query).map(|(_, salt)| salt.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_salt_is_any_bytes_and_dmsg_unless_given() {
+        assert_eq!(salt(""), Ok(b"dmsg".to_vec()));
+        assert_eq!(salt("salt="), Ok(b"dmsg".to_vec()));
+        assert_eq!(salt("a=b&salt=tp%3A1+x"), Ok(b"tp:1 x".to_vec()));
+        assert_eq!(salt("salt=%FF"), Ok(vec![0xff]));
+        assert_eq!(
+            salt(&format!("salt={}", "a".repeat(200))),
+            Ok(vec![b'a'; 200])
+        );
+    }
+
+    #[test]
+    fn malformed_questions_are_refused_with_upstreams_words() {
+        assert_eq!(wanted(ENTRY, "").unwrap_err(), "missing pk");
+        for key in ["02", "zz", &KEY[1..], "/"] {
+            let path = format!("{ENTRY}{key}");
+            assert_eq!(wanted(&path, "").unwrap_err(), "invalid pk", "{key}");
+        }
+        for query in ["salt=%", "salt=%0", "salt=%zz"] {
+            assert_eq!(salt(query), Err("invalid salt"), "{query}");
+        }
+        assert_eq!(
+            salt(&format!("salt={}", "a".repeat(201))),
+            Err("salt too long")
+        );
+    }
+}

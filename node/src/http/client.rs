@@ -1,0 +1,78 @@
+//! Asking: one request a connection.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use skydht_discovery::web;
+use skydht_discovery::{Exchange, ExchangeError};
+use skydht_runtime::BoxFuture;
+use tokio::net::TcpStream;
+
+/// A discovery's longest answer, 4096 servers, is far below.
+const LONGEST_ANSWER: usize = 16 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends a request over a fresh connection, and reads the response of at most `longest` bytes.
+pub(crate) async fn send<T>(
+    io: T,
+    request: Request<Full<Bytes>>,
+    longest: usize,
+) -> Result<Response<Bytes>, Box<dyn Error + Send + Sync>>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    let answer = async {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, longest).collect().await?.to_bytes();
+        Ok(Response::from_parts(head, body))
+    };
+    // The connection moves the bytes; it ends no later than the answer that it carries.
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        answer = answer.as_mut() => answer,
+        end = connection.as_mut() => match end {
+            Ok(()) => answer.await,
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Sends the requests of discovery clients over TCP, within the surrounding tokio runtime.
+pub(crate) struct Exchanger;
+
+impl Exchange for Exchanger {
+    fn exchange(
+        &self,
+        request: web::Request,
+    ) -> BoxFuture<'static, Result<web::Response, ExchangeError>> {
+        Box::pin(exchange(request))
+    }
+}
+
+async fn exchange(request: web::Request) -> Result<web::Response, ExchangeError> {
+    let (mut head, body) = request.into_parts();
+    let authority = head.uri.authority().ok_or("no host")?.clone();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    head.uri = path.parse::<Uri>()?;
+    let host = HeaderValue::from_str(authority.as_str())?;
+    head.headers.insert(HOST, host);
+    let program = HeaderValue::from_static(concat!("skydht/", env!("CARGO_PKG_VERSION")));
+    head.headers.insert(USER_AGENT, program);
+    let name = authority.host();
+    // Brackets belong to the text of an IPv6 address alone.
+    let name = name.strip_prefix('[').unwrap_or(name);
+    let name = name.strip_suffix(']').unwrap_or(name);
+    let at = (name, authority.port_u16().unwrap_or(80));
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(at));
+    let stream = connecting.await.map_err(|_| "no answer")??;
+    let request = Request::from_parts(head, Full::new(body.into()));
+    let response = send(TokioIo::new(stream), request, LONGEST_ANSWER).await?;
+    Ok(response.map(|body| body.to_vec()))
+}

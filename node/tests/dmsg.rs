@@ -1,0 +1,271 @@
+//! The DHT over DMSG, every part a process of its own: a discovery, servers, visors.
+
+mod support;
+
+use std::net::TcpListener;
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use serde_json::{Value, json};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_dmsg::client::{Client, ClientConfig};
+use skydht_dmsg::discovery::{FixedServers, KnownServer};
+use skydht_dmsg::object::Address;
+use skydht_tokio::{TokioRuntime, entropy};
+use support::{DEADLINE, Node, TempDir, finish, http, program, request, run};
+
+fn discovery(home: &TempDir) -> Node {
+    let mut command = program(home);
+    command.args(["dmsg-discovery", "--addr", "127.0.0.1:0", "--json"]);
+    Node::spawn(command, "discovery", String::new())
+}
+
+fn server(home: &TempDir, name: &str, discovery: &Node) -> Node {
+    let url = discovery.text("url");
+    let args = ["dmsg-server", "--discovery", url, "--listen", "127.0.0.1:0"];
+    Node::start_with(home, name, &args)
+}
+
+fn visor(home: &TempDir, name: &str, discovery: &Node) -> Node {
+    Node::start_with(home, name, &["run", "--discovery", discovery.text("url")])
+}
+
+fn key(node: &Node) -> PublicKey {
+    node.text("key").parse().unwrap()
+}
+
+/// GET over DMSG, of a server's own key, by a client that knows nothing but the server.
+async fn get_over_dmsg(server: &Node, paths: &[&str]) -> Vec<(u16, String)> {
+    let known = KnownServer {
+        key: key(server),
+        address: server.text("dmsg_server").parse().unwrap(),
+    };
+    let secret = SecretKey::from_entropy(&entropy().unwrap());
+    let (servers, config) = (FixedServers::new([known]), ClientConfig::default());
+    let client = Client::start(TokioRuntime, secret, entropy().unwrap(), servers, config);
+    client.ready().await;
+    let mut answers = Vec::new();
+    for path in paths {
+        let to = Address {
+            key: known.key,
+            port: 80,
+        };
+        let mut stream = client.dial(to).await.unwrap();
+        let asked = request("GET", path, &[("Host", "server")], "");
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        answers.push((status, body.to_owned()));
+    }
+    client.close().await;
+    answers
+}
+
+#[test]
+fn discovery_server_and_two_visors_put_and_get() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let server = server(&home, "server", &discovery);
+    assert_eq!(server.about["full_node"], true);
+    let (mut alice, mut bob) = (
+        visor(&home, "alice", &discovery),
+        visor(&home, "bob", &discovery),
+    );
+    assert_eq!(alice.text("transport"), "dmsg");
+    assert_eq!(alice.text("listen"), format!("dmsg://{}:100", key(&alice)));
+    alice.knows(2);
+    bob.knows(2);
+    let value = "{\"over\":\"dmsg\"}";
+    alice
+        .run(&home, &["put", value, "--salt", "s", "--min-replicas", "2"])
+        .exits(0);
+    let owner = key(&alice).to_string();
+    let read = bob
+        .run(&home, &["get", &owner, "--salt", "s", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(read["text"], value);
+    assert_eq!((&read["agree"], &read["asked"]), (&json!(2), &json!(2)));
+
+    // The discovery has them all.
+    let at = discovery.text("url").strip_prefix("http://").unwrap();
+    let host = [("Host", at)];
+    let ask = |path: &str| http(at, &request("GET", path, &host, "")).json();
+    let entries: Vec<String> = serde_json::from_value(ask("/dmsg-discovery/entries")).unwrap();
+    let mut visors = [key(&alice).to_string(), key(&bob).to_string()];
+    visors.sort();
+    assert_eq!(entries, visors);
+    let servers = ask("/dmsg-discovery/available_servers");
+    assert_eq!(servers[0]["static"], key(&server).to_string());
+    assert_eq!(servers[0]["server"]["dht_bootstrap"], true);
+
+    // So has the server, for clients without a DHT.
+    let (there, nobody) = (
+        format!("/dht/entry/{owner}?salt=s"),
+        format!("/dht/entry/{owner}"),
+    );
+    let paths = ["/health", &there, &nobody, "/dht/entry/zz", "/else"];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answers = runtime.block_on(async {
+        let asked = get_over_dmsg(&server, &paths);
+        tokio::time::timeout(DEADLINE, asked).await.unwrap()
+    });
+    let health: Value = serde_json::from_str(&answers[0].1).unwrap();
+    assert_eq!(health["dmsg_address"], format!("{}:80", key(&server)));
+    assert_eq!(health["dht_bootstrap"], true);
+    assert_eq!(answers[1], (200, value.to_owned()));
+    assert_eq!(answers[2], (404, "not found\n".to_owned()));
+    assert_eq!(answers[3], (400, "invalid pk\n".to_owned()));
+    assert_eq!(answers[4].0, 404);
+
+    // Whoever stops cleanly takes its entry away.
+    bob.run(&home, &["status"]).exits(0);
+    support::signal(bob.pid(), "TERM");
+    assert_eq!(bob.wait(), Some(0));
+    support::signal(server.pid(), "TERM");
+    assert_eq!(server.wait(), Some(0));
+    let entries = ask("/dmsg-discovery/entries");
+    assert_eq!(entries, json!([owner]));
+    let none = http(
+        at,
+        &request("GET", "/dmsg-discovery/all_servers", &host, ""),
+    );
+    assert_eq!(none.status, 404);
+    support::signal(discovery.pid(), "INT");
+    assert_eq!(discovery.wait(), Some(0));
+}
+
+#[test]
+fn visors_go_on_when_one_of_two_servers_is_killed() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let first = server(&home, "first", &discovery);
+    let second = server(&home, "second", &discovery);
+    let (mut alice, mut bob) = (
+        visor(&home, "alice", &discovery),
+        visor(&home, "bob", &discovery),
+    );
+    // Each other and both servers.
+    alice.knows(3);
+    bob.knows(3);
+    alice.run(&home, &["put", "before"]).exits(0);
+    first.kill();
+    let owner = key(&alice).to_string();
+    assert_eq!(bob.run(&home, &["get", &owner]).exits(0).text(), "before");
+    alice.run(&home, &["put", "after"]).exits(0);
+    assert_eq!(bob.run(&home, &["get", &owner]).exits(0).text(), "after");
+    drop(second);
+}
+
+#[test]
+fn servers_can_be_configured_without_a_discovery() {
+    let home = TempDir::new();
+    let args = ["dmsg-server", "--listen", "127.0.0.1:0"];
+    let server = Node::start_with(&home, "server", &args);
+    let (pk, at) = (server.text("key"), server.text("dmsg_server"));
+    let as_text = json!({"dmsg": {"servers": [format!("{pk}@{at}")], "sessions_count": 1}});
+    let entry = json!({"static": pk, "server": {"address": at, "availableSessions": 0}});
+    let as_entry = json!({"dmsg": {"servers": [entry]}});
+    let mut visors = [("alice", as_text), ("bob", as_entry)].map(|(name, config)| {
+        let file = home.join(&format!("{name}.json"));
+        std::fs::write(&file, config.to_string()).unwrap();
+        Node::start_with(&home, name, &["run", "--config", &file])
+    });
+    for visor in &mut visors {
+        visor.knows(1);
+    }
+    let [alice, bob] = &visors;
+    alice.run(&home, &["put", "hello"]).exits(0);
+    let read = bob.run(&home, &["get", &key(alice).to_string()]).exits(0);
+    assert_eq!(read.text(), "hello");
+}
+
+#[test]
+fn a_visor_waits_for_its_discovery_and_says_so() {
+    let home = TempDir::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut command = program(&home);
+    command.args(["run", "--discovery", &url, "--api-listen", "127.0.0.1:0"]);
+    let mut child = command.spawn().unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("no DMSG server yet: discovery unavailable") {
+        line.clear();
+        let read = std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+        assert!(read > 0, "it ended without a word");
+    }
+    support::signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[track_caller]
+fn fails(home: &TempDir, args: &[&str], code: i32, parts: &[&str]) {
+    let failure = run(home, &[args, &["--json"]].concat()).exits(code).json();
+    let text = format!("{} {}", failure["message"], failure["hint"]);
+    for part in parts {
+        assert!(text.contains(part), "{part:?} in {failure}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_to_do() {
+    let home = TempDir::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let dir = home.join("dir");
+    let place = ["--api-listen", "off", "--state-dir", &dir];
+    let with = |args: &[&'static str]| [args, &place].concat();
+    fails(
+        &home,
+        &["dmsg-discovery", "--addr", &taken],
+        1,
+        &["cannot listen", "--addr"],
+    );
+    fails(
+        &home,
+        &[&["dmsg-server", "--listen", &taken][..], &place].concat(),
+        1,
+        &["for DMSG clients", "--listen"],
+    );
+    fails(
+        &home,
+        &with(&["dmsg-server", "--listen", "0.0.0.0:0"]),
+        2,
+        &["the address that they are told", "--public-address"],
+    );
+    for (command, url, part) in [
+        ("run", "https://disc.example", "only http"),
+        ("run", "disc.example", "http://HOST:PORT"),
+        ("dmsg-server", "http://", "http://HOST:PORT"),
+    ] {
+        fails(&home, &with(&[command, "--discovery", url]), 2, &[part]);
+    }
+    let file = home.join("wrong.json");
+    for (text, parts) in [
+        (r#"{"dmsg": 1}"#, &["expected an object"][..]),
+        (
+            r#"{"dmsg": {"discvery": ""}}"#,
+            &["dmsg.discvery", "did you mean `dmsg.discovery`"],
+        ),
+        (r#"{"dmsg": {"servers": ["x"]}}"#, &["PK@IP:PORT"]),
+        (r#"{"dmsg": {"protocol": "smux"}}"#, &["yamux"]),
+        (r#"{"dmsg": {"max_sessions": 0}}"#, &["1 or more"]),
+        (r#"{"dmsg": {"public_address": "host"}}"#, &["HOST:PORT"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        fails(&home, &["config", "check", "--config", &file], 2, parts);
+    }
+    let mut command = program(&home);
+    command.env("SKYDHT_DMSG_SESSIONS_COUNT", "many");
+    let failure = finish(command.args(["config", "check", "--json"]), b"");
+    let failure = failure.exits(2).json();
+    assert_eq!(
+        failure["details"]["problems"][0]["from"],
+        "SKYDHT_DMSG_SESSIONS_COUNT"
+    );
+}
