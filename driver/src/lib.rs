@@ -20,6 +20,9 @@ pub mod testing;
 pub mod transport;
 mod verifier;
 
+/// DMSG itself: clients and relays, whose sessions a node uses.
+pub use skydht_dmsg as dmsg;
+
 pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped};
 pub use dmsg_node::{DmsgNode, StartDmsgError};
 pub use event_loop::DriverStats;

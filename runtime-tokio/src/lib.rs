@@ -33,9 +33,12 @@ pub use skydht_core::key::{PublicKey, SecretKey};
 pub use skydht_core::node::{
     Advertise, BootstrapPeer, Config, GetRequest, Identity, PutOptions, ReadPolicy,
 };
+pub use skydht_driver::dmsg;
+pub use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
 pub use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
 pub use skydht_driver::{
-    Dht, GetEvent, StartError, StartOptions, StartTcpError, TcpNode, Transport,
+    Dht, DmsgNode, GetEvent, StartDmsgError, StartError, StartOptions, StartTcpError, TcpNode,
+    Transport,
 };
 pub use skydht_runtime::Runtime;
 
@@ -82,5 +85,14 @@ pub fn entropy() -> io::Result<[u8; 32]> {
 /// # Errors
 /// See [`StartTcpError`].
 pub async fn start_tcp(node: TcpNode) -> Result<Dht, StartTcpError> {
+    node.start(TokioRuntime, entropy).await
+}
+
+/// Starts a node over DMSG, by the sessions of a client or a relay, within the surrounding tokio
+/// runtime.
+///
+/// # Errors
+/// See [`StartDmsgError`].
+pub async fn start_dmsg(node: DmsgNode<TokioRuntime>) -> Result<Dht, StartDmsgError> {
     node.start(TokioRuntime, entropy).await
 }

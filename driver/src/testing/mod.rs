@@ -1,7 +1,10 @@
-//! For tests, of users too: networks in one call, and checks for transports of one's own.
+//! For tests, of users too: networks in one call, and checks for transports and runtimes of
+//! one's own.
 
 mod conformance;
+mod runtime;
 mod testnet;
 
 pub use conformance::{Pair, conformance};
+pub use runtime::{Over, RuntimeSuite};
 pub use testnet::{Testnet, TestnetError};

@@ -1,0 +1,83 @@
+//! async-std's sockets.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_std::net::TcpStream;
+use futures_io::{AsyncRead, AsyncWrite};
+use skydht_runtime::{BoxFuture, Listener};
+
+/// A TCP connection. Small writes leave at once (`TCP_NODELAY`): sessions collect them already.
+pub struct TcpConnection(TcpStream);
+
+impl TcpConnection {
+    pub(crate) async fn connect(addr: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect(addr).await?)
+    }
+
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+}
+
+impl AsyncRead for TcpConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TcpConnection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    /// async-std's own only flushes.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.0).poll_flush(cx))?;
+        Poll::Ready(self.0.shutdown(Shutdown::Write))
+    }
+}
+
+/// A listening TCP socket.
+pub struct TcpListener {
+    socket: async_std::net::TcpListener,
+    addr: SocketAddr,
+}
+
+impl TcpListener {
+    pub(crate) async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = async_std::net::TcpListener::bind(addr).await?;
+        let addr = socket.local_addr()?;
+        Ok(Self { socket, addr })
+    }
+}
+
+impl Listener for TcpListener {
+    type Connection = TcpConnection;
+
+    fn accept(&self) -> BoxFuture<'_, io::Result<(TcpConnection, SocketAddr)>> {
+        Box::pin(async {
+            let (stream, addr) = self.socket.accept().await?;
+            Ok((TcpConnection::new(stream)?, addr))
+        })
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+}

@@ -1,0 +1,100 @@
+//! skydht on async-std: the four functions that a runtime must give, and a node in one call.
+//!
+//! ```
+//! use skydht_async_std::testing::Testnet;
+//! use skydht_async_std::{GetRequest, PutOptions, ReadPolicy, Salt, Value};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async_std::task::block_on(async {
+//! // Five nodes on loopback. A node of your own: see `start_tcp`.
+//! let net = Testnet::new(5).await?;
+//! let [alice, .., bob] = net.nodes() else { unreachable!() };
+//!
+//! let salt = Salt::from("greeting");
+//! alice.put(salt.clone(), Value::new(b"hello"), PutOptions::default()).await?;
+//! let read = bob.get(GetRequest::of(alice.key(), salt, ReadPolicy::Freshest)).await?;
+//! assert_eq!(read.item.value.as_bytes(), b"hello");
+//! # net.stop_all().await;
+//! # Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! The same as `skydht-tokio`, item by item. async-std is no longer developed (RUSTSEC-2025-0052):
+//! take this crate where a program is bound to it, the other one for anything new.
+
+mod connection;
+pub mod testing;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use connection::{TcpConnection, TcpListener};
+pub use skydht_core::Seed;
+pub use skydht_core::item::{Item, Salt, Seq, Value};
+pub use skydht_core::key::{PublicKey, SecretKey};
+pub use skydht_core::node::{
+    Advertise, BootstrapPeer, Config, GetRequest, Identity, PutOptions, ReadPolicy,
+};
+pub use skydht_driver::dmsg;
+pub use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
+pub use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
+pub use skydht_driver::{
+    Dht, DmsgNode, GetEvent, StartDmsgError, StartError, StartOptions, StartTcpError, TcpNode,
+    Transport,
+};
+pub use skydht_runtime::Runtime;
+
+use skydht_runtime::BoxFuture;
+
+/// async-std's global runtime. Its functions work anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AsyncStdRuntime;
+
+impl Runtime for AsyncStdRuntime {
+    type Connection = TcpConnection;
+    type Listener = TcpListener;
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        async_std::task::spawn(task);
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(async_std::task::sleep(duration))
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<TcpConnection>> {
+        Box::pin(TcpConnection::connect(addr))
+    }
+
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<TcpListener>> {
+        Box::pin(TcpListener::bind(addr))
+    }
+}
+
+/// 32 bytes of the operating system's randomness.
+///
+/// # Errors
+/// The operating system has none to give.
+pub fn entropy() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// Starts a node on direct TCP.
+///
+/// # Errors
+/// See [`StartTcpError`].
+pub async fn start_tcp(node: TcpNode) -> Result<Dht, StartTcpError> {
+    node.start(AsyncStdRuntime, entropy).await
+}
+
+/// Starts a node over DMSG, by the sessions of a client or a relay.
+///
+/// # Errors
+/// See [`StartDmsgError`].
+pub async fn start_dmsg(node: DmsgNode<AsyncStdRuntime>) -> Result<Dht, StartDmsgError> {
+    node.start(AsyncStdRuntime, entropy).await
+}

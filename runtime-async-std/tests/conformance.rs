@@ -1,0 +1,6 @@
+//! async-std does what a runtime must.
+
+use skydht_async_std::{AsyncStdRuntime, entropy};
+use skydht_driver::runtime_conformance;
+
+runtime_conformance!(async_std::task::block_on, AsyncStdRuntime, entropy);
