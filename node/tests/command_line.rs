@@ -25,6 +25,8 @@ fn every_command_explains_itself_with_examples() {
         &["config", "check"],
         &["config", "show"],
         &["config", "keys"],
+        &["dmsg-discovery"],
+        &["dmsg-server"],
         &["demo"],
         &["bench"],
         &["bench", "network"],

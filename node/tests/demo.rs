@@ -11,7 +11,16 @@ use support::{Node, TempDir, finish, http, request, run};
 #[test]
 fn the_demo_loses_nothing_and_reads_from_nodes_that_do_not_hold_the_item() {
     let home = TempDir::new();
-    let ran = run(&home, &["demo", "--nodes", "30", "--items", "12", "--json"]).exits(0);
+    let args = [
+        "demo",
+        "--transport",
+        "tcp",
+        "--nodes",
+        "30",
+        "--items",
+        "12",
+    ];
+    let ran = run(&home, &[&args[..], &["--json"]].concat()).exits(0);
     assert_eq!(ran.text().lines().count(), 1, "one object");
     let report = ran.json();
     assert_eq!(
@@ -27,13 +36,39 @@ fn the_demo_loses_nothing_and_reads_from_nodes_that_do_not_hold_the_item() {
     }
     assert!(ran.stderr.contains("nodes are up"), "{}", ran.stderr);
 
-    let table = run(&home, &["demo", "--nodes", "5", "--items", "3"]).exits(0);
+    let args = ["demo", "--transport", "tcp", "--nodes", "5", "--items", "3"];
+    let table = run(&home, &args).exits(0);
     assert!(table.text().starts_with("STEP "), "{}", table.text());
     assert!(
         table.text().contains("nothing was lost"),
         "{}",
         table.text()
     );
+}
+
+#[test]
+fn the_demo_over_dmsg_loses_nothing_when_a_server_is_killed() {
+    let home = TempDir::new();
+    let args = ["demo", "--nodes", "12", "--items", "8", "--json"];
+    let ran = run(&home, &args).exits(0);
+    let report = ran.json();
+    assert_eq!(report["transport"], "dmsg");
+    assert_eq!(
+        (&report["servers"], &report["servers_killed"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(
+        (&report["nodes"], &report["stopped"]),
+        (&12.into(), &0.into())
+    );
+    assert_eq!((&report["puts"], &report["gets"]), (&14.into(), &24.into()));
+    assert_eq!(report["failures"], 0, "{report}");
+    for part in [
+        "over a discovery and 2 DMSG servers",
+        "1 of 2 DMSG servers killed",
+    ] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -59,7 +94,14 @@ fn a_demo_that_stays_answers_commands() {
             .text(),
         "hello"
     );
-    assert_eq!(stay["next"].as_array().unwrap().len(), 3);
+    // Another node may join.
+    let next = stay["next"][3].as_str().unwrap();
+    let (_, url) = next.split_once("run --discovery ").unwrap();
+    let mut joined = Node::start_with(&home, "joined", &["run", "--discovery", url]);
+    joined.knows(8);
+    let owner = status["key"].as_str().unwrap();
+    let read = joined.run(&home, &["get", owner]).exits(0);
+    assert_eq!(read.text(), "hello");
 
     // It ends cleanly and takes its directory with it.
     let token = Path::new(token).to_owned();

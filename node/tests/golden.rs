@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use support::{Node, TempDir, http, request, run};
+use support::{Node, TempDir, http, program, request, run};
 
 /// Replaces what differs from run to run.
 fn normal(value: Value, key: &str, home: &str) -> Value {
@@ -52,6 +52,11 @@ fn normal_text(text: &str, home: &str) -> String {
             .find(|c: char| !(c.is_ascii_alphanumeric() || ".:".contains(c)))
             .unwrap_or(word.len());
         let (token, rest) = word.split_at(end);
+        // A key with a port of DMSG.
+        let (token, rest) = match token.split_once(':') {
+            Some((key, _)) if key.len() == 66 => word.split_at(66),
+            _ => (token, rest),
+        };
         let hex = token.bytes().all(|b| b.is_ascii_hexdigit());
         let number = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());
         out.push_str(match token.len() {
@@ -238,6 +243,27 @@ fn commands_on_nodes() {
     // Its fields are the status report's, and the core's affair.
     step["snapshot"] = json!({"…": i32::from(step["snapshot"].is_object())});
     check("replay_step", step, &home);
+}
+
+#[test]
+fn dmsg_services() {
+    let home = TempDir::new();
+    let mut command = program(&home);
+    command.args(["dmsg-discovery", "--addr", "127.0.0.1:0", "--json"]);
+    let discovery = Node::spawn(command, "discovery", String::new());
+    check("dmsg_discovery", discovery.about.clone(), &home);
+    let url = discovery.text("url");
+    let args = ["dmsg-server", "--discovery", url, "--listen", "127.0.0.1:0"];
+    let server = Node::start_with(&home, "server", &args);
+    check("dmsg_server", server.about.clone(), &home);
+    let visor = Node::start_with(&home, "visor", &["run", "--discovery", url]);
+    check("run_dmsg", visor.about.clone(), &home);
+    let nowhere = ["dmsg-server", "--listen", "0.0.0.0:0", "--json"];
+    let failed = run(&home, &nowhere).exits(2).json();
+    check("dmsg_server_nowhere", failed, &home);
+    let taken = url.strip_prefix("http://").unwrap();
+    let failed = run(&home, &["dmsg-discovery", "--addr", taken, "--json"]);
+    check("dmsg_discovery_taken", failed.exits(1).json(), &home);
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
-pub(crate) use trials::{Bench, BenchNetwork, Demo, Replay, Sim};
+pub(crate) use trials::{Bench, BenchNetwork, Demo, DemoTransport, Replay, Sim};
 
 /// Run, use and measure a node of Skywire's DHT.
 #[derive(Parser, Debug)]

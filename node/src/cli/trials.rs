@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use skydht_sim::figures::Sweep;
 
 /// Repeat a recorded run, step by step, and compare each with what was recorded.
@@ -36,12 +35,25 @@ pub(crate) struct Replay {
     pub(crate) svg: Option<PathBuf>,
 }
 
-/// A whole network in this process: publish, read, update, delete, lose a quarter, read again.
+/// How the demo's nodes reach each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum DemoTransport {
+    /// Over a discovery and two DMSG servers of its own; one of them is killed.
+    Dmsg,
+    /// Directly; a quarter of the nodes is stopped.
+    Tcp,
+}
+
+/// A whole network in this process: publish, read, update, delete, kill a relay, read again.
+///
+/// A DMSG discovery, two DMSG servers that are full nodes of the DHT, and 60 nodes that reach each
+/// other only through them.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht demo
   skydht demo --nodes 200 --json
+  skydht demo --transport tcp      without DMSG; stops a quarter of the nodes instead
   skydht demo --stay               keep it up, to try the other commands on it
 
 It uses real TCP connections on this machine's loopback address and touches nothing else.
@@ -50,6 +62,9 @@ pub(crate) struct Demo {
     /// How many nodes.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(3..=2000))]
     pub(crate) nodes: u16,
+    /// How they reach each other.
+    #[arg(long, value_enum, default_value_t = DemoTransport::Dmsg)]
+    pub(crate) transport: DemoTransport,
     /// How many items.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) items: u16,

@@ -13,7 +13,7 @@ use skydht_core::node::{Config, GetError, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
 
 use super::run::Signals;
-use crate::cli::{Common, Demo};
+use crate::cli::{Common, Demo, DemoTransport};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::measure::{Latency, each, rank};
@@ -23,6 +23,8 @@ use crate::{logging, output};
 
 /// Operations at once.
 const CONCURRENCY: usize = 8;
+/// DMSG servers; one of them is killed.
+const SERVERS: usize = 2;
 /// Keys follow from it, so that two demos are alike.
 const SEED: u64 = 1;
 
@@ -54,6 +56,9 @@ struct Report {
     schema: &'static str,
     nodes: usize,
     transport: &'static str,
+    /// DMSG servers, besides the nodes.
+    servers: usize,
+    servers_killed: usize,
     items: usize,
     stopped: usize,
     puts: usize,
@@ -128,7 +133,7 @@ pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
         stay::stay(common, &args, show, report, &mut signals).await?;
     } else {
         print(common, &report)?;
-        Network::stop(show.network.nodes).await;
+        show.network.stop_all().await;
     }
     Ok(exit)
 }
@@ -138,10 +143,25 @@ async fn demo(args: &Demo) -> Result<(Show, Report)> {
     let count = usize::from(args.nodes);
     let config = Config::default();
     let progress = Progress::new();
-    progress.begin("start nodes on TCP", count);
-    let network = Network::start(count, SEED, &config, |ready| progress.at(ready)).await?;
+    let ready = |ready| progress.at(ready);
+    let (network, servers, transport) = match args.transport {
+        DemoTransport::Tcp => {
+            progress.begin("start nodes on TCP", count);
+            let network = Network::start(count, SEED, &config, ready).await?;
+            (network, 0, "tcp")
+        }
+        DemoTransport::Dmsg => {
+            progress.begin("start nodes over DMSG", count);
+            let starting = Network::start_over_dmsg(SERVERS, count, SEED, &config, ready);
+            (starting.await?, SERVERS, "dmsg")
+        }
+    };
+    let carried = match args.transport {
+        DemoTransport::Tcp => String::new(),
+        DemoTransport::Dmsg => format!(" over a discovery and {SERVERS} DMSG servers"),
+    };
     progress.end(&format!(
-        "{count} nodes are up after {:.1} s",
+        "{count} nodes are up{carried} after {:.1} s",
         network.up.as_secs_f64()
     ));
     let mut show = Show {
@@ -168,7 +188,10 @@ async fn demo(args: &Demo) -> Result<(Show, Report)> {
     }
     show.put("delete a quarter", &deleted).await;
     show.get("read again", &all).await;
-    let stopped = show.stop_a_quarter().await;
+    let (stopped, servers_killed) = match args.transport {
+        DemoTransport::Tcp => (show.stop_a_quarter().await, 0),
+        DemoTransport::Dmsg => (0, show.kill_a_server().await),
+    };
     show.get("read after the loss", &all).await;
     show.progress.clear();
 
@@ -181,7 +204,9 @@ async fn demo(args: &Demo) -> Result<(Show, Report)> {
     let report = Report {
         schema: "skydht.demo/1",
         nodes: count,
-        transport: "tcp",
+        transport,
+        servers,
+        servers_killed,
         items: show.entries.len(),
         stopped,
         puts: show.puts.len(),
@@ -283,6 +308,18 @@ impl Show {
         Network::stop(stop).await;
         self.progress.end(&format!("{count} nodes stopped"));
         count
+    }
+
+    /// Kills one of the DMSG servers: every node loses a session, and the store of a full node
+    /// is gone.
+    async fn kill_a_server(&mut self) -> usize {
+        self.progress.begin("kill a DMSG server", 1);
+        if let Some(relays) = &mut self.network.relays {
+            relays.kill_one().await;
+        }
+        self.progress
+            .end(&format!("1 of {SERVERS} DMSG servers killed"));
+        1
     }
 
     fn finish(&mut self, name: &'static str, samples: &[Sample]) {
@@ -408,6 +445,8 @@ fn print(common: &Common, report: &Report) -> Result<()> {
     }
     let Report {
         nodes,
+        servers,
+        servers_killed,
         stopped,
         puts,
         gets,
@@ -419,7 +458,11 @@ fn print(common: &Common, report: &Report) -> Result<()> {
         0 => "nothing was lost".into(),
         n => format!("{n} operations FAILED"),
     };
+    let network = match report.transport {
+        "tcp" => format!("{nodes} nodes on TCP, {stopped} of them stopped"),
+        _ => format!("{nodes} nodes over {servers} DMSG servers, {servers_killed} of them killed"),
+    };
     output::line(format_args!(
-        "{nodes} nodes on TCP, {stopped} of them stopped; {puts} puts, {gets} gets: {verdict} ({seconds:.1} s)"
+        "{network}; {puts} puts, {gets} gets: {verdict} ({seconds:.1} s)"
     ))
 }

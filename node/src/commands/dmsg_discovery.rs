@@ -1,30 +1,13 @@
 //! `skydht dmsg-discovery`.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use axum::body::Body;
-use axum::response::Response;
-use hyper::Request;
-use hyper::body::Incoming;
 use serde::Serialize;
-use skydht_core::time::{Mono, Time, Unix, nanos};
-use skydht_discovery::dmsg::{DmsgDiscovery, Limits, MAX_REQUEST, Refusal, Rules, Stats};
-use skydht_discovery::health::Health;
-use skydht_runtime::Clocks;
-use tokio::net::TcpListener;
 
 use super::run::Signals;
 use crate::cli::{Common, DmsgDiscoveryArgs};
+use crate::dmsg::DiscoveryService;
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
-use crate::http::{self, BodyError, read_body};
-use crate::{descriptors, logging, output};
-
-/// Connections at once; more wait.
-const MOST_CONNECTIONS: usize = 1024;
-/// Open files for everything else.
-const OTHER_FILES: u64 = 64;
+use crate::{logging, output};
 
 /// What a discovery says of itself when it is up.
 #[derive(Serialize)]
@@ -40,7 +23,7 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let filter = common.log.as_deref().unwrap_or("info");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
     let mut signals = Signals::new()?;
-    let service = Service::start(args.addr, args.test_mode).await?;
+    let service = DiscoveryService::start(args.addr, args.test_mode).await?;
     announce(common, &service)?;
     signals.next().await;
     let stats = service.stop().await;
@@ -53,11 +36,11 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     Ok(Exit::Ok)
 }
 
-fn announce(common: &Common, service: &Service) -> Result<()> {
+fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
     let url = service.url();
     let report = Report {
         schema: "skydht.dmsg-discovery/1",
-        test_mode: service.test_mode,
+        test_mode: service.is_in_test_mode(),
         next: vec![
             format!("skydht dmsg-server --discovery {url} --listen 127.0.0.1:8081"),
             format!("skydht run --discovery {url}"),
@@ -78,79 +61,4 @@ fn announce(common: &Common, service: &Service) -> Result<()> {
         report.url,
         report.next.join("\n           "),
     ))
-}
-
-/// A DMSG discovery that answers on a TCP port.
-pub(crate) struct Service {
-    server: http::Server,
-    discovery: Arc<Mutex<DmsgDiscovery>>,
-    test_mode: bool,
-}
-
-impl Service {
-    /// Starts it. On loopback it is in test mode by itself: nobody but this machine's servers
-    /// can reach it.
-    pub(crate) async fn start(addr: SocketAddr, test_mode: bool) -> Result<Self> {
-        let listener = TcpListener::bind(addr).await.map_err(|error| {
-            Failure::new(
-                Code::Local,
-                format_args!("cannot listen at {addr}: {error}"),
-            )
-            .hint("choose another address with --addr IP:PORT (port 0: any free one)")
-        })?;
-        let test_mode = test_mode || addr.ip().is_loopback();
-        let rules = Rules {
-            allow_loopback: test_mode,
-            ..Rules::default()
-        };
-        let health = Health::new(now().unix, env!("CARGO_PKG_VERSION"));
-        let discovery = DmsgDiscovery::with(rules, Limits::default(), health);
-        let discovery = Arc::new(Mutex::new(discovery));
-        let serving = Arc::clone(&discovery);
-        let answer = move |request| answer(Arc::clone(&serving), request);
-        let most = descriptors::raise().saturating_sub(OTHER_FILES);
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let most = most.clamp(1, MOST_CONNECTIONS);
-        let server = http::Server::start(listener, "the DMSG discovery", most, answer)?;
-        Ok(Self {
-            server,
-            discovery,
-            test_mode,
-        })
-    }
-
-    /// Where it is asked.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.server.addr())
-    }
-
-    /// Stops it, and says what it counted.
-    pub(crate) async fn stop(self) -> Stats {
-        self.server.stop().await;
-        let discovery = self.discovery.lock();
-        discovery.unwrap_or_else(PoisonError::into_inner).stats()
-    }
-}
-
-fn now() -> Time {
-    let clocks = Clocks::system();
-    Time {
-        mono: Mono(nanos(clocks.monotonic)),
-        unix: Unix(nanos(clocks.unix)),
-    }
-}
-
-async fn answer(discovery: Arc<Mutex<DmsgDiscovery>>, request: Request<Incoming>) -> Response {
-    let (head, body) = request.into_parts();
-    let body = match read_body(Body::new(body), MAX_REQUEST).await {
-        Ok(body) => body,
-        // The service says it, and counts it.
-        Err(BodyError::TooLong) => vec![0; MAX_REQUEST + 1],
-        Err(BodyError::Late | BodyError::Broken(_)) => {
-            return Refusal::Unexpected.write().map(Body::from);
-        }
-    };
-    let request = Request::from_parts(head, body);
-    let mut discovery = discovery.lock().unwrap_or_else(PoisonError::into_inner);
-    discovery.handle(now(), &request).map(Body::from)
 }

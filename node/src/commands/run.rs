@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, Event};
 use skydht_driver::journal::Written;
-use skydht_driver::transport::dmsg::PORT as DHT_PORT;
 use skydht_driver::{Dht, EventStream, Recorder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -128,6 +127,7 @@ pub(super) async fn operate(
         Some(listener) => Some(serve(listener, &shared, &state, settings)?),
         None => None,
     };
+    let discovery = settings.dmsg.discovery.as_ref().map(ToString::to_string);
     let relay = started.server.as_ref().map(|server| &server.relay);
     let at = |addr: String| settings.dmsg.public_address.clone().unwrap_or(addr);
     let report = Report {
@@ -139,8 +139,7 @@ pub(super) async fn operate(
         full_node: config.full_node,
         transport: if is_dmsg { "dmsg" } else { "tcp" },
         listen,
-        advertise: settings.advertise.to_string(),
-        discovery: settings.dmsg.discovery.as_ref().map(ToString::to_string),
+        advertise: (!is_dmsg).then(|| settings.advertise.to_string()),
         dmsg_server: relay.map(|relay| at(relay.local_addr().to_string())),
         api: server
             .as_ref()
@@ -151,7 +150,8 @@ pub(super) async fn operate(
         journal: journal.path.as_ref().filter(|_| written.is_some()),
         bootstrap: configured,
         remembered,
-        next: next_commands(common),
+        next: next_commands(common, relay.and(discovery.as_deref())),
+        discovery,
     };
     announce(&report, common.json)?;
 
@@ -210,26 +210,43 @@ async fn start_service(
     secret: SecretKey,
     recorder: Option<Box<dyn Recorder>>,
 ) -> Result<Started> {
-    let over_dmsg = format!("dmsg://{}:{DHT_PORT}", secret.public());
-    if service == Service::DmsgServer {
-        let (wanted, files) = (settings.dmsg.max_sessions, descriptors::raise());
-        let most = connections("dmsg.max_sessions", wanted, files);
-        let starting = dmsg::start_server(settings, most, config, secret, recorder);
-        let (server, dht) = starting.await?;
-        return Ok(Started {
-            dht,
-            listen: over_dmsg,
-            server: Some(server),
-        });
+    if service == Service::Node && !settings.dmsg.is_on() {
+        return start_on_tcp(settings, config, secret, recorder).await;
     }
-    if settings.dmsg.is_on() {
-        let dht = dmsg::start_client(settings, config, secret, recorder).await?;
-        return Ok(Started {
-            dht,
-            listen: over_dmsg,
-            server: None,
-        });
-    }
+    let listen = dmsg::dht_address(&secret.public());
+    let with_address = settings.bootstrap.iter().map(|peer| peer.key);
+    let keys = settings.bootstrap_pks.iter().copied();
+    let node = dmsg::Node {
+        config,
+        secret,
+        from: keys.chain(with_address).collect(),
+        seed: None,
+        recorder,
+        close_sessions: true,
+    };
+    let mut how = settings.dmsg.clone();
+    let (server, dht) = match service {
+        Service::Node => (None, dmsg::start_client(&how, node).await?),
+        Service::DmsgServer => {
+            let files = descriptors::raise();
+            how.max_sessions = connections("dmsg.max_sessions", how.max_sessions, files);
+            let (server, dht) = dmsg::start_server(&how, settings.listen, node).await?;
+            (Some(server), dht)
+        }
+    };
+    Ok(Started {
+        dht,
+        listen,
+        server,
+    })
+}
+
+async fn start_on_tcp(
+    settings: &Settings,
+    config: Config,
+    secret: SecretKey,
+    recorder: Option<Box<dyn Recorder>>,
+) -> Result<Started> {
     let listening = start::Listening {
         addr: settings.listen,
         advertising: settings.advertise,

@@ -1,7 +1,17 @@
 //! The DHT over DMSG: from settings to a client or a server with a node on it.
 
 mod directory;
+mod service;
 mod start;
 mod web;
 
-pub(crate) use start::{Server, start_client, start_server};
+pub(crate) use service::DiscoveryService;
+pub(crate) use start::{Node, Server, start_client, start_server};
+
+use skydht_core::key::PublicKey;
+use skydht_driver::transport::dmsg::PORT;
+
+/// Where a node on DMSG is, in upstream's form.
+pub(crate) fn dht_address(key: &PublicKey) -> String {
+    format!("dmsg://{key}:{PORT}")
+}

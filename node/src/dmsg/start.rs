@@ -1,8 +1,11 @@
 //! Starting a node over DMSG.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skydht_core::Seed;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config};
 use skydht_dmsg::client::{Client, ClientConfig};
@@ -15,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::directory::{Book, Directory, Others};
 use super::web;
-use crate::config::Settings;
+use crate::config::DmsgSettings;
 use crate::failure::{Code, Failure, Result};
 use crate::start::cannot_listen;
 
@@ -24,36 +27,39 @@ const MOST_BOOTSTRAP: usize = 16;
 /// How often to say that something is still waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A node about to start over DMSG.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) secret: SecretKey,
+    /// Peers to start from: over DMSG their keys are enough.
+    pub(crate) from: Vec<PublicKey>,
+    /// Its randomness; none: drawn.
+    pub(crate) seed: Option<Seed>,
+    pub(crate) recorder: Option<Box<dyn Recorder>>,
+    /// Whether its DMSG client or server is closed in order when it stops, or just dropped.
+    pub(crate) close_sessions: bool,
+}
+
 /// Starts a node over the sessions of a DMSG client. Waits until there is a session.
-pub(crate) async fn start_client(
-    settings: &Settings,
-    mut config: Config,
-    secret: SecretKey,
-    recorder: Option<Box<dyn Recorder>>,
-) -> Result<Dht> {
-    let directory = Directory::new(&settings.dmsg);
+pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<Dht> {
+    let directory = Directory::new(dmsg);
     let servers = directory.known_servers().await;
-    let mut from: Vec<PublicKey> = configured_peers(settings);
     // A server is a full node: the place to start from when nothing else is known.
-    from.extend(servers.iter().map(|server| server.key).take(MOST_BOOTSTRAP));
-    config.bootstrap = bootstrap(from, secret.public());
+    let known = servers.iter().map(|server| server.key);
+    node.from.extend(known.take(MOST_BOOTSTRAP));
 
     let mut client_config = ClientConfig::default();
     client_config.servers.clone_from(&servers);
-    client_config.min_sessions = settings.dmsg.sessions_count;
-    let draws = crate::random_bytes()?;
+    client_config.min_sessions = dmsg.sessions_count;
     let client = Client::start(
         TokioRuntime,
-        secret.clone(),
-        draws,
+        node.secret.clone(),
+        crate::random_bytes()?,
         directory.clone(),
         client_config,
     );
-    let mut node = DmsgNode::new(secret, Via::Client(client.clone()));
-    node.config = config;
+    let mut node = node.over(Via::Client(client.clone()));
     node.dmsg.entries = Arc::new(Book::of(&servers));
-    node.dmsg.close_sessions = true;
-    node.options.recorder = recorder;
     let why = || match (client.servers().len(), directory.refused()) {
         (0, _) => format!("none of {} DMSG servers was reached", servers.len()),
         (_, Some(why)) => format!("the discovery did not take this client's entry: {why}"),
@@ -75,56 +81,52 @@ impl Drop for Server {
     }
 }
 
-/// Starts a DMSG server for `max_sessions` clients, with a node on its key that has sessions with
-/// all other servers. Waits until the discovery has taken its entry.
+/// Starts a DMSG server at `listen`, with a node on its key that has sessions with all other
+/// servers. Waits until the discovery has taken its entry.
 pub(crate) async fn start_server(
-    settings: &Settings,
-    max_sessions: usize,
-    mut config: Config,
-    secret: SecretKey,
-    recorder: Option<Box<dyn Recorder>>,
+    dmsg: &DmsgSettings,
+    listen: SocketAddr,
+    node: Node,
 ) -> Result<(Server, Dht)> {
-    if settings.listen.ip().is_unspecified() && settings.dmsg.public_address.is_none() {
+    if listen.ip().is_unspecified() && dmsg.public_address.is_none() {
         return Err(Failure::new(
             Code::Usage,
             format_args!(
-                "clients cannot connect to {}: the address that they are told is missing",
-                settings.listen
+                "clients cannot connect to {listen}: the address that they are told is missing"
             ),
         )
         .hint("give --public-address HOST:PORT, or --listen with an address of this machine"));
     }
-    config.bootstrap = bootstrap(configured_peers(settings), secret.public());
-    let directory = Directory::new(&settings.dmsg);
-    let mut server_config = ServerConfig::new(settings.listen);
+    let directory = Directory::new(dmsg);
+    let mut server_config = ServerConfig::new(listen);
     server_config
         .public_address
-        .clone_from(&settings.dmsg.public_address);
-    server_config.max_sessions = max_sessions;
+        .clone_from(&dmsg.public_address);
+    server_config.max_sessions = dmsg.max_sessions;
     server_config.dht_bootstrap = true;
     let relay = skydht_dmsg::server::Server::start(
         TokioRuntime,
-        secret.clone(),
+        node.secret.clone(),
         crate::random_bytes()?,
         directory.clone(),
         server_config,
     )
     .await
-    .map_err(|error| cannot_listen(Some(settings.listen), "DMSG clients", &error))?;
+    .map_err(|error| cannot_listen(Some(listen), "DMSG clients", &error))?;
 
     // Everything listens before the discovery tells anybody of this server.
     let mut client_config = ClientConfig::default();
     client_config.min_sessions = 0;
     let client = Client::start(
         TokioRuntime,
-        secret.clone(),
+        node.secret.clone(),
         crate::random_bytes()?,
         Others::new(directory.clone(), relay.key()),
         client_config,
     );
     let own = relay.listen(web::PORT).map_err(no_port)?;
     let through_others = client.listen(web::PORT).map_err(no_port)?;
-    let services = web::Services::new(&relay, settings);
+    let services = web::Services::new(&relay, dmsg);
     let web = [own, through_others].map(|listener| {
         let serving = web::serve(listener, Arc::clone(&services));
         tokio::spawn(serving)
@@ -132,10 +134,7 @@ pub(crate) async fn start_server(
     let server = Server { relay, web };
     let both = Relay::new(server.relay.clone(), client)
         .map_err(|error| Failure::new(Code::Local, error))?;
-    let mut node = DmsgNode::new(secret, Via::Relay(both));
-    node.config = config;
-    node.dmsg.close_sessions = true;
-    node.options.recorder = recorder;
+    let node = node.over(Via::Relay(both));
     let why = || match directory.refused() {
         Some(why) => format!("the discovery did not take this server's entry: {why}"),
         None => "the discovery has not answered".into(),
@@ -164,19 +163,21 @@ fn no_port(code: ErrorCode) -> Box<Failure> {
     Failure::new(Code::Local, format_args!("cannot listen over DMSG: {code}"))
 }
 
-/// The peers that the configuration names. Over DMSG their keys are enough.
-fn configured_peers(settings: &Settings) -> Vec<PublicKey> {
-    let with_address = settings.bootstrap.iter().map(|peer| peer.key);
-    let keys = settings.bootstrap_pks.iter().copied();
-    keys.chain(with_address).collect()
-}
-
-fn bootstrap(mut from: Vec<PublicKey>, own: PublicKey) -> Vec<BootstrapPeer> {
-    let mut seen = std::collections::BTreeSet::from([own]);
-    from.retain(|key| seen.insert(*key));
-    let peers = from.into_iter().map(|key| BootstrapPeer {
-        key,
-        addrs: Vec::new(),
-    });
-    peers.collect()
+impl Node {
+    fn over(self, via: Via<TokioRuntime>) -> DmsgNode<TokioRuntime> {
+        let mut seen = BTreeSet::from([self.secret.public()]);
+        let from = self.from.into_iter().filter(|key| seen.insert(*key));
+        let bootstrap = from.map(|key| BootstrapPeer {
+            key,
+            addrs: Vec::new(),
+        });
+        let mut config = self.config;
+        config.bootstrap = bootstrap.collect();
+        let mut node = DmsgNode::new(self.secret, via);
+        node.config = config;
+        node.seed = self.seed;
+        node.dmsg.close_sessions = self.close_sessions;
+        node.options.recorder = self.recorder;
+        node
+    }
 }

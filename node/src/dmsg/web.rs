@@ -20,7 +20,7 @@ use skydht_runtime::Clocks;
 use skydht_tokio::TokioRuntime;
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::Settings;
+use crate::config::DmsgSettings;
 use crate::http::{HttpStream, converse};
 
 /// DMSG's port of HTTP.
@@ -38,12 +38,12 @@ pub(super) struct Services {
 
 impl Services {
     /// Those of this server, whose node is about to start.
-    pub(super) fn new(relay: &Server<TokioRuntime>, settings: &Settings) -> Arc<Self> {
+    pub(super) fn new(relay: &Server<TokioRuntime>, dmsg: &DmsgSettings) -> Arc<Self> {
         let now = Unix(nanos(Clocks::system().unix));
         let mut health = Health::new(now, env!("CARGO_PKG_VERSION"));
         health.service_name = "dmsg-server".into();
         health.dmsg_address = format!("{}:{PORT}", relay.key());
-        let discovery = settings.dmsg.discovery.as_ref();
+        let discovery = dmsg.discovery.as_ref();
         health.dmsg_discovery = discovery.map(ToString::to_string).unwrap_or_default();
         health.dht_bootstrap = true;
         Arc::new(Self {

@@ -12,9 +12,9 @@ use crate::api::{Server, Shared, bind};
 use crate::cli::{Common, Demo};
 use crate::commands::config::ConfigReport;
 use crate::commands::run::Signals;
+use crate::dmsg::dht_address;
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
-use crate::network::Network;
 use crate::output;
 use crate::private_file;
 use crate::state_dir::StateDir;
@@ -31,9 +31,10 @@ pub(super) async fn stay(
     let state = StateDir::new(&place.0);
     let listener = bind(args.api_listen).await?;
     let first = &show.network.nodes[0];
-    let listen = first
-        .local_addr()
-        .map_or_else(String::new, |addr| addr.to_string());
+    let listen = match first.local_addr() {
+        Some(addr) => addr.to_string(),
+        None => dht_address(&first.key()),
+    };
     let shared = Arc::new(Shared {
         local: Local::new(first.clone(), about(&show.config, listen)),
         config: ConfigReport {
@@ -50,11 +51,15 @@ pub(super) async fn stay(
     let server = Server::start(listener, Arc::clone(&shared), guard)?;
     let endpoint = state.write_endpoint(server.addr(), first.key())?;
     let here = format!("skydht --state-dir {}", place.0.display());
-    let next = vec![
+    let mut next = vec![
         format!("{here} status"),
         format!("{here} put 'hello' --salt greeting"),
         format!("{here} get self --salt greeting"),
     ];
+    if let Some(relays) = &show.network.relays {
+        let url = relays.discovery();
+        next.push(format!("skydht run --discovery {url}"));
+    }
     report.stay = Some(Stay {
         api: endpoint.url.clone(),
         token_file: state.token_file(),
@@ -75,7 +80,7 @@ pub(super) async fn stay(
         () = shared.stop.notified() => {}
     }
     server.stop().await;
-    Network::stop(show.network.nodes).await;
+    show.network.stop_all().await;
     Ok(())
 }
 

@@ -18,7 +18,9 @@ pub(super) struct Report<'a> {
     /// "tcp" or "dmsg".
     pub(super) transport: &'static str,
     pub(super) listen: String,
-    pub(super) advertise: String,
+    /// What peers are told to dial, on TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) advertise: Option<String>,
     /// The DMSG discovery in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discovery: Option<String>,
@@ -36,7 +38,8 @@ pub(super) struct Report<'a> {
     pub(super) next: Vec<String>,
 }
 
-pub(super) fn next_commands(common: &Common) -> Vec<String> {
+/// What to type next. Whoever starts a DMSG server wants visors on it.
+pub(super) fn next_commands(common: &Common, server_on: Option<&str>) -> Vec<String> {
     let mut place = String::new();
     if let Some(config) = &common.config {
         place.push_str(&format!(" --config {}", config.display()));
@@ -44,11 +47,13 @@ pub(super) fn next_commands(common: &Common) -> Vec<String> {
     if let Some(dir) = &common.state_dir {
         place.push_str(&format!(" --state-dir {}", dir.display()));
     }
-    vec![
+    let visor = server_on.map(|url| format!("skydht run --discovery {url}"));
+    let own = [
         format!("skydht{place} status"),
         format!("skydht{place} put 'hello' --salt greeting"),
         format!("skydht{place} get self --salt greeting"),
-    ]
+    ];
+    visor.into_iter().chain(own).collect()
 }
 
 pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
@@ -60,12 +65,12 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
         (None, true) => "full node",
         (None, false) => "node",
     };
-    let listening = match report.transport {
-        "dmsg" => format!("{} (discovery: {})", report.listen, discovery(report)),
-        transport => format!(
-            "{} ({transport}, advertised: {})",
-            report.listen, report.advertise
+    let listening = match &report.advertise {
+        Some(what) => format!(
+            "{} ({}, advertised: {what})",
+            report.listen, report.transport
         ),
+        None => format!("{} (discovery: {})", report.listen, discovery(report)),
     };
     let server = report.dmsg_server.as_ref();
     let server = server.map_or_else(String::new, |at| format!("\nclients    {at}"));

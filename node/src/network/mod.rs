@@ -1,4 +1,6 @@
-//! A network of nodes in this process, on TCP over loopback, for the demo and the benches.
+//! A network of nodes in this process, over loopback, for the demo and the benches.
+
+mod dmsg;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use skydht_tokio::TcpNode;
 use crate::failure::{Code, Failure, Result};
 use crate::{descriptors, start};
 
+pub(crate) use dmsg::Relays;
+
 /// Each node starts from this many earlier ones.
 const BOOTSTRAP_PEERS: usize = 3;
 /// The network must be up after this.
@@ -26,15 +30,17 @@ const MOST_SESSIONS: u64 = 1_024;
 
 /// Nodes in this process.
 pub(crate) struct Network {
-    /// The nodes that run.
+    /// The nodes that run; over DMSG without those of its servers.
     pub(crate) nodes: Vec<Dht>,
+    /// What carries it, over DMSG.
+    pub(crate) relays: Option<Relays>,
     /// How long it took until all were ready.
     pub(crate) up: Duration,
 }
 
 impl Network {
-    /// Starts `count` nodes and waits until all are ready. Keys and draws follow from `seed`.
-    /// `progress` is told how many are ready.
+    /// Starts `count` nodes on TCP and waits until all are ready. Keys and draws follow from
+    /// `seed`. `progress` is told how many are ready.
     pub(crate) async fn start(
         count: usize,
         seed: u64,
@@ -60,36 +66,29 @@ impl Network {
             });
             nodes.push(dht);
         }
-        let ready = async {
-            for (index, dht) in nodes.iter().enumerate() {
-                dht.ready().await?;
-                progress(index + 1);
-            }
-            Ok::<(), Box<Failure>>(())
-        };
-        match tokio::time::timeout(UP_TIMEOUT, ready).await {
-            Ok(result) => result?,
-            Err(_) => {
-                let ready = nodes.iter().filter(|dht| dht.is_ready()).count();
-                let seconds = UP_TIMEOUT.as_secs();
-                return Err(Failure::new(
-                    Code::Timeout,
-                    format_args!("only {ready} of {count} nodes were ready after {seconds} s"),
-                ));
-            }
-        }
+        all_ready(&nodes, progress).await?;
         Ok(Self {
             nodes,
+            relays: None,
             up: begun.elapsed(),
         })
     }
 
     /// The `k` nodes nearest to a target.
     pub(crate) fn nearest(&self, target: &Target, k: usize) -> Vec<PublicKey> {
-        let mut keys: Vec<PublicKey> = self.nodes.iter().map(Dht::key).collect();
+        let relays = self.relays.iter().flat_map(Relays::keys);
+        let mut keys: Vec<PublicKey> = self.nodes.iter().map(Dht::key).chain(relays).collect();
         keys.sort_by_key(|key| target.distance(&key.id()));
         keys.truncate(k);
         keys
+    }
+
+    /// Stops everything.
+    pub(crate) async fn stop_all(self) {
+        Self::stop(self.nodes).await;
+        if let Some(relays) = self.relays {
+            relays.stop().await;
+        }
     }
 
     /// Stops nodes, all at once.
@@ -100,6 +99,26 @@ impl Network {
         }
         stopping.join_all().await;
     }
+}
+
+/// Waits until all nodes are ready.
+async fn all_ready(nodes: &[Dht], progress: impl Fn(usize)) -> Result<()> {
+    let ready = async {
+        for (index, dht) in nodes.iter().enumerate() {
+            dht.ready().await?;
+            progress(index + 1);
+        }
+        Ok::<(), Box<Failure>>(())
+    };
+    let Ok(result) = tokio::time::timeout(UP_TIMEOUT, ready).await else {
+        let ready = nodes.iter().filter(|dht| dht.is_ready()).count();
+        let (count, seconds) = (nodes.len(), UP_TIMEOUT.as_secs());
+        return Err(Failure::new(
+            Code::Timeout,
+            format_args!("only {ready} of {count} nodes were ready after {seconds} s"),
+        ));
+    };
+    result
 }
 
 /// How many sessions each of `count` nodes may have, when the process may have `limit` open

@@ -1,0 +1,153 @@
+//! The same over DMSG: a discovery, servers that are full nodes, and visors.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::Config;
+use skydht_driver::Dht;
+use tokio::task::JoinSet;
+
+use super::{Network, OTHER_FILES, all_ready, draws, secret};
+use crate::config::DmsgSettings;
+use crate::descriptors;
+use crate::dmsg::{DiscoveryService, Node, Server, start_client, start_server};
+use crate::failure::{Code, Failure, Result};
+
+/// Visors that start at once.
+const CONCURRENCY: usize = 8;
+/// Requests to the discovery at once, about.
+const REQUESTS: u64 = 256;
+
+/// The discovery and the servers of a network over DMSG.
+pub(crate) struct Relays {
+    discovery: DiscoveryService,
+    servers: Vec<(Server, Dht)>,
+}
+
+impl Relays {
+    /// The keys of the servers that run; each is a full node.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        self.servers.iter().map(|(_, dht)| dht.key())
+    }
+
+    /// The discovery's URL.
+    pub(crate) fn discovery(&self) -> String {
+        self.discovery.url()
+    }
+
+    /// Ends a server as a crash would: its sessions break, and the discovery hears nothing.
+    pub(crate) async fn kill_one(&mut self) {
+        if let Some((server, dht)) = self.servers.pop() {
+            dht.shutdown().await;
+            drop(server);
+        }
+    }
+
+    /// Ends all of them.
+    pub(crate) async fn stop(mut self) {
+        while !self.servers.is_empty() {
+            self.kill_one().await;
+        }
+        self.discovery.stop().await;
+    }
+}
+
+impl Network {
+    /// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all
+    /// are ready. Keys and draws of the nodes follow from `seed`. `progress` is told how many are
+    /// ready.
+    pub(crate) async fn start_over_dmsg(
+        servers: usize,
+        count: usize,
+        seed: u64,
+        config: &Config,
+        progress: impl Fn(usize),
+    ) -> Result<Self> {
+        enough_files(descriptors::raise(), servers, count)?;
+        let begun = Instant::now();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let discovery = DiscoveryService::start(loopback, true).await?;
+        let url = discovery.url().parse();
+        let dmsg = DmsgSettings {
+            discovery: Some(url.map_err(|error| Failure::new(Code::Local, error))?),
+            sessions_count: servers,
+            max_sessions: count + servers,
+            ..DmsgSettings::default()
+        };
+        let node = |index: usize, config: Config| Node {
+            config,
+            secret: secret(seed, index),
+            from: Vec::new(),
+            seed: Some(draws(seed, index)),
+            recorder: None,
+            close_sessions: false,
+        };
+        let mut relays = Relays {
+            discovery,
+            servers: Vec::new(),
+        };
+        for index in 0..servers {
+            let mut config = config.clone();
+            config.full_node = true;
+            // Behind the visors.
+            let starting = start_server(&dmsg, loopback, node(count + index, config));
+            relays.servers.push(starting.await?);
+        }
+        let mut nodes: Vec<(usize, Dht)> = Vec::new();
+        let mut starting = JoinSet::new();
+        for index in 0..count {
+            if starting.len() >= CONCURRENCY {
+                nodes.extend(started(&mut starting).await?);
+            }
+            let (dmsg, node) = (dmsg.clone(), node(index, config.clone()));
+            starting.spawn(async move { (index, start_client(&dmsg, node).await) });
+        }
+        while !starting.is_empty() {
+            nodes.extend(started(&mut starting).await?);
+        }
+        nodes.sort_by_key(|(index, _)| *index);
+        let nodes: Vec<Dht> = nodes.into_iter().map(|(_, dht)| dht).collect();
+        all_ready(&nodes, progress).await?;
+        Ok(Self {
+            nodes,
+            relays: Some(relays),
+            up: begun.elapsed(),
+        })
+    }
+}
+
+type Starting = JoinSet<(usize, Result<Dht>)>;
+
+/// The next node that has started.
+async fn started(starting: &mut Starting) -> Result<Option<(usize, Dht)>> {
+    match starting.join_next().await {
+        None => Ok(None),
+        Some(Ok((index, started))) => Ok(Some((index, started?))),
+        Some(Err(error)) => Err(Failure::new(Code::Local, error)),
+    }
+}
+
+/// Each session of a visor with a server takes a file at both ends, and so does each of a server
+/// with another.
+fn enough_files(limit: u64, servers: usize, count: usize) -> Result<()> {
+    let (servers, count) = (servers as u64, count as u64);
+    let wanted = 2 * servers * (count + servers) + REQUESTS + OTHER_FILES;
+    if wanted <= limit {
+        return Ok(());
+    }
+    let what = format!("a network of {count} nodes over {servers} DMSG servers");
+    Err(descriptors::shortage(limit, wanted, &what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_open_files_are_refused() {
+        assert!(enough_files(568, 2, 60).is_ok());
+        let failure = enough_files(567, 2, 60).unwrap_err();
+        assert!(failure.hint.unwrap().contains("ulimit -n 568"));
+    }
+}
