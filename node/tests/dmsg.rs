@@ -161,6 +161,30 @@ fn visors_go_on_when_one_of_two_servers_is_killed() {
 }
 
 #[test]
+fn visors_that_share_no_server_meet_by_their_entries() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let _servers = ["first", "second", "third"].map(|name| server(&home, name, &discovery));
+    let file = home.join("one.json");
+    let url = discovery.text("url");
+    let config = json!({"dmsg": {"discovery": url, "sessions_count": 1}});
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut visors = ["a", "b", "c", "d", "e"]
+        .map(|name| Node::start_with(&home, name, &["run", "--config", &file]));
+    for visor in &mut visors {
+        visor.knows(7);
+    }
+    for (writer, name) in visors.iter().zip(["a", "b", "c", "d", "e"]) {
+        let put = writer.run(&home, &["put", name, "--min-replicas", "7"]);
+        put.exits(0);
+        for reader in &visors {
+            let read = reader.run(&home, &["get", writer.text("key")]);
+            assert_eq!(read.exits(0).text(), name);
+        }
+    }
+}
+
+#[test]
 fn servers_can_be_configured_without_a_discovery() {
     let home = TempDir::new();
     let args = ["dmsg-server", "--listen", "127.0.0.1:0"];

@@ -1,14 +1,12 @@
 //! Where DMSG's servers and clients are found: an HTTP discovery, or a configured list.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_discovery::HttpDiscovery;
-use skydht_dmsg::client::LocalEntries;
 use skydht_dmsg::discovery::{Discovery, DiscoveryError, FixedServers, KnownServer};
-use skydht_dmsg::entry::{Entry, ServerFields, SignedEntry};
+use skydht_dmsg::entry::{Entry, SignedEntry};
 use skydht_runtime::BoxFuture;
 
 use crate::config::DmsgSettings;
@@ -61,22 +59,28 @@ impl Directory {
         refused.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The servers that are known: waits until there are any.
+    /// The servers that are configured, and those that the discovery tells; why it tells none.
+    pub(crate) async fn ask_servers(&self) -> (Vec<KnownServer>, String) {
+        let asked = tokio::time::timeout(TIMEOUT, self.inner().servers());
+        let mut known = self.configured.clone();
+        let why = match asked.await {
+            Ok(Ok(found)) => {
+                known.extend(found);
+                "the discovery knows none".to_owned()
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the discovery does not answer".to_owned(),
+        };
+        known.sort();
+        known.dedup();
+        (known, why)
+    }
+
+    /// The same: waits until there are any.
     pub(crate) async fn known_servers(&self) -> Vec<KnownServer> {
         let mut wait = RETRY.0;
         loop {
-            let asked = tokio::time::timeout(TIMEOUT, self.inner().servers());
-            let mut known = self.configured.clone();
-            let why = match asked.await {
-                Ok(Ok(found)) => {
-                    known.extend(found);
-                    "the discovery knows none".to_owned()
-                }
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the discovery does not answer".to_owned(),
-            };
-            known.sort();
-            known.dedup();
+            let (known, why) = self.ask_servers().await;
             if !known.is_empty() {
                 return known;
             }
@@ -145,29 +149,5 @@ impl Discovery for Others {
 
     fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-/// Where servers are, at hand without asking: dials made for the DHT look here.
-pub(crate) struct Book(BTreeMap<PublicKey, Entry>);
-
-impl Book {
-    /// These servers.
-    pub(crate) fn of(servers: &[KnownServer]) -> Self {
-        let entries = servers.iter().map(|server| {
-            let mut entry = Entry::new(server.key, 0, 0);
-            entry.server = Some(ServerFields {
-                address: server.address.to_string(),
-                ..ServerFields::default()
-            });
-            (server.key, entry)
-        });
-        Self(entries.collect())
-    }
-}
-
-impl LocalEntries for Book {
-    fn entry(&self, key: &PublicKey) -> Option<Entry> {
-        self.0.get(key).cloned()
     }
 }

@@ -1,6 +1,7 @@
 //! The DHT over DMSG: from settings to a client or a server with a node on it.
 
 mod directory;
+mod entries;
 mod service;
 mod start;
 mod web;

@@ -9,6 +9,7 @@ use skydht_core::Seed;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config};
 use skydht_dmsg::client::{Client, ClientConfig};
+use skydht_dmsg::discovery::KnownServer;
 use skydht_dmsg::object::ErrorCode;
 use skydht_dmsg::server::ServerConfig;
 use skydht_driver::transport::dmsg::{Relay, Via};
@@ -16,7 +17,8 @@ use skydht_driver::{Dht, DmsgNode, Recorder, StartDmsgError};
 use skydht_tokio::{TokioRuntime, entropy};
 use tokio::task::JoinHandle;
 
-use super::directory::{Book, Directory, Others};
+use super::directory::{Directory, Others};
+use super::entries::Entries;
 use super::web;
 use crate::config::DmsgSettings;
 use crate::failure::{Code, Failure, Result};
@@ -44,9 +46,7 @@ pub(crate) struct Node {
 pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<Dht> {
     let directory = Directory::new(dmsg);
     let servers = directory.known_servers().await;
-    // A server is a full node: the place to start from when nothing else is known.
-    let known = servers.iter().map(|server| server.key);
-    node.from.extend(known.take(MOST_BOOTSTRAP));
+    node.start_from(&servers);
 
     let mut client_config = ClientConfig::default();
     client_config.servers.clone_from(&servers);
@@ -59,7 +59,7 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
         client_config,
     );
     let mut node = node.over(Via::Client(client.clone()));
-    node.dmsg.entries = Arc::new(Book::of(&servers));
+    node.dmsg.entries = Entries::new(&servers, directory.clone());
     let why = || match (client.servers().len(), directory.refused()) {
         (0, _) => format!("none of {} DMSG servers was reached", servers.len()),
         (_, Some(why)) => format!("the discovery did not take this client's entry: {why}"),
@@ -86,7 +86,7 @@ impl Drop for Server {
 pub(crate) async fn start_server(
     dmsg: &DmsgSettings,
     listen: SocketAddr,
-    node: Node,
+    mut node: Node,
 ) -> Result<(Server, Dht)> {
     if listen.ip().is_unspecified() && dmsg.public_address.is_none() {
         return Err(Failure::new(
@@ -134,7 +134,10 @@ pub(crate) async fn start_server(
     let server = Server { relay, web };
     let both = Relay::new(server.relay.clone(), client)
         .map_err(|error| Failure::new(Code::Local, error))?;
-    let node = node.over(Via::Relay(both));
+    let (others, _) = directory.ask_servers().await;
+    node.start_from(&others);
+    let mut node = node.over(Via::Relay(both));
+    node.dmsg.entries = Entries::new(&others, directory.clone());
     let why = || match directory.refused() {
         Some(why) => format!("the discovery did not take this server's entry: {why}"),
         None => "the discovery has not answered".into(),
@@ -164,6 +167,12 @@ fn no_port(code: ErrorCode) -> Box<Failure> {
 }
 
 impl Node {
+    /// A server is a full node: a place to start from when nothing else is known.
+    fn start_from(&mut self, servers: &[KnownServer]) {
+        let known = servers.iter().map(|server| server.key);
+        self.from.extend(known.take(MOST_BOOTSTRAP));
+    }
+
     fn over(self, via: Via<TokioRuntime>) -> DmsgNode<TokioRuntime> {
         let mut seen = BTreeSet::from([self.secret.public()]);
         let from = self.from.into_iter().filter(|key| seen.insert(*key));

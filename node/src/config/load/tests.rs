@@ -219,3 +219,46 @@ fn a_named_file_that_is_missing_is_an_error_and_the_default_one_is_not() {
         Path::new("/nonexistent/.local/state/skydht")
     );
 }
+
+#[test]
+fn dmsg_is_read_as_visors_write_it() {
+    let text = format!(
+        r#"{{"bootstrap_pks": ["{KEY}"], "dmsg": {{"discovery": "http://disc.example/", "sessions_count": 3,
+            "servers": [{{"version": "", "sequence": 0, "timestamp": 0, "static": "{KEY}",
+                "server": {{"address": "192.0.2.1:8080", "availableSessions": 0}}}}, "{KEY}@[::1]:9"]}}}}"#
+    );
+    let variables = [("SKYDHT_DMSG_MAX_SESSIONS", "7")];
+    let dmsg = from_text("dmsg", &text, &variables).unwrap().settings.dmsg;
+    assert!(dmsg.is_on());
+    assert_eq!(dmsg.discovery.unwrap().to_string(), "http://disc.example");
+    let at: Vec<_> = dmsg
+        .servers
+        .iter()
+        .map(|it| it.address.to_string())
+        .collect();
+    assert_eq!(at, ["192.0.2.1:8080", "[::1]:9"]);
+    assert!(dmsg.servers.iter().all(|it| it.key.to_string() == KEY));
+    assert_eq!((dmsg.sessions_count, dmsg.max_sessions), (3, 7));
+    let none = from_text("nodmsg", "{}", &[]).unwrap().settings.dmsg;
+    assert!(!none.is_on());
+}
+
+#[test]
+fn wrong_servers_of_dmsg_are_refused() {
+    for server in [
+        "1".to_owned(),
+        "null".to_owned(),
+        "\"\"".to_owned(),
+        format!("\"{KEY}\""),
+        format!("\"{KEY}@host\""),
+        format!("\"{KEY}@disc.example:80\""),
+        format!("\"{}@192.0.2.1:80\"", &KEY[2..]),
+        format!("\"02{}@192.0.2.1:80\"", "f".repeat(64)),
+        format!("{{\"static\": \"{KEY}\"}}"),
+        format!("{{\"static\": \"{KEY}\", \"server\": {{\"address\": 1}}}}"),
+    ] {
+        let text = format!("{{\n\"dmsg\": {{\n\"servers\": [{server}]}}}}");
+        let found = problems("servers", &text);
+        assert_eq!(found[0].0, Some(3), "{server}: {found:?}");
+    }
+}

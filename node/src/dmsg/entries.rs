@@ -1,0 +1,253 @@
+//! Entries at hand for the DHT's dials. A dial never waits for the discovery: an entry that is
+//! missing is asked for in the background, one at a time, and the next try finds it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use skydht_core::key::PublicKey;
+use skydht_dmsg::client::LocalEntries;
+use skydht_dmsg::discovery::{Discovery, KnownServer};
+use skydht_dmsg::entry::{Entry, ServerFields};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::Instant;
+
+/// Answers of the discovery that are kept.
+const MOST_ENTRIES: usize = 4096;
+/// Keys that wait to be asked for; more are not.
+const MOST_WANTED: usize = 256;
+/// How long an entry is believed.
+const ENTRY_LIFE: Duration = Duration::from_secs(60);
+/// How long nobody asks again for a key that the discovery did not know.
+const MISS_LIFE: Duration = Duration::from_secs(10);
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The entries of servers that are known, and of whoever was looked for.
+pub(super) struct Entries {
+    servers: BTreeMap<PublicKey, Entry>,
+    answers: Mutex<BTreeMap<PublicKey, Answer>>,
+    wanted: Sender<PublicKey>,
+}
+
+/// What the discovery says of a key.
+struct Answer {
+    /// When it was asked, or when it answered.
+    at: Instant,
+    entry: Option<Entry>,
+}
+
+impl Answer {
+    fn is_fresh(&self) -> bool {
+        let life = if self.entry.is_some() {
+            ENTRY_LIFE
+        } else {
+            MISS_LIFE
+        };
+        self.at.elapsed() < life
+    }
+}
+
+impl Entries {
+    /// These servers, and what `discovery` knows.
+    pub(super) fn new(servers: &[KnownServer], discovery: impl Discovery) -> Arc<Self> {
+        let entries = servers.iter().map(|server| {
+            let mut entry = Entry::new(server.key, 0, 0);
+            entry.server = Some(ServerFields {
+                address: server.address.to_string(),
+                ..ServerFields::default()
+            });
+            (server.key, entry)
+        });
+        let (wanted, asked) = channel(MOST_WANTED);
+        let entries = Arc::new(Self {
+            servers: entries.collect(),
+            answers: Mutex::default(),
+            wanted,
+        });
+        tokio::spawn(ask(Arc::downgrade(&entries), discovery, asked));
+        entries
+    }
+
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Answer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, key: PublicKey, entry: Option<Entry>) {
+        let mut answers = self.answers();
+        if answers.len() >= MOST_ENTRIES && !answers.contains_key(&key) {
+            let oldest = answers.iter().min_by_key(|(_, answer)| answer.at);
+            let oldest = oldest.map(|(key, _)| *key);
+            oldest.and_then(|key| answers.remove(&key));
+        }
+        let at = Instant::now();
+        answers.insert(key, Answer { at, entry });
+    }
+}
+
+impl LocalEntries for Entries {
+    fn entry(&self, key: &PublicKey) -> Option<Entry> {
+        if let Some(known) = self.servers.get(key) {
+            return Some(known.clone());
+        }
+        let known = {
+            let answers = self.answers();
+            let answer = answers.get(key);
+            if let Some(fresh) = answer.filter(|answer| answer.is_fresh()) {
+                return fresh.entry.clone();
+            }
+            answer.and_then(|old| old.entry.clone())
+        };
+        // Until the answer comes, nobody else asks; at the limit, somebody does later.
+        if self.wanted.try_send(*key).is_ok() {
+            self.set(*key, known.clone());
+        }
+        known
+    }
+}
+
+/// Asks for what is wanted, as long as somebody has the entries.
+async fn ask(entries: Weak<Entries>, discovery: impl Discovery, mut wanted: Receiver<PublicKey>) {
+    while let Some(key) = wanted.recv().await {
+        let answer = tokio::time::timeout(TIMEOUT, discovery.entry(key)).await;
+        let Some(entries) = entries.upgrade() else {
+            return;
+        };
+        if let Ok(Ok(entry)) = answer {
+            entries.set(key, Some(entry));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use skydht_core::key::SecretKey;
+    use skydht_dmsg::discovery::{DiscoveryError, MemoryDiscovery};
+    use skydht_dmsg::entry::{ClientFields, SignedEntry};
+    use skydht_runtime::BoxFuture;
+    use skydht_tokio::TokioRuntime;
+
+    use super::*;
+
+    fn secret(n: u16) -> SecretKey {
+        let mut bytes = [1; 32];
+        bytes[..2].copy_from_slice(&n.to_be_bytes());
+        SecretKey::from_bytes(&bytes).unwrap()
+    }
+
+    fn client(n: u16) -> SignedEntry {
+        let mut entry = Entry::new(secret(n).public(), 0, 1);
+        entry.client = Some(ClientFields::default());
+        entry.sign(&secret(n))
+    }
+
+    /// Counts the questions.
+    #[derive(Clone)]
+    struct Counted(MemoryDiscovery, Arc<AtomicUsize>);
+
+    impl Discovery for Counted {
+        fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.entry(key)
+        }
+
+        fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+            self.0.servers()
+        }
+
+        fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+            self.0.publish(entry)
+        }
+
+        fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+            self.0.remove(entry)
+        }
+    }
+
+    /// On paused time, in which tasks run whenever this one waits.
+    fn run(test: impl AsyncFn(&Entries, &MemoryDiscovery, &AtomicUsize)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(async {
+            let discovery = MemoryDiscovery::new(TokioRuntime);
+            let asked = Arc::new(AtomicUsize::new(0));
+            let counted = Counted(discovery.clone(), Arc::clone(&asked));
+            let known = KnownServer {
+                key: secret(9).public(),
+                address: "192.0.2.9:80".parse().unwrap(),
+            };
+            let entries = Entries::new(&[known], counted);
+            let found = entries.entry(&known.key).unwrap();
+            assert_eq!(KnownServer::of(&found), Some(known));
+            test(&entries, &discovery, &asked).await;
+        });
+    }
+
+    async fn pass(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn an_entry_is_found_at_the_second_try_and_asked_for_once() {
+        run(async |entries, discovery, asked| {
+            discovery.publish(client(1)).await.unwrap();
+            let key = secret(1).public();
+            assert_eq!(entries.entry(&key), None);
+            assert_eq!(entries.entry(&key), None);
+            pass(MOMENT).await;
+            let expected = Some(client(1).entry().clone());
+            assert_eq!(entries.entry(&key), expected);
+            assert_eq!(asked.load(Ordering::Relaxed), 1);
+            // An old one is shown until the new one is there.
+            pass(ENTRY_LIFE).await;
+            assert_eq!(entries.entry(&key), expected);
+            pass(MOMENT).await;
+            assert_eq!(entries.entry(&key), expected);
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_asked_for_again_only_after_a_while() {
+        run(async |entries, discovery, asked| {
+            let key = secret(1).public();
+            for _ in 0..10 {
+                assert_eq!(entries.entry(&key), None);
+                pass(MOMENT).await;
+            }
+            assert_eq!(asked.load(Ordering::Relaxed), 1);
+            discovery.publish(client(1)).await.unwrap();
+            pass(MISS_LIFE).await;
+            assert_eq!(entries.entry(&key), None);
+            pass(MOMENT).await;
+            assert!(entries.entry(&key).is_some());
+        });
+    }
+
+    #[test]
+    fn questions_and_answers_are_bounded() {
+        run(async |entries, _, asked| {
+            for n in 0..1000 {
+                assert_eq!(entries.entry(&secret(n + 10).public()), None);
+            }
+            pass(MOMENT).await;
+            assert_eq!(asked.load(Ordering::Relaxed), MOST_WANTED);
+            // Those that found no place are asked for later.
+            entries.entry(&secret(1009).public());
+            pass(MOMENT).await;
+            assert_eq!(asked.load(Ordering::Relaxed), MOST_WANTED + 1);
+            for n in 0..5000 {
+                entries.set(secret(n).public(), None);
+                assert!(entries.answers().len() <= MOST_ENTRIES);
+            }
+            assert_eq!(entries.answers().len(), MOST_ENTRIES);
+            assert!(entries.answers().contains_key(&secret(4999).public()));
+        });
+    }
+}
