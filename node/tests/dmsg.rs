@@ -20,7 +20,10 @@ fn discovery(home: &TempDir) -> Node {
 }
 
 fn server(home: &TempDir, name: &str, discovery: &Node) -> Node {
-    let url = discovery.text("url");
+    server_at(home, name, discovery.text("url"))
+}
+
+fn server_at(home: &TempDir, name: &str, url: &str) -> Node {
     let args = ["dmsg-server", "--discovery", url, "--listen", "127.0.0.1:0"];
     Node::start_with(home, name, &args)
 }
@@ -182,6 +185,28 @@ fn visors_that_share_no_server_meet_by_their_entries() {
             assert_eq!(read.exits(0).text(), name);
         }
     }
+}
+
+#[test]
+fn servers_that_start_at_the_same_time_meet() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let mut servers = std::thread::scope(|scope| {
+        let (home, url) = (&home, discovery.text("url"));
+        let start = |name| scope.spawn(move || server_at(home, name, url));
+        ["first", "second"]
+            .map(start)
+            .map(|started| started.join().unwrap())
+    });
+    for server in &mut servers {
+        server.knows(1);
+    }
+    let [first, second] = &servers;
+    first.run(&home, &["put", "hello"]).exits(0);
+    let read = second.run(&home, &["get", first.text("key")]).exits(0);
+    assert_eq!(read.text(), "hello");
+    let ping = first.run(&home, &["ping", second.text("key")]).exits(0);
+    assert!(ping.text().contains("through a relay"), "{ping:?}");
 }
 
 #[test]

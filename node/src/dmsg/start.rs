@@ -26,6 +26,8 @@ use crate::start::cannot_listen;
 
 /// Servers of a discovery that a node starts from, at most.
 const MOST_BOOTSTRAP: usize = 16;
+/// The first and the longest wait before a server looks for others again.
+const MEETING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How often to say that something is still waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -72,12 +74,12 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
 pub(crate) struct Server {
     /// The relay.
     pub(crate) relay: skydht_dmsg::server::Server<TokioRuntime>,
-    web: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.web.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -131,7 +133,10 @@ pub(crate) async fn start_server(
         let serving = web::serve(listener, Arc::clone(&services));
         tokio::spawn(serving)
     });
-    let server = Server { relay, web };
+    let mut server = Server {
+        relay,
+        tasks: web.into(),
+    };
     let both = Relay::new(server.relay.clone(), client)
         .map_err(|error| Failure::new(Code::Local, error))?;
     let (others, _) = directory.ask_servers().await;
@@ -144,7 +149,29 @@ pub(crate) async fn start_server(
     };
     let dht = start_node(node, why).await?;
     services.node_started(&dht);
+    let meeting = tokio::spawn(meet_others(dht.clone(), directory));
+    server.tasks.push(meeting);
     Ok((server, dht))
+}
+
+/// Makes the node known to the servers of the directory that it does not know: those that started
+/// later, or at the same time.
+async fn meet_others(dht: Dht, directory: Directory) {
+    let mut wait = MEETING.0;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(MEETING.1);
+        let Ok(peers) = dht.peers().await else {
+            return;
+        };
+        let (servers, _) = directory.ask_servers().await;
+        let known = |key| key == dht.key() || peers.iter().any(|peer| peer.key == key);
+        for server in servers.into_iter().filter(|server| !known(server.key)) {
+            if let Err(error) = dht.ping(server.key, None).await {
+                tracing::debug!(server = %server.key, %error, "another DMSG server is not reached");
+            }
+        }
+    }
 }
 
 /// Starts a node, and says what it waits for.

@@ -155,12 +155,12 @@ impl PingReport {
 
 impl Display for PingReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = match self.path {
-            Reach::Dialled => "direct",
-            Reach::Accepted => "over the connection that it dialled",
-            Reach::Relayed => "through a relay",
-        };
         let addr = self.addr.as_deref().unwrap_or("an unknown address");
+        let way = match self.path {
+            Reach::Dialled => format!("via {addr} (direct)"),
+            Reach::Accepted => format!("via {addr} (over the connection that it dialled)"),
+            Reach::Relayed => "through a relay".to_owned(),
+        };
         let Self {
             key,
             rtt_ms,
@@ -169,7 +169,7 @@ impl Display for PingReport {
         } = self;
         write!(
             f,
-            "pong from {key} via {addr} ({how}) in {rtt_ms:.1} ms, bucket {bucket}"
+            "pong from {key} {way} in {rtt_ms:.1} ms, bucket {bucket}"
         )
     }
 }
