@@ -52,7 +52,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
     let upstream = |word, Upstream { words }| Err(commands::upstream::answer(word, &words));
     match cli.command {
         Command::Keygen(args) => commands::keygen::run(common, args),
-        Command::Config(command) => commands::config::run(common, command),
+        Command::Config(command) => wait_for(commands::config::run(common, command)),
         Command::Run(args) => wait_for(commands::run::run(common, args)),
         Command::Put(args) => wait_for(commands::put::run(common, args)),
         Command::Get(args) => wait_for(commands::get::run(common, args)),

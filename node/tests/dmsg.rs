@@ -252,6 +252,71 @@ fn a_visor_waits_for_its_discovery_and_says_so() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn the_configuration_is_checked_against_the_network() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let file = home.join("c.json");
+    let url = discovery.text("url");
+    std::fs::write(&file, json!({"dmsg": {"discovery": url}}).to_string()).unwrap();
+    let check = || {
+        let args = ["config", "check", "--config", &file, "--json"];
+        run(&home, &args).exits(0).json()
+    };
+    let alone = check();
+    assert_eq!(alone["dmsg"], json!({"servers": 0, "reachable": 0}));
+    assert_eq!(
+        alone["warnings"],
+        json!(["DMSG: the discovery knows no server"])
+    );
+    let server = server(&home, "server", &discovery);
+    let up = check();
+    assert_eq!(up["dmsg"], json!({"servers": 1, "reachable": 1}));
+    assert_eq!(up["warnings"], json!([]));
+    let text = run(&home, &["config", "check", "--config", &file]).exits(0);
+    assert!(
+        text.text().contains("1 of 1 DMSG servers reachable"),
+        "{text:?}"
+    );
+    server.kill();
+    let down = check();
+    assert_eq!(down["dmsg"], json!({"servers": 1, "reachable": 0}));
+    drop(discovery);
+    let gone = check();
+    let warning = gone["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("discovery unavailable"), "{warning}");
+}
+
+#[test]
+fn the_discovery_bounds_what_it_reads() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let at = discovery.text("url").strip_prefix("http://").unwrap();
+    let host = [("Host", at)];
+    let post = |body: &str| {
+        let asked = request("POST", "/dmsg-discovery/entry/", &host, body);
+        let answer = http(at, &asked);
+        (answer.status, answer.body)
+    };
+    let unexpected = r#"{"message":"something unexpected happened","code":500}"#;
+    assert_eq!(post(&" ".repeat(65_536)), (500, unexpected.to_owned()));
+    let too_long = r#"{"message":"entry is too long","code":413}"#;
+    assert_eq!(post(&" ".repeat(65_537)), (413, too_long.to_owned()));
+    assert_eq!(post(&" ".repeat(1 << 20)), (413, too_long.to_owned()));
+    let wrong = http(at, "GET / HTTP/9\r\n\r\n");
+    assert_eq!(wrong.status, 400);
+    let long = format!("/dmsg-discovery/entry/{}", "0".repeat(100_000));
+    let long = http(at, &request("GET", &long, &host, ""));
+    assert!((400..500).contains(&long.status), "{long:?}");
+    let missing = http(at, &request("GET", "/nothing", &host, ""));
+    assert_eq!(
+        (missing.status, missing.body.as_str()),
+        (404, "404 page not found\n")
+    );
+    let health = http(at, &request("GET", "/health", &host, ""));
+    assert_eq!(health.status, 200);
+}
+
 #[track_caller]
 fn fails(home: &TempDir, args: &[&str], code: i32, parts: &[&str]) {
     let failure = run(home, &[args, &["--json"]].concat()).exits(code).json();

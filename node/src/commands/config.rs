@@ -11,7 +11,7 @@ use crate::config::{
 };
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
-use crate::{keys, output, private_file};
+use crate::{dmsg, keys, output, private_file};
 
 /// What is in force, and where it was set.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -38,13 +38,13 @@ impl ConfigReport {
 }
 
 /// Runs a command on the configuration.
-pub(crate) fn run(common: &Common, command: ConfigCommand) -> Result<Exit> {
+pub(crate) async fn run(common: &Common, command: ConfigCommand) -> Result<Exit> {
     match command {
         ConfigCommand::Init {
             full_node,
             bootstrap,
         } => init(common, full_node, &bootstrap),
-        ConfigCommand::Check => check(common),
+        ConfigCommand::Check => check(common).await,
         ConfigCommand::Show { effective } => show(common, effective),
         ConfigCommand::Keys => list_keys(common),
     }?;
@@ -112,7 +112,7 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
     ))
 }
 
-fn check(common: &Common) -> Result<()> {
+async fn check(common: &Common) -> Result<()> {
     let loaded = super::configuration(common, [])?;
     let settings = &loaded.settings;
     let key_file = settings.key_file();
@@ -133,7 +133,13 @@ fn check(common: &Common) -> Result<()> {
             }));
         }
     };
-    for warning in &loaded.warnings {
+    let mut warnings = loaded.warnings;
+    let dmsg = match settings.dmsg.is_on() {
+        true => Some(dmsg::Reachable::look(&settings.dmsg).await),
+        false => None,
+    };
+    warnings.extend(dmsg.as_ref().and_then(dmsg::Reachable::warning));
+    for warning in &warnings {
         output::talk(format_args!("warning: {warning}"));
     }
     if common.json {
@@ -142,8 +148,9 @@ fn check(common: &Common) -> Result<()> {
             "ok": true,
             "path": loaded.path,
             "key": key.as_ref().map(|(key, _)| key),
-            "bootstrap": settings.bootstrap.len(),
-            "warnings": loaded.warnings,
+            "bootstrap": settings.bootstrap_pks.len() + settings.bootstrap.len(),
+            "dmsg": dmsg,
+            "warnings": warnings,
         }));
     }
     let path = match &loaded.path {
@@ -154,9 +161,10 @@ fn check(common: &Common) -> Result<()> {
         Some((key, place)) => format!("key {key} ({place})"),
         None => "key file not made yet".into(),
     };
+    let dmsg = dmsg.map_or_else(String::new, |dmsg| format!("; {dmsg}"));
     output::line(format_args!(
-        "ok: {path}; {key}; {} bootstrap peers",
-        settings.bootstrap.len()
+        "ok: {path}; {key}; {} bootstrap peers{dmsg}",
+        settings.bootstrap_pks.len() + settings.bootstrap.len()
     ))
 }
 

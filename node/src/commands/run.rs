@@ -87,6 +87,9 @@ pub(super) async fn operate(
     let secret = secret(settings)?;
     let own = secret.public();
     let is_dmsg = service == Service::DmsgServer || settings.dmsg.is_on();
+    if is_dmsg && service == Service::Node {
+        warn_of_unused(loaded);
+    }
 
     let mut config = settings.node.clone();
     let (configured, remembered) = if is_dmsg {
@@ -178,6 +181,20 @@ pub(super) async fn operate(
     drop(running);
     tracing::info!("stopped");
     Ok(Exit::Ok)
+}
+
+/// Names what is configured for direct TCP, which is not used.
+fn warn_of_unused(loaded: &Loaded) {
+    let unused = ["listen", "advertise", "max_connections"];
+    for setting in &loaded.effective {
+        if unused.contains(&setting.key.as_str()) && setting.source != "default" {
+            tracing::warn!(
+                "{} (set by {}) is not used: peers are reached over DMSG",
+                setting.key,
+                setting.source
+            );
+        }
+    }
 }
 
 /// Adds the configured peers that have an address, and says how many there are.

@@ -60,30 +60,32 @@ impl Directory {
     }
 
     /// The servers that are configured, and those that the discovery tells; why it tells none.
-    pub(crate) async fn ask_servers(&self) -> (Vec<KnownServer>, String) {
+    pub(crate) async fn ask_servers(&self) -> (Vec<KnownServer>, Result<(), String>) {
         let asked = tokio::time::timeout(TIMEOUT, self.inner().servers());
         let mut known = self.configured.clone();
-        let why = match asked.await {
+        let answer = match asked.await {
             Ok(Ok(found)) => {
                 known.extend(found);
-                "the discovery knows none".to_owned()
+                Ok(())
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the discovery does not answer".to_owned(),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the discovery does not answer".to_owned()),
         };
         known.sort();
         known.dedup();
-        (known, why)
+        (known, answer)
     }
 
     /// The same: waits until there are any.
     pub(crate) async fn known_servers(&self) -> Vec<KnownServer> {
         let mut wait = RETRY.0;
         loop {
-            let (known, why) = self.ask_servers().await;
+            let (known, answer) = self.ask_servers().await;
             if !known.is_empty() {
                 return known;
             }
+            let why = answer.err();
+            let why = why.as_deref().unwrap_or("the discovery knows none");
             tracing::warn!("no DMSG server yet: {why}; asking again in {wait:?}");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);

@@ -2,10 +2,12 @@
 
 mod directory;
 mod entries;
+mod reachable;
 mod service;
 mod start;
 mod web;
 
+pub(crate) use reachable::Reachable;
 pub(crate) use service::DiscoveryService;
 pub(crate) use start::{Node, Server, start_client, start_server};
 
