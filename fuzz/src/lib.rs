@@ -5,6 +5,7 @@
 //! stays found. See `README.md`.
 
 mod cursor;
+mod discovery;
 mod dmsg_objects;
 mod frames;
 mod items_and_signatures;
@@ -15,6 +16,7 @@ mod noise_frames;
 mod reference;
 mod stored_records;
 
+pub use discovery::discovery;
 pub use dmsg_objects::dmsg_objects;
 pub use frames::frames;
 pub use items_and_signatures::items_and_signatures;
@@ -29,6 +31,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("discovery", discovery),
     ("dmsg_objects", dmsg_objects),
     ("frames", frames),
     ("items_and_signatures", items_and_signatures),

@@ -53,6 +53,7 @@ macro_rules! targets {
 }
 
 targets! {
+    discovery
     dmsg_objects
     frames
     items_and_signatures

@@ -21,6 +21,7 @@ fn main() -> Outcome {
     node(&seeds)?;
     noise_frames(&seeds)?;
     dmsg_objects(&seeds)?;
+    discovery(&seeds)?;
     journals(&seeds)
 }
 
@@ -144,6 +145,64 @@ fn dmsg_objects(seeds: &Seeds) -> Outcome {
     for at in [0u16, 1, 63, 64, 65, 66, 200, 400] {
         let [high, low] = at.to_be_bytes();
         seeds.write(TARGET, &[&[3, high, low, 1]])?;
+    }
+    Ok(())
+}
+
+/// Each request of the vectors alone, then scripts of our own.
+fn discovery(seeds: &Seeds) -> Outcome {
+    const TARGET: &str = "discovery";
+    const ROOM: [u8; 4] = [7, 3, 255, 1];
+    for case in all(&vectors("disc_entry.json")?, "discovery_http") {
+        let text = |field: &str| case[field].as_str().unwrap_or_default().as_bytes();
+        let method: u8 = match text("method") {
+            b"POST" => 1,
+            b"DELETE" => 2,
+            _ => 0,
+        };
+        let (path, body) = (text("path"), text("request_body"));
+        let (Ok(path_len), Ok(body_len)) = (path.len().try_into(), body.len().try_into()) else {
+            continue;
+        };
+        let script = [&[0, method, path_len], path, &[body_len], body];
+        seeds.write(TARGET, &[&ROOM, &script.concat()])?;
+    }
+    let client = |key: u8, sequence: u8| vec![1, key, sequence, key, 0];
+    let server = |key: u8, sequence: u8, sessions: u8| {
+        let address = b"\x0c127.0.0.1:80";
+        [&[2, key, sequence, 0, sessions], &address[..]].concat()
+    };
+    let later = |seconds: u16| {
+        let [high, low] = seconds.to_be_bytes();
+        vec![4, high, low]
+    };
+    let raw = |path: &str| [&[0, 0, path.len() as u8], path.as_bytes(), &[0]].concat();
+    let scripts = [
+        vec![client(0, 0), client(0, 1), client(0, 1), vec![3, 0, 0, 0]],
+        vec![server(1, 0, 5), later(119), server(1, 1, 0), later(120)],
+        vec![server(1, 0, 5), client(1, 1), later(1), server(1, 2, 255)],
+        (0..8).map(|key| client(key, 0)).collect(),
+        (0..8).map(|key| server(key, 0, key)).collect(),
+        vec![
+            client(2, 5),
+            vec![5, 2, 6, 0, 1, 2, 1],
+            later(901),
+            client(3, 0),
+        ],
+        vec![
+            server(4, 0, 9),
+            raw("/dmsg-discovery/available_servers"),
+            raw("/dmsg-discovery/all_servers"),
+            raw("/dmsg-discovery/entries"),
+            raw("/dmsg-discovery/visorEntries"),
+            raw("/health"),
+        ],
+    ];
+    for script in &scripts {
+        let script = script.concat();
+        for room in [ROOM, [1, 1, 3, 1], [3, 0, 255, 0]] {
+            seeds.write(TARGET, &[&room, &script])?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,220 @@
+//! A DMSG discovery under requests of any kind, in any order.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use http::{Method, Request};
+use skydht_core::key::SecretKey;
+use skydht_core::time::{Mono, Time, Unix, nanos};
+use skydht_discovery::dmsg::{Answer, Call, DmsgDiscovery, Limits, Rules};
+use skydht_discovery::health::Health;
+use skydht_discovery::web::{self, Response};
+use skydht_dmsg::entry::{ClientFields, Entry, ServerFields, SignedEntry};
+
+use crate::cursor::Cursor;
+
+/// Longer scripts show nothing that shorter ones do not.
+const MOST_STEPS: usize = 64;
+const START: u64 = 1_777_000_000_000_000_000;
+
+static SECRETS: LazyLock<[SecretKey; 8]> =
+    LazyLock::new(|| std::array::from_fn(|n| SecretKey::from_entropy(&[n as u8 + 1; 32])));
+
+/// Input: limits, then steps: raw requests, entries that eight keys sign, damaged ones, removals,
+/// and time that passes.
+///
+/// - Every request has an answer with one of the known statuses, and every client can read it.
+/// - Nobody but its owner writes an entry, whatever byte is changed.
+/// - What the discovery holds is what the eight keys wrote: no more entries, servers or bytes than
+///   it says, and no more than it may.
+/// - Of a key's entries the sequence never falls while one is held.
+pub fn discovery(data: &[u8]) {
+    let mut input = Cursor::new(data);
+    let limits = Limits {
+        entries: 1 + usize::from(input.byte() % 8),
+        servers: usize::from(input.byte() % 4),
+        bytes: 300 * usize::from(input.byte()),
+    };
+    let mut world = World {
+        discovery: DmsgDiscovery::with(
+            Rules {
+                allow_loopback: input.byte() & 1 != 0,
+                passphrase: String::new(),
+            },
+            limits,
+            Health::default(),
+        ),
+        limits,
+        passed: Duration::ZERO,
+        sequences: [None; 8],
+    };
+    for _ in 0..MOST_STEPS {
+        let Some(step) = input.next() else {
+            return;
+        };
+        world.step(step, &mut input);
+        world.check();
+    }
+}
+
+struct World {
+    discovery: DmsgDiscovery,
+    limits: Limits,
+    passed: Duration,
+    /// Of each key, the sequence that was held at the last look.
+    sequences: [Option<u64>; 8],
+}
+
+impl World {
+    fn now(&self) -> Time {
+        let passed = nanos(self.passed);
+        Time {
+            mono: Mono(passed),
+            unix: Unix(START + passed),
+        }
+    }
+
+    fn step(&mut self, step: u8, input: &mut Cursor<'_>) {
+        match step % 6 {
+            0 => self.raw(input),
+            1 => {
+                let entry = self.client(input);
+                let expiring = input.byte() & 1 != 0;
+                self.call(&Call::Publish { entry, expiring });
+            }
+            2 => {
+                let entry = self.server(input);
+                let expiring = false;
+                self.call(&Call::Publish { entry, expiring });
+            }
+            3 => {
+                let entry = self.client(input);
+                let which = entry.entry().key;
+                self.call(&Call::Remove(entry));
+                let keys = SECRETS.iter().map(SecretKey::public);
+                let at = keys.zip(&mut self.sequences).find(|(key, _)| *key == which);
+                if let Some((_, sequence)) = at {
+                    *sequence = None;
+                }
+            }
+            4 => self.passed += Duration::from_secs(input.u16().into()),
+            _ => self.damaged(input),
+        }
+    }
+
+    fn raw(&mut self, input: &mut Cursor<'_>) {
+        let methods = [Method::GET, Method::POST, Method::DELETE, Method::PUT];
+        let method = methods[usize::from(input.byte() % 4)].clone();
+        let (path, body) = (input.short(), input.short());
+        let request = Request::builder().method(method).uri(path);
+        if let Ok(request) = request.body(body.to_vec()) {
+            let response = self.discovery.handle(self.now(), &request);
+            self.readable(&response);
+            if let Ok(call) = Call::read(&request) {
+                let again = Call::read(&call.write());
+                assert_eq!(again, Ok(call), "a call is read as it is written");
+            }
+        }
+    }
+
+    fn damaged(&mut self, input: &mut Cursor<'_>) {
+        let honest = self.client(input);
+        let mut body = honest.json().to_vec();
+        let at = usize::from(input.u16()) % body.len();
+        body[at] ^= input.byte();
+        let request = web::request(Method::POST, "/dmsg-discovery/entry/", body.clone());
+        let response = self.discovery.handle(self.now(), &request);
+        self.readable(&response);
+        if response.status() == 200 {
+            // Another way to write the same, such as a capital digit.
+            let taken = SignedEntry::from_json(&body).expect("it was read");
+            let (taken, honest) = (taken.entry(), honest.entry());
+            let same = taken.key == honest.key
+                && (taken.sequence, taken.timestamp) == (honest.sequence, honest.timestamp)
+                && taken.client == honest.client
+                && taken.server == honest.server;
+            assert!(same, "a forged entry was taken");
+        }
+    }
+
+    fn call(&mut self, call: &Call) -> Response {
+        assert_eq!(Call::read(&call.write()).as_ref(), Ok(call));
+        let response = self.discovery.handle(self.now(), &call.write());
+        self.readable(&response);
+        response
+    }
+
+    /// Whatever was asked, a client that expects it or something else reads or refuses it.
+    fn readable(&self, response: &Response) {
+        let known = [200, 400, 401, 403, 404, 405, 413, 422, 500, 503];
+        let status = response.status().as_u16();
+        assert!(known.contains(&status), "status {status}");
+        let key = SECRETS[0].public();
+        for call in [
+            Call::Entry(key),
+            Call::Clients,
+            Call::AllServers,
+            Call::Health,
+        ] {
+            if let Ok(answer) = Answer::read(&call, response) {
+                let again = Answer::read(&call, &answer.write());
+                assert_eq!(again, Ok(answer), "an answer is read as it is written");
+            }
+        }
+    }
+
+    /// Counts again what is held.
+    fn check(&mut self) {
+        let (mut entries, mut servers, mut bytes) = (0, 0, 0);
+        for (n, secret) in SECRETS.iter().enumerate() {
+            let call = Call::Entry(secret.public());
+            let response = self.discovery.handle(self.now(), &call.write());
+            let held = match Answer::read(&call, &response) {
+                Ok(Answer::Entry(entry)) => entry,
+                _ => {
+                    self.sequences[n] = None;
+                    continue;
+                }
+            };
+            entries += 1;
+            bytes += held.json().len();
+            servers += usize::from(held.entry().server.is_some());
+            let sequence = held.entry().sequence;
+            assert!(self.sequences[n] <= Some(sequence), "a sequence fell");
+            self.sequences[n] = Some(sequence);
+            assert_eq!(held.verify_stored(), Ok(()));
+        }
+        let stats = self.discovery.stats();
+        assert_eq!(
+            (stats.entries, stats.servers, stats.bytes),
+            (entries, servers, bytes)
+        );
+        assert!(entries <= self.limits.entries && servers <= self.limits.servers);
+        assert!(bytes <= self.limits.bytes);
+    }
+
+    fn client(&self, input: &mut Cursor<'_>) -> SignedEntry {
+        let secret = &SECRETS[usize::from(input.byte() % 8)];
+        let mut entry = Entry::new(secret.public(), input.byte().into(), 1);
+        let servers = usize::from(input.byte() % 4);
+        let servers = SECRETS[..servers].iter().map(SecretKey::public);
+        entry.client = Some(ClientFields {
+            delegated_servers: Some(servers.collect()),
+        });
+        entry.sign(secret)
+    }
+
+    fn server(&self, input: &mut Cursor<'_>) -> SignedEntry {
+        let secret = &SECRETS[usize::from(input.byte() % 8)];
+        let sequence = input.byte().into();
+        let ahead = i64::from(input.byte() as i8) * 1_000_000_000;
+        let timestamp = self.now().unix.0 as i64 + ahead;
+        let mut entry = Entry::new(secret.public(), sequence, timestamp);
+        entry.server = Some(ServerFields {
+            available_sessions: i64::from(input.byte() as i8),
+            address: String::from_utf8_lossy(input.short()).into_owned(),
+            ..ServerFields::default()
+        });
+        entry.sign(secret)
+    }
+}
