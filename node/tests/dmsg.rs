@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::process::Command;
+use std::sync::mpsc::channel;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::{Value, json};
@@ -240,13 +243,43 @@ fn a_visor_waits_for_its_discovery_and_says_so() {
     drop(nobody);
     let mut command = program(&home);
     command.args(["run", "--discovery", &url, "--api-listen", "127.0.0.1:0"]);
+    says_while_it_starts(command, "no DMSG server yet: discovery unavailable");
+}
+
+#[test]
+fn a_server_that_the_discovery_refuses_says_why() {
+    let home = TempDir::new();
+    let mut command = program(&home);
+    command.args(["dmsg-discovery", "--addr", "0.0.0.0:0", "--json"]);
+    let discovery = Node::spawn(command, "discovery", String::new());
+    assert_eq!(discovery.about["test_mode"], false);
+    let mut command = program(&home);
+    let url = discovery.text("url");
+    command.args(["dmsg-server", "--listen", "127.0.0.1:0", "--discovery", url]);
+    command.args(["--api-listen", "off"]);
+    says_while_it_starts(
+        command,
+        "advertising localhost listening address is not allowed",
+    );
+}
+
+/// Runs a command that cannot start until it logs this, and ends it.
+#[track_caller]
+fn says_while_it_starts(mut command: Command, part: &str) {
     let mut child = command.spawn().unwrap();
-    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("no DMSG server yet: discovery unavailable") {
-        line.clear();
-        let read = std::io::BufRead::read_line(&mut log, &mut line).unwrap();
-        assert!(read > 0, "it ended without a word");
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let ((sender, said), wanted) = (channel(), part.to_owned());
+    std::thread::spawn(move || {
+        let mut lines = log.lines().map_while(Result::ok);
+        let found = lines.any(|line| line.contains(&wanted));
+        let _ = sender.send(found);
+        // Nobody else reads what it says at its end.
+        lines.for_each(drop);
+    });
+    let found = said.recv_timeout(DEADLINE);
+    if found != Ok(true) {
+        let _ = child.kill();
+        panic!("it did not say {part:?}: {found:?}");
     }
     support::signal(child.id(), "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -1,6 +1,6 @@
 //! The DMSG discovery on a TCP port.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -61,9 +61,16 @@ impl DiscoveryService {
         })
     }
 
-    /// Where it is asked.
+    /// Where it is asked, from this machine at least.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.server.addr())
+        let mut addr = self.server.addr();
+        if addr.ip().is_unspecified() {
+            addr.set_ip(match addr {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{addr}")
     }
 
     /// Whether servers may be on loopback.

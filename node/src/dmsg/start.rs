@@ -28,8 +28,8 @@ use crate::start::cannot_listen;
 const MOST_BOOTSTRAP: usize = 16;
 /// The first and the longest wait before a server looks for others again.
 const MEETING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How often to say that something is still waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// When to say first that something is still waited for, and how often from then on.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 
 /// A node about to start over DMSG.
 pub(crate) struct Node {
@@ -177,6 +177,7 @@ async fn meet_others(dht: Dht, directory: Directory) {
 /// Starts a node, and says what it waits for.
 async fn start_node(node: DmsgNode<TokioRuntime>, why: impl Fn() -> String) -> Result<Dht> {
     let mut starting = std::pin::pin!(node.start(TokioRuntime, entropy));
+    let mut patience = PATIENCE.0;
     loop {
         tokio::select! {
             started = starting.as_mut() => return started.map_err(|error| match error {
@@ -184,7 +185,10 @@ async fn start_node(node: DmsgNode<TokioRuntime>, why: impl Fn() -> String) -> R
                 StartDmsgError::Start(error) => Failure::new(Code::Config, error),
                 error => Failure::new(Code::Local, error),
             }),
-            () = tokio::time::sleep(PATIENCE) => tracing::warn!("still starting: {}", why()),
+            () = tokio::time::sleep(patience) => {
+                tracing::warn!("still starting: {}", why());
+                patience = PATIENCE.1;
+            }
         }
     }
 }
