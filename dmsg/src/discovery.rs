@@ -2,6 +2,7 @@
 
 mod fixed;
 mod memory;
+mod table;
 
 use std::net::SocketAddr;
 
@@ -12,6 +13,9 @@ use crate::entry::{Entry, EntryError, SignedEntry};
 
 pub use fixed::FixedServers;
 pub use memory::MemoryDiscovery;
+pub use table::{
+    CLIENT_STALE, EXPIRING_LIFE, EntryTable, Limits, MOST_SERVERS, SERVER_LIFE, Written,
+};
 
 /// Why a discovery did not do what was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::{Method, Request};
 use skydht_core::key::SecretKey;
 use skydht_core::time::{Mono, Time, Unix, nanos};
-use skydht_discovery::dmsg::{Answer, Call, DmsgDiscovery, Limits, Rules};
+use skydht_discovery::dmsg::{Answer, Call, DmsgDiscovery, Rules};
 use skydht_discovery::health::Health;
 use skydht_discovery::web::{self, Response};
+use skydht_dmsg::discovery::Limits;
 use skydht_dmsg::entry::{ClientFields, Entry, ServerFields, SignedEntry};
 
 use crate::cursor::Cursor;

@@ -3,15 +3,16 @@
 //!
 //! A [`Call`] is what a request asks for, an [`Answer`] or a [`Refusal`] what comes of it; both
 //! are read and written here, so that server and client cannot disagree. [`Rules`] judges entries
-//! by themselves, [`EntryTable`] keeps them in memory, and [`DmsgDiscovery`] is both with its
+//! by themselves, an [`EntryTable`] keeps them in memory, and [`DmsgDiscovery`] is both with its
 //! counters. Another back-end takes the place of the table alone.
+//!
+//! [`EntryTable`]: skydht_dmsg::discovery::EntryTable
 
 mod answer;
 mod call;
 mod refusal;
 mod rules;
 mod service;
-mod table;
 
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,6 @@ pub use call::Call;
 pub use refusal::Refusal;
 pub use rules::{MAX_SERVER_ENTRY, Rules};
 pub use service::{DmsgDiscovery, Stats};
-pub use table::{
-    CLIENT_STALE, EXPIRING_LIFE, EntryTable, Limits, MOST_SERVERS, SERVER_LIFE, Written,
-};
 
 /// The longest body of a request, in bytes: one entry.
 pub const MAX_REQUEST: usize = skydht_dmsg::entry::MAX_ENTRY;

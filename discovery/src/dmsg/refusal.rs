@@ -126,6 +126,17 @@ impl From<EntryError> for Refusal {
     }
 }
 
+impl From<DiscoveryError> for Refusal {
+    fn from(error: DiscoveryError) -> Self {
+        match error {
+            DiscoveryError::NotFound => Self::NotFound,
+            DiscoveryError::Refused(error) => error.into(),
+            DiscoveryError::Full => Self::Full,
+            _ => Self::Unexpected,
+        }
+    }
+}
+
 impl From<Refusal> for DiscoveryError {
     fn from(refusal: Refusal) -> Self {
         match refusal {

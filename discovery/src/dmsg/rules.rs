@@ -41,7 +41,7 @@ impl Rules {
         if !self.allow_loopback {
             signed.entry().validate_public()?;
         }
-        complete(&signed, now)?;
+        signed.judge(Duration::from_nanos(now.0))?;
         let Some(server) = &signed.entry().server else {
             return Ok(signed);
         };
@@ -59,17 +59,8 @@ impl Rules {
     /// # Errors
     /// As [`Rules::publish`].
     pub fn remove(&self, signed: &SignedEntry, now: Unix) -> Result<(), Refusal> {
-        complete(signed, now)
+        Ok(signed.judge(Duration::from_nanos(now.0))?)
     }
-}
-
-fn complete(signed: &SignedEntry, now: Unix) -> Result<(), Refusal> {
-    let entry = signed.entry();
-    entry.validate()?;
-    if entry.server.is_some() {
-        entry.validate_time(Duration::from_nanos(now.0))?;
-    }
-    Ok(signed.verify()?)
 }
 
 /// The entry with another type. Its signature does not cover that, upstream's neither.

@@ -1,8 +1,9 @@
 //! A DMSG discovery with its entries in memory.
 
 use skydht_core::time::Time;
+use skydht_dmsg::discovery::{EntryTable, Limits, Written};
 
-use super::{Answer, Call, EntryTable, Limits, Refusal, Rules, Written};
+use super::{Answer, Call, Refusal, Rules};
 use crate::health::Health;
 use crate::web::{Request, Response};
 

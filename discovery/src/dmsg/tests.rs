@@ -3,6 +3,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use skydht_core::key::SecretKey;
 use skydht_core::time::{Mono, Time, Unix, nanos};
+use skydht_dmsg::discovery::{CLIENT_STALE, EXPIRING_LIFE, Limits, SERVER_LIFE};
 use skydht_dmsg::entry::{ClientFields, Entry, EntryError, ServerFields, SignedEntry};
 
 use super::*;

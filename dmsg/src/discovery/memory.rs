@@ -1,81 +1,63 @@
 //! A discovery in memory, with upstream's rules: for networks in one process.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use skydht_core::key::PublicKey;
-use skydht_runtime::{BoxFuture, Runtime};
+use skydht_core::time::{Mono, nanos};
+use skydht_runtime::{BoxFuture, Clocks, Runtime};
 
-use super::{Discovery, DiscoveryError, KnownServer};
+use super::{Discovery, DiscoveryError, EntryTable, KnownServer, Limits};
 use crate::entry::{Entry, SignedEntry};
 
-/// Entries that one discovery holds.
-const MAX_ENTRIES: usize = 100_000;
-/// How long a server's entry counts after it was published.
-const SERVER_LIFE: Duration = Duration::from_secs(120);
-
-type Clock = dyn Fn() -> Duration + Send + Sync;
+type Clock = dyn Fn() -> Clocks + Send + Sync;
 
 /// Holds the entries that were published and checks them as upstream's discovery does. Clones
 /// share them.
 #[derive(Clone)]
 pub struct MemoryDiscovery {
-    entries: Arc<Mutex<BTreeMap<PublicKey, (Duration, SignedEntry)>>>,
-    unix: Arc<Clock>,
+    table: Arc<Mutex<EntryTable>>,
+    clocks: Arc<Clock>,
 }
 
 impl MemoryDiscovery {
-    /// An empty one that goes by the runtime's wall clock.
+    /// An empty one that goes by the runtime's clocks.
     #[must_use]
     pub fn new<R: Runtime>(runtime: R) -> Self {
         Self {
-            entries: Arc::default(),
-            unix: Arc::new(move || runtime.clocks().unix),
+            table: Arc::new(Mutex::new(EntryTable::new(Limits::default()))),
+            clocks: Arc::new(move || runtime.clocks()),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PublicKey, (Duration, SignedEntry)>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> Mono {
+        Mono(nanos((self.clocks)().monotonic))
+    }
+
+    /// The table without what has expired.
+    fn table(&self) -> MutexGuard<'_, EntryTable> {
+        let now = self.now();
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.expire(now);
+        table
     }
 
     /// The entry of a key, if it is there and has not expired.
     #[must_use]
     pub fn get(&self, key: &PublicKey) -> Option<SignedEntry> {
-        let now = (self.unix)();
-        let entries = self.lock();
-        let (at, signed) = entries.get(key)?;
-        is_alive(*at, signed, now).then(|| signed.clone())
+        self.table().get(key).cloned()
     }
 
     fn put(&self, signed: SignedEntry) -> Result<(), DiscoveryError> {
-        let now = (self.unix)();
-        let entry = signed.entry();
-        entry.validate()?;
-        signed.verify()?;
-        if entry.server.is_some() {
-            entry.validate_time(now)?;
-        }
-        let mut entries = self.lock();
-        match entries.get(&entry.key) {
-            Some((at, old)) if is_alive(*at, old, now) => entry.validate_iteration(old.entry())?,
-            Some(_) => {}
-            None if entries.len() >= MAX_ENTRIES => return Err(DiscoveryError::Full),
-            None => {}
-        }
-        entries.insert(entry.key, (now, signed));
-        Ok(())
+        signed.judge((self.clocks)().unix)?;
+        let now = self.now();
+        self.table().write(now, signed, false).map(drop)
     }
 
     fn delete(&self, signed: &SignedEntry) -> Result<(), DiscoveryError> {
         signed.verify()?;
-        let removed = self.lock().remove(&signed.entry().key);
+        let removed = self.table().remove(&signed.entry().key);
         removed.map(drop).ok_or(DiscoveryError::NotFound)
     }
-}
-
-fn is_alive(at: Duration, signed: &SignedEntry, now: Duration) -> bool {
-    signed.entry().server.is_none() || now.saturating_sub(at) < SERVER_LIFE
 }
 
 impl Discovery for MemoryDiscovery {
@@ -85,15 +67,9 @@ impl Discovery for MemoryDiscovery {
     }
 
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-        let now = (self.unix)();
-        let entries = self.lock();
-        let alive = entries.values().filter(|(at, it)| is_alive(*at, it, now));
-        let open = alive.filter_map(|(_, signed)| {
-            let server = signed.entry().server.as_ref()?;
-            (server.available_sessions > 0).then(|| KnownServer::of(signed.entry()))?
-        });
-        let open = open.collect();
-        Box::pin(std::future::ready(Ok(open)))
+        let open = self.table().available_servers();
+        let open = open.iter().filter_map(|it| KnownServer::of(it.entry()));
+        Box::pin(std::future::ready(Ok(open.collect())))
     }
 
     fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
@@ -107,6 +83,8 @@ impl Discovery for MemoryDiscovery {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use skydht_core::key::SecretKey;
     use skydht_runtime::virtual_time::VirtualTime;
 
@@ -127,7 +105,7 @@ mod tests {
             entry.client = Some(ClientFields::default());
             entry.sign(&alice)
         };
-        let now = || (discovery.unix)().as_nanos() as i64;
+        let now = || (discovery.clocks)().unix.as_nanos() as i64;
         let of_server = |sequence, sessions| {
             let mut entry = Entry::new(server.public(), sequence, now());
             entry.server = Some(ServerFields {

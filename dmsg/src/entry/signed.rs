@@ -1,5 +1,7 @@
 //! Entries as they travel: the JSON text, with the signature in it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use skydht_core::key::{SecretKey, Signature};
@@ -59,6 +61,19 @@ impl SignedEntry {
     #[must_use]
     pub fn json(&self) -> &[u8] {
         &self.json
+    }
+
+    /// Checks all that a discovery demands of an entry by itself, in upstream's order: that it is
+    /// complete, that a server's is of now, and that its owner signed it.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn judge(&self, unix_now: Duration) -> Result<(), EntryError> {
+        self.entry.validate()?;
+        if self.entry.server.is_some() {
+            self.entry.validate_time(unix_now)?;
+        }
+        self.verify()
     }
 
     /// Checks the owner's signature over the text that came, then over the text that upstream

@@ -8,8 +8,9 @@ use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use skydht_core::time::{Mono, Time, Unix, nanos};
-use skydht_discovery::dmsg::{DmsgDiscovery, Limits, MAX_REQUEST, Refusal, Rules, Stats};
+use skydht_discovery::dmsg::{DmsgDiscovery, MAX_REQUEST, Refusal, Rules, Stats};
 use skydht_discovery::health::Health;
+use skydht_dmsg::discovery::Limits;
 use skydht_runtime::Clocks;
 use tokio::net::TcpListener;
 

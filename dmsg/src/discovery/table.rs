@@ -1,4 +1,4 @@
-//! Entries in memory.
+//! Entries in memory, within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_core::time::Mono;
-use skydht_dmsg::entry::{Entry, SignedEntry};
 
-use super::Refusal;
+use super::DiscoveryError;
+use crate::entry::{Entry, SignedEntry};
 
 /// How long a server's entry counts after it was written.
 pub const SERVER_LIFE: Duration = Duration::from_secs(120);
@@ -109,13 +109,13 @@ impl EntryTable {
     /// Writes an entry that was judged by itself; here it is judged against the one held.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] for a sequence or timestamp, or [`Refusal::Full`].
+    /// [`DiscoveryError::Refused`] for a sequence or timestamp, or [`DiscoveryError::Full`].
     pub fn write(
         &mut self,
         now: Mono,
         entry: SignedEntry,
         expiring: bool,
-    ) -> Result<Written, Refusal> {
+    ) -> Result<Written, DiscoveryError> {
         let key = entry.entry().key;
         let is_server = entry.entry().server.is_some();
         let written = match self.get(&key) {
@@ -126,7 +126,7 @@ impl EntryTable {
             None => Written::First,
         };
         if is_server && !self.servers.contains(&key) && self.servers.len() >= self.limits.servers {
-            return Err(Refusal::Full);
+            return Err(DiscoveryError::Full);
         }
         let (mut entries, mut bytes) = (self.held.len() + 1, self.bytes + entry.json().len());
         if let Some(old) = self.get(&key) {
@@ -134,7 +134,7 @@ impl EntryTable {
             bytes -= old.json().len();
         }
         while entries > self.limits.entries || bytes > self.limits.bytes {
-            bytes -= self.displace(now, &key).ok_or(Refusal::Full)?;
+            bytes -= self.displace(now, &key).ok_or(DiscoveryError::Full)?;
             entries -= 1;
         }
         self.remove(&key);
