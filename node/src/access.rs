@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use skydht_core::key::PublicKey;
+use serde_json::json;
+use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::Config;
+use skydht_driver::Dht;
 
 use crate::api::client::{Client, NOBODY};
 use crate::api::schema::{GetBody, PingBody, PutRequest};
@@ -15,7 +17,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::report::{About, GetReport, PeersReport, PingReport, PutReport, StatusReport};
 use crate::state_dir::{Running, StateDir};
-use crate::{keys, logging, output, start};
+use crate::{dmsg, keys, logging, output, start};
 
 /// Leaving may take this long.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,10 +54,15 @@ pub(crate) struct Joined {
 impl Access {
     /// Finds the way that the command line asks for.
     pub(crate) async fn open(common: &Common, reach: &Reach, purpose: Purpose) -> Result<Self> {
-        let flags = reach
+        let key_file = reach
             .key_file
             .iter()
-            .map(|file| ("--key-file", "key_file", serde_json::json!(file)));
+            .map(|file| ("--key-file", "key_file", json!(file)));
+        let discovery = reach
+            .discovery
+            .iter()
+            .map(|url| ("--discovery", "dmsg.discovery", json!(url)));
+        let flags = key_file.chain(discovery);
         let loaded = configuration(common, flags)?;
         for warning in &loaded.warnings {
             output::talk(format_args!("warning: {warning}"));
@@ -64,7 +71,7 @@ impl Access {
         // Only asked for, logs of a short command are of interest.
         let filter = common.log.as_deref().unwrap_or("warn");
         logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
-        if !reach.bootstrap.is_empty() {
+        if !reach.bootstrap.is_empty() || reach.discovery.is_some() {
             return Ok(Self::Joined(Box::new(
                 join(settings, reach, purpose).await?,
             )));
@@ -72,7 +79,7 @@ impl Access {
         if reach.key_file.is_some() {
             return Err(Failure::new(
                 Code::Usage,
-                "--key-file needs --bootstrap: a running node signs with its own key",
+                "--key-file needs --bootstrap or --discovery: a running node signs with its own key",
             ));
         }
         let state = StateDir::new(&settings.state_dir);
@@ -153,6 +160,31 @@ impl Access {
 }
 
 async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joined> {
+    let (secret, running) = match purpose {
+        Purpose::Sign => own_secret(&settings)?,
+        Purpose::Read | Purpose::Look => (keys::generate()?, None),
+    };
+    let mut config = settings.node.clone();
+    config.serve = false;
+    let about = about(&config, String::new());
+    let dht = if reach.discovery.is_some() {
+        over_dmsg(&settings, config, secret).await?
+    } else {
+        on_tcp(reach, config, secret).await?
+    };
+    let local = Local::new(dht, about);
+    if purpose == Purpose::Look {
+        // Without an answer in time, what is known so far is shown.
+        let _ = tokio::time::timeout(JOIN_TIMEOUT, local.dht().ready()).await;
+    }
+    Ok(Joined {
+        local,
+        settings,
+        _running: running,
+    })
+}
+
+async fn on_tcp(reach: &Reach, mut config: Config, secret: SecretKey) -> Result<Dht> {
     let (bootstrap, warnings) = start::resolve(&reach.bootstrap).await;
     for warning in &warnings {
         output::talk(format_args!("warning: {warning}"));
@@ -163,24 +195,32 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
                 .hint("check the host names after --bootstrap"),
         );
     }
-    let (secret, running) = match purpose {
-        Purpose::Sign => own_secret(&settings)?,
-        Purpose::Read | Purpose::Look => (keys::generate()?, None),
-    };
-    let mut config = settings.node.clone();
     config.bootstrap = bootstrap;
-    config.serve = false;
-    let about = about(&config, String::new());
-    let local = Local::new(start::start(config, secret, None, None).await?, about);
-    if purpose == Purpose::Look {
-        // Without an answer in time, what is known so far is shown.
-        let _ = tokio::time::timeout(JOIN_TIMEOUT, local.dht().ready()).await;
+    start::start(config, secret, None, None).await
+}
+
+async fn over_dmsg(settings: &Settings, config: Config, secret: SecretKey) -> Result<Dht> {
+    let unreachable = |why: &str| {
+        Failure::new(
+            Code::Unreachable,
+            format_args!("no DMSG server is reached: {why}"),
+        )
+        .hint("check the URL after --discovery; `skydht config check` tries all servers")
+    };
+    if let Some(why) = dmsg::Directory::new(&settings.dmsg).no_server().await {
+        return Err(unreachable(&why));
     }
-    Ok(Joined {
-        local,
-        settings,
-        _running: running,
-    })
+    let node = dmsg::Node {
+        config,
+        secret,
+        from: settings.bootstrap_pks.clone(),
+        seed: None,
+        recorder: None,
+        close_sessions: true,
+    };
+    let starting = dmsg::start_client(&settings.dmsg, node);
+    let started = tokio::time::timeout(JOIN_TIMEOUT, starting).await;
+    started.unwrap_or_else(|_| Err(unreachable("none answers in time")))
 }
 
 /// What reports say about a node with this configuration.
@@ -201,7 +241,7 @@ fn own_key(settings: &Settings) -> Result<PublicKey> {
 
 /// The configured key, for a node of one operation. Two nodes with one key would take each
 /// other's connections.
-fn own_secret(settings: &Settings) -> Result<(skydht_core::key::SecretKey, Option<Running>)> {
+fn own_secret(settings: &Settings) -> Result<(SecretKey, Option<Running>)> {
     if let Some(secret) = keys::from_environment()? {
         return Ok((secret, None));
     }

@@ -191,6 +191,32 @@ fn visors_that_share_no_server_meet_by_their_entries() {
 }
 
 #[test]
+fn a_command_can_join_over_dmsg_for_one_operation() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let url = discovery.text("url");
+    let nobody = ["get", &"02".repeat(33), "--discovery", url, "--json"];
+    let failure = run(&home, &nobody).exits(3).json();
+    assert_eq!(failure["code"], "unreachable");
+    let why = failure["message"].as_str().unwrap();
+    assert!(why.contains("the discovery knows no server"), "{why}");
+    let server = server(&home, "server", &discovery);
+    let file = home.join("alice.key");
+    let key = run(&home, &["keygen", &file, "--json"]).exits(0).json();
+    let owner = key["key"].as_str().unwrap();
+    let put = ["put", "hello", "--discovery", url, "--key-file", &file];
+    run(&home, &put).exits(0);
+    let read = run(&home, &["get", owner, "--discovery", url]).exits(0);
+    assert_eq!(read.text(), "hello");
+    let ping = ["ping", server.text("key"), "--discovery", url];
+    run(&home, &ping).exits(0);
+    // Nobody stays behind.
+    let at = url.strip_prefix("http://").unwrap();
+    let asked = request("GET", "/dmsg-discovery/entries", &[("Host", at)], "");
+    assert_eq!(http(at, &asked).json(), json!([]));
+}
+
+#[test]
 fn servers_that_start_at_the_same_time_meet() {
     let home = TempDir::new();
     let discovery = discovery(&home);

@@ -133,5 +133,4 @@ impl Client {
 }
 
 /// What to do when no node answers.
-pub(crate) const NOBODY: &str =
-    "start one with `skydht run`, or join for this one operation with --bootstrap PK@HOST:PORT";
+pub(crate) const NOBODY: &str = "start one with `skydht run`, or join for this one operation with --bootstrap PK@HOST:PORT or --discovery URL";

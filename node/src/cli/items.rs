@@ -30,7 +30,16 @@ pub(crate) struct Reach {
         help_heading = "Without a running node"
     )]
     pub(crate) bootstrap: Vec<PeerAddress>,
-    /// Whose key to use, with --bootstrap [default: node.key in the state directory].
+    /// Join over DMSG for this one operation, by the servers of the discovery at this URL.
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["api", "token_file", "bootstrap"],
+        help_heading = "Without a running node"
+    )]
+    pub(crate) discovery: Option<String>,
+    /// Whose key to use, with --bootstrap or --discovery [default: node.key in the state
+    /// directory].
     #[arg(
         long,
         value_name = "FILE",
@@ -155,6 +164,7 @@ Examples:
   skydht get 02ab…c1 dmsg
   skydht get 02ab…c1 --policy quorum:5 --json
   skydht get 02ab…c1 --bootstrap 03cd…e2@192.0.2.7:7470 --policy first
+  skydht get 02ab…c1 dmsg --discovery http://127.0.0.1:9090
 
 Policies: freshest asks the 20 nearest peers; quorum:N stops when N agree on the newest;
 first takes the first valid value; local asks nobody.")]

@@ -17,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The first and the longest wait before it is asked again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// What a discovery says that says nothing.
+const NONE: &str = "the discovery knows no server";
+
 #[derive(Clone)]
 enum Source {
     Http(HttpDiscovery<Exchanger>),
@@ -76,7 +79,16 @@ impl Directory {
         (known, answer)
     }
 
-    /// The same: waits until there are any.
+    /// Why there is no server to connect to, if there is none.
+    pub(crate) async fn no_server(&self) -> Option<String> {
+        match self.ask_servers().await {
+            (known, _) if !known.is_empty() => None,
+            (_, Err(why)) => Some(why),
+            (_, Ok(())) => Some(NONE.to_owned()),
+        }
+    }
+
+    /// The servers that are known: waits until there are any.
     pub(crate) async fn known_servers(&self) -> Vec<KnownServer> {
         let mut wait = RETRY.0;
         loop {
@@ -85,7 +97,7 @@ impl Directory {
                 return known;
             }
             let why = answer.err();
-            let why = why.as_deref().unwrap_or("the discovery knows none");
+            let why = why.as_deref().unwrap_or(NONE);
             tracing::warn!("no DMSG server yet: {why}; asking again in {wait:?}");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);

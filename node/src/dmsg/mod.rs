@@ -7,6 +7,7 @@ mod service;
 mod start;
 mod web;
 
+pub(crate) use directory::Directory;
 pub(crate) use reachable::Reachable;
 pub(crate) use service::DiscoveryService;
 pub(crate) use start::{Node, Server, start_client, start_server};
