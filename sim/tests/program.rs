@@ -1,13 +1,14 @@
-//! The whole program in virtual time: `tests/scenarios/program.toml` over many seeds.
+//! The whole program in virtual time, over TCP and over DMSG: `tests/scenarios/program.toml` and
+//! `program-dmsg.toml` over many seeds.
 
 use std::path::Path;
 
 use skydht_sim::coverage::Coverage;
 use skydht_sim::scenario::{Outcome, Scenario, run};
 
-fn program() -> Scenario {
+fn load(name: &str) -> Scenario {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
-    Scenario::load(&dir.join("program.toml")).unwrap_or_else(|error| panic!("{error}"))
+    Scenario::load(&dir.join(name)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn outcome(scenario: &Scenario, seed: u64) -> Outcome {
@@ -26,13 +27,11 @@ fn hold(scenario: &Scenario, seeds: impl Iterator<Item = u64>) -> Coverage {
     coverage
 }
 
-/// Every invariant, for ten seeds; and the rare things happened in them.
-#[test]
-fn the_whole_program_holds_for_ten_seeds() {
-    let scenario = program();
+/// Every invariant, for some seeds; and the rare things happened in them.
+fn hold_for(seeds: u64, scenario: &Scenario) {
     let coverage = std::thread::scope(|scope| {
-        let odd = scope.spawn(|| hold(&scenario, (1..=10).step_by(2)));
-        let mut coverage = hold(&scenario, (2..=10).step_by(2));
+        let odd = scope.spawn(|| hold(scenario, (1..=seeds).step_by(2)));
+        let mut coverage = hold(scenario, (2..=seeds).step_by(2));
         coverage.merge(&odd.join().unwrap());
         coverage
     });
@@ -41,15 +40,27 @@ fn the_whole_program_holds_for_ten_seeds() {
 }
 
 #[test]
+fn the_whole_program_holds_for_ten_seeds() {
+    hold_for(10, &load("program.toml"));
+}
+
+#[test]
+fn the_whole_program_over_dmsg_holds_for_six_seeds() {
+    hold_for(6, &load("program-dmsg.toml"));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run_of_the_whole_program() {
-    let mut scenario = program();
-    scenario.population.nodes = 8;
-    scenario.phases.chaos /= 2;
-    let (first, again, other) = (
-        outcome(&scenario, 7),
-        outcome(&scenario, 7),
-        outcome(&scenario, 8),
-    );
-    assert_eq!(first, again);
-    assert_ne!(first.report.digest, other.report.digest);
+    for name in ["program.toml", "program-dmsg.toml"] {
+        let mut scenario = load(name);
+        scenario.population.nodes = 8;
+        scenario.phases.chaos /= 2;
+        let (first, again, other) = (
+            outcome(&scenario, 7),
+            outcome(&scenario, 7),
+            outcome(&scenario, 8),
+        );
+        assert_eq!(first, again);
+        assert_ne!(first.report.digest, other.report.digest);
+    }
 }

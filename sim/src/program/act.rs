@@ -7,8 +7,10 @@ use skydht_core::item::{Item, Seq, Value};
 use skydht_core::node::{GetRequest, OperationError};
 use skydht_runtime::Runtime as _;
 
+use super::build::BuildError;
 use super::build::addr;
 use super::machine::State;
+use super::relays::RelayId;
 use super::run::{RETIRED, Run};
 use super::users::{self, Wish};
 use crate::clock::SimTime;
@@ -39,6 +41,12 @@ pub(super) enum Act {
     Leave(HostId),
     /// It must have.
     Left(HostId),
+    /// A relay dies: its process, or its machine.
+    RelayCrash(RelayId, bool),
+    /// It comes back.
+    RelayStart(RelayId),
+    /// All its connections break.
+    RelayBreak(RelayId),
     /// The invariants.
     Check,
 }
@@ -77,6 +85,16 @@ impl Run<'_> {
             Act::Hear(host) => ("did_hear", self.silence(host, false)),
             Act::Leave(host) => ("did_leave", self.leave(host)),
             Act::Left(host) => ("did_stop", self.left(host)),
+            Act::RelayCrash(relay, process) => {
+                let (world, coverage) = (&self.world, &mut self.coverage);
+                let done = self.relays.crash(world, relay, process, coverage);
+                ("did_relay_crash", done)
+            }
+            Act::RelayStart(relay) => ("did_relay_start", self.start_relay(relay)?),
+            Act::RelayBreak(relay) => {
+                let done = self.relays.disconnect(&self.world, relay);
+                ("did_relay_break", done)
+            }
         };
         self.coverage.count(name, u64::from(done));
         Ok(())
@@ -94,7 +112,7 @@ impl Run<'_> {
                     self.violations.note(now, what);
                 }
             }
-            State::Up(_) => return Ok(false),
+            State::Up(_) | State::Starting(_) => return Ok(false),
             State::Leaving(since) => {
                 // It comes back once it is gone.
                 let soon = since.plus(SHUT_DOWN).max(now).plus(Duration::from_secs(1));
@@ -111,9 +129,22 @@ impl Run<'_> {
             }
             disk.values().cloned().collect()
         };
-        let again = machine.lives > 0;
-        machine.start(&self.world, &self.build, records, &self.shared)?;
-        if again {
+        machine.start(&self.world, &*self.build, records, &self.shared)?;
+        if machine.is_up() {
+            self.started(host);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn start_relay(&mut self, relay: RelayId) -> Result<bool, RunError> {
+        let started = self.relays.start(&self.world, relay);
+        Ok(started.map_err(BuildError::Relay)?)
+    }
+
+    /// A node runs now: one that ran before publishes its items anew.
+    pub(super) fn started(&mut self, host: HostId) {
+        let now = self.now();
+        if self.machines[host.index()].lives > 1 {
             self.coverage.count("restarts", 1);
             for item in 0..self.tracked.len() {
                 let own = self.tracked[item].owner == host && self.versions[item] > 0;
@@ -123,7 +154,6 @@ impl Run<'_> {
                 }
             }
         }
-        Ok(true)
     }
 
     fn crash(&mut self, host: HostId, process: bool) -> bool {
@@ -212,6 +242,7 @@ impl Run<'_> {
             machine.part = u32::from(share.hits(&mut self.random));
             machine.place(&self.world);
         }
+        self.relays.divide(&self.world, share, &mut self.random);
         true
     }
 
@@ -399,6 +430,9 @@ impl Run<'_> {
     /// Everything is well again, and everybody is there.
     pub(super) fn heal(&mut self) -> Result<(), RunError> {
         self.divide(Rate::NEVER);
+        for relay in self.relays.ids() {
+            self.start_relay(relay)?;
+        }
         for n in 0..self.machines.len() {
             let host = self.machines[n].host;
             self.silence(host, false);
@@ -406,6 +440,15 @@ impl Run<'_> {
             self.start(host, false)?;
         }
         Ok(())
+    }
+
+    fn close_relays(&mut self) {
+        let closing = self.relays.close(&mut self.coverage);
+        if let Err(stalled) = self.world.run_until(closing) {
+            self.stalled = true;
+            let now = self.now();
+            self.violations.note(now, stalled);
+        }
     }
 
     /// Shuts everybody down, in the midst of lookups; then nothing may be left.
@@ -430,6 +473,7 @@ impl Run<'_> {
             "shut down",
             skydht_core::node::OPERATION_TIMEOUT + SHUT_DOWN,
         )?;
+        self.close_relays();
         self.pass("shut down", super::run::GONE)?;
         self.nothing_left();
         Ok(())

@@ -6,8 +6,11 @@ use std::time::Duration;
 use skydht_core::Seed;
 use skydht_core::key::SecretKey;
 use skydht_core::node::Config;
+use skydht_driver::dmsg::client::{Client, ClientConfig};
+use skydht_driver::dmsg::discovery::MemoryDiscovery;
+use skydht_driver::transport::dmsg::Via;
 use skydht_driver::transport::tcp::TcpOptions;
-use skydht_driver::{Dht, StartOptions, StartTcpError, TcpNode};
+use skydht_driver::{Dht, DmsgNode, StartDmsgError, StartOptions, StartTcpError, TcpNode};
 use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualRuntime;
 
@@ -39,6 +42,21 @@ pub(super) struct Plan {
     pub(super) options: StartOptions,
 }
 
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Over TCP.
+    #[error(transparent)]
+    Tcp(#[from] StartTcpError),
+    /// Over DMSG.
+    #[error(transparent)]
+    Dmsg(#[from] StartDmsgError),
+    /// A relay.
+    #[error("a relay cannot listen: {0}")]
+    Relay(#[source] std::io::Error),
+}
+
 /// Builds a [`Dht`] over some transport on a host of the virtual world.
 pub(super) trait Build {
     /// Starts it. Everything that it runs is a task of `runtime`, and nothing draws chance
@@ -47,7 +65,7 @@ pub(super) trait Build {
         &self,
         runtime: VirtualRuntime,
         plan: Plan,
-    ) -> BoxFuture<'static, Result<Dht, StartTcpError>>;
+    ) -> BoxFuture<'static, Result<Dht, BuildError>>;
 }
 
 /// Direct TCP: Noise and yamux.
@@ -72,7 +90,7 @@ impl Build for Tcp {
         &self,
         runtime: VirtualRuntime,
         plan: Plan,
-    ) -> BoxFuture<'static, Result<Dht, StartTcpError>> {
+    ) -> BoxFuture<'static, Result<Dht, BuildError>> {
         let mut node = TcpNode::new(plan.secret, None);
         node.config = plan.config;
         node.tcp = self.options.clone();
@@ -80,6 +98,45 @@ impl Build for Tcp {
         node.seed = Some(plan.seed);
         node.options = plan.options;
         let handshakes = plan.handshakes;
-        Box::pin(node.start(runtime, move || Ok(handshakes)))
+        Box::pin(async move { Ok(node.start(runtime, move || Ok(handshakes)).await?) })
+    }
+}
+
+/// DMSG: a client with sessions with relays, which closes with its node.
+pub(super) struct Dmsg {
+    discovery: MemoryDiscovery,
+    config: ClientConfig,
+}
+
+impl Dmsg {
+    pub(super) fn new(program: &Program, discovery: &MemoryDiscovery) -> Self {
+        let mut config = ClientConfig::default();
+        config.client_type = "test".to_owned();
+        config.min_sessions = program.relay_sessions as usize;
+        config.keepalive = program.keepalive;
+        config.max_streams = program.relay_streams as usize;
+        Self {
+            discovery: discovery.clone(),
+            config,
+        }
+    }
+}
+
+impl Build for Dmsg {
+    fn start(
+        &self,
+        runtime: VirtualRuntime,
+        plan: Plan,
+    ) -> BoxFuture<'static, Result<Dht, BuildError>> {
+        let (discovery, config) = (self.discovery.clone(), self.config.clone());
+        let (secret, entropy) = (plan.secret.clone(), plan.handshakes);
+        let client = Client::start(runtime.clone(), secret, entropy, discovery, config);
+        let mut node = DmsgNode::new(plan.secret, Via::Client(client));
+        node.config = plan.config;
+        node.dmsg.close_sessions = true;
+        node.seed = Some(plan.seed);
+        node.options = plan.options;
+        // Its seed is there: nothing is drawn.
+        Box::pin(async move { Ok(node.start(runtime, move || Ok(entropy)).await?) })
     }
 }

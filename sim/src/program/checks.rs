@@ -19,6 +19,8 @@ use crate::scenario::run::SETTLED;
 
 /// Times that the tasks of one host may be polled in a second, on average between two checks.
 const POLLS_A_SECOND: u64 = 1_000;
+/// The same over DMSG, where one session's task carries all streams of a host.
+const POLLS_A_SECOND_RELAYED: u64 = 4_000;
 /// Keepalives after which a silent peer is given up at the latest: three that bring nothing,
 /// the one before, and a handshake that began meanwhile.
 const GIVEN_UP: u32 = 5;
@@ -150,8 +152,10 @@ impl Run<'_> {
             self.shared.lock().evicted = true;
         }
         let (driver, sessions) = (&status.driver, status.transport.sessions);
-        // Sessions keep places only for streams that somebody has.
-        if status.transport.streams > driver.streams {
+        // Sessions keep places only for streams that somebody has. Over DMSG also for those that
+        // are not through their handshake, see `disagreement`.
+        let relayed = self.scenario.program.relays > 0;
+        if !relayed && status.transport.streams > driver.streams {
             let (there, here) = (status.transport.streams, driver.streams);
             let what = format_args!("{host}: sessions count {there} streams, the loop {here}");
             violations.note(now, what);
@@ -215,12 +219,16 @@ impl Run<'_> {
             return;
         }
         self.looked = now;
+        let most = match self.scenario.program.relays {
+            0 => POLLS_A_SECOND,
+            _ => POLLS_A_SECOND_RELAYED,
+        };
         for machine in &mut self.machines {
             let polls = self.world.polls_of(machine.ip);
             let rate = (polls - machine.polls) / seconds;
             machine.polls = polls;
             self.busiest = self.busiest.max(rate);
-            if rate > POLLS_A_SECOND {
+            if rate > most {
                 let host = machine.host;
                 let what = format_args!("the tasks of {host} are polled {rate} times a second");
                 self.violations.note(now, what);
@@ -270,9 +278,18 @@ impl Run<'_> {
             made += it.dials + it.accepted;
             // The other end of one that was idle need not have noticed.
             accounted += it.sessions as u64 + it.superseded + 2 * it.idle_closed;
+            // Over DMSG nobody is reached before it has a session, so the first calls may fail.
+            let relayed = program.relays > 0;
             for (what, count) in [
                 ("calls failed", counters.get(Counter::CallsFailed)),
                 ("opens failed", counters.get(Counter::OpensFailed)),
+            ] {
+                if count > 0 && !relayed {
+                    let what = format_args!("{host}: nothing went wrong, yet {count} {what}");
+                    self.violations.note(now, what);
+                }
+            }
+            for (what, count) in [
                 ("dials failed", it.dials_failed),
                 ("handshakes failed", it.handshakes_failed),
                 ("sessions were lost", it.lost),
@@ -283,6 +300,11 @@ impl Run<'_> {
                     self.violations.note(now, what);
                 }
             }
+        }
+        let failures = self.relays.totals().failures;
+        if failures > 0 {
+            let what = format_args!("nothing went wrong, yet the relays count {failures} failures");
+            self.violations.note(now, what);
         }
         if accounted < made {
             let gone = made - accounted;
@@ -322,11 +344,18 @@ impl Run<'_> {
 
     /// Nobody dials, both ends of every session have it, and no two hosts have more than one.
     fn disagreement(&mut self) -> Option<String> {
-        let (mut ends, mut underway) = (0, 0);
+        let relays = self.relays.totals();
+        let (mut ends, mut underway) = (relays.sessions, relays.handshaking);
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
                 ends += status.transport.sessions;
                 underway += status.transport.dialling + status.transport.handshaking;
+                let (there, here) = (status.transport.streams, status.driver.streams);
+                if there > here {
+                    return Some(format!(
+                        "{host}: sessions count {there} streams, the loop {here}"
+                    ));
+                }
             }
         }
         if underway > 0 {
@@ -354,6 +383,13 @@ impl Run<'_> {
             let tasks = self.world.tasks_of(machine.ip);
             if tasks > 0 {
                 let what = format_args!("{tasks} tasks are left on {}", machine.host);
+                self.violations.note(now, what);
+            }
+        }
+        for ip in self.relays.ips() {
+            let tasks = self.world.tasks_of(ip);
+            if tasks > 0 {
+                let what = format_args!("{tasks} tasks are left on the relay {ip}");
                 self.violations.note(now, what);
             }
         }

@@ -1,7 +1,7 @@
 //! One host: its key, its plug, and the node that runs on it.
 
-use std::io;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -10,13 +10,16 @@ use skydht_core::Seed;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::Config;
 use skydht_core::record::StoredRecord;
-use skydht_driver::{Dht, StartOptions, StartTcpError, Verifier};
+use skydht_driver::{Dht, StartOptions, Verifier};
+use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::VirtualTime;
 
-use super::build::{Build, Plan, ip};
+use super::build::{Build, BuildError, Plan, ip};
 use super::ledger::Shared;
 use crate::clock::SimTime;
 use crate::network::HostId;
+
+type Built = Result<Dht, BuildError>;
 
 /// What runs on it.
 pub(super) enum State {
@@ -24,6 +27,8 @@ pub(super) enum State {
     Down(Option<SimTime>),
     /// Nothing, and its power failed: its connections do not know yet.
     Unplugged,
+    /// A node that is not ready to be used; in here once it is.
+    Starting(Arc<Mutex<Option<Built>>>),
     /// A node.
     Up(Dht),
     /// A node that shuts down since then.
@@ -111,7 +116,7 @@ impl Machine {
         build: &dyn Build,
         records: Vec<StoredRecord>,
         shared: &Shared,
-    ) -> Result<(), StartTcpError> {
+    ) -> Result<(), BuildError> {
         if let State::Unplugged = self.state {
             // A machine that begins anew knows nothing of old connections.
             world.disconnect(self.ip);
@@ -131,13 +136,31 @@ impl Machine {
                 records,
             },
         };
-        let starting = build.start(world.host(self.ip), plan);
-        // Listening is immediate, and nothing else waits.
-        let dht = starting.now_or_never().unwrap_or_else(|| {
-            let late = io::ErrorKind::WouldBlock.into();
-            Err(StartTcpError::Listen(late))
-        })?;
-        self.state = State::Up(dht);
+        let host = world.host(self.ip);
+        let mut starting = build.start(host.clone(), plan);
+        if let Some(built) = (&mut starting).now_or_never() {
+            self.state = State::Up(built?);
+            return Ok(());
+        }
+        let slot = Arc::new(Mutex::new(None));
+        self.state = State::Starting(Arc::clone(&slot));
+        host.spawn(Box::pin(async move {
+            let built = starting.await;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(built);
+        }));
         Ok(())
+    }
+
+    /// Takes a node that has started since; whether there is one.
+    pub(super) fn take_started(&mut self) -> Result<bool, BuildError> {
+        let State::Starting(slot) = &self.state else {
+            return Ok(false);
+        };
+        let built = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(built) = built else {
+            return Ok(false);
+        };
+        self.state = State::Up(built?);
+        Ok(true)
     }
 }

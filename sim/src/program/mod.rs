@@ -1,5 +1,6 @@
 //! The whole program in virtual time: handles, event loop, sessions (Noise and yamux), verifier
-//! and core, on hosts that crash, stand still, are cut off and come back.
+//! and core, on hosts that crash, stand still, are cut off and come back; over direct TCP, or
+//! over DMSG with its clients and relays.
 //!
 //! [`crate::world`] drives cores and plays the rest; here nothing above the sockets is played,
 //! so that races between driver, sessions and users show. What it costs is scale: tens of
@@ -10,6 +11,7 @@
 //! | what a scenario file may say | `settings` |
 //! | how a node is built, over which transport | `build` |
 //! | one host | `machine` |
+//! | DMSG relays | `relays` |
 //! | what users ask for, and when they give up | `users` |
 //! | what was seen at every node's door | `ledger` |
 //! | phases, in order | `run` |
@@ -21,10 +23,12 @@ mod build;
 mod checks;
 mod ledger;
 mod machine;
+mod relays;
 mod run;
 mod settings;
 mod users;
 
+pub use build::BuildError;
 pub use run::run;
 pub use settings::Program;
 pub(crate) use settings::check;

@@ -15,13 +15,15 @@ use skydht_core::time::nanos;
 use skydht_runtime::virtual_time::{Conditions, VirtualTime};
 
 use super::act::{Act, Pending};
-use super::build::{Tcp, addr};
+use super::build::{Build, Dmsg, Tcp, addr};
 use super::ledger::{Seen, Shared};
 use super::machine::Machine;
+use super::relays::Relays;
 use super::users::Told;
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
 use crate::figures::{Quantity, Report, Samples, Unit};
+use crate::network::faults::below;
 use crate::network::{HostId, Spread};
 use crate::oracle::Violations;
 use crate::oracle::promises::{Tracked, Verdict};
@@ -33,6 +35,8 @@ use crate::scenario::{Outcome, Progress, RunError, Scenario};
 
 /// Separates the scenario's draws from the network's.
 const DRAWS: u64 = 0x5052_4f47_5241_4d00;
+/// The same for the relays' keys and handshakes.
+const RELAYS: u64 = 0x5245_4c41_5953_0000;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Sessions that were replaced are gone after this.
 pub(super) const RETIRED: Duration = Duration::from_secs(35);
@@ -80,7 +84,8 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 pub(super) struct Run<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) world: VirtualTime,
-    pub(super) build: Tcp,
+    pub(super) build: Box<dyn Build>,
+    pub(super) relays: Relays,
     pub(super) machines: Vec<Machine>,
     pub(super) items: Vec<Planned>,
     pub(super) random: ChaCha8Rng,
@@ -131,10 +136,15 @@ impl<'a> Run<'a> {
         world.set_conditions(conditions);
 
         let secrets: Vec<_> = (0..who.nodes).map(|_| secret(&mut random)).collect();
+        let relayed = program.relays > 0;
+        let addrs = |n| match relayed {
+            true => Vec::new(),
+            false => vec![addr(HostId(n))],
+        };
         let bootstrap: Vec<BootstrapPeer> = (0..who.bootstrap)
             .map(|n| BootstrapPeer {
                 key: secrets[n as usize].public(),
-                addrs: vec![addr(HostId(n))],
+                addrs: addrs(n),
             })
             .collect();
         let limits = limits(who)?;
@@ -147,7 +157,9 @@ impl<'a> Run<'a> {
             config.full_node = n < who.full_nodes;
             config.storage = true;
             config.limits = limits.clone();
-            config.advertise = Advertise::Address(addr(HostId(n)));
+            if !relayed {
+                config.advertise = Advertise::Address(addr(HostId(n)));
+            }
             let others = bootstrap.iter().filter(|peer| peer.key != key);
             config.bootstrap = others.cloned().collect();
             Machine::new(HostId(n), secret.clone(), config, random.next_u64())
@@ -170,10 +182,16 @@ impl<'a> Run<'a> {
         let shared = Shared::default();
         let seen = || machines.iter().map(|_| Seen::default());
         shared.lock().hosts = seen().collect();
+        let relays = Relays::new(&world, program, ChaCha8Rng::seed_from_u64(seed ^ RELAYS));
+        let build: Box<dyn Build> = match relayed {
+            true => Box::new(Dmsg::new(program, relays.discovery())),
+            false => Box::new(Tcp::new(program, scenario.transport.idle_timeout)),
+        };
         let track = |it: &Planned| Tracked::new(it.owner, it.secret.public(), it.target);
         Ok(Self {
             scenario,
-            build: Tcp::new(program, scenario.transport.idle_timeout),
+            build,
+            relays,
             tracked: items.iter().map(track).collect(),
             versions: vec![0; items.len()],
             deleted: vec![false; items.len()],
@@ -229,6 +247,7 @@ impl<'a> Run<'a> {
             let next = self.plan.first_key_value().map(|(at, _)| at.0);
             let to = next.filter(|at| *at <= end).unwrap_or(end);
             self.advance(to);
+            self.take_started()?;
             self.hear();
             match next.filter(|at| *at <= end) {
                 None => break,
@@ -260,6 +279,9 @@ impl<'a> Run<'a> {
     fn all_phases(&mut self) -> Result<(), RunError> {
         let (scenario, phases) = (self.scenario, self.scenario.phases);
         self.plan(SimTime::ZERO.plus(CHECK_EVERY), Act::Check);
+        for relay in self.relays.ids() {
+            self.start_relay(relay)?;
+        }
         for n in 0..scenario.population.nodes {
             let at = match n < scenario.population.bootstrap {
                 true => SimTime::ZERO,
@@ -313,6 +335,9 @@ impl<'a> Run<'a> {
             self.plan(at, Act::Planned(action));
         }
         self.plan_trouble(begin, end, &hosts);
+        if scenario.program.relays > 0 {
+            self.plan_relay_trouble(begin, end);
+        }
         self.impatient = scenario.program.give_up.draw(&mut self.random);
         let work = work::second_phase(&scenario.work, begin, time, &mut self.random);
         for (at, item, task) in work {
@@ -357,6 +382,42 @@ impl<'a> Run<'a> {
         for (at, act) in plan {
             self.plan(at, act);
         }
+    }
+
+    /// Relays die and come back, and their connections break.
+    fn plan_relay_trouble(&mut self, begin: SimTime, end: SimTime) {
+        let program = &self.scenario.program;
+        let random = &mut self.random;
+        let [crash, cut] = [&program.relay_crash, &program.cut].map(|it| it.draw(random));
+        let minutes = (end.since(begin).as_secs() / 60).max(1);
+        let mut plan = Vec::new();
+        for minute in 0..minutes {
+            let begin = begin.plus(MINUTE * minute as u32);
+            for relay in self.relays.ids() {
+                if crash.hits(random) {
+                    let at = begin.plus(up_to(MINUTE, random));
+                    let process = below(random, 2) == 0;
+                    plan.push((at, Act::RelayCrash(relay, process)));
+                    plan.push((at.plus(up_to(MINUTE, random)), Act::RelayStart(relay)));
+                }
+                if cut.hits(random) {
+                    plan.push((begin.plus(up_to(MINUTE, random)), Act::RelayBreak(relay)));
+                }
+            }
+        }
+        for (at, act) in plan {
+            self.plan(at, act);
+        }
+    }
+
+    /// Takes the nodes that have started since the last time.
+    fn take_started(&mut self) -> Result<(), RunError> {
+        for n in 0..self.machines.len() {
+            if self.machines[n].take_started()? {
+                self.started(self.machines[n].host);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until users have their answers.

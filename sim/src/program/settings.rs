@@ -28,7 +28,15 @@ pub struct Program {
     pub max_handshakes: u32,
     /// Streams of one session, in each direction.
     pub max_streams: u32,
-    /// All connections of a host break.
+    /// DMSG relays; with population.reached = "relayed", at least 1.
+    pub relays: u32,
+    /// Relays that each node keeps a session with.
+    pub relay_sessions: u32,
+    /// Streams of one session of a relay, in each direction.
+    pub relay_streams: u32,
+    /// A relay dies, its process or its machine, and comes back within a minute.
+    pub relay_crash: Drawn,
+    /// All connections of a host break, nodes and relays alike.
     pub cut: Drawn,
     /// Nothing gets in or out of a host for up to a minute, and nobody is told.
     pub silent: Drawn,
@@ -47,6 +55,10 @@ impl Default for Program {
             max_sessions: 1_024,
             max_handshakes: 128,
             max_streams: 128,
+            relays: 0,
+            relay_sessions: 2,
+            relay_streams: 2_048,
+            relay_crash: Drawn::NEVER,
             cut: Drawn::NEVER,
             silent: Drawn::NEVER,
             leave: Drawn::NEVER,
@@ -74,9 +86,9 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let program = &scenario.program;
     let checks = [
         (
-            who.reached == Reached::Direct,
+            (who.reached == Reached::Relayed) == (program.relays > 0),
             "population.reached",
-            "\"direct\" where the whole program runs",
+            "\"direct\", or \"relayed\" with program.relays, where the whole program runs",
         ),
         (
             never(&[&who.upstream, &who.hostile, &who.nat]) && who.bootstrap_dead == 0,
@@ -132,6 +144,11 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "program.max_streams",
             "at least 1, and program.max_sessions too",
         ),
+        (
+            program.relays <= 100 && program.relay_sessions >= 1 && program.relay_streams >= 1,
+            "program.relays",
+            "at most 100; program.relay_sessions and program.relay_streams at least 1",
+        ),
     ];
     match checks.into_iter().find(|(holds, ..)| !holds) {
         None => Ok(()),
@@ -147,6 +164,8 @@ mod tests {
     fn what_is_not_played_is_refused() {
         let whole = "depth = \"program\"\n[population]\nreached = \"direct\"\n";
         assert!(Scenario::parse("it", whole, &[]).is_ok());
+        let relayed = "depth = \"program\"\n[program]\nrelays = 3";
+        assert!(Scenario::parse("it", relayed, &[]).is_ok());
         for text in [
             "depth = \"program\"".to_owned(),
             format!("{whole}upstream = 0.1"),
@@ -156,6 +175,8 @@ mod tests {
             format!("{whole}[network]\nlatency = {{ log_normal = {{ median = \"9ms\" }} }}"),
             format!("{whole}[transport]\nwindow = 5"),
             format!("{whole}[phases]\nexpiry = \"1s\""),
+            "depth = \"program\"\n[program]\nrelays = 101".to_owned(),
+            format!("{whole}[program]\nrelays = 3"),
             format!("{whole}[program]\nbuffer_min = 70000"),
             format!("{whole}[program]\nkeepalive = \"1ms\""),
         ] {

@@ -50,7 +50,7 @@ pub enum RunError {
     UnknownLimit(String),
     /// A node of the whole program did not start.
     #[error("a node did not start: {0}")]
-    Start(#[from] skydht_driver::StartTcpError),
+    Start(#[from] crate::program::BuildError),
 }
 
 /// How far a run is.
