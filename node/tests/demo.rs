@@ -97,6 +97,7 @@ fn a_demo_that_stays_answers_commands() {
     // Another node may join.
     let next = stay["next"][3].as_str().unwrap();
     let (_, url) = next.split_once("run --discovery ").unwrap();
+    let (url, _) = url.split_once(' ').unwrap();
     let mut joined = Node::start_with(&home, "joined", &["run", "--discovery", url]);
     joined.knows(8);
     let owner = status["key"].as_str().unwrap();

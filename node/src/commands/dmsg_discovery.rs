@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::run::Signals;
 use crate::cli::{Common, DmsgDiscoveryArgs};
-use crate::dmsg::DiscoveryService;
+use crate::dmsg::{DiscoveryService, join_command};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::{logging, output};
@@ -43,7 +43,7 @@ fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
         test_mode: service.is_in_test_mode(),
         next: vec![
             format!("skydht dmsg-server --discovery {url} --listen 127.0.0.1:8081"),
-            format!("skydht run --discovery {url}"),
+            join_command(&url),
         ],
         url,
     };

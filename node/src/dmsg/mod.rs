@@ -19,3 +19,8 @@ use skydht_driver::transport::dmsg::PORT;
 pub(crate) fn dht_address(key: &PublicKey) -> String {
     format!("dmsg://{key}:{PORT}")
 }
+
+/// What to type to have a node over the DMSG of this discovery, beside others on this machine.
+pub(crate) fn join_command(discovery: &str) -> String {
+    format!("skydht run --discovery {discovery} --state-dir ./visor --api-listen 127.0.0.1:0")
+}

@@ -12,7 +12,7 @@ use crate::api::{Server, Shared, bind};
 use crate::cli::{Common, Demo};
 use crate::commands::config::ConfigReport;
 use crate::commands::run::Signals;
-use crate::dmsg::dht_address;
+use crate::dmsg::{dht_address, join_command};
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::output;
@@ -57,8 +57,7 @@ pub(super) async fn stay(
         format!("{here} get self --salt greeting"),
     ];
     if let Some(relays) = &show.network.relays {
-        let url = relays.discovery();
-        next.push(format!("skydht run --discovery {url}"));
+        next.push(join_command(&relays.discovery()));
     }
     report.stay = Some(Stay {
         api: endpoint.url.clone(),

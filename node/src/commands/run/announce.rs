@@ -6,6 +6,7 @@ use serde::Serialize;
 use skydht_core::key::PublicKey;
 
 use crate::cli::Common;
+use crate::dmsg::join_command;
 use crate::failure::Result;
 use crate::output;
 
@@ -47,7 +48,7 @@ pub(super) fn next_commands(common: &Common, server_on: Option<&str>) -> Vec<Str
     if let Some(dir) = &common.state_dir {
         place.push_str(&format!(" --state-dir {}", dir.display()));
     }
-    let visor = server_on.map(|url| format!("skydht run --discovery {url}"));
+    let visor = server_on.map(join_command);
     let own = [
         format!("skydht{place} status"),
         format!("skydht{place} put 'hello' --salt greeting"),
