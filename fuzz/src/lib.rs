@@ -7,6 +7,7 @@
 mod cursor;
 mod discovery;
 mod dmsg_objects;
+mod dmsg_streams;
 mod frames;
 mod items_and_signatures;
 mod journals;
@@ -18,6 +19,7 @@ mod stored_records;
 
 pub use discovery::discovery;
 pub use dmsg_objects::dmsg_objects;
+pub use dmsg_streams::dmsg_streams;
 pub use frames::frames;
 pub use items_and_signatures::items_and_signatures;
 pub use journals::journals;
@@ -33,6 +35,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("discovery", discovery),
     ("dmsg_objects", dmsg_objects),
+    ("dmsg_streams", dmsg_streams),
     ("frames", frames),
     ("items_and_signatures", items_and_signatures),
     ("journals", journals),

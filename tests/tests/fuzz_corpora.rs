@@ -55,6 +55,7 @@ macro_rules! targets {
 targets! {
     discovery
     dmsg_objects
+    dmsg_streams
     frames
     items_and_signatures
     journals

@@ -21,6 +21,7 @@ fn main() -> Outcome {
     node(&seeds)?;
     noise_frames(&seeds)?;
     dmsg_objects(&seeds)?;
+    dmsg_streams(&seeds)?;
     discovery(&seeds)?;
     journals(&seeds)
 }
@@ -150,6 +151,34 @@ fn dmsg_objects(seeds: &Seeds) -> Outcome {
 }
 
 /// Each request of the vectors alone, then scripts of our own.
+fn dmsg_streams(seeds: &Seeds) -> Outcome {
+    const TARGET: &str = "dmsg_streams";
+    // Each kind of request, as it should be and with each thing that the script may change.
+    for bits in (0..5).flat_map(|to| [0, 8, 16, 32, 64, 128].map(|change| to | change)) {
+        seeds.write(TARGET, &[&[0, bits], &[0, 7, 3, 1, 2, 3, 0, 0, 0, 1, 20]])?;
+    }
+    // Damaged, as bytes, repeated, and both ends of it.
+    for at in [0, 40, 70, 200] {
+        seeds.write(TARGET, &[&[1, 0, 0, at, 1, at & 1, 5]])?;
+    }
+    seeds.write(TARGET, &[&[2, 80], &[9; 80], &[5, 4, 10], &[1; 10], &[5]])?;
+    seeds.write(TARGET, &[&[0, 0, 50, 3, 50, 3, 0]])?;
+    seeds.write(
+        TARGET,
+        &[&[5, 2, 0xff, 0xff, 9, 4, 3, 1, 2, 3, 9, 7, 9, 6, 9]],
+    )?;
+    seeds.write(TARGET, &[&[0, 0, 200, 4, 40], &[3; 40], &[200, 7, 9, 6, 9]])?;
+    // Every kind of answer to what she is asked.
+    for how in 0..4 {
+        seeds.write(TARGET, &[&[8, how, 70], &[4; 70], &[0, 99, 3, 1, 9]])?;
+        seeds.write(
+            TARGET,
+            &[&[8, how, 0, 0, 9, 4, 5], &[2; 5], &[9, 8, 50, 0, 0]],
+        )?;
+    }
+    Ok(())
+}
+
 fn discovery(seeds: &Seeds) -> Outcome {
     const TARGET: &str = "discovery";
     const ROOM: [u8; 4] = [7, 3, 255, 1];
