@@ -25,8 +25,9 @@ use crate::wire::{
     Method, Request, RequestExt, RequestMessage, ResponseMessage, decode_response, encode_request,
 };
 
-/// Kept streams to one peer.
-const KEPT_PER_PEER: usize = 4;
+/// Kept streams to one peer: as many as it serves at once of one caller, half of what it accepts. Over
+/// DMSG a new stream costs a dozen curve operations.
+const KEPT_PER_PEER: usize = 16;
 /// A kept stream of ours is given up after this, well before the other side would.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Rounded up to multiples of this, in nanoseconds: many are given up at one waking.
