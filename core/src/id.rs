@@ -56,7 +56,7 @@ macro_rules! identifier {
         impl FromStr for $name {
             type Err = ParseIdError;
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                crate::key::parse_hex(text).map(Self).ok_or(ParseIdError)
+                crate::key::parse_hex(text.as_bytes()).map(Self).ok_or(ParseIdError)
             }
         }
 

@@ -53,7 +53,7 @@ pub struct ParseDigestError;
 impl FromStr for Digest {
     type Err = ParseDigestError;
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
-        parse_hex(text).map(Self).ok_or(ParseDigestError)
+        parse_hex(text.as_bytes()).map(Self).ok_or(ParseDigestError)
     }
 }
 

@@ -120,7 +120,7 @@ impl FromStr for PublicKey {
     type Err = KeyError;
     /// 66 hexadecimal digits; both steps are checked, since text comes from people.
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes: [u8; PUBLIC_KEY_LEN] = parse_hex(text).ok_or(KeyError::Length)?;
+        let bytes: [u8; PUBLIC_KEY_LEN] = parse_hex(text.as_bytes()).ok_or(KeyError::Length)?;
         let key = Self::from_bytes(&bytes)?;
         key.check_curve()?;
         Ok(key)
@@ -139,7 +139,7 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(d)?;
         let bytes: [u8; PUBLIC_KEY_LEN] =
-            parse_hex(&text).ok_or_else(|| serde::de::Error::custom(KeyError::Length))?;
+            parse_hex(text.as_bytes()).ok_or_else(|| serde::de::Error::custom(KeyError::Length))?;
         Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
     }
 }
@@ -183,7 +183,7 @@ impl fmt::Debug for Signature {
 impl FromStr for Signature {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        parse_hex(text).map(Self).ok_or(KeyError::Length)
+        parse_hex(text.as_bytes()).map(Self).ok_or(KeyError::Length)
     }
 }
 
@@ -319,13 +319,13 @@ pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result
 }
 
 /// Hexadecimal digits of either case, exactly `2 * N` of them.
-pub(crate) fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn parse_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut out = [0; N];
     if text.len() != 2 * N {
         return None;
     }
     data_encoding::HEXLOWER_PERMISSIVE
-        .decode_mut(text.as_bytes(), &mut out)
+        .decode_mut(text, &mut out)
         .ok()?;
     Some(out)
 }

@@ -12,7 +12,7 @@ pub(super) fn read_key(reader: &mut Reader<'_>, into: &mut Option<PublicKey>) ->
         return Ok(());
     };
     if text.bytes().any(|b| b != b'0') {
-        let key = parse_hex::<PUBLIC_KEY_LEN>(&text);
+        let key = parse_hex::<PUBLIC_KEY_LEN>(text.as_bytes());
         let key = key.and_then(|bytes| PublicKey::from_bytes(&bytes).ok());
         *into = Some(key.ok_or(WireError::BadKey { at })?);
     }
@@ -29,7 +29,7 @@ pub(super) fn write_key(out: &mut Writer, key: Option<&PublicKey>) {
 pub(super) fn read_signature(reader: &mut Reader<'_>, into: &mut Signature) -> Result<()> {
     let at = reader.position();
     if let Some(text) = reader.string()? {
-        let bytes = parse_hex::<SIGNATURE_LEN>(&text).ok_or(WireError::Value { at })?;
+        let bytes = parse_hex::<SIGNATURE_LEN>(text.as_bytes()).ok_or(WireError::Value { at })?;
         *into = Signature::from_bytes(bytes);
     }
     Ok(())

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::id::NodeId;
-use crate::key::PublicKey;
+use crate::key::{PUBLIC_KEY_LEN, PublicKey, parse_hex};
 use crate::wire::error::WireError;
-use crate::wire::json::{Reader, Result, Writer};
+use crate::wire::json::{Reader, Result, Writer, plain_array32};
 use crate::wire::key::{read_key, write_key};
 use crate::wire::timestamp::Timestamp;
 
@@ -61,8 +61,37 @@ impl From<Vec<WirePeer>> for PeerList {
 }
 
 impl WirePeer {
+    /// A peer exactly as Go and [`WirePeer::write`] print it, and the bytes it takes: nearly all
+    /// that is ever read. None is not yet an error.
+    fn plain(text: &[u8]) -> Option<(Self, usize)> {
+        let (id, len) = plain_array32(text.strip_prefix(b"{\"id\":")?)?;
+        let rest = text[6 + len..].strip_prefix(b",\"pk\":\"")?;
+        let (key, rest) = rest.split_at_checked(2 * PUBLIC_KEY_LEN)?;
+        let key = parse_hex::<PUBLIC_KEY_LEN>(key)?;
+        let rest = rest.strip_prefix(b"\",\"last_seen\":\"")?;
+        let (last_seen, mut rest) = until_quote(rest)?;
+        let mut addr = None;
+        if let Some(field) = rest.strip_prefix(b",\"addr\":\"") {
+            let (text, after) = until_quote(field)?;
+            let text = str::from_utf8(text).ok()?.parse().ok()?;
+            addr = Some(text).filter(|addr: &SocketAddr| addr.port() != 0);
+            rest = after;
+        }
+        let rest = rest.strip_prefix(b"}")?;
+        let peer = Self {
+            id: NodeId::from_bytes(id),
+            key: Some(PublicKey::from_bytes(&key).ok()?),
+            last_seen: Timestamp::parse(last_seen)?,
+            addr,
+        };
+        Some((peer, text.len() - rest.len()))
+    }
+
     /// The outer result is about the JSON, the inner one about the key.
     fn read(reader: &mut Reader<'_>) -> Result<Result<Self>> {
+        if let Some(peer) = reader.plain(Self::plain) {
+            return Ok(Ok(peer));
+        }
         let mut id = [0; 32];
         let mut peer = Self::default();
         let mut bad_key = None;
@@ -136,6 +165,12 @@ pub fn encode_peer(peer: &WirePeer) -> Vec<u8> {
     let mut out = Writer::new(Vec::new());
     peer.write(&mut out);
     out.finish()
+}
+
+/// Short text up to a quote, and what follows the quote.
+fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().take(64).position(|byte| *byte == b'"')?;
+    Some((&text[..end], &text[end + 1..]))
 }
 
 /// Upstream ignores the field, so nothing in it is an error.

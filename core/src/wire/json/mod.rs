@@ -8,5 +8,5 @@
 mod read;
 mod write;
 
-pub(super) use read::{Reader, Result};
+pub(super) use read::{Reader, Result, plain_array32};
 pub(super) use write::Writer;

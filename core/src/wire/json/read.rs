@@ -53,6 +53,17 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Consumes a value in its usual form, if `parse` knows it there; it gives the bytes too.
+    pub(in crate::wire) fn plain<T>(
+        &mut self,
+        parse: impl FnOnce(&'a [u8]) -> Option<(T, usize)>,
+    ) -> Option<T> {
+        self.space();
+        let (value, len) = parse(&self.bytes[self.at..])?;
+        self.at += len;
+        Some(value)
+    }
+
     /// Consumes a `null` if there is one.
     pub(in crate::wire) fn null(&mut self) -> Result<bool> {
         let is_null = self.peek()? == b'n';
@@ -458,30 +469,38 @@ fn utf16(after: &[u8]) -> (char, usize) {
 
 /// 32 numbers without white space, as Go prints them, and the bytes they take. None is not yet an
 /// error.
-fn plain_array32(text: &[u8]) -> Option<([u8; 32], usize)> {
+pub(in crate::wire) fn plain_array32(text: &[u8]) -> Option<([u8; 32], usize)> {
     let mut out = [0; 32];
     let mut rest = text.strip_prefix(b"[")?;
     for (i, slot) in out.iter_mut().enumerate() {
         let end = if i == 31 { b']' } else { b',' };
-        let digit = |b: &u8| u16::from(b.wrapping_sub(b'0'));
-        let (value, after) = match rest {
-            [a @ b'0'..=b'9', last, after @ ..] if *last == end => (digit(a), after),
-            [a @ b'1'..=b'9', b @ b'0'..=b'9', last, after @ ..] if *last == end => {
-                (digit(a) * 10 + digit(b), after)
-            }
-            [
-                a @ b'1'..=b'2',
-                b @ b'0'..=b'9',
-                c @ b'0'..=b'9',
-                last,
-                after @ ..,
-            ] if *last == end => (digit(a) * 100 + digit(b) * 10 + digit(c), after),
-            _ => return None,
-        };
-        *slot = u8::try_from(value).ok()?;
+        let (value, digits) = plain_byte(rest.first_chunk()?)?;
+        *slot = value;
+        let (last, after) = rest[digits..].split_first()?;
+        if *last != end {
+            return None;
+        }
         rest = after;
     }
     Some((out, text.len() - rest.len()))
+}
+
+/// A number below 256 of up to three digits and something else after them, and how many digits.
+/// Without branches, since how many there are cannot be predicted: an answer has 640 of these.
+fn plain_byte(text: &[u8; 4]) -> Option<(u8, usize)> {
+    const HIGH: u32 = 0x8080_8080;
+    // A digit becomes its value, everything else 10 or more.
+    let values = u32::from_le_bytes(*text) ^ 0x3030_3030;
+    let others = (values.wrapping_add(0x7676_7676) | values) & HIGH;
+    let digits = others.trailing_zeros() / 8;
+    if !(1..=3).contains(&digits) {
+        return None;
+    }
+    let [_, hundreds, tens, ones] = (values << (32 - 8 * digits)).to_le_bytes();
+    let value = u16::from(hundreds) * 100 + u16::from(tens) * 10 + u16::from(ones);
+    let leading_zero = digits > 1 && text[0] == b'0';
+    let value = u8::try_from(value).ok().filter(|_| !leading_zero)?;
+    Some((value, digits as usize))
 }
 
 /// Bytes before the first that ends a string, starts an escape or is not allowed in one.

@@ -6,6 +6,7 @@ use alloc::{format, vec};
 use super::*;
 use crate::id::{NodeId, Target};
 use crate::item::{ItemError, MAX_SALT_LEN, MAX_VALUE_LEN};
+use crate::time::Unix;
 
 fn hex(key: &SecretKey) -> String {
     key.public().to_string()
@@ -108,6 +109,29 @@ fn a_peer_with_a_bad_key_is_dropped_alone() {
         decode_peer(b"{\"pk\":\"02zz\"}"),
         Err(WireError::BadKey { at: 6 })
     );
+}
+
+/// The way for what Go prints and the way for everything else read the same, whatever byte is
+/// changed.
+#[test]
+fn both_ways_to_read_a_peer_agree() {
+    let peer = WirePeer::new(
+        &secret(5).public(),
+        Timestamp::from(Unix(1_777_552_496_123_456_789)),
+        Some(([10, 0, 0, 7], 4400).into()),
+    );
+    let printed = encode_peer(&peer);
+    assert_eq!(decode_peer(&printed), Ok(peer));
+    for at in 1..printed.len() {
+        for byte in *b"0a9\",}\\ :" {
+            let mut plain = printed.clone();
+            plain[at] = byte;
+            let mut spaced = plain.clone();
+            spaced.insert(1, b' ');
+            let (plain, spaced) = (decode_peer(&plain), decode_peer(&spaced));
+            assert_eq!(plain.ok(), spaced.ok(), "{byte} at {at}");
+        }
+    }
 }
 
 #[test]
