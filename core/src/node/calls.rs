@@ -14,12 +14,12 @@ use crate::lookup::Candidate;
 use crate::node::Node;
 use crate::node::book::Dialect;
 use crate::node::counters::Counter;
+use crate::node::deadlines::Wait;
 use crate::node::input::{OpenFailure, OperationId, Path, Reach, StreamEnd, StreamId};
 use crate::node::limits::Limit;
 use crate::node::output::{Addrs, CloseReason, Output, SessionUse};
 use crate::node::search::SearchId;
 use crate::node::streams::State;
-use crate::node::timers::Timer;
 use crate::time::Mono;
 use crate::wire::{
     Method, Request, RequestExt, RequestMessage, ResponseMessage, decode_response, encode_request,
@@ -117,7 +117,7 @@ impl Node {
         let mut addrs = Addrs::new();
         let stream = if let Some(stream) = kept {
             self.counters.count(Counter::CallsOnKeptStream);
-            self.timers.cancel(Timer::Stream(stream));
+            self.streams.give_up_at(stream, None);
             stream
         } else {
             if self.streams.len() >= self.config.limits.streams {
@@ -144,8 +144,8 @@ impl Node {
             repeated: false,
         };
         self.counters.count(Counter::CallsStarted);
-        self.timers
-            .set(Timer::Call(id), now.plus(self.config.hard_deadline));
+        let due = now.plus(self.config.hard_deadline);
+        self.first_call.get_or_insert((due, id));
         self.calls.insert(id, Box::new(call));
         if kept.is_some() {
             self.send_call(id);
@@ -266,7 +266,7 @@ impl Node {
             self.streams.keep(id);
             let until = self.now.mono.plus(KEPT_FOR).0;
             let until = Mono(until.next_multiple_of(KEPT_STEP));
-            self.timers.set(Timer::Stream(id), until);
+            self.streams.give_up_at(id, Some((Wait::Kept, until)));
         } else {
             self.close(id, CloseReason::Done);
         }
@@ -307,6 +307,17 @@ impl Node {
         }
     }
 
+    /// Takes a call that is over. All calls have the same time: the first to go is due first.
+    fn take_call(&mut self, id: CallId) -> Option<Box<Call>> {
+        let call = self.calls.remove(&id)?;
+        if self.first_call.is_some_and(|(_, first)| first == id) {
+            let first = self.calls.first_key_value();
+            self.first_call =
+                first.map(|(id, call)| (call.started.plus(self.config.hard_deadline), *id));
+        }
+        Some(call)
+    }
+
     /// The hard deadline passed.
     pub(super) fn call_timed_out(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else {
@@ -323,18 +334,16 @@ impl Node {
 
     /// Nobody wants the answer any more.
     pub(super) fn abandon_call(&mut self, id: CallId) {
-        if let Some(call) = self.calls.remove(&id) {
-            self.timers.cancel(Timer::Call(id));
+        if let Some(call) = self.take_call(id) {
             self.close(call.stream, CloseReason::Cancelled);
         }
     }
 
     /// Ends a call: notes what it says about the peer, then tells who asked.
     fn end_call(&mut self, id: CallId, result: Result<ResponseMessage, CallFailure>) {
-        let Some(call) = self.calls.remove(&id) else {
+        let Some(call) = self.take_call(id) else {
             return;
         };
-        self.timers.cancel(Timer::Call(id));
         let now = self.now.mono;
         match &result {
             Ok(message) => {

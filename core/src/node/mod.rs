@@ -13,6 +13,7 @@ mod cache;
 mod calls;
 mod config;
 mod counters;
+mod deadlines;
 mod get;
 mod input;
 mod limits;
@@ -68,7 +69,7 @@ use crate::random::{Random, Seed};
 use crate::record::StoredRecord;
 use crate::routing::Table;
 use crate::store::{Admission, AdmissionKind, Candidate, Refusal, Store, StoreConfig, Via};
-use crate::time::Time;
+use crate::time::{Mono, Time};
 use crate::wire::{Advertised, FrameError, RequestExt, ResponseExt, Sender, WireError};
 
 /// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
@@ -104,6 +105,8 @@ pub struct Node {
     streams: Streams,
     /// Boxed, as searches are: a tree keeps room for eleven, most nodes have one or none.
     calls: BTreeMap<CallId, Box<Call>>,
+    /// The call whose hard deadline is next.
+    first_call: Option<(Mono, CallId)>,
     next_call: u64,
     searches: BTreeMap<SearchId, Box<Search>>,
     next_search: u64,
@@ -185,6 +188,7 @@ impl Node {
             book,
             streams: Streams::new(seed.stream("hash").next()),
             calls: BTreeMap::new(),
+            first_call: None,
             next_call: 0,
             searches: BTreeMap::new(),
             next_search: 0,
@@ -250,6 +254,7 @@ impl Node {
         if self.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
             self.timers.clear();
+            self.streams.clear_deadlines();
         } else {
             self.fire_timers();
         }
@@ -264,7 +269,21 @@ impl Node {
     /// When to send [`Input::TimerFired`]; none while nothing will ever be due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Deadline> {
-        self.timers.next()
+        let timer = self.timers.next();
+        if self.stopping {
+            return timer;
+        }
+        let at = |at, why| Deadline { at, why };
+        let call = self.first_call;
+        let stream = self.streams.next_deadline();
+        [
+            call.map(|(due, _)| at(due, WakeReason::Call)),
+            stream.map(|(due, _)| at(due, WakeReason::Stream)),
+            timer,
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|deadline| deadline.at)
     }
 
     fn advance_clock(&mut self, mut now: Time) {
@@ -273,8 +292,7 @@ impl Node {
             now.mono = self.now.mono;
         }
         let due = self
-            .timers
-            .next()
+            .next_deadline()
             .map(|deadline| deadline.at.max(self.now.mono));
         self.now = now;
         if self.started && due.is_some_and(|due| now.mono.since(due) > CLOCK_JUMP) {
@@ -284,12 +302,19 @@ impl Node {
 
     fn fire_timers(&mut self) {
         for _ in 0..TIMER_STEP {
-            let Some(timer) = self.timers.pop(self.now.mono) else {
+            let now = self.now.mono;
+            if let Some((_, call)) = self.first_call.filter(|(at, _)| *at <= now) {
+                self.call_timed_out(call);
+                continue;
+            }
+            if let Some((_, stream)) = self.streams.next_deadline().filter(|(at, _)| *at <= now) {
+                self.stream_timed_out(stream);
+                continue;
+            }
+            let Some(timer) = self.timers.pop(now) else {
                 return;
             };
             match timer {
-                Timer::Call(call) => self.call_timed_out(call),
-                Timer::Stream(stream) => self.stream_timed_out(stream),
                 Timer::Search(search) => self.advance_search(search),
                 Timer::Operation(op) => self.end_operation(op, End::Timeout),
                 Timer::Bootstrap => self.bootstrap(),
@@ -356,7 +381,6 @@ impl Node {
 
     /// Forgets a stream and what it used.
     fn remove_stream(&mut self, id: StreamId) -> Option<Box<streams::Stream>> {
-        self.timers.cancel(Timer::Stream(id));
         let stream = self.streams.remove(id)?;
         if let State::Served(served) = &stream.state {
             if served.holds_place() {

@@ -9,12 +9,11 @@ use crate::key::PublicKey;
 use crate::node::Node;
 use crate::node::batch::Batch;
 use crate::node::counters::Counter;
+use crate::node::deadlines::Wait;
 use crate::node::input::{Path, StreamId};
 use crate::node::limits::Limit;
 use crate::node::output::{CloseReason, Output};
 use crate::node::streams::State;
-use crate::node::timers::Timer;
-use crate::time::Mono;
 use crate::wire::Frame;
 
 /// A request must be complete this long after its stream opened or its first byte came.
@@ -34,10 +33,6 @@ pub(super) struct Served {
     /// The peer speaks our dialect: keep the stream.
     pub(super) keep: bool,
     pub(super) forgeries: u8,
-    /// Kept in step with the order of idle streams by [`Streams::set_idle`].
-    ///
-    /// [`Streams::set_idle`]: super::streams::Streams::set_idle
-    pub(super) idle_since: Option<Mono>,
 }
 
 impl Served {
@@ -106,13 +101,17 @@ impl Node {
             });
         }
         self.streams.accept(id, peer, path, Served::default());
-        self.timers
-            .set(Timer::Stream(id), self.now.mono.plus(READ_DEADLINE));
+        self.read_until(id);
+    }
+
+    /// A request must be complete in time.
+    fn read_until(&mut self, id: StreamId) {
+        let until = self.now.mono.plus(READ_DEADLINE);
+        self.streams.give_up_at(id, Some((Wait::Read, until)));
     }
 
     /// Bytes on an accepted stream.
     pub(super) fn served_bytes(&mut self, id: StreamId, bytes: &[u8]) {
-        self.streams.set_idle(id, None);
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
@@ -135,13 +134,12 @@ impl Node {
         match stream.decoder.push(&mut rest) {
             Ok(Some(frame)) => {
                 served.ahead.extend_from_slice(rest);
-                self.timers.cancel(Timer::Stream(id));
+                self.streams.give_up_at(id, None);
                 self.request(id, frame);
             }
             Ok(None) => {
                 if fresh && !bytes.is_empty() {
-                    self.timers
-                        .set(Timer::Stream(id), self.now.mono.plus(READ_DEADLINE));
+                    self.read_until(id);
                 }
             }
             Err(error) => {
@@ -161,13 +159,9 @@ impl Node {
         }
         served.phase = Phase::Reading;
         let ahead = core::mem::take(&mut served.ahead);
-        self.streams.set_idle(id, Some(self.now.mono));
-        let Some(served) = self.streams.served_mut(id) else {
-            return;
-        };
         let resume = core::mem::take(&mut served.paused);
-        self.timers
-            .set(Timer::Stream(id), self.now.mono.plus(IDLE_DEADLINE));
+        let until = self.now.mono.plus(IDLE_DEADLINE);
+        self.streams.give_up_at(id, Some((Wait::Idle, until)));
         if resume {
             self.output(Output::ResumeReading { stream: id });
         }

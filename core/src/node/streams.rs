@@ -1,7 +1,6 @@
 //! The streams: who holds which, what state each is in, and what each peer uses of them.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
@@ -10,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::key::PublicKey;
 use crate::node::calls::CallId;
+use crate::node::deadlines::{Deadlines, Wait};
 use crate::node::input::{Path, StreamId};
 use crate::node::served::Served;
 use crate::time::Mono;
@@ -33,6 +33,8 @@ pub(super) struct Stream {
     pub(super) path: Option<Path>,
     pub(super) decoder: FrameDecoder,
     pub(super) state: State,
+    /// When it is given up; kept in step with [`Deadlines`] by [`Streams::give_up_at`].
+    deadline: Option<(Wait, Mono)>,
 }
 
 /// What one peer uses.
@@ -63,8 +65,7 @@ pub(super) struct Streams {
     last_theirs: Option<StreamId>,
     kept: usize,
     accepted: usize,
-    /// Accepted streams between two requests, longest idle first.
-    idle: BTreeSet<(Mono, StreamId)>,
+    deadlines: Deadlines,
 }
 
 impl Streams {
@@ -76,7 +77,7 @@ impl Streams {
             last_theirs: None,
             kept: 0,
             accepted: 0,
-            idle: BTreeSet::new(),
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -88,21 +89,32 @@ impl Streams {
         self.accepted
     }
 
-    /// An accepted stream waits for its next request since `now`, or no longer does.
-    pub(super) fn set_idle(&mut self, id: StreamId, since: Option<Mono>) {
-        let Some(served) = self.served_mut(id) else {
+    /// Sets when a stream is given up, in place of what was set.
+    pub(super) fn give_up_at(&mut self, id: StreamId, deadline: Option<(Wait, Mono)>) {
+        let Some(stream) = self.by_id.get_mut(&id) else {
             return;
         };
-        let old = core::mem::replace(&mut served.idle_since, since);
-        self.idle.extend(since.map(|since| (since, id)));
-        if let Some(old) = old.filter(|old| since != Some(*old)) {
-            self.idle.remove(&(old, id));
+        if let Some((wait, at)) = core::mem::replace(&mut stream.deadline, deadline) {
+            self.deadlines.remove(wait, at, id);
         }
+        if let Some((wait, at)) = deadline {
+            self.deadlines.add(wait, at, id);
+        }
+    }
+
+    /// The next stream to give up.
+    pub(super) const fn next_deadline(&self) -> Option<(Mono, StreamId)> {
+        self.deadlines.first()
+    }
+
+    /// From now on no stream is given up.
+    pub(super) fn clear_deadlines(&mut self) {
+        self.deadlines.clear();
     }
 
     /// The accepted stream that has been idle longest.
     pub(super) fn longest_idle(&self) -> Option<StreamId> {
-        self.idle.first().map(|(_, id)| *id)
+        self.deadlines.longest_idle()
     }
 
     pub(super) fn kept(&self) -> usize {
@@ -134,6 +146,7 @@ impl Streams {
                 path: None,
                 decoder: FrameDecoder::new(Side::Response),
                 state: State::Opening(call),
+                deadline: None,
             }),
         );
         id
@@ -149,6 +162,7 @@ impl Streams {
                 path: Some(path),
                 decoder: FrameDecoder::new(Side::Request),
                 state: State::Served(served),
+                deadline: None,
             }),
         );
     }
@@ -174,16 +188,16 @@ impl Streams {
 
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {
         let stream = self.by_id.remove(&id)?;
+        if let Some((wait, at)) = stream.deadline {
+            self.deadlines.remove(wait, at, id);
+        }
         match stream.state {
             State::Kept => {
                 self.kept -= 1;
                 self.usage_mut(stream.peer, |usage| usage.kept.retain(|kept| *kept != id));
             }
-            State::Served(ref served) => {
+            State::Served(_) => {
                 self.accepted -= 1;
-                if let Some(since) = served.idle_since {
-                    self.idle.remove(&(since, id));
-                }
                 self.usage_mut(stream.peer, |usage| usage.accepted -= 1);
             }
             State::Opening(_) | State::Calling(_) => {}

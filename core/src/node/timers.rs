@@ -1,10 +1,10 @@
-//! Everything that is due some time, in one ordered set: the earliest is the node's deadline.
+//! What is due some time, but for the deadlines of calls and streams, which stand in order by
+//! themselves.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::id::Target;
-use crate::node::calls::CallId;
-use crate::node::input::{OperationId, StreamId};
+use crate::node::input::OperationId;
 use crate::node::output::{Deadline, WakeReason};
 use crate::node::search::SearchId;
 use crate::time::Mono;
@@ -12,10 +12,6 @@ use crate::time::Mono;
 /// What is due. Each stands in the set at most once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
-    /// A call's hard deadline.
-    Call(CallId),
-    /// A served stream's read deadline, or an idle stream's end.
-    Stream(StreamId),
     /// A search may go on: a soft deadline passed.
     Search(SearchId),
     /// An operation's deadline.
@@ -35,8 +31,7 @@ pub(super) enum Timer {
 impl Timer {
     const fn why(self) -> WakeReason {
         match self {
-            Self::Call(_) | Self::Search(_) => WakeReason::Call,
-            Self::Stream(_) => WakeReason::Stream,
+            Self::Search(_) => WakeReason::Call,
             Self::Operation(_) => WakeReason::Operation,
             Self::Bootstrap | Self::SelfLookup | Self::Refresh => WakeReason::Maintenance,
             Self::Expiry => WakeReason::Expiry,

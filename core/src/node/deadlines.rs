@@ -1,0 +1,100 @@
+//! When streams are given up: those that read a request, those that are idle, those kept.
+//!
+//! Within a kind the duration is the same for all, so that what is due last is nearly always
+//! added last: a queue for each, in which a stream is found by its deadline.
+
+use alloc::collections::VecDeque;
+
+use crate::node::input::StreamId;
+use crate::time::Mono;
+
+/// What a stream's deadline is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wait {
+    /// The request must be complete.
+    Read,
+    /// An accepted stream between two requests.
+    Idle,
+    /// A stream of ours between two calls.
+    Kept,
+}
+
+/// The deadlines of all streams. Adding in the order of time is O(1), else O(n) moves.
+#[derive(Default)]
+pub(super) struct Deadlines {
+    /// The least of the fronts, asked for after every input.
+    first: Option<(Mono, StreamId)>,
+    queues: [VecDeque<(Mono, StreamId)>; 3],
+}
+
+impl Deadlines {
+    pub(super) fn add(&mut self, wait: Wait, at: Mono, id: StreamId) {
+        let queue = &mut self.queues[wait as usize];
+        if queue.back().is_none_or(|last| *last < (at, id)) {
+            queue.push_back((at, id));
+        } else if let Err(place) = queue.binary_search(&(at, id)) {
+            queue.insert(place, (at, id));
+        }
+        if self.first.is_none_or(|first| (at, id) < first) {
+            self.first = Some((at, id));
+        }
+    }
+
+    pub(super) fn remove(&mut self, wait: Wait, at: Mono, id: StreamId) {
+        let queue = &mut self.queues[wait as usize];
+        if queue.back() == Some(&(at, id)) {
+            queue.pop_back();
+        } else if let Ok(place) = queue.binary_search(&(at, id)) {
+            queue.remove(place);
+        }
+        // Most nodes are idle most of the time.
+        if queue.is_empty() {
+            *queue = VecDeque::new();
+        }
+        if self.first == Some((at, id)) {
+            let fronts = self.queues.iter().filter_map(VecDeque::front);
+            self.first = fronts.min().copied();
+        }
+    }
+
+    /// The earliest deadline.
+    pub(super) const fn first(&self) -> Option<(Mono, StreamId)> {
+        self.first
+    }
+
+    /// The accepted stream that has been idle longest.
+    pub(super) fn longest_idle(&self) -> Option<StreamId> {
+        self.queues[Wait::Idle as usize].front().map(|(_, id)| *id)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_of_all_kinds_is_first_and_removal_finds_any() {
+        let mut deadlines = Deadlines::default();
+        for (wait, at, id) in [
+            (Wait::Idle, 60, 1),
+            (Wait::Idle, 61, 3),
+            (Wait::Idle, 60, 5),
+            (Wait::Read, 10, 7),
+            (Wait::Kept, 32, 2),
+        ] {
+            deadlines.add(wait, Mono(at), StreamId(id));
+        }
+        assert_eq!(deadlines.first(), Some((Mono(10), StreamId(7))));
+        assert_eq!(deadlines.longest_idle(), Some(StreamId(1)));
+        deadlines.remove(Wait::Read, Mono(10), StreamId(7));
+        deadlines.remove(Wait::Kept, Mono(32), StreamId(2));
+        deadlines.remove(Wait::Idle, Mono(60), StreamId(1));
+        assert_eq!(deadlines.first(), Some((Mono(60), StreamId(5))));
+        deadlines.remove(Wait::Idle, Mono(60), StreamId(5));
+        assert_eq!(deadlines.longest_idle(), Some(StreamId(3)));
+    }
+}
