@@ -176,6 +176,15 @@ impl Lookup {
             .map(|it| &it.candidate)
     }
 
+    /// Those of the `n` nearest known that did not fail and were not asked, nearest first.
+    pub fn unasked_among_closest(&self, n: usize) -> impl Iterator<Item = &Candidate> {
+        self.nearest()
+            .filter(|it| it.state.may_live())
+            .take(n)
+            .filter(|it| it.state == State::Unasked)
+            .map(|it| &it.candidate)
+    }
+
     /// Whether this node is among the `n` nearest known that did not fail. Also for nodes that
     /// are no candidates, such as the local one.
     #[must_use]

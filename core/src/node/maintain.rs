@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::id::{NodeId, Target};
-use crate::lookup::Candidate;
+use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
 use crate::node::calls::{Call, Purpose};
 use crate::node::counters::Counter;
@@ -17,7 +17,7 @@ use crate::wire::Request;
 const BOOTSTRAP_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between bootstrap attempts while the table is empty.
 const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
-/// Bootstrap peers are asked again this often while the table is not empty: heals partitions.
+/// Some bootstrap peers are asked again this often while the table is not empty: heals partitions.
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// The first pause between self-lookups after joining; doubles.
 const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
@@ -37,8 +37,13 @@ const REFRESH_STEP: usize = 4;
 /// each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all farther
 /// buckets at joining).
 const SPARSE: usize = 3;
-/// With so many peers of its bucket such a lookup ends.
-const FILLED: usize = 8;
+/// With so many peers of its bucket such a lookup ends; it seeks no more than that.
+pub(super) const FILLED: usize = 8;
+/// A later self-lookup asks so many of the nearest, and the rest of the k nearest only when
+/// these name somebody new among them.
+const CONFIRMING: usize = 8;
+/// Bootstrap peers asked at a time while the table is not empty, in turn.
+const BOOTSTRAP_STEP: usize = 3;
 /// How soon after joining, and how fast one after the other.
 const FILL_SOON: Duration = Duration::from_secs(2);
 /// Failing peers of the table that are pinged at a time. Lookups no longer ask them.
@@ -56,6 +61,8 @@ type Buckets = smallvec::SmallVec<[u8; REFRESH_STEP]>;
 pub(super) struct Upkeep {
     bootstrap_pause: Option<Duration>,
     bootstrap_out: usize,
+    /// Whom to ask next; none while all are asked.
+    bootstrap_from: Option<usize>,
     bootstrap_reachable: alloc::collections::BTreeSet<crate::key::PublicKey>,
     looking_around: bool,
     /// The nearest peers when the self-lookup under way began.
@@ -90,10 +97,18 @@ impl Node {
         }
     }
 
-    /// Pings all bootstrap peers at once.
+    /// Pings all bootstrap peers at once, or the next few once they have been asked.
     pub(super) fn bootstrap(&mut self) {
         let peers = self.config.bootstrap.clone();
-        for peer in peers {
+        let from = self.upkeep.bootstrap_from.unwrap_or(0);
+        let step = match self.upkeep.bootstrap_from {
+            Some(_) => BOOTSTRAP_STEP.min(peers.len()),
+            None => peers.len(),
+        };
+        if let Some(from) = &mut self.upkeep.bootstrap_from {
+            *from = (*from + step) % peers.len().max(1);
+        }
+        for peer in peers.into_iter().cycle().skip(from).take(step) {
             if peer.key == self.public {
                 continue;
             }
@@ -141,9 +156,11 @@ impl Node {
                 .bootstrap_pause
                 .map_or(BOOTSTRAP_FIRST, |pause| (pause * 2).min(BOOTSTRAP_MAX));
             self.upkeep.bootstrap_pause = Some(pause);
+            self.upkeep.bootstrap_from = None;
             pause
         } else {
             self.upkeep.bootstrap_pause = None;
+            self.upkeep.bootstrap_from.get_or_insert(0);
             BOOTSTRAP_AGAIN
         };
         if !self.upkeep.ready && !self.table.is_empty() {
@@ -173,6 +190,22 @@ impl Node {
         self.upkeep.nearest_before = self.nearest().collect();
         let own = Target::from(self.id);
         self.start_search(Goal::Neighbourhood, None, own, self.now.mono);
+    }
+
+    /// How many of the nearest a self-lookup asks.
+    pub(super) fn self_lookup_width(&self) -> usize {
+        if self.upkeep.self_lookup_pause.is_zero() {
+            self.config.k
+        } else {
+            self.config.k.min(CONFIRMING)
+        }
+    }
+
+    /// Whether a self-lookup that has ended left somebody unknown among the k nearest.
+    pub(super) fn has_found_strangers(&self, lookup: &Lookup) -> bool {
+        let k = self.config.k;
+        let mut unasked = lookup.unasked_among_closest(k);
+        lookup.width() < k && unasked.any(|peer| self.table.get(&peer.id).is_none())
     }
 
     /// The k nearest peers of the table.
@@ -303,6 +336,7 @@ impl Node {
         self.event(Event::ClockJumped);
         let grace = self.random.maintenance.jitter(JUMP_GRACE);
         self.upkeep.no_expiry_before = self.now.mono.plus(grace);
+        self.upkeep.bootstrap_from = None;
         self.upkeep.quiet_rounds = 0;
         self.upkeep.self_lookup_pause = Duration::ZERO;
         self.timers.set(Timer::Bootstrap, self.now.mono);

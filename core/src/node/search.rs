@@ -12,6 +12,7 @@ use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
 use crate::node::get::GetState;
 use crate::node::input::{OperationId, ReadPolicy};
+use crate::node::maintain::FILLED;
 use crate::node::outcome::LookupStats;
 use crate::node::output::{Event, HopResult, Output, SessionUse};
 use crate::node::put::PutState;
@@ -122,11 +123,13 @@ impl Node {
         }
         let seeds = self.seeds(&target);
         self.counters.count(Counter::Lookups);
+        let mut params = self.lookup_params();
+        params.k = self.lookup_width(&goal);
         let search = Search {
             goal,
             op,
             target,
-            lookup: Lookup::new(target, self.lookup_params(), seeds, self.id),
+            lookup: Lookup::new(target, params, seeds, self.id),
             started,
             converged: None,
             widened: false,
@@ -171,6 +174,15 @@ impl Node {
             newcomers_per_answer: limits.newcomers_per_answer,
             max_candidates: limits.lookup_candidates,
             hard_deadline: self.config.hard_deadline,
+        }
+    }
+
+    /// How many of the nearest a lookup is to find.
+    fn lookup_width(&self, goal: &Goal) -> usize {
+        match goal {
+            Goal::Neighbourhood => self.self_lookup_width(),
+            Goal::Fill(_) => self.config.k.min(FILLED),
+            _ => self.config.k,
         }
     }
 
@@ -268,6 +280,9 @@ impl Node {
             self.counters.count(Counter::LookupsWidened);
             search.lookup.widen(WIDENED);
             return;
+        }
+        if matches!(search.goal, Goal::Neighbourhood) && self.has_found_strangers(&search.lookup) {
+            return search.lookup.widen(self.config.k);
         }
         search.converged = Some(converged);
         if !converged {

@@ -7,3 +7,4 @@ mod net;
 mod operations;
 mod peers;
 mod serving;
+mod upkeep;
