@@ -1,16 +1,22 @@
 //! Progress, always on stderr.
 
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
+
+/// Where there is no bar, a line this often says how far it is.
+const LINE_EVERY: Duration = Duration::from_secs(15);
 
 /// A bar on a terminal, plain lines elsewhere.
 #[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     terminal: bool,
+    said: Arc<Mutex<Instant>>,
 }
 
 impl Progress {
@@ -34,7 +40,12 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, terminal }
+        let said = Arc::new(Mutex::new(Instant::now()));
+        Self {
+            bar,
+            terminal,
+            said,
+        }
     }
 
     pub(crate) fn begin(&self, name: &str, length: usize) {
@@ -45,6 +56,24 @@ impl Progress {
 
     pub(crate) fn at(&self, position: usize) {
         self.bar.set_position(position as u64);
+        if !self.terminal {
+            self.say();
+        }
+    }
+
+    /// How far it is and how long it will take, unless that was said just now.
+    fn say(&self) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.elapsed() < LINE_EVERY {
+            return;
+        }
+        *said = Instant::now();
+        let percent = self.bar.position() * 100 / self.bar.length().unwrap_or(0).max(1);
+        output::talk(format_args!(
+            "{}: {percent} %, about {} left",
+            self.bar.message(),
+            HumanDuration(self.bar.eta())
+        ));
     }
 
     pub(crate) fn step(&self) {

@@ -182,15 +182,7 @@ fn single(
     scenario: &Scenario,
 ) -> Result<Exit> {
     let bar = Progress::timed();
-    let mut phase = "";
-    let (report, coverage) = plan.run(cell, scenario, &mut |at| {
-        if phase != at.phase {
-            phase = at.phase;
-            bar.begin(phase, millis(at.total));
-            bar.note(phase);
-        }
-        bar.at(millis(at.done));
-    })?;
+    let (report, coverage) = plan.run(cell, scenario, &mut watch(&bar, ""))?;
     bar.clear();
     if let Some(dir) = &args.out {
         report
@@ -200,6 +192,20 @@ fn single(
     let missing = missing(args, scenario, &coverage);
     present::single(common, &report.to_file(), &coverage, args.out.as_deref())?;
     verdict(&[report.to_file()], &missing)
+}
+
+/// Shows how far one run is.
+fn watch<'a>(bar: &'a Progress, run: &'a str) -> impl FnMut(scenario::Progress) + 'a {
+    let mut phase = "";
+    move |at| {
+        if phase != at.phase {
+            phase = at.phase;
+            let name = format!("{run}{phase}");
+            bar.begin(&name, millis(at.total));
+            bar.note(&name);
+        }
+        bar.at(millis(at.done));
+    }
 }
 
 fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
@@ -222,8 +228,15 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
                     let Some((cell, scenario)) = plan.cells.get(index) else {
                         return;
                     };
+                    // One at a time, each has the bar for itself.
+                    let name = format!("run {} of {count}: ", index + 1);
+                    let mut one = watch(&bar, &name);
                     let result = plan
-                        .run(cell, scenario, &mut |_| {})
+                        .run(cell, scenario, &mut |at| {
+                            if jobs == 1 {
+                                one(at);
+                            }
+                        })
                         // Samples are summed up at once: there may be many runs.
                         .map(|(report, coverage)| (report.to_file(), coverage));
                     if let Ok((run, _)) = &result
@@ -233,7 +246,9 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
                     }
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.insert(index, result);
-                    bar.step();
+                    if jobs > 1 {
+                        bar.step();
+                    }
                 }
             });
         }
