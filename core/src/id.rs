@@ -3,6 +3,7 @@
 //! Kademlia (Maymounkov & Mazières 2002, §2): distance is the bitwise XOR of two
 //! identifiers, compared as a big-endian number.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
@@ -21,10 +22,18 @@ pub const ID_BITS: u16 = 256;
 #[error("expected 64 hexadecimal digits")]
 pub struct ParseIdError;
 
+/// The first eight bytes as a number.
+fn leading(bytes: &[u8; ID_LEN]) -> u64 {
+    let [first, ..] = bytes.as_chunks::<8>().0 else {
+        return 0;
+    };
+    u64::from_be_bytes(*first)
+}
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub struct $name([u8; ID_LEN]);
 
         impl $name {
@@ -38,6 +47,20 @@ macro_rules! identifier {
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; ID_LEN] {
                 &self.0
+            }
+        }
+
+        impl Ord for $name {
+            /// As big-endian numbers. The first eight bytes decide nearly always.
+            fn cmp(&self, other: &Self) -> Ordering {
+                let (a, b) = (leading(&self.0), leading(&other.0));
+                a.cmp(&b).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
             }
         }
 
@@ -183,6 +206,22 @@ mod tests {
                 .common_prefix(),
             0
         );
+    }
+
+    #[test]
+    fn identifiers_are_ordered_as_their_bytes() {
+        let with = |at: usize, byte| {
+            let mut bytes = [7; 32];
+            bytes[at] = byte;
+            bytes
+        };
+        for at in 0..32 {
+            for (a, b) in [(6, 9), (0, 255), (9, 6), (7, 7)] {
+                let (a, b) = (with(at, a), with(at, b));
+                let ids = (NodeId::from_bytes(a), NodeId::from_bytes(b));
+                assert_eq!(ids.0.cmp(&ids.1), a.cmp(&b));
+            }
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ struct Call {
     soft: Mono,
     patience: Mono,
     hard: Mono,
+    /// Past `soft`.
+    slow: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -186,10 +188,8 @@ impl Path {
     fn age(&mut self, now: Mono) {
         for i in (0..self.open.len()).rev() {
             let call = self.open[i];
-            let slow = self
-                .get(&call.distance)
-                .is_some_and(|it| it.state == State::Slow);
-            if now >= call.soft && !slow {
+            if now >= call.soft && !call.slow {
+                self.open[i].slow = true;
                 self.slow += 1;
                 self.set(&call.distance, State::Slow);
             }
@@ -286,6 +286,7 @@ impl Path {
             soft: now.plus(soft),
             patience: now.plus(soft.saturating_mul(PATIENCE)),
             hard: now.plus(rules.hard_deadline),
+            slow: false,
         });
         Step::Ask(candidate)
     }
