@@ -1,7 +1,7 @@
 //! What each node keeps within its bounds.
 
-use std::collections::BTreeSet;
-
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use skydht_core::Node;
 use skydht_core::key::PublicKey;
 use skydht_core::node::LimitUse;
@@ -10,13 +10,16 @@ use super::Violations;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
+/// Every key that somebody has.
+pub type Existing = HashSet<PublicKey, FixedState>;
+
 /// Checks one node: every key in its table belongs to somebody who exists and could prove it,
 /// under the id that is its own; nothing uses more than its limit.
 pub fn check(
     now: SimTime,
     host: HostId,
     node: &Node,
-    existing: &BTreeSet<PublicKey>,
+    existing: &Existing,
     violations: &mut Violations,
 ) {
     for contact in node.table().iter() {

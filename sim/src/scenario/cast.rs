@@ -1,6 +1,5 @@
 //! Who takes part: hosts made from a scenario's population.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +15,7 @@ use crate::host::Host;
 use crate::hostile::{Cabal, HostileConfig, HostilePeer, grind};
 use crate::network::faults::below;
 use crate::network::{Access, HostId};
+use crate::oracle::bounds::Existing;
 use crate::ours::OurNode;
 use crate::upstream::{UpstreamConfig, UpstreamNode};
 use crate::world::{Boot, Start, World};
@@ -37,7 +37,7 @@ pub(super) struct Cast {
     pub(super) kinds: Vec<Kind>,
     pub(super) keys: Vec<PublicKey>,
     /// All keys behind which there is somebody.
-    pub(super) existing: BTreeSet<PublicKey>,
+    pub(super) existing: Existing,
     pub(super) items: Vec<Planned>,
     pub(super) bootstrap: u32,
 }
@@ -116,7 +116,7 @@ pub(super) fn populate(
     let mut cast = Cast {
         kinds: Vec::new(),
         keys: Vec::new(),
-        existing: BTreeSet::new(),
+        existing: Existing::default(),
         items: Vec::new(),
         bootstrap: who.bootstrap,
     };
