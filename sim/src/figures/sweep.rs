@@ -292,7 +292,10 @@ impl Runs {
         let mut values: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for run in &self.runs {
             for (key, value) in &run.parameters {
-                values.entry(key).or_default().insert(value.clone());
+                // The same thing by its longer name would make each size a series of its own.
+                if key != "population.nodes" {
+                    values.entry(key).or_default().insert(value.clone());
+                }
             }
             values
                 .entry("nodes")
@@ -500,6 +503,8 @@ mod tests {
         for (nodes, hops) in [(1_000, 3), (10_000, 4), (100_000, 5)] {
             let mut run = report("0", "ours", 1);
             run.nodes = nodes;
+            let by_its_path = ("population.nodes".into(), nodes.to_string());
+            run.parameters.extend([by_its_path]);
             run.figures = [("hops".into(), Quantity::count(hops))].into();
             run.samples.clear();
             runs.runs.push(run.to_file());
