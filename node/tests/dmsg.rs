@@ -191,6 +191,38 @@ fn visors_that_share_no_server_meet_by_their_entries() {
 }
 
 #[test]
+fn over_dmsg_a_peer_to_start_from_is_named_by_its_key_alone() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let _server = server(&home, "server", &discovery);
+    let alice = visor(&home, "alice", &discovery);
+    let pk = key(&alice).to_string();
+    let args = [
+        "run",
+        "--discovery",
+        discovery.text("url"),
+        "--bootstrap",
+        &pk,
+    ];
+    let mut bob = Node::start_with(&home, "bob", &args);
+    assert_eq!(bob.about["bootstrap"], 1);
+    bob.knows(2);
+    let status = bob.run(&home, &["status", "--json"]).exits(0).json();
+    assert_eq!(status["bootstrap"]["configured"], 2, "the server, too");
+    let dir = home.join("carol");
+    let tcp = [
+        "run",
+        "--bootstrap",
+        &pk,
+        "--api-listen",
+        "off",
+        "--state-dir",
+        &dir,
+    ];
+    fails(&home, &tcp, 2, &["has no address", "dmsg.discovery"]);
+}
+
+#[test]
 fn a_command_can_join_over_dmsg_for_one_operation() {
     let home = TempDir::new();
     let discovery = discovery(&home);

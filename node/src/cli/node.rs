@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::Subcommand;
 
-use crate::config::PeerAddress;
+use crate::config::{PeerAddress, StartPeer};
 use crate::journal::LIMIT;
 use crate::journal::parse_size;
 
@@ -49,9 +49,9 @@ pub(crate) struct Run {
     /// What peers are told to dial: auto, none, or IP:PORT [default: auto].
     #[arg(long, value_name = "WHAT")]
     pub(crate) advertise: Option<String>,
-    /// A peer to start from, besides those configured; may be repeated.
-    #[arg(long, value_name = "PK@HOST:PORT")]
-    pub(crate) bootstrap: Vec<PeerAddress>,
+    /// A peer to start from, besides those configured; may be repeated. Over DMSG its key is enough.
+    #[arg(long, value_name = "PK[@HOST:PORT]")]
+    pub(crate) bootstrap: Vec<StartPeer>,
     /// The file with the secret key [default: node.key in the state directory].
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,

@@ -22,7 +22,7 @@ use crate::access::about;
 use crate::api::auth::Guard;
 use crate::api::{Server, Shared, bind};
 use crate::cli::{Common, Run};
-use crate::config::{Loaded, PeerAddress, Settings};
+use crate::config::{Loaded, PeerAddress, Settings, StartPeer};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
@@ -317,15 +317,18 @@ fn load(common: &Common, args: Run) -> Result<Loaded> {
     }
     if !args.bootstrap.is_empty() {
         // Besides those configured, which must be known first.
-        let configured = super::configuration(common, flags.clone())?
-            .settings
-            .bootstrap;
-        let all: Vec<String> = configured
-            .iter()
-            .chain(&args.bootstrap)
-            .map(PeerAddress::to_string)
-            .collect();
-        flags.push(("--bootstrap", "bootstrap", json!(all)));
+        let configured = super::configuration(common, flags.clone())?.settings;
+        let (mut keys, mut peers) = (configured.bootstrap_pks, configured.bootstrap);
+        for peer in args.bootstrap {
+            match peer {
+                StartPeer::Key(key) => keys.push(key),
+                StartPeer::At(peer) => peers.push(peer),
+            }
+        }
+        let peers: Vec<String> = peers.iter().map(PeerAddress::to_string).collect();
+        for (name, all) in [("bootstrap_pks", json!(keys)), ("bootstrap", json!(peers))] {
+            flags.push(("--bootstrap", name, all));
+        }
     }
     super::configuration(common, flags)
 }

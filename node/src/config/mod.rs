@@ -81,6 +81,27 @@ impl fmt::Display for PeerAddress {
     }
 }
 
+/// A peer to start from: by its key, which DMSG finds, or with its address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum StartPeer {
+    /// `PK`.
+    Key(PublicKey),
+    /// `PK@HOST:PORT`.
+    At(PeerAddress),
+}
+
+impl FromStr for StartPeer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            text.parse().map(Self::At)
+        } else {
+            keys::parse_public(text).map(Self::Key)
+        }
+    }
+}
+
 /// What peers are told about dialling this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Advertising {
