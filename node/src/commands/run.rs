@@ -319,15 +319,20 @@ fn load(common: &Common, args: Run) -> Result<Loaded> {
         // Besides those configured, which must be known first.
         let configured = super::configuration(common, flags.clone())?.settings;
         let (mut keys, mut peers) = (configured.bootstrap_pks, configured.bootstrap);
+        let before = (keys.len(), peers.len());
         for peer in args.bootstrap {
             match peer {
                 StartPeer::Key(key) => keys.push(key),
                 StartPeer::At(peer) => peers.push(peer),
             }
         }
-        let peers: Vec<String> = peers.iter().map(PeerAddress::to_string).collect();
-        for (name, all) in [("bootstrap_pks", json!(keys)), ("bootstrap", json!(peers))] {
-            flags.push(("--bootstrap", name, all));
+        // A list is the flag's only if the flag added to it.
+        if keys.len() > before.0 {
+            flags.push(("--bootstrap", "bootstrap_pks", json!(keys)));
+        }
+        if peers.len() > before.1 {
+            let peers: Vec<String> = peers.iter().map(PeerAddress::to_string).collect();
+            flags.push(("--bootstrap", "bootstrap", json!(peers)));
         }
     }
     super::configuration(common, flags)
