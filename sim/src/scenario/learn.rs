@@ -20,7 +20,7 @@ use crate::upstream::UpstreamNode;
 use crate::world::{Happening, Observer, World};
 
 /// Hosts that are looked at in one round.
-const CHECKED_AT_A_TIME: usize = 10_000;
+const CHECKED_AT_A_TIME: usize = 2_000;
 
 impl Run<'_> {
     pub(super) fn sample(&mut self, name: &'static str, took: Duration) {
