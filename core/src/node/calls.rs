@@ -48,6 +48,8 @@ pub(super) enum Purpose {
     Eviction,
     /// Does an unknown caller answer?
     PingBack,
+    /// Does somebody whom others named for a sparse bucket answer?
+    Fill,
     /// Does a bootstrap peer answer?
     Bootstrap,
     /// A user's ping.
@@ -372,7 +374,7 @@ impl Node {
             Purpose::Ping(op) => self.ping_ended(op, &call, result),
             Purpose::Bootstrap => self.bootstrap_ended(&call, result.is_ok()),
             Purpose::PingBack => self.ping_back_ended(&call.peer.key, result.is_ok()),
-            Purpose::Eviction | Purpose::Repair => {}
+            Purpose::Eviction | Purpose::Fill | Purpose::Repair => {}
         }
     }
 }

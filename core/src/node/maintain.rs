@@ -7,6 +7,7 @@ use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
 use crate::node::calls::{Call, Purpose};
 use crate::node::counters::Counter;
+use crate::node::fill::Filling;
 use crate::node::output::{Event, Output, SessionUse, StoreChange};
 use crate::node::search::{End, Goal, Search};
 use crate::node::timers::Timer;
@@ -33,12 +34,6 @@ const BUCKET_AGE: Duration = Duration::from_secs(60 * 60);
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Stale buckets looked up at a time.
 const REFRESH_STEP: usize = 4;
-/// A bucket with fewer peers is looked up at joining: a neighbourhood whose nodes know only
-/// each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all farther
-/// buckets at joining).
-const SPARSE: usize = 3;
-/// With so many peers of its bucket such a lookup ends; it seeks no more than that.
-pub(super) const FILLED: usize = 8;
 /// A later self-lookup asks so many of the nearest, and the rest of the k nearest only when
 /// these name somebody new among them.
 const CONFIRMING: usize = 8;
@@ -69,8 +64,7 @@ pub(super) struct Upkeep {
     nearest_before: alloc::vec::Vec<NodeId>,
     quiet_rounds: u8,
     self_lookup_pause: Duration,
-    /// The next bucket to fill after joining.
-    fill_from: Option<u8>,
+    pub(super) filling: Filling,
     pub(super) ready: bool,
     no_expiry_before: Mono,
 }
@@ -244,7 +238,7 @@ impl Node {
         self.timers
             .set(Timer::SelfLookup, self.now.mono.plus(pause));
         if joined {
-            self.upkeep.fill_from = Some(0);
+            self.upkeep.filling.begin();
             let soon = self.random.maintenance.jitter(FILL_SOON);
             self.timers
                 .set_earlier(Timer::Refresh, self.now.mono.plus(soon));
@@ -277,18 +271,7 @@ impl Node {
         for id in failing {
             self.ping_contact(id);
         }
-        let pause = if let Some(from) = self.upkeep.fill_from {
-            let sparse = self.table.sparse_buckets(SPARSE);
-            // The self-lookups have covered what is nearer than the k nearest.
-            let covered = self.edge_of_neighbourhood();
-            let wanted = |i: &u8| *i >= from && covered.is_none_or(|covered| *i <= covered);
-            let sparse: Buckets = sparse.filter(wanted).take(REFRESH_STEP).collect();
-            // Each once: far from full may be all there is.
-            self.upkeep.fill_from = match sparse.last() {
-                Some(last) if sparse.len() == REFRESH_STEP => last.checked_add(1),
-                _ => None,
-            };
-            self.look_up_buckets(&sparse, Goal::Fill);
+        let pause = if self.fill_buckets() {
             FILL_SOON
         } else {
             let stale = self.table.stale_buckets(now, BUCKET_AGE);
@@ -304,22 +287,7 @@ impl Node {
         self.timers.set(Timer::Refresh, now.plus(pause));
     }
 
-    /// Whether looking for more peers of a bucket is over: traffic brings the rest.
-    pub(super) fn is_filled(&self, index: u8) -> bool {
-        self.table.peers_in(index) >= FILLED.min(self.config.k)
-    }
-
-    /// The bucket of the farthest of the k nearest peers; none with fewer peers.
-    fn edge_of_neighbourhood(&self) -> Option<u8> {
-        let own = Target::from(self.id);
-        let farthest = self
-            .table
-            .closest(&own, self.config.k)
-            .nth(self.config.k - 1)?;
-        self.table.bucket_of(&farthest.id.into())
-    }
-
-    fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> Goal) {
+    pub(super) fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> Goal) {
         let now = self.now.mono;
         for index in buckets {
             let bytes = self.random.refresh.bytes();
@@ -338,6 +306,7 @@ impl Node {
         self.upkeep.no_expiry_before = self.now.mono.plus(grace);
         self.upkeep.bootstrap_from = None;
         self.upkeep.quiet_rounds = 0;
+        self.upkeep.filling = Filling::default();
         self.upkeep.self_lookup_pause = Duration::ZERO;
         self.timers.set(Timer::Bootstrap, self.now.mono);
         self.timers

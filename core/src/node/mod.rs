@@ -14,6 +14,7 @@ mod calls;
 mod config;
 mod counters;
 mod deadlines;
+mod fill;
 mod get;
 mod input;
 mod limits;

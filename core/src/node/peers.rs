@@ -13,7 +13,7 @@ use crate::node::counters::Counter;
 use crate::node::input::{Misuse, OpenFailure, Path, ProbeId, Reach};
 use crate::node::limits::Limit;
 use crate::node::output::{Event, Output, SessionUse};
-use crate::routing::{Blame, Failed, Sighting, Touch};
+use crate::routing::{Blame, Failed, Sighting, Touch, Use};
 use crate::wire::{Advertised, Request, RequestExt};
 
 /// Failed calls in a row, to whomever, after which the fault is probably ours.
@@ -85,9 +85,13 @@ impl Node {
             || self.book.is_paused(&peer, self.now.mono)
             || self.book.had_no_room(&peer, self.now.mono)
             || self.probing.pinged_back.contains(&peer)
-            || !self.table.has_use_for(&id, self.now.mono)
         {
             return;
+        }
+        match self.table.use_for(&id, self.now.mono) {
+            Use::None => return,
+            Use::Reminder { oldest } => return self.ping_oldest(oldest),
+            Use::Member => {}
         }
         if self.probing.pinged_back.len() >= self.config.limits.ping_backs {
             return self.hit(Limit::ping_backs);
@@ -136,8 +140,8 @@ impl Node {
                 self.peer_removed(removed);
             }
             Touch::Full { oldest, ping } => {
-                if ping && self.ping_contact(oldest) {
-                    self.counters.count(Counter::EvictionPings);
+                if ping {
+                    self.ping_oldest(oldest);
                 }
             }
         }
@@ -158,6 +162,12 @@ impl Node {
     fn peer_removed(&mut self, id: NodeId) {
         self.counters.count(Counter::PeersRemoved);
         self.event(Event::PeerRemoved { id });
+    }
+
+    fn ping_oldest(&mut self, oldest: NodeId) {
+        if self.ping_contact(oldest) {
+            self.counters.count(Counter::EvictionPings);
+        }
     }
 
     /// Asks a peer of the table for a sign of life, which decides whether it stays.

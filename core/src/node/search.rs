@@ -10,9 +10,9 @@ use crate::lookup::{Candidate, Lookup, LookupParams, Step, Why};
 use crate::node::Node;
 use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
+use crate::node::fill::FILLED;
 use crate::node::get::GetState;
 use crate::node::input::{OperationId, ReadPolicy};
-use crate::node::maintain::FILLED;
 use crate::node::outcome::LookupStats;
 use crate::node::output::{Event, HopResult, Output, SessionUse};
 use crate::node::put::PutState;
@@ -382,6 +382,9 @@ impl Node {
             .add(Counter::InvalidKeys, closest.bad_keys.into());
         self.counters
             .add(Counter::NewcomersCut, closest.excess.into());
+        if matches!(search.goal, Goal::Neighbourhood) {
+            self.hear_of(&closest.peers);
+        }
         let closer = closest.peers.into_iter();
         let closer = closer.filter_map(|peer| peer.key.map(|key| (peer.id, key, peer.addr)));
         let learned = search.lookup.answered(&from.id, closer);

@@ -43,6 +43,8 @@ impl Timer {
 /// The set. Every change is O(log n).
 #[derive(Default)]
 pub(super) struct Timers {
+    /// The first of `due`, asked for at every input.
+    first: Option<(Mono, Timer)>,
     due: BTreeSet<(Mono, Timer)>,
     at: BTreeMap<Timer, Mono>,
 }
@@ -54,6 +56,7 @@ impl Timers {
             self.due.remove(&(old, timer));
         }
         self.due.insert((at, timer));
+        self.first = self.due.first().copied();
     }
 
     /// Sets `timer` to `at` unless it is due earlier.
@@ -66,30 +69,26 @@ impl Timers {
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(old) = self.at.remove(&timer) {
             self.due.remove(&(old, timer));
+            self.first = self.due.first().copied();
         }
     }
 
     /// Takes the earliest timer that is due.
     pub(super) fn pop(&mut self, now: Mono) -> Option<Timer> {
-        let &(at, timer) = self.due.first()?;
-        if at > now {
-            return None;
-        }
-        self.due.pop_first();
-        self.at.remove(&timer);
+        let (_, timer) = self.first.filter(|(at, _)| *at <= now)?;
+        self.cancel(timer);
         Some(timer)
     }
 
     pub(super) fn next(&self) -> Option<Deadline> {
-        self.due.first().map(|(at, timer)| Deadline {
-            at: *at,
+        self.first.map(|(at, timer)| Deadline {
+            at,
             why: timer.why(),
         })
     }
 
     pub(super) fn clear(&mut self) {
-        self.due.clear();
-        self.at.clear();
+        *self = Self::default();
     }
 }
 
@@ -107,7 +106,10 @@ mod tests {
         assert_eq!(timers.pop(Mono(6)), None);
         assert_eq!(timers.next().map(|d| d.at), Some(Mono(7)));
         assert_eq!(timers.pop(Mono(9)), Some(Timer::Bootstrap));
+        assert_eq!(timers.next().map(|d| d.at), Some(Mono(9)));
         assert_eq!(timers.pop(Mono(9)), Some(Timer::Expiry));
+        timers.set(Timer::Refresh, Mono(30));
+        timers.cancel(Timer::Refresh);
         assert_eq!(timers.pop(Mono(99)), None);
     }
 }

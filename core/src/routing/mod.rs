@@ -18,4 +18,4 @@ mod table;
 mod tests;
 
 pub use contact::{Contact, Sighting};
-pub use table::{Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, PING_AGE, Table, Touch};
+pub use table::{Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, PING_AGE, Table, Touch, Use};

@@ -23,6 +23,20 @@ pub const PING_AGE: Duration = Duration::from_secs(5 * 60);
 /// lookups bring more, and cost nothing extra.
 const ENOUGH_WAITING: usize = 2;
 
+/// Of what use a caller is that has not answered anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// None.
+    None,
+    /// If it answers a ping there is room for it, or among those who wait.
+    Member,
+    /// It reminds of `oldest`, who has been silent for [`PING_AGE`] and should be pinged.
+    Reminder {
+        /// The least recently seen of the caller's bucket.
+        oldest: NodeId,
+    },
+}
+
 /// What became of a peer that answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Touch {
@@ -279,21 +293,30 @@ impl Table {
         bucket.map_or(0, |bucket| bucket.peers.len())
     }
 
-    /// Whether a peer with this id would be of use if it answered: its bucket has room, or a
-    /// peer that failed or has been silent for [`PING_AGE`], or room for one more replacement.
-    #[must_use]
-    pub fn has_use_for(&self, id: &NodeId, now: Mono) -> bool {
+    /// Of what use a caller with this id is, who is not in the table. When only the oldest of
+    /// its bucket is in doubt, that one's ping counts as out from now on.
+    pub fn use_for(&mut self, id: &NodeId, now: Mono) -> Use {
         let Some(index) = self.index_of(id) else {
-            return false;
+            return Use::None;
         };
-        self.buckets.get(index).is_none_or(|bucket| {
-            bucket.peers.len() < self.k
-                || bucket.replacements.len() < self.replacements.min(ENOUGH_WAITING)
-                || bucket
-                    .peers
-                    .iter()
-                    .any(|peer| !peer.is_live() || now.since(peer.last_seen.mono) >= PING_AGE)
-        })
+        let Some(bucket) = self.buckets.get_mut(index) else {
+            return Use::Member;
+        };
+        if bucket.peers.len() < self.k
+            || bucket.replacements.len() < self.replacements.min(ENOUGH_WAITING)
+            || bucket.peers.iter().any(|peer| !peer.is_live())
+        {
+            return Use::Member;
+        }
+        match bucket.peers.first() {
+            Some(oldest)
+                if bucket.pinging.is_none() && now.since(oldest.last_seen.mono) >= PING_AGE =>
+            {
+                bucket.pinging = Some(oldest.id);
+                Use::Reminder { oldest: oldest.id }
+            }
+            _ => Use::None,
+        }
     }
 
     /// Buckets with fewer than `peers` peers, farthest first, among the same.

@@ -7,7 +7,9 @@ use core::time::Duration;
 use super::net::{Net, addr, secret};
 use crate::id::{NodeId, Target};
 use crate::node::calls::Purpose;
+use crate::node::fill::Filling;
 use crate::node::*;
+use crate::wire::WirePeer;
 
 /// Calls that a self-lookup of node 5 makes.
 fn calls_to_look_around(net: &mut Net) -> u64 {
@@ -73,4 +75,132 @@ fn bootstrap_peers_are_asked_a_few_at_a_time_in_turn_once_all_were_asked() {
     net.nodes[5].clock_jumped();
     assert_eq!(pinged(&mut net), [0, 1, 2, 3, 4]);
     assert_eq!(bootstrap(&mut net), [0, 1, 2]);
+}
+
+/// Six settled nodes, the last of which is joining again, and a bucket of it with few peers.
+fn joining() -> (Net, u8) {
+    let mut net = Net::settled(6, |_, _| {});
+    net.input(5, Input::TimerFired);
+    net.nodes[5].upkeep.filling = Filling::default();
+    let sparse = net.nodes[5].table.sparse_buckets(3).next();
+    let sparse = sparse.expect("five peers are few");
+    (net, sparse)
+}
+
+/// Peers of a bucket of node 5 that nobody runs, from the `skip`th on.
+fn strangers(net: &Net, bucket: u8, skip: usize) -> Vec<WirePeer> {
+    let table = &net.nodes[5].table;
+    let keys = (1000..).map(|n| secret(n).public());
+    let of_bucket = keys.filter(|key| table.bucket_of(&Target::from(key.id())) == Some(bucket));
+    let peers = of_bucket.map(|key| WirePeer {
+        id: key.id(),
+        key: Some(key),
+        addr: Some(addr(9)),
+        ..WirePeer::default()
+    });
+    peers.skip(skip).take(20).collect()
+}
+
+/// Pings to peers that node 5 heard of, once its neighbourhood is known.
+fn fills(net: &mut Net) -> usize {
+    net.nodes[5].upkeep.filling.begin();
+    assert!(net.nodes[5].fill_buckets());
+    let calls = net.nodes[5].calls.values();
+    calls.filter(|call| call.purpose == Purpose::Fill).count()
+}
+
+#[test]
+fn of_a_sparse_bucket_two_peers_an_answer_and_four_in_all_are_remembered_and_pinged() {
+    for (answers, pinged) in [(0, 0), (1, 2), (2, 4), (3, 4)] {
+        let (mut net, bucket) = joining();
+        for answer in 0..answers {
+            let named = strangers(&net, bucket, 20 * answer);
+            net.nodes[5].hear_of(&named);
+        }
+        assert_eq!(fills(&mut net), pinged, "{answers} answers");
+    }
+}
+
+#[test]
+fn a_lie_or_a_known_peer_is_not_remembered_nor_anybody_once_joined() {
+    let (mut net, bucket) = joining();
+    let strangers = strangers(&net, bucket, 0);
+    let lie = WirePeer {
+        key: strangers[1].key,
+        ..strangers[0].clone()
+    };
+    let known = net.nodes[5].table.iter().map(|contact| WirePeer {
+        id: contact.id,
+        key: Some(contact.key),
+        ..WirePeer::default()
+    });
+    let mut named: Vec<_> = known.collect();
+    named.push(lie);
+    net.nodes[5].hear_of(&named);
+    assert_eq!(fills(&mut net), 0);
+    net.nodes[5].hear_of(&strangers);
+    assert!(net.nodes[5].fill_buckets());
+    assert_eq!(fills(&mut net), 0);
+}
+
+#[test]
+fn who_was_heard_of_and_answers_spares_a_lookup() {
+    for hears in [true, false] {
+        let mut net = Net::settled(80, |_, _| {});
+        net.run_for(Duration::from_secs(120));
+        net.input(5, Input::TimerFired);
+        let node = &mut net.nodes[5];
+        node.upkeep.filling = Filling::default();
+        let far: Vec<_> = node.table.iter().copied().collect();
+        let far = far
+            .iter()
+            .filter(|it| it.id.as_bytes()[0] >> 7 != node.id.as_bytes()[0] >> 7);
+        let named = far.map(|contact| WirePeer {
+            id: contact.id,
+            key: Some(contact.key),
+            addr: contact.addr,
+            ..WirePeer::default()
+        });
+        let named: Vec<_> = named.collect();
+        while node.table.peers_in(0) > 0 {
+            let id = node.table.iter().last().unwrap().id; // the farthest
+            node.table.remove(&id);
+        }
+        if hears {
+            named.chunks(2).for_each(|named| node.hear_of(named));
+        }
+        node.upkeep.filling.begin();
+        assert!(node.fill_buckets());
+        net.input(5, Input::TimerFired);
+        net.run_for(Duration::from_millis(500));
+        assert_eq!(net.nodes[5].table.peers_in(0), if hears { 4 } else { 0 });
+        let before = net.counter(5, Counter::Lookups);
+        assert!(net.nodes[5].fill_buckets());
+        let lookups = net.counter(5, Counter::Lookups) - before;
+        assert_eq!(lookups, u64::from(!hears));
+    }
+}
+
+#[test]
+fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
+    let mut net = Net::settled(80, |_, _| {});
+    net.run_for(Duration::from_secs(600));
+    let is_full = |n: &usize| {
+        let mut buckets = net.nodes[*n].table.buckets();
+        buckets.any(|it| it.0 == 0 && it.1 == 20 && it.2 >= 2)
+    };
+    let full = (0..80)
+        .find(is_full)
+        .expect("half are in the farthest bucket");
+    let counts = |net: &Net| {
+        let count = |counter| net.counter(full, counter);
+        (count(Counter::PingBacks), count(Counter::EvictionPings))
+    };
+    let (ping_backs, evictions) = counts(&net);
+    let table = &net.nodes[full].table;
+    let mut keys = (1000..).map(|n| secret(n).public());
+    let caller = keys.find(|key| table.bucket_of(&Target::from(key.id())) == Some(0));
+    net.input(full, Input::TimerFired);
+    net.nodes[full].note_caller(caller.unwrap(), None, None);
+    assert_eq!(counts(&net), (ping_backs, evictions + 1));
 }

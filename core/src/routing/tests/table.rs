@@ -7,7 +7,9 @@ use quickcheck::quickcheck;
 use super::{any_id, at, filled, flipped, keys, random, sighting};
 use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
-use crate::routing::{Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, Sighting, Table, Touch};
+use crate::routing::{
+    Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, Sighting, Table, Touch, Use,
+};
 
 const K: usize = 3;
 const WAITING: usize = 2;
@@ -271,17 +273,27 @@ fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_li
     let mut table = Table::new(local, K, 8);
     let last = keys[K + 2].id();
     for key in &keys[..K + 2] {
-        assert!(table.has_use_for(&last, at(0).mono));
+        assert_eq!(table.use_for(&last, at(0).mono), Use::Member);
         table.insert_or_touch(&sighting(*key), at(0));
     }
-    assert!(!table.has_use_for(&last, at(299).mono));
-    // Now the oldest would be pinged for it.
-    assert!(table.has_use_for(&last, at(300).mono));
-    assert!(!table.has_use_for(&local, at(300).mono));
+    assert_eq!(table.use_for(&last, at(299).mono), Use::None);
+    assert_eq!(table.use_for(&local, at(300).mono), Use::None);
+    // It reminds of the oldest, once.
+    let oldest = keys[0].id();
+    let reminder = Use::Reminder { oldest };
+    assert_eq!(table.use_for(&last, at(300).mono), reminder);
+    assert_eq!(table.use_for(&last, at(300).mono), Use::None);
+    table.failed(&oldest, Blame::Unclear);
+    assert_eq!(table.use_for(&last, at(300).mono), reminder);
+    assert!(table.ping_answered(&oldest, at(300)));
+    let oldest = keys[1].id();
+    let reminder = Use::Reminder { oldest };
+    assert_eq!(table.use_for(&last, at(300).mono), reminder);
     // Elsewhere there is room, and here when somebody fails.
-    assert!(table.has_use_for(&flipped(local, 200), at(1).mono));
-    table.failed(&keys[1].id(), Blame::Peer);
-    assert!(table.has_use_for(&last, at(1).mono));
+    let elsewhere = flipped(local, 200);
+    assert_eq!(table.use_for(&elsewhere, at(1).mono), Use::Member);
+    table.failed(&keys[2].id(), Blame::Peer);
+    assert_eq!(table.use_for(&last, at(1).mono), Use::Member);
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! Filling the buckets beyond the neighbourhood at joining: a neighbourhood whose nodes know
+//! only each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all
+//! farther buckets at joining).
+//!
+//! The self-lookups pass through these buckets: their answers name many peers there whom
+//! nobody needs to ask. Some are remembered and pinged once the neighbourhood is known, which
+//! costs a third of a lookup. A bucket that still holds hardly anybody is looked up.
+
+use alloc::collections::BTreeMap;
+
+use smallvec::SmallVec;
+
+use crate::id::Target;
+use crate::lookup::Candidate;
+use crate::node::Node;
+use crate::node::calls::Purpose;
+use crate::node::output::SessionUse;
+use crate::node::search::Goal;
+use crate::wire::{Request, WirePeer};
+
+/// A bucket with fewer peers is filled.
+const SPARSE: usize = 3;
+/// Peers of one bucket that are remembered from answers.
+const HEARD: usize = 4;
+/// Of these, from one answer: one liar is not to name them all.
+const HEARD_AT_ONCE: usize = 2;
+/// With so many peers of its bucket a lookup for it ends; it seeks no more than that.
+pub(super) const FILLED: usize = 8;
+/// Buckets filled at a time.
+const STEP: usize = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    /// Joining: answers to self-lookups are listened to.
+    #[default]
+    Listening,
+    /// Who was heard of is pinged, from this bucket on.
+    Pinging(u8),
+    /// What is still sparse is looked up, from this bucket on.
+    LookingUp(u8),
+    Over,
+}
+
+/// Where filling stands.
+#[derive(Default)]
+pub(super) struct Filling {
+    stage: Stage,
+    heard: BTreeMap<u8, SmallVec<[Candidate; HEARD]>>,
+}
+
+impl Filling {
+    /// The neighbourhood is known.
+    pub(super) fn begin(&mut self) {
+        self.stage = Stage::Pinging(0);
+    }
+}
+
+impl Node {
+    /// A self-lookup's answer names these peers.
+    pub(super) fn hear_of(&mut self, peers: &[WirePeer]) {
+        if self.upkeep.filling.stage != Stage::Listening {
+            return;
+        }
+        let mut named = SmallVec::<[u8; 20]>::new();
+        for peer in peers {
+            let Some(index) = self.table.bucket_of(&Target::from(peer.id)) else {
+                continue;
+            };
+            let heard = self.upkeep.filling.heard.get(&index);
+            let full = heard.is_some_and(|heard| {
+                heard.len() >= HEARD || heard.iter().any(|it| it.id == peer.id)
+            });
+            if full
+                || named.iter().filter(|it| **it == index).count() >= HEARD_AT_ONCE
+                || self.table.peers_in(index) >= SPARSE
+                || self.table.get(&peer.id).is_some()
+            {
+                continue;
+            }
+            // The id may be a lie.
+            let Some(key) = peer.key.filter(|key| key.id() == peer.id) else {
+                continue;
+            };
+            named.push(index);
+            let heard = self.upkeep.filling.heard.entry(index).or_default();
+            heard.push(Candidate {
+                key,
+                id: peer.id,
+                addr: peer.addr,
+            });
+        }
+    }
+
+    /// Fills the next few buckets; false when none is left.
+    pub(super) fn fill_buckets(&mut self) -> bool {
+        let (from, pinging) = match self.upkeep.filling.stage {
+            Stage::Pinging(from) => (from, true),
+            Stage::LookingUp(from) => (from, false),
+            Stage::Listening | Stage::Over => return false,
+        };
+        // The self-lookups have covered what is nearer than the k nearest.
+        let covered = self.edge_of_neighbourhood();
+        let wanted = |i: &u8| *i >= from && covered.is_none_or(|covered| *i <= covered);
+        let sparse = self.table.sparse_buckets(SPARSE).filter(wanted);
+        let sparse: SmallVec<[u8; STEP]> = sparse.take(STEP).collect();
+        // Each once: far from full may be all there is.
+        let next = sparse.get(STEP - 1).and_then(|last| last.checked_add(1));
+        if pinging {
+            sparse.iter().for_each(|index| self.ping_heard(*index));
+            let then = next.map_or(Stage::LookingUp(0), Stage::Pinging);
+            self.upkeep.filling.stage = then;
+        } else {
+            self.look_up_buckets(&sparse, Goal::Fill);
+            let then = next.map_or(Stage::Over, Stage::LookingUp);
+            self.upkeep.filling = Filling {
+                stage: then,
+                heard: BTreeMap::new(),
+            };
+        }
+        true
+    }
+
+    fn ping_heard(&mut self, index: u8) {
+        let heard = self.upkeep.filling.heard.remove(&index);
+        for peer in heard.into_iter().flatten() {
+            let known = self.table.get(&peer.id).is_some();
+            if !known && !self.book.is_paused(&peer.key, self.now.mono) {
+                let (ext, reuse) = (self.ext(), SessionUse::ReuseOrDial);
+                self.call(peer, Request::Ping, ext, Purpose::Fill, reuse);
+            }
+        }
+    }
+
+    /// Whether looking for more peers of a bucket is over: traffic brings the rest.
+    pub(super) fn is_filled(&self, index: u8) -> bool {
+        self.table.peers_in(index) >= FILLED.min(self.config.k)
+    }
+
+    /// The bucket of the farthest of the k nearest peers; none with fewer peers.
+    fn edge_of_neighbourhood(&self) -> Option<u8> {
+        let own = Target::from(self.id);
+        let farthest = self
+            .table
+            .closest(&own, self.config.k)
+            .nth(self.config.k - 1)?;
+        self.table.bucket_of(&farthest.id.into())
+    }
+}
