@@ -1,40 +1,17 @@
 //! Events in the order of their times; at the same time, in the order in which they came.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::SimTime;
 
-struct Entry<T> {
-    at: SimTime,
-    sequence: u64,
-    what: T,
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    /// Reversed: the heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-/// The queue.
+/// The queue. What is queued stays where it is: only small keys move in the heap, which holds
+/// hundreds of thousands in large networks.
 pub(crate) struct EventQueue<T> {
-    heap: BinaryHeap<Entry<T>>,
+    /// Time, sequence number, and place in `queued`; the heap gives the greatest first.
+    heap: BinaryHeap<Reverse<(SimTime, u64, u32)>>,
+    queued: Vec<Option<T>>,
+    free: Vec<u32>,
     sequence: u64,
 }
 
@@ -42,6 +19,8 @@ impl<T> Default for EventQueue<T> {
     fn default() -> Self {
         Self {
             heap: BinaryHeap::new(),
+            queued: Vec::new(),
+            free: Vec::new(),
             sequence: 0,
         }
     }
@@ -50,16 +29,22 @@ impl<T> Default for EventQueue<T> {
 impl<T> EventQueue<T> {
     pub(crate) fn push(&mut self, at: SimTime, what: T) {
         self.sequence += 1;
-        let sequence = self.sequence;
-        self.heap.push(Entry { at, sequence, what });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.queued.push(None);
+            (self.queued.len() - 1) as u32
+        });
+        self.queued[place as usize] = Some(what);
+        self.heap.push(Reverse((at, self.sequence, place)));
     }
 
     pub(crate) fn next_at(&self) -> Option<SimTime> {
-        self.heap.peek().map(|entry| entry.at)
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.heap.pop().map(|entry| entry.what)
+        let Reverse((_, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        self.queued[place as usize].take()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,5 +65,17 @@ mod tests {
         assert_eq!((queue.next_at(), queue.len()), (Some(SimTime(1)), 4));
         let order: String = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, "abcd");
+    }
+
+    #[test]
+    fn places_are_used_again() {
+        let mut queue = EventQueue::default();
+        for round in 0..100 {
+            queue.push(SimTime(round), 2 * round);
+            queue.push(SimTime(round), 2 * round + 1);
+            assert_eq!(queue.pop(), Some(2 * round));
+            assert_eq!(queue.pop(), Some(2 * round + 1));
+        }
+        assert_eq!((queue.queued.len(), queue.len(), queue.pop()), (2, 0, None));
     }
 }

@@ -166,7 +166,7 @@ impl<'a> Run<'a> {
         };
         let machines: Vec<Machine> = (0..).zip(&secrets).map(machine).collect();
         let owners = shuffled((0..who.nodes).collect(), &mut random);
-        let items: Vec<Planned> = (0..scenario.work.items)
+        let items: Vec<Planned> = (0..scenario.items())
             .map(|n| {
                 let owner = owners[n as usize % owners.len()];
                 let secret = secrets[owner as usize].clone();
@@ -306,8 +306,8 @@ impl<'a> Run<'a> {
         self.chaos()?;
         self.pass("heal", phases.heal)?;
 
-        let (begin, work) = (self.now(), &scenario.work);
-        let reads = work::checked_reads(work, begin, phases.verify, &mut self.random);
+        let begin = self.now();
+        let reads = work::checked_reads(scenario, begin, phases.verify, &mut self.random);
         for (at, item, deed) in reads {
             let task = Task::Deed(deed);
             self.plan(at, Act::Planned(Action::Do { item, task }));
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
             self.plan_relay_trouble(begin, end);
         }
         self.impatient = scenario.program.give_up.draw(&mut self.random);
-        let work = work::second_phase(&scenario.work, begin, time, &mut self.random);
+        let work = work::second_phase(scenario, begin, time, &mut self.random);
         for (at, item, task) in work {
             self.plan(at, Act::Planned(Action::Do { item, task }));
         }

@@ -247,7 +247,7 @@ fn plan_items(
 ) {
     let honest = (0..secrets.len() as u32).filter(|n| cast.kinds[*n as usize] != Kind::Hostile);
     let owners = shuffled(honest.collect(), random);
-    for n in 0..scenario.work.items {
+    for n in 0..scenario.items() {
         let owner = owners[n as usize % owners.len()];
         let own = &secrets[owner as usize];
         let salt = Salt::from(format!("item {n}").as_str());

@@ -220,8 +220,9 @@ pub struct Chaos {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Work {
-    /// Items, each of another owner as long as there are enough nodes.
-    pub items: u32,
+    /// Items, each of another owner as long as there are enough nodes: `5000`, or `"10%"` of
+    /// the number of nodes.
+    pub items: Items,
     /// Bytes of a value.
     pub value_bytes: u32,
     /// Operations of the second phase: an item chosen at random is updated, …
@@ -239,13 +240,55 @@ pub struct Work {
 impl Default for Work {
     fn default() -> Self {
         Self {
-            items: 20,
+            items: Items::Count(20),
             value_bytes: 300,
             updates: 0,
             deletes: 0,
             ties: 0,
             gets: 0,
             reads: 2,
+        }
+    }
+}
+
+/// How many items there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "ItemsText", into = "ItemsText")]
+pub enum Items {
+    /// So many.
+    Count(u32),
+    /// So many for every hundred nodes, at least one: networks of all sizes are alike.
+    Percent(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ItemsText {
+    Count(u32),
+    Percent(String),
+}
+
+impl TryFrom<ItemsText> for Items {
+    type Error = &'static str;
+
+    fn try_from(text: ItemsText) -> Result<Self, Self::Error> {
+        match text {
+            ItemsText::Count(count) => Ok(Self::Count(count)),
+            ItemsText::Percent(text) => {
+                let number = text.strip_suffix('%').and_then(|it| it.parse().ok());
+                number
+                    .map(Self::Percent)
+                    .ok_or("items are a count or, as in \"10%\", a share of the nodes")
+            }
+        }
+    }
+}
+
+impl From<Items> for ItemsText {
+    fn from(items: Items) -> Self {
+        match items {
+            Items::Count(count) => Self::Count(count),
+            Items::Percent(percent) => Self::Percent(format!("{percent}%")),
         }
     }
 }
@@ -357,6 +400,18 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// How many items there are.
+    #[must_use]
+    pub fn items(&self) -> u32 {
+        match self.work.items {
+            Items::Count(count) => count,
+            Items::Percent(percent) => {
+                let items = u64::from(self.population.nodes) * u64::from(percent) / 100;
+                u32::try_from(items).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), ScenarioError> {
         let who = &self.population;
         let must = |holds: bool, key, allowed| {
@@ -381,7 +436,11 @@ impl Scenario {
             "population.behaviours",
             "given where nodes may be hostile",
         )?;
-        must(self.work.items >= 1, "work.items", "at least 1")?;
+        must(
+            !matches!(self.work.items, Items::Count(0) | Items::Percent(0)),
+            "work.items",
+            "at least 1",
+        )?;
         match self.depth {
             Depth::Core => Ok(()),
             Depth::Program => crate::program::check(self),
@@ -435,6 +494,18 @@ mod tests {
     }
 
     #[test]
+    fn items_are_a_count_or_a_share_of_the_nodes() {
+        let items = |nodes: u32, items: &str| {
+            let text = format!("population.nodes = {nodes}\nwork.items = {items}");
+            Scenario::parse("it", &text, &[]).unwrap().items()
+        };
+        assert_eq!(items(5, "7"), 7);
+        assert_eq!(items(5, "\"10%\""), 1);
+        assert_eq!(items(1_000, "\"10%\""), 100);
+        assert_eq!(items(1_000, "\"250%\""), 2_500);
+    }
+
+    #[test]
     fn unknown_words_and_impossible_values_are_refused() {
         for text in [
             "population = 3",
@@ -443,6 +514,8 @@ mod tests {
             "[population]\nbootstrap = 0",
             "[population]\nhostile = 0.1",
             "[work]\nitems = 0",
+            "[work]\nitems = \"0%\"",
+            "[work]\nitems = \"many\"",
             "[phases]\njoin = \"soon\"",
         ] {
             assert!(Scenario::parse("it", text, &[]).is_err(), "{text}");

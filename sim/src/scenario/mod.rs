@@ -18,6 +18,6 @@ pub(crate) mod work;
 pub use cast::Kind;
 pub use drawn::Drawn;
 pub use file::{
-    Bound, Chaos, Depth, Expect, Phases, Population, Reached, Scenario, ScenarioError, Work,
+    Bound, Chaos, Depth, Expect, Items, Phases, Population, Reached, Scenario, ScenarioError, Work,
 };
 pub use run::{Outcome, Progress, RunError, run};

@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
 
         let begin = world.now();
         for (at, item, deed) in
-            work::checked_reads(&scenario.work, begin, phases.verify, &mut self.random)
+            work::checked_reads(scenario, begin, phases.verify, &mut self.random)
         {
             let task = Task::Deed(deed);
             self.plan(world, at, Action::Do { item, task });
@@ -340,7 +340,7 @@ impl<'a> Run<'a> {
         for (at, action) in plan {
             self.plan(world, at, action);
         }
-        for (at, item, task) in work::second_phase(&scenario.work, begin, time, &mut self.random) {
+        for (at, item, task) in work::second_phase(scenario, begin, time, &mut self.random) {
             self.plan(world, at, Action::Do { item, task });
         }
         self.pass(world, "chaos", time);

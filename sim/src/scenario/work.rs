@@ -8,7 +8,7 @@ use skydht_core::node::{Command, GetRequest, PutOptions, ReadPolicy};
 
 use super::cast::{Kind, Planned};
 use super::chaos::up_to;
-use super::file::Work;
+use super::file::{Scenario, Work};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::network::faults::below;
@@ -93,13 +93,13 @@ pub(crate) const fn timeout(kind: Kind) -> Duration {
 
 /// Deeds of the second phase, at random times, on random items.
 pub(crate) fn second_phase(
-    work: &Work,
+    scenario: &Scenario,
     from: SimTime,
     time: Duration,
     random: &mut ChaCha8Rng,
 ) -> Vec<(SimTime, usize, Task)> {
     let mut plan = Vec::new();
-    let items = u64::from(work.items);
+    let (work, items) = (&scenario.work, u64::from(scenario.items()));
     for (count, deed) in [
         (work.updates, Task::Deed(Deed::Put)),
         (work.deletes, Task::Deed(Deed::Delete)),
@@ -131,14 +131,14 @@ pub(crate) enum Task {
 
 /// Reads of the checked phase: each item in turn, so that a short phase reads all.
 pub(crate) fn checked_reads(
-    work: &Work,
+    scenario: &Scenario,
     from: SimTime,
     time: Duration,
     random: &mut ChaCha8Rng,
 ) -> Vec<(SimTime, usize, Deed)> {
     let mut plan = Vec::new();
-    for round in 0..work.reads {
-        for item in 0..work.items {
+    for round in 0..scenario.work.reads {
+        for item in 0..scenario.items() {
             let policy = match round % 2 {
                 0 => ReadPolicy::Freshest,
                 _ => ReadPolicy::FirstValid,

@@ -110,18 +110,27 @@ impl Running {
     }
 }
 
-/// A hash of bytes that is the same on every platform.
+/// A hash of bytes that is the same on every platform. Four lanes, since each multiplication
+/// waits for the one before it in its lane.
 fn fold(bytes: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(K).rotate_left(29);
-    let (words, rest) = bytes.as_chunks::<8>();
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let lanes = blocks
+        .iter()
+        .fold([K, !K, K >> 1, K << 1], |mut lanes, block| {
+            for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<8>().0) {
+                *lane = step(*lane, u64::from_le_bytes(*word));
+            }
+            lanes
+        });
+    let hash = lanes.into_iter().fold(bytes.len() as u64, step);
+    let (words, rest) = rest.as_chunks::<8>();
     let hash = words
         .iter()
-        .fold(K, |hash, word| step(hash, u64::from_le_bytes(*word)));
+        .fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
     rest.iter()
-        .fold(step(hash, bytes.len() as u64), |hash, byte| {
-            step(hash, u64::from(*byte))
-        })
+        .fold(hash, |hash, byte| step(hash, u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -156,6 +165,19 @@ mod tests {
         ];
         for other in &others {
             assert_ne!(base, digest(other));
+        }
+    }
+
+    #[test]
+    fn every_byte_and_the_length_count() {
+        for len in [0, 7, 8, 31, 32, 33, 100] {
+            let bytes = vec![7; len];
+            assert_ne!(fold(&bytes), fold(&vec![7; len + 1]));
+            for i in 0..len {
+                let mut other = bytes.clone();
+                other[i] ^= 0x80;
+                assert_ne!(fold(&bytes), fold(&other), "{i} of {len}");
+            }
         }
     }
 }
