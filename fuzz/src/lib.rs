@@ -10,6 +10,7 @@ mod dmsg_objects;
 mod dmsg_streams;
 mod frames;
 mod items_and_signatures;
+mod journal_files;
 mod journals;
 mod messages;
 mod node;
@@ -22,6 +23,7 @@ pub use dmsg_objects::dmsg_objects;
 pub use dmsg_streams::dmsg_streams;
 pub use frames::frames;
 pub use items_and_signatures::items_and_signatures;
+pub use journal_files::journal_files;
 pub use journals::journals;
 pub use messages::messages;
 pub use node::node;
@@ -38,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("dmsg_streams", dmsg_streams),
     ("frames", frames),
     ("items_and_signatures", items_and_signatures),
+    ("journal_files", journal_files),
     ("journals", journals),
     ("messages", messages),
     ("node", node),

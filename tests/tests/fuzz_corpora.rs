@@ -58,6 +58,7 @@ targets! {
     dmsg_streams
     frames
     items_and_signatures
+    journal_files
     journals
     messages
     node

@@ -414,6 +414,7 @@ fn journals(seeds: &Seeds) -> Outcome {
             command: Command::Shutdown,
         },
     ];
+    let begin = journal.len() + 1;
     for input in inputs {
         node.handle(now, input.clone())?;
         while let Some(output) = node.poll_output() {
@@ -422,6 +423,30 @@ fn journals(seeds: &Seeds) -> Outcome {
         journal.push(b'\n');
         journal.extend(serde_json::to_vec(&recorder.step(&mut node, now, input))?);
         seeds.write("journals", &[&journal])?;
+    }
+    journal_files(seeds, &journal[begin..])
+}
+
+/// Whole files, and each kind of damage in each part of one.
+fn journal_files(seeds: &Seeds, steps: &[u8]) -> Outcome {
+    const TARGET: &str = "journal_files";
+    for closed in [0, 1] {
+        seeds.write(TARGET, &[&[1, 0, 0, 0, 0, closed], steps])?;
+        seeds.write(TARGET, &[&[1, 0, 0, 0, 0, closed], b"{}\n", steps])?;
+    }
+    for place in [0u16, 9, 12, 16, 18, 21, 40, 1_800, 2_100, 2_600] {
+        let [high, low] = place.to_be_bytes();
+        for how in 1..5 {
+            seeds.write(TARGET, &[&[1, how, high, low, 1, 1], steps])?;
+        }
+    }
+    for begin in [
+        &b"SKYDHTJ\n"[..],
+        b"SKYDHTJ\n\x01\0\0\0",
+        b"SKYDHTJ\n\x02\0\0\0",
+        b"{",
+    ] {
+        seeds.write(TARGET, &[&[0], begin, &[9; 20]])?;
     }
     Ok(())
 }
