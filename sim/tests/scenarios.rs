@@ -33,16 +33,15 @@ fn every_scenario_is_readable_and_says_what_it_is_about() {
     assert!(files > 0);
 }
 
-/// Every invariant, for a hundred seeds; and the rare things happened in them.
-#[test]
-fn the_swarm_holds_for_a_hundred_seeds() {
-    let swarm = load("swarm.toml");
-    let seeds: Vec<u64> = (1..=100).collect();
+/// Every invariant, for many seeds; and the rare things happened in them.
+fn hold(scenario: &str, seeds: u64) {
+    let scenario = load(scenario);
+    let seeds: Vec<u64> = (1..=seeds).collect();
     let (left, right) = seeds.split_at(seeds.len() / 2);
     let all = |seeds: &[u64]| {
         let mut coverage = Coverage::default();
         for seed in seeds {
-            let found = outcome(&swarm, *seed);
+            let found = outcome(&scenario, *seed);
             let violations = found.report.violations;
             assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
             coverage.merge(&found.coverage);
@@ -55,9 +54,19 @@ fn the_swarm_holds_for_a_hundred_seeds() {
         coverage.merge(&left.join().unwrap());
         coverage
     });
-    coverage.count("seeds", 100);
-    let missing = coverage.missing(&swarm.coverage);
+    let missing = coverage.missing(&scenario.coverage);
     assert!(missing.is_empty(), "name, wanted, reached: {missing:?}");
+}
+
+#[test]
+fn the_swarm_holds_for_a_hundred_seeds() {
+    hold("swarm.toml", 100);
+}
+
+/// A mirror is held where nobody else published, and gives way to the owner.
+#[test]
+fn owners_take_their_places_from_mirrors() {
+    hold("mirrors.toml", 6);
 }
 
 #[test]

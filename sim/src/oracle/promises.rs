@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use skydht_core::id::Target;
-use skydht_core::item::Seq;
+use skydht_core::item::{Origin, Seq};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetError, GetOutcome, PutOutcome};
 
@@ -160,13 +160,16 @@ impl Tracked {
         for promise in self.promises.iter_mut().filter(|it| it.vouched) {
             let at = |host: HostId| {
                 let mut of = holdings.of(&target);
-                of.find(|it| it.0 == host).map(|it| it.1.rank.seq())
+                let rank = of.find(|it| it.0 == host).map(|it| it.1.rank);
+                rank.filter(|rank| rank.origin() == Origin::Owner)
+                    .map(|rank| rank.seq())
             };
             match &mut promise.standing {
                 None => {
                     let of = holdings.of(&target);
                     let life = promise.at.plus(ttl);
                     let standing: BTreeSet<HostId> = of
+                        .filter(|(_, holding)| holding.rank.origin() == Origin::Owner)
                         .filter(|(_, holding)| holding.rank.seq() >= promise.seq)
                         .filter(|(_, holding)| holding.until.is_none_or(|until| until >= life))
                         .map(|(host, _)| host)

@@ -91,7 +91,8 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "\"direct\", or \"relayed\" with program.relays, where the whole program runs",
         ),
         (
-            never(&[&who.upstream, &who.hostile, &who.nat]) && who.bootstrap_dead == 0,
+            never(&[&who.upstream, &who.hostile, &who.nat])
+                && [who.bootstrap_dead, who.mirrors, who.unknown_mirrors] == [0; 3],
             "population",
             "of our nodes alone where the whole program runs",
         ),

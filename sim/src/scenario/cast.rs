@@ -1,11 +1,12 @@
 //! Who takes part: hosts made from a scenario's population.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng as _;
 use skydht_core::id::Target;
-use skydht_core::item::Salt;
+use skydht_core::item::{Salt, Value};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Advertise, BootstrapPeer, Config, ConfigError, Identity, Limits};
 
@@ -17,8 +18,11 @@ use crate::network::faults::below;
 use crate::network::{Access, HostId};
 use crate::oracle::bounds::Existing;
 use crate::ours::OurNode;
-use crate::upstream::{UpstreamConfig, UpstreamNode};
+use crate::upstream::{MirrorConfig, UpstreamConfig, UpstreamNode};
 use crate::world::{Boot, Start, World};
+
+/// How often services copy what there is.
+const MIRROR_EVERY: Duration = Duration::from_secs(60);
 
 /// What a host is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +33,8 @@ pub enum Kind {
     Upstream,
     /// It means harm.
     Hostile,
+    /// A service of upstream's that mirrors all items.
+    Mirror,
 }
 
 /// Everybody, and the items that they will publish.
@@ -125,7 +131,11 @@ pub(super) fn populate(
     let share = |rate: crate::network::Rate| (all * u64::from(rate.as_ppm()) / 1_000_000) as u32;
     cast.kinds = vec![Kind::Ours; who.nodes as usize];
     // Bootstrap nodes are honest; in a network of upstream's alone they are upstream's.
-    let mixed: Vec<u32> = (who.bootstrap..who.nodes).collect();
+    let mirrors = who.mirrors + who.unknown_mirrors;
+    cast.kinds[(who.nodes - mirrors) as usize..].fill(Kind::Mirror);
+    let mirror_keys = secrets.iter().rev().take(who.mirrors as usize);
+    let mirror_keys: Vec<PublicKey> = mirror_keys.map(SecretKey::public).collect();
+    let mixed: Vec<u32> = (who.bootstrap..who.nodes - mirrors).collect();
     let mut deck = shuffled(mixed, random);
     for (kind, count) in [
         (Kind::Hostile, share(hostile)),
@@ -165,6 +175,7 @@ pub(super) fn populate(
                 config.item_ttl = who.item_ttl;
                 config.full_node = (n as u32) < who.full_nodes;
                 config.storage = true;
+                config.mirrors = mirror_keys.clone();
                 config.limits = limits.clone();
                 if who.reached == Reached::Direct && access.listens {
                     config.advertise = access.addr.map_or(Advertise::Nothing, Advertise::Address);
@@ -195,12 +206,20 @@ pub(super) fn populate(
                     secret: own.clone(),
                 })
             }
-            Kind::Upstream => {
+            Kind::Upstream | Kind::Mirror => {
                 let mut config = UpstreamConfig {
                     bootstrap: start_keys.iter().filter(bootstrap).copied().collect(),
                     ..UpstreamConfig::default()
                 };
                 config.limits.item_ttl = who.item_ttl;
+                if kind == Kind::Mirror {
+                    config.mirror = Some(MirrorConfig {
+                        targets: cast.items.iter().map(|item| item.target).collect(),
+                        salt: Salt::from("mirror"),
+                        value: Value::new(b"mirrored"),
+                        every: MIRROR_EVERY,
+                    });
+                }
                 Box::new(GoNode {
                     config,
                     secret: own.clone(),
@@ -245,7 +264,8 @@ fn plan_items(
     secrets: &[SecretKey],
     random: &mut ChaCha8Rng,
 ) {
-    let honest = (0..secrets.len() as u32).filter(|n| cast.kinds[*n as usize] != Kind::Hostile);
+    let honest = (0..secrets.len() as u32)
+        .filter(|n| matches!(cast.kinds[*n as usize], Kind::Ours | Kind::Upstream));
     let owners = shuffled(honest.collect(), random);
     for n in 0..scenario.items() {
         let owner = owners[n as usize % owners.len()];

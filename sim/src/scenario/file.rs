@@ -91,6 +91,11 @@ pub struct Population {
     pub behaviours: Vec<Behaviour>,
     /// Keys that each hostile node may try out in order to be near to an item; 0: none.
     pub grinding: u32,
+    /// The last so many copy all items to their owners' places under a key of their own, every
+    /// minute: services of upstream's, whose mirrors our nodes accept.
+    pub mirrors: u32,
+    /// As many more before them, whose mirrors our nodes do not accept.
+    pub unknown_mirrors: u32,
     /// Our nodes, among the first, that keep everything.
     pub full_nodes: u32,
     /// How all are reached.
@@ -118,6 +123,8 @@ impl Default for Population {
             hostile: Drawn::NEVER,
             behaviours: Vec::new(),
             grinding: 0,
+            mirrors: 0,
+            unknown_mirrors: 0,
             full_nodes: 0,
             reached: Reached::default(),
             nat: Drawn::NEVER,
@@ -436,6 +443,12 @@ impl Scenario {
             "population.behaviours",
             "given where nodes may be hostile",
         )?;
+        let mirrors = who.mirrors.saturating_add(who.unknown_mirrors);
+        must(
+            who.bootstrap.saturating_add(mirrors) < who.nodes,
+            "population.mirrors",
+            "fewer, with population.unknown_mirrors, than nodes beside the bootstrap ones",
+        )?;
         must(
             !matches!(self.work.items, Items::Count(0) | Items::Percent(0)),
             "work.items",
@@ -513,6 +526,7 @@ mod tests {
             "[population]\nnodes = 1",
             "[population]\nbootstrap = 0",
             "[population]\nhostile = 0.1",
+            "[population]\nnodes = 9\nbootstrap = 4\nmirrors = 3\nunknown_mirrors = 2",
             "[work]\nitems = 0",
             "[work]\nitems = \"0%\"",
             "[work]\nitems = \"many\"",

@@ -156,7 +156,7 @@ impl Run<'_> {
                     bounds::check(now, host, node, &self.cast.existing, violations);
                     self.evicted |= self.has_evicted(world, host);
                 }
-                Kind::Upstream => {
+                Kind::Upstream | Kind::Mirror => {
                     let crashed = world
                         .host::<UpstreamNode>(host)
                         .is_some_and(|it| it.crashed());

@@ -87,7 +87,7 @@ pub(crate) fn command(
 pub(crate) const fn timeout(kind: Kind) -> Duration {
     match kind {
         Kind::Ours => skydht_core::node::OPERATION_TIMEOUT,
-        Kind::Upstream | Kind::Hostile => Duration::from_secs(300),
+        Kind::Upstream | Kind::Mirror | Kind::Hostile => Duration::from_secs(300),
     }
 }
 
