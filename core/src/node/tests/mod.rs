@@ -7,4 +7,5 @@ mod net;
 mod operations;
 mod peers;
 mod serving;
+mod slow_handlers;
 mod upkeep;

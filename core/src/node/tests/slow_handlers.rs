@@ -1,0 +1,97 @@
+//! R3 of upstream's lessons: 10,000 requests against 128 places, each of which takes a second.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::time::Duration;
+
+use super::hand::{Hand, item, ours, put};
+use crate::node::*;
+use crate::time::Mono;
+use crate::wire::{Request, Response};
+
+const REQUESTS: usize = 10_000;
+const PEERS: usize = 20;
+/// Of each peer, more than it may have streams.
+const AT_ONCE: usize = 40;
+const PINGER: usize = 99;
+/// The node's signature checks take this long.
+const HANDLER: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(50);
+
+#[derive(Default)]
+struct Count {
+    stored: usize,
+    refused: usize,
+    closed: usize,
+}
+
+#[test]
+fn ten_thousand_slow_requests_end_in_an_answer_or_a_refusal_and_others_are_served_at_once() {
+    let mut hand = Hand::new(|_| {});
+    let (mut begun, mut count) = (0, Count::default());
+    let mut open: BTreeMap<StreamId, usize> = BTreeMap::new();
+    let mut busy: BTreeMap<usize, usize> = (1..=PEERS).map(|peer| (peer, 0)).collect();
+    let mut jobs: VecDeque<(Mono, JobId)> = VecDeque::new();
+    let (mut most_jobs, mut answered) = (0, BTreeSet::new());
+    while begun < REQUESTS || !open.is_empty() {
+        for peer in 1..=PEERS {
+            while busy[&peer] < AT_ONCE && begun < REQUESTS {
+                begun += 1;
+                // One of the publisher's fifty items, newer each time. The verdict is ours.
+                let salt = alloc::format!("{}", begun % 50);
+                let mut request = (*item(peer, &salt, 1, "v")).clone();
+                request.seq.0 = begun as u64;
+                let stream = hand.accept(peer);
+                hand.request(stream, peer, ours(), put(&request.into()));
+                open.insert(stream, peer);
+                *busy.get_mut(&peer).unwrap() += 1;
+            }
+        }
+        let stream = hand.accept(PINGER);
+        hand.request(stream, PINGER, None, Request::Ping);
+        assert!(hand.answer_on(stream).is_some(), "a ping waits for nobody");
+
+        hand.pass(TICK);
+        while jobs.front().is_some_and(|(due, _)| *due <= hand.now) {
+            let (_, job) = jobs.pop_front().unwrap();
+            hand.input(Input::Verified {
+                job,
+                verdict: Ok(()),
+            });
+        }
+        let ended: alloc::vec::Vec<StreamId> = open.keys().copied().collect();
+        for stream in ended {
+            let answer = hand.answer_on(stream).map(|message| message.response);
+            match (answer, hand.closed(stream)) {
+                (Some(Response::PutValue { stored, error }), _) => {
+                    assert!(answered.insert(stream));
+                    assert_eq!(stored, error.is_empty());
+                    count.stored += usize::from(stored);
+                    count.refused += usize::from(!stored);
+                    hand.input(Input::StreamClosed {
+                        stream,
+                        end: StreamEnd::Finished,
+                    });
+                }
+                (None, Some(CloseReason::Overloaded)) => count.closed += 1,
+                (None, None) => continue,
+                other => panic!("{other:?}"),
+            }
+            let peer = open.remove(&stream).unwrap();
+            *busy.get_mut(&peer).unwrap() -= 1;
+        }
+        for output in core::mem::take(&mut hand.outputs) {
+            if let Output::Verify { job, .. } = output {
+                jobs.push_back((hand.now.plus(HANDLER), job));
+            }
+        }
+        most_jobs = most_jobs.max(jobs.len());
+        for used in hand.node.snapshot().limits {
+            assert!(used.max == 0 || used.used <= used.max, "{used:?}");
+        }
+    }
+    assert_eq!(count.stored + count.refused + count.closed, REQUESTS);
+    assert!(count.stored > 0 && count.closed > 0);
+    assert_eq!(most_jobs, 128, "all places were in use");
+    assert!(hand.hits(Limit::serving) > 0 && hand.hits(Limit::streams_per_peer) > 0);
+    assert!(jobs.is_empty());
+}
