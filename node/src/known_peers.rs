@@ -25,35 +25,27 @@ struct Contents {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Known {
     key: PublicKey,
-    addr: SocketAddr,
+    /// None over DMSG, where the key is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    addr: Option<SocketAddr>,
 }
 
-/// Remembers those of `peers` that can be dialled, most recently seen first. A node that knows
+/// Remembers those of `peers` that can be reached again, most recently seen first. A node that knows
 /// nobody right now keeps what it remembered. Returns how many were written.
 pub(crate) fn save(path: &Path, peers: &[PeerInfo]) -> Result<usize> {
-    let mut dialled: Vec<_> = peers
-        .iter()
-        .filter(|peer| peer.reachable)
-        .filter_map(|peer| {
-            peer.addr.map(|addr| {
-                (
-                    peer.last_seen,
-                    Known {
-                        key: peer.key,
-                        addr,
-                    },
-                )
-            })
-        })
-        .collect();
-    dialled.sort_by_key(|(last_seen, known)| (*last_seen, known.key));
-    dialled.truncate(MOST_PEERS);
-    if dialled.is_empty() {
+    let mut reached: Vec<_> = peers.iter().filter(|peer| peer.reachable).collect();
+    reached.sort_by_key(|peer| (peer.last_seen, peer.key));
+    reached.truncate(MOST_PEERS);
+    if reached.is_empty() {
         return Ok(0);
     }
+    let known = |peer: &PeerInfo| Known {
+        key: peer.key,
+        addr: peer.addr,
+    };
     let contents = Contents {
         schema: SCHEMA.into(),
-        peers: dialled.into_iter().map(|(_, known)| known).collect(),
+        peers: reached.into_iter().map(known).collect(),
     };
     let text =
         serde_json::to_vec_pretty(&contents).map_err(|error| Failure::new(Code::Local, error))?;
@@ -79,11 +71,12 @@ pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
         return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
     }
     let usable = contents.peers.into_iter().take(MOST_PEERS);
-    let peers = usable.filter(|known| known.key.check_curve().is_ok() && known.addr.port() != 0);
+    let has_port = |known: &Known| known.addr.is_none_or(|addr| addr.port() != 0);
+    let peers = usable.filter(|known| known.key.check_curve().is_ok() && has_port(known));
     Ok(peers
         .map(|known| BootstrapPeer {
             key: known.key,
-            addrs: vec![known.addr],
+            addrs: known.addr.into_iter().collect(),
         })
         .collect())
 }
@@ -121,6 +114,18 @@ mod tests {
             skydht: None,
             reachable,
         }
+    }
+
+    #[test]
+    fn over_dmsg_the_key_is_remembered_alone() {
+        let dir = TempDir::new("knowndmsg");
+        let path = dir.0.join("peers.json");
+        let (direct, mut relayed) = (peer(1, 1, true), peer(2, 2, true));
+        relayed.addr = None;
+        save(&path, &[direct.clone(), relayed.clone()]).unwrap();
+        let known = load(&path).unwrap();
+        assert_eq!([known[0].key, known[1].key], [direct.key, relayed.key]);
+        assert_eq!([known[0].addrs.len(), known[1].addrs.len()], [1, 0]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use skydht_dmsg::client::{Client, ClientConfig};
 use skydht_dmsg::discovery::{FixedServers, KnownServer};
 use skydht_dmsg::object::Address;
 use skydht_tokio::{TokioRuntime, entropy};
-use support::{DEADLINE, Node, TempDir, finish, http, program, request, run};
+use support::{DEADLINE, Node, TempDir, finish, http, program, request, run, signal};
 
 fn discovery(home: &TempDir) -> Node {
     let mut command = program(home);
@@ -220,6 +220,26 @@ fn over_dmsg_a_peer_to_start_from_is_named_by_its_key_alone() {
         &dir,
     ];
     fails(&home, &tcp, 2, &["has no address", "dmsg.discovery"]);
+}
+
+#[test]
+fn a_visor_remembers_whom_it_knew_by_their_keys() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let server = server(&home, "server", &discovery);
+    let alice = visor(&home, "alice", &discovery);
+    let mut bob = visor(&home, "bob", &discovery);
+    bob.wait_for("peers remembered");
+    bob.knows(2);
+    // Saved again at the stop, with both.
+    signal(bob.pid(), "TERM");
+    assert_eq!(bob.wait(), Some(0));
+    let mut bob = visor(&home, "bob", &discovery);
+    assert_eq!(bob.about["remembered"], 2);
+    bob.knows(2);
+    let status = bob.run(&home, &["status", "--json"]).exits(0).json();
+    assert_eq!(status["bootstrap"]["configured"], 2, "the server is one");
+    drop((alice, server));
 }
 
 #[test]

@@ -92,14 +92,19 @@ pub(super) async fn operate(
     }
 
     let mut config = settings.node.clone();
-    let (configured, remembered) = if is_dmsg {
+    let mut remembered = remembered(&state, &own);
+    let configured = if is_dmsg {
         // Found by their keys.
-        (settings.bootstrap_pks.len() + settings.bootstrap.len(), 0)
+        for peer in &mut remembered {
+            peer.addrs.clear();
+        }
+        settings.bootstrap_pks.len() + settings.bootstrap.len()
     } else {
-        let configured = with_addresses(settings, &mut config.bootstrap).await;
-        let remembered = remembered(&state, &own, &mut config.bootstrap);
-        (configured, remembered)
+        remembered.retain(|peer| !peer.addrs.is_empty());
+        with_addresses(settings, &mut config.bootstrap).await
     };
+    let remembered_count = remembered.len();
+    known_peers::merge(&mut config.bootstrap, remembered);
     // The API's port first: if it is taken, nobody has heard of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
@@ -152,7 +157,7 @@ pub(super) async fn operate(
         state_dir: &settings.state_dir,
         journal: journal.path.as_ref().filter(|_| written.is_some()),
         bootstrap: configured,
-        remembered,
+        remembered: remembered_count,
         next: next_commands(common, relay.and(discovery.as_deref())),
         discovery,
     };
@@ -208,16 +213,14 @@ async fn with_addresses(settings: &Settings, bootstrap: &mut Vec<BootstrapPeer>)
     count
 }
 
-/// Adds the peers that an earlier run knew, and says how many there are.
-fn remembered(state: &StateDir, own: &PublicKey, bootstrap: &mut Vec<BootstrapPeer>) -> usize {
+/// The peers that an earlier run knew.
+fn remembered(state: &StateDir, own: &PublicKey) -> Vec<BootstrapPeer> {
     let mut remembered = known_peers::load(&state.peers_file()).unwrap_or_else(|failure| {
         tracing::warn!("remembered peers are ignored: {failure}");
         Vec::new()
     });
     remembered.retain(|peer| peer.key != *own);
-    let count = remembered.len();
-    known_peers::merge(bootstrap, remembered);
-    count
+    remembered
 }
 
 async fn start_service(

@@ -206,12 +206,14 @@ impl Node {
 
     fn over(self, via: Via<TokioRuntime>) -> DmsgNode<TokioRuntime> {
         let mut seen = BTreeSet::from([self.secret.public()]);
-        let from = self.from.into_iter().filter(|key| seen.insert(*key));
+        let mut config = self.config;
+        let remembered = config.bootstrap.into_iter().map(|peer| peer.key);
+        let from = self.from.into_iter().chain(remembered);
+        let from = from.filter(|key| seen.insert(*key));
         let bootstrap = from.map(|key| BootstrapPeer {
             key,
             addrs: Vec::new(),
         });
-        let mut config = self.config;
         config.bootstrap = bootstrap.collect();
         let mut node = DmsgNode::new(self.secret, via);
         node.config = config;
