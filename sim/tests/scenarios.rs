@@ -48,7 +48,7 @@ fn hold(scenario: &str, seeds: u64) {
         }
         coverage
     };
-    let mut coverage = std::thread::scope(|scope| {
+    let coverage = std::thread::scope(|scope| {
         let left = scope.spawn(|| all(left));
         let mut coverage = all(right);
         coverage.merge(&left.join().unwrap());

@@ -127,7 +127,7 @@ fn a_lie_or_a_known_peer_is_not_remembered_nor_anybody_once_joined() {
     let strangers = strangers(&net, bucket, 0);
     let lie = WirePeer {
         key: strangers[1].key,
-        ..strangers[0].clone()
+        ..strangers[0]
     };
     let known = net.nodes[5].table.iter().map(|contact| WirePeer {
         id: contact.id,
