@@ -4,7 +4,8 @@
 //! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
 //! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted
 //! streams), `serve` and `batch` (requests of peers), `search` (lookups and what they are for), `get`, `put`, `own` (renewals), `peers`
-//! (who enters the table, addresses), `maintain` (bootstrap, refresh, expiry), `operation`
+//! (who enters the table, addresses), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets
+//! at joining), `operation`
 //! (users' commands), `verification` (jobs), `book` (round trips, back-off), `limits`.
 
 mod batch;
