@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
@@ -94,6 +94,18 @@ impl Drop for Inner {
 /// itself; [`Dht::shutdown`] does so and waits.
 #[derive(Clone)]
 pub struct Dht(Arc<Inner>);
+
+/// A handle that does not keep its node running; see [`Dht::downgrade`].
+#[derive(Clone)]
+pub struct WeakDht(Weak<Inner>);
+
+impl WeakDht {
+    /// The node, if some [`Dht`] still holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Dht> {
+        self.0.upgrade().map(Dht)
+    }
+}
 
 const _: () = {
     const fn handle<T: Clone + Send + Sync + 'static>() {}
@@ -308,6 +320,12 @@ impl Dht {
             Phase::Stopped => Err(Stopped),
             Phase::Running | Phase::Ready => Ok(()),
         }
+    }
+
+    /// A handle for whatever the node itself uses, so that it still ends with its last user.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakDht {
+        WeakDht(Arc::downgrade(&self.0))
     }
 
     /// Whether [`Dht::ready`] would return at once.

@@ -9,6 +9,7 @@
 //! waits or the answer says so. [`DriverStats`] counts what the core cannot see.
 
 mod dht;
+pub mod dmsg_discovery;
 mod dmsg_node;
 mod event_loop;
 mod events;
@@ -23,7 +24,8 @@ mod verifier;
 /// DMSG itself: clients and relays, whose sessions a node uses.
 pub use skydht_dmsg as dmsg;
 
-pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped};
+pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped, WeakDht};
+pub use dmsg_discovery::DhtDiscovery;
 pub use dmsg_node::{DmsgNode, StartDmsgError};
 pub use event_loop::DriverStats;
 pub use events::{EVENT_CAPACITY, EventStream, Lagged};

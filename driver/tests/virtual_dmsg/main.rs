@@ -1,5 +1,6 @@
 //! The DHT over DMSG in virtual time.
 
+mod discovery;
 mod routes;
 mod without_dht;
 mod world;

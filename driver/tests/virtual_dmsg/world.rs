@@ -10,7 +10,7 @@ use skydht_core::item::{Salt, Value};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, GetRequest, PutOptions, ReadPolicy};
 use skydht_dmsg::client::{Client, ClientConfig, LocalEntries};
-use skydht_dmsg::discovery::{FixedServers, KnownServer, MemoryDiscovery};
+use skydht_dmsg::discovery::{Discovery, FixedServers, KnownServer, MemoryDiscovery};
 use skydht_dmsg::entry::{ClientFields, Entry};
 use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, Via};
@@ -58,6 +58,14 @@ impl World {
 
     pub(crate) async fn server(&self, n: u8) -> Server<VirtualRuntime> {
         let discovery = MemoryDiscovery::new(self.0.runtime());
+        self.server_at(n, discovery).await
+    }
+
+    pub(crate) async fn server_at(
+        &self,
+        n: u8,
+        discovery: impl Discovery,
+    ) -> Server<VirtualRuntime> {
         let config = ServerConfig::new(known(n).address);
         let starting = Server::start(self.host(n), secret(n), [n; 32], discovery, config);
         starting.await.unwrap()
@@ -92,12 +100,22 @@ impl World {
     }
 
     pub(crate) async fn node(&self, n: u8, via: Via<VirtualRuntime>, entries: Book) -> Dht {
+        self.node_knowing(n, via, entries, &[BOOTSTRAP]).await
+    }
+
+    pub(crate) async fn node_knowing(
+        &self,
+        n: u8,
+        via: Via<VirtualRuntime>,
+        entries: Book,
+        bootstrap: &[u8],
+    ) -> Dht {
         let mut node = DmsgNode::new(secret(n), via);
-        node.config.bootstrap = [BOOTSTRAP]
-            .into_iter()
-            .filter(|peer| *peer != n)
+        node.config.bootstrap = bootstrap
+            .iter()
+            .filter(|peer| **peer != n)
             .map(|peer| BootstrapPeer {
-                key: key(peer),
+                key: key(*peer),
                 addrs: Vec::new(),
             })
             .collect();
