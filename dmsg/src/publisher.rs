@@ -145,7 +145,8 @@ impl<R: Runtime> Publisher<R> {
             Some(next) => next,
             None => match self.stored().await {
                 Ok(stored) => stored.sequence.saturating_add(1),
-                Err(DiscoveryError::NotFound) => 0,
+                // One that cannot be read may still be written, and tells if this is too low.
+                Err(DiscoveryError::NotFound | DiscoveryError::Unavailable(_)) => 0,
                 Err(error) => return Err(error),
             },
         };

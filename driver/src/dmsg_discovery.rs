@@ -81,6 +81,14 @@ impl DhtDiscovery {
         let _ = self.0.dht.set(dht.downgrade());
     }
 
+    /// As [`Discovery::entry`], but only what this node holds itself: nobody is asked.
+    ///
+    /// # Errors
+    /// As [`Discovery::entry`].
+    pub async fn at_hand(&self, key: PublicKey) -> Result<Entry, DiscoveryError> {
+        self.find(key, ReadPolicy::Local).await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

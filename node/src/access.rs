@@ -217,6 +217,7 @@ async fn over_dmsg(settings: &Settings, config: Config, secret: SecretKey) -> Re
         seed: None,
         recorder: None,
         close_sessions: true,
+        stays: false,
     };
     let starting = dmsg::start_client(&settings.dmsg, node);
     let started = tokio::time::timeout(JOIN_TIMEOUT, starting).await;

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::{Value, json};
@@ -311,6 +312,38 @@ fn servers_can_be_configured_without_a_discovery() {
     alice.run(&home, &["put", "hello"]).exits(0);
     let read = bob.run(&home, &["get", &key(alice).to_string()]).exits(0);
     assert_eq!(read.text(), "hello");
+}
+
+/// The new server is told of one that the visor knows, and of no discovery.
+#[test]
+fn without_its_discovery_a_visor_finds_a_new_server_in_the_dht() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let first = server(&home, "first", &discovery);
+    let mut alice = visor(&home, "alice", &discovery);
+    alice.knows(1);
+    signal(discovery.pid(), "INT");
+    assert_eq!(discovery.wait(), Some(0));
+    let (pk, at) = (first.text("key"), first.text("dmsg_server"));
+    let file = home.join("second.json");
+    let config = json!({"dmsg": {"servers": [format!("{pk}@{at}")]}});
+    std::fs::write(&file, config.to_string()).unwrap();
+    let args = ["dmsg-server", "--listen", "127.0.0.1:0", "--config", &file];
+    let mut second = Node::start_with(&home, "second", &args);
+    second.knows(2);
+    let begun = Instant::now();
+    let sessions = || {
+        let status = alice.run(&home, &["status", "--json"]).exits(0).json();
+        status["transport"]["sessions"].as_u64().unwrap()
+    };
+    while sessions() < 2 {
+        assert!(begun.elapsed() < DEADLINE, "no session with the new server");
+    }
+    first.kill();
+    alice.run(&home, &["put", "still here"]).exits(0);
+    let owner = key(&alice).to_string();
+    let read = second.run(&home, &["get", &owner]).exits(0);
+    assert_eq!(read.text(), "still here");
 }
 
 #[test]

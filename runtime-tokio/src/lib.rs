@@ -37,8 +37,8 @@ pub use skydht_driver::dmsg;
 pub use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
 pub use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
 pub use skydht_driver::{
-    Dht, DmsgNode, GetEvent, StartDmsgError, StartError, StartOptions, StartTcpError, TcpNode,
-    Transport,
+    Dht, DhtDiscovery, DmsgNode, GetEvent, StartDmsgError, StartError, StartOptions, StartTcpError,
+    TcpNode, Transport, WeakDht,
 };
 pub use skydht_runtime::Runtime;
 

@@ -243,6 +243,7 @@ async fn start_service(
         seed: None,
         recorder,
         close_sessions: true,
+        stays: true,
     };
     let mut how = settings.dmsg.clone();
     let (server, dht) = match service {

@@ -1,12 +1,14 @@
-//! Where DMSG's servers and clients are found: an HTTP discovery, or a configured list.
+//! Where DMSG's servers and clients are found: an HTTP discovery or a configured list, and the DHT
+//! once it runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_discovery::HttpDiscovery;
 use skydht_dmsg::discovery::{Discovery, DiscoveryError, FixedServers, KnownServer};
 use skydht_dmsg::entry::{Entry, SignedEntry};
+use skydht_driver::{Dht, DhtDiscovery};
 use skydht_runtime::BoxFuture;
 
 use crate::config::DmsgSettings;
@@ -31,8 +33,16 @@ enum Source {
 pub(crate) struct Directory {
     source: Source,
     configured: Vec<KnownServer>,
-    /// Why our entry was not taken the last time.
-    refused: Arc<Mutex<Option<String>>>,
+    dht: DhtDiscovery,
+    own: Arc<Mutex<Own>>,
+}
+
+/// What became of our entry.
+#[derive(Default)]
+struct Own {
+    last: Option<SignedEntry>,
+    /// Why it was not taken the last time.
+    refused: Option<String>,
 }
 
 impl Directory {
@@ -45,8 +55,39 @@ impl Directory {
         Self {
             source,
             configured: settings.servers.clone(),
-            refused: Arc::default(),
+            dht: DhtDiscovery::new(settings.servers.iter().map(|server| server.key)),
+            own: Arc::default(),
         }
+    }
+
+    /// From now on entries are looked for in the DHT, too. Once the node is ready, our own goes
+    /// there.
+    pub(crate) fn attach(&self, dht: &Dht) {
+        self.dht.attach(dht);
+        let (this, dht) = (self.clone(), dht.clone());
+        tokio::spawn(async move {
+            let ready = dht.ready().await;
+            let last = this.own().last.clone();
+            if let (Ok(()), Some(entry)) = (ready, last) {
+                this.put(entry).await;
+            }
+        });
+    }
+
+    /// Puts our entry into the DHT. A failure is made good when it is published again.
+    async fn put(&self, entry: SignedEntry) {
+        if let Err(error) = self.dht.publish(entry).await {
+            tracing::debug!(%error, "this node's DMSG entry is not in the DHT");
+        }
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known without a lookup in the DHT.
+    pub(crate) fn without_lookups(&self) -> WithoutLookups {
+        WithoutLookups(self.clone())
     }
 
     fn inner(&self) -> &dyn Discovery {
@@ -58,13 +99,12 @@ impl Directory {
 
     /// Why our entry was not taken the last time, if it was not.
     pub(crate) fn refused(&self) -> Option<String> {
-        let refused = self.refused.lock();
-        refused.unwrap_or_else(PoisonError::into_inner).clone()
+        self.own().refused.clone()
     }
 
     /// The servers that are configured, and those that the discovery tells; why it tells none.
     pub(crate) async fn ask_servers(&self) -> (Vec<KnownServer>, Result<(), String>) {
-        let asked = tokio::time::timeout(TIMEOUT, self.inner().servers());
+        let asked = tokio::time::timeout(TIMEOUT, self.servers());
         let mut known = self.configured.clone();
         let answer = match asked.await {
             Ok(Ok(found)) => {
@@ -107,25 +147,77 @@ impl Directory {
 
 impl Discovery for Directory {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
-        self.inner().entry(key)
+        let (asked, dht) = (self.inner().entry(key), self.dht.clone());
+        Box::pin(async move {
+            match asked.await {
+                Ok(entry) => Ok(entry),
+                Err(error) => dht.entry(key).await.map_err(|_| error),
+            }
+        })
     }
 
+    /// A list of servers may be old, and an HTTP discovery may be away: then those that the DHT
+    /// knows.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-        self.inner().servers()
+        let (asked, dht) = (self.inner().servers(), self.dht.clone());
+        let is_complete = matches!(self.source, Source::Http(_));
+        Box::pin(async move {
+            let answer = asked.await;
+            if is_complete && answer.is_ok() {
+                return answer;
+            }
+            match dht.servers().await {
+                Ok(found) if !found.is_empty() => {
+                    Ok(answer.into_iter().flatten().chain(found).collect())
+                }
+                _ => answer,
+            }
+        })
     }
 
     fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-        let (published, refused) = (self.inner().publish(entry), Arc::clone(&self.refused));
+        let (published, this) = (self.inner().publish(entry.clone()), self.clone());
         Box::pin(async move {
             let result = published.await;
-            let why = result.as_ref().err().map(ToString::to_string);
-            *refused.lock().unwrap_or_else(PoisonError::into_inner) = why;
+            {
+                let mut own = this.own();
+                own.refused = result.as_ref().err().map(ToString::to_string);
+                own.last = Some(entry.clone());
+            }
+            tokio::spawn(async move { this.put(entry).await });
             result
         })
     }
 
     fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         self.inner().remove(entry)
+    }
+}
+
+/// A directory for the DHT's own dials: a lookup would lead to further ones (design §3.14).
+pub(crate) struct WithoutLookups(Directory);
+
+impl Discovery for WithoutLookups {
+    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        let this = self.0.clone();
+        Box::pin(async move {
+            match this.dht.at_hand(key).await {
+                Ok(entry) => Ok(entry),
+                Err(_) => this.inner().entry(key).await,
+            }
+        })
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        self.0.inner().servers()
+    }
+
+    fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        self.0.publish(entry)
+    }
+
+    fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        self.0.remove(entry)
     }
 }
 

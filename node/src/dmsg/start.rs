@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) recorder: Option<Box<dyn Recorder>>,
     /// Whether its DMSG client or server is closed in order when it stops, or just dropped.
     pub(crate) close_sessions: bool,
+    /// Whether it stays, and so publishes its DMSG entry in the DHT, too.
+    pub(crate) stays: bool,
 }
 
 /// Starts a node over the sessions of a DMSG client. Waits until there is a session.
@@ -60,14 +62,19 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
         directory.clone(),
         client_config,
     );
+    let stays = node.stays;
     let mut node = node.over(Via::Client(client.clone()));
-    node.dmsg.entries = Entries::new(&servers, directory.clone());
+    node.dmsg.entries = Entries::new(&servers, directory.without_lookups());
     let why = || match (client.servers().len(), directory.refused()) {
         (0, _) => format!("none of {} DMSG servers was reached", servers.len()),
         (_, Some(why)) => format!("the discovery did not take this client's entry: {why}"),
         (_, None) => "the discovery has not answered".into(),
     };
-    start_node(node, why).await
+    let dht = start_node(node, why).await?;
+    if stays {
+        directory.attach(&dht);
+    }
+    Ok(dht)
 }
 
 /// A DMSG server, and the services on its own key.
@@ -142,13 +149,14 @@ pub(crate) async fn start_server(
     let (others, _) = directory.ask_servers().await;
     node.start_from(&others);
     let mut node = node.over(Via::Relay(both));
-    node.dmsg.entries = Entries::new(&others, directory.clone());
+    node.dmsg.entries = Entries::new(&others, directory.without_lookups());
     let why = || match directory.refused() {
         Some(why) => format!("the discovery did not take this server's entry: {why}"),
         None => "the discovery has not answered".into(),
     };
     let dht = start_node(node, why).await?;
     services.node_started(&dht);
+    directory.attach(&dht);
     let meeting = tokio::spawn(meet_others(dht.clone(), directory));
     server.tasks.push(meeting);
     Ok((server, dht))

@@ -82,6 +82,7 @@ impl Network {
             seed: Some(draws(seed, index)),
             recorder: None,
             close_sessions: false,
+            stays: true,
         };
         let mut relays = Relays {
             discovery,
