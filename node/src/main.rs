@@ -13,6 +13,7 @@ mod http;
 mod journal;
 mod keys;
 mod known_peers;
+mod large_pages;
 mod local;
 mod logging;
 mod measure;

@@ -17,6 +17,7 @@ use skydht_sim::scenario::{self, Scenario};
 use crate::cli::{Common, Sim};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::large_pages;
 use crate::measure;
 use crate::output;
 use crate::progress::Progress;
@@ -34,6 +35,8 @@ pub(crate) fn run(common: &Common, args: &Sim) -> Result<Exit> {
         return Err(Failure::new(Code::Usage, "which scenario?").hint("see `skydht sim --list`"));
     };
     let plan = Plan::new(wanted, args)?;
+    let sizes = plan.cells.iter().map(|(_, cell)| cell.population.nodes);
+    large_pages::for_nodes(sizes.max().unwrap_or_default());
     if let [(cell, scenario)] = &plan.cells[..] {
         single(common, args, &plan, cell, scenario)
     } else {
