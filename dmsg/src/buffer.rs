@@ -1,6 +1,6 @@
 //! The two socket buffers of an encrypted stream. Small when idle, large while data flows.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,11 +13,13 @@ use crate::frame::{self, FrameTooLong, MAX_PLAINTEXT, PREFIX_LEN};
 /// What an idle buffer may keep allocated, in bytes.
 const IDLE: usize = 2048;
 /// What one read from the socket may take while data flows, in bytes.
-const BUSY: usize = 32 * 1024;
+const BUSY: usize = 64 * 1024;
 /// From this many unsent bytes on, writes wait for the socket.
-const OUTPUT_LIMIT: usize = 32 * 1024;
+const OUTPUT_LIMIT: usize = 64 * 1024;
 /// From this many unsent bytes on, a write tries the socket without waiting for a flush.
-const OUTPUT_EAGER: usize = 16 * 1024;
+const OUTPUT_EAGER: usize = 32 * 1024;
+/// From this many bytes on, what needs no sealing or opening goes to or from the socket at once.
+const DIRECT: usize = 4 * 1024;
 
 /// Bytes that a frame is longer than its plaintext.
 const FRAME_OVERHEAD: usize = PREFIX_LEN + RECORD_OVERHEAD;
@@ -63,6 +65,46 @@ impl Input {
         buf[..part].copy_from_slice(&self.bytes[self.filled.start..end]);
         self.filled.start = end;
         part
+    }
+
+    /// Reads into `buf`, at its end 0: what is here, else from the socket, and what comes behind
+    /// it into here.
+    pub(crate) fn poll_take<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        buf: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_empty() {
+            if buf.len() >= DIRECT {
+                return self.poll_read_around(io, buf, cx);
+            }
+            if ready!(self.poll_fill(io, cx))? == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
+        Poll::Ready(Ok(self.take(buf)))
+    }
+
+    /// Without a copy; nothing is here.
+    fn poll_read_around<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        buf: &mut [u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; IDLE];
+        }
+        let behind = self.bytes.len().min(IDLE);
+        let len = buf.len();
+        let mut parts = [
+            IoSliceMut::new(buf),
+            IoSliceMut::new(&mut self.bytes[..behind]),
+        ];
+        let read = ready!(Pin::new(io).poll_read_vectored(cx, &mut parts))?;
+        self.filled = 0..read.saturating_sub(len);
+        Poll::Ready(Ok(read.min(len)))
     }
 
     /// Whether a part of a frame is waiting for its rest.
@@ -166,11 +208,35 @@ impl Output {
         data: &[u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if data.len() >= DIRECT
+            && let taken @ 1.. = self.write_through(io, data, cx)?
+        {
+            return Poll::Ready(Ok(taken));
+        }
         let room = ready!(self.poll_room(io, cx))?;
         let taken = data.len().min(room);
         self.push_plain(&data[..taken]);
         self.drain_eagerly(io, cx);
         Poll::Ready(Ok(taken))
+    }
+
+    /// Writes what is here and then `data`, without a copy; how much of `data` the socket took.
+    fn write_through<IO: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        data: &[u8],
+        cx: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        let unsent = self.unsent();
+        let parts = [&self.bytes[self.sent..], data].map(IoSlice::new);
+        let written = match Pin::new(io).poll_write_vectored(cx, &parts)? {
+            Poll::Pending => return Ok(0),
+            Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(written) => written,
+        };
+        self.sent += written.min(unsent);
+        self.drop_sent(OUTPUT_LIMIT / 2);
+        Ok(written.saturating_sub(unsent))
     }
 
     /// Appends a few bytes, room or not.

@@ -60,20 +60,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
         self.pulse.clone()
     }
 
-    /// Takes bytes from the buffer, which is filled from the connection. 0 at its end.
-    fn poll_take(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.input.is_empty() && ready!(self.input.poll_fill(&mut self.io, cx))? == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        Poll::Ready(Ok(self.input.take(buf)))
-    }
-
     /// Collects the next header that is yamux's, or what of one came before the end.
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut header = self.incoming.header;
             let collected = self.incoming.collected;
-            let taken = ready!(self.poll_take(cx, &mut header[collected..]))?;
+            let taken = ready!(
+                self.input
+                    .poll_take(&mut self.io, &mut header[collected..], cx)
+            )?;
             let incoming = &mut self.incoming;
             incoming.header = header;
             incoming.collected += taken;
@@ -129,7 +124,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Clear<IO> {
         if this.incoming.ready.is_empty() {
             if this.incoming.body > 0 {
                 let part = buf.len().min(this.incoming.body);
-                let taken = ready!(this.poll_take(cx, &mut buf[..part]))?;
+                let taken = ready!(this.input.poll_take(&mut this.io, &mut buf[..part], cx))?;
                 this.incoming.body -= taken;
                 return Poll::Ready(Ok(taken));
             }

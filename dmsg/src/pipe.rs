@@ -1,7 +1,7 @@
 //! An in-memory connection for tests: bounded, fragmenting, and open to inspection.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -96,19 +96,29 @@ fn lock(half: &Mutex<Half>) -> MutexGuard<'_, Half> {
 
 impl AsyncRead for End {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_read_vectored(cx, &mut [IoSliceMut::new(buf)])
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
         let piece = self.piece();
         let mut half = lock(&self.input);
-        half.largest_read = half.largest_read.max(buf.len());
-        let n = buf.len().min(half.bytes.len()).min(piece);
+        let offered = bufs.iter().map(|buf| buf.len()).sum();
+        half.largest_read = half.largest_read.max(offered);
+        let n = half.bytes.len().min(offered).min(piece);
         if n == 0 && !half.writer_gone {
             half.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        for (to, from) in buf.iter_mut().zip(half.bytes.drain(..n)) {
+        let places = bufs.iter_mut().flat_map(|buf| buf.iter_mut());
+        for (to, from) in places.zip(half.bytes.drain(..n)) {
             *to = from;
         }
         half.wake();
@@ -118,21 +128,32 @@ impl AsyncRead for End {
 
 impl AsyncWrite for End {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let piece = self.piece();
         let mut half = lock(&self.output);
         if half.reader_gone || half.writer_gone {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let n = buf.len().min(half.capacity - half.bytes.len()).min(piece);
+        let offered = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        let room = half.capacity - half.bytes.len();
+        let n = offered.min(room).min(piece);
         if n == 0 {
             half.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        half.bytes.extend(&buf[..n]);
+        half.bytes
+            .extend(bufs.iter().flat_map(|buf| buf.iter()).take(n));
         half.writes += 1;
         half.wake();
         Poll::Ready(Ok(n))

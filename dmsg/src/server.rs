@@ -6,6 +6,7 @@
 
 mod accept;
 mod copy;
+mod pace;
 mod publish;
 mod relay;
 mod stats;
@@ -53,6 +54,11 @@ pub struct ServerConfig {
     /// Relayed streams at once, over all sessions; more are reset. Each can pin 256 KiB in each
     /// direction when its reader stalls. Upstream set 4096 later.
     pub max_relayed: usize,
+    /// Streams of one session that are served a second, over time; more wait. 0: no limit, as
+    /// upstream.
+    pub streams_per_second: u32,
+    /// As many are served at once after a pause.
+    pub stream_burst: u32,
     /// Streams that may wait for one listener of our own.
     pub accept_queue: usize,
     /// How long the handshake of a session may take.
@@ -90,6 +96,8 @@ impl ServerConfig {
             max_handshakes: 256,
             max_streams: 2048,
             max_relayed: 8192,
+            streams_per_second: 1000,
+            stream_burst: 256,
             accept_queue: 20,
             handshake_timeout: seconds(5),
             stream_timeout: seconds(10),

@@ -112,7 +112,7 @@ fn discovery_server_and_two_visors_put_and_get() {
     // So has the server, for clients without a DHT.
     let (there, nobody) = (
         format!("/dht/entry/{owner}?salt=s"),
-        format!("/dht/entry/{owner}"),
+        format!("/dht/entry/{}", "02".repeat(33)),
     );
     let paths = ["/health", &there, &nobody, "/dht/entry/zz", "/else"];
     let runtime = tokio::runtime::Runtime::new().unwrap();

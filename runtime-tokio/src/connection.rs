@@ -1,6 +1,6 @@
 //! tokio's sockets as `futures-io`.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -34,6 +34,20 @@ impl AsyncRead for TcpConnection {
         ready!(TokioRead::poll_read(Pin::new(&mut self.0), cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
     }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read_vectored(bufs) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
 }
 
 impl AsyncWrite for TcpConnection {
@@ -43,6 +57,14 @@ impl AsyncWrite for TcpConnection {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         TokioWrite::poll_write(Pin::new(&mut self.0), cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        TokioWrite::poll_write_vectored(Pin::new(&mut self.0), cx, bufs)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -249,9 +249,9 @@ fn an_unread_connection_pushes_back_and_holds_little() {
     while let Some(n) = a.write(&data[taken..]).now_or_never() {
         taken += n.unwrap();
     }
-    assert!(taken <= 40_000, "{taken}");
+    assert!(taken <= 75_000, "{taken}");
     assert!(
-        a.output.allocated() <= 80 * 1024,
+        a.output.allocated() <= 160 * 1024,
         "{}",
         a.output.allocated()
     );
@@ -283,7 +283,7 @@ fn a_slow_reader_never_makes_the_writer_grow() {
         let _ = b.read(&mut buf).now_or_never();
         peak = peak.max(a.output.allocated());
     }
-    assert!(peak <= 80 * 1024, "{peak}");
+    assert!(peak <= 160 * 1024, "{peak}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,8 +15,10 @@ use skydht_runtime::{Runtime, within};
 
 use super::stats::Counter;
 
-/// Read at once, in bytes: what yamux puts into one frame.
-const CHUNK: usize = 16 * 1024;
+/// Read at first, in bytes.
+const FIRST: usize = 1024;
+/// Read at once while data flows, in bytes: what yamux puts into one frame.
+const CHUNK: usize = 32 * 1024;
 
 /// Copies until both directions have ended, one has failed, or `linger` has passed since the
 /// first ended. Then both streams are dropped; a direction that ended was closed before.
@@ -69,9 +72,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Both<S> {
 
 #[derive(Default)]
 struct Direction {
-    /// Read, but not taken by the other side yet.
-    rest: Vec<u8>,
-    sent: usize,
+    /// Of [`CHUNK`] bytes while data flows, else just as long as what waits in it.
+    buffer: Vec<u8>,
+    /// What of it was read and is not taken by the other side yet.
+    filled: Range<usize>,
     ended: bool,
     closed: bool,
 }
@@ -98,13 +102,12 @@ impl Direction {
         copied: &Counter,
     ) -> Poll<io::Result<()>> {
         loop {
-            while self.sent < self.rest.len() {
-                let written = Pin::new(&mut *to).poll_write(cx, &self.rest[self.sent..]);
-                let written = nonzero(ready!(written)?)?;
-                self.sent += written;
+            while !self.filled.is_empty() {
+                let rest = &self.buffer[self.filled.clone()];
+                let written = nonzero(ready!(Pin::new(&mut *to).poll_write(cx, rest))?)?;
+                self.filled.start += written;
                 copied.add(written as u64);
             }
-            (self.rest, self.sent) = (Vec::new(), 0);
             if self.closed {
                 return Poll::Ready(Ok(()));
             }
@@ -113,23 +116,44 @@ impl Direction {
                 self.closed = true;
                 continue;
             }
-            let mut chunk = [0; CHUNK];
-            match Pin::new(&mut *from).poll_read(cx, &mut chunk)? {
-                Poll::Pending => {
-                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
-                    return Poll::Pending;
-                }
-                Poll::Ready(0) => self.ended = true,
-                Poll::Ready(read) => {
-                    let written = match Pin::new(&mut *to).poll_write(cx, &chunk[..read])? {
-                        Poll::Ready(written) => nonzero(written)?,
-                        Poll::Pending => 0,
-                    };
-                    copied.add(written as u64);
-                    self.rest = chunk[written..read].to_vec();
-                }
+            if self.poll_fill(from, cx)?.is_pending() {
+                self.buffer = Vec::new();
+                ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                return Poll::Pending;
             }
         }
+    }
+
+    /// Reads what is there, a little at first: only for more a buffer is made, and kept.
+    fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        from: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut from = Pin::new(from);
+        if self.buffer.len() < CHUNK {
+            let mut first = [0; FIRST];
+            let read = ready!(from.as_mut().poll_read(cx, &mut first))?;
+            self.ended = read == 0;
+            self.buffer = first[..read].to_vec();
+            self.filled = 0..read;
+            if read < FIRST {
+                return Poll::Ready(Ok(()));
+            }
+            self.buffer.resize(CHUNK, 0);
+        } else {
+            self.filled = 0..0;
+        }
+        let had = self.filled.end;
+        match from.poll_read(cx, &mut self.buffer[had..])? {
+            Poll::Ready(read) => {
+                self.ended = read == 0;
+                self.filled.end += read;
+            }
+            Poll::Pending if had == 0 => return Poll::Pending,
+            Poll::Pending => {}
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::AsyncWriteExt as _;
 use skydht_runtime::{Runtime, within};
 
+use super::pace::Pace;
 use super::stats::Alive;
 use super::{Shared, copy};
 use crate::dmsg_session::DmsgSession;
@@ -23,7 +24,14 @@ pub(super) fn spawn<R: Runtime>(
 ) {
     let serving = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
+        let (config, now) = (&serving.config, || serving.runtime.clocks().monotonic);
+        let mut pace = Pace::new(config.streams_per_second, config.stream_burst, now());
         while let Some(stream) = incoming.next().await {
+            let wait = pace.take(now());
+            if !wait.is_zero() {
+                serving.counters.paced.count();
+                serving.runtime.sleep(wait).await;
+            }
             let (relaying, session) = (Arc::clone(&serving), Arc::clone(&session));
             serving.runtime.spawn(Box::pin(async move {
                 let source = Source {

@@ -62,6 +62,8 @@ counters! {
     relayed_bytes,
     /// Requests that were malformed, badly signed, of another source, repeated, or too late.
     invalid_requests,
+    /// Streams that waited because their session opened too many a second.
+    paced,
     /// Requests to keys that have no session here.
     no_destination,
     /// Requests beyond the limit on relayed streams.

@@ -21,6 +21,10 @@ const DROPPED_LIMIT: usize = 256;
 /// there can ever be: the dropped ones, and some that other threads drop meanwhile.
 const SLACK: usize = 4 * DROPPED_LIMIT;
 
+/// The most data in one frame, in bytes. Others' streams wait no longer for it than for what the
+/// socket holds anyway.
+const FRAME: usize = 32 * 1024;
+
 /// Runs one session; completes when it is over. Spawn it.
 #[must_use = "a session does nothing unless its driver runs"]
 pub struct Driver<IO> {
@@ -47,6 +51,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         config
             .set_max_connection_receive_window(None)
             .set_max_num_streams(streams)
+            .set_split_send_size(FRAME)
             .set_max_connection_receive_window(Some(streams * yamux::DEFAULT_CREDIT as usize));
         let mode = match role {
             Role::Client => yamux::Mode::Client,

@@ -411,6 +411,31 @@ fn beyond_the_limit_on_relayed_streams_the_next_is_reset_at_once() {
     world.run(echoed(&mut stream, b"there is room")).unwrap();
 }
 
+#[test]
+fn who_opens_streams_without_pause_waits_and_nobody_else_does() {
+    let world = World::new();
+    let mut config = World::server_config(1);
+    (config.streams_per_second, config.stream_burst) = (50, 40);
+    let server = world.server_with(1, config);
+    let (alice, bob, carol) = (world.client(2), world.client(3), world.client(4));
+    world.echo(carol.listen(7).unwrap());
+    let begun = world.time.now();
+    let took = || world.time.now() - begun;
+    let many = join_all((0..232).map(|_| alice.dial(at(4, 7))));
+    let one = async {
+        let dialled = bob.dial(at(4, 7)).await;
+        (dialled, took())
+    };
+    let (many, (one, time)) = world.run(join(many, one));
+    assert!(one.is_ok() && time < Duration::from_secs(1), "{time:?}");
+    assert!(many.iter().all(Result::is_ok));
+    // 32 at once, and 200 more at 50 a second.
+    let (least, most) = (Duration::from_secs(4), Duration::from_secs(5));
+    assert!((least..most).contains(&took()), "{:?}", took());
+    let paced = server.stats().paced;
+    assert!(paced >= 190, "{paced}");
+}
+
 /// A destination that reads nothing holds back only who sends to it, and little is held for it.
 #[test]
 fn a_client_that_never_reads_holds_back_only_its_own_stream() {
