@@ -57,7 +57,8 @@ impl KnownServer {
     }
 }
 
-/// A directory of entries. Every call may be dropped at any time; the caller sets deadlines.
+/// A directory of entries: [`FixedServers`], [`MemoryDiscovery`], one over HTTP
+/// (`skydht_discovery::HttpDiscovery`), or the DHT (`skydht_driver::DhtDiscovery`). Every call may be dropped at any time; the caller sets deadlines.
 pub trait Discovery: Send + Sync + 'static {
     /// The entry of a key. The implementation has checked its signature, or trusts its source.
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>>;
