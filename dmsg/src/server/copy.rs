@@ -145,15 +145,16 @@ impl Direction {
             self.filled = 0..0;
         }
         let had = self.filled.end;
-        match from.poll_read(cx, &mut self.buffer[had..])? {
-            Poll::Ready(read) => {
+        match from.poll_read(cx, &mut self.buffer[had..]) {
+            Poll::Ready(Ok(read)) => {
                 self.ended = read == 0;
                 self.filled.end += read;
+                Poll::Ready(Ok(()))
             }
-            Poll::Pending if had == 0 => return Poll::Pending,
-            Poll::Pending => {}
+            nothing if had == 0 => nothing.map_ok(drop),
+            // What came before is passed on; a failure comes again.
+            _ => Poll::Ready(Ok(())),
         }
-        Poll::Ready(Ok(()))
     }
 }
 
