@@ -9,6 +9,7 @@ use skydht_runtime::Runtime as _;
 
 use super::build::BuildError;
 use super::build::addr;
+use super::directory::Presence;
 use super::machine::State;
 use super::relays::RelayId;
 use super::run::{RETIRED, Run};
@@ -47,6 +48,8 @@ pub(super) enum Act {
     RelayStart(RelayId),
     /// All its connections break.
     RelayBreak(RelayId),
+    /// The discovery answers no more, or again.
+    Discovery(Presence),
     /// The invariants.
     Check,
 }
@@ -94,6 +97,10 @@ impl Run<'_> {
             Act::RelayBreak(relay) => {
                 let done = self.relays.disconnect(&self.world, relay);
                 ("did_relay_break", done)
+            }
+            Act::Discovery(presence) => {
+                self.relays.discovery().set(presence);
+                ("did_discovery_leave", presence != Presence::Here)
             }
         };
         self.coverage.count(name, u64::from(done));

@@ -7,13 +7,13 @@ use skydht_core::Seed;
 use skydht_core::key::SecretKey;
 use skydht_core::node::Config;
 use skydht_driver::dmsg::client::{Client, ClientConfig};
-use skydht_driver::dmsg::discovery::MemoryDiscovery;
 use skydht_driver::transport::dmsg::Via;
 use skydht_driver::transport::tcp::TcpOptions;
 use skydht_driver::{Dht, DmsgNode, StartDmsgError, StartOptions, StartTcpError, TcpNode};
 use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualRuntime;
 
+use super::directory::Directory;
 use super::settings::Program;
 use crate::network::HostId;
 
@@ -104,12 +104,12 @@ impl Build for Tcp {
 
 /// DMSG: a client with sessions with relays, which closes with its node.
 pub(super) struct Dmsg {
-    discovery: MemoryDiscovery,
+    discovery: Directory,
     config: ClientConfig,
 }
 
 impl Dmsg {
-    pub(super) fn new(program: &Program, discovery: &MemoryDiscovery) -> Self {
+    pub(super) fn new(program: &Program, discovery: &Directory) -> Self {
         let mut config = ClientConfig::default();
         config.client_type = "test".to_owned();
         config.min_sessions = program.relay_sessions as usize;

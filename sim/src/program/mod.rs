@@ -12,6 +12,7 @@
 //! | how a node is built, over which transport | `build` |
 //! | one host | `machine` |
 //! | DMSG relays | `relays` |
+//! | their discovery, which is away at times | `directory` |
 //! | what users ask for, and when they give up | `users` |
 //! | what was seen at every node's door | `ledger` |
 //! | phases, in order | `run` |
@@ -21,6 +22,7 @@
 mod act;
 mod build;
 mod checks;
+mod directory;
 mod ledger;
 mod machine;
 mod relays;

@@ -7,10 +7,10 @@ use futures::FutureExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng as _;
 use skydht_core::key::SecretKey;
-use skydht_driver::dmsg::discovery::MemoryDiscovery;
 use skydht_driver::dmsg::server::{Server, ServerConfig, ServerStats};
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
+use super::directory::Directory;
 use super::settings::Program;
 use crate::coverage::Coverage;
 use crate::network::Rate;
@@ -44,7 +44,7 @@ pub(super) struct Relays {
     relays: Vec<Relay>,
     config: Program,
     random: ChaCha8Rng,
-    discovery: MemoryDiscovery,
+    discovery: Directory,
 }
 
 /// What all relays have now.
@@ -69,11 +69,11 @@ impl Relays {
             relays: (0..program.relays).map(relay).collect(),
             config: program.clone(),
             random,
-            discovery: MemoryDiscovery::new(world.runtime()),
+            discovery: Directory::new(world),
         }
     }
 
-    pub(super) fn discovery(&self) -> &MemoryDiscovery {
+    pub(super) fn discovery(&self) -> &Directory {
         &self.discovery
     }
 

@@ -16,6 +16,7 @@ use skydht_runtime::virtual_time::{Conditions, VirtualTime};
 
 use super::act::{Act, Pending};
 use super::build::{Build, Dmsg, Tcp, addr};
+use super::directory::Presence;
 use super::ledger::{Seen, Shared};
 use super::machine::Machine;
 use super::relays::Relays;
@@ -388,7 +389,8 @@ impl<'a> Run<'a> {
     fn plan_relay_trouble(&mut self, begin: SimTime, end: SimTime) {
         let program = &self.scenario.program;
         let random = &mut self.random;
-        let [crash, cut] = [&program.relay_crash, &program.cut].map(|it| it.draw(random));
+        let [crash, cut, away] =
+            [&program.relay_crash, &program.cut, &program.discovery_away].map(|it| it.draw(random));
         let minutes = (end.since(begin).as_secs() / 60).max(1);
         let mut plan = Vec::new();
         for minute in 0..minutes {
@@ -403,6 +405,13 @@ impl<'a> Run<'a> {
                 if cut.hits(random) {
                     plan.push((begin.plus(up_to(MINUTE, random)), Act::RelayBreak(relay)));
                 }
+            }
+            if away.hits(random) {
+                let at = begin.plus(up_to(MINUTE, random));
+                let how = [Presence::Gone, Presence::Silent][below(random, 2) as usize];
+                plan.push((at, Act::Discovery(how)));
+                let back = at.plus(up_to(MINUTE, random));
+                plan.push((back, Act::Discovery(Presence::Here)));
             }
         }
         for (at, act) in plan {

@@ -36,6 +36,8 @@ pub struct Program {
     pub relay_streams: u32,
     /// A relay dies, its process or its machine, and comes back within a minute.
     pub relay_crash: Drawn,
+    /// The DMSG discovery is away for up to a minute: refuses, or never answers.
+    pub discovery_away: Drawn,
     /// All connections of a host break, nodes and relays alike.
     pub cut: Drawn,
     /// Nothing gets in or out of a host for up to a minute, and nobody is told.
@@ -59,6 +61,7 @@ impl Default for Program {
             relay_sessions: 2,
             relay_streams: 2_048,
             relay_crash: Drawn::NEVER,
+            discovery_away: Drawn::NEVER,
             cut: Drawn::NEVER,
             silent: Drawn::NEVER,
             leave: Drawn::NEVER,
