@@ -107,6 +107,18 @@ impl Held {
         }
     }
 
+    /// Lives at least as long as a lower sequence of its signer's, whatever a third party said of
+    /// it: the signer vouched for this one later.
+    pub(super) fn outlive(&mut self, before: &Self) {
+        if self.item.key == before.item.key
+            && self.item.seq > before.item.seq
+            && self.expires < before.expires
+        {
+            self.expires = before.expires;
+            self.vouched = self.vouched.max(before.vouched);
+        }
+    }
+
     /// An owner's item of a tier.
     pub(super) fn is_permanent(&self) -> bool {
         self.origin() == Origin::Owner && self.tier != Tier::Public

@@ -88,6 +88,9 @@ impl Store {
             }
             newcomer.expires = Some(now.mono.plus(life.remaining));
             unclocked = life.unclocked;
+            if let Some(before) = held {
+                newcomer.outlive(before);
+            }
         }
         self.check_quotas(target, &newcomer)?;
         if held.is_none() {

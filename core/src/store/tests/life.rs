@@ -114,6 +114,35 @@ fn a_claim_counts_up_to_what_the_sequence_leaves_and_never_above_a_whole_life() 
     assert_eq!(put(&mut store, now, claim(&over, 0)), Err(Refusal::Expired));
 }
 
+/// A peer with a wrong clock, or a wrong intention, hands on a newer version as nearly over.
+#[test]
+fn a_newer_version_lives_as_long_as_the_one_it_replaces() {
+    let mut store = store();
+    let nearly_over = |item: &Arc<Item>| Candidate {
+        life: Some(ClaimedLife {
+            age: TTL,
+            remaining: Duration::from_secs(3),
+        }),
+        ..from_peer(2, item)
+    };
+    put(&mut store, at(0), own(&item(1, 5, b"v", "s"))).unwrap();
+    let newer = item(1, 6, b"w", "s");
+    put(&mut store, at(60), nearly_over(&newer)).unwrap();
+    assert_eq!(remaining(&store, at(60), &newer), Some(2 * HOUR - 60));
+    let held = store.get(at(60), &newer.target()).unwrap();
+    assert_eq!(held.age(at(60)), Some(Duration::from_secs(60)));
+    // Another content of the same sequence was not signed later, and nothing was held here.
+    let tie = [b"x", b"y", b"z"].map(|value| item(1, 6, value, "s"));
+    let mut tied = tie
+        .iter()
+        .filter(|it| put(&mut store, at(70), nearly_over(it)).is_ok());
+    let it = tied.next_back().expect("one of them ranks higher");
+    assert_eq!(remaining(&store, at(70), it), Some(3));
+    let alone = item(1, 6, b"w", "alone");
+    put(&mut store, at(60), nearly_over(&alone)).unwrap();
+    assert_eq!(remaining(&store, at(60), &alone), Some(3));
+}
+
 #[test]
 fn nobody_but_the_signer_extends_what_is_held() {
     let mut store = store();
