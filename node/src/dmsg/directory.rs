@@ -11,6 +11,7 @@ use skydht_dmsg::entry::{Entry, SignedEntry};
 use skydht_driver::{Dht, DhtDiscovery};
 use skydht_runtime::BoxFuture;
 
+use super::entries::Finding;
 use crate::config::DmsgSettings;
 use crate::http::Exchanger;
 
@@ -85,9 +86,14 @@ impl Directory {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known without a lookup in the DHT.
-    pub(crate) fn without_lookups(&self) -> WithoutLookups {
-        WithoutLookups(self.clone())
+    /// An entry for the DHT's own dials, without a lookup in the DHT, which would lead to further
+    /// dials (design §3.14): from this node's store or from the discovery.
+    pub(super) fn entry_without_lookup(&self, key: PublicKey) -> Finding {
+        let (dht, told) = (self.dht.clone(), self.inner().entry(key));
+        Box::pin(async move {
+            let (held, told) = tokio::join!(dht.at_hand(key), told);
+            later(held, told)
+        })
     }
 
     fn inner(&self) -> &dyn Discovery {
@@ -194,30 +200,15 @@ impl Discovery for Directory {
     }
 }
 
-/// A directory for the DHT's own dials: a lookup would lead to further ones (design §3.14).
-pub(crate) struct WithoutLookups(Directory);
-
-impl Discovery for WithoutLookups {
-    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
-        let this = self.0.clone();
-        Box::pin(async move {
-            match this.dht.at_hand(key).await {
-                Ok(entry) => Ok(entry),
-                Err(_) => this.inner().entry(key).await,
-            }
-        })
-    }
-
-    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-        self.0.inner().servers()
-    }
-
-    fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-        self.0.publish(entry)
-    }
-
-    fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-        self.0.remove(entry)
+/// The entry that its owner signed later; what is known, if only one is.
+fn later(
+    held: Result<Entry, DiscoveryError>,
+    told: Result<Entry, DiscoveryError>,
+) -> Result<Entry, DiscoveryError> {
+    match (held, told) {
+        (Ok(held), Ok(told)) if held.timestamp <= told.timestamp => Ok(told),
+        (Ok(held), _) => Ok(held),
+        (Err(_), told) => told,
     }
 }
 
@@ -255,5 +246,25 @@ impl Discovery for Others {
 
     fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skydht_core::key::SecretKey;
+
+    use super::*;
+
+    #[test]
+    fn the_entry_that_was_signed_later_counts() {
+        let key = SecretKey::from_bytes(&[1; 32]).unwrap().public();
+        let signed = |at| Ok(Entry::new(key, 0, at));
+        let none = || Err(DiscoveryError::NotFound);
+        let away = || Err(DiscoveryError::Unavailable(String::new()));
+        assert_eq!(later(signed(5), signed(6)), signed(6));
+        assert_eq!(later(signed(6), signed(5)), signed(6));
+        assert_eq!(later(signed(5), away()), signed(5));
+        assert_eq!(later(none(), signed(5)), signed(5));
+        assert_eq!(later(none(), away()), away());
     }
 }

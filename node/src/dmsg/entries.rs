@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_dmsg::client::LocalEntries;
-use skydht_dmsg::discovery::{Discovery, KnownServer};
+use skydht_dmsg::discovery::{DiscoveryError, KnownServer};
 use skydht_dmsg::entry::{Entry, ServerFields};
+use skydht_runtime::BoxFuture;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 
@@ -22,6 +23,14 @@ const ENTRY_LIFE: Duration = Duration::from_secs(60);
 const MISS_LIFE: Duration = Duration::from_secs(10);
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An entry being found.
+pub(super) type Finding = BoxFuture<'static, Result<Entry, DiscoveryError>>;
+
+/// Finds entries.
+pub(super) trait Find: Fn(PublicKey) -> Finding + Send + Sync + 'static {}
+
+impl<F: Fn(PublicKey) -> Finding + Send + Sync + 'static> Find for F {}
 
 /// The entries of servers that are known, and of whoever was looked for.
 pub(super) struct Entries {
@@ -49,8 +58,8 @@ impl Answer {
 }
 
 impl Entries {
-    /// These servers, and what `discovery` knows.
-    pub(super) fn new(servers: &[KnownServer], discovery: impl Discovery) -> Arc<Self> {
+    /// These servers, and what `find` finds.
+    pub(super) fn new(servers: &[KnownServer], find: impl Find) -> Arc<Self> {
         let entries = servers.iter().map(|server| {
             let mut entry = Entry::new(server.key, 0, 0);
             entry.server = Some(ServerFields {
@@ -65,7 +74,7 @@ impl Entries {
             answers: Mutex::default(),
             wanted,
         });
-        tokio::spawn(ask(Arc::downgrade(&entries), discovery, asked));
+        tokio::spawn(ask(Arc::downgrade(&entries), find, asked));
         entries
     }
 
@@ -107,9 +116,9 @@ impl LocalEntries for Entries {
 }
 
 /// Asks for what is wanted, as long as somebody has the entries.
-async fn ask(entries: Weak<Entries>, discovery: impl Discovery, mut wanted: Receiver<PublicKey>) {
+async fn ask(entries: Weak<Entries>, find: impl Find, mut wanted: Receiver<PublicKey>) {
     while let Some(key) = wanted.recv().await {
-        let answer = tokio::time::timeout(TIMEOUT, discovery.entry(key)).await;
+        let answer = tokio::time::timeout(TIMEOUT, find(key)).await;
         let Some(entries) = entries.upgrade() else {
             return;
         };
@@ -124,9 +133,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use skydht_core::key::SecretKey;
-    use skydht_dmsg::discovery::{DiscoveryError, MemoryDiscovery};
+    use skydht_dmsg::discovery::{Discovery as _, MemoryDiscovery};
     use skydht_dmsg::entry::{ClientFields, SignedEntry};
-    use skydht_runtime::BoxFuture;
     use skydht_tokio::TokioRuntime;
 
     use super::*;
@@ -143,29 +151,6 @@ mod tests {
         entry.sign(&secret(n))
     }
 
-    /// Counts the questions.
-    #[derive(Clone)]
-    struct Counted(MemoryDiscovery, Arc<AtomicUsize>);
-
-    impl Discovery for Counted {
-        fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.entry(key)
-        }
-
-        fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-            self.0.servers()
-        }
-
-        fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-            self.0.publish(entry)
-        }
-
-        fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-            self.0.remove(entry)
-        }
-    }
-
     /// On paused time, in which tasks run whenever this one waits.
     fn run(test: impl AsyncFn(&Entries, &MemoryDiscovery, &AtomicUsize)) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -175,7 +160,11 @@ mod tests {
         runtime.unwrap().block_on(async {
             let discovery = MemoryDiscovery::new(TokioRuntime);
             let asked = Arc::new(AtomicUsize::new(0));
-            let counted = Counted(discovery.clone(), Arc::clone(&asked));
+            let (counter, source) = (Arc::clone(&asked), discovery.clone());
+            let counted = move |key| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                source.entry(key)
+            };
             let known = KnownServer {
                 key: secret(9).public(),
                 address: "192.0.2.9:80".parse().unwrap(),

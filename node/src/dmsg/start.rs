@@ -64,7 +64,8 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
     );
     let stays = node.stays;
     let mut node = node.over(Via::Client(client.clone()));
-    node.dmsg.entries = Entries::new(&servers, directory.without_lookups());
+    let own = directory.clone();
+    node.dmsg.entries = Entries::new(&servers, move |key| own.entry_without_lookup(key));
     let why = || match (client.servers().len(), directory.refused()) {
         (0, _) => format!("none of {} DMSG servers was reached", servers.len()),
         (_, Some(why)) => format!("the discovery did not take this client's entry: {why}"),
@@ -149,7 +150,8 @@ pub(crate) async fn start_server(
     let (others, _) = directory.ask_servers().await;
     node.start_from(&others);
     let mut node = node.over(Via::Relay(both));
-    node.dmsg.entries = Entries::new(&others, directory.without_lookups());
+    let own = directory.clone();
+    node.dmsg.entries = Entries::new(&others, move |key| own.entry_without_lookup(key));
     let why = || match directory.refused() {
         Some(why) => format!("the discovery did not take this server's entry: {why}"),
         None => "the discovery has not answered".into(),

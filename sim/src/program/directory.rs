@@ -1,8 +1,7 @@
 //! The DMSG discovery that relays and nodes share. At times it is away.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skydht_core::key::PublicKey;
 use skydht_driver::dmsg::discovery::{Discovery, DiscoveryError, KnownServer, MemoryDiscovery};
@@ -25,19 +24,23 @@ pub(super) enum Presence {
 #[derive(Clone)]
 pub(super) struct Directory {
     entries: MemoryDiscovery,
-    presence: Arc<AtomicU8>,
+    presence: Arc<Mutex<Presence>>,
 }
 
 impl Directory {
     pub(super) fn new(world: &VirtualTime) -> Self {
         Self {
             entries: MemoryDiscovery::new(world.runtime()),
-            presence: Arc::default(),
+            presence: Arc::new(Mutex::new(Presence::Here)),
         }
     }
 
     pub(super) fn set(&self, presence: Presence) {
-        self.presence.store(presence as u8, Relaxed);
+        *self.presence() = presence;
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it answers, if it does now. One that is away does nothing.
@@ -45,15 +48,14 @@ impl Directory {
         &self,
         ask: impl FnOnce(&MemoryDiscovery) -> BoxFuture<'static, Result<T, DiscoveryError>>,
     ) -> BoxFuture<'static, Result<T, DiscoveryError>> {
-        let presence = self.presence.load(Relaxed);
-        if presence == Presence::Here as u8 {
-            return ask(&self.entries);
+        match *self.presence() {
+            Presence::Here => ask(&self.entries),
+            Presence::Silent => Box::pin(pending()),
+            Presence::Gone => {
+                let error = DiscoveryError::Unavailable("nobody listens".to_owned());
+                Box::pin(std::future::ready(Err(error)))
+            }
         }
-        if presence == Presence::Silent as u8 {
-            return Box::pin(pending());
-        }
-        let error = DiscoveryError::Unavailable("nobody listens".to_owned());
-        Box::pin(std::future::ready(Err(error)))
     }
 }
 
