@@ -13,12 +13,40 @@ use crate::time::{Mono, Time, Unix};
 /// Eviction classes, first to go first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Class {
-    /// Items at somebody else's target.
+    /// Items at another key's target.
     Mirror,
-    /// Owner items outside the tiers.
+    /// Owner items outside the tiers that their signer has not renewed here yet.
     Public,
+    /// Owner items outside the tiers that their signer keeps alive, see [`Standing`]. Keys are
+    /// cheap and targets near a node are found in seconds; what a flood cannot have is a past.
+    Established,
     /// Owner items of the tiers, and whatever this node put itself: never evicted.
     Exempt,
+}
+
+/// How long an owner has kept an item alive here. A later version inherits it, also a deletion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Standing {
+    /// When the first version arrived, on the monotonic clock, which may not have started then.
+    since: i64,
+    /// The signer vouched for it once more, a quarter of TTL after that or later.
+    established: bool,
+}
+
+impl Standing {
+    /// Of an item whose first version arrived at `since`.
+    pub(super) const fn new(since: i64) -> Self {
+        Self {
+            since,
+            established: false,
+        }
+    }
+
+    /// The signer vouches for the item, now.
+    pub(super) fn vouch(&mut self, now: Mono, ttl: Duration) {
+        let age = signed(now).saturating_sub(self.since);
+        self.established |= i128::from(age) * 4 >= ttl.as_nanos() as i128;
+    }
 }
 
 /// An item as the store holds it.
@@ -33,6 +61,7 @@ pub struct Held {
     /// On the monotonic clock, which may not have started then: hence the sign.
     pub(super) vouched: Option<i64>,
     pub(super) charged: Option<PublicKey>,
+    pub(super) standing: Standing,
 }
 
 impl Held {
@@ -129,6 +158,8 @@ impl Held {
             Class::Exempt
         } else if self.origin() == Origin::Mirror {
             Class::Mirror
+        } else if self.standing.established {
+            Class::Established
         } else {
             Class::Public
         }

@@ -17,9 +17,9 @@ pub(super) struct Index {
     local: NodeId,
     items: BTreeMap<Target, Held>,
     /// By class. What never expires is in none.
-    expiry: [BTreeSet<(Mono, Target)>; 3],
+    expiry: [BTreeSet<(Mono, Target)>; 4],
     /// By class, without [`Class::Exempt`]. A distance to this node stands for its target.
-    far: [BTreeSet<Distance>; 2],
+    far: [BTreeSet<Distance>; 3],
     sequences: BTreeSet<(Seq, Target)>,
     salts: BTreeSet<(Salt, Seq, Target)>,
     /// Owner items outside the tiers, by signer.
@@ -34,8 +34,8 @@ impl Index {
         Self {
             local,
             items: BTreeMap::new(),
-            expiry: [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()],
-            far: [BTreeSet::new(), BTreeSet::new()],
+            expiry: Default::default(),
+            far: Default::default(),
             sequences: BTreeSet::new(),
             salts: BTreeSet::new(),
             publishers: Tally::default(),

@@ -295,7 +295,9 @@ impl Store {
     /// it back for [`MARK_LIFE`].
     pub fn remove_local(&mut self, now: Time, target: &Target) -> Option<Held> {
         let held = self.drop_item(target)?;
-        self.deleted.add(now, *target, held.origin(), held.item.seq);
+        let class = held.class();
+        self.deleted
+            .add(now, *target, class, (held.origin(), held.item.seq));
         Some(held)
     }
 
@@ -413,13 +415,17 @@ impl Store {
     /// The signer vouches for the item held, now.
     fn vouch(&mut self, now: Time, target: &Target, via: Via) -> Option<Mono> {
         let charged = self.charged(target, &via);
-        let expires = now.mono.plus(self.config.ttl);
+        let ttl = self.config.ttl;
+        let expires = now.mono.plus(ttl);
         self.unclocked.remove(target);
         self.change(target, |held| {
             held.expires = held.expires.map(|held| held.max(expires));
             held.vouched = Some(held::signed(now.mono));
             held.charged = charged;
             held.pinned |= via == Via::Local;
+            if held.origin() == Origin::Owner {
+                held.standing.vouch(now.mono, ttl);
+            }
         });
         self.index.get(target).and_then(|held| held.expires)
     }
@@ -444,7 +450,7 @@ impl Store {
         } else {
             return;
         };
-        marks.add(now, *target, Origin::Owner, held.item.seq);
+        marks.add(now, *target, held.class(), (Origin::Owner, held.item.seq));
     }
 
     fn drop_item(&mut self, target: &Target) -> Option<Held> {

@@ -8,7 +8,7 @@ use crate::key::PublicKey;
 use crate::store::Store;
 use crate::store::candidate::{Candidate, Via};
 use crate::store::config::{StoreConfig, item_cost};
-use crate::store::held::{Class, Held};
+use crate::store::held::{Class, Held, Standing, signed};
 use crate::store::life::Life;
 use crate::store::merge::{Judgement, judge};
 use crate::store::refusal::Refusal;
@@ -68,6 +68,7 @@ impl Store {
         }
         let tier = self.config.tier(&item.key);
         let life = Life::of(now, self.config.ttl, candidate);
+        let standing = self.standing(now, held, candidate, &life);
         let mut newcomer = Held {
             item: item.clone(),
             rank,
@@ -77,6 +78,7 @@ impl Store {
             expires: None,
             vouched: life.vouched(now),
             charged: self.charged(target, via),
+            standing,
         };
         if let Some(bound) = candidate.bound {
             newcomer.bind(bound);
@@ -103,6 +105,32 @@ impl Store {
             evict,
             conflict,
         }))
+    }
+
+    /// What an arriving item has of its predecessor's standing. Only storage is believed about
+    /// the time before.
+    fn standing(
+        &self,
+        now: Time,
+        held: Option<&Held>,
+        candidate: &Candidate,
+        life: &Life,
+    ) -> Standing {
+        let arrived = match candidate.via {
+            Via::Storage { .. } => life.vouched(now),
+            _ => None,
+        };
+        let fresh = Standing::new(arrived.unwrap_or_else(|| signed(now.mono)));
+        if candidate.rank().origin() == Origin::Mirror {
+            return fresh;
+        }
+        let mut standing = held
+            .filter(|held| held.origin() == Origin::Owner)
+            .map_or(fresh, |held| held.standing);
+        if candidate.via.vouches(&candidate.item) {
+            standing.vouch(now.mono, self.config.ttl);
+        }
+        standing
     }
 
     pub(super) fn takes_mirrors_of(&self, signer: &PublicKey) -> bool {
@@ -164,7 +192,8 @@ impl Store {
         let publisher = &newcomer.item.key;
         let counted = before.and_then(Held::publisher) == Some(*publisher);
         let limit = self.config.items_per_publisher;
-        if newcomer.class() == Class::Public && !counted && limit > 0 {
+        let limited = matches!(newcomer.class(), Class::Public | Class::Established);
+        if limited && !counted && limit > 0 {
             let reserved = self.reserved.publishers.get(publisher);
             if self.index.publishers().get(publisher) + reserved >= limit {
                 return Err(Refusal::Quota);
@@ -199,7 +228,7 @@ impl Store {
     }
 
     /// What has to go for a newcomer to fit: mirrors first, then owner items outside the
-    /// tiers; the farthest, or on a full node the soonest to expire. If the newcomer itself
+    /// tiers, the established last; the farthest, or on a full node the soonest to expire. If the newcomer itself
     /// would be among them it is refused.
     fn room(&self, target: &Target, newcomer: &Held) -> Result<Vec<Target>, Refusal> {
         let mut over = self.excess(target, newcomer);
@@ -259,7 +288,7 @@ impl Store {
 
     /// Everything that may be evicted, first to go first.
     fn victims(&self) -> impl Iterator<Item = Target> {
-        [Class::Mirror, Class::Public]
+        [Class::Mirror, Class::Public, Class::Established]
             .into_iter()
             .flat_map(|class| {
                 let (full, regular) = match self.config.full_node {

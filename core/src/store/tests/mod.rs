@@ -4,6 +4,7 @@
 mod clock;
 mod deletions;
 mod eviction;
+mod floods;
 mod life;
 mod mirrors;
 mod pages;
