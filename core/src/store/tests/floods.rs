@@ -54,16 +54,11 @@ fn an_item_never_renewed_goes_as_before() {
 
 #[test]
 fn a_renewal_too_soon_or_by_another_establishes_nothing() {
-    let renewals: [fn(&Arc<Item>) -> (u64, Candidate); 2] = [
-        |owners| (1799, own(owners)),
-        |owners| (1800, from_peer(9, owners)),
-    ];
-    for renewal in renewals {
-        let owners = item(1, 1, b"mine", "dmsg");
+    let owners = item(1, 1, b"mine", "dmsg");
+    for (when, renewal) in [(1799, own(&owners)), (1800, from_peer(9, &owners))] {
         let mut store = crowded(false);
         put(&mut store, at(0), own(&owners)).unwrap();
-        let (when, candidate) = renewal(&owners);
-        put(&mut store, at(when), candidate).unwrap();
+        put(&mut store, at(when), renewal).unwrap();
         for it in nearer_than(&owners, FULL) {
             let _ = put(&mut store, at(1801), own(&it));
         }
