@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod cli;
+mod color;
 mod commands;
 mod config;
 mod descriptors;
@@ -19,6 +20,7 @@ mod logging;
 mod measure;
 mod network;
 mod output;
+mod path_text;
 mod private_file;
 mod progress;
 mod report;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error).into(),
     };
+    color::choose(cli.common.color);
     let json = cli.wants_json();
     match dispatch(cli) {
         Ok(exit) => exit.into(),
@@ -108,7 +111,13 @@ fn refuse(error: &clap::Error) -> Exit {
             true,
         );
     }
-    output::talk(error.to_string().trim_end());
+    let text = error.to_string();
+    let text = text.trim_end();
+    match text.strip_prefix("error: ") {
+        Some(message) => output::error(message),
+        // What a command without its subcommand explains.
+        None => output::talk(text),
+    }
     Exit::Usage
 }
 
@@ -117,7 +126,7 @@ fn report(failure: &Failure, json: bool) -> Exit {
         // When stdout is gone, only the exit status is left to tell.
         let _ = output::json(failure);
     } else {
-        output::talk(format_args!("error: {failure}"));
+        output::error(failure);
     }
     failure.code.exit()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::color::{self, Painted, Tone};
 use crate::failure::{Code, Failure, Result};
 
 /// Writes one JSON document and a line end to stdout.
@@ -38,6 +39,22 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
 /// Writes a line to stderr. Nobody can be told when that fails.
 pub(crate) fn talk(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Writes a line that says what failed to stderr.
+pub(crate) fn error(what: impl Display) {
+    talk_marked("error:", Tone::Bad, what);
+}
+
+/// Writes a line that says what is odd to stderr.
+pub(crate) fn warn(what: impl Display) {
+    talk_marked("warning:", Tone::Warning, what);
+}
+
+fn talk_marked(mark: &str, tone: Tone, what: impl Display) {
+    let on = color::is_on(&io::stderr());
+    let text = mark;
+    talk(format_args!("{} {what}", Painted { text, tone, on }));
 }
 
 /// A table with aligned columns, the last one ragged.

@@ -10,7 +10,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::ReadPolicy;
 
 use crate::config::PeerAddress;
-use crate::config::parse_duration;
+use crate::config::parse_timeout;
 use crate::keys::parse_public;
 
 /// How a command reaches the network.
@@ -91,8 +91,8 @@ pub(crate) struct Put {
     /// Do not renew it: it dies when its life ends.
     #[arg(long)]
     pub(crate) once: bool,
-    /// How long it may take, such as 10s.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long it may take: 10s, 500ms, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,
@@ -184,8 +184,8 @@ pub(crate) struct Get {
     /// Return mirrors of keys that are not configured, too.
     #[arg(long)]
     pub(crate) unknown_mirrors: bool,
-    /// How long it may take, such as 10s.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long it may take: 10s, 500ms, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,

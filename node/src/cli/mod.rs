@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::color::Color;
 pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
@@ -72,6 +73,9 @@ pub(crate) struct Common {
     /// What to log on stderr: off, error, warn, info, debug, trace, or target=level,…
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Where to use colours; auto: on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: Color,
 }
 
 /// What to do.

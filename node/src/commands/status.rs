@@ -3,9 +3,12 @@
 use crate::access::{Access, Purpose};
 use crate::api::schema::PingBody;
 use crate::cli::{Common, Ping, Status};
+use crate::color::{self, Painted, Tone};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
+use crate::report::StatusReport;
+use crate::verdict::Verdict;
 
 /// Says how a node is.
 pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
@@ -17,7 +20,7 @@ pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
         output::json(&report)?;
         return Ok(Exit::Ok);
     }
-    output::line(&report)?;
+    output::line(painted(&report))?;
     if args.limits {
         let rows: Vec<Vec<String>> = report
             .limits
@@ -46,6 +49,27 @@ pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
         ))?;
     }
     Ok(Exit::Ok)
+}
+
+/// The report, its verdict in colour where that is wanted.
+fn painted(report: &StatusReport) -> String {
+    let text = report.to_string();
+    let end = text.find(|c: char| !c.is_ascii_uppercase());
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let tone = match report.verdict {
+        Verdict::Green => Tone::Good,
+        Verdict::Yellow => Tone::Warning,
+        Verdict::Red => Tone::Bad,
+    };
+    let on = color::is_on(&std::io::stdout());
+    format!(
+        "{}{rest}",
+        Painted {
+            text: word,
+            tone,
+            on
+        }
+    )
 }
 
 /// Asks one peer for a sign of life.
