@@ -52,7 +52,7 @@ pub(crate) fn begin(path: &Path, limit: u64) -> Result<Option<(FileRecorder, Wri
     make_room(path)?;
     let file = match private_file::open_new(path) {
         Ok(file) => file,
-        Err(error) if is_full(&error) => {
+        Err(error) if private_file::is_full(error.kind()) => {
             tracing::warn!(
                 "nothing is recorded: cannot create {}: {error}",
                 path.display()
@@ -65,13 +65,6 @@ pub(crate) fn begin(path: &Path, limit: u64) -> Result<Option<(FileRecorder, Wri
     FileRecorder::start(file, limit, move |closed| tell(&name, closed))
         .map(Some)
         .map_err(|error| Failure::new(Code::Local, format_args!("cannot start a thread: {error}")))
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 fn tell(name: &str, closed: &Closed) {

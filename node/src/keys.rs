@@ -22,13 +22,31 @@ pub(crate) fn generate() -> Result<SecretKey> {
     Ok(SecretKey::from_entropy(&entropy))
 }
 
-/// Makes a key and writes it to a new private file.
+/// Makes a key and writes it to a new private file. One that is empty, as a full disk or a crash
+/// may have left it, is none.
 pub(crate) fn create(path: &Path) -> Result<SecretKey> {
     let secret = generate()?;
     let mut text = Zeroizing::new(HEXLOWER.encode(&*secret.to_bytes()));
     text.push('\n');
-    private_file::create(path, text.as_bytes())?;
+    if is_empty(path) {
+        private_file::replace(path, text.as_bytes())?;
+    } else {
+        private_file::create(path, text.as_bytes())?;
+    }
     Ok(secret)
+}
+
+/// Reads a key file; makes it, if it is not there or empty. Says whether it was made.
+pub(crate) fn load_or_create(path: &Path) -> Result<(SecretKey, bool)> {
+    if path.exists() && !is_empty(path) {
+        return Ok((load(path)?, false));
+    }
+    Ok((create(path)?, true))
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
 }
 
 /// Reads a key file.
@@ -38,9 +56,22 @@ pub(crate) fn load(path: &Path) -> Result<SecretKey> {
             Code::Config,
             format_args!("there is no key file {}", path.display()),
         )
-        .hint(format_args!("run: skydht keygen {}", path.display())));
+        .hint(format_args!(
+            "run: skydht keygen {}",
+            private_file::quoted(path)
+        )));
     }
     let contents = Zeroizing::new(private_file::read(path, MOST_BYTES)?);
+    if contents.is_empty() {
+        return Err(Failure::new(
+            Code::Config,
+            format_args!("the key file {} is empty", path.display()),
+        )
+        .hint(format_args!(
+            "put the key back, or make a new one: skydht keygen {}",
+            private_file::quoted(path)
+        )));
+    }
     parse(&contents).ok_or_else(|| {
         Failure::new(
             Code::Config,
@@ -99,6 +130,21 @@ mod tests {
         let made = create(&path).unwrap();
         assert_eq!(load(&path).unwrap().public(), made.public());
         assert_eq!(create(&path).unwrap_err().code, Code::Exists);
+    }
+
+    #[test]
+    fn an_empty_file_is_no_key_and_makes_room_for_one() {
+        let dir = TempDir::new("emptykey");
+        let path = dir.0.join("node.key");
+        let (made, is_new) = load_or_create(&path).unwrap();
+        assert!(is_new);
+        let (read, is_new) = load_or_create(&path).unwrap();
+        assert_eq!((read.public(), is_new), (made.public(), false));
+        std::fs::write(&path, "").unwrap();
+        assert!(load(&path).unwrap_err().message.contains("is empty"));
+        assert!(load_or_create(&path).unwrap().1);
+        std::fs::write(&path, "").unwrap();
+        create(&path).unwrap();
     }
 
     #[test]

@@ -1,57 +1,122 @@
 //! Files that only their owner may read: keys, the API token, the peers that are remembered.
+//!
+//! Nothing is ever half written: contents go to a new file beside, are synced, and get their
+//! name in one step, of which the directory is told, too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Code, Failure, Result};
 
 /// Mode of a private file.
 const MODE: u32 = 0o600;
+/// Mode of a file for everybody, before the process's mask.
+const PUBLIC_MODE: u32 = 0o666;
 
 /// Fails when `path` exists; `contents` never has a moment with looser permissions.
 pub(crate) fn create(path: &Path, contents: &[u8]) -> Result<()> {
-    let mut file = open_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(
+    let exists = || {
+        Failure::new(
             Code::Exists,
             format_args!("{} exists already and is left as it is", path.display()),
         )
-        .hint("choose another name, or move the old file away first"),
-        _ => failed("create", path, &error),
-    })?;
-    file.write_all(contents)
-        .and_then(|()| file.sync_all())
-        .map_err(|error| failed("write", path, &error))
+        .hint("choose another name, or move the old file away first")
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    write_beside(path, MODE, contents, name_new).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(),
+        _ => failed("write", path, &error),
+    })
 }
 
 /// Replaces `path` as one step: a reader, or the next start after a crash, sees the old or
 /// the new contents whole.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<()> {
+    replace_with(path, MODE, contents)
+}
+
+/// As [`replace`], for a file that others may read.
+pub(crate) fn replace_public(path: &Path, contents: &[u8]) -> Result<()> {
+    replace_with(path, PUBLIC_MODE, contents)
+}
+
+fn replace_with(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
+    // What a link names is replaced, not the link.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    write_beside(&real, mode, contents, |aside, path| fs::rename(aside, path))
+        .map_err(|error| failed("write", path, &error))
+}
+
+/// Writes a new file beside `path`, and lets `name` give it that name.
+fn write_beside(
+    path: &Path,
+    mode: u32,
+    contents: &[u8],
+    name: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     let aside = aside(path);
     let written = (|| {
         match fs::remove_file(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = open_new(&aside)?;
+        let mut file = open_with(&aside, mode)?;
         file.write_all(contents)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        name(&aside, path)
     })();
-    written.map_err(|error| {
+    if written.is_err() {
         // Nothing more can be done about a leftover.
         let _ = fs::remove_file(&aside);
-        failed("write", path, &error)
-    })
+        return written;
+    }
+    sync_directory_of(path)
 }
 
-/// Reads a file of at most `most` bytes that nobody else may read.
+/// Gives a file a name that must be free.
+fn name_new(aside: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(aside, path) {
+        Ok(()) => fs::remove_file(aside),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // There are file systems without links; between look and step lies a moment.
+        Err(_) if path.symlink_metadata().is_err() => fs::rename(aside, path),
+        Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
+    }
+}
+
+/// A name outlives a crash only when its directory is on disk.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    match File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()) {
+        // Not every file system can, and not every directory can be opened for it.
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput
+                    | io::ErrorKind::Unsupported
+                    | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file of at most `most` bytes that belongs to this user, and that nobody else may read.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| failed("read", path, &error))?;
+    // Before it is opened: opening a pipe waits for its other end.
+    let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
+    if !metadata.is_file() {
+        return Err(no_file(path, &metadata));
+    }
+    check_owner(path, &metadata, effective_user())?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(Failure::new(
@@ -61,25 +126,37 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
                 path.display()
             ),
         )
-        .hint(format_args!("run: chmod 600 {}", path.display())));
+        .hint(format_args!("run: chmod 600 {}", quoted(path))));
     }
-    read_at_most(&file, path, most)
+    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
+    read_at_most(&file, path, most, Code::Config)
 }
 
 /// Reads a file of at most `most` bytes, whoever may read it.
 pub(crate) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
-    read_at_most(&file, path, most)
+    // Configuration.
+    read_public_as(path, most, Code::Config)
 }
 
-fn read_at_most(file: &File, path: &Path, most: u64) -> Result<Vec<u8>> {
+/// As [`read_public`]; `too_long` is the failure of a longer one.
+pub(crate) fn read_public_as(path: &Path, most: u64, too_long: Code) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
+    if let Ok(metadata) = file.metadata()
+        && metadata.is_dir()
+    {
+        return Err(no_file(path, &metadata));
+    }
+    read_at_most(&file, path, most, too_long)
+}
+
+fn read_at_most(file: &File, path: &Path, most: u64, too_long: Code) -> Result<Vec<u8>> {
     let mut contents = Vec::new();
     file.take(most + 1)
         .read_to_end(&mut contents)
         .map_err(|error| failed("read", path, &error))?;
     if contents.len() as u64 > most {
         return Err(Failure::new(
-            Code::Config,
+            too_long,
             format_args!(
                 "{} is longer than the {most} bytes it may have",
                 path.display()
@@ -89,29 +166,145 @@ fn read_at_most(file: &File, path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(contents)
 }
 
-/// Makes a directory, and what is above it, that only its owner may enter.
+fn no_file(path: &Path, metadata: &fs::Metadata) -> Box<Failure> {
+    let what = if metadata.is_dir() {
+        "a directory"
+    } else {
+        "a device or a pipe"
+    };
+    Failure::new(
+        Code::Config,
+        format_args!("{} is {what}, where a file is wanted", path.display()),
+    )
+    .hint("name the file itself")
+}
+
+/// Makes a directory, and what is above it, that only its owner may enter. One that is there
+/// must belong to this user, and nobody else may put files into it.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
+    make_dirs(path)?;
+    check_dir(path)
+}
+
+/// Makes a directory, and what is above it; one that is there may be anybody's.
+pub(crate) fn make_dirs(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|error| failed("create", path, &error))
+        .map_err(|error| failed("create the directory", path, &error))
 }
 
-/// A failed file operation.
+/// Whether a directory that is there may be used.
+pub(crate) fn check_dir(path: &Path) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
+    if !metadata.is_dir() {
+        return Err(failed("read", path, &io::ErrorKind::NotADirectory.into()));
+    }
+    check_owner(path, &metadata, effective_user())?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::Config,
+        format_args!(
+            "others may put files into {} (mode {mode:04o}, wanted 0700)",
+            path.display()
+        ),
+    )
+    .hint(format_args!(
+        "run: chmod 700 {}, or choose a directory of your own with --state-dir",
+        quoted(path)
+    )))
+}
+
+/// Keys and tokens that somebody else has made are his.
+fn check_owner(path: &Path, metadata: &fs::Metadata, user: u32) -> Result<()> {
+    let owner = metadata.uid();
+    if owner == user {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::Config,
+        format_args!(
+            "{} belongs to another user (id {owner}, this one is {user})",
+            path.display()
+        ),
+    )
+    .hint(format_args!(
+        "name one of your own, or run this as its owner; to take it over: chown {user} {}",
+        quoted(path)
+    )))
+}
+
+fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A path as a word for a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    skydht_sim::figures::quote(&path.display().to_string())
+}
+
+/// A failed file operation, with what to do about it.
 pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> Box<Failure> {
-    Failure::new(
+    let failure = Failure::new(
         Code::Local,
         format_args!("cannot {verb} {}: {error}", path.display()),
+    );
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            failure.hint("the disk is mounted read-only: choose a place that can be written to")
+        }
+        kind if is_full(kind) => {
+            failure.hint("the disk or a limit is full: make room there, or choose another place")
+        }
+        io::ErrorKind::PermissionDenied => failure.hint(format_args!(
+            "this user (id {}) may not: choose another place, or have its owner allow it",
+            effective_user()
+        )),
+        // `mkdir` says so of a file with the directory's name.
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            let in_the_way = path.ancestors().find(|above| above.is_file());
+            failure.hint(format_args!(
+                "{} is a file, where a directory is wanted: move it away, or choose another place",
+                in_the_way.unwrap_or(path).display()
+            ))
+        }
+        io::ErrorKind::IsADirectory => {
+            failure.hint("it is a directory, where a file is wanted: name the file itself")
+        }
+        io::ErrorKind::NotFound => match parent.filter(|parent| !parent.exists()) {
+            Some(parent) => failure.hint(format_args!(
+                "there is no directory {}: make it first, or choose another place",
+                parent.display()
+            )),
+            None => failure.hint("there is no such file: is its name right?"),
+        },
+        _ => failure,
+    }
+}
+
+/// Whether there is no room for what should be written.
+pub(crate) fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
 }
 
 /// Opens a new file for writing; its mode is 0600 from the first moment.
 pub(crate) fn open_new(path: &Path) -> io::Result<File> {
+    open_with(path, MODE)
+}
+
+fn open_with(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(MODE)
+        .mode(mode)
         .open(path)
 }
 
@@ -182,6 +375,73 @@ pub(crate) mod tests {
             (0o600, b"new".to_vec())
         );
         assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_not_used() {
+        let dir = TempDir::new("owner");
+        let path = dir.0.join("key");
+        create(&path, b"x").unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        let me = metadata.uid();
+        assert!(check_owner(&path, &metadata, me).is_ok());
+        let failure = check_owner(&path, &metadata, me + 1).unwrap_err();
+        assert!(failure.message.contains("another user"), "{failure}");
+        // The real thing, where this user may give files away.
+        if std::os::unix::fs::chown(&path, Some(me + 1), None).is_ok() {
+            assert!(read(&path, 10).is_err());
+        }
+    }
+
+    #[test]
+    fn directories_into_which_others_may_write_are_refused() {
+        let dir = TempDir::new("open-dir");
+        for mode in [0o777, 0o1777, 0o770, 0o702] {
+            fs::set_permissions(&dir.0, fs::Permissions::from_mode(mode)).unwrap();
+            let failure = create_dir(&dir.0).unwrap_err();
+            assert!(failure.hint.unwrap().contains("chmod 700"), "{mode:o}");
+        }
+        fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).unwrap();
+        create_dir(&dir.0).unwrap();
+    }
+
+    #[test]
+    fn each_failure_says_what_is_in_the_way() {
+        let dir = TempDir::new("in-the-way");
+        let file = dir.0.join("file");
+        fs::write(&file, "x").unwrap();
+        for (failure, part) in [
+            (create_dir(&file), "is a file, where a directory"),
+            (create_dir(&file.join("a/b")), "file is a file, where"),
+            (
+                create(&file.join("key"), b""),
+                "is a file, where a directory",
+            ),
+            (replace(&dir.0, b""), "it is a directory"),
+            (read(&dir.0, 1).map(drop), "name the file itself"),
+            (read_public(&dir.0, 1).map(drop), "name the file itself"),
+            (create(&dir.0.join("no/key"), b""), "there is no directory"),
+            (
+                read(&dir.0.join("no"), 1).map(drop),
+                "there is no such file",
+            ),
+        ] {
+            let failure = failure.unwrap_err();
+            let hint = failure.hint.clone().unwrap_or_default();
+            assert!(hint.contains(part), "{failure}");
+        }
+        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_is_kept_and_what_it_names_replaced() {
+        let dir = TempDir::new("link");
+        let (file, link) = (dir.0.join("file"), dir.0.join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
     }
 
     #[test]

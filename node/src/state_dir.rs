@@ -49,8 +49,14 @@ impl StateDir {
     pub(crate) fn take(&self) -> Result<Running> {
         private_file::create_dir(&self.0)?;
         let path = self.0.join("lock");
-        let lock =
-            File::create(&path).map_err(|error| private_file::failed("create", &path, &error))?;
+        let lock = File::create(&path)
+            // On a full or read-only disk, what is there must do.
+            .or_else(|error| {
+                File::open(&path)
+                    .or_else(|_| File::open(&self.0))
+                    .map_err(|_| error)
+            })
+            .map_err(|error| private_file::failed("create", &path, &error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Running { _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Failure::new(
@@ -62,40 +68,75 @@ impl StateDir {
         }
     }
 
+    /// The file with the secret key, unless another is named.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.0.join("node.key")
+    }
+
     /// The file with the API's token.
     pub(crate) fn token_file(&self) -> PathBuf {
         self.0.join("api.token")
     }
 
-    /// The API's token; made if it is not there.
-    pub(crate) fn make_token(&self) -> Result<Zeroizing<String>> {
+    /// The API's token. One that is not there, damaged or known to others is made anew, and
+    /// used even if it cannot be written: the node itself does without the file.
+    pub(crate) fn token_for_node(&self) -> Result<Zeroizing<String>> {
         let path = self.token_file();
-        if path.exists() {
-            return read_token(&path);
+        if path.symlink_metadata().is_ok() {
+            match read_token(&path) {
+                Ok(token) => return Ok(token),
+                Err(failure) => {
+                    tracing::warn!("the control API gets a new token: {}", failure.message);
+                }
+            }
         }
         let bytes = Zeroizing::new(crate::random_bytes()?);
         let token = Zeroizing::new(HEXLOWER.encode(&*bytes));
         let line = Zeroizing::new(format!("{}\n", *token));
-        private_file::create(&path, line.as_bytes())?;
+        if let Err(failure) = private_file::replace(&path, line.as_bytes()) {
+            tracing::warn!(
+                "no command can use this node's control API, for its token is not on disk: {failure}"
+            );
+        }
         Ok(token)
     }
 
-    /// Tells other commands where the API is.
-    pub(crate) fn write_endpoint(&self, addr: SocketAddr, key: PublicKey) -> Result<Endpoint> {
+    /// Tells other commands where the API is. Where that cannot be written, they need --api.
+    pub(crate) fn write_endpoint(&self, addr: SocketAddr, key: PublicKey) -> Endpoint {
         let endpoint = Endpoint {
             url: format!("http://{addr}"),
             key,
         };
-        let text =
-            serde_json::to_vec(&endpoint).map_err(|error| Failure::new(Code::Local, error))?;
-        private_file::replace(&self.endpoint_file(), &text)?;
-        Ok(endpoint)
+        let written = serde_json::to_vec(&endpoint)
+            .map_err(|error| Failure::new(Code::Local, error))
+            .and_then(|text| private_file::replace(&self.endpoint_file(), &text));
+        if let Err(failure) = written {
+            tracing::warn!(
+                "commands find this node's control API with --api {} only: {failure}",
+                endpoint.url
+            );
+        }
+        endpoint
     }
 
     /// Where the API is, if a node runs here or crashed here.
-    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
-        let text = private_file::read(&self.endpoint_file(), MOST_BYTES).ok()?;
-        serde_json::from_slice(&text).ok()
+    ///
+    /// # Errors
+    /// The file or its directory is somebody else's, or damaged.
+    pub(crate) fn endpoint(&self) -> Result<Option<Endpoint>> {
+        let path = self.endpoint_file();
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        private_file::check_dir(&self.0)?;
+        let text = private_file::read(&path, MOST_BYTES)?;
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            Failure::new(
+                Code::Local,
+                format_args!("{} is damaged: {error}", path.display()),
+            )
+            .hint("restart the node, or say with --api URL where its control API is")
+        })
     }
 
     /// Says that the API is gone. A leftover does no harm: commands then find nobody there.
@@ -134,6 +175,7 @@ pub(crate) fn read_token(path: &Path) -> Result<Zeroizing<String>> {
 mod tests {
     use super::*;
     use crate::private_file::tests::TempDir;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_directory_belongs_to_one_node_at_a_time() {
@@ -149,24 +191,49 @@ mod tests {
     fn the_token_stays_and_is_private() {
         let dir = TempDir::new("token");
         let state = StateDir::new(&dir.0);
-        let token = state.make_token().unwrap();
+        let token = state.token_for_node().unwrap();
         assert_eq!(token.len(), 64);
-        assert_eq!(*state.make_token().unwrap(), *token);
+        assert_eq!(*state.token_for_node().unwrap(), *token);
         assert_eq!(*read_token(&state.token_file()).unwrap(), *token);
-        fs::write(state.token_file(), "short").unwrap();
-        assert_eq!(state.make_token().unwrap_err().code, Code::Config);
     }
 
     #[test]
-    fn the_endpoint_reads_back_and_damage_counts_as_absence() {
+    fn what_can_be_made_again_is_made_again() {
+        let dir = TempDir::new("again");
+        let state = StateDir::new(&dir.0);
+        let file = state.token_file();
+        for damage in [
+            "",
+            "short",
+            "not a token of letters and digits, but long enough",
+        ] {
+            fs::write(&file, damage).unwrap();
+            assert_eq!(read_token(&file).unwrap_err().code, Code::Config);
+            let token = state.token_for_node().unwrap();
+            assert_eq!(*read_token(&file).unwrap(), *token, "{damage:?}");
+        }
+        let token = state.token_for_node().unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_ne!(*state.token_for_node().unwrap(), *token, "others know it");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(
+            state.token_for_node().unwrap().len(),
+            64,
+            "cannot be written"
+        );
+    }
+
+    #[test]
+    fn the_endpoint_reads_back_and_damage_is_named() {
         let dir = TempDir::new("endpoint");
         let state = StateDir::new(&dir.0);
         let key = crate::keys::generate().unwrap().public();
-        let endpoint = state
-            .write_endpoint("127.0.0.1:9".parse().unwrap(), key)
-            .unwrap();
-        assert_eq!(state.endpoint(), Some(endpoint));
+        assert_eq!(state.endpoint().unwrap(), None);
+        let endpoint = state.write_endpoint("127.0.0.1:9".parse().unwrap(), key);
+        assert_eq!(state.endpoint().unwrap(), Some(endpoint));
         private_file::replace(&state.endpoint_file(), b"{").unwrap();
-        assert_eq!(state.endpoint(), None);
+        let failure = state.endpoint().unwrap_err();
+        assert!(failure.message.contains("is damaged"), "{failure}");
     }
 }

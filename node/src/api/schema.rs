@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize};
-use skydht_core::item::{Salt, Seq, Value};
+use skydht_core::item::{MAX_SALT_LEN, MAX_VALUE_LEN, Salt, Seq, Value};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetRequest, PutOptions, ReadPolicy};
 
@@ -66,6 +66,15 @@ impl PutRequest {
                 .map_err(|error| usage(format_args!("`value` is no base64: {error}")))?,
             _ => return Err(usage("give one of `value` (base64), `text` and `delete`")),
         };
+        for (what, length, most) in [
+            ("value", value.as_bytes().len(), MAX_VALUE_LEN),
+            ("salt", self.salt.len(), MAX_SALT_LEN),
+        ] {
+            if length > most {
+                let text = format!("a {what} has at most {most} bytes; this one has {length}");
+                return Err(Failure::new(Code::TooLarge, text));
+            }
+        }
         if value.as_bytes().is_empty() && !self.delete {
             return Err(usage("an empty value would delete the item")
                 .hint("if that is what you want, say so: --delete, or \"delete\": true"));

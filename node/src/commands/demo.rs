@@ -19,7 +19,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::measure::{Latency, each, rank};
 use crate::network::Network;
 use crate::progress::Progress;
-use crate::{logging, output};
+use crate::{logging, output, path_text};
 
 /// Operations at once.
 const CONCURRENCY: usize = 8;
@@ -80,6 +80,7 @@ struct Report {
 #[derive(Serialize)]
 struct Stay {
     api: String,
+    #[serde(serialize_with = "path_text::serialize")]
     token_file: PathBuf,
     next: Vec<String>,
 }

@@ -5,13 +5,14 @@ use serde::Serialize;
 use crate::cli::{Common, Keygen};
 use crate::exit::Exit;
 use crate::failure::Result;
-use crate::{keys, output, private_file};
+use crate::{keys, output, path_text, private_file};
 
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     key: String,
     id: String,
+    #[serde(serialize_with = "path_text::serialize")]
     file: std::path::PathBuf,
 }
 
@@ -22,9 +23,9 @@ pub(crate) fn run(common: &Common, args: Keygen) -> Result<Exit> {
         None => {
             let settings = super::configuration(common, [])?.settings;
             if settings.key_file.is_none() {
-                private_file::create_dir(&settings.state_dir)?;
+                private_file::create_dir(settings.state()?.path())?;
             }
-            settings.key_file()
+            settings.key_file()?
         }
     };
     let key = keys::create(&file)?.public();

@@ -35,7 +35,8 @@ fn request(args: &Put) -> Result<PutRequest> {
         (Some(value), _) if value == "-" => PutRequest::of(&stdin()?),
         (Some(value), _) => PutRequest::of(value.as_bytes()),
         (None, Some(file)) => {
-            PutRequest::of(&private_file::read_public(file, MAX_VALUE_LEN as u64)?)
+            let most = MAX_VALUE_LEN as u64;
+            PutRequest::of(&private_file::read_public_as(file, most, Code::TooLarge)?)
         }
         (None, None) => return Err(Failure::new(Code::Usage, "there is no value to put")),
     };

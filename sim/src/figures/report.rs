@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -290,9 +290,21 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), ReportError> {
     })
 }
 
+/// Writes a file whole or not at all: a full disk leaves no half of a result.
 pub(super) fn write(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
     let path = dir.join(name);
-    fs::write(&path, text).map_err(|error| ReportError::Io { path, error })
+    let aside = dir.join(format!(".{name}.new"));
+    let written = fs::File::create(&aside)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&aside, &path));
+    written.map_err(|error| {
+        // Nothing more can be done about a leftover.
+        let _ = fs::remove_file(&aside);
+        ReportError::Io { path, error }
+    })
 }
 
 pub(super) fn write_chart(dir: &Path, name: &str, chart: &Chart) -> Result<(), ReportError> {

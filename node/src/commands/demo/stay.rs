@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use tokio::sync::Notify;
 
 use super::{Report, Show, Stay, print};
@@ -47,9 +48,9 @@ pub(super) async fn stay(
     let addr = listener
         .local_addr()
         .map_err(|error| Failure::new(Code::Local, error))?;
-    let guard = Guard::new(state.make_token()?, addr, &[]);
+    let guard = Guard::new(state.token_for_node()?, addr, &[]);
     let server = Server::start(listener, Arc::clone(&shared), guard)?;
-    let endpoint = state.write_endpoint(server.addr(), first.key())?;
+    let endpoint = state.write_endpoint(server.addr(), first.key());
     let here = format!("skydht --state-dir {}", place.0.display());
     let mut next = vec![
         format!("{here} status"),
@@ -88,7 +89,9 @@ struct TemporaryDir(PathBuf);
 
 impl TemporaryDir {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("skydht-demo-{}", std::process::id()));
+        // A name that nobody else can have taken before.
+        let name = HEXLOWER.encode(&crate::random_bytes()?[..8]);
+        let path = std::env::temp_dir().join(format!("skydht-demo-{name}"));
         private_file::create_dir(&path)?;
         Ok(Self(path))
     }

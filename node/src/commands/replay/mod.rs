@@ -21,7 +21,8 @@ use crate::cli::{Common, Replay};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::output::{self, Human};
-use crate::private_file::failed;
+use crate::path_text;
+use crate::private_file::{self, failed};
 use crate::progress::Progress;
 use crate::report::ms;
 
@@ -32,7 +33,8 @@ const PROGRESS_STEPS: u64 = 1_000;
 #[derive(Serialize)]
 struct Report<'a> {
     schema: &'static str,
-    file: &'a PathBuf,
+    #[serde(serialize_with = "path_text::serialize")]
+    file: &'a Path,
     key: PublicKey,
     /// The skydht-core that recorded.
     version: &'a str,
@@ -104,8 +106,7 @@ fn trace_operation(common: &Common, run: &mut Run, op: u64, svg: Option<&Path>) 
         )
     })?;
     if let Some(path) = svg {
-        std::fs::write(path, diagram::draw(&trace))
-            .map_err(|error| failed("write", path, &error))?;
+        private_file::replace_public(path, diagram::draw(&trace).as_bytes())?;
     }
     if common.json {
         output::json(&trace)?;
@@ -115,7 +116,7 @@ fn trace_operation(common: &Common, run: &mut Run, op: u64, svg: Option<&Path>) 
     Ok(Exit::Ok)
 }
 
-fn print(common: &Common, file: &PathBuf, run: &Run) -> Result<Exit> {
+fn print(common: &Common, file: &Path, run: &Run) -> Result<Exit> {
     let ending = run.reader.ending();
     let report = Report {
         schema: "skydht.replay/1",

@@ -11,7 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use skydht_sim::coverage::Coverage;
-use skydht_sim::figures::{Cell, Comparison, Quantity, Report, RunFile, Runs, Sweep, quote};
+use skydht_sim::figures::{
+    Cell, Comparison, Quantity, Report, ReportError, RunFile, Runs, Sweep, quote,
+};
 use skydht_sim::scenario::{self, Scenario};
 
 use crate::cli::{Common, Sim};
@@ -20,6 +22,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::large_pages;
 use crate::measure;
 use crate::output;
+use crate::private_file;
 use crate::progress::Progress;
 use scenarios::{BUILT_IN, Source};
 
@@ -35,6 +38,10 @@ pub(crate) fn run(common: &Common, args: &Sim) -> Result<Exit> {
         return Err(Failure::new(Code::Usage, "which scenario?").hint("see `skydht sim --list`"));
     };
     let plan = Plan::new(wanted, args)?;
+    if let Some(dir) = &args.out {
+        // Before an hour is spent on what could not be kept.
+        private_file::make_dirs(dir)?;
+    }
     let sizes = plan.cells.iter().map(|(_, cell)| cell.population.nodes);
     large_pages::for_nodes(sizes.max().unwrap_or_default());
     if let [(cell, scenario)] = &plan.cells[..] {
@@ -188,9 +195,7 @@ fn single(
     let (report, coverage) = plan.run(cell, scenario, &mut watch(&bar, ""))?;
     bar.clear();
     if let Some(dir) = &args.out {
-        report
-            .write_to(dir)
-            .map_err(|error| Failure::new(Code::Local, error))?;
+        report.write_to(dir).map_err(|error| cannot_write(&error))?;
     }
     let missing = missing(args, scenario, &coverage);
     present::single(common, &report.to_file(), &coverage, args.out.as_deref())?;
@@ -269,8 +274,7 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
         coverage.merge(&counted);
     }
     if let Some(dir) = &args.out {
-        runs.write_to(dir)
-            .map_err(|error| Failure::new(Code::Local, error))?;
+        runs.write_to(dir).map_err(|error| cannot_write(&error))?;
     }
     let missing = plan
         .cells
@@ -278,6 +282,14 @@ fn several(common: &Common, args: &Sim, plan: &Plan) -> Result<Exit> {
         .map_or_else(Vec::new, |(_, scenario)| missing(args, scenario, &coverage));
     present::several(common, &runs, &coverage, args.out.as_deref())?;
     verdict(&runs.runs, &missing)
+}
+
+/// What to do when results cannot be kept.
+fn cannot_write(error: &ReportError) -> Box<Failure> {
+    match error {
+        ReportError::Io { path, error } => private_file::failed("write", path, error),
+        other => Failure::new(Code::Local, other),
+    }
 }
 
 /// Counters that the scenario wants reached and that were not: name, wanted, reached.
