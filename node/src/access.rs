@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::report::{About, GetReport, PeersReport, PingReport, PutReport, StatusReport};
-use crate::state_dir::{Running, StateDir};
+use crate::state_dir::{Endpoint, Running, StateDir};
 use crate::{dmsg, keys, logging, output, start};
 
 /// Leaving may take this long.
@@ -57,15 +57,15 @@ impl Access {
         let key_file = reach
             .key_file
             .iter()
-            .map(|file| ("--key-file", "key_file", json!(file)));
+            .map(|file| ("--key-file", "key_file", file.clone().into()));
         let discovery = reach
             .discovery
             .iter()
-            .map(|url| ("--discovery", "dmsg.discovery", json!(url)));
+            .map(|url| ("--discovery", "dmsg.discovery", json!(url).into()));
         let flags = key_file.chain(discovery);
         let loaded = configuration(common, flags)?;
         for warning in &loaded.warnings {
-            output::talk(format_args!("warning: {warning}"));
+            output::warn(warning);
         }
         let settings = loaded.settings;
         // Only asked for, logs of a short command are of interest.
@@ -82,25 +82,13 @@ impl Access {
                 "--key-file needs --bootstrap or --discovery: a running node signs with its own key",
             ));
         }
-        let state = StateDir::new(&settings.state_dir);
-        let token_file = reach
-            .token_file
-            .clone()
-            .unwrap_or_else(|| state.token_file());
+        let token_file = match &reach.token_file {
+            Some(file) => file.clone(),
+            None => settings.state()?.token_file(),
+        };
         let url = match &reach.api {
             Some(url) => url.clone(),
-            None => {
-                state
-                    .endpoint()
-                    .ok_or_else(|| {
-                        Failure::new(
-                            Code::Unreachable,
-                            format_args!("no node runs on {}", state.path().display()),
-                        )
-                        .hint(NOBODY)
-                    })?
-                    .url
-            }
+            None => endpoint(&settings.state()?)?.url,
         };
         Client::new(&url, &token_file).map(Self::Api)
     }
@@ -159,6 +147,16 @@ impl Access {
     }
 }
 
+fn endpoint(state: &StateDir) -> Result<Endpoint> {
+    state.endpoint()?.ok_or_else(|| {
+        Failure::new(
+            Code::Unreachable,
+            format_args!("no node runs on {}", state.path().display()),
+        )
+        .hint(NOBODY)
+    })
+}
+
 async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joined> {
     let (secret, running) = match purpose {
         Purpose::Sign => own_secret(&settings)?,
@@ -187,7 +185,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
 async fn on_tcp(reach: &Reach, mut config: Config, secret: SecretKey) -> Result<Dht> {
     let (bootstrap, warnings) = start::resolve(&reach.bootstrap).await;
     for warning in &warnings {
-        output::talk(format_args!("warning: {warning}"));
+        output::warn(warning);
     }
     if bootstrap.is_empty() {
         return Err(
@@ -237,7 +235,7 @@ fn own_key(settings: &Settings) -> Result<PublicKey> {
     if let Some(secret) = keys::from_environment()? {
         return Ok(secret.public());
     }
-    Ok(keys::load(&settings.key_file())?.public())
+    Ok(keys::load(&settings.key_file()?)?.public())
 }
 
 /// The configured key, for a node of one operation. Two nodes with one key would take each
@@ -246,19 +244,17 @@ fn own_secret(settings: &Settings) -> Result<(SecretKey, Option<Running>)> {
     if let Some(secret) = keys::from_environment()? {
         return Ok((secret, None));
     }
-    let secret = keys::load(&settings.key_file())?;
+    let secret = keys::load(&settings.key_file()?)?;
     if settings.key_file.is_some() {
         return Ok((secret, None));
     }
-    let running = StateDir::new(&settings.state_dir)
-        .take()
-        .map_err(|failure| {
-            if failure.code == Code::Exists {
-                Failure::new(Code::Refused, "a node with this key is running")
-                    .hint("leave --bootstrap away to use it, or name another key with --key-file")
-            } else {
-                failure
-            }
-        })?;
+    let running = settings.state()?.take().map_err(|failure| {
+        if failure.code == Code::Exists {
+            Failure::new(Code::Refused, "a node with this key is running")
+                .hint("leave --bootstrap away to use it, or name another key with --key-file")
+        } else {
+            failure
+        }
+    })?;
     Ok((secret, Some(running)))
 }

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::node::config::ConfigError;
 
 macro_rules! limits {
-    ($($(#[$doc:meta])* $name:ident: $default:expr, $min:literal..=$max:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $default:expr, $min:literal..=$max:literal;)*) => {
         /// Every bound there is. Memory implied by the defaults, worst case: streams ×
         /// largest frame they may hold, plus `store_bytes`, plus some 300 bytes a peer.
         #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(default)]
         #[non_exhaustive]
         pub struct Limits {
-            $($(#[$doc])* pub $name: usize,)*
+            $($(#[doc = $doc])* pub $name: usize,)*
         }
 
         impl Default for Limits {
@@ -42,7 +42,7 @@ macro_rules! limits {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
         #[allow(non_camel_case_types, reason = "the variants are the fields' names")]
         pub enum Limit {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl Limit {
@@ -53,6 +53,20 @@ macro_rules! limits {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What it bounds, in one clause.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
+            }
+
+            /// What it may be, such as "1 to 1_000".
+            #[must_use]
+            pub const fn allowed(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!(stringify!($min), " to ", stringify!($max)),)*
+                }
             }
 
             /// The value in `limits`.

@@ -1,16 +1,18 @@
 //! `skydht config`.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cli::{Common, ConfigCommand};
 use crate::config::{
-    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, UNSUPPORTED, default_path, variable_of,
+    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, UNSUPPORTED, no_path, variable_of,
 };
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::path_text::{self, shown};
 use crate::{dmsg, keys, output, private_file};
 
 /// What is in force, and where it was set.
@@ -18,6 +20,7 @@ use crate::{dmsg, keys, output, private_file};
 pub(crate) struct ConfigReport {
     pub(crate) schema: String,
     /// The file; none: there is none.
+    #[serde(serialize_with = "path_text::optional")]
     pub(crate) path: Option<PathBuf>,
     /// The keys.
     pub(crate) settings: Vec<Setting>,
@@ -53,53 +56,52 @@ pub(crate) async fn run(common: &Common, command: ConfigCommand) -> Result<Exit>
 
 fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<()> {
     let mut sources = super::sources(common, []);
-    let path = sources
-        .file
-        .take()
-        .or_else(|| {
-            sources
-                .environment
-                .remove("SKYDHT_CONFIG")
-                .map(PathBuf::from)
-        })
-        .unwrap_or_else(|| default_path(&sources.environment));
-    if path.exists() {
+    let path = absolute(&sources.path().ok_or_else(no_path)?)?;
+    if path.symlink_metadata().is_ok() {
         return Err(Failure::new(
             Code::Exists,
             format_args!("{} exists already and is left as it is", path.display()),
         )
         .hint("edit it, move it away first, or name another file with --config"));
     }
-    // The same loader tells the defaults; an existing default file is not read, as there is none.
+    // The same loader tells the defaults; the file, which is not there, is not read.
+    sources.file = None;
+    sources.environment.remove(OsStr::new("SKYDHT_CONFIG"));
     let settings = crate::config::load(&sources)?.settings;
-    let key_file = settings.key_file();
-    private_file::create_dir(&settings.state_dir)?;
-    let (key, made) = if key_file.exists() {
-        (keys::load(&key_file)?.public(), false)
-    } else {
-        (keys::create(&key_file)?.public(), true)
-    };
+    // Whoever starts the node may do so from another directory.
+    let key_file = absolute(&settings.key_file()?)?;
+    let state_dir = absolute(settings.state()?.path())?;
     let peers: Vec<String> = bootstrap.iter().map(ToString::to_string).collect();
     let contents = json!({
         "bootstrap": peers,
         "full_node": full_node,
-        "key_file": key_file,
+        "key_file": as_text(&key_file)?,
         "listen": settings.listen.to_string(),
-        "state_dir": settings.state_dir,
+        "state_dir": as_text(&state_dir)?,
     });
     let mut text = format!("{contents:#}");
     text.push('\n');
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        private_file::create_dir(dir)?;
+    private_file::create_dir(&state_dir)?;
+    let (secret, made) = keys::load_or_create(&key_file)?;
+    let key = secret.public();
+    let written = path
+        .parent()
+        .map_or(Ok(()), private_file::make_dirs)
+        .and_then(|()| private_file::create(&path, text.as_bytes()));
+    if let Err(failure) = written {
+        if made {
+            // Nobody knows of it yet.
+            let _ = std::fs::remove_file(&key_file);
+        }
+        return Err(failure);
     }
-    private_file::replace(&path, text.as_bytes())?;
-    let next = format!("skydht run --config {}", path.display());
+    let next = format!("skydht run --config {}", private_file::quoted(&path));
     if common.json {
         return output::json(&json!({
             "schema": "skydht.config-init/1",
-            "path": path,
+            "path": shown(&path),
             "key": key,
-            "key_file": key_file,
+            "key_file": shown(&key_file),
             "key_made": made,
             "next": [next],
         }));
@@ -112,10 +114,26 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
     ))
 }
 
+/// The path from the root on.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| private_file::failed("find", path, &error))
+}
+
+/// A path as a configuration file can hold it.
+fn as_text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Failure::new(
+            Code::Config,
+            format_args!("a configuration file cannot hold {path:?}: it is no UTF-8"),
+        )
+        .hint("choose another path, or give it with --state-dir or --key-file at each start")
+    })
+}
+
 async fn check(common: &Common) -> Result<()> {
     let loaded = super::configuration(common, [])?;
     let settings = &loaded.settings;
-    let key_file = settings.key_file();
+    let key_file = settings.key_file()?;
     let key = match keys::from_environment()? {
         Some(secret) => Some((secret.public(), keys::SECRET_KEY_VARIABLE.to_owned())),
         None if key_file.exists() => Some((
@@ -140,13 +158,13 @@ async fn check(common: &Common) -> Result<()> {
     };
     warnings.extend(dmsg.as_ref().and_then(dmsg::Reachable::warning));
     for warning in &warnings {
-        output::talk(format_args!("warning: {warning}"));
+        output::warn(warning);
     }
     if common.json {
         return output::json(&json!({
             "schema": "skydht.config-check/1",
             "ok": true,
-            "path": loaded.path,
+            "path": loaded.path.as_deref().map(shown),
             "key": key.as_ref().map(|(key, _)| key),
             "bootstrap": settings.bootstrap_pks.len() + settings.bootstrap.len(),
             "dmsg": dmsg,
@@ -200,11 +218,16 @@ fn list_keys(common: &Common) -> Result<()> {
         Kind::Count => "number",
         Kind::Duration => "duration",
         Kind::Text => "text",
+        Kind::Path => "path",
         Kind::List => "list of texts",
     };
     let limits = skydht_core::node::Limit::ALL.iter().map(|limit| {
         let default = limit.of(&skydht_core::node::Limits::default());
-        let doc = format!("a bound, {default} by default");
+        let doc = format!(
+            "{}; {} (default {default})",
+            limit.meaning().trim_end_matches('.'),
+            limit.allowed().replace('_', "")
+        );
         (format!("{LIMITS}.{}", limit.name()), "number", doc)
     });
     let rows: Vec<(String, &str, String)> = KEYS

@@ -1,6 +1,6 @@
 //! `skydht dmsg-server`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::run::{Journal, Service, operate};
 use crate::cli::{Common, DmsgServerArgs};
@@ -19,33 +19,33 @@ pub(crate) async fn run(common: &Common, args: DmsgServerArgs) -> Result<Exit> {
 }
 
 fn load(common: &Common, args: DmsgServerArgs) -> Result<Loaded> {
-    let mut flags: Vec<(&'static str, &'static str, Value)> = Vec::new();
+    let mut flags: Vec<super::Flag> = Vec::new();
     // Every server is one.
-    flags.push(("dmsg-server", "full_node", json!(true)));
+    flags.push(("dmsg-server", "full_node", json!(true).into()));
     if let Some(url) = args.discovery {
-        flags.push(("--discovery", "dmsg.discovery", json!(url)));
+        flags.push(("--discovery", "dmsg.discovery", json!(url).into()));
     }
     if let Some(addr) = args.listen {
-        flags.push(("--listen", "listen", json!(addr.to_string())));
+        flags.push(("--listen", "listen", json!(addr.to_string()).into()));
     }
     if let Some(at) = args.public_address {
-        flags.push(("--public-address", "dmsg.public_address", json!(at)));
+        flags.push(("--public-address", "dmsg.public_address", json!(at).into()));
     }
     if let Some(most) = args.max_sessions {
-        flags.push(("--max-sessions", "dmsg.max_sessions", json!(most)));
+        flags.push(("--max-sessions", "dmsg.max_sessions", json!(most).into()));
     }
     if let Some(file) = args.key_file {
-        flags.push(("--key-file", "key_file", json!(file)));
+        flags.push(("--key-file", "key_file", file.into()));
     }
     if let Some(addr) = args.api_listen {
-        flags.push(("--api-listen", "api_listen", json!(addr)));
+        flags.push(("--api-listen", "api_listen", json!(addr).into()));
     }
     if !args.bootstrap.is_empty() {
         // Besides those configured, which must be known first.
         let configured = super::configuration(common, flags.clone())?;
         let mut all = configured.settings.bootstrap_pks;
         all.extend(args.bootstrap);
-        flags.push(("--bootstrap", "bootstrap_pks", json!(all)));
+        flags.push(("--bootstrap", "bootstrap_pks", json!(all).into()));
     }
     super::configuration(common, flags)
 }

@@ -15,37 +15,35 @@ pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod upstream;
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::Common;
-use crate::config::{Loaded, Sources, load};
+use crate::config::{Given, Loaded, Sources, load};
 use crate::failure::Result;
+
+/// A configuration key set by an option: the option's name, the key's, the value.
+pub(crate) type Flag = (&'static str, &'static str, Given);
 
 /// Loads the configuration as every command does: file, environment, then these options.
 pub(crate) fn configuration(
     common: &Common,
-    flags: impl IntoIterator<Item = (&'static str, &'static str, Value)>,
+    flags: impl IntoIterator<Item = Flag>,
 ) -> Result<Loaded> {
     load(&sources(common, flags))
 }
 
 /// Where the configuration of a command comes from.
-fn sources(
-    common: &Common,
-    flags: impl IntoIterator<Item = (&'static str, &'static str, Value)>,
-) -> Sources {
+fn sources(common: &Common, flags: impl IntoIterator<Item = Flag>) -> Sources {
     let mut flags: Vec<_> = flags.into_iter().collect();
     if let Some(dir) = &common.state_dir {
-        flags.push(("--state-dir", "state_dir", json!(dir)));
+        flags.push(("--state-dir", "state_dir", dir.clone().into()));
     }
     if let Some(filter) = &common.log {
-        flags.push(("--log", "log", json!(filter)));
+        flags.push(("--log", "log", json!(filter).into()));
     }
     Sources {
         file: common.config.clone(),
-        environment: environment(),
+        environment: std::env::vars_os().collect(),
         flags,
     }
 }
@@ -55,11 +53,4 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .max(1)
-}
-
-/// The environment's variables that are text.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
-        .collect()
 }

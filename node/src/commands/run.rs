@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, Event};
 use skydht_driver::journal::Written;
@@ -82,7 +82,7 @@ pub(super) async fn operate(
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::new()?;
-    let state = StateDir::new(&settings.state_dir);
+    let state = settings.state()?;
     let running = state.take()?;
     let secret = secret(settings)?;
     let own = secret.public();
@@ -153,9 +153,9 @@ pub(super) async fn operate(
             .as_ref()
             .map(|server| format!("http://{}", server.addr())),
         token_file: server.as_ref().map(|_| state.token_file()),
-        config: loaded.path.as_ref(),
-        state_dir: &settings.state_dir,
-        journal: journal.path.as_ref().filter(|_| written.is_some()),
+        config: loaded.path.clone(),
+        state_dir: state.path(),
+        journal: journal.path.filter(|_| written.is_some()),
         bootstrap: configured,
         remembered: remembered_count,
         next: next_commands(common, relay.and(discovery.as_deref())),
@@ -300,24 +300,24 @@ fn connections(key: &str, wanted: usize, files: u64) -> usize {
 }
 
 fn load(common: &Common, args: Run) -> Result<Loaded> {
-    let mut flags: Vec<(&'static str, &'static str, Value)> = Vec::new();
+    let mut flags: Vec<super::Flag> = Vec::new();
     if let Some(addr) = args.listen {
-        flags.push(("--listen", "listen", json!(addr.to_string())));
+        flags.push(("--listen", "listen", json!(addr.to_string()).into()));
     }
     if let Some(url) = args.discovery {
-        flags.push(("--discovery", "dmsg.discovery", json!(url)));
+        flags.push(("--discovery", "dmsg.discovery", json!(url).into()));
     }
     if let Some(what) = args.advertise {
-        flags.push(("--advertise", "advertise", json!(what)));
+        flags.push(("--advertise", "advertise", json!(what).into()));
     }
     if let Some(file) = args.key_file {
-        flags.push(("--key-file", "key_file", json!(file)));
+        flags.push(("--key-file", "key_file", file.into()));
     }
     if args.full_node {
-        flags.push(("--full-node", "full_node", json!(true)));
+        flags.push(("--full-node", "full_node", json!(true).into()));
     }
     if let Some(addr) = args.api_listen {
-        flags.push(("--api-listen", "api_listen", json!(addr)));
+        flags.push(("--api-listen", "api_listen", json!(addr).into()));
     }
     if !args.bootstrap.is_empty() {
         // Besides those configured, which must be known first.
@@ -332,11 +332,11 @@ fn load(common: &Common, args: Run) -> Result<Loaded> {
         }
         // A list is the flag's only if the flag added to it.
         if keys.len() > before.0 {
-            flags.push(("--bootstrap", "bootstrap_pks", json!(keys)));
+            flags.push(("--bootstrap", "bootstrap_pks", json!(keys).into()));
         }
         if peers.len() > before.1 {
             let peers: Vec<String> = peers.iter().map(PeerAddress::to_string).collect();
-            flags.push(("--bootstrap", "bootstrap", json!(peers)));
+            flags.push(("--bootstrap", "bootstrap", json!(peers).into()));
         }
     }
     super::configuration(common, flags)
@@ -346,13 +346,16 @@ fn secret(settings: &Settings) -> Result<SecretKey> {
     if let Some(secret) = keys::from_environment()? {
         return Ok(secret);
     }
-    let file = settings.key_file();
+    let file = settings.key_file()?;
     // A key file that was named must be there; our own is made at the first start.
-    if settings.key_file.is_none() && !file.exists() {
-        tracing::info!("a key is made in {}", file.display());
-        return keys::create(&file);
+    if settings.key_file.is_some() {
+        return keys::load(&file);
     }
-    keys::load(&file)
+    let (secret, made) = keys::load_or_create(&file)?;
+    if made {
+        tracing::info!("a key was made in {}", file.display());
+    }
+    Ok(secret)
 }
 
 fn serve(
@@ -361,7 +364,7 @@ fn serve(
     state: &StateDir,
     settings: &Settings,
 ) -> Result<Server> {
-    let token = state.make_token()?;
+    let token = state.token_for_node()?;
     let addr = listener
         .local_addr()
         .map_err(|error| Failure::new(Code::Local, error))?;
@@ -370,7 +373,7 @@ fn serve(
     }
     let guard = Guard::new(token, addr, &settings.api_hosts);
     let server = Server::start(listener, Arc::clone(shared), guard)?;
-    state.write_endpoint(server.addr(), shared.local.key())?;
+    state.write_endpoint(server.addr(), shared.local.key());
     Ok(server)
 }
 

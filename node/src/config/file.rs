@@ -33,22 +33,77 @@ pub(crate) struct SyntaxError {
     pub(crate) message: String,
 }
 
+impl SyntaxError {
+    /// Says what to change, where that can be told.
+    fn new(text: &str, error: &serde_json::Error) -> Self {
+        let said = error.to_string();
+        // The line is shown on its own.
+        let said = said.split(" at line ").next().unwrap_or_default();
+        let line = error.line().max(1);
+        let start: usize = text
+            .split_inclusive('\n')
+            .take(line - 1)
+            .map(str::len)
+            .sum();
+        let here = start + error.column().saturating_sub(1);
+        let after = text.get(here..).unwrap_or_default();
+        // The last thing before the place of the error that means anything.
+        let before = text.get(..here).unwrap_or_default().trim_end();
+        let line_before = 1 + before.matches('\n').count();
+        let (line, why) = match (said, after.chars().next()) {
+            _ if text.trim().is_empty() => (
+                1,
+                "the file is empty: write {}, or let `skydht config init` make one".into(),
+            ),
+            _ if text.starts_with('\u{feff}') => (
+                1,
+                "the file begins with a byte order mark: save it as UTF-8 without one".into(),
+            ),
+            (_, Some('/' | '#')) => (line, "JSON has no comments: remove this one".into()),
+            (_, Some('\'' | '“' | '”')) => {
+                (line, "texts stand in double quotes: \"…\"".into())
+            }
+            (_, Some('}' | ']')) if before.ends_with(',') => (
+                line_before,
+                "nothing follows this comma: remove it".into(),
+            ),
+            ("expected value", Some(c)) if c.is_alphabetic() => (
+                line,
+                "a text stands in double quotes; without there are only numbers, true, false and null"
+                    .into(),
+            ),
+            ("key must be a string", _) => (line, "a key stands in double quotes".into()),
+            (said, Some(_)) if said.starts_with("expected `,` or") => (
+                line_before,
+                format!("{said} after this: is a comma or a quote missing?"),
+            ),
+            (said, _) if said.starts_with("EOF") => (
+                line,
+                "the file ends too early: is a \", a } or a ] missing?".into(),
+            ),
+            ("trailing characters", _) => (
+                line,
+                "something follows the } that ends the file: is there a } too many?".into(),
+            ),
+            (said, _) => (line, said.to_owned()),
+        };
+        Self {
+            line,
+            message: format!("no valid JSON: {why}"),
+        }
+    }
+}
+
 impl<'a> Document<'a> {
     /// The top-level object's entries.
     pub(crate) fn parse(text: &'a str) -> Result<(Self, Vec<Entry<'a>>), SyntaxError> {
         let document = Self(text);
         // The whole text first: errors inside it then name the text's own lines.
-        let raw: &'a RawValue = serde_json::from_str(text).map_err(|error| {
-            let message = error.to_string();
-            SyntaxError {
-                line: error.line().max(1),
-                // The line is shown on its own.
-                message: message.split(" at line ").next().unwrap_or_default().into(),
-            }
-        })?;
+        let raw: &'a RawValue =
+            serde_json::from_str(text).map_err(|error| SyntaxError::new(text, &error))?;
         let entries = document.object(raw.get()).ok_or_else(|| SyntaxError {
             line: document.line_of(raw.get()),
-            message: "the file must be one JSON object: { … }".into(),
+            message: "the file must be one JSON object: {\"key\": value, …}".into(),
         })?;
         Ok((document, entries))
     }
@@ -152,11 +207,30 @@ mod tests {
 
     #[test]
     fn syntax_errors_name_their_line() {
-        let error = Document::parse("{\n \"a\": 1,\n \"b\": }\n").err().unwrap();
-        assert_eq!((error.line, error.message.as_str()), (3, "expected value"));
-        assert_eq!(Document::parse("{}\n\n{}").err().unwrap().line, 3);
-        assert_eq!(Document::parse("\n[1]").err().unwrap().line, 2);
-        assert_eq!(Document::parse("").err().unwrap().line, 1);
+        for (text, line, why) in [
+            ("{\n \"a\": 1,\n \"b\": }\n", 3, "expected value"),
+            ("{}\n\n{}", 3, "} too many"),
+            ("\n[1]", 2, "one JSON object"),
+            ("", 1, "is empty"),
+            (" \n\n", 1, "is empty"),
+            ("\u{feff}{}", 1, "byte order mark"),
+            ("{\n\"a\": 1,\n}", 2, "comma: remove it"),
+            ("{\n\"a\": [1,\n\n]}", 2, "comma: remove it"),
+            ("{\n\"a\": 1\n\"b\": 2}", 2, "comma or a quote missing"),
+            ("{\n\"a\": \"x\"y\n}", 2, "comma or a quote missing"),
+            ("{\n\"a\": 1", 2, "ends too early"),
+            ("{\n\"a\": \"x\n}\n", 2, "control character"),
+            ("{\n// why\n\"a\": 1}", 2, "no comments"),
+            ("{\"a\": 1,\n# why\n\"b\": 1}", 2, "no comments"),
+            ("{\n'a': 1}", 2, "double quotes"),
+            ("{\"b\":\n'a'}", 2, "double quotes"),
+            ("{\"b\":\n\n True}", 3, "double quotes"),
+            ("{\na: 1}", 2, "double quotes"),
+        ] {
+            let error = Document::parse(text).err().unwrap();
+            assert_eq!(error.line, line, "{text:?}: {error:?}");
+            assert!(error.message.contains(why), "{text:?}: {error:?}");
+        }
     }
 
     #[test]

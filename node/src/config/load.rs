@@ -1,6 +1,7 @@
 //! Reading the sources, one over the other, and saying exactly what is wrong where.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,12 @@ use skydht_core::node::{Config, ConfigError, Limit};
 use skydht_tokio::TcpOptions;
 
 use super::file::{Document, Entry};
-use super::schema::{self, DMSG, KEYS, LIMITS, UNSUPPORTED};
+use super::place::{Environment, default_path, default_state_dir};
+use super::schema::{self, DMSG, KEYS, Kind, LIMITS};
+use super::unsupported::{instead_of, is_unset};
 use super::{API_LISTEN, Advertising, DmsgSettings, LISTEN, Settings, suggest};
 use crate::failure::{Code, Failure, Result};
+use crate::path_text::shown;
 use crate::private_file;
 
 /// A configuration file is no longer than this.
@@ -22,15 +26,51 @@ const PREFIX: &str = "SKYDHT_";
 /// Environment variables of ours that are no configuration keys.
 const OTHER_VARIABLES: &[&str] = &["SKYDHT_CONFIG", crate::keys::SECRET_KEY_VARIABLE];
 
+/// A value as an option or a variable gives it.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Given {
+    /// As a file would hold it.
+    Json(Value),
+    /// A path, which need not be text.
+    Path(PathBuf),
+}
+
+impl From<Value> for Given {
+    fn from(value: Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+impl From<PathBuf> for Given {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
 /// Where the configuration comes from.
 #[derive(Default)]
 pub(crate) struct Sources {
     /// The file named on the command line.
     pub(crate) file: Option<PathBuf>,
     /// The environment.
-    pub(crate) environment: BTreeMap<String, String>,
-    /// Keys set on the command line, with the option's name.
-    pub(crate) flags: Vec<(&'static str, &'static str, Value)>,
+    pub(crate) environment: Environment,
+    /// Keys set on the command line: the option's name, the key's, the value.
+    pub(crate) flags: Vec<(&'static str, &'static str, Given)>,
+}
+
+impl Sources {
+    /// The file that is named.
+    pub(crate) fn named_file(&self) -> Option<PathBuf> {
+        let variable = || self.environment.get(OsStr::new("SKYDHT_CONFIG"));
+        let named = || variable().filter(|path| !path.is_empty());
+        self.file.clone().or_else(|| named().map(PathBuf::from))
+    }
+
+    /// The file that is named, or else the one that is looked for.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.named_file()
+            .or_else(|| default_path(&self.environment))
+    }
 }
 
 /// One key as it is in force.
@@ -76,30 +116,6 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Where the configuration file is looked for when no file is named.
-pub(crate) fn default_path(environment: &BTreeMap<String, String>) -> PathBuf {
-    base(environment, "XDG_CONFIG_HOME", ".config").join("config.json")
-}
-
-fn default_state_dir(environment: &BTreeMap<String, String>) -> PathBuf {
-    base(environment, "XDG_STATE_HOME", ".local/state")
-}
-
-/// `$variable/skydht`, else `$HOME/<below>/skydht`, as the XDG base directories are defined
-/// (relative paths count as unset).
-fn base(environment: &BTreeMap<String, String>, variable: &str, below: &str) -> PathBuf {
-    let absolute = |name: &str| {
-        environment
-            .get(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute(variable)
-        .or_else(|| absolute("HOME").map(|home| home.join(below)))
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
-        .join("skydht")
-}
-
 /// Where one key was set, in words for [`Setting::source`] and for problems.
 #[derive(Clone, PartialEq, Eq)]
 enum Source {
@@ -126,13 +142,8 @@ struct Loader {
 
 /// Loads the configuration.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
-    let named = sources
-        .file
-        .clone()
-        .or_else(|| sources.environment.get("SKYDHT_CONFIG").map(PathBuf::from));
-    let path = named
-        .clone()
-        .unwrap_or_else(|| default_path(&sources.environment));
+    let is_named = sources.named_file().is_some();
+    let path = sources.path().filter(|path| is_named || path.exists());
     let mut loader = Loader {
         settings: Settings {
             node: Config::default(),
@@ -152,7 +163,6 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
         problems: Vec::new(),
         warnings: Vec::new(),
     };
-    let path = (named.is_some() || path.exists()).then_some(path);
     if let Some(path) = &path {
         loader.file(path)?;
     }
@@ -179,7 +189,7 @@ impl Loader {
             )
             .hint(format_args!(
                 "run: skydht config init --config {}",
-                path.display()
+                private_file::quoted(path)
             )));
         }
         let bytes = private_file::read_public(path, MOST_BYTES)?;
@@ -229,7 +239,8 @@ impl Loader {
         let value = entry.value().map_err(Wrong::Value);
         let result = value.and_then(|value| self.set(&written, &value));
         match result {
-            Ok(()) => drop(self.set_at.insert(name, Source::Line(entry.line))),
+            Ok(Set::Value) => drop(self.set_at.insert(name, Source::Line(entry.line))),
+            Ok(Set::Nothing) => {}
             Err(Wrong::Unknown(meant)) => {
                 self.problem(entry, written, "unknown key".into(), meant);
             }
@@ -237,22 +248,31 @@ impl Loader {
         }
     }
 
-    fn environment(&mut self, environment: &BTreeMap<String, String>) {
-        let ours = environment
-            .iter()
-            .filter_map(|(name, text)| Some((name, name.strip_prefix(PREFIX)?, text)));
-        for (variable, rest, text) in ours {
-            if OTHER_VARIABLES.contains(&variable.as_str()) {
+    fn environment(&mut self, environment: &Environment) {
+        for (name, value) in environment {
+            // Others may use the prefix too, and names of ours are text.
+            let variable = name.to_string_lossy();
+            let Some(rest) = variable.strip_prefix(PREFIX) else {
+                continue;
+            };
+            if OTHER_VARIABLES.contains(&&*variable) {
                 continue;
             }
-            let lower = rest.to_ascii_lowercase();
-            let name = schema::name_of_variable(&lower);
-            let kind = schema::key(&name).map_or(schema::Kind::Count, |key| key.kind);
-            let from = Source::Named(variable.clone());
-            match self.set(&name, &schema::value_of_text(kind, text)) {
-                Ok(()) => drop(self.set_at.insert(canonical(&name), from)),
-                Err(Wrong::Value(message)) => self.named_problem(variable, &name, message),
-                // Others may use the prefix too.
+            let key = schema::name_of_variable(&rest.to_ascii_lowercase());
+            let kind = schema::key(&key).map_or(Kind::Count, |key| key.kind);
+            let given = match value.to_str() {
+                // Set to nothing is not set, but for texts that may be empty.
+                Some("") if kind != Kind::Text => continue,
+                Some(text) => Given::Json(schema::value_of_text(kind, text)),
+                None => Given::Path(value.into()),
+            };
+            match self.set_given(&key, given) {
+                Ok(Set::Value) => {
+                    let source = Source::Named(variable.into_owned());
+                    self.set_at.insert(canonical(&key), source);
+                }
+                Ok(Set::Nothing) => {}
+                Err(Wrong::Value(message)) => self.named_problem(&variable, &key, message),
                 Err(Wrong::Unknown(meant)) => self.warnings.push(match meant {
                     Some(meant) => format!(
                         "{variable} is no variable of skydht and is ignored; did you mean {}?",
@@ -264,33 +284,64 @@ impl Loader {
         }
     }
 
-    fn flags(&mut self, flags: &[(&'static str, &'static str, Value)]) {
-        for (flag, name, value) in flags {
-            match self.set(name, value) {
-                Ok(()) => drop(
+    fn flags(&mut self, flags: &[(&'static str, &'static str, Given)]) {
+        for (flag, name, given) in flags {
+            match self.set_given(name, given.clone()) {
+                Ok(Set::Value) => drop(
                     self.set_at
                         .insert(canonical(name), Source::Named((*flag).into())),
                 ),
+                // A file may leave a key open; an option means something.
+                Ok(Set::Nothing) => self.named_problem(flag, name, "it is empty".into()),
                 Err(Wrong::Value(message)) => self.named_problem(flag, name, message),
                 Err(Wrong::Unknown(_)) => self.named_problem(flag, name, "unknown key".into()),
             }
         }
     }
 
-    fn set(&mut self, name: &str, value: &Value) -> std::result::Result<(), Wrong> {
+    fn set_given(&mut self, name: &str, given: Given) -> std::result::Result<Set, Wrong> {
+        match given {
+            Given::Json(value) => self.set(name, &value),
+            Given::Path(path) if schema::key(name).is_some_and(|key| key.kind == Kind::Path) => {
+                schema::set_path(&mut self.settings, name, path)?;
+                Ok(Set::Value)
+            }
+            // Another key than a path's: known or not, and if so, wrong.
+            Given::Path(path) => match self.set(name, &Value::Null)? {
+                _ if instead_of(name).is_some() => self.set(name, &Value::Bool(true)),
+                _ => Err(Wrong::Value(format!("{path:?} is no UTF-8"))),
+            },
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &Value) -> std::result::Result<Set, Wrong> {
         if let Some(limit) = name.strip_prefix("limits.") {
             let limit = schema::limit(limit).ok_or_else(|| Wrong::Unknown(meant(limit, true)))?;
-            return Ok(schema::set_limit(
-                &mut self.settings.node.limits,
-                limit,
-                value,
-            )?);
+            if value.is_null() {
+                return Ok(Set::Nothing);
+            }
+            schema::set_limit(&mut self.settings.node.limits, limit, value)?;
+            return Ok(Set::Value);
         }
-        if let Some((_, instead)) = UNSUPPORTED.iter().find(|(key, _)| *key == name) {
-            return Err(Wrong::Value(format!("not supported: {instead}")));
+        if let Some(instead) = instead_of(name) {
+            return if is_unset(value) {
+                Ok(Set::Nothing)
+            } else {
+                Err(Wrong::Value(format!("not supported: {instead}")))
+            };
         }
         let key = schema::key(name).ok_or_else(|| Wrong::Unknown(meant(name, false)))?;
-        Ok((key.set)(&mut self.settings, value)?)
+        // Go's programs write keys that nobody set: lists as null, texts as "".
+        let is_empty = value.as_str() == Some("");
+        let of_text = matches!(key.kind, Kind::Path | Kind::Duration | Kind::List);
+        if value.is_null() || (is_empty && of_text) {
+            return Ok(Set::Nothing);
+        }
+        match (key.set)(&mut self.settings, value) {
+            Ok(()) => Ok(Set::Value),
+            Err(_) if is_empty && key.kind == Kind::Text => Ok(Set::Nothing),
+            Err(message) => Err(Wrong::Value(message)),
+        }
     }
 
     /// What can only be judged when all is known.
@@ -321,7 +372,18 @@ impl Loader {
             "mirrors" => "mirror_pks",
             other => other,
         };
-        self.late_problem(name, error.to_string());
+        let message = match (&error, schema::key(name)) {
+            // The core counts in a unit of its own.
+            (ConfigError::OutOfRange { allowed, .. }, Some(key)) if key.kind == Kind::Duration => {
+                let value = (key.show)(&self.settings);
+                format!(
+                    "must be {allowed}, not {}",
+                    value.as_str().unwrap_or_default()
+                )
+            }
+            _ => error.to_string(),
+        };
+        self.late_problem(name, message);
     }
 
     /// A problem with a key that was read without one.
@@ -384,6 +446,14 @@ impl Loader {
         });
         keys.chain(limits).collect()
     }
+}
+
+/// What came of a key with its value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Set {
+    Value,
+    /// The value says that there is none.
+    Nothing,
 }
 
 /// Why a key could not be set.
@@ -470,14 +540,17 @@ fn failure(path: Option<&Path>, problems: &[Problem]) -> Box<Failure> {
     #[derive(Serialize)]
     struct Details<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
-        path: Option<&'a Path>,
+        path: Option<String>,
         problems: &'a [Problem],
     }
     let lines: Vec<String> = problems
         .iter()
         .map(|problem| problem.describe(path))
         .collect();
-    Failure::new(Code::Config, lines.join("\n")).details(&Details { path, problems })
+    Failure::new(Code::Config, lines.join("\n")).details(&Details {
+        path: path.map(shown),
+        problems,
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@
 mod duration;
 mod file;
 mod load;
+mod place;
+mod read;
 mod schema;
 mod suggest;
+mod unsupported;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,11 +21,15 @@ use skydht_core::node::Config;
 use skydht_discovery::BaseUrl;
 use skydht_dmsg::discovery::KnownServer;
 
-pub(crate) use duration::parse as parse_duration;
-pub(crate) use load::{Loaded, Setting, Sources, default_path, load, variable_of};
-pub(crate) use schema::{KEYS, Kind, LIMITS, UNSUPPORTED};
+pub(crate) use duration::parse_timeout;
+pub(crate) use load::{Given, Loaded, Setting, Sources, load, variable_of};
+pub(crate) use place::no_path;
+pub(crate) use schema::{KEYS, Kind, LIMITS};
+pub(crate) use unsupported::UNSUPPORTED;
 
+use crate::failure::Result;
 use crate::keys;
+use crate::state_dir::StateDir;
 
 /// Where peers dial this node, unless told otherwise.
 pub(crate) const LISTEN: SocketAddr =
@@ -45,7 +52,7 @@ pub(crate) struct PeerAddress {
 impl FromStr for PeerAddress {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let wrong =
             || format!("{text:?} is no peer: write PK@HOST:PORT, the key as 66 hexadecimal digits");
         let (key, at) = text.split_once('@').ok_or_else(wrong)?;
@@ -93,7 +100,7 @@ pub(crate) enum StartPeer {
 impl FromStr for StartPeer {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         if text.contains('@') {
             text.parse().map(Self::At)
         } else {
@@ -178,8 +185,8 @@ pub(crate) struct Settings {
     pub(crate) dmsg: DmsgSettings,
     /// The file with the secret key, if it is not in the state directory.
     pub(crate) key_file: Option<PathBuf>,
-    /// Where the node keeps what it needs again.
-    pub(crate) state_dir: PathBuf,
+    /// Where the node keeps what it needs again; none: nobody says, and there is no home.
+    pub(crate) state_dir: Option<PathBuf>,
     /// The control API's address; none: no control API.
     pub(crate) api_listen: Option<SocketAddr>,
     /// Further names that requests to the control API may use.
@@ -189,11 +196,24 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The node's directory.
+    ///
+    /// # Errors
+    /// No directory is named, and there is no home.
+    pub(crate) fn state(&self) -> Result<StateDir> {
+        let path = self.state_dir.as_ref().ok_or_else(place::no_state_dir)?;
+        Ok(StateDir::new(path))
+    }
+
     /// The file with the secret key.
-    pub(crate) fn key_file(&self) -> PathBuf {
-        self.key_file
-            .clone()
-            .unwrap_or_else(|| self.state_dir.join("node.key"))
+    ///
+    /// # Errors
+    /// As [`Settings::state`], unless the file is named itself.
+    pub(crate) fn key_file(&self) -> Result<PathBuf> {
+        match &self.key_file {
+            Some(file) => Ok(file.clone()),
+            None => Ok(self.state()?.key_file()),
+        }
     }
 }
 

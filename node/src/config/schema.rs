@@ -1,16 +1,19 @@
 //! Every configuration key, once: name, kind, meaning, how it is read and shown.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Limit, Limits};
 use skydht_discovery::BaseUrlError;
-use skydht_dmsg::discovery::KnownServer;
 
+use super::read::{
+    address, assign, count, flag, host_and_port, list, or_default, positive, read_duration,
+    servers, text,
+};
 use super::{Advertising, PeerAddress, Settings, duration};
 use crate::keys;
+use crate::path_text::shown;
 
 /// What a key's value looks like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,10 +22,12 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number.
     Count,
-    /// "2h" or whole nanoseconds.
+    /// "2h", seconds, or a visor's nanoseconds.
     Duration,
     /// One text.
     Text,
+    /// A file or directory. As an option or a variable it need not be text.
+    Path,
     /// An array of texts; separated by commas in the environment.
     List,
 }
@@ -252,19 +257,19 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "key_file",
-        kind: Kind::Text,
+        kind: Kind::Path,
         doc: "the file with the secret key, mode 0600; default: node.key in the state directory",
         means: None,
         set: |s, v| assign(&mut s.key_file, text(v).map(|t| Some(t.into()))),
-        show: |s| json!(s.key_file()),
+        show: |s| json!(s.key_file().map_or(String::new(), |path| shown(&path))),
     },
     Key {
         name: "state_dir",
-        kind: Kind::Text,
+        kind: Kind::Path,
         doc: "where the node keeps its key, the API token and the peers it knows",
         means: None,
-        set: |s, v| assign(&mut s.state_dir, text(v).map(PathBuf::from)),
-        show: |s| json!(s.state_dir),
+        set: |s, v| assign(&mut s.state_dir, text(v).map(|t| Some(t.into()))),
+        show: |s| json!(s.state_dir.as_deref().map_or(String::new(), shown)),
     },
     Key {
         name: "api_listen",
@@ -327,62 +332,20 @@ pub(crate) const KEYS: &[Key] = &[
     },
 ];
 
-/// Keys of a visor that mean something there and nothing here, with what to do instead.
-pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
-    (
-        "refresh_interval",
-        "expiry and bucket refresh run by deadline here, not by interval: remove the key",
-    ),
-    (
-        "persist_path",
-        "items are kept in memory only in this version: remove the key",
-    ),
-    (
-        "redis_addr",
-        "there is no Redis storage in this version: remove the key",
-    ),
-    (
-        "redis_password",
-        "there is no Redis storage in this version: remove the key",
-    ),
-    (
-        "redis_db",
-        "there is no Redis storage in this version: remove the key",
-    ),
-    (
-        "dmsg.servers_type",
-        "all kinds of servers are used here: remove the key",
-    ),
-    (
-        "dmsg.connected_servers_type",
-        "all kinds of servers are used here: remove the key",
-    ),
-    (
-        "dmsg.protocol",
-        "sessions are multiplexed by yamux, which every server speaks: remove the key",
-    ),
-    ("enable", "a running node is always on: remove the key"),
-    (
-        "local_path",
-        "a visor's key; the directory for state is `state_dir` here",
-    ),
-    (
-        "secret_key",
-        "the secret key stands in a file of its own (`key_file`) or in SKYDHT_SECRET_KEY",
-    ),
-    (
-        "sk",
-        "the secret key stands in a file of its own (`key_file`) or in SKYDHT_SECRET_KEY",
-    ),
-    (
-        "dht",
-        "this looks like a visor's whole configuration: put the contents of its \"dht\" section at the top level",
-    ),
-];
-
 /// The key with this name.
 pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
+}
+
+/// Sets a key of [`Kind::Path`] to a path that need not be text.
+pub(crate) fn set_path(settings: &mut Settings, name: &str, path: PathBuf) -> Result<(), String> {
+    let field = match name {
+        "key_file" => &mut settings.key_file,
+        "state_dir" => &mut settings.state_dir,
+        _ => return Err("expected a text, not a path".into()),
+    };
+    *field = Some(path);
+    Ok(())
 }
 
 /// The key that an environment variable sets, by the variable's name without prefix in small
@@ -423,115 +386,13 @@ pub(crate) fn value_of_text(kind: Kind, text: &str) -> Value {
             other => json!(other),
         },
         Kind::Count => text.parse::<u64>().map_or(json!(text), |n| json!(n)),
-        Kind::Duration | Kind::Text => json!(text),
+        Kind::Duration | Kind::Text | Kind::Path => json!(text),
         Kind::List => text
             .split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty())
             .collect(),
     }
-}
-
-fn assign<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
-    *field = value?;
-    Ok(())
-}
-
-fn flag(value: &Value) -> Result<bool, String> {
-    value
-        .as_bool()
-        .ok_or_else(|| "expected true or false".into())
-}
-
-fn text(value: &Value) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| "expected a text".into())
-}
-
-fn count(value: &Value) -> Result<usize, String> {
-    value
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok())
-        .ok_or_else(|| "expected a whole number, not negative".into())
-}
-
-fn positive(value: &Value) -> Result<usize, String> {
-    match count(value)? {
-        0 => Err("expected 1 or more".into()),
-        n => Ok(n),
-    }
-}
-
-fn or_default(value: &Value, limit: Limit) -> Result<usize, String> {
-    Ok(match count(value)? {
-        0 => limit.of(&Limits::default()),
-        n => n,
-    })
-}
-
-fn read_duration(value: &Value) -> Result<std::time::Duration, String> {
-    match value {
-        Value::String(text) => duration::parse(text),
-        Value::Number(n) => n
-            .as_u64()
-            .map(std::time::Duration::from_nanos)
-            .ok_or_else(|| {
-                "expected whole nanoseconds, not negative, or a text like \"2h\"".into()
-            }),
-        _ => Err("expected a text like \"2h\", or whole nanoseconds".into()),
-    }
-}
-
-fn list<T>(value: &Value, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    value
-        .as_array()
-        .ok_or("expected an array of texts")?
-        .iter()
-        .map(|value| text(value).and_then(&read))
-        .collect()
-}
-
-/// Servers as `PK@IP:PORT`, or as a visor's configuration has them.
-fn servers(value: &Value) -> Result<Vec<KnownServer>, String> {
-    let wrong = |what: &Value| {
-        format!(
-            "{what} is no DMSG server: write \"PK@IP:PORT\", or {{\"static\": PK, \"server\": {{\"address\": \"IP:PORT\"}}}}"
-        )
-    };
-    let read = |what: &Value| {
-        let (key, at) = match what {
-            Value::String(text) => text.split_once('@').ok_or_else(|| wrong(what))?,
-            entry => {
-                let key = entry["static"].as_str().ok_or_else(|| wrong(what))?;
-                let at = entry["server"]["address"].as_str();
-                (key, at.ok_or_else(|| wrong(what))?)
-            }
-        };
-        let key = keys::parse_public(key)?;
-        key.check_curve()
-            .map_err(|error| format!("{key}: {error}"))?;
-        let address = at.parse().map_err(|_| wrong(what))?;
-        Ok(KnownServer { key, address })
-    };
-    let all = value.as_array().ok_or("expected an array")?;
-    all.iter().map(read).collect()
-}
-
-fn host_and_port(text: &str) -> Result<String, String> {
-    let wrong = || format!("{text:?} is no address: write HOST:PORT");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    if host.is_empty() || port == 0 {
-        return Err(wrong());
-    }
-    Ok(text.to_owned())
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "{text:?} is no address: write IP:PORT, such as 0.0.0.0:7470, 127.0.0.1:0 or [::]:7470"
-        )
-    })
 }
 
 /// Keys that `keys` names and that are not listed in `with_address`.

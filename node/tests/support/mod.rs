@@ -1,6 +1,9 @@
 //! Runs the built program, waits for what it says, talks to its control API.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+pub(crate) mod commands;
+pub(crate) mod terminal;
+
 use std::fmt;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};

@@ -1,6 +1,6 @@
 //! What a node says of itself when it is up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use skydht_core::key::PublicKey;
@@ -8,7 +8,7 @@ use skydht_core::key::PublicKey;
 use crate::cli::Common;
 use crate::dmsg::join_command;
 use crate::failure::Result;
-use crate::output;
+use crate::{output, path_text};
 
 /// What a node says of itself when it is up.
 #[derive(Serialize)]
@@ -29,11 +29,17 @@ pub(super) struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dmsg_server: Option<String>,
     pub(super) api: Option<String>,
+    #[serde(serialize_with = "path_text::optional")]
     pub(super) token_file: Option<PathBuf>,
-    pub(super) config: Option<&'a PathBuf>,
-    pub(super) state_dir: &'a PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) journal: Option<&'a PathBuf>,
+    #[serde(serialize_with = "path_text::optional")]
+    pub(super) config: Option<PathBuf>,
+    #[serde(serialize_with = "path_text::serialize")]
+    pub(super) state_dir: &'a Path,
+    #[serde(
+        serialize_with = "path_text::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) journal: Option<PathBuf>,
     pub(super) bootstrap: usize,
     pub(super) remembered: usize,
     pub(super) next: Vec<String>,
@@ -79,11 +85,11 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
         (Some(url), Some(file)) => format!("{url} (token in {})", file.display()),
         _ => "off".into(),
     };
-    let config = report.config.map_or_else(
+    let config = report.config.as_ref().map_or_else(
         || "none, all defaults".into(),
         |path| path.display().to_string(),
     );
-    let journal = report.journal.map_or_else(String::new, |path| {
+    let journal = report.journal.as_ref().map_or_else(String::new, |path| {
         format!("\njournal    {}", path.display())
     });
     output::line(format_args!(

@@ -1,13 +1,14 @@
+use super::super::unsupported::UNSUPPORTED;
 use super::*;
 use crate::private_file::tests::TempDir;
 use serde_json::json;
 
 const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
 
-fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs
         .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .map(|(k, v)| ((*k).into(), (*v).into()))
         .collect()
 }
 
@@ -109,6 +110,176 @@ fn what_a_visor_has_and_this_has_not_is_refused_without_its_value() {
     }
 }
 
+/// The key with a value, inside its section if it has one.
+fn with_key(name: &str, value: &str) -> String {
+    match name.split_once('.') {
+        Some((section, key)) => format!("{{\"{section}\": {{\"{key}\": {value}}}}}"),
+        None => format!("{{\"{name}\": {value}}}"),
+    }
+}
+
+#[test]
+fn every_key_may_be_left_open_as_go_writes_it() {
+    let known = KEYS.iter().map(|key| (key.name.to_owned(), Some(key.kind)));
+    let limits = Limit::ALL.iter().map(|limit| (dotted(*limit), None));
+    let unsupported = UNSUPPORTED
+        .iter()
+        .map(|(name, _)| ((*name).to_owned(), None));
+    let nothing = from_text("unset", "{}", &[]).unwrap();
+    for (name, kind) in known.chain(limits).chain(unsupported) {
+        let is_unsupported = schema::key(&name).is_none() && !name.starts_with(LIMITS);
+        let mut open = vec!["null"];
+        let as_text = matches!(
+            kind,
+            Some(Kind::Text | Kind::Path | Kind::Duration | Kind::List)
+        );
+        if as_text || is_unsupported {
+            open.push("\"\"");
+        }
+        if is_unsupported {
+            open.push("0");
+        }
+        for value in open {
+            let loaded = from_text("unset", &with_key(&name, value), &[])
+                .unwrap_or_else(|failure| panic!("{name}: {value}: {failure}"));
+            let values = |loaded: &Loaded| {
+                let all = loaded.effective.iter();
+                all.map(|setting| setting.value.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(values(&loaded), values(&nothing), "{name}: {value}");
+        }
+        let variable = variable_of(&name);
+        if !is_unsupported {
+            let loaded = from_text("unset", "{}", &[(&variable, "")]);
+            assert!(loaded.unwrap().warnings.is_empty(), "{variable}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_is_empty_is_refused() {
+    for key in KEYS {
+        let flag = ("--option", key.name, json!("").into());
+        let sources = Sources {
+            environment: environment(&[("HOME", "/nonexistent")]),
+            flags: vec![flag],
+            ..Sources::default()
+        };
+        let turns_off = ["dmsg.discovery", "dmsg.public_address"].contains(&key.name);
+        assert_eq!(load(&sources).is_ok(), turns_off, "{}", key.name);
+    }
+}
+
+#[test]
+fn durations_of_every_key_mean_what_people_and_visors_mean() {
+    let durations: Vec<_> = KEYS
+        .iter()
+        .filter(|key| key.kind == Kind::Duration)
+        .collect();
+    assert!(durations.len() >= 3);
+    for key in durations {
+        for (value, shown) in [
+            ("30", "30s"),
+            ("\"30\"", "30s"),
+            ("\"30s\"", "30s"),
+            ("30000000000", "30s"),
+            ("\"1.5m\"", "1m30s"),
+        ] {
+            let loaded = from_text("duration", &with_key(key.name, value), &[]).unwrap();
+            assert_eq!(
+                (key.show)(&loaded.settings),
+                json!(shown),
+                "{}: {value}",
+                key.name
+            );
+        }
+        for value in [
+            "0", "\"0\"", "\"0s\"", "-5", "1.5", "5000000", "true", "\"soon\"", "[]",
+        ] {
+            let found = problems("duration", &with_key(key.name, value));
+            assert!(found[0].1.contains('"'), "{}: {value}: {found:?}", key.name);
+        }
+        for value in ["\"5ms\"", "\"9000h\""] {
+            let found = problems("duration", &with_key(key.name, value));
+            assert!(
+                found[0].1.contains("must be "),
+                "{}: {value}: {found:?}",
+                key.name
+            );
+            assert!(
+                found[0].1.contains(", not "),
+                "{}: {value}: {found:?}",
+                key.name
+            );
+        }
+        let loaded = from_text("duration", "{}", &[(&variable_of(key.name), "40")]).unwrap();
+        assert_eq!((key.show)(&loaded.settings), json!("40s"), "{}", key.name);
+    }
+}
+
+#[test]
+fn paths_need_not_be_text_and_everything_else_must() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = std::ffi::OsString::from_vec(b"/odd/\xff".to_vec());
+    for key in KEYS {
+        let variable = variable_of(key.name);
+        let result = load(&Sources {
+            environment: Environment::from([(variable.clone().into(), odd.clone())]),
+            ..Sources::default()
+        });
+        if key.kind == Kind::Path {
+            let settings = result.unwrap().settings;
+            assert_eq!(
+                (key.show)(&settings),
+                json!("/odd/\u{fffd}"),
+                "{}",
+                key.name
+            );
+        } else {
+            let failure = result.unwrap_err();
+            assert!(
+                failure.message.contains("no UTF-8"),
+                "{variable}: {failure}"
+            );
+        }
+    }
+    let state = |name: &str| {
+        load(&Sources {
+            environment: Environment::from([(name.into(), odd.clone())]),
+            ..Sources::default()
+        })
+        .unwrap()
+        .settings
+        .state_dir
+        .unwrap()
+    };
+    assert_eq!(state("HOME"), Path::new(&odd).join(".local/state/skydht"));
+    assert_eq!(state("XDG_STATE_HOME"), Path::new(&odd).join("skydht"));
+}
+
+#[test]
+fn without_a_home_no_place_is_made_up() {
+    for (name, value) in [
+        ("X", ""),
+        ("HOME", ""),
+        ("HOME", "here"),
+        ("XDG_STATE_HOME", "here"),
+    ] {
+        let loaded = load(&Sources {
+            environment: environment(&[(name, value)]),
+            ..Sources::default()
+        })
+        .unwrap();
+        assert_eq!((loaded.path, &loaded.settings.state_dir), (None, &None));
+        for failure in [
+            loaded.settings.state().map(drop).unwrap_err(),
+            loaded.settings.key_file().map(drop).unwrap_err(),
+        ] {
+            assert!(failure.hint.unwrap().contains("--state-dir"));
+        }
+    }
+}
+
 #[test]
 fn the_cores_own_checks_name_the_line_too() {
     let text = "{\n\n\"limits\": {\n\"streams\": 1},\n\"log\": \"info\"}";
@@ -147,7 +318,7 @@ fn the_environment_wins_over_the_file_and_flags_over_both() {
             ("SKYDHT_TRUSTED_PKS", KEY),
             ("SKYDHT_LISTN", "x"),
         ]),
-        flags: vec![("--listen", "listen", json!("127.0.0.1:3"))],
+        flags: vec![("--listen", "listen", json!("127.0.0.1:3").into())],
     })
     .unwrap();
     let source = |key: &str| {
@@ -177,7 +348,7 @@ fn everything_shown_can_be_read_back() {
     let first = from_text(
         "show",
         "{\"limits\": {\"calls\": 5}, \"api_listen\": \"off\"}",
-        &[],
+        &[("HOME", "/nonexistent")],
     )
     .unwrap();
     let mut file = serde_json::Map::new();
@@ -212,11 +383,12 @@ fn a_named_file_that_is_missing_is_an_error_and_the_default_one_is_not() {
     let failure = load(&sources(&[home, ("SKYDHT_CONFIG", "/nonexistent/c.json")])).unwrap_err();
     assert!(failure.hint.unwrap().contains("config init"));
     let loaded = load(&sources(&[home, ("XDG_STATE_HOME", "/s")])).unwrap();
-    assert_eq!(loaded.settings.key_file(), Path::new("/s/skydht/node.key"));
+    let key_file = loaded.settings.key_file().unwrap();
+    assert_eq!(key_file, Path::new("/s/skydht/node.key"));
     let loaded = load(&sources(&[home, ("XDG_STATE_HOME", "relative")])).unwrap();
     assert_eq!(
-        loaded.settings.state_dir,
-        Path::new("/nonexistent/.local/state/skydht")
+        loaded.settings.state_dir.as_deref(),
+        Some(Path::new("/nonexistent/.local/state/skydht"))
     );
 }
 

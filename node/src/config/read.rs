@@ -1,0 +1,112 @@
+//! Reading single values: what is wrong with one is said in terms of what is wanted.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use skydht_core::node::{Limit, Limits};
+use skydht_dmsg::discovery::KnownServer;
+
+use super::duration;
+use crate::keys;
+
+pub(super) fn assign<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+pub(super) fn flag(value: &Value) -> Result<bool, String> {
+    value
+        .as_bool()
+        .ok_or_else(|| "expected true or false".into())
+}
+
+pub(super) fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "expected a text".into())
+}
+
+pub(super) fn count(value: &Value) -> Result<usize, String> {
+    value
+        .as_u64()
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| "expected a whole number, not negative".into())
+}
+
+pub(super) fn positive(value: &Value) -> Result<usize, String> {
+    match count(value)? {
+        0 => Err("expected 1 or more".into()),
+        n => Ok(n),
+    }
+}
+
+pub(super) fn or_default(value: &Value, limit: Limit) -> Result<usize, String> {
+    Ok(match count(value)? {
+        0 => limit.of(&Limits::default()),
+        n => n,
+    })
+}
+
+pub(super) fn read_duration(value: &Value) -> Result<std::time::Duration, String> {
+    match value {
+        Value::String(text) => duration::parse(text),
+        Value::Number(number) => number
+            .as_u64()
+            .map_or_else(|| duration::parse(&number.to_string()), duration::of_number),
+        _ => Err("expected a text like \"2h\"".into()),
+    }
+}
+
+pub(super) fn list<T>(
+    value: &Value,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    value
+        .as_array()
+        .ok_or("expected an array of texts")?
+        .iter()
+        .map(|value| text(value).and_then(&read))
+        .collect()
+}
+
+/// Servers as `PK@IP:PORT`, or as a visor's configuration has them.
+pub(super) fn servers(value: &Value) -> Result<Vec<KnownServer>, String> {
+    let wrong = |what: &Value| {
+        format!(
+            "{what} is no DMSG server: write \"PK@IP:PORT\", or {{\"static\": PK, \"server\": {{\"address\": \"IP:PORT\"}}}}"
+        )
+    };
+    let read = |what: &Value| {
+        let (key, at) = match what {
+            Value::String(text) => text.split_once('@').ok_or_else(|| wrong(what))?,
+            entry => {
+                let key = entry["static"].as_str().ok_or_else(|| wrong(what))?;
+                let at = entry["server"]["address"].as_str();
+                (key, at.ok_or_else(|| wrong(what))?)
+            }
+        };
+        let key = keys::parse_public(key)?;
+        key.check_curve()
+            .map_err(|error| format!("{key}: {error}"))?;
+        let address = at.parse().map_err(|_| wrong(what))?;
+        Ok(KnownServer { key, address })
+    };
+    let all = value.as_array().ok_or("expected an array")?;
+    all.iter().map(read).collect()
+}
+
+pub(super) fn host_and_port(text: &str) -> Result<String, String> {
+    let wrong = || format!("{text:?} is no address: write HOST:PORT");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    if host.is_empty() || port == 0 {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is no address: write IP:PORT, such as 0.0.0.0:7470, 127.0.0.1:0 or [::]:7470"
+        )
+    })
+}

@@ -1,0 +1,72 @@
+//! Keys of a visor that mean something there and nothing here.
+
+use serde_json::Value;
+
+/// Each with what to do instead.
+pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "refresh_interval",
+        "expiry and bucket refresh run by deadline here, not by interval: remove the key",
+    ),
+    (
+        "persist_path",
+        "items are kept in memory only in this version: remove the key",
+    ),
+    (
+        "redis_addr",
+        "there is no Redis storage in this version: remove the key",
+    ),
+    (
+        "redis_password",
+        "there is no Redis storage in this version: remove the key",
+    ),
+    (
+        "redis_db",
+        "there is no Redis storage in this version: remove the key",
+    ),
+    (
+        "dmsg.servers_type",
+        "all kinds of servers are used here: remove the key",
+    ),
+    (
+        "dmsg.connected_servers_type",
+        "all kinds of servers are used here: remove the key",
+    ),
+    (
+        "dmsg.protocol",
+        "sessions are multiplexed by yamux, which every server speaks: remove the key",
+    ),
+    ("enable", "a running node is always on: remove the key"),
+    (
+        "local_path",
+        "a visor's key; the directory for state is `state_dir` here",
+    ),
+    (
+        "secret_key",
+        "the secret key stands in a file of its own (`key_file`) or in SKYDHT_SECRET_KEY",
+    ),
+    (
+        "sk",
+        "the secret key stands in a file of its own (`key_file`) or in SKYDHT_SECRET_KEY",
+    ),
+    (
+        "dht",
+        "this looks like a visor's whole configuration: put the contents of its \"dht\" section at the top level",
+    ),
+];
+
+/// What to do instead of setting this key to anything.
+pub(super) fn instead_of(name: &str) -> Option<&'static str> {
+    let (_, instead) = UNSUPPORTED.iter().find(|(key, _)| *key == name)?;
+    Some(instead)
+}
+
+/// Whether a value is how Go's programs write a key that nobody set.
+pub(super) fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_u64() == Some(0),
+        _ => false,
+    }
+}
