@@ -26,6 +26,7 @@ mod progress;
 mod report;
 mod start;
 mod state_dir;
+mod temporary_dir;
 mod verdict;
 
 use std::process::ExitCode;

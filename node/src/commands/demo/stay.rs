@@ -1,9 +1,7 @@
 //! A demo's network that stays up, for the other commands.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
 use tokio::sync::Notify;
 
 use super::{Report, Show, Stay, print};
@@ -17,8 +15,8 @@ use crate::dmsg::{dht_address, join_command};
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::output;
-use crate::private_file;
 use crate::state_dir::StateDir;
+use crate::temporary_dir::TemporaryDir;
 
 /// Keeps the network up, with a control API on its first node, until a signal.
 pub(super) async fn stay(
@@ -28,8 +26,8 @@ pub(super) async fn stay(
     mut report: Report,
     signals: &mut Signals,
 ) -> Result<()> {
-    let place = TemporaryDir::new()?;
-    let state = StateDir::new(&place.0);
+    let place = TemporaryDir::new("demo")?;
+    let state = StateDir::new(place.path());
     let listener = bind(args.api_listen).await?;
     let first = &show.network.nodes[0];
     let listen = match first.local_addr() {
@@ -51,7 +49,7 @@ pub(super) async fn stay(
     let guard = Guard::new(state.token_for_node()?, addr, &[]);
     let server = Server::start(listener, Arc::clone(&shared), guard)?;
     let endpoint = state.write_endpoint(server.addr(), first.key());
-    let here = format!("skydht --state-dir {}", place.0.display());
+    let here = format!("skydht --state-dir {}", place.path().display());
     let mut next = vec![
         format!("{here} status"),
         format!("{here} put 'hello' --salt greeting"),
@@ -82,24 +80,4 @@ pub(super) async fn stay(
     server.stop().await;
     show.network.stop_all().await;
     Ok(())
-}
-
-/// A directory that goes away with the demo.
-struct TemporaryDir(PathBuf);
-
-impl TemporaryDir {
-    fn new() -> Result<Self> {
-        // A name that nobody else can have taken before.
-        let name = HEXLOWER.encode(&crate::random_bytes()?[..8]);
-        let path = std::env::temp_dir().join(format!("skydht-demo-{name}"));
-        private_file::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for TemporaryDir {
-    fn drop(&mut self) {
-        // A leftover in the directory for temporary files is no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

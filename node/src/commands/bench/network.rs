@@ -8,7 +8,7 @@ use skydht_core::item::{Salt, Value};
 use skydht_core::node::{Config, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
 
-use crate::cli::{Bench, BenchNetwork, Common};
+use crate::cli::{BenchNetwork, Common};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::measure::{Latency, each, machine, resident_bytes};
@@ -54,8 +54,7 @@ struct Report {
 }
 
 /// Measures.
-pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
-    let Bench::Network(args) = bench;
+pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
     let filter = common.log.as_deref().unwrap_or("warn");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
     let optimised = !cfg!(debug_assertions);

@@ -1,0 +1,14 @@
+//! `skydht bench`: figures, and whether they are as wanted.
+
+mod network;
+
+use crate::cli::{Bench, Common};
+use crate::exit::Exit;
+use crate::failure::Result;
+
+/// Measures.
+pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
+    match bench {
+        Bench::Network(args) => network::run(common, args).await,
+    }
+}
