@@ -38,6 +38,20 @@ struct Incoming {
     /// What of the header is to be handed out.
     ready: Range<usize>,
     body: usize,
+    /// Something has come.
+    begun: bool,
+}
+
+/// The first byte that came was smux's.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the peer multiplexes with smux; only yamux is spoken here")]
+pub(crate) struct IsSmux;
+
+impl IsSmux {
+    /// Whether this is the cause of an error that a [`Clear`] gave.
+    pub(crate) fn is_cause(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
@@ -70,6 +84,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
                     .poll_take(&mut self.io, &mut header[collected..], cx)
             )?;
             let incoming = &mut self.incoming;
+            if taken > 0 && !incoming.begun {
+                incoming.begun = true;
+                // Its frames are shorter than ours: waiting for a whole header, we would let a
+                // client wait that waits for us.
+                if mux_frame::is_smux(header[0]) {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, IsSmux)));
+                }
+            }
             incoming.header = header;
             incoming.collected += taken;
             if incoming.collected == HEADER_LEN {

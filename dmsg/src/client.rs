@@ -46,7 +46,7 @@ pub struct ClientConfig {
     pub client_type: String,
     /// How long a server's address is tried.
     pub connect_timeout: Duration,
-    /// How long the handshake of a session may take.
+    /// How long the handshake of a session may take, and the first two bytes of a stream.
     pub handshake_timeout: Duration,
     /// How long the opening of a stream may take on one session.
     pub stream_timeout: Duration,

@@ -174,9 +174,16 @@ impl DmsgSession {
         &self,
         stream: &mut S,
     ) -> Result<SignedObject, ReadError> {
-        let mut prefix = [0; 2];
-        stream.read_exact(&mut prefix).await?;
-        let len = u16::from_be_bytes(prefix);
+        let len = read_len(stream).await?;
+        self.read_sealed(stream, len).await
+    }
+
+    /// Receives an object of which the length has been read.
+    pub(crate) async fn read_sealed<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
+        len: u16,
+    ) -> Result<SignedObject, ReadError> {
         let mut record = Vec::new();
         let read = stream.take(len.into()).read_to_end(&mut record).await?;
         if read < usize::from(len) {
@@ -185,4 +192,12 @@ impl DmsgSession {
         let plain = lock(&self.opener).open(&mut record)?.to_vec();
         Ok(SignedObject::from_bytes(plain)?)
     }
+}
+
+/// Reads what stands before an object: its length. 0 is no object but a ping
+/// (specification of DMSG in 2026, §2.1).
+pub(crate) async fn read_len<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u16, ReadError> {
+    let mut prefix = [0; 2];
+    stream.read_exact(&mut prefix).await?;
+    Ok(u16::from_be_bytes(prefix))
 }

@@ -8,6 +8,7 @@ mod porter;
 pub(crate) mod replay;
 mod stream;
 
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use futures::AsyncWriteExt as _;
@@ -19,10 +20,10 @@ pub use stream::DmsgStream;
 use porter::{Lease, Porter};
 use replay::Replays;
 
-use crate::dmsg_session::{DmsgSession, ReadError};
+use crate::dmsg_session::{self, DmsgSession, ReadError};
 use crate::handshake::{EphemeralSource, Handshake, NoiseError};
 use crate::object::{
-    Address, ErrorCode, ObjectError, SignedObject, StreamRequest, StreamResponse, VerifiedRequest,
+    Address, ErrorCode, ObjectError, StreamRequest, StreamResponse, VerifiedRequest,
 };
 use crate::secure::Secure;
 use crate::session::{self, SessionError};
@@ -265,12 +266,29 @@ impl Endpoint {
     }
 }
 
-/// Reads a request from a stream that was just opened to us.
-pub(crate) async fn read_request(
-    session: &DmsgSession,
-    stream: &mut session::Stream,
-) -> Result<(SignedObject, VerifiedRequest), StreamError> {
-    let object = session.read_object(stream).await?;
-    let request = object.verify_request().map_err(StreamError::Response)?;
-    Ok((object, request))
+/// What a stream that was just opened to us is for.
+pub(crate) enum Opening {
+    /// The other side wants to know whether the session lives: two zero bytes, which are sent
+    /// back (specification of DMSG in 2026, §2.1).
+    Ping,
+    /// An object of this length.
+    Object(u16),
+}
+
+/// Reads the first two bytes of a stream that was just opened to us. Set a deadline around it.
+pub(crate) async fn read_opening(stream: &mut session::Stream) -> Result<Opening, StreamError> {
+    Ok(match dmsg_session::read_len(stream).await? {
+        0 => Opening::Ping,
+        len => Opening::Object(len),
+    })
+}
+
+/// Answers a ping, and closes its stream. Set a deadline around it.
+pub(crate) async fn answer_ping(mut stream: session::Stream) -> Result<(), StreamError> {
+    let answered = async {
+        stream.write_all(&[0, 0]).await?;
+        stream.flush().await?;
+        stream.close().await
+    };
+    answered.await.map_err(|_: io::Error| StreamError::Closed)
 }

@@ -1,4 +1,4 @@
-//! Go's gob encoding, for the two structs that DMSG sends in it.
+//! Go's gob encoding, for the structs that DMSG sends in it.
 //!
 //! One object is a gob stream of its own: descriptors of every type used, then one value. Type
 //! numbers differ from process to process, so a reader goes by the descriptors and by field
@@ -7,6 +7,7 @@
 //! Everything read is borrowed from the input, and no number in it sizes anything: the work is
 //! bounded by the input's length times [`MAX_DEPTH`].
 
+mod announce;
 mod layout;
 mod read;
 mod types;
@@ -15,6 +16,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use announce::{read_announce, write_announce};
 pub(crate) use layout::{read_request, read_response, write_request, write_response};
 
 /// How deep values may nest.

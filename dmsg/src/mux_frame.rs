@@ -34,6 +34,12 @@ pub(crate) fn body_len(header: &Header) -> usize {
     }
 }
 
+/// Whether a session that begins with this byte is smux's: it is the version, 1 or 2 there and 0 in
+/// yamux.
+pub(crate) const fn is_smux(first: u8) -> bool {
+    matches!(first, 1 | 2)
+}
+
 fn length(header: &Header) -> u32 {
     let [.., a, b, c, d] = *header;
     u32::from_be_bytes([a, b, c, d])

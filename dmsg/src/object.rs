@@ -1,9 +1,10 @@
-//! The signed objects that open a stream: a request, and its response.
+//! The signed objects that open a stream: a request or a server's announcement, and the response.
 //!
 //! An object is a signature (65 bytes) ‖ a gob stream, signed by its author over the SHA-256 of
 //! the gob bytes (specification of DMSG, §5). It is kept as the bytes that came: relays forward
 //! it unchanged, and neither signature nor hash is ever taken of something encoded anew.
 
+mod announce;
 mod code;
 mod request;
 mod response;
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use skydht_core::key::{PUBLIC_KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey, Signature};
 
 pub use crate::gob::GobError;
+pub use announce::PeerAnnounce;
 pub use code::ErrorCode;
 pub use request::{StreamRequest, VerifiedRequest};
 pub use response::StreamResponse;

@@ -6,6 +6,7 @@
 
 mod accept;
 mod copy;
+mod notice;
 mod pace;
 mod publish;
 mod relay;
@@ -21,8 +22,10 @@ use futures::future::join_all;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_runtime::{Listener as _, Runtime, within};
 
+pub use notice::{Notice, Notify};
 pub use stats::ServerStats;
 
+use notice::SmuxPace;
 use stats::Counters;
 use table::Table;
 
@@ -61,7 +64,10 @@ pub struct ServerConfig {
     pub stream_burst: u32,
     /// Streams that may wait for one listener of our own.
     pub accept_queue: usize,
-    /// How long the handshake of a session may take.
+    /// Links of other servers at once that may pass on requests; more are refused. 0: none may.
+    pub max_peers: usize,
+    /// How long the handshake of a session may take, its first object when there is another
+    /// session of the same key, and the first two bytes of a stream.
     pub handshake_timeout: Duration,
     /// How long a stream may take until the destination has answered.
     pub stream_timeout: Duration,
@@ -82,6 +88,8 @@ pub struct ServerConfig {
     pub server_type: String,
     /// Whether the entry says that we are a bootstrap node of the DHT.
     pub dht_bootstrap: bool,
+    /// Who is called when there is something that the operator should know.
+    pub notify: Notify,
 }
 
 impl ServerConfig {
@@ -96,6 +104,7 @@ impl ServerConfig {
             max_handshakes: 256,
             max_streams: 2048,
             max_relayed: 8192,
+            max_peers: 512,
             streams_per_second: 1000,
             stream_burst: 256,
             accept_queue: 20,
@@ -109,6 +118,7 @@ impl ServerConfig {
             discovery_timeout: seconds(10),
             server_type: String::new(),
             dht_bootstrap: false,
+            notify: Notify::default(),
         }
     }
 }
@@ -122,6 +132,7 @@ struct Shared<R: Runtime> {
     local_addr: SocketAddr,
     table: Mutex<Table>,
     counters: Counters,
+    smux_pace: SmuxPace,
     /// Sessions came or went, the entry was published, or the server closes.
     changes: Signal,
 }
@@ -178,8 +189,9 @@ impl<R: Runtime> Server<R> {
             local_addr,
             endpoint: Endpoint::new(secret, EphemeralSource::new(entropy)),
             discovery: Arc::new(discovery),
-            table: Mutex::new(Table::new(config.max_sessions, config.max_handshakes)),
+            table: Mutex::new(Table::new(&config)),
             counters: Counters::default(),
+            smux_pace: SmuxPace::default(),
             changes: Signal::default(),
             config,
             runtime,

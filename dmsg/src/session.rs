@@ -36,7 +36,8 @@ pub enum Role {
 /// A session's limits.
 ///
 /// A stream holds at most 256 KiB of unread data (yamux's first window, which is kept from
-/// growing), so a hostile peer can pin at most `(max_inbound + max_outbound)` × 256 KiB of streams
+/// growing), so a hostile peer can pin at most
+/// `(max_inbound + spare_inbound + max_outbound)` × 256 KiB of streams
 /// whose owner does not read, plus some 64 KiB of buffers. An idle session costs a few KiB. Limits
 /// above 4096 count as 4096.
 #[derive(Clone, Debug)]
@@ -48,7 +49,14 @@ pub struct SessionConfig {
     pub max_outbound: usize,
     /// How many of the peer's streams may wait in [`Incoming`]; more are reset. Default 64.
     pub backlog: usize,
+    /// How many of the peer's streams beyond `max_inbound` are not reset but handed out as
+    /// [`Stream::is_spare`]. Default 0.
+    pub spare_inbound: usize,
 }
+
+/// Spare streams of a session on which pings come as streams: at its limit it must not be taken
+/// for dead.
+const PING_STREAMS: usize = 16;
 
 impl Default for SessionConfig {
     fn default() -> Self {
@@ -56,6 +64,7 @@ impl Default for SessionConfig {
             max_inbound: 256,
             max_outbound: 256,
             backlog: 64,
+            spare_inbound: 0,
         }
     }
 }
@@ -69,6 +78,17 @@ impl SessionConfig {
             max_inbound: max,
             max_outbound: max,
             backlog: max,
+            spare_inbound: 0,
+        }
+    }
+
+    /// The same, with a few spare streams for pings.
+    #[must_use]
+    pub fn with_pings(max: usize) -> Self {
+        Self {
+            backlog: max.saturating_add(PING_STREAMS),
+            spare_inbound: PING_STREAMS,
+            ..Self::with_streams(max)
         }
     }
 }
@@ -92,6 +112,9 @@ pub enum CloseReason {
     /// The encrypted stream below got a bad record.
     #[error(transparent)]
     Secure(SecureError),
+    /// The peer speaks smux.
+    #[error("the peer multiplexes with smux, which is not built: let it use yamux")]
+    Smux,
     /// The peer broke the multiplexing protocol.
     #[error("protocol violation: {0}")]
     Protocol(Arc<str>),
@@ -146,7 +169,7 @@ impl Session {
     ) -> (Self, Incoming, Driver<IO>) {
         let (ended, end) = oneshot::channel();
         let (queue, incoming) = mpsc::channel(config.backlog.saturating_sub(1));
-        let shared = Arc::new(Shared::new(config.max_inbound, config.max_outbound, end));
+        let shared = Arc::new(Shared::new(config, end));
         let driver = Driver::new(io, role, shared.clone(), queue, ended);
         (Self(Arc::new(Handle(shared))), Incoming(incoming), driver)
     }

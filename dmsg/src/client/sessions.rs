@@ -12,8 +12,8 @@ use super::Shared;
 use super::table::Joined;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::{self, DmsgSession, Established};
-use crate::endpoint::{self, StreamError};
-use crate::session::{self, Incoming, SessionConfig};
+use crate::endpoint::{self, Opening, StreamError};
+use crate::session::{self, Incoming, SessionConfig, SessionError};
 use crate::session_task;
 
 /// Keeps enough sessions until the client closes.
@@ -128,7 +128,7 @@ async fn establish<R: Runtime>(
     let connecting = shared.runtime.connect(address);
     let connection = within(&shared.runtime, config.connect_timeout, connecting).await;
     let connection = connection?.ok()?;
-    let limits = SessionConfig::with_streams(config.max_streams);
+    let limits = SessionConfig::with_pings(config.max_streams);
     let endpoint = &shared.endpoint;
     let handshake = dmsg_session::connect(
         connection,
@@ -164,20 +164,39 @@ fn serve<R: Runtime>(shared: &Arc<Shared<R>>, session: Arc<DmsgSession>, mut inc
     }));
 }
 
+/// What a stream of the other side's came to.
+enum Answered {
+    Ping,
+    Request,
+}
+
 async fn answer<R: Runtime>(
     shared: &Shared<R>,
     session: &DmsgSession,
     mut stream: session::Stream,
 ) {
+    let (runtime, config) = (&shared.runtime, &shared.config);
     let answering = async {
-        let (_, request) = endpoint::read_request(session, &mut stream).await?;
-        shared.endpoint.answer(session, stream, request).await
+        let opening = endpoint::read_opening(&mut stream);
+        let opening = within(runtime, config.handshake_timeout, opening).await;
+        let Opening::Object(len) = opening.unwrap_or(Err(StreamError::Timeout))? else {
+            endpoint::answer_ping(stream).await?;
+            return Ok(Answered::Ping);
+        };
+        if stream.is_spare() {
+            return Err(SessionError::TooManyStreams.into());
+        }
+        let object = session.read_sealed(&mut stream, len).await?;
+        let request = object.verify_request().map_err(StreamError::Response)?;
+        shared.endpoint.answer(session, stream, request).await?;
+        Ok(Answered::Request)
     };
-    let answered = within(&shared.runtime, shared.config.stream_timeout, answering).await;
+    let answered = within(runtime, config.stream_timeout, answering).await;
     let mut table = shared.table();
     let stats = table.stats_mut();
     match answered {
-        Some(Ok(())) => stats.accepted += 1,
+        Some(Ok(Answered::Ping)) => stats.pings += 1,
+        Some(Ok(Answered::Request)) => stats.accepted += 1,
         Some(Err(StreamError::Refused(_))) => stats.refused += 1,
         Some(Err(_)) | None => stats.invalid += 1,
     }

@@ -52,6 +52,8 @@ pub struct ClientStats {
     pub refused: u64,
     /// Requests of others that were invalid or did not come in time.
     pub invalid: u64,
+    /// Pings of servers that were answered.
+    pub pings: u64,
     /// Times that our entry was published.
     pub published: u64,
     /// Times that the discovery did not take it.

@@ -1,4 +1,4 @@
-//! The two structs in gob (specification of DMSG, §5.1).
+//! Request and response in gob (specification of DMSG, §5.1).
 
 use skydht_core::key::PUBLIC_KEY_LEN;
 
@@ -10,17 +10,17 @@ use crate::object::{RawAddress, StreamRequest, StreamResponse};
 
 /// Places in Go's `wireType`, counted from 1.
 const ARRAY: u64 = 1;
-const BINARY_MARSHALER: u64 = 6;
+pub(super) const BINARY_MARSHALER: u64 = 6;
 
 /// A struct's field as the reader sees it: its name and where its value lies.
-struct Found<'t, 'a> {
+pub(super) struct Found<'t, 'a> {
     types: &'t Types<'a>,
-    field: Field<'a>,
+    pub(super) field: Field<'a>,
 }
 
 impl<'a> Found<'_, 'a> {
     /// The field must have this built-in type.
-    fn expect(&self, ty: i64, name: &'static str) -> Result<(), GobError> {
+    pub(super) fn expect(&self, ty: i64, name: &'static str) -> Result<(), GobError> {
         if self.field.ty == ty {
             Ok(())
         } else {
@@ -28,13 +28,13 @@ impl<'a> Found<'_, 'a> {
         }
     }
 
-    fn skip(&self, value: &mut Reader<'a>) -> Result<(), GobError> {
+    pub(super) fn skip(&self, value: &mut Reader<'a>) -> Result<(), GobError> {
         self.types.skip(self.field.ty, value, 0)
     }
 }
 
 /// Reads a struct of the type `number`: `field` gets each field that is there.
-fn read_struct<'a>(
+pub(super) fn read_struct<'a>(
     types: &Types<'a>,
     number: i64,
     name: &'static str,
@@ -98,13 +98,7 @@ fn read_address<'a>(found: &Found<'_, 'a>, value: &mut Reader<'a>) -> Result<Raw
         value,
         |found, value| {
             match found.field.name {
-                b"PK" => {
-                    let Some(Type::Opaque) = found.types.get(found.field.ty) else {
-                        return Err(GobError::FieldType("PK"));
-                    };
-                    let key = <[u8; PUBLIC_KEY_LEN]>::try_from(value.bytes()?);
-                    address.key = key.map_err(|_| GobError::FieldType("PK"))?;
-                }
+                b"PK" => address.key = read_key(found, "PK", value)?,
                 b"Port" => {
                     found.expect(UINT, "Port")?;
                     address.port = value.u16()?;
@@ -115,6 +109,19 @@ fn read_address<'a>(found: &Found<'_, 'a>, value: &mut Reader<'a>) -> Result<Raw
         },
     )?;
     Ok(address)
+}
+
+/// Reads a key, which marshals itself.
+pub(super) fn read_key(
+    found: &Found<'_, '_>,
+    name: &'static str,
+    value: &mut Reader<'_>,
+) -> Result<[u8; PUBLIC_KEY_LEN], GobError> {
+    let Some(Type::Opaque) = found.types.get(found.field.ty) else {
+        return Err(GobError::FieldType(name));
+    };
+    let key = <[u8; PUBLIC_KEY_LEN]>::try_from(value.bytes()?);
+    key.map_err(|_| GobError::FieldType(name))
 }
 
 /// Reads a response.

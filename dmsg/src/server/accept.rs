@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use skydht_core::key::PublicKey;
 use skydht_runtime::{Listener, Runtime, within};
 
-use super::{Shared, relay};
+use super::{Notice, Shared, relay};
 use crate::dmsg_session::{self, Established};
 use crate::session::{CloseReason, SessionConfig};
 use crate::session_task;
@@ -56,7 +57,7 @@ async fn handshake<R: Runtime>(
     connection: R::Connection,
 ) -> Option<Established<R::Connection>> {
     let endpoint = &shared.endpoint;
-    let limits = SessionConfig::with_streams(shared.config.max_streams);
+    let limits = SessionConfig::with_pings(shared.config.max_streams);
     let ephemeral = endpoint.ephemerals().next();
     let accepting = dmsg_session::accept(connection, endpoint.secret(), ephemeral, &limits);
     match within(&shared.runtime, shared.config.handshake_timeout, accepting).await {
@@ -89,12 +90,41 @@ async fn run<R: Runtime>(
     }
     shared.changes.raise();
     let (key, pulse) = (session.remote(), session.pulse().clone());
-    relay::spawn(shared, session, incoming, addr.ip());
+    relay::spawn(shared, session, added.id, incoming, addr.ip());
+    if added.has_rival {
+        file_in_time(shared, key, added.id);
+    }
     let (runtime, keepalive) = (shared.runtime.clone(), shared.config.keepalive);
     let reason = session_task::run(runtime, driver, pulse, keepalive, added.killed).await;
-    if matches!(reason, CloseReason::Io(_) | CloseReason::Protocol(_)) {
-        shared.counters.lost.count();
+    match reason {
+        CloseReason::Io(_) | CloseReason::Protocol(_) => shared.counters.lost.count(),
+        CloseReason::Smux => refuse_smux(shared, key, addr),
+        _ => {}
     }
     shared.table().ended(&key, added.id);
     shared.changes.raise();
+}
+
+/// A client that only waits to be dialled sends nothing: its session is filed when it has had the
+/// time to announce a server.
+fn file_in_time<R: Runtime>(shared: &Arc<Shared<R>>, key: PublicKey, id: u64) {
+    let filing = Arc::clone(shared);
+    shared.runtime.spawn(Box::pin(async move {
+        let limit = filing.config.handshake_timeout;
+        filing.runtime.sleep(limit).await;
+        if filing.table().file_client(&key, id) {
+            filing.counters.superseded.count();
+        }
+    }));
+}
+
+fn refuse_smux<R: Runtime>(shared: &Shared<R>, key: PublicKey, address: SocketAddr) {
+    shared.counters.refused_smux.count();
+    if let Some(others) = shared.smux_pace.due(shared.runtime.clocks().monotonic) {
+        shared.config.notify.call(&Notice::Smux {
+            key,
+            address,
+            others,
+        });
+    }
 }

@@ -11,14 +11,15 @@ use super::pace::Pace;
 use super::stats::Alive;
 use super::{Shared, copy};
 use crate::dmsg_session::DmsgSession;
-use crate::endpoint::{self, StreamError};
-use crate::object::{SignedObject, StreamResponse, VerifiedRequest};
+use crate::endpoint::{self, Opening, StreamError};
+use crate::object::{ErrorCode, SignedObject, StreamResponse, VerifiedRequest};
 use crate::session::{Incoming, Stream};
 
 /// Serves the streams that a client opens until its session ends.
 pub(super) fn spawn<R: Runtime>(
     shared: &Arc<Shared<R>>,
     session: Arc<DmsgSession>,
+    id: u64,
     mut incoming: Incoming,
     ip: IpAddr,
 ) {
@@ -37,6 +38,7 @@ pub(super) fn spawn<R: Runtime>(
                 let source = Source {
                     shared: &relaying,
                     session: &session,
+                    id,
                     ip,
                 };
                 source.serve(stream).await;
@@ -49,6 +51,8 @@ pub(super) fn spawn<R: Runtime>(
 struct Source<'a, R: Runtime> {
     shared: &'a Shared<R>,
     session: &'a DmsgSession,
+    /// The session's in the table.
+    id: u64,
     ip: IpAddr,
 }
 
@@ -71,14 +75,99 @@ impl<R: Runtime> Source<'_, R> {
         within(&self.shared.runtime, limit, step).await
     }
 
-    /// Reads the request and answers it, or opens the way to the destination.
-    async fn open(&self, mut stream: Stream) -> Option<(Stream, Stream, Alive<'_>)> {
+    /// Reads what the stream is for; a ping is answered. `None` when there is nothing else to do.
+    async fn read_object(&self, mut stream: Stream) -> Option<(Stream, SignedObject)> {
         let (shared, counters) = (self.shared, &self.shared.counters);
-        let reading = endpoint::read_request(self.session, &mut stream);
-        let request = self.in_time(reading).await.and_then(Result::ok);
-        // Nobody may ask in another's name (code 302).
-        let request = request.filter(|(_, it)| it.source.key == self.session.remote());
-        let Some((object, request)) = request else {
+        let opening = endpoint::read_opening(&mut stream);
+        let limit = shared.config.handshake_timeout;
+        let opening = within(&shared.runtime, limit, opening).await;
+        let len = match opening {
+            Some(Ok(Opening::Object(len))) => len,
+            Some(Ok(Opening::Ping)) => {
+                let answered = self.in_time(endpoint::answer_ping(stream)).await;
+                if matches!(answered, Some(Ok(()))) {
+                    counters.pings.count();
+                }
+                return None;
+            }
+            Some(Err(_)) | None => {
+                counters.invalid_requests.count();
+                return None;
+            }
+        };
+        if stream.is_spare() {
+            counters.over_capacity.count();
+            return None;
+        }
+        let object = self.in_time(self.session.read_sealed(&mut stream, len));
+        let Some(Ok(object)) = object.await else {
+            counters.invalid_requests.count();
+            return None;
+        };
+        Some((stream, object))
+    }
+
+    /// Answers the announcement of a server, and files its session as that.
+    async fn answer_announce(&self, mut stream: Stream, object: &SignedObject) {
+        let (shared, counters) = (self.shared, &self.shared.counters);
+        let filed = shared.table().file_peer(&self.session.remote(), self.id);
+        let Some(filed) = filed else {
+            return;
+        };
+        if filed.superseded {
+            counters.superseded.count();
+        }
+        let counter = match filed.accepted {
+            true => &counters.peers_accepted,
+            false => &counters.peers_refused,
+        };
+        counter.count();
+        let response = StreamResponse {
+            request_hash: object.hash(),
+            accepted: filed.accepted,
+            error_code: match filed.accepted {
+                true => 0,
+                false => ErrorCode::RelayCapacity.number(),
+            },
+            ..StreamResponse::default()
+        };
+        let answering = async {
+            let answer = shared
+                .endpoint
+                .respond(self.session, &mut stream, &response);
+            answer.await.ok()?;
+            stream.close().await.ok()
+        };
+        self.in_time(answering).await;
+    }
+
+    /// The request in an object, if its source may make it here.
+    fn judge(&self, object: &SignedObject) -> Option<VerifiedRequest> {
+        let (shared, remote) = (self.shared, self.session.remote());
+        let request = object.verify_request().ok()?;
+        if shared.table().file_client(&remote, self.id) {
+            shared.counters.superseded.count();
+        }
+        if request.source.key == remote {
+            return Some(request);
+        }
+        // Nobody may ask in another's name (code 302), but a server may pass on a request.
+        if request.ip_info || !shared.table().is_peer(&remote, self.id) {
+            return None;
+        }
+        shared.counters.passed_on.count();
+        Some(request)
+    }
+
+    /// Reads the request and answers it, or opens the way to the destination.
+    async fn open(&self, stream: Stream) -> Option<(Stream, Stream, Alive<'_>)> {
+        let (shared, counters) = (self.shared, &self.shared.counters);
+        let (mut stream, object) = self.read_object(stream).await?;
+        if let Ok(Some(_)) = object.verify_announce(&self.session.remote()) {
+            self.answer_announce(stream, &object).await;
+            return None;
+        }
+        let Some(request) = self.judge(&object) else {
             counters.invalid_requests.count();
             return None;
         };

@@ -46,6 +46,8 @@ counters! {
     superseded,
     /// Sessions that were refused because of the limit.
     refused_sessions,
+    /// Sessions that were refused because their clients multiplex with smux.
+    refused_smux,
     /// Connections that failed their handshake or did not finish it in time.
     handshakes_failed,
     /// Connections that the other side closed during the handshake: probes and port scans.
@@ -62,11 +64,19 @@ counters! {
     relayed_bytes,
     /// Requests that were malformed, badly signed, of another source, repeated, or too late.
     invalid_requests,
+    /// Pings that were answered.
+    pings,
+    /// Announcements of servers that were accepted.
+    peers_accepted,
+    /// Announcements of servers that were refused because of the limit.
+    peers_refused,
+    /// Requests that servers passed on to us.
+    passed_on,
     /// Streams that waited because their session opened too many a second.
     paced,
     /// Requests to keys that have no session here.
     no_destination,
-    /// Requests beyond the limit on relayed streams.
+    /// Requests beyond the limits on a session's streams and on relayed ones.
     over_capacity,
     /// Requests that the destination's session did not take or answer well.
     failed_destinations,
@@ -80,6 +90,9 @@ counters! {
     own_refused,
     /// Times that our entry was published.
     published,
+    /// Times that the discovery turned out not to know a member of our entry, so that it is
+    /// published without such.
+    plain_entries,
     /// Times that the discovery did not take it.
     publish_failed,
 }

@@ -6,8 +6,36 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use skydht_core::key::PublicKey;
 
+use super::ServerConfig;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
+
+/// What a session is for. Its first object tells (specification of DMSG in 2026, §2.3), and one
+/// of each kind may live at once: a server may be another server's client, too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Kind {
+    /// It has sent no object yet. It serves as a client's session, but ends no other one.
+    New,
+    /// A client's.
+    Client,
+    /// A server's that announced itself and may pass on requests.
+    Peer,
+    /// A server's that may not.
+    Refused,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::New, Self::Client, Self::Peer, Self::Refused];
+}
+
+/// What became of an announcement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Filed {
+    /// The session may pass on requests.
+    pub(super) accepted: bool,
+    /// It replaced another one of the same key.
+    pub(super) superseded: bool,
+}
 
 struct Live {
     id: u64,
@@ -22,11 +50,16 @@ pub(super) struct Added {
     pub(super) killed: oneshot::Receiver<()>,
     /// It replaced another one of the same key.
     pub(super) superseded: bool,
+    /// There is a client's session of the same key: see [`Table::file`].
+    pub(super) has_rival: bool,
 }
 
 pub(super) struct Table {
-    sessions: BTreeMap<PublicKey, Live>,
+    sessions: BTreeMap<(PublicKey, Kind), Live>,
     max_sessions: usize,
+    max_peers: usize,
+    /// Sessions of the kind [`Kind::Peer`].
+    peers: usize,
     /// Handshakes under way, oldest first.
     handshakes: BTreeMap<u64, oneshot::Sender<()>>,
     max_handshakes: usize,
@@ -38,12 +71,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(max_sessions: usize, max_handshakes: usize) -> Self {
+    pub(super) fn new(config: &ServerConfig) -> Self {
         Self {
             sessions: BTreeMap::new(),
-            max_sessions,
+            max_sessions: config.max_sessions,
+            max_peers: config.max_peers,
+            peers: 0,
             handshakes: BTreeMap::new(),
-            max_handshakes: max_handshakes.max(1),
+            max_handshakes: config.max_handshakes.max(1),
             next_id: 0,
             listening: None,
             published: None,
@@ -93,9 +128,13 @@ impl Table {
         self.max_sessions.saturating_sub(self.sessions.len())
     }
 
+    /// The session over which a client is reached: the newest that lives.
     pub(super) fn session(&self, key: &PublicKey) -> Option<Arc<DmsgSession>> {
-        let live = self.sessions.get(key)?;
-        (!live.session.mux().is_closed()).then(|| Arc::clone(&live.session))
+        let of_kind = |kind| {
+            let live = self.sessions.get(&(*key, kind))?;
+            (!live.session.mux().is_closed()).then(|| Arc::clone(&live.session))
+        };
+        of_kind(Kind::New).or_else(|| of_kind(Kind::Client))
     }
 
     /// Completes when listening must end.
@@ -127,13 +166,45 @@ impl Table {
         self.handshakes.remove(&id);
     }
 
-    /// Enters a session. The newest of a key wins: an older one is most likely a dead connection,
-    /// and would lock the client out. `None` at the limit, and once closed.
+    fn kind_of(&self, key: &PublicKey, id: u64) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| {
+            self.sessions
+                .get(&(*key, *kind))
+                .is_some_and(|it| it.id == id)
+        })
+    }
+
+    fn take(&mut self, key: &PublicKey, kind: Kind) -> Option<Live> {
+        let live = self.sessions.remove(&(*key, kind))?;
+        self.peers -= usize::from(kind == Kind::Peer);
+        Some(live)
+    }
+
+    /// Files a session; whether it replaced another one. The newest of a key and kind wins: an
+    /// older one is most likely a dead connection, and would lock the client out.
+    fn put(&mut self, key: PublicKey, kind: Kind, live: Live) -> bool {
+        let replaced = self.take(&key, kind).is_some();
+        self.peers += usize::from(kind == Kind::Peer);
+        self.sessions.insert((key, kind), live);
+        replaced
+    }
+
+    /// Enters a session. At the limit it takes the place of an older one of its key, whatever it
+    /// is for. `None` if there is none, and once closed.
     pub(super) fn add(&mut self, session: &Arc<DmsgSession>) -> Option<Added> {
         let key = session.remote();
-        let known = self.sessions.contains_key(&key);
-        if self.closed || (!known && self.room() == 0) {
+        if self.closed {
             return None;
+        }
+        let mut superseded = false;
+        if self.room() == 0 {
+            let older = self.take(&key, Kind::New);
+            older.or_else(|| self.take(&key, Kind::Client))?;
+            superseded = true;
+        }
+        // One that has said nothing so far is taken for a client's.
+        if let Some(silent) = self.take(&key, Kind::New) {
+            superseded |= self.put(key, Kind::Client, silent);
         }
         let id = self.fresh_id();
         let (kill, killed) = oneshot::channel();
@@ -142,18 +213,48 @@ impl Table {
             session: Arc::clone(session),
             _kill: kill,
         };
-        let superseded = self.sessions.insert(key, live).is_some();
+        self.put(key, Kind::New, live);
         Some(Added {
             id,
             killed,
             superseded,
+            has_rival: self.sessions.contains_key(&(key, Kind::Client)),
         })
+    }
+
+    /// A session has sent a request, or nothing for a while: if it was new, it is a client's from
+    /// now on. Whether it replaced another one.
+    pub(super) fn file_client(&mut self, key: &PublicKey, id: u64) -> bool {
+        if self.kind_of(key, id) != Some(Kind::New) {
+            return false;
+        }
+        let live = self.take(key, Kind::New);
+        live.is_some_and(|live| self.put(*key, Kind::Client, live))
+    }
+
+    /// A session has announced a server: it is no client's from now on. `None` if it has ended.
+    pub(super) fn file_peer(&mut self, key: &PublicKey, id: u64) -> Option<Filed> {
+        let kind = self.kind_of(key, id)?;
+        let live = self.take(key, kind)?;
+        let has_room = self.peers < self.max_peers;
+        let accepted = has_room || self.sessions.contains_key(&(*key, Kind::Peer));
+        let kind = if accepted { Kind::Peer } else { Kind::Refused };
+        let superseded = self.put(*key, kind, live);
+        Some(Filed {
+            accepted,
+            superseded,
+        })
+    }
+
+    /// Whether a session is a server's that may pass on requests.
+    pub(super) fn is_peer(&self, key: &PublicKey, id: u64) -> bool {
+        self.kind_of(key, id) == Some(Kind::Peer)
     }
 
     /// A session has ended.
     pub(super) fn ended(&mut self, key: &PublicKey, id: u64) {
-        if self.sessions.get(key).is_some_and(|live| live.id == id) {
-            self.sessions.remove(key);
+        if let Some(kind) = self.kind_of(key, id) {
+            self.take(key, kind);
         }
     }
 
@@ -169,5 +270,6 @@ impl Table {
     /// Ends the sessions' tasks.
     pub(super) fn kill_all(&mut self) {
         self.sessions.clear();
+        self.peers = 0;
     }
 }

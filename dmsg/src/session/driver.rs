@@ -12,6 +12,7 @@ use yamux::{ConnectionError, FrameDecodeError};
 use super::gate::{Gate, Switches};
 use super::shared::{Shared, Side};
 use super::{CloseReason, Role, Stream};
+use crate::clear::IsSmux;
 use crate::secure::SecureError;
 
 /// How many dropped streams yamux may have in its books before we wait for it. They linger only
@@ -218,6 +219,7 @@ fn reason(error: ConnectionError) -> CloseReason {
         ConnectionError::Io(error) | ConnectionError::Decode(FrameDecodeError::Io(error)) => {
             match SecureError::of(&error) {
                 Some(error) => CloseReason::Secure(error),
+                None if IsSmux::is_cause(&error) => CloseReason::Smux,
                 None => CloseReason::Io(error.kind()),
             }
         }

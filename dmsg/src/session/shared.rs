@@ -9,13 +9,14 @@ use futures::channel::oneshot;
 use futures::future::Shared as SharedFuture;
 use futures::task::AtomicWaker;
 
-use super::{CloseReason, SessionCounters, SessionError, Stream};
+use super::{CloseReason, SessionConfig, SessionCounters, SessionError, Stream};
 
 /// The highest limit that can be set, for each side.
 const MOST_STREAMS: usize = 4096;
 
 pub(super) struct Shared {
     max_inbound: usize,
+    spare_inbound: usize,
     max_outbound: usize,
     requests: Mutex<Requests>,
     reason: OnceLock<CloseReason>,
@@ -44,14 +45,11 @@ pub(super) struct OpenRequest {
 }
 
 impl Shared {
-    pub(super) fn new(
-        max_inbound: usize,
-        max_outbound: usize,
-        ended: oneshot::Receiver<()>,
-    ) -> Self {
+    pub(super) fn new(config: &SessionConfig, ended: oneshot::Receiver<()>) -> Self {
         Self {
-            max_inbound: max_inbound.min(MOST_STREAMS),
-            max_outbound: max_outbound.min(MOST_STREAMS),
+            max_inbound: config.max_inbound.min(MOST_STREAMS),
+            spare_inbound: config.spare_inbound.min(MOST_STREAMS),
+            max_outbound: config.max_outbound.min(MOST_STREAMS),
             requests: Mutex::default(),
             reason: OnceLock::new(),
             ended: ended.shared(),
@@ -66,7 +64,7 @@ impl Shared {
     }
 
     pub(super) fn max_streams(&self) -> usize {
-        self.max_inbound + self.max_outbound
+        self.max_inbound + self.spare_inbound + self.max_outbound
     }
 
     fn requests(&self) -> MutexGuard<'_, Requests> {
@@ -153,18 +151,19 @@ impl Shared {
 
     /// Takes a place for one stream, unless all are taken.
     pub(super) fn permit(self: &Arc<Self>, side: Side) -> Option<Permit> {
-        let (count, limit) = match side {
-            Side::Outbound => (&self.outbound, self.max_outbound),
-            Side::Inbound => (&self.inbound, self.max_inbound),
+        let (count, limit, spare) = match side {
+            Side::Outbound => (&self.outbound, self.max_outbound, 0),
+            Side::Inbound => (&self.inbound, self.max_inbound, self.spare_inbound),
         };
-        count
+        let before = count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                (n < limit).then_some(n + 1)
+                (n < limit + spare).then_some(n + 1)
             })
             .ok()?;
         Some(Permit {
             shared: self.clone(),
             side,
+            is_spare: before >= limit,
         })
     }
 
@@ -214,6 +213,8 @@ pub(super) enum Side {
 pub(super) struct Permit {
     shared: Arc<Shared>,
     side: Side,
+    /// It is one of those beyond the limit.
+    pub(super) is_spare: bool,
 }
 
 impl Permit {

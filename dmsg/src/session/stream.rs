@@ -42,6 +42,13 @@ impl Stream {
         stream
     }
 
+    /// Whether the session was at [`SessionConfig::max_inbound`](super::SessionConfig) when the
+    /// peer opened it: what costs more than an answer to a ping is to be reset.
+    #[must_use]
+    pub fn is_spare(&self) -> bool {
+        self.permit.is_spare
+    }
+
     /// yamux tells the peer of a new stream with its first data; a stream that is closed or read
     /// before would stay unknown, and its reader wait for ever. No data will do.
     fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -63,6 +63,7 @@ fn limits(max_inbound: usize, max_outbound: usize, backlog: usize) -> SessionCon
         max_inbound,
         max_outbound,
         backlog,
+        spare_inbound: 0,
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod basics;
 mod hostile;
+mod kinds;
+mod pings;
 mod raw;
 mod traps;
 mod world;

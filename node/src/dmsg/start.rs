@@ -11,7 +11,7 @@ use skydht_core::node::{BootstrapPeer, Config};
 use skydht_dmsg::client::{Client, ClientConfig};
 use skydht_dmsg::discovery::KnownServer;
 use skydht_dmsg::object::ErrorCode;
-use skydht_dmsg::server::ServerConfig;
+use skydht_dmsg::server::{Notify, ServerConfig};
 use skydht_driver::transport::dmsg::{Relay, Via};
 use skydht_driver::{Dht, DmsgNode, Recorder, StartDmsgError};
 use skydht_tokio::{TokioRuntime, entropy};
@@ -114,6 +114,7 @@ pub(crate) async fn start_server(
         .clone_from(&dmsg.public_address);
     server_config.max_sessions = dmsg.max_sessions;
     server_config.dht_bootstrap = true;
+    server_config.notify = Notify::new(|notice| tracing::warn!("{notice}"));
     let relay = skydht_dmsg::server::Server::start(
         TokioRuntime,
         node.secret.clone(),

@@ -167,7 +167,8 @@ impl<R: Runtime> Via<R> {
             stats.accepted += counted.accepted;
             stats.handshakes_failed += counted.handshakes_failed;
             stats.handshakes_abandoned += counted.handshakes_abandoned;
-            stats.refused += counted.refused_sessions + counted.handshakes_dropped;
+            stats.refused +=
+                counted.refused_sessions + counted.refused_smux + counted.handshakes_dropped;
             stats.superseded += counted.superseded;
             stats.lost += counted.lost;
         }
