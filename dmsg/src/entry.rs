@@ -189,6 +189,38 @@ impl Entry {
             .unwrap_or_default()
     }
 
+    /// Whether it has a member that discoveries of October 2024 do not know. They sign what they
+    /// know of an entry anew, and so find its signature wrong.
+    #[must_use]
+    pub fn has_later_members(&self) -> bool {
+        let mut plain = self.clone();
+        plain.remove_later_members();
+        plain != *self
+    }
+
+    /// Leaves out what discoveries of October 2024 do not know.
+    pub fn remove_later_members(&mut self) {
+        self.protocol.clear();
+        // Every member by its name, so that a new one is thought of here.
+        if let Some(ServerFields {
+            address: _,
+            address_v6,
+            address_udp,
+            address_udp_v6,
+            address_ws,
+            available_sessions: _,
+            server_type: _,
+            dht_bootstrap,
+        }) = &mut self.server
+        {
+            address_v6.clear();
+            address_udp.clear();
+            address_udp_v6.clear();
+            address_ws.clear();
+            *dht_bootstrap = false;
+        }
+    }
+
     /// Signs it.
     ///
     /// # Panics

@@ -34,6 +34,9 @@ pub(crate) trait Owner: Send + Sync + 'static {
     fn fill(&self, entry: &mut Entry, content: &Self::Content);
     /// The discovery has answered.
     fn published(&self, answer: Result<SignedEntry, DiscoveryError>);
+    /// The discovery does not know a member of the entry, and gets entries without such from now
+    /// on.
+    fn published_plain(&self) {}
     /// Raised when the content changes, and at the end.
     fn changes(&self) -> &Signal;
     /// Whether it is the end.
@@ -80,7 +83,11 @@ async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, c
         let Some(content) = owner.content() else {
             continue;
         };
+        let was_plain = publisher.plain_since.is_some();
         let answer = publisher.publish(|entry| owner.fill(entry, &content)).await;
+        if publisher.plain_since.is_some() && !was_plain {
+            owner.published_plain();
+        }
         if answer.is_ok() {
             last = Some((content, now()));
             wait = Duration::ZERO;
@@ -116,7 +123,13 @@ pub(crate) struct Publisher<R: Runtime> {
     timeout: Duration,
     /// The next entry's sequence, once the discovery's is known.
     next: Option<u64>,
+    /// Since when the discovery gets entries without the members that it did not know.
+    plain_since: Option<Duration>,
 }
+
+/// How long a discovery is taken for one that does not know our members, before it gets them once
+/// more: it may have been replaced.
+const PLAIN_LIFE: Duration = Duration::from_secs(3600);
 
 impl<R: Runtime> Publisher<R> {
     pub(crate) fn new(
@@ -131,6 +144,7 @@ impl<R: Runtime> Publisher<R> {
             secret,
             timeout,
             next: None,
+            plain_since: None,
         }
     }
 
@@ -152,17 +166,34 @@ impl<R: Runtime> Publisher<R> {
         };
         let timestamp = self.runtime.clocks().unix.as_nanos();
         let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
-        for _ in 0..2 {
+        let now = self.runtime.clocks().monotonic;
+        let is_known = |since: Duration| now.saturating_sub(since) < PLAIN_LIFE;
+        let mut plain_since = self.plain_since.filter(|since| is_known(*since));
+        let mut followed = false;
+        loop {
             let mut entry = Entry::new(self.secret.public(), sequence, timestamp);
             fill(&mut entry);
+            let has_more = entry.has_later_members();
+            if plain_since.is_some() {
+                entry.remove_later_members();
+            }
             let entry = entry.sign(&self.secret);
             let published = self.call(self.discovery.publish(entry.clone())).await;
             match published {
                 Ok(()) => {
                     self.next = Some(sequence.saturating_add(1));
+                    self.plain_since = plain_since;
                     return Ok(entry);
                 }
-                Err(DiscoveryError::Refused(EntryError::Sequence)) => {
+                // An older discovery leaves out what it does not know, and finds our signature
+                // wrong over the rest.
+                Err(DiscoveryError::Refused(EntryError::Signature(_)))
+                    if has_more && plain_since.is_none() =>
+                {
+                    plain_since = Some(now);
+                }
+                Err(DiscoveryError::Refused(EntryError::Sequence)) if !followed => {
+                    followed = true;
                     let stored = self.stored().await?;
                     if stored.timestamp > timestamp {
                         return Ok(entry);
@@ -172,7 +203,6 @@ impl<R: Runtime> Publisher<R> {
                 Err(error) => return Err(error),
             }
         }
-        Err(DiscoveryError::Refused(EntryError::Sequence))
     }
 
     async fn stored(&self) -> Result<Entry, DiscoveryError> {

@@ -1,8 +1,13 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use skydht_core::key::{PublicKey, SignatureError};
+use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
 use super::*;
-use crate::discovery::MemoryDiscovery;
-use crate::entry::ClientFields;
+use crate::discovery::{KnownServer, MemoryDiscovery};
+use crate::entry::{ClientFields, ServerFields};
 
 fn secret() -> SecretKey {
     SecretKey::from_bytes(&[1; 32]).unwrap()
@@ -66,33 +71,19 @@ fn a_newer_entry_of_the_same_key_is_left_alone() {
 struct Silent;
 
 impl Discovery for Silent {
-    fn entry(
-        &self,
-        _: skydht_core::key::PublicKey,
-    ) -> skydht_runtime::BoxFuture<'static, Result<Entry, DiscoveryError>> {
+    fn entry(&self, _: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         Box::pin(std::future::pending())
     }
 
-    fn servers(
-        &self,
-    ) -> skydht_runtime::BoxFuture<
-        'static,
-        Result<Vec<crate::discovery::KnownServer>, DiscoveryError>,
-    > {
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         Box::pin(std::future::pending())
     }
 
-    fn publish(
-        &self,
-        _: SignedEntry,
-    ) -> skydht_runtime::BoxFuture<'static, Result<(), DiscoveryError>> {
+    fn publish(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         Box::pin(std::future::pending())
     }
 
-    fn remove(
-        &self,
-        _: SignedEntry,
-    ) -> skydht_runtime::BoxFuture<'static, Result<(), DiscoveryError>> {
+    fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         Box::pin(std::future::pending())
     }
 }
@@ -105,4 +96,135 @@ fn a_discovery_that_says_nothing_is_given_up() {
     let error = world.run_until(ours.publish(fill)).unwrap().unwrap_err();
     assert!(matches!(error, DiscoveryError::Unavailable(_)));
     assert_eq!(world.now(), 2 * limit, "asked, then told");
+}
+
+/// A discovery of October 2024: it signs anew what it knows of an entry.
+#[derive(Clone)]
+struct Older {
+    entries: MemoryDiscovery,
+    posts: Arc<Mutex<Vec<bool>>>,
+    /// It has been replaced by one of today.
+    is_replaced: Arc<AtomicBool>,
+}
+
+impl Discovery for Older {
+    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        self.entries.entry(key)
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        self.entries.servers()
+    }
+
+    fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        let is_plain = !entry.entry().has_later_members();
+        self.posts.lock().unwrap().push(is_plain);
+        if is_plain || self.is_replaced.load(Ordering::Relaxed) {
+            return self.entries.publish(entry);
+        }
+        Box::pin(std::future::ready(Err(wrong_signature())))
+    }
+
+    fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        self.entries.remove(entry)
+    }
+}
+
+fn wrong_signature() -> DiscoveryError {
+    EntryError::Signature(SignatureError::OtherKey).into()
+}
+
+/// A discovery to which no signature is right.
+struct Strict;
+
+impl Discovery for Strict {
+    fn entry(&self, _: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn publish(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        Box::pin(std::future::ready(Err(wrong_signature())))
+    }
+
+    fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
+    }
+}
+
+type Change = fn(&mut Entry, &mut ServerFields);
+
+#[test]
+fn a_discovery_that_does_not_know_a_member_gets_the_plain_entry_and_that_is_remembered() {
+    // Each optional member of today that the discovery of October 2024 does not know.
+    let changes: [Change; 6] = [
+        |_, server| server.dht_bootstrap = true,
+        |_, server| server.address_v6 = "[2001:db8::4]:8080".to_owned(),
+        |_, server| server.address_udp = "192.0.2.4:8080".to_owned(),
+        |_, server| server.address_udp_v6 = "[2001:db8::4]:8080".to_owned(),
+        |_, server| server.address_ws = "wss://example.net/dmsg".to_owned(),
+        |entry, _| entry.protocol = "yamux".to_owned(),
+    ];
+    for change in changes {
+        let world = VirtualTime::new(1);
+        let discovery = Older {
+            entries: MemoryDiscovery::new(world.runtime()),
+            posts: Arc::default(),
+            is_replaced: Arc::default(),
+        };
+        let limit = Duration::from_secs(1);
+        let shared = Arc::new(discovery.clone());
+        let mut ours = Publisher::new(world.runtime(), shared, secret(), limit);
+        let mut publish = |pause| {
+            world.advance(pause).unwrap();
+            let filled = |entry: &mut Entry| {
+                let mut server = ServerFields {
+                    address: "192.0.2.4:8080".to_owned(),
+                    available_sessions: 9,
+                    server_type: "official".to_owned(),
+                    ..ServerFields::default()
+                };
+                change(entry, &mut server);
+                entry.server = Some(server);
+            };
+            let entry = world.run_until(ours.publish(filled)).unwrap().unwrap();
+            assert_eq!(entry.verify(), Ok(()));
+            let stored = discovery.entries.get(&secret().public()).unwrap();
+            assert_eq!(stored, entry);
+            let server = entry.entry().server.clone().unwrap();
+            assert_eq!(server.available_sessions, 9);
+            assert_eq!(server.server_type, "official");
+            std::mem::take(&mut *discovery.posts.lock().unwrap())
+        };
+        assert_eq!(publish(Duration::ZERO), [false, true]);
+        for _ in 0..7 {
+            assert_eq!(publish(Duration::from_secs(60)), [true]);
+        }
+        // Some time later it is asked once more.
+        assert_eq!(publish(PLAIN_LIFE), [false, true]);
+        assert_eq!(publish(Duration::from_secs(60)), [true]);
+        discovery.is_replaced.store(true, Ordering::Relaxed);
+        assert_eq!(publish(PLAIN_LIFE), [false]);
+        assert_eq!(publish(Duration::from_secs(60)), [false]);
+    }
+}
+
+#[test]
+fn an_entry_that_is_refused_in_its_plain_form_too_is_not_published_plain() {
+    let world = VirtualTime::new(1);
+    let limit = Duration::from_secs(1);
+    let mut ours = Publisher::new(world.runtime(), Arc::new(Strict), secret(), limit);
+    let filled = |entry: &mut Entry| {
+        entry.server = Some(ServerFields {
+            address: "192.0.2.4:8080".to_owned(),
+            dht_bootstrap: true,
+            ..ServerFields::default()
+        });
+    };
+    let refused = world.run_until(ours.publish(filled)).unwrap();
+    assert_eq!(refused, Err(wrong_signature()));
+    assert_eq!(ours.plain_since, None);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skydht_runtime::Runtime;
 
-use super::Shared;
+use super::{Notice, Shared};
 use crate::discovery::DiscoveryError;
 use crate::entry::{Entry, ServerFields, SignedEntry};
 use crate::publisher::{self, Cadence, Owner, Publisher};
@@ -62,6 +62,11 @@ impl<R: Runtime> Owner for Shared<R> {
             Err(_) => self.counters.publish_failed.count(),
         }
         self.changes.raise();
+    }
+
+    fn published_plain(&self) {
+        self.counters.plain_entries.count();
+        self.config.notify.call(&Notice::PlainEntry);
     }
 
     fn changes(&self) -> &Signal {
