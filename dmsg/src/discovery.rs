@@ -14,7 +14,8 @@ use crate::entry::{Entry, EntryError, SignedEntry};
 pub use fixed::FixedServers;
 pub use memory::MemoryDiscovery;
 pub use table::{
-    CLIENT_STALE, EXPIRING_LIFE, EntryTable, Limits, MOST_SERVERS, SERVER_LIFE, Written,
+    AVAILABLE_LIFE, CLIENT_LIFE, CLIENT_STALE, EXPIRING_LIFE, EntryTable, Limits, MOST_DELEGATED,
+    MOST_PAIRS, MOST_SERVERS, SERVER_LIFE, Written,
 };
 
 /// Why a discovery did not do what was asked.

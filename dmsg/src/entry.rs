@@ -7,11 +7,12 @@
 
 mod rules;
 mod signed;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use skydht_core::key::{PublicKey, SecretKey, SignatureError};
 
 pub use signed::SignedEntry;
@@ -68,17 +69,18 @@ pub enum EntryError {
     Signature(#[from] SignatureError),
 }
 
-/// An entry's content, in the order in which it is signed. Unknown members are ignored.
+/// An entry's content, in the order in which it is signed. Unknown members are ignored, and
+/// `null` is nothing, as in Go.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// The form of the entry: [`VERSION`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub version: String,
     /// Counts the entries of this owner.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub sequence: u64,
     /// When it was made, in nanoseconds since 1970.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub timestamp: i64,
     /// The owner.
     #[serde(rename = "static")]
@@ -87,16 +89,28 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientFields>,
     /// What kind of client, for instance `visor`; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub client_type: String,
     /// What a server says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFields>,
     /// 130 hexadecimal digits, or nothing.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     signature: String,
     /// The multiplexer, `smux` or nothing. Behind the signature in the text.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub protocol: String,
 }
 
@@ -114,11 +128,12 @@ pub struct ClientFields {
 #[serde(rename_all = "camelCase")]
 pub struct ServerFields {
     /// Where it listens: `host:port`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub address: String,
     /// The same on IPv6; later than April 2026, as the next three.
     #[serde(
         default,
+        deserialize_with = "or_default",
         rename = "address_v6",
         skip_serializing_if = "String::is_empty"
     )]
@@ -126,6 +141,7 @@ pub struct ServerFields {
     /// Over QUIC.
     #[serde(
         default,
+        deserialize_with = "or_default",
         rename = "address_udp",
         skip_serializing_if = "String::is_empty"
     )]
@@ -133,6 +149,7 @@ pub struct ServerFields {
     /// Over QUIC on IPv6.
     #[serde(
         default,
+        deserialize_with = "or_default",
         rename = "address_udp_v6",
         skip_serializing_if = "String::is_empty"
     )]
@@ -140,19 +157,36 @@ pub struct ServerFields {
     /// Over WebSocket.
     #[serde(
         default,
+        deserialize_with = "or_default",
         rename = "address_ws",
         skip_serializing_if = "String::is_empty"
     )]
     pub address_ws: String,
     /// How many more clients it takes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub available_sessions: i64,
     /// `official` or `community`, rewritten by the discovery after it checked the signature.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub server_type: String,
     /// Whether it is a bootstrap node of the DHT.
-    #[serde(default, rename = "dht_bootstrap", skip_serializing_if = "is_false")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        rename = "dht_bootstrap",
+        skip_serializing_if = "is_false"
+    )]
     pub dht_bootstrap: bool,
+}
+
+/// Go leaves out what is `null`.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    value: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 #[allow(

@@ -1,5 +1,7 @@
 //! What a DMSG discovery answers.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::value::RawValue;
 use skydht_core::key::PublicKey;
@@ -25,6 +27,12 @@ pub enum Answer {
     Keys(Vec<PublicKey>),
     /// Entries of servers; never none.
     Servers(Vec<SignedEntry>),
+    /// Entries by their keys.
+    Entries(BTreeMap<PublicKey, SignedEntry>),
+    /// Of each server the clients that name it.
+    ClientsByServer(BTreeMap<PublicKey, Vec<PublicKey>>),
+    /// The clients that name one server; Go's `null` for none.
+    ClientsOf(Vec<PublicKey>),
     /// How the service is.
     Health(Health),
 }
@@ -67,6 +75,23 @@ impl Answer {
                 text.push(b']');
                 web::json_text(StatusCode::OK, text)
             }
+            Self::Entries(entries) => {
+                let mut text = vec![b'{'];
+                for (index, (key, entry)) in entries.iter().enumerate() {
+                    if index > 0 {
+                        text.push(b',');
+                    }
+                    text.extend_from_slice(format!("\"{key}\":").as_bytes());
+                    text.extend_from_slice(entry.json());
+                }
+                text.push(b'}');
+                web::json_text(StatusCode::OK, text)
+            }
+            Self::ClientsByServer(clients) => web::json(StatusCode::OK, clients),
+            Self::ClientsOf(clients) => {
+                let clients = (!clients.is_empty()).then_some(clients);
+                web::json(StatusCode::OK, &clients)
+            }
             Self::Health(health) => web::json(StatusCode::OK, health),
         }
     }
@@ -79,6 +104,12 @@ impl Answer {
     /// [`Refusal::Unexpected`].
     pub fn read(call: &Call, response: &Response) -> Result<Self, AnswerError> {
         let body = response.body();
+        // Whatever stands in the body.
+        match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => return Err(Refusal::RateLimited.into()),
+            StatusCode::PAYLOAD_TOO_LARGE => return Err(Refusal::TooLong.into()),
+            _ => {}
+        }
         if response.status() != StatusCode::OK {
             let message: Message = read(body)?;
             return Err(Refusal::of_message(&message.message).into());
@@ -100,6 +131,24 @@ impl Answer {
                     .into_iter()
                     .filter_map(|text| SignedEntry::from_json(text.get().as_bytes()).ok());
                 Ok(Self::Servers(entries.collect()))
+            }
+            Call::Batch(_) => {
+                let texts: BTreeMap<PublicKey, &RawValue> = read(body)?;
+                let entries = texts.into_iter().filter_map(|(key, text)| {
+                    let entry = SignedEntry::from_json(text.get().as_bytes()).ok()?;
+                    (entry.entry().key == key).then_some((key, entry))
+                });
+                Ok(Self::Entries(entries.collect()))
+            }
+            Call::ClientsByServer => {
+                let clients: BTreeMap<_, Option<Vec<_>>> = read(body)?;
+                let clients = clients.into_iter();
+                let clients = clients.map(|(server, them)| (server, them.unwrap_or_default()));
+                Ok(Self::ClientsByServer(clients.collect()))
+            }
+            Call::ClientsOf(_) => {
+                let clients: Option<_> = read(body)?;
+                Ok(Self::ClientsOf(clients.unwrap_or_default()))
             }
             Call::Health => Ok(Self::Health(read(body)?)),
         }

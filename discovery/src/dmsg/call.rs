@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use skydht_core::key::PublicKey;
 use skydht_dmsg::entry::SignedEntry;
 
-use super::{MAX_REQUEST, Refusal};
+use super::{MAX_REQUEST, MOST_ASKED, Refusal};
 use crate::health;
 use crate::web::{self, Request};
 
@@ -34,6 +34,13 @@ pub enum Call {
     AvailableServers,
     /// `GET /dmsg-discovery/all_servers`.
     AllServers,
+    /// `POST /dmsg-discovery/entries/batch`: the entries of several keys. At most
+    /// [`MOST_ASKED`].
+    Batch(Vec<PublicKey>),
+    /// `GET /dmsg-discovery/servers/clients`: of each server the clients that name it.
+    ClientsByServer,
+    /// `GET /dmsg-discovery/server/{pk}/clients`: the clients that name one server.
+    ClientsOf(PublicKey),
     /// `GET /health`.
     Health,
 }
@@ -42,7 +49,7 @@ impl Call {
     /// Reads a request, but judges nothing in it.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::BadInput`] for a key,
+    /// [`Refusal::NoSuchPath`], [`Refusal::Method`], [`Refusal::BadInput`] for a key or keys,
     /// [`Refusal::TooLong`], [`Refusal::Invalid`] for an entry without owner, [`Refusal::Forbidden`]
     /// for the network monitor's path, or [`Refusal::Unexpected`] for a body that is no entry.
     pub fn read(request: &Request) -> Result<Self, Refusal> {
@@ -60,6 +67,11 @@ impl Call {
             "/visorEntries" => get(Self::Visors),
             "/available_servers" => get(Self::AvailableServers),
             "/all_servers" => get(Self::AllServers),
+            "/servers/clients" => get(Self::ClientsByServer),
+            "/entries/batch" => match *method {
+                Method::POST => Self::batch(request),
+                _ => Err(Refusal::Method("POST")),
+            },
             "/entry" => match *method {
                 Method::DELETE => Ok(Self::Remove(entry(request)?)),
                 _ => Err(Refusal::Method("DELETE")),
@@ -74,6 +86,10 @@ impl Call {
                 _ => Err(Refusal::Method("DELETE")),
             },
             _ => {
+                if let Some(server) = server_of_clients(rest) {
+                    let server = server.parse().map_err(|_| Refusal::BadInput);
+                    return server.and_then(|server| get(Self::ClientsOf(server)));
+                }
                 let key = rest.strip_prefix("/entry/").ok_or(Refusal::NoSuchPath)?;
                 if key.contains('/') {
                     return Err(Refusal::NoSuchPath);
@@ -96,16 +112,27 @@ impl Call {
         })
     }
 
+    fn batch(request: &Request) -> Result<Self, Refusal> {
+        let keys: Vec<PublicKey> =
+            serde_json::from_slice(body(request)?).map_err(|_| Refusal::BadInput)?;
+        if keys.len() > MOST_ASKED {
+            return Err(Refusal::BadInput);
+        }
+        Ok(Self::Batch(keys))
+    }
+
     /// Writes the request, with a path and no host.
     #[must_use]
     pub fn write(&self) -> Request {
         let get = |path: &str| web::request(Method::GET, path, Vec::new());
-        let with = |method, path: &str, entry: &SignedEntry| {
-            let mut request = web::request(method, path, entry.json().to_vec());
+        let send = |method, path: &str, body| {
+            let mut request = web::request(method, path, body);
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
             request
         };
+        let with =
+            |method, path: &str, entry: &SignedEntry| send(method, path, entry.json().to_vec());
         match self {
             Self::Entry(key) => get(&format!("{PREFIX}/entry/{key}")),
             Self::Publish { entry, expiring } => {
@@ -117,6 +144,12 @@ impl Call {
             Self::Visors => get(&format!("{PREFIX}/visorEntries")),
             Self::AvailableServers => get(&format!("{PREFIX}/available_servers")),
             Self::AllServers => get(&format!("{PREFIX}/all_servers")),
+            Self::Batch(keys) => {
+                let keys = serde_json::to_vec(keys).expect("keys are always JSON");
+                send(Method::POST, &format!("{PREFIX}/entries/batch"), keys)
+            }
+            Self::ClientsByServer => get(&format!("{PREFIX}/servers/clients")),
+            Self::ClientsOf(server) => get(&format!("{PREFIX}/server/{server}/clients")),
             Self::Health => get(health::PATH),
         }
     }
@@ -127,10 +160,19 @@ fn is_deregister(rest: &str) -> bool {
     after.is_some_and(|after| after.is_empty() || after.starts_with('/'))
 }
 
-fn entry(request: &Request) -> Result<SignedEntry, Refusal> {
-    let body = request.body();
-    if body.len() > MAX_REQUEST {
-        return Err(Refusal::TooLong);
+/// The key in `/server/{pk}/clients`.
+fn server_of_clients(rest: &str) -> Option<&str> {
+    let key = rest.strip_prefix("/server/")?.strip_suffix("/clients")?;
+    (!key.contains('/')).then_some(key)
+}
+
+fn body(request: &Request) -> Result<&[u8], Refusal> {
+    match request.body() {
+        body if body.len() > MAX_REQUEST => Err(Refusal::TooLong),
+        body => Ok(body),
     }
-    Ok(SignedEntry::from_json(body)?)
+}
+
+fn entry(request: &Request) -> Result<SignedEntry, Refusal> {
+    Ok(SignedEntry::from_json(body(request)?)?)
 }

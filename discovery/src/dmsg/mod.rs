@@ -10,6 +10,7 @@
 
 mod answer;
 mod call;
+mod pace;
 mod refusal;
 mod rules;
 mod service;
@@ -23,5 +24,9 @@ pub use refusal::Refusal;
 pub use rules::{MAX_SERVER_ENTRY, Rules};
 pub use service::{DmsgDiscovery, Stats};
 
+/// Most keys in one request for entries. Go has a limit, too, that is not known.
+pub const MOST_ASKED: usize = 512;
+/// Most bytes of entries in one answer.
+pub const MOST_ANSWERED: usize = 4 << 20;
 /// The longest body of a request, in bytes: one entry.
 pub const MAX_REQUEST: usize = skydht_dmsg::entry::MAX_ENTRY;

@@ -1,6 +1,7 @@
 //! Why a DMSG discovery refuses, with upstream's texts and statuses.
 
 use http::StatusCode;
+use http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 use skydht_core::key::SignatureError;
 use skydht_dmsg::discovery::DiscoveryError;
@@ -30,9 +31,12 @@ pub enum Refusal {
     /// The body is no entry; at a client: an answer that nobody knows.
     #[error("something unexpected happened")]
     Unexpected,
-    /// The body is too long. Go has no limit.
-    #[error("entry is too long")]
+    /// The body is too long, or the answer would be.
+    #[error("body too long")]
     TooLong,
+    /// The caller asks too often.
+    #[error("rate limit exceeded")]
+    RateLimited,
     /// No more entries fit. Go has no limit.
     #[error("discovery is full")]
     Full,
@@ -46,6 +50,9 @@ pub enum Refusal {
     #[error("this path takes only {0}")]
     Method(&'static str),
 }
+
+/// Seconds after which who asked too often may ask again.
+const RETRY_AFTER: &str = "1";
 
 /// How answers travel that are only a text.
 #[derive(Serialize, Deserialize)]
@@ -68,6 +75,7 @@ const SAID: &[Refusal] = &[
     Refusal::BadInput,
     Refusal::Unauthorized,
     Refusal::TooLong,
+    Refusal::RateLimited,
     Refusal::Full,
     Refusal::Invalid(EntryError::NoKey),
     Refusal::Invalid(EntryError::NoSignature),
@@ -91,6 +99,7 @@ impl Refusal {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unexpected => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -104,6 +113,12 @@ impl Refusal {
             Self::NoSuchPath => web::no_such_path(),
             Self::Method(allowed) => web::method_not_allowed(allowed),
             Self::Forbidden => web::empty(self.status()),
+            Self::RateLimited => {
+                let mut response = Message::respond(self.status(), self.to_string());
+                let wait = HeaderValue::from_static(RETRY_AFTER);
+                response.headers_mut().insert(header::RETRY_AFTER, wait);
+                response
+            }
             _ => Message::respond(self.status(), self.to_string()),
         }
     }

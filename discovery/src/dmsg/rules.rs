@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skydht_core::time::Unix;
-use skydht_dmsg::entry::{Entry, SignedEntry};
+use skydht_dmsg::entry::SignedEntry;
 use subtle::ConstantTimeEq as _;
 
 use super::Refusal;
@@ -51,7 +51,7 @@ impl Rules {
         let said = server.server_type.as_bytes();
         let is_official = bool::from(said.ct_eq(self.passphrase.as_bytes()));
         let kind = if is_official { OFFICIAL } else { COMMUNITY };
-        with_type(signed.entry(), kind)
+        Ok(signed.with_server_type(kind)?)
     }
 
     /// Judges an entry that asks for its own removal.
@@ -61,14 +61,4 @@ impl Rules {
     pub fn remove(&self, signed: &SignedEntry, now: Unix) -> Result<(), Refusal> {
         Ok(signed.judge(Duration::from_nanos(now.0))?)
     }
-}
-
-/// The entry with another type. Its signature does not cover that, upstream's neither.
-fn with_type(entry: &Entry, kind: &str) -> Result<SignedEntry, Refusal> {
-    let mut entry = entry.clone();
-    if let Some(server) = &mut entry.server {
-        kind.clone_into(&mut server.server_type);
-    }
-    let text = serde_json::to_vec(&entry).map_err(|_| Refusal::Unexpected)?;
-    Ok(SignedEntry::from_json(&text)?)
 }

@@ -1,11 +1,19 @@
 //! A DMSG discovery with its entries in memory.
 
-use skydht_core::time::Time;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use skydht_core::key::PublicKey;
+use skydht_core::time::{Mono, Time};
 use skydht_dmsg::discovery::{EntryTable, Limits, Written};
 
-use super::{Answer, Call, Refusal, Rules};
+use super::pace::Pace;
+use super::{Answer, Call, MOST_ANSWERED, Refusal, Rules};
 use crate::health::Health;
 use crate::web::{Request, Response};
+
+/// How long the clients of servers are answered from what was collected.
+const CLIENTS_LIFE: Duration = Duration::from_secs(15);
 
 /// What a discovery holds, and what it counted since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -39,6 +47,8 @@ pub struct Stats {
     pub malformed: u64,
     /// Bodies or servers' entries that were too long.
     pub too_long: u64,
+    /// Requests of callers over DMSG that asked too often.
+    pub rate_limited: u64,
     /// Entries that found no place.
     pub full: u64,
 }
@@ -50,6 +60,9 @@ pub struct DmsgDiscovery {
     table: EntryTable,
     health: Health,
     stats: Stats,
+    pace: Pace,
+    /// The clients of each server, and when they were collected.
+    clients: Option<(Mono, BTreeMap<PublicKey, Vec<PublicKey>>)>,
 }
 
 impl DmsgDiscovery {
@@ -67,6 +80,8 @@ impl DmsgDiscovery {
             table: EntryTable::new(limits),
             health,
             stats: Stats::default(),
+            pace: Pace::default(),
+            clients: None,
         }
     }
 
@@ -75,9 +90,25 @@ impl DmsgDiscovery {
         self.rules = rules;
     }
 
-    /// Answers a request. Bodies beyond [`super::MAX_REQUEST`] are refused, whoever read them.
+    /// Answers a request from nobody in particular. Bodies beyond [`super::MAX_REQUEST`] are
+    /// refused, whoever read them.
     pub fn handle(&mut self, now: Time, request: &Request) -> Response {
-        let answer = Call::read(request).and_then(|call| self.apply(now, call));
+        self.handle_from(now, None, request)
+    }
+
+    /// Answers a request of a caller over DMSG, whose key the stream has proved: such a caller has
+    /// its pace, as at Go's services.
+    pub fn handle_from(
+        &mut self,
+        now: Time,
+        caller: Option<PublicKey>,
+        request: &Request,
+    ) -> Response {
+        let may_ask = caller.is_none_or(|caller| self.pace.take(now.mono, caller));
+        let answer = match may_ask {
+            true => Call::read(request).and_then(|call| self.apply(now, call)),
+            false => Err(Refusal::RateLimited),
+        };
         self.count(&answer);
         match answer {
             Ok(answer) => answer.write(),
@@ -114,10 +145,40 @@ impl DmsgDiscovery {
                 let visors = self.table.clients(|entry| entry.client_type == "visor");
                 Ok(Answer::Keys(visors))
             }
-            Call::AvailableServers => servers(self.table.available_servers()),
+            Call::AvailableServers => servers(self.table.available_servers(now.mono)),
             Call::AllServers => servers(self.table.all_servers()),
+            Call::Batch(keys) => self.batch(&keys),
+            Call::ClientsByServer => {
+                let clients = self.clients(now.mono).clone();
+                Ok(Answer::ClientsByServer(clients))
+            }
+            Call::ClientsOf(server) => {
+                let clients = self.clients(now.mono).get(&server).cloned();
+                Ok(Answer::ClientsOf(clients.unwrap_or_default()))
+            }
             Call::Health => Ok(Answer::Health(self.health.clone())),
         }
+    }
+
+    fn batch(&self, keys: &[PublicKey]) -> Result<Answer, Refusal> {
+        let found = |key| self.table.get(key).map(|entry| (*key, entry));
+        let entries: BTreeMap<_, _> = keys.iter().filter_map(found).collect();
+        let bytes: usize = entries.values().map(|entry| entry.json().len()).sum();
+        if bytes > MOST_ANSWERED {
+            return Err(Refusal::TooLong);
+        }
+        let entries = entries.into_iter();
+        let entries = entries.map(|(key, entry)| (key, entry.clone()));
+        Ok(Answer::Entries(entries.collect()))
+    }
+
+    /// The clients of each server, as they were at most [`CLIENTS_LIFE`] ago: collecting them
+    /// takes a look at every entry.
+    fn clients(&mut self, now: Mono) -> &BTreeMap<PublicKey, Vec<PublicKey>> {
+        let known = self.clients.take();
+        let known = known.filter(|(at, _)| now.since(*at) < CLIENTS_LIFE);
+        let known = known.unwrap_or_else(|| (now, self.table.clients_by_server()));
+        &self.clients.insert(known).1
     }
 
     fn count(&mut self, answer: &Result<Answer, Refusal>) {
@@ -127,13 +188,20 @@ impl DmsgDiscovery {
             Ok(Answer::Set) => &mut stats.set,
             Ok(Answer::Updated) => &mut stats.updated,
             Ok(Answer::Removed) => &mut stats.removed,
-            Ok(Answer::Entry(_) | Answer::Keys(_) | Answer::Servers(_) | Answer::Health(_)) => {
-                return;
-            }
+            Ok(
+                Answer::Entry(_)
+                | Answer::Keys(_)
+                | Answer::Servers(_)
+                | Answer::Entries(_)
+                | Answer::ClientsByServer(_)
+                | Answer::ClientsOf(_)
+                | Answer::Health(_),
+            ) => return,
             Err(Refusal::NotFound | Refusal::NoServers) => &mut stats.not_found,
             Err(Refusal::Invalid(_)) => &mut stats.invalid,
             Err(Refusal::Unauthorized) => &mut stats.unauthorized,
             Err(Refusal::TooLong) => &mut stats.too_long,
+            Err(Refusal::RateLimited) => &mut stats.rate_limited,
             Err(Refusal::Full) => &mut stats.full,
             Err(
                 Refusal::BadInput

@@ -67,7 +67,8 @@ impl Discovery for MemoryDiscovery {
     }
 
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-        let open = self.table().available_servers();
+        let now = self.now();
+        let open = self.table().available_servers(now);
         let open = open.iter().filter_map(|it| KnownServer::of(it.entry()));
         Box::pin(std::future::ready(Ok(open.collect())))
     }

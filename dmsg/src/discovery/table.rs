@@ -12,11 +12,21 @@ use crate::entry::{Entry, SignedEntry};
 
 /// How long a server's entry counts after it was written.
 pub const SERVER_LIFE: Duration = Duration::from_secs(120);
+/// How long a client's entry counts, that of a client which is a server as well included.
+pub const CLIENT_LIFE: Duration = Duration::from_secs(3600);
+/// How long a server that is a client as well counts as available after it was written: three
+/// times what a server waits between two entries. Its entry lives on.
+pub const AVAILABLE_LIFE: Duration = Duration::from_secs(180);
 /// How long a client's entry counts that asked to be forgotten.
 pub const EXPIRING_LIFE: Duration = Duration::from_secs(180);
 /// After this without a word a client's entry makes room for others when there is no more. Clients
 /// write every 5 minutes or more often.
 pub const CLIENT_STALE: Duration = Duration::from_secs(900);
+/// Servers of one client that are looked at in [`EntryTable::clients_by_server`]; a client dials as
+/// many.
+pub const MOST_DELEGATED: usize = 16;
+/// Clients in one answer of [`EntryTable::clients_by_server`], each counted as often as it is in it.
+pub const MOST_PAIRS: usize = 1 << 18;
 /// Servers in one answer of available ones.
 pub const MOST_SERVERS: usize = 512;
 
@@ -53,16 +63,18 @@ pub enum Written {
 struct Held {
     entry: SignedEntry,
     written: Mono,
-    expires: Option<Mono>,
+    expires: Mono,
+    /// It makes room for others when it is old enough.
+    is_displaceable: bool,
 }
 
 /// The entries of a discovery in memory, one a key, within [`Limits`].
 pub struct EntryTable {
     held: BTreeMap<PublicKey, Held>,
-    /// Those that expire, by when.
+    /// All of them, by when they expire.
     expiring: BTreeSet<(Mono, PublicKey)>,
-    /// Those that do not, by when they were written.
-    lasting: BTreeSet<(Mono, PublicKey)>,
+    /// Those that make room for others, by when they were written.
+    displaceable: BTreeSet<(Mono, PublicKey)>,
     servers: BTreeSet<PublicKey>,
     bytes: usize,
     limits: Limits,
@@ -79,7 +91,7 @@ impl EntryTable {
         Self {
             held: BTreeMap::new(),
             expiring: BTreeSet::new(),
-            lasting: BTreeSet::new(),
+            displaceable: BTreeSet::new(),
             servers: BTreeSet::new(),
             bytes: 0,
             limits,
@@ -138,16 +150,18 @@ impl EntryTable {
             entries -= 1;
         }
         self.remove(&key);
-        let life = match (is_server, expiring) {
-            (true, _) => Some(SERVER_LIFE),
-            (false, true) => Some(EXPIRING_LIFE),
-            (false, false) => None,
+        let is_client = entry.entry().client.is_some();
+        let life = match (is_client, is_server, expiring) {
+            (false, _, _) => SERVER_LIFE,
+            (true, false, true) => EXPIRING_LIFE,
+            (true, _, _) => CLIENT_LIFE,
         };
-        let expires = life.map(|life| now.plus(life));
-        match expires {
-            Some(at) => self.expiring.insert((at, key)),
-            None => self.lasting.insert((now, key)),
-        };
+        let expires = now.plus(life);
+        self.expiring.insert((expires, key));
+        let is_displaceable = !is_server && !expiring;
+        if is_displaceable {
+            self.displaceable.insert((now, key));
+        }
         if is_server {
             self.servers.insert(key);
         }
@@ -156,6 +170,7 @@ impl EntryTable {
             entry,
             written: now,
             expires,
+            is_displaceable,
         };
         self.held.insert(key, held);
         Ok(written)
@@ -164,7 +179,11 @@ impl EntryTable {
     /// Makes room: the client that has been silent longest goes, if it was long enough. Says how
     /// many bytes that gave.
     fn displace(&mut self, now: Mono, but: &PublicKey) -> Option<usize> {
-        let oldest = self.lasting.iter().find(|(_, key)| key != but).copied();
+        let oldest = self
+            .displaceable
+            .iter()
+            .find(|(_, key)| key != but)
+            .copied();
         let (written, key) = oldest?;
         if now.since(written) < CLIENT_STALE {
             return None;
@@ -177,10 +196,10 @@ impl EntryTable {
     /// Forgets a key.
     pub fn remove(&mut self, key: &PublicKey) -> Option<SignedEntry> {
         let held = self.held.remove(key)?;
-        match held.expires {
-            Some(at) => self.expiring.remove(&(at, *key)),
-            None => self.lasting.remove(&(held.written, *key)),
-        };
+        self.expiring.remove(&(held.expires, *key));
+        if held.is_displaceable {
+            self.displaceable.remove(&(held.written, *key));
+        }
         self.servers.remove(key);
         self.bytes -= held.entry.json().len();
         Some(held.entry)
@@ -200,15 +219,17 @@ impl EntryTable {
         servers.cloned().collect()
     }
 
-    /// Servers that take clients, those with most room first: at most [`MOST_SERVERS`], and if
-    /// there are more, others the next time.
-    pub fn available_servers(&mut self) -> Vec<SignedEntry> {
+    /// Servers that take clients and were heard of lately, those with most room first: at most
+    /// [`MOST_SERVERS`], and if there are more, others the next time.
+    pub fn available_servers(&mut self, now: Mono) -> Vec<SignedEntry> {
         let after = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let before = self.cursor.into_iter();
         let before = before.flat_map(|cursor| self.servers.range(..=cursor));
         let order = self.servers.range((after, Bound::Unbounded)).chain(before);
-        let entries = order.filter_map(|key| self.get(key));
-        let mut open: Vec<SignedEntry> = entries
+        let mut open: Vec<SignedEntry> = order
+            .filter_map(|key| self.held.get(key))
+            .filter(|held| now.since(held.written) < AVAILABLE_LIFE)
+            .map(|held| &held.entry)
             .filter(|signed| sessions(signed) > 0)
             .take(MOST_SERVERS)
             .cloned()
@@ -218,6 +239,23 @@ impl EntryTable {
         }
         open.sort_by_key(|signed| std::cmp::Reverse(sessions(signed)));
         open
+    }
+
+    /// Of each server the clients that name it, in order: of each client [`MOST_DELEGATED`]
+    /// servers, and [`MOST_PAIRS`] in all. Looks at every entry.
+    #[must_use]
+    pub fn clients_by_server(&self) -> BTreeMap<PublicKey, Vec<PublicKey>> {
+        let mut clients: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let entries = self.held.values().map(|held| held.entry.entry());
+        let pairs = entries.flat_map(|entry| {
+            let servers = entry.delegated_servers().iter().take(MOST_DELEGATED);
+            let servers: BTreeSet<_> = servers.collect();
+            servers.into_iter().map(|server| (*server, entry.key))
+        });
+        for (server, client) in pairs.take(MOST_PAIRS) {
+            clients.entry(server).or_default().push(client);
+        }
+        clients
     }
 
     /// Entries, servers among them, and their bytes.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use skydht_core::key::{SecretKey, Signature};
 
-use super::{Entry, EntryError, MAX_ENTRY, ServerFields};
+use super::{Entry, EntryError, MAX_ENTRY, ServerFields, text};
 
 /// An entry and the text that it came in or goes out as.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +24,10 @@ impl SignedEntry {
     pub fn from_json(json: &[u8]) -> Result<Self, EntryError> {
         if json.len() > MAX_ENTRY {
             return Err(EntryError::TooLong(json.len()));
+        }
+        // Go reads it into an entry of nobody.
+        if json.trim_ascii() == b"null" {
+            return Err(EntryError::NoKey);
         }
         // serde would take a list of the fields, too.
         if json.trim_ascii_start().first() != Some(&b'{') {
@@ -63,14 +67,26 @@ impl SignedEntry {
         &self.json
     }
 
+    /// The same with another type of the server, everything else as it came: what a discovery does
+    /// once it has checked the signature, which does not cover that.
+    ///
+    /// # Errors
+    /// [`EntryError::TooLong`] when it then is.
+    pub fn with_server_type(&self, kind: &str) -> Result<Self, EntryError> {
+        let json = text::with_server_type(&self.json, kind);
+        Self::from_json(&json.map_err(|error| EntryError::Malformed(error.to_string()))?)
+    }
+
     /// Checks all that a discovery demands of an entry by itself, in upstream's order: that it is
-    /// complete, that a server's is of now, and that its owner signed it.
+    /// complete, that a server's is of now, and that its owner signed it. A client that is a
+    /// server as well has no such time: each half is published at its own pace (specification of
+    /// DMSG in 2026, §5.1).
     ///
     /// # Errors
     /// The first rule that is broken.
     pub fn judge(&self, unix_now: Duration) -> Result<(), EntryError> {
         self.entry.validate()?;
-        if self.entry.server.is_some() {
+        if self.entry.server.is_some() && self.entry.client.is_none() {
             self.entry.validate_time(unix_now)?;
         }
         self.verify()
@@ -109,6 +125,11 @@ impl SignedEntry {
         });
         let signature = entry.signature.parse();
         let signature = signature.map_err(|_| EntryError::SignatureForm)?;
+        if let Ok(text) = text::without_server_type(&self.json)
+            && self.covers(&text, &signature).is_ok()
+        {
+            return Ok(());
+        }
         self.covers(&unsigned(&entry), &signature)
             .map_err(|_| EntryError::Signature(error))
     }
