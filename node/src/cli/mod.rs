@@ -15,7 +15,9 @@ pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
-pub(crate) use trials::{Bench, BenchNetwork, Demo, DemoTransport, Replay, Sim};
+pub(crate) use trials::{
+    Bench, BenchAbuse, BenchAttacker, BenchNetwork, Demo, DemoTransport, Replay, Sim,
+};
 
 /// Run, use and measure a node of Skywire's DHT.
 #[derive(Parser, Debug)]

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use skydht_core::key::PublicKey;
 use skydht_sim::figures::Sweep;
 
 /// Repeat a recorded run, step by step, and compare each with what was recorded.
@@ -145,9 +146,60 @@ pub(crate) struct Sim {
 #[derive(Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
-  skydht bench network --nodes 100 --ops 300 --concurrency 16 --json")]
+  skydht bench network --nodes 100 --ops 300 --concurrency 16 --json
+  skydht bench abuse --attack half-sent --seconds 10")]
 pub(crate) enum Bench {
     Network(BenchNetwork),
+    Abuse(BenchAbuse),
+    /// The attacker's process of `bench abuse`.
+    #[command(hide = true)]
+    Attacker(BenchAttacker),
+}
+
+/// Attack a full node on loopback, and measure what a good client notices.
+///
+/// For each attack a node is started in a process of its own, a good client pings, puts and gets
+/// at a steady rate before, during and after the attack, and the attacker runs in a third process.
+/// Exit status 0 means that every goal was met, 5 that some were not.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bench abuse
+  skydht bench abuse --attack junk --seconds 5     every attack whose name begins so
+  skydht bench abuse --list
+  skydht bench abuse --json | jq '.attacks[] | {name, missed}'
+
+It uses real TCP connections on this machine's loopback address and touches nothing else. All
+three processes share the machine: figures mean something where it has cores to spare, and with a
+release build only.")]
+pub(crate) struct BenchAbuse {
+    /// Say which attacks there are.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// An attack, all whose names begin so, or \"all\"; may be repeated.
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    pub(crate) attack: Vec<String>,
+    /// How long each attack lasts, in seconds.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) seconds: u16,
+}
+
+/// What the attacker's process is told.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bench abuse --attack half-sent     starts it")]
+pub(crate) struct BenchAttacker {
+    /// Which attack.
+    pub(crate) attack: String,
+    /// The attacked node's key.
+    pub(crate) key: PublicKey,
+    /// Where it listens for peers, on loopback.
+    pub(crate) peers: SocketAddr,
+    /// Where its control API is, on loopback.
+    pub(crate) api: SocketAddr,
+    /// When to stop at the latest, in seconds.
+    pub(crate) seconds: u16,
 }
 
 /// Puts and gets over a network of nodes in this process, on loopback TCP.

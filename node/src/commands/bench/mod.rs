@@ -1,5 +1,6 @@
 //! `skydht bench`: figures, and whether they are as wanted.
 
+mod abuse;
 mod network;
 
 use crate::cli::{Bench, Common};
@@ -10,5 +11,7 @@ use crate::failure::Result;
 pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
     match bench {
         Bench::Network(args) => network::run(common, args).await,
+        Bench::Abuse(args) => abuse::run(common, &args).await,
+        Bench::Attacker(args) => abuse::attack(&args).await,
     }
 }

@@ -1,0 +1,184 @@
+//! `skydht bench abuse`: attacks on a real node, and what a good client beside notices.
+//!
+//! Three processes: the node, which is this program's `run`; the attacker, which is its hidden
+//! `bench attacker`; and this one, in which the good client runs. All on loopback, for a bounded
+//! time; both others are killed when this one is done.
+
+mod attacker;
+mod list;
+mod peer;
+mod report;
+mod victim;
+mod wire;
+mod witness;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+pub(super) use attacker::attack;
+
+use attacker::Deeds;
+use list::{ATTACKS, Attack, Kind, chosen};
+use report::{AttackReport, Goals, LEFT_MIB, Report, Rss};
+use victim::{Process, Victim};
+use witness::Witness;
+
+use crate::cli::{BenchAbuse, Common};
+use crate::commands::run::Signals;
+use crate::exit::Exit;
+use crate::failure::{Code, Failure, Result};
+use crate::measure::machine;
+use crate::temporary_dir::TemporaryDir;
+use crate::{logging, output};
+
+/// An attack takes hold within this, and has let go when it has been over for this long.
+const RAMP: Duration = Duration::from_millis(500);
+/// The good client's last answers come within this after the time that is measured, and the
+/// attacker's process ends within this after its time.
+const GRACE: Duration = Duration::from_secs(10);
+/// Memory comes back within this.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// Attacks and measures.
+pub(super) async fn run(common: &Common, args: &BenchAbuse) -> Result<Exit> {
+    if args.list {
+        return list(common);
+    }
+    let filter = common.log.as_deref().unwrap_or("warn");
+    logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
+    let attacks = chosen(&args.attack)?;
+    let optimised = !cfg!(debug_assertions);
+    if !optimised {
+        output::talk("this is a debug build: build with --release for figures that mean something");
+    }
+    let mut signals = Signals::new()?;
+    let mut reports = Vec::new();
+    for attack in &attacks {
+        let report = tokio::select! {
+            report = one(attack, args.seconds) => report?,
+            () = signals.next() => {
+                return Err(Failure::new(Code::Local, "stopped by a signal"));
+            }
+        };
+        if !common.json {
+            output::line(report.text())?;
+        }
+        reports.push(report);
+    }
+    let survived = reports.iter().all(|report| report.survived);
+    let met = reports.iter().all(|report| report.missed.is_empty());
+    let report = Report {
+        schema: "skydht.bench-abuse/1",
+        seconds: args.seconds,
+        goals: Goals::ALL,
+        attacks: reports,
+        machine: machine(),
+        version: env!("CARGO_PKG_VERSION"),
+        optimised,
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+    };
+    if common.json {
+        output::json(&report)?;
+    } else {
+        output::line(format_args!(
+            "{} of {} attacks left all goals met; {}; skydht {}\n{}",
+            report
+                .attacks
+                .iter()
+                .filter(|it| it.missed.is_empty())
+                .count(),
+            report.attacks.len(),
+            report.machine,
+            report.version,
+            report.command
+        ))?;
+    }
+    Ok(match (survived, met) {
+        (true, true) => Exit::Ok,
+        (true, false) => Exit::Partial,
+        (false, _) => Exit::Local,
+    })
+}
+
+fn list(common: &Common) -> Result<Exit> {
+    if common.json {
+        let attacks: Vec<_> = ATTACKS
+            .iter()
+            .map(|attack| serde_json::json!({"name": attack.name, "what": attack.what}))
+            .collect();
+        output::json(
+            &serde_json::json!({"schema": "skydht.bench-abuse-list/1", "attacks": attacks}),
+        )?;
+        return Ok(Exit::Ok);
+    }
+    let rows: Vec<_> = ATTACKS
+        .iter()
+        .map(|attack| vec![attack.name.to_owned(), attack.what.to_owned()])
+        .collect();
+    output::line(output::table(&["NAME", "WHAT"], &rows))?;
+    Ok(Exit::Ok)
+}
+
+/// One attack on a fresh node.
+async fn one(attack: &Attack, seconds: u16) -> Result<AttackReport> {
+    let dir = TemporaryDir::new("abuse")?;
+    let mut victim = Victim::start(dir.path()).await?;
+    if needs_items(attack.kind) && peer::fill((victim.key, victim.peers)).await? == 0 {
+        return Err(Failure::new(Code::Local, "the attacked node took no items"));
+    }
+    let witness = Witness::start(&victim).await?;
+    let memory = victim.memory();
+    let duration = Duration::from_secs(seconds.into());
+    let before = witness.measure(duration.min(Duration::from_secs(3))).await;
+    let rss_before = memory.resident();
+
+    let mut attacker = start_attacker(&dir, &victim, attack, RAMP + duration)?;
+    output::talk(format_args!("{}: under attack", attack.name));
+    tokio::time::sleep(RAMP).await;
+    let during = witness.measure(duration).await;
+    let deeds = attacker.first_line(GRACE).await;
+    let deeds: Option<Deeds> = deeds.and_then(|line| serde_json::from_str(&line).ok());
+    drop(attacker);
+    tokio::time::sleep(RAMP).await;
+    let after = witness.measure(duration.min(Duration::from_secs(3))).await;
+    let rss = Rss {
+        before: rss_before,
+        peak: memory.peak(),
+        after: memory
+            .settle(rss_before + LEFT_MIB, Instant::now() + SETTLE)
+            .await,
+    };
+    let mut report = AttackReport::new(attack, [before, during, after], rss);
+    report.survived = victim.is_alive();
+    report.attacker = deeds;
+    report.judge();
+    witness.stop().await;
+    Ok(report)
+}
+
+fn start_attacker(
+    dir: &TemporaryDir,
+    victim: &Victim,
+    attack: &Attack,
+    duration: Duration,
+) -> Result<Process> {
+    let seconds = duration.as_secs_f64().ceil();
+    let args = [
+        "bench",
+        "attacker",
+        attack.name,
+        &victim.key.to_string(),
+        &victim.peers.to_string(),
+        &victim.api.to_string(),
+        &seconds.to_string(),
+    ];
+    Process::start(dir.path(), &args, Stdio::piped())
+}
+
+/// Whether the attack asks for items that must be there.
+fn needs_items(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::NeverRead { .. } | Kind::DeafSocket { .. } | Kind::GetItems { .. }
+    )
+}

@@ -1,0 +1,145 @@
+//! Loopback as if it were longer: what comes from the far side is read later, or never.
+
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use skydht_runtime::{BoxFuture, Listener, Runtime};
+use skydht_tokio::{TcpConnection, TokioRuntime};
+
+/// Bytes read from the socket at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Connections of the surrounding tokio runtime that are read `round_trip` late, and not at all
+/// once they are told to be deaf.
+#[derive(Clone, Default)]
+pub(super) struct Wire {
+    round_trip: Duration,
+    deaf: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// One with this round trip.
+    pub(super) fn with_round_trip(round_trip: Duration) -> Self {
+        Self {
+            round_trip,
+            ..Self::default()
+        }
+    }
+
+    /// From now on, nothing is read from the sockets.
+    pub(super) fn turn_deaf(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Runtime for Wire {
+    type Connection = WireConnection;
+    type Listener = NoListener;
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        TokioRuntime.spawn(task);
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        TokioRuntime.sleep(duration)
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<WireConnection>> {
+        let wire = self.clone();
+        Box::pin(async move {
+            Ok(WireConnection {
+                socket: TokioRuntime.connect(addr).await?,
+                wire,
+                late: io::Cursor::default(),
+                arrival: None,
+            })
+        })
+    }
+
+    fn listen(&self, _: SocketAddr) -> BoxFuture<'static, io::Result<NoListener>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+}
+
+/// A connection of a [`Wire`].
+pub(super) struct WireConnection {
+    socket: TcpConnection,
+    wire: Wire,
+    /// Read from the socket, not handed out.
+    late: io::Cursor<Vec<u8>>,
+    /// When it may be handed out.
+    arrival: Option<BoxFuture<'static, ()>>,
+}
+
+impl AsyncRead for WireConnection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.wire.deaf.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        if this.wire.round_trip.is_zero() {
+            return Pin::new(&mut this.socket).poll_read(cx, buf);
+        }
+        loop {
+            if let Some(arrival) = &mut this.arrival {
+                ready!(arrival.as_mut().poll(cx));
+                this.arrival = None;
+            }
+            let read = this.late.read(buf)?;
+            if read > 0 || buf.is_empty() {
+                return Poll::Ready(Ok(read));
+            }
+            let mut chunk = vec![0; CHUNK];
+            let read = ready!(Pin::new(&mut this.socket).poll_read(cx, &mut chunk))?;
+            if read == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            chunk.truncate(read);
+            this.late = io::Cursor::new(chunk);
+            this.arrival = Some(this.wire.sleep(this.wire.round_trip));
+        }
+    }
+}
+
+impl AsyncWrite for WireConnection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
+/// Nothing listens here.
+pub(super) struct NoListener;
+
+impl Listener for NoListener {
+    type Connection = WireConnection;
+
+    fn accept(&self) -> BoxFuture<'_, io::Result<(WireConnection, SocketAddr)>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+    }
+}

@@ -1,0 +1,161 @@
+//! `bench abuse`: every attack is run for a second. The node survives, the figures are there, and
+//! nothing is left behind. Times are not judged: other tests run beside.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use support::{TempDir, finish, program, run, signal};
+
+/// The bench with its temporary files in a directory of the test's.
+fn bench(home: &TempDir, args: &[&str]) -> Command {
+    let mut command = program(home);
+    command.env("TMPDIR", home.path());
+    command.args(["bench", "abuse", "--json", "--seconds", "1"]);
+    command.args(args);
+    command
+}
+
+/// Neither files nor processes are left.
+#[track_caller]
+fn assert_nothing_is_left(home: &TempDir) {
+    let files: Vec<_> = fs::read_dir(home.path()).unwrap().flatten().collect();
+    assert!(files.is_empty(), "{files:?}");
+    let path = home.path().to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    for process in processes {
+        let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        assert!(!words.contains(path), "left running: {words}");
+    }
+}
+
+#[track_caller]
+fn survives(family: &str) {
+    let home = TempDir::new();
+    let list = run(&home, &["bench", "abuse", "--list", "--json"])
+        .exits(0)
+        .json();
+    let names: Vec<&str> = list["attacks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|attack| attack["name"].as_str())
+        .filter(|name| name.starts_with(family))
+        .collect();
+    assert!(!names.is_empty(), "no attack begins with {family}");
+    for name in names {
+        let ran = finish(&mut bench(&home, &["--attack", name]), b"");
+        let report = ran.json();
+        assert!(matches!(ran.code, Some(0 | 5)), "{ran:?}");
+        let attack = &report["attacks"][0];
+        assert_eq!(attack["name"], name);
+        assert_eq!(attack["survived"], true, "{attack}");
+        assert!(
+            attack["attacker"]["opened"].as_u64().unwrap() > 0,
+            "{attack}"
+        );
+        for phase in ["before", "during", "after"] {
+            for figure in ["ping", "put", "get", "newcomer", "livez", "status"] {
+                let count = attack[phase][figure]["count"].as_u64().unwrap();
+                assert!(count > 0, "{phase} {figure}: {attack}");
+            }
+        }
+        let before = &attack["before"];
+        assert_eq!(before["ping"]["failures"], 0, "{before}");
+        assert!(before["ping"]["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
+        for when in ["before", "peak", "after"] {
+            assert!(attack["rss_mib"][when].as_f64().unwrap() > 1.0, "{attack}");
+        }
+        assert_nothing_is_left(&home);
+    }
+}
+
+#[test]
+fn survives_requests_that_are_half_sent() {
+    survives("half-sent");
+}
+
+#[test]
+fn survives_answers_that_are_never_read() {
+    survives("never-read");
+}
+
+#[test]
+fn survives_pages_in_bulk() {
+    survives("get-items");
+}
+
+#[test]
+fn survives_junk() {
+    survives("junk");
+}
+
+#[test]
+fn survives_forged_batches() {
+    survives("verify");
+}
+
+#[test]
+fn survives_a_long_wait_queue() {
+    survives("wait-queue");
+}
+
+#[test]
+fn survives_half_open_connections() {
+    survives("half-open");
+}
+
+#[test]
+fn survives_attacks_on_the_control_api() {
+    survives("api");
+}
+
+#[test]
+fn a_signal_ends_the_bench_with_all_its_processes() {
+    let home = TempDir::new();
+    let mut child = bench(&home, &["--attack", "half-sent"]).spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let attacked = stderr
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("under attack"));
+    assert!(attacked, "it ended before the attack");
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_nothing_is_left(&home);
+}
+
+#[test]
+fn only_known_attacks_on_this_machine_are_run() {
+    let home = TempDir::new();
+    let failure = run(&home, &["bench", "abuse", "--attack", "teardrop", "--json"])
+        .exits(2)
+        .json();
+    assert!(
+        failure["hint"].as_str().unwrap().contains("half-sent"),
+        "{failure}"
+    );
+    let key = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+    let far = [
+        "bench",
+        "attacker",
+        "half-sent",
+        key,
+        "192.0.2.1:1",
+        "127.0.0.1:1",
+        "1",
+    ];
+    let mut command = program(&home);
+    command.args(far).arg("--json").stdout(Stdio::piped());
+    let failure = finish(&mut command, b"").exits(2).json();
+    assert!(
+        failure["message"]
+            .as_str()
+            .unwrap()
+            .contains("this machine"),
+        "{failure}"
+    );
+}
