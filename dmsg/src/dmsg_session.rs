@@ -91,7 +91,22 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Send + Unpin>(
     ephemeral: Ephemeral,
     config: &SessionConfig,
 ) -> Result<Established<IO>, HandshakeError> {
-    let shaken = talk::accept(io, local, ephemeral).await?;
+    accept_greeted(io, local, ephemeral, config, || ()).await
+}
+
+/// As [`accept`]; calls `greeted` once the client's first message was valid, which shows that it
+/// knows our public key and nothing more. See [`crate::half_open`].
+///
+/// # Errors
+/// [`HandshakeError`]; the connection is then dropped.
+pub async fn accept_greeted<IO: AsyncRead + AsyncWrite + Send + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    ephemeral: Ephemeral,
+    config: &SessionConfig,
+    greeted: impl FnOnce() + Send,
+) -> Result<Established<IO>, HandshakeError> {
+    let shaken = talk::accept(io, local, ephemeral, greeted).await?;
     Ok(establish(shaken, Role::Server, config))
 }
 

@@ -63,6 +63,7 @@ pub mod endpoint;
 pub mod entry;
 pub mod frame;
 mod gob;
+pub mod half_open;
 pub mod handshake;
 mod mux_frame;
 mod noise;

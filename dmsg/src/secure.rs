@@ -68,7 +68,21 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     local: &SecretKey,
     ephemeral: Ephemeral,
 ) -> Result<(PublicKey, Secure<IO>), HandshakeError> {
-    let shaken = talk::accept(io, local, ephemeral).await?;
+    accept_greeted(io, local, ephemeral, || ()).await
+}
+
+/// As [`accept`]; calls `greeted` once the dialler's first message was valid, which shows that it
+/// knows our public key and nothing more. See [`crate::half_open`].
+///
+/// # Errors
+/// [`HandshakeError`]; the connection is then dropped.
+pub async fn accept_greeted<IO: AsyncRead + AsyncWrite + Unpin>(
+    io: IO,
+    local: &SecretKey,
+    ephemeral: Ephemeral,
+    greeted: impl FnOnce() + Send,
+) -> Result<(PublicKey, Secure<IO>), HandshakeError> {
+    let shaken = talk::accept(io, local, ephemeral, greeted).await?;
     Ok((shaken.transport.remote, Secure::after(shaken)))
 }
 

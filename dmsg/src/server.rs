@@ -49,9 +49,11 @@ pub struct ServerConfig {
     pub public_address: Option<String>,
     /// Sessions at once. Upstream only logs more; here they are refused.
     pub max_sessions: usize,
-    /// Handshakes of sessions under way. At the limit the oldest makes room: an honest one is
-    /// done within milliseconds.
+    /// Handshakes of sessions under way. At the limit one of the address with the most makes
+    /// room: see [`crate::half_open`]. Each takes an open file.
     pub max_handshakes: usize,
+    /// The same for one address. Many clients may share one.
+    pub max_handshakes_per_address: usize,
     /// Streams of one session in each direction; more are reset.
     pub max_streams: usize,
     /// Relayed streams at once, over all sessions; more are reset. Each can pin 256 KiB in each
@@ -101,7 +103,8 @@ impl ServerConfig {
             listen,
             public_address: None,
             max_sessions: 2048,
-            max_handshakes: 256,
+            max_handshakes: 1_024,
+            max_handshakes_per_address: 512,
             max_streams: 2048,
             max_relayed: 8192,
             max_peers: 512,

@@ -65,14 +65,16 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     talk.finish()
 }
 
-/// Proves `local` and learns the dialler's key.
+/// Proves `local` and learns the dialler's key. Calls `greeted` once the first message was valid.
 pub(crate) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     local: &SecretKey,
     ephemeral: Ephemeral,
+    greeted: impl FnOnce(),
 ) -> Result<Shaken<IO>, HandshakeError> {
     let mut talk = Talk::new(io, Handshake::xk_responder(local, ephemeral)?);
     talk.receive().await?;
+    greeted();
     talk.send().await?;
     talk.receive().await?;
     talk.finish()

@@ -10,6 +10,7 @@ use skydht_runtime::{Listener, Runtime, within};
 
 use super::{Notice, Shared, relay};
 use crate::dmsg_session::{self, Established};
+use crate::half_open::Begun;
 use crate::session::{CloseReason, SessionConfig};
 use crate::session_task;
 use crate::talk::HandshakeError;
@@ -33,16 +34,21 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, listener: R::Listener) 
 }
 
 fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
-    let begun = shared.table().begin_handshake();
-    let Some((id, killed, dropped)) = begun else {
+    let begun = shared.table().begin_handshake(addr.ip());
+    let Some(Begun {
+        id,
+        killed,
+        displaced,
+    }) = begun
+    else {
         return;
     };
-    if dropped {
+    if displaced {
         shared.counters.handshakes_dropped.count();
     }
     let handshaking = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
-        let handshake = Box::pin(handshake(&handshaking, connection));
+        let handshake = Box::pin(handshake(&handshaking, connection, id));
         if let Either::Left((established, _)) = select(handshake, killed).await {
             handshaking.table().end_handshake(id);
             if let Some(established) = established {
@@ -55,11 +61,14 @@ fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: S
 async fn handshake<R: Runtime>(
     shared: &Shared<R>,
     connection: R::Connection,
+    id: u64,
 ) -> Option<Established<R::Connection>> {
     let endpoint = &shared.endpoint;
     let limits = SessionConfig::with_pings(shared.config.max_streams);
     let ephemeral = endpoint.ephemerals().next();
-    let accepting = dmsg_session::accept(connection, endpoint.secret(), ephemeral, &limits);
+    let greeted = || shared.table().greeted(id);
+    let (secret, limits) = (endpoint.secret(), &limits);
+    let accepting = dmsg_session::accept_greeted(connection, secret, ephemeral, limits, greeted);
     match within(&shared.runtime, shared.config.handshake_timeout, accepting).await {
         Some(Ok(established)) => return Some(established),
         Some(Err(HandshakeError::Closed)) => shared.counters.handshakes_abandoned.count(),

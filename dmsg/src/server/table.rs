@@ -1,6 +1,7 @@
 //! Who has a session here.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::channel::oneshot;
@@ -9,6 +10,7 @@ use skydht_core::key::PublicKey;
 use super::ServerConfig;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
+use crate::half_open::{Begun, HalfOpen};
 
 /// What a session is for. Its first object tells (specification of DMSG in 2026, §2.3), and one
 /// of each kind may live at once: a server may be another server's client, too.
@@ -60,9 +62,7 @@ pub(super) struct Table {
     max_peers: usize,
     /// Sessions of the kind [`Kind::Peer`].
     peers: usize,
-    /// Handshakes under way, oldest first.
-    handshakes: BTreeMap<u64, oneshot::Sender<()>>,
-    max_handshakes: usize,
+    handshakes: HalfOpen,
     next_id: u64,
     /// Ends the listener when dropped.
     listening: Option<oneshot::Sender<()>>,
@@ -77,8 +77,7 @@ impl Table {
             max_sessions: config.max_sessions,
             max_peers: config.max_peers,
             peers: 0,
-            handshakes: BTreeMap::new(),
-            max_handshakes: config.max_handshakes.max(1),
+            handshakes: HalfOpen::new(config.max_handshakes, config.max_handshakes_per_address),
             next_id: 0,
             listening: None,
             published: None,
@@ -146,24 +145,18 @@ impl Table {
         stopped
     }
 
-    /// A handshake begins; completes when it must make room. The flag says whether another one
-    /// had to. `None` once closed.
-    pub(super) fn begin_handshake(&mut self) -> Option<(u64, oneshot::Receiver<()>, bool)> {
-        if self.closed {
-            return None;
-        }
-        let full = self.handshakes.len() >= self.max_handshakes;
-        if full {
-            self.handshakes.pop_first();
-        }
-        let id = self.fresh_id();
-        let (kill, killed) = oneshot::channel();
-        self.handshakes.insert(id, kill);
-        Some((id, killed, full))
+    /// A handshake with somebody at `ip` begins. `None` once closed.
+    pub(super) fn begin_handshake(&mut self, ip: IpAddr) -> Option<Begun> {
+        (!self.closed).then(|| self.handshakes.begin(ip))
+    }
+
+    /// A handshake's first message was valid.
+    pub(super) fn greeted(&mut self, id: u64) {
+        self.handshakes.greeted(id);
     }
 
     pub(super) fn end_handshake(&mut self, id: u64) {
-        self.handshakes.remove(&id);
+        self.handshakes.end(id);
     }
 
     fn kind_of(&self, key: &PublicKey, id: u64) -> Option<Kind> {

@@ -12,6 +12,7 @@ use skydht_dmsg::dmsg_session;
 use skydht_dmsg::handshake::NoiseError;
 use skydht_dmsg::object::{ErrorCode, SignedObject, StreamResponse};
 use skydht_dmsg::secure::{HandshakeError, SecureError};
+use skydht_dmsg::server::ServerConfig;
 use skydht_dmsg::session::SessionConfig;
 use skydht_runtime::{Runtime as _, within};
 
@@ -87,6 +88,41 @@ fn handshakes_that_hang_make_room_for_others() {
     let _honest = world.raw_client(3, 1);
     world.until("the honest one is in", || server.stats().sessions == 1);
     assert!(server.stats().handshakes_dropped >= 90);
+}
+
+/// 1,500 connections a second from one address say nothing, and clients with a round trip of 80 ms
+/// come: from another address, and from behind the same.
+#[test]
+fn half_open_connections_do_not_keep_clients_out() {
+    let far = Duration::from_millis(40);
+    for clients in [[100, 101, 102], [2, 100, 101]] {
+        let world = World::new();
+        let server = world.server(1);
+        world.time.set_latency(far, far);
+        let host = world.host(2);
+        let flooding = host.clone();
+        host.spawn(Box::pin(async move {
+            let address = SocketAddr::new(ip(1), PORT);
+            loop {
+                for _ in 0..15 {
+                    let host = flooding.clone();
+                    flooding.spawn(Box::pin(async move {
+                        let mut connection = host.connect(address).await.unwrap();
+                        let _ = connection.read_to_end(&mut Vec::new()).await;
+                    }));
+                }
+                flooding.sleep(Duration::from_millis(10)).await;
+            }
+        }));
+        world.sleep(Duration::from_secs(1));
+        let most = ServerConfig::new(SocketAddr::new(ip(1), PORT)).max_handshakes_per_address;
+        assert_eq!(server.stats().handshaking, most);
+        let clients = clients.map(|n| world.raw_client(n, 1));
+        let stats = server.stats();
+        assert_eq!(stats.sessions, clients.len(), "{stats:?}");
+        assert!(stats.handshakes_dropped > 0, "{stats:?}");
+        assert!(stats.handshaking <= most + clients.len(), "{stats:?}");
+    }
 }
 
 /// Requests that are wrong in themselves: the stream is reset at once, the session lives.

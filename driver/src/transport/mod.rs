@@ -46,6 +46,8 @@ pub struct TransportStats {
     pub handshakes_failed: u64,
     /// Connections here that the other side closed during the handshake: probes and port scans.
     pub handshakes_abandoned: u64,
+    /// Handshakes of connections here that made room for others.
+    pub handshakes_dropped: u64,
     /// Connections here that were refused because of a limit.
     pub refused: u64,
     /// Sessions closed because another one with the same peer was kept.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use skydht_core::node::{Path, Reach};
+use skydht_dmsg::half_open::Begun;
 use skydht_dmsg::secure::{self, HandshakeError};
 use skydht_dmsg::session::Role;
 use skydht_runtime::{Listener, Runtime};
@@ -31,24 +32,29 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, listener: R::Listener) 
 }
 
 fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
-    let begun = shared
-        .table()
-        .begin_handshake(shared.options.max_handshakes);
-    let Some((id, killed)) = begun else {
+    let begun = shared.table().begin_handshake(addr.ip());
+    let Some(Begun { id, killed, .. }) = begun else {
         return;
     };
     let handshaking = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         if let Either::Left(_) =
-            select(Box::pin(finish(&handshaking, connection, addr)), killed).await
+            select(Box::pin(finish(&handshaking, connection, addr, id)), killed).await
         {
             handshaking.table().end_handshake(id);
         }
     }));
 }
 
-async fn finish<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
-    let handshake = secure::accept(connection, &shared.secret, shared.ephemeral());
+async fn finish<R: Runtime>(
+    shared: &Arc<Shared<R>>,
+    connection: R::Connection,
+    addr: SocketAddr,
+    id: u64,
+) {
+    let greeted = || shared.table().greeted(id);
+    let (secret, ephemeral) = (&shared.secret, shared.ephemeral());
+    let handshake = secure::accept_greeted(connection, secret, ephemeral, greeted);
     let limit = shared.options.handshake_timeout;
     match shared.within(limit, handshake).await {
         Some(Ok((peer, secure))) => {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
+use skydht_dmsg::half_open::HalfOpen;
 use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
 use skydht_dmsg::session::{self, SessionConfig, SessionError};
 use skydht_runtime::{BoxFuture, Listener as _, Runtime};
@@ -48,9 +49,11 @@ pub struct TcpOptions {
     pub keepalive: Duration,
     /// Sessions at once. At the limit a session without streams makes room, if there is one.
     pub max_sessions: usize,
-    /// Connections here whose handshake is under way. At the limit the oldest makes room: an
-    /// honest one is done within milliseconds.
+    /// Connections here whose handshake is under way. At the limit one of the address with the
+    /// most makes room: see [`skydht_dmsg::half_open`]. Each takes an open file.
     pub max_handshakes: usize,
+    /// The same for one address. Many peers may share one.
+    pub max_handshakes_per_address: usize,
     /// Streams of one session, in each direction.
     pub max_streams: usize,
 }
@@ -64,7 +67,8 @@ impl Default for TcpOptions {
             idle_timeout: Duration::from_secs(180),
             keepalive: Duration::from_secs(30),
             max_sessions: 1_024,
-            max_handshakes: 128,
+            max_handshakes: 1_024,
+            max_handshakes_per_address: 512,
             max_streams: 128,
         }
     }
@@ -129,7 +133,10 @@ impl<R: Runtime> TcpTransport<R> {
             key: secret.public(),
             secret,
             ephemerals: EphemeralSource::new(entropy),
-            table: Mutex::new(Table::new(options.max_sessions)),
+            table: Mutex::new(Table::new(
+                options.max_sessions,
+                HalfOpen::new(options.max_handshakes, options.max_handshakes_per_address),
+            )),
             inbox: Inbox::default(),
             runtime,
             options,

@@ -1,7 +1,7 @@
 //! Which sessions there are, which dials are under way, and who waits for them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{OpenFailure, Path, SessionUse};
 use skydht_core::time::nanos;
+use skydht_dmsg::half_open::{Begun, HalfOpen};
 use skydht_dmsg::session::{Keep, Role, Session, keep_which};
 use skydht_runtime::Runtime;
 
@@ -105,8 +106,8 @@ pub(super) struct Table {
     running: BTreeMap<u64, Running>,
     dials: usize,
     max_sessions: usize,
-    /// Handshakes of peers under way, oldest first.
-    handshakes: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Handshakes of peers under way.
+    handshakes: HalfOpen,
     next_id: u64,
     /// Ends the listener when dropped.
     listening: Option<oneshot::Sender<()>>,
@@ -115,13 +116,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(max_sessions: usize) -> Self {
+    pub(super) fn new(max_sessions: usize, handshakes: HalfOpen) -> Self {
         Self {
             peers: BTreeMap::new(),
             running: BTreeMap::new(),
             dials: 0,
             max_sessions,
-            handshakes: BTreeMap::new(),
+            handshakes,
             next_id: 0,
             listening: None,
             closed: false,
@@ -345,23 +346,23 @@ impl Table {
         }
     }
 
-    /// A peer begins a handshake; completes when it must make room. `None` once closed.
-    pub(super) fn begin_handshake(&mut self, max: usize) -> Option<(u64, oneshot::Receiver<()>)> {
+    /// A peer at `ip` begins a handshake. `None` once closed.
+    pub(super) fn begin_handshake(&mut self, ip: IpAddr) -> Option<Begun> {
         if self.closed {
             return None;
         }
-        if self.handshakes.len() >= max.max(1) {
-            self.handshakes.pop_first();
-            self.stats.refused += 1;
-        }
-        let id = self.fresh_id();
-        let (kill, killed) = oneshot::channel();
-        self.handshakes.insert(id, kill);
-        Some((id, killed))
+        let begun = self.handshakes.begin(ip);
+        self.stats.handshakes_dropped += u64::from(begun.displaced);
+        Some(begun)
+    }
+
+    /// A handshake's first message was valid.
+    pub(super) fn greeted(&mut self, id: u64) {
+        self.handshakes.greeted(id);
     }
 
     pub(super) fn end_handshake(&mut self, id: u64) {
-        self.handshakes.remove(&id);
+        self.handshakes.end(id);
     }
 
     /// Completes when listening must end.

@@ -1,0 +1,236 @@
+//! Connections whose handshake is under way: bounded in all, and for each address.
+//!
+//! Such a connection costs its maker next to nothing, so whoever opens many must not displace
+//! those of others. When there is no room for one more, the address with the most of them gives
+//! up one: the oldest of those that have not said anything right yet, or of those that have,
+//! whichever are more. An honest dialler is through either part within a round trip; the room of
+//! one address divided by twice the rate at which it opens connections is how long that may take
+//! while others behind the same address attack.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use futures::channel::oneshot;
+
+/// The connections of one address.
+#[derive(Default)]
+struct Address {
+    /// Without a valid first message, oldest first.
+    silent: BTreeSet<u64>,
+    /// With one, oldest first.
+    greeted: BTreeSet<u64>,
+}
+
+impl Address {
+    fn len(&self) -> usize {
+        self.silent.len() + self.greeted.len()
+    }
+
+    /// The connection that goes first.
+    fn first(&self) -> Option<u64> {
+        let more = if self.silent.len() >= self.greeted.len() {
+            &self.silent
+        } else {
+            &self.greeted
+        };
+        more.first().copied()
+    }
+}
+
+struct Connection {
+    address: IpAddr,
+    _kill: oneshot::Sender<()>,
+}
+
+/// A connection that was let in.
+pub struct Begun {
+    /// Its number.
+    pub id: u64,
+    /// Completes when the connection must make room.
+    pub killed: oneshot::Receiver<()>,
+    /// Another one had to make room for it.
+    pub displaced: bool,
+}
+
+/// Which handshakes of others are under way.
+pub struct HalfOpen {
+    max: usize,
+    max_per_address: usize,
+    last_id: u64,
+    connections: BTreeMap<u64, Connection>,
+    addresses: BTreeMap<IpAddr, Address>,
+}
+
+impl HalfOpen {
+    /// Room for `max` connections, and for `max_per_address` of one address; each is at least 1.
+    #[must_use]
+    pub fn new(max: usize, max_per_address: usize) -> Self {
+        Self {
+            max: max.max(1),
+            max_per_address: max_per_address.max(1),
+            last_id: 0,
+            connections: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+        }
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether none is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Lets a connection from `ip` in, at the cost of another one when there is no room.
+    pub fn begin(&mut self, ip: IpAddr) -> Begun {
+        let address = source(ip);
+        let displaced = self.displaced_by(&address);
+        if let Some(id) = displaced {
+            self.end(id);
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        let (kill, killed) = oneshot::channel();
+        self.addresses.entry(address).or_default().silent.insert(id);
+        let connection = Connection {
+            address,
+            _kill: kill,
+        };
+        self.connections.insert(id, connection);
+        Begun {
+            id,
+            killed,
+            displaced: displaced.is_some(),
+        }
+    }
+
+    /// The connection's first message was valid.
+    pub fn greeted(&mut self, id: u64) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        if let Some(address) = self.addresses.get_mut(&connection.address)
+            && address.silent.remove(&id)
+        {
+            address.greeted.insert(id);
+        }
+    }
+
+    /// The connection's handshake has ended, or must.
+    pub fn end(&mut self, id: u64) {
+        let Some(Connection { address, .. }) = self.connections.remove(&id) else {
+            return;
+        };
+        if let Some(of_address) = self.addresses.get_mut(&address) {
+            of_address.silent.remove(&id);
+            of_address.greeted.remove(&id);
+            if of_address.len() == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    /// All end.
+    pub fn clear(&mut self) {
+        self.connections.clear();
+        self.addresses.clear();
+    }
+
+    /// Which one makes room for another of this address, if one must.
+    fn displaced_by(&self, address: &IpAddr) -> Option<u64> {
+        let own = self.addresses.get(address);
+        if let Some(own) = own.filter(|own| own.len() >= self.max_per_address) {
+            return own.first();
+        }
+        if self.connections.len() < self.max {
+            return None;
+        }
+        // Of those with equally many, the older goes first.
+        let order = |address: &&Address| (address.len(), std::cmp::Reverse(address.first()));
+        self.addresses.values().max_by_key(order)?.first()
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the part of an IPv6 address that names a
+/// network, as one host has the rest for itself.
+fn source(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(n: u8) -> IpAddr {
+        [192, 0, 2, n].into()
+    }
+
+    fn is_killed(begun: &mut Begun) -> bool {
+        begun.killed.try_recv().is_err()
+    }
+
+    #[test]
+    fn the_address_with_the_most_makes_room() {
+        let mut table = HalfOpen::new(10, 8);
+        let mut honest = table.begin(ip(1));
+        let mut flood: Vec<Begun> = (0..100).map(|_| table.begin(ip(2))).collect();
+        assert_eq!(table.len(), 9, "8 of one address");
+        assert!(!is_killed(&mut honest));
+        assert!(flood[..92].iter_mut().all(is_killed));
+        assert!(!flood[92..].iter_mut().any(is_killed));
+        // The table is full: the flood makes room for two more addresses.
+        let mut more = [table.begin(ip(3)), table.begin(ip(4))];
+        assert!(!more[0].displaced && more[1].displaced);
+        assert!(is_killed(&mut flood[92]) && !is_killed(&mut flood[93]));
+        assert!(!is_killed(&mut honest) && !more.iter_mut().any(is_killed));
+        table.end(honest.id);
+        assert_eq!(table.len(), 9);
+    }
+
+    #[test]
+    fn within_an_address_the_oldest_of_the_more_numerous_part_goes_first() {
+        let mut table = HalfOpen::new(100, 4);
+        let mut begun: Vec<Begun> = (0..4).map(|_| table.begin(ip(1))).collect();
+        table.greeted(begun[0].id);
+        table.greeted(begun[1].id);
+        for gone in [2, 3, 4] {
+            begun.push(table.begin(ip(1)));
+            assert!(is_killed(&mut begun[gone]), "{gone}");
+        }
+        assert!(!is_killed(&mut begun[0]) && !is_killed(&mut begun[1]));
+        // Those who greet do not keep out whoever has just come.
+        table.greeted(begun[5].id);
+        begun.push(table.begin(ip(1)));
+        assert!(is_killed(&mut begun[0]) && !is_killed(&mut begun[6]));
+        // What has ended already changes nothing.
+        table.greeted(begun[0].id);
+        table.end(begun[0].id);
+        assert_eq!(table.len(), 4);
+    }
+
+    #[test]
+    fn with_one_connection_an_address_the_oldest_of_all_goes() {
+        let mut table = HalfOpen::new(3, 3);
+        let mut begun: Vec<Begun> = (0..3).map(|n| table.begin(ip(n))).collect();
+        begun.push(table.begin(ip(9)));
+        assert!(is_killed(&mut begun[0]) && !is_killed(&mut begun[1]));
+        table.clear();
+        assert!(table.is_empty() && is_killed(&mut begun[1]));
+    }
+
+    #[test]
+    fn an_ipv6_network_and_a_mapped_address_count_as_one() {
+        let parse = |text: &str| source(text.parse().unwrap());
+        assert_eq!(parse("2001:db8::1"), parse("2001:db8::ffff:0:0:2"));
+        assert_ne!(parse("2001:db8::1"), parse("2001:db8:0:1::1"));
+        assert_eq!(parse("::ffff:192.0.2.1"), ip(1));
+    }
+}
