@@ -49,10 +49,20 @@ where
     O: Future<Output = ()>,
 {
     while Instant::now() < attack.end {
-        match attack.before_end(peer.send(bytes)).await {
-            Some(Some(stream)) => {
+        match attack.before_end(peer.open()).await {
+            Some(Some(mut stream)) => {
                 count(&attack.opened);
-                if attack.before_end(then(stream)).await.is_some() {
+                let sending = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await?;
+                    std::io::Result::Ok(stream)
+                };
+                let course = async {
+                    if let Ok(stream) = sending.await {
+                        then(stream).await;
+                    }
+                };
+                if attack.before_end(course).await.is_some() {
                     count(&attack.ended);
                 }
             }
