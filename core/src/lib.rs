@@ -73,6 +73,7 @@
 
 extern crate alloc;
 
+pub mod address;
 mod encoding;
 pub mod id;
 pub mod item;

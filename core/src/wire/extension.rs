@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
 
+use crate::address::canonical;
 use crate::item::Seq;
 use crate::key::Signature;
 use crate::wire::error::WireError;
@@ -320,7 +321,7 @@ impl FromStr for Advertised {
             }
             _ => {
                 let address: SocketAddr = text.parse().map_err(|_| ParseAdvertisedError)?;
-                (Self::At(address), address.port())
+                (Self::At(canonical(address)), address.port())
             }
         };
         (port != 0).then_some(address).ok_or(ParseAdvertisedError)

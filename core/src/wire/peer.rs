@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::address::canonical;
 use crate::id::NodeId;
 use crate::key::{PUBLIC_KEY_LEN, PublicKey, parse_hex};
 use crate::wire::error::WireError;
@@ -73,8 +74,8 @@ impl WirePeer {
         let mut addr = None;
         if let Some(field) = rest.strip_prefix(b",\"addr\":\"") {
             let (text, after) = until_quote(field)?;
-            let text = str::from_utf8(text).ok()?.parse().ok()?;
-            addr = Some(text).filter(|addr: &SocketAddr| addr.port() != 0);
+            // What is no address may be text that has to be unescaped.
+            addr = Some(parse_addr(text)?);
             rest = after;
         }
         let rest = rest.strip_prefix(b"}")?;
@@ -175,6 +176,12 @@ fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Upstream ignores the field, so nothing in it is an error.
 fn read_addr(json: &[u8]) -> Option<SocketAddr> {
-    let addr: SocketAddr = Reader::new(json).string().ok()??.parse().ok()?;
-    (addr.port() != 0).then_some(addr)
+    parse_addr(Reader::new(json).string().ok()??.as_bytes())
+}
+
+/// An address that somebody may be dialled at, in its canonical form. Both ways of reading a peer
+/// end here.
+fn parse_addr(text: &[u8]) -> Option<SocketAddr> {
+    let addr: SocketAddr = str::from_utf8(text).ok()?.parse().ok()?;
+    (addr.port() != 0).then(|| canonical(addr))
 }

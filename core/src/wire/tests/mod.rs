@@ -4,6 +4,7 @@ mod extensions;
 mod leniency;
 mod limits;
 mod round_trip;
+mod two_readings;
 
 use alloc::vec::Vec;
 

@@ -1,0 +1,46 @@
+//! One form for each address.
+//!
+//! A dual-stack listener sees IPv4 peers at `[::ffff:a.b.c.d]`. That form is the same address,
+//! and no use to a host without IPv6: it is turned into the plain one wherever an address comes
+//! in, so that back-off, tables, files and answers know one form only.
+
+use core::net::SocketAddr;
+
+/// The form in which an address is kept, compared and passed on: IPv4 in IPv6 becomes IPv4, and
+/// the flow label, which is no part of where a host is, goes. A scope stays: a link-local
+/// address means nothing without it.
+#[must_use]
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V4(_) => addr,
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
+            None => {
+                let mut v6 = v6;
+                v6.set_flowinfo(0);
+                v6.into()
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn both_forms_of_an_ipv4_address_are_one() {
+        for (given, kept) in [
+            ("[::ffff:10.1.2.3]:4000", "10.1.2.3:4000"),
+            ("10.1.2.3:4000", "10.1.2.3:4000"),
+            ("[::ffff:0.0.0.0]:1", "0.0.0.0:1"),
+            ("[2001:db8::1]:4000", "[2001:db8::1]:4000"),
+            ("[::1]:4000", "[::1]:4000"),
+            // IPv4-compatible, not mapped: another address.
+            ("[::10.1.2.3]:4000", "[::a01:203]:4000"),
+        ] {
+            assert_eq!(canonical(given.parse().unwrap()).to_string(), kept);
+        }
+    }
+}
