@@ -133,7 +133,7 @@ fn lookup(c: &mut Criterion) {
             |mut lookup| {
                 let mut window = Vec::new();
                 loop {
-                    match lookup.next(Mono(0), |_| Duration::from_secs(1)) {
+                    match lookup.next(Mono(0), |_| Some(Duration::from_secs(1))) {
                         Step::Ask(peer) => window.push(peer.id),
                         Step::Wait(_) => {
                             let id = window.remove(0);

@@ -49,6 +49,12 @@ impl Mono {
         Self(self.0.saturating_add(nanos(duration)))
     }
 
+    /// The instant `duration` earlier, saturating at the start.
+    #[must_use]
+    pub const fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+
     /// Time since `earlier`; zero when `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use skydht_core::address::canonical;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{BootstrapPeer, PeerInfo};
 
@@ -76,7 +77,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
     Ok(peers
         .map(|known| BootstrapPeer {
             key: known.key,
-            addrs: known.addr.into_iter().collect(),
+            addrs: known.addr.into_iter().map(canonical).collect(),
         })
         .collect())
 }
@@ -89,6 +90,7 @@ pub(crate) fn merge(peers: &mut Vec<BootstrapPeer>, more: Vec<BootstrapPeer>) {
                 let new = peer
                     .addrs
                     .into_iter()
+                    .map(canonical)
                     .filter(|addr| !known.addrs.contains(addr));
                 let new: Vec<_> = new.collect();
                 known.addrs.extend(new);
@@ -113,6 +115,7 @@ mod tests {
             rtt: None,
             skydht: None,
             reachable,
+            proven: true,
         }
     }
 
@@ -169,5 +172,22 @@ mod tests {
         let mut peers = vec![boot(a.key, &[1])];
         merge(&mut peers, vec![boot(b.key, &[2]), boot(a.key, &[1, 3])]);
         assert_eq!(peers, [boot(a.key, &[1, 3]), boot(b.key, &[2])]);
+    }
+
+    #[test]
+    fn both_forms_of_an_ipv4_address_are_one_in_the_file_and_in_the_list() {
+        let dir = TempDir::new("knownmapped");
+        let path = dir.0.join("peers.json");
+        let (plain, mut mapped) = (peer(1, 1, true), peer(1, 1, true));
+        mapped.addr = Some("[::ffff:127.0.0.1]:1".parse().unwrap());
+        save(&path, std::slice::from_ref(&mapped)).unwrap();
+        assert_eq!(load(&path).unwrap()[0].addrs, [plain.addr.unwrap()]);
+        let of = |addr: Option<SocketAddr>| BootstrapPeer {
+            key: plain.key,
+            addrs: addr.into_iter().collect(),
+        };
+        let mut peers = vec![of(plain.addr)];
+        merge(&mut peers, vec![of(mapped.addr)]);
+        assert_eq!(peers, [of(plain.addr)]);
     }
 }

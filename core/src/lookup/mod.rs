@@ -28,12 +28,15 @@ pub use rtt::RttEstimator;
 
 /// The most that [`Lookup::widen`] widens to.
 pub const MAX_WIDTH: usize = 64;
-/// Calls open at once, slow ones included, for each place in the window.
+/// Calls open at once that are waited for, slow ones included, for each place in the window.
 pub const OPEN_PER_PLACE: usize = 4;
+/// Calls open at once in all, for each that is waited for: the others are silent for so long
+/// that nobody waits for them, or were never expected to answer.
+pub const SILENT_PER_CALL: usize = 4;
 /// Calls in all, for each candidate that a lookup may keep.
 pub const ASKS_PER_CANDIDATE: usize = 4;
 /// While fewer than k peers answered and nobody else is left, a slow call is waited for
-/// until this many times its soft deadline.
+/// until this many times its soft deadline. The same holds for the replicas of a put.
 pub const PATIENCE: u32 = 3;
 
 /// A node that a lookup knows of. Its key is proven when it comes from the routing table,

@@ -6,7 +6,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::id::Distance;
-use crate::lookup::{Candidate, Counts, OPEN_PER_PLACE, PATIENCE, Step, Why};
+use crate::lookup::{Candidate, Counts, OPEN_PER_PLACE, PATIENCE, SILENT_PER_CALL, Step, Why};
 use crate::time::Mono;
 
 /// Among so many of the nearest known the first ones to be asked are chosen by round trip.
@@ -27,7 +27,7 @@ pub(super) enum State {
     Unasked,
     /// In the window.
     Asked,
-    /// Past its soft deadline, still open.
+    /// Past its soft deadline, or never expected to answer; still open.
     Slow,
     Answered,
     /// Past its hard deadline; an answer would still count.
@@ -205,7 +205,7 @@ impl Path {
         &mut self,
         now: Mono,
         rules: &Rules,
-        soft: &impl Fn(&Candidate) -> Duration,
+        soft: &impl Fn(&Candidate) -> Option<Duration>,
     ) -> Step {
         self.age(now);
         let (mut counted, mut asked, mut answered) = (0, 0, 0);
@@ -228,12 +228,15 @@ impl Path {
             self.together |= answered > 0;
             let alpha = rules.alpha.min(rules.k);
             let width = if self.together { rules.k } else { alpha };
-            // Calls to those who are far by now hold nobody up.
-            let places = asked < width && self.open.len() < width * OPEN_PER_PLACE;
+            // Calls to those who are far by now hold nobody up, nor do those to the silent.
+            let waited_for = self.open.iter().filter(|call| now < call.patience).count();
+            let places = asked < width
+                && waited_for < width * OPEN_PER_PLACE
+                && self.open.len() < width * OPEN_PER_PLACE * SILENT_PER_CALL;
             return match places {
                 true if self.answered == 0 => self.ask(self.quickest(i, soft), now, rules, soft),
                 true => self.ask(i, now, rules, soft),
-                false => self.wait(now, false),
+                false => self.wait(now, asked < width),
             };
         }
         if asked > 0 {
@@ -261,11 +264,12 @@ impl Path {
 
     /// Until somebody answered, any of the nearest known does about as well: the one that is
     /// expected to answer soonest. `first` is the nearest that was not asked.
-    fn quickest(&self, first: usize, soft: &impl Fn(&Candidate) -> Duration) -> usize {
+    fn quickest(&self, first: usize, soft: &impl Fn(&Candidate) -> Option<Duration>) -> usize {
         let unasked = (first..self.entries.len())
             .filter(|i| self.entries[*i].state == State::Unasked)
             .take(NEARBY);
-        let quickest = unasked.min_by_key(|i| soft(&self.entries[*i].candidate));
+        let expected = |i: &usize| soft(&self.entries[*i].candidate).unwrap_or(Duration::MAX);
+        let quickest = unasked.min_by_key(expected);
         quickest.unwrap_or(first)
     }
 
@@ -274,19 +278,23 @@ impl Path {
         i: usize,
         now: Mono,
         rules: &Rules,
-        soft: &impl Fn(&Candidate) -> Duration,
+        soft: &impl Fn(&Candidate) -> Option<Duration>,
     ) -> Step {
         let entry = &mut self.entries[i];
-        entry.state = State::Asked;
         let candidate = entry.candidate;
-        let soft = soft(&candidate);
+        let expected = soft(&candidate);
+        let soft = expected.unwrap_or_default();
+        // Whoever nobody expects an answer of has no place in the window from the first.
+        let slow = expected.is_none();
+        entry.state = if slow { State::Slow } else { State::Asked };
         self.asked += 1;
+        self.slow += usize::from(slow);
         self.open.push(Call {
             distance: entry.distance,
             soft: now.plus(soft),
             patience: now.plus(soft.saturating_mul(PATIENCE)),
             hard: now.plus(rules.hard_deadline),
-            slow: false,
+            slow,
         });
         Step::Ask(candidate)
     }

@@ -8,8 +8,9 @@ use core::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::address::canonical;
 use crate::key::PublicKey;
-use crate::lookup::RttEstimator;
+use crate::lookup::{PATIENCE, RttEstimator};
 use crate::node::config::{INITIAL_SOFT_DEADLINE, MAX_SOFT_DEADLINE, MIN_SOFT_DEADLINE};
 use crate::node::output::Addrs;
 use crate::node::recent::Recent;
@@ -21,6 +22,8 @@ const MAX_HEARD: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after a peer or an address could not be reached.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Calls to a peer that owes an answer for too long; more would bring nothing.
+const MAX_OWED: u8 = 16;
 /// A caller that answered a ping and found no place in the table is not pinged again for this
 /// long. Without the pause, two nodes without room for each other would ping back for ever.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10 * 60);
@@ -43,8 +46,8 @@ struct Pause {
 }
 
 impl Pause {
-    fn after(previous: Option<Self>, now: Mono) -> Self {
-        let failures = previous.map_or(0, |pause| pause.failures).saturating_add(1);
+    fn after(failures: u8, now: Mono) -> Self {
+        let failures = failures.saturating_add(1);
         let length = FIRST_PAUSE * (1 << u32::from(failures - 1).min(5));
         Self {
             failures,
@@ -68,9 +71,16 @@ struct Entry {
     /// Few peers need it.
     heard: Option<Box<Heard>>,
     paused_until: Mono,
-    no_room_until: Mono,
+    /// An unknown caller is not pinged back before this.
+    no_ping_back_until: Mono,
+    /// When the first call after its last sign of life began; none while no call is out.
+    asked: Option<Mono>,
+    /// Calls that are out.
+    owed: u8,
     /// Failures in a row; none means that it is not paused.
     failures: u8,
+    /// Ping-backs in a row that it did not answer.
+    ping_backs_failed: u8,
     dialect: Dialect,
 }
 
@@ -81,23 +91,13 @@ impl Default for Entry {
             own: None,
             heard: None,
             paused_until: Mono::default(),
-            no_room_until: Mono::default(),
+            no_ping_back_until: Mono::default(),
+            asked: None,
+            owed: 0,
             failures: 0,
+            ping_backs_failed: 0,
             dialect: Dialect::Unknown,
         }
-    }
-}
-
-impl Entry {
-    fn pause(&self) -> Option<Pause> {
-        (self.failures > 0).then_some(Pause {
-            failures: self.failures,
-            until: self.paused_until,
-        })
-    }
-
-    fn is_alive(&mut self) {
-        self.failures = 0;
     }
 }
 
@@ -126,7 +126,8 @@ impl Book {
 
     /// Configured addresses of a bootstrap peer.
     pub(super) fn pin(&mut self, key: PublicKey, addrs: &[SocketAddr]) {
-        self.pinned.insert(key, addrs.into());
+        let addrs = addrs.iter().copied().map(canonical).collect();
+        self.pinned.insert(key, addrs);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -143,12 +144,43 @@ impl Book {
         let entry = self.entry(key, now);
         entry.rtt.sample(rtt);
         entry.dialect = dialect;
-        entry.is_alive();
+        entry.ping_backs_failed = 0;
+        entry.failures = 0;
+        entry.asked = None;
     }
 
-    /// Any sign of life ends the back-off.
-    pub(super) fn alive(&mut self, key: &PublicKey, now: Mono) {
-        self.entry(key, now).is_alive();
+    /// A call to a peer began.
+    pub(super) fn call_began(&mut self, key: &PublicKey, now: Mono) {
+        let entry = self.entry(key, now);
+        entry.owed = entry.owed.saturating_add(1);
+        entry.asked.get_or_insert(now);
+    }
+
+    /// A call to a peer ended, somehow.
+    pub(super) fn call_ended(&mut self, key: &PublicKey, now: Mono) {
+        let entry = self.entry(key, now);
+        entry.owed = entry.owed.saturating_sub(1);
+        if entry.owed == 0 {
+            entry.asked = None;
+        }
+    }
+
+    /// Whether a call to a peer is out.
+    pub(super) fn is_asked(&self, key: &PublicKey) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| entry.owed > 0)
+    }
+
+    /// Whether so many calls to a peer are out that another one would bring nothing.
+    pub(super) fn owes_much(&self, key: &PublicKey) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| entry.owed >= MAX_OWED)
+    }
+
+    /// Whether a peer owes an answer for longer than anybody waits for it.
+    pub(super) fn is_overdue(&self, key: &PublicKey, now: Mono) -> bool {
+        let asked = self.entries.get(key).and_then(|entry| entry.asked);
+        asked.is_some_and(|asked| now.since(asked) >= self.patience(key))
     }
 
     /// A peer could not be reached, at none of these addresses.
@@ -157,8 +189,11 @@ impl Book {
             self.pause_address(*addr, now);
         }
         let entry = self.entry(key, now);
-        let pause = Pause::after(entry.pause(), now);
-        (entry.failures, entry.paused_until) = (pause.failures, pause.until);
+        // What failed beside it, or before the pause was over, is the same failure.
+        if entry.failures == 0 || entry.paused_until <= now {
+            let pause = Pause::after(entry.failures, now);
+            (entry.failures, entry.paused_until) = (pause.failures, pause.until);
+        }
         if let Some(heard) = &mut entry.heard {
             heard.addrs.retain(|addr| !addrs.contains(addr));
         }
@@ -180,7 +215,7 @@ impl Book {
             };
             self.addresses.remove(&ended);
         }
-        let pause = Pause::after(old, now);
+        let pause = Pause::after(old.map_or(0, |old| old.failures), now);
         self.addresses.insert(addr, pause);
         self.addresses_by_end.insert((pause.until, addr));
     }
@@ -192,7 +227,7 @@ impl Book {
             .is_some_and(|pause| pause.until > now)
     }
 
-    /// An address worked.
+    /// An address worked: a handshake with the peer succeeded there.
     pub(super) fn reached(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
@@ -200,13 +235,13 @@ impl Book {
         let entry = self.entry(key, now);
         entry.own = Some(addr);
         entry.heard = None;
-        entry.is_alive();
+        // It may be asked. Whether it answers is another matter.
+        entry.paused_until = now;
     }
 
-    /// A peer named its own address over its own proven session. Returns whether it is news.
-    pub(super) fn claims(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) -> bool {
-        let entry = self.entry(key, now);
-        entry.own.replace(addr) != Some(addr)
+    /// A peer named its own address over its own proven session.
+    pub(super) fn claims(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+        self.entry(key, now).own = Some(addr);
     }
 
     /// The address from the peer's own session.
@@ -221,6 +256,7 @@ impl Book {
         hint: Option<SocketAddr>,
         now: Mono,
     ) -> Addrs {
+        let hint = hint.map(canonical);
         if let Some(pinned) = self.pinned.get(key) {
             let mut addrs = pinned.clone();
             let own = self.own_address(key).filter(|own| !addrs.contains(own));
@@ -261,20 +297,26 @@ impl Book {
     pub(super) fn is_paused(&self, key: &PublicKey, now: Mono) -> bool {
         self.entries
             .get(key)
-            .and_then(Entry::pause)
-            .is_some_and(|pause| pause.until > now)
+            .is_some_and(|entry| entry.failures > 0 && entry.paused_until > now)
             && !self.pinned.contains_key(key)
     }
 
     /// A caller answered a ping, but its bucket is full.
     pub(super) fn no_room(&mut self, key: &PublicKey, now: Mono) {
-        self.entry(key, now).no_room_until = now.plus(NO_ROOM_PAUSE);
+        self.entry(key, now).no_ping_back_until = now.plus(NO_ROOM_PAUSE);
     }
 
-    /// Whether a caller answered lately and found no room.
-    pub(super) fn had_no_room(&self, key: &PublicKey, now: Mono) -> bool {
+    /// A caller did not answer a ping on its own session.
+    pub(super) fn ping_back_failed(&mut self, key: &PublicKey, now: Mono) {
+        let entry = self.entry(key, now);
+        let pause = Pause::after(entry.ping_backs_failed, now);
+        (entry.ping_backs_failed, entry.no_ping_back_until) = (pause.failures, pause.until);
+    }
+
+    /// Whether pinging a caller back is of no use: it found no room lately, or did not answer.
+    pub(super) fn is_ping_back_paused(&self, key: &PublicKey, now: Mono) -> bool {
         let entry = self.entries.get(key);
-        entry.is_some_and(|entry| entry.no_room_until > now)
+        entry.is_some_and(|entry| entry.no_ping_back_until > now)
     }
 
     pub(super) fn dialect(&self, key: &PublicKey) -> Dialect {
@@ -300,12 +342,29 @@ impl Book {
             .or_else(|| measured(&self.all))
             .unwrap_or(INITIAL_SOFT_DEADLINE)
     }
+
+    /// After this long, nobody waits for a call to `key` any more who has another answer.
+    pub(super) fn patience(&self, key: &PublicKey) -> Duration {
+        self.soft_deadline(key).saturating_mul(PATIENCE)
+    }
+
+    /// How long an answer of `key` usually takes at most; none when its last call failed or it
+    /// owes an answer for too long, so that nobody waits for it.
+    pub(super) fn expected(&self, key: &PublicKey, now: Mono) -> Option<Duration> {
+        let failed = self
+            .entries
+            .get(key)
+            .is_some_and(|entry| entry.failures > 0);
+        (!failed && !self.is_overdue(key, now)).then(|| self.soft_deadline(key))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::key::SecretKey;
+
+    const RTT: Duration = Duration::from_millis(100);
 
     fn key(n: u8) -> PublicKey {
         SecretKey::from_bytes(&[n; 32]).unwrap().public()
@@ -320,14 +379,63 @@ mod tests {
     }
 
     #[test]
-    fn back_off_grows_to_thirty_seconds_and_any_sign_of_life_ends_it() {
+    fn back_off_grows_to_thirty_seconds_and_an_answer_ends_it() {
         let mut book = Book::new(8, 1);
-        for _ in 0..20 {
-            book.unreachable(&key(1), &[], at(100));
+        let mut now = 100;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            // Many at the same time are one failure.
+            for _ in 0..20 {
+                book.unreachable(&key(1), &[], at(now));
+            }
+            assert!(book.is_paused(&key(1), at(now + pause - 1)), "{pause}");
+            now += pause;
+            assert!(!book.is_paused(&key(1), at(now)), "{pause}");
         }
-        assert!(book.is_paused(&key(1), at(129)) && !book.is_paused(&key(1), at(131)));
-        book.alive(&key(1), at(101));
-        assert!(!book.is_paused(&key(1), at(102)));
+        book.unreachable(&key(1), &[], at(now));
+        book.answered(&key(1), RTT, Dialect::Go, at(now + 1));
+        assert!(!book.is_paused(&key(1), at(now + 1)));
+    }
+
+    #[test]
+    fn nobody_waits_for_whom_failed_last_or_owes_an_answer_for_too_long() {
+        let mut book = Book::new(8, 1);
+        book.answered(&key(1), RTT, Dialect::Skydht, at(1));
+        let millis = |n: u64| at(10).plus(Duration::from_millis(n));
+        let soft = book.expected(&key(1), millis(0)).unwrap();
+        book.call_began(&key(1), millis(0));
+        book.call_began(&key(1), millis(500));
+        let patience = u64::try_from((soft * PATIENCE).as_millis()).unwrap();
+        assert!(book.expected(&key(1), millis(patience - 1)).is_some());
+        assert!(book.expected(&key(1), millis(patience)).is_none());
+        assert!(book.is_overdue(&key(1), millis(patience)));
+        // It answers one of them: it is alive, and the clock starts with the next call.
+        book.answered(&key(1), RTT, Dialect::Skydht, millis(patience));
+        book.call_ended(&key(1), millis(patience));
+        assert!(book.expected(&key(1), millis(9_000)).is_some());
+        book.unreachable(&key(1), &[], millis(9_000));
+        // Long after the pause it is still the one that failed last.
+        assert!(!book.is_paused(&key(1), at(900)));
+        assert!(book.expected(&key(1), at(900)).is_none());
+        book.answered(&key(1), RTT, Dialect::Go, at(900));
+        assert!(book.expected(&key(1), at(900)).is_some());
+        for _ in 0..MAX_OWED {
+            assert!(!book.owes_much(&key(2)));
+            book.call_began(&key(2), at(900));
+        }
+        assert!(book.owes_much(&key(2)));
+    }
+
+    #[test]
+    fn a_failed_ping_back_pauses_ping_backs_and_a_failed_dial_does_not() {
+        let mut book = Book::new(8, 1);
+        book.unreachable(&key(1), &[addr(1)], at(10));
+        assert!(!book.is_ping_back_paused(&key(1), at(10)));
+        book.ping_back_failed(&key(1), at(10));
+        book.ping_back_failed(&key(1), at(11));
+        assert!(book.is_ping_back_paused(&key(1), at(12)));
+        assert!(!book.is_ping_back_paused(&key(1), at(13)));
+        book.no_room(&key(1), at(20));
+        assert!(book.is_ping_back_paused(&key(1), at(619)));
     }
 
     #[test]
@@ -339,7 +447,7 @@ mod tests {
             book.unreachable(&key(1), &addrs, at(port.into()));
         }
         assert!(book.addresses(&key(1), Some(addr(4)), at(1000)).is_empty());
-        assert!(book.claims(&key(1), addr(9), at(1000)));
+        book.claims(&key(1), addr(9), at(1000));
         assert_eq!(
             book.addresses(&key(1), None, at(1000)).as_slice(),
             [addr(9)]
@@ -358,7 +466,7 @@ mod tests {
     fn the_least_recently_used_are_forgotten_at_the_limit() {
         let mut book = Book::new(3, 1);
         for n in 1..=5 {
-            book.alive(&key(n), at(u64::from(n) * 100));
+            book.answered(&key(n), RTT, Dialect::Go, at(u64::from(n) * 100));
             book.unreachable(&key(n), &[addr(n.into())], at(u64::from(n) * 100));
         }
         assert_eq!((book.len(), book.addresses.len()), (3, 3));

@@ -46,6 +46,8 @@ pub(super) enum Purpose {
     Replica { search: SearchId, step: bool },
     /// Is the oldest of a full bucket alive?
     Eviction,
+    /// Does a peer of the table still live?
+    Proof,
     /// Does an unknown caller answer?
     PingBack,
     /// Does somebody whom others named for a sparse bucket answer?
@@ -119,6 +121,7 @@ impl Node {
         let mut addrs = Addrs::new();
         let stream = if let Some(stream) = kept {
             self.counters.count(Counter::CallsOnKeptStream);
+            // A call has a deadline of its own.
             self.streams.give_up_at(stream, None);
             stream
         } else {
@@ -146,6 +149,7 @@ impl Node {
             repeated: false,
         };
         self.counters.count(Counter::CallsStarted);
+        self.book.call_began(&call.peer.key, now);
         let due = now.plus(self.config.hard_deadline);
         self.first_call.get_or_insert((due, id));
         self.calls.insert(id, Box::new(call));
@@ -334,11 +338,20 @@ impl Node {
         self.end_call(id, Err(CallFailure::Timeout));
     }
 
-    /// Nobody wants the answer any more.
+    /// Nobody wants the answer any more. A peer that owed it for too long is remembered as one
+    /// that failed, although nobody waited for the hard deadline.
     pub(super) fn abandon_call(&mut self, id: CallId) {
-        if let Some(call) = self.take_call(id) {
-            self.close(call.stream, CloseReason::Cancelled);
+        let Some(call) = self.take_call(id) else {
+            return;
+        };
+        self.close(call.stream, CloseReason::Cancelled);
+        let (peer, now) = (&call.peer.key, self.now.mono);
+        if self.book.is_overdue(peer, now) {
+            let opened = call.sent.is_some();
+            let addrs: &[SocketAddr] = if opened { &[] } else { &call.addrs };
+            self.book.unreachable(peer, addrs, now);
         }
+        self.book.call_ended(peer, now);
     }
 
     /// Ends a call: notes what it says about the peer, then tells who asked.
@@ -347,6 +360,7 @@ impl Node {
             return;
         };
         let now = self.now.mono;
+        self.book.call_ended(&call.peer.key, now);
         match &result {
             Ok(message) => {
                 self.counters.count(Counter::CallsAnswered);
@@ -374,7 +388,7 @@ impl Node {
             Purpose::Ping(op) => self.ping_ended(op, &call, result),
             Purpose::Bootstrap => self.bootstrap_ended(&call, result.is_ok()),
             Purpose::PingBack => self.ping_back_ended(&call.peer.key, result.is_ok()),
-            Purpose::Eviction | Purpose::Fill | Purpose::Repair => {}
+            Purpose::Eviction | Purpose::Proof | Purpose::Fill | Purpose::Repair => {}
         }
     }
 }

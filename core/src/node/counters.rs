@@ -116,6 +116,8 @@ counters! {
     EvictionPings => "eviction_pings",
     /// Oldest peers replaced after such a ping.
     PingEvictions => "ping_evictions",
+    /// Peers of the table pinged because they were silent for long.
+    ProofPings => "proof_pings",
     /// Unknown callers pinged back.
     PingBacks => "ping_backs",
     /// Addresses probed.

@@ -269,7 +269,7 @@ impl Node {
             .take(RECHECK_STEP)
             .collect();
         for id in failing {
-            self.ping_contact(id);
+            self.ping_contact(id, Purpose::Proof);
         }
         let pause = if self.fill_buckets() {
             FILL_SOON

@@ -4,7 +4,7 @@
 //! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
 //! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted
 //! streams), `serve` and `batch` (requests of peers), `search` (lookups and what they are for), `get`, `put`, `own` (renewals), `peers`
-//! (who enters the table, addresses), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets
+//! (who enters the table, addresses), `prove` (who still lives), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets
 //! at joining), `operation`
 //! (users' commands), `verification` (jobs), `book` (round trips, back-off), `limits`.
 
@@ -25,6 +25,7 @@ mod outcome;
 mod output;
 mod own;
 mod peers;
+mod prove;
 mod put;
 mod recent;
 mod refusal_text;
@@ -49,9 +50,11 @@ pub use input::*;
 pub use limits::*;
 pub use outcome::*;
 pub use output::*;
+pub use prove::{PACE, PROVE_AFTER, PROVE_GRACE};
 pub use snapshot::*;
 pub use verify::*;
 
+use crate::address::canonical;
 use crate::id::NodeId;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
@@ -82,6 +85,7 @@ const TIMER_STEP: usize = 256;
 /// One random stream for each use.
 struct Randoms {
     maintenance: Random,
+    proof: Random,
     refresh: Random,
     renewal: Random,
 }
@@ -182,6 +186,7 @@ impl Node {
             hits: [0; Limit::ALL.len()],
             random: Randoms {
                 maintenance: seed.stream("maintenance"),
+                proof: seed.stream("proof"),
                 refresh: seed.stream("refresh"),
                 renewal: seed.stream("renewal"),
             },
@@ -322,6 +327,7 @@ impl Node {
                 Timer::Bootstrap => self.bootstrap(),
                 Timer::SelfLookup => self.look_around(),
                 Timer::Refresh => self.refresh_buckets(),
+                Timer::Prove => self.prove_peers(),
                 Timer::Expiry => self.expire(),
                 Timer::Renewal(target) => self.renew_own(target),
             }
@@ -431,7 +437,7 @@ impl Node {
         match self.config.advertise {
             Advertise::Nothing => None,
             Advertise::Port(port) => Some(Advertised::Port(port)),
-            Advertise::Address(addr) => Some(Advertised::At(addr)),
+            Advertise::Address(addr) => Some(Advertised::At(canonical(addr))),
         }
     }
 

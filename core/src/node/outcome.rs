@@ -253,6 +253,9 @@ pub struct PeerInfo {
     pub skydht: Option<bool>,
     /// Whether this node reached it by dialling or over a relay, and so hands it out.
     pub reachable: bool,
+    /// Whether its last call did not fail and its last sign of life is recent enough; see
+    /// [`Snapshot::proven_within`](crate::node::Snapshot).
+    pub proven: bool,
 }
 
 /// The nearest live peers.

@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::{IpAddr, SocketAddr};
 
+use crate::address::canonical;
 use crate::id::NodeId;
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
@@ -13,7 +14,7 @@ use crate::node::counters::Counter;
 use crate::node::input::{Misuse, OpenFailure, Path, ProbeId, Reach};
 use crate::node::limits::Limit;
 use crate::node::output::{Event, Output, SessionUse};
-use crate::routing::{Blame, Failed, Sighting, Touch, Use};
+use crate::routing::{Blame, Contact, Failed, Sighting, Touch, Use};
 use crate::wire::{Advertised, Request, RequestExt};
 
 /// Failed calls in a row, to whomever, after which the fault is probably ours.
@@ -43,7 +44,7 @@ impl Node {
     /// A stream to `peer` runs this way.
     pub(super) fn note_path(&mut self, peer: &PublicKey, path: Path) {
         if let (Reach::Dialled, Some(addr)) = (path.reach, path.remote) {
-            self.book.reached(peer, addr, self.now.mono);
+            self.book.reached(peer, canonical(addr), self.now.mono);
         }
     }
 
@@ -54,13 +55,29 @@ impl Node {
         advertised: Option<Advertised>,
         path: Option<Path>,
     ) {
-        let seen_at = path.and_then(|path| path.remote).map(|remote| remote.ip());
+        let seen_at = path.and_then(|path| path.remote);
+        let seen_at = seen_at.map(|remote| canonical(remote).ip());
         let addr = match (advertised, seen_at) {
-            (Some(Advertised::At(addr)), _) if is_dialable(&addr) => addr,
+            (Some(Advertised::At(addr)), _) => addr,
             (Some(Advertised::Port(port)), Some(ip)) => SocketAddr::new(ip, port),
             _ => return,
         };
+        let addr = canonical(addr);
+        if !is_dialable(&addr) {
+            return;
+        }
         self.book.claims(peer, addr, self.now.mono);
+        let contact = self.table.get(&peer.id());
+        if contact.is_none_or(|contact| contact.addr == Some(addr)) {
+            return;
+        }
+        // Its own word over its own session is newer than whatever worked before. Where its session
+        // comes from that very host it is passed on from now on; else it might point others at a
+        // victim, and has to be proven first.
+        if seen_at == Some(addr.ip()) {
+            self.table.set_addr(&peer.id(), addr);
+        }
+        self.probe(*peer, addr);
     }
 
     /// A peer asked something: a sign of life, and perhaps a newcomer to ping back.
@@ -73,25 +90,25 @@ impl Node {
         if ext.is_some_and(|ext| !ext.serves) {
             return;
         }
-        // A pause that a failed ping-back caused stays: the caller proved nothing new.
         let id = peer.id();
-        let known = self.table.get(&id).is_some();
-        if known {
-            self.book.alive(&peer, self.now.mono);
-        }
+        let contact = self.table.get(&id);
+        let known = contact.is_some();
+        let live = contact.is_some_and(Contact::is_live);
         self.note_advertised(&peer, ext.and_then(|ext| ext.addr), path);
-        if known
+        // A peer to whom calls failed is back, perhaps: an answer on its own session shows it.
+        if live
             || self.stopping
-            || self.book.is_paused(&peer, self.now.mono)
-            || self.book.had_no_room(&peer, self.now.mono)
+            || self.book.is_ping_back_paused(&peer, self.now.mono)
             || self.probing.pinged_back.contains(&peer)
         {
             return;
         }
-        match self.table.use_for(&id, self.now.mono) {
-            Use::None => return,
-            Use::Reminder { oldest } => return self.ping_oldest(oldest),
-            Use::Member => {}
+        if !known {
+            match self.table.use_for(&id, self.now.mono) {
+                Use::None => return,
+                Use::Reminder { oldest } => return self.ping_oldest(oldest),
+                Use::Member => {}
+            }
         }
         if self.probing.pinged_back.len() >= self.config.limits.ping_backs {
             return self.hit(Limit::ping_backs);
@@ -115,7 +132,7 @@ impl Node {
     pub(super) fn ping_back_ended(&mut self, peer: &PublicKey, answered: bool) {
         self.probing.pinged_back.remove(peer);
         if !answered {
-            self.book.unreachable(peer, &[], self.now.mono);
+            self.book.ping_back_failed(peer, self.now.mono);
         } else if self.table.get(&peer.id()).is_none() {
             self.book.no_room(peer, self.now.mono);
         }
@@ -127,9 +144,13 @@ impl Node {
         self.probing.failures_in_a_row = 0;
         let reach = path.map(|path| path.reach);
         let own = self.book.own_address(&peer.key);
+        let known = self.table.get(&peer.id).and_then(|contact| contact.addr);
+        // A host may have several addresses; what it says itself is not given up for another one.
+        let dialled = path.filter(|path| path.reach == Reach::Dialled);
+        let dialled = dialled.and_then(|path| path.remote).map(canonical);
         let sighting = Sighting {
             key: peer.key,
-            addr: own,
+            addr: dialled.filter(|addr| known.is_none() || own == Some(*addr)),
             reachable: matches!(reach, Some(Reach::Dialled | Reach::Relayed)),
         };
         match self.table.insert_or_touch(&sighting, self.now) {
@@ -145,16 +166,16 @@ impl Node {
                 }
             }
         }
-        let reachable = self
-            .table
-            .get(&peer.id)
-            .is_none_or(|contact| contact.reachable);
-        if let (false, Some(addr)) = (reachable, own) {
+        let contact = self.table.get(&peer.id);
+        if let (Some(contact), Some(addr)) = (contact, own)
+            && (!contact.reachable || contact.addr != own)
+        {
             self.probe(peer.key, addr);
         }
     }
 
     fn peer_added(&mut self, peer: PublicKey) {
+        self.schedule_proof();
         self.counters.count(Counter::PeersAdded);
         self.event(Event::PeerAdded { peer });
     }
@@ -165,13 +186,13 @@ impl Node {
     }
 
     fn ping_oldest(&mut self, oldest: NodeId) {
-        if self.ping_contact(oldest) {
+        if self.ping_contact(oldest, Purpose::Eviction) {
             self.counters.count(Counter::EvictionPings);
         }
     }
 
     /// Asks a peer of the table for a sign of life, which decides whether it stays.
-    pub(super) fn ping_contact(&mut self, id: NodeId) -> bool {
+    pub(super) fn ping_contact(&mut self, id: NodeId, purpose: Purpose) -> bool {
         let Some(contact) = self.table.get(&id) else {
             return false;
         };
@@ -183,7 +204,7 @@ impl Node {
         let ext = self.ext();
         let reuse = SessionUse::ReuseOrDial;
         let asked = self
-            .call(peer, Request::Ping, ext, Purpose::Eviction, reuse)
+            .call(peer, Request::Ping, ext, purpose, reuse)
             .is_some();
         if !asked {
             self.table.failed(&id, Blame::Unclear);
@@ -258,6 +279,10 @@ impl Node {
             Err(_) => {
                 self.counters.count(Counter::ProbesFailed);
                 self.book.pause_address(addr, now);
+                // Where it says it is nobody answers for it, so it is handed out no more.
+                if self.table.get(&peer.id()).and_then(|it| it.addr) == Some(addr) {
+                    self.table.set_reach(&peer.id(), Some(addr), false);
+                }
             }
         }
         Ok(())

@@ -38,7 +38,8 @@ pub(super) struct PutPlan {
 /// How a holder stands to the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Replica {
-    Pending,
+    /// Asked; after this moment nobody waits for it while others have the item.
+    Pending(Mono),
     Stored,
     Refreshed,
     Refused(Refusal),
@@ -62,6 +63,7 @@ pub(super) struct PutState {
     plan: Option<Box<PutPlan>>,
     replicas: BTreeMap<NodeId, Replica>,
     pending: usize,
+    acknowledged: usize,
     /// Whether a holder is a Go node, which renews only by a higher sequence.
     pub(super) go_holders: bool,
     highest_held: Option<Seq>,
@@ -77,6 +79,7 @@ impl PutState {
             plan: None,
             replicas: BTreeMap::new(),
             pending: 0,
+            acknowledged: 0,
             go_holders: false,
             highest_held: None,
         }
@@ -86,18 +89,47 @@ impl PutState {
         self.replicas.contains_key(id)
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    /// Whether nothing is waited for once the lookup is over: everybody asked has answered or
+    /// failed; or `k` hold the item; or as many as are wanted do, and the others are silent for
+    /// so long that they would only hold the put up.
+    pub(super) fn is_complete(&self, k: usize, now: Mono) -> bool {
         self.pending == 0
+            || self.acknowledged >= k
+            || (self.is_enough() && self.patience().is_none_or(|until| until <= now))
+    }
+
+    /// Whether as many as are wanted hold the item; or it needs a higher sequence, whatever the
+    /// others say.
+    fn is_enough(&self) -> bool {
+        self.acknowledged >= usize::from(self.wanted)
+            || (self.acknowledged == 0 && self.refused_as_older())
+    }
+
+    /// Until when answers are waited for although enough hold the item; none when nobody's is.
+    pub(super) fn patience(&self) -> Option<Mono> {
+        let pending = self.replicas.values().filter_map(|replica| match replica {
+            Replica::Pending(until) => Some(*until),
+            _ => None,
+        });
+        pending.max()
     }
 
     fn set(&mut self, id: NodeId, replica: Replica) {
+        let is_pending = |replica: Replica| matches!(replica, Replica::Pending(_));
+        let holds = |replica: Replica| matches!(replica, Replica::Stored | Replica::Refreshed);
         let old = self.replicas.insert(id, replica);
-        if old == Some(Replica::Pending) {
-            self.pending -= 1;
+        if let Some(old) = old {
+            self.pending -= usize::from(is_pending(old));
+            self.acknowledged -= usize::from(holds(old));
         }
-        if replica == Replica::Pending {
-            self.pending += 1;
-        }
+        self.pending += usize::from(is_pending(replica));
+        self.acknowledged += usize::from(holds(replica));
+    }
+
+    /// It was never reached, or is asked again: it counts for nothing.
+    fn forget(&mut self, id: &NodeId) {
+        self.set(*id, Replica::Unknown);
+        self.replicas.remove(id);
     }
 
     fn refused_as_older(&self) -> bool {
@@ -113,7 +145,7 @@ impl PutState {
             match replica {
                 Replica::Stored => out.stored += 1,
                 Replica::Refreshed => out.refreshed += 1,
-                Replica::Pending | Replica::Unknown => out.unknown += 1,
+                Replica::Pending(_) | Replica::Unknown => out.unknown += 1,
                 Replica::Refused(reason) => *refused.entry(*reason).or_default() += 1,
             }
         }
@@ -380,7 +412,12 @@ impl Node {
         };
         let purpose = Purpose::Replica { search: id, step };
         let call = self.call(*peer, request, ext, purpose, SessionUse::ReuseOrDial)?;
-        state.set(peer.id, Replica::Pending);
+        let now = self.now.mono;
+        let patience = match self.book.expected(&peer.key, now) {
+            Some(_) => self.book.patience(&peer.key),
+            None => Duration::ZERO,
+        };
+        state.set(peer.id, Replica::Pending(now.plus(patience)));
         Some(call)
     }
 
@@ -436,13 +473,10 @@ impl Node {
             match replica {
                 Some(replica) => state.set(peer.id, replica),
                 // Never reached: it is no replica at all.
-                None => {
-                    state.set(peer.id, Replica::Unknown);
-                    state.replicas.remove(&peer.id);
-                }
+                None => state.forget(&peer.id),
             }
             if retry_whole {
-                state.replicas.remove(&peer.id);
+                state.forget(&peer.id);
                 let mode = core::mem::replace(&mut state.mode, Mode::Publish);
                 search.calls.note(self.store_at(id, state, peer, false));
                 state.mode = mode;

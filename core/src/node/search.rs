@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::item::{Origin, Seq};
-use crate::lookup::{Candidate, Lookup, LookupParams, Step, Why};
+use crate::lookup::{Candidate, Lookup, LookupParams, OPEN_PER_PLACE, Step, Why};
 use crate::node::Node;
 use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
@@ -194,10 +194,14 @@ impl Node {
         self.timers.cancel(Timer::Search(id));
         self.step_search(id, &mut search);
         if self.is_search_complete(&search) {
-            self.end_search(id, search, End::Done);
-        } else {
-            self.searches.insert(id, search);
+            return self.end_search(id, search, End::Done);
         }
+        if let (Goal::Put(state), Some(_)) = (&search.goal, search.converged)
+            && let Some(until) = state.patience().filter(|until| *until > self.now.mono)
+        {
+            self.timers.set(Timer::Search(id), until);
+        }
+        self.searches.insert(id, search);
     }
 
     fn step_search(&mut self, id: SearchId, search: &mut Search) {
@@ -213,7 +217,7 @@ impl Node {
             let book = &self.book;
             match search
                 .lookup
-                .next(now, |peer| book.soft_deadline(&peer.key))
+                .next(now, |peer| book.expected(&peer.key, now))
             {
                 Step::Ask(peer) => self.ask(id, search, peer),
                 Step::Wait(at) => {
@@ -227,7 +231,12 @@ impl Node {
 
     fn ask(&mut self, id: SearchId, search: &mut Search, peer: Candidate) {
         let now = self.now.mono;
-        if self.book.is_paused(&peer.key, now) {
+        let expected = self.book.expected(&peer.key, now);
+        // Whoever is not expected to answer is asked beside the others, but only so many are, and
+        // only so often.
+        let many = search.lookup.counts().open >= self.config.alpha * OPEN_PER_PLACE
+            || self.book.owes_much(&peer.key);
+        if self.book.is_paused(&peer.key, now) || (expected.is_none() && many) {
             search.lookup.failed(&peer.id);
             return;
         }
@@ -237,8 +246,7 @@ impl Node {
             }
             Goal::Get(state) => {
                 if state.request.policy == ReadPolicy::FirstValid && search.calls.made == 0 {
-                    let soft = self.book.soft_deadline(&peer.key);
-                    search.alone_until = Some(now.plus(soft));
+                    search.alone_until = expected.map(|soft| now.plus(soft));
                 }
                 let request = Request::GetValue {
                     target: search.target,
@@ -315,7 +323,10 @@ impl Node {
     fn is_search_complete(&self, search: &Search) -> bool {
         match &search.goal {
             Goal::Get(state) => state.is_complete(search.converged.is_some()),
-            Goal::Put(state) => search.converged.is_some() && state.is_complete(),
+            Goal::Put(state) => {
+                let now = self.now.mono;
+                search.converged.is_some() && state.is_complete(self.config.k, now)
+            }
             Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) => search.converged.is_some(),
             Goal::Fill(index) => search.converged.is_some() || self.is_filled(*index),
         }

@@ -144,9 +144,10 @@ impl Node {
 
     /// The nearest peers that others can reach. Addresses are for our dialect only.
     fn closest_for(&self, target: &Target, addresses: bool) -> PeerList {
+        let since = self.proven_since();
         self.table
             .closest_where(target, self.config.k, |contact| {
-                contact.reachable && contact.is_live()
+                contact.reachable && contact.is_proven(since)
             })
             .map(|contact| WirePeer {
                 id: contact.id,

@@ -1,6 +1,7 @@
 //! Sizes, counts and limits at one moment.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::Serialize;
 
@@ -52,8 +53,15 @@ pub struct Snapshot {
     pub bootstrap_configured: usize,
     /// Bootstrap peers whose last call succeeded.
     pub bootstrap_reachable: usize,
-    /// Peers in the routing table.
+    /// Peers in the routing table, those included that do not answer any more.
     pub peers: usize,
+    /// Of these, the ones whose last call did not fail and who gave a sign of life within
+    /// `proven_within`: who is handed out, and what a verdict may count.
+    pub peers_proven: usize,
+    /// How old the last sign of life of a peer that is handed out may be.
+    pub proven_within: Duration,
+    /// Since any peer of the table gave a sign of life; none with an empty table.
+    pub last_sign_of_life: Option<Duration>,
     /// Estimate of the network's size, this node included, from the density of the nearest peers.
     pub network_size: u64,
     /// Buckets that are not empty.
@@ -103,6 +111,12 @@ impl Node {
             bootstrap_configured: self.config.bootstrap.len(),
             bootstrap_reachable: self.upkeep.reachable(),
             peers: self.table.len(),
+            peers_proven: self.table.proven(self.proven_since()),
+            proven_within: self.proven_within(),
+            last_sign_of_life: self
+                .table
+                .last_sign_of_life()
+                .map(|at| self.now.mono.since(at)),
             network_size: self.table.network_size(),
             buckets: buckets.collect(),
             store: self.store.fill(),
@@ -134,6 +148,7 @@ impl Node {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
         let own = Target::from(self.id);
+        let since = self.proven_since();
         self.table
             .closest(&own, usize::MAX)
             .map(|contact| PeerInfo {
@@ -148,6 +163,7 @@ impl Node {
                     Dialect::Skydht => Some(true),
                 },
                 reachable: contact.reachable,
+                proven: contact.is_proven(since),
             })
             .collect()
     }

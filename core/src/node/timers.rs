@@ -22,6 +22,8 @@ pub(super) enum Timer {
     SelfLookup,
     /// Look for stale buckets.
     Refresh,
+    /// Ask peers of the table that are silent for long whether they live.
+    Prove,
     /// Items expire.
     Expiry,
     /// An own item wants renewing.
@@ -33,7 +35,9 @@ impl Timer {
         match self {
             Self::Search(_) => WakeReason::Call,
             Self::Operation(_) => WakeReason::Operation,
-            Self::Bootstrap | Self::SelfLookup | Self::Refresh => WakeReason::Maintenance,
+            Self::Bootstrap | Self::SelfLookup | Self::Refresh | Self::Prove => {
+                WakeReason::Maintenance
+            }
             Self::Expiry => WakeReason::Expiry,
             Self::Renewal(_) => WakeReason::Renewal,
         }

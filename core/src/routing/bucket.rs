@@ -28,6 +28,17 @@ impl Bucket {
         }
     }
 
+    /// The peers whose last call did not fail.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Contact> {
+        self.peers.iter().filter(|peer| peer.is_live())
+    }
+
+    /// Of these, who gave no sign of life since `since`.
+    pub(super) fn silent_since(&self, since: Mono) -> impl Iterator<Item = &Contact> {
+        self.live()
+            .take_while(move |peer| peer.last_seen.mono < since)
+    }
+
     pub(super) fn position(&self, id: &NodeId) -> Option<usize> {
         self.peers.iter().position(|peer| peer.id == *id)
     }

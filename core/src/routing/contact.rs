@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use crate::id::NodeId;
 use crate::key::PublicKey;
-use crate::time::Time;
+use crate::time::{Mono, Time};
 
 /// A peer that just answered us over a transport that proved its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +51,12 @@ impl Contact {
     #[must_use]
     pub const fn is_live(&self) -> bool {
         self.failures == 0
+    }
+
+    /// Whether its last call did not fail and it gave a sign of life at `since` or later.
+    #[must_use]
+    pub fn is_proven(&self, since: Mono) -> bool {
+        self.is_live() && self.last_seen.mono >= since
     }
 
     pub(super) fn seen(&mut self, sighting: &Sighting, now: Time) {

@@ -178,6 +178,42 @@ impl Table {
         true
     }
 
+    /// Live peers that gave no sign of life since `since`, in a bucket the longest silent first.
+    pub fn silent_since(&self, since: Mono) -> impl Iterator<Item = &Contact> {
+        self.buckets
+            .iter()
+            .flat_map(move |bucket| bucket.silent_since(since))
+    }
+
+    /// When the live peer that is silent for longest gave its last sign of life.
+    #[must_use]
+    pub fn longest_silent(&self) -> Option<Mono> {
+        let oldest = |bucket: &Bucket| bucket.live().next().map(|peer| peer.last_seen.mono);
+        self.buckets.iter().filter_map(oldest).min()
+    }
+
+    /// When any peer gave its last sign of life.
+    #[must_use]
+    pub fn last_sign_of_life(&self) -> Option<Mono> {
+        let newest = |bucket: &Bucket| bucket.peers.last().map(|peer| peer.last_seen.mono);
+        self.buckets.iter().filter_map(newest).max()
+    }
+
+    /// Peers whose last call did not fail and who gave a sign of life at `since` or later.
+    #[must_use]
+    pub fn proven(&self, since: Mono) -> usize {
+        self.iter().filter(|peer| peer.is_proven(since)).count()
+    }
+
+    /// Sets where a peer can be dialled, as it said over its own proven session. Whether it is
+    /// in the table and was not known to be there.
+    pub fn set_addr(&mut self, id: &NodeId, addr: SocketAddr) -> bool {
+        let Some((bucket, position)) = self.find_mut(id) else {
+            return false;
+        };
+        bucket.peers[position].addr.replace(addr) != Some(addr)
+    }
+
     /// Notes that a call to a peer failed. A peer whose eviction ping is out leaves at once
     /// for the newest replacement; others leave after [`FAILURES_KEPT`] failures in a row
     /// when somebody waits, else after [`FAILURES_KEPT_ALONE`]. With [`Blame::Unclear`]

@@ -225,7 +225,7 @@ quickcheck! {
                     let learned = lookup.answered(&all[at].id, all.iter().cycle().skip(at).take(30).map(named));
                     assert!(learned.new <= 12);
                 }
-                _ => match lookup.next(millis(now), |_| super::SOFT) {
+                _ => match lookup.next(millis(now), |_| Some(super::SOFT)) {
                     Step::Ask(it) => assert!(ever.insert(it.id)),
                     Step::Wait(at) => assert!(at > millis(now) && lookup.counts().open > 0),
                     Step::Done(_) => {}

@@ -70,7 +70,7 @@ fn millis(n: u64) -> Mono {
 
 /// The step at `n` milliseconds, with a soft deadline of one second.
 fn step(lookup: &mut Lookup, n: u64) -> Step {
-    lookup.next(millis(n), |_| SOFT)
+    lookup.next(millis(n), |_| Some(SOFT))
 }
 
 /// Steps while the lookup asks; whom it asked, and the last step.
@@ -190,7 +190,7 @@ impl World {
         let mut open: BTreeMap<NodeId, Mono> = BTreeMap::new();
         let mut events: BTreeSet<(Mono, NodeId)> = BTreeSet::new();
         for _ in 0..100_000 {
-            let deadline = match lookup.next(now, |_| SOFT) {
+            let deadline = match lookup.next(now, |_| Some(SOFT)) {
                 Step::Ask(candidate) => {
                     assert!(asked.insert(candidate.id), "asked twice");
                     assert!(lookup.is_waiting(&candidate.id));

@@ -3,9 +3,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{HARD, PARAMS, any_target, asked, candidates, millis, named, random, step, stranger};
+use super::{
+    HARD, PARAMS, SOFT, any_target, asked, candidates, millis, named, random, step, stranger,
+};
 use crate::lookup::{
-    Candidate, Counts, Lookup, LookupParams, MAX_WIDTH, OPEN_PER_PLACE, PATIENCE, Step, Why,
+    Candidate, Counts, Lookup, LookupParams, MAX_WIDTH, OPEN_PER_PLACE, PATIENCE, SILENT_PER_CALL,
+    Step, Why,
 };
 
 /// A lookup with the `n` candidates, nearest first, as its seeds.
@@ -42,7 +45,7 @@ fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
     let (mut lookup, all) = seeded(PARAMS, 10);
     let rank = |peer: &Candidate| all.iter().position(|it| it == peer).unwrap();
     // The farther the quicker; but only four are near enough to choose from.
-    let soft = |peer: &Candidate| Duration::from_millis(1_000 - 50 * rank(peer) as u64);
+    let soft = |peer: &Candidate| Some(Duration::from_millis(1_000 - 50 * rank(peer) as u64));
     let ask = |lookup: &mut Lookup| match lookup.next(millis(0), soft) {
         Step::Ask(peer) => rank(&peer),
         _ => usize::MAX,
@@ -145,17 +148,31 @@ fn a_slow_call_among_the_nearest_does_not_hold_up_the_end() {
 
 #[test]
 fn slow_calls_are_bounded_and_the_hard_deadline_ends_them() {
-    let (mut lookup, all) = seeded(PARAMS, 40);
-    let mut second = 0;
-    let most = PARAMS.alpha * OPEN_PER_PLACE;
+    let (mut lookup, all) = seeded(PARAMS, 80);
+    let asked = |lookup: &mut Lookup, at: u64| {
+        let mut calls = Vec::new();
+        loop {
+            match lookup.next(millis(at), |_| Some(Duration::from_millis(100))) {
+                Step::Ask(peer) => calls.push(peer),
+                step => return (calls, step),
+            }
+        }
+    };
+    // All are silent. So many calls are waited for; three more go out whenever three are past
+    // waiting for; and no more than so many are out in all.
+    let waited_for = PARAMS.alpha * OPEN_PER_PLACE;
+    let most = waited_for * SILENT_PER_CALL;
     let mut calls = Vec::new();
-    while calls.len() < most {
-        calls.extend(asked(&mut lookup, second * 1_000).0);
-        second += 1;
+    for at in (0..9_900).step_by(100) {
+        calls.extend(asked(&mut lookup, at).0);
+        let open = lookup.counts().open;
+        assert_eq!(open, calls.len().min(most), "{at}");
+        if at == 300 {
+            assert_eq!(calls.len(), waited_for);
+        }
     }
     assert_eq!(calls, all[..most]);
-    // Nobody answered within a second; no call more before the first hard deadline.
-    let (more, wait) = asked(&mut lookup, second * 1_000);
+    let (more, wait) = asked(&mut lookup, 9_900);
     assert_eq!((more.len(), wait), (0, Step::Wait(millis(10_000))));
     assert_eq!(asked(&mut lookup, 9_999).0, []);
     assert_eq!(asked(&mut lookup, 10_000).0, all[most..most + 3]);
@@ -165,6 +182,37 @@ fn slow_calls_are_bounded_and_the_hard_deadline_ends_them() {
     assert_eq!(lookup.answered(&all[0].id, NOBODY), Default::default());
     assert!(lookup.answered_closest().eq(&all[..1]));
     assert_eq!(lookup.counts().failed, 2);
+}
+
+#[test]
+fn whoever_is_not_expected_to_answer_is_asked_and_not_waited_for() {
+    let (mut lookup, all) = seeded(PARAMS, 4);
+    let dead = [all[0].id, all[2].id];
+    let soft = |it: &Candidate| (!dead.contains(&it.id)).then_some(SOFT);
+    let mut calls = Vec::new();
+    let wait = loop {
+        match lookup.next(millis(0), soft) {
+            Step::Ask(peer) => calls.push(peer),
+            step => break step,
+        }
+    };
+    // The living first, since nobody has answered; the others beside them.
+    assert_eq!(calls, [all[1], all[3], all[0], all[2]]);
+    assert_eq!(wait, Step::Wait(millis(1_000)));
+    lookup.answered(&all[1].id, NOBODY);
+    lookup.answered(&all[3].id, NOBODY);
+    assert!(matches!(lookup.next(millis(50), soft), Step::Done(_)));
+    // One that answers after all counts.
+    lookup.answered(&all[0].id, NOBODY);
+    assert_eq!(lookup.answered_closest().next(), Some(&all[0]));
+}
+
+#[test]
+fn without_any_other_answer_even_those_who_are_not_expected_to_are_waited_for() {
+    let (mut lookup, _) = seeded(PARAMS, 2);
+    while let Step::Ask(_) = lookup.next(millis(0), |_| None) {}
+    let hard = Step::Wait(millis(HARD.as_millis() as u64));
+    assert_eq!(lookup.next(millis(9_000), |_| None), hard);
 }
 
 #[test]
@@ -203,8 +251,8 @@ fn the_soft_deadline_is_the_peers_own_and_never_beyond_the_hard_one() {
     let (mut lookup, all) = seeded(LookupParams { alpha: 1, ..PARAMS }, 3);
     let quick = all[0].id;
     let soft = |it: &Candidate| match it.id == quick {
-        true => Duration::from_millis(5),
-        false => Duration::MAX,
+        true => Some(Duration::from_millis(5)),
+        false => Some(Duration::MAX),
     };
     assert_eq!(lookup.next(millis(0), soft), Step::Ask(all[0]));
     assert_eq!(lookup.next(millis(0), soft), Step::Wait(millis(5)));

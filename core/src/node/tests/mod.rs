@@ -1,5 +1,6 @@
 //! The node's behaviour, rule by rule (numbers are those of the design, section 3).
 
+mod evidence;
 mod hand;
 mod journal;
 mod life;

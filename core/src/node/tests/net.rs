@@ -28,6 +28,10 @@ pub(crate) struct Net {
     pub(crate) up: Vec<bool>,
     /// Streams to these are accepted, and nothing more happens.
     pub(crate) mute: BTreeSet<usize>,
+    /// Streams to these are neither opened nor refused.
+    pub(crate) hang: BTreeSet<usize>,
+    /// Where those are who moved.
+    moved: BTreeMap<usize, SocketAddr>,
     by_key: BTreeMap<PublicKey, usize>,
     links: BTreeMap<End, End>,
     accepted: Vec<u64>,
@@ -76,6 +80,8 @@ impl Net {
             nodes: Vec::new(),
             up: vec![true; n],
             mute: BTreeSet::new(),
+            hang: BTreeSet::new(),
+            moved: BTreeMap::new(),
             by_key: BTreeMap::new(),
             links: BTreeMap::new(),
             accepted: vec![0; n],
@@ -166,9 +172,16 @@ impl Net {
                     let reason = OpenFailure::Unreachable;
                     return self.after(UNREACHABLE, node, Input::StreamFailed { stream, reason });
                 };
+                if self.hang.contains(&target) {
+                    return;
+                }
                 let session_exists = self.links.iter().any(|((a, _), (b, _))| {
                     (*a == node && *b == target) || (*a == target && *b == node)
                 });
+                if !session_exists && !addrs.is_empty() && !addrs.contains(&self.place(target)) {
+                    let reason = OpenFailure::Unreachable;
+                    return self.after(UNREACHABLE, node, Input::StreamFailed { stream, reason });
+                }
                 if !session_exists && (addrs.is_empty() || session == SessionUse::ReuseOnly) {
                     let reason = OpenFailure::NoAddress;
                     return self.after(UNREACHABLE, node, Input::StreamFailed { stream, reason });
@@ -184,7 +197,7 @@ impl Net {
                 let path = if addrs.is_empty() {
                     Path {
                         reach: Reach::Accepted,
-                        remote: Some(addr(target)),
+                        remote: Some(self.place(target)),
                     }
                 } else {
                     dialled
@@ -192,7 +205,7 @@ impl Net {
                 let peer = self.nodes[node].public_key();
                 let theirs_path = Path {
                     reach: Reach::Accepted,
-                    remote: Some(addr(node)),
+                    remote: Some(self.place(node)),
                 };
                 let accepted = Input::StreamAccepted {
                     stream: theirs,
@@ -243,7 +256,7 @@ impl Net {
                 addr: at,
             } => {
                 let there = self.by_key.get(&peer).copied();
-                let ok = there.is_some_and(|there| self.up[there] && addr(there) == at);
+                let ok = there.is_some_and(|there| self.up[there] && self.place(there) == at);
                 let result = if ok {
                     Ok(())
                 } else {
@@ -324,6 +337,27 @@ impl Net {
             };
             self.after(LATENCY, peer, reset);
         }
+    }
+
+    /// Where a node is.
+    pub(crate) fn place(&self, node: usize) -> SocketAddr {
+        self.moved.get(&node).copied().unwrap_or_else(|| addr(node))
+    }
+
+    /// A node's process ends, and begins anew at another address with the same key.
+    pub(crate) fn restart(&mut self, node: usize, at: SocketAddr, config: Config) {
+        self.kill(node);
+        self.moved.insert(node, at);
+        let identity = Identity::Keyed(secret(node));
+        let seed = Seed::from_number(1_000 + node as u64);
+        self.nodes[node] = Node::new(config, identity, seed, self.time()).unwrap();
+        self.begin(node);
+    }
+
+    /// A node that was down begins.
+    pub(crate) fn begin(&mut self, node: usize) {
+        self.up[node] = true;
+        self.after(Duration::ZERO, node, Input::TimerFired);
     }
 
     pub(crate) fn start(&mut self, node: usize, command: Command) -> OperationId {

@@ -197,6 +197,8 @@ fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
         (count(Counter::PingBacks), count(Counter::EvictionPings))
     };
     let (ping_backs, evictions) = counts(&net);
+    // Nobody has been heard of for longer than a sign of life lasts.
+    net.now = net.now.plus(crate::routing::PING_AGE);
     let table = &net.nodes[full].table;
     let mut keys = (1000..).map(|n| secret(n).public());
     let caller = keys.find(|key| table.bucket_of(&Target::from(key.id())) == Some(0));
