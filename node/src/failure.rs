@@ -172,6 +172,9 @@ impl From<PutError> for Box<Failure> {
             PutError::Sequence { have, .. } => failure(Code::Refused).hint(format_args!(
                 "leave --seq away for the next one, or give one above {have}"
             )),
+            PutError::Overtaken { .. } => failure(Code::Conflict).hint(
+                "try again; let one node at a time publish an item, or compare with --expect",
+            ),
             PutError::SequenceAhead(_) => {
                 failure(Code::Refused).hint("give --force if you mean it")
             }

@@ -17,7 +17,7 @@ use crate::node::counters::Counter;
 use crate::node::input::{GetRequest, JobId, OperationId, ReadPolicy};
 use crate::node::outcome::{GetError, GetOutcome, LookupStats, OperationError, Outcome, Source};
 use crate::node::output::{Event, Output, SessionUse};
-use crate::node::put::PutPlan;
+use crate::node::replicas::PutPlan;
 use crate::node::search::{End, Search, SearchId};
 use crate::node::verification::JobFor;
 use crate::node::verify::Verdict;

@@ -145,8 +145,9 @@ pub enum ReadPolicy {
 pub struct PutOptions {
     /// This sequence rather than the automatic one.
     pub seq: Option<Seq>,
-    /// Only if the holders' highest sequence is this one (advisory, by majority);
-    /// `Seq(0)` means that nothing may be there.
+    /// Only if the highest sequence is this one; `Seq(0)` means that nothing may be there. Exact
+    /// among the puts of one node, which take turns, and against what it holds itself; advisory
+    /// across nodes with the same key, by majority of the holders that answer.
     pub expect: Option<Seq>,
     /// Fail when fewer peers than this acknowledge. 0 and 1 ask for one.
     pub min_replicas: u16,

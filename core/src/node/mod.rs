@@ -2,11 +2,11 @@
 //!
 //! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to
 //! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
-//! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted
-//! streams), `serve` and `batch` (requests of peers), `search` (lookups and what they are for), `get`, `put`, `own` (renewals), `peers`
-//! (who enters the table, addresses), `prove` (who still lives), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets
-//! at joining), `operation`
-//! (users' commands), `verification` (jobs), `book` (round trips, back-off), `limits`.
+//! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted streams), `serve`
+//! and `batch` (requests of peers), `search` (lookups and what they are for), `get`, `put`,
+//! `replicas` (how a put stands), `own` (renewals), `peers` (who enters the table, addresses),
+//! `prove` (who still lives), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets at
+//! joining), `operation` (commands), `verification` (jobs), `book` (back-off), `limits`.
 
 mod batch;
 mod book;
@@ -29,6 +29,7 @@ mod prove;
 mod put;
 mod recent;
 mod refusal_text;
+mod replicas;
 mod search;
 mod serve;
 mod served;
@@ -283,14 +284,10 @@ impl Node {
         let at = |at, why| Deadline { at, why };
         let call = self.first_call;
         let stream = self.streams.next_deadline();
-        [
-            call.map(|(due, _)| at(due, WakeReason::Call)),
-            stream.map(|(due, _)| at(due, WakeReason::Stream)),
-            timer,
-        ]
-        .into_iter()
-        .flatten()
-        .min_by_key(|deadline| deadline.at)
+        let call = call.map(|(due, _)| at(due, WakeReason::Call));
+        let stream = stream.map(|(due, _)| at(due, WakeReason::Stream));
+        let all = [call, stream, timer].into_iter().flatten();
+        all.min_by_key(|deadline| deadline.at)
     }
 
     fn advance_clock(&mut self, mut now: Time) {
@@ -324,6 +321,7 @@ impl Node {
             match timer {
                 Timer::Search(search) => self.advance_search(search),
                 Timer::Operation(op) => self.end_operation(op, End::Timeout),
+                Timer::Put(target) => self.start_next_put(target),
                 Timer::Bootstrap => self.bootstrap(),
                 Timer::SelfLookup => self.look_around(),
                 Timer::Refresh => self.refresh_buckets(),
@@ -571,7 +569,7 @@ impl Node {
     }
 
     /// Storage kept a record: verified like any other.
-    fn load(&mut self, record: alloc::boxed::Box<StoredRecord>) {
+    fn load(&mut self, record: Box<StoredRecord>) {
         let public = self.public;
         let item = Arc::new(record.item.clone());
         if self.may_verify(&public) && item.check_sizes().is_ok() {

@@ -1,7 +1,7 @@
 //! What users asked for: each operation ends in exactly one `Finished`.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -17,7 +17,7 @@ use crate::node::outcome::{
     FindNodeOutcome, GetError, OperationError, Outcome, PingError, PingOutcome,
 };
 use crate::node::output::{Output, SessionUse};
-use crate::node::put::PutPlan;
+use crate::node::replicas::PutPlan;
 use crate::node::search::{End, Goal, Search, SearchCalls, SearchId};
 use crate::node::timers::Timer;
 use crate::node::verification::JobFor;
@@ -50,6 +50,8 @@ enum Busy {
     Nothing,
     Search(SearchId),
     Call(CallId),
+    /// Another put of the same own item is under way.
+    Queued(Box<PutPlan>),
     /// The table is empty, but somebody has been asked who may enter it.
     Waiting {
         goal: Goal,
@@ -61,6 +63,8 @@ enum Busy {
 struct Operation {
     kind: Kind,
     busy: Busy,
+    /// The own item that it puts.
+    item: Option<Target>,
 }
 
 /// The operations under way.
@@ -68,6 +72,8 @@ struct Operation {
 pub(super) struct Operations {
     running: BTreeMap<OperationId, Operation>,
     waiting: BTreeSet<OperationId>,
+    /// Puts of each own item: the first is under way, the others wait for their turn.
+    puts: BTreeMap<Target, VecDeque<OperationId>>,
     last: Option<OperationId>,
 }
 
@@ -78,6 +84,36 @@ impl Operations {
 
     pub(super) fn contains(&self, op: OperationId) -> bool {
         self.running.contains_key(&op)
+    }
+
+    /// Whether nothing is under way or waits.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty() && self.puts.is_empty()
+    }
+
+    /// Puts a put of an own item in the queue; whether it is its turn.
+    fn queue_put(&mut self, op: OperationId, item: Target) -> bool {
+        if let Some(operation) = self.running.get_mut(&op) {
+            operation.item = Some(item);
+        }
+        let puts = self.puts.entry(item).or_default();
+        puts.push_back(op);
+        puts.len() == 1
+    }
+
+    /// A put of an own item is over; whether it is the turn of another one.
+    fn put_over(&mut self, op: OperationId, item: &Target) -> bool {
+        let Some(puts) = self.puts.get_mut(item) else {
+            return false;
+        };
+        let was_first = puts.front() == Some(&op);
+        puts.retain(|other| *other != op);
+        if puts.is_empty() {
+            self.puts.remove(item);
+            return false;
+        }
+        was_first
     }
 }
 
@@ -128,6 +164,7 @@ impl Node {
             Operation {
                 kind,
                 busy: Busy::Nothing,
+                item: None,
             },
         );
         self.start(op, command, now);
@@ -141,14 +178,14 @@ impl Node {
                 value,
                 options,
             } => {
-                let plan = PutPlan {
-                    salt,
-                    value,
-                    options,
-                    started,
-                    read: false,
-                };
-                self.start_put(op, Box::new(plan));
+                let target = Target::of(&self.public, salt.as_bytes());
+                let plan = Box::new(PutPlan::new(salt, value, options, started));
+                // One after the other: each sees the one before it, and takes the next sequence.
+                if self.operations.queue_put(op, target) {
+                    self.start_put(op, plan);
+                } else {
+                    self.set_busy(op, Busy::Queued(plan));
+                }
             }
             Command::PutSigned { item, options } => {
                 let item = Arc::new(*item);
@@ -202,6 +239,21 @@ impl Node {
                 }
             }
             Command::Shutdown => {}
+        }
+    }
+
+    /// It is the turn of the next put of an own item.
+    pub(super) fn start_next_put(&mut self, item: Target) {
+        let Some(op) = self.operations.puts.get(&item).and_then(VecDeque::front) else {
+            return;
+        };
+        let op = *op;
+        let Some(operation) = self.operations.running.get_mut(&op) else {
+            return;
+        };
+        match core::mem::replace(&mut operation.busy, Busy::Nothing) {
+            Busy::Queued(plan) => self.start_put(op, plan),
+            busy => operation.busy = busy,
         }
     }
 
@@ -291,7 +343,13 @@ impl Node {
 
     /// Ends an operation.
     pub(super) fn finish(&mut self, op: OperationId, outcome: Outcome) {
-        if self.operations.running.remove(&op).is_some() {
+        if let Some(operation) = self.operations.running.remove(&op) {
+            if let Some(item) = operation.item
+                && self.operations.put_over(op, &item)
+            {
+                // Not here: puts that end at once must not nest.
+                self.timers.set(Timer::Put(item), self.now.mono);
+            }
             self.operations.waiting.remove(&op);
             self.timers.cancel(Timer::Operation(op));
             self.output(Output::Finished { op, outcome });
@@ -320,7 +378,7 @@ impl Node {
                 self.end_search(id, Box::new(search), end);
             }
             Busy::Call(call) => self.abandon_call(call),
-            Busy::Nothing => {}
+            Busy::Nothing | Busy::Queued(_) => {}
         }
         // Whatever the search did not finish itself.
         let error = match end {

@@ -110,6 +110,12 @@ pub enum PutError {
         /// The one asked for.
         got: Seq,
     },
+    /// Somebody else with the same key published a higher one each time this put tried the next.
+    #[error("another node publishes this item at the same time, and was first at every try")]
+    Overtaken {
+        /// The highest sequence that a holder named.
+        have: Option<Seq>,
+    },
     /// The automatic sequence has no successor.
     #[error("the owner's sequence is at its maximum and cannot grow")]
     SequenceSaturated,

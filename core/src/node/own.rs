@@ -9,7 +9,7 @@ use crate::item::{Item, Seq};
 use crate::node::Node;
 use crate::node::config::GO_RENEWAL;
 use crate::node::limits::Limit;
-use crate::node::put::Mode;
+use crate::node::replicas::Mode;
 use crate::node::timers::Timer;
 use crate::store::{Candidate, Via};
 use crate::time::Mono;
@@ -57,6 +57,12 @@ impl OwnItems {
     /// The highest sequence known.
     pub(super) fn seq(&self, target: &Target) -> Option<Seq> {
         self.items.get(target).map(|own| own.seq)
+    }
+
+    /// The sequence of the item that is kept renewed.
+    pub(super) fn kept_seq(&self, target: &Target) -> Option<Seq> {
+        let renew = self.items.get(target)?.renew.as_ref()?;
+        Some(renew.item.seq)
     }
 
     /// A verified sequence: the next one must be higher.

@@ -1,12 +1,11 @@
 //! Publishing an item: store while closing in, in parallel, and count who took it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::id::{NodeId, Target};
-use crate::item::{Item, ItemError, Salt, Seq, Value};
+use crate::id::Target;
+use crate::item::{Item, ItemError, Origin, Seq};
 use crate::lookup::Candidate;
 use crate::node::Node;
 use crate::node::book::Dialect;
@@ -14,9 +13,10 @@ use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
 use crate::node::get::{GetState, held_life};
 use crate::node::input::{GetRequest, OperationId, PutOptions, ReadPolicy};
-use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome, Replicas};
+use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
 use crate::node::output::{Event, SessionUse};
 use crate::node::refusal_text;
+use crate::node::replicas::{Mode, PutPlan, PutState, Replica};
 use crate::node::search::{End, Goal, Search, SearchId};
 use crate::store::{Candidate as StoreCandidate, Refusal, Via};
 use crate::time::Mono;
@@ -24,137 +24,6 @@ use crate::wire::{Life, Request, Response, ResponseMessage, Want};
 
 /// A sequence more than this ahead of the clock is refused without force.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a user wants published, before there is an item.
-pub(super) struct PutPlan {
-    pub(super) salt: Salt,
-    pub(super) value: Value,
-    pub(super) options: PutOptions,
-    pub(super) started: Mono,
-    /// The network was read for the highest sequence already.
-    pub(super) read: bool,
-}
-
-/// How a holder stands to the item.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Replica {
-    /// Asked; after this moment nobody waits for it while others have the item.
-    Pending(Mono),
-    Stored,
-    Refreshed,
-    Refused(Refusal),
-    Unknown,
-}
-
-/// Whether the item is new to the network or only wants its life renewed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Publish,
-    Renew,
-}
-
-/// What a put knows so far.
-pub(super) struct PutState {
-    pub(super) item: Arc<Item>,
-    pub(super) mode: Mode,
-    wanted: u16,
-    local: bool,
-    /// Still needed if the sequence must be raised.
-    plan: Option<Box<PutPlan>>,
-    replicas: BTreeMap<NodeId, Replica>,
-    pending: usize,
-    acknowledged: usize,
-    /// Whether a holder is a Go node, which renews only by a higher sequence.
-    pub(super) go_holders: bool,
-    highest_held: Option<Seq>,
-}
-
-impl PutState {
-    fn new(item: Arc<Item>, mode: Mode, wanted: u16, local: bool) -> Self {
-        Self {
-            item,
-            mode,
-            wanted: wanted.max(1),
-            local,
-            plan: None,
-            replicas: BTreeMap::new(),
-            pending: 0,
-            acknowledged: 0,
-            go_holders: false,
-            highest_held: None,
-        }
-    }
-
-    pub(super) fn has_asked(&self, id: &NodeId) -> bool {
-        self.replicas.contains_key(id)
-    }
-
-    /// Whether nothing is waited for once the lookup is over: everybody asked has answered or
-    /// failed; or `k` hold the item; or as many as are wanted do, and the others are silent for
-    /// so long that they would only hold the put up.
-    pub(super) fn is_complete(&self, k: usize, now: Mono) -> bool {
-        self.pending == 0
-            || self.acknowledged >= k
-            || (self.is_enough() && self.patience().is_none_or(|until| until <= now))
-    }
-
-    /// Whether as many as are wanted hold the item; or it needs a higher sequence, whatever the
-    /// others say.
-    fn is_enough(&self) -> bool {
-        self.acknowledged >= usize::from(self.wanted)
-            || (self.acknowledged == 0 && self.refused_as_older())
-    }
-
-    /// Until when answers are waited for although enough hold the item; none when nobody's is.
-    pub(super) fn patience(&self) -> Option<Mono> {
-        let pending = self.replicas.values().filter_map(|replica| match replica {
-            Replica::Pending(until) => Some(*until),
-            _ => None,
-        });
-        pending.max()
-    }
-
-    fn set(&mut self, id: NodeId, replica: Replica) {
-        let is_pending = |replica: Replica| matches!(replica, Replica::Pending(_));
-        let holds = |replica: Replica| matches!(replica, Replica::Stored | Replica::Refreshed);
-        let old = self.replicas.insert(id, replica);
-        if let Some(old) = old {
-            self.pending -= usize::from(is_pending(old));
-            self.acknowledged -= usize::from(holds(old));
-        }
-        self.pending += usize::from(is_pending(replica));
-        self.acknowledged += usize::from(holds(replica));
-    }
-
-    /// It was never reached, or is asked again: it counts for nothing.
-    fn forget(&mut self, id: &NodeId) {
-        self.set(*id, Replica::Unknown);
-        self.replicas.remove(id);
-    }
-
-    fn refused_as_older(&self) -> bool {
-        let mut replicas = self.replicas.values();
-        replicas
-            .any(|replica| matches!(replica, Replica::Refused(Refusal::Older | Refusal::Deleted)))
-    }
-
-    fn count(&self) -> Replicas {
-        let mut out = Replicas::default();
-        let mut refused = BTreeMap::<Refusal, u16>::new();
-        for replica in self.replicas.values() {
-            match replica {
-                Replica::Stored => out.stored += 1,
-                Replica::Refreshed => out.refreshed += 1,
-                Replica::Pending(_) | Replica::Unknown => out.unknown += 1,
-                Replica::Refused(reason) => *refused.entry(*reason).or_default() += 1,
-            }
-        }
-        out.refused = refused.into_iter().collect();
-        out.refused
-            .sort_by_key(|(reason, n)| (core::cmp::Reverse(*n), *reason));
-        out
-    }
-}
 
 impl Node {
     /// A user's put: find the sequence, sign, publish.
@@ -173,14 +42,14 @@ impl Node {
         // Without a clock, or to compare, the network is asked first.
         let clockless = plan.options.seq.is_none() && !self.now.unix.is_set();
         let must_read = plan.options.expect.is_some() || clockless;
-        if must_read && !plan.read && !plan.options.local_only {
+        if must_read && plan.reads == 0 && !plan.options.local_only {
             return self.read_before_put(op, plan);
         }
         self.sign_and_publish(op, plan, target);
     }
 
     fn read_before_put(&mut self, op: OperationId, mut plan: Box<PutPlan>) {
-        plan.read = true;
+        plan.reads += 1;
         let started = plan.started;
         let request = GetRequest::of(self.public, plan.salt.clone(), ReadPolicy::Freshest);
         let state = Box::new(GetState::new(request, Some(plan)));
@@ -226,14 +95,31 @@ impl Node {
                     .sum()
             };
             let majority = agreeing * 2 > total || (total == 0 && expected == Seq(0));
-            if highest.is_some_and(|seq| seq > expected) || !majority {
+            if highest > Some(expected) || !majority {
                 return self.finish(op, Outcome::Put(Err(PutError::Conflict { held: highest })));
             }
         }
         self.sign_and_publish(op, plan, target);
     }
 
+    /// What this node itself holds, or published and keeps alive. Puts of one item take turns, so
+    /// that this decides a comparison at one node, whatever the others answered.
+    fn own_version(&self, target: &Target) -> Option<Seq> {
+        let held = self.store.get(self.now, target);
+        let held = held.filter(|held| held.origin() == Origin::Owner);
+        self.own
+            .kept_seq(target)
+            .max(held.map(|held| held.item().seq))
+    }
+
     fn sign_and_publish(&mut self, op: OperationId, plan: Box<PutPlan>, target: Target) {
+        if let Some(expected) = plan.options.expect {
+            let own = self.own_version(&target);
+            let nothing = Some(expected).filter(|it| *it != Seq(0));
+            if own > Some(expected) || (plan.options.local_only && own != nothing) {
+                return self.finish(op, Outcome::Put(Err(PutError::Conflict { held: own })));
+            }
+        }
         let item = match self.sign_next(&plan, &target) {
             Ok(item) => Arc::new(item),
             Err(error) => return self.finish(op, Outcome::Put(Err(error))),
@@ -300,10 +186,21 @@ impl Node {
                 }
                 seq
             }
-            None => self.next_seq(target).ok_or(PutError::SequenceSaturated)?,
+            None => {
+                let above = |seq: Seq| seq.0.checked_add(1).map(Seq);
+                let next = self.next_seq(target);
+                let next = match plan.deleted {
+                    Some(deleted) => next.zip(above(deleted)).map(|(a, b)| a.max(b)),
+                    None => next,
+                };
+                next.ok_or(PutError::SequenceSaturated)?
+            }
         };
+        // Only a number that the caller gave can be a mistake of the caller's: the next one after
+        // what was published while a clock was wrong is right, wherever the clock is now.
         let limit = clock.map(|clock| clock.0.saturating_add(crate::time::nanos(AHEAD)));
-        if !plan.options.force && limit.is_some_and(|limit| seq.0 > limit) {
+        let given = plan.options.seq.is_some() && !plan.options.force;
+        if given && limit.is_some_and(|limit| seq.0 > limit) {
             return Err(PutError::SequenceAhead(seq));
         }
         self.sign(seq, plan.value.clone(), plan.salt.clone())
@@ -455,6 +352,11 @@ impl Node {
                         let held = message.ext.as_ref().and_then(|ext| ext.held);
                         if !*stored {
                             state.highest_held = state.highest_held.max(held);
+                            if let (Refusal::Deleted, Some(held)) =
+                                (refusal_text::parse(error), held)
+                            {
+                                state.deleted.insert(peer.id, held);
+                            }
                         }
                         retry_whole = !*stored
                             && matches!(message.response, Response::Renew { .. })
@@ -517,14 +419,20 @@ impl Node {
             return;
         };
         let older = state.refused_as_older();
-        if end == End::Done
+        let (mut compared, mut automatic) = (false, false);
+        if let Some(mut plan) = state.plan.take()
+            && end == End::Done
             && older
-            && let Some(plan) = state.plan.take()
-            && plan.options.seq.is_none()
-            && !plan.read
         {
-            // Somebody has a higher sequence than the clock: learn it and sign anew, once.
-            return self.read_before_put(op, plan);
+            compared = plan.options.expect.is_some();
+            automatic = plan.options.seq.is_none();
+            // Once in any case; then only as long as nobody takes it.
+            if plan.may_try_again() && (plan.reads == 0 || acknowledged == 0) {
+                // Somebody has a higher sequence than the clock, or publishes at the same time:
+                // learn it and sign anew.
+                plan.deleted = plan.deleted.max(state.mostly_deleted());
+                return self.read_before_put(op, plan);
+            }
         }
         let wanted = state.wanted;
         let enough = acknowledged >= wanted;
@@ -538,6 +446,12 @@ impl Node {
                 partial: Box::new(partial),
             }),
             End::Done if nobody => Err(OperationError::NoPeers.into()),
+            End::Done if acknowledged == 0 && older && compared => {
+                Err(PutError::Conflict { held: have })
+            }
+            End::Done if acknowledged == 0 && older && automatic => {
+                Err(PutError::Overtaken { have })
+            }
             End::Done if acknowledged == 0 && older && have.is_some_and(|have| have > got) => {
                 Err(PutError::Sequence {
                     have: have.unwrap_or_default(),

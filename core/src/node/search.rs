@@ -15,7 +15,7 @@ use crate::node::get::GetState;
 use crate::node::input::{OperationId, ReadPolicy};
 use crate::node::outcome::LookupStats;
 use crate::node::output::{Event, HopResult, Output, SessionUse};
-use crate::node::put::PutState;
+use crate::node::replicas::PutState;
 use crate::node::timers::Timer;
 use crate::routing::Contact;
 use crate::time::Mono;

@@ -288,6 +288,8 @@ impl Node {
     fn put_refused(&mut self, id: StreamId, refusal: Refusal, target: &Target, want: Want) {
         self.count_refusal(refusal);
         let held = self.store.get(self.now, target).map(|held| held.item().seq);
+        // What is deleted is held no more, but its sequence is what the owner has to know.
+        let held = held.or_else(|| self.store.deleted_up_to(self.now, target));
         let text = refusal_text::text(refusal).to_string();
         self.answer_put(id, Err(text), held, want, Some(*target));
     }

@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Search(SearchId),
     /// An operation's deadline.
     Operation(OperationId),
+    /// The next put of an own item may begin: the one before it is over.
+    Put(Target),
     /// Ask the bootstrap peers again.
     Bootstrap,
     /// Look up the own id again.
@@ -34,7 +36,7 @@ impl Timer {
     const fn why(self) -> WakeReason {
         match self {
             Self::Search(_) => WakeReason::Call,
-            Self::Operation(_) => WakeReason::Operation,
+            Self::Operation(_) | Self::Put(_) => WakeReason::Operation,
             Self::Bootstrap | Self::SelfLookup | Self::Refresh | Self::Prove => {
                 WakeReason::Maintenance
             }

@@ -72,6 +72,13 @@ impl Marks {
             .is_some_and(|mark| now.mono < mark.expires && (origin, seq) <= mark.upto)
     }
 
+    /// The highest owner sequence that is gone.
+    pub(super) fn seq(&self, now: Time, target: &Target) -> Option<Seq> {
+        let mark = self.marks.get(target)?;
+        let (origin, seq) = mark.upto;
+        (origin == Origin::Owner && now.mono < mark.expires).then_some(seq)
+    }
+
     /// Something newer lives there.
     pub(super) fn clear(&mut self, target: &Target) {
         self.take(target);

@@ -291,6 +291,14 @@ impl Store {
         self.index.get(target).filter(|held| held.is_live(now))
     }
 
+    /// The owner sequence up to which items at `target` are refused as deleted.
+    #[must_use]
+    pub fn deleted_up_to(&self, now: Time, target: &Target) -> Option<Seq> {
+        let unswept = self.index.get(target).filter(|held| held.is_tombstone());
+        let marked = self.deleted.seq(now, target);
+        marked.max(unswept.map(|held| held.item.seq))
+    }
+
     /// Drops an item and marks it as deleted, so that peers which still have it cannot bring
     /// it back for [`MARK_LIFE`].
     pub fn remove_local(&mut self, now: Time, target: &Target) -> Option<Held> {
@@ -299,6 +307,13 @@ impl Store {
         self.deleted
             .add(now, *target, class, (held.origin(), held.item.seq));
         Some(held)
+    }
+
+    /// Marks owner items up to a sequence as deleted, for tests of what others make of it.
+    #[cfg(test)]
+    pub(crate) fn mark_deleted(&mut self, now: Time, target: Target, seq: u64) {
+        let upto = (Origin::Owner, Seq(seq));
+        self.deleted.add(now, target, held::Class::Public, upto);
     }
 
     /// Removes at most `max` expired items and returns their targets; and drops at most `max`

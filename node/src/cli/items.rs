@@ -79,7 +79,10 @@ pub(crate) struct Put {
     /// This sequence number rather than the next one.
     #[arg(long, value_name = "N")]
     pub(crate) seq: Option<u64>,
-    /// Only if this sequence is the one held; 0: only if nothing is held.
+    /// Only if this sequence is the one held; 0: only if nothing is held. Puts through one node
+    /// take turns: of several that expect the same, one succeeds and the others see it. Across
+    /// nodes with the same key it is what most of the holders asked say; two nodes that publish
+    /// in the same moment may both succeed, and then the higher sequence stays.
     #[arg(long, value_name = "N")]
     pub(crate) expect: Option<u64>,
     /// Fail with status 5 if fewer peers take it.

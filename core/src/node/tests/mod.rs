@@ -1,5 +1,7 @@
 //! The node's behaviour, rule by rule (numbers are those of the design, section 3).
 
+mod clocks;
+mod concurrent_puts;
 mod evidence;
 mod hand;
 mod journal;

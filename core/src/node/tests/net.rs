@@ -30,6 +30,8 @@ pub(crate) struct Net {
     pub(crate) mute: BTreeSet<usize>,
     /// Streams to these are neither opened nor refused.
     pub(crate) hang: BTreeSet<usize>,
+    /// Wall clocks that are wrong, by seconds.
+    pub(crate) skew: BTreeMap<usize, i64>,
     /// Where those are who moved.
     moved: BTreeMap<usize, SocketAddr>,
     by_key: BTreeMap<PublicKey, usize>,
@@ -81,6 +83,7 @@ impl Net {
             up: vec![true; n],
             mute: BTreeSet::new(),
             hang: BTreeSet::new(),
+            skew: BTreeMap::new(),
             moved: BTreeMap::new(),
             by_key: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -138,7 +141,9 @@ impl Net {
         if !self.up[node] {
             return;
         }
-        let time = self.time();
+        let mut time = self.time();
+        let skew = self.skew.get(&node).copied().unwrap_or_default();
+        time.unix.0 = time.unix.0.saturating_add_signed(skew * 1_000_000_000);
         let recorded = matches!(self.recorder, Some((recorded, _)) if recorded == node);
         let copy = recorded.then(|| input.clone());
         self.nodes[node].handle(time, input).unwrap();
