@@ -197,3 +197,81 @@ impl Node {
         self.renew(target, item, mode);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Salt, Value};
+    use crate::key::SecretKey;
+
+    fn at(seconds: u64) -> Mono {
+        Mono(seconds * 1_000_000_000)
+    }
+
+    fn target(n: u8) -> Target {
+        Target::from_bytes([n; 32])
+    }
+
+    fn item() -> Arc<Item> {
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        Arc::new(Item::sign(
+            &secret,
+            Seq(1),
+            Value::new(b"v"),
+            Salt::from("s"),
+        ))
+    }
+
+    /// Hidden by nodes that publish fewer items than are remembered.
+    #[test]
+    fn what_is_kept_renewed_is_never_forgotten_for_what_is_idle() {
+        let mut own = OwnItems::new(2);
+        own.raise(target(1), Seq(1), at(1));
+        assert!(own.keep(target(1), item()));
+        for n in 2..9 {
+            own.raise(target(n), Seq(n.into()), at(n.into()));
+            assert_eq!(own.kept_seq(&target(1)), Some(Seq(1)), "{n}");
+            assert!(own.idle.len() <= 2);
+        }
+        // Raised while it is kept, it is no more idle for that.
+        own.raise(target(1), Seq(5), at(10));
+        own.raise(target(9), Seq(1), at(11));
+        own.raise(target(10), Seq(1), at(12));
+        assert_eq!((own.seq(&target(1)), own.renewed()), (Some(Seq(5)), 1));
+        // Kept no more, it is idle, and goes when its turn comes.
+        own.forget(&target(1));
+        assert_eq!((own.renewed(), own.kept_seq(&target(1))), (0, None));
+        own.raise(target(11), Seq(1), at(13));
+        assert_eq!(own.seq(&target(1)), None);
+        assert_eq!(own.items.len(), own.idle.len());
+    }
+
+    /// Hidden by clocks that only go forward.
+    #[test]
+    fn an_older_verified_item_lowers_no_floor() {
+        let mut own = OwnItems::new(2);
+        own.raise(target(1), Seq(9), at(1));
+        own.raise(target(1), Seq(5), at(2));
+        assert_eq!(own.seq(&target(1)), Some(Seq(9)));
+        own.keep(target(1), item());
+        own.raise(target(1), Seq(7), at(3));
+        assert_eq!(own.seq(&target(1)), Some(Seq(9)));
+    }
+
+    #[test]
+    fn no_more_are_kept_than_the_limit_and_keeping_one_again_counts_once() {
+        let mut own = OwnItems::new(2);
+        for n in 1..=3 {
+            own.raise(target(n), Seq(1), at(n.into()));
+        }
+        assert!(
+            !own.keep(target(1), item()),
+            "forgotten: two are remembered"
+        );
+        assert!(own.keep(target(2), item()) && own.keep(target(2), item()));
+        assert!(own.keep(target(3), item()));
+        own.raise(target(4), Seq(1), at(4));
+        assert!(!own.keep(target(4), item()));
+        assert_eq!(own.renewed(), 2);
+    }
+}

@@ -4,6 +4,7 @@ mod clocks;
 mod concurrent_puts;
 mod evidence;
 mod hand;
+mod hidden_rules;
 mod journal;
 mod life;
 mod net;

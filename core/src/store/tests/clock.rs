@@ -183,3 +183,46 @@ fn a_wall_clock_that_steps_changes_no_life() {
     assert_eq!(remaining(&store, stepped, &it), Some(2 * HOUR - 60));
     assert_eq!(store.sweep(stepped, 10), []);
 }
+
+/// Hidden by clocks that are set before anything is renewed.
+#[test]
+fn an_item_loaded_without_a_clock_and_renewed_by_its_signer_has_a_whole_life_from_then() {
+    for way in 0..4 {
+        let mut before = store();
+        let it = item(1, 5, b"v", "s");
+        put(&mut before, at(0), own(&it)).unwrap();
+        let record = record_of(&before, at(60), &it);
+        let mut store = store();
+        loaded(&mut store, unset(0), &record).unwrap();
+        let now = unset(600);
+        match way {
+            // The short form, the whole item again, and a put that finds it held.
+            0 => {
+                let (seq, hash) = (it.seq, it.content_hash());
+                store.renew(now, &it.target(), seq, &hash, &it.key).unwrap();
+            }
+            1 => {
+                store.confirm(now, &own(&it)).unwrap();
+            }
+            2 => {
+                put(&mut store, now, own(&it)).unwrap();
+            }
+            // A higher sequence takes its place.
+            _ => {
+                put(&mut store, now, own(&item(1, 6, b"v", "s"))).unwrap();
+            }
+        }
+        // The clock is set: long after what was recorded had run out.
+        let late = Time {
+            mono: unset(1_200).mono,
+            unix: at(100 * HOUR).unix,
+        };
+        store.sweep(late, 100);
+        assert_eq!(
+            remaining(&store, late, &it),
+            Some(2 * HOUR - 600),
+            "way {way}"
+        );
+        store.check_invariants();
+    }
+}
