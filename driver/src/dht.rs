@@ -13,8 +13,8 @@ use skydht_core::journal::Header;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{
     Command, Config, ConfigError, Event, FindNodeOutcome, GetError, GetOutcome, GetRequest,
-    HopResult, Identity, OperationError, OperationId, Outcome, PeerInfo, PingError, PingOutcome,
-    PutError, PutOptions, PutOutcome, Snapshot,
+    HopResult, Identity, OperationError, OperationId, Outcome, OwnItem, PeerInfo, PingError,
+    PingOutcome, PutError, PutOptions, PutOutcome, Snapshot,
 };
 use skydht_core::record::StoredRecord;
 use skydht_core::{Node, Seed};
@@ -294,6 +294,14 @@ impl Dht {
     /// [`Stopped`].
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopped> {
         self.ask(Request::Peers).await
+    }
+
+    /// The node's own items that it keeps renewed.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn own_items(&self) -> Result<Vec<OwnItem>, Stopped> {
+        self.ask(Request::OwnItems).await
     }
 
     /// What the loop itself counts.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
-use skydht_core::node::{Command, Event, OperationError, OperationId, Outcome, PeerInfo, Snapshot};
+use skydht_core::node::{
+    Command, Event, OperationError, OperationId, Outcome, OwnItem, PeerInfo, Snapshot,
+};
 
 use crate::event_loop::DriverStats;
 use crate::events::RingSender;
@@ -29,6 +31,7 @@ pub(crate) enum Request {
     Cancel(OperationId),
     Snapshot(oneshot::Sender<Snapshot>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    OwnItems(oneshot::Sender<Vec<OwnItem>>),
     Stats(oneshot::Sender<DriverStats>),
     Subscribe(RingSender<Event>),
 }

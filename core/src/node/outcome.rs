@@ -8,7 +8,7 @@ use core::time::Duration;
 use serde::Serialize;
 
 use crate::id::Target;
-use crate::item::{Item, ItemError, Origin, Seq};
+use crate::item::{Item, ItemError, Origin, Salt, Seq};
 use crate::key::PublicKey;
 use crate::node::input::{OpenFailure, Path};
 use crate::store::Refusal;
@@ -262,6 +262,25 @@ pub struct PeerInfo {
     /// Whether its last call did not fail and its last sign of life is recent enough; see
     /// [`Snapshot::proven_within`](crate::node::Snapshot).
     pub proven: bool,
+}
+
+/// An item of the node's own that it keeps renewed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct OwnItem {
+    /// Where it is.
+    pub target: Target,
+    /// Which of the node's items.
+    pub salt: Salt,
+    /// The sequence of the version that is renewed.
+    pub seq: Seq,
+    /// Bytes of its value.
+    pub value_len: usize,
+    /// Peers that took it or renewed its life the last time.
+    pub holders: u16,
+    /// Since then; none: it has reached nobody yet.
+    pub age: Option<Duration>,
+    /// Until the next renewal.
+    pub next_renewal: Option<Duration>,
 }
 
 /// The nearest live peers.

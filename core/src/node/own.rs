@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::Target;
@@ -9,6 +10,7 @@ use crate::item::{Item, Seq};
 use crate::node::Node;
 use crate::node::config::GO_RENEWAL;
 use crate::node::limits::Limit;
+use crate::node::outcome::OwnItem;
 use crate::node::replicas::Mode;
 use crate::node::timers::Timer;
 use crate::store::{Candidate, Via};
@@ -28,6 +30,8 @@ struct Renew {
     item: Arc<Item>,
     /// Some holder renews only by a higher sequence.
     by_seq: bool,
+    /// When holders last acknowledged it, and how many.
+    published: Option<(Mono, u16)>,
 }
 
 /// The node's own items.
@@ -100,8 +104,17 @@ impl OwnItems {
             self.renewed += 1;
             self.idle.remove(&(own.used, target));
         }
-        let by_seq = own.renew.as_ref().is_some_and(|renew| renew.by_seq);
-        own.renew = Some(Renew { item, by_seq });
+        let before = own.renew.as_ref();
+        let by_seq = before.is_some_and(|renew| renew.by_seq);
+        // A newer sequence of the same value is a renewal of it.
+        let published = before
+            .filter(|renew| renew.item.value == item.value)
+            .and_then(|renew| renew.published);
+        own.renew = Some(Renew {
+            item,
+            by_seq,
+            published,
+        });
         true
     }
 
@@ -148,7 +161,34 @@ impl Node {
                 .set(Timer::Renewal(*target), self.now.mono.plus(retry));
         }
         renew.by_seq = go_holders;
+        renew.published = Some((self.now.mono, holders));
         self.schedule_renewal(target);
+    }
+
+    /// The items that are kept renewed, in order of their targets. O(own items).
+    #[must_use]
+    pub fn own_items(&self) -> Vec<OwnItem> {
+        let now = self.now.mono;
+        let renewed = self.own.items.iter();
+        renewed
+            .filter_map(|(target, own)| {
+                let Renew {
+                    item, published, ..
+                } = own.renew.as_ref()?;
+                Some(OwnItem {
+                    target: *target,
+                    salt: item.salt.clone(),
+                    seq: item.seq,
+                    value_len: item.value.as_bytes().len(),
+                    holders: published.map_or(0, |(_, holders)| holders),
+                    age: published.map(|(at, _)| now.since(at)),
+                    next_renewal: self
+                        .timers
+                        .due_at(Timer::Renewal(*target))
+                        .map(|at| at.since(now)),
+                })
+            })
+            .collect()
     }
 
     fn schedule_renewal(&mut self, target: &Target) {

@@ -72,6 +72,11 @@ impl Timers {
         }
     }
 
+    /// When `timer` is due.
+    pub(super) fn due_at(&self, timer: Timer) -> Option<Mono> {
+        self.at.get(&timer).copied()
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(old) = self.at.remove(&timer) {
             self.due.remove(&(old, timer));

@@ -272,6 +272,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 Request::Cancel(op) => self.feed(Input::Cancel { op }),
                 Request::Snapshot(reply) => drop(reply.send(self.node.snapshot())),
                 Request::Peers(reply) => drop(reply.send(self.node.peers())),
+                Request::OwnItems(reply) => drop(reply.send(self.node.own_items())),
                 Request::Stats(reply) => drop(reply.send(self.stats())),
                 Request::Subscribe(subscriber) => self.subscribers.push(subscriber),
             }

@@ -24,6 +24,40 @@ fn owners_renew_and_their_items_outlive_the_ttl_without_new_signatures() {
 }
 
 #[test]
+fn own_items_tell_holders_age_and_the_next_renewal() {
+    let mut net = Net::settled(4, |_, _| {});
+    assert_eq!(net.nodes[1].own_items(), []);
+    let put = net.put(1, "x", b"value").unwrap();
+    let once = PutOptions {
+        once: true,
+        ..PutOptions::default()
+    };
+    net.put_with(1, "once", b"v", once).unwrap();
+    let [own] = &net.nodes[1].own_items()[..] else {
+        panic!("only what is renewed");
+    };
+    assert_eq!(
+        (own.target, own.seq, own.value_len),
+        (put.target, put.seq, 5)
+    );
+    assert_eq!((&own.salt, own.holders), (&Salt::from("x"), 3));
+    assert!(own.age.unwrap() < Duration::from_secs(1));
+    let next = own.next_renewal.unwrap();
+    assert!(next <= HOUR + HOUR / 2 && next >= HOUR / 2, "{next:?}");
+    net.run_for(HOUR / 4);
+    let later = &net.nodes[1].own_items()[0];
+    assert!(later.age.unwrap() >= HOUR / 4);
+    assert!(later.next_renewal.unwrap() < next);
+    // Nobody to ask: it is kept, and tried again within two minutes.
+    let mut alone = Net::new(1, |_, _| {});
+    alone.run_for(Duration::from_secs(60));
+    assert!(alone.put(0, "x", b"v").is_err());
+    let own = &alone.nodes[0].own_items()[0];
+    assert_eq!((own.holders, own.age), (0, None));
+    assert!(own.next_renewal.unwrap() < Duration::from_secs(120));
+}
+
+#[test]
 fn the_items_of_the_dead_disappear_within_their_ttl_and_stay_gone() {
     let mut net = Net::settled(8, |_, _| {});
     net.put(1, "x", b"v").unwrap();
