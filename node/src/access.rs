@@ -1,11 +1,12 @@
 //! How a command reaches the network: through a running node's control API, or by joining
 //! for one operation.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::Config;
+use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
 use skydht_driver::Dht;
 
 use crate::api::client::{Client, NOBODY};
@@ -15,7 +16,9 @@ use crate::commands::configuration;
 use crate::config::Settings;
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
-use crate::report::{About, GetReport, PeersReport, PingReport, PutReport, StatusReport};
+use crate::report::{
+    About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport,
+};
 use crate::state_dir::{Endpoint, Running, StateDir};
 use crate::{dmsg, keys, logging, output, start};
 
@@ -23,6 +26,13 @@ use crate::{dmsg, keys, logging, output, start};
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Joining may take this long, for commands that only look.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a node is gone.
+const GONE_POLL: Duration = Duration::from_millis(50);
+/// How long one peer is asked why it was not reached.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many peers are asked why.
+const MOST_EXPLAINED: usize = 8;
 
 /// Why a command joins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +57,8 @@ pub(crate) enum Access {
 pub(crate) struct Joined {
     local: Local,
     settings: Settings,
+    /// Where it began, on TCP.
+    asked: Vec<(PublicKey, SocketAddr)>,
     /// The state directory, when its key is in use.
     _running: Option<Running>,
 }
@@ -97,7 +109,53 @@ impl Access {
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
         match self {
             Self::Api(client) => client.post("/put", request).await,
-            Self::Joined(joined) => joined.local.put(request).await,
+            Self::Joined(joined) => {
+                // This node is gone in a moment, and renews nothing.
+                let request = PutRequest {
+                    once: true,
+                    ..request.clone()
+                };
+                joined.explain(joined.local.put(&request).await).await
+            }
+        }
+    }
+
+    /// Whose node it is.
+    pub(crate) async fn key(&self) -> Result<PublicKey> {
+        match self {
+            Self::Api(_) => Ok(self.status().await?.key),
+            Self::Joined(joined) => Ok(joined.local.key()),
+        }
+    }
+
+    /// What it keeps renewed.
+    pub(crate) async fn items(&self) -> Result<ItemsReport> {
+        match self {
+            Self::Api(client) => client.get("/items").await,
+            Self::Joined(joined) => joined.local.items().await,
+        }
+    }
+
+    /// Tells a running node to stop.
+    pub(crate) async fn shut_down(&self) -> Result<()> {
+        match self {
+            Self::Api(client) => {
+                let _: serde_json::Value = client.post("/shutdown", &json!({})).await?;
+                Ok(())
+            }
+            Self::Joined(joined) => {
+                joined.local.dht().shutdown().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until a node that was told to stop is gone.
+    pub(crate) async fn gone(&self) {
+        if let Self::Api(client) = self {
+            while client.is_there().await {
+                tokio::time::sleep(GONE_POLL).await;
+            }
         }
     }
 
@@ -109,7 +167,7 @@ impl Access {
                 if body.owner == "self" {
                     body.owner = own_key(&joined.settings)?.to_string();
                 }
-                joined.local.get(&body).await
+                joined.explain(joined.local.get(&body).await).await
             }
         }
     }
@@ -118,7 +176,7 @@ impl Access {
     pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
         match self {
             Self::Api(client) => client.post("/ping", body).await,
-            Self::Joined(joined) => joined.local.ping(body).await,
+            Self::Joined(joined) => joined.explain(joined.local.ping(body).await).await,
         }
     }
 
@@ -157,6 +215,38 @@ fn endpoint(state: &StateDir) -> Result<Endpoint> {
     })
 }
 
+impl Joined {
+    /// Says of a node that found nobody what is the matter with each bootstrap peer.
+    async fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        let mut failure = match result {
+            Err(failure) if failure.code == Code::NoPeers && !self.asked.is_empty() => failure,
+            other => return other,
+        };
+        let mut wrong = 0;
+        let mut lines = vec!["no bootstrap peer answers".to_owned()];
+        for (key, addr) in &self.asked {
+            let ping = self.local.dht().ping(*key, Some(*addr));
+            let why = match tokio::time::timeout(EXPLAIN_TIMEOUT, ping).await {
+                Ok(Ok(_)) => "it answers now: try again".into(),
+                Ok(Err(PingError::Open(OpenFailure::Handshake))) => {
+                    wrong += 1;
+                    "something answers there, but not with this key".into()
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer in time".into(),
+            };
+            lines.push(format!("  {key}@{addr}: {why}"));
+        }
+        failure.message = lines.join("\n");
+        if wrong == self.asked.len() {
+            return Err(Failure::new(Code::WrongPeer, failure.message).hint(
+                "check the keys after --bootstrap: `skydht status` at each peer shows its own",
+            ));
+        }
+        Err(failure.hint("check keys and addresses after --bootstrap, and that the peers run"))
+    }
+}
+
 async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joined> {
     let (secret, running) = match purpose {
         Purpose::Sign => own_secret(&settings)?,
@@ -165,10 +255,17 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
     let mut config = settings.node.clone();
     config.serve = false;
     let about = about(&config, String::new());
+    let mut asked = Vec::new();
     let dht = if reach.discovery.is_some() {
         over_dmsg(&settings, config, secret).await?
     } else {
-        on_tcp(reach, config, secret).await?
+        config.bootstrap = bootstrap(reach).await?;
+        let peers = config.bootstrap.iter();
+        asked = peers
+            .flat_map(|peer| peer.addrs.iter().map(|addr| (peer.key, *addr)))
+            .take(MOST_EXPLAINED)
+            .collect();
+        start::start(config, secret, None, None).await?
     };
     let local = Local::new(dht, about);
     if purpose == Purpose::Look {
@@ -178,11 +275,12 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
     Ok(Joined {
         local,
         settings,
+        asked,
         _running: running,
     })
 }
 
-async fn on_tcp(reach: &Reach, mut config: Config, secret: SecretKey) -> Result<Dht> {
+async fn bootstrap(reach: &Reach) -> Result<Vec<BootstrapPeer>> {
     let (bootstrap, warnings) = start::resolve(&reach.bootstrap).await;
     for warning in &warnings {
         output::warn(warning);
@@ -193,8 +291,7 @@ async fn on_tcp(reach: &Reach, mut config: Config, secret: SecretKey) -> Result<
                 .hint("check the host names after --bootstrap"),
         );
     }
-    config.bootstrap = bootstrap;
-    start::start(config, secret, None, None).await
+    Ok(bootstrap)
 }
 
 async fn over_dmsg(settings: &Settings, config: Config, secret: SecretKey) -> Result<Dht> {

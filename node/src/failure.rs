@@ -4,13 +4,32 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use skydht_core::item::ItemError;
-use skydht_core::node::{GetError, OperationError, PingError, PutError};
 
 use crate::exit::Exit;
 
+mod outcomes;
+
+pub(crate) use outcomes::{get_failed, kept, put_failed};
+
+/// Whose doing a failure is: who can do something about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fault {
+    /// Whoever gave the command: it, or the configuration, is wrong.
+    Caller,
+    /// This machine, or the node on it.
+    #[default]
+    Local,
+    /// One peer.
+    Peer,
+    /// The network, or the way to it.
+    Network,
+    /// Nobody: that is how things are.
+    Nobody,
+}
+
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident => $exit:ident, $status:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident => $exit:ident, $status:literal, $fault:ident;)*) => {
         /// What went wrong, as one stable word.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
@@ -26,63 +45,72 @@ macro_rules! codes {
             pub(crate) const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
+
+            /// Whose doing it is.
+            pub(crate) const fn fault(self) -> Fault {
+                match self { $(Self::$name => Fault::$fault,)* }
+            }
         }
     };
 }
 
 codes! {
     /// The command line or the request is wrong.
-    Usage => Usage, 400;
+    Usage => Usage, 400, Caller;
     /// The configuration is wrong.
-    Config => Usage, 400;
+    Config => Usage, 400, Caller;
     /// A word of upstream's command line that has a replacement, or none yet.
-    Unsupported => Usage, 501;
+    Unsupported => Usage, 501, Caller;
     /// A file, a socket or a limit of the system.
-    Local => Local, 500;
+    Local => Local, 500, Local;
     /// A journal that cannot be read to its end, or not at all.
-    Journal => Local, 500;
+    Journal => Local, 500, Local;
     /// A replay that did something else than was recorded.
-    Differs => Local, 500;
+    Differs => Local, 500, Local;
     /// No running node answers.
-    Unreachable => Unreachable, 502;
+    Unreachable => Unreachable, 502, Local;
     /// The node has no peers.
-    NoPeers => Unreachable, 503;
+    NoPeers => Unreachable, 503, Network;
     /// The node has not finished its start, or its verdict is red.
-    NotReady => Unreachable, 503;
+    NotReady => Unreachable, 503, Local;
     /// The peer cannot be reached or does not answer.
-    PeerUnreachable => Unreachable, 502;
+    PeerUnreachable => Unreachable, 502, Peer;
+    /// Something answers there, but not the peer that was meant.
+    WrongPeer => Refused, 502, Peer;
+    /// Published by nobody yet, but kept by this node, which will.
+    Kept => Partial, 503, Network;
     /// Nobody holds the item.
-    NotFound => NotFound, 404;
+    NotFound => NotFound, 404, Nobody;
     /// The owner deleted the item.
-    Deleted => NotFound, 410;
+    Deleted => NotFound, 410, Nobody;
     /// Fewer replicas than asked for, or a value from a read that was not finished.
-    Partial => Partial, 502;
+    Partial => Partial, 502, Network;
     /// A rule of the network or of this node forbids it.
-    Refused => Refused, 409;
+    Refused => Refused, 409, Caller;
     /// Another version is there.
-    Conflict => Refused, 409;
+    Conflict => Refused, 409, Nobody;
     /// The value or the salt is too long.
-    TooLarge => Refused, 413;
+    TooLarge => Refused, 413, Caller;
     /// Something that must not be overwritten exists.
-    Exists => Refused, 409;
+    Exists => Refused, 409, Caller;
     /// The node does as much as it may.
-    Busy => Refused, 429;
+    Busy => Refused, 429, Local;
     /// The node is shutting down.
-    ShuttingDown => Unreachable, 503;
+    ShuttingDown => Unreachable, 503, Local;
     /// Cancelled by its caller.
-    Cancelled => Local, 499;
+    Cancelled => Local, 499, Local;
     /// Not done in time.
-    Timeout => Timeout, 504;
+    Timeout => Timeout, 504, Network;
     /// The control API wants its token.
-    Unauthorized => Refused, 401;
+    Unauthorized => Refused, 401, Caller;
     /// The control API does not go by this host name.
-    Misdirected => Refused, 421;
+    Misdirected => Refused, 421, Caller;
     /// The control API takes no writes from web pages.
-    ForeignOrigin => Refused, 403;
+    ForeignOrigin => Refused, 403, Caller;
     /// The control API has no such path.
-    NoSuchPath => Usage, 404;
+    NoSuchPath => Usage, 404, Caller;
     /// The control API's path does not take this method.
-    Method => Usage, 405;
+    Method => Usage, 405, Caller;
 }
 
 /// A failure, in the one shape that it has on the command line and over HTTP.
@@ -94,6 +122,9 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     /// The program's exit status.
     pub(crate) exit: u8,
+    /// Whose doing it is.
+    #[serde(default)]
+    pub(crate) fault: Fault,
     /// What went wrong.
     pub(crate) message: String,
     /// What to do about it.
@@ -117,6 +148,7 @@ impl Failure {
             schema: Self::SCHEMA.into(),
             code,
             exit: code.exit() as u8,
+            fault: code.fault(),
             message: message.to_string(),
             hint: None,
             details: None,
@@ -129,114 +161,16 @@ impl Failure {
         self
     }
 
+    /// Says whose doing it is, where the code alone does not.
+    pub(crate) fn fault(mut self: Box<Self>, fault: Fault) -> Box<Self> {
+        self.fault = fault;
+        self
+    }
+
     /// Adds structured details.
     pub(crate) fn details(mut self: Box<Self>, details: &impl Serialize) -> Box<Self> {
         self.details = serde_json::to_value(details).ok();
         self
-    }
-}
-
-impl From<OperationError> for Box<Failure> {
-    fn from(error: OperationError) -> Self {
-        let (code, hint) = match error {
-            OperationError::NoPeers => (
-                Code::NoPeers,
-                Some(
-                    "give --bootstrap PK@HOST:PORT, or wait until the node has peers (`skydht status`)",
-                ),
-            ),
-            OperationError::Busy(_) => (Code::Busy, Some("try again, or raise limits.operations")),
-            OperationError::Timeout => (
-                Code::Timeout,
-                Some("try again, or give more time with --timeout"),
-            ),
-            OperationError::Cancelled => (Code::Cancelled, None),
-            OperationError::ShuttingDown => (Code::ShuttingDown, None),
-            _ => (Code::Local, None),
-        };
-        let failure = Failure::new(code, error);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
-}
-
-impl From<PutError> for Box<Failure> {
-    fn from(error: PutError) -> Self {
-        let failure = |code| Failure::new(code, &error);
-        match &error {
-            PutError::Item(ItemError::ValueTooLarge | ItemError::SaltTooLong) => {
-                failure(Code::TooLarge)
-            }
-            PutError::Sequence { have, .. } => failure(Code::Refused).hint(format_args!(
-                "leave --seq away for the next one, or give one above {have}"
-            )),
-            PutError::Overtaken { .. } => failure(Code::Conflict).hint(
-                "try again; let one node at a time publish an item, or compare with --expect",
-            ),
-            PutError::SequenceAhead(_) => {
-                failure(Code::Refused).hint("give --force if you mean it")
-            }
-            PutError::Conflict { held: Some(held) } => Failure::new(
-                Code::Conflict,
-                format_args!("another version is held: sequence {held}"),
-            )
-            .hint("read it with `skydht get self`, then put again with the new --expect"),
-            PutError::Conflict { held: None } => Failure::new(
-                Code::Conflict,
-                "nothing is held, where another version was expected",
-            )
-            .hint("give --expect 0 if nothing should be there"),
-            PutError::Local(_) => failure(Code::Refused),
-            PutError::TooFewReplicas { wanted, partial } => {
-                let report = crate::report::PutReport::new(partial);
-                Failure::new(
-                    Code::Partial,
-                    format_args!(
-                        "{} of the {wanted} replicas asked for: {report}",
-                        partial.replicas.acknowledged()
-                    ),
-                )
-                .details(&report)
-            }
-            PutError::Timeout { partial } => {
-                let report = crate::report::PutReport::new(partial);
-                Failure::new(Code::Timeout, format_args!("timed out: {report}"))
-                    .hint("the item may be there all the same; read it, or put again with more --timeout")
-                    .details(&report)
-            }
-            PutError::Operation(error) => (*error).into(),
-            _ => failure(Code::Refused),
-        }
-    }
-}
-
-impl From<GetError> for Box<Failure> {
-    fn from(error: GetError) -> Self {
-        let stats = |failure: Box<Failure>, stats| {
-            failure.details(&crate::report::LookupReport::new(stats))
-        };
-        let failure = |code| Failure::new(code, &error);
-        match &error {
-            GetError::NotFound { stats: s } => stats(failure(Code::NotFound), s),
-            GetError::Deleted { stats: s, .. } => stats(failure(Code::Deleted), s),
-            // A value in hand is worth more than the timeout: callers that can show it do.
-            GetError::Timeout { stats: s, .. } => stats(failure(Code::Timeout), s)
-                .hint("try again, give more time with --timeout, or read with --policy first"),
-            GetError::WrongTarget => failure(Code::Usage),
-            GetError::Operation(error) => (*error).into(),
-            _ => failure(Code::Local),
-        }
-    }
-}
-
-impl From<PingError> for Box<Failure> {
-    fn from(error: PingError) -> Self {
-        match error {
-            PingError::Operation(error) => error.into(),
-            _ => Failure::new(Code::PeerUnreachable, error),
-        }
     }
 }
 
@@ -253,32 +187,6 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skydht_core::item::Seq;
-    use skydht_core::node::LookupStats;
-
-    #[test]
-    fn nobody_to_ask_differs_from_not_found_from_deleted_from_too_late() {
-        let stats = LookupStats::default();
-        let all = [
-            GetError::Operation(OperationError::NoPeers),
-            GetError::NotFound { stats },
-            GetError::Deleted { seq: Seq(4), stats },
-            GetError::Timeout { best: None, stats },
-        ]
-        .map(Box::<Failure>::from);
-        assert_eq!(all.each_ref().map(|f| f.exit), [3, 4, 4, 7]);
-        assert_eq!(
-            all.each_ref().map(|f| f.code.status()),
-            [503, 404, 410, 504]
-        );
-        for (i, a) in all.iter().enumerate() {
-            assert!(
-                all[i + 1..]
-                    .iter()
-                    .all(|b| a.code != b.code && a.message != b.message)
-            );
-        }
-    }
 
     #[test]
     fn a_failure_survives_its_json() {

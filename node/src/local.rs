@@ -3,13 +3,16 @@
 
 use std::time::Instant;
 
+use skydht_core::id::Target;
 use skydht_core::key::PublicKey;
-use skydht_core::node::{GetError, Snapshot};
+use skydht_core::node::{GetError, OperationError, PutError, Snapshot};
 use skydht_driver::{Dht, Stopped};
 
 use crate::api::schema::{GetBody, PingBody, PutRequest};
-use crate::failure::{Code, Failure, Result};
-use crate::report::{About, GetReport, PeersReport, PingReport, PutReport, StatusReport};
+use crate::failure::{self, Code, Failure, Result};
+use crate::report::{
+    About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport,
+};
 
 /// A node in this process.
 #[derive(Clone)]
@@ -48,8 +51,26 @@ impl Local {
     /// Signs and publishes.
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
         let (salt, value, options) = request.read()?;
-        let outcome = self.dht.put(salt, value, options).await?;
-        Ok(PutReport::new(&outcome))
+        let target = Target::of(&self.key(), salt.as_bytes());
+        let put = self.dht.put(salt, value, options).await;
+        let renewed = async {
+            let items = self.dht.own_items().await.ok()?;
+            items.into_iter().find(|item| item.target == target)
+        };
+        match put {
+            Ok(outcome) => {
+                let mut report = PutReport::new(&outcome);
+                report.renewed = request.wants_renewal() && renewed.await.is_some();
+                Ok(report)
+            }
+            Err(PutError::Operation(OperationError::NoPeers)) if request.wants_renewal() => {
+                Err(match renewed.await {
+                    Some(item) => failure::kept(item.seq),
+                    None => OperationError::NoPeers.into(),
+                })
+            }
+            Err(error) => Err(failure::put_failed(&error, request)),
+        }
     }
 
     /// Reads. A value that came too late for its policy is in the failure's details.
@@ -66,7 +87,7 @@ impl Local {
                 )
                 .details(&report))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(failure::get_failed(&error, body)),
         }
     }
 
@@ -95,6 +116,11 @@ impl Local {
             &peers,
             self.about.k,
         ))
+    }
+
+    /// What it keeps renewed.
+    pub(crate) async fn items(&self) -> Result<ItemsReport> {
+        Ok(ItemsReport::new(self.key(), &self.dht.own_items().await?))
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

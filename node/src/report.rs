@@ -3,6 +3,7 @@
 //! Sequence numbers are texts, because many JSON readers round numbers above 2^53. Durations
 //! are milliseconds with three decimals.
 
+mod items;
 mod peers;
 mod status;
 
@@ -16,6 +17,7 @@ use skydht_core::item::{Origin, Seq};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 
+pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketState, PeersReport, PingReport};
 pub(crate) use status::{About, LimitReport, StatusReport};
 
@@ -112,6 +114,9 @@ pub(crate) struct PutReport {
     pub(crate) unknown: u16,
     /// Whether the node itself keeps it, too.
     pub(crate) local: bool,
+    /// Whether the node renews it from now on.
+    #[serde(default)]
+    pub(crate) renewed: bool,
     /// The cost.
     pub(crate) lookup: LookupReport,
 }
@@ -145,6 +150,7 @@ impl PutReport {
             refused: refused.collect(),
             unknown: replicas.unknown,
             local: outcome.local,
+            renewed: false,
             lookup: LookupReport::new(&outcome.stats),
         }
     }
@@ -261,7 +267,8 @@ impl Display for GetReport {
             "network" => " · dht",
             "store" => " · own store",
             _ => " · cache",
-        })
+        })?;
+        write!(f, " · seq {}", self.seq)
     }
 }
 

@@ -67,6 +67,12 @@ impl Client {
         self.call(Method::POST, path, body.into()).await
     }
 
+    /// Whether anything still listens there.
+    pub(crate) async fn is_there(&self) -> bool {
+        let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority));
+        matches!(connect.await, Ok(Ok(_)))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,

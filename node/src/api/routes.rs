@@ -40,6 +40,11 @@ const INDEX: &[(&str, &str, &str)] = &[
         "verdict with reasons, peers, store, limits, counters",
     ),
     ("/peers", "GET", "the routing table and its buckets, judged"),
+    (
+        "/items",
+        "GET",
+        "the node's own items: holders, age, next renewal",
+    ),
     ("/config", "GET", "the configuration in force"),
     (
         "/put",
@@ -66,6 +71,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/peers", get(peers))
+        .route("/items", get(items))
         .route("/config", get(config))
         .route("/put", post(put))
         .route("/get", post(read))
@@ -117,6 +123,10 @@ async fn status(State(shared): State<Arc<Shared>>) -> Answer {
 
 async fn peers(State(shared): State<Arc<Shared>>) -> Answer {
     ok(&shared.local.peers().await?)
+}
+
+async fn items(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&shared.local.items().await?)
 }
 
 async fn config(State(shared): State<Arc<Shared>>) -> Answer {

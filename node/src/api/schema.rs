@@ -55,6 +55,11 @@ impl PutRequest {
         }
     }
 
+    /// Whether the node is to keep the item alive.
+    pub(crate) fn wants_renewal(&self) -> bool {
+        !self.once && !self.delete
+    }
+
     /// What the node is asked.
     pub(crate) fn read(&self) -> Result<(Salt, Value, PutOptions)> {
         let value = match (&self.value, &self.text, self.delete) {

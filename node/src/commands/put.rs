@@ -9,6 +9,7 @@ use crate::api::schema::PutRequest;
 use crate::cli::{Common, Put};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::report::PutReport;
 use crate::{output, private_file};
 
 /// Signs a value and publishes it.
@@ -17,13 +18,24 @@ pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
     let result = access.put(&request).await;
     access.close().await;
-    let report = result?;
+    show(common, &result?, &request)
+}
+
+/// Shows what came of a put. One that should be renewed and will not be is done in part.
+pub(super) fn show(common: &Common, report: &PutReport, request: &PutRequest) -> Result<Exit> {
     if common.json {
-        output::json(&report)?;
+        output::json(report)?;
     } else {
-        output::line(&report)?;
+        output::line(report)?;
     }
-    Ok(Exit::Ok)
+    if report.renewed || !request.wants_renewal() {
+        return Ok(Exit::Ok);
+    }
+    output::warn(
+        "nothing will renew this item, for limits.own_items is full: it dies when its life ends
+  delete other items, raise the limit with `skydht config set limits.own_items N`, or say --once",
+    );
+    Ok(Exit::Partial)
 }
 
 fn request(args: &Put) -> Result<PutRequest> {

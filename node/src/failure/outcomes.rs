@@ -1,0 +1,219 @@
+//! How the core's operations end badly, in the user's terms: the cause, whose doing it is, and
+//! what to do next. The same error means other things to whoever asked for other things.
+
+use skydht_core::item::{ItemError, Seq};
+use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError};
+
+use super::{Code, Failure, Fault};
+use crate::api::schema::{GetBody, PutRequest};
+use crate::report::{LookupReport, PutReport};
+
+impl From<OperationError> for Box<Failure> {
+    fn from(error: OperationError) -> Self {
+        let (code, hint) = match error {
+            OperationError::NoPeers => (
+                Code::NoPeers,
+                "wait until the node has peers (`skydht status` says why it has none), or give --bootstrap PK@HOST:PORT",
+            ),
+            OperationError::Busy(_) => (
+                Code::Busy,
+                "try again; `skydht status --limits` says which limit to raise if it stays so",
+            ),
+            OperationError::Timeout => {
+                (Code::Timeout, "try again, or give more time with --timeout")
+            }
+            OperationError::Cancelled => (Code::Cancelled, "try again"),
+            OperationError::ShuttingDown => {
+                (Code::ShuttingDown, "start it again with `skydht run`")
+            }
+            _ => (Code::Local, "try again"),
+        };
+        Failure::new(code, error).hint(hint)
+    }
+}
+
+/// The item's words on a command line, after `self`.
+fn salt_word(salt: &str) -> String {
+    if salt.is_empty() {
+        String::new()
+    } else {
+        format!(" --salt {}", skydht_sim::figures::quote(salt))
+    }
+}
+
+/// A put that ended badly.
+pub(crate) fn put_failed(error: &PutError, request: &PutRequest) -> Box<Failure> {
+    let failure = |code| Failure::new(code, error);
+    let get = format!("skydht get self{}", salt_word(&request.salt));
+    // What happens to an item that did not arrive everywhere.
+    let stays = if request.wants_renewal() {
+        "this node keeps the item and publishes it again"
+    } else {
+        "it is not published again"
+    };
+    match error {
+        PutError::Item(ItemError::ValueTooLarge | ItemError::SaltTooLong) => {
+            failure(Code::TooLarge).hint("put less, or in several items under salts of their own")
+        }
+        PutError::Item(_) => failure(Code::Refused).hint("sign the item again with its own key"),
+        PutError::NoSecretKey => failure(Code::Refused)
+            .fault(Fault::Local)
+            .hint("start the node with a key: --key-file FILE"),
+        PutError::Sequence { have, .. } if request.seq.is_some() => failure(Code::Refused).hint(
+            format_args!("leave --seq away for the next one, or give one above {have}"),
+        ),
+        PutError::Sequence { have, .. } => Failure::new(
+            Code::Conflict,
+            format_args!("another put of this item came first: its sequence is {have}"),
+        )
+        .hint(format_args!(
+            "put again; read what is there with `{get}`, or replace just that with --expect {have}"
+        )),
+        PutError::Overtaken { .. } => failure(Code::Conflict).hint(format_args!(
+            "let one node at a time publish an item, or compare: read with `{get}`, then put with --expect SEQ"
+        )),
+        PutError::SequenceSaturated => {
+            failure(Code::Refused).hint("no put can succeed it: use another --salt")
+        }
+        PutError::SequenceAhead(_) if request.seq.is_some() => failure(Code::Refused)
+            .hint("leave --seq away for the next one, or give --force if you mean it"),
+        PutError::SequenceAhead(next) => Failure::new(
+            Code::Refused,
+            format_args!(
+                "the item has a version from more than a day ahead of this machine's clock: the next sequence would be {next}"
+            ),
+        )
+        .fault(Fault::Local)
+        .hint("a clock was or is wrong: check `date`; if it is right now, --force goes on from that version"),
+        PutError::Conflict { held } => conflict(*held, request, &get),
+        PutError::Local(_) => failure(Code::Refused)
+            .fault(Fault::Local)
+            .hint("`skydht status --limits` says what is full"),
+        PutError::TooFewReplicas { wanted, partial } => {
+            let report = PutReport::new(partial);
+            Failure::new(
+                Code::Partial,
+                format_args!(
+                    "{} of the {wanted} replicas asked for: {report}",
+                    partial.replicas.acknowledged()
+                ),
+            )
+            .hint(format_args!(
+                "{stays}; try again later, or ask for fewer with --min-replicas"
+            ))
+            .details(&report)
+        }
+        PutError::Timeout { partial } => {
+            let report = PutReport::new(partial);
+            Failure::new(Code::Timeout, format_args!("timed out: {report}"))
+                .hint(format_args!(
+                    "the item may be there all the same, and {stays}: read it, or put again with more --timeout"
+                ))
+                .details(&report)
+        }
+        PutError::Operation(error) => (*error).into(),
+        _ => failure(Code::Refused).hint("see the node's log"),
+    }
+}
+
+fn conflict(held: Option<Seq>, request: &PutRequest, get: &str) -> Box<Failure> {
+    let expected = request.expect.unwrap_or_default();
+    let Some(held) = held else {
+        return Failure::new(
+            Code::Conflict,
+            format_args!("nothing is held, where sequence {expected} was expected"),
+        )
+        .hint("it was deleted, has died or was never there; to put it then, give --expect 0");
+    };
+    let was = match expected {
+        Seq(0) => "where nothing was expected".to_owned(),
+        expected => format!("not {expected}"),
+    };
+    Failure::new(
+        Code::Conflict,
+        format_args!("another version is held: sequence {held}, {was}"),
+    )
+    .hint(format_args!(
+        "read it with `{get}`; to replace it, put again with --expect {held}"
+    ))
+}
+
+/// A put that reached nobody, of an item that the node keeps and will publish.
+pub(crate) fn kept(seq: Seq) -> Box<Failure> {
+    Failure::new(
+        Code::Kept,
+        format_args!("there are no peers yet: this node keeps the item, sequence {seq}, and publishes it when it has some"),
+    )
+    .hint("nothing is left to do but to keep it running: `skydht ls` shows the item, `skydht status` why there are no peers")
+}
+
+/// A get that ended badly.
+pub(crate) fn get_failed(error: &GetError, body: &GetBody) -> Box<Failure> {
+    let failure = |code| Failure::new(code, error);
+    let is_local = body.policy.as_deref() == Some("local");
+    match error {
+        GetError::NotFound { stats } if is_local => Failure::new(
+            Code::NotFound,
+            "not found in this node's own store; nobody else was asked",
+        )
+        .hint("ask the network: leave --policy local away")
+        .details(&LookupReport::new(stats)),
+        GetError::NotFound { stats } => failure(Code::NotFound)
+            .hint("are key and salt right? What was put just now may take a moment; what its owner does not renew is gone after its life")
+            .details(&LookupReport::new(stats)),
+        GetError::Deleted { stats, .. } => failure(Code::Deleted)
+            .hint("only its owner can put it there again")
+            .details(&LookupReport::new(stats)),
+        GetError::Timeout { stats, .. } => failure(Code::Timeout)
+            .hint("try again, give more time with --timeout, or read with --policy first")
+            .details(&LookupReport::new(stats)),
+        GetError::WrongTarget => {
+            failure(Code::Usage).hint("give key and salt, or the target alone")
+        }
+        GetError::Operation(error) => (*error).into(),
+        _ => failure(Code::Local).hint("see the node's log"),
+    }
+}
+
+impl From<PingError> for Box<Failure> {
+    fn from(error: PingError) -> Self {
+        let (code, hint) = match error {
+            PingError::Operation(error) => return error.into(),
+            PingError::Open(reason) => match reason {
+                OpenFailure::NoAddress => {
+                    (Code::PeerUnreachable, "say where it is with --addr IP:PORT")
+                }
+                OpenFailure::Unreachable => (
+                    Code::PeerUnreachable,
+                    "does it run there? Is the address right? `--addr IP:PORT` names another",
+                ),
+                OpenFailure::Timeout => (
+                    Code::PeerUnreachable,
+                    "nothing came back: a firewall on the way, or the wrong address",
+                ),
+                OpenFailure::Handshake => (
+                    Code::WrongPeer,
+                    "something answers there, but not with this key: is it the right one for this address?",
+                ),
+                OpenFailure::InvalidKey => {
+                    (Code::Usage, "no node can have this key: copy it again")
+                }
+                OpenFailure::Overloaded => (
+                    Code::Busy,
+                    "try again; `skydht status --limits` says which limit to raise if it stays so",
+                ),
+                OpenFailure::Closing => (Code::ShuttingDown, "start it again with `skydht run`"),
+                _ => (Code::PeerUnreachable, "try again"),
+            },
+            PingError::NoAnswer => (
+                Code::PeerUnreachable,
+                "it may be overloaded, or speak another version: try again",
+            ),
+            _ => (Code::PeerUnreachable, "try again"),
+        };
+        Failure::new(code, error).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The items that a node keeps renewed.
+
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
+use skydht_core::id::Target;
+use skydht_core::item::Seq;
+use skydht_core::key::PublicKey;
+use skydht_core::node::OwnItem;
+
+use super::{from_ms, ms, seq_text};
+use crate::output::{Human, count, table};
+
+/// One of them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct ItemReport {
+    /// Under which salt; bytes that are no text are escaped.
+    pub(crate) salt: String,
+    pub(crate) target: Target,
+    #[serde(with = "seq_text")]
+    pub(crate) seq: Seq,
+    /// Bytes of its value.
+    pub(crate) bytes: usize,
+    /// Peers that took it or renewed its life the last time.
+    pub(crate) holders: u16,
+    /// Since then; none: it has reached nobody yet.
+    pub(crate) age_ms: Option<f64>,
+    /// Until the next renewal.
+    pub(crate) next_renewal_ms: Option<f64>,
+}
+
+/// The items that a node keeps renewed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct ItemsReport {
+    pub(crate) schema: String,
+    /// Whose they are.
+    pub(crate) key: PublicKey,
+    /// By salt.
+    pub(crate) items: Vec<ItemReport>,
+}
+
+impl ItemsReport {
+    /// Name and version of this shape.
+    pub(crate) const SCHEMA: &'static str = "skydht.items/1";
+
+    /// From what the node says.
+    pub(crate) fn new(key: PublicKey, items: &[OwnItem]) -> Self {
+        let report = |item: &OwnItem| ItemReport {
+            salt: item.salt.to_string(),
+            target: item.target,
+            seq: item.seq,
+            bytes: item.value_len,
+            holders: item.holders,
+            age_ms: item.age.map(ms),
+            next_renewal_ms: item.next_renewal.map(ms),
+        };
+        let mut items: Vec<_> = items.iter().map(report).collect();
+        items.sort_by(|a, b| a.salt.cmp(&b.salt));
+        Self {
+            schema: Self::SCHEMA.into(),
+            key,
+            items,
+        }
+    }
+}
+
+impl Display for ItemsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |ms: Option<f64>| ms.map_or("-".into(), |ms| Human(from_ms(ms)).to_string());
+        let row = |item: &ItemReport| {
+            vec![
+                match item.salt.as_str() {
+                    "" => "(none)".into(),
+                    salt => salt.to_owned(),
+                },
+                item.holders.to_string(),
+                time(item.age_ms),
+                time(item.next_renewal_ms),
+                count(item.bytes as u64),
+                item.seq.to_string(),
+            ]
+        };
+        let rows: Vec<_> = self.items.iter().map(row).collect();
+        let head = ["SALT", "HOLDERS", "AGE", "NEXT RENEWAL", "BYTES", "SEQ"];
+        f.write_str(&table(&head, &rows))
+    }
+}
