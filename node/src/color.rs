@@ -1,6 +1,7 @@
 //! Colours on terminals, and nowhere else unless they are asked for.
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -17,6 +18,21 @@ pub(crate) enum Color {
     Always,
     /// Nowhere.
     Never,
+}
+
+/// What a command line wants that could not be read as a whole.
+pub(crate) fn wanted_by(words: impl Iterator<Item = OsString>) -> Color {
+    let mut words = words.map(|word| word.to_string_lossy().into_owned());
+    let mut wanted = None;
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--color") {
+            Some("") => wanted = words.next(),
+            Some(rest) => wanted = rest.strip_prefix('=').map(str::to_owned),
+            None => {}
+        }
+    }
+    let wanted = wanted.and_then(|word| Color::from_str(&word, false).ok());
+    wanted.unwrap_or_default()
 }
 
 static CHOSEN: OnceLock<Color> = OnceLock::new();

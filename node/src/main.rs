@@ -34,15 +34,17 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use cli::{Cli, Command, Upstream};
-use commands::upstream::Word;
+use cli::{Cli, Command, Common, Dht, SkywireCli, Visor};
 use exit::Exit;
 use failure::{Code, Failure};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error).into(),
+        Err(error) => {
+            color::choose(color::wanted_by(std::env::args_os().skip(1)));
+            return refuse(&error).into();
+        }
     };
     color::choose(cli.common.color);
     let json = cli.wants_json();
@@ -54,7 +56,6 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> failure::Result<Exit> {
     let common = &cli.common;
-    let upstream = |word, Upstream { words }| Err(commands::upstream::answer(word, &words));
     match cli.command {
         Command::Keygen(args) => commands::keygen::run(common, args),
         Command::Config(command) => wait_for(commands::config::run(common, command)),
@@ -70,10 +71,25 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Bench(args) => wait_for(commands::bench::run(common, args)),
         Command::Replay(args) => commands::replay::run(common, &args),
         Command::Sim(args) => commands::sim::run(common, &args),
-        Command::FullNode(rest) => upstream(Word::FullNode, rest),
-        Command::Sync(rest) => upstream(Word::Sync, rest),
-        Command::List(rest) => upstream(Word::List, rest),
-        Command::Reconcile(rest) => upstream(Word::Reconcile, rest),
+        Command::Version => commands::version::run(common),
+        Command::Stop(args) => wait_for(commands::stop::run(common, args)),
+        Command::Ls(args) => wait_for(commands::ls::run(common, args)),
+        Command::Delete(args) => wait_for(commands::delete::run(common, args)),
+        Command::Dht(words)
+        | Command::Visor(Visor::Dht(words))
+        | Command::Cli(SkywireCli::Visor(Visor::Dht(words))) => dispatch_dht(common, words),
+        Command::Other(words) => Err(commands::upstream::answer(&words, None)),
+    }
+}
+
+/// As `skywire cli visor dht` would.
+fn dispatch_dht(common: &Common, words: Dht) -> failure::Result<Exit> {
+    match words {
+        Dht::Status(args) => wait_for(commands::status::run(common, args)),
+        Dht::Get(args) => wait_for(commands::get::run(common, args)),
+        Dht::Put(args) => wait_for(commands::put::run(common, args)),
+        Dht::Peers(args) => wait_for(commands::peers::run(common, args)),
+        Dht::Other(words) => Err(commands::upstream::answer(&words, Some("dht"))),
     }
 }
 

@@ -281,7 +281,8 @@ pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> Box<Failure>
                 "there is no directory {}: make it first, or choose another place",
                 parent.display()
             )),
-            None => failure.hint("there is no such file: is its name right?"),
+            None if verb == "read" => failure.hint("there is no such file: is its name right?"),
+            None => failure.hint("nothing can be made there: choose another place"),
         },
         _ => failure,
     }

@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use support::commands::commands;
 use support::{TempDir, finish, program, run};
 
 const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
@@ -12,30 +13,15 @@ const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c7
 #[test]
 fn every_command_explains_itself_with_examples() {
     let home = TempDir::new();
-    let commands: &[&[&str]] = &[
-        &["keygen"],
-        &["run"],
-        &["put"],
-        &["get"],
-        &["peers"],
-        &["status"],
-        &["ping"],
-        &["config"],
-        &["config", "init"],
-        &["config", "check"],
-        &["config", "show"],
-        &["config", "keys"],
-        &["dmsg-discovery"],
-        &["dmsg-server"],
-        &["demo"],
-        &["bench"],
-        &["bench", "network"],
-        &["bench", "abuse"],
-        &["replay"],
-        &["sim"],
-    ];
-    for command in commands {
-        let mut args = command.to_vec();
+    let described = commands(&home);
+    let mut all: Vec<Vec<&str>> = vec![vec!["config"], vec!["bench"]];
+    all.extend(
+        described
+            .iter()
+            .map(|command| command.words.iter().map(String::as_str).collect()),
+    );
+    for command in &all {
+        let mut args = command.clone();
         args.push("--help");
         let ran = run(&home, &args).exits(0);
         assert!(
@@ -97,16 +83,194 @@ fn upstreams_words_are_answered_with_their_replacement() {
         (&["full-node", "status"][..], "skydht status"),
         (&["full-node", "on"], "skydht run --full-node"),
         (&["sync", KEY, "--salt", "dmsg"], "skydht get"),
-        (&["list", "--salt", "dmsg"], "skydht get"),
-        (&["reconcile", KEY], "renew"),
+        (&["list", "--salt", "dmsg", "--with-target"], "skydht ls"),
+        (&["reconcile", KEY, "--salt", "dmsg"], "renew"),
     ] {
-        let ran = run(&home, words).exits(2);
-        assert!(
-            ran.stderr.contains(replacement),
-            "{words:?}: {}",
-            ran.stderr
-        );
+        for before in [
+            &[][..],
+            &["dht"],
+            &["visor", "dht"],
+            &["cli", "visor", "dht"],
+        ] {
+            let typed = [before, words].concat();
+            let ran = run(&home, &typed).exits(2);
+            assert!(ran.stderr.contains(replacement), "{typed:?}: {ran:?}");
+            let json = run(&home, &[&typed[..], &["--json"]].concat())
+                .exits(2)
+                .json();
+            assert_eq!(json["code"], "unsupported", "{typed:?}");
+        }
     }
+    // Those that are there do the same.
+    for words in [
+        &["status"][..],
+        &["get", KEY],
+        &["get", KEY, "dmsg"],
+        &["put", "v", "dmsg", "--seq", "1"],
+        &["peers", "--json"],
+    ] {
+        let plain = run(&home, words).exits(3);
+        for before in [&["dht"][..], &["visor", "dht"], &["cli", "visor", "dht"]] {
+            let ran = run(&home, &[before, words].concat()).exits(3);
+            assert_eq!(
+                (ran.stdout, ran.stderr),
+                (plain.stdout.clone(), plain.stderr.clone())
+            );
+        }
+    }
+}
+
+#[test]
+fn unknown_words_suggest_only_commands_that_there_are() {
+    let home = TempDir::new();
+    let described = commands(&home);
+    let known = |word: &str| described.iter().any(|command| command.words[0] == word);
+    for (typed, meant) in [
+        ("stat", Some("status")),
+        ("lst", Some("ls")),
+        ("del", Some("delete")),
+        ("delet", Some("delete")),
+        ("pt", Some("put")),
+        ("cl", None),
+        ("confg", Some("config")),
+        ("lists", None),
+        ("frobnicate", None),
+    ] {
+        for before in [&[][..], &["dht"]] {
+            let ran = run(&home, &[before, &[typed][..]].concat()).exits(2);
+            let said = ran.stderr.split('`').nth(3).unwrap();
+            let suggested = said.strip_prefix("skydht ").unwrap();
+            assert!(
+                suggested == "--help" || known(suggested) || !before.is_empty(),
+                "{ran:?}"
+            );
+            if let (Some(meant), true) = (meant, before.is_empty()) {
+                assert_eq!(suggested, meant);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_option_that_is_a_time_reads_alike() {
+    let home = TempDir::new();
+    let mut seen = 0;
+    for command in commands(&home) {
+        for (option, _) in command.options.iter().filter(|(_, value)| value == "TIME") {
+            seen += 1;
+            let positional: &[&str] = match command.words.last().unwrap().as_str() {
+                "put" => &["v"],
+                "get" | "delete" => &["self"],
+                "ping" => &[KEY],
+                _ => &[],
+            };
+            let with = |time: &str| {
+                let words = command.words.iter().map(String::as_str);
+                let mut args: Vec<&str> = words.chain(positional.iter().copied()).collect();
+                let option = format!("{option}={time}");
+                args.push(&option);
+                run(&home, &args)
+            };
+            // Nobody is there to ask: the option itself was right.
+            for time in ["5", "5s", "1.5s", "250ms", "10m", "600", "1m30s"] {
+                with(time).exits(3);
+            }
+            for time in [
+                "0", "0s", "5ns", "11m", "601", "-1", "", "soon", "5000000", "1.5",
+            ] {
+                let ran = with(time).exits(2);
+                let spelled = ran.stderr.contains("\"90s\"") || ran.stderr.contains("1ms to 10m");
+                assert!(spelled || time.is_empty(), "{time}: {ran:?}");
+            }
+        }
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+#[test]
+fn config_set_changes_one_key_and_writes_nothing_that_run_refuses() {
+    let home = TempDir::new();
+    let file = home.join("c.json");
+    let config = |args: &[&str]| run(&home, &[&["config"], args, &["--config", &file]].concat());
+    config(&["set", "item_ttl", "3600"]).exits(0);
+    assert_eq!(config(&["get", "item_ttl"]).exits(0).text(), "1h\n");
+    config(&["set", "limits.calls", "77"]).exits(0);
+    let peer = format!("{KEY}@node.example:1,{KEY}@node.example:2");
+    config(&["set", "bootstrap", &peer]).exits(0);
+    let peers = config(&["get", "bootstrap"]).exits(0);
+    assert_eq!(peers.text(), peer.replace(',', "\n") + "\n");
+    config(&["set", "dmsg.servers", ""]).exits(0);
+    let before = fs::read_to_string(&file).unwrap();
+    for (key, value, why) in [
+        ("item_ttl", "0", "zero"),
+        ("item_ttl", "", "no value"),
+        ("log", "blah", "no level"),
+        ("limits.calls", "-1", "whole number"),
+        ("limits.calls", "0", "1 to 1_000_000"),
+        ("full_node", "perhaps", "true or false"),
+        ("max_items", "1", ""),
+        ("lisetn", "x", "did you mean `listen`?"),
+        ("redis_addr", "x", "no Redis"),
+        ("limits.cals", "1", "did you mean `limits.calls`?"),
+    ] {
+        if why.is_empty() {
+            continue;
+        }
+        let ran = config(&["set", key, value]).exits(2);
+        assert!(ran.stderr.contains(why), "{key} {value}: {ran:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), before);
+    }
+    // What a visor calls by another name stands there once.
+    config(&["set", "limits.store_items", "5"]).exits(0);
+    let ran = config(&["set", "max_items", "6"]).exits(2);
+    assert!(ran.stderr.contains("already set"), "{ran:?}");
+    assert_eq!(config(&["get", "max_items"]).exits(0).text(), "5\n");
+    let state = config(&["set", "state_dir", "here"]).exits(0);
+    let shown = config(&["get", "state_dir"]).exits(0);
+    assert!(shown.text().starts_with('/'), "{shown:?} {state:?}");
+    fs::write(&file, "{\n  \"log\": \"info\",\n}").unwrap();
+    let ran = config(&["set", "log", "warn"]).exits(2);
+    assert!(
+        ran.stderr.contains(":2: ") && ran.stderr.contains("comma"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn config_init_names_places_from_the_root_and_leaves_nothing_when_it_fails() {
+    let home = TempDir::new();
+    let mut command = program(&home);
+    command.current_dir(home.path());
+    command.args([
+        "config",
+        "init",
+        "--config",
+        "c.json",
+        "--state-dir",
+        "state",
+        "--json",
+    ]);
+    let made = finish(&mut command, b"").exits(0).json();
+    let text = fs::read_to_string(home.join("c.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for place in [
+        &made["path"],
+        &made["key_file"],
+        &config["key_file"],
+        &config["state_dir"],
+    ] {
+        let path = place.as_str().unwrap();
+        assert!(path.starts_with(home.path().to_str().unwrap()), "{path}");
+    }
+    // Its file cannot be made: where a directory should be is a file.
+    fs::write(home.join("file"), "").unwrap();
+    let (state, file) = (home.join("other"), home.join("file/c.json"));
+    run(
+        &home,
+        &["config", "init", "--config", &file, "--state-dir", &state],
+    )
+    .exits(1);
+    assert!(!home.path().join("other/node.key").exists());
 }
 
 #[test]

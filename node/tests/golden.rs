@@ -140,6 +140,31 @@ fn commands_that_need_no_node() {
     check("status_no_node", json(&["status"], 3), &home);
     check("put_no_node", json(&["put", "v"], 3), &home);
     check("put_empty", json(&["put", ""], 2), &home);
+    check(
+        "put_too_large",
+        json(&["put", "v", "--salt", &"s".repeat(201)], 6),
+        &home,
+    );
+    check("stop_no_node", json(&["stop"], 3), &home);
+    let version = json(&["version"], 0);
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    check("version", version, &home);
+    check(
+        "config_get",
+        json(&["config", "get", "max_items"], 0),
+        &home,
+    );
+    check(
+        "config_get_unknown",
+        json(&["config", "get", "max_item"], 2),
+        &home,
+    );
+    let new = home.join("new.json");
+    let set = ["config", "set", "item_ttl", "90m", "--config", &new];
+    check("config_set", json(&set, 0), &home);
+    let set = ["config", "set", "item_ttl", "0", "--config", &new];
+    check("config_set_wrong", json(&set, 2), &home);
+    check("unknown_command", json(&["stat"], 2), &home);
 }
 
 #[test]
@@ -152,7 +177,10 @@ fn commands_on_nodes() {
             .exits(code)
             .json()
     };
-    check("put_no_peers", json(&a, &["put", "v"], 3), &home);
+    let once = ["put", "v", "--salt", "once", "--once"];
+    check("put_no_peers", json(&a, &once, 3), &home);
+    check("put_kept", json(&a, &["put", "v"], 5), &home);
+    check("ls", json(&a, &["ls"], 0), &home);
     check(
         "get_no_peers",
         json(&a, &["get", "self", "nothing"], 3),
@@ -185,7 +213,12 @@ fn commands_on_nodes() {
         json(&a, &["put", "v", "--salt", "s", "--expect", "1"], 6),
         &home,
     );
-    json(&a, &["put", "--delete", "--salt", "s"], 0);
+    check("delete", json(&a, &["delete", "self", "s"], 0), &home);
+    check(
+        "delete_others",
+        json(&b, &["delete", &owner, "s"], 6),
+        &home,
+    );
     check("get_deleted", json(&b, &["get", &owner, "s"], 4), &home);
     check(
         "get_not_found",
@@ -203,6 +236,8 @@ fn commands_on_nodes() {
         http(b.api(), &request(method, path, &headers, body)).json()
     };
     check("peers", body("GET", "/peers", ""), &home);
+    check("ls_none", json(&b, &["ls"], 0), &home);
+    check("ls_none", body("GET", "/items", ""), &home);
     check("status", body("GET", "/status", ""), &home);
     check(
         "get_not_found",
@@ -224,6 +259,8 @@ fn commands_on_nodes() {
     check("config", body("GET", "/config", ""), &home);
     check("shutdown", body("POST", "/shutdown", ""), &home);
     assert_eq!(b.wait(), Some(0));
+    check("stop", json(&a, &["stop"], 0), &home);
+    assert_eq!(a.wait(), Some(0));
     let replay = |more: &[&str]| {
         let mut replay = run(&home, &[&["replay", &journal, "--json"], more].concat())
             .exits(0)

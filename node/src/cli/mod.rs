@@ -4,8 +4,11 @@ mod dmsg;
 mod items;
 mod looks;
 mod node;
+mod own;
 mod trials;
+mod upstream;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,9 +18,11 @@ pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
+pub(crate) use own::{Delete, Ls, Stop};
 pub(crate) use trials::{
     Bench, BenchAbuse, BenchAttacker, BenchNetwork, Demo, DemoTransport, Replay, Sim,
 };
+pub(crate) use upstream::{Dht, SkywireCli, Visor};
 
 /// Run, use and measure a node of Skywire's DHT.
 #[derive(Parser, Debug)]
@@ -51,10 +56,12 @@ impl Cli {
     pub(crate) fn wants_json(&self) -> bool {
         self.common.json
             || match &self.command {
-                Command::FullNode(rest)
-                | Command::Sync(rest)
-                | Command::List(rest)
-                | Command::Reconcile(rest) => rest.words.iter().any(|word| word == "--json"),
+                Command::Other(words)
+                | Command::Dht(Dht::Other(words))
+                | Command::Visor(Visor::Dht(Dht::Other(words)))
+                | Command::Cli(SkywireCli::Visor(Visor::Dht(Dht::Other(words)))) => {
+                    words.iter().any(|word| word == "--json")
+                }
                 _ => false,
             }
     }
@@ -85,8 +92,11 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     Keygen(Keygen),
     Run(Run),
+    Stop(Stop),
     Put(Put),
     Get(Get),
+    Ls(Ls),
+    Delete(Delete),
     Peers(Peers),
     Status(Status),
     Ping(Ping),
@@ -99,23 +109,22 @@ pub(crate) enum Command {
     Bench(Bench),
     Replay(Replay),
     Sim(Sim),
-    /// Upstream's word; says what replaces it.
-    #[command(hide = true)]
-    FullNode(Upstream),
-    /// Upstream's word; says what replaces it.
-    #[command(hide = true)]
-    Sync(Upstream),
-    /// Upstream's word; says what replaces it.
-    #[command(hide = true)]
-    List(Upstream),
-    /// Upstream's word; says what replaces it.
-    #[command(hide = true)]
-    Reconcile(Upstream),
-}
-
-/// Anything, for words that are answered with a message.
-#[derive(Args, Debug)]
-pub(crate) struct Upstream {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub(crate) words: Vec<String>,
+    /// Say which version this is.
+    #[command(after_help = "\
+Examples:
+  skydht version
+  skydht version --json | jq -r .version")]
+    Version,
+    /// Upstream's `skywire cli visor dht …`, in short.
+    #[command(subcommand, hide = true)]
+    Dht(Dht),
+    /// Upstream's `skywire cli visor …`.
+    #[command(subcommand, hide = true)]
+    Visor(Visor),
+    /// Upstream's `skywire cli …`.
+    #[command(subcommand, hide = true)]
+    Cli(SkywireCli),
+    /// A word that is no command here.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }

@@ -79,6 +79,7 @@ Examples:
   skydht config init --full-node
   skydht config check
   skydht config show --effective
+  skydht config set full_node true
   skydht config keys")]
 pub(crate) enum ConfigCommand {
     /// Write a configuration file and a key, and say what comes next.
@@ -110,6 +111,31 @@ Examples:
         /// Defaults too.
         #[arg(long)]
         effective: bool,
+    },
+    /// Show one key as it is in force.
+    #[command(after_help = "\
+Examples:
+  skydht config get listen
+  skydht config get limits.streams --json")]
+    Get {
+        /// Its name; `skydht config keys` lists them.
+        key: String,
+    },
+    /// Set one key in the configuration file; everything else in it stays as it is.
+    #[command(after_help = "\
+Examples:
+  skydht config set full_node true
+  skydht config set item_ttl 4h
+  skydht config set bootstrap 02ab…c1@192.0.2.7:7470,03cd…e2@192.0.2.8:7470
+  skydht config set limits.streams 4096 --config ./skydht.json
+
+The file is made if it is not there. A running node takes the change at its next start.")]
+    Set {
+        /// Its name; `skydht config keys` lists them.
+        key: String,
+        /// Its value; lists have commas.
+        #[arg(allow_negative_numbers = true)]
+        value: String,
     },
     /// List every key, its variable and what it means.
     #[command(after_help = "\

@@ -1,5 +1,7 @@
 //! `skydht config`.
 
+mod edit;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,8 @@ pub(crate) async fn run(common: &Common, command: ConfigCommand) -> Result<Exit>
         } => init(common, full_node, &bootstrap),
         ConfigCommand::Check => check(common).await,
         ConfigCommand::Show { effective } => show(common, effective),
+        ConfigCommand::Get { key } => edit::get(common, &key),
+        ConfigCommand::Set { key, value } => edit::set(common, &key, &value),
         ConfigCommand::Keys => list_keys(common),
     }?;
     Ok(Exit::Ok)

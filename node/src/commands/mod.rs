@@ -2,18 +2,22 @@
 
 pub(crate) mod bench;
 pub(crate) mod config;
+pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod dmsg_discovery;
 pub(crate) mod dmsg_server;
 pub(crate) mod get;
 pub(crate) mod keygen;
+pub(crate) mod ls;
 pub(crate) mod peers;
 pub(crate) mod put;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod upstream;
+pub(crate) mod version;
 
 use serde_json::json;
 
@@ -43,6 +47,7 @@ fn sources(common: &Common, flags: impl IntoIterator<Item = Flag>) -> Sources {
     }
     Sources {
         file: common.config.clone(),
+        text: None,
         environment: std::env::vars_os().collect(),
         flags,
     }

@@ -131,7 +131,12 @@ impl<'a> Document<'a> {
     }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// The value's place in the file's text.
+    pub(crate) fn raw(&self) -> &'a str {
+        self.raw
+    }
+
     /// The value.
     pub(crate) fn value(&self) -> Result<Value, String> {
         serde_json::from_str(self.raw).map_err(|error| error.to_string())

@@ -52,6 +52,8 @@ impl From<PathBuf> for Given {
 pub(crate) struct Sources {
     /// The file named on the command line.
     pub(crate) file: Option<PathBuf>,
+    /// The text that this file will have, to be judged before it is written.
+    pub(crate) text: Option<String>,
     /// The environment.
     pub(crate) environment: Environment,
     /// Keys set on the command line: the option's name, the key's, the value.
@@ -164,7 +166,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
         warnings: Vec::new(),
     };
     if let Some(path) = &path {
-        loader.file(path)?;
+        match &sources.text {
+            Some(text) => loader.text(path, text)?,
+            None => loader.file(path)?,
+        }
     }
     loader.environment(&sources.environment);
     loader.flags(&sources.flags);
@@ -198,7 +203,11 @@ impl Loader {
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             failure(Some(path), &[Problem::at(line, "not UTF-8".into())])
         })?;
-        let (document, entries) = Document::parse(&text)
+        self.text(path, &text)
+    }
+
+    fn text(&mut self, path: &Path, text: &str) -> Result<()> {
+        let (document, entries) = Document::parse(text)
             .map_err(|error| failure(Some(path), &[Problem::at(error.line, error.message)]))?;
         let mut seen = BTreeMap::new();
         for entry in &entries {
@@ -496,7 +505,30 @@ fn dotted(limit: Limit) -> String {
     format!("{LIMITS}.{}", limit.name())
 }
 
-fn canonical(name: &str) -> String {
+/// What the value of a key that a user names looks like.
+pub(crate) fn kind_of(name: &str) -> Result<Kind> {
+    let limit = name
+        .strip_prefix(LIMITS)
+        .and_then(|rest| rest.strip_prefix('.'));
+    let kind = match limit {
+        Some(limit) => schema::limit(limit).map(|_| Kind::Count),
+        None => schema::key(name).map(|key| key.kind),
+    };
+    kind.ok_or_else(|| {
+        if let Some(instead) = instead_of(name) {
+            return Failure::new(Code::Config, format_args!("`{name}` is not supported"))
+                .hint(instead);
+        }
+        let failure = Failure::new(Code::Config, format_args!("there is no key `{name}`"));
+        match meant(limit.unwrap_or(name), limit.is_some()) {
+            Some(meant) => failure.hint(format_args!("did you mean `{meant}`?")),
+            None => failure.hint("`skydht config keys` lists them all"),
+        }
+    })
+}
+
+/// The key of ours that a key stands for.
+pub(crate) fn canonical(name: &str) -> String {
     schema::key(name)
         .and_then(|key| key.means)
         .map_or_else(|| name.into(), dotted)

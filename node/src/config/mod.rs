@@ -3,6 +3,7 @@
 //! Later sources win: defaults, the file, the environment (`SKYDHT_<KEY>`), the command line.
 
 mod duration;
+mod edit;
 mod file;
 mod load;
 mod place;
@@ -22,9 +23,11 @@ use skydht_discovery::BaseUrl;
 use skydht_dmsg::discovery::KnownServer;
 
 pub(crate) use duration::parse_timeout;
-pub(crate) use load::{Given, Loaded, Setting, Sources, load, variable_of};
+pub(crate) use edit::with_key;
+pub(crate) use load::{Given, Loaded, Setting, Sources, canonical, kind_of, load, variable_of};
 pub(crate) use place::no_path;
-pub(crate) use schema::{KEYS, Kind, LIMITS};
+pub(crate) use schema::{KEYS, Kind, LIMITS, value_of_text};
+pub(crate) use suggest::nearest;
 pub(crate) use unsupported::UNSUPPORTED;
 
 use crate::failure::Result;

@@ -18,6 +18,7 @@ fn from_text(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<Loade
     std::fs::write(&path, text).unwrap();
     load(&Sources {
         file: Some(path),
+        text: None,
         environment: environment(variables),
         flags: Vec::new(),
     })
@@ -310,6 +311,7 @@ fn the_environment_wins_over_the_file_and_flags_over_both() {
     .unwrap();
     let loaded = load(&Sources {
         file: Some(path),
+        text: None,
         environment: environment(&[
             ("SKYDHT_LISTEN", "127.0.0.1:2"),
             ("SKYDHT_LOG", "debug"),

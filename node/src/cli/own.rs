@@ -1,0 +1,88 @@
+//! What a running node has of its own: its items, and its life.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Owner, Reach};
+use crate::config::parse_timeout;
+
+/// A node that runs.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Running {
+    /// The control API of a running node [default: the one that runs on the state directory].
+    #[arg(long, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// The file with that API's token [default: api.token in the state directory].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl From<Running> for Reach {
+    fn from(running: Running) -> Self {
+        Self {
+            api: running.api,
+            token_file: running.token_file,
+            ..Self::default()
+        }
+    }
+}
+
+/// List the items that a node keeps renewed: holders, age, next renewal.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht ls
+  skydht ls --json | jq '.items[] | select(.holders == 0)'
+
+AGE is the time since peers last took the item or renewed its life; what reached nobody yet
+has none and is tried again once a minute.")]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+/// Stop a running node, and wait for its end.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht stop
+  skydht --state-dir /var/lib/skydht stop
+  skydht stop --api http://127.0.0.1:7471 --token-file api.token")]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+/// Delete an item: publish a signed empty value in its place.
+///
+/// Only its owner can: the node whose key it is, or a command with that key.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht delete self greeting
+  skydht delete 02ab…c1 dmsg --min-replicas 10
+  skydht delete self --salt greeting --bootstrap 02ab…c1@192.0.2.7:7470 --key-file alice.key")]
+pub(crate) struct Delete {
+    /// The item's key, or `self`.
+    #[arg(value_name = "PK")]
+    pub(crate) owner: Owner,
+    /// Which of the key's items.
+    #[arg(value_name = "SALT", conflicts_with = "salt")]
+    pub(crate) salt_word: Option<String>,
+    /// Which of the key's items [default: the one without salt].
+    #[arg(long, value_name = "SALT")]
+    pub(crate) salt: Option<String>,
+    /// Fail with status 5 if fewer peers take it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) min_replicas: u16,
+    /// Allow a sequence number more than a day ahead of the clock.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How long it may take: 10s, 500ms, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}

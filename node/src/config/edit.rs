@@ -1,0 +1,124 @@
+//! Changing one key in a configuration file's text: everything else stays as it is, order,
+//! spaces and line ends, too.
+
+use serde_json::{Value, json};
+
+use super::file::{Document, Entry, SyntaxError};
+use super::schema::{DMSG, LIMITS};
+
+/// `text` with this key set to this value.
+pub(crate) fn with_key(text: &str, key: &str, value: &Value) -> Result<String, SyntaxError> {
+    let text = if text.trim().is_empty() { "{}\n" } else { text };
+    let (document, entries) = Document::parse(text)?;
+    let section = [LIMITS, DMSG]
+        .into_iter()
+        .find_map(|section| Some((section, key.strip_prefix(section)?.strip_prefix('.')?)));
+    let Some((section, name)) = section else {
+        return Ok(set_in(text, text, &entries, key, value));
+    };
+    let there = entries.iter().find(|entry| entry.key == section);
+    match there.and_then(|entry| Some((entry.raw(), document.entries(entry)?))) {
+        Some((object, inner)) => Ok(set_in(text, object, &inner, name, value)),
+        None => Ok(set_in(
+            text,
+            text,
+            &entries,
+            section,
+            &json!({ name: value }),
+        )),
+    }
+}
+
+/// Sets `name` in `object`, a part of `text` that holds `entries`.
+fn set_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str, value: &Value) -> String {
+    let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    if let Some(entry) = entries.iter().find(|entry| entry.key == name) {
+        let start = offset(entry.raw());
+        return splice(text, start, start + entry.raw().len(), &value.to_string());
+    }
+    let new = format!("{}: {value}", json!(name));
+    let Some(last) = entries.last() else {
+        // Between the braces is nothing but space.
+        let start = offset(object) + object.find('{').map_or(0, |at| at + 1);
+        let end = offset(object) + object.rfind('}').unwrap_or(object.len());
+        return splice(text, start, end, &format!("\n  {new}\n"));
+    };
+    let end = offset(last.raw()) + last.raw().len();
+    // On a line of its own, as far in as the entry before, if that has one.
+    let line = text[..offset(last.raw())]
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default();
+    let indent = line.len() - line.trim_start().len();
+    let has_own_line = line.trim_start().starts_with('"') && text[..end].contains('\n');
+    let before = if has_own_line {
+        format!(",\n{}", &line[..indent])
+    } else {
+        ", ".to_owned()
+    };
+    splice(text, end, end, &format!("{before}{new}"))
+}
+
+fn splice(text: &str, start: usize, end: usize, new: &str) -> String {
+    format!("{}{new}{}", &text[..start], &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_changes_and_nothing_else() {
+        for (text, key, value, after) in [
+            ("", "log", json!("warn"), "{\n  \"log\": \"warn\"\n}\n"),
+            ("{}", "log", json!("warn"), "{\n  \"log\": \"warn\"\n}"),
+            (
+                "{\n    \"log\" :  \"info\",\n\n    \"full_node\": true\n}\n",
+                "log",
+                json!("warn"),
+                "{\n    \"log\" :  \"warn\",\n\n    \"full_node\": true\n}\n",
+            ),
+            (
+                "{\n    \"log\": \"info\"\n}\n",
+                "full_node",
+                json!(true),
+                "{\n    \"log\": \"info\",\n    \"full_node\": true\n}\n",
+            ),
+            (
+                "{\"log\": \"info\"}",
+                "bootstrap",
+                json!(["a", "b"]),
+                "{\"log\": \"info\", \"bootstrap\": [\"a\",\"b\"]}",
+            ),
+            (
+                "{\"log\": \"info\"}",
+                "limits.calls",
+                json!(7),
+                "{\"log\": \"info\", \"limits\": {\"calls\":7}}",
+            ),
+            (
+                "{\n  \"limits\": {\n    \"streams\": 9\n  },\n  \"log\": \"info\"\n}",
+                "limits.calls",
+                json!(7),
+                "{\n  \"limits\": {\n    \"streams\": 9,\n    \"calls\": 7\n  },\n  \"log\": \"info\"\n}",
+            ),
+            (
+                "{\"dmsg\": {}}",
+                "dmsg.sessions_count",
+                json!(1),
+                "{\"dmsg\": {\n  \"sessions_count\": 1\n}}",
+            ),
+            (
+                "{\"limits\": {\"calls\": 1}, \"calls\": 2}",
+                "limits.calls",
+                json!(7),
+                "{\"limits\": {\"calls\": 7}, \"calls\": 2}",
+            ),
+        ] {
+            let new = with_key(text, key, &value).unwrap();
+            assert_eq!(new, after, "{text:?}");
+            serde_json::from_str::<Value>(&new).unwrap();
+        }
+        assert!(with_key("{", "log", &json!("warn")).is_err());
+    }
+}
