@@ -69,7 +69,10 @@ impl Local {
                     None => OperationError::NoPeers.into(),
                 })
             }
-            Err(error) => Err(failure::put_failed(&error, request)),
+            Err(error) => {
+                let renewed = request.wants_renewal() && renewed.await.is_some();
+                Err(failure::put_failed(&error, request, renewed))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! what to do next. The same error means other things to whoever asked for other things.
 
 use skydht_core::item::{ItemError, Seq};
-use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError};
+use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome};
 
 use super::{Code, Failure, Fault};
 use crate::api::schema::{GetBody, PutRequest};
@@ -41,12 +41,12 @@ fn salt_word(salt: &str) -> String {
     }
 }
 
-/// A put that ended badly.
-pub(crate) fn put_failed(error: &PutError, request: &PutRequest) -> Box<Failure> {
+/// A put that ended badly. `renewed` says whether the node keeps the item all the same.
+pub(crate) fn put_failed(error: &PutError, request: &PutRequest, renewed: bool) -> Box<Failure> {
     let failure = |code| Failure::new(code, error);
     let get = format!("skydht get self{}", salt_word(&request.salt));
     // What happens to an item that did not arrive everywhere.
-    let stays = if request.wants_renewal() {
+    let stays = if renewed {
         "this node keeps the item and publishes it again"
     } else {
         "it is not published again"
@@ -90,7 +90,7 @@ pub(crate) fn put_failed(error: &PutError, request: &PutRequest) -> Box<Failure>
             .fault(Fault::Local)
             .hint("`skydht status --limits` says what is full"),
         PutError::TooFewReplicas { wanted, partial } => {
-            let report = PutReport::new(partial);
+            let report = put_report(partial, renewed);
             Failure::new(
                 Code::Partial,
                 format_args!(
@@ -104,7 +104,7 @@ pub(crate) fn put_failed(error: &PutError, request: &PutRequest) -> Box<Failure>
             .details(&report)
         }
         PutError::Timeout { partial } => {
-            let report = PutReport::new(partial);
+            let report = put_report(partial, renewed);
             Failure::new(Code::Timeout, format_args!("timed out: {report}"))
                 .hint(format_args!(
                     "the item may be there all the same, and {stays}: read it, or put again with more --timeout"
@@ -113,6 +113,13 @@ pub(crate) fn put_failed(error: &PutError, request: &PutRequest) -> Box<Failure>
         }
         PutError::Operation(error) => (*error).into(),
         _ => failure(Code::Refused).hint("see the node's log"),
+    }
+}
+
+fn put_report(partial: &PutOutcome, renewed: bool) -> PutReport {
+    PutReport {
+        renewed,
+        ..PutReport::new(partial)
     }
 }
 

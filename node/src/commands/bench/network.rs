@@ -105,7 +105,7 @@ pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
         machine: machine(),
         version: env!("CARGO_PKG_VERSION"),
         optimised,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command_line(),
     };
     for (name, measured) in [("put", &puts), ("get", &gets), ("fresh get", &fresh)] {
         if let Some(example) = &measured.example {
@@ -267,6 +267,12 @@ fn print(common: &Common, report: &Report) -> Result<()> {
         report.seed,
         report.command
     ))
+}
+
+/// The words that started this program; what is no text in them is shown as U+FFFD.
+fn command_line() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use skydht_core::id::Target;
 use skydht_core::item::{Item, Salt, Value};
 use skydht_core::key::{Signature, SignatureError};
-use skydht_core::node::{LookupStats, PutOutcome, Replicas};
+use skydht_core::node::{LookupStats, Replicas};
 use skydht_core::store::Refusal;
 
 use super::*;
@@ -92,7 +92,7 @@ fn put_rows() -> Vec<Row> {
     };
     let late = PutError::Timeout { partial: partial() };
     let conflict = |held| PutError::Conflict { held };
-    let put = put_failed;
+    let put = |error, request: &PutRequest| put_failed(error, request, request.wants_renewal());
     let signature = ItemError::Signature(SignatureError::OtherKey);
     vec![
         row(
