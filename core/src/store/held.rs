@@ -139,11 +139,8 @@ impl Held {
     /// Lives at least as long as a lower sequence of its signer's, whatever a third party said of
     /// it: the signer vouched for this one later.
     pub(super) fn outlive(&mut self, before: &Self) {
-        if self.item.key == before.item.key
-            && self.item.seq > before.item.seq
-            && self.expires < before.expires
-        {
-            self.expires = before.expires;
+        if self.item.key == before.item.key && self.item.seq > before.item.seq {
+            self.expires = self.expires.max(before.expires);
             self.vouched = self.vouched.max(before.vouched);
         }
     }

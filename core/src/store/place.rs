@@ -146,13 +146,8 @@ impl Store {
             .filter(|peer| !self.config.is_configured(peer))?;
         let limit = self.config.items_per_peer;
         match self.index.get(target) {
-            Some(before)
-                if before.charged != Some(peer)
-                    && limit > 0
-                    && self.index.peers().get(&peer) >= limit =>
-            {
-                before.charged
-            }
+            // Without a limit it is the same who is charged.
+            Some(before) if self.index.peers().get(&peer) >= limit => before.charged,
             _ => Some(peer),
         }
     }

@@ -80,7 +80,7 @@ impl FrameDecoder {
             have,
         } = &mut self.state
         {
-            while usize::from(*have) < HEADER_LEN {
+            loop {
                 let Some((byte, rest)) = bytes.split_first() else {
                     return Ok(None);
                 };

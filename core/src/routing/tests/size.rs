@@ -53,6 +53,20 @@ fn a_large_network_is_estimated() {
     }
 }
 
+/// k nearest of n lie as dense as k - 1 in the distance of the last: the fewer they are, the more
+/// that one matters.
+#[test]
+fn estimates_are_right_on_average() {
+    let mut random = random(9);
+    let (nodes, runs) = (500, 400);
+    let estimates = (0..runs).map(|_| {
+        let keys = keys(&mut random, nodes - 1);
+        filled(any_id(&mut random), 8, &keys).network_size()
+    });
+    let average = estimates.sum::<u64>() / runs;
+    assert!((470..=530).contains(&average), "{average}");
+}
+
 #[test]
 fn dead_peers_do_not_count() {
     let mut random = random(3);

@@ -414,3 +414,15 @@ quickcheck! {
         true
     }
 }
+
+#[test]
+fn where_nobody_waits_a_newcomer_is_of_use_until_the_bucket_is_full() {
+    let (local, keys) = one_bucket(19, K + 1);
+    let mut table = Table::new(local, K, 0);
+    let last = keys[K].id();
+    for key in &keys[..K] {
+        assert_eq!(table.use_for(&last, at(0).mono), Use::Member);
+        table.insert_or_touch(&sighting(*key), at(0));
+    }
+    assert_eq!(table.use_for(&last, at(0).mono), Use::None);
+}

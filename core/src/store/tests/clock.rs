@@ -226,3 +226,44 @@ fn an_item_loaded_without_a_clock_and_renewed_by_its_signer_has_a_whole_life_fro
         store.check_invariants();
     }
 }
+
+/// Of a record written with an unset clock nobody knows the age, nor does a node whose own clock
+/// is not set know that of any.
+#[test]
+fn an_age_is_known_only_between_two_set_clocks() {
+    let it = item(1, 5, b"v", "s");
+    for (written, read) in [(at(0), unset(0)), (unset(0), at(0)), (unset(0), unset(0))] {
+        let (mut before, mut after) = (store(), store());
+        put(&mut before, written, own(&it)).unwrap();
+        let record = record_of(&before, written, &it);
+        loaded(&mut after, read, &record).unwrap();
+        assert_eq!(after.get(read, &it.target()).unwrap().age(read), None);
+    }
+}
+
+#[test]
+fn what_was_never_dated_keeps_its_half_life_when_the_clock_is_set() {
+    let mut before = store();
+    let it = item(1, 5, b"v", "s");
+    put(&mut before, unset(0), own(&it)).unwrap();
+    let record = record_of(&before, unset(0), &it);
+    let mut store = store();
+    loaded(&mut store, unset(0), &record).unwrap();
+    assert_eq!(store.sweep(at(60), 10), []);
+    assert_eq!(remaining(&store, at(60), &it), Some(HOUR - 60));
+}
+
+#[test]
+fn the_look_at_the_clock_is_neither_put_off_by_other_work_nor_due_for_ever() {
+    let mut before = store();
+    let it = item(1, 5, b"v", "s");
+    put(&mut before, at(0), own(&it)).unwrap();
+    let record = record_of(&before, at(0), &it);
+    let mut store = store();
+    loaded(&mut store, unset(0), &record).unwrap();
+    store.sweep(unset(30), 10);
+    assert_eq!(store.next_expiry(), Some(unset(60).mono));
+    // Later than asked for.
+    store.sweep(unset(61), 10);
+    assert_eq!(store.next_expiry(), Some(unset(121).mono));
+}

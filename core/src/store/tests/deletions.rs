@@ -52,6 +52,9 @@ fn an_expired_tombstone_still_refuses_for_a_day() {
     let last = at(end + DAY - 1);
     assert_eq!(put(&mut store, last, own(&equal)), Err(Refusal::Deleted));
     assert_eq!(store.next_expiry(), Some(at(end + DAY).mono));
+    // Its time is over when it says so, swept or not.
+    let over = store.precheck(at(end + DAY), &own(&equal), 0);
+    assert_eq!(over, Ok(Precheck::Verify));
     store.sweep(at(end + DAY), 10);
     assert_eq!((store.fill().marks, store.next_expiry()), (0, None));
     put(&mut store, at(end + DAY), own(&equal)).unwrap();

@@ -1,5 +1,6 @@
 //! Floods of cheap keys: what an owner keeps alive outlasts them.
 
+use super::held::Class;
 use super::*;
 
 const FULL: usize = 8;
@@ -161,5 +162,25 @@ fn fifty_thousand_items_leave_what_was_established() {
     assert_eq!(store.fill().items, 5_000);
     for it in &owners {
         assert!(store.get(at(1802), &it.target()).is_some());
+    }
+}
+
+#[test]
+fn what_storage_says_of_the_time_before_a_restart_counts() {
+    for (age, expected) in [(1800, Class::Established), (1799, Class::Public)] {
+        let owners = item(1, 1, b"mine", "dmsg");
+        let mut store = crowded(false);
+        let loaded = Candidate::of_owner(
+            owners.clone(),
+            Via::Storage {
+                vouched: at(0).unix,
+                expires: Some(at(0).unix.plus(TTL)),
+            },
+        );
+        put(&mut store, at(age), loaded).unwrap();
+        let class = |store: &Store| store.get(at(age), &owners.target()).unwrap().class();
+        assert_eq!(class(&store), Class::Public);
+        put(&mut store, at(age), own(&owners)).unwrap();
+        assert_eq!(class(&store), expected);
     }
 }

@@ -93,6 +93,28 @@ fn the_owner_takes_over_whatever_the_sequence() {
 }
 
 #[test]
+fn only_an_owner_in_a_mirrors_place_takes_over() {
+    let mut store = mirroring();
+    for (now, candidate, takeover) in [
+        (0, mirror(place(), &item(MIRROR, 1, b"m", "s")), false),
+        (1, mirror(place(), &item(MIRROR, 2, b"m", "s")), false),
+        (2, own(&item(OWNER, 1, b"o", "s")), true),
+        (3, own(&item(OWNER, 2, b"o", "s")), false),
+        // Nobody's place: there was nothing, or nothing that lived.
+        (3, own(&item(OWNER, 1, b"o", "other")), false),
+        (
+            4 * HOUR,
+            mirror(place(), &item(MIRROR, 3, b"m", "s")),
+            false,
+        ),
+        (7 * HOUR, own(&item(OWNER, 3, b"o", "s")), false),
+    ] {
+        let done = put(&mut store, at(now), candidate).unwrap();
+        assert_eq!(done.owner_takeover, takeover, "at {now}");
+    }
+}
+
+#[test]
 fn mirrors_expire_whatever_their_tier() {
     let mut store = Store::new(StoreConfig {
         whitelisted: BTreeSet::from([key(MIRROR)]),

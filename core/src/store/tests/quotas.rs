@@ -183,4 +183,15 @@ fn bytes_in_flight_are_bounded() {
     assert_eq!(held.len(), MAX_RESERVED_BYTES / item_cost(&big(0).item));
     store.release(held.pop().unwrap());
     assert_eq!(store.precheck(at(0), &big(250), 0), Ok(Precheck::Verify));
+    // One gave back what one takes.
+    held.push(store.reserve(&big(250)));
+    let refused = store.precheck(at(0), &big(251), 0);
+    assert_eq!(refused, Err(Refusal::Busy));
+    // What fills the rest exactly is taken, and not a byte more.
+    let rest = MAX_RESERVED_BYTES - held.len() * item_cost(&big(0).item);
+    let fits = rest - item_cost(&item(1, 1, b"", "s"));
+    for (len, expected) in [(fits, Ok(Precheck::Verify)), (fits + 1, Err(Refusal::Busy))] {
+        let last = from_peer(9, &item(251, 1, &alloc::vec![0; len], "s"));
+        assert_eq!(store.precheck(at(0), &last, 0), expected);
+    }
 }

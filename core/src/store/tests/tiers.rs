@@ -77,3 +77,13 @@ fn trust_does_not_revive_the_expired() {
     assert!(store.get(at(3 * HOUR), &it.target()).is_none());
     assert_eq!(store.sweep(at(3 * HOUR), 10), [it.target()]);
 }
+
+#[test]
+fn an_item_of_unknown_age_leaves_a_tier_with_half_a_life() {
+    let mut store = tiered();
+    let it = item(1, 1, b"v", "s");
+    put(&mut store, at(0), from_peer(9, &it)).unwrap();
+    store.set_trust(at(100 * HOUR), BTreeSet::new(), BTreeSet::new());
+    store.check_invariants();
+    assert_eq!(remaining(&store, at(100 * HOUR), &it), Some(HOUR));
+}

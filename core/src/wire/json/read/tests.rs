@@ -35,6 +35,7 @@ fn values_are_skipped_by_the_grammar() {
     for json in [
         "null",
         " true\t",
+        "false",
         "-0.5e+7",
         "0",
         "\"\\ud800 \\\"\"",
@@ -180,7 +181,17 @@ fn arrays_of_32_are_cut_filled_and_left_alone() {
             assert_eq!(array32(&json).is_ok(), empty, "{json}");
         }
     }
-    for json in ["[1", "[1,", "[1;2]", "\"07\"", "{}", "7", "[1]]"] {
+    for json in [
+        "[1",
+        "[1,",
+        "[1;2]",
+        "[7null]",
+        "[256null]",
+        "\"07\"",
+        "{}",
+        "7",
+        "[1]]",
+    ] {
         assert!(array32(json).is_err(), "{json}");
     }
 }
