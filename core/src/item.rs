@@ -328,6 +328,7 @@ impl Item {
         Ok(())
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "no message holds 4 GiB")]
     fn feed_payload(&self, mut feed: impl FnMut(&[u8])) {
         let (value, salt) = (self.value.as_bytes(), self.salt.as_bytes());
         feed(&self.seq.0.to_be_bytes());

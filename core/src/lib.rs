@@ -63,12 +63,25 @@
 //! [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
 //! window), [`node`] (everything together), [`journal`] (record and replay).
 //!
+//! # What a transport must do
+//!
+//! - A stream is ordered, reliable, and to a *key* that the handshake proved on both sides, before
+//!   [`StreamAccepted`](node::Input::StreamAccepted) and
+//!   [`StreamOpened`](node::Input::StreamOpened) are said.
+//! - **An accepted session carries streams back.** The node that was dialled opens streams to its
+//!   dialler over the same session, with no address. With one connection for each stream it could
+//!   not: it never learns whom it may ask, the dialler enters no table, and what the dialler puts is
+//!   found by nobody. Such a transport needs a multiplexer over its connections.
+//! - The session outlives its streams for a while: it is not ended with the last one.
+//!
 //! # Not here
 //!
 //! Connections, handshakes, threads, clocks, files: the driver's. Peers' keys must be *proven*
 //! by the transport before they come in; the core never takes an identity from a message.
 
 #![cfg_attr(not(test), no_std)]
+// A length or number that is cut where addresses have 32 bits is an error here, too.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 #![cfg_attr(test, allow(clippy::disallowed_types, clippy::disallowed_methods))]
 
 extern crate alloc;

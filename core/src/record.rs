@@ -104,6 +104,7 @@ pub enum RecordFault {
 impl StoredRecord {
     /// The bytes; decodes again if the item's sizes are within their limits.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "sizes within their limits")]
     pub fn encode(&self) -> Vec<u8> {
         let Item {
             key,

@@ -33,6 +33,7 @@ pub struct Time {
 
 /// `duration` in whole nanoseconds, saturating (584 years).
 #[must_use]
+#[allow(clippy::cast_possible_truncation, reason = "compared before")]
 pub const fn nanos(duration: Duration) -> u64 {
     let n = duration.as_nanos();
     if n > u64::MAX as u128 {

@@ -19,6 +19,9 @@
 //! assert_eq!(response.body(), b"[]");
 //! ```
 
+// A length or number that is cut where addresses have 32 bits is an error here, too.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 mod client;
 pub mod dmsg;
 pub mod health;

@@ -188,6 +188,7 @@ impl WindowOpener {
 
 /// How far behind the highest nonce one may come.
 pub const REPLAY_WINDOW: u64 = 1024;
+#[allow(clippy::cast_possible_truncation, reason = "a constant that fits")]
 const WORDS: usize = REPLAY_WINDOW as usize / 64;
 
 /// Which of the last nonces came: a ring of bits.

@@ -53,6 +53,9 @@
 //! }).unwrap();
 //! ```
 
+// A length or number that is cut where addresses have 32 bits is an error here, too.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 mod buffer;
 pub mod cipher;
 mod clear;

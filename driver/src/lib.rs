@@ -8,6 +8,9 @@
 //! Nothing is dropped silently: every queue has a bound, and at the bound either the sender
 //! waits or the answer says so. [`DriverStats`] counts what the core cannot see.
 
+// A length or number that is cut where addresses have 32 bits is an error here, too.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 mod dht;
 pub mod dmsg_discovery;
 mod dmsg_node;

@@ -17,21 +17,25 @@ macro_rules! limits {
 
         impl Default for Limits {
             fn default() -> Self {
-                Self { $($name: $default,)* }
+                Self::DEFAULT
             }
         }
 
         impl Limits {
+            const DEFAULT: Self = Self { $($name: $default,)* };
+
             /// Checks every field.
             ///
             /// # Errors
             /// The first one out of its range.
             pub fn validate(&self) -> Result<(), ConfigError> {
-                $(if !($min..=$max).contains(&self.$name) {
+                // In 64 bits, whatever the target: a range may go beyond its addresses.
+                $(let value = self.$name as u64;
+                if !($min..=$max).contains(&value) {
                     return Err(ConfigError::OutOfRange {
                         field: concat!("limits.", stringify!($name)),
                         allowed: concat!(stringify!($min), " to ", stringify!($max)),
-                        got: self.$name as u64,
+                        got: value,
                     });
                 })*
                 Ok(())
@@ -128,3 +132,17 @@ limits! {
     /// Unknown callers being pinged back.
     ping_backs: 64, 1..=10_000;
 }
+
+/// Whether every default is a number on targets with addresses of 32 bits, too.
+const fn defaults_fit_32_bits() -> bool {
+    let mut all = Limit::ALL;
+    while let [first, rest @ ..] = all {
+        if first.of(&Limits::DEFAULT) as u64 > u32::MAX as u64 {
+            return false;
+        }
+        all = rest;
+    }
+    true
+}
+
+const _: () = assert!(defaults_fit_32_bits());

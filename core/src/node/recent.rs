@@ -81,6 +81,7 @@ impl<T: Default> Recent<T> {
         &mut self.slots[number as usize].value
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "at most NONE slots")]
     fn add(&mut self, key: &PublicKey, now: Mono) -> u32 {
         let number = if self.slots.len() >= self.max {
             let oldest = self.oldest;

@@ -153,6 +153,10 @@ pub(super) fn start(method: Method, body: usize) -> Vec<u8> {
 }
 
 /// Fills in the length.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "every limit fits into 32 bits"
+)]
 pub(super) fn finish(
     mut frame: Vec<u8>,
     method: Method,
@@ -162,12 +166,15 @@ pub(super) fn finish(
     if len > max {
         return Err(EncodeError { method, len, max });
     }
-    // Every limit fits into 32 bits.
     frame[..LENGTH_LEN].copy_from_slice(&(len as u32).to_be_bytes());
     Ok(frame)
 }
 
 /// What the header says: the method and the body's length, once the method's byte is there.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "every limit is at most MAX_MESSAGE"
+)]
 fn judge(
     side: Side,
     header: &[u8; HEADER_LEN],
@@ -176,7 +183,7 @@ fn judge(
     let [a, b, c, d, byte] = *header;
     let len = u32::from_be_bytes([a, b, c, d]);
     let at_most = |max: usize| {
-        let max = max as u32; // every limit is at most MAX_MESSAGE
+        let max = max as u32;
         if len > max {
             Err(FrameError::TooLong { len, max })
         } else {

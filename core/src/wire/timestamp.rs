@@ -81,6 +81,10 @@ impl From<Unix> for Timestamp {
     }
 }
 
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a second of a day, a year of four digits"
+)]
 impl fmt::Display for Timestamp {
     /// As Go prints it: trailing zeros of the fraction cut, `Z` for offset 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,7 +202,7 @@ impl Cursor<'_> {
         if hours > 24 || minutes > 60 {
             return None;
         }
-        let offset = (hours * 60 + minutes) as i16; // at most 1500
+        let offset = i16::try_from(hours * 60 + minutes).ok()?; // at most 1500
         match sign {
             b'+' => Some(offset),
             b'-' => Some(-offset),
@@ -233,6 +237,7 @@ fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
 }
 
 /// The inverse of [`days_from_civil`]: year, month, day.
+#[allow(clippy::cast_possible_truncation, reason = "months and days")]
 fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

@@ -14,11 +14,10 @@ impl Writer {
             Ok(small) if small < 128 => self.0.push(small),
             _ => {
                 let bytes = n.to_be_bytes();
-                let zeros = n.leading_zeros() as usize / 8;
-                let significant = &bytes[zeros..];
-                // The count, negated.
-                self.0.push((significant.len() as u8).wrapping_neg());
-                self.0.extend_from_slice(significant);
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                // The count of the others, at most 8, negated.
+                self.0.push((8 - zeros).to_le_bytes()[0].wrapping_neg());
+                self.0.extend_from_slice(&bytes[zeros..]);
             }
         }
     }

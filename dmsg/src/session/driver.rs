@@ -10,7 +10,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use yamux::{ConnectionError, FrameDecodeError};
 
 use super::gate::{Gate, Switches};
-use super::shared::{Shared, Side};
+use super::shared::{MOST_STREAMS, Shared, Side};
 use super::{CloseReason, Role, Stream};
 use crate::clear::IsSmux;
 use crate::secure::SecureError;
@@ -21,6 +21,12 @@ const DROPPED_LIMIT: usize = 256;
 /// yamux ends the session when it counts more streams than it was told, so it is told more than
 /// there can ever be: the dropped ones, and some that other threads drop meanwhile.
 const SLACK: usize = 4 * DROPPED_LIMIT;
+
+/// What yamux is told fits addresses of 32 bits, too.
+const _: () = {
+    let streams = (3 * MOST_STREAMS + SLACK) as u64;
+    assert!(streams * yamux::DEFAULT_CREDIT as u64 <= u32::MAX as u64);
+};
 
 /// The most data in one frame, in bytes. Others' streams wait no longer for it than for what the
 /// socket holds anyway.

@@ -12,7 +12,7 @@ use futures::task::AtomicWaker;
 use super::{CloseReason, SessionConfig, SessionCounters, SessionError, Stream};
 
 /// The highest limit that can be set, for each side.
-const MOST_STREAMS: usize = 4096;
+pub(super) const MOST_STREAMS: usize = 4096;
 
 pub(super) struct Shared {
     max_inbound: usize,

@@ -13,7 +13,9 @@ pub const MAX_RECORD: usize = 16 << 20;
 /// What a journal begins with; the container's version follows in four bytes, little-endian.
 pub(super) const MAGIC: [u8; 8] = *b"SKYDHTJ\n";
 /// Bytes before the first record.
-pub(super) const PREAMBLE: u64 = 12;
+pub(super) const PREAMBLE_LEN: usize = 12;
+/// The same as an offset.
+pub(super) const PREAMBLE: u64 = PREAMBLE_LEN as u64;
 /// Bytes before a record's JSON.
 pub(super) const HEAD: usize = 16;
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use skydht_core::journal::{FORMAT, Header, Step};
 
 use super::format::{
-    CONTAINER, Damage, End, Ending, HEAD, Head, JournalError, Kind, MAGIC, PREAMBLE,
+    CONTAINER, Damage, End, Ending, HEAD, Head, JournalError, Kind, MAGIC, PREAMBLE, PREAMBLE_LEN,
 };
 
 /// The part of a header that every format has.
@@ -48,7 +48,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// Another kind of file, another version, damage, or less than a header.
     pub fn new(mut from: R) -> Result<Self, JournalError> {
-        let mut preamble = [0; PREAMBLE as usize];
+        let mut preamble = [0; PREAMBLE_LEN];
         let got = fill(&mut from, &mut preamble)?;
         if !Reader::is_journal(&preamble[..got]) {
             return Err(JournalError::Magic);

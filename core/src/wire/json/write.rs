@@ -9,6 +9,7 @@ use data_encoding::{BASE64, HEXLOWER};
 pub(in crate::wire) struct Writer(Vec<u8>);
 
 /// `0,` to `255,`, and how many of the four bytes count.
+#[allow(clippy::cast_possible_truncation, reason = "single digits")]
 static DECIMALS: [([u8; 4], u8); 256] = {
     let mut table = [([0; 4], 0); 256];
     let mut i = 0;
