@@ -1,6 +1,8 @@
 //! The whole driver in virtual time, over the in-memory transport.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::{join_all, select};
@@ -8,15 +10,16 @@ use skydht_core::Seed;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey, Signature};
 use skydht_core::node::{
-    BootstrapPeer, Config, Deadline, GetError, GetRequest, Identity, Input, OpenFailure,
-    OperationError, Output, PingError, PutError, PutOptions, ReadPolicy,
+    Addrs, BootstrapPeer, Config, Deadline, GetError, GetRequest, Identity, Input, OpenFailure,
+    OperationError, Output, Path, PingError, PutError, PutOptions, ReadPolicy, SessionUse,
 };
 use skydht_core::time::Time;
 use skydht_driver::testing::{Pair, conformance};
-use skydht_driver::transport::memory::MemoryNetwork;
+use skydht_driver::transport::memory::{MemoryNetwork, MemoryTransport};
 use skydht_driver::{
-    Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport as _, Verifier,
+    Accepted, Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport, Verifier,
 };
+use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualTime;
 
 fn secret(n: u64) -> SecretKey {
@@ -326,6 +329,62 @@ fn the_memory_transport_conforms() {
     let pair = Pair {
         near: network.transport(key(1)),
         far: network.transport(key(2)),
+        far_addrs: Default::default(),
+        absent: (key(3), Default::default()),
+    };
+    VirtualTime::new(1).run_until(conformance(pair)).unwrap();
+}
+
+/// One connection for each stream: there is nothing that could carry a stream back.
+struct ConnectionEach(MemoryTransport, bool);
+
+impl Transport for ConnectionEach {
+    type Stream = <MemoryTransport as Transport>::Stream;
+
+    fn local_key(&self) -> PublicKey {
+        self.0.local_key()
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn open(
+        &self,
+        peer: PublicKey,
+        addrs: Addrs,
+        session: SessionUse,
+    ) -> BoxFuture<'static, Result<(Self::Stream, Path), OpenFailure>> {
+        match self.1 {
+            true => self.0.open(peer, addrs, session),
+            false => Box::pin(std::future::ready(Err(OpenFailure::NoAddress))),
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Self::Stream>>> {
+        self.0.poll_accept(cx)
+    }
+
+    fn probe(
+        &self,
+        peer: PublicKey,
+        addr: SocketAddr,
+    ) -> BoxFuture<'static, Result<(), OpenFailure>> {
+        self.0.probe(peer, addr)
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.0.close()
+    }
+}
+
+#[test]
+#[should_panic(expected = "an accepted session carries streams back")]
+fn a_transport_that_carries_no_stream_back_does_not_conform() {
+    let network = MemoryNetwork::new();
+    let pair = Pair {
+        near: ConnectionEach(network.transport(key(1)), true),
+        far: ConnectionEach(network.transport(key(2)), false),
         far_addrs: Default::default(),
         absent: (key(3), Default::default()),
     };

@@ -82,6 +82,31 @@ pub fn entropy() -> io::Result<[u8; 32]> {
 
 /// Starts a node on direct TCP, within the surrounding tokio runtime.
 ///
+/// ```
+/// use skydht_tokio::{BootstrapPeer, PutOptions, Salt, SecretKey, TcpNode, Value, entropy, start_tcp};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let any = ([127, 0, 0, 1], 0).into();
+/// let first = start_tcp(TcpNode::new(SecretKey::from_entropy(&entropy()?), Some(any))).await?;
+///
+/// // Others start from its key and address. One that listens at none only dials: what it puts is
+/// // found all the same, since its sessions carry streams back.
+/// let mut node = TcpNode::new(SecretKey::from_entropy(&entropy()?), None);
+/// node.config.bootstrap = vec![BootstrapPeer {
+///     key: first.key(),
+///     addrs: first.local_addr().into_iter().collect(),
+/// }];
+/// let second = start_tcp(node).await?;
+/// second.ready().await?;
+/// let put = second.put(Salt::from("greeting"), Value::new(b"hello"), PutOptions::default());
+/// assert!(put.await?.replicas.acknowledged() > 0);
+/// # second.shutdown().await;
+/// # first.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// See [`StartTcpError`].
 pub async fn start_tcp(node: TcpNode) -> Result<Dht, StartTcpError> {

@@ -250,7 +250,10 @@ pub enum Input<'a> {
         /// Why.
         reason: OpenFailure,
     },
-    /// A peer opened a stream.
+    /// A peer opened a stream. From now on, for as long as its session lasts, the node may open
+    /// streams to this peer with [`SessionUse::ReuseOnly`](crate::node::SessionUse) and no
+    /// address: that is how it pings an unknown caller back, and learns of whoever cannot be
+    /// dialled. See "What a transport must do" in the [crate's documentation](crate).
     StreamAccepted {
         /// Odd, higher than any before.
         stream: StreamId,

@@ -1,6 +1,8 @@
 //! How operations end.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -123,7 +125,7 @@ pub enum PutError {
     #[error("sequence {0} is more than a day ahead of the clock; force it if you mean it")]
     SequenceAhead(Seq),
     /// `expect` did not hold at the majority of holders.
-    #[error("another version is held: {held:?}")]
+    #[error("{}", conflict(*.held))]
     Conflict {
         /// The highest sequence that holders have; none if they have nothing.
         held: Option<Seq>,
@@ -148,6 +150,13 @@ pub enum PutError {
     /// No put in the common sense.
     #[error(transparent)]
     Operation(#[from] OperationError),
+}
+
+fn conflict(held: Option<Seq>) -> String {
+    match held {
+        Some(held) => format!("another version is held: sequence {held}"),
+        None => "another version was expected, but none is held".into(),
+    }
 }
 
 /// Where a read's value came from.

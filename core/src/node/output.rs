@@ -25,7 +25,8 @@ pub type Addrs = SmallVec<[SocketAddr; 1]>;
 pub enum SessionUse {
     /// An existing session first, else dial.
     ReuseOrDial,
-    /// An existing session or fail with [`OpenFailure::NoAddress`](crate::node::OpenFailure).
+    /// An existing session, whichever side dialled it, or fail with
+    /// [`OpenFailure::NoAddress`](crate::node::OpenFailure).
     ReuseOnly,
 }
 

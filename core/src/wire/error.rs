@@ -48,7 +48,7 @@ pub enum WireError {
 
 /// A message above its method's limit, which the receiver would drop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{method:?} message of {len} bytes, at most {max} are allowed")]
+#[error("{method} message of {len} bytes, at most {max} are allowed")]
 pub struct EncodeError {
     /// Of which method.
     pub method: Method,

@@ -1,5 +1,7 @@
 //! Methods and how long their messages may be.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Most bytes that any message may have, method byte and body; upstream's one limit.
@@ -45,6 +47,21 @@ pub enum Method {
     PutBatch = 6,
     /// Keep an item that is held already for longer. Ours; upstream closes the stream.
     Renew = 64,
+}
+
+impl fmt::Display for Method {
+    /// Its name in the specification, such as `PutValue`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ping => "Ping",
+            Self::FindNode => "FindNode",
+            Self::GetValue => "GetValue",
+            Self::PutValue => "PutValue",
+            Self::GetItems => "GetItems",
+            Self::PutBatch => "PutBatch",
+            Self::Renew => "Renew",
+        })
+    }
 }
 
 impl Method {

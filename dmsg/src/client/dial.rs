@@ -41,8 +41,15 @@ pub enum DialError {
     #[error("client closed")]
     Closed,
     /// The server saw us at an address that is not public, or told none.
-    #[error("not a public address: {0:?}")]
+    #[error("{}", not_public(*.0))]
     NotPublic(Option<IpAddr>),
+}
+
+fn not_public(seen: Option<IpAddr>) -> String {
+    match seen {
+        Some(ip) => format!("the server sees us at {ip}, which is no public address"),
+        None => "the server told no address".to_owned(),
+    }
 }
 
 /// Entries at hand, without asking anybody: for dials that must not lead to other dials.

@@ -38,6 +38,7 @@ pub async fn conformance<T: Transport>(pair: Pair<T>) {
     assert_ne!(pair.near.local_key(), pair.far.local_key(), "keys differ");
     nobody_there(&pair).await;
     both_directions(&pair).await;
+    accepted_sessions_carry_streams_back(&pair).await;
     finish_and_reset(&pair).await;
     back_pressure(&pair).await;
     many_at_once(&pair).await;
@@ -115,19 +116,31 @@ async fn both_directions<T: Transport>(pair: &Pair<T>) {
         got == bytes,
         "bytes arrive whole and in order, on the way back too"
     );
-    // The session that near dialled serves far as well, without an address.
-    let back = async {
-        let key = pair.near.local_key();
-        let back = pair
-            .far
-            .open(key, Addrs::new(), SessionUse::ReuseOnly)
-            .await;
-        let (mut stream, _) = back.expect("a session serves both sides");
-        send(&mut stream, b"?").await;
-        stream
-    };
-    let (_back, accepted) = join(back, accept(&pair.near)).await;
-    assert_eq!(accepted.peer, pair.far.local_key(), "the key is proven");
+}
+
+/// Far never dialled near, and knows no address of it.
+async fn accepted_sessions_carry_streams_back<T: Transport>(pair: &Pair<T>) {
+    let (near, far) = connect(pair).await;
+    let mut there = Some((near, far));
+    for session in [SessionUse::ReuseOnly, SessionUse::ReuseOrDial] {
+        // At first beside a stream of near's, then alone.
+        let back = async {
+            let key = pair.near.local_key();
+            let back = pair.far.open(key, Addrs::new(), session).await;
+            let (mut stream, _) = back.expect("an accepted session carries streams back");
+            send(&mut stream, b"?").await;
+            stream
+        };
+        let (mut far, mut accepted) = join(back, accept(&pair.near)).await;
+        assert_eq!(accepted.peer, pair.far.local_key(), "the key is proven");
+        assert_eq!(receive(&mut accepted.stream, 1).await, b"?");
+        send(&mut accepted.stream, b"!").await;
+        assert_eq!(receive(&mut far, 1).await, b"!", "it carries both ways");
+        if let Some((mut near, mut far)) = there.take() {
+            near.close().await.expect("an open stream closes");
+            far.close().await.expect("an open stream closes");
+        }
+    }
 }
 
 async fn finish_and_reset<T: Transport>(pair: &Pair<T>) {

@@ -71,8 +71,15 @@ pub struct TransportStats {
 /// stream that was not closed resets it. A read gives 0 after the peer finished, an error
 /// after a reset, and one of kind `ConnectionAborted` after the loss of the session.
 ///
-/// [`crate::testing::conformance`] checks an implementation.
+/// Streams run over *sessions*, and **an accepted session carries streams back**: once a peer's
+/// stream was accepted, [`Transport::open`] to that peer succeeds without an address, also with
+/// [`SessionUse::ReuseOnly`], over the session that the peer dialled, and not only while a stream of
+/// its own is open. A node that is dialled pings its dialler back that way; most nodes have no
+/// address that could be dialled instead. With one connection for each stream it never learns of
+/// its diallers, and what they put is found by nobody: put a multiplexer over the connection
+/// (`skydht_dmsg::session` is one).
 ///
+/// [`crate::testing::conformance`] checks an implementation.
 pub trait Transport: Send + Sync + 'static {
     /// Its streams.
     type Stream: Connection;
