@@ -19,9 +19,42 @@ pub(crate) mod base64 {
         D: Deserializer<'de>,
     {
         let text = Cow::<str>::deserialize(d)?;
+        // The decoder takes several padded texts in one.
+        let inner = text.len().saturating_sub(4);
+        if text.as_bytes()[..inner].contains(&b'=') {
+            return Err(serde::de::Error::custom(
+                "base64 text goes on behind its padding",
+            ));
+        }
         BASE64
             .decode(text.as_bytes())
             .map(T::from)
             .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    #[derive(serde::Deserialize)]
+    struct Bytes(#[serde(with = "super::base64")] Vec<u8>);
+
+    #[test]
+    fn nothing_follows_the_padding() {
+        for (text, bytes) in [
+            ("\"\"", Some(&b""[..])),
+            ("\"YQ==\"", Some(b"a")),
+            ("\"YWJj\"", Some(b"abc")),
+            ("\"YWJjYQ==\"", Some(b"abca")),
+            ("\"YQ==YWJj\"", None),
+            ("\"YWI=YWI=\"", None),
+            ("\"YQ=\"", None),
+            ("\"YQ\"", None),
+            ("\"YR==\"", None),
+        ] {
+            let read = serde_json::from_str::<Bytes>(text).ok();
+            assert_eq!(read.as_ref().map(|read| &read.0[..]), bytes, "{text}");
+        }
     }
 }

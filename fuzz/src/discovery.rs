@@ -21,8 +21,8 @@ const START: u64 = 1_777_000_000_000_000_000;
 static SECRETS: LazyLock<[SecretKey; 8]> =
     LazyLock::new(|| std::array::from_fn(|n| SecretKey::from_entropy(&[n as u8 + 1; 32])));
 
-/// Input: limits, then steps: raw requests, entries that eight keys sign, damaged ones, removals,
-/// and time that passes.
+/// Input: limits, then steps: raw requests, entries that eight keys sign as clients, servers or
+/// both, damaged ones, removals, questions for many keys, and time that passes.
 ///
 /// - Every request has an answer with one of the known statuses, and every client can read it.
 /// - Nobody but its owner writes an entry, whatever byte is changed.
@@ -76,6 +76,11 @@ impl World {
     }
 
     fn step(&mut self, step: u8, input: &mut Cursor<'_>) {
+        match step {
+            240..=247 => return self.both(input),
+            248.. => return self.many(input),
+            _ => {}
+        }
         match step % 6 {
             0 => self.raw(input),
             1 => {
@@ -118,6 +123,54 @@ impl World {
         }
     }
 
+    /// A client and a server in one key.
+    fn both(&mut self, input: &mut Cursor<'_>) {
+        let (client, server) = (self.client(input), self.server(input));
+        let mut entry = client.entry().clone();
+        entry.server.clone_from(&server.entry().server);
+        let owner = SECRETS.iter().find(|it| it.public() == entry.key);
+        let entry = entry.sign(owner.expect("one of the eight"));
+        let expiring = false;
+        self.call(&Call::Publish { entry, expiring });
+    }
+
+    /// What is told of several keys is what is told of each, and no more than is held.
+    fn many(&mut self, input: &mut Cursor<'_>) {
+        let which = input.byte();
+        let keys = SECRETS.iter().enumerate();
+        let keys = keys.filter(|(n, _)| which >> n & 1 != 0);
+        let keys: Vec<_> = keys.map(|(_, secret)| secret.public()).collect();
+        let call = Call::Batch(keys.clone());
+        let response = self.call(&call);
+        let Ok(Answer::Entries(entries)) = Answer::read(&call, &response) else {
+            panic!("no entries");
+        };
+        for key in keys {
+            let call = Call::Entry(key);
+            let one = Answer::read(&call, &self.call(&call));
+            let one = match one {
+                Ok(Answer::Entry(entry)) => Some(entry),
+                _ => None,
+            };
+            assert_eq!(entries.get(&key), one.as_ref());
+        }
+        let caller = SECRETS[usize::from(input.byte() % 8)].public();
+        let now = self.now();
+        let response = self.discovery.handle_from(now, Some(caller), &call.write());
+        self.readable(&response);
+        let all = self.call(&Call::ClientsByServer);
+        let Ok(Answer::ClientsByServer(all)) = Answer::read(&Call::ClientsByServer, &all) else {
+            panic!("no clients");
+        };
+        for secret in &*SECRETS {
+            let call = Call::ClientsOf(secret.public());
+            let response = self.call(&call);
+            let clients = all.get(&secret.public()).cloned().unwrap_or_default();
+            let told = Answer::read(&call, &response);
+            assert_eq!(told, Ok(Answer::ClientsOf(clients)));
+        }
+    }
+
     fn damaged(&mut self, input: &mut Cursor<'_>) {
         let honest = self.client(input);
         let mut body = honest.json().to_vec();
@@ -147,7 +200,7 @@ impl World {
 
     /// Whatever was asked, a client that expects it or something else reads or refuses it.
     fn readable(&self, response: &Response) {
-        let known = [200, 400, 401, 403, 404, 405, 413, 422, 500, 503];
+        let known = [200, 400, 401, 403, 404, 405, 413, 422, 429, 500, 503];
         let status = response.status().as_u16();
         assert!(known.contains(&status), "status {status}");
         let key = SECRETS[0].public();
@@ -155,6 +208,9 @@ impl World {
             Call::Entry(key),
             Call::Clients,
             Call::AllServers,
+            Call::Batch(vec![key]),
+            Call::ClientsByServer,
+            Call::ClientsOf(key),
             Call::Health,
         ] {
             if let Ok(answer) = Answer::read(&call, response) {

@@ -1,24 +1,28 @@
-//! DMSG's requests and responses in Go's gob, signed objects, and discovery entries.
+//! DMSG's requests, announcements and responses in Go's gob, signed objects, and discovery entries.
 
 use std::sync::LazyLock;
 
 use skydht_core::key::SecretKey;
 use skydht_dmsg::entry::{Entry, SignedEntry};
-use skydht_dmsg::object::{Address, SignedObject, StreamRequest, StreamResponse};
+use skydht_dmsg::object::{Address, PeerAnnounce, SignedObject, StreamRequest, StreamResponse};
 
 use crate::cursor::Cursor;
 
 /// Input: a byte that says what the rest is.
 ///
-/// - A request or a response that is read is written, whatever numbers its types have, and read
+/// - A request, an announcement or a response that is read is written, whatever numbers its types have, and read
 ///   again as the same.
 /// - Arbitrary objects are refused: none has a signature.
 /// - Any single changed byte of an honest object is noticed.
 /// - An entry that is read keeps its text; what we write of its content is read as the same; what
-///   verifies also verifies as stored.
+///   verifies also verifies as stored; a server's type can be set, and nothing else changes.
 pub fn dmsg_objects(data: &[u8]) {
     let mut input = Cursor::new(data);
-    match input.byte() % 5 {
+    let which = input.byte();
+    if which >= 250 {
+        return announce(input);
+    }
+    match which % 5 {
         0 => request(input),
         1 => response(input),
         2 => arbitrary_object(input.rest()),
@@ -44,6 +48,14 @@ fn response(mut input: Cursor<'_>) {
     }
 }
 
+fn announce(mut input: Cursor<'_>) {
+    let first_type = 64 + u32::from(input.u16());
+    if let Ok(announce) = PeerAnnounce::from_gob(input.rest()) {
+        let gob = announce.to_gob_numbered(first_type);
+        assert_eq!(PeerAnnounce::from_gob(&gob), Ok(announce));
+    }
+}
+
 fn arbitrary_object(bytes: &[u8]) {
     let Ok(object) = SignedObject::from_bytes(bytes.to_vec()) else {
         return;
@@ -51,6 +63,8 @@ fn arbitrary_object(bytes: &[u8]) {
     assert_eq!(object.as_bytes(), bytes);
     assert!(object.verify_request().is_err(), "a forged request");
     let author = HONEST.0.public();
+    let announced = object.verify_announce(&author);
+    assert!(!matches!(announced, Ok(Some(_))), "a forged announcement");
     let verified = object.verify_response(&[7; 32], &author);
     assert!(verified.is_err(), "a forged response");
 }
@@ -79,6 +93,8 @@ fn changed_object(mut input: Cursor<'_>) {
     let by = input.byte();
     bytes[at] ^= by;
     let object = SignedObject::from_bytes(bytes).expect("as long as before");
+    let announced = object.verify_announce(&HONEST.0.public());
+    assert!(!matches!(announced, Ok(Some(_))), "a request announces nobody");
     let verified = object.verify_request();
     assert_eq!(verified.is_ok(), by == 0, "byte {at} changed by {by}");
 }
@@ -93,7 +109,23 @@ fn entry(json: &[u8]) {
     let again: Entry = serde_json::from_slice(&written).expect("what we wrote");
     assert_eq!(again, *content);
     let _ = (content.validate(), content.validate_public());
+    let mut plain = content.clone();
+    plain.remove_later_members();
+    assert!(!plain.has_later_members());
+    assert_eq!(content.has_later_members(), plain != *content);
+    if let Ok(typed) = signed.with_server_type("official") {
+        assert_typed(content, typed.entry());
+    }
     if signed.verify().is_ok() {
         assert_eq!(signed.verify_stored(), Ok(()));
     }
+}
+
+/// Only the type of the server differs, if there is a server.
+fn assert_typed(before: &Entry, after: &Entry) {
+    let mut expected = before.clone();
+    if let Some(server) = &mut expected.server {
+        "official".clone_into(&mut server.server_type);
+    }
+    assert_eq!(*after, expected);
 }

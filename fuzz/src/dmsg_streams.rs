@@ -11,7 +11,7 @@ use skydht_dmsg::discovery::MemoryDiscovery;
 use skydht_dmsg::dmsg_session::{self, DmsgSession, Established};
 use skydht_dmsg::endpoint::Listener;
 use skydht_dmsg::handshake::{Ephemeral, Handshake};
-use skydht_dmsg::object::{Address, SignedObject, StreamRequest, StreamResponse};
+use skydht_dmsg::object::{Address, PeerAnnounce, SignedObject, StreamRequest, StreamResponse};
 use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_dmsg::session::{Incoming, SessionConfig, Stream};
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
@@ -34,11 +34,12 @@ const OVER: Duration = Duration::from_secs(90);
 const SOON: Duration = Duration::from_secs(20);
 
 /// Input: a script of what Mallory does with her session: requests honest, damaged and arbitrary,
-/// repeated, in others' names; bytes instead of objects; answers of all kinds to what Alice asks
+/// repeated, in others' names; announcements, pings, bytes instead of objects; answers of all kinds to what Alice asks
 /// her; ends in the midst of all that.
 ///
 /// - Nothing panics, and the world goes on.
 /// - Alice and Bob keep their sessions, and reach each other meanwhile and afterwards.
+/// - Every ping is answered, whatever else she does.
 /// - No listener gets a stream in a name whose key did not ask for it.
 /// - When Mallory has gone and every deadline has passed, nothing is relayed and no stream is left.
 pub fn dmsg_streams(data: &[u8]) {
@@ -185,13 +186,27 @@ impl Mallory {
     async fn act(&mut self, cast: &Cast, mut script: Cursor<'_>) {
         for _ in 0..MOST_DEEDS {
             let Some(deed) = script.next() else { return };
-            match deed % 9 {
+            match deed {
+                240..=247 => self.ping(deed & 1 != 0, &mut script).await,
+                248.. => {
+                    let object = self.announce(&mut script);
+                    self.send(object).await;
+                }
+                _ => self.do_by_number(deed % 9, cast, &mut script).await,
+            }
+            let pause = Duration::from_millis(script.byte().into());
+            self.runtime.sleep(pause).await;
+        }
+    }
+
+    async fn do_by_number(&mut self, deed: u8, cast: &Cast, script: &mut Cursor<'_>) {
+            match deed {
                 0 => {
-                    let object = self.request(&mut script);
+                    let object = self.request(script);
                     self.send(object).await;
                 }
                 1 => {
-                    let object = damaged(&self.request(&mut script), &mut script);
+                    let object = damaged(&self.request(script), script);
                     self.send(object).await;
                 }
                 2 => self.send(object(script.short())).await,
@@ -213,11 +228,42 @@ impl Mallory {
                         let _ = within(&self.runtime, SOON, stream.close()).await;
                     }
                 }
-                _ => self.be_asked(cast, &mut script).await,
+                _ => self.be_asked(cast, script).await,
             }
-            let pause = Duration::from_millis(script.byte().into());
-            self.runtime.sleep(pause).await;
-        }
+    }
+
+    /// A ping is answered with itself, and its stream ends, in one piece or two.
+    async fn ping(&mut self, in_pieces: bool, script: &mut Cursor<'_>) {
+        let pause = Duration::from_millis(u64::from(script.byte()) * 10);
+        let pinging = async {
+            let mut stream = self.session.mux().open().await.ok()?;
+            stream.write_all(&[0]).await.ok()?;
+            if in_pieces {
+                stream.flush().await.ok()?;
+                self.runtime.sleep(pause).await;
+            }
+            stream.write_all(&[0]).await.ok()?;
+            stream.flush().await.ok()?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.ok()?;
+            Some(answer)
+        };
+        let answer = within(&self.runtime, SOON, pinging).await.flatten();
+        assert_eq!(answer.as_deref(), Some(&[0, 0][..]), "a ping");
+    }
+
+    /// An announcement of a server, in her own name or not.
+    fn announce(&mut self, script: &mut Cursor<'_>) -> Option<SignedObject> {
+        let bits = script.byte();
+        let [source, signer] = [bits & 1, bits & 2].map(|bit| match bit {
+            0 => MALLORY,
+            _ => BOB,
+        });
+        let announce = PeerAnnounce {
+            timestamp: i64::from(bits >> 2),
+            source: *key(source).as_bytes(),
+        };
+        Some(announce.sign(&secret(signer)))
     }
 
     /// A request that is as it should be, but for what the script says.

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+/// What is committed for a target is cut to some 100 inputs at most, and findings are added.
+const MOST_FILES: usize = 150;
+
 fn corpora() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus")).to_path_buf()
 }
@@ -26,6 +29,11 @@ fn replay(name: &str) {
     let corpus = corpora().join(name);
     let files = names(&corpus);
     assert!(files.len() >= 5, "{name}: only {} files", files.len());
+    assert!(
+        files.len() <= MOST_FILES,
+        "{name}: {} files; did a search write here? See fuzz/README.md",
+        files.len()
+    );
     let fails = |file: &&String| {
         let input = std::fs::read(corpus.join(file)).unwrap();
         catch_unwind(|| target(&input)).is_err()

@@ -1,6 +1,6 @@
 //! The messages as serde's types, and what they say.
 
-use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use skydht_core::id::{NodeId, Target};
@@ -273,7 +273,7 @@ fn targets(body: Option<Vec<Id>>) -> Result<Vec<Target>> {
 
 impl ItemBody {
     fn read(self) -> Result<WireItem> {
-        let base64 = |text: String| BASE64.decode(text.as_bytes()).map_err(|_| Refused);
+        let base64 = |text: String| go_base64(&text);
         let rest = KeylessItem {
             seq: Seq(self.seq.unwrap_or_default()),
             signature: signature(self.sig)?,
@@ -299,6 +299,33 @@ impl ItemBody {
             salt,
         }))
     }
+}
+
+/// As Go's `base64.StdEncoding`: CR and LF count nowhere, padding is the last one or two of four
+/// characters and nothing follows it, bits beyond the last byte do not matter.
+fn go_base64(text: &str) -> Result<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b"\r\n".contains(b)).collect();
+    let data = digits.len() - digits.iter().rev().take_while(|b| **b == b'=').count();
+    if digits.len() % 4 != 0 || digits.len() - data > 2 {
+        return Err(Refused);
+    }
+    let mut bits = 0u32;
+    let mut out = Vec::new();
+    for (at, digit) in digits[..data].iter().enumerate() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return Err(Refused),
+        };
+        bits = bits << 6 | u32::from(value);
+        if at % 4 > 0 {
+            out.push((bits >> (6 - 2 * (at % 4))) as u8);
+        }
+    }
+    Ok(out)
 }
 
 /// Peers whose keys are none are dropped alone; so are those beyond the limit.
