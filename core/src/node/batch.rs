@@ -1,5 +1,5 @@
-//! Serving a batch of items: a few signatures at a time, so that one batch of a thousand
-//! items neither floods the pool nor holds up a single `handle`.
+//! Serving a batch of items: a few signatures at a time, so that a batch of a thousand items
+//! neither floods the pool nor holds a slot while others wait for one.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -10,27 +10,94 @@ use crate::id::Target;
 use crate::item::ItemError;
 use crate::key::{PublicKey, SignatureError};
 use crate::node::Node;
+use crate::node::callers::FORGERY_COST;
 use crate::node::counters::Counter;
 use crate::node::input::StreamId;
 use crate::node::refusal_text;
+use crate::node::room::Room;
 use crate::node::serve::candidate;
+use crate::node::served::Phase;
 use crate::node::verification::JobFor;
 use crate::node::verify::Verdict;
 use crate::store::{Candidate, Precheck, Refusal, Reservation};
-use crate::wire::{Frame, RequestExt, Response, WireItem};
+use crate::wire::{RequestExt, Response, WireItem};
 
-/// Signatures of one batch being checked at a time.
-const AT_ONCE: usize = 32;
-/// Items of a batch judged in one `handle`.
-const STEP: usize = 256;
+/// Signatures of one batch being checked at a time while nobody else waits for a slot.
+const SHARE: usize = 32;
+/// The same while others wait; the slot is released after them.
+const SHARE_OF_MANY: usize = 8;
+/// Items of a batch judged at a time, and their bytes.
+const STEP_ITEMS: usize = 64;
+const STEP_BYTES: usize = 128 * 1024;
+/// Bytes that an item takes in a batch beside its value and salt.
+const ITEM_BYTES: usize = 256;
 
 /// A batch under way.
 pub(super) struct Batch {
+    /// Taken, and found to have to wait.
+    put_back: Option<(WireItem, Option<Target>)>,
     items: vec::IntoIter<WireItem>,
     targets: vec::IntoIter<Target>,
-    results: Vec<Result<(), String>>,
+    results: Vec<Result<(), Refused>>,
     out: usize,
     ext: Option<RequestExt>,
+    /// Bytes that it keeps until it is answered.
+    pub(super) bytes: usize,
+}
+
+/// Why one item of a batch was not taken.
+#[derive(Clone, Copy)]
+enum Refused {
+    Store(Refusal),
+    Item(ItemError),
+}
+
+impl Refused {
+    fn text(self) -> String {
+        match self {
+            Self::Store(refusal) => refusal_text::text(refusal).to_string(),
+            Self::Item(error) => error.to_string(),
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn new(items: Vec<WireItem>, targets: Vec<Target>, ext: Option<RequestExt>) -> Self {
+        let contents = |item: &WireItem| ITEM_BYTES + item.content_len();
+        Self {
+            bytes: items.iter().map(contents).sum::<usize>() + targets.len() * size_of::<Target>(),
+            results: Vec::with_capacity(items.len()),
+            put_back: None,
+            items: items.into_iter(),
+            targets: targets.into_iter(),
+            out: 0,
+            ext,
+        }
+    }
+
+    /// The next item, and where it goes.
+    fn next(&mut self) -> Option<(WireItem, Option<Target>)> {
+        self.put_back.take().or_else(|| {
+            let item = self.items.next()?;
+            // All zero, like a missing one, is upstream's "at its own target".
+            let target = self.targets.next();
+            Some((item, target.filter(|target| *target != Target::default())))
+        })
+    }
+
+    /// Whether every item was taken up.
+    fn is_judged(&self) -> bool {
+        self.put_back.is_none() && self.items.len() == 0
+    }
+
+    /// Bytes of its answer, at most.
+    fn answer_len(&self) -> usize {
+        let texts = self.results.iter().map(|result| match result {
+            Ok(()) => 10,
+            Err(refused) => 10 + refused.text().len(),
+        });
+        512 + texts.sum::<usize>()
+    }
 }
 
 /// One item of a batch, while its signature is checked.
@@ -41,69 +108,102 @@ pub(super) struct PendingItem {
     reservation: Reservation,
 }
 
+/// What became of an item of a batch.
+enum Step {
+    Judged(Result<(), Refused>),
+    Verifying,
+    /// There is no room for it among the items being checked: later.
+    Later(WireItem),
+}
+
 impl Node {
-    /// A batch came. It takes one place among the requests being served.
-    pub(super) fn start_batch(
-        &mut self,
-        id: StreamId,
-        frame: &Frame,
-        items: Vec<WireItem>,
-        targets: Vec<Target>,
-        ext: Option<RequestExt>,
-        peer: PublicKey,
-    ) {
-        if !self.may_serve(&peer) {
-            return self.wait_for_place(id, frame.clone());
+    /// A batch came: it takes a slot, or waits for one. One without items needs none.
+    pub(super) fn start_batch(&mut self, id: StreamId, batch: Box<Batch>, peer: &PublicKey) {
+        if batch.is_judged() {
+            self.answer_batch(id, batch, peer);
+        } else if self.try_slot(peer) {
+            self.advance_batch(id, batch, peer);
+        } else {
+            self.wait_for_slot(id, Phase::BatchWaits(batch), peer);
         }
-        self.take_place(&peer);
-        let batch = Batch {
-            results: Vec::with_capacity(items.len()),
-            items: items.into_iter(),
-            targets: targets.into_iter(),
-            out: 0,
-            ext,
-        };
-        self.advance_batch(id, Box::new(batch), &peer);
     }
 
+    /// A batch that waited for a slot. Returns what it cost.
+    pub(super) fn batch_again(
+        &mut self,
+        id: StreamId,
+        batch: Box<Batch>,
+        peer: &PublicKey,
+    ) -> usize {
+        self.start_batch(id, batch, peer);
+        STEP_BYTES / 4
+    }
+
+    /// Judges the next items of a batch that has a slot.
     fn advance_batch(&mut self, id: StreamId, mut batch: Box<Batch>, peer: &PublicKey) {
-        let mut steps = 0;
-        while batch.out < AT_ONCE && (steps < STEP || batch.out == 0) {
-            steps += 1;
-            let Some(item) = batch.items.next() else {
+        let share = if self.backlog.wait_queue.runnable() > 0 {
+            SHARE_OF_MANY
+        } else {
+            SHARE
+        };
+        let (mut items, mut bytes) = (0, 0);
+        while batch.out < share && items < STEP_ITEMS && bytes < STEP_BYTES {
+            let Some((item, target)) = batch.next() else {
                 break;
             };
-            // All zero, like a missing one, is upstream's "at its own target".
-            let target = batch
-                .targets
-                .next()
-                .filter(|target| *target != Target::default());
+            items += 1;
+            bytes += item.content_len();
             let index = batch.results.len();
-            batch.results.push(Ok(()));
             match self.judge_batched(id, index, item, target, batch.ext.as_ref(), peer) {
-                Ok(true) => batch.out += 1,
-                Ok(false) => {}
-                Err(text) => batch.results[index] = Err(text),
+                Step::Judged(result) => batch.results.push(result),
+                Step::Verifying => {
+                    batch.results.push(Ok(()));
+                    batch.out += 1;
+                }
+                Step::Later(item) => {
+                    batch.put_back = Some((item, target));
+                    break;
+                }
             }
         }
         if batch.out > 0 {
-            return self.set_batch(id, batch);
+            return self.set_phase(id, Phase::Batch(batch));
         }
-        self.leave_place(peer);
-        let stored = batch.results.iter().map(Result::is_ok).collect();
-        let mut errors: Vec<String> = batch
-            .results
-            .into_iter()
-            .map(|result| result.err().unwrap_or_default())
-            .collect();
-        if errors.iter().all(String::is_empty) {
-            errors.clear();
+        self.release_slot(peer);
+        if !batch.is_judged() {
+            // The others first.
+            return self.wait_for_slot(id, Phase::BatchWaits(batch), peer);
         }
-        self.answer(id, Response::PutBatch { stored, errors }, None);
-        self.serve_waiting();
+        self.answer_batch(id, batch, peer);
     }
 
-    /// Judges one item; `true` when its signature is being checked.
+    /// Answers a batch if there is room for the answer, else it waits. Returns what it cost.
+    pub(super) fn answer_batch(
+        &mut self,
+        id: StreamId,
+        batch: Box<Batch>,
+        peer: &PublicKey,
+    ) -> usize {
+        let len = batch.answer_len();
+        let room = self.room_for_answer(peer, len);
+        if room != Room::Free {
+            self.wait_for_room(id, Phase::BatchDone(batch), peer, room);
+            return len;
+        }
+        let stored = batch.results.iter().map(Result::is_ok).collect();
+        let mut errors: Vec<String> = Vec::new();
+        if batch.results.iter().any(Result::is_err) {
+            let texts = batch.results.iter().map(|result| match result {
+                Ok(()) => String::new(),
+                Err(refused) => refused.text(),
+            });
+            errors.extend(texts);
+        }
+        self.answer(id, Response::PutBatch { stored, errors }, None);
+        len
+    }
+
+    /// Judges one item.
     fn judge_batched(
         &mut self,
         id: StreamId,
@@ -112,29 +212,26 @@ impl Node {
         target: Option<Target>,
         ext: Option<&RequestExt>,
         peer: &PublicKey,
-    ) -> Result<bool, String> {
-        let mut candidate =
-            candidate(item, target, ext, peer).map_err(|error| error.to_string())?;
+    ) -> Step {
+        let mut candidate = match candidate(item, target, ext, peer) {
+            Ok(candidate) => candidate,
+            Err(error) => return Step::Judged(Err(Refused::Item(error))),
+        };
         // One binding cannot hold for many items.
         candidate.bound = None;
-        let refuse = |node: &mut Self, refusal: Refusal| {
-            node.count_refusal(refusal);
-            Err(refusal_text::text(refusal).to_string())
-        };
         let nearer = self
             .table
             .nearer_than_local(&candidate.target, self.config.k);
-        match self.store.precheck(self.now, &candidate, nearer) {
-            Err(refusal) => refuse(self, refusal),
+        let result = match self.store.precheck(self.now, &candidate, nearer) {
+            Err(Refusal::Busy) => return Step::Later(candidate.item.into()),
+            Err(refusal) => Err(refusal),
             Ok(Precheck::Held) => {
                 self.counters.count(Counter::VerifySpared);
                 self.confirm(&candidate)
-                    .map(|()| false)
-                    .or_else(|refusal| refuse(self, refusal))
             }
             Ok(Precheck::Verify) => {
                 if !self.may_verify(peer) {
-                    return refuse(self, Refusal::Busy);
+                    return Step::Later(candidate.item.into());
                 }
                 let reservation = self.store.reserve(&candidate);
                 let item = candidate.item.clone();
@@ -145,9 +242,13 @@ impl Node {
                     reservation,
                 };
                 self.verify(*peer, item, None, JobFor::Batch(Box::new(pending)));
-                Ok(true)
+                return Step::Verifying;
             }
-        }
+        };
+        Step::Judged(result.map_err(|refusal| {
+            self.count_refusal(refusal);
+            Refused::Store(refusal)
+        }))
     }
 
     /// A verdict on one item; it is kept if valid, whether or not the stream still is.
@@ -167,7 +268,7 @@ impl Node {
                     .nearer_than_local(&candidate.target, self.config.k);
                 self.admit(candidate, nearer).map_err(|refusal| {
                     self.count_refusal(refusal);
-                    refusal_text::text(refusal).to_string()
+                    Refused::Store(refusal)
                 })
             }
             Err(error) => {
@@ -175,19 +276,36 @@ impl Node {
                     ItemError::Signature(SignatureError::InvalidKey) => Counter::InvalidKeys,
                     _ => Counter::ForgedItems,
                 });
-                Err(error.to_string())
+                Err(Refused::Item(error))
             }
         };
-        let Some(mut batch) = self.take_batch(id) else {
-            return;
-        };
-        batch.out -= 1;
-        if let Some(slot) = batch.results.get_mut(index) {
-            *slot = result;
+        if let Some(mut batch) = self.take_batch(id) {
+            batch.out -= 1;
+            if let Some(slot) = batch.results.get_mut(index) {
+                *slot = result;
+            }
+            // The slot goes with the stream if that is cut.
+            self.set_phase(id, Phase::Batch(batch));
+            if !(forged && self.note_forgery(id))
+                && let Some(batch) = self.take_batch(id)
+            {
+                self.batch_goes_on(id, batch, peer);
+            }
         }
-        if forged && self.note_forgery(id) {
-            self.leave_place(peer);
-            return self.serve_waiting();
+        if forged {
+            self.note_waste(peer, FORGERY_COST);
+        }
+    }
+
+    /// After a verdict: more items while nobody waits for the slot, else those that are out are
+    /// the last ones for now.
+    fn batch_goes_on(&mut self, id: StreamId, batch: Box<Batch>, peer: &PublicKey) {
+        if batch.out > 0 && self.backlog.wait_queue.runnable() > 0 {
+            return self.set_phase(id, Phase::Batch(batch));
+        }
+        if batch.out == 0 && !batch.is_judged() && self.backlog.wait_queue.runnable() > 0 {
+            self.release_slot(peer);
+            return self.wait_for_slot(id, Phase::BatchWaits(batch), peer);
         }
         self.advance_batch(id, batch, peer);
     }

@@ -66,6 +66,12 @@ counters! {
     WrongMethod => "wrong_method",
     /// Requests not complete within their deadline.
     SlowRequests => "slow_requests",
+    /// Answers that did not leave in time, or while others waited for the room.
+    SlowReaders => "slow_readers",
+    /// Streams that made room for others.
+    StreamsEvicted => "streams_evicted",
+    /// Callers refused for a minute because they wasted much work.
+    CallersCut => "callers_cut",
     /// Events for streams that are closed already.
     LateEvents => "late_events",
     /// Clock readings that went back.

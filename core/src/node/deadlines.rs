@@ -1,4 +1,5 @@
-//! When streams are given up: those that read a request, those that are idle, those kept.
+//! When streams are given up: those that read a request, those that are idle, those kept, those
+//! whose answer does not leave.
 //!
 //! Within a kind the duration is the same for all, so that what is due last is nearly always
 //! added last: a queue for each, in which a stream is found by its deadline.
@@ -17,6 +18,8 @@ pub(super) enum Wait {
     Idle,
     /// A stream of ours between two calls.
     Kept,
+    /// An answer must have left.
+    Send,
 }
 
 /// The deadlines of all streams. Adding in the order of time is O(1), else O(n) moves.
@@ -24,7 +27,7 @@ pub(super) enum Wait {
 pub(super) struct Deadlines {
     /// The least of the fronts, asked for after every input.
     first: Option<(Mono, StreamId)>,
-    queues: [VecDeque<(Mono, StreamId)>; 3],
+    queues: [VecDeque<(Mono, StreamId)>; 4],
 }
 
 impl Deadlines {
@@ -62,9 +65,9 @@ impl Deadlines {
         self.first
     }
 
-    /// The accepted stream that has been idle longest.
-    pub(super) fn longest_idle(&self) -> Option<StreamId> {
-        self.queues[Wait::Idle as usize].front().map(|(_, id)| *id)
+    /// The streams of one kind, the one due first in front.
+    pub(super) fn of(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
+        self.queues[wait as usize].iter().copied()
     }
 
     pub(super) fn clear(&mut self) {
@@ -89,12 +92,18 @@ mod tests {
             deadlines.add(wait, Mono(at), StreamId(id));
         }
         assert_eq!(deadlines.first(), Some((Mono(10), StreamId(7))));
-        assert_eq!(deadlines.longest_idle(), Some(StreamId(1)));
+        assert_eq!(
+            deadlines.of(Wait::Idle).next(),
+            Some((Mono(60), StreamId(1)))
+        );
         deadlines.remove(Wait::Read, Mono(10), StreamId(7));
         deadlines.remove(Wait::Kept, Mono(32), StreamId(2));
         deadlines.remove(Wait::Idle, Mono(60), StreamId(1));
         assert_eq!(deadlines.first(), Some((Mono(60), StreamId(5))));
         deadlines.remove(Wait::Idle, Mono(60), StreamId(5));
-        assert_eq!(deadlines.longest_idle(), Some(StreamId(3)));
+        assert_eq!(
+            deadlines.of(Wait::Idle).next(),
+            Some((Mono(61), StreamId(3)))
+        );
     }
 }

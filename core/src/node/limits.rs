@@ -6,8 +6,8 @@ use crate::node::config::ConfigError;
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])* $name:ident: $default:expr, $min:literal..=$max:literal;)*) => {
-        /// Every bound there is. Memory implied by the defaults, worst case: streams ×
-        /// largest frame they may hold, plus `store_bytes`, plus some 300 bytes a peer.
+        /// Every bound there is. `docs/limits.md` adds up the memory that they imply: by default
+        /// below 128 MiB for queues and buffers, beside `store_bytes`.
         #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(default)]
         #[non_exhaustive]
@@ -87,20 +87,33 @@ limits! {
     streams: 2_048, 8..=1_000_000;
     /// Streams that one peer may have opened here.
     streams_per_peer: 32, 1..=1_000_000;
-    /// Requests being served at once (Go's number); idle streams take none.
+    /// Slots for requests whose signatures are being checked (Go's number); others need none.
     serving: 128, 1..=1_000_000;
-    /// Requests of one peer being served at once.
+    /// Slots of one peer.
     serving_per_peer: 16, 1..=1_000_000;
+    /// Bytes of requests, from their first byte to their answer.
+    request_bytes: 33_554_432, 65_536..=1_073_741_824;
+    /// The same, of one peer.
+    request_bytes_per_peer: 8_388_608, 65_536..=1_073_741_824;
+    /// Bytes of answers that have not left. Those above 16 KiB may take three quarters.
+    answer_bytes: 33_554_432, 65_536..=1_073_741_824;
+    /// The same, of one peer.
+    answer_bytes_per_peer: 8_388_608, 65_536..=1_073_741_824;
+    /// Callers of whom is remembered whether they were useful or wasted work.
+    callers: 4_096, 16..=10_000_000;
     /// Calls of ours in flight.
     calls: 1_024, 1..=1_000_000;
     /// Idle streams of ours kept for the next call.
     idle_streams: 512, 0..=1_000_000;
     /// Operations at once.
     operations: 256, 1..=1_000_000;
-    /// Verification jobs out.
+    /// Verification jobs, waiting for their turn or out.
     verify_jobs: 1_024, 1..=1_000_000;
-    /// Verification jobs out for one peer.
+    /// Verification jobs for one peer, waiting or out.
     verify_jobs_per_peer: 128, 1..=1_000_000;
+    /// Verification jobs handed to the driver and not yet answered: more only wait there, where
+    /// they have no turns.
+    verify_window: 64, 1..=1_000_000;
     /// Outputs waiting to be drained.
     outputs: 65_536, 64..=10_000_000;
     /// Items held; 0 means unlimited.

@@ -2,19 +2,24 @@
 //!
 //! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to
 //! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
-//! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted streams), `serve`
-//! and `batch` (requests of peers), `search` (lookups and what they are for), `get`, `put`,
+//! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted streams), `serve`,
+//! `page` and `batch` (requests of peers), `backlog` (those that wait), `room` (bytes of requests
+//! and answers, and who goes when they are too many), `callers` (who was useful and who wasted
+//! work), `search` (lookups and what they are for), `get`, `put`,
 //! `replicas` (how a put stands), `own` (renewals), `peers` (who enters the table, addresses),
 //! `prove` (who still lives), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets at
 //! joining), `operation` (commands), `verification` (jobs), `book` (back-off), `limits`.
 
+mod backlog;
 mod batch;
 mod book;
 mod cache;
+mod callers;
 mod calls;
 mod config;
 mod counters;
 mod deadlines;
+mod fair_queue;
 mod fill;
 mod get;
 mod input;
@@ -24,12 +29,14 @@ mod operation;
 mod outcome;
 mod output;
 mod own;
+mod page;
 mod peers;
 mod prove;
 mod put;
 mod recent;
 mod refusal_text;
 mod replicas;
+mod room;
 mod search;
 mod serve;
 mod served;
@@ -59,15 +66,16 @@ use crate::address::canonical;
 use crate::id::NodeId;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
+use crate::node::backlog::Backlog;
 use crate::node::book::Book;
 use crate::node::cache::{ReadCache, Repaired};
+use crate::node::callers::Callers;
 use crate::node::calls::{Call, CallId};
 use crate::node::maintain::Upkeep;
 use crate::node::operation::Operations;
 use crate::node::own::OwnItems;
 use crate::node::peers::Probing;
 use crate::node::search::{End, Search, SearchId};
-use crate::node::served::Waiting;
 use crate::node::streams::{State, Streams};
 use crate::node::timers::{Timer, Timers};
 use crate::node::verification::{JobFor, Jobs};
@@ -119,8 +127,10 @@ pub struct Node {
     next_search: u64,
     operations: Operations,
     jobs: Jobs,
+    /// Slots that are taken.
     serving: usize,
-    waiting: Waiting,
+    backlog: Backlog,
+    callers: Callers,
     own: OwnItems,
     cache: ReadCache,
     repaired: Repaired,
@@ -203,7 +213,8 @@ impl Node {
             operations: Operations::default(),
             jobs: Jobs::default(),
             serving: 0,
-            waiting: Waiting::new(),
+            backlog: Backlog::default(),
+            callers: Callers::new(limits.callers, seed.stream("callers").next()),
             own: OwnItems::new(limits.own_items),
             cache: ReadCache::new(limits.cached_items),
             repaired: Repaired::default(),
@@ -257,7 +268,7 @@ impl Node {
                 }
             }
             Input::Probed { probe, result } => self.probed(probe, result)?,
-            Input::TimerFired => {}
+            Input::TimerFired => self.run_backlog(),
         }
         if self.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
@@ -282,11 +293,16 @@ impl Node {
             return timer;
         }
         let at = |at, why| Deadline { at, why };
+        if self.requests_due() {
+            return Some(at(self.now.mono, WakeReason::Requests));
+        }
         let call = self.first_call;
         let stream = self.streams.next_deadline();
         let call = call.map(|(due, _)| at(due, WakeReason::Call));
         let stream = stream.map(|(due, _)| at(due, WakeReason::Stream));
-        let all = [call, stream, timer].into_iter().flatten();
+        let relief = self.next_relief();
+        let relief = relief.map(|due| at(due.max(self.now.mono), WakeReason::Requests));
+        let all = [call, stream, relief, timer].into_iter().flatten();
         all.min_by_key(|deadline| deadline.at)
     }
 
@@ -382,20 +398,12 @@ impl Node {
             State::Served(_) if mid_frame => self.counters.count(Counter::FrameTruncated),
             State::Served(_) => {}
         }
-        self.serve_waiting();
     }
 
     /// Forgets a stream and what it used.
     fn remove_stream(&mut self, id: StreamId) -> Option<Box<streams::Stream>> {
         let stream = self.streams.remove(id)?;
-        if let State::Served(served) = &stream.state {
-            if served.holds_place() {
-                self.leave_place(&stream.peer);
-            }
-            if served.waits() {
-                self.waiting.retain(|waiting| *waiting != id);
-            }
-        }
+        self.forget_request(id, &stream);
         Some(stream)
     }
 

@@ -450,7 +450,6 @@ impl Node {
         for stream in self.streams.ids() {
             self.close(stream, crate::node::output::CloseReason::Shutdown);
         }
-        self.waiting.clear();
         self.timers.clear();
     }
 }

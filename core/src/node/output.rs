@@ -49,6 +49,8 @@ pub enum CloseReason {
     Cancelled,
     /// The node shuts down: finish.
     Shutdown,
+    /// Others needed the room, and this was worth least: reset.
+    Evicted,
 }
 
 impl CloseReason {
@@ -230,6 +232,8 @@ pub enum WakeReason {
     Operation,
     /// Bootstrap, self-lookup, bucket refresh or a ping of the oldest.
     Maintenance,
+    /// Requests wait and could go on, or peers who do not take their answers have to go for them.
+    Requests,
     /// Items expire.
     Expiry,
     /// Own items want renewing.

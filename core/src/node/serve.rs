@@ -8,61 +8,127 @@ use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::item::{Item, ItemError, Seq};
-use crate::key::{KeyError, PublicKey, SignatureError};
+use crate::key::{KeyError, PublicKey, Signature, SignatureError};
 use crate::node::Node;
+use crate::node::batch::Batch;
+use crate::node::callers::{FORGERY_COST, JUNK_COST};
 use crate::node::counters::Counter;
 use crate::node::get::held_life;
 use crate::node::input::StreamId;
 use crate::node::output::CloseReason;
+use crate::node::page::PAGE_ROOM;
 use crate::node::refusal_text;
+use crate::node::room::{Room, SMALL_ANSWER};
 use crate::node::served::Phase;
 use crate::node::verification::JobFor;
 use crate::node::verify::Verdict;
-use crate::store::{Candidate as StoreCandidate, ClaimedLife, Precheck, Refusal, Reservation, Via};
+use crate::store::{
+    Candidate as StoreCandidate, ClaimedLife, Precheck, Refusal, Reservation, Via, item_cost,
+};
 use crate::wire::{
-    Frame, PeerList, Request, RequestExt, Response, ResponseExt, ResponseMessage, Sender, Want,
-    WireItem, WirePeer, decode_request, encode_response,
+    BatchDecoder, Frame, Method, PeerList, Request, RequestExt, RequestMessage, Response,
+    ResponseExt, ResponseMessage, Sender, Want, WireError, WireItem, WirePeer, decode_request,
+    encode_response, encoded_item_len,
 };
 
 /// Invalid signatures after which a stream is cut.
 const MAX_FORGERIES: u8 = 3;
-/// Encoded bytes of one page of items.
-const PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// Bytes of a batch decoded at a time.
+const DECODE_STEP: usize = 64 * 1024;
+
+/// A put over a stream.
+pub(super) struct PutJob {
+    pub(super) candidate: StoreCandidate,
+    want: Want,
+    /// It came as a [`Request::Renew`].
+    renewal: bool,
+}
 
 /// A put over a stream, while its signature is checked.
 pub(super) struct PendingPut {
     pub(super) stream: StreamId,
-    candidate: StoreCandidate,
+    put: Box<PutJob>,
     reservation: Reservation,
-    want: Want,
 }
 
 impl Node {
-    /// A whole request.
-    pub(super) fn request(&mut self, id: StreamId, frame: Frame) {
-        self.counters.count(Counter::RequestsServed);
+    /// Decodes a small request and serves it.
+    pub(super) fn decode(&mut self, id: StreamId, frame: &Frame) {
+        match decode_request(frame) {
+            Ok(message) => self.decoded(id, message),
+            Err(error) => self.undecodable(id, &error, frame.body.len()),
+        }
+    }
+
+    /// Decodes a large request, at its turn. Returns what it cost.
+    pub(super) fn decode_large(&mut self, id: StreamId, frame: Frame) -> usize {
+        if frame.method == Method::PutBatch {
+            return self.decode_batch(id, Box::new(BatchDecoder::new(frame.body)));
+        }
+        self.decode(id, &frame);
+        frame.body.len()
+    }
+
+    /// Decodes a piece of a large batch. Returns what it cost.
+    pub(super) fn decode_batch(&mut self, id: StreamId, mut decoder: Box<BatchDecoder>) -> usize {
+        let before = decoder.position();
+        let result = decoder.step(DECODE_STEP);
+        let cost = decoder.position().saturating_sub(before);
+        match result {
+            Ok(None) => self.set_phase(id, Phase::Decoding(decoder)),
+            Ok(Some(message)) => self.decoded(id, message),
+            Err(error) => self.undecodable(id, &error, decoder.len()),
+        }
+        cost
+    }
+
+    /// A request that does not decode; its peer is charged for it.
+    fn undecodable(&mut self, id: StreamId, error: &WireError, bytes: usize) {
+        self.count_wire_error(error);
+        let peer = self.streams.get(id).map(|stream| stream.peer);
+        self.close(id, CloseReason::Protocol);
+        if let Some(peer) = peer {
+            self.note_waste(&peer, bytes as u64 + JUNK_COST);
+        }
+    }
+
+    /// A decoded request.
+    fn decoded(&mut self, id: StreamId, message: RequestMessage) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
         let (peer, path) = (stream.peer, stream.path);
-        let message = match decode_request(&frame) {
-            Ok(message) => message,
-            Err(error) => {
-                self.count_wire_error(&error);
-                return self.close(id, CloseReason::Protocol);
-            }
-        };
         if let Err(error) = self.check_sender(&message.sender, &peer) {
             self.counters.count(error);
             if error == Counter::InvalidKeys {
                 return self.close(id, CloseReason::Protocol);
             }
         }
-        let ext = message.ext;
         if let Some(served) = self.streams.served_mut(id) {
-            served.keep = ext.is_some();
+            served.keep = message.ext.is_some();
         }
-        self.note_caller(peer, path, ext.as_ref());
+        self.note_caller(peer, path, message.ext.as_ref());
+        self.serve(id, message, &peer);
+    }
+
+    /// Serves a request that waited for room. Returns what it cost.
+    pub(super) fn serve_again(
+        &mut self,
+        id: StreamId,
+        message: RequestMessage,
+        peer: &PublicKey,
+    ) -> usize {
+        self.serve(id, message, peer);
+        SMALL_ANSWER
+    }
+
+    /// Serves a request if there is room for its answer, else it waits.
+    fn serve(&mut self, id: StreamId, message: RequestMessage, peer: &PublicKey) {
+        let room = self.room_for_answer(peer, self.answer_len(&message.request));
+        if room != Room::Free {
+            return self.wait_for_room(id, Phase::Request(Box::new(message)), peer, room);
+        }
+        let ext = message.ext;
         match message.request {
             Request::Ping => {
                 let response = Response::Ping {
@@ -80,52 +146,50 @@ impl Node {
                 item,
                 mirror_target,
             } => {
-                self.serve_put(id, &frame, item, mirror_target, ext, peer);
+                let want = ext.as_ref().map_or(Want::All, |ext| ext.want);
+                match candidate(item, mirror_target, ext.as_ref(), peer) {
+                    Ok(candidate) => {
+                        let put = PutJob {
+                            candidate,
+                            want,
+                            renewal: false,
+                        };
+                        self.serve_put(id, Box::new(put), peer);
+                    }
+                    Err(error) => self.answer_put(id, Err(error.to_string()), None, want, None),
+                }
             }
             Request::Renew {
                 target,
                 seq,
+                signature,
                 content_hash,
-                ..
-            } => {
-                let result = self
-                    .store
-                    .renew(self.now, &target, seq, &content_hash, &peer);
-                if result.is_ok() {
-                    self.counters.count(Counter::ItemsRenewed);
-                    self.persist_kept(&target);
-                }
-                let (stored, error) = match &result {
-                    Ok(_) => (true, String::new()),
-                    Err(refusal) => (false, refusal_text::text(*refusal).to_string()),
-                };
-                let held = stored.then_some(seq);
-                self.answer(id, Response::Renew { stored, error }, held);
-            }
+            } => self.serve_renewal(id, &target, seq, signature, &content_hash, peer),
             Request::GetItems {
                 salt,
                 since_seq,
                 limit,
             } => {
                 let salt = (!salt.is_empty()).then_some(salt.as_bytes());
-                let page =
-                    self.store
-                        .page(self.now, salt, since_seq, limit, PAGE_BYTES, encoded_len);
-                let (targets, items) = page
-                    .items
-                    .into_iter()
-                    .map(|(target, item)| (target, item.into()))
-                    .unzip();
-                let response = Response::GetItems {
-                    items,
-                    targets,
-                    has_more: page.has_more,
-                };
-                self.answer(id, response, None);
+                self.start_page(id, salt, since_seq, limit);
             }
             Request::PutBatch { items, targets } => {
-                self.start_batch(id, &frame, items, targets, ext, peer);
+                let batch = Box::new(Batch::new(items, targets, ext));
+                self.start_batch(id, batch, peer);
             }
+        }
+    }
+
+    /// Bytes of the answer to a request, at most. A batch's answer is made later, and has to
+    /// find its own room.
+    fn answer_len(&self, request: &Request) -> usize {
+        match request {
+            Request::GetItems { .. } => PAGE_ROOM,
+            Request::GetValue { target } => {
+                let held = self.store.get(self.now, target);
+                SMALL_ANSWER + held.map_or(0, |held| encoded_item_len(held.item()))
+            }
+            _ => SMALL_ANSWER,
         }
     }
 
@@ -179,78 +243,114 @@ impl Node {
         self.answer_with(id, Response::GetValue { item, closest }, answer);
     }
 
-    fn serve_put(
-        &mut self,
-        id: StreamId,
-        frame: &Frame,
-        item: WireItem,
-        mirror_target: Option<Target>,
-        ext: Option<RequestExt>,
-        peer: PublicKey,
-    ) {
-        let want = ext.as_ref().map_or(Want::All, |ext| ext.want);
-        let candidate = match candidate(item, mirror_target, ext.as_ref(), &peer) {
-            Ok(candidate) => candidate,
-            Err(error) => return self.answer_put(id, Err(error.to_string()), None, want, None),
-        };
-        let target = candidate.target;
+    fn serve_put(&mut self, id: StreamId, put: Box<PutJob>, peer: &PublicKey) {
+        let target = put.candidate.target;
         let nearer = self.table.nearer_than_local(&target, self.config.k);
-        match self.store.precheck(self.now, &candidate, nearer) {
-            Err(refusal) => self.put_refused(id, refusal, &target, want),
+        match self.store.precheck(self.now, &put.candidate, nearer) {
+            Err(refusal) => self.put_refused(id, refusal, &put),
             Ok(Precheck::Held) => {
                 self.counters.count(Counter::VerifySpared);
-                let seq = candidate.item.seq;
-                match self.confirm(&candidate) {
-                    Ok(()) => self.answer_put(id, Ok(()), Some(seq), want, Some(target)),
-                    Err(refusal) => self.put_refused(id, refusal, &target, want),
+                match self.confirm(&put.candidate) {
+                    Ok(()) => self.put_stored(id, &put, true),
+                    Err(refusal) => self.put_refused(id, refusal, &put),
                 }
             }
             Ok(Precheck::Verify) => {
-                if !self.may_serve(&peer) {
-                    return self.wait_for_place(id, frame.clone());
+                if !self.try_slot(peer) {
+                    return self.wait_for_slot(id, Phase::Put(put), peer);
                 }
-                if !self.may_verify(&peer) {
-                    return self.put_refused(id, Refusal::Busy, &target, want);
-                }
-                let reservation = self.store.reserve(&candidate);
-                let bind = candidate.bound.map(|bind| (target, bind));
-                let item = candidate.item.clone();
-                let put = PendingPut {
+                let reservation = self.store.reserve(&put.candidate);
+                let bind = put.candidate.bound.map(|bind| (target, bind));
+                let item = put.candidate.item.clone();
+                let pending = PendingPut {
                     stream: id,
-                    candidate,
+                    put,
                     reservation,
-                    want,
                 };
-                self.verify(peer, item, bind, JobFor::Put(Box::new(put)));
-                self.take_place(&peer);
-                if let Some(served) = self.streams.served_mut(id) {
-                    served.phase = Phase::Verifying;
-                }
+                self.set_phase(id, Phase::Verifying);
+                self.verify(*peer, item, bind, JobFor::Put(Box::new(pending)));
             }
         }
     }
 
+    /// A put that waited for a slot. Returns what it cost.
+    pub(super) fn put_again(&mut self, id: StreamId, put: Box<PutJob>, peer: &PublicKey) -> usize {
+        let cost = item_cost(&put.candidate.item);
+        self.serve_put(id, put, peer);
+        cost
+    }
+
+    /// A renewal proves the signer by the transport, and the signature by being the one held.
+    /// One with another signature is checked like a put of the item with that signature.
+    fn serve_renewal(
+        &mut self,
+        id: StreamId,
+        target: &Target,
+        seq: Seq,
+        signature: Signature,
+        content_hash: &[u8; 32],
+        peer: &PublicKey,
+    ) {
+        if let Some(held) = self.store.get(self.now, target)
+            && held.item().signature != signature
+            && held.item().key == *peer
+            && held.item().seq == seq
+            && held.rank().content_hash() == content_hash
+        {
+            let mut item = Item::clone(held.item());
+            item.signature = signature;
+            let put = PutJob {
+                candidate: StoreCandidate {
+                    target: *target,
+                    via: Via::stream(*peer, &item),
+                    item: Arc::new(item),
+                    life: None,
+                    bound: None,
+                },
+                want: Want::All,
+                renewal: true,
+            };
+            return self.serve_put(id, Box::new(put), peer);
+        }
+        let result = self.store.renew(self.now, target, seq, content_hash, peer);
+        if result.is_ok() {
+            self.counters.count(Counter::ItemsRenewed);
+            self.persist_kept(target);
+        }
+        let (stored, error) = match &result {
+            Ok(_) => (true, String::new()),
+            Err(refusal) => (false, refusal_text::text(*refusal).to_string()),
+        };
+        let held = stored.then_some(seq);
+        self.answer(id, Response::Renew { stored, error }, held);
+    }
+
     /// A verdict on an item that came over a stream; the stream may be gone since.
-    pub(super) fn put_verified(&mut self, put: PendingPut, peer: &PublicKey, verdict: Verdict) {
-        let id = put.stream;
-        self.store.release(put.reservation);
-        self.leave_place(peer);
+    pub(super) fn put_verified(&mut self, pending: PendingPut, peer: &PublicKey, verdict: Verdict) {
+        let PendingPut {
+            stream: id,
+            put,
+            reservation,
+        } = pending;
+        self.store.release(reservation);
+        self.release_slot(peer);
         match verdict {
-            Ok(()) => self.put_judged(id, put.candidate, put.want),
+            Ok(()) => self.put_judged(id, put),
             Err(ItemError::Signature(SignatureError::InvalidKey)) => {
                 // Go fails to decode such a key and closes without an answer.
                 self.counters.count(Counter::InvalidKeys);
                 self.close(id, CloseReason::Protocol);
+                self.note_waste(peer, FORGERY_COST);
             }
             Err(error) => {
                 self.counters.count(Counter::ForgedItems);
                 self.counters.count(Counter::ItemsRefused);
                 if !self.note_forgery(id) {
-                    self.answer_put(id, Err(error.to_string()), None, put.want, None);
+                    self.finish_put(id, &put, Err(error.to_string()), None);
                 }
+                self.note_waste(peer, FORGERY_COST);
             }
         }
-        self.serve_waiting();
     }
 
     /// Counts a forgery; cuts the stream at the third. Returns whether it was cut.
@@ -258,7 +358,7 @@ impl Node {
         let Some(served) = self.streams.served_mut(id) else {
             return true;
         };
-        served.forgeries += 1;
+        served.forgeries = served.forgeries.saturating_add(1);
         let cut = served.forgeries >= MAX_FORGERIES;
         if cut {
             self.counters.count(Counter::ForgersCut);
@@ -268,30 +368,44 @@ impl Node {
     }
 
     /// A genuine item: the store decides now, not when it arrived.
-    fn put_judged(&mut self, id: StreamId, candidate: StoreCandidate, want: Want) {
-        let target = candidate.target;
-        let seq = candidate.item.seq;
-        let had = self
-            .store
-            .get(self.now, &target)
-            .map(|held| held.item().seq);
+    fn put_judged(&mut self, id: StreamId, put: Box<PutJob>) {
+        let target = put.candidate.target;
+        let held = self.store.get(self.now, &target);
+        let had = held.is_some_and(|held| held.item().seq == put.candidate.item.seq);
         let nearer = self.table.nearer_than_local(&target, self.config.k);
-        match self.admit(candidate, nearer) {
-            Ok(()) => {
-                let refreshed = (had == Some(seq)).then_some(seq);
-                self.answer_put(id, Ok(()), refreshed, want, Some(target));
-            }
-            Err(refusal) => self.put_refused(id, refusal, &target, want),
+        match self.admit(put.candidate.clone(), nearer) {
+            Ok(()) => self.put_stored(id, &put, had),
+            Err(refusal) => self.put_refused(id, refusal, &put),
         }
     }
 
-    fn put_refused(&mut self, id: StreamId, refusal: Refusal, target: &Target, want: Want) {
+    fn put_stored(&mut self, id: StreamId, put: &PutJob, held: bool) {
+        let held = held.then_some(put.candidate.item.seq);
+        self.finish_put(id, put, Ok(()), held);
+    }
+
+    fn put_refused(&mut self, id: StreamId, refusal: Refusal, put: &PutJob) {
         self.count_refusal(refusal);
+        let target = &put.candidate.target;
         let held = self.store.get(self.now, target).map(|held| held.item().seq);
         // What is deleted is held no more, but its sequence is what the owner has to know.
         let held = held.or_else(|| self.store.deleted_up_to(self.now, target));
-        let text = refusal_text::text(refusal).to_string();
-        self.answer_put(id, Err(text), held, want, Some(*target));
+        self.finish_put(id, put, Err(refusal_text::text(refusal).to_string()), held);
+    }
+
+    fn finish_put(
+        &mut self,
+        id: StreamId,
+        put: &PutJob,
+        result: Result<(), String>,
+        held: Option<Seq>,
+    ) {
+        if put.renewal {
+            let stored = result.is_ok();
+            let error = result.err().unwrap_or_default();
+            return self.answer(id, Response::Renew { stored, error }, held);
+        }
+        self.answer_put(id, result, held, put.want, Some(put.candidate.target));
     }
 
     fn answer_put(
@@ -322,19 +436,24 @@ impl Node {
 
     /// Sends an answer; extensions only to those who sent some.
     fn answer_with(&mut self, id: StreamId, response: Response, ext: ResponseExt) {
-        let Some(served) = self.streams.served_mut(id) else {
+        let Some((keep, ext)) = self.answer_ext(id, ext) else {
             return;
         };
-        let keep = served.keep && !self.stopping;
-        let ext = served.keep.then_some(ResponseExt { keep, ..ext });
-        served.phase = Phase::Answering;
-        let Ok(frame) = encode_response(&ResponseMessage { ext, response }) else {
-            return self.close(id, CloseReason::Protocol);
-        };
-        self.send(id, frame.into());
-        if !keep {
-            self.close(id, CloseReason::Done);
+        match encode_response(&ResponseMessage { ext, response }) {
+            Ok(frame) => self.send_answer(id, frame, keep),
+            Err(_) => self.close(id, CloseReason::Protocol),
         }
+    }
+
+    /// Whether a stream is kept after its answer, and the extension that says so.
+    pub(super) fn answer_ext(
+        &mut self,
+        id: StreamId,
+        ext: ResponseExt,
+    ) -> Option<(bool, Option<ResponseExt>)> {
+        let served = self.streams.served_mut(id)?;
+        let keep = served.keep && !self.stopping;
+        Some((keep, served.keep.then_some(ResponseExt { keep, ..ext })))
     }
 }
 
@@ -366,11 +485,4 @@ pub(super) fn candidate(
         life,
         bound,
     })
-}
-
-/// Bytes of JSON that an item and its target take in a page, at most.
-fn encoded_len(item: &Item) -> usize {
-    // Keys, names and signature take some 300 bytes, a target as numbers up to 130.
-    let base64 = |len: usize| len.div_ceil(3) * 4;
-    430 + base64(item.value.as_bytes().len()) + base64(item.salt.as_bytes().len())
 }

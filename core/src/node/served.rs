@@ -1,27 +1,41 @@
-//! Accepted streams: how many, how long, one request at a time, and who waits for a place.
+//! Accepted streams: one request at a time on each, from its first byte until its answer has
+//! left.
+//!
+//! What a peer may make the node do is bounded on the way: `room` bounds the bytes of requests
+//! and answers, `backlog` starts what waits, a bounded piece of work at a time.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::key::PublicKey;
 use crate::node::Node;
+use crate::node::backlog::Queue;
 use crate::node::batch::Batch;
 use crate::node::counters::Counter;
 use crate::node::deadlines::Wait;
 use crate::node::input::{Path, StreamId};
 use crate::node::limits::Limit;
 use crate::node::output::{CloseReason, Output};
+use crate::node::page::PageJob;
+use crate::node::serve::PutJob;
 use crate::node::streams::State;
-use crate::wire::Frame;
+use crate::store::item_cost;
+use crate::wire::{BatchDecoder, Frame, RequestMessage};
 
-/// A request must be complete this long after its stream opened or its first byte came.
+/// A request must be complete this long after its stream opened or its first byte came, or
+/// else have moved on by [`PROGRESS`] bytes.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of a request after which its deadline starts anew.
+const PROGRESS: usize = 64 * 1024;
 /// A stream without request is finished after this.
 const IDLE_DEADLINE: Duration = Duration::from_secs(60);
+/// An answer must have left after this.
+pub(super) const SEND_DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes taken beyond the request being served, before the driver has paused the stream.
 const MAX_AHEAD: usize = 128 * 1024;
+/// Bodies up to this are decoded as they come; longer ones wait for their turn.
+const DECODED_ON_ARRIVAL: usize = 16 * 1024;
 
 /// An accepted stream.
 #[derive(Default)]
@@ -33,67 +47,102 @@ pub(super) struct Served {
     /// The peer speaks our dialect: keep the stream.
     pub(super) keep: bool,
     pub(super) forgeries: u8,
+    /// Counted by [`Streams::set_request_bytes`](super::streams::Streams::set_request_bytes).
+    pub(super) request_bytes: usize,
+    /// Counted by [`Streams::set_answer_bytes`](super::streams::Streams::set_answer_bytes).
+    pub(super) answer_bytes: usize,
 }
 
 impl Served {
-    /// Whether it takes a place among the requests being served. A put's place is left with
-    /// its verdict instead, since its item is kept even if the stream is gone.
-    pub(super) const fn holds_place(&self) -> bool {
+    /// Whether it holds a slot. A put's slot is released with its verdict instead, since its
+    /// item is kept even if the stream is gone.
+    pub(super) const fn holds_slot(&self) -> bool {
         matches!(self.phase, Phase::Batch(_))
     }
 
-    /// Whether it stands in the queue for a place.
-    pub(super) const fn waits(&self) -> bool {
-        matches!(self.phase, Phase::Waiting(_))
+    /// The queue that it stands in.
+    pub(super) const fn queue(&self) -> Option<Queue> {
+        match self.phase {
+            Phase::Whole(_) | Phase::Decoding(_) | Phase::Page(_) => Some(Queue::Work),
+            Phase::Put(_) | Phase::BatchWaits(_) => Some(Queue::Slot),
+            Phase::Request(_) | Phase::BatchDone(_) => Some(Queue::Room),
+            Phase::Reading | Phase::Verifying | Phase::Batch(_) | Phase::Answering { .. } => None,
+        }
     }
 }
 
+/// How far the request on a stream is.
 #[derive(Default)]
 pub(super) enum Phase {
     /// Nothing, or part of a request, has come.
     #[default]
     Reading,
-    /// A whole request waits for a place.
-    Waiting(Frame),
+    /// A large request waits to be decoded.
+    Whole(Frame),
+    /// A batch is being decoded.
+    Decoding(Box<BatchDecoder>),
+    /// A request waits for room for its answer.
+    Request(Box<RequestMessage>),
+    /// A page of items is being made.
+    Page(Box<PageJob>),
+    /// A put waits for a slot.
+    Put(Box<PutJob>),
     /// A put's signature is being checked.
     Verifying,
-    /// A batch is being checked.
+    /// A batch waits for a slot.
+    BatchWaits(Box<Batch>),
+    /// Some items of a batch are being checked.
     Batch(Box<Batch>),
-    /// An answer is on its way.
-    Answering,
+    /// A batch is done and waits for room for its answer.
+    BatchDone(Box<Batch>),
+    /// An answer is on its way; then the stream is kept, or finished.
+    Answering {
+        /// Keep it.
+        keep: bool,
+    },
 }
 
-/// Streams whose requests wait for a place.
-pub(super) type Waiting = VecDeque<StreamId>;
+impl Phase {
+    /// Bytes that are kept of the request.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(frame) => frame.body.capacity(),
+            Self::Decoding(decoder) => decoder.allocated(),
+            Self::Put(put) => item_cost(&put.candidate.item),
+            Self::BatchWaits(batch) | Self::Batch(batch) | Self::BatchDone(batch) => batch.bytes,
+            Self::Reading
+            | Self::Request(_)
+            | Self::Page(_)
+            | Self::Verifying
+            | Self::Answering { .. } => 0,
+        }
+    }
+}
 
 impl Node {
     /// A peer opened a stream.
     pub(super) fn stream_accepted(&mut self, id: StreamId, peer: PublicKey, path: Path) {
         self.streams.note_theirs(id);
         let limits = &self.config.limits;
-        let by_peer = self.streams.usage(&peer).map_or(0, |usage| usage.accepted);
+        let of_peer = self
+            .streams
+            .usage(&peer)
+            .map_or(0, |usage| usage.accepted());
         // A quarter is for our own calls, whatever peers do.
-        let in_all = self.streams.accepted() >= limits.streams - limits.streams / 4
+        let full = self.streams.accepted() >= limits.streams - limits.streams / 4
             || self.streams.len() >= limits.streams;
-        let limit = if by_peer >= limits.streams_per_peer {
-            Some(Limit::streams_per_peer)
-        } else if in_all {
-            self.hit(Limit::streams);
-            // The longest idle makes room; without one there is none.
-            match self.streams.longest_idle() {
-                Some(idle) => {
-                    self.close(idle, CloseReason::Idle);
-                    None
-                }
-                None => Some(Limit::streams),
-            }
-        } else {
-            None
-        };
-        if limit == Some(Limit::streams_per_peer) {
+        let refused = if self.stopping || !self.config.serve || self.is_refused(&peer) {
+            true
+        } else if of_peer >= limits.streams_per_peer {
             self.hit(Limit::streams_per_peer);
-        }
-        if limit.is_some() || self.stopping || !self.config.serve {
+            true
+        } else if full {
+            self.hit(Limit::streams);
+            !self.make_room_for_stream()
+        } else {
+            false
+        };
+        if refused {
             self.counters.count(Counter::RequestsOverloaded);
             return self.output(Output::CloseStream {
                 stream: id,
@@ -104,7 +153,7 @@ impl Node {
         self.read_until(id);
     }
 
-    /// A request must be complete in time.
+    /// A request must be complete in time, or move on.
     fn read_until(&mut self, id: StreamId) {
         let until = self.now.mono.plus(READ_DEADLINE);
         self.streams.give_up_at(id, Some((Wait::Read, until)));
@@ -124,12 +173,14 @@ impl Node {
                 return self.close(id, CloseReason::Protocol);
             }
             served.ahead.extend_from_slice(bytes);
+            let count = served.request_bytes + bytes.len();
             if !core::mem::replace(&mut served.paused, true) {
                 self.output(Output::PauseReading { stream: id });
             }
-            return;
+            self.streams.set_request_bytes(id, count);
+            return self.relieve_requests(id);
         }
-        let fresh = !stream.decoder.is_mid_frame();
+        let before = stream.decoder.buffered();
         let mut rest = bytes;
         match stream.decoder.push(&mut rest) {
             Ok(Some(frame)) => {
@@ -138,9 +189,14 @@ impl Node {
                 self.request(id, frame);
             }
             Ok(None) => {
-                if fresh && !bytes.is_empty() {
+                let buffered = stream.decoder.buffered();
+                let allocated = stream.decoder.allocated();
+                let moved_on = before == 0 || buffered / PROGRESS > before / PROGRESS;
+                if moved_on && !bytes.is_empty() {
                     self.read_until(id);
                 }
+                self.streams.set_request_bytes(id, allocated);
+                self.relieve_requests(id);
             }
             Err(error) => {
                 self.count_frame_error(error);
@@ -149,17 +205,71 @@ impl Node {
         }
     }
 
-    /// An answer has left: the stream is free for the next request.
-    pub(super) fn served_sent(&mut self, id: StreamId) {
+    /// A whole request. It is counted here, and decoded here unless it is large.
+    fn request(&mut self, id: StreamId, frame: Frame) {
+        self.counters.count(Counter::RequestsServed);
+        if frame.body.len() <= DECODED_ON_ARRIVAL {
+            return self.decode(id, &frame);
+        }
+        self.set_phase(id, Phase::Whole(frame));
+        self.relieve_requests(id);
+    }
+
+    /// Goes into a phase, and into its queue if it has one.
+    pub(super) fn set_phase(&mut self, id: StreamId, phase: Phase) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        let peer = stream.peer;
+        let State::Served(served) = &mut stream.state else {
+            return;
+        };
+        let bytes = served.ahead.len() + phase.bytes();
+        served.phase = phase;
+        let queue = served.queue();
+        self.streams.set_request_bytes(id, bytes);
+        if let Some(queue) = queue {
+            let lane = self.lane(&peer);
+            self.backlog.queue(queue).push(peer, lane, id);
+        }
+    }
+
+    /// An answer goes out. Whatever was kept of the request is free.
+    pub(super) fn send_answer(&mut self, id: StreamId, frame: Vec<u8>, keep: bool) {
         let Some(served) = self.streams.served_mut(id) else {
             return;
         };
-        if !matches!(served.phase, Phase::Answering) {
+        served.phase = Phase::Answering { keep };
+        let ahead = served.ahead.len();
+        self.streams.set_request_bytes(id, ahead);
+        self.streams.set_answer_bytes(id, frame.len());
+        let until = self.now.mono.plus(SEND_DEADLINE);
+        self.streams.give_up_at(id, Some((Wait::Send, until)));
+        self.send(id, frame.into());
+    }
+
+    /// An answer has left: the stream is finished, or free for the next request.
+    pub(super) fn served_sent(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id) else {
             return;
-        }
+        };
+        let peer = stream.peer;
+        let State::Served(served) = &mut stream.state else {
+            return;
+        };
+        let Phase::Answering { keep } = served.phase else {
+            return;
+        };
         served.phase = Phase::Reading;
         let ahead = core::mem::take(&mut served.ahead);
         let resume = core::mem::take(&mut served.paused);
+        self.note_answered(&peer);
+        self.streams.set_answer_bytes(id, 0);
+        self.backlog.room.unpark(&peer);
+        if !keep {
+            return self.close(id, CloseReason::Done);
+        }
+        self.streams.set_request_bytes(id, 0);
         let until = self.now.mono.plus(IDLE_DEADLINE);
         self.streams.give_up_at(id, Some((Wait::Idle, until)));
         if resume {
@@ -170,7 +280,7 @@ impl Node {
         }
     }
 
-    /// The read or idle deadline of a stream passed.
+    /// A deadline of a stream passed.
     pub(super) fn stream_timed_out(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get(id) else {
             return;
@@ -178,78 +288,14 @@ impl Node {
         if stream.decoder.is_mid_frame() {
             self.counters.count(Counter::SlowRequests);
             self.close(id, CloseReason::Timeout);
+        } else if matches!(&stream.state, State::Served(served) if served.answer_bytes > 0) {
+            self.cut_slow_reader(id, CloseReason::Timeout);
         } else {
             self.close(id, CloseReason::Idle);
         }
     }
 
-    /// Whether one more request of `peer` may be worked on.
-    pub(super) fn may_serve(&mut self, peer: &PublicKey) -> bool {
-        let of_peer = self.streams.usage(peer).map_or(0, |usage| usage.serving);
-        if of_peer >= self.config.limits.serving_per_peer {
-            self.hit(Limit::serving_per_peer);
-            return false;
-        }
-        if self.serving >= self.config.limits.serving {
-            self.hit(Limit::serving);
-            return false;
-        }
-        true
-    }
-
-    pub(super) fn take_place(&mut self, peer: &PublicKey) {
-        self.serving += 1;
-        self.streams.usage_mut(*peer, |usage| usage.serving += 1);
-    }
-
-    pub(super) fn leave_place(&mut self, peer: &PublicKey) {
-        self.serving -= 1;
-        self.streams.usage_mut(*peer, |usage| usage.serving -= 1);
-    }
-
-    /// No place is free: the request waits, unanswered and unlost.
-    pub(super) fn wait_for_place(&mut self, id: StreamId, frame: Frame) {
-        if let Some(served) = self.streams.served_mut(id) {
-            served.phase = Phase::Waiting(frame);
-            self.waiting.push_back(id);
-        }
-    }
-
-    /// A place is free: who waited longest, and may, goes on.
-    pub(super) fn serve_waiting(&mut self) {
-        let mut tries = self.waiting.len().min(8);
-        while tries > 0 && self.serving < self.config.limits.serving {
-            tries -= 1;
-            let Some(id) = self.waiting.pop_front() else {
-                return;
-            };
-            let Some(stream) = self.streams.get(id) else {
-                continue;
-            };
-            let peer = stream.peer;
-            let of_peer = self.streams.usage(&peer).map_or(0, |usage| usage.serving);
-            if of_peer >= self.config.limits.serving_per_peer {
-                self.waiting.push_back(id);
-                continue;
-            }
-            let Some(served) = self.streams.served_mut(id) else {
-                continue;
-            };
-            match core::mem::take(&mut served.phase) {
-                Phase::Waiting(frame) => self.request(id, frame),
-                other => served.phase = other,
-            }
-        }
-    }
-
-    /// The batch that a stream works on.
-    pub(super) fn set_batch(&mut self, id: StreamId, batch: Box<Batch>) {
-        if let Some(served) = self.streams.served_mut(id) {
-            served.phase = Phase::Batch(batch);
-        }
-    }
-
-    /// Takes the batch that a stream works on.
+    /// The batch whose items are being checked on a stream.
     pub(super) fn take_batch(&mut self, id: StreamId) -> Option<Box<Batch>> {
         let served = self.streams.served_mut(id)?;
         match core::mem::take(&mut served.phase) {

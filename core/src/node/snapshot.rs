@@ -39,6 +39,25 @@ pub struct LimitUse {
     pub hits: u64,
 }
 
+/// What is taken by requests of peers and by signatures being checked. All of it is given back:
+/// in a network that has gone quiet, every count is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// Slots of requests whose signatures are being checked.
+    pub slots: usize,
+    /// Requests that wait for their turn, a slot or room.
+    pub waiting_requests: usize,
+    /// Verification jobs, waiting or out.
+    pub verify_jobs: usize,
+    /// Bytes of items whose signatures are being checked.
+    pub reserved_bytes: usize,
+    /// Bytes of requests.
+    pub request_bytes: usize,
+    /// Bytes of answers that have not left.
+    pub answer_bytes: usize,
+}
+
 /// Sizes, counts and limits at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
@@ -70,6 +89,8 @@ pub struct Snapshot {
     pub store: StoreFill,
     /// Own items kept renewed.
     pub own_items: usize,
+    /// What requests of peers take.
+    pub in_flight: InFlight,
     /// Limits and their use.
     pub limits: Vec<LimitUse>,
     /// Counts since the start.
@@ -121,8 +142,22 @@ impl Node {
             buckets: buckets.collect(),
             store: self.store.fill(),
             own_items: self.own.renewed(),
+            in_flight: self.in_flight(),
             limits: limits.collect(),
             counters: self.counters.clone(),
+        }
+    }
+
+    /// What requests of peers and signatures being checked take. O(1).
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        InFlight {
+            slots: self.serving,
+            waiting_requests: self.backlog.len(),
+            verify_jobs: self.jobs.len(),
+            reserved_bytes: self.store.reserved_bytes(),
+            request_bytes: self.streams.request_bytes(),
+            answer_bytes: self.streams.answer_bytes(),
         }
     }
 
@@ -178,6 +213,10 @@ impl Node {
             Limit::idle_streams => self.streams.kept(),
             Limit::operations => self.operations.len(),
             Limit::verify_jobs => self.jobs.len(),
+            Limit::verify_window => self.jobs.out(),
+            Limit::request_bytes => self.streams.request_bytes(),
+            Limit::answer_bytes => self.streams.answer_bytes(),
+            Limit::callers => self.callers.len(),
             Limit::outputs => self.outputs.len(),
             Limit::store_items => fill.items,
             Limit::store_bytes => fill.bytes,
@@ -190,6 +229,8 @@ impl Node {
             Limit::ping_backs => self.probing.ping_backs(),
             Limit::streams_per_peer
             | Limit::serving_per_peer
+            | Limit::request_bytes_per_peer
+            | Limit::answer_bytes_per_peer
             | Limit::verify_jobs_per_peer
             | Limit::items_per_publisher
             | Limit::items_per_peer

@@ -40,19 +40,28 @@ pub(super) struct Stream {
 /// What one peer uses.
 #[derive(Default)]
 pub(super) struct Usage {
-    /// Streams that it opened.
-    pub(super) accepted: usize,
-    /// Its requests being served.
+    /// Streams that it opened, oldest first.
+    inbound: Vec<StreamId>,
+    /// Its requests that hold a slot.
     pub(super) serving: usize,
-    /// Verification jobs out for it.
+    /// Verification jobs for it, waiting or out.
     pub(super) jobs: usize,
+    /// Bytes of its requests, from their first byte to their answer.
+    pub(super) request_bytes: usize,
+    /// Bytes of answers to it that have not left.
+    pub(super) answer_bytes: usize,
     /// Streams of ours to it, kept for the next call.
     kept: SmallVec<[StreamId; 2]>,
 }
 
 impl Usage {
+    /// How many streams it opened.
+    pub(super) fn accepted(&self) -> usize {
+        self.inbound.len()
+    }
+
     fn is_empty(&self) -> bool {
-        self.accepted == 0 && self.serving == 0 && self.jobs == 0 && self.kept.is_empty()
+        self.inbound.is_empty() && self.serving == 0 && self.jobs == 0 && self.kept.is_empty()
     }
 }
 
@@ -65,6 +74,8 @@ pub(super) struct Streams {
     last_theirs: Option<StreamId>,
     kept: usize,
     accepted: usize,
+    request_bytes: usize,
+    answer_bytes: usize,
     deadlines: Deadlines,
 }
 
@@ -77,6 +88,8 @@ impl Streams {
             last_theirs: None,
             kept: 0,
             accepted: 0,
+            request_bytes: 0,
+            answer_bytes: 0,
             deadlines: Deadlines::default(),
         }
     }
@@ -112,9 +125,61 @@ impl Streams {
         self.deadlines.clear();
     }
 
-    /// The accepted stream that has been idle longest.
-    pub(super) fn longest_idle(&self) -> Option<StreamId> {
-        self.deadlines.longest_idle()
+    /// The streams that wait for something, the one due first in front.
+    pub(super) fn waiting_for(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
+        self.deadlines.of(wait)
+    }
+
+    /// Bytes of all requests, from their first byte to their answer.
+    pub(super) const fn request_bytes(&self) -> usize {
+        self.request_bytes
+    }
+
+    /// Bytes of all answers that have not left.
+    pub(super) const fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    /// The streams that a peer opened, oldest first.
+    pub(super) fn inbound_of(&self, peer: &PublicKey) -> Vec<StreamId> {
+        let usage = self.usage.get(peer);
+        usage.map_or_else(Vec::new, |usage| usage.inbound.clone())
+    }
+
+    /// Counts the bytes that the request on a stream takes, in place of what was counted.
+    pub(super) fn set_request_bytes(&mut self, id: StreamId, bytes: usize) {
+        let Some(stream) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        let State::Served(served) = &mut stream.state else {
+            return;
+        };
+        let before = core::mem::replace(&mut served.request_bytes, bytes);
+        if before != bytes {
+            let peer = stream.peer;
+            self.request_bytes = self.request_bytes + bytes - before;
+            self.usage_mut(peer, |usage| {
+                usage.request_bytes = usage.request_bytes + bytes - before;
+            });
+        }
+    }
+
+    /// Counts the bytes of the answer on a stream, in place of what was counted.
+    pub(super) fn set_answer_bytes(&mut self, id: StreamId, bytes: usize) {
+        let Some(stream) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        let State::Served(served) = &mut stream.state else {
+            return;
+        };
+        let before = core::mem::replace(&mut served.answer_bytes, bytes);
+        if before != bytes {
+            let peer = stream.peer;
+            self.answer_bytes = self.answer_bytes + bytes - before;
+            self.usage_mut(peer, |usage| {
+                usage.answer_bytes = usage.answer_bytes + bytes - before;
+            });
+        }
     }
 
     pub(super) fn kept(&self) -> usize {
@@ -154,7 +219,7 @@ impl Streams {
 
     pub(super) fn accept(&mut self, id: StreamId, peer: PublicKey, path: Path, served: Served) {
         self.accepted += 1;
-        self.usage_mut(peer, |usage| usage.accepted += 1);
+        self.usage_mut(peer, |usage| usage.inbound.push(id));
         self.by_id.insert(
             id,
             Box::new(Stream {
@@ -196,9 +261,15 @@ impl Streams {
                 self.kept -= 1;
                 self.usage_mut(stream.peer, |usage| usage.kept.retain(|kept| *kept != id));
             }
-            State::Served(_) => {
+            State::Served(ref served) => {
                 self.accepted -= 1;
-                self.usage_mut(stream.peer, |usage| usage.accepted -= 1);
+                self.request_bytes -= served.request_bytes;
+                self.answer_bytes -= served.answer_bytes;
+                self.usage_mut(stream.peer, |usage| {
+                    usage.request_bytes -= served.request_bytes;
+                    usage.answer_bytes -= served.answer_bytes;
+                    usage.inbound.retain(|other| *other != id);
+                });
             }
             State::Opening(_) | State::Calling(_) => {}
         }

@@ -1,4 +1,6 @@
-//! The jobs that are out: for whom, and what their verdicts mean.
+//! Verification jobs: for whom, in which order, and what their verdicts mean.
+//!
+//! Only a window of them is out at the driver; the others wait here, where peers take turns.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -10,6 +12,7 @@ use crate::key::{PublicKey, Signature};
 use crate::node::Node;
 use crate::node::batch::PendingItem;
 use crate::node::counters::Counter;
+use crate::node::fair_queue::{FairQueue, Lane};
 use crate::node::input::{JobId, Misuse, OperationId, PutOptions};
 use crate::node::limits::Limit;
 use crate::node::output::Output;
@@ -41,23 +44,35 @@ struct Job {
     peer: PublicKey,
     item: Arc<Item>,
     what: JobFor,
+    /// Until it goes out.
+    work: Option<VerifyJob>,
 }
 
-/// The jobs that are out.
+/// The jobs, waiting or out.
 #[derive(Default)]
 pub(super) struct Jobs {
-    out: BTreeMap<JobId, Job>,
+    all: BTreeMap<JobId, Job>,
+    waiting: FairQueue<JobId>,
     last: u64,
 }
 
 impl Jobs {
     pub(super) fn len(&self) -> usize {
-        self.out.len()
+        self.all.len()
+    }
+
+    pub(super) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
+        self.waiting.set_lane(peer, lane);
+    }
+
+    /// Those that the driver has.
+    pub(super) fn out(&self) -> usize {
+        self.all.len() - self.waiting.len()
     }
 }
 
 impl Node {
-    /// Whether one more job may be handed out on behalf of `peer`.
+    /// Whether one more job may be started on behalf of `peer`.
     pub(super) fn may_verify(&mut self, peer: &PublicKey) -> bool {
         let limit = if self.jobs.len() >= self.config.limits.verify_jobs {
             Limit::verify_jobs
@@ -73,7 +88,7 @@ impl Node {
         false
     }
 
-    /// Hands out a job; ask [`Node::may_verify`] before.
+    /// Starts a job on behalf of `peer`; ask [`Node::may_verify`] before.
     pub(super) fn verify(
         &mut self,
         peer: PublicKey,
@@ -82,19 +97,58 @@ impl Node {
         what: JobFor,
     ) -> JobId {
         self.jobs.last += 1;
-        let job = JobId(self.jobs.last);
-        self.counters.count(Counter::VerifyJobs);
+        let id = JobId(self.jobs.last);
         self.streams.usage_mut(peer, |usage| usage.jobs += 1);
-        let work = VerifyJob::new(item.clone(), bind);
-        self.jobs.out.insert(job, Job { peer, item, what });
-        self.output(Output::Verify { job, work });
-        job
+        let job = Job {
+            peer,
+            work: Some(VerifyJob::new(item.clone(), bind)),
+            item,
+            what,
+        };
+        self.jobs.all.insert(id, job);
+        let lane = match peer == self.public {
+            true => Lane::Known,
+            false => self.lane(&peer),
+        };
+        self.jobs.waiting.push(peer, lane, id);
+        self.hand_out_jobs();
+        id
+    }
+
+    /// Gives the driver as many jobs as it may have.
+    fn hand_out_jobs(&mut self) {
+        while self.jobs.out() < self.config.limits.verify_window {
+            let Some((_, id)) = self.jobs.waiting.pop() else {
+                return;
+            };
+            let job = self.jobs.all.get_mut(&id);
+            if let Some(work) = job.and_then(|job| job.work.take()) {
+                self.counters.count(Counter::VerifyJobs);
+                self.output(Output::Verify { job: id, work });
+            }
+        }
+        if self.jobs.waiting.len() > 0 {
+            self.hit(Limit::verify_window);
+        }
     }
 
     /// A verdict came.
     pub(super) fn verified(&mut self, id: JobId, verdict: Verdict) -> Result<(), Misuse> {
-        let job = self.jobs.out.remove(&id).ok_or(Misuse::UnknownJob(id))?;
+        let is_out = self.jobs.all.get(&id).is_some_and(|job| job.work.is_none());
+        if !is_out {
+            return Err(Misuse::UnknownJob(id));
+        }
+        let Some(job) = self.jobs.all.remove(&id) else {
+            return Err(Misuse::UnknownJob(id));
+        };
         self.streams.usage_mut(job.peer, |usage| usage.jobs -= 1);
+        self.backlog.wait_queue.unpark(&job.peer);
+        self.judged(job, id, verdict);
+        self.hand_out_jobs();
+        Ok(())
+    }
+
+    fn judged(&mut self, job: Job, id: JobId, verdict: Verdict) {
         match job.what {
             JobFor::Get(search) => self.get_verified(search, id, verdict),
             JobFor::Put(put) => self.put_verified(*put, &job.peer, verdict),
@@ -105,7 +159,7 @@ impl Node {
                 started,
             } => {
                 if !self.operations.contains(op) {
-                    return Ok(());
+                    return;
                 }
                 match verdict {
                     Ok(()) => self.publish_signed(op, job.item, &options, started),
@@ -117,6 +171,5 @@ impl Node {
                 Err(_) => self.counters.count(Counter::ForgedItems),
             },
         }
-        Ok(())
     }
 }

@@ -114,7 +114,7 @@ pub enum Precheck {
     /// There is a place for it: check its signature, then
     /// [`Store::admit`](crate::store::Store::admit).
     Verify,
-    /// The same item is held: no signature to check, call
+    /// The same item is held, with the same signature: nothing to check, call
     /// [`Store::confirm`](crate::store::Store::confirm) at once.
     Held,
 }

@@ -143,26 +143,26 @@ impl Index {
             })
     }
 
-    /// Items with sequences above `since`, by (sequence, target); of one salt or of all.
-    pub(super) fn since(
+    /// Items behind a place in the order of (sequence, target); of one salt or of all.
+    pub(super) fn after(
         &self,
-        salt: Option<&[u8]>,
-        since: Seq,
+        salt: Option<&Salt>,
+        (seq, target): (Seq, Target),
     ) -> impl Iterator<Item = (&Target, &Held)> {
-        let (first, last) = (Target::from_bytes([0; 32]), Target::from_bytes([0xff; 32]));
-        let from = since.0.checked_add(1).map(Seq);
-        let all = from.filter(|_| salt.is_none()).map(|from| {
-            self.sequences
-                .range((from, first)..)
-                .map(|(_, target)| target)
+        let last = Target::from_bytes([0xff; 32]);
+        let all = salt.is_none().then(|| {
+            let range = (Bound::Excluded((seq, target)), Bound::Unbounded);
+            self.sequences.range(range).map(|(_, target)| target)
         });
-        let salted = from.zip(salt).map(|(from, salt)| {
-            let salt = Salt::new(salt);
+        let salted = salt.map(|salt| {
             let range = (
-                Bound::Included((salt.clone(), from, first)),
-                Bound::Included((salt, Seq(u64::MAX), last)),
+                Bound::Excluded((salt.clone(), seq, target)),
+                Bound::Included((salt.clone(), Seq(u64::MAX), last)),
             );
-            self.salts.range(range).map(|(_, _, target)| target)
+            // An empty range whose ends are the wrong way round is a panic.
+            let some = (seq, target) < (Seq(u64::MAX), last);
+            let items = some.then(|| self.salts.range(range).map(|(_, _, target)| target));
+            items.into_iter().flatten()
         });
         all.into_iter()
             .flatten()

@@ -30,7 +30,7 @@ pub use config::{RECORD_OVERHEAD, StoreConfig, Tier, item_cost};
 pub use fill::StoreFill;
 pub use held::Held;
 pub use marks::MARK_LIFE;
-pub use page::{DEFAULT_PAGE, Page};
+pub use page::{DEFAULT_PAGE, Page, PageEnd, PageReader};
 pub use refusal::Refusal;
 
 use crate::id::Target;
@@ -48,6 +48,9 @@ pub const MAX_EVICTIONS: usize = (MAX_VALUE_LEN + MAX_SALT_LEN).div_ceil(RECORD_
 
 /// Most bytes of items whose signatures are being checked.
 pub const MAX_RESERVED_BYTES: usize = 16 << 20;
+
+/// [`item_cost`] of the largest item.
+pub const MAX_ITEM_COST: usize = MAX_VALUE_LEN + MAX_SALT_LEN + RECORD_OVERHEAD;
 
 /// Pause between looks whether the wall clock is set, while items wait for that.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
@@ -151,13 +154,28 @@ impl Store {
         candidate: &Candidate,
         nearer: usize,
     ) -> Result<Precheck, Refusal> {
-        if self.place(now, candidate, nearer)?.is_none() {
+        if self.place(now, candidate, nearer)?.is_none() && self.is_proven(candidate) {
             return Ok(Precheck::Held);
         }
         if self.reserved.bytes + item_cost(&candidate.item) > MAX_RESERVED_BYTES {
             return Err(Refusal::Busy);
         }
         Ok(Precheck::Verify)
+    }
+
+    /// Whether the signatures of a candidate equal to the item held are those held, which were
+    /// checked.
+    fn is_proven(&self, candidate: &Candidate) -> bool {
+        self.index.get(&candidate.target).is_some_and(|held| {
+            held.item.signature == candidate.item.signature
+                && (candidate.bound.is_none() || candidate.bound.as_ref() == held.bound())
+        })
+    }
+
+    /// Bytes of the items whose signatures are being checked; at most [`MAX_RESERVED_BYTES`].
+    #[must_use]
+    pub const fn reserved_bytes(&self) -> usize {
+        self.reserved.bytes
     }
 
     /// Holds quota for an item while its signature is checked: bytes; and, for a new target,
@@ -231,7 +249,7 @@ impl Store {
         })
     }
 
-    /// For a candidate equal to the item held, whose signature needs no check: renews the item
+    /// For a candidate equal to the item held, signature included, which needs no check: renews the item
     /// if its signer sent it. What is held keeps its signature.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::id::{ID_LEN, NodeId, Target};
 use crate::item::Seq;
 use crate::key::{PublicKey, SIGNATURE_LEN, Signature};
+use crate::wire::batch::BatchDecoder;
 use crate::wire::error::WireError;
 use crate::wire::extension::{RequestExt, ResponseExt};
 use crate::wire::frame::Frame;
@@ -186,16 +187,12 @@ fn read_get_items(body: &[u8]) -> Result<RequestMessage> {
 }
 
 fn read_batch(body: &[u8]) -> Result<RequestMessage> {
-    let (mut items, mut targets) = (Vec::new(), Vec::new());
-    let envelope = read_request(body, |reader, name| {
-        match name {
-            "items" => list(reader, &mut items, WireItem::read)?,
-            "targets" => list(reader, &mut targets, target)?,
-            _ => return Ok(false),
+    let mut decoder = BatchDecoder::new(body.to_vec());
+    loop {
+        if let Some(message) = decoder.step(usize::MAX)? {
+            return Ok(message);
         }
-        Ok(true)
-    })?;
-    Ok(envelope.with(Request::PutBatch { items, targets }))
+    }
 }
 
 fn read_renewal(body: &[u8]) -> Result<RequestMessage> {
@@ -235,7 +232,7 @@ fn read_verdict(body: &[u8]) -> Result<(Option<ResponseExt>, bool, String)> {
     Ok((ext, stored, error))
 }
 
-fn target(reader: &mut Reader<'_>) -> Result<Target> {
+pub(super) fn target(reader: &mut Reader<'_>) -> Result<Target> {
     let mut bytes = [0; ID_LEN];
     reader.array32(&mut bytes)?;
     Ok(Target::from_bytes(bytes))
@@ -260,13 +257,13 @@ fn list<'a, T>(
 
 /// What comes with every request.
 #[derive(Default)]
-struct Envelope {
-    sender: Sender,
-    ext: Option<RequestExt>,
+pub(super) struct Envelope {
+    pub(super) sender: Sender,
+    pub(super) ext: Option<RequestExt>,
 }
 
 impl Envelope {
-    fn with(self, request: Request) -> RequestMessage {
+    pub(super) fn with(self, request: Request) -> RequestMessage {
         RequestMessage {
             sender: self.sender,
             ext: self.ext,
@@ -280,9 +277,9 @@ fn with(ext: Option<ResponseExt>, response: Response) -> ResponseMessage {
 }
 
 #[derive(Default)]
-struct SenderParts {
-    id: [u8; ID_LEN],
-    key: Option<PublicKey>,
+pub(super) struct SenderParts {
+    pub(super) id: [u8; ID_LEN],
+    pub(super) key: Option<PublicKey>,
 }
 
 impl From<SenderParts> for Sender {

@@ -1,16 +1,18 @@
 //! Messages to frames, byte for byte as Go prints them.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::id::Target;
-use crate::item::Seq;
+use crate::item::{Item, Seq};
 use crate::wire::error::EncodeError;
+use crate::wire::extension::ResponseExt;
 use crate::wire::frame;
 use crate::wire::item::WireItem;
 use crate::wire::json::Writer;
 use crate::wire::key::write_key;
 use crate::wire::message::{Request, RequestMessage, Response, ResponseMessage, Sender};
-use crate::wire::method::Side;
+use crate::wire::method::{Method, Side};
 
 /// One whole frame, length included.
 ///
@@ -59,6 +61,88 @@ pub fn encode_response(message: &ResponseMessage) -> Result<Vec<u8>, EncodeError
     }
     out.raw("}");
     frame::finish(out.finish(), method, Side::Response)
+}
+
+/// A [`Response::GetItems`] that is encoded item by item.
+pub struct PageEncoder {
+    out: Writer,
+    /// Where each item ends.
+    ends: Vec<usize>,
+    targets: Vec<Target>,
+}
+
+impl Default for PageEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PageEncoder {
+    /// An empty page.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut out = Writer::new(frame::start(Method::GetItems, 0));
+        out.raw("{");
+        out.field("items").raw("[");
+        Self {
+            out,
+            ends: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether no item is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// Adds an item.
+    pub fn push(&mut self, target: &Target, item: &Arc<Item>) {
+        if !self.is_empty() {
+            self.out.raw(",");
+        }
+        WireItem::from(item).write(&mut self.out);
+        self.ends.push(self.out.len());
+        self.targets.push(*target);
+    }
+
+    /// Keeps the first `items` alone.
+    pub fn truncate(&mut self, items: usize) {
+        if let Some(end) = items.checked_sub(1).and_then(|last| self.ends.get(last)) {
+            self.out.truncate(*end);
+            self.ends.truncate(items);
+            self.targets.truncate(items);
+        }
+    }
+
+    /// One whole frame, length included.
+    ///
+    /// # Errors
+    /// [`EncodeError`] above the method's limit.
+    pub fn finish(
+        mut self,
+        has_more: bool,
+        ext: Option<&ResponseExt>,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let out = &mut self.out;
+        out.raw("]");
+        write_targets(out, &self.targets);
+        if has_more {
+            out.field("has_more").raw("true");
+        }
+        if let Some(ext) = ext {
+            ext.write(out.field("ext"));
+        }
+        out.raw("}");
+        frame::finish(self.out.finish(), Method::GetItems, Side::Response)
+    }
 }
 
 /// Bytes that `target` takes in a list of targets, without the comma.

@@ -38,6 +38,12 @@ pub enum WireError {
         /// Where.
         at: usize,
     },
+    /// One element or field of a batch, longer than a whole put may be.
+    #[error("an element longer than a put at byte {at}")]
+    TooLong {
+        /// Where.
+        at: usize,
+    },
     /// A renewal's fixed part is cut off.
     #[error("renewal of {len} bytes")]
     ShortRenewal {

@@ -144,6 +144,17 @@ impl FrameDecoder {
     }
 }
 
+impl FrameDecoder {
+    /// Bytes of memory that the frame which is not yet whole takes.
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        match &self.state {
+            State::Body { frame, .. } => frame.body.capacity(),
+            State::Header { .. } | State::Failed(_) => 0,
+        }
+    }
+}
+
 /// A buffer for a frame of `method` with room for some `body` bytes.
 pub(super) fn start(method: Method, body: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LEN + body);

@@ -51,6 +51,16 @@ impl WireItem {
         }
     }
 
+    /// Bytes of value and salt.
+    #[must_use]
+    pub fn content_len(&self) -> usize {
+        let (value, salt) = match self {
+            Self::Keyed(item) => (&item.value, &item.salt),
+            Self::Keyless(item) => (&item.value, &item.salt),
+        };
+        value.as_bytes().len() + salt.as_bytes().len()
+    }
+
     /// Its key, if it has one.
     #[must_use]
     pub fn key(&self) -> Option<&PublicKey> {

@@ -11,6 +11,7 @@
 //! alone; keys are checked up to their tag, the curve is the second step
 //! ([`RequestMessage::keys`]); empty lists are written as `[]`, never as `null`.
 
+mod batch;
 mod decode;
 mod encode;
 mod error;
@@ -24,8 +25,9 @@ mod method;
 mod peer;
 mod timestamp;
 
+pub use batch::BatchDecoder;
 pub use decode::{decode_request, decode_response};
-pub use encode::{encode_request, encode_response, encoded_target_len};
+pub use encode::{PageEncoder, encode_request, encode_response, encoded_target_len};
 pub use error::{EncodeError, WireError};
 pub use extension::{
     Advertised, EXT_VERSION, Life, ParseAdvertisedError, RequestExt, ResponseExt, Want,

@@ -35,6 +35,8 @@ use streams::{Step, Streams};
 const TURN_INPUTS: usize = 256;
 /// Things done in one stream in one visit before the others have their turn.
 const VISIT_STEPS: usize = 8;
+/// Received bytes that count as one thing more.
+const BYTES_A_STEP: usize = 16 * 1024;
 /// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
 /// How long a shutdown waits for streams to flush.
@@ -93,6 +95,7 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
         requests: VecDeque::new(),
         verdicts: Vec::new(),
         ready: Vec::new(),
+        busy: Vec::new(),
         buffer: vec![0; READ_BUFFER],
     };
     // The first input is a firing timer: the node begins with it.
@@ -142,6 +145,7 @@ struct EventLoop<R: Runtime, T: Transport> {
     requests: VecDeque<Request>,
     verdicts: Vec<(JobId, Verdict)>,
     ready: Vec<usize>,
+    busy: Vec<usize>,
     buffer: Vec<u8>,
 }
 
@@ -333,11 +337,16 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         let mut ready = std::mem::take(&mut self.ready);
         let mut buffer = std::mem::take(&mut self.buffer);
         self.streams.take_ready(&mut ready);
+        let mut busy = std::mem::take(&mut self.busy);
         for index in ready.drain(..) {
+            if self.budget == 0 {
+                self.streams.revisit(index);
+                continue;
+            }
             let mut steps = VISIT_STEPS.min(self.budget);
             loop {
                 if steps == 0 {
-                    self.streams.revisit(index);
+                    busy.push(index);
                     break;
                 }
                 steps -= 1;
@@ -345,16 +354,23 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     Step::Idle => break,
                     Step::Opened(stream, path) => Input::StreamOpened { stream, path },
                     Step::Failed(stream, reason) => Input::StreamFailed { stream, reason },
-                    Step::Bytes(stream, n) => Input::Bytes {
-                        stream,
-                        bytes: Cow::Borrowed(&buffer[..n]),
-                    },
+                    Step::Bytes(stream, n) => {
+                        steps = steps.saturating_sub(n / BYTES_A_STEP);
+                        self.budget = self.budget.saturating_sub(n / BYTES_A_STEP);
+                        let bytes = Cow::Borrowed(&buffer[..n]);
+                        Input::Bytes { stream, bytes }
+                    }
                     Step::Sent(stream) => Input::Sent { stream },
                     Step::Closed(stream, end) => Input::StreamClosed { stream, end },
                 };
                 self.feed(input);
             }
         }
+        // Behind those that had no visit in this turn, which come first in the next.
+        for index in busy.drain(..) {
+            self.streams.revisit(index);
+        }
+        self.busy = busy;
         self.ready = ready;
         self.buffer = buffer;
     }

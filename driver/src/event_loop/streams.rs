@@ -5,7 +5,7 @@
 //! allocation here. A waker that outlives its stream marks the slot's next user, who is
 //! polled once too often: harmless.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,8 @@ use skydht_runtime::{BoxFuture, Connection};
 const LINGER: Duration = Duration::from_secs(30);
 /// Streams that may take their time so; beyond, the one nearest its end is cut.
 const MAX_LINGERING: usize = 1_024;
+/// Bytes that they may have to send in all; beyond, the one nearest its end is cut.
+const MAX_LINGERING_BYTES: usize = 8 * 1024 * 1024;
 
 /// What reading a stream gives when its session has ended, in every transport.
 const LOST: io::ErrorKind = io::ErrorKind::ConnectionAborted;
@@ -103,7 +105,9 @@ pub(super) struct Streams<S> {
     slots: Vec<(Option<Slot<S>>, Waker, Arc<SlotWaker>)>,
     free: Vec<usize>,
     by_id: HashMap<StreamId, usize>,
-    lingering: BTreeSet<(Mono, StreamId)>,
+    /// With the bytes that each had to send at first.
+    lingering: BTreeMap<(Mono, StreamId), usize>,
+    lingering_bytes: usize,
     cut: u64,
     ready: Arc<Ready>,
 }
@@ -116,7 +120,8 @@ impl<S: Connection> Streams<S> {
             slots: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
-            lingering: BTreeSet::new(),
+            lingering: BTreeMap::new(),
+            lingering_bytes: 0,
             cut: 0,
             ready: Arc::new(Ready { marked, waker }),
         }
@@ -205,21 +210,29 @@ impl<S: Connection> Streams<S> {
 
     /// Resets a stream that takes too long to finish.
     fn cut(&mut self, until: Mono, id: StreamId) {
-        self.lingering.remove(&(until, id));
+        self.lingered(until, id);
         self.cut += 1;
         self.close(id, false);
     }
 
+    /// A stream does not linger any more.
+    fn lingered(&mut self, until: Mono, id: StreamId) {
+        let bytes = self.lingering.remove(&(until, id));
+        self.lingering_bytes -= bytes.unwrap_or_default();
+    }
+
     /// Resets the streams that have taken too long to finish.
     pub(super) fn cut_overdue(&mut self, now: Mono) {
-        while let Some(&(until, id)) = self.lingering.first().filter(|(at, _)| *at <= now) {
+        while let Some((&(until, id), _)) = self.lingering.first_key_value()
+            && until <= now
+        {
             self.cut(until, id);
         }
     }
 
     /// When [`Streams::cut_overdue`] has something to do.
     pub(super) fn next_overdue(&self) -> Option<Mono> {
-        self.lingering.first().map(|(at, _)| *at)
+        self.lingering.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Streams that take their time to finish.
@@ -243,6 +256,7 @@ impl<S: Connection> Streams<S> {
         self.cut += self.by_id.len() as u64;
         self.by_id.clear();
         self.lingering.clear();
+        self.lingering_bytes = 0;
         self.free.clear();
         self.slots.clear();
     }
@@ -317,15 +331,18 @@ impl<S: Connection> Streams<S> {
             State::Closing(open, until) => {
                 if open.poll_finish(cx).is_ready() {
                     if let Some(until) = *until {
-                        self.lingering.remove(&(until, id));
+                        self.lingered(until, id);
                     }
                     self.forget(index, id);
                 } else if until.is_none() {
                     let at = now.plus(LINGER);
                     *until = Some(at);
-                    self.lingering.insert((at, id));
-                    if let Some(&(at, id)) = self.lingering.first()
-                        && self.lingering.len() > MAX_LINGERING
+                    let bytes = open.unsent();
+                    self.lingering.insert((at, id), bytes);
+                    self.lingering_bytes += bytes;
+                    while let Some((&(at, id), _)) = self.lingering.first_key_value()
+                        && (self.lingering.len() > MAX_LINGERING
+                            || self.lingering_bytes > MAX_LINGERING_BYTES)
                     {
                         self.cut(at, id);
                     }
@@ -364,9 +381,16 @@ impl<S: Connection> Open<S> {
         self.frame.is_some() || self.unflushed
     }
 
+    /// Bytes that have not been written.
+    fn unsent(&self) -> usize {
+        let frames = self.frame.iter().chain(&self.behind);
+        frames.map(|frame| frame.len()).sum::<usize>() - self.written
+    }
+
     fn fail_writing(&mut self) {
         self.write_failed = true;
         self.frame = None;
+        self.written = 0;
         self.behind.clear();
         self.unflushed = false;
     }

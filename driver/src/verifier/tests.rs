@@ -62,3 +62,44 @@ fn a_node_with_many_jobs_does_not_hold_up_another() {
     run(&verifier.queue(Arc::default()), 4);
     assert!(!busy.queue.lock().jobs.is_empty());
 }
+
+/// Looks into the queue at each wake.
+struct Looks {
+    queue: Arc<Queue>,
+    found: std::sync::mpsc::SyncSender<usize>,
+}
+
+impl std::task::Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let found = self.queue.lock().done.len();
+        self.found.try_send(found).expect("a wake for each batch");
+    }
+}
+
+#[test]
+fn who_is_woken_finds_the_verdicts_there() {
+    for verifier in [Verifier::inline(), Verifier(Place::Pool(Pool::start(1)))] {
+        let queue = verifier.queue(Arc::default());
+        let (found, looked) = std::sync::mpsc::sync_channel(64);
+        let looks = Looks {
+            queue: Arc::clone(&queue.queue),
+            found,
+        };
+        let waker = std::task::Waker::from(Arc::new(looks));
+        let secret = SecretKey::from_bytes(&[3; 32]).unwrap();
+        let item = Item::sign(&secret, Seq(1), Value::new(b"v"), Salt::from("s"));
+        let item = Arc::new(item);
+        let mut verdicts = Vec::new();
+        for n in 0..20 {
+            queue.queue.waker.register(&waker);
+            queue.submit(JobId(n), VerifyJob::new(Arc::clone(&item), None));
+            let found = looked
+                .recv_timeout(std::time::Duration::from_secs(30))
+                .expect("woken for every job");
+            assert!(found > 0, "woken for job {n} before its verdict was there");
+            queue.take(&mut verdicts);
+            assert_eq!(verdicts.len(), 1, "job {n} has its verdict");
+            verdicts.clear();
+        }
+    }
+}

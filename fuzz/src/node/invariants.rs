@@ -50,7 +50,7 @@ pub(super) fn check(world: &World) {
         .filter(|finished| !**finished)
         .count();
     assert_eq!(used(Limit::streams), world.streams.len(), "streams");
-    assert_eq!(used(Limit::verify_jobs), world.jobs.len(), "jobs");
+    assert_eq!(used(Limit::verify_window), world.jobs.len(), "jobs");
     assert_eq!(used(Limit::probes), world.probes.len(), "probes");
     assert_eq!(used(Limit::operations), running, "operations");
     assert_eq!(used(Limit::outputs), 0, "outputs");

@@ -91,6 +91,25 @@ impl Hand {
 
     pub(crate) fn input(&mut self, input: Input<'_>) {
         self.try_input(input).unwrap();
+        self.run_requests();
+    }
+
+    /// Fires the timer while requests wait that could go on, as a driver does.
+    pub(crate) fn run_requests(&mut self) {
+        for _ in 0..100_000 {
+            match self.node.next_deadline() {
+                Some(due) if due.why == WakeReason::Requests && due.at <= self.now => {
+                    self.try_input(Input::TimerFired).unwrap();
+                }
+                _ => return,
+            }
+        }
+        panic!("requests are due for ever: {:?}", self.node.in_flight());
+    }
+
+    /// Nothing is taken any more, once nobody asks and nobody answers.
+    pub(crate) fn assert_quiet(&self) {
+        assert_eq!(self.node.in_flight(), InFlight::default());
     }
 
     pub(crate) fn pass(&mut self, duration: Duration) {

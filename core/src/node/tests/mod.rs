@@ -10,6 +10,8 @@ mod life;
 mod net;
 mod operations;
 mod peers;
+mod pressure;
+mod proof;
 mod serving;
 mod slow_handlers;
 mod upkeep;

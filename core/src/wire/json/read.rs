@@ -39,6 +39,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// At a place where an earlier one stood, `depth` levels deep.
+    pub(in crate::wire) const fn resume(bytes: &'a [u8], at: usize, depth: usize) -> Self {
+        Self { bytes, at, depth }
+    }
+
+    /// The place, to [`Reader::resume`] from.
+    pub(in crate::wire) const fn place(&self) -> usize {
+        self.at
+    }
+
     /// Where the next value starts.
     pub(in crate::wire) fn position(&mut self) -> usize {
         self.space();
@@ -84,8 +94,8 @@ impl<'a> Reader<'a> {
         self.open(b'{')?;
         let mut first = true;
         while self.more(b'}', &mut first)? {
-            let key = self.key()?;
-            field(self, &fold(key))?;
+            let name = self.field_name()?;
+            field(self, &name)?;
         }
         Ok(())
     }
@@ -302,6 +312,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// A key in lower case, and its colon.
+    pub(in crate::wire) fn field_name(&mut self) -> Result<Cow<'a, str>> {
+        self.key().map(fold)
+    }
+
     fn key(&mut self) -> Result<Cow<'a, str>> {
         let key = self.quoted()?.unescaped();
         if self.peek()? != b':' {
@@ -347,7 +362,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Enters an object or array.
-    fn open(&mut self, open: u8) -> Result<()> {
+    pub(in crate::wire) fn open(&mut self, open: u8) -> Result<()> {
         if self.peek()? != open {
             return Err(self.mismatch());
         }
@@ -360,7 +375,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether another element follows; if not, leaves the object or array.
-    fn more(&mut self, close: u8, first: &mut bool) -> Result<bool> {
+    pub(in crate::wire) fn more(&mut self, close: u8, first: &mut bool) -> Result<bool> {
         let byte = self.peek()?;
         if byte == close {
             self.at += 1;

@@ -42,6 +42,16 @@ impl Writer {
         self.0
     }
 
+    /// Bytes so far.
+    pub(in crate::wire) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keeps the first `len` bytes.
+    pub(in crate::wire) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
     /// `bytes` as they are.
     pub(in crate::wire) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);

@@ -204,6 +204,28 @@ fn at_most_so_many_streams_linger() {
 }
 
 #[test]
+fn what_lingers_is_bounded_in_bytes_too_and_cutting_gives_them_back() {
+    let mut bench = Bench::new();
+    let mut ends = Vec::new();
+    for n in 0..12u64 {
+        let mut far = bench.accept(2 * n + 1, 1);
+        // The peer has finished, and does not read its answer.
+        block_on(far.close()).unwrap();
+        bench.send(2 * n + 1, &vec![0; 1024 * 1024]);
+        bench.turn();
+        ends.push(far);
+        assert!(bench.streams.lingering_bytes <= MAX_LINGERING_BYTES);
+    }
+    assert_eq!(
+        (bench.streams.lingering(), bench.streams.cut_count()),
+        (8, 4)
+    );
+    let due = NOW.plus(LINGER);
+    bench.streams.cut_overdue(due);
+    assert_eq!((bench.streams.lingering_bytes, bench.streams.len()), (0, 0));
+}
+
+#[test]
 fn slots_are_used_again() {
     let mut bench = Bench::new();
     for n in 0..100 {

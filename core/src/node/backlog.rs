@@ -1,0 +1,225 @@
+//! Requests that wait, and the bounded piece of work on them that each firing of the timer does.
+//!
+//! Nothing here is called by what it calls: a slot or room that becomes free is noticed at the
+//! next firing, which is due immediately ([`WakeReason::Requests`](crate::node::WakeReason)).
+
+use crate::key::PublicKey;
+use crate::node::Node;
+use crate::node::fair_queue::{FairQueue, Lane};
+use crate::node::input::StreamId;
+use crate::node::limits::Limit;
+use crate::node::page::PAGE_ROOM;
+use crate::node::room::Room;
+use crate::node::served::Phase;
+use crate::node::streams::State;
+use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
+
+/// Work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
+const STEP: usize = 128 * 1024;
+/// Waiting requests taken up in one `handle`.
+pub(super) const STEP_REQUESTS: usize = 32;
+/// What taking up a request costs at least.
+const LEAST: usize = 1024;
+
+/// What a request waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Queue {
+    /// Its turn to be worked on.
+    Work,
+    /// A slot.
+    Slot,
+    /// Room for its answer.
+    Room,
+}
+
+/// All requests that wait. Each has a stream, so their number is bounded.
+#[derive(Default)]
+pub(super) struct Backlog {
+    pub(super) work: FairQueue<StreamId>,
+    /// The queue for slots.
+    pub(super) wait_queue: FairQueue<StreamId>,
+    pub(super) room: FairQueue<StreamId>,
+    turn: usize,
+}
+
+impl Backlog {
+    pub(super) fn queue(&mut self, queue: Queue) -> &mut FairQueue<StreamId> {
+        match queue {
+            Queue::Work => &mut self.work,
+            Queue::Slot => &mut self.wait_queue,
+            Queue::Room => &mut self.room,
+        }
+    }
+
+    pub(super) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
+        for queue in [&mut self.work, &mut self.wait_queue, &mut self.room] {
+            queue.set_lane(peer, lane);
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.work.len() + self.wait_queue.len() + self.room.len()
+    }
+}
+
+impl Node {
+    /// Whether a waiting request could go on now.
+    pub(super) fn requests_due(&self) -> bool {
+        [Queue::Work, Queue::Slot, Queue::Room]
+            .into_iter()
+            .any(|queue| self.can_go_on(queue))
+    }
+
+    fn can_go_on(&self, queue: Queue) -> bool {
+        match queue {
+            Queue::Work => self.backlog.work.runnable() > 0,
+            Queue::Slot => self.backlog.wait_queue.runnable() > 0 && self.slot_is_free(),
+            Queue::Room => self.backlog.room.runnable() > 0 && self.room_is_free(),
+        }
+    }
+
+    /// Works on waiting requests, a bounded piece.
+    pub(super) fn run_backlog(&mut self) {
+        self.relieve_answers();
+        let (mut left, mut requests) = (STEP, 0);
+        while left > 0 && requests < STEP_REQUESTS {
+            self.backlog.turn = self.backlog.turn.wrapping_add(1);
+            let turn = self.backlog.turn;
+            let next = (0..3)
+                .map(|n| [Queue::Work, Queue::Slot, Queue::Room][(turn + n) % 3])
+                .find(|queue| self.can_go_on(*queue));
+            let Some(queue) = next else {
+                return;
+            };
+            let Some((peer, id)) = self.backlog.queue(queue).pop() else {
+                return;
+            };
+            requests += 1;
+            let Some(served) = self.streams.served_mut(id) else {
+                continue;
+            };
+            let phase = core::mem::take(&mut served.phase);
+            let cost = match phase {
+                Phase::Whole(frame) => self.decode_large(id, frame),
+                Phase::Decoding(decoder) => self.decode_batch(id, decoder),
+                Phase::Page(page) => self.advance_page(id, page, &peer),
+                Phase::Request(message) => self.serve_again(id, *message, &peer),
+                Phase::Put(put) => self.put_again(id, put, &peer),
+                Phase::BatchWaits(batch) => self.batch_again(id, batch, &peer),
+                Phase::BatchDone(batch) => self.answer_batch(id, batch, &peer),
+                other => {
+                    // In no queue: nothing to do for it here.
+                    if let Some(served) = self.streams.served_mut(id) {
+                        served.phase = other;
+                    }
+                    0
+                }
+            };
+            left = left.saturating_sub(cost.max(LEAST));
+        }
+    }
+
+    /// Takes a request that has gone out of its queue.
+    pub(super) fn leave_queue(&mut self, peer: &PublicKey, queue: Queue, id: StreamId) {
+        self.backlog.queue(queue).remove(peer, &id);
+    }
+
+    /// Whether somebody could be given a slot, and a job with it.
+    pub(super) fn slot_is_free(&self) -> bool {
+        let limits = &self.config.limits;
+        // Some jobs are for our own reads and puts.
+        let jobs = limits.verify_jobs - limits.verify_jobs / 8;
+        self.serving < limits.serving
+            && self.jobs.len() < jobs
+            && self.store.reserved_bytes() + MAX_ITEM_COST <= MAX_RESERVED_BYTES
+    }
+
+    /// Whether `peer` may have one more slot, and a job with it.
+    pub(super) fn may_have_slot(&self, peer: &PublicKey) -> Option<Limit> {
+        let limits = &self.config.limits;
+        let usage = self.streams.usage(peer);
+        let (slots, jobs) = usage.map_or((0, 0), |usage| (usage.serving, usage.jobs));
+        if slots >= limits.serving_per_peer {
+            Some(Limit::serving_per_peer)
+        } else if jobs >= limits.verify_jobs_per_peer {
+            Some(Limit::verify_jobs_per_peer)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn acquire_slot(&mut self, peer: &PublicKey) {
+        self.serving += 1;
+        self.streams.usage_mut(*peer, |usage| usage.serving += 1);
+    }
+
+    /// A slot is free, and its peer may have another.
+    pub(super) fn release_slot(&mut self, peer: &PublicKey) {
+        self.serving -= 1;
+        self.streams.usage_mut(*peer, |usage| usage.serving -= 1);
+        self.backlog.wait_queue.unpark(peer);
+    }
+
+    /// Whether the request of a peer gets a slot now. If not, it is to wait.
+    pub(super) fn try_slot(&mut self, peer: &PublicKey) -> bool {
+        let hit = if let Some(limit) = self.may_have_slot(peer) {
+            limit
+        } else if self.slot_is_free() {
+            self.acquire_slot(peer);
+            return true;
+        } else if self.serving >= self.config.limits.serving {
+            Limit::serving
+        } else {
+            Limit::verify_jobs
+        };
+        self.hit(hit);
+        false
+    }
+
+    /// Puts a request into the queue for slots. A peer at its own limit is passed over until
+    /// one of its slots or jobs is free.
+    pub(super) fn wait_for_slot(&mut self, id: StreamId, phase: Phase, peer: &PublicKey) {
+        self.set_phase(id, phase);
+        if self.may_have_slot(peer).is_some() {
+            self.backlog.wait_queue.park(peer);
+        }
+    }
+
+    fn room_is_free(&self) -> bool {
+        self.room_in_all(PAGE_ROOM)
+    }
+
+    /// Puts a request into the queue for room. A peer that has to take its own answers first is
+    /// passed over until it does.
+    pub(super) fn wait_for_room(
+        &mut self,
+        id: StreamId,
+        phase: Phase,
+        peer: &PublicKey,
+        room: Room,
+    ) {
+        self.set_phase(id, phase);
+        if room == Room::PeerFull {
+            self.hit(Limit::answer_bytes_per_peer);
+            self.backlog.room.park(peer);
+        } else {
+            self.hit(Limit::answer_bytes);
+        }
+    }
+
+    /// What a stream of a peer was when it went: its slot and its place in a queue are free.
+    pub(super) fn forget_request(&mut self, id: StreamId, stream: &super::streams::Stream) {
+        let State::Served(served) = &stream.state else {
+            return;
+        };
+        if served.holds_slot() {
+            self.release_slot(&stream.peer);
+        }
+        if let Some(queue) = served.queue() {
+            self.leave_queue(&stream.peer, queue, id);
+        }
+        if served.answer_bytes > 0 {
+            self.backlog.room.unpark(&stream.peer);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Serving a page of items: made in pieces, since one of 3 MiB takes milliseconds.
+
+use alloc::boxed::Box;
+
+use crate::item::Seq;
+use crate::key::PublicKey;
+use crate::node::Node;
+use crate::node::input::StreamId;
+use crate::node::output::CloseReason;
+use crate::node::served::Phase;
+use crate::store::PageReader;
+use crate::wire::{PageEncoder, encoded_item_len, encoded_target_len};
+
+/// Encoded bytes of one page of items.
+const PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// Room that the answer needs while it is made: a page, and the item that ends it.
+pub(super) const PAGE_ROOM: usize = PAGE_BYTES + 128 * 1024;
+/// Items looked at, and bytes encoded, at a time.
+const STEP_ITEMS: usize = 256;
+const STEP_BYTES: usize = 64 * 1024;
+
+/// A page that is being made.
+pub(super) struct PageJob {
+    reader: PageReader,
+    encoder: PageEncoder,
+}
+
+impl Node {
+    /// A page is asked for; there is room for it.
+    pub(super) fn start_page(&mut self, id: StreamId, salt: Option<&[u8]>, since: Seq, limit: i64) {
+        let page = PageJob {
+            reader: PageReader::new(salt, since, limit, PAGE_BYTES),
+            encoder: PageEncoder::new(),
+        };
+        self.streams.set_answer_bytes(id, PAGE_ROOM);
+        self.set_phase(id, Phase::Page(Box::new(page)));
+    }
+
+    /// Makes the next piece of a page, and sends it when it is whole. Returns what it cost.
+    pub(super) fn advance_page(
+        &mut self,
+        id: StreamId,
+        mut page: Box<PageJob>,
+        peer: &PublicKey,
+    ) -> usize {
+        let PageJob { reader, encoder } = &mut *page;
+        let before = encoder.len();
+        let end = self.store.read_page(
+            self.now,
+            reader,
+            (STEP_ITEMS, STEP_BYTES),
+            |target, item| 2 + encoded_item_len(item) + encoded_target_len(target),
+            |target, item| encoder.push(target, item),
+        );
+        let cost = encoder.len().saturating_sub(before);
+        let Some(end) = end else {
+            self.set_phase(id, Phase::Page(page));
+            return cost;
+        };
+        page.encoder.truncate(end.items);
+        let ext = self.response_ext();
+        if let Some((keep, ext)) = self.answer_ext(id, ext) {
+            match page.encoder.finish(end.has_more, ext.as_ref()) {
+                Ok(frame) => self.send_answer(id, frame, keep),
+                Err(_) => self.close(id, CloseReason::Protocol),
+            }
+        }
+        // A page is mostly smaller than its room was.
+        self.backlog.room.unpark(peer);
+        cost
+    }
+}
