@@ -14,7 +14,12 @@ use crate::world::{Boot, Start};
 pub struct Ours {
     node: Node,
     misuse: Option<Misuse>,
+    /// Answers since the last input.
+    answers: usize,
 }
+
+/// Answers to peers that one input may bring, at most: work per `handle` is bounded.
+const MOST_ANSWERS: usize = 40;
 
 impl Ours {
     /// A node that starts at `now`.
@@ -28,7 +33,11 @@ impl Ours {
         now: Time,
     ) -> Result<Self, ConfigError> {
         let node = Node::new(config, Identity::Keyed(secret), seed, now)?;
-        Ok(Self { node, misuse: None })
+        Ok(Self {
+            node,
+            misuse: None,
+            answers: 0,
+        })
     }
 
     /// The node.
@@ -50,6 +59,7 @@ impl Host for Ours {
     }
 
     fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.answers = 0;
         if let Err(misuse) = self.node.handle(now, input) {
             debug_assert!(false, "{misuse}");
             self.misuse.get_or_insert(misuse);
@@ -57,7 +67,15 @@ impl Host for Ours {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.node.poll_output()
+        let output = self.node.poll_output();
+        if let Some(Output::Send { stream, .. }) = &output
+            && !stream.is_ours()
+        {
+            self.answers += 1;
+            let answers = self.answers;
+            assert!(answers <= MOST_ANSWERS, "{answers} answers in one handle");
+        }
+        output
     }
 
     fn next_deadline(&self) -> Option<Mono> {

@@ -23,6 +23,7 @@ mod fair_queue;
 mod fill;
 mod get;
 mod input;
+mod intake;
 mod limits;
 mod maintain;
 mod operation;
@@ -78,11 +79,10 @@ use crate::node::peers::Probing;
 use crate::node::search::{End, Search, SearchId};
 use crate::node::streams::{State, Streams};
 use crate::node::timers::{Timer, Timers};
-use crate::node::verification::{JobFor, Jobs};
+use crate::node::verification::Jobs;
 use crate::random::{Random, Seed};
-use crate::record::StoredRecord;
 use crate::routing::Table;
-use crate::store::{Admission, AdmissionKind, Candidate, Refusal, Store, StoreConfig, Via};
+use crate::store::{Refusal, Store, StoreConfig};
 use crate::time::{Mono, Time};
 use crate::wire::{Advertised, FrameError, RequestExt, ResponseExt, Sender, WireError};
 
@@ -528,78 +528,6 @@ impl Node {
     /// Signatures to use instead of making them, in this order.
     pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
         self.tape.extend(signatures);
-    }
-
-    /// Puts a verified item into the store, and notes everything that follows.
-    fn admit(&mut self, candidate: Candidate, nearer: usize) -> Result<(), Refusal> {
-        let target = candidate.target;
-        let admission = self.store.admit(self.now, candidate, nearer)?;
-        self.note_admission(target, admission);
-        Ok(())
-    }
-
-    /// The same, for an item that is held already.
-    fn confirm(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
-        let admission = self.store.confirm(self.now, candidate)?;
-        self.note_admission(candidate.target, admission);
-        Ok(())
-    }
-
-    fn note_admission(&mut self, target: crate::id::Target, admission: Admission) {
-        match admission.kind {
-            AdmissionKind::Stored => self.counters.count(Counter::ItemsStored),
-            AdmissionKind::Renewed => self.counters.count(Counter::ItemsRenewed),
-            AdmissionKind::Unchanged => {}
-        }
-        if admission.owner_takeover {
-            self.counters.count(Counter::OwnerTakeovers);
-        }
-        if admission.conflict {
-            self.counters.count(Counter::Conflicts);
-        }
-        self.counters
-            .add(Counter::ItemsEvicted, admission.evicted.len() as u64);
-        for evicted in admission.evicted {
-            self.persist(StoreChange::Forget(evicted));
-        }
-        if admission.kind != AdmissionKind::Unchanged {
-            self.persist_kept(&target);
-        }
-        self.schedule_expiry();
-    }
-
-    fn persist_kept(&mut self, target: &crate::id::Target) {
-        if self.config.storage
-            && let Some(record) = self.store.record(self.now, target)
-        {
-            self.persist(StoreChange::Keep(record.into()));
-        }
-    }
-
-    /// Storage kept a record: verified like any other.
-    fn load(&mut self, record: Box<StoredRecord>) {
-        let public = self.public;
-        let item = Arc::new(record.item.clone());
-        if self.may_verify(&public) && item.check_sizes().is_ok() {
-            self.verify(public, item, None, JobFor::Loaded(record));
-        }
-    }
-
-    fn load_verified(&mut self, record: StoredRecord, item: Arc<Item>) {
-        let candidate = Candidate {
-            target: record.target,
-            item,
-            via: Via::Storage {
-                vouched: record.vouched,
-                expires: record.expires,
-            },
-            life: None,
-            bound: record.bound,
-        };
-        let nearer = self.table.nearer_than_local(&record.target, self.config.k);
-        if let Err(refusal) = self.admit(candidate, nearer) {
-            self.count_refusal(refusal);
-        }
     }
 }
 

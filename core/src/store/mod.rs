@@ -253,11 +253,12 @@ impl Store {
     /// if its signer sent it. What is held keeps its signature.
     ///
     /// # Errors
-    /// [`Refusal::NotHeld`] when the same item is not held, or why it is refused.
+    /// [`Refusal::NotHeld`] when the same item is not held or has another signature, or why it is
+    /// refused.
     pub fn confirm(&mut self, now: Time, candidate: &Candidate) -> Result<Admission, Refusal> {
         match self.place(now, candidate, 0)? {
-            None => self.keep(now, candidate),
-            Some(_) => Err(Refusal::NotHeld),
+            None if self.is_proven(candidate) => self.keep(now, candidate),
+            _ => Err(Refusal::NotHeld),
         }
     }
 

@@ -111,6 +111,21 @@ fn peers(input: &mut Cursor<'_>) -> PeerList {
     PeerList::from(list)
 }
 
+/// A batch of some items without a key, and of one of the cast's.
+pub(super) fn batch(peer: &PublicKey, keyless: usize, signed: bool) -> Vec<u8> {
+    let keyless = std::iter::repeat_n(WireItem::Keyless(KeylessItem::default()), keyless);
+    let signed = signed.then(|| WireItem::from(&CAST.items[0]));
+    let message = RequestMessage {
+        sender: Sender::of(peer),
+        ext: None,
+        request: Request::PutBatch {
+            items: keyless.chain(signed).collect(),
+            targets: Vec::new(),
+        },
+    };
+    encode_request(&message).unwrap()
+}
+
 /// A request of `peer`, well formed.
 pub(super) fn request(peer: &PublicKey, input: &mut Cursor<'_>) -> Vec<u8> {
     let kind = input.byte();

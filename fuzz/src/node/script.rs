@@ -109,6 +109,7 @@ impl<'a> Script<'a> {
             return false;
         };
         match kind % 25 {
+            _ if kind >= 252 => self.crowd(),
             0 => self.accept(),
             1 | 2 => self.request(),
             3 => self.raw(),
@@ -160,6 +161,8 @@ impl<'a> Script<'a> {
         }
         self.verify_all();
         assert_eq!(self.world.streams.len(), 0, "streams after the shutdown");
+        let in_flight = self.world.node.in_flight();
+        assert_eq!(in_flight, Default::default(), "after the shutdown");
         assert_eq!(self.world.node.next_deadline(), None);
         self.run(Command::FindNode {
             target: CAST.targets[0],
@@ -220,6 +223,30 @@ impl<'a> Script<'a> {
         let peer = self.world.streams[&stream].peer;
         let bytes = peer::request(&peer, &mut self.input);
         self.bytes(stream, &bytes);
+    }
+
+    /// Many streams at once, each with a batch that waits for a slot or needs none.
+    fn crowd(&mut self) {
+        let (count, kind) = (self.input.byte(), self.input.byte());
+        for n in 0..count {
+            let peer = CAST.peers[usize::from(n / 8) % PEERS];
+            let stream = StreamId(self.next_stream);
+            self.next_stream += 2;
+            let of_peer = Stream {
+                peer,
+                open: true,
+                sent: Vec::new(),
+            };
+            self.world.streams.insert(stream, of_peer);
+            let path = Path {
+                reach: Reach::Accepted,
+                remote: None,
+            };
+            self.world
+                .input(Input::StreamAccepted { stream, peer, path });
+            let bytes = peer::batch(&peer, usize::from(kind & 3), kind & 4 != 0);
+            self.world.bytes(stream, &bytes);
+        }
     }
 
     fn raw(&mut self) {

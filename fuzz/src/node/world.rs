@@ -141,9 +141,13 @@ impl World {
     /// The same, for what may break the contract.
     pub(super) fn try_input(&mut self, input: Input<'static>) -> Result<(), Misuse> {
         let result = self.node.handle(self.now, input.clone());
-        let mut outputs = 0;
+        let (mut outputs, mut answers) = (0, 0);
         while let Some(output) = self.node.poll_output() {
             outputs += 1;
+            let is_answer = |stream: &StreamId| !stream.is_ours();
+            answers += usize::from(
+                matches!(&output, Output::Send { stream, .. } if is_answer(stream)),
+            );
             self.recorder.output(&output);
             self.note(output);
         }
@@ -153,6 +157,7 @@ impl World {
         }
         let most = invariants::most_outputs(&self.config.limits);
         assert!(outputs <= most, "{outputs} outputs of {input:?}");
+        assert!(answers <= MOST_ANSWERS, "{answers} answers to {input:?}");
         self.steps
             .push(self.recorder.step(&mut self.node, self.now, input));
         invariants::check(self);
@@ -269,5 +274,7 @@ impl World {
     }
 }
 
+/// Answers to peers in one `handle`, however many wait.
+const MOST_ANSWERS: usize = 33;
 /// Firings at one moment; each takes a bounded step.
 const MOST_FIRINGS: usize = 64;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rand_core::Rng as _;
 use skydht_core::id::{NodeId, Target};
 use skydht_core::item::{Item, Salt, Seq, Value};
-use skydht_core::key::PublicKey;
+use skydht_core::key::{PublicKey, Signature};
 use skydht_core::node::{Output, SessionUse, StreamId};
 use skydht_core::wire::{
-    Advertised, Request, RequestExt, RequestMessage, Sender, WireItem, encode_request,
+    Advertised, KeylessItem, Request, RequestExt, RequestMessage, Sender, WireItem, encode_request,
 };
 
 use super::answers::long_life;
@@ -224,6 +224,33 @@ impl HostilePeer {
                     mirror_target: None,
                 }
             }
+            Flood::Batches => {
+                let items = match self.below(2) {
+                    0 => 0,
+                    _ => 16,
+                };
+                let key = self.secret.public();
+                let items = (0..items).map(|_| {
+                    WireItem::from(Item {
+                        key,
+                        seq: Seq(self.now.unix.0),
+                        signature: Signature::default(),
+                        value: Value::new(b"v"),
+                        salt: Salt::new(&self.rng.next_u64().to_be_bytes()),
+                    })
+                });
+                let mut items: Vec<WireItem> = items.collect();
+                items.push(WireItem::Keyless(KeylessItem::default()));
+                Request::PutBatch {
+                    items,
+                    targets: Vec::new(),
+                }
+            }
+            Flood::Pages => Request::GetItems {
+                salt: String::new(),
+                since_seq: Seq(0),
+                limit: 0,
+            },
             Flood::Oversized => {
                 let mut bytes = vec![0; OVERSIZED];
                 bytes[..5].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 3]);

@@ -120,6 +120,11 @@ pub enum Flood {
     Oversized,
     /// Random bytes.
     Garbage,
+    /// Batches of items that nobody signed, so that every slot is taken, and behind them
+    /// batches that need no signature.
+    Batches,
+    /// Pages of everything, which are not read.
+    Pages,
     /// One byte, and the stream stays open.
     HalfOpen,
 }

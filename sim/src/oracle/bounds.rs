@@ -4,7 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use skydht_core::Node;
 use skydht_core::key::PublicKey;
-use skydht_core::node::LimitUse;
+use skydht_core::node::{Deadline, LimitUse, WakeReason};
 
 use super::Violations;
 use crate::clock::SimTime;
@@ -36,6 +36,21 @@ pub fn check(
         }
     }
     limits(now, host, &node.snapshot().limits, violations);
+}
+
+/// Checks that requests hold nothing in a network that has gone quiet. Bytes of requests whose
+/// rest was lost stay until their deadline.
+pub fn given_back(now: SimTime, host: HostId, node: &Node, violations: &mut Violations) {
+    let in_flight = node.in_flight();
+    let goes_on = |due: Deadline| due.why == WakeReason::Requests;
+    let held = in_flight.slots + in_flight.verify_jobs + in_flight.reserved_bytes;
+    let waits = in_flight.waiting_requests > 0 && !node.next_deadline().is_some_and(goes_on);
+    if held > 0 || waits {
+        violations.note(
+            now,
+            format_args!("{host}: all is quiet, and yet {in_flight:?}"),
+        );
+    }
 }
 
 /// Checks that nothing uses more than its limit.

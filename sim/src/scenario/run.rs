@@ -16,6 +16,7 @@ use crate::coverage::Coverage;
 use crate::figures::{Report, Samples};
 use crate::network::{GROUPS, HostId, Rate};
 use crate::oracle::Violations;
+use crate::oracle::bounds;
 use crate::oracle::holdings::Holdings;
 use crate::oracle::operations::Operations;
 use crate::oracle::promises::Tracked;
@@ -301,11 +302,20 @@ impl<'a> Run<'a> {
         }
         self.check(world);
         let quiet = scenario.population.nodes <= QUIET_NODES;
-        if quiet
-            && !scenario.population.hostile.is_possible()
-            && let Err(error) = world.drive_bounded(QUIET_EVENTS, self)
-        {
-            self.violations.note(world.now(), error);
+        if quiet && !scenario.population.hostile.is_possible() {
+            match world.drive_bounded(QUIET_EVENTS, self) {
+                Ok(_) => self.check_given_back(world),
+                Err(error) => self.violations.note(world.now(), error),
+            }
+        }
+    }
+
+    /// Nothing is under way: what requests took of slots, jobs and quota is given back.
+    fn check_given_back(&mut self, world: &World) {
+        for host in world.hosts() {
+            if let Some(node) = world.node(host) {
+                bounds::given_back(world.now(), host, node, &mut self.violations);
+            }
         }
     }
 

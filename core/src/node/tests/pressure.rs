@@ -226,7 +226,7 @@ fn a_crowd_that_never_reads_is_bounded_goes_first_and_gives_everything_back() {
     let reader = hand.accept(301);
     hand.request(reader, 301, None, pages());
     assert!(hand.answer_on(reader).is_none());
-    hand.pass(Duration::from_secs(9));
+    hand.pass(Duration::from_secs(13));
     let answer = hand.answer_on(reader).map(|message| message.response);
     assert!(
         matches!(answer, Some(Response::GetItems { .. })),

@@ -210,10 +210,12 @@ fn the_same_content_under_another_signature_is_the_same_item() {
     let mut resigned = Item::clone(&it);
     resigned.signature = Signature::from_bytes([9; 65]);
     let candidate = own(&Arc::new(resigned));
-    assert_eq!(store.precheck(at(60), &candidate, 0), Ok(Precheck::Held));
-    let done = store.confirm(at(60), &candidate).unwrap();
+    // But only once that signature is checked.
+    assert_eq!(store.precheck(at(60), &candidate, 0), Ok(Precheck::Verify));
+    let unproven = store.confirm(at(60), &candidate);
+    assert_eq!(unproven, Err(Refusal::NotHeld));
+    let done = store.admit(at(60), candidate, 0).unwrap();
     assert_eq!(done.kind, AdmissionKind::Renewed);
-    // Unchecked signature bytes do not get in.
     assert_eq!(store.get(at(60), &it.target()).unwrap().item(), &it);
 }
 

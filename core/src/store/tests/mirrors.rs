@@ -70,7 +70,7 @@ fn an_unchecked_bind_signature_is_not_kept() {
         bound: Some(Signature::from_bytes([3; 65])),
         ..mirror(place(), &it)
     };
-    store.confirm(at(1), &claimed).unwrap();
+    assert_eq!(store.confirm(at(1), &claimed), Err(Refusal::NotHeld));
     assert_eq!(store.get(at(1), &place()).unwrap().bound(), None);
 }
 

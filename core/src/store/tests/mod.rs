@@ -104,9 +104,12 @@ fn remaining(store: &Store, now: Time, item: &Item) -> Option<u64> {
 /// Puts and checks that the quick judgement before the signature check is the same.
 fn put(store: &mut Store, now: Time, candidate: Candidate) -> Result<Admission, Refusal> {
     let before = store.precheck(now, &candidate, 0);
+    let held = store.get(now, &candidate.target);
+    let same = held.is_some_and(|held| *held.rank() == candidate.rank());
     let after = store.admit(now, candidate, 0);
     match (before, &after) {
-        (Ok(Precheck::Verify), Ok(done)) => assert_eq!(done.kind, AdmissionKind::Stored),
+        // The same item is checked, too, if it comes with another signature.
+        (Ok(Precheck::Verify), Ok(done)) => assert_eq!(done.kind == AdmissionKind::Stored, !same),
         (Ok(Precheck::Held), Ok(done)) => assert_ne!(done.kind, AdmissionKind::Stored),
         (Err(before), Err(after)) => assert_eq!(before, *after),
         (before, after) => panic!("judged {before:?}, then {after:?}"),

@@ -1,0 +1,87 @@
+//! Verified items on their way into the store, and what follows from it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use crate::id::Target;
+use crate::item::Item;
+use crate::node::Node;
+use crate::node::counters::Counter;
+use crate::node::output::StoreChange;
+use crate::node::verification::JobFor;
+use crate::record::StoredRecord;
+use crate::store::{Admission, AdmissionKind, Candidate, Refusal, Via};
+
+impl Node {
+    /// Puts a verified item into the store, and notes everything that follows.
+    pub(super) fn admit(&mut self, candidate: Candidate, nearer: usize) -> Result<(), Refusal> {
+        let target = candidate.target;
+        let admission = self.store.admit(self.now, candidate, nearer)?;
+        self.note_admission(target, admission);
+        Ok(())
+    }
+
+    /// The same, for an item that is held already.
+    pub(super) fn confirm(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
+        let admission = self.store.confirm(self.now, candidate)?;
+        self.note_admission(candidate.target, admission);
+        Ok(())
+    }
+
+    pub(super) fn note_admission(&mut self, target: Target, admission: Admission) {
+        match admission.kind {
+            AdmissionKind::Stored => self.counters.count(Counter::ItemsStored),
+            AdmissionKind::Renewed => self.counters.count(Counter::ItemsRenewed),
+            AdmissionKind::Unchanged => {}
+        }
+        if admission.owner_takeover {
+            self.counters.count(Counter::OwnerTakeovers);
+        }
+        if admission.conflict {
+            self.counters.count(Counter::Conflicts);
+        }
+        self.counters
+            .add(Counter::ItemsEvicted, admission.evicted.len() as u64);
+        for evicted in admission.evicted {
+            self.persist(StoreChange::Forget(evicted));
+        }
+        if admission.kind != AdmissionKind::Unchanged {
+            self.persist_kept(&target);
+        }
+        self.schedule_expiry();
+    }
+
+    pub(super) fn persist_kept(&mut self, target: &Target) {
+        if self.config.storage
+            && let Some(record) = self.store.record(self.now, target)
+        {
+            self.persist(StoreChange::Keep(record.into()));
+        }
+    }
+
+    /// Storage kept a record: verified like any other.
+    pub(super) fn load(&mut self, record: Box<StoredRecord>) {
+        let public = self.public;
+        let item = Arc::new(record.item.clone());
+        if self.may_verify(&public) && item.check_sizes().is_ok() {
+            self.verify(public, item, None, JobFor::Loaded(record));
+        }
+    }
+
+    pub(super) fn load_verified(&mut self, record: StoredRecord, item: Arc<Item>) {
+        let candidate = Candidate {
+            target: record.target,
+            item,
+            via: Via::Storage {
+                vouched: record.vouched,
+                expires: record.expires,
+            },
+            life: None,
+            bound: record.bound,
+        };
+        let nearer = self.table.nearer_than_local(&record.target, self.config.k);
+        if let Err(refusal) = self.admit(candidate, nearer) {
+            self.count_refusal(refusal);
+        }
+    }
+}
