@@ -38,6 +38,10 @@ use cli::{Cli, Command, Common, Dht, SkywireCli, Visor};
 use exit::Exit;
 use failure::{Code, Failure};
 
+#[cfg(feature = "count-allocations")]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -1,11 +1,15 @@
 //! Doing many things at once, and summing up how long they took.
 
+use std::cmp::Ordering;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::report::ms;
@@ -25,7 +29,7 @@ where
         workers.spawn(async move {
             let mut results = Vec::new();
             loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
+                let index = next.fetch_add(1, Relaxed);
                 if index >= count {
                     return results;
                 }
@@ -39,13 +43,14 @@ where
 }
 
 /// How long things took, in milliseconds.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) min: f64,
     pub(crate) avg: f64,
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
+    pub(crate) p999: f64,
     pub(crate) max: f64,
 }
 
@@ -57,13 +62,14 @@ impl Latency {
             return Self::default();
         };
         let total: Duration = durations.iter().sum();
-        let at = |percent| ms(rank(&durations, percent).copied().unwrap_or_default());
+        let at = |mille| ms(nearest_rank(&durations, mille).copied().unwrap_or_default());
         Self {
             min: ms(*min),
             avg: ms(total.div_f64(durations.len() as f64)),
-            p50: at(50),
-            p95: at(95),
-            p99: at(99),
+            p50: at(500),
+            p95: at(950),
+            p99: at(990),
+            p999: at(999),
             max: ms(*max),
         }
     }
@@ -71,8 +77,44 @@ impl Latency {
 
 /// The value that `percent` of a sorted list do not exceed (nearest rank).
 pub(crate) fn rank<T>(sorted: &[T], percent: usize) -> Option<&T> {
-    let rank = (sorted.len() * percent).div_ceil(100);
+    nearest_rank(sorted, percent * 10)
+}
+
+fn nearest_rank<T>(sorted: &[T], mille: usize) -> Option<&T> {
+    let rank = (sorted.len() * mille).div_ceil(1_000);
     sorted.get(rank.saturating_sub(1))
+}
+
+/// The median of each number in samples of the same shape; all else is the first one's.
+pub(crate) fn median<T: Serialize + DeserializeOwned>(samples: &[T]) -> serde_json::Result<T> {
+    let samples: Vec<Value> = samples
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<serde_json::Result<_>>()?;
+    serde_json::from_value(median_of(&samples.iter().collect::<Vec<_>>()))
+}
+
+fn median_of(samples: &[&Value]) -> Value {
+    match samples.first() {
+        Some(Value::Number(_)) => {
+            let mut sorted = samples.to_vec();
+            sorted.sort_by(|a, b| {
+                a.as_f64()
+                    .partial_cmp(&b.as_f64())
+                    .unwrap_or(Ordering::Equal)
+            });
+            (*rank(&sorted, 50).unwrap_or(&&Value::Null)).clone()
+        }
+        Some(Value::Object(fields)) => fields
+            .keys()
+            .map(|key| {
+                let of_each: Vec<_> = samples.iter().filter_map(|it| it.get(key)).collect();
+                (key.clone(), median_of(&of_each))
+            })
+            .collect(),
+        Some(first) => (*first).clone(),
+        None => Value::Null,
+    }
 }
 
 /// Resident memory of this process, in bytes.
@@ -129,11 +171,30 @@ mod tests {
             p50: 50.0,
             p95: 95.0,
             p99: 99.0,
+            p999: 100.0,
             max: 100.0,
         };
         assert_eq!(latency, expected);
         assert_eq!(Latency::of(vec![Duration::from_millis(7)]).p99, 7.0);
         assert_eq!(Latency::of(Vec::new()), Latency::default());
+    }
+
+    #[test]
+    fn medians_are_taken_number_by_number() {
+        let sample = |p50, avg| {
+            let latency = Latency {
+                p50,
+                avg,
+                ..Latency::default()
+            };
+            (Some(latency), "text".to_owned())
+        };
+        let samples = [sample(3.0, 1.0), sample(1.0, 2.0), sample(2.0, 9.0)];
+        // A pair is a list, and of lists the first stands.
+        assert_eq!(median(&samples).unwrap(), samples[0]);
+        let latencies = samples.map(|(latency, _)| latency.unwrap());
+        let found = median(&latencies).unwrap();
+        assert_eq!((found.p50, found.avg), (2.0, 2.0));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use skydht_core::key::SecretKey;
 use skydht_core::node::{Advertise, BootstrapPeer, Config};
 use skydht_driver::{Dht, Recorder};
-use skydht_tokio::{StartTcpError, TcpNode, start_tcp};
+use skydht_runtime::Runtime;
+use skydht_tokio::{StartTcpError, TcpNode, TokioRuntime};
 
 use crate::config::{Advertising, PeerAddress};
 use crate::failure::{Code, Failure, Result};
@@ -64,8 +65,14 @@ pub(crate) async fn start(
 
 /// Starts a node, and says what to do if that fails.
 pub(crate) async fn start_node(node: TcpNode) -> Result<Dht> {
+    start_node_on(TokioRuntime, node).await
+}
+
+/// The same, with sockets of another runtime.
+pub(crate) async fn start_node_on(runtime: impl Runtime, node: TcpNode) -> Result<Dht> {
     let listen = node.tcp.listen;
-    start_tcp(node).await.map_err(|error| match error {
+    let starting = node.start(runtime, skydht_tokio::entropy);
+    starting.await.map_err(|error| match error {
         StartTcpError::Listen(error) => cannot_listen(listen, "peers", &error),
         StartTcpError::Start(error) => Failure::new(Code::Config, error),
         error => Failure::new(Code::Local, error),

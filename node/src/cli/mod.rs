@@ -20,7 +20,8 @@ pub(crate) use looks::{Peers, Ping, Status};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};
 pub(crate) use trials::{
-    Bench, BenchAbuse, BenchAttacker, BenchNetwork, Demo, DemoTransport, Replay, Sim,
+    Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, Demo, DemoTransport, LoadTransport,
+    Replay, Sim,
 };
 pub(crate) use upstream::{Dht, SkywireCli, Visor};
 

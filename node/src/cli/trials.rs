@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use skydht_core::key::PublicKey;
 use skydht_sim::figures::Sweep;
+
+use crate::commands::bench::Mix;
+use crate::config::parse_timeout;
 
 /// Repeat a recorded run, step by step, and compare each with what was recorded.
 ///
@@ -147,9 +151,11 @@ pub(crate) struct Sim {
 #[command(after_help = "\
 Examples:
   skydht bench network --nodes 100 --ops 300 --concurrency 16 --json
+  skydht bench serve --duration 5s --samples 3
   skydht bench abuse --attack half-sent --seconds 10")]
 pub(crate) enum Bench {
     Network(BenchNetwork),
+    Serve(BenchServe),
     Abuse(BenchAbuse),
     /// The attacker's process of `bench abuse`.
     #[command(hide = true)]
@@ -204,12 +210,17 @@ pub(crate) struct BenchAttacker {
 
 /// Puts and gets over a network of nodes in this process, on loopback TCP.
 ///
-/// Each operation starts at the next node in turn; values have 500 bytes.
+/// Each operation starts at the next node in turn. Before anything is measured, all nodes have
+/// sessions with each other where the number of open files allows it, and some operations are done.
+/// Processor time is that of the whole process: of all nodes that take part in an operation.
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "\
 Examples:
   skydht bench network
-  skydht bench network --nodes 100 --ops 300 --concurrency 1 --json")]
+  skydht bench network --nodes 100 --ops 300 --concurrency 1 --json
+  skydht bench network --nodes 100 --ops 1000 --concurrency 16 --samples 3
+
+Allocations are counted by a program built with --features count-allocations, and only there.")]
 pub(crate) struct BenchNetwork {
     /// How many nodes.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=2000))]
@@ -223,7 +234,84 @@ pub(crate) struct BenchNetwork {
     /// Bytes in a value.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) value_bytes: u32,
+    /// Measure so often in the same network, each time with fresh items, and show the medians.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) samples: u16,
+    /// Operations of each kind that are done before and not measured.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) warm_up: u32,
     /// What keys and values are made from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// How the load reaches the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LoadTransport {
+    /// Directly.
+    Tcp,
+    /// Through a relay, a third process.
+    Dmsg,
+}
+
+/// One full node in a process of its own under load: requests a second, latencies, what a request
+/// costs the node.
+///
+/// The load comes from this process, over connections with a key each; each has a number of
+/// requests in flight, every one on its own stream, and sends the next when the answer has come.
+/// The node knows some peers, that it can name in answers, and holds items that are asked for.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "\
+Examples:
+  skydht bench serve                                 every request alone, then a mix
+  skydht bench serve --mix get-value --connections 16 --in-flight 16
+  skydht bench serve --mix find-node=4,get-value=4,put-new=1,renew=1 --duration 10s --samples 3
+  skydht bench serve --transport dmsg --json
+
+Requests: ping, find-node, get-value, put-new (an item that the node does not hold), put-renewed
+(one that it holds, sent again), renew (the short request for the same).
+
+By default the node has one processor for itself and the load the others, where there are
+others.")]
+pub(crate) struct BenchServe {
+    /// How requests reach the node.
+    #[arg(long, value_enum, default_value_t = LoadTransport::Tcp)]
+    pub(crate) transport: LoadTransport,
+    /// Connections, each with a key of its own.
+    #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) connections: u16,
+    /// Requests in flight on each connection.
+    #[arg(long, value_name = "D", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) in_flight: u16,
+    /// What is asked, one request or several with their weights; may be repeated [default: each
+    /// request alone, then find-node=4,get-value=4,put-new=1,renew=1].
+    #[arg(long, value_name = "REQUEST[=N],…")]
+    pub(crate) mix: Vec<Mix>,
+    /// How long a sample is measured; one with put-new ends earlier when its items are used up.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
+    pub(crate) duration: Duration,
+    /// How long the load runs before that.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_timeout)]
+    pub(crate) warm_up: Duration,
+    /// Measure so often and show the medians.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) samples: u16,
+    /// Items that the node holds and that are asked for.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) items: u32,
+    /// Items for put-new in each sample, signed before.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) new_items: u32,
+    /// Bytes in a value.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) value_bytes: u32,
+    /// Peers that the node knows; they run in this process.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=500))]
+    pub(crate) peers: u16,
+    /// Processors for the node alone; 0: node and load share all.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) node_processors: usize,
+    /// What keys, values and draws are made from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }

@@ -10,7 +10,8 @@ use skydht_core::id::Target;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config};
 use skydht_driver::Dht;
-use skydht_tokio::TcpNode;
+use skydht_runtime::Runtime;
+use skydht_tokio::{TcpNode, TokioRuntime};
 
 use crate::failure::{Code, Failure, Result};
 use crate::{descriptors, start};
@@ -47,6 +48,17 @@ impl Network {
         config: &Config,
         progress: impl Fn(usize),
     ) -> Result<Self> {
+        Self::start_on(TokioRuntime, count, seed, config, progress).await
+    }
+
+    /// The same, with sockets of another runtime.
+    pub(crate) async fn start_on(
+        runtime: impl Runtime,
+        count: usize,
+        seed: u64,
+        config: &Config,
+        progress: impl Fn(usize),
+    ) -> Result<Self> {
         let max_sessions = share_of_files(descriptors::raise(), count)?;
         let begun = Instant::now();
         let mut peers: Vec<BootstrapPeer> = Vec::new();
@@ -59,7 +71,7 @@ impl Network {
             node.config.bootstrap = peers.iter().rev().take(BOOTSTRAP_PEERS).cloned().collect();
             node.tcp.max_sessions = max_sessions;
             node.seed = Some(draws(seed, index));
-            let dht = start::start_node(node).await?;
+            let dht = start::start_node_on(runtime.clone(), node).await?;
             peers.push(BootstrapPeer {
                 key: dht.key(),
                 addrs: dht.local_addr().into_iter().collect(),

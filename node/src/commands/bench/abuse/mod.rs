@@ -20,9 +20,10 @@ pub(super) use attacker::attack;
 use attacker::Deeds;
 use list::{ATTACKS, Attack, Kind, chosen};
 use report::{AttackReport, Goals, LEFT_MIB, Report, Rss};
-use victim::{Process, Victim};
+use victim::Victim;
 use witness::Witness;
 
+use super::process::{Process, Processors};
 use crate::cli::{BenchAbuse, Common};
 use crate::commands::run::Signals;
 use crate::exit::Exit;
@@ -172,7 +173,7 @@ fn start_attacker(
         &victim.api.to_string(),
         &seconds.to_string(),
     ];
-    Process::start(dir.path(), &args, Stdio::piped())
+    Process::start(dir.path(), &args, Stdio::piped(), &Processors::default())
 }
 
 /// Whether the attack asks for items that must be there.

@@ -1,80 +1,17 @@
 //! The attacked node: this program, in a process of its own.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use skydht_core::key::PublicKey;
 use zeroize::Zeroizing;
 
+use super::super::process::{Process, Processors, START_TIMEOUT};
 use crate::failure::{Code, Failure, Result};
 use crate::state_dir::read_token;
-
-/// The node must be up after this.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A child that is killed when this is dropped.
-pub(super) struct Process(Child);
-
-impl Process {
-    /// Starts this program with other words, and with an environment that holds nothing of ours.
-    pub(super) fn start(home: &Path, args: &[&str], stdin: Stdio) -> Result<Self> {
-        let program = std::env::current_exe().map_err(failed)?;
-        let child = Command::new(program)
-            .args(args)
-            .env_clear()
-            .env("HOME", home)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed)?;
-        Ok(Self(child))
-    }
-
-    /// The first line that it writes to stdout, without blocking the runtime.
-    pub(super) async fn first_line(&mut self, limit: Duration) -> Option<String> {
-        let stdout = self.0.stdout.take()?;
-        let (sender, line) = tokio::sync::oneshot::channel();
-        // Ends with the child, whose stdout it keeps open.
-        std::thread::spawn(move || {
-            let mut stdout = BufReader::new(stdout);
-            let mut line = String::new();
-            let read = stdout.read_line(&mut line);
-            let _ = sender.send(read.is_ok().then_some(line));
-            let _ = std::io::copy(&mut stdout, &mut std::io::sink());
-        });
-        let line = tokio::time::timeout(limit, line).await;
-        line.ok()?.ok()?.filter(|line| !line.is_empty())
-    }
-
-    /// Whether it has not ended.
-    pub(super) fn is_alive(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(None))
-    }
-
-    fn id(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Fails when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn failed(error: std::io::Error) -> Box<Failure> {
-    Failure::new(
-        Code::Local,
-        format_args!("cannot start another process of this program: {error}"),
-    )
-}
 
 /// What the node says of itself when it is up.
 #[derive(Deserialize)]
@@ -115,7 +52,7 @@ impl Victim {
             "--state-dir",
             state,
         ];
-        let mut process = Process::start(dir, &args, Stdio::null())?;
+        let mut process = Process::start(dir, &args, Stdio::null(), &Processors::default())?;
         let line = process.first_line(START_TIMEOUT).await.ok_or_else(wrong)?;
         let about: About = serde_json::from_str(&line).map_err(|_| wrong())?;
         let api = about.api.strip_prefix("http://").map(str::parse);

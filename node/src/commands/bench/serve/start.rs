@@ -1,0 +1,250 @@
+//! Starts what is measured, and what loads it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use serde_json::json;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{Addrs, BootstrapPeer, Config};
+use skydht_driver::Dht;
+use skydht_tokio::dmsg::client::{Client, ClientConfig};
+use skydht_tokio::dmsg::discovery::{FixedServers, KnownServer};
+use skydht_tokio::{
+    DmsgNode, DmsgOptions, DmsgTransport, TcpNode, TcpOptions, TcpTransport, TokioRuntime, Via,
+    start_dmsg,
+};
+
+use super::super::process::{Processors, Running};
+use super::load::{Loader, Node};
+use super::requests::Frames;
+use super::{Target, share};
+use crate::cli::{BenchServe, LoadTransport};
+use crate::failure::{Code, Failure, Result};
+use crate::{random_bytes, start};
+
+/// Streams of the node beside those of the load.
+const OTHER_STREAMS: u32 = 2_048;
+
+/// The processes that are measured.
+pub(super) struct Measured {
+    node: Running,
+    relay: Option<(Running, Relay)>,
+    addrs: Addrs,
+}
+
+/// A relay, as its clients need to know it.
+#[derive(Clone)]
+pub(super) struct Relay {
+    key: PublicKey,
+    address: SocketAddr,
+    pub(super) process: u32,
+}
+
+impl Measured {
+    pub(super) fn target(&self) -> Target {
+        Target {
+            node: Node {
+                key: self.node.about.key,
+                addrs: self.addrs.clone(),
+            },
+            node_process: self.node.process.id(),
+            relay: self.relay.as_ref().map(|(_, relay)| relay.clone()),
+        }
+    }
+}
+
+/// Starts the node, and a relay if it is to be reached through one.
+pub(super) async fn start_measured(
+    dir: &Path,
+    args: &BenchServe,
+    for_node: &Processors,
+    for_others: &Processors,
+) -> Result<Measured> {
+    let relay = match args.transport {
+        LoadTransport::Tcp => None,
+        LoadTransport::Dmsg => Some(start_relay(&dir.join("relay"), for_others).await?),
+    };
+    let servers = relay.as_ref().map(|(_, relay)| {
+        let Relay { key, address, .. } = relay;
+        json!({ "servers": [format!("{key}@{address}")] })
+    });
+    let streams = u32::from(args.connections) * u32::from(args.in_flight);
+    let mut config = json!({
+        "full_node": true,
+        // Quotas are not what is measured.
+        "limits": {
+            "items_per_publisher": 0,
+            "items_per_peer": 0,
+            "public_items": 0,
+            "store_items": 0,
+            "store_bytes": 0,
+            "streams": 2 * streams + OTHER_STREAMS,
+        },
+    });
+    if let Some(servers) = servers {
+        config["dmsg"] = servers;
+    }
+    let file = dir.join("config.json");
+    let local = |error| Failure::new(Code::Local, error);
+    fs::write(&file, config.to_string()).map_err(local)?;
+    let state = dir.join("node");
+    let name = || Failure::new(Code::Local, "the temporary directory's name is no text");
+    let file = file.to_str().ok_or_else(name)?;
+    let mut words = vec!["run", "--config", file];
+    if relay.is_none() {
+        words.extend(["--listen", "127.0.0.1:0", "--advertise", "none"]);
+    }
+    let node = Running::start(&state, &words, for_node).await?;
+    let addrs = match relay {
+        Some(_) => Addrs::new(),
+        None => [address(&node.about.listen)?].into_iter().collect(),
+    };
+    Ok(Measured { node, relay, addrs })
+}
+
+async fn start_relay(dir: &Path, processors: &Processors) -> Result<(Running, Relay)> {
+    let words = ["dmsg-server", "--listen", "127.0.0.1:0"];
+    let running = Running::start(dir, &words, processors).await?;
+    let at = running.about.dmsg_server.as_deref().unwrap_or_default();
+    let relay = Relay {
+        key: running.about.key,
+        address: address(at)?,
+        process: running.process.id(),
+    };
+    Ok((running, relay))
+}
+
+fn address(text: &str) -> Result<SocketAddr> {
+    let wrong = || Failure::new(Code::Local, format_args!("{text:?} is no address to dial"));
+    let at = text.rsplit('@').next().unwrap_or_default();
+    at.parse().map_err(|_| wrong())
+}
+
+/// A key by what it is for and its number.
+fn secret(seed: u64, what: u8, number: usize) -> SecretKey {
+    let mut entropy = [what; 32];
+    entropy[..8].copy_from_slice(&seed.to_be_bytes());
+    entropy[8..16].copy_from_slice(&(number as u64).to_be_bytes());
+    SecretKey::from_entropy(&entropy)
+}
+
+const LOADER: u8 = b'l';
+const PEER: u8 = b'p';
+
+fn frames(args: &BenchServe, secret: &SecretKey, number: usize) -> Frames {
+    let items = share(args.items, number, usize::from(args.connections)).max(1);
+    Frames::new(secret, args.seed, items, args.value_bytes as usize)
+}
+
+/// Connections and peers over TCP.
+pub(super) async fn tcp_load(
+    args: &BenchServe,
+    target: &Target,
+) -> Result<(Vec<Loader<TcpTransport<TokioRuntime>>>, Vec<Dht>)> {
+    let mut peers = Vec::new();
+    for number in 0..usize::from(args.peers) {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut peer = TcpNode::new(secret(args.seed, PEER, number), Some(loopback));
+        peer.config = knows(&target.node);
+        peers.push(start::start_node(peer).await?);
+    }
+    all_ready(&peers).await?;
+    let mut loaders = Vec::new();
+    for number in 0..usize::from(args.connections) {
+        let secret = secret(args.seed, LOADER, number);
+        let options = TcpOptions::default();
+        let starting = TcpTransport::start(TokioRuntime, secret.clone(), random_bytes()?, options);
+        let transport = starting
+            .await
+            .map_err(|error| Failure::new(Code::Local, error))?;
+        let frames = frames(args, &secret, number);
+        loaders.push(Loader {
+            secret,
+            transport,
+            frames,
+        });
+    }
+    Ok((loaders, peers))
+}
+
+/// Connections and peers over the relay.
+pub(super) async fn dmsg_load(
+    args: &BenchServe,
+    target: &Target,
+    relay: &Relay,
+) -> Result<(Vec<Loader<DmsgTransport<TokioRuntime>>>, Vec<Dht>)> {
+    let client = |secret: &SecretKey| -> Result<Client<TokioRuntime>> {
+        let Relay { key, address, .. } = *relay;
+        let servers = FixedServers::new([KnownServer { key, address }]);
+        let (secret, config) = (secret.clone(), ClientConfig::default());
+        let entropy = random_bytes()?;
+        Ok(Client::start(
+            TokioRuntime,
+            secret,
+            entropy,
+            servers,
+            config,
+        ))
+    };
+    let mut peers = Vec::new();
+    for number in 0..usize::from(args.peers) {
+        let secret = secret(args.seed, PEER, number);
+        let mut peer = DmsgNode::new(secret.clone(), Via::Client(client(&secret)?));
+        peer.config = knows(&target.node);
+        let starting = start_dmsg(peer).await;
+        peers.push(starting.map_err(|error| Failure::new(Code::Local, error))?);
+    }
+    all_ready(&peers).await?;
+    let mut loaders = Vec::new();
+    for number in 0..usize::from(args.connections) {
+        let secret = secret(args.seed, LOADER, number);
+        let client = client(&secret)?;
+        client.ready().await;
+        let (via, options) = (Via::Client(client), DmsgOptions::default());
+        let transport = DmsgTransport::new(TokioRuntime, via, options)
+            .map_err(|code| Failure::new(Code::Local, code))?;
+        let frames = frames(args, &secret, number);
+        loaders.push(Loader {
+            secret,
+            transport,
+            frames,
+        });
+    }
+    Ok((loaders, peers))
+}
+
+/// A peer that starts from the node.
+fn knows(node: &Node) -> Config {
+    let mut config = Config::default();
+    config.bootstrap = vec![BootstrapPeer {
+        key: node.key,
+        addrs: node.addrs.to_vec(),
+    }];
+    config
+}
+
+/// Waits until the peers have met the node.
+async fn all_ready(peers: &[Dht]) -> Result<()> {
+    for peer in peers {
+        let ready = tokio::time::timeout(super::super::process::START_TIMEOUT, peer.ready());
+        ready
+            .await
+            .map_err(|_| Failure::new(Code::Timeout, "the node's peers are not ready in time"))??;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_and_without_a_key() {
+        let expected = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
+        for text in ["127.0.0.1:7", "02ab@127.0.0.1:7"] {
+            assert_eq!(address(text).unwrap(), expected);
+        }
+        assert!(address("dmsg://02ab:100").is_err());
+    }
+}
