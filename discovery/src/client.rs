@@ -116,6 +116,22 @@ impl<E: Exchange> HttpDiscovery<E> {
         }
     }
 
+    /// The entries of servers that take clients. The address of one may be a name, which
+    /// [`Discovery::servers`] leaves out.
+    pub fn server_entries(&self) -> BoxFuture<'static, Result<Vec<Entry>, DiscoveryError>> {
+        let answer = self.call(Call::AvailableServers);
+        Box::pin(async move {
+            match answer.await {
+                Ok(Answer::Servers(servers)) => {
+                    Ok(servers.iter().map(|it| it.entry().clone()).collect())
+                }
+                Ok(_) => Err(strange()),
+                Err(error) if error == Refusal::NoServers.into() => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     /// Asks anything.
     fn call(&self, call: Call) -> BoxFuture<'static, Result<Answer, DiscoveryError>> {
         let unavailable = |error: &dyn fmt::Display| DiscoveryError::Unavailable(error.to_string());
@@ -161,17 +177,10 @@ impl<E: Exchange> Discovery for HttpDiscovery<E> {
     }
 
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-        let answer = self.call(Call::AvailableServers);
+        let asked = self.server_entries();
         Box::pin(async move {
-            match answer.await {
-                Ok(Answer::Servers(servers)) => {
-                    let known = servers.iter().map(|signed| KnownServer::of(signed.entry()));
-                    Ok(known.flatten().collect())
-                }
-                Ok(_) => Err(strange()),
-                Err(error) if error == Refusal::NoServers.into() => Ok(Vec::new()),
-                Err(error) => Err(error),
-            }
+            let entries = asked.await?;
+            Ok(entries.iter().filter_map(KnownServer::of).collect())
         })
     }
 

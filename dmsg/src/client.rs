@@ -20,7 +20,7 @@ use skydht_runtime::{Runtime, within};
 use zeroize::Zeroizing;
 
 pub use dial::{DialError, LocalEntries};
-pub use table::ClientStats;
+pub use table::{ClientStats, ServerState};
 
 use table::Table;
 
@@ -212,6 +212,13 @@ impl<R: Runtime> Client<R> {
         shared.changes.until(|| shared.table().is_ready()).await;
     }
 
+    /// Completes once there is a session, or once the client is closed.
+    pub async fn connected(&self) {
+        let shared = self.shared();
+        let changes = &shared.changes;
+        changes.until(|| shared.table().is_connected()).await;
+    }
+
     /// Opens a port to others: do it before [`Self::ready`] is waited for, so that nobody who
     /// reads our entry finds it closed.
     ///
@@ -273,6 +280,12 @@ impl<R: Runtime> Client<R> {
     #[must_use]
     pub fn servers(&self) -> Vec<PublicKey> {
         self.shared().table().by_distance()
+    }
+
+    /// The servers that are known, with what became of them, in the order of their keys.
+    #[must_use]
+    pub fn server_states(&self) -> Vec<ServerState> {
+        self.shared().table().server_states()
     }
 
     /// What was counted.

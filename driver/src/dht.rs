@@ -24,7 +24,7 @@ use crate::event_loop::{self, DriverStats};
 use crate::events::{self, EventStream, Lagged, RingReceiver};
 use crate::mailbox::{Mailbox, Phase, Reply, Request};
 use crate::recorder::Recorder;
-use crate::transport::{Transport, TransportStats};
+use crate::transport::{DialFailure, Transport, TransportStats};
 use crate::verifier::Verifier;
 
 /// Why a node could not be started.
@@ -71,6 +71,7 @@ pub struct StartOptions {
 struct Inner {
     mailbox: Arc<Mailbox>,
     transport: Box<dyn Fn() -> TransportStats + Send + Sync>,
+    failures: Box<dyn Fn() -> Vec<DialFailure> + Send + Sync>,
     key: PublicKey,
     local_addr: Option<SocketAddr>,
 }
@@ -167,6 +168,10 @@ impl Dht {
             mailbox: Arc::clone(&mailbox),
             key,
             local_addr: transport.local_addr(),
+            failures: Box::new({
+                let transport = Arc::clone(&transport);
+                move || transport.dial_failures()
+            }),
             transport: Box::new({
                 let transport = Arc::clone(&transport);
                 move || transport.stats()
@@ -316,6 +321,12 @@ impl Dht {
     #[must_use]
     pub fn transport_stats(&self) -> TransportStats {
         (self.0.transport)()
+    }
+
+    /// Why those bootstrap peers are not reached whose last dial failed.
+    #[must_use]
+    pub fn dial_failures(&self) -> Vec<DialFailure> {
+        (self.0.failures)()
     }
 
     /// Waits until the routing table is not empty and the first self-lookups are done: from

@@ -1,7 +1,9 @@
 //! A node over DMSG in one call, for any runtime.
 
 use std::io;
+use std::time::Duration;
 
+use futures::future::select;
 use skydht_core::Seed;
 use skydht_core::key::SecretKey;
 use skydht_core::node::{Config, Identity};
@@ -22,6 +24,9 @@ pub struct DmsgNode<R: Runtime> {
     pub config: Config,
     /// How it dials.
     pub dmsg: DmsgOptions,
+    /// How long a discovery that does not answer keeps the node from starting once there is a
+    /// session, or at once for a relay; none: without end.
+    pub patience: Option<Duration>,
     /// Its randomness; none: drawn at the start.
     pub seed: Option<Seed>,
     /// Anything out of the ordinary.
@@ -52,6 +57,7 @@ impl<R: Runtime> DmsgNode<R> {
             via,
             config: Config::default(),
             dmsg: DmsgOptions::default(),
+            patience: None,
             seed: None,
             options: StartOptions::default(),
         }
@@ -72,6 +78,7 @@ impl<R: Runtime> DmsgNode<R> {
             via,
             config,
             mut dmsg,
+            patience,
             seed,
             options,
         } = self;
@@ -83,7 +90,17 @@ impl<R: Runtime> DmsgNode<R> {
             .extend(config.bootstrap.iter().map(|peer| peer.key));
         let transport = DmsgTransport::new(runtime.clone(), via.clone(), dmsg)
             .map_err(StartDmsgError::Listen)?;
-        via.ready().await;
+        let ready = std::pin::pin!(via.ready());
+        match patience {
+            None => ready.await,
+            Some(patience) => {
+                let late = std::pin::pin!(async {
+                    via.connected().await;
+                    runtime.sleep(patience).await;
+                });
+                select(ready, late).await;
+            }
+        }
         let identity = Identity::Keyed(secret);
         let dht = Dht::start_with(runtime, transport, config, identity, seed, options)?;
         Ok(dht)

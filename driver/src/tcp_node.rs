@@ -74,7 +74,7 @@ impl TcpNode {
         let Self {
             secret,
             mut config,
-            tcp,
+            mut tcp,
             advertise_port,
             seed,
             options,
@@ -84,6 +84,8 @@ impl TcpNode {
             Some(seed) => seed,
             None => Seed(entropy().map_err(StartTcpError::Entropy)?),
         };
+        let bootstrap = config.bootstrap.iter().map(|peer| peer.key);
+        tcp.bootstrap.extend(bootstrap);
         let transport = TcpTransport::start(runtime.clone(), secret.clone(), handshakes, tcp)
             .await
             .map_err(StartTcpError::Listen)?;

@@ -11,10 +11,15 @@ use skydht_driver::Dht;
 
 use crate::api::client::{Client, NOBODY};
 use crate::api::schema::{GetBody, PingBody, PutRequest};
+use crate::bootstrap::Bootstrap;
 use crate::cli::{Common, Reach};
+use crate::clock::Clock;
 use crate::commands::configuration;
+use crate::condition::Condition;
 use crate::config::Settings;
+use crate::dmsg::{Carrier, Directory, KnownServers};
 use crate::failure::{Code, Failure, Result};
+use crate::lapsed::Lapsed;
 use crate::local::Local;
 use crate::report::{
     About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport,
@@ -144,7 +149,9 @@ impl Access {
                 Ok(())
             }
             Self::Joined(joined) => {
-                joined.local.dht().shutdown().await;
+                if let Some(dht) = joined.local.dht_now() {
+                    dht.shutdown().await;
+                }
                 Ok(())
             }
         }
@@ -200,18 +207,25 @@ impl Access {
     pub(crate) async fn close(self) {
         if let Self::Joined(joined) = self {
             // Whoever does not let go in time is left behind; the process ends anyway.
-            let _ = tokio::time::timeout(LEAVE_TIMEOUT, joined.local.dht().shutdown()).await;
+            let Some(dht) = joined.local.dht_now() else {
+                return;
+            };
+            let _ = tokio::time::timeout(LEAVE_TIMEOUT, dht.shutdown()).await;
         }
     }
 }
 
 fn endpoint(state: &StateDir) -> Result<Endpoint> {
     state.endpoint()?.ok_or_else(|| {
-        Failure::new(
-            Code::Unreachable,
-            format_args!("no node runs on {}", state.path().display()),
-        )
-        .hint(NOBODY)
+        let dir = state.path().display();
+        let failure = |text| Failure::new(Code::Unreachable, text);
+        if state.is_taken() {
+            return failure(format!(
+                "a node runs on {dir}, but no control API is to be found there"
+            ))
+            .hint("it has just been started, or runs with --api-listen off; --api URL names one");
+        }
+        failure(format!("no node runs on {dir}")).hint(NOBODY)
     })
 }
 
@@ -222,10 +236,13 @@ impl Joined {
             Err(failure) if failure.code == Code::NoPeers && !self.asked.is_empty() => failure,
             other => return other,
         };
+        let Some(dht) = self.local.dht_now() else {
+            return Err(failure);
+        };
         let mut wrong = 0;
         let mut lines = vec!["no bootstrap peer answers".to_owned()];
         for (key, addr) in &self.asked {
-            let ping = self.local.dht().ping(*key, Some(*addr));
+            let ping = dht.ping(*key, Some(*addr));
             let why = match tokio::time::timeout(EXPLAIN_TIMEOUT, ping).await {
                 Ok(Ok(_)) => "it answers now: try again".into(),
                 Ok(Err(PingError::Open(OpenFailure::Handshake))) => {
@@ -254,10 +271,19 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
     };
     let mut config = settings.node.clone();
     config.serve = false;
-    let about = about(&config, String::new());
+    let about = about(&config, secret.public(), String::new());
+    let mut condition = Condition::default();
     let mut asked = Vec::new();
     let dht = if reach.discovery.is_some() {
-        over_dmsg(&settings, config, secret).await?
+        let carrier = Carrier::default();
+        let clock = Clock::default();
+        condition = Condition::new(
+            Bootstrap::default(),
+            Some(carrier.clone()),
+            clock.clone(),
+            Lapsed::default(),
+        );
+        over_dmsg(&settings, config, secret, carrier, clock).await?
     } else {
         config.bootstrap = bootstrap(reach).await?;
         let peers = config.bootstrap.iter();
@@ -267,10 +293,15 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
             .collect();
         start::start(config, secret, None, None).await?
     };
-    let local = Local::new(dht, about);
+    let local = Local::new(dht, about, condition);
     if purpose == Purpose::Look {
         // Without an answer in time, what is known so far is shown.
-        let _ = tokio::time::timeout(JOIN_TIMEOUT, local.dht().ready()).await;
+        let ready = async {
+            if let Some(dht) = local.dht_now() {
+                let _ = dht.ready().await;
+            }
+        };
+        let _ = tokio::time::timeout(JOIN_TIMEOUT, ready).await;
     }
     Ok(Joined {
         local,
@@ -294,7 +325,13 @@ async fn bootstrap(reach: &Reach) -> Result<Vec<BootstrapPeer>> {
     Ok(bootstrap)
 }
 
-async fn over_dmsg(settings: &Settings, config: Config, secret: SecretKey) -> Result<Dht> {
+async fn over_dmsg(
+    settings: &Settings,
+    config: Config,
+    secret: SecretKey,
+    carrier: Carrier,
+    clock: Clock,
+) -> Result<Dht> {
     let unreachable = |why: &str| {
         Failure::new(
             Code::Unreachable,
@@ -302,7 +339,8 @@ async fn over_dmsg(settings: &Settings, config: Config, secret: SecretKey) -> Re
         )
         .hint("check the URL after --discovery; `skydht config check` tries all servers")
     };
-    if let Some(why) = dmsg::Directory::new(&settings.dmsg).no_server().await {
+    let directory = Directory::with(&settings.dmsg, KnownServers::default(), clock);
+    if let Some(why) = directory.no_server().await {
         return Err(unreachable(&why));
     }
     let node = dmsg::Node {
@@ -313,15 +351,22 @@ async fn over_dmsg(settings: &Settings, config: Config, secret: SecretKey) -> Re
         recorder: None,
         close_sessions: true,
         stays: false,
+        directory,
+        carrier: carrier.clone(),
     };
     let starting = dmsg::start_client(&settings.dmsg, node);
     let started = tokio::time::timeout(JOIN_TIMEOUT, starting).await;
-    started.unwrap_or_else(|_| Err(unreachable("none answers in time")))
+    started.unwrap_or_else(|_| {
+        let waits_for = carrier.report().waiting();
+        let text = format!("after {JOIN_TIMEOUT:?} it still waits for {waits_for}");
+        Err(unreachable(&text))
+    })
 }
 
 /// What reports say about a node with this configuration.
-pub(crate) fn about(config: &Config, listen: String) -> About {
+pub(crate) fn about(config: &Config, key: PublicKey, listen: String) -> About {
     About {
+        key,
         full_node: config.full_node,
         k: config.k,
         listen,

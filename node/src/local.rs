@@ -1,25 +1,38 @@
 //! A node in this process, and what can be asked of it: by the control API, and by commands
 //! that join for one operation.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use skydht_core::id::Target;
 use skydht_core::key::PublicKey;
-use skydht_core::node::{GetError, OperationError, PutError, Snapshot};
+use skydht_core::node::{GetError, OperationError, PutError};
 use skydht_driver::{Dht, Stopped};
+use tokio::sync::watch;
 
 use crate::api::schema::{GetBody, PingBody, PutRequest};
+use crate::condition::Condition;
 use crate::failure::{self, Code, Failure, Result};
 use crate::report::{
-    About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport,
+    About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, Seen, StatusReport,
 };
 
-/// A node in this process.
+/// How long an operation waits for a node that is starting, unless it has less time.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A node in this process, which may still be starting.
 #[derive(Clone)]
 pub(crate) struct Local {
-    dht: Dht,
     about: About,
-    started: Instant,
+    condition: Condition,
+    up: watch::Sender<Option<Up>>,
+}
+
+/// A node that is up.
+#[derive(Clone)]
+struct Up {
+    dht: Dht,
+    /// Where it listens for peers.
+    listen: String,
 }
 
 impl From<Stopped> for Box<Failure> {
@@ -29,48 +42,86 @@ impl From<Stopped> for Box<Failure> {
 }
 
 impl Local {
-    /// A node that has just been started.
-    pub(crate) fn new(dht: Dht, about: About) -> Self {
+    /// A node that is about to start.
+    pub(crate) fn starting(about: About, condition: Condition) -> Self {
         Self {
-            dht,
             about,
-            started: Instant::now(),
+            condition,
+            up: watch::Sender::new(None),
         }
     }
 
-    /// The node.
-    pub(crate) fn dht(&self) -> &Dht {
-        &self.dht
+    /// A node that has just been started.
+    pub(crate) fn new(dht: Dht, about: About, condition: Condition) -> Self {
+        let listen = about.listen.clone();
+        let this = Self::starting(about, condition);
+        this.is_up(dht, listen);
+        this
+    }
+
+    /// The node is up, and listens there.
+    pub(crate) fn is_up(&self, dht: Dht, listen: String) {
+        self.up.send_replace(Some(Up { dht, listen }));
     }
 
     /// Its key.
     pub(crate) fn key(&self) -> PublicKey {
-        self.dht.key()
+        self.about.key
+    }
+
+    /// What surrounds it.
+    pub(crate) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    /// The node, if it is up.
+    pub(crate) fn dht_now(&self) -> Option<Dht> {
+        self.up.borrow().as_ref().map(|up| up.dht.clone())
+    }
+
+    /// The node; an operation that may take `time` waits a little for one that is starting.
+    async fn dht(&self, time: Option<Duration>) -> Result<Dht> {
+        let mut up = self.up.subscribe();
+        let patience = time.map_or(START_PATIENCE, |time| time.min(START_PATIENCE));
+        let waited = tokio::time::timeout(patience, up.wait_for(Option::is_some)).await;
+        if let Ok(Ok(up)) = waited
+            && let Some(up) = up.as_ref()
+        {
+            return Ok(up.dht.clone());
+        }
+        let status = StatusReport::starting(&self.about, &self.condition);
+        let waits_for = status.waits_for.unwrap_or_default();
+        let text = format!("the node is starting: it waits for {waits_for}");
+        Err(Failure::new(Code::NotReady, text)
+            .hint("try again when it is up; `skydht status` says how it goes"))
     }
 
     /// Signs and publishes.
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
         let (salt, value, options) = request.read()?;
+        let dht = self.dht(options.timeout).await?;
         let target = Target::of(&self.key(), salt.as_bytes());
-        let put = self.dht.put(salt, value, options).await;
-        let renewed = async {
-            let items = self.dht.own_items().await.ok()?;
-            items.into_iter().find(|item| item.target == target)
-        };
+        let put = dht.put(salt, value, options).await;
+        let wanted = request.wants_renewal();
+        let items = dht.own_items().await.unwrap_or_default();
+        let renewed = items.into_iter().find(|item| item.target == target);
+        if put.is_ok() || renewed.is_some() {
+            let lapsed = self.condition.lapsed();
+            let is_renewed = wanted && renewed.is_some();
+            lapsed.published(&request.salt, is_renewed).await;
+        }
         match put {
             Ok(outcome) => {
                 let mut report = PutReport::new(&outcome);
-                report.renewed = request.wants_renewal() && renewed.await.is_some();
+                report.renewed = wanted && renewed.is_some();
                 Ok(report)
             }
-            Err(PutError::Operation(OperationError::NoPeers)) if request.wants_renewal() => {
-                Err(match renewed.await {
-                    Some(item) => failure::kept(item.seq),
-                    None => OperationError::NoPeers.into(),
-                })
-            }
+            Err(PutError::Operation(OperationError::NoPeers)) if wanted => Err(match renewed {
+                Some(item) => failure::kept(item.seq),
+                None => OperationError::NoPeers.into(),
+            }),
             Err(error) => {
-                let renewed = request.wants_renewal() && renewed.await.is_some();
+                let renewed = wanted && renewed.is_some();
                 Err(failure::put_failed(&error, request, renewed))
             }
         }
@@ -78,7 +129,9 @@ impl Local {
 
     /// Reads. A value that came too late for its policy is in the failure's details.
     pub(crate) async fn get(&self, body: &GetBody) -> Result<GetReport> {
-        match self.dht.get(body.read(self.key())?).await {
+        let request = body.read(self.key())?;
+        let dht = self.dht(request.timeout).await?;
+        match dht.get(request).await {
             Ok(outcome) => Ok(GetReport::new(&outcome, true)),
             Err(GetError::Timeout {
                 best: Some(best), ..
@@ -96,37 +149,45 @@ impl Local {
 
     /// A sign of life.
     pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
-        let outcome = self.dht.ping(body.pk, body.addr).await?;
+        let dht = self.dht(None).await?;
+        let outcome = dht.ping(body.pk, body.addr).await?;
         Ok(PingReport::new(self.key().id(), body.pk, &outcome))
     }
 
-    /// How it is.
+    /// How it is: at any time.
     pub(crate) async fn status(&self) -> Result<StatusReport> {
-        let snapshot = self.snapshot().await?;
-        Ok(StatusReport::new(
-            &snapshot,
-            &self.dht.transport_stats(),
-            &self.about,
-            self.started.elapsed(),
-        ))
+        let Some(Up { dht, listen }) = self.up.borrow().clone() else {
+            return Ok(StatusReport::starting(&self.about, &self.condition));
+        };
+        let seen = Seen {
+            snapshot: dht.snapshot().await?,
+            peers: dht.peers().await?,
+            transport: dht.transport_stats(),
+            failures: dht.dial_failures(),
+        };
+        let about = About {
+            listen,
+            ..self.about.clone()
+        };
+        Ok(StatusReport::new(&seen, &about, &self.condition))
     }
 
-    /// Whom it knows.
+    /// Whom it knows: nobody while it is starting.
     pub(crate) async fn peers(&self) -> Result<PeersReport> {
-        let peers = self.dht.peers().await?;
-        Ok(PeersReport::new(
-            &self.snapshot().await?,
-            &peers,
-            self.about.k,
-        ))
+        let Some(dht) = self.dht_now() else {
+            return Ok(PeersReport::nobody(self.key()));
+        };
+        let peers = dht.peers().await?;
+        let snapshot = dht.snapshot().await?;
+        Ok(PeersReport::new(&snapshot, &peers, self.about.k))
     }
 
-    /// What it keeps renewed.
+    /// What it keeps renewed: nothing while it is starting.
     pub(crate) async fn items(&self) -> Result<ItemsReport> {
-        Ok(ItemsReport::new(self.key(), &self.dht.own_items().await?))
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot> {
-        Ok(self.dht.snapshot().await?)
+        let items = match self.dht_now() {
+            Some(dht) => dht.own_items().await?,
+            None => Vec::new(),
+        };
+        Ok(ItemsReport::new(self.key(), &items))
     }
 }

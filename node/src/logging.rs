@@ -30,6 +30,8 @@ pub(crate) fn parse(filter: &str) -> Result<Targets, String> {
 pub(crate) fn start(filter: &str) -> Result<(), String> {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        // A terminal that has closed takes no complaint either, and `eprintln!` would panic.
+        .log_internal_errors(false)
         .with_ansi(color::is_on(&std::io::stderr()));
     let _ = tracing_subscriber::registry()
         .with(layer)

@@ -2,9 +2,12 @@
 
 mod access;
 mod api;
+mod bootstrap;
 mod cli;
+mod clock;
 mod color;
 mod commands;
+mod condition;
 mod config;
 mod descriptors;
 mod dmsg;
@@ -14,20 +17,25 @@ mod http;
 mod journal;
 mod keys;
 mod known_peers;
+mod lapsed;
 mod large_pages;
 mod local;
 mod logging;
 mod measure;
+mod names;
 mod network;
 mod output;
 mod path_text;
 mod private_file;
 mod progress;
 mod report;
+mod signals;
 mod start;
 mod state_dir;
 mod temporary_dir;
 mod verdict;
+mod watch;
+mod window;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 //! Sequence numbers are texts, because many JSON readers round numbers above 2^53. Durations
 //! are milliseconds with three decimals.
 
+mod dmsg;
 mod items;
 mod peers;
 mod status;
@@ -17,9 +18,12 @@ use skydht_core::item::{Origin, Seq};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 
+pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport};
 pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketState, PeersReport, PingReport};
-pub(crate) use status::{About, LimitReport, StatusReport};
+pub(crate) use status::{
+    About, BootstrapPeerReport, BootstrapReport, LimitReport, Seen, StatusReport,
+};
 
 use crate::output::Human;
 

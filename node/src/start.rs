@@ -10,6 +10,7 @@ use skydht_tokio::{StartTcpError, TcpNode, TokioRuntime};
 
 use crate::config::{Advertising, PeerAddress};
 use crate::failure::{Code, Failure, Result};
+use crate::names;
 
 /// Where a node listens, and what it says of that.
 #[derive(Clone, Copy, Debug)]
@@ -22,20 +23,25 @@ pub(crate) struct Listening {
     pub(crate) max_connections: usize,
 }
 
-/// Looks up the addresses of configured peers. Those without any are named and left out.
+/// Looks up the addresses of peers, all concurrently. Those without any are named and left out.
 pub(crate) async fn resolve(peers: &[PeerAddress]) -> (Vec<BootstrapPeer>, Vec<String>) {
+    let mut asking = tokio::task::JoinSet::new();
+    for (index, peer) in peers.iter().enumerate() {
+        let (host, port) = (peer.host.clone(), peer.port);
+        asking.spawn(async move { (index, names::resolve(&host, port).await) });
+    }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|(index, _)| *index);
     let mut found = Vec::new();
     let mut warnings = Vec::new();
-    for peer in peers {
-        match tokio::net::lookup_host((peer.host.as_str(), peer.port)).await {
+    for (index, answer) in answers {
+        let peer = &peers[index];
+        match answer {
             Ok(addrs) => {
-                let more = BootstrapPeer {
-                    key: peer.key,
-                    addrs: addrs.collect(),
-                };
-                crate::known_peers::merge(&mut found, vec![more]);
+                let key = peer.key;
+                crate::known_peers::merge(&mut found, vec![BootstrapPeer { key, addrs }]);
             }
-            Err(error) => warnings.push(format!("bootstrap peer {peer} is left out: {error}")),
+            Err(why) => warnings.push(format!("bootstrap peer {peer} is left out: {why}")),
         }
     }
     (found, warnings)

@@ -68,6 +68,12 @@ impl StateDir {
         }
     }
 
+    /// Whether a node runs on the directory.
+    pub(crate) fn is_taken(&self) -> bool {
+        let lock = File::open(self.0.join("lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// The file with the secret key, unless another is named.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.0.join("node.key")
@@ -149,6 +155,16 @@ impl StateDir {
         self.0.join("peers.json")
     }
 
+    /// The file with the DMSG servers that are remembered.
+    pub(crate) fn servers_file(&self) -> PathBuf {
+        self.0.join("servers.json")
+    }
+
+    /// The file with the salts of the items that are renewed.
+    pub(crate) fn own_items_file(&self) -> PathBuf {
+        self.0.join("own_items.json")
+    }
+
     fn endpoint_file(&self) -> PathBuf {
         self.0.join("api.json")
     }
@@ -181,7 +197,9 @@ mod tests {
     fn a_directory_belongs_to_one_node_at_a_time() {
         let dir = TempDir::new("lock");
         let state = StateDir::new(&dir.0.join("a/b"));
+        assert!(!state.is_taken());
         let first = state.take().unwrap();
+        assert!(state.is_taken());
         assert_eq!(state.take().unwrap_err().code, Code::Exists);
         drop(first);
         assert!(state.take().is_ok());

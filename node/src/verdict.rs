@@ -2,10 +2,14 @@
 
 use std::fmt::{self, Display};
 
-use serde::{Deserialize, Serialize};
-use skydht_core::node::Snapshot;
+use std::time::Duration;
 
-use crate::report::LimitReport;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Off;
+use crate::output::Human;
+use crate::report::{BootstrapReport, LimitReport, StatusReport};
+use crate::window::WINDOW;
 
 /// How a node is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -54,64 +58,34 @@ impl Display for Reason {
     }
 }
 
-/// The verdict, and every reason against green, the worst first.
-pub(crate) fn judge(snapshot: &Snapshot, limits: &[LimitReport]) -> (Verdict, Vec<Reason>) {
-    let mut reasons = Vec::new();
-    let (configured, reachable) = (snapshot.bootstrap_configured, snapshot.bootstrap_reachable);
-    let mut say = |verdict, cause: &str, evidence: String, remedy: &str| {
-        reasons.push(Reason {
-            verdict,
-            cause: cause.into(),
-            evidence,
-            remedy: remedy.into(),
-        });
-    };
-    let bootstrap = format!("{reachable} of {configured} bootstrap peers reachable");
-    // One root cause: a node without peers is not blamed for what follows from that.
-    if snapshot.peers == 0 && configured == 0 {
-        say(
-            Verdict::Yellow,
-            "alone: no peers, and none to start from",
-            "no bootstrap peers configured".into(),
-            "run with --bootstrap PK@HOST:PORT, or let others bootstrap from this node",
-        );
-    } else if snapshot.peers == 0 && reachable == 0 {
-        say(
-            Verdict::Red,
-            "no peers",
-            bootstrap,
-            "check the addresses and keys under `bootstrap`, and that this machine reaches them",
-        );
-    } else if !snapshot.ready {
-        say(
-            Verdict::Yellow,
-            "starting: the first searches are not done",
-            format!("{} peers so far", snapshot.peers),
-            "wait; `skydht status` again in a few seconds",
-        );
-    } else if reachable == 0 && configured > 0 {
-        say(
-            Verdict::Yellow,
-            "no bootstrap peer is reachable: a restart relies on remembered peers",
-            bootstrap,
-            "check the addresses and keys under `bootstrap`",
-        );
-    }
+/// A node that has just started is not blamed for what it has not done yet.
+const START_GRACE_MS: f64 = 10_000.0;
+/// How long fewer sessions than wanted are none of anybody's business.
+const SESSIONS_GRACE_MS: f64 = 60_000.0;
+
+/// The verdict, and every reason against green, the worst first. It speaks of now: `status` holds
+/// what is and what was within some minutes. `joined` is whether its first searches are done.
+pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason>) {
+    let mut reasons: Vec<Reason> = Vec::new();
+    reasons.extend(reach(status, joined));
+    reasons.extend(surroundings(status));
     // A full table or store works as it should; what was refused because of it shows.
-    for limit in limits.iter().filter(|limit| limit.hits > 0) {
+    let hit = status.limits.iter().filter(|limit| limit.recent_hits > 0);
+    reasons.extend(hit.map(|limit| {
         let LimitReport {
             key,
             used,
             max,
-            hits,
+            recent_hits,
+            ..
         } = limit;
-        say(
-            Verdict::Yellow,
-            &format!("{key} was hit"),
-            format!("{hits} times; {used} of {max} in use now"),
-            &format!("raise {key} in the configuration, if memory allows"),
-        );
-    }
+        let within = Human(WINDOW);
+        yellow(
+            format!("{key} is being hit"),
+            format!("{recent_hits} times within {within}; {used} of {max} in use now"),
+            format!("raise {key} in the configuration, if memory allows"),
+        )
+    }));
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
     let verdict = reasons
         .first()
@@ -119,66 +93,307 @@ pub(crate) fn judge(snapshot: &Snapshot, limits: &[LimitReport]) -> (Verdict, Ve
     (verdict, reasons)
 }
 
+fn yellow(
+    cause: impl Into<String>,
+    evidence: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Reason {
+    Reason {
+        verdict: Verdict::Yellow,
+        cause: cause.into(),
+        evidence: evidence.into(),
+        remedy: remedy.into(),
+    }
+}
+
+fn red(cause: impl Into<String>, evidence: impl Into<String>, remedy: impl Into<String>) -> Reason {
+    Reason {
+        verdict: Verdict::Red,
+        ..yellow(cause, evidence, remedy)
+    }
+}
+
+/// Whether it reaches others. One root cause: a node without servers is not blamed for having no
+/// peers, and one without peers not for what follows from that.
+fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
+    let is_new = status.uptime_ms < START_GRACE_MS;
+    let worst_at_once = if is_new { yellow } else { red };
+    if let Some(waits_for) = &status.waits_for {
+        return Some(worst_at_once(
+            "starting: it is not up yet",
+            format!("waits for {waits_for}"),
+            "it goes on by itself once that is there; check `dmsg.discovery`, `dmsg.servers` and this machine's network",
+        ));
+    }
+    let dmsg = status.dmsg.as_ref();
+    // A server reaches others by the sessions that they have with it, too.
+    if let Some(dmsg) = dmsg.filter(|it| it.clients.is_none() && it.connected == 0) {
+        return Some(red(
+            "no DMSG server is connected",
+            format!("{} known: {}", dmsg.servers.len(), dmsg.server_causes()),
+            "it tries again by itself; check that this machine reaches the servers, or name others under `dmsg.servers`",
+        ));
+    }
+    let BootstrapReport {
+        configured,
+        reachable,
+        known,
+        ..
+    } = status.bootstrap;
+    let causes = status.bootstrap.causes();
+    let bootstrap = match causes.as_str() {
+        "" => format!("{reachable} of {configured} bootstrap peers reachable"),
+        causes => {
+            format!("{reachable} of {configured} bootstrap peers reachable: {causes}")
+        }
+    };
+    let check =
+        "check the addresses and keys under `bootstrap`, and that this machine reaches them";
+    if status.peers == 0 && known == 0 {
+        return Some(yellow(
+            "alone: no peers, and none to start from",
+            "no bootstrap peers configured",
+            "run with --bootstrap PK@HOST:PORT, or let others bootstrap from this node",
+        ));
+    }
+    if status.peers == 0 && !(is_new && causes.is_empty()) {
+        let last = status.last_sign_of_life_ms.map(|ago| {
+            let ago = Human(Duration::from_secs_f64(ago.max(0.0) / 1e3));
+            format!("the last one was heard of {ago} ago; ")
+        });
+        let evidence = format!("{}{bootstrap}", last.unwrap_or_default());
+        return Some(red("no peers", evidence, check));
+    }
+    if status.peers == 0 || !joined {
+        return Some(yellow(
+            "starting: the first searches are not done",
+            format!("{} peers so far", status.peers),
+            "wait; `skydht status` again in a few seconds",
+        ));
+    }
+    (reachable == 0 && configured > 0).then(|| {
+        yellow(
+            "no bootstrap peer is reachable: a restart relies on remembered peers",
+            bootstrap,
+            check,
+        )
+    })
+}
+
+/// What is wrong around it.
+fn surroundings(status: &StatusReport) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let up = status.waits_for.is_none();
+    if let Some(dmsg) = status.dmsg.as_ref().filter(|_| up) {
+        if let Some(lost) = dmsg.lost_discovery() {
+            reasons.push(yellow(
+                "the DMSG discovery is not reachable: servers and peers are those that are known",
+                lost.to_string(),
+                "check its URL under `dmsg.discovery`, and that it runs",
+            ));
+        }
+        if let Some(why) = dmsg.refusal() {
+            reasons.push(yellow(
+                "the DMSG discovery does not take this node's entry: others cannot find it there",
+                why,
+                "change what it objects to; it is asked again by itself",
+            ));
+        }
+        let possible = dmsg.wanted.min(dmsg.servers.len());
+        if (1..possible).contains(&dmsg.connected) && status.uptime_ms > SESSIONS_GRACE_MS {
+            reasons.push(yellow(
+                "fewer DMSG servers are connected than wanted",
+                format!(
+                    "{} of {}: {}",
+                    dmsg.connected,
+                    dmsg.wanted,
+                    dmsg.server_causes()
+                ),
+                "it tries again by itself; another loss may cut this node off",
+            ));
+        }
+    }
+    if let Some(clock) = status.clock.as_ref().filter(|clock| clock.wrong) {
+        reasons.push(yellow(
+            format!("this machine's clock is wrong: {}", Off(clock.offset_s)),
+            format!("by {}", clock.source),
+            "set it (`timedatectl set-ntp true`); until then what is put here gets wrong sequence numbers",
+        ));
+    }
+    if let Some(lapsed) = &status.lapsed {
+        reasons.push(yellow(
+            "items of an earlier run are no longer renewed",
+            lapsed.to_string(),
+            "put them again: `skydht put VALUE --salt SALT`",
+        ));
+    }
+    reasons
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::snapshot;
+    use crate::clock::ClockReport;
+    use crate::lapsed::LapsedReport;
+    use crate::report::tests::{dmsg, status};
+    use crate::report::{BootstrapPeerReport, DiscoveryReport};
 
+    /// Of a node that is up for an hour.
     fn causes(
-        change: impl FnOnce(&mut Snapshot),
-        limits: &[LimitReport],
+        sources: usize,
+        joined: bool,
+        change: impl FnOnce(&mut StatusReport),
     ) -> (Verdict, Vec<String>) {
-        let mut snapshot = snapshot();
-        change(&mut snapshot);
-        let (verdict, reasons) = judge(&snapshot, limits);
-        (
-            verdict,
-            reasons.into_iter().map(|reason| reason.cause).collect(),
-        )
+        let mut status = status();
+        status.uptime_ms = 3_600_000.0;
+        change(&mut status);
+        status.bootstrap.known = sources;
+        let (verdict, reasons) = judge(&status, joined);
+        let causes = reasons.into_iter().map(|reason| reason.cause);
+        (verdict, causes.collect())
+    }
+
+    fn has_bootstrap(status: &mut StatusReport, configured: usize, reachable: usize) {
+        let peer = |index| BootstrapPeerReport {
+            key: status.key,
+            at: vec!["h:1".into()],
+            reachable: index < reachable,
+            causes: vec!["h:1: connection refused".into()],
+            next_try_ms: None,
+        };
+        status.bootstrap = BootstrapReport {
+            configured,
+            reachable,
+            known: configured,
+            peers: (0..configured).map(peer).collect(),
+        };
     }
 
     #[test]
     fn one_root_cause_for_a_node_without_peers() {
-        assert_eq!(causes(|_| {}, &[]).0, Verdict::Yellow);
-        let (verdict, causes) = causes(|s| s.bootstrap_configured = 5, &[]);
+        assert_eq!(causes(0, true, |_| {}).0, Verdict::Yellow);
+        let (verdict, causes) = causes(5, true, |s| has_bootstrap(s, 5, 0));
         assert_eq!((verdict, causes.len()), (Verdict::Red, 1));
     }
 
     #[test]
-    fn a_healthy_node_is_green_and_a_hit_limit_makes_it_yellow() {
-        let healthy = |s: &mut Snapshot| {
-            (
-                s.peers,
-                s.ready,
-                s.bootstrap_configured,
-                s.bootstrap_reachable,
-            ) = (9, true, 2, 1);
+    fn a_node_whose_peers_are_gone_is_red_whatever_it_was_before() {
+        // Peers that are remembered, and a bootstrap peer that does not answer any more.
+        for configured in [0, 1] {
+            let (verdict, causes) = causes(7, true, |s| {
+                has_bootstrap(s, configured, 0);
+                s.last_sign_of_life_ms = Some(1_140_000.0);
+            });
+            assert_eq!((verdict, causes), (Verdict::Red, vec!["no peers".into()]));
+        }
+    }
+
+    #[test]
+    fn a_node_over_dmsg_without_a_session_is_red_and_a_server_is_not() {
+        let lost = |clients| {
+            causes(3, true, |s| {
+                s.peers = 9;
+                s.dmsg = Some(dmsg(0, 2, clients));
+            })
         };
-        assert_eq!(causes(healthy, &[]), (Verdict::Green, vec![]));
-        let limit = |hits| LimitReport {
-            key: "limits.calls".into(),
-            used: 3,
-            max: 3,
-            hits,
+        let (verdict, reasons) = lost(None);
+        assert_eq!((verdict, reasons.len()), (Verdict::Red, 1));
+        assert!(reasons[0].starts_with("no DMSG server"), "{reasons:?}");
+        assert_eq!(lost(Some(4)).0, Verdict::Green);
+        let fewer = causes(3, true, |s| {
+            s.peers = 9;
+            s.dmsg = Some(dmsg(1, 2, None));
+        });
+        assert_eq!((fewer.0, fewer.1.len()), (Verdict::Yellow, 1));
+    }
+
+    #[test]
+    fn a_discovery_that_is_away_is_told() {
+        for (reachable, expected) in [
+            (None, Verdict::Green),
+            (Some(true), Verdict::Green),
+            (Some(false), Verdict::Yellow),
+        ] {
+            let (verdict, _) = causes(3, true, |s| {
+                s.peers = 9;
+                let mut dmsg = dmsg(2, 2, None);
+                dmsg.discovery = Some(DiscoveryReport {
+                    url: "http://d".into(),
+                    reachable,
+                    since_ms: 5.0,
+                    cause: None,
+                    refusal: None,
+                    next_try_ms: None,
+                });
+                s.dmsg = Some(dmsg);
+            });
+            assert_eq!(verdict, expected, "{reachable:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_up_says_what_it_waits_for_and_is_red_after_a_moment() {
+        for (uptime, expected) in [(9_000.0, Verdict::Yellow), (11_000.0, Verdict::Red)] {
+            let (verdict, causes) = causes(0, false, |s| {
+                s.uptime_ms = uptime;
+                s.waits_for = Some("the discovery".into());
+                s.dmsg = Some(dmsg(0, 0, None));
+            });
+            assert_eq!((verdict, causes.len()), (expected, 1), "{causes:?}");
+        }
+    }
+
+    #[test]
+    fn a_healthy_node_is_green_and_only_recent_hits_make_it_yellow() {
+        let healthy = |recent_hits| {
+            causes(2, true, |s| {
+                s.peers = 9;
+                has_bootstrap(s, 2, 1);
+                s.limits = vec![LimitReport {
+                    key: "limits.calls".into(),
+                    used: 3,
+                    max: 3,
+                    hits: 500,
+                    recent_hits,
+                }];
+            })
         };
-        assert_eq!(causes(healthy, &[limit(0)]).0, Verdict::Green);
-        let (verdict, causes) = causes(healthy, &[limit(1)]);
-        assert_eq!(
-            (verdict, causes),
-            (Verdict::Yellow, vec!["limits.calls was hit".to_owned()])
-        );
+        assert_eq!(healthy(0), (Verdict::Green, vec![]));
+        let (verdict, causes) = healthy(1);
+        assert_eq!(verdict, Verdict::Yellow);
+        assert_eq!(causes, ["limits.calls is being hit"]);
+    }
+
+    #[test]
+    fn a_wrong_clock_and_items_that_lapsed_want_attention() {
+        let clock = |wrong| ClockReport {
+            offset_s: -259_200,
+            source: "5 peers".into(),
+            wrong,
+            was_off_s: None,
+        };
+        let (verdict, causes) = causes(1, true, |s| {
+            s.peers = 9;
+            s.clock = Some(clock(true));
+            s.lapsed = Some(LapsedReport {
+                salts: vec!["a".into()],
+                expire_within_s: 60,
+            });
+        });
+        assert_eq!((verdict, causes.len()), (Verdict::Yellow, 2));
+        assert!(causes[0].contains("3d0h behind"), "{causes:?}");
     }
 
     #[test]
     fn starting_and_lost_bootstrap_are_told_apart() {
-        let starting = causes(
-            |s| (s.peers, s.bootstrap_configured, s.bootstrap_reachable) = (1, 1, 1),
-            &[],
-        );
-        let lost = causes(
-            |s| (s.peers, s.ready, s.bootstrap_configured) = (1, true, 1),
-            &[],
-        );
+        let starting = causes(1, false, |s| {
+            s.peers = 1;
+            has_bootstrap(s, 1, 1);
+        });
+        let lost = causes(1, true, |s| {
+            s.peers = 1;
+            has_bootstrap(s, 1, 0);
+        });
         assert!(starting.1[0].starts_with("starting"), "{starting:?}");
         assert!(lost.1[0].starts_with("no bootstrap peer"), "{lost:?}");
     }

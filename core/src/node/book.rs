@@ -293,6 +293,24 @@ impl Book {
         addrs
     }
 
+    /// The node's own user says where a peer is: that is tried, whatever failed before.
+    pub(super) fn told(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+        if let Some(pause) = self.addresses.remove(&addr) {
+            self.addresses_by_end.remove(&(pause.until, addr));
+        }
+        if let Some(pinned) = self.pinned.get_mut(key) {
+            // The newest first: a name may have moved.
+            pinned.retain(|known| *known != addr);
+            pinned.truncate(MAX_HEARD - 1);
+            return pinned.insert(0, addr);
+        }
+        let heard = self.entry(key, now).heard.get_or_insert_default();
+        heard.failures = 0;
+        heard.addrs.retain(|known| *known != addr);
+        heard.addrs.truncate(MAX_HEARD - 1);
+        heard.addrs.insert(0, addr);
+    }
+
     /// Whether a peer failed so lately that asking it again would waste a place.
     pub(super) fn is_paused(&self, key: &PublicKey, now: Mono) -> bool {
         self.entries
@@ -460,6 +478,25 @@ mod tests {
         book.unreachable(&key(1), &[addr(1)], at(10));
         assert!(book.addresses(&key(2), Some(addr(1)), at(10)).is_empty());
         assert!(!book.addresses(&key(2), Some(addr(1)), at(12)).is_empty());
+    }
+
+    #[test]
+    fn an_address_that_the_user_gives_is_tried_whatever_failed_before() {
+        let mut book = Book::new(8, 1);
+        book.pin(key(2), &[]);
+        for key in [key(1), key(2)] {
+            for port in 1..=6 {
+                let now = at(port.into());
+                book.told(&key, addr(port), now);
+                let addrs = book.addresses(&key, None, now);
+                assert_eq!(addrs[0], addr(port));
+                assert!(addrs.len() <= MAX_HEARD);
+                book.unreachable(&key, &addrs, now);
+            }
+        }
+        // Told again, in the pause after its failure.
+        book.told(&key(1), addr(6), at(6));
+        assert_eq!(book.addresses(&key(1), None, at(6)).as_slice(), [addr(6)]);
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Upkeep {
     pub(super) fn reachable(&self) -> usize {
         self.bootstrap_reachable.len()
     }
+
+    /// The bootstrap peers whose last call succeeded.
+    pub(super) fn reached(&self) -> impl Iterator<Item = crate::key::PublicKey> {
+        self.bootstrap_reachable.iter().copied()
+    }
 }
 
 impl Node {

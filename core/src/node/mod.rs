@@ -31,6 +31,7 @@ mod outcome;
 mod output;
 mod own;
 mod page;
+mod peer_clocks;
 mod peers;
 mod prove;
 mod put;
@@ -59,6 +60,7 @@ pub use input::*;
 pub use limits::*;
 pub use outcome::*;
 pub use output::*;
+pub use peer_clocks::PeersClock;
 pub use prove::{PACE, PROVE_AFTER, PROVE_GRACE};
 pub use snapshot::*;
 pub use verify::*;
@@ -75,6 +77,7 @@ use crate::node::calls::{Call, CallId};
 use crate::node::maintain::Upkeep;
 use crate::node::operation::Operations;
 use crate::node::own::OwnItems;
+use crate::node::peer_clocks::PeerClocks;
 use crate::node::peers::Probing;
 use crate::node::search::{End, Search, SearchId};
 use crate::node::streams::{State, Streams};
@@ -135,6 +138,7 @@ pub struct Node {
     cache: ReadCache,
     repaired: Repaired,
     probing: Probing,
+    peer_clocks: PeerClocks,
     upkeep: Upkeep,
     last_change: u64,
     /// Signatures of a recorded run, for a node that cannot sign.
@@ -219,6 +223,7 @@ impl Node {
             cache: ReadCache::new(limits.cached_items),
             repaired: Repaired::default(),
             probing: Probing::default(),
+            peer_clocks: PeerClocks::default(),
             upkeep: Upkeep::default(),
             last_change: 0,
             tape: VecDeque::new(),

@@ -228,6 +228,9 @@ impl Node {
                     id: peer.id(),
                     addr,
                 };
+                if let Some(addr) = addr {
+                    self.book.told(&peer, addr, self.now.mono);
+                }
                 let (ext, purpose) = (self.ext(), Purpose::Ping(op));
                 let reuse = SessionUse::ReuseOrDial;
                 match self.call(candidate, Request::Ping, ext, purpose, reuse) {
@@ -415,6 +418,10 @@ impl Node {
         call: &Call,
         result: Result<ResponseMessage, CallFailure>,
     ) {
+        if result.is_ok() && !self.upkeep.ready {
+            // Somebody to join by, found by the user's word rather than by ours.
+            self.look_around();
+        }
         let result = match result {
             Ok(_) => Ok(PingOutcome {
                 rtt: self.now.mono.since(call.started),

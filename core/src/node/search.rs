@@ -389,6 +389,7 @@ impl Node {
         closest: PeerList,
         item: bool,
     ) {
+        self.peer_clocks.note(from.key, &closest, self.now);
         self.counters
             .add(Counter::InvalidKeys, closest.bad_keys.into());
         self.counters

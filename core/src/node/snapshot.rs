@@ -12,8 +12,10 @@ use crate::node::book::Dialect;
 use crate::node::counters::Counters;
 use crate::node::limits::Limit;
 use crate::node::outcome::PeerInfo;
+use crate::node::peer_clocks::PeersClock;
 use crate::routing::Table;
 use crate::store::{Store, StoreFill};
+use crate::time::{Mono, Time};
 
 /// Fill of one bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -72,6 +74,8 @@ pub struct Snapshot {
     pub bootstrap_configured: usize,
     /// Bootstrap peers whose last call succeeded.
     pub bootstrap_reachable: usize,
+    /// Their keys.
+    pub bootstrap_reached: Vec<PublicKey>,
     /// Peers in the routing table, those included that do not answer any more.
     pub peers: usize,
     /// Of these, the ones whose last call did not fail and who gave a sign of life within
@@ -91,6 +95,8 @@ pub struct Snapshot {
     pub own_items: usize,
     /// What requests of peers take.
     pub in_flight: InFlight,
+    /// How far the wall clocks of peers are from this node's; none while too few have answered.
+    pub peers_clock: Option<PeersClock>,
     /// Limits and their use.
     pub limits: Vec<LimitUse>,
     /// Counts since the start.
@@ -104,9 +110,17 @@ impl Node {
         self.public
     }
 
-    /// Sizes, counts and limits. O(peers in the table + limits).
+    /// Sizes, counts and limits, as of the last input. O(peers in the table + limits).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_at(self.now)
+    }
+
+    /// Sizes, counts and limits. `now` is what ages go by: an idle node's last input may be long
+    /// past.
+    #[must_use]
+    pub fn snapshot_at(&self, now: Time) -> Snapshot {
+        let mono = now.mono.max(self.now.mono);
         let buckets = self
             .table
             .buckets()
@@ -131,18 +145,17 @@ impl Node {
             ready: self.upkeep.ready,
             bootstrap_configured: self.config.bootstrap.len(),
             bootstrap_reachable: self.upkeep.reachable(),
+            bootstrap_reached: self.upkeep.reached().collect(),
             peers: self.table.len(),
-            peers_proven: self.table.proven(self.proven_since()),
+            peers_proven: self.table.proven(mono.minus(self.proven_within())),
             proven_within: self.proven_within(),
-            last_sign_of_life: self
-                .table
-                .last_sign_of_life()
-                .map(|at| self.now.mono.since(at)),
+            last_sign_of_life: self.table.last_sign_of_life().map(|at| mono.since(at)),
             network_size: self.table.network_size(),
             buckets: buckets.collect(),
             store: self.store.fill(),
             own_items: self.own.renewed(),
             in_flight: self.in_flight(),
+            peers_clock: self.peer_clocks.offset(Time { mono, ..now }),
             limits: limits.collect(),
             counters: self.counters.clone(),
         }
@@ -179,18 +192,26 @@ impl Node {
         &self.store
     }
 
-    /// The peers in the routing table, nearest first.
+    /// The peers in the routing table, nearest first, as of the last input.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
+        self.peers_at(self.now.mono)
+    }
+
+    /// The peers in the routing table, nearest first. `now` is what their ages go by: an idle
+    /// node's last input may be long past.
+    #[must_use]
+    pub fn peers_at(&self, now: Mono) -> Vec<PeerInfo> {
+        let now = now.max(self.now.mono);
         let own = Target::from(self.id);
-        let since = self.proven_since();
+        let since = now.minus(self.proven_within());
         self.table
             .closest(&own, usize::MAX)
             .map(|contact| PeerInfo {
                 key: contact.key,
                 addr: contact.addr,
                 bucket: self.table.bucket_of(&contact.id.into()).unwrap_or(u8::MAX),
-                last_seen: self.now.mono.since(contact.last_seen.mono),
+                last_seen: now.since(contact.last_seen.mono),
                 rtt: self.book.rtt(&contact.key),
                 skydht: match self.book.dialect(&contact.key) {
                     Dialect::Unknown => None,

@@ -94,9 +94,13 @@ pub(super) async fn session_with<R: Runtime>(
 
 async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, server: PublicKey, address: SocketAddr) {
     let next_wait = |last| shared.longer(last);
-    let Some((established, distance)) = establish(shared, server, address).await else {
-        let now = shared.now();
-        return shared.table().not_connected(&server, now, next_wait);
+    let (established, distance) = match establish(shared, server, address).await {
+        Ok(made) => made,
+        Err(cause) => {
+            let now = shared.now();
+            let mut table = shared.table();
+            return table.not_connected(&server, now, cause, next_wait);
+        }
     };
     let Established {
         session,
@@ -118,16 +122,18 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, server: PublicKey, address
     shared.changes.raise();
 }
 
-/// Makes a session, and measures how far away its server is.
+/// Makes a session, and measures how far away its server is. A failure is for people.
 async fn establish<R: Runtime>(
     shared: &Arc<Shared<R>>,
     server: PublicKey,
     address: SocketAddr,
-) -> Option<(Established<R::Connection>, Duration)> {
+) -> Result<(Established<R::Connection>, Duration), String> {
     let config = &shared.config;
     let connecting = shared.runtime.connect(address);
     let connection = within(&shared.runtime, config.connect_timeout, connecting).await;
-    let connection = connection?.ok()?;
+    let connection = connection
+        .ok_or_else(|| format!("no connection within {:?}", config.connect_timeout))?
+        .map_err(|error| error.kind().to_string())?;
     let limits = SessionConfig::with_pings(config.max_streams);
     let endpoint = &shared.endpoint;
     let handshake = dmsg_session::connect(
@@ -138,7 +144,13 @@ async fn establish<R: Runtime>(
         &limits,
     );
     let done = within(&shared.runtime, config.handshake_timeout, handshake).await;
-    let mut established = done?.ok()?;
+    let silent = || {
+        let limit = config.handshake_timeout;
+        format!("takes the connection, but no handshake within {limit:?}")
+    };
+    let mut established = done
+        .ok_or_else(silent)?
+        .map_err(|error| format!("another key answers there, or no DMSG server: {error}"))?;
     // The driver does not run yet, so nothing is sent.
     shared.runtime.sleep(config.settle).await;
     // Before we tell anybody of the session, its server must know of it.
@@ -146,9 +158,10 @@ async fn establish<R: Runtime>(
     let pulse = established.session.pulse().clone();
     let sign = session_task::first_sign(&mut established.driver, &pulse);
     within(&shared.runtime, config.handshake_timeout, sign)
-        .await?
-        .ok()?;
-    Some((established, shared.now().saturating_sub(begun)))
+        .await
+        .ok_or_else(silent)?
+        .map_err(|error| format!("the session ended immediately: {error}"))?;
+    Ok((established, shared.now().saturating_sub(begun)))
 }
 
 /// Answers the streams that come over a session.

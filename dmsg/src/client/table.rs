@@ -1,6 +1,6 @@
 //! What a client knows: its sessions, servers, routes and entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,11 +77,26 @@ impl Live {
     }
 }
 
-/// When a server may be tried again.
-#[derive(Clone, Copy, Default)]
+/// When a server may be tried again, and why it must be.
+#[derive(Clone, Default)]
 struct Retry {
     at: Duration,
     wait: Duration,
+    cause: String,
+}
+
+/// A server, and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ServerState {
+    /// Its key and where it listens.
+    pub server: KnownServer,
+    /// Whether there is a session with it.
+    pub connected: bool,
+    /// Whether there was one, and it was lost.
+    pub lost: bool,
+    /// Why the last session ended or could not be made; none if nothing failed.
+    pub failure: Option<String>,
 }
 
 type Waiting = Vec<oneshot::Sender<Option<Arc<DmsgSession>>>>;
@@ -101,6 +116,8 @@ pub(super) struct Table {
     connecting: BTreeMap<PublicKey, Waiting>,
     servers: BTreeMap<PublicKey, SocketAddr>,
     retries: BTreeMap<PublicKey, Retry>,
+    /// Servers of `servers` that there has been a session with.
+    had_session: BTreeSet<PublicKey>,
     /// The server over which a destination was last reached.
     routes: BTreeMap<PublicKey, PublicKey>,
     entries: BTreeMap<PublicKey, (Duration, Arc<[PublicKey]>)>,
@@ -119,6 +136,7 @@ impl Table {
             connecting: BTreeMap::new(),
             servers: BTreeMap::new(),
             retries: BTreeMap::new(),
+            had_session: BTreeSet::new(),
             routes: BTreeMap::new(),
             entries: BTreeMap::new(),
             next_id: 0,
@@ -150,6 +168,27 @@ impl Table {
 
     pub(super) fn is_ready(&self) -> bool {
         self.closed || (self.publish_tried && !self.sessions.is_empty())
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.closed || !self.sessions.is_empty()
+    }
+
+    pub(super) fn server_states(&self) -> Vec<ServerState> {
+        let states = self.servers.iter().map(|(key, address)| {
+            let connected = self.sessions.contains_key(key);
+            let retry = self.retries.get(key).filter(|_| !connected);
+            ServerState {
+                server: KnownServer {
+                    key: *key,
+                    address: *address,
+                },
+                connected,
+                lost: !connected && self.had_session.contains(key),
+                failure: retry.map(|retry| retry.cause.clone()),
+            }
+        });
+        states.collect()
     }
 
     pub(super) fn set_publish_tried(&mut self) {
@@ -286,6 +325,9 @@ impl Table {
             _kill: kill,
         };
         self.sessions.insert(server, live);
+        if self.servers.contains_key(&server) {
+            self.had_session.insert(server);
+        }
         for waiting in waiting {
             let _ = waiting.send(Some(Arc::clone(session)));
         }
@@ -297,17 +339,19 @@ impl Table {
         &mut self,
         server: &PublicKey,
         now: Duration,
+        cause: String,
         wait: impl FnOnce(Duration) -> Duration,
     ) {
         self.connecting.remove(server);
         self.stats.connects_failed += 1;
-        self.put_off(server, now, wait);
+        self.put_off(server, now, cause, wait);
     }
 
     fn put_off(
         &mut self,
         server: &PublicKey,
         now: Duration,
+        cause: String,
         wait: impl FnOnce(Duration) -> Duration,
     ) {
         if !self.servers.contains_key(server) {
@@ -316,6 +360,7 @@ impl Table {
         let retry = self.retries.entry(*server).or_default();
         retry.wait = wait(retry.wait);
         retry.at = now + retry.wait;
+        retry.cause = cause;
     }
 
     /// A session has ended.
@@ -337,7 +382,7 @@ impl Table {
         }
         if !self.closed {
             self.stats.lost += 1;
-            self.put_off(server, now, wait);
+            self.put_off(server, now, "the session was lost".to_owned(), wait);
         }
     }
 

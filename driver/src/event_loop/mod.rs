@@ -274,8 +274,14 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     self.feed(Input::Command { op, command });
                 }
                 Request::Cancel(op) => self.feed(Input::Cancel { op }),
-                Request::Snapshot(reply) => drop(reply.send(self.node.snapshot())),
-                Request::Peers(reply) => drop(reply.send(self.node.peers())),
+                Request::Snapshot(reply) => {
+                    let now = time(&self.runtime);
+                    drop(reply.send(self.node.snapshot_at(now)));
+                }
+                Request::Peers(reply) => {
+                    let now = time(&self.runtime).mono;
+                    drop(reply.send(self.node.peers_at(now)));
+                }
                 Request::OwnItems(reply) => drop(reply.send(self.node.own_items())),
                 Request::Stats(reply) => drop(reply.send(self.stats())),
                 Request::Subscribe(subscriber) => self.subscribers.push(subscriber),

@@ -1,6 +1,7 @@
 //! How nodes reach each other: streams to a *key*, which the transport proves.
 
 pub mod dmsg;
+mod failures;
 pub mod memory;
 pub mod tcp;
 
@@ -10,6 +11,8 @@ use std::task::{Context, Poll};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
 use skydht_runtime::{BoxFuture, Connection};
+
+pub use failures::DialFailure;
 
 /// A stream that a peer opened.
 pub struct Accepted<S> {
@@ -117,5 +120,11 @@ pub trait Transport: Send + Sync + 'static {
     /// What it counted. Zeroes unless implemented.
     fn stats(&self) -> TransportStats {
         TransportStats::default()
+    }
+
+    /// Why those bootstrap peers cannot be reached whose last dial failed. None unless
+    /// implemented.
+    fn dial_failures(&self) -> Vec<DialFailure> {
+        Vec::new()
     }
 }

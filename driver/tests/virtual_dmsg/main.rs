@@ -1,6 +1,7 @@
 //! The DHT over DMSG in virtual time.
 
 mod discovery;
+mod patience;
 mod routes;
 mod without_dht;
 mod world;

@@ -1,5 +1,6 @@
 //! The TCP transport and the whole driver over it, in virtual time: real Noise, real yamux.
 
+mod causes;
 mod half_open;
 mod nodes;
 

@@ -1,7 +1,7 @@
 //! The control API's client, for this program's own commands.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -10,18 +10,35 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use super::auth::OPEN_PATH;
 use crate::failure::{Code, Failure, Result};
 use crate::http::send;
+use crate::output::Human;
 use crate::state_dir::read_token;
 
 /// The longest answer, a full list of peers, is far below.
 const LONGEST_ANSWER: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whatever needs nobody but the node is answered within this.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a request with a timeout of its own gets beyond it, for the way.
+const GRACE: Duration = Duration::from_secs(2);
 /// Longer than the node lets any request take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(700);
+const LONGEST: Duration = Duration::from_secs(700);
+/// How often a node that works on a request without timeout is asked whether it still lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy)]
+struct Limit {
+    time: Duration,
+    /// Whether the caller asked for it, rather than this program.
+    is_asked: bool,
+}
 
 /// A node's control API.
 pub(crate) struct Client {
@@ -52,19 +69,48 @@ impl Client {
         })
     }
 
-    /// Reads a path.
+    /// Reads a path that the node answers by itself.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        self.call(Method::GET, path, Bytes::new()).await
+        let limit = Limit {
+            time: LOCAL_TIMEOUT,
+            is_asked: false,
+        };
+        self.call(Method::GET, path, Bytes::new(), limit).await
     }
 
-    /// Sends `body` to a path.
+    /// Sends `body` to a path. Its member `timeout_ms` bounds the wait; without one, the node must
+    /// show now and then that it lives.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::new(Code::Usage, error))?;
-        self.call(Method::POST, path, body.into()).await
+        let wrong = |error| Failure::new(Code::Usage, error);
+        let body = serde_json::to_value(body).map_err(wrong)?;
+        let asked = body.get("timeout_ms").and_then(Value::as_u64);
+        let limit = Limit {
+            time: asked.map_or(LONGEST, |ms| Duration::from_millis(ms) + GRACE),
+            is_asked: asked.is_some(),
+        };
+        let body = serde_json::to_vec(&body).map_err(wrong)?;
+        let call = self.call(Method::POST, path, body.into(), limit);
+        if limit.is_asked {
+            return call.await;
+        }
+        tokio::select! {
+            answer = call => answer,
+            silent = self.silence() => Err(silent),
+        }
+    }
+
+    /// Completes when the node no longer shows that it lives.
+    async fn silence(&self) -> Box<Failure> {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            if let Err(failure) = self.get::<Value>(OPEN_PATH).await {
+                return failure;
+            }
+        }
     }
 
     /// Whether anything still listens there.
@@ -78,17 +124,24 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        limit: Limit,
     ) -> Result<T> {
-        let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority));
-        let stream = match connect.await {
+        let begun = Instant::now();
+        let connecting = TcpStream::connect(&self.authority);
+        let patience = CONNECT_TIMEOUT.min(limit.time);
+        let stream = match tokio::time::timeout(patience, connecting).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(self.unreachable(&error)),
-            Err(_) => return Err(self.unreachable(&"no answer")),
+            Err(_) => {
+                let text = format!("no connection within {}", Human(patience));
+                return Err(self.unreachable(&text));
+            }
         };
         let exchange = self.exchange(stream, method, path, body);
-        let (status, bytes) = tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+        let left = limit.time.saturating_sub(begun.elapsed());
+        let (status, bytes) = tokio::time::timeout(left, exchange)
             .await
-            .map_err(|_| Failure::new(Code::Timeout, "the node did not answer in time"))?
+            .map_err(|_| self.late(limit))?
             .map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| self.strange(&error));
@@ -125,6 +178,22 @@ impl Client {
             format_args!("no node answers at http://{}: {error}", self.authority),
         )
         .hint(NOBODY)
+    }
+
+    fn late(&self, limit: Limit) -> Box<Failure> {
+        let (authority, time) = (&self.authority, Human(limit.time));
+        let of = if limit.is_asked {
+            let asked = Human(limit.time.saturating_sub(GRACE));
+            format!(" (--timeout {asked}, and {} for the way)", Human(GRACE))
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "the node at http://{authority} takes the connection, but did not answer within {time}{of}"
+        );
+        Failure::new(Code::Timeout, text).hint(
+            "is its process stopped (then: kill -CONT PID), or the machine overloaded? Its log may say",
+        )
     }
 
     fn strange(&self, what: &dyn std::fmt::Display) -> Box<Failure> {

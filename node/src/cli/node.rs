@@ -29,7 +29,8 @@ pub(crate) struct Keygen {
 ///
 /// It needs no configuration: a key is made, and peers that were met before are met again. With
 /// `dmsg` in the configuration, or --discovery, it reaches peers over DMSG's servers, else over
-/// TCP. The first SIGINT or SIGTERM, or `POST /shutdown`, ends it cleanly; a second signal at once.
+/// TCP. The first SIGINT, SIGTERM, SIGQUIT or SIGHUP, or `POST /shutdown`, ends it cleanly; a second
+/// signal immediately.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

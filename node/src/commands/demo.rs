@@ -12,13 +12,13 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{Config, GetError, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
 
-use super::run::Signals;
 use crate::cli::{Common, Demo, DemoTransport};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::measure::{Latency, each, rank};
 use crate::network::Network;
 use crate::progress::Progress;
+use crate::signals::Signals;
 use crate::{logging, output, path_text};
 
 /// Operations at once.
@@ -120,8 +120,8 @@ pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
     let demo = demo(&args);
     let (show, report) = tokio::select! {
         result = demo => result?,
-        () = signals.next() => {
-            output::talk("stopped by a signal");
+        name = signals.next() => {
+            output::talk(format_args!("stopped by {name}"));
             return Ok(Exit::Partial);
         }
     };
@@ -134,7 +134,7 @@ pub(crate) async fn run(common: &Common, args: Demo) -> Result<Exit> {
         stay::stay(common, &args, show, report, &mut signals).await?;
     } else {
         print(common, &report)?;
-        show.network.stop_all().await;
+        signals.unless_again(show.network.stop_all()).await?;
     }
     Ok(exit)
 }

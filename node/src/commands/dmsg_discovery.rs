@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::run::Signals;
 use crate::cli::{Common, DmsgDiscoveryArgs};
 use crate::dmsg::{DiscoveryService, join_command};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::signals::Signals;
 use crate::{logging, output};
 
 /// What a discovery says of itself when it is up.
@@ -25,8 +25,9 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let mut signals = Signals::new()?;
     let service = DiscoveryService::start(args.addr, args.test_mode).await?;
     announce(common, &service)?;
-    signals.next().await;
-    let stats = service.stop().await;
+    let name = signals.next().await;
+    tracing::info!("stopping because of {name}; a second signal stops immediately");
+    let stats = signals.unless_again(service.stop()).await?;
     tracing::info!(
         requests = stats.requests,
         entries = stats.entries,

@@ -41,7 +41,10 @@ fn peers(report: &PeersReport) -> Result<()> {
             vec![
                 peer.bucket.to_string(),
                 peer.key.to_string(),
-                ago(peer.last_seen_ms),
+                match peer.proven {
+                    true => ago(peer.last_seen_ms),
+                    false => format!("{}, silent", ago(peer.last_seen_ms)),
+                },
                 peer.rtt_ms.map_or("-".into(), |rtt| format!("{rtt:.1} ms")),
                 match peer.skydht {
                     Some(true) => "skydht",

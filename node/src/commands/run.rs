@@ -11,7 +11,6 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, Event};
 use skydht_driver::journal::Written;
 use skydht_driver::{Dht, EventStream, Recorder};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -21,16 +20,25 @@ use super::config::ConfigReport;
 use crate::access::about;
 use crate::api::auth::Guard;
 use crate::api::{Server, Shared, bind};
+use crate::bootstrap::{self, Bootstrap};
 use crate::cli::{Common, Run};
+use crate::clock::Clock;
+use crate::condition::Condition;
 use crate::config::{Loaded, PeerAddress, Settings, StartPeer};
+use crate::dmsg::{Carrier, Directory, KnownServers};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::lapsed::Lapsed;
 use crate::local::Local;
+use crate::signals::Signals;
 use crate::state_dir::StateDir;
+use crate::watch;
 use crate::{descriptors, dmsg, journal, keys, known_peers, logging, start};
 
 /// Peers are remembered at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A node that is not up after this says what it waits for.
+const BANNER_PATIENCE: Duration = Duration::from_secs(2);
 /// Stopping may take this long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Open files for everything but connections to peers.
@@ -56,7 +64,7 @@ struct Started {
     dht: Dht,
     listen: String,
     /// Lives as long as the node.
-    server: Option<dmsg::Server>,
+    _server: Option<dmsg::Server>,
 }
 
 /// Runs a node until it is told to stop.
@@ -92,19 +100,31 @@ pub(super) async fn operate(
     }
 
     let mut config = settings.node.clone();
+    let (bootstrap, warnings) = Bootstrap::new(settings, &own);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut remembered = remembered(&state, &own);
-    let configured = if is_dmsg {
+    if is_dmsg {
         // Found by their keys.
         for peer in &mut remembered {
             peer.addrs.clear();
         }
-        settings.bootstrap_pks.len() + settings.bootstrap.len()
     } else {
         remembered.retain(|peer| !peer.addrs.is_empty());
-        with_addresses(settings, &mut config.bootstrap).await
-    };
+        bootstrap.add_to(&mut config.bootstrap);
+    }
     let remembered_count = remembered.len();
     known_peers::merge(&mut config.bootstrap, remembered);
+    let lapsed = Lapsed::of(state.own_items_file(), config.item_ttl);
+    if let Some(items) = lapsed.report() {
+        tracing::warn!(
+            "items of an earlier run are no longer renewed ({items}): put them again with `skydht put`"
+        );
+    }
+    let carrier = is_dmsg.then(Carrier::default);
+    let clock = Clock::default();
+    let condition = Condition::new(bootstrap, carrier.clone(), clock.clone(), lapsed);
     // The API's port first: if it is taken, nobody has heard of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
@@ -116,18 +136,14 @@ pub(super) async fn operate(
     };
     let (recorder, written) = recording.unzip();
     let recorder = recorder.map(|recorder| Box::new(recorder) as Box<dyn Recorder>);
-    let starting = start_service(service, settings, config.clone(), secret, recorder);
-    let started = tokio::select! {
-        started = starting => started?,
-        () = signals.next() => {
-            tracing::info!("stopped by a signal before the node was up");
-            return Ok(Exit::Ok);
-        }
+    // From here on the API answers, whatever the node still waits for.
+    let listen = match is_dmsg {
+        true => dmsg::dht_address(&own),
+        false => settings.listen.to_string(),
     };
-    let (dht, listen) = (started.dht, started.listen);
-    let events = dht.events();
+    let about = about(&config, own, listen);
     let shared = Arc::new(Shared {
-        local: Local::new(dht.clone(), about(&config, listen.clone())),
+        local: Local::starting(about, condition.clone()),
         config: ConfigReport::new(loaded),
         stop: Notify::new(),
     });
@@ -135,37 +151,98 @@ pub(super) async fn operate(
         Some(listener) => Some(serve(listener, &shared, &state, settings)?),
         None => None,
     };
-    let discovery = settings.dmsg.discovery.as_ref().map(ToString::to_string);
-    let relay = started.server.as_ref().map(|server| &server.relay);
-    let at = |addr: String| settings.dmsg.public_address.clone().unwrap_or(addr);
-    let report = Report {
-        schema: match service {
-            Service::Node => "skydht.run/1",
-            Service::DmsgServer => "skydht.dmsg-server/1",
-        },
-        key: own,
-        full_node: config.full_node,
-        transport: if is_dmsg { "dmsg" } else { "tcp" },
-        listen,
-        advertise: (!is_dmsg).then(|| settings.advertise.to_string()),
-        dmsg_server: relay.map(|relay| at(relay.local_addr().to_string())),
-        api: server
-            .as_ref()
-            .map(|server| format!("http://{}", server.addr())),
-        token_file: server.as_ref().map(|_| state.token_file()),
-        config: loaded.path.clone(),
-        state_dir: state.path(),
-        journal: journal.path.filter(|_| written.is_some()),
-        bootstrap: configured,
-        remembered: remembered_count,
-        next: next_commands(common, relay.and(discovery.as_deref())),
-        discovery,
-    };
-    announce(&report, common.json)?;
+    let local = &shared.local;
+    let watch = tokio::spawn(watch::run(local.clone()));
 
+    let around = Around {
+        directory: carrier.as_ref().map(|_| {
+            let servers = KnownServers::of(state.servers_file());
+            Directory::with(&settings.dmsg, servers, clock)
+        }),
+        condition: &condition,
+    };
+    let starting = start_service(service, settings, config.clone(), secret, recorder, around);
+    let mut starting = std::pin::pin!(starting);
+    // Mostly it is up within a moment, and can say more of itself.
+    let moment = timeout(BANNER_PATIENCE, async {
+        tokio::select! {
+            started = starting.as_mut() => Begun::Up(started),
+            name = signals.next() => Begun::Stopped(name),
+            () = shared.stop.notified() => Begun::Stopped("the control API"),
+        }
+    });
+    let mut begun = moment.await.ok();
+    if let Some(Begun::Up(Ok(started))) = &begun {
+        local.is_up(started.dht.clone(), started.listen.clone());
+    }
+    if !matches!(begun, Some(Begun::Up(Err(_)) | Begun::Stopped(_))) {
+        let status = local.status().await?;
+        let discovery = settings.dmsg.discovery.as_ref().map(ToString::to_string);
+        let at = |addr: String| settings.dmsg.public_address.clone().unwrap_or(addr);
+        let relay = carrier.as_ref().and_then(Carrier::relay_addr).map(at);
+        let report = Report {
+            schema: match service {
+                Service::Node => "skydht.run/1",
+                Service::DmsgServer => "skydht.dmsg-server/1",
+            },
+            key: own,
+            full_node: config.full_node,
+            transport: if is_dmsg { "dmsg" } else { "tcp" },
+            listen: status.listen,
+            waits_for: status.waits_for,
+            advertise: (!is_dmsg).then(|| settings.advertise.to_string()),
+            api: server
+                .as_ref()
+                .map(|server| format!("http://{}", server.addr())),
+            token_file: server.as_ref().map(|_| state.token_file()),
+            config: loaded.path.clone(),
+            state_dir: state.path(),
+            journal: journal.path.filter(|_| written.is_some()),
+            bootstrap: condition.bootstrap().len(),
+            remembered: remembered_count,
+            next: next_commands(common, relay.as_ref().and(discovery.as_deref())),
+            discovery,
+            dmsg_server: relay,
+        };
+        announce(&report, common.json)?;
+    }
+    if begun.is_none() {
+        let up = tokio::select! {
+            started = starting.as_mut() => Begun::Up(started),
+            name = signals.next() => Begun::Stopped(name),
+            () = shared.stop.notified() => Begun::Stopped("the control API"),
+        };
+        if let Begun::Up(Ok(started)) = &up {
+            local.is_up(started.dht.clone(), started.listen.clone());
+            tracing::info!("the node is up");
+        }
+        begun = Some(up);
+    }
+    let started = match begun {
+        Some(Begun::Up(Ok(started))) => started,
+        other => {
+            watch.abort();
+            state.remove_endpoint();
+            if let Some(server) = server {
+                signals.unless_again(server.stop()).await?;
+            }
+            return match other {
+                Some(Begun::Up(Err(failure))) => Err(failure),
+                Some(Begun::Stopped(name)) => {
+                    tracing::info!("stopped by {name} before the node was up");
+                    Ok(Exit::Ok)
+                }
+                _ => Ok(Exit::Ok),
+            };
+        }
+    };
+    let dht = started.dht.clone();
+    let events = dht.events();
+    let names = condition.bootstrap().clone();
+    let names = tokio::spawn(names.keep(dht.clone(), bootstrap::System));
     let remember = tokio::spawn(remember(dht.clone(), events, state.clone()));
     tokio::select! {
-        () = signals.next() => tracing::info!("stopping because of a signal; a second one stops at once"),
+        name = signals.next() => tracing::info!("stopping because of {name}; a second signal stops immediately"),
         () = shared.stop.notified() => tracing::info!("stopping as asked over the control API"),
         () = stopped(&dht) => {
             // Of all runs, this one should be readable.
@@ -173,19 +250,35 @@ pub(super) async fn operate(
             return Err(Failure::new(Code::Local, "the node stopped by itself"));
         }
     }
+    watch.abort();
+    names.abort();
     let stop = async {
+        condition.lapsed().save().await;
         stop(&dht, server, &state, remember).await;
         recorded(written).await;
     };
-    tokio::select! {
-        stopped = timeout(STOP_TIMEOUT, stop) => if stopped.is_err() {
-            tracing::warn!("not every connection was closed in time");
-        },
-        () = signals.next() => return Err(Failure::new(Code::Local, "stopped at once by a second signal")),
+    let stopped = signals.unless_again(timeout(STOP_TIMEOUT, stop)).await?;
+    if stopped.is_err() {
+        tracing::warn!("not every connection was closed in time");
     }
+    drop(started);
     drop(running);
     tracing::info!("stopped");
     Ok(Exit::Ok)
+}
+
+/// How a start went.
+enum Begun {
+    Up(Result<Started>),
+    /// By whom it was stopped before.
+    Stopped(&'static str),
+}
+
+/// What a node needs besides its settings.
+struct Around<'a> {
+    /// None on direct TCP.
+    directory: Option<Directory>,
+    condition: &'a Condition,
 }
 
 /// Names what is configured for direct TCP, which is not used.
@@ -200,17 +293,6 @@ fn warn_of_unused(loaded: &Loaded) {
             );
         }
     }
-}
-
-/// Adds the configured peers that have an address, and says how many there are.
-async fn with_addresses(settings: &Settings, bootstrap: &mut Vec<BootstrapPeer>) -> usize {
-    let (configured, warnings) = start::resolve(&settings.bootstrap).await;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    let count = configured.len();
-    known_peers::merge(bootstrap, configured);
-    count
 }
 
 /// The peers that an earlier run knew.
@@ -229,21 +311,23 @@ async fn start_service(
     config: Config,
     secret: SecretKey,
     recorder: Option<Box<dyn Recorder>>,
+    around: Around<'_>,
 ) -> Result<Started> {
-    if service == Service::Node && !settings.dmsg.is_on() {
+    let condition = around.condition;
+    let (Some(directory), Some(carrier)) = (around.directory, condition.carrier()) else {
         return start_on_tcp(settings, config, secret, recorder).await;
-    }
+    };
     let listen = dmsg::dht_address(&secret.public());
-    let with_address = settings.bootstrap.iter().map(|peer| peer.key);
-    let keys = settings.bootstrap_pks.iter().copied();
     let node = dmsg::Node {
         config,
         secret,
-        from: keys.chain(with_address).collect(),
+        from: condition.bootstrap().keys().collect(),
         seed: None,
         recorder,
         close_sessions: true,
         stays: true,
+        directory,
+        carrier: carrier.clone(),
     };
     let mut how = settings.dmsg.clone();
     let (server, dht) = match service {
@@ -258,7 +342,7 @@ async fn start_service(
     Ok(Started {
         dht,
         listen,
-        server,
+        _server: server,
     })
 }
 
@@ -282,7 +366,7 @@ async fn start_on_tcp(
     Ok(Started {
         dht,
         listen,
-        server: None,
+        _server: None,
     })
 }
 
@@ -479,36 +563,4 @@ async fn recorded(written: Option<Written>) {
 async fn stopped(dht: &Dht) {
     let mut events = dht.events();
     while events.next().await.is_some() {}
-}
-
-/// SIGINT and SIGTERM.
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    /// From now on, these signals no longer end the process by themselves.
-    pub(crate) fn new() -> Result<Self> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::new(
-                    Code::Local,
-                    format_args!("cannot listen for signals: {error}"),
-                )
-            })
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    /// The next one.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

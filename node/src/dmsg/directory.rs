@@ -1,6 +1,7 @@
 //! Where DMSG's servers and clients are found: an HTTP discovery or a configured list, and the DHT
 //! once it runs.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +11,23 @@ use skydht_dmsg::discovery::{Discovery, DiscoveryError, FixedServers, KnownServe
 use skydht_dmsg::entry::{Entry, SignedEntry};
 use skydht_driver::{Dht, DhtDiscovery};
 use skydht_runtime::BoxFuture;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::entries::Finding;
+use super::known_servers::KnownServers;
+use crate::clock::Clock;
 use crate::config::DmsgSettings;
 use crate::http::Exchanger;
+use crate::names;
+use crate::report::{DiscoveryReport, ms};
 
-/// How long the discovery is waited for.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the discovery is waited for, less than anybody waits for us.
+const TIMEOUT: Duration = Duration::from_secs(8);
+/// The same with what follows from its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is waited for by whoever knows servers without it.
+const HASTE: Duration = Duration::from_secs(2);
 /// The first and the longest wait before it is asked again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -33,32 +44,114 @@ enum Source {
 #[derive(Clone)]
 pub(crate) struct Directory {
     source: Source,
+    /// The discovery's URL; none: there is none.
+    url: Option<String>,
     configured: Vec<KnownServer>,
+    remembered: KnownServers,
     dht: DhtDiscovery,
     own: Arc<Mutex<Own>>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+/// Whether the discovery answers.
+struct Answers {
+    /// None: it was not asked yet.
+    is_there: Option<bool>,
+    /// Since when that is so.
+    since: Instant,
+    /// Why it is not there.
+    cause: Option<String>,
+    /// When it is asked again, if that is known.
+    next: Option<Instant>,
 }
 
 /// What became of our entry.
 #[derive(Default)]
 struct Own {
     last: Option<SignedEntry>,
-    /// Why it was not taken the last time.
+    /// Why a discovery that answered did not take it the last time.
     refused: Option<String>,
 }
 
 impl Directory {
     /// The discovery that is configured; without one the servers that are.
     pub(crate) fn new(settings: &DmsgSettings) -> Self {
+        Self::with(settings, KnownServers::default(), Clock::default())
+    }
+
+    /// As [`Directory::new`], with the servers of earlier runs, and a clock that learns what time
+    /// the discovery says it is.
+    pub(crate) fn with(settings: &DmsgSettings, remembered: KnownServers, clock: Clock) -> Self {
         let source = match &settings.discovery {
-            Some(url) => Source::Http(HttpDiscovery::new(url.clone(), Exchanger)),
+            Some(url) => Source::Http(HttpDiscovery::new(url.clone(), Exchanger(clock))),
             None => Source::Fixed(FixedServers::new(settings.servers.iter().copied())),
         };
         Self {
             source,
+            url: settings.discovery.as_ref().map(ToString::to_string),
             configured: settings.servers.clone(),
+            remembered,
             dht: DhtDiscovery::new(settings.servers.iter().map(|server| server.key)),
             own: Arc::default(),
+            answers: Arc::new(Mutex::new(Answers {
+                is_there: None,
+                since: Instant::now(),
+                cause: None,
+                next: None,
+            })),
         }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for an answer of the discovery, and notes whether there was one.
+    fn asked<T: Send + 'static>(
+        &self,
+        call: BoxFuture<'static, Result<T, DiscoveryError>>,
+    ) -> BoxFuture<'static, Result<T, DiscoveryError>> {
+        if self.url.is_none() {
+            return call;
+        }
+        let this = self.clone();
+        Box::pin(async move {
+            let late = || {
+                let text = format!("no answer within {TIMEOUT:?}");
+                Err(DiscoveryError::Unavailable(text))
+            };
+            let answer = tokio::time::timeout(TIMEOUT, call).await;
+            let answer = answer.unwrap_or_else(|_| late());
+            let mut answers = this.answers();
+            let cause = match &answer {
+                Err(DiscoveryError::Unavailable(why)) => Some(why.clone()),
+                _ => None,
+            };
+            if answers.is_there != Some(cause.is_none()) {
+                answers.is_there = Some(cause.is_none());
+                answers.since = Instant::now();
+            }
+            (answers.cause, answers.next) = (cause, None);
+            drop(answers);
+            answer
+        })
+    }
+
+    /// Whether the discovery answers; none: there is none.
+    pub(crate) fn report(&self) -> Option<DiscoveryReport> {
+        let url = self.url.clone()?;
+        let refusal = self.own().refused.clone();
+        let answers = self.answers();
+        let next = answers.next;
+        let next = next.map(|next| ms(next.saturating_duration_since(Instant::now())));
+        Some(DiscoveryReport {
+            url,
+            reachable: answers.is_there,
+            since_ms: ms(answers.since.elapsed()),
+            cause: answers.cause.clone(),
+            refusal,
+            next_try_ms: next,
+        })
     }
 
     /// From now on entries are looked for in the DHT, too. Once the node is ready, our own goes
@@ -89,10 +182,33 @@ impl Directory {
     /// An entry for the DHT's own dials, without a lookup in the DHT, which would lead to further
     /// dials (design §3.14): from this node's store or from the discovery.
     pub(super) fn entry_without_lookup(&self, key: PublicKey) -> Finding {
-        let (dht, told) = (self.dht.clone(), self.inner().entry(key));
+        let told = self.found(key);
+        let dht = self.dht.clone();
         Box::pin(async move {
             let (held, told) = tokio::join!(dht.at_hand(key), told);
             later(held, told)
+        })
+    }
+
+    /// The entry of a key, with a server's address as numbers.
+    fn found(&self, key: PublicKey) -> Finding {
+        let asked = self.asked(self.inner().entry(key));
+        Box::pin(async move { Ok(with_numbers(asked.await?).await) })
+    }
+
+    /// The servers that are named, also those whose address is a name.
+    fn named(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        let asked = match &self.source {
+            Source::Http(discovery) => self.asked(discovery.server_entries()),
+            Source::Fixed(servers) => return servers.servers(),
+        };
+        Box::pin(async move {
+            let mut resolving = JoinSet::new();
+            for entry in asked.await? {
+                resolving.spawn(with_numbers(entry));
+            }
+            let entries = resolving.join_all().await;
+            Ok(entries.iter().filter_map(KnownServer::of).collect())
         })
     }
 
@@ -103,22 +219,19 @@ impl Directory {
         }
     }
 
-    /// Why our entry was not taken the last time, if it was not.
-    pub(crate) fn refused(&self) -> Option<String> {
-        self.own().refused.clone()
-    }
-
-    /// The servers that are configured, and those that the discovery tells; why it tells none.
+    /// The servers that are configured, and those that the discovery tells, or told before; why it
+    /// tells none.
     pub(crate) async fn ask_servers(&self) -> (Vec<KnownServer>, Result<(), String>) {
-        let asked = tokio::time::timeout(TIMEOUT, self.servers());
         let mut known = self.configured.clone();
-        let answer = match asked.await {
+        known.extend(self.remembered.all());
+        let patience = if known.is_empty() { PATIENCE } else { HASTE };
+        let answer = match tokio::time::timeout(patience, self.servers()).await {
             Ok(Ok(found)) => {
                 known.extend(found);
                 Ok(())
             }
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the discovery does not answer".to_owned()),
+            Err(_) => Err(format!("the discovery does not answer within {patience:?}")),
         };
         known.sort();
         known.dedup();
@@ -144,7 +257,8 @@ impl Directory {
             }
             let why = answer.err();
             let why = why.as_deref().unwrap_or(NONE);
-            tracing::warn!("no DMSG server yet: {why}; asking again in {wait:?}");
+            tracing::info!("no DMSG server yet: {why}; asking again in {wait:?}");
+            self.answers().next = Some(Instant::now() + wait);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
         }
@@ -153,7 +267,8 @@ impl Directory {
 
 impl Discovery for Directory {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
-        let (asked, dht) = (self.inner().entry(key), self.dht.clone());
+        let asked = self.found(key);
+        let dht = self.dht.clone();
         Box::pin(async move {
             match asked.await {
                 Ok(entry) => Ok(entry),
@@ -165,29 +280,35 @@ impl Discovery for Directory {
     /// A list of servers may be old, and an HTTP discovery may be away: then those that the DHT
     /// knows.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
-        let (asked, dht) = (self.inner().servers(), self.dht.clone());
+        let asked = self.named();
+        let (dht, remembered) = (self.dht.clone(), self.remembered.clone());
         let is_complete = matches!(self.source, Source::Http(_));
         Box::pin(async move {
             let answer = asked.await;
-            if is_complete && answer.is_ok() {
+            if is_complete && let Ok(named) = &answer {
+                remembered.learn(named);
                 return answer;
             }
-            match dht.servers().await {
-                Ok(found) if !found.is_empty() => {
-                    Ok(answer.into_iter().flatten().chain(found).collect())
-                }
-                _ => answer,
+            let mut others = remembered.all();
+            others.extend(dht.servers().await.into_iter().flatten());
+            if others.is_empty() {
+                return answer;
             }
+            Ok(answer.into_iter().flatten().chain(others).collect())
         })
     }
 
     fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-        let (published, this) = (self.inner().publish(entry.clone()), self.clone());
+        let published = self.asked(self.inner().publish(entry.clone()));
+        let this = self.clone();
         Box::pin(async move {
             let result = published.await;
             {
                 let mut own = this.own();
-                own.refused = result.as_ref().err().map(ToString::to_string);
+                own.refused = match &result {
+                    Err(DiscoveryError::Unavailable(_)) => None,
+                    other => other.as_ref().err().map(ToString::to_string),
+                };
                 own.last = Some(entry.clone());
             }
             tokio::spawn(async move { this.put(entry).await });
@@ -196,8 +317,29 @@ impl Discovery for Directory {
     }
 
     fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
-        self.inner().remove(entry)
+        self.asked(self.inner().remove(entry))
     }
+}
+
+/// The entry, with the name in a server's address looked up. One that is not known now stays, and
+/// whoever wants an address does without.
+async fn with_numbers(mut entry: Entry) -> Entry {
+    let Some(server) = &mut entry.server else {
+        return entry;
+    };
+    if server.address.parse::<SocketAddr>().is_ok() {
+        return entry;
+    }
+    let parts = server.address.rsplit_once(':');
+    let parts = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    let Some((host, port)) = parts else {
+        return entry;
+    };
+    match names::resolve(&host, port).await {
+        Ok(addrs) => server.address = addrs[0].to_string(),
+        Err(why) => tracing::debug!(server = %entry.key, "{why}"),
+    }
+    entry
 }
 
 /// The entry that its owner signed later; what is known, if only one is.
@@ -254,6 +396,34 @@ mod tests {
     use skydht_core::key::SecretKey;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_servers_name_becomes_its_address() {
+        use skydht_dmsg::entry::ServerFields;
+
+        let key = SecretKey::from_bytes(&[1; 32]).unwrap().public();
+        for (address, found) in [
+            ("192.0.2.1:80", Some("192.0.2.1:80")),
+            ("localhost:80", Some(":80")),
+            ("no-such-host.invalid:80", None),
+            ("localhost", None),
+            ("", None),
+        ] {
+            let mut entry = Entry::new(key, 0, 0);
+            entry.server = Some(ServerFields {
+                address: address.into(),
+                ..ServerFields::default()
+            });
+            let server = KnownServer::of(&with_numbers(entry).await);
+            let server = server.map(|server| server.address.to_string());
+            assert_eq!(server.is_some(), found.is_some(), "{address}");
+            assert!(
+                server
+                    .unwrap_or_default()
+                    .ends_with(found.unwrap_or_default())
+            );
+        }
+    }
 
     #[test]
     fn the_entry_that_was_signed_later_counts() {

@@ -1,13 +1,17 @@
 //! The DHT over DMSG: from settings to a client or a server with a node on it.
 
+mod carrier;
 mod directory;
 mod entries;
+mod known_servers;
 mod reachable;
 mod service;
 mod start;
 mod web;
 
+pub(crate) use carrier::Carrier;
 pub(crate) use directory::Directory;
+pub(crate) use known_servers::KnownServers;
 pub(crate) use reachable::Reachable;
 pub(crate) use service::DiscoveryService;
 pub(crate) use start::{Node, Server, start_client, start_server};

@@ -17,6 +17,7 @@ use skydht_driver::{Dht, DmsgNode, Recorder, StartDmsgError};
 use skydht_tokio::{TokioRuntime, entropy};
 use tokio::task::JoinHandle;
 
+use super::carrier::Carrier;
 use super::directory::{Directory, Others};
 use super::entries::Entries;
 use super::web;
@@ -28,8 +29,10 @@ use crate::start::cannot_listen;
 const MOST_BOOTSTRAP: usize = 16;
 /// The first and the longest wait before a server looks for others again.
 const MEETING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// When to say first that something is still waited for, and how often from then on.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// When to say first that something is still waited for, and how often in the end.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(600));
+/// How long a node that can be reached waits for its discovery to say so to others.
+const DISCOVERY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A node about to start over DMSG.
 pub(crate) struct Node {
@@ -44,11 +47,17 @@ pub(crate) struct Node {
     pub(crate) close_sessions: bool,
     /// Whether it stays, and so publishes its DMSG entry in the DHT, too.
     pub(crate) stays: bool,
+    /// Where servers and clients are found.
+    pub(crate) directory: Directory,
+    /// What is told about the start, and seen of it.
+    pub(crate) carrier: Carrier,
 }
 
 /// Starts a node over the sessions of a DMSG client. Waits until there is a session.
 pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<Dht> {
-    let directory = Directory::new(dmsg);
+    let directory = node.directory.clone();
+    let carrier = node.carrier.clone();
+    carrier.set_directory(&directory);
     let servers = directory.known_servers().await;
     node.start_from(&servers);
 
@@ -62,16 +71,12 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
         directory.clone(),
         client_config,
     );
+    carrier.set_client(&client, dmsg.sessions_count);
     let stays = node.stays;
     let mut node = node.over(Via::Client(client.clone()));
     let own = directory.clone();
     node.dmsg.entries = Entries::new(&servers, move |key| own.entry_without_lookup(key));
-    let why = || match (client.servers().len(), directory.refused()) {
-        (0, _) => format!("none of {} DMSG servers was reached", servers.len()),
-        (_, Some(why)) => format!("the discovery did not take this client's entry: {why}"),
-        (_, None) => "the discovery has not answered".into(),
-    };
-    let dht = start_node(node, why).await?;
+    let dht = start_node(node, || carrier.report().waiting()).await?;
     if stays {
         directory.attach(&dht);
     }
@@ -107,7 +112,9 @@ pub(crate) async fn start_server(
         )
         .hint("give --public-address HOST:PORT, or --listen with an address of this machine"));
     }
-    let directory = Directory::new(dmsg);
+    let directory = node.directory.clone();
+    let carrier = node.carrier.clone();
+    carrier.set_directory(&directory);
     let mut server_config = ServerConfig::new(listen);
     server_config
         .public_address
@@ -125,6 +132,7 @@ pub(crate) async fn start_server(
     .await
     .map_err(|error| cannot_listen(Some(listen), "DMSG clients", &error))?;
 
+    carrier.set_relay(&relay);
     // Everything listens before the discovery tells anybody of this server.
     let mut client_config = ClientConfig::default();
     client_config.min_sessions = 0;
@@ -135,6 +143,7 @@ pub(crate) async fn start_server(
         Others::new(directory.clone(), relay.key()),
         client_config,
     );
+    carrier.set_client(&client, 0);
     let own = relay.listen(web::PORT).map_err(no_port)?;
     let through_others = client.listen(web::PORT).map_err(no_port)?;
     let services = web::Services::new(&relay, dmsg);
@@ -153,11 +162,7 @@ pub(crate) async fn start_server(
     let mut node = node.over(Via::Relay(both));
     let own = directory.clone();
     node.dmsg.entries = Entries::new(&others, move |key| own.entry_without_lookup(key));
-    let why = || match directory.refused() {
-        Some(why) => format!("the discovery did not take this server's entry: {why}"),
-        None => "the discovery has not answered".into(),
-    };
-    let dht = start_node(node, why).await?;
+    let dht = start_node(node, || carrier.report().waiting()).await?;
     services.node_started(&dht);
     directory.attach(&dht);
     let meeting = tokio::spawn(meet_others(dht.clone(), directory));
@@ -197,8 +202,8 @@ async fn start_node(node: DmsgNode<TokioRuntime>, why: impl Fn() -> String) -> R
                 error => Failure::new(Code::Local, error),
             }),
             () = tokio::time::sleep(patience) => {
-                tracing::warn!("still starting: {}", why());
-                patience = PATIENCE.1;
+                tracing::info!("still starting: {}", why());
+                patience = (patience * 3).min(PATIENCE.1);
             }
         }
     }
@@ -228,6 +233,7 @@ impl Node {
         config.bootstrap = bootstrap.collect();
         let mut node = DmsgNode::new(self.secret, via);
         node.config = config;
+        node.patience = Some(DISCOVERY_PATIENCE);
         node.seed = self.seed;
         node.dmsg.close_sessions = self.close_sessions;
         node.options.recorder = self.recorder;

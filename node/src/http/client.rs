@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::header::{DATE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use skydht_discovery::web;
 use skydht_discovery::{Exchange, ExchangeError};
 use skydht_runtime::BoxFuture;
 use tokio::net::TcpStream;
+
+use crate::clock::Clock;
+use crate::names;
 
 /// A discovery's longest answer, 4096 servers, is far below.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -45,18 +48,20 @@ where
 }
 
 /// Sends the requests of discovery clients over TCP, within the surrounding tokio runtime.
-pub(crate) struct Exchanger;
+/// Their answers say what time it is.
+pub(crate) struct Exchanger(pub(crate) Clock);
 
 impl Exchange for Exchanger {
     fn exchange(
         &self,
         request: web::Request,
     ) -> BoxFuture<'static, Result<web::Response, ExchangeError>> {
-        Box::pin(exchange(request))
+        let clock = self.0.clone();
+        Box::pin(async move { exchange(request, &clock).await })
     }
 }
 
-async fn exchange(request: web::Request) -> Result<web::Response, ExchangeError> {
+async fn exchange(request: web::Request, clock: &Clock) -> Result<web::Response, ExchangeError> {
     let (mut head, body) = request.into_parts();
     let authority = head.uri.authority().ok_or("no host")?.clone();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -69,10 +74,26 @@ async fn exchange(request: web::Request) -> Result<web::Response, ExchangeError>
     // Brackets belong to the text of an IPv6 address alone.
     let name = name.strip_prefix('[').unwrap_or(name);
     let name = name.strip_suffix(']').unwrap_or(name);
-    let at = (name, authority.port_u16().unwrap_or(80));
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(at));
-    let stream = connecting.await.map_err(|_| "no answer")??;
+    let stream = connect(name, authority.port_u16().unwrap_or(80)).await?;
     let request = Request::from_parts(head, Full::new(body.into()));
     let response = send(TokioIo::new(stream), request, LONGEST_ANSWER).await?;
+    let date = response.headers().get(DATE);
+    if let Some(date) = date.and_then(|date| date.to_str().ok()) {
+        clock.note_date(date);
+    }
     Ok(response.map(|body| body.to_vec()))
+}
+
+/// A connection to a host; its name is looked up anew each time.
+async fn connect(host: &str, port: u16) -> Result<TcpStream, ExchangeError> {
+    let mut causes = Vec::new();
+    for addr in names::resolve(host, port).await? {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr));
+        match connecting.await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => causes.push(format!("{addr}: {}", error.kind())),
+            Err(_) => causes.push(format!("{addr}: no connection within {CONNECT_TIMEOUT:?}")),
+        }
+    }
+    Err(causes.join("; ").into())
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{Network, OTHER_FILES, all_ready, draws, secret};
 use crate::config::DmsgSettings;
 use crate::descriptors;
-use crate::dmsg::{DiscoveryService, Node, Server, start_client, start_server};
+use crate::dmsg::{Carrier, Directory, DiscoveryService, Node, Server, start_client, start_server};
 use crate::failure::{Code, Failure, Result};
 
 /// Visors that start at once.
@@ -83,6 +83,8 @@ impl Network {
             recorder: None,
             close_sessions: false,
             stays: true,
+            directory: Directory::new(&dmsg),
+            carrier: Carrier::default(),
         };
         let mut relays = Relays {
             discovery,

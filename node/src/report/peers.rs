@@ -24,6 +24,9 @@ pub(crate) struct PeerReport {
     pub(crate) skydht: Option<bool>,
     /// Whether the node reached it by itself, and so hands it out.
     pub(crate) reachable: bool,
+    /// Whether its last sign of life is recent and its last call did not fail.
+    #[serde(default)]
+    pub(crate) proven: bool,
 }
 
 /// How one bucket is.
@@ -65,6 +68,17 @@ impl PeersReport {
     /// Name and version of this shape.
     pub(crate) const SCHEMA: &'static str = "skydht.peers/1";
 
+    /// Of a node that is not up yet.
+    pub(crate) fn nobody(key: PublicKey) -> Self {
+        Self {
+            schema: Self::SCHEMA.into(),
+            key,
+            network_size: 1,
+            peers: Vec::new(),
+            buckets: Vec::new(),
+        }
+    }
+
     /// From a snapshot and the table.
     pub(crate) fn new(snapshot: &Snapshot, peers: &[PeerInfo], k: usize) -> Self {
         let mut peers: Vec<PeerReport> = peers
@@ -78,6 +92,7 @@ impl PeersReport {
                 rtt_ms: peer.rtt.map(ms),
                 skydht: peer.skydht,
                 reachable: peer.reachable,
+                proven: peer.proven,
             })
             .collect();
         peers.sort_by(|a, b| {

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use skydht_core::id::NodeId;
 use skydht_core::key::PublicKey;
-use skydht_core::node::Snapshot;
-use skydht_driver::transport::TransportStats;
+use skydht_core::node::{PeerInfo, Snapshot};
+use skydht_driver::transport::{DialFailure, TransportStats};
 
+use super::dmsg::DmsgReport;
 use super::{from_ms, ms};
+use crate::clock::ClockReport;
+use crate::condition::Condition;
+use crate::dmsg::Carrier;
+use crate::lapsed::LapsedReport;
 use crate::output::{Human, count};
 use crate::verdict::{self, Reason, Verdict};
 
@@ -34,8 +38,11 @@ pub(crate) struct LimitReport {
     pub(crate) used: usize,
     /// 0 means unlimited.
     pub(crate) max: usize,
-    /// How often something was refused because of it.
+    /// How often something was refused because of it, since the start.
     pub(crate) hits: u64,
+    /// The same within the last minutes.
+    #[serde(default)]
+    pub(crate) recent_hits: u64,
 }
 
 impl LimitReport {
@@ -46,11 +53,54 @@ impl LimitReport {
 }
 
 /// Configured bootstrap peers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BootstrapReport {
+    /// Without the node itself, each once.
     pub(crate) configured: usize,
-    /// Those whose last call succeeded.
+    /// Those that answer.
     pub(crate) reachable: usize,
+    /// All that it may start from: remembered peers and DMSG servers, too.
+    pub(crate) known: usize,
+    pub(crate) peers: Vec<BootstrapPeerReport>,
+}
+
+impl BootstrapReport {
+    /// Why those that are not reached are not.
+    pub(crate) fn causes(&self) -> String {
+        let lost = self.peers.iter().filter(|peer| !peer.reachable);
+        let causes: Vec<String> = lost.take(5).map(ToString::to_string).collect();
+        causes.join("; ")
+    }
+}
+
+/// One configured bootstrap peer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct BootstrapPeerReport {
+    pub(crate) key: PublicKey,
+    /// HOST:PORT, as configured.
+    pub(crate) at: Vec<String>,
+    pub(crate) reachable: bool,
+    /// Why it is not, by address.
+    pub(crate) causes: Vec<String>,
+    /// When its name is looked up again.
+    pub(crate) next_try_ms: Option<f64>,
+}
+
+impl Display for BootstrapPeerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.key)?;
+        if self.reachable {
+            return f.write_str(" reachable");
+        }
+        if self.causes.is_empty() {
+            return f.write_str(" not reached yet");
+        }
+        write!(f, " {}", self.causes.join(", "))?;
+        if let Some(next) = self.next_try_ms {
+            write!(f, ", next try in {}", Human(from_ms(next)))?;
+        }
+        Ok(())
+    }
 }
 
 /// What the transport counts; all since the start, except `sessions`.
@@ -88,6 +138,9 @@ pub(crate) struct StatusReport {
     pub(crate) verdict: Verdict,
     /// Why it is not green; the root cause first.
     pub(crate) reasons: Vec<Reason>,
+    /// What it waits for before it is up; none once it is.
+    pub(crate) waits_for: Option<String>,
+    /// Whether puts and gets have somebody to ask.
     pub(crate) ready: bool,
     pub(crate) key: PublicKey,
     pub(crate) id: NodeId,
@@ -97,13 +150,23 @@ pub(crate) struct StatusReport {
     /// Where it listens for peers.
     pub(crate) listen: String,
     pub(crate) bootstrap: BootstrapReport,
-    /// Peers in the routing table; each has proven its key and answered.
+    /// What carries it; none on direct TCP.
+    pub(crate) dmsg: Option<DmsgReport>,
+    /// Peers in the routing table that have proven their key and answered within
+    /// `proven_within_ms`.
     pub(crate) peers: usize,
+    pub(crate) proven_within_ms: f64,
+    /// Since any peer of the table gave a sign of life.
+    pub(crate) last_sign_of_life_ms: Option<f64>,
     /// Estimated nodes in the network, this one included.
     pub(crate) network_size: u64,
+    /// What others say of this machine's clock; none while nobody has.
+    pub(crate) clock: Option<ClockReport>,
     pub(crate) store: StoreReport,
     /// Own items that are kept renewed.
     pub(crate) own_items: usize,
+    /// Items that an earlier run published and nobody renews.
+    pub(crate) lapsed: Option<LapsedReport>,
     pub(crate) transport: TransportReport,
     pub(crate) limits: Vec<LimitReport>,
     /// Counts since the start.
@@ -113,6 +176,8 @@ pub(crate) struct StatusReport {
 /// What a status says besides the snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
+    /// Its key.
+    pub(crate) key: PublicKey,
     /// Whether it stores all.
     pub(crate) full_node: bool,
     /// Bucket size.
@@ -121,47 +186,46 @@ pub(crate) struct About {
     pub(crate) listen: String,
 }
 
+/// What was seen of a running node.
+pub(crate) struct Seen {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) transport: TransportStats,
+    pub(crate) failures: Vec<DialFailure>,
+}
+
 impl StatusReport {
     /// Name and version of this shape.
     pub(crate) const SCHEMA: &'static str = "skydht.status/1";
 
-    /// From a snapshot.
-    pub(crate) fn new(
-        snapshot: &Snapshot,
-        transport: &TransportStats,
-        about: &About,
-        uptime: Duration,
-    ) -> Self {
-        let limits: Vec<LimitReport> = snapshot
-            .limits
-            .iter()
-            .map(|entry| LimitReport {
-                key: format!("limits.{}", entry.limit.name()),
-                used: entry.used,
-                max: entry.max,
-                hits: entry.hits,
-            })
-            .collect();
-        let (verdict, reasons) = verdict::judge(snapshot, &limits);
+    /// Of a node that is up.
+    pub(crate) fn new(seen: &Seen, about: &About, condition: &Condition) -> Self {
+        let Seen {
+            snapshot,
+            peers,
+            transport,
+            failures,
+        } = seen;
+        let recent = condition.recent_hits(snapshot);
+        let limits = snapshot.limits.iter().zip(recent);
+        let limits = limits.map(|(entry, recent_hits)| LimitReport {
+            key: format!("limits.{}", entry.limit.name()),
+            used: entry.used,
+            max: entry.max,
+            hits: entry.hits,
+            recent_hits,
+        });
         let store = &snapshot.store;
-        Self {
-            schema: Self::SCHEMA.into(),
-            verdict,
-            reasons,
+        let bootstrap = condition.bootstrap();
+        let report = Self {
             // The core calls the first node of a network ready; it has nobody to ask.
-            ready: snapshot.ready && snapshot.peers > 0,
-            key: snapshot.key,
-            id: snapshot.id,
-            full_node: about.full_node,
-            version: env!("CARGO_PKG_VERSION").into(),
-            uptime_ms: ms(uptime),
-            listen: about.listen.clone(),
-            bootstrap: BootstrapReport {
-                configured: snapshot.bootstrap_configured,
-                reachable: snapshot.bootstrap_reachable,
-            },
-            peers: snapshot.peers,
+            ready: snapshot.ready && snapshot.peers_proven > 0,
+            bootstrap: bootstrap.report(Some(snapshot), peers, failures),
+            peers: snapshot.peers_proven,
+            proven_within_ms: ms(snapshot.proven_within),
+            last_sign_of_life_ms: snapshot.last_sign_of_life.map(ms),
             network_size: snapshot.network_size,
+            clock: condition.clock().report(snapshot.peers_clock),
             store: StoreReport {
                 items: store.items,
                 bytes: store.bytes,
@@ -173,13 +237,61 @@ impl StatusReport {
             },
             own_items: snapshot.own_items,
             transport: TransportReport::new(transport),
-            limits,
+            limits: limits.collect(),
             counters: snapshot
                 .counters
                 .iter()
                 .map(|(counter, n)| (counter.name().to_owned(), n))
                 .collect(),
+            ..Self::blank(about, condition)
+        };
+        report.judged(Some(snapshot))
+    }
+
+    /// Of a node that is not up yet.
+    pub(crate) fn starting(about: &About, condition: &Condition) -> Self {
+        let mut report = Self::blank(about, condition);
+        let dmsg = report.dmsg.as_ref();
+        let waits_for = dmsg.map_or_else(|| "this machine".to_owned(), DmsgReport::waiting);
+        report.waits_for = Some(waits_for);
+        report.bootstrap = condition.bootstrap().report(None, &[], &[]);
+        report.clock = condition.clock().report(None);
+        report.judged(None)
+    }
+
+    fn blank(about: &About, condition: &Condition) -> Self {
+        Self {
+            schema: Self::SCHEMA.into(),
+            verdict: Verdict::Green,
+            reasons: Vec::new(),
+            waits_for: None,
+            ready: false,
+            key: about.key,
+            id: about.key.id(),
+            full_node: about.full_node,
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_ms: ms(condition.uptime()),
+            listen: about.listen.clone(),
+            bootstrap: BootstrapReport::default(),
+            dmsg: condition.carrier().map(Carrier::report),
+            peers: 0,
+            proven_within_ms: 0.0,
+            last_sign_of_life_ms: None,
+            network_size: 1,
+            clock: None,
+            store: StoreReport::default(),
+            own_items: 0,
+            lapsed: condition.lapsed().report(),
+            transport: TransportReport::default(),
+            limits: Vec::new(),
+            counters: BTreeMap::new(),
         }
+    }
+
+    fn judged(mut self, snapshot: Option<&Snapshot>) -> Self {
+        let joined = snapshot.is_some_and(|snapshot| snapshot.ready);
+        (self.verdict, self.reasons) = verdict::judge(&self, joined);
+        self
     }
 }
 
@@ -191,17 +303,34 @@ impl Display for StatusReport {
         for reason in &self.reasons {
             writeln!(f, "{reason}")?;
         }
+        if let Some(waits_for) = &self.waits_for {
+            writeln!(f, "starting: waits for {waits_for}")?;
+        }
         let BootstrapReport {
             configured,
             reachable,
+            ..
         } = self.bootstrap;
-        writeln!(
+        write!(
             f,
             "bootstrap {reachable} of {configured} reachable · {} proven peers · network ≈ {} · {} connections",
             count(self.peers as u64),
             count(self.network_size),
             self.transport.sessions
         )?;
+        if let Some(ago) = self.last_sign_of_life_ms {
+            write!(f, " · last sign of life {} ago", Human(from_ms(ago)))?;
+        }
+        writeln!(f)?;
+        for peer in self.bootstrap.peers.iter().filter(|peer| !peer.reachable) {
+            writeln!(f, "  {peer}")?;
+        }
+        if let Some(dmsg) = &self.dmsg {
+            writeln!(f, "{dmsg}")?;
+        }
+        if let Some(clock) = &self.clock {
+            writeln!(f, "clock {clock}")?;
+        }
         write!(
             f,
             "store {} items, {} bytes ({} public, {} whitelisted, {} trusted, {} mirrors, {} tombstones) · {} own items",

@@ -1,10 +1,12 @@
 use super::peers::judge_buckets;
 use super::*;
+use crate::condition::Condition;
 use skydht_core::key::SecretKey;
 use skydht_core::node::{BucketFill, Config, Identity, Replicas, Snapshot};
 use skydht_core::store::Refusal;
 use skydht_core::time::Time;
 use skydht_core::{Node, Seed};
+use skydht_driver::transport::TransportStats;
 
 /// A fresh node's snapshot.
 pub(crate) fn snapshot() -> Snapshot {
@@ -16,6 +18,42 @@ pub(crate) fn snapshot() -> Snapshot {
         Time::default(),
     );
     node.unwrap().snapshot()
+}
+
+/// Of a node that is up, and alone.
+pub(crate) fn status() -> StatusReport {
+    let snapshot = snapshot();
+    let about = About {
+        key: snapshot.key,
+        full_node: false,
+        k: 20,
+        listen: String::new(),
+    };
+    let seen = Seen {
+        snapshot,
+        peers: Vec::new(),
+        transport: TransportStats::default(),
+        failures: Vec::new(),
+    };
+    StatusReport::new(&seen, &about, &Condition::default())
+}
+
+/// This many of the servers are connected.
+pub(crate) fn dmsg(connected: usize, servers: usize, clients: Option<usize>) -> DmsgReport {
+    let server = |index| DmsgServerReport {
+        key: snapshot().key,
+        address: "127.0.0.1:1".into(),
+        connected: index < connected,
+        lost: index >= connected,
+        cause: (index >= connected).then(|| "connection refused".into()),
+    };
+    DmsgReport {
+        discovery: None,
+        connected,
+        wanted: 2,
+        servers: (0..servers).map(server).collect(),
+        clients,
+    }
 }
 
 fn put() -> PutReport {

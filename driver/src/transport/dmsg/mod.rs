@@ -22,7 +22,8 @@ use skydht_runtime::{BoxFuture, Runtime};
 
 pub use via::{OtherKey, Relay, Via};
 
-use super::{Accepted, Transport, TransportStats};
+use super::failures::Failures;
+use super::{Accepted, DialFailure, Transport, TransportStats};
 use refusals::Refusals;
 
 /// The port of the DHT.
@@ -61,6 +62,7 @@ struct Shared<R: Runtime> {
     via: Via<R>,
     options: DmsgOptions,
     refusals: Mutex<Refusals>,
+    failures: Failures,
     /// None once it is closed.
     listeners: Mutex<Option<Vec<Listener>>>,
 }
@@ -99,6 +101,10 @@ impl<R: Runtime> Shared<R> {
         if self.is_closed() {
             return Err(OpenFailure::Closing);
         }
+        self.failures.begin(&peer);
+        if let Err(error) = &dialled {
+            self.failures.note(&peer, None, || error.to_string());
+        }
         match &dialled {
             Ok(_) => lock(&self.refusals).clear(&peer),
             Err(error) if failure::says_no_dht(error) => {
@@ -132,6 +138,7 @@ impl<R: Runtime> DmsgTransport<R> {
         let shared = Shared {
             runtime,
             via,
+            failures: Failures::of(options.bootstrap.clone()),
             options,
             refusals: Mutex::new(refusals),
             listeners: Mutex::new(Some(listeners)),
@@ -218,5 +225,9 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
         stats.avoided = refusals.avoided;
         stats.without_dht_evicted = refusals.evicted;
         stats
+    }
+
+    fn dial_failures(&self) -> Vec<DialFailure> {
+        self.shared.failures.all()
     }
 }

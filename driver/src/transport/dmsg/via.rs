@@ -120,6 +120,13 @@ impl<R: Runtime> Via<R> {
         }
     }
 
+    /// Completes once there is a session to reach others by. A relay does not wait for others.
+    pub async fn connected(&self) {
+        if let Self::Client(client) = self {
+            client.connected().await;
+        }
+    }
+
     /// Opens the port wherever streams to this key can come from.
     pub(super) fn listen(&self) -> Result<Vec<Listener>, ErrorCode> {
         let server = self.server().map(|server| server.listen(PORT));

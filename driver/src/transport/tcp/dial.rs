@@ -1,5 +1,6 @@
 //! Dialling: addresses in order, each with its time, then the handshake.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use skydht_dmsg::secure::{self, HandshakeError};
 use skydht_dmsg::session::Role;
 use skydht_runtime::Runtime;
 
-use super::{Shared, pump};
+use super::{Shared, TcpOptions, pump};
 
 /// Dials `peer` at the addresses that the table holds for it, and tells who waits.
 pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
@@ -21,6 +22,7 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
 }
 
 async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<(), OpenFailure> {
+    shared.failures.begin(&peer);
     // Of several failures the one that says most: somebody answering beats silence.
     let mut failure = OpenFailure::NoAddress;
     loop {
@@ -28,10 +30,53 @@ async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<()
         let Some(addr) = next else {
             return Err(failure);
         };
-        match session(shared, peer, addr).await {
-            Ok(()) => return Ok(()),
-            Err(reason @ (OpenFailure::InvalidKey | OpenFailure::Closing)) => return Err(reason),
-            Err(reason) => failure = failure.max(reason),
+        let reason = match session(shared, peer, addr).await {
+            Ok(()) => {
+                shared.failures.begin(&peer);
+                return Ok(());
+            }
+            Err(reason) => reason,
+        };
+        shared
+            .failures
+            .note(&peer, Some(addr), || reason.text(&shared.options));
+        match reason.means {
+            reason @ (OpenFailure::InvalidKey | OpenFailure::Closing) => return Err(reason),
+            reason => failure = failure.max(reason),
+        }
+    }
+}
+
+/// Why one address did not work.
+struct Reason {
+    means: OpenFailure,
+    /// What the system said of the connection.
+    io: Option<io::ErrorKind>,
+}
+
+impl From<OpenFailure> for Reason {
+    fn from(means: OpenFailure) -> Self {
+        Self { means, io: None }
+    }
+}
+
+impl Reason {
+    /// For people.
+    fn text(&self, options: &TcpOptions) -> String {
+        match (self.io, self.means) {
+            (Some(io::ErrorKind::TimedOut), _) => {
+                format!("no connection within {:?}", options.connect_timeout)
+            }
+            (Some(kind), _) => kind.to_string(),
+            (None, OpenFailure::Handshake) => {
+                "another key answers there, or no node at all".to_owned()
+            }
+            (None, OpenFailure::Timeout) => format!(
+                "takes the connection, but no handshake within {:?}",
+                options.handshake_timeout
+            ),
+            (None, OpenFailure::Unreachable) => "the connection broke in the handshake".to_owned(),
+            (None, other) => other.to_string(),
         }
     }
 }
@@ -40,7 +85,7 @@ async fn session<R: Runtime>(
     shared: &Arc<Shared<R>>,
     peer: PublicKey,
     addr: SocketAddr,
-) -> Result<(), OpenFailure> {
+) -> Result<(), Reason> {
     let connection = connect(shared, peer, addr).await?;
     let handshake = secure::connect(connection, &shared.secret, peer, shared.ephemeral());
     let limit = shared.options.handshake_timeout;
@@ -50,25 +95,29 @@ async fn session<R: Runtime>(
         reach: Reach::Dialled,
         remote: Some(addr),
     };
-    pump::establish(shared, peer, secure, Role::Client, path)
+    Ok(pump::establish(shared, peer, secure, Role::Client, path)?)
 }
 
 async fn connect<R: Runtime>(
     shared: &Arc<Shared<R>>,
     peer: PublicKey,
     addr: SocketAddr,
-) -> Result<R::Connection, OpenFailure> {
+) -> Result<R::Connection, Reason> {
     peer.check_curve().map_err(|_| OpenFailure::InvalidKey)?;
     let connecting = shared.runtime.connect(addr);
     let limit = shared.options.connect_timeout;
-    match shared.within(limit, connecting).await {
-        Some(Ok(connection)) => Ok(connection),
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
-            Err(OpenFailure::Timeout)
-        }
-        Some(Err(_)) => Err(OpenFailure::Unreachable),
-        None => Err(OpenFailure::Timeout),
-    }
+    let error = match shared.within(limit, connecting).await {
+        Some(Ok(connection)) => return Ok(connection),
+        Some(Err(error)) => error.kind(),
+        None => io::ErrorKind::TimedOut,
+    };
+    Err(Reason {
+        means: match error {
+            io::ErrorKind::TimedOut => OpenFailure::Timeout,
+            _ => OpenFailure::Unreachable,
+        },
+        io: Some(error),
+    })
 }
 
 /// Whether `peer` answers at `addr`, over a connection of its own.
@@ -77,7 +126,8 @@ pub(super) async fn probe<R: Runtime>(
     peer: PublicKey,
     addr: SocketAddr,
 ) -> Result<(), OpenFailure> {
-    let connection = connect(&shared, peer, addr).await?;
+    let connecting = connect(&shared, peer, addr).await;
+    let connection = connecting.map_err(|reason| reason.means)?;
     let probe = secure::probe(connection, &shared.secret, peer, shared.ephemeral());
     let limit = shared.options.handshake_timeout;
     let done = shared.within(limit, probe).await;

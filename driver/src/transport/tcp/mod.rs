@@ -9,6 +9,7 @@ mod inbox;
 mod pump;
 mod table;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,8 @@ use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
 use skydht_dmsg::session::{self, SessionConfig, SessionError};
 use skydht_runtime::{BoxFuture, Listener as _, Runtime};
 
-use super::{Accepted, Transport, TransportStats};
+use super::failures::Failures;
+use super::{Accepted, DialFailure, Transport, TransportStats};
 use inbox::Inbox;
 use table::{Joined, Table};
 
@@ -56,6 +58,8 @@ pub struct TcpOptions {
     pub max_handshakes_per_address: usize,
     /// Streams of one session, in each direction.
     pub max_streams: usize,
+    /// Peers whose failed dials are remembered with their causes.
+    pub bootstrap: BTreeSet<PublicKey>,
 }
 
 impl Default for TcpOptions {
@@ -70,6 +74,7 @@ impl Default for TcpOptions {
             max_handshakes: 1_024,
             max_handshakes_per_address: 512,
             max_streams: 128,
+            bootstrap: BTreeSet::new(),
         }
     }
 }
@@ -82,6 +87,7 @@ struct Shared<R: Runtime> {
     ephemerals: EphemeralSource,
     table: Mutex<Table>,
     inbox: Inbox,
+    failures: Failures,
 }
 
 impl<R: Runtime> Shared<R> {
@@ -138,6 +144,7 @@ impl<R: Runtime> TcpTransport<R> {
                 HalfOpen::new(options.max_handshakes, options.max_handshakes_per_address),
             )),
             inbox: Inbox::default(),
+            failures: Failures::of(options.bootstrap.clone()),
             runtime,
             options,
         });
@@ -224,6 +231,10 @@ impl<R: Runtime> Transport for TcpTransport<R> {
 
     fn stats(&self) -> TransportStats {
         self.shared.table().stats()
+    }
+
+    fn dial_failures(&self) -> Vec<DialFailure> {
+        self.shared.failures.all()
     }
 }
 

@@ -10,11 +10,12 @@ use crate::api::auth::Guard;
 use crate::api::{Server, Shared, bind};
 use crate::cli::{Common, Demo};
 use crate::commands::config::ConfigReport;
-use crate::commands::run::Signals;
+use crate::condition::Condition;
 use crate::dmsg::{dht_address, join_command};
 use crate::failure::{Code, Failure, Result};
 use crate::local::Local;
 use crate::output;
+use crate::signals::Signals;
 use crate::state_dir::StateDir;
 use crate::temporary_dir::TemporaryDir;
 
@@ -35,7 +36,11 @@ pub(super) async fn stay(
         None => dht_address(&first.key()),
     };
     let shared = Arc::new(Shared {
-        local: Local::new(first.clone(), about(&show.config, listen)),
+        local: Local::new(
+            first.clone(),
+            about(&show.config, first.key(), listen),
+            Condition::default(),
+        ),
         config: ConfigReport {
             schema: ConfigReport::SCHEMA.into(),
             path: None,
@@ -74,10 +79,12 @@ pub(super) async fn stay(
         ))?;
     }
     tokio::select! {
-        () = signals.next() => {}
+        _ = signals.next() => {}
         () = shared.stop.notified() => {}
     }
-    server.stop().await;
-    show.network.stop_all().await;
-    Ok(())
+    let stop = async {
+        server.stop().await;
+        show.network.stop_all().await;
+    };
+    signals.unless_again(stop).await
 }

@@ -19,6 +19,9 @@ pub(super) struct Report<'a> {
     /// "tcp" or "dmsg".
     pub(super) transport: &'static str,
     pub(super) listen: String,
+    /// What it waits for before it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) waits_for: Option<String>,
     /// What peers are told to dial, on TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) advertise: Option<String>,
@@ -79,6 +82,8 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
         ),
         None => format!("{} (discovery: {})", report.listen, discovery(report)),
     };
+    let waits = report.waits_for.as_ref();
+    let waits = waits.map_or_else(String::new, |what| format!("\nwaits for  {what}"));
     let server = report.dmsg_server.as_ref();
     let server = server.map_or_else(String::new, |at| format!("\nclients    {at}"));
     let api = match (&report.api, &report.token_file) {
@@ -93,7 +98,7 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
         format!("\njournal    {}", path.display())
     });
     output::line(format_args!(
-        "skydht {} {role}\nkey        {}\nlistening  {listening}{server}\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
+        "skydht {} {role}\nkey        {}\nlistening  {listening}{server}{waits}\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
         env!("CARGO_PKG_VERSION"),
         report.key,
         report.bootstrap,

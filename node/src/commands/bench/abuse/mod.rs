@@ -25,10 +25,10 @@ use witness::Witness;
 
 use super::process::{Process, Processors};
 use crate::cli::{BenchAbuse, Common};
-use crate::commands::run::Signals;
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::measure::machine;
+use crate::signals::Signals;
 use crate::temporary_dir::TemporaryDir;
 use crate::{logging, output};
 
@@ -57,8 +57,8 @@ pub(super) async fn run(common: &Common, args: &BenchAbuse) -> Result<Exit> {
     for attack in &attacks {
         let report = tokio::select! {
             report = one(attack, args.seconds) => report?,
-            () = signals.next() => {
-                return Err(Failure::new(Code::Local, "stopped by a signal"));
+            name = signals.next() => {
+                return Err(Failure::new(Code::Local, format_args!("stopped by {name}")));
             }
         };
         if !common.json {

@@ -18,11 +18,11 @@ use super::process::Processors;
 use super::usage::{cpu_of, own_cpu, resident_mib};
 use super::{Provenance, median};
 use crate::cli::{BenchServe, Common, LoadTransport};
-use crate::commands::run::Signals;
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::measure::Latency;
 use crate::output;
+use crate::signals::Signals;
 use crate::temporary_dir::TemporaryDir;
 
 pub(crate) use mix::Mix;
@@ -54,7 +54,7 @@ pub(super) async fn run(common: &Common, args: BenchServe) -> Result<Exit> {
     });
     let rows = tokio::select! {
         rows = load => rows.map_err(|error| Failure::new(Code::Local, error))??,
-        () = signals.next() => return Err(Failure::new(Code::Local, "stopped by a signal")),
+        name = signals.next() => return Err(Failure::new(Code::Local, format!("stopped by {name}"))),
     };
     let failures = rows.iter().map(|row| row.failures).sum();
     let report = Report {

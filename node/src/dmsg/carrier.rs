@@ -1,0 +1,90 @@
+//! What carries a node over DMSG, as far as it is there: servers and discovery, for status and log.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use skydht_core::key::PublicKey;
+use skydht_dmsg::client::Client;
+use skydht_dmsg::server::Server;
+use skydht_tokio::TokioRuntime;
+
+use super::Directory;
+use crate::report::{DmsgReport, DmsgServerReport};
+
+/// What carries a node. Clones are the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Carrier(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    directory: Option<Directory>,
+    client: Option<Client<TokioRuntime>>,
+    relay: Option<Server<TokioRuntime>>,
+    /// Sessions that a client wants; 0: with all servers.
+    wanted: usize,
+}
+
+impl Carrier {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_directory(&self, directory: &Directory) {
+        self.lock().directory = Some(directory.clone());
+    }
+
+    /// The sessions with servers; `wanted` of them.
+    pub(super) fn set_client(&self, client: &Client<TokioRuntime>, wanted: usize) {
+        let mut state = self.lock();
+        state.client = Some(client.clone());
+        state.wanted = wanted;
+    }
+
+    pub(super) fn set_relay(&self, relay: &Server<TokioRuntime>) {
+        self.lock().relay = Some(relay.clone());
+    }
+
+    /// Where a server listens for clients.
+    pub(crate) fn relay_addr(&self) -> Option<String> {
+        let state = self.lock();
+        state.relay.as_ref().map(|it| it.local_addr().to_string())
+    }
+
+    /// The servers that there are sessions with.
+    pub(crate) fn connected(&self) -> Vec<PublicKey> {
+        let client = self.lock().client.clone();
+        client.map(|client| client.servers()).unwrap_or_default()
+    }
+
+    /// How it is.
+    pub(crate) fn report(&self) -> DmsgReport {
+        let (directory, client, relay, wanted) = {
+            let state = self.lock();
+            let State {
+                directory,
+                client,
+                relay,
+                wanted,
+            } = &*state;
+            (directory.clone(), client.clone(), relay.clone(), *wanted)
+        };
+        let states = client.iter().flat_map(Client::server_states);
+        let own = relay.as_ref().map(Server::key);
+        let servers: Vec<_> = states
+            .filter(|state| Some(state.server.key) != own)
+            .map(|state| DmsgServerReport {
+                key: state.server.key,
+                address: state.server.address.to_string(),
+                connected: state.connected,
+                lost: state.lost,
+                cause: state.failure,
+            })
+            .collect();
+        DmsgReport {
+            discovery: directory.and_then(|directory| directory.report()),
+            connected: servers.iter().filter(|server| server.connected).count(),
+            wanted,
+            servers,
+            clients: relay.map(|relay| relay.stats().sessions),
+        }
+    }
+}

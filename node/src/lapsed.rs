@@ -1,0 +1,238 @@
+//! Items that an earlier run published and kept renewed. They live in its memory alone: this run
+//! says that it does not renew them, and which.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Code, Failure, Result};
+use crate::output::Human;
+use crate::private_file;
+
+/// Salts that are written down; more are only counted by the node.
+const MOST_SALTS: usize = 1_024;
+/// Longer files are damaged.
+const MOST_BYTES: u64 = 1 << 20;
+/// Salts that one message names.
+const NAMED: usize = 5;
+const SCHEMA: &str = "skydht.own-items/1";
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    schema: String,
+    /// When the run was last known to renew them, in seconds since the Unix epoch.
+    renewed_until: u64,
+    /// How long they live from then on, in seconds.
+    ttl: u64,
+    salts: Vec<String>,
+}
+
+/// What is published under which salt, in this run and before it. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Lapsed(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// None: nothing is kept on disk.
+    path: Option<PathBuf>,
+    ttl: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Salts that this run renews.
+    renewed: BTreeSet<String>,
+    /// Those of an earlier run, and when the last of them has expired everywhere.
+    lapsed: BTreeSet<String>,
+    gone: u64,
+}
+
+/// Items that nobody renews.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct LapsedReport {
+    /// Their salts.
+    pub(crate) salts: Vec<String>,
+    /// When they have expired everywhere, at the latest, in seconds from now.
+    pub(crate) expire_within_s: u64,
+}
+
+impl fmt::Display for LapsedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named: Vec<_> = self.salts.iter().take(NAMED).collect();
+        let more = self.salts.len().saturating_sub(NAMED);
+        write!(f, "salts {named:?}")?;
+        if more > 0 {
+            write!(f, " and {more} more")?;
+        }
+        let within = Human(Duration::from_secs(self.expire_within_s));
+        write!(f, "; they expire within {within}")
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed();
+    since.unwrap_or_default().as_secs()
+}
+
+impl Lapsed {
+    /// Those of a file, of items that live for `ttl`. A file that cannot be used is named and made
+    /// anew.
+    pub(crate) fn of(path: PathBuf, ttl: Duration) -> Self {
+        let contents = load(&path).unwrap_or_else(|failure| {
+            tracing::warn!("items of an earlier run are not known: {failure}");
+            None
+        });
+        let mut state = State::default();
+        if let Some(contents) = contents {
+            state.gone = contents.renewed_until.saturating_add(contents.ttl);
+            let salts = contents.salts.into_iter().take(MOST_SALTS);
+            state.lapsed = salts.collect();
+        }
+        Self(Arc::new(Inner {
+            path: Some(path),
+            ttl,
+            state: Mutex::new(state),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an earlier run published and nobody renews; none if there is nothing, or nothing any
+    /// more.
+    pub(crate) fn report(&self) -> Option<LapsedReport> {
+        let state = self.state();
+        let left = state.gone.saturating_sub(now());
+        (left > 0 && !state.lapsed.is_empty()).then(|| LapsedReport {
+            salts: state.lapsed.iter().cloned().collect(),
+            // A clock that was wrong makes no more of it than it can be.
+            expire_within_s: left.min(self.0.ttl.as_secs()),
+        })
+    }
+
+    /// An item was published, and is renewed from now on or not.
+    pub(crate) async fn published(&self, salt: &str, renewed: bool) {
+        let is_news = {
+            let mut state = self.state();
+            let lapsed = state.lapsed.remove(salt);
+            let changed = match renewed {
+                false => state.renewed.remove(salt),
+                true if state.renewed.len() < MOST_SALTS => state.renewed.insert(salt.to_owned()),
+                true => false,
+            };
+            lapsed || changed
+        };
+        if is_news {
+            self.save().await;
+        }
+    }
+
+    /// Writes down what is renewed, and until when: now.
+    pub(crate) async fn save(&self) {
+        let Some(path) = self.0.path.clone() else {
+            return;
+        };
+        let contents = {
+            let state = self.state();
+            let is_left = state.gone > now();
+            let lapsed = state.lapsed.iter().filter(|_| is_left);
+            let ttl = self.0.ttl.as_secs();
+            Contents {
+                schema: SCHEMA.into(),
+                // What nobody renews does not live longer because it is written down again.
+                renewed_until: match state.renewed.is_empty() {
+                    true => state.gone.saturating_sub(ttl),
+                    false => now(),
+                },
+                ttl,
+                salts: state.renewed.iter().chain(lapsed).cloned().collect(),
+            }
+        };
+        if contents.salts.is_empty() && !path.exists() {
+            return;
+        }
+        let saved = tokio::task::spawn_blocking(move || save(&path, &contents)).await;
+        if let Ok(Err(failure)) = saved {
+            tracing::warn!("the next run will not know which items this one renews: {failure}");
+        }
+    }
+}
+
+fn save(path: &Path, contents: &Contents) -> Result<()> {
+    let text = serde_json::to_vec_pretty(contents);
+    let text = text.map_err(|error| Failure::new(Code::Local, error))?;
+    private_file::replace(path, &text)
+}
+
+fn load(path: &Path) -> Result<Option<Contents>> {
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let text = private_file::read(path, MOST_BYTES)?;
+    let damaged = |why: &dyn fmt::Display| {
+        let text = format!("{} is damaged: {why}", path.display());
+        Failure::new(Code::Config, text)
+    };
+    let contents: Contents = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
+    if contents.schema != SCHEMA {
+        return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
+    }
+    Ok(Some(contents))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_file::tests::TempDir;
+
+    const TTL: Duration = Duration::from_secs(7_200);
+
+    #[tokio::test]
+    async fn what_an_earlier_run_renewed_is_named_until_it_is_put_again() {
+        let dir = TempDir::new("lapsed");
+        let path = dir.0.join("own_items.json");
+        let first = Lapsed::of(path.clone(), TTL);
+        assert_eq!(first.report(), None);
+        first.save().await;
+        assert!(!path.exists(), "nothing to say");
+        for salt in ["a", "b", "c", ""] {
+            first.published(salt, true).await;
+        }
+        first.published("b", false).await;
+        assert_eq!(first.report(), None, "it renews them itself");
+
+        let second = Lapsed::of(path.clone(), TTL);
+        let report = second.report().unwrap();
+        assert_eq!(report.salts, ["", "a", "c"]);
+        assert!(report.expire_within_s > 7_000);
+        second.published("a", true).await;
+        assert_eq!(second.report().unwrap().salts, ["", "c"]);
+
+        // The third knows of what the second renewed, and of what lapsed before.
+        let third = Lapsed::of(path.clone(), TTL);
+        assert_eq!(third.report().unwrap().salts, ["", "a", "c"]);
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_or_is_damaged_is_no_longer_told() {
+        let dir = TempDir::new("lapsedold");
+        let path = dir.0.join("own_items.json");
+        let contents = Contents {
+            schema: SCHEMA.into(),
+            renewed_until: now() - 7_201,
+            ttl: 7_200,
+            salts: vec!["a".into()],
+        };
+        save(&path, &contents).unwrap();
+        assert_eq!(Lapsed::of(path.clone(), TTL).report(), None);
+        private_file::replace(&path, b"{").unwrap();
+        assert_eq!(Lapsed::of(path.clone(), TTL).report(), None);
+        assert!(load(&path).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! What carries a node over DMSG.
+
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
+use skydht_core::key::PublicKey;
+
+use super::from_ms;
+use crate::output::Human;
+
+/// The discovery.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct DiscoveryReport {
+    pub(crate) url: String,
+    /// Whether it answered when it was asked last; none: it was not asked yet.
+    pub(crate) reachable: Option<bool>,
+    /// Since when that is so.
+    pub(crate) since_ms: f64,
+    /// Why it is not reachable.
+    pub(crate) cause: Option<String>,
+    /// Why it did not take this node's entry, if it did not.
+    pub(crate) refusal: Option<String>,
+    /// When it is asked again, where that is known.
+    pub(crate) next_try_ms: Option<f64>,
+}
+
+impl Display for DiscoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, .. } = self;
+        let since = Human(from_ms(self.since_ms));
+        match self.reachable {
+            None => write!(f, "{url} not asked yet")?,
+            Some(true) => write!(f, "{url} reachable for {since}")?,
+            Some(false) => write!(f, "{url} not reachable for {since}")?,
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(next) = self.next_try_ms {
+            write!(f, ", next try in {}", Human(from_ms(next)))?;
+        }
+        if let Some(why) = &self.refusal {
+            write!(f, "; it does not take this node's entry: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One DMSG server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct DmsgServerReport {
+    pub(crate) key: PublicKey,
+    pub(crate) address: String,
+    /// Whether there is a session with it.
+    pub(crate) connected: bool,
+    /// Whether there was one, and it was lost.
+    pub(crate) lost: bool,
+    /// Why there is none; none if it was not tried.
+    pub(crate) cause: Option<String>,
+}
+
+impl Display for DmsgServerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, address, .. } = self;
+        write!(f, "{key} at {address} ")?;
+        match (self.connected, &self.cause) {
+            (true, _) => f.write_str("connected"),
+            (false, Some(cause)) => write!(f, "not connected: {cause}"),
+            (false, None) => f.write_str("not tried"),
+        }
+    }
+}
+
+/// What carries a node.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct DmsgReport {
+    /// None: servers are as configured.
+    pub(crate) discovery: Option<DiscoveryReport>,
+    /// Servers that there are sessions with.
+    pub(crate) connected: usize,
+    /// How many there should be; 0: as many as possible.
+    pub(crate) wanted: usize,
+    /// Those that are known.
+    pub(crate) servers: Vec<DmsgServerReport>,
+    /// Sessions of clients, of a server.
+    pub(crate) clients: Option<usize>,
+}
+
+impl DmsgReport {
+    /// Why those servers are not reached that were tried.
+    pub(crate) fn server_causes(&self) -> String {
+        let failed = self.servers.iter().filter(|server| server.cause.is_some());
+        let causes: Vec<String> = failed.take(5).map(ToString::to_string).collect();
+        causes.join("; ")
+    }
+
+    /// Whether the discovery was asked and does not answer.
+    pub(crate) fn lost_discovery(&self) -> Option<&DiscoveryReport> {
+        let discovery = self.discovery.as_ref();
+        discovery.filter(|it| it.reachable == Some(false))
+    }
+
+    /// Why the discovery does not take this node's entry, though it answers.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        let discovery = self.discovery.as_ref();
+        let answers = discovery.filter(|it| it.reachable == Some(true));
+        answers?.refusal.as_deref()
+    }
+
+    /// What a node that is not up yet waits for.
+    pub(crate) fn waiting(&self) -> String {
+        let discovery = self.discovery.as_ref();
+        let asking = match self.lost_discovery() {
+            Some(lost) => format!("the DMSG discovery {lost}"),
+            None => discovery.map_or_else(String::new, |it| format!("the DMSG discovery {it}")),
+        };
+        if self.clients.is_none() && self.connected == 0 && !self.servers.is_empty() {
+            let causes = match self.server_causes() {
+                none if none.is_empty() => "being tried".to_owned(),
+                causes => causes,
+            };
+            let count = self.servers.len();
+            return format!("a session with one of {count} DMSG servers ({causes})");
+        }
+        if asking.is_empty() {
+            return "a DMSG server".to_owned();
+        }
+        asking
+    }
+}
+
+impl Display for DmsgReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connected, servers, ..
+        } = self;
+        write!(f, "dmsg {connected} of {} servers connected", servers.len())?;
+        if let Some(clients) = self.clients {
+            write!(f, " · {clients} clients")?;
+        }
+        match &self.discovery {
+            Some(discovery) => write!(f, " · discovery {discovery}")?,
+            None => f.write_str(" · no discovery, servers as configured")?,
+        }
+        for server in servers {
+            write!(f, "\n  {server}")?;
+        }
+        Ok(())
+    }
+}
