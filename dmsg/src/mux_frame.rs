@@ -83,12 +83,14 @@ impl Outgoing {
         }
     }
 
-    /// These bytes were written.
-    pub(crate) fn advance(&mut self, mut bytes: &[u8]) {
+    /// These bytes were written. Says how many of them were data.
+    pub(crate) fn advance(&mut self, mut bytes: &[u8]) -> usize {
+        let mut data = 0;
         while !bytes.is_empty() {
             let part = if self.body > 0 {
                 let part = self.body.min(bytes.len());
                 self.body -= part;
+                data += part;
                 part
             } else {
                 let part = (HEADER_LEN - self.written).min(bytes.len());
@@ -102,6 +104,7 @@ impl Outgoing {
             };
             bytes = &bytes[part..];
         }
+        data
     }
 }
 
@@ -131,14 +134,15 @@ mod tests {
     fn data_that_looks_like_a_ping_is_data() {
         let mut outgoing = Outgoing::default();
         for (i, byte) in DATA.iter().enumerate() {
-            outgoing.advance(&[*byte]);
+            assert_eq!(outgoing.advance(&[*byte]), 0);
             let expected = i + 1 == DATA.len();
             assert_eq!(outgoing.body > 0, expected);
             assert_eq!(outgoing.starts(&PING), Frame::Other);
         }
-        outgoing.advance(&PING);
+        assert_eq!(outgoing.advance(&PING), PING.len());
         assert_eq!(outgoing.starts(&PING), Frame::PingRequest);
-        outgoing.advance(&[WINDOW, DATA, PING, PONG].concat());
+        let data = outgoing.advance(&[WINDOW, DATA, PING, PONG].concat());
+        assert_eq!(data, PING.len());
         assert_eq!(outgoing.starts(&PING), Frame::PingRequest);
     }
 }

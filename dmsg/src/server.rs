@@ -33,6 +33,7 @@ use crate::discovery::Discovery;
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
 use crate::handshake::EphemeralSource;
 use crate::object::{Address, ErrorCode};
+use crate::session::SendBudget;
 use crate::signal::Signal;
 
 /// How long closing waits for the discovery, and for what is queued.
@@ -56,6 +57,9 @@ pub struct ServerConfig {
     pub max_handshakes_per_address: usize,
     /// Streams of one session in each direction; more are reset.
     pub max_streams: usize,
+    /// Bytes of data that may wait in all sessions together until the connections take them;
+    /// beyond, each may hold 32 KiB.
+    pub send_budget: usize,
     /// Relayed streams at once, over all sessions; more are reset. Each can pin 256 KiB in each
     /// direction when its reader stalls. Upstream set 4096 later.
     pub max_relayed: usize,
@@ -106,6 +110,7 @@ impl ServerConfig {
             max_handshakes: 1_024,
             max_handshakes_per_address: 512,
             max_streams: 2048,
+            send_budget: 64 << 20,
             max_relayed: 8192,
             max_peers: 512,
             streams_per_second: 1000,
@@ -135,6 +140,7 @@ struct Shared<R: Runtime> {
     local_addr: SocketAddr,
     table: Mutex<Table>,
     counters: Counters,
+    send_budget: SendBudget,
     smux_pace: SmuxPace,
     /// Sessions came or went, the entry was published, or the server closes.
     changes: Signal,
@@ -194,6 +200,7 @@ impl<R: Runtime> Server<R> {
             discovery: Arc::new(discovery),
             table: Mutex::new(Table::new(&config)),
             counters: Counters::default(),
+            send_budget: SendBudget::new(config.send_budget),
             smux_pace: SmuxPace::default(),
             changes: Signal::default(),
             config,

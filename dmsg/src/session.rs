@@ -8,7 +8,9 @@
 
 mod driver;
 mod gate;
+mod room;
 mod shared;
+mod stall;
 mod stream;
 
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use skydht_core::key::PublicKey;
 
 pub use driver::Driver;
+pub use room::SendBudget;
+pub use stall::Stall;
 pub use stream::Stream;
 
 use shared::Shared;
@@ -38,8 +42,9 @@ pub enum Role {
 /// A stream holds at most 256 KiB of unread data (yamux's first window, which is kept from
 /// growing), so a hostile peer can pin at most
 /// `(max_inbound + spare_inbound + max_outbound)` × 256 KiB of streams
-/// whose owner does not read, plus some 64 KiB of buffers. An idle session costs a few KiB. Limits
-/// above 4096 count as 4096.
+/// whose owner does not read, plus some 64 KiB of buffers. Of what its streams send, `send_queue`
+/// bytes wait for the connection at most. An idle session costs a few KiB. Limits above 4096
+/// count as 4096.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {
@@ -52,7 +57,15 @@ pub struct SessionConfig {
     /// How many of the peer's streams beyond `max_inbound` are not reset but handed out as
     /// [`Stream::is_spare`]. Default 0.
     pub spare_inbound: usize,
+    /// Bytes of data of all streams that may wait until the connection takes them; beyond, writing
+    /// waits. At least one frame, 32 KiB. Default 256 KiB: one stream's window.
+    pub send_queue: usize,
+    /// The same over all sessions with this budget.
+    pub send_budget: SendBudget,
 }
+
+/// See [`SessionConfig::send_queue`].
+const SEND_QUEUE: usize = 256 * 1024;
 
 /// Spare streams of a session on which pings come as streams: at its limit it must not be taken
 /// for dead.
@@ -65,6 +78,8 @@ impl Default for SessionConfig {
             max_outbound: 256,
             backlog: 64,
             spare_inbound: 0,
+            send_queue: SEND_QUEUE,
+            send_budget: SendBudget::default(),
         }
     }
 }
@@ -78,7 +93,7 @@ impl SessionConfig {
             max_inbound: max,
             max_outbound: max,
             backlog: max,
-            spare_inbound: 0,
+            ..Self::default()
         }
     }
 

@@ -13,7 +13,7 @@ use skydht_runtime::Runtime;
 
 use crate::clear::Clear;
 use crate::pulse::Pulse;
-use crate::session::{CloseReason, Driver};
+use crate::session::{CloseReason, Driver, Stall};
 
 /// How long a ping may stay without any sign of the peer, as upstream's.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,8 @@ pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
     .await
 }
 
-/// Runs a session until it ends, its peer is silent for too long, or `killed` completes.
+/// Runs a session until it ends, its peer is silent for too long or takes nothing of what waits
+/// for it, or `killed` completes.
 pub(crate) async fn run<R: Runtime>(
     runtime: R,
     mut driver: Driver<Clear<R::Connection>>,
@@ -42,6 +43,7 @@ pub(crate) async fn run<R: Runtime>(
     mut killed: oneshot::Receiver<()>,
 ) -> CloseReason {
     let mut timer = runtime.sleep(keepalive);
+    let mut stall = Stall::new(runtime.clone());
     let mut pinged_at = None;
     poll_fn(|cx| {
         if let Poll::Ready(reason) = Pin::new(&mut driver).poll(cx) {
@@ -49,6 +51,9 @@ pub(crate) async fn run<R: Runtime>(
         }
         if killed.poll_unpin(cx).is_ready() {
             return Poll::Ready(CloseReason::Dropped);
+        }
+        if stall.poll(cx, &driver).is_ready() {
+            return Poll::Ready(CloseReason::Io(ErrorKind::TimedOut));
         }
         while timer.as_mut().poll(cx).is_ready() {
             let received = pulse.received();

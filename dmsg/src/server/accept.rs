@@ -64,7 +64,8 @@ async fn handshake<R: Runtime>(
     id: u64,
 ) -> Option<Established<R::Connection>> {
     let endpoint = &shared.endpoint;
-    let limits = SessionConfig::with_pings(shared.config.max_streams);
+    let mut limits = SessionConfig::with_pings(shared.config.max_streams);
+    limits.send_budget = shared.send_budget.clone();
     let ephemeral = endpoint.ephemerals().next();
     let greeted = || shared.table().greeted(id);
     let (secret, limits) = (endpoint.secret(), &limits);

@@ -65,7 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             Role::Server => yamux::Mode::Server,
         };
         let switches = Arc::new(Switches::default());
-        let gate = Gate::new(io, switches.clone());
+        let gate = Gate::new(io, switches.clone(), shared.clone());
         Self {
             connection: Some(yamux::Connection::new(gate, config, mode)),
             switches,
@@ -118,6 +118,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         if let Some(ended) = self.ended.take() {
             let _ = ended.send(());
         }
+    }
+}
+
+impl<IO> Driver<IO> {
+    /// Bytes of data that wait for the connection, and bytes that it has taken.
+    pub(super) fn sending(&self) -> (usize, u64) {
+        self.shared.sending()
     }
 }
 

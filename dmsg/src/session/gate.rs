@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::shared::Shared;
 use crate::mux_frame::{Frame, Outgoing};
 
 /// Bytes that the driver reads in one turn before it lets others run.
@@ -83,14 +84,16 @@ pub(super) struct Gate<IO> {
     io: IO,
     outgoing: Outgoing,
     switches: Arc<Switches>,
+    shared: Arc<Shared>,
 }
 
 impl<IO> Gate<IO> {
-    pub(super) fn new(io: IO, switches: Arc<Switches>) -> Self {
+    pub(super) fn new(io: IO, switches: Arc<Switches>, shared: Arc<Shared>) -> Self {
         Self {
             io,
             outgoing: Outgoing::default(),
             switches,
+            shared,
         }
     }
 }
@@ -133,7 +136,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
         self.switches.blocked.store(result.is_pending(), Relaxed);
         self.switches.dirty.store(true, Relaxed);
         if let Poll::Ready(Ok(written)) = result {
-            self.outgoing.advance(&buf[..written]);
+            let data = self.outgoing.advance(&buf[..written]);
+            self.shared.count_sent(data);
         }
         result
     }

@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 use futures::future::Shared as SharedFuture;
 use futures::task::AtomicWaker;
 
+use super::room::Room;
 use super::{CloseReason, SessionConfig, SessionCounters, SessionError, Stream};
 
 /// The highest limit that can be set, for each side.
@@ -30,6 +31,10 @@ pub(super) struct Shared {
     opened: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    /// Bytes of data that the connection has taken.
+    sent: AtomicU64,
+    /// For data that the connection has not taken.
+    pub(super) room: Room,
 }
 
 #[derive(Default)]
@@ -60,6 +65,8 @@ impl Shared {
             opened: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            room: Room::new(config.send_queue, config.send_budget.clone()),
         }
     }
 
@@ -128,9 +135,21 @@ impl Shared {
         self.requests().closing
     }
 
+    /// The connection has taken `n` bytes of data.
+    pub(super) fn count_sent(&self, n: usize) {
+        self.sent.fetch_add(n as u64, Ordering::Relaxed);
+        self.room.sub(n);
+    }
+
+    /// Bytes of data that the connection has not taken, and that it has.
+    pub(super) fn sending(&self) -> (usize, u64) {
+        (self.room.queued(), self.sent.load(Ordering::Relaxed))
+    }
+
     /// The driver ends with this reason. Only the first one counts.
     pub(super) fn end(&self, reason: CloseReason) {
         let _ = self.reason.set(reason);
+        self.room.close();
         self.request_close();
     }
 

@@ -111,7 +111,9 @@ impl AsyncWrite for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        ready!(self.permit.shared().room.poll(cx));
         let written = ready!(self.inner().poll_write(cx, buf)).map_err(broken)?;
+        self.permit.shared().room.add(written);
         self.announced = true;
         Poll::Ready(Ok(written))
     }

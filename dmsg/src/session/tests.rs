@@ -13,6 +13,7 @@ use crate::pipe::{End, pipe};
 use crate::secure::{self, Secure};
 
 mod hostile;
+mod room;
 
 /// One side of a session, its driver running on the pool.
 struct Node {
@@ -63,7 +64,7 @@ fn limits(max_inbound: usize, max_outbound: usize, backlog: usize) -> SessionCon
         max_inbound,
         max_outbound,
         backlog,
-        spare_inbound: 0,
+        ..SessionConfig::default()
     }
 }
 

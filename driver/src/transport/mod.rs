@@ -24,8 +24,8 @@ pub struct Accepted<S> {
     pub stream: S,
 }
 
-/// What a transport counts; all since its start, except `sessions`, `streams`, `dialling` and
-/// `handshaking`.
+/// What a transport counts; all since its start, except `sessions`, `streams`, `queued_bytes`,
+/// `dialling` and `handshaking`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct TransportStats {
@@ -33,6 +33,8 @@ pub struct TransportStats {
     pub sessions: usize,
     /// Streams of these sessions, in both directions, those being opened included.
     pub streams: usize,
+    /// Bytes of data of these streams that wait for their connections now.
+    pub queued_bytes: usize,
     /// Peers being dialled now.
     pub dialling: usize,
     /// Handshakes of peers that connected here, under way now.

@@ -3,6 +3,7 @@
 mod causes;
 mod half_open;
 mod nodes;
+mod stalled;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

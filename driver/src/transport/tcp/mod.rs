@@ -21,7 +21,7 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
 use skydht_dmsg::half_open::HalfOpen;
 use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
-use skydht_dmsg::session::{self, SessionConfig, SessionError};
+use skydht_dmsg::session::{self, SendBudget, SessionConfig, SessionError};
 use skydht_runtime::{BoxFuture, Listener as _, Runtime};
 
 use super::failures::Failures;
@@ -60,6 +60,9 @@ pub struct TcpOptions {
     pub max_streams: usize,
     /// Peers whose failed dials are remembered with their causes.
     pub bootstrap: BTreeSet<PublicKey>,
+    /// Bytes of data that may wait in all sessions together until the connections take them;
+    /// beyond, each may hold 32 KiB.
+    pub send_budget: usize,
 }
 
 impl Default for TcpOptions {
@@ -75,6 +78,7 @@ impl Default for TcpOptions {
             max_handshakes_per_address: 512,
             max_streams: 128,
             bootstrap: BTreeSet::new(),
+            send_budget: 32 << 20,
         }
     }
 }
@@ -88,6 +92,7 @@ struct Shared<R: Runtime> {
     table: Mutex<Table>,
     inbox: Inbox,
     failures: Failures,
+    send_budget: SendBudget,
 }
 
 impl<R: Runtime> Shared<R> {
@@ -101,7 +106,9 @@ impl<R: Runtime> Shared<R> {
     }
 
     fn session_config(&self) -> SessionConfig {
-        SessionConfig::with_streams(self.options.max_streams)
+        let mut config = SessionConfig::with_streams(self.options.max_streams);
+        config.send_budget = self.send_budget.clone();
+        config
     }
 
     /// `future`'s result, unless it takes longer than `limit`.
@@ -145,6 +152,7 @@ impl<R: Runtime> TcpTransport<R> {
             )),
             inbox: Inbox::default(),
             failures: Failures::of(options.bootstrap.clone()),
+            send_budget: SendBudget::new(options.send_budget),
             runtime,
             options,
         });
@@ -230,7 +238,10 @@ impl<R: Runtime> Transport for TcpTransport<R> {
     }
 
     fn stats(&self) -> TransportStats {
-        self.shared.table().stats()
+        TransportStats {
+            queued_bytes: self.shared.send_budget.queued(),
+            ..self.shared.table().stats()
+        }
     }
 
     fn dial_failures(&self) -> Vec<DialFailure> {

@@ -12,7 +12,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{OpenFailure, Path};
 use skydht_dmsg::pulse::Pulse;
 use skydht_dmsg::secure::Secure;
-use skydht_dmsg::session::{CloseReason, Driver, Incoming, Role, Session};
+use skydht_dmsg::session::{CloseReason, Driver, Incoming, Role, Session, Stall};
 use skydht_runtime::{BoxFuture, Runtime};
 
 use super::Shared;
@@ -60,6 +60,7 @@ pub(super) fn establish<R: Runtime>(
         received: pulse.received(),
         pulse,
         silent: 0,
+        stall: Stall::new(shared.runtime.clone()),
     };
     shared
         .runtime
@@ -94,6 +95,7 @@ struct Pump<R: Runtime> {
     /// What the pulse said at the last tick.
     received: u64,
     silent: u32,
+    stall: Stall<R>,
 }
 
 impl<R: Runtime> Pump<R> {
@@ -116,6 +118,9 @@ impl<R: Runtime> Pump<R> {
             return Some(CloseReason::Dropped);
         }
         self.poll_incoming(cx);
+        if self.stall.poll(cx, &self.driver).is_ready() {
+            return Some(CloseReason::Io(std::io::ErrorKind::TimedOut));
+        }
         while self.tick.as_mut().poll(cx).is_ready() {
             self.tick = self.shared.runtime.sleep(self.shared.options.keepalive);
             if self.is_lost() {

@@ -1,0 +1,126 @@
+//! Data on its way to a peer that reads nothing, slowly, or no longer.
+
+use std::rc::Rc;
+
+use super::*;
+
+/// Bytes that a connection here takes unread.
+const PIPE: usize = 1 << 16;
+const STREAMS: usize = 100;
+/// What each stream sends: less than its window.
+const EACH: usize = 200_000;
+
+/// A session whose streams all send, and the other end of its connection.
+struct Sending {
+    pool: LocalPool,
+    session: Session,
+    far: End,
+    sent: Rc<Cell<usize>>,
+    ended: Rc<Cell<usize>>,
+    budget: SendBudget,
+}
+
+impl Sending {
+    fn new() -> Self {
+        let pool = LocalPool::new();
+        let (near, far) = pipe(PIPE);
+        let config = SessionConfig::default();
+        let budget = config.send_budget.clone();
+        let node = start(&pool.spawner(), near, Role::Client, &config);
+        let mut it = Self {
+            pool,
+            session: node.session,
+            far,
+            sent: Rc::default(),
+            ended: Rc::default(),
+            budget,
+        };
+        for _ in 0..STREAMS {
+            it.send();
+        }
+        it.pool.run_until_stalled();
+        it
+    }
+
+    /// Opens one more stream, and sends over it until all is gone or the session is.
+    fn send(&self) {
+        let (sent, ended) = (Rc::clone(&self.sent), Rc::clone(&self.ended));
+        let session = self.session.clone();
+        let sending = async move {
+            let mut stream = session.open().await.unwrap();
+            let data = vec![7; EACH];
+            let mut left = EACH;
+            while left > 0 {
+                let Ok(n) = stream.write(&data[..left]).await else {
+                    break;
+                };
+                left -= n;
+                sent.set(sent.get() + n);
+            }
+            ended.set(ended.get() + 1);
+        };
+        self.pool.spawner().spawn_local(sending).unwrap();
+    }
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_owed_a_bounded_amount() {
+    let mut it = Sending::new();
+    let most = PIPE + 256 * 1024 + 32 * 1024;
+    assert!(it.sent.get() <= most, "{} bytes", it.sent.get());
+    assert!(it.budget.queued() <= most - PIPE + 12 * STREAMS);
+    // More streams, none of which is heard of, change nothing.
+    let before = it.sent.get();
+    for _ in 0..STREAMS {
+        it.send();
+    }
+    it.pool.run_until_stalled();
+    assert_eq!((it.sent.get(), it.ended.get()), (before, 0));
+}
+
+#[test]
+fn everybody_goes_on_when_a_full_queue_is_drained() {
+    let mut it = Sending::new();
+    assert_eq!(it.ended.get(), 0);
+    let mut far = it.far;
+    let draining = async move {
+        let mut chunk = vec![0; 10_000];
+        while far.read(&mut chunk).await.is_ok_and(|n| n > 0) {}
+    };
+    it.pool.spawner().spawn_local(draining).unwrap();
+    it.pool.run_until_stalled();
+    assert_eq!((it.sent.get(), it.ended.get()), (STREAMS * EACH, STREAMS));
+    assert_eq!(it.budget.queued(), 0);
+}
+
+#[test]
+fn everybody_goes_on_when_the_session_of_a_full_queue_ends() {
+    let mut it = Sending::new();
+    drop(it.far);
+    it.pool.run_until_stalled();
+    assert_eq!(it.ended.get(), STREAMS);
+    drop(it.session);
+    it.pool.run_until_stalled();
+    assert_eq!(it.budget.queued(), 0, "the budget has everything back");
+}
+
+#[test]
+fn everybody_goes_on_when_opening_waited_for_the_peer() {
+    const CALLS: usize = 1_000;
+    let mut pool = LocalPool::new();
+    // More than the peer is asked to acknowledge at a time.
+    let (a, b) = pair(&pool, &limits(2 * CALLS, 2 * CALLS, 2 * CALLS));
+    let echoing = echo(b.incoming, pool.spawner());
+    pool.spawner().spawn_local(echoing).unwrap();
+    let answered = Rc::new(Cell::new(0));
+    for _ in 0..CALLS {
+        let (session, answered) = (a.session.clone(), Rc::clone(&answered));
+        let calling = async move {
+            assert_eq!(call(&session, b"request").await, b"request");
+            answered.set(answered.get() + 1);
+        };
+        pool.spawner().spawn_local(calling).unwrap();
+    }
+    pool.run_until_stalled();
+    assert_eq!(answered.get(), CALLS);
+}
