@@ -55,6 +55,8 @@ pub struct TransportStats {
     pub handshakes_dropped: u64,
     /// Connections here that were refused because of a limit.
     pub refused: u64,
+    /// Times that a session had to wait because too many streams waited for the event loop.
+    pub accepts_held: u64,
     /// Sessions closed because another one with the same peer was kept.
     pub superseded: u64,
     /// Sessions closed for want of use.

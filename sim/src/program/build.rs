@@ -71,6 +71,8 @@ pub(super) trait Build {
 /// Direct TCP: Noise and yamux.
 pub(super) struct Tcp {
     options: TcpOptions,
+    /// The least and the most of [`TcpOptions::accept_queue`].
+    accept_queue: (u64, u64),
 }
 
 impl Tcp {
@@ -81,7 +83,11 @@ impl Tcp {
         options.max_sessions = program.max_sessions as usize;
         options.max_handshakes = program.max_handshakes as usize;
         options.max_streams = program.max_streams as usize;
-        Self { options }
+        let accept_queue = (program.accept_queue_min, program.accept_queue_max);
+        Self {
+            options,
+            accept_queue: (accept_queue.0.into(), accept_queue.1.into()),
+        }
     }
 }
 
@@ -98,6 +104,15 @@ impl Build for Tcp {
         node.seed = Some(plan.seed);
         node.options = plan.options;
         let handshakes = plan.handshakes;
+        let (least, most) = self.accept_queue;
+        // These bytes are drawn anew for each start.
+        let drawn = u64::from(u32::from_le_bytes([
+            handshakes[0],
+            handshakes[1],
+            handshakes[2],
+            handshakes[3],
+        ]));
+        node.tcp.accept_queue = (least + drawn % (most - least + 1)) as usize;
         Box::pin(async move { Ok(node.start(runtime, move || Ok(handshakes)).await?) })
     }
 }

@@ -92,6 +92,8 @@ impl Run<'_> {
             ("sessions_refused", it.refused),
             ("handshakes_failed", it.handshakes_failed),
             ("handshakes_abandoned", it.handshakes_abandoned),
+            ("handshakes_dropped", it.handshakes_dropped),
+            ("accepts_held", it.accepts_held),
             ("streams_cut", status.driver.lingering_cut),
         ] {
             self.coverage.count(name, count);
@@ -292,6 +294,7 @@ impl Run<'_> {
             for (what, count) in [
                 ("dials failed", it.dials_failed),
                 ("handshakes failed", it.handshakes_failed),
+                ("handshakes were dropped", it.handshakes_dropped),
                 ("sessions were lost", it.lost),
                 ("sessions were refused", it.refused),
             ] {

@@ -28,6 +28,11 @@ pub struct Program {
     pub max_handshakes: u32,
     /// Streams of one session, in each direction.
     pub max_streams: u32,
+    /// Streams of peers that may wait for one node's event loop: each start of a node draws its
+    /// own, from here …
+    pub accept_queue_min: u32,
+    /// … to here. Small ones make sessions wait.
+    pub accept_queue_max: u32,
     /// DMSG relays; with population.reached = "relayed", at least 1.
     pub relays: u32,
     /// Relays that each node keeps a session with.
@@ -57,6 +62,8 @@ impl Default for Program {
             max_sessions: 1_024,
             max_handshakes: 128,
             max_streams: 128,
+            accept_queue_min: 1_024,
+            accept_queue_max: 1_024,
             relays: 0,
             relay_sessions: 2,
             relay_streams: 2_048,
@@ -139,6 +146,11 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "1 to program.buffer_max",
         ),
         (
+            1 <= program.accept_queue_min && program.accept_queue_min <= program.accept_queue_max,
+            "program.accept_queue_min",
+            "1 to program.accept_queue_max",
+        ),
+        (
             program.keepalive >= Duration::from_secs(1),
             "program.keepalive",
             "at least 1s",
@@ -183,6 +195,7 @@ mod tests {
             format!("{whole}[program]\nrelays = 3"),
             format!("{whole}[program]\nbuffer_min = 70000"),
             format!("{whole}[program]\nkeepalive = \"1ms\""),
+            format!("{whole}[program]\naccept_queue_min = 2000"),
         ] {
             assert!(Scenario::parse("it", &text, &[]).is_err(), "{text}");
         }

@@ -4,70 +4,88 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use skydht_dmsg::session::Stream;
-
-use crate::transport::Accepted;
-
-/// Streams that may wait for the loop. Beyond, sessions keep theirs; a session whose own
-/// backlog is full resets more.
-const CAPACITY: usize = 1_024;
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Accepted<Stream>>,
+struct State<T> {
+    waiting: VecDeque<T>,
     closed: bool,
     /// The loop.
-    taker: Option<Waker>,
+    receiver_waker: Option<Waker>,
     /// Sessions that wait for room.
-    givers: Vec<Waker>,
+    sender_wakers: Vec<Waker>,
+    /// Times that one began to wait.
+    held: u64,
 }
 
-#[derive(Default)]
-pub(super) struct Inbox(Mutex<State>);
+/// A queue from many tasks to one. Beyond its capacity, sessions keep their streams; a session
+/// whose own backlog is full resets more.
+pub(super) struct Inbox<T> {
+    capacity: usize,
+    state: Mutex<State<T>>,
+}
 
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T> Inbox<T> {
+    /// Room for `capacity`, at least one.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                closed: false,
+                receiver_waker: None,
+                sender_wakers: Vec::new(),
+                held: 0,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready when there is room for one more.
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.waiting.len() < CAPACITY || state.closed {
+        if state.waiting.len() < self.capacity || state.closed {
             return Poll::Ready(());
         }
-        if !state.givers.iter().any(|giver| giver.will_wake(cx.waker())) {
-            state.givers.push(cx.waker().clone());
+        let mut wakers = state.sender_wakers.iter();
+        if !wakers.any(|waker| waker.will_wake(cx.waker())) {
+            state.sender_wakers.push(cx.waker().clone());
+            state.held += 1;
         }
         Poll::Pending
     }
 
+    /// Times that a session had to wait.
+    pub(super) fn held(&self) -> u64 {
+        self.lock().held
+    }
+
     /// Adds one; after the close it is dropped, hence reset.
-    pub(super) fn push(&self, accepted: Accepted<Stream>) {
+    pub(super) fn push(&self, accepted: T) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
             return drop(accepted);
         }
         state.waiting.push_back(accepted);
-        let taker = state.taker.take();
+        let receiver = state.receiver_waker.take();
         drop(state);
-        taker.into_iter().for_each(Waker::wake);
+        receiver.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<Accepted<Stream>>> {
+    pub(super) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let mut state = self.lock();
         if let Some(accepted) = state.waiting.pop_front() {
-            let givers = std::mem::take(&mut state.givers);
+            let senders = std::mem::take(&mut state.sender_wakers);
             drop(state);
-            givers.into_iter().for_each(Waker::wake);
+            senders.into_iter().for_each(Waker::wake);
             return Poll::Ready(Some(accepted));
         }
         if state.closed {
             return Poll::Ready(None);
         }
-        match &mut state.taker {
-            Some(taker) => taker.clone_from(cx.waker()),
+        match &mut state.receiver_waker {
+            Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
@@ -77,11 +95,108 @@ impl Inbox {
         let mut state = self.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.waiting);
-        let wakers = std::mem::take(&mut state.givers)
+        let wakers = std::mem::take(&mut state.sender_wakers)
             .into_iter()
-            .chain(state.taker.take());
+            .chain(state.receiver_waker.take());
         drop(state);
         drop(waiting);
         wakers.for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use futures::future::{join, join_all};
+    use skydht_runtime::Runtime as _;
+    use skydht_runtime::virtual_time::VirtualTime;
+
+    use super::*;
+
+    const CAPACITY: usize = 3;
+    const SENDERS: usize = 10;
+    const EACH: usize = 5;
+
+    /// Runs senders, each a task of its own as a session is; the world stalls if one of them is
+    /// not woken.
+    fn run<T>(test: impl AsyncFnOnce(&VirtualTime, Arc<Inbox<usize>>, Vec<Sender>) -> T) -> T {
+        let world = VirtualTime::new(1);
+        let inbox = Arc::new(Inbox::new(CAPACITY));
+        let senders = (0..SENDERS).map(|_| {
+            let (done, ended) = futures::channel::oneshot::channel();
+            let inbox = Arc::clone(&inbox);
+            world.runtime().spawn(Box::pin(async move {
+                for n in 0..EACH {
+                    poll_fn(|cx| inbox.poll_room(cx)).await;
+                    inbox.push(n);
+                }
+                let _ = done.send(());
+            }));
+            ended
+        });
+        let senders = senders.collect();
+        world.run_until(test(&world, inbox, senders)).unwrap()
+    }
+
+    type Sender = futures::channel::oneshot::Receiver<()>;
+
+    #[test]
+    fn everybody_goes_on_when_a_full_inbox_is_drained() {
+        run(async |world, inbox, senders| {
+            // All have filled it as far as they may, and wait.
+            world
+                .runtime()
+                .sleep(std::time::Duration::from_secs(1))
+                .await;
+            assert_eq!(inbox.lock().waiting.len(), CAPACITY);
+            assert!(inbox.held() >= SENDERS as u64 - 1);
+            let drain = async {
+                for _ in 0..SENDERS * EACH {
+                    assert!(poll_fn(|cx| inbox.poll_pop(cx)).await.is_some());
+                }
+            };
+            let (ended, ()) = join(join_all(senders), drain).await;
+            assert!(ended.iter().all(Result::is_ok));
+        });
+    }
+
+    #[test]
+    fn everybody_goes_on_when_a_full_inbox_is_closed() {
+        run(async |world, inbox, senders| {
+            world
+                .runtime()
+                .sleep(std::time::Duration::from_secs(1))
+                .await;
+            inbox.close();
+            assert!(join_all(senders).await.iter().all(Result::is_ok));
+            assert_eq!(poll_fn(|cx| inbox.poll_pop(cx)).await, None);
+        });
+    }
+
+    #[test]
+    fn a_waiting_receiver_goes_on_when_something_comes_and_at_the_end() {
+        let world = VirtualTime::new(1);
+        let inbox = Arc::new(Inbox::new(CAPACITY));
+        let sending = Arc::clone(&inbox);
+        let runtime = world.runtime();
+        let sleeping = runtime.clone();
+        runtime.spawn(Box::pin(async move {
+            for n in 0..2 {
+                sleeping.sleep(std::time::Duration::from_secs(1)).await;
+                sending.push(n);
+            }
+            sleeping.sleep(std::time::Duration::from_secs(1)).await;
+            sending.close();
+        }));
+        let got = world.run_until(async {
+            let mut got = Vec::new();
+            while let Some(n) = poll_fn(|cx| inbox.poll_pop(cx)).await {
+                got.push(n);
+            }
+            got
+        });
+        assert_eq!(got.unwrap(), [0, 1]);
     }
 }

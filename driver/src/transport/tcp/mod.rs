@@ -60,6 +60,8 @@ pub struct TcpOptions {
     pub max_streams: usize,
     /// Peers whose failed dials are remembered with their causes.
     pub bootstrap: BTreeSet<PublicKey>,
+    /// Streams of peers that may wait for the event loop. Beyond, sessions wait for room.
+    pub accept_queue: usize,
     /// Bytes of data that may wait in all sessions together until the connections take them;
     /// beyond, each may hold 32 KiB.
     pub send_budget: usize,
@@ -78,6 +80,7 @@ impl Default for TcpOptions {
             max_handshakes_per_address: 512,
             max_streams: 128,
             bootstrap: BTreeSet::new(),
+            accept_queue: 1_024,
             send_budget: 32 << 20,
         }
     }
@@ -90,8 +93,8 @@ struct Shared<R: Runtime> {
     options: TcpOptions,
     ephemerals: EphemeralSource,
     table: Mutex<Table>,
-    inbox: Inbox,
     failures: Failures,
+    inbox: Inbox<Accepted<session::Stream>>,
     send_budget: SendBudget,
 }
 
@@ -150,8 +153,8 @@ impl<R: Runtime> TcpTransport<R> {
                 options.max_sessions,
                 HalfOpen::new(options.max_handshakes, options.max_handshakes_per_address),
             )),
-            inbox: Inbox::default(),
             failures: Failures::of(options.bootstrap.clone()),
+            inbox: Inbox::new(options.accept_queue),
             send_budget: SendBudget::new(options.send_budget),
             runtime,
             options,
@@ -239,6 +242,7 @@ impl<R: Runtime> Transport for TcpTransport<R> {
 
     fn stats(&self) -> TransportStats {
         TransportStats {
+            accepts_held: self.shared.inbox.held(),
             queued_bytes: self.shared.send_budget.queued(),
             ..self.shared.table().stats()
         }
