@@ -123,6 +123,8 @@ impl Stream for EventStream {
 mod tests {
     use super::*;
     use futures::executor::block_on;
+    use skydht_runtime::Runtime as _;
+    use skydht_runtime::virtual_time::VirtualTime;
     use std::future::poll_fn;
 
     fn next<T>(receiver: &RingReceiver<T>) -> Option<Result<T, Lagged>> {
@@ -153,5 +155,35 @@ mod tests {
         let (sender, receiver) = ring();
         drop(receiver);
         assert!(!sender.push(1));
+    }
+
+    #[test]
+    fn a_subscriber_that_waits_goes_on_when_something_comes_and_at_the_end() {
+        let world = VirtualTime::new(1);
+        let runtime = world.runtime();
+        let (sender, receiver) = ring();
+        for n in 0..2 * EVENT_CAPACITY {
+            sender.push(n);
+        }
+        let clock = runtime.clone();
+        runtime.spawn(Box::pin(async move {
+            // The subscriber has read everything and waits.
+            clock.sleep(std::time::Duration::from_secs(1)).await;
+            sender.push(7);
+            clock.sleep(std::time::Duration::from_secs(1)).await;
+            drop(sender);
+        }));
+        let got = world.run_until(async {
+            let (mut got, mut lost) = (Vec::new(), 0);
+            while let Some(next) = poll_fn(|cx| receiver.poll_next(cx)).await {
+                match next {
+                    Ok(n) => got.push(n),
+                    Err(Lagged(n)) => lost += n,
+                }
+            }
+            (got.len(), got.last().copied(), lost)
+        });
+        let all = EVENT_CAPACITY as u64;
+        assert_eq!(got.unwrap(), (EVENT_CAPACITY + 1, Some(7), all));
     }
 }

@@ -165,6 +165,10 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::{join, join_all};
+    use skydht_runtime::Runtime as _;
+    use skydht_runtime::virtual_time::VirtualTime;
+
     use super::*;
 
     fn command(mailbox: &Mailbox, command: Command) -> Result<OperationId, OperationError> {
@@ -209,5 +213,63 @@ mod tests {
         assert!(receiver.try_recv().is_err());
         assert_eq!(command(&mailbox, find()), Err(OperationError::ShuttingDown));
         assert!(!mailbox.ask(Request::Cancel(OperationId(1))));
+    }
+
+    /// Runs the loop's side, which takes what waits whenever it is woken, until it has had `most`
+    /// requests. The world stalls if it is not woken.
+    async fn serve(mailbox: &Mailbox, most: usize) {
+        let mut had = 0;
+        let mut taken = VecDeque::new();
+        std::future::poll_fn(|cx| {
+            mailbox.waker.register(cx.waker());
+            mailbox.take(&mut taken);
+            had += taken.drain(..).count();
+            if had >= most {
+                return std::task::Poll::Ready(());
+            }
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+
+    #[test]
+    fn everybody_goes_on_when_a_full_mailbox_is_drained() {
+        let world = VirtualTime::new(1);
+        let runtime = world.runtime();
+        let mailbox = Arc::new(Mailbox::new());
+        for _ in 0..WAITING_COMMANDS {
+            assert!(command(&mailbox, find()).is_ok());
+        }
+        assert!(command(&mailbox, find()).is_err());
+        let (asking, clock) = (Arc::clone(&mailbox), runtime.clone());
+        runtime.spawn(Box::pin(async move {
+            // The loop has taken everything and waits.
+            clock.sleep(std::time::Duration::from_secs(1)).await;
+            assert!(command(&asking, find()).is_ok());
+            clock.sleep(std::time::Duration::from_secs(1)).await;
+            let (sender, _) = oneshot::channel();
+            assert!(asking.ask(Request::Peers(sender)));
+        }));
+        let served = serve(&mailbox, WAITING_COMMANDS + 2);
+        world.run_until(served).unwrap();
+    }
+
+    #[test]
+    fn everybody_goes_on_when_a_phase_is_reached() {
+        let world = VirtualTime::new(1);
+        let runtime = world.runtime();
+        let mailbox = Arc::new(Mailbox::new());
+        let (advancing, clock) = (Arc::clone(&mailbox), runtime.clone());
+        runtime.spawn(Box::pin(async move {
+            for phase in [Phase::Ready, Phase::Stopped] {
+                clock.sleep(std::time::Duration::from_secs(1)).await;
+                advancing.advance(phase);
+            }
+        }));
+        let ready = join_all((0..50).map(|_| mailbox.reached(Phase::Ready)));
+        let stopped = join_all((0..50).map(|_| mailbox.reached(Phase::Stopped)));
+        let (ready, stopped) = world.run_until(join(ready, stopped)).unwrap();
+        assert!(ready.iter().all(|phase| *phase == Phase::Ready));
+        assert!(stopped.iter().all(|phase| *phase == Phase::Stopped));
     }
 }

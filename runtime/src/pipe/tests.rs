@@ -1,9 +1,12 @@
+use futures::channel::oneshot;
 use futures::executor::block_on;
 use futures::future::join;
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use futures::task::noop_waker_ref;
 
 use super::*;
+use crate::virtual_time::VirtualTime;
+use crate::{Listener as _, Runtime as _};
 
 #[test]
 fn bytes_arrive_in_order_through_a_small_buffer() {
@@ -89,4 +92,84 @@ fn a_hang_up_lets_what_was_under_way_arrive() {
     assert_eq!(block_on(a.read(&mut [0])).unwrap(), 0);
     let write = block_on(a.write(b"x")).map_err(|e| e.kind());
     assert_eq!(write, Err(io::ErrorKind::BrokenPipe));
+}
+
+/// A pipe with and without the delay of a network, the writer's end first, in a world that stalls
+/// if somebody who waits is not woken.
+fn in_worlds(test: impl AsyncFn(&VirtualTime, Pipe, Pipe)) {
+    let world = VirtualTime::new(1);
+    let (near, far) = pair(10, OnDrop::Finish);
+    world.run_until(test(&world, near, far)).unwrap();
+
+    let world = VirtualTime::new(1);
+    let mut conditions = world.conditions();
+    conditions.capacity = (10, 10);
+    world.set_conditions(conditions);
+    let runtime = world.runtime();
+    let pipes = world.run_until(async {
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let listener = runtime.listen(loopback).await.unwrap();
+        let (near, far) = join(runtime.connect(loopback), listener.accept()).await;
+        (near.unwrap(), far.unwrap().0)
+    });
+    let (near, far) = pipes.unwrap();
+    world.run_until(test(&world, near, far)).unwrap();
+}
+
+/// Fills the pipe and waits for room, as a task of its own; what came of the write.
+fn filling(world: &VirtualTime, mut near: Pipe) -> oneshot::Receiver<io::Result<()>> {
+    let (done, ended) = oneshot::channel();
+    world.runtime().spawn(Box::pin(async move {
+        let written = near.write_all(&[7; 1_000]).await;
+        let closed = near.close().await;
+        let _ = done.send(written.and(closed));
+    }));
+    ended
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn everybody_goes_on_when_a_full_pipe_is_drained() {
+    in_worlds(async |world, near, mut far| {
+        let writer = filling(world, near);
+        world.runtime().sleep(SECOND).await;
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got.len(), 1_000);
+        assert!(writer.await.unwrap().is_ok());
+    });
+}
+
+#[test]
+fn everybody_goes_on_when_the_other_end_of_a_full_pipe_is_dropped() {
+    in_worlds(async |world, near, far| {
+        let writer = filling(world, near);
+        world.runtime().sleep(SECOND).await;
+        drop(far);
+        assert!(writer.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn everybody_goes_on_when_a_pipe_is_held_and_released_or_cut() {
+    for cut in [false, true] {
+        in_worlds(async |world, near, mut far| {
+            let cutter = near.cutter();
+            cutter.hold(true);
+            let writer = filling(world, near);
+            let (done, ended) = oneshot::channel();
+            world.runtime().spawn(Box::pin(async move {
+                let _ = done.send(far.read_to_end(&mut Vec::new()).await);
+            }));
+            world.runtime().sleep(SECOND).await;
+            match cut {
+                true => cutter.cut(),
+                false => cutter.hold(false),
+            }
+            let (written, read) = join(writer, ended).await;
+            assert_eq!(written.unwrap().is_err(), cut);
+            assert_eq!(read.unwrap().is_err(), cut);
+        });
+    }
 }
