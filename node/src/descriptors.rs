@@ -4,6 +4,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::{Code, Failure};
 
+/// See [`handshakes`].
+const MOST_HANDSHAKES: usize = 1_024;
+
 /// Raises this process's limit as far as the system lets it, and returns it.
 pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -15,6 +18,14 @@ pub(crate) fn raise() -> u64 {
         return limit.current.unwrap_or(u64::MAX);
     }
     limit.maximum.unwrap_or(u64::MAX)
+}
+
+/// Handshakes of others that may be under way: enough for a flood not to matter, but no more than
+/// a quarter of the files that may be open.
+pub(crate) fn handshakes(limit: u64) -> usize {
+    usize::try_from(limit / 4)
+        .unwrap_or(usize::MAX)
+        .clamp(2, MOST_HANDSHAKES)
 }
 
 /// The failure of something that needs more than the limit.
@@ -31,6 +42,12 @@ pub(crate) fn shortage(limit: u64, wanted: u64, what_for: &str) -> Box<Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn handshakes_take_a_part_of_the_files() {
+        let of = [0, 1_000, 1 << 20].map(handshakes);
+        assert_eq!(of, [2, 250, MOST_HANDSHAKES]);
+    }
 
     #[test]
     fn the_limit_is_raised_to_the_hard_one() {

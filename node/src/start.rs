@@ -21,6 +21,8 @@ pub(crate) struct Listening {
     pub(crate) advertising: Advertising,
     /// Connections to them at once.
     pub(crate) max_connections: usize,
+    /// Connections of theirs whose handshake is under way.
+    pub(crate) max_handshakes: usize,
 }
 
 /// Looks up the addresses of peers, all concurrently. Those without any are named and left out.
@@ -60,6 +62,8 @@ pub(crate) async fn start(
     node.options.recorder = recorder;
     if let Some(listening) = listening {
         node.tcp.max_sessions = listening.max_connections;
+        node.tcp.max_handshakes = listening.max_handshakes;
+        node.tcp.max_handshakes_per_address = listening.max_handshakes.div_ceil(2);
         match listening.advertising {
             Advertising::Auto => node.advertise_port = true,
             Advertising::Address(addr) => node.config.advertise = Advertise::Address(addr),

@@ -14,19 +14,25 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::commands::config::ConfigReport;
 use crate::failure::{Code, Failure, Result};
 use crate::http;
 use crate::local::Local;
-use auth::Guard;
+use auth::{Guard, OPEN_PATH};
 
-/// Connections at once; more wait.
-const MOST_CONNECTIONS: usize = 64;
+/// How many connections there may be: whoever has no token loses them first.
+const LIMITS: http::Limits = http::Limits {
+    connections: 128,
+    a_second: 500,
+};
+/// Requests being answered at the same time, so that connections are left for `/livez`.
+const MOST_REQUESTS: usize = 96;
 /// No request takes longer, whatever it asks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 
@@ -56,8 +62,12 @@ impl Server {
     pub(crate) fn start(listener: TcpListener, shared: Arc<Shared>, guard: Guard) -> Result<Self> {
         let app = TowerToHyperService::new(routes::router(shared));
         let guard = Arc::new(guard);
-        let answer = move |request| answer(app.clone(), Arc::clone(&guard), request);
-        http::Server::start(listener, "the control API", MOST_CONNECTIONS, answer).map(Self)
+        let slots = Arc::new(Semaphore::new(MOST_REQUESTS));
+        let answer = move |request| {
+            let (guard, slots) = (Arc::clone(&guard), Arc::clone(&slots));
+            answer(app.clone(), guard, slots, request)
+        };
+        http::Server::start(listener, "the control API", LIMITS, answer).map(Self)
     }
 
     /// Where it listens.
@@ -73,13 +83,38 @@ impl Server {
 
 type App = TowerToHyperService<axum::Router>;
 
-async fn answer(app: App, guard: Arc<Guard>, request: Request<Incoming>) -> Response {
+async fn answer(
+    app: App,
+    guard: Arc<Guard>,
+    slots: Arc<Semaphore>,
+    request: Request<Incoming>,
+) -> Response {
     if let Err(failure) = guard.check(request.method(), request.uri(), request.headers()) {
-        return failure.into_response();
+        // A guess at the token costs a connection.
+        let mut response = failure.into_response();
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        return response;
     }
+    // Whoever needs no token is answered at once, and has shown nothing.
+    let is_open = request.uri().path() == OPEN_PATH;
+    let _slot = match slots.try_acquire() {
+        Ok(slot) => Some(slot),
+        Err(_) if is_open => None,
+        Err(_) => {
+            let busy = format!("the control API is answering {MOST_REQUESTS} requests already");
+            return Failure::new(Code::Busy, busy)
+                .hint("try again when some of them are done")
+                .into_response();
+        }
+    };
     let answer = app.call(request.map(Body::new));
-    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(answer) => answer.unwrap_or_else(|never| match never {}),
         Err(_) => Failure::new(Code::Timeout, "the request took too long").into_response(),
+    };
+    if !is_open {
+        response.extensions_mut().insert(http::Trusted);
     }
+    response
 }

@@ -334,6 +334,7 @@ async fn start_service(
         Service::Node => (None, dmsg::start_client(&how, node).await?),
         Service::DmsgServer => {
             let files = descriptors::raise();
+            let files = files.saturating_sub(descriptors::handshakes(files) as u64);
             how.max_sessions = connections("dmsg.max_sessions", how.max_sessions, files);
             let (server, dht) = dmsg::start_server(&how, settings.listen, node).await?;
             (Some(server), dht)
@@ -352,14 +353,14 @@ async fn start_on_tcp(
     secret: SecretKey,
     recorder: Option<Box<dyn Recorder>>,
 ) -> Result<Started> {
+    let files = descriptors::raise();
+    let handshakes = descriptors::handshakes(files);
+    let rest = files.saturating_sub(handshakes as u64);
     let listening = start::Listening {
         addr: settings.listen,
         advertising: settings.advertise,
-        max_connections: connections(
-            "max_connections",
-            settings.max_connections,
-            descriptors::raise(),
-        ),
+        max_connections: connections("max_connections", settings.max_connections, rest),
+        max_handshakes: handshakes,
     };
     let dht = start::start(config, secret, Some(listening), recorder).await?;
     let listen = dht.local_addr().unwrap_or(settings.listen).to_string();

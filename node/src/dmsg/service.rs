@@ -18,8 +18,10 @@ use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
 use crate::http::{self, BodyError, read_body};
 
-/// Connections at once; more wait.
+/// Connections at once. Beyond, quiet ones of whoever has most make room.
 const MOST_CONNECTIONS: usize = 1024;
+/// Connections that are taken a second, over time; more wait.
+const MOST_A_SECOND: u32 = 2_000;
 /// Open files for everything else.
 const OTHER_FILES: u64 = 64;
 
@@ -53,8 +55,11 @@ impl DiscoveryService {
         let answer = move |request| answer(Arc::clone(&serving), request);
         let most = descriptors::raise().saturating_sub(OTHER_FILES);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let most = most.clamp(1, MOST_CONNECTIONS);
-        let server = http::Server::start(listener, "the DMSG discovery", most, answer)?;
+        let limits = http::Limits {
+            connections: most.clamp(1, MOST_CONNECTIONS),
+            a_second: MOST_A_SECOND,
+        };
+        let server = http::Server::start(listener, "the DMSG discovery", limits, answer)?;
         Ok(Self {
             server,
             discovery,

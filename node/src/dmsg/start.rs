@@ -22,6 +22,7 @@ use super::directory::{Directory, Others};
 use super::entries::Entries;
 use super::web;
 use crate::config::DmsgSettings;
+use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
 use crate::start::cannot_listen;
 
@@ -120,6 +121,8 @@ pub(crate) async fn start_server(
         .public_address
         .clone_from(&dmsg.public_address);
     server_config.max_sessions = dmsg.max_sessions;
+    server_config.max_handshakes = descriptors::handshakes(descriptors::raise());
+    server_config.max_handshakes_per_address = server_config.max_handshakes.div_ceil(2);
     server_config.dht_bootstrap = true;
     server_config.notify = Notify::new(|notice| tracing::warn!("{notice}"));
     let relay = skydht_dmsg::server::Server::start(

@@ -18,14 +18,14 @@ use skydht_dmsg::server::Server;
 use skydht_driver::Dht;
 use skydht_runtime::Clocks;
 use skydht_tokio::TokioRuntime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::DmsgSettings;
-use crate::http::{HttpStream, converse};
+use crate::http::{HttpStream, Places, converse};
 
 /// DMSG's port of HTTP.
 pub(crate) const PORT: u16 = 80;
-/// Connections at once; more wait.
+/// Connections at once. Beyond, quiet ones of whoever has most make room.
 const MOST_CONNECTIONS: usize = 64;
 
 const ENTRY: &str = "/dht/entry/";
@@ -123,21 +123,15 @@ fn percent_decoded(text: &str) -> Result<Vec<u8>, &'static str> {
 
 /// Answers the connections of one port until the server closes.
 pub(super) async fn serve(mut listener: Listener, services: Arc<Services>) {
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Places::new(MOST_CONNECTIONS);
     // Connections end with the server's sessions.
     let (_stop, stopped) = watch::channel(false);
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let Some(stream) = listener.accept().await else {
-            return;
-        };
+    while let Some(stream) = listener.accept().await {
+        let place = places.take(stream.remote().key).await;
         let (services, stopped) = (Arc::clone(&services), stopped.clone());
         tokio::spawn(async move {
-            let _slot = slot;
             let answer = |request| answer(Arc::clone(&services), request);
-            converse(HttpStream(stream), answer, stopped).await;
+            converse(HttpStream(stream), answer, stopped, place).await;
         });
     }
 }

@@ -2,10 +2,14 @@
 
 mod body;
 mod client;
+mod pace;
+mod patient;
+mod places;
 mod server;
 mod stream;
 
 pub(crate) use body::{BodyError, read_body};
 pub(crate) use client::{Exchanger, send};
-pub(crate) use server::{Server, converse};
+pub(crate) use places::Places;
+pub(crate) use server::{Limits, Server, Trusted, converse};
 pub(crate) use stream::HttpStream;

@@ -1,25 +1,49 @@
-//! Answering, with bounds on connections and time.
+//! Answering, with bounds on connections, requests and time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
+use super::pace::Pace;
+use super::patient::Patient;
+use super::places::{Place, Places};
 use crate::failure::{Code, Failure, Result};
 
 /// A request's head must be there after this; idle connections are closed after it, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests under way when the server stops get this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of a request's head, and of answers that wait to be written.
+const MOST_BUFFERED: usize = 16 * 1024;
+/// Requests of one connection that has shown no right to be here; then it is closed.
+const MOST_UNTRUSTED: u32 = 20;
+/// As many connections are taken without waiting after a pause.
+const BURST: u32 = 256;
+
+/// Among a response's extensions: whoever asked has shown a right to be here.
+#[derive(Clone, Copy)]
+pub(crate) struct Trusted;
+
+/// How much a server does.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at once. Beyond, quiet ones make room: see [`Places`].
+    pub(crate) connections: usize,
+    /// Connections that are taken a second, over time; more wait.
+    pub(crate) a_second: u32,
+}
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -29,12 +53,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `what` on `listener` until [`Server::stop`], over at most `most` connections at
-    /// once; more wait.
+    /// Serves `what` on `listener` until [`Server::stop`].
     pub(crate) fn start<F, O>(
         listener: TcpListener,
         what: &'static str,
-        most: usize,
+        limits: Limits,
         answer: F,
     ) -> Result<Self>
     where
@@ -45,7 +68,7 @@ impl Server {
             .local_addr()
             .map_err(|error| Failure::new(Code::Local, error))?;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, what, most, answer, stopped));
+        let task = tokio::spawn(serve(listener, what, limits, answer, stopped));
         Ok(Self { addr, stop, task })
     }
 
@@ -65,31 +88,36 @@ impl Server {
 async fn serve<F, O>(
     listener: TcpListener,
     what: &'static str,
-    most: usize,
+    limits: Limits,
     answer: F,
     mut stopped: watch::Receiver<bool>,
 ) where
     F: Fn(Request<Incoming>) -> O + Clone + Send + Sync + 'static,
     O: Future<Output = Response> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(most));
+    let places = Places::new(limits.connections);
+    let mut pace = Pace::new(limits.a_second, BURST);
     let mut connections = JoinSet::new();
     loop {
-        let accepted = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, addr)) => {
+                let turn = pace.take();
+                let place = async {
+                    sleep_until(turn).await;
+                    places.take(addr.ip()).await
+                };
+                let place = tokio::select! {
+                    place = place => place,
+                    _ = stopped.changed() => break,
+                };
                 let (answer, stopped) = (answer.clone(), stopped.clone());
                 connections.spawn(async move {
-                    let _slot = slot;
-                    converse(TokioIo::new(stream), answer, stopped).await;
+                    converse(TokioIo::new(stream), answer, stopped, place).await;
                 });
             }
             Err(error) => {
@@ -106,25 +134,47 @@ async fn serve<F, O>(
     .await;
 }
 
-/// Answers the requests of one connection until it ends, or `stopped` changes.
-pub(crate) async fn converse<T, F, O>(io: T, answer: F, mut stopped: watch::Receiver<bool>)
-where
+/// Answers the requests of one connection until it ends, must make room, or `stopped` changes.
+pub(crate) async fn converse<T, F, O, S>(
+    io: T,
+    answer: F,
+    mut stopped: watch::Receiver<bool>,
+    mut place: Place<S>,
+) where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
     F: Fn(Request<Incoming>) -> O,
     O: Future<Output = Response>,
+    S: Ord + Clone,
 {
+    let killed = place.killed();
+    let untrusted = AtomicU32::new(0);
     let service = service_fn(|request| {
-        let answer = answer(request);
-        async { Ok::<_, Infallible>(answer.await) }
+        let (answer, place, untrusted) = (answer(request), &place, &untrusted);
+        async move {
+            place.set_asks(true);
+            let mut response = answer.await;
+            place.set_asks(false);
+            if response.extensions().get::<Trusted>().is_some() {
+                place.trust();
+            } else {
+                let before = untrusted.fetch_add(1, Ordering::Relaxed);
+                if before + 1 >= MOST_UNTRUSTED {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(64 * 1024)
-        .serve_connection(io, service);
+        .max_buf_size(MOST_BUFFERED)
+        .serve_connection(Patient::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = killed => return,
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
