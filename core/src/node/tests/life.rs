@@ -45,6 +45,8 @@ fn own_items_tell_holders_age_and_the_next_renewal() {
     let next = own.next_renewal.unwrap();
     assert!(next <= HOUR + HOUR / 2 && next >= HOUR / 2, "{next:?}");
     net.run_for(HOUR / 4);
+    // Its clock is that of its last input.
+    net.input(1, Input::TimerFired);
     let later = &net.nodes[1].own_items()[0];
     assert!(later.age.unwrap() >= HOUR / 4);
     assert!(later.next_renewal.unwrap() < next);
