@@ -94,6 +94,9 @@ pub struct ServerConfig {
     pub server_type: String,
     /// Whether the entry says that we are a bootstrap node of the DHT.
     pub dht_bootstrap: bool,
+    /// As upstream's relays of April 2026: a stream whose destination has no session is left open
+    /// without an answer, rather than reset. For tests of what dials through them.
+    pub leaves_unknown_open: bool,
     /// Who is called when there is something that the operator should know.
     pub notify: Notify,
 }
@@ -126,6 +129,7 @@ impl ServerConfig {
             discovery_timeout: seconds(10),
             server_type: String::new(),
             dht_bootstrap: false,
+            leaves_unknown_open: false,
             notify: Notify::default(),
         }
     }

@@ -289,7 +289,8 @@ impl<R: Runtime> Dial<'_, R> {
             StreamError::Refused(_) | StreamError::Noise(_) => return Err(Round::Final(error)),
             StreamError::Session(SessionError::TooManyStreams) => Round::Busy(error),
             StreamError::Timeout => {
-                shared.table().forget_route(&self.remote.key);
+                // An old relay leaves a stream open whose destination has gone elsewhere.
+                shared.table().forget_delegated(&self.remote.key);
                 Round::Late(error)
             }
             _ => Round::Silent(error),

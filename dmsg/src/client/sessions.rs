@@ -180,7 +180,8 @@ fn serve<R: Runtime>(shared: &Arc<Shared<R>>, session: Arc<DmsgSession>, mut inc
 /// What a stream of the other side's came to.
 enum Answered {
     Ping,
-    Request,
+    /// Of this key.
+    Request(PublicKey),
 }
 
 async fn answer<R: Runtime>(
@@ -201,15 +202,20 @@ async fn answer<R: Runtime>(
         }
         let object = session.read_sealed(&mut stream, len).await?;
         let request = object.verify_request().map_err(StreamError::Response)?;
+        let source = request.source.key;
         shared.endpoint.answer(session, stream, request).await?;
-        Ok(Answered::Request)
+        Ok(Answered::Request(source))
     };
     let answered = within(runtime, config.stream_timeout, answering).await;
     let mut table = shared.table();
+    if let Some(Ok(Answered::Request(source))) = answered {
+        // Whoever comes this way is there now, whatever was known of it before.
+        table.set_route(source, session.remote());
+    }
     let stats = table.stats_mut();
     match answered {
         Some(Ok(Answered::Ping)) => stats.pings += 1,
-        Some(Ok(Answered::Request)) => stats.accepted += 1,
+        Some(Ok(Answered::Request(_))) => stats.accepted += 1,
         Some(Err(StreamError::Refused(_))) => stats.refused += 1,
         Some(Err(_)) | None => stats.invalid += 1,
     }

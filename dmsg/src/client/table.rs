@@ -412,11 +412,6 @@ impl Table {
         self.entries.insert(key, (now, delegated));
     }
 
-    /// This way did not answer: the next dial begins elsewhere.
-    pub(super) fn forget_route(&mut self, destination: &PublicKey) {
-        self.routes.remove(destination);
-    }
-
     /// The entry led nowhere: it is asked for again.
     pub(super) fn forget_delegated(&mut self, key: &PublicKey) {
         self.entries.remove(key);

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::AsyncWriteExt as _;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_runtime::{Runtime, within};
 
 use super::pace::Pace;
@@ -182,6 +182,10 @@ impl<R: Runtime> Source<'_, R> {
         let destination = shared.table().session(&request.destination.key);
         let Some(destination) = destination else {
             counters.no_destination.count();
+            if shared.config.leaves_unknown_open {
+                let mut byte = [0];
+                while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {}
+            }
             return None;
         };
         let most = u64::try_from(shared.config.max_relayed).unwrap_or(u64::MAX);

@@ -16,7 +16,7 @@ use crate::world::{World, at, echoed, ip, key, secret};
 
 /// A discovery that lists no servers.
 #[derive(Clone)]
-struct WithoutServers(MemoryDiscovery);
+pub(crate) struct WithoutServers(pub(crate) MemoryDiscovery);
 
 impl Discovery for WithoutServers {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {

@@ -3,6 +3,7 @@
 mod basics;
 mod hostile;
 mod kinds;
+mod moved;
 mod pings;
 mod raw;
 mod traps;
