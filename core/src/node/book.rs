@@ -258,10 +258,10 @@ impl Book {
     ) -> Addrs {
         let hint = hint.map(canonical);
         if let Some(pinned) = self.pinned.get(key) {
-            let mut addrs = pinned.clone();
-            let own = self.own_address(key).filter(|own| !addrs.contains(own));
-            addrs.extend(own);
-            return addrs;
+            // Its own word is newer than what was configured.
+            let own = self.own_address(key);
+            let others = pinned.iter().copied().filter(|addr| own != Some(*addr));
+            return own.into_iter().chain(others).collect();
         }
         let entry = self.entries.get_or_default(key, now);
         let mut addrs = Addrs::new();
@@ -470,6 +470,18 @@ mod tests {
             book.addresses(&key(1), None, at(1000)).as_slice(),
             [addr(9)]
         );
+    }
+
+    #[test]
+    fn a_bootstrap_peer_that_moved_is_dialled_where_it_says_first() {
+        let mut book = Book::new(8, 1);
+        book.pin(key(1), &[addr(1), addr(2)]);
+        book.claims(&key(1), addr(3), at(1));
+        let addrs = book.addresses(&key(1), None, at(1));
+        assert_eq!(addrs.as_slice(), [addr(3), addr(1), addr(2)]);
+        book.claims(&key(1), addr(2), at(1));
+        let addrs = book.addresses(&key(1), None, at(1));
+        assert_eq!(addrs.as_slice(), [addr(2), addr(1)]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
+use skydht_core::address::canonical;
 use skydht_core::node::{Path, Reach};
 use skydht_dmsg::half_open::Begun;
 use skydht_dmsg::secure::{self, HandshakeError};
@@ -60,7 +61,7 @@ async fn finish<R: Runtime>(
         Some(Ok((peer, secure))) => {
             let path = Path {
                 reach: Reach::Accepted,
-                remote: Some(addr),
+                remote: Some(canonical(addr)),
             };
             // At a limit the connection is dropped, and counted there.
             if pump::establish(shared, peer, secure, Role::Server, path).is_ok() {

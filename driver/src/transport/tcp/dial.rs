@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use skydht_core::address::canonical;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{OpenFailure, Path, Reach};
 use skydht_dmsg::secure::{self, HandshakeError};
@@ -26,7 +27,7 @@ async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<()
     // Of several failures the one that says most: somebody answering beats silence.
     let mut failure = OpenFailure::NoAddress;
     loop {
-        let next = shared.table().next_addr(&peer);
+        let next = shared.table().next_addr(&peer).map(canonical);
         let Some(addr) = next else {
             return Err(failure);
         };
@@ -104,7 +105,7 @@ async fn connect<R: Runtime>(
     addr: SocketAddr,
 ) -> Result<R::Connection, Reason> {
     peer.check_curve().map_err(|_| OpenFailure::InvalidKey)?;
-    let connecting = shared.runtime.connect(addr);
+    let connecting = shared.runtime.connect(canonical(addr));
     let limit = shared.options.connect_timeout;
     let error = match shared.within(limit, connecting).await {
         Some(Ok(connection)) => return Ok(connection),
@@ -112,12 +113,20 @@ async fn connect<R: Runtime>(
         None => io::ErrorKind::TimedOut,
     };
     Err(Reason {
-        means: match error {
-            io::ErrorKind::TimedOut => OpenFailure::Timeout,
-            _ => OpenFailure::Unreachable,
-        },
+        means: not_connected(&addr, error),
         io: Some(error),
     })
+}
+
+/// Why an address could not be connected to. One of a family that this host has no way for is as
+/// good as none: it says nothing about the peer, and less than what any other address brings.
+fn not_connected(addr: &SocketAddr, error: io::ErrorKind) -> OpenFailure {
+    match error {
+        io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable => OpenFailure::NoAddress,
+        io::ErrorKind::NetworkUnreachable if addr.is_ipv6() => OpenFailure::NoAddress,
+        io::ErrorKind::TimedOut => OpenFailure::Timeout,
+        _ => OpenFailure::Unreachable,
+    }
 }
 
 /// Whether `peer` answers at `addr`, over a connection of its own.
@@ -142,5 +151,57 @@ fn failure(error: HandshakeError) -> OpenFailure {
         // A node that holds another key hangs up after the first message.
         | HandshakeError::Closed => OpenFailure::Handshake,
         _ => OpenFailure::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_family_that_the_host_lacks_says_less_than_any_other() {
+        let [v4, v6]: [SocketAddr; 2] =
+            ["192.0.2.1:1", "[2001:db8::1]:1"].map(|addr| addr.parse().unwrap());
+        for (addr, kind, expected) in [
+            (
+                v6,
+                io::ErrorKind::NetworkUnreachable,
+                OpenFailure::NoAddress,
+            ),
+            (v6, io::ErrorKind::AddrNotAvailable, OpenFailure::NoAddress),
+            (v6, io::ErrorKind::Unsupported, OpenFailure::NoAddress),
+            (
+                v4,
+                io::ErrorKind::NetworkUnreachable,
+                OpenFailure::Unreachable,
+            ),
+            (
+                v4,
+                io::ErrorKind::ConnectionRefused,
+                OpenFailure::Unreachable,
+            ),
+            (
+                v6,
+                io::ErrorKind::ConnectionRefused,
+                OpenFailure::Unreachable,
+            ),
+            (v4, io::ErrorKind::TimedOut, OpenFailure::Timeout),
+        ] {
+            assert_eq!(
+                not_connected(&addr, &kind.into()),
+                expected,
+                "{addr} {kind}"
+            );
+        }
+        let others = [
+            OpenFailure::Unreachable,
+            OpenFailure::Timeout,
+            OpenFailure::Handshake,
+        ];
+        assert!(
+            others
+                .iter()
+                .all(|it| it.max(&OpenFailure::NoAddress) == it)
+        );
     }
 }
