@@ -49,6 +49,13 @@ fn the_whole_program_over_dmsg_holds_for_six_seeds() {
     hold_for(6, &load("program-dmsg.toml"));
 }
 
+/// Go relays of the DHT's days leave a stream to whoever has gone open, and Go nodes name the dead
+/// for ever.
+#[test]
+fn the_dead_whom_go_nodes_name_for_ever_hold_nobody_up_for_four_seeds() {
+    hold_for(4, &load("go-relay.toml"));
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run_of_the_whole_program() {
     for name in ["program.toml", "program-dmsg.toml"] {

@@ -450,7 +450,11 @@ impl Run<'_> {
     }
 
     fn close_relays(&mut self) {
-        let closing = self.relays.close(&mut self.coverage);
+        let (go, relays, coverage) = (&mut self.go, &mut self.relays, &mut self.coverage);
+        let closing = async {
+            go.close().await;
+            relays.close(coverage).await;
+        };
         if let Err(stalled) = self.world.run_until(closing) {
             self.stalled = true;
             let now = self.now();

@@ -109,7 +109,8 @@ impl Run<'_> {
     pub(super) fn check(&mut self) {
         self.hear();
         let now = self.now();
-        let existing: BTreeSet<PublicKey> = self.machines.iter().map(|it| it.key).collect();
+        let ours = self.machines.iter().map(|it| it.key);
+        let existing: BTreeSet<PublicKey> = ours.chain(self.go.keys()).collect();
         for host in self.hosts() {
             let mut ledger = self.shared.lock();
             let ledger = &mut *ledger;
@@ -202,7 +203,7 @@ impl Run<'_> {
         let ledger = &mut *guard;
         let about = Circumstances {
             life: self.scenario.population.item_ttl.saturating_sub(SETTLED),
-            all_ours: true,
+            all_ours: self.scenario.program.go_nodes == 0,
             crashes: self.failures,
             evicted: ledger.evicted,
         };
@@ -270,6 +271,9 @@ impl Run<'_> {
         if program.max_sessions < nodes || program.max_streams < AMPLE_STREAMS {
             return; // failing at a limit is in order
         }
+        if program.go_relays {
+            return; // whoever asks for somebody who has not come yet waits in vain
+        }
         let now = self.now();
         let (mut made, mut accounted) = (0, 0);
         for host in self.hosts() {
@@ -328,7 +332,7 @@ impl Run<'_> {
     pub(super) fn settled(&mut self) -> Result<(), RunError> {
         self.check();
         for machine in &self.machines {
-            if machine.node().is_none_or(|dht| !dht.is_ready()) {
+            if !machine.gone && machine.node().is_none_or(|dht| !dht.is_ready()) {
                 let what = format_args!("{} is not ready, though all is well", machine.host);
                 self.violations.note(self.now(), what);
             }
@@ -349,6 +353,8 @@ impl Run<'_> {
     fn disagreement(&mut self) -> Option<String> {
         let relays = self.relays.totals();
         let (mut ends, mut underway) = (relays.sessions, relays.handshaking);
+        let (sessions, dials) = self.go.sessions();
+        (ends, underway) = (ends + sessions, underway + dials);
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
                 ends += status.transport.sessions;
@@ -389,10 +395,10 @@ impl Run<'_> {
                 self.violations.note(now, what);
             }
         }
-        for ip in self.relays.ips() {
+        for ip in self.relays.ips().chain(self.go.ips()) {
             let tasks = self.world.tasks_of(ip);
             if tasks > 0 {
-                let what = format_args!("{tasks} tasks are left on the relay {ip}");
+                let what = format_args!("{tasks} tasks are left on {ip}");
                 self.violations.note(now, what);
             }
         }

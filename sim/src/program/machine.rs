@@ -45,6 +45,8 @@ pub(super) struct Machine {
     random: ChaCha8Rng,
     pub(super) state: State,
     pub(super) lives: u32,
+    /// It died for good.
+    pub(super) gone: bool,
     pub(super) suspended: bool,
     /// How often its tasks had been polled at the last check.
     pub(super) polls: u64,
@@ -67,6 +69,7 @@ impl Machine {
             random: ChaCha8Rng::seed_from_u64(seed),
             state: State::Down(None),
             lives: 0,
+            gone: false,
             suspended: false,
             polls: 0,
             stood: None,

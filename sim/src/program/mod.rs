@@ -12,6 +12,7 @@
 //! | how a node is built, over which transport | `build` |
 //! | one host | `machine` |
 //! | DMSG relays | `relays` |
+//! | Go nodes of the DHT's days | `go` |
 //! | their discovery, which is away at times | `directory` |
 //! | what users ask for, and when they give up | `users` |
 //! | what was seen at every node's door | `ledger` |
@@ -23,6 +24,7 @@ mod act;
 mod build;
 mod checks;
 mod directory;
+mod go;
 mod ledger;
 mod machine;
 mod relays;

@@ -110,6 +110,7 @@ impl Relays {
         config.max_sessions = self.config.max_sessions as usize;
         config.max_handshakes = self.config.max_handshakes as usize;
         config.max_streams = self.config.relay_streams as usize;
+        config.leaves_unknown_open = self.config.go_relays;
         let (secret, discovery) = (relay.secret.clone(), self.discovery.clone());
         let starting = Server::start(world.host(relay.ip), secret, entropy, discovery, config);
         // Listening is immediate, and nothing else waits.

@@ -17,6 +17,7 @@ use skydht_runtime::virtual_time::{Conditions, VirtualTime};
 use super::act::{Act, Pending};
 use super::build::{Build, Dmsg, Tcp, addr};
 use super::directory::Presence;
+use super::go::GoNodes;
 use super::ledger::{Seen, Shared};
 use super::machine::Machine;
 use super::relays::Relays;
@@ -38,6 +39,8 @@ use crate::scenario::{Outcome, Progress, RunError, Scenario};
 const DRAWS: u64 = 0x5052_4f47_5241_4d00;
 /// The same for the relays' keys and handshakes.
 const RELAYS: u64 = 0x5245_4c41_5953_0000;
+/// The same for those of Go nodes.
+const GO_NODES: u64 = 0x474f_4e4f_4445_5300;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Sessions that were replaced are gone after this.
 pub(super) const RETIRED: Duration = Duration::from_secs(35);
@@ -87,6 +90,7 @@ pub(super) struct Run<'a> {
     pub(super) world: VirtualTime,
     pub(super) build: Box<dyn Build>,
     pub(super) relays: Relays,
+    pub(super) go: GoNodes,
     pub(super) machines: Vec<Machine>,
     pub(super) items: Vec<Planned>,
     pub(super) random: ChaCha8Rng,
@@ -142,11 +146,13 @@ impl<'a> Run<'a> {
             true => Vec::new(),
             false => vec![addr(HostId(n))],
         };
+        let go = GoNodes::new(program, ChaCha8Rng::seed_from_u64(seed ^ GO_NODES));
         let bootstrap: Vec<BootstrapPeer> = (0..who.bootstrap)
             .map(|n| BootstrapPeer {
                 key: secrets[n as usize].public(),
                 addrs: addrs(n),
             })
+            .chain(go.bootstrap())
             .collect();
         let limits = limits(who)?;
         let machine = |(n, secret): (u32, &skydht_core::key::SecretKey)| {
@@ -193,6 +199,7 @@ impl<'a> Run<'a> {
             scenario,
             build,
             relays,
+            go,
             tracked: items.iter().map(track).collect(),
             versions: vec![0; items.len()],
             deleted: vec![false; items.len()],
@@ -283,6 +290,8 @@ impl<'a> Run<'a> {
         for relay in self.relays.ids() {
             self.start_relay(relay)?;
         }
+        let discovery = self.relays.discovery().clone();
+        self.go.start(&self.world, &scenario.program, &discovery);
         for n in 0..scenario.population.nodes {
             let at = match n < scenario.population.bootstrap {
                 true => SimTime::ZERO,
@@ -332,6 +341,12 @@ impl<'a> Run<'a> {
         rough.lost_ppm = scenario.chaos.dial_lost.draw(&mut self.random).as_ppm();
         self.world.set_conditions(rough);
         let hosts: Vec<HostId> = self.machines.iter().map(|it| it.host).collect();
+        let gone = hosts.len().saturating_sub(scenario.program.gone as usize);
+        for host in hosts[gone..].iter().copied() {
+            self.machines[host.index()].gone = true;
+            let process = true;
+            self.plan(begin, Act::Planned(Action::Crash { host, process }));
+        }
         for (at, action) in chaos::plan(scenario, begin, end, &hosts, &mut self.random) {
             self.plan(at, Act::Planned(action));
         }

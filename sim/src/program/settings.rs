@@ -39,6 +39,13 @@ pub struct Program {
     pub relay_sessions: u32,
     /// Streams of one session of a relay, in each direction.
     pub relay_streams: u32,
+    /// Relays are as Go's in the DHT's days: a stream whose destination has no session is left
+    /// open without an answer.
+    pub go_relays: bool,
+    /// Go nodes of the DHT's days beside ours, with which ours start; only over relays.
+    pub go_nodes: u32,
+    /// Of our hosts, the last ones die at the beginning of the second phase, and stay dead.
+    pub gone: u32,
     /// A relay dies, its process or its machine, and comes back within a minute.
     pub relay_crash: Drawn,
     /// The DMSG discovery is away for up to a minute: refuses, or never answers.
@@ -67,6 +74,9 @@ impl Default for Program {
             relays: 0,
             relay_sessions: 2,
             relay_streams: 2_048,
+            go_relays: false,
+            go_nodes: 0,
+            gone: 0,
             relay_crash: Drawn::NEVER,
             discovery_away: Drawn::NEVER,
             cut: Drawn::NEVER,
@@ -165,6 +175,17 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "program.relays",
             "at most 100; program.relay_sessions and program.relay_streams at least 1",
         ),
+        (
+            program.go_nodes <= 100
+                && (program.relays > 0 || (program.go_nodes == 0 && !program.go_relays)),
+            "program.go_nodes",
+            "at most 100, and only with relays; program.go_relays as well",
+        ),
+        (
+            program.gone + who.bootstrap < who.nodes.max(1),
+            "program.gone",
+            "fewer than the nodes that are no bootstrap peers",
+        ),
     ];
     match checks.into_iter().find(|(holds, ..)| !holds) {
         None => Ok(()),
@@ -193,6 +214,9 @@ mod tests {
             format!("{whole}[phases]\nexpiry = \"1s\""),
             "depth = \"program\"\n[program]\nrelays = 101".to_owned(),
             format!("{whole}[program]\nrelays = 3"),
+            format!("{whole}[program]\ngo_nodes = 3"),
+            format!("{whole}[program]\ngone = 1000"),
+            "depth = \"program\"\n[program]\nrelays = 1\ngo_nodes = 101".to_owned(),
             format!("{whole}[program]\nbuffer_min = 70000"),
             format!("{whole}[program]\nkeepalive = \"1ms\""),
             format!("{whole}[program]\naccept_queue_min = 2000"),
