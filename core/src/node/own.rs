@@ -165,10 +165,10 @@ impl Node {
         self.schedule_renewal(target);
     }
 
-    /// The items that are kept renewed, in order of their targets. O(own items).
+    /// The items that are kept renewed, in order of their targets, with their ages at `now`: a
+    /// node that has nothing to do has heard of no time for a while. O(own items).
     #[must_use]
-    pub fn own_items(&self) -> Vec<OwnItem> {
-        let now = self.now.mono;
+    pub fn own_items(&self, now: Mono) -> Vec<OwnItem> {
         let renewed = self.own.items.iter();
         renewed
             .filter_map(|(target, own)| {

@@ -282,7 +282,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     let now = time(&self.runtime).mono;
                     drop(reply.send(self.node.peers_at(now)));
                 }
-                Request::OwnItems(reply) => drop(reply.send(self.node.own_items())),
+                Request::OwnItems(reply) => {
+                    let now = time(&self.runtime).mono;
+                    let _ = reply.send(self.node.own_items(now));
+                }
                 Request::Stats(reply) => drop(reply.send(self.stats())),
                 Request::Subscribe(subscriber) => self.subscribers.push(subscriber),
             }

@@ -26,14 +26,14 @@ fn owners_renew_and_their_items_outlive_the_ttl_without_new_signatures() {
 #[test]
 fn own_items_tell_holders_age_and_the_next_renewal() {
     let mut net = Net::settled(4, |_, _| {});
-    assert_eq!(net.nodes[1].own_items(), []);
+    assert_eq!(net.nodes[1].own_items(net.now), []);
     let put = net.put(1, "x", b"value").unwrap();
     let once = PutOptions {
         once: true,
         ..PutOptions::default()
     };
     net.put_with(1, "once", b"v", once).unwrap();
-    let [own] = &net.nodes[1].own_items()[..] else {
+    let [own] = &net.nodes[1].own_items(net.now)[..] else {
         panic!("only what is renewed");
     };
     assert_eq!(
@@ -45,16 +45,14 @@ fn own_items_tell_holders_age_and_the_next_renewal() {
     let next = own.next_renewal.unwrap();
     assert!(next <= HOUR + HOUR / 2 && next >= HOUR / 2, "{next:?}");
     net.run_for(HOUR / 4);
-    // Its clock is that of its last input.
-    net.input(1, Input::TimerFired);
-    let later = &net.nodes[1].own_items()[0];
+    let later = &net.nodes[1].own_items(net.now)[0];
     assert!(later.age.unwrap() >= HOUR / 4);
     assert!(later.next_renewal.unwrap() < next);
     // Nobody to ask: it is kept, and tried again within two minutes.
     let mut alone = Net::new(1, |_, _| {});
     alone.run_for(Duration::from_secs(60));
     assert!(alone.put(0, "x", b"v").is_err());
-    let own = &alone.nodes[0].own_items()[0];
+    let own = &alone.nodes[0].own_items(alone.now)[0];
     assert_eq!((own.holders, own.age), (0, None));
     assert!(own.next_renewal.unwrap() < Duration::from_secs(120));
 }

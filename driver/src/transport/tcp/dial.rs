@@ -187,11 +187,7 @@ mod tests {
             ),
             (v4, io::ErrorKind::TimedOut, OpenFailure::Timeout),
         ] {
-            assert_eq!(
-                not_connected(&addr, &kind.into()),
-                expected,
-                "{addr} {kind}"
-            );
+            assert_eq!(not_connected(&addr, kind), expected, "{addr} {kind}");
         }
         let others = [
             OpenFailure::Unreachable,

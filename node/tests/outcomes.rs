@@ -1,0 +1,197 @@
+//! What becomes of operations, and what is said of it: the cause, not another one.
+
+mod support;
+
+use std::fs;
+
+use support::{Node, TempDir, finish, program, run};
+
+const OTHER: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+
+#[test]
+fn a_put_without_peers_is_kept_and_said_to_be() {
+    let home = TempDir::new();
+    let node = Node::start(&home, "alone", &[]);
+    let ran = node.run(&home, &["put", "hello", "--salt", "s"]).exits(5);
+    assert!(ran.stderr.contains("this node keeps the item"), "{ran:?}");
+    let listed = node.run(&home, &["ls", "--json"]).exits(0).json();
+    let item = &listed["items"][0];
+    assert_eq!(
+        (&item["salt"], &item["holders"]),
+        (&"s".into(), &0.into()),
+        "{listed}"
+    );
+    assert!(item["age_ms"].is_null() && item["next_renewal_ms"].as_f64() < Some(120e3));
+    assert!(ran.stderr.contains(item["seq"].as_str().unwrap()));
+    let got = node.run(&home, &["get", "self", "s", "--policy", "local"]);
+    assert_eq!(got.exits(0).text(), "hello");
+    // What is not to be renewed is not kept, and neither is a deletion.
+    for args in [
+        &["put", "v", "--salt", "t", "--once"][..],
+        &["delete", "self", "u"],
+    ] {
+        let ran = node.run(&home, args).exits(3);
+        assert!(ran.stderr.contains("no peers"), "{ran:?}");
+    }
+    node.run(&home, &["stop"]).exits(0);
+    assert_eq!(node.wait(), Some(0));
+}
+
+#[test]
+fn a_wrong_key_at_the_right_address_is_called_so() {
+    let home = TempDir::new();
+    let mut node = Node::start(&home, "node", &[]);
+    let at = node.text("listen").to_owned();
+    let wrong = format!("{OTHER}@{at}");
+    run(&home, &["keygen"]).exits(0);
+    for args in [
+        &["get", OTHER][..],
+        &["put", "v"],
+        &["delete", "self"],
+        &["ping", OTHER],
+    ] {
+        let ran = run(&home, &[args, &["--bootstrap", &wrong]].concat());
+        if args[0] == "ping" {
+            assert_ne!(ran.code, Some(0));
+            continue;
+        }
+        let said = ran.stderr.clone();
+        ran.exits(6);
+        assert!(
+            said.contains(&format!(
+                "{wrong}: something answers there, but not with this key"
+            )),
+            "{said}"
+        );
+    }
+    let json = run(&home, &["get", OTHER, "--bootstrap", &wrong, "--json"])
+        .exits(6)
+        .json();
+    assert_eq!(
+        (&json["code"], &json["fault"]),
+        (&"wrong_peer".into(), &"peer".into())
+    );
+    let ran = node.run(&home, &["ping", OTHER, "--addr", &at]).exits(6);
+    assert!(ran.stderr.contains("not with this key"), "{ran:?}");
+    // Nobody at all is another thing.
+    let nobody = format!("{OTHER}@127.0.0.1:1");
+    let ran = run(&home, &["get", OTHER, "--bootstrap", &nobody]).exits(3);
+    assert!(ran.stderr.contains(&format!("{nobody}: ")), "{ran:?}");
+    let both = ["get", OTHER, "--bootstrap", &nobody, "--bootstrap", &wrong];
+    let ran = run(&home, &both).exits(3);
+    assert!(
+        ran.stderr.contains(&wrong) && ran.stderr.contains(&nobody),
+        "{ran:?}"
+    );
+    node.wait_for("ready");
+}
+
+#[test]
+fn what_is_too_long_is_6_wherever_it_comes_from() {
+    let home = TempDir::new();
+    let long = vec![b'x'; 65_537];
+    let file = home.join("value");
+    fs::write(&file, &long).unwrap();
+    let mut from_stdin = program(&home);
+    from_stdin.args(["put", "-"]);
+    let text = String::from_utf8(long.clone()).unwrap();
+    for ran in [
+        finish(&mut from_stdin, &long),
+        run(&home, &["put", "--file", &file]),
+        run(&home, &["put", &text]),
+        run(&home, &["put", "v", "--salt", &text[..201]]),
+        run(&home, &["delete", "self", &text[..201]]),
+    ] {
+        let said = ran.stderr.clone();
+        ran.exits(6);
+        assert!(
+            said.contains("at most") || said.contains("longer than"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_item_that_nothing_will_renew_is_done_in_part() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let config = home.join("small.json");
+    fs::write(&config, "{\"limits\": {\"own_items\": 1}}").unwrap();
+    let peer = a.address();
+    let args = [
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--bootstrap",
+        &peer,
+        "--config",
+        &config,
+    ];
+    let mut b = Node::start_with(&home, "b", &args);
+    a.knows(1);
+    b.knows(1);
+    let put = |salt: &str, more: &[&str]| {
+        let args = [&["put", "v", "--salt", salt, "--json"], more].concat();
+        b.run(&home, &args)
+    };
+    assert_eq!(put("one", &[]).exits(0).json()["renewed"], true);
+    let second = put("two", &[]).exits(5);
+    assert_eq!(second.json()["renewed"], false);
+    assert!(
+        second.stderr.contains("limits.own_items is full"),
+        "{second:?}"
+    );
+    // It is there, and who asked for no more has all of it.
+    b.run(&home, &["get", "self", "two"]).exits(0);
+    put("three", &["--once"]).exits(0);
+    assert_eq!(
+        put("one", &[]).exits(0).json()["renewed"],
+        true,
+        "the same again"
+    );
+    b.run(&home, &["delete", "self", "one"]).exits(0);
+    assert_eq!(
+        put("two", &[]).exits(0).json()["renewed"],
+        true,
+        "there is room"
+    );
+    let listed = b.run(&home, &["ls"]).exits(0);
+    assert!(listed.text().starts_with("SALT  HOLDERS  AGE") && listed.text().contains("\ntwo "));
+    let a_key = a.text("key").to_owned();
+    let refused = b.run(&home, &["delete", &a_key, "s"]).exits(6);
+    assert!(refused.stderr.contains("only "), "{refused:?}");
+    let b_key = b.text("key").to_owned();
+    b.run(&home, &["delete", &b_key, "two"]).exits(0);
+    a.run(&home, &["get", &b_key, "two"]).exits(4);
+    let none = b.run(&home, &["ls"]).exits(0);
+    assert!(
+        none.stdout.is_empty() && none.stderr.contains("no items"),
+        "{none:?}"
+    );
+}
+
+#[test]
+fn people_are_shown_the_sequence_that_a_swap_needs() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let mut b = Node::start(&home, "b", &[&a]);
+    a.knows(1);
+    b.knows(1);
+    let put = a
+        .run(&home, &["put", "one", "--salt", "s", "--json"])
+        .exits(0)
+        .json();
+    let seq = put["seq"].as_str().unwrap();
+    let got = a.run(&home, &["get", "self", "s"]).exits(0);
+    assert!(got.stderr.contains(&format!("seq {seq}")), "{got:?}");
+    let swap = ["put", "two", "--salt", "s", "--expect", "1"];
+    let conflict = a.run(&home, &swap).exits(6);
+    let next = format!("put again with --expect {seq}");
+    assert!(conflict.stderr.contains(&next), "{conflict:?}");
+    assert!(
+        conflict.stderr.contains("`skydht get self --salt s`"),
+        "{conflict:?}"
+    );
+    let swap = ["put", "two", "--salt", "s", "--expect", seq];
+    a.run(&home, &swap).exits(0);
+}
