@@ -12,6 +12,7 @@ mod operations;
 mod peers;
 mod pressure;
 mod proof;
+mod reads;
 mod serving;
 mod slow_handlers;
 mod upkeep;
