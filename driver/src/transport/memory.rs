@@ -198,3 +198,63 @@ impl Drop for MemoryTransport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+    use skydht_core::node::SessionUse::ReuseOrDial;
+
+    use super::*;
+
+    fn key(n: u8) -> PublicKey {
+        let mut bytes = [2; 33];
+        bytes[1] = n;
+        PublicKey::from_bytes(&bytes).unwrap()
+    }
+
+    fn open(from: &MemoryTransport, to: u8) -> Result<Pipe, OpenFailure> {
+        block_on(from.open(key(to), Addrs::default(), ReuseOrDial)).map(|(pipe, _)| pipe)
+    }
+
+    fn accept(at: &MemoryTransport) -> Poll<Option<Pipe>> {
+        let accepted = at.poll_accept(&mut Context::from_waker(std::task::Waker::noop()));
+        accepted.map(|it| it.map(|it| it.stream))
+    }
+
+    #[test]
+    fn connections_and_nodes_that_are_gone_leave_nothing() {
+        let network = MemoryNetwork::new();
+        let (one, two) = (network.transport(key(1)), network.transport(key(2)));
+        for _ in 0..1_000 {
+            let near = open(&one, 2).unwrap();
+            let far = accept(&two);
+            assert!(matches!(far, Poll::Ready(Some(_))));
+            drop((near, far));
+        }
+        for node in [&one.node, &two.node] {
+            assert!(node.inbox().cutters.len() < 20);
+        }
+        // A later one under the same key stays when the earlier one goes.
+        let again = network.transport(key(2));
+        drop(two);
+        assert!(open(&one, 2).is_ok());
+        drop((one, again));
+        assert!(network.lock().is_empty());
+    }
+
+    #[test]
+    fn a_queue_that_is_full_refuses_counts_and_has_room_again() {
+        let network = MemoryNetwork::new();
+        let (one, two) = (network.transport(key(1)), network.transport(key(2)));
+        assert!(accept(&two).is_pending());
+        let held: Vec<_> = (0..ACCEPT_QUEUE).map(|_| open(&one, 2).unwrap()).collect();
+        for _ in 0..2 {
+            assert_eq!(open(&one, 2).err(), Some(OpenFailure::Overloaded));
+        }
+        assert_eq!((two.stats().refused, one.stats().refused), (2, 0));
+        assert!(accept(&two).is_ready());
+        assert!(open(&one, 2).is_ok());
+        assert!(network.disconnect(&key(2)) && !network.disconnect(&key(3)));
+        drop(held);
+    }
+}

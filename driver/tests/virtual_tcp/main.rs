@@ -3,6 +3,7 @@
 mod causes;
 mod half_open;
 mod nodes;
+mod sessions;
 mod stalled;
 
 use std::io;

@@ -97,6 +97,16 @@ mod tests {
     }
 
     #[test]
+    fn at_the_limit_those_whose_time_is_over_make_room_and_count_as_nothing() {
+        let mut refusals = Refusals::new(LIFE, BTreeSet::new());
+        for n in 0..MAX_REFUSALS as u16 {
+            refusals.note(key(n), Duration::ZERO);
+        }
+        refusals.note(key(5_000), LIFE);
+        assert_eq!((refusals.len(), refusals.evicted), (1, 0));
+    }
+
+    #[test]
     fn at_the_limit_the_oldest_makes_room() {
         let mut refusals = Refusals::new(LIFE, BTreeSet::new());
         for n in 0..1_024 {

@@ -1,0 +1,105 @@
+//! Which sessions there are, which of two stays, and what is counted meanwhile.
+
+use super::*;
+
+#[test]
+fn what_is_under_way_is_counted_and_nothing_when_all_is_quiet() {
+    run(async |world| {
+        let one = transport(world, 1, options(1)).await;
+        let two = transport(world, 2, options(2)).await;
+        let mut first = one.open(key(2), addrs(&[2]), ReuseOrDial);
+        assert!(futures::poll!(&mut first).is_pending());
+        let mut second = one.open(key(2), addrs(&[2]), ReuseOrDial);
+        assert!(futures::poll!(&mut second).is_pending());
+        assert_eq!((one.stats().dialling, one.stats().dials_shared), (1, 1));
+        let opened = join(first, second).await;
+        let stats = one.stats();
+        assert_eq!((stats.dialling, stats.dials, stats.streams), (0, 1, 2));
+        drop(opened);
+        let silent = world.host(ip(5)).connect(addr(1)).await.unwrap();
+        world.host(ip(9)).sleep(SECOND).await;
+        assert_eq!(one.stats().handshaking, 1);
+        world.host(ip(9)).sleep(10 * SECOND).await;
+        for stats in [one.stats(), two.stats()] {
+            let under_way = (stats.streams, stats.dialling, stats.handshaking);
+            assert_eq!((under_way, stats.sessions), ((0, 0, 0), 1));
+        }
+        drop(silent);
+    });
+}
+
+#[test]
+fn a_dial_has_so_many_addresses_however_many_join_it() {
+    for (useless, reached) in [(6, true), (7, false)] {
+        run(async |world| {
+            let one = transport(world, 1, options(1)).await;
+            let _two = transport(world, 2, options(2)).await;
+            world.set_silent(ip(8), true);
+            let hosts: Vec<u8> = (20..20 + useless).chain([2]).collect();
+            let first = one.open(key(2), addrs(&[8]), ReuseOrDial);
+            let joined = one.open(key(2), addrs(&hosts), ReuseOrDial);
+            let (first, joined) = join(first, joined).await;
+            assert_eq!((first.is_ok(), joined.is_ok()), (reached, reached));
+        });
+    }
+}
+
+/// `a` dials `b`; after a pause another process with the key of `b` dials `a`. Whether `a` uses
+/// the later session, and what it counted.
+fn dialled_back(a: u8, b: u8, pause: Duration) -> (bool, TransportStats) {
+    run(async |world| {
+        let one = transport(world, a, options(a)).await;
+        let two = transport(world, b, options(b)).await;
+        greet(&one, b).await;
+        accept(&two).await;
+        world.host(ip(9)).sleep(pause).await;
+        let again = TcpTransport::start(world.host(ip(4)), secret(b), [4; 32], options(4))
+            .await
+            .unwrap();
+        let _ = open(&again, a).await;
+        world.host(ip(9)).sleep(SECOND).await;
+        let (_, path) = one.open(key(b), addrs(&[]), ReuseOnly).await.unwrap();
+        world.host(ip(9)).sleep(5 * SECOND).await;
+        (path.remote.unwrap().ip() == ip(4), one.stats())
+    })
+}
+
+#[test]
+fn of_two_sessions_made_at_once_the_smaller_keys_stays_and_of_others_the_later() {
+    for (a, b) in [(1, 2), (2, 1)] {
+        let (replaced, at_once) = dialled_back(a, b, SECOND);
+        assert_eq!(replaced, key(b) < key(a));
+        let (replaced, later) = dialled_back(a, b, 20 * SECOND);
+        assert!(replaced);
+        // Whichever went was replaced, not lost.
+        for stats in [at_once, later] {
+            assert_eq!((stats.sessions, stats.superseded, stats.lost), (1, 1, 0));
+        }
+    }
+}
+
+#[test]
+fn of_idle_sessions_the_least_recently_used_makes_room() {
+    run(async |world| {
+        let mut few = options(1);
+        few.max_sessions = 2;
+        let one = transport(world, 1, few).await;
+        let mut others = Vec::new();
+        for n in [2, 3, 4] {
+            others.push(transport(world, n, options(n)).await);
+        }
+        let pause = || world.host(ip(9)).sleep(SECOND);
+        for n in [2, 3] {
+            drop(open(&one, n).await.unwrap());
+            pause().await;
+        }
+        // The first is used again.
+        drop(open(&one, 2).await.unwrap());
+        pause().await;
+        open(&one, 4).await.unwrap();
+        let reused = |n| one.open(key(n), addrs(&[]), ReuseOnly);
+        assert!(reused(2).await.is_ok());
+        assert_eq!(reused(3).await.err(), Some(OpenFailure::NoAddress));
+        assert_eq!(one.stats().idle_closed, 1);
+    });
+}
