@@ -33,6 +33,9 @@ fn a_full_buffer_holds_the_writer_back() {
     block_on(b.read_exact(&mut [0; 3])).unwrap();
     let poll = Pin::new(&mut a).poll_write(&mut cx, b"efgh");
     assert!(matches!(poll, Poll::Ready(Ok(3))));
+    block_on(b.read_exact(&mut [0; 2])).unwrap();
+    let poll = Pin::new(&mut a).poll_write(&mut cx, b"efgh");
+    assert!(matches!(poll, Poll::Ready(Ok(2))));
 }
 
 #[test]

@@ -413,3 +413,63 @@ impl Drop for VirtualListener {
         lock(&self.world.network.0).listeners.remove(&self.addr);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::virtual_time::VirtualTime;
+    use crate::{Listener as _, Runtime as _};
+
+    #[test]
+    fn chance_is_the_published_generator() {
+        let mut chance = Chance(0);
+        let expected = [
+            0xe220_a839_7b1d_cdaf,
+            0x6e78_9e6a_a1b9_65f4,
+            0x06c4_5d18_8009_454f,
+        ];
+        assert_eq!([(); 3].map(|()| chance.next()), expected);
+    }
+
+    #[test]
+    fn every_value_of_a_range_is_drawn_alike() {
+        let mut chance = Chance(7);
+        let (mut sizes, mut times, mut hits) = ([0; 3], [0; 3], 0);
+        for _ in 0..3_000 {
+            sizes[chance.size((3, 5)) - 3] += 1;
+            let (min, max) = (Duration::from_nanos(2), Duration::from_nanos(4));
+            times[(chance.between(min, max) - min).as_nanos() as usize] += 1;
+            hits += u32::from(chance.hits(333_333));
+            assert!(chance.hits(1_000_000));
+        }
+        for count in sizes.into_iter().chain(times).chain([hits]) {
+            assert!((900..1_100).contains(&count), "{count}");
+        }
+    }
+
+    #[test]
+    fn without_a_choice_nothing_is_drawn() {
+        let mut chance = Chance(7);
+        assert_eq!((chance.size((5, 5)), chance.size((5, 3))), (5, 5));
+        assert!(!chance.hits(0));
+        assert_eq!(chance.0, 7);
+    }
+
+    #[test]
+    fn connections_that_are_gone_leave_nothing() {
+        let world = VirtualTime::new(1);
+        let runtime = world.runtime();
+        let made = world.run_until(async {
+            let at = (Ipv4Addr::LOCALHOST, 0).into();
+            let listener = runtime.listen(at).await.unwrap();
+            for _ in 0..1_000 {
+                let near = runtime.connect(listener.local_addr()).await.unwrap();
+                drop((near, listener.accept().await.unwrap()));
+            }
+        });
+        made.unwrap();
+        assert!(lock(&world.0.network.0).connections.len() < 70);
+    }
+}

@@ -28,11 +28,48 @@ fn time_jumps_to_timers_in_order() {
             order.lock().unwrap().push(name);
         }));
     }
+    assert_eq!(world.tasks(), 4);
     world.advance(SECOND * 2).unwrap();
     assert_eq!(*order.lock().unwrap(), ["a1", "a2", "b"]);
     assert_eq!((world.now(), world.tasks()), (SECOND * 2, 1));
     world.run_until(runtime.sleep(SECOND)).unwrap();
-    assert_eq!(runtime.clocks().unix, EPOCH + SECOND * 3);
+    assert_eq!(
+        (runtime.clocks().unix, world.tasks()),
+        (EPOCH + SECOND * 3, 0)
+    );
+}
+
+/// Ready when it is polled again, which is at once.
+fn again() -> impl Future<Output = ()> {
+    let mut polled = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[test]
+fn a_task_that_spins_is_an_error_but_not_one_that_lets_time_pass() {
+    let world = VirtualTime::new(1);
+    let runtime = world.runtime();
+    let forever = async {
+        loop {
+            again().await;
+        }
+    };
+    assert_eq!(world.run_until::<_>(forever), Err::<(), _>(Stalled::Busy));
+    let patient = async {
+        for _ in 0..3 {
+            for _ in 0..executor::POLLS_AT_ONE_MOMENT / 2 {
+                again().await;
+            }
+            runtime.sleep(SECOND).await;
+        }
+    };
+    assert_eq!(world.run_until(patient), Ok(()));
 }
 
 #[test]
@@ -137,6 +174,78 @@ fn a_disconnected_host_loses_its_connections_and_no_others() {
         two.read(&mut [0]).await.map_err(|e| e.kind())
     });
     assert_eq!(read, Ok(Err(io::ErrorKind::ConnectionReset)));
+    assert_eq!(world.network_stats().broken, 1);
+}
+
+#[test]
+fn a_port_that_nobody_asked_for_is_a_free_one() {
+    let world = VirtualTime::new(1);
+    let runtime = world.runtime();
+    let ports = world.run_until(async {
+        let mut listeners = Vec::new();
+        for _ in 0..3 {
+            listeners.push(runtime.listen(local(0)).await.unwrap());
+        }
+        let ports = listeners.iter().map(|it| it.local_addr().port());
+        ports.collect::<std::collections::BTreeSet<_>>()
+    });
+    assert_eq!(ports.unwrap().len(), 3);
+}
+
+#[test]
+fn what_is_written_later_arrives_later_and_an_end_too() {
+    let world = VirtualTime::new(1);
+    world.set_latency(SECOND, SECOND);
+    world
+        .run_until(async {
+            let (mut near, mut far) = connected(&world).await;
+            let begun = world.now();
+            let runtime = world.runtime();
+            let writer = async {
+                for byte in [b"a", b"b"] {
+                    near.write_all(byte).await.unwrap();
+                    runtime.sleep(SECOND / 2).await;
+                }
+                near.close().await.unwrap();
+            };
+            let reader = async {
+                let mut read = Vec::new();
+                loop {
+                    let n = far.read(&mut [0; 8]).await.unwrap();
+                    read.push((n, world.now() - begun));
+                    if n == 0 {
+                        return read;
+                    }
+                }
+            };
+            let read = join(writer, reader).await.1;
+            assert_eq!(read, [(1, SECOND), (1, SECOND * 3 / 2), (0, SECOND * 2)]);
+        })
+        .unwrap();
+}
+
+#[test]
+fn who_waits_for_bytes_beyond_the_sea_is_woken_when_the_way_is_back() {
+    let world = VirtualTime::new(1);
+    let got = Arc::new(Mutex::new(None));
+    world
+        .run_until(async {
+            let (mut near, mut far) = connected(&world).await;
+            world.set_island(host(2), 1);
+            near.write_all(b"x").await.unwrap();
+            let (inside, own) = (Arc::clone(&got), world.host(host(2)));
+            world.host(host(2)).spawn(Box::pin(async move {
+                far.read_exact(&mut [0]).await.unwrap();
+                *inside.lock().unwrap() = Some(own.clocks().monotonic);
+            }));
+            world.runtime().sleep(SECOND * 60).await;
+            assert_eq!(*got.lock().unwrap(), None);
+            world.set_island(host(2), 0);
+            let back = world.now();
+            world.runtime().sleep(SECOND).await;
+            assert_eq!(*got.lock().unwrap(), Some(back));
+        })
+        .unwrap();
 }
 
 /// What a busy world did, moment by moment.
@@ -321,6 +430,8 @@ fn conditions_refuse_lose_delay_and_narrow() {
         ..Conditions::default()
     };
     world.set_conditions(conditions);
+    world.set_latency(SECOND, SECOND);
+    assert_eq!(world.conditions(), conditions);
     world
         .run_until(async {
             let (mut near, mut far) = connected(&world).await;
