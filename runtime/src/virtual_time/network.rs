@@ -420,7 +420,7 @@ mod tests {
 
     use super::*;
     use crate::virtual_time::VirtualTime;
-    use crate::{Listener as _, Runtime as _};
+    use crate::Runtime as _;
 
     #[test]
     fn chance_is_the_published_generator() {

@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::task::Poll;
 
 use futures::future::{join, join_all, pending};
 use futures::io::{AsyncReadExt as _, AsyncWriteExt as _};
