@@ -155,13 +155,12 @@ impl Distance {
     /// Leading zero bits, that is the length of the common prefix of the two positions:
     /// 0 to 255, and 256 when they are equal.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 8")]
     pub fn common_prefix(&self) -> u16 {
-        let mut bits = 0;
-        for byte in self.0 {
-            if byte != 0 {
-                return bits + u16::from(byte.leading_zeros().to_le_bytes()[0]);
+        for (i, byte) in (0u16..).zip(self.0.iter()) {
+            if *byte != 0 {
+                return i * 8 + byte.leading_zeros() as u16;
             }
-            bits += 8;
         }
         ID_BITS
     }
