@@ -1,7 +1,6 @@
 //! How a command reaches the network: through a running node's control API, or by joining
 //! for one operation.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -63,7 +62,7 @@ pub(crate) struct Joined {
     local: Local,
     settings: Settings,
     /// Where it began, on TCP.
-    asked: Vec<(PublicKey, SocketAddr)>,
+    asked: Vec<BootstrapPeer>,
     /// The state directory, when its key is in use.
     _running: Option<Running>,
 }
@@ -241,8 +240,10 @@ impl Joined {
         };
         let mut wrong = 0;
         let mut lines = vec!["no bootstrap peer answers".to_owned()];
-        for (key, addr) in &self.asked {
-            let ping = dht.ping(*key, Some(*addr));
+        for BootstrapPeer { key, addrs } in &self.asked {
+            // All addresses of a key are tried together, and fail together.
+            let ping = dht.ping(*key, addrs.first().copied());
+            let at: Vec<String> = addrs.iter().map(ToString::to_string).collect();
             let why = match tokio::time::timeout(EXPLAIN_TIMEOUT, ping).await {
                 Ok(Ok(_)) => "it answers now: try again".into(),
                 Ok(Err(PingError::Open(OpenFailure::Handshake))) => {
@@ -252,7 +253,7 @@ impl Joined {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer in time".into(),
             };
-            lines.push(format!("  {key}@{addr}: {why}"));
+            lines.push(format!("  {key}@{}: {why}", at.join(", ")));
         }
         failure.message = lines.join("\n");
         if wrong == self.asked.len() {
@@ -287,10 +288,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
     } else {
         config.bootstrap = bootstrap(reach).await?;
         let peers = config.bootstrap.iter();
-        asked = peers
-            .flat_map(|peer| peer.addrs.iter().map(|addr| (peer.key, *addr)))
-            .take(MOST_EXPLAINED)
-            .collect();
+        asked = peers.take(MOST_EXPLAINED).cloned().collect();
         start::start(config, secret, None, None).await?
     };
     let local = Local::new(dht, about, condition);

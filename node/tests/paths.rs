@@ -35,7 +35,7 @@ fn words(described: &Described) -> Vec<&str> {
         "demo" => &["--nodes", "3", "--items", "1"],
         "bench network" => &["--nodes", "2", "--ops", "1"],
         "replay" => &["/nonexistent"],
-        "sim" => &["--list"],
+        "sim" | "bench abuse" => &["--list"],
         _ => &[],
     });
     words

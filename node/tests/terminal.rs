@@ -109,6 +109,7 @@ fn every_command_runs_on_a_terminal() {
             0,
             None,
         ),
+        (vec!["bench", "abuse", "--list"], 0, None),
         (vec!["replay", &journal], 0, None),
         (vec!["sim", "--list"], 0, None),
         (vec!["visor", "dht", "list"], 2, None),

@@ -53,6 +53,8 @@ pub(crate) fn program(home: &TempDir) -> Command {
     command
         .env_clear()
         .env("HOME", home.path())
+        // Whatever is written to a relative path goes with it.
+        .current_dir(home.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
