@@ -113,15 +113,13 @@ impl Access {
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
         match self {
             Self::Api(client) => client.post("/put", request).await,
-            Self::Joined(joined) => {
-                // This node is gone in a moment, and renews nothing.
-                let request = PutRequest {
-                    once: true,
-                    ..request.clone()
-                };
-                joined.explain(joined.local.put(&request).await).await
-            }
+            Self::Joined(joined) => joined.explain(joined.local.put(request).await).await,
         }
+    }
+
+    /// Whether the node goes on when the command ends, and so can renew what it published.
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self, Self::Api(_))
     }
 
     /// Whose node it is.

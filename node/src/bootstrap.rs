@@ -244,7 +244,7 @@ impl Bootstrap {
             let next = next.map(|next| next.saturating_duration_since(Instant::now()));
             BootstrapPeerReport {
                 key: *key,
-                at: at.iter().map(|at| place(at)).collect(),
+                at: at.iter().map(place).collect(),
                 reachable,
                 causes,
                 next_try_ms: next.map(ms),

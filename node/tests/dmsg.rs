@@ -445,7 +445,7 @@ fn the_discovery_bounds_what_it_reads() {
     };
     let unexpected = r#"{"message":"something unexpected happened","code":500}"#;
     assert_eq!(post(&" ".repeat(65_536)), (500, unexpected.to_owned()));
-    let too_long = r#"{"message":"entry is too long","code":413}"#;
+    let too_long = r#"{"message":"body too long","code":413}"#;
     assert_eq!(post(&" ".repeat(65_537)), (413, too_long.to_owned()));
     assert_eq!(post(&" ".repeat(1 << 20)), (413, too_long.to_owned()));
     let wrong = http(at, "GET / HTTP/9\r\n\r\n");

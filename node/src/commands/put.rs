@@ -14,8 +14,10 @@ use crate::{output, private_file};
 
 /// Signs a value and publishes it.
 pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
-    let request = request(&args)?;
+    let mut request = request(&args)?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
+    // What joins for one operation renews nothing, and nobody expects it to.
+    request.once |= !access.stays();
     let result = access.put(&request).await;
     access.close().await;
     show(common, &result?, &request)

@@ -76,7 +76,10 @@ pub(super) async fn run(common: &Common, args: &BenchAbuse) -> Result<Exit> {
         machine: machine(),
         version: env!("CARGO_PKG_VERSION"),
         optimised,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     if common.json {
         output::json(&report)?;
