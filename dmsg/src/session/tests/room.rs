@@ -69,19 +69,22 @@ fn a_peer_that_reads_nothing_is_owed_a_bounded_amount() {
     let most = PIPE + 256 * 1024 + 32 * 1024;
     assert!(it.sent.get() <= most, "{} bytes", it.sent.get());
     assert!(it.budget.queued() <= most - PIPE + 12 * STREAMS);
-    // More streams, none of which is heard of, change nothing.
-    let before = it.sent.get();
+    // More streams change nothing, and neither does the end of those that sent all they had.
     for _ in 0..STREAMS {
         it.send();
     }
     it.pool.run_until_stalled();
-    assert_eq!((it.sent.get(), it.ended.get()), (before, 0));
+    assert!(it.sent.get() <= most, "{} bytes", it.sent.get());
+    assert!(
+        it.ended.get() <= 1,
+        "only the first had room for everything"
+    );
 }
 
 #[test]
 fn everybody_goes_on_when_a_full_queue_is_drained() {
     let mut it = Sending::new();
-    assert_eq!(it.ended.get(), 0);
+    assert!(it.ended.get() <= 1);
     let mut far = it.far;
     let draining = async move {
         let mut chunk = vec![0; 10_000];
