@@ -74,14 +74,11 @@ impl<S: Ord + Clone> Places<S> {
     fn try_take(self: &Arc<Self>, source: &S) -> Result<Place<S>, Option<Duration>> {
         let mut table = self.lock();
         if table.connections.len() >= self.most {
-            let now = Instant::now();
-            let quiet = table.connections.values().filter(|it| !it.asks);
-            let oldest = quiet.map(|it| it.quiet_since).min().ok_or(None)?;
-            let wait = (oldest + GRACE).saturating_duration_since(now);
+            let (id, quiet_since) = table.most_dispensable().ok_or(None)?;
+            let wait = (quiet_since + GRACE).saturating_duration_since(Instant::now());
             if !wait.is_zero() {
                 return Err(Some(wait));
             }
-            let id = table.most_dispensable(now - GRACE).ok_or(None)?;
             table.connections.remove(&id);
         }
         table.last_id += 1;
@@ -111,21 +108,21 @@ impl<S: Ord + Clone> Places<S> {
 }
 
 impl<S: Ord> Table<S> {
-    /// Of those that have been quiet since `limit`.
-    fn most_dispensable(&self, limit: Instant) -> Option<u64> {
+    /// Who goes first, and since when it is quiet: whoever comes waits for that one's grace to be
+    /// over rather than send another one away.
+    fn most_dispensable(&self) -> Option<(u64, Instant)> {
         let mut counts: BTreeMap<&S, usize> = BTreeMap::new();
         for connection in self.connections.values() {
             *counts.entry(&connection.source).or_default() += 1;
         }
-        let quiet = |it: &Connection<S>| !it.asks && it.quiet_since <= limit;
         self.connections
             .iter()
-            .filter(|(_, it)| quiet(it))
+            .filter(|(_, it)| !it.asks)
             .min_by_key(|(_, it)| {
                 let of_source = counts.get(&it.source).copied().unwrap_or_default();
                 (it.is_trusted, std::cmp::Reverse(of_source), it.quiet_since)
             })
-            .map(|(id, _)| *id)
+            .map(|(id, it)| (*id, it.quiet_since))
     }
 }
 
