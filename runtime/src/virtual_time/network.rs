@@ -419,8 +419,8 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::virtual_time::VirtualTime;
     use crate::Runtime as _;
+    use crate::virtual_time::VirtualTime;
 
     #[test]
     fn chance_is_the_published_generator() {

@@ -47,15 +47,20 @@ impl Provenance {
                 "this is a debug build: build with --release for figures that mean something",
             );
         }
-        let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
         Ok(Self {
             seed,
             machine: machine(),
             version: env!("CARGO_PKG_VERSION"),
             optimised,
-            command: words.collect::<Vec<_>>().join(" "),
+            command: command_line(),
         })
     }
+}
+
+/// How this program was called.
+fn command_line() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// For the foot of a table.

@@ -23,6 +23,7 @@ use report::{AttackReport, Goals, LEFT_MIB, Report, Rss};
 use victim::Victim;
 use witness::Witness;
 
+use super::command_line;
 use super::process::{Process, Processors};
 use crate::cli::{BenchAbuse, Common};
 use crate::exit::Exit;
@@ -76,10 +77,7 @@ pub(super) async fn run(common: &Common, args: &BenchAbuse) -> Result<Exit> {
         machine: machine(),
         version: env!("CARGO_PKG_VERSION"),
         optimised,
-        command: std::env::args_os()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect::<Vec<_>>()
-            .join(" "),
+        command: command_line(),
     };
     if common.json {
         output::json(&report)?;
