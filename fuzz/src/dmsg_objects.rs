@@ -94,7 +94,10 @@ fn changed_object(mut input: Cursor<'_>) {
     bytes[at] ^= by;
     let object = SignedObject::from_bytes(bytes).expect("as long as before");
     let announced = object.verify_announce(&HONEST.0.public());
-    assert!(!matches!(announced, Ok(Some(_))), "a request announces nobody");
+    assert!(
+        !matches!(announced, Ok(Some(_))),
+        "a request announces nobody"
+    );
     let verified = object.verify_request();
     assert_eq!(verified.is_ok(), by == 0, "byte {at} changed by {by}");
 }

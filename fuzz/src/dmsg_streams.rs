@@ -200,36 +200,36 @@ impl Mallory {
     }
 
     async fn do_by_number(&mut self, deed: u8, cast: &Cast, script: &mut Cursor<'_>) {
-            match deed {
-                0 => {
-                    let object = self.request(script);
-                    self.send(object).await;
-                }
-                1 => {
-                    let object = damaged(&self.request(script), script);
-                    self.send(object).await;
-                }
-                2 => self.send(object(script.short())).await,
-                3 => {
-                    let last = self.last.clone();
-                    self.send(last).await;
-                }
-                4 => {
-                    let bytes = script.short().to_vec();
-                    self.raw(&bytes, false).await;
-                }
-                5 => {
-                    let bytes = script.short().to_vec();
-                    self.raw(&bytes, true).await;
-                }
-                6 => drop(self.streams.pop()),
-                7 => {
-                    if let Some(stream) = self.streams.last_mut() {
-                        let _ = within(&self.runtime, SOON, stream.close()).await;
-                    }
-                }
-                _ => self.be_asked(cast, script).await,
+        match deed {
+            0 => {
+                let object = self.request(script);
+                self.send(object).await;
             }
+            1 => {
+                let object = damaged(&self.request(script), script);
+                self.send(object).await;
+            }
+            2 => self.send(object(script.short())).await,
+            3 => {
+                let last = self.last.clone();
+                self.send(last).await;
+            }
+            4 => {
+                let bytes = script.short().to_vec();
+                self.raw(&bytes, false).await;
+            }
+            5 => {
+                let bytes = script.short().to_vec();
+                self.raw(&bytes, true).await;
+            }
+            6 => drop(self.streams.pop()),
+            7 => {
+                if let Some(stream) = self.streams.last_mut() {
+                    let _ = within(&self.runtime, SOON, stream.close()).await;
+                }
+            }
+            _ => self.be_asked(cast, script).await,
+        }
     }
 
     /// A ping is answered with itself, and its stream ends, in one piece or two.

@@ -171,8 +171,13 @@ fn every_option_that_is_a_time_reads_alike() {
                 args.push(&option);
                 run(&home, &args)
             };
+            // A bench needs no node: with a right time it would run that long.
+            let taken: &[&str] = match command.words[0].as_str() {
+                "bench" => &[],
+                _ => &["5", "5s", "1.5s", "250ms", "10m", "600", "1m30s"],
+            };
             // Nobody is there to ask: the option itself was right.
-            for time in ["5", "5s", "1.5s", "250ms", "10m", "600", "1m30s"] {
+            for time in taken {
                 with(time).exits(3);
             }
             for time in [

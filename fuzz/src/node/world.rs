@@ -145,9 +145,8 @@ impl World {
         while let Some(output) = self.node.poll_output() {
             outputs += 1;
             let is_answer = |stream: &StreamId| !stream.is_ours();
-            answers += usize::from(
-                matches!(&output, Output::Send { stream, .. } if is_answer(stream)),
-            );
+            answers +=
+                usize::from(matches!(&output, Output::Send { stream, .. } if is_answer(stream)));
             self.recorder.output(&output);
             self.note(output);
         }
