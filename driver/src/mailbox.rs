@@ -246,12 +246,17 @@ mod tests {
             // The loop has taken everything and waits.
             clock.sleep(std::time::Duration::from_secs(1)).await;
             assert!(command(&asking, find()).is_ok());
+        }));
+        let served = serve(&mailbox, WAITING_COMMANDS + 1);
+        world.run_until(served).unwrap();
+
+        let (asking, clock) = (Arc::clone(&mailbox), runtime.clone());
+        runtime.spawn(Box::pin(async move {
             clock.sleep(std::time::Duration::from_secs(1)).await;
             let (sender, _) = oneshot::channel();
             assert!(asking.ask(Request::Peers(sender)));
         }));
-        let served = serve(&mailbox, WAITING_COMMANDS + 2);
-        world.run_until(served).unwrap();
+        world.run_until(serve(&mailbox, 1)).unwrap();
     }
 
     #[test]
