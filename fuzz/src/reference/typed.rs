@@ -306,7 +306,7 @@ impl ItemBody {
 fn go_base64(text: &str) -> Result<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b"\r\n".contains(b)).collect();
     let data = digits.len() - digits.iter().rev().take_while(|b| **b == b'=').count();
-    if digits.len() % 4 != 0 || digits.len() - data > 2 {
+    if !digits.len().is_multiple_of(4) || digits.len() - data > 2 {
         return Err(Refused);
     }
     let mut bits = 0u32;
