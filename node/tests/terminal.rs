@@ -110,6 +110,13 @@ fn every_command_runs_on_a_terminal() {
             None,
         ),
         (vec!["bench", "abuse", "--list"], 0, None),
+        (
+            "bench serve --mix ping --duration 1ms --warm-up 1ms --items 1 --peers 1"
+                .split(' ')
+                .collect(),
+            0,
+            None,
+        ),
         (vec!["replay", &journal], 0, None),
         (vec!["sim", "--list"], 0, None),
         (vec!["visor", "dht", "list"], 2, None),

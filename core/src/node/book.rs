@@ -295,6 +295,7 @@ impl Book {
 
     /// The node's own user says where a peer is: that is tried, whatever failed before.
     pub(super) fn told(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+        let addr = canonical(addr);
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
         }
