@@ -35,6 +35,14 @@ struct Said {
     opens: Vec<(StreamId, PublicKey)>,
 }
 
+impl Said {
+    fn append(&mut self, mut later: Self) {
+        self.sent.append(&mut later.sent);
+        self.closed.append(&mut later.closed);
+        self.opens.append(&mut later.opens);
+    }
+}
+
 impl Subject {
     fn new() -> Self {
         let mut config = Config::default();
@@ -44,7 +52,21 @@ impl Subject {
         Self { node, streams: 1 }
     }
 
+    /// Hands in one input; what the node sends leaves, and what is due then is done.
     fn input(&mut self, input: Input<'_>) -> Said {
+        let mut said = self.hand_in(input);
+        while let Some(deadline) = self.node.next_deadline()
+            && deadline.at <= NOW.mono
+        {
+            said.append(self.hand_in(Input::TimerFired));
+        }
+        for (stream, _) in said.sent.clone() {
+            said.append(self.hand_in(Input::Sent { stream }));
+        }
+        said
+    }
+
+    fn hand_in(&mut self, input: Input<'_>) -> Said {
         self.node.handle(NOW, input).unwrap();
         let mut said = Said::default();
         while let Some(output) = self.node.poll_output() {

@@ -327,12 +327,22 @@ impl Driver {
                 });
             }
         }
+        self.do_what_is_due();
         if close && !self.closed {
             self.caller_closed = true;
             self.input(Input::StreamClosed {
                 stream: self.stream,
                 end: StreamEnd::Finished,
             });
+        }
+    }
+
+    /// What the node put off so as to bound a single `handle`.
+    fn do_what_is_due(&mut self) {
+        while let Some(deadline) = self.node.next_deadline()
+            && deadline.at <= self.now.mono
+        {
+            self.input(Input::TimerFired);
         }
     }
 
