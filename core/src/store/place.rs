@@ -146,8 +146,7 @@ impl Store {
             .filter(|peer| !self.config.is_configured(peer))?;
         let limit = self.config.items_per_peer;
         match self.index.get(target) {
-            // Without a limit it is the same who is charged.
-            Some(before) if self.index.peers().get(&peer) >= limit => before.charged,
+            Some(before) if limit > 0 && self.index.peers().get(&peer) >= limit => before.charged,
             _ => Some(peer),
         }
     }

@@ -195,3 +195,13 @@ fn bytes_in_flight_are_bounded() {
         assert_eq!(store.precheck(at(0), &last, 0), expected);
     }
 }
+
+/// Else who is charged would depend on the order of two puts.
+#[test]
+fn without_a_limit_who_put_last_is_charged() {
+    let mut store = store();
+    put(&mut store, at(0), from_peer(8, &item(1, 1, b"v", "s"))).unwrap();
+    put(&mut store, at(1), from_peer(9, &item(1, 2, b"v", "s"))).unwrap();
+    assert_eq!(store.index.peers().get(&key(8)), 0);
+    assert_eq!(store.index.peers().get(&key(9)), 1);
+}
