@@ -270,7 +270,7 @@ impl World {
     }
 }
 
-/// A node whose peers answer at once, with bytes made beforehand.
+/// A node whose peers answer immediately, with bytes made beforehand.
 struct Driven {
     node: Node,
     now: Time,
@@ -449,7 +449,7 @@ fn public(number: u8) -> PublicKey {
     SecretKey::from_entropy(&[number; 32]).public()
 }
 
-/// A key that nobody has: only its tag is ever looked at.
+/// A key without an owner: only its tag is ever looked at.
 fn fixed_key(x: &[u8; 32]) -> PublicKey {
     let mut key = [2; 33];
     key[1..].copy_from_slice(x);
@@ -460,7 +460,7 @@ fn target(number: u64) -> Target {
     Target::of(&fixed_key(&[7; 32]), &number.to_be_bytes())
 }
 
-/// An item that nobody signed: no path that is counted looks at the signature.
+/// An item without a signature: no path that is counted looks at the signature.
 fn item(key: PublicKey, number: u64) -> Item {
     Item {
         key,

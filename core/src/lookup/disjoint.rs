@@ -83,7 +83,7 @@ impl Lookup {
 
     /// The next step. Call again after `Ask`, after every report, and at the instant of
     /// `Wait`. `soft` is how long an answer of a node usually takes at most; none when it is not
-    /// expected to answer: it is asked, and nobody waits for it while there is another answer.
+    /// expected to answer: it is asked, and not waited for while there is another answer.
     pub fn next(&mut self, now: Mono, soft: impl Fn(&Candidate) -> Option<Duration>) -> Step {
         let mut earliest = None;
         let (mut converged, mut short) = (false, false);

@@ -28,10 +28,10 @@ pub use rtt::RttEstimator;
 
 /// The most that [`Lookup::widen`] widens to.
 pub const MAX_WIDTH: usize = 64;
-/// Calls open at once that are waited for, slow ones included, for each place in the window.
+/// Concurrent calls that are waited for, slow ones included, for each place in the window.
 pub const OPEN_PER_PLACE: usize = 4;
-/// Calls open at once in all, for each that is waited for: the others are silent for so long
-/// that nobody waits for them, or were never expected to answer.
+/// Concurrent calls in all, for each that is waited for: the others are silent for so long
+/// that they are not waited for, or were never expected to answer.
 pub const SILENT_PER_CALL: usize = 4;
 /// Calls in all, for each candidate that a lookup may keep.
 pub const ASKS_PER_CANDIDATE: usize = 4;

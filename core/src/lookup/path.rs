@@ -228,7 +228,7 @@ impl Path {
             self.together |= answered > 0;
             let alpha = rules.alpha.min(rules.k);
             let width = if self.together { rules.k } else { alpha };
-            // Calls to those who are far by now hold nobody up, nor do those to the silent.
+            // Calls to those who are far by now hold nothing up, nor do those to the silent.
             let waited_for = self.open.iter().filter(|call| now < call.patience).count();
             let places = asked < width
                 && waited_for < width * OPEN_PER_PLACE
@@ -284,7 +284,7 @@ impl Path {
         let candidate = entry.candidate;
         let expected = soft(&candidate);
         let soft = expected.unwrap_or_default();
-        // Whoever nobody expects an answer of has no place in the window from the first.
+        // A peer that is not expected to answer has no place in the window from the first.
         let slow = expected.is_none();
         entry.state = if slow { State::Slow } else { State::Asked };
         self.asked += 1;
