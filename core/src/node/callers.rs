@@ -6,7 +6,7 @@ use crate::key::PublicKey;
 use crate::node::Node;
 use crate::node::counters::Counter;
 use crate::node::fair_queue::Lane;
-use crate::node::output::CloseReason;
+use crate::node::output::{CloseReason, Event};
 use crate::node::recent::Recent;
 use crate::time::Mono;
 
@@ -96,10 +96,13 @@ impl Node {
         }
         caller.wasted = 0;
         caller.answered = None;
-        caller.refused_until = now.plus(REFUSED_FOR);
+        let until = now.plus(REFUSED_FOR);
+        caller.refused_until = until;
         self.counters.count(Counter::CallersCut);
         for stream in self.streams.inbound_of(peer) {
             self.close(stream, CloseReason::Protocol);
         }
+        let peer = *peer;
+        self.event(Event::PeerRefused { peer, until });
     }
 }

@@ -15,6 +15,7 @@ use crate::node::input::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 use crate::node::outcome::Outcome;
 use crate::node::verify::VerifyJob;
 use crate::record::StoredRecord;
+use crate::time::Mono;
 
 /// Addresses to try, best first; at most three a key.
 pub type Addrs = SmallVec<[SocketAddr; 1]>;
@@ -123,6 +124,15 @@ pub enum Event {
     },
     /// The clock jumped (a suspended machine): the node bootstraps again.
     ClockJumped,
+    /// A peer wasted so much work that its streams were reset, and new ones are until then. What it
+    /// sends costs its transport all the same, mostly for decryption: a driver that can end its
+    /// session, and refuse another for as long, does.
+    PeerRefused {
+        /// Its key.
+        peer: PublicKey,
+        /// When it is served again.
+        until: Mono,
+    },
 }
 
 /// What one lookup step brought.

@@ -25,6 +25,8 @@ const SAMPLE: usize = 64;
 const FAIR_FLOOR: usize = 16 * 1024;
 /// Answers up to this many bytes may fill all the room for answers, larger ones three quarters.
 pub(super) const SMALL_ANSWER: usize = 16 * 1024;
+/// Streams that a known peer may have without being charged for requests that had to go.
+const SEVERAL: usize = 2;
 /// How long a peer may leave its answer while others wait for room.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -61,12 +63,30 @@ impl Node {
 
     fn evict(&mut self, id: StreamId, idle: bool) {
         self.counters.count(Counter::StreamsEvicted);
-        let reason = if idle {
-            CloseReason::Idle
+        if idle {
+            self.close(id, CloseReason::Idle);
         } else {
-            CloseReason::Evicted
+            self.cut_request(id);
+        }
+    }
+
+    /// Closes a stream whose request takes room that others need. A peer that is unknown or has
+    /// several streams is charged for what had come: a crowd that is always cut before its
+    /// requests are whole, hence before they turn out to be nothing, would else go on for ever.
+    fn cut_request(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get(id) else {
+            return;
         };
-        self.close(id, reason);
+        let (peer, usage) = (stream.peer, self.streams.usage(&stream.peer));
+        let several = usage.is_some_and(|usage| usage.accepted() > SEVERAL);
+        let wasted = match &stream.state {
+            State::Served(served) if several || !self.is_known(&peer) => served.request_bytes,
+            _ => 0,
+        };
+        self.close(id, CloseReason::Evicted);
+        if wasted > 0 {
+            self.note_waste(&peer, wasted as u64);
+        }
     }
 
     /// Of the streams that have waited longest, the one to go first: of an unknown peer, of the
@@ -127,7 +147,7 @@ impl Node {
             }
         }
         self.counters.count(Counter::RequestsOverloaded);
-        self.close(id, CloseReason::Evicted);
+        self.cut_request(id);
     }
 
     /// Whether an answer of about `bytes` may be made for a peer.

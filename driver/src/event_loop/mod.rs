@@ -255,6 +255,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 }
             }
             Event::Ready { .. } => self.mailbox.advance(Phase::Ready),
+            Event::PeerRefused { peer, until } => {
+                let now = time(&self.runtime).mono;
+                self.transport.refuse(*peer, until.since(now));
+            }
             _ => {}
         }
         self.subscribers

@@ -7,6 +7,7 @@ pub mod tcp;
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
@@ -53,7 +54,7 @@ pub struct TransportStats {
     pub handshakes_abandoned: u64,
     /// Handshakes of connections here that made room for others.
     pub handshakes_dropped: u64,
-    /// Connections here that were refused because of a limit.
+    /// Connections here that were refused because of a limit, or because of who it was.
     pub refused: u64,
     /// Times that a session had to wait because too many streams waited for the event loop.
     pub accepts_held: u64,
@@ -117,6 +118,12 @@ pub trait Transport: Send + Sync + 'static {
         peer: PublicKey,
         addr: SocketAddr,
     ) -> BoxFuture<'static, Result<(), OpenFailure>>;
+
+    /// Ends the session with `peer`, if it is direct, and refuses another from it for `duration`: it
+    /// wastes more than its streams' resets would save. Does nothing unless implemented.
+    fn refuse(&self, peer: PublicKey, duration: Duration) {
+        let _ = (peer, duration);
+    }
 
     /// Closes every session and stops listening; completes when all is closed.
     fn close(&self) -> BoxFuture<'static, ()>;

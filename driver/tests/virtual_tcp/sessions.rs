@@ -29,6 +29,37 @@ fn what_is_under_way_is_counted_and_nothing_when_all_is_quiet() {
 }
 
 #[test]
+fn a_refused_peer_loses_its_session_and_gets_none_for_as_long() {
+    run(async |world| {
+        let one = transport(world, 1, options(1)).await;
+        let two = transport(world, 2, options(2)).await;
+        let three = transport(world, 3, options(3)).await;
+        let (mut stream, _) = greet(&two, 1).await;
+        let _accepted = accept(&one).await;
+        let _other = greet(&three, 1).await;
+        let _other_accepted = accept(&one).await;
+        one.refuse(key(2), 60 * SECOND);
+        let mut byte = [0];
+        let lost = stream.read(&mut byte).await.unwrap_err();
+        assert_eq!(lost.kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(one.stats().sessions, 1, "others keep theirs");
+        // The handshake succeeds, since it is what proves the key; then nothing does, and nothing
+        // tells it to come again.
+        let (mut stream, _) = open(&two, 1).await.unwrap();
+        let read = stream.read(&mut byte);
+        let later = world.host(ip(9)).sleep(30 * SECOND);
+        assert!(matches!(select(read, later).await, Either::Right(_)));
+        let stats = one.stats();
+        assert_eq!((stats.sessions, stats.refused), (1, 1));
+        assert_eq!(stats.handshaking, 1, "it may be displaced like a handshake");
+        assert!(stream.read(&mut byte).await.is_err());
+        let _back = greet(&two, 1).await;
+        accept(&one).await;
+        assert_eq!(one.stats().sessions, 2);
+    });
+}
+
+#[test]
 fn a_dial_has_so_many_addresses_however_many_join_it() {
     for (useless, reached) in [(6, true), (7, false)] {
         run(async |world| {

@@ -511,6 +511,10 @@ fn log(event: &Event) -> bool {
         Event::RenewalFailed { target, seq } => {
             tracing::warn!(%target, %seq, "an item of this node could not be renewed at any peer");
         }
+        Event::PeerRefused { peer, .. } => {
+            // A crowd of keys must not fill the log; `callers_cut` counts them.
+            tracing::debug!(%peer, "a peer wasted much work; it is refused for a minute");
+        }
         Event::ClockJumped => tracing::warn!("the clock jumped; starting over with the peers"),
         _ => {}
     }

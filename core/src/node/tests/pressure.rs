@@ -336,6 +336,45 @@ fn what_does_not_decode_is_charged_slowed_and_cut() {
 }
 
 #[test]
+fn who_is_always_cut_before_its_requests_are_whole_is_refused_in_the_end() {
+    let mut hand = Hand::new(|config| config.limits.request_bytes = 1 << 20);
+    let mut rounds = 0;
+    let half = vec![b' '; 200 << 10];
+    while hand.counter(Counter::CallersCut) < 4 {
+        for peer in 1..=4 {
+            for _ in 0..4 {
+                let stream = hand.accept(peer);
+                hand.bytes(stream, &header(Method::PutBatch, 4_000_000));
+                hand.bytes(stream, &half);
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 40, "64 rounds of 800 kB each are 32 MB a peer");
+    }
+    assert_eq!(hand.counter(Counter::Undecodable), 0);
+    let refused = hand.outputs.iter().filter_map(|output| match output {
+        Output::Event(Event::PeerRefused { peer, until }) => Some((*peer, *until > hand.now)),
+        _ => None,
+    });
+    let refused: Vec<_> = refused.collect();
+    assert_eq!(refused.len(), 4);
+    assert!(refused.iter().all(|(_, later)| *later));
+    // A known peer with a single request that has to go is not charged.
+    let honest = 9;
+    assert!(hand.ask(honest, None, Request::Ping).is_some());
+    for _ in 0..100 {
+        let stream = hand.accept(honest);
+        hand.bytes(stream, &header(Method::PutBatch, 4_000_000));
+        for _ in 0..8 {
+            hand.bytes(stream, &half);
+        }
+    }
+    assert_eq!(hand.counter(Counter::CallersCut), 4);
+    hand.pass(Duration::from_secs(70));
+    hand.assert_quiet();
+}
+
+#[test]
 fn a_large_batch_is_decoded_in_pieces() {
     let mut hand = Hand::new(|_| {});
     let body = alloc::format!(r#"{{"items":[{}]}}"#, vec!["{}"; 18_000].join(",  \n"));

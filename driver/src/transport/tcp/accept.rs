@@ -59,6 +59,15 @@ async fn finish<R: Runtime>(
     let limit = shared.options.handshake_timeout;
     match shared.within(limit, handshake).await {
         Some(Ok((peer, secure))) => {
+            let now = shared.runtime.clocks().monotonic;
+            let refused_for = shared.table().refused_for(&peer, now);
+            if let Some(duration) = refused_for {
+                // Held and not read, so that it does not come again at once: a handshake costs
+                // as much as what it was refused for. It goes when others need its place.
+                shared.table().stats_mut().refused += 1;
+                shared.runtime.sleep(duration).await;
+                return drop(secure);
+            }
             let path = Path {
                 reach: Reach::Accepted,
                 remote: Some(canonical(addr)),

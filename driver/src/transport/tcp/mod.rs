@@ -230,6 +230,13 @@ impl<R: Runtime> Transport for TcpTransport<R> {
         Box::pin(dial::probe(Arc::clone(&self.shared), peer, addr))
     }
 
+    fn refuse(&self, peer: PublicKey, duration: Duration) {
+        let now = self.shared.runtime.clocks().monotonic;
+        self.shared
+            .table()
+            .refuse(peer, now, now.saturating_add(duration));
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {

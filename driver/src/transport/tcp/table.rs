@@ -20,6 +20,8 @@ use crate::transport::TransportStats;
 const MAX_DIALS: usize = 256;
 /// Addresses of one dial; those who join it bring their own.
 const MAX_DIAL_ADDRS: usize = 8;
+/// Peers that are refused. When there are more, the others' streams are reset one by one.
+const MAX_REFUSED: usize = 1_024;
 /// Two sessions made within this were dialled at once, and both sides choose between them by
 /// rule. Otherwise the newer stays: whoever dials has no session, so the older is dead.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -103,6 +105,8 @@ pub(super) struct Added {
 
 pub(super) struct Table {
     peers: BTreeMap<PublicKey, Peer>,
+    /// Peers whose sessions are not wanted, and until when.
+    refused: BTreeMap<PublicKey, Duration>,
     running: BTreeMap<u64, Running>,
     dials: usize,
     max_sessions: usize,
@@ -119,6 +123,7 @@ impl Table {
     pub(super) fn new(max_sessions: usize, handshakes: HalfOpen) -> Self {
         Self {
             peers: BTreeMap::new(),
+            refused: BTreeMap::new(),
             running: BTreeMap::new(),
             dials: 0,
             max_sessions,
@@ -242,7 +247,8 @@ impl Table {
         if self.closed {
             return Err(OpenFailure::Closing);
         }
-        if self.running.len() >= self.max_sessions && !self.evict() {
+        let unwanted = self.refused_for(&peer, now).is_some();
+        if unwanted || self.running.len() >= self.max_sessions && !self.evict() {
             self.stats.refused += 1;
             return Err(OpenFailure::Overloaded);
         }
@@ -330,6 +336,28 @@ impl Table {
     pub(super) fn is_retired(&self, peer: &PublicKey, id: u64) -> bool {
         let entry = self.peers.get(peer);
         entry.is_some_and(|entry| entry.retired == Some(id))
+    }
+
+    /// Ends the sessions with `peer` and takes none until then.
+    pub(super) fn refuse(&mut self, peer: PublicKey, now: Duration, until: Duration) {
+        let ended = self.peers.get_mut(&peer).map(|entry| {
+            let live = entry.live.take().map(|live| live.id);
+            [live, entry.retired.take()]
+        });
+        for id in ended.into_iter().flatten().flatten() {
+            self.running.remove(&id);
+        }
+        self.sweep(&peer);
+        self.refused.retain(|_, until| now < *until);
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.insert(peer, until);
+        }
+    }
+
+    /// For how long no session with `peer` is wanted.
+    pub(super) fn refused_for(&self, peer: &PublicKey, now: Duration) -> Option<Duration> {
+        let until = self.refused.get(peer)?;
+        until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
     /// A session has ended, or must at once.
