@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::nice;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
 use skydht_core::key::PublicKey;
@@ -13,6 +14,9 @@ use crate::failure::{Code, Failure, Result};
 
 /// A node must be up after this.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most that a process may stand back.
+const LEAST_PRIORITY: i32 = 19;
 
 /// A child that is killed when this is dropped.
 pub(super) struct Process(Child);
@@ -26,9 +30,25 @@ impl Process {
         stdin: Stdio,
         processors: &Processors,
     ) -> Result<Self> {
-        // A child inherits its thread's processors.
+        Self::start_after(home, args, stdin, || processors.take())
+    }
+
+    /// The same, on what others leave of the processors: as if it had a machine of its own, and
+    /// took none of theirs.
+    pub(super) fn start_behind_others(home: &Path, args: &[&str], stdin: Stdio) -> Result<Self> {
+        // Where it is not allowed, figures are worse, and nothing else.
+        Self::start_after(home, args, stdin, || drop(nice(LEAST_PRIORITY)))
+    }
+
+    fn start_after(
+        home: &Path,
+        args: &[&str],
+        stdin: Stdio,
+        prepare: impl FnOnce() + Send,
+    ) -> Result<Self> {
+        // A child inherits its thread's processors and priority.
         let start = move || {
-            processors.take();
+            prepare();
             let mut command = Command::new(std::env::current_exe()?);
             command.args(args).env_clear().env("HOME", home);
             command.stdin(stdin).stdout(Stdio::piped());

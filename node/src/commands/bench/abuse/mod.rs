@@ -2,7 +2,8 @@
 //!
 //! Three processes: the node, which is this program's `run`; the attacker, which is its hidden
 //! `bench attacker`; and this one, in which the good client runs. All on loopback, for a bounded
-//! time; both others are killed when this one is done.
+//! time; both others are killed when this one is done. The attacker has the lowest priority, since
+//! a real one does not take the processors of the machine that it attacks.
 
 mod attacker;
 mod list;
@@ -24,7 +25,7 @@ use victim::Victim;
 use witness::Witness;
 
 use super::command_line;
-use super::process::{Process, Processors};
+use super::process::Process;
 use crate::cli::{BenchAbuse, Common};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
@@ -174,7 +175,7 @@ fn start_attacker(
         &victim.api.to_string(),
         &seconds.to_string(),
     ];
-    Process::start(dir.path(), &args, Stdio::piped(), &Processors::default())
+    Process::start_behind_others(dir.path(), &args, Stdio::piped())
 }
 
 /// Whether the attack asks for items that must be there.
