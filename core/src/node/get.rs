@@ -87,6 +87,11 @@ impl GetState {
             })
     }
 
+    /// Whether one more valid item would do, and one is being verified.
+    pub(super) fn may_be_met_by_a_verdict(&self) -> bool {
+        self.request.policy == ReadPolicy::FirstValid && !self.jobs.is_empty()
+    }
+
     /// Whether the policy is met, or the lookup is over and nothing is being verified.
     pub(super) fn is_complete(&self, lookup_over: bool) -> bool {
         let met = match self.request.policy {

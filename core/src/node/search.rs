@@ -192,7 +192,9 @@ impl Node {
             return;
         };
         self.timers.cancel(Timer::Search(id));
-        self.step_search(id, &mut search);
+        if !self.is_search_complete(&search) {
+            self.step_search(id, &mut search);
+        }
         if self.is_search_complete(&search) {
             return self.end_search(id, search, End::Done);
         }
@@ -207,6 +209,10 @@ impl Node {
     fn step_search(&mut self, id: SearchId, search: &mut Search) {
         let now = self.now.mono;
         while search.converged.is_none() {
+            // The verdict on what was found decides whether anybody else has to be asked.
+            if matches!(&search.goal, Goal::Get(state) if state.may_be_met_by_a_verdict()) {
+                return;
+            }
             if let Some(until) = search.alone_until {
                 if now < until {
                     self.timers.set(Timer::Search(id), until);

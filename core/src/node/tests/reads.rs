@@ -91,6 +91,33 @@ fn one_copy_is_verified_and_shown_once_and_all_who_hold_it_are_counted() {
 }
 
 #[test]
+fn the_first_value_costs_one_request_and_a_forged_one_no_more_than_its_verdict() {
+    for forged in [false, true] {
+        let mut hand = reader(|_| {});
+        let mut it = item(9, "s", 5, "v");
+        if forged {
+            let other = item(9, "s", 6, "w");
+            Arc::make_mut(&mut it).signature = other.signature;
+        }
+        hand.wanted();
+        let op = hand.command(Command::Get(of(&it, ReadPolicy::FirstValid)));
+        let [(stream, ..)] = hand.wanted()[..] else {
+            panic!("the nearest alone is asked");
+        };
+        hand.open(stream, Reach::Dialled);
+        answer(&mut hand, stream, Some(&it), None);
+        assert_eq!(jobs(&hand), 1);
+        assert!(hand.wanted().is_empty(), "nobody else before the verdict");
+        hand.run_jobs();
+        if forged {
+            assert_eq!(hand.wanted().len(), 2);
+        } else {
+            assert_eq!(got(&hand, op).stats.requests, 1);
+        }
+    }
+}
+
+#[test]
 fn two_versions_are_both_verified_and_the_newer_is_returned() {
     let mut hand = reader(|_| {});
     let (old, new) = (item(9, "s", 5, "v"), item(9, "s", 6, "w"));
