@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::{Input, Output};
-use crate::mux_frame::{self, HEADER_LEN, Header, Outgoing};
+use crate::mux_frame::{self, FrameTracker, HEADER_LEN, Header};
 use crate::pulse::Pulse;
 
 /// A connection with yamux on it.
@@ -22,7 +22,7 @@ pub struct Clear<IO> {
     input: Input,
     incoming: Incoming,
     output: Output,
-    outgoing: Outgoing,
+    outgoing: FrameTracker,
     pulse: Pulse,
     /// A ping waits for the end of a frame.
     ping_due: bool,
@@ -62,7 +62,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
             input,
             incoming: Incoming::default(),
             output: Output::default(),
-            outgoing: Outgoing::default(),
+            outgoing: FrameTracker::default(),
             pulse: Pulse::default(),
             ping_due: false,
             pings: (0, 0),

@@ -7,38 +7,16 @@
 //! one address divided by twice the rate at which it opens connections is how long that may take
 //! while others behind the same address attack.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use futures::channel::oneshot;
 
-/// The connections of one address.
-#[derive(Default)]
-struct Address {
-    /// Without a valid first message, oldest first.
-    silent: BTreeSet<u64>,
-    /// With one, oldest first.
-    greeted: BTreeSet<u64>,
-}
-
-impl Address {
-    fn len(&self) -> usize {
-        self.silent.len() + self.greeted.len()
-    }
-
-    /// The connection that goes first.
-    fn first(&self) -> Option<u64> {
-        let more = if self.silent.len() >= self.greeted.len() {
-            &self.silent
-        } else {
-            &self.greeted
-        };
-        more.first().copied()
-    }
-}
+use crate::shares::{Shares, source};
 
 struct Connection {
     address: IpAddr,
+    has_greeted: bool,
     _kill: oneshot::Sender<()>,
 }
 
@@ -58,7 +36,8 @@ pub struct HalfOpen {
     max_per_address: usize,
     last_id: u64,
     connections: BTreeMap<u64, Connection>,
-    addresses: BTreeMap<IpAddr, Address>,
+    /// By address, and by whether they have greeted.
+    shares: Shares<bool>,
 }
 
 impl HalfOpen {
@@ -70,14 +49,14 @@ impl HalfOpen {
             max_per_address: max_per_address.max(1),
             last_id: 0,
             connections: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            shares: Shares::default(),
         }
     }
 
     /// How many are under way.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.connections.len()
+        self.shares.len()
     }
 
     /// Whether none is under way.
@@ -89,16 +68,17 @@ impl HalfOpen {
     /// Lets a connection from `ip` in, at the cost of another one when there is no room.
     pub fn begin(&mut self, ip: IpAddr) -> Begun {
         let address = source(ip);
-        let displaced = self.displaced_by(&address);
+        let displaced = self.displaced_by(address);
         if let Some(id) = displaced {
             self.end(id);
         }
         self.last_id += 1;
         let id = self.last_id;
         let (kill, killed) = oneshot::channel();
-        self.addresses.entry(address).or_default().silent.insert(id);
+        self.shares.insert(address, false, id);
         let connection = Connection {
             address,
+            has_greeted: false,
             _kill: kill,
         };
         self.connections.insert(id, connection);
@@ -111,57 +91,39 @@ impl HalfOpen {
 
     /// The connection's first message was valid.
     pub fn greeted(&mut self, id: u64) {
-        let Some(connection) = self.connections.get(&id) else {
+        let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        if let Some(address) = self.addresses.get_mut(&connection.address)
-            && address.silent.remove(&id)
-        {
-            address.greeted.insert(id);
+        if !connection.has_greeted {
+            connection.has_greeted = true;
+            self.shares.remove(connection.address, false, id);
+            self.shares.insert(connection.address, true, id);
         }
     }
 
     /// The connection's handshake has ended, or must.
     pub fn end(&mut self, id: u64) {
-        let Some(Connection { address, .. }) = self.connections.remove(&id) else {
-            return;
-        };
-        if let Some(of_address) = self.addresses.get_mut(&address) {
-            of_address.silent.remove(&id);
-            of_address.greeted.remove(&id);
-            if of_address.len() == 0 {
-                self.addresses.remove(&address);
-            }
+        if let Some(it) = self.connections.remove(&id) {
+            self.shares.remove(it.address, it.has_greeted, id);
         }
     }
 
     /// All end.
     pub fn clear(&mut self) {
         self.connections.clear();
-        self.addresses.clear();
+        self.shares.clear();
     }
 
     /// Which one makes room for another of this address, if one must.
-    fn displaced_by(&self, address: &IpAddr) -> Option<u64> {
-        let own = self.addresses.get(address);
-        if let Some(own) = own.filter(|own| own.len() >= self.max_per_address) {
-            return own.first();
-        }
-        if self.connections.len() < self.max {
+    fn displaced_by(&self, address: IpAddr) -> Option<u64> {
+        let largest = if self.shares.of_address(address) >= self.max_per_address {
+            address
+        } else if self.len() >= self.max {
+            self.shares.largest_address()?
+        } else {
             return None;
-        }
-        // Of those with equally many, the older goes first.
-        let order = |address: &&Address| (address.len(), std::cmp::Reverse(address.first()));
-        self.addresses.values().max_by_key(order)?.first()
-    }
-}
-
-/// What counts as one address: an IPv4 address, or the part of an IPv6 address that names a
-/// network, as one host has the rest for itself.
-fn source(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
+        };
+        self.shares.largest_owner(largest)?.first().copied()
     }
 }
 
@@ -224,13 +186,5 @@ mod tests {
         assert!(is_killed(&mut begun[0]) && !is_killed(&mut begun[1]));
         table.clear();
         assert!(table.is_empty() && is_killed(&mut begun[1]));
-    }
-
-    #[test]
-    fn an_ipv6_network_and_a_mapped_address_count_as_one() {
-        let parse = |text: &str| source(text.parse().unwrap());
-        assert_eq!(parse("2001:db8::1"), parse("2001:db8::ffff:0:0:2"));
-        assert_ne!(parse("2001:db8::1"), parse("2001:db8:0:1::1"));
-        assert_eq!(parse("::ffff:192.0.2.1"), ip(1));
     }
 }

@@ -79,6 +79,7 @@ pub mod secure;
 pub mod server;
 pub mod session;
 mod session_task;
+mod shares;
 mod signal;
 mod talk;
 

@@ -6,8 +6,11 @@ pub(crate) const HEADER_LEN: usize = 12;
 pub(crate) type Header = [u8; HEADER_LEN];
 
 const TYPE_DATA: u8 = 0;
+const TYPE_WINDOW: u8 = 1;
 const TYPE_PING: u8 = 2;
 const TYPE_GO_AWAY: u8 = 3;
+const FLAG_SYN: u8 = 1;
+const FLAG_RST: u8 = 8;
 const FLAGS_REQUEST: [u8; 2] = [0, 1];
 const FLAGS_ANSWER: [u8; 2] = [0, 2];
 
@@ -34,6 +37,17 @@ pub(crate) fn body_len(header: &Header) -> usize {
     }
 }
 
+/// The stream of a frame that belongs to one.
+pub(crate) fn stream_of(header: &Header) -> Option<u32> {
+    let id = [header[4], header[5], header[6], header[7]];
+    matches!(header[1], TYPE_DATA | TYPE_WINDOW).then(|| u32::from_be_bytes(id))
+}
+
+/// Whether a frame of a stream is its first.
+pub(crate) fn opens_stream(header: &Header) -> bool {
+    header[3] & (FLAG_SYN | FLAG_RST) == FLAG_SYN
+}
+
 /// Whether a session that begins with this byte is smux's: it is the version, 1 or 2 there and 0 in
 /// yamux.
 pub(crate) const fn is_smux(first: u8) -> bool {
@@ -56,19 +70,20 @@ pub(crate) enum Frame {
     Other,
 }
 
+/// Where in a sequence of frames one is that sees their bytes.
 #[derive(Default)]
-pub(crate) struct Outgoing {
+pub(crate) struct FrameTracker {
     header: Header,
-    /// How much of the header was written.
-    written: usize,
+    /// How much of the header has passed.
+    passed: usize,
     /// How much of the body is still to come.
     body: usize,
 }
 
-impl Outgoing {
+impl FrameTracker {
     /// Whether everything so far is whole frames.
     pub(crate) fn is_between_frames(&self) -> bool {
-        self.written == 0 && self.body == 0
+        self.passed == 0 && self.body == 0
     }
 
     /// What `next` starts. yamux writes a header by itself, and offers it whole.
@@ -83,8 +98,17 @@ impl Outgoing {
         }
     }
 
-    /// These bytes were written. Says how many of them were data.
-    pub(crate) fn advance(&mut self, mut bytes: &[u8]) -> usize {
+    /// These bytes have passed. Says how many of them were data.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> usize {
+        self.advance_with(bytes, |_| ())
+    }
+
+    /// The same, and gives each header as soon as it is complete.
+    pub(crate) fn advance_with(
+        &mut self,
+        mut bytes: &[u8],
+        mut on_header: impl FnMut(&Header),
+    ) -> usize {
         let mut data = 0;
         while !bytes.is_empty() {
             let part = if self.body > 0 {
@@ -93,12 +117,13 @@ impl Outgoing {
                 data += part;
                 part
             } else {
-                let part = (HEADER_LEN - self.written).min(bytes.len());
-                self.header[self.written..self.written + part].copy_from_slice(&bytes[..part]);
-                self.written += part;
-                if self.written == HEADER_LEN {
-                    self.written = 0;
+                let part = (HEADER_LEN - self.passed).min(bytes.len());
+                self.header[self.passed..self.passed + part].copy_from_slice(&bytes[..part]);
+                self.passed += part;
+                if self.passed == HEADER_LEN {
+                    self.passed = 0;
                     self.body = body_len(&self.header);
+                    on_header(&self.header);
                 }
                 part
             };
@@ -119,7 +144,7 @@ mod tests {
 
     #[test]
     fn frames_are_told_apart() {
-        let outgoing = Outgoing::default();
+        let outgoing = FrameTracker::default();
         assert_eq!(outgoing.starts(&PING), Frame::PingRequest);
         assert_eq!(outgoing.starts(&PONG), Frame::Other);
         assert_eq!((ping(7), pong(&PONG), pong(&PING)), (PING, Some(7), None));
@@ -132,7 +157,7 @@ mod tests {
 
     #[test]
     fn data_that_looks_like_a_ping_is_data() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = FrameTracker::default();
         for (i, byte) in DATA.iter().enumerate() {
             assert_eq!(outgoing.advance(&[*byte]), 0);
             let expected = i + 1 == DATA.len();

@@ -10,6 +10,7 @@ mod notice;
 mod pace;
 mod publish;
 mod relay;
+mod relayed;
 mod stats;
 mod table;
 
@@ -26,6 +27,7 @@ pub use notice::{Notice, Notify};
 pub use stats::ServerStats;
 
 use notice::SmuxPace;
+use relayed::Relayed;
 use stats::Counters;
 use table::Table;
 
@@ -33,7 +35,7 @@ use crate::discovery::Discovery;
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
 use crate::handshake::EphemeralSource;
 use crate::object::{Address, ErrorCode};
-use crate::session::SendBudget;
+use crate::session::{ReceiveBudget, SendBudget};
 use crate::signal::Signal;
 
 /// How long closing waits for the discovery, and for what is queued.
@@ -48,7 +50,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The address that the entry tells, `host:port`; none: the one that is listened on.
     pub public_address: Option<String>,
-    /// Sessions at once. Upstream only logs more; here they are refused.
+    /// Sessions at once. Upstream only logs more; here one of an address with several makes room
+    /// for one of an address with fewer, or the new one is refused.
     pub max_sessions: usize,
     /// Handshakes of sessions under way. At the limit one of the address with the most makes
     /// room: see [`crate::half_open`]. Each takes an open file.
@@ -60,9 +63,16 @@ pub struct ServerConfig {
     /// Bytes of data that may wait in all sessions together until the connections take them;
     /// beyond, each may hold 32 KiB.
     pub send_budget: usize,
-    /// Relayed streams at once, over all sessions; more are reset. Each can pin 256 KiB in each
-    /// direction when its reader stalls. Upstream set 4096 later.
+    /// Bytes of data that may have come in all sessions together without being read or passed on;
+    /// beyond, streams are reset that were read longest ago, of whoever has the most such bytes.
+    pub receive_budget: usize,
+    /// The same for one session.
+    pub receive_queue: usize,
+    /// Relayed streams at once, over all sessions. At the limit one makes room of the address and
+    /// session with the most, unless that is the one that asks for more. Upstream set 4096 later.
     pub max_relayed: usize,
+    /// Relayed streams at once of one session to one destination; more are reset.
+    pub max_relayed_per_pair: usize,
     /// Streams of one session that are served a second, over time; more wait. 0: no limit, as
     /// upstream.
     pub streams_per_second: u32,
@@ -114,7 +124,10 @@ impl ServerConfig {
             max_handshakes_per_address: 512,
             max_streams: 2048,
             send_budget: 64 << 20,
+            receive_budget: 64 << 20,
+            receive_queue: 16 << 20,
             max_relayed: 8192,
+            max_relayed_per_pair: 512,
             max_peers: 512,
             streams_per_second: 1000,
             stream_burst: 256,
@@ -145,6 +158,8 @@ struct Shared<R: Runtime> {
     table: Mutex<Table>,
     counters: Counters,
     send_budget: SendBudget,
+    receive_budget: ReceiveBudget,
+    relayed: Relayed,
     smux_pace: SmuxPace,
     /// Sessions came or went, the entry was published, or the server closes.
     changes: Signal,
@@ -205,6 +220,8 @@ impl<R: Runtime> Server<R> {
             table: Mutex::new(Table::new(&config)),
             counters: Counters::default(),
             send_budget: SendBudget::new(config.send_budget),
+            receive_budget: ReceiveBudget::new(config.receive_budget),
+            relayed: Relayed::new(&config),
             smux_pace: SmuxPace::default(),
             changes: Signal::default(),
             config,
@@ -268,8 +285,7 @@ impl<R: Runtime> Server<R> {
     /// What was counted.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        let shared = self.shared();
-        shared.counters.snapshot(&shared.table())
+        Counters::snapshot(self.shared())
     }
 
     /// Closes: stops listening, removes the entry, ends listeners and sessions, sends what is

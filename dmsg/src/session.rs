@@ -12,7 +12,9 @@ mod room;
 mod shared;
 mod stall;
 mod stream;
+mod unread;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::channel::{mpsc, oneshot};
@@ -23,6 +25,7 @@ pub use driver::Driver;
 pub use room::SendBudget;
 pub use stall::Stall;
 pub use stream::Stream;
+pub use unread::ReceiveBudget;
 
 use shared::Shared;
 
@@ -40,10 +43,8 @@ pub enum Role {
 /// A session's limits.
 ///
 /// A stream holds at most 256 KiB of unread data (yamux's first window, which is kept from
-/// growing), so a hostile peer can pin at most
-/// `(max_inbound + spare_inbound + max_outbound)` × 256 KiB of streams
-/// whose owner does not read, plus some 64 KiB of buffers. Of what its streams send, `send_queue`
-/// bytes wait for the connection at most. An idle session costs a few KiB. Limits above 4096
+/// growing), all of them together `receive_queue`, plus some 64 KiB of buffers. Of what its streams
+/// send, `send_queue` bytes wait for the connection at most. An idle session costs a few KiB. Limits above 4096
 /// count as 4096.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -62,10 +63,20 @@ pub struct SessionConfig {
     pub send_queue: usize,
     /// The same over all sessions with this budget.
     pub send_budget: SendBudget,
+    /// Bytes of data of all streams that may have come without being read; beyond, those streams
+    /// are reset that were read longest ago. Default 32 MiB: 128 streams' windows.
+    pub receive_queue: usize,
+    /// The same over all sessions with this budget; the address and session with the most make room.
+    pub receive_budget: ReceiveBudget,
+    /// The address that the session counts for in the receive budget; by itself without one.
+    pub source: Option<IpAddr>,
 }
 
 /// See [`SessionConfig::send_queue`].
 const SEND_QUEUE: usize = 256 * 1024;
+
+/// See [`SessionConfig::receive_queue`].
+const RECEIVE_QUEUE: usize = 32 << 20;
 
 /// Spare streams of a session on which pings come as streams: at its limit it must not be taken
 /// for dead.
@@ -80,6 +91,9 @@ impl Default for SessionConfig {
             spare_inbound: 0,
             send_queue: SEND_QUEUE,
             send_budget: SendBudget::default(),
+            receive_queue: RECEIVE_QUEUE,
+            receive_budget: ReceiveBudget::default(),
+            source: None,
         }
     }
 }
@@ -185,6 +199,7 @@ impl Session {
         let (ended, end) = oneshot::channel();
         let (queue, incoming) = mpsc::channel(config.backlog.saturating_sub(1));
         let shared = Arc::new(Shared::new(config, end));
+        shared.enter_budget(config.source);
         let driver = Driver::new(io, role, shared.clone(), queue, ended);
         (Self(Arc::new(Handle(shared))), Incoming(incoming), driver)
     }

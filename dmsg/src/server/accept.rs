@@ -13,6 +13,7 @@ use crate::dmsg_session::{self, Established};
 use crate::half_open::Begun;
 use crate::session::{CloseReason, SessionConfig};
 use crate::session_task;
+use crate::shares::source;
 use crate::talk::HandshakeError;
 
 /// How long to wait after an accept that failed: mostly a process without file descriptors.
@@ -48,7 +49,7 @@ fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: S
     }
     let handshaking = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
-        let handshake = Box::pin(handshake(&handshaking, connection, id));
+        let handshake = Box::pin(handshake(&handshaking, connection, addr, id));
         if let Either::Left((established, _)) = select(handshake, killed).await {
             handshaking.table().end_handshake(id);
             if let Some(established) = established {
@@ -61,11 +62,15 @@ fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: S
 async fn handshake<R: Runtime>(
     shared: &Shared<R>,
     connection: R::Connection,
+    addr: SocketAddr,
     id: u64,
 ) -> Option<Established<R::Connection>> {
     let endpoint = &shared.endpoint;
     let mut limits = SessionConfig::with_pings(shared.config.max_streams);
     limits.send_budget = shared.send_budget.clone();
+    limits.receive_queue = shared.config.receive_queue;
+    limits.receive_budget = shared.receive_budget.clone();
+    limits.source = Some(source(addr.ip()));
     let ephemeral = endpoint.ephemerals().next();
     let greeted = || shared.table().greeted(id);
     let (secret, limits) = (endpoint.secret(), &limits);
@@ -90,13 +95,17 @@ async fn run<R: Runtime>(
         driver,
     } = established;
     let session = Arc::new(session);
-    let added = shared.table().add(&session);
+    let address = source(addr.ip());
+    let added = shared.table().add(&session, address);
     let Some(added) = added else {
         return shared.counters.refused_sessions.count();
     };
     shared.counters.accepted.count();
     if added.superseded {
         shared.counters.superseded.count();
+    }
+    if added.displaced {
+        shared.counters.displaced_sessions.count();
     }
     shared.changes.raise();
     let (key, pulse) = (session.remote(), session.pulse().clone());

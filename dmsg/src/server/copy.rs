@@ -1,7 +1,8 @@
 //! Copies a relayed stream both ways.
 //!
 //! A direction reads only when the other side has taken what was read before, so whoever does not
-//! read holds back only who sends to them. While a stream is idle it holds no buffer.
+//! read holds back only who sends to them. While a stream is idle it holds no buffer; what a
+//! buffer holds counts as unread in the session that it came over.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,6 +15,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::{Runtime, within};
 
 use super::stats::Counter;
+use crate::session::Stream;
 
 /// Read at first, in bytes.
 const FIRST: usize = 1024;
@@ -22,10 +24,10 @@ const CHUNK: usize = 32 * 1024;
 
 /// Copies until both directions have ended, one has failed, or `linger` has passed since the
 /// first ended. Then both streams are dropped; a direction that ended was closed before.
-pub(super) async fn both_ways<R: Runtime, S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn both_ways<R: Runtime>(
     runtime: &R,
-    a: S,
-    b: S,
+    a: Stream,
+    b: Stream,
     linger: Duration,
     copied: &Counter,
 ) {
@@ -41,15 +43,19 @@ pub(super) async fn both_ways<R: Runtime, S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-struct Both<S> {
-    a: S,
-    b: S,
+struct Both {
+    a: Stream,
+    b: Stream,
     forth: Direction,
     back: Direction,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Both<S> {
+impl Both {
     fn poll(&mut self, cx: &mut Context<'_>, copied: &Counter) -> io::Result<(Poll<()>, Poll<()>)> {
+        // Neither may be asked for anything as long as the other is the one that waits.
+        if self.a.poll_cut(cx).is_ready() || self.b.poll_cut(cx).is_ready() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let forth = self.forth.poll(&mut self.a, &mut self.b, cx, copied);
         let back = self.back.poll(&mut self.b, &mut self.a, cx, copied);
         Ok((forth?, back?))
@@ -76,28 +82,46 @@ struct Direction {
     buffer: Vec<u8>,
     /// What of it was read and is not taken by the other side yet.
     filled: Range<usize>,
+    /// How much of it counts as unread.
+    kept: usize,
     ended: bool,
     closed: bool,
 }
 
 impl Direction {
-    fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+    fn poll(
         &mut self,
-        from: &mut S,
-        to: &mut S,
+        from: &mut Stream,
+        to: &mut Stream,
         cx: &mut Context<'_>,
         copied: &Counter,
     ) -> io::Result<Poll<()>> {
         match self.poll_copy(from, to, cx, copied) {
-            Poll::Pending => Ok(Poll::Pending),
+            Poll::Pending => {
+                self.account(from);
+                Ok(Poll::Pending)
+            }
             Poll::Ready(result) => result.map(Poll::Ready),
         }
     }
 
-    fn poll_copy<S: AsyncRead + AsyncWrite + Unpin>(
+    /// Counts what waits, with its buffer, which is no longer than that.
+    fn account(&mut self, from: &Stream) {
+        let waiting = self.filled.len();
+        if waiting < self.buffer.len() {
+            self.buffer = self.buffer[self.filled.clone()].to_vec();
+            self.filled = 0..waiting;
+        }
+        if waiting != self.kept {
+            self.kept = waiting;
+            from.keeps(waiting);
+        }
+    }
+
+    fn poll_copy(
         &mut self,
-        from: &mut S,
-        to: &mut S,
+        from: &mut Stream,
+        to: &mut Stream,
         cx: &mut Context<'_>,
         copied: &Counter,
     ) -> Poll<io::Result<()>> {
@@ -125,11 +149,7 @@ impl Direction {
     }
 
     /// Reads what is there, a little at first: only for more a buffer is made, and kept.
-    fn poll_fill<S: AsyncRead + Unpin>(
-        &mut self,
-        from: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_fill(&mut self, from: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut from = Pin::new(from);
         if self.buffer.len() < CHUNK {
             let mut first = [0; FIRST];

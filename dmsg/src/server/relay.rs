@@ -4,16 +4,18 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures::future::select;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_runtime::{Runtime, within};
 
 use super::pace::Pace;
-use super::stats::Alive;
+use super::relayed::{Flow, Refused};
 use super::{Shared, copy};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{self, Opening, StreamError};
 use crate::object::{ErrorCode, SignedObject, StreamResponse, VerifiedRequest};
 use crate::session::{Incoming, Stream};
+use crate::shares::source;
 
 /// Serves the streams that a client opens until its session ends.
 pub(super) fn spawn<R: Runtime>(
@@ -56,12 +58,42 @@ struct Source<'a, R: Runtime> {
     ip: IpAddr,
 }
 
+/// A request that leads to another session.
+struct Asked {
+    stream: Stream,
+    object: SignedObject,
+    request: VerifiedRequest,
+    /// With its number in the table.
+    destination: (u64, Arc<DmsgSession>),
+}
+
 /// Whatever goes wrong, the source's stream is dropped, hence reset at once: we cannot sign a
 /// refusal in the destination's name.
 impl<R: Runtime> Source<'_, R> {
     async fn serve(&self, stream: Stream) {
+        let Some(asked) = self.read_request(stream).await else {
+            return;
+        };
+        let counters = &self.shared.counters;
+        let place = self.shared.relayed.begin(Flow {
+            address: source(self.ip),
+            source: self.id,
+            destination: asked.destination.0,
+        });
+        let mut place = match place {
+            Ok(place) => place,
+            Err(Refused::Share) => return counters.over_share.count(),
+            Err(Refused::Capacity) => return counters.over_capacity.count(),
+        };
+        if place.displaced {
+            counters.displaced_streams.count();
+        }
+        select(Box::pin(self.relay(asked)), &mut place.killed).await;
+    }
+
+    async fn relay(&self, asked: Asked) {
         let (shared, counters) = (self.shared, &self.shared.counters);
-        let Some((source, destination, _relaying)) = self.open(stream).await else {
+        let Some((source, destination)) = self.open(asked).await else {
             return;
         };
         counters.relayed.count();
@@ -159,8 +191,8 @@ impl<R: Runtime> Source<'_, R> {
         Some(request)
     }
 
-    /// Reads the request and answers it, or opens the way to the destination.
-    async fn open(&self, stream: Stream) -> Option<(Stream, Stream, Alive<'_>)> {
+    /// Reads the request and answers it, or says where it leads.
+    async fn read_request(&self, stream: Stream) -> Option<Asked> {
         let (shared, counters) = (self.shared, &self.shared.counters);
         let (mut stream, object) = self.read_object(stream).await?;
         if let Ok(Some(_)) = object.verify_announce(&self.session.remote()) {
@@ -179,7 +211,7 @@ impl<R: Runtime> Source<'_, R> {
             counters.invalid_requests.count();
             return None;
         }
-        let destination = shared.table().session(&request.destination.key);
+        let destination = shared.table().route(&request.destination.key);
         let Some(destination) = destination else {
             counters.no_destination.count();
             if shared.config.leaves_unknown_open {
@@ -188,14 +220,26 @@ impl<R: Runtime> Source<'_, R> {
             }
             return None;
         };
-        let most = u64::try_from(shared.config.max_relayed).unwrap_or(u64::MAX);
-        let Some(relaying) = counters.relaying.while_alive(most) else {
-            counters.over_capacity.count();
-            return None;
-        };
+        Some(Asked {
+            stream,
+            object,
+            request,
+            destination,
+        })
+    }
+
+    /// Opens the way to the destination.
+    async fn open(&self, asked: Asked) -> Option<(Stream, Stream)> {
+        let counters = &self.shared.counters;
+        let Asked {
+            mut stream,
+            object,
+            request,
+            destination: (_, destination),
+        } = asked;
         let forwarding = self.forward(&mut stream, &destination, &object, &request);
         match self.in_time(forwarding).await {
-            Some(Ok(Some(there))) => Some((stream, there, relaying)),
+            Some(Ok(Some(there))) => Some((stream, there)),
             Some(Ok(None)) => {
                 counters.refusals.count();
                 // So that the refusal arrives before the end.

@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::table::Table;
+use skydht_runtime::Runtime;
+
+use super::Shared;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a server counts; all since its start, except `sessions`, `streams`, `handshaking`
-        /// and `relaying`.
+        /// What a server counts; all since its start, except `sessions`, `streams`, `handshaking`,
+        /// `relaying` and `unread_bytes`.
         #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
         #[non_exhaustive]
         pub struct ServerStats {
@@ -17,6 +19,12 @@ macro_rules! counters {
             pub streams: usize,
             /// Handshakes of sessions under way now.
             pub handshaking: usize,
+            /// Streams that are relayed now, or about to be.
+            pub relaying: usize,
+            /// Bytes of data that came and were not read or passed on, with what they take here.
+            pub unread_bytes: usize,
+            /// Streams that were reset because too many such bytes were held.
+            pub cut_streams: u64,
             $($(#[$doc])* pub $name: u64,)*
         }
 
@@ -26,13 +34,17 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// With what the table has now.
-            pub(super) fn snapshot(&self, table: &Table) -> ServerStats {
+            /// With what there is now.
+            pub(super) fn snapshot<R: Runtime>(shared: &Shared<R>) -> ServerStats {
+                let (counters, table) = (&shared.counters, shared.table());
                 ServerStats {
                     sessions: table.session_count(),
                     streams: table.streams(),
                     handshaking: table.handshaking(),
-                    $($name: self.$name.0.load(Relaxed),)*
+                    relaying: shared.relayed.len(),
+                    unread_bytes: shared.receive_budget.held(),
+                    cut_streams: shared.receive_budget.cut(),
+                    $($name: counters.$name.0.load(Relaxed),)*
                 }
             }
         }
@@ -46,6 +58,8 @@ counters! {
     superseded,
     /// Sessions that were refused because of the limit.
     refused_sessions,
+    /// Sessions that made room for others.
+    displaced_sessions,
     /// Sessions that were refused because their clients multiplex with smux.
     refused_smux,
     /// Connections that failed their handshake or did not finish it in time.
@@ -56,8 +70,6 @@ counters! {
     handshakes_dropped,
     /// Sessions that ended by silence or a violation.
     lost,
-    /// Streams that are relayed now, or about to be.
-    relaying,
     /// Streams that were relayed.
     relayed,
     /// Bytes that were relayed.
@@ -78,6 +90,10 @@ counters! {
     no_destination,
     /// Requests beyond the limits on a session's streams and on relayed ones.
     over_capacity,
+    /// Requests of a source that had its share of the destination's streams.
+    over_share,
+    /// Relayed streams that made room for others.
+    displaced_streams,
     /// Requests that the destination's session did not take or answer well.
     failed_destinations,
     /// Refusals that destinations signed and that were passed on.
@@ -107,20 +123,5 @@ impl Counter {
 
     pub(super) fn count(&self) {
         self.add(1);
-    }
-
-    /// Counts one as long as the guard lives, if that makes no more than `most`.
-    pub(super) fn while_alive(&self, most: u64) -> Option<Alive<'_>> {
-        let alive = Alive(self);
-        let before = self.0.fetch_add(1, Relaxed);
-        (before < most).then_some(alive)
-    }
-}
-
-pub(super) struct Alive<'c>(&'c Counter);
-
-impl Drop for Alive<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
     }
 }

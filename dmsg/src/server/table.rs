@@ -11,6 +11,7 @@ use super::ServerConfig;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
 use crate::half_open::{Begun, HalfOpen};
+use crate::shares::Shares;
 
 /// What a session is for. Its first object tells (specification of DMSG in 2026, §2.3), and one
 /// of each kind may live at once: a server may be another server's client, too.
@@ -42,7 +43,16 @@ pub(super) struct Filed {
 struct Live {
     id: u64,
     session: Arc<DmsgSession>,
+    /// What it counts for: see [`crate::shares::source`].
+    address: IpAddr,
     _kill: oneshot::Sender<()>,
+}
+
+impl Live {
+    fn streams(&self) -> usize {
+        let counters = self.session.mux().counters();
+        counters.outbound + counters.inbound
+    }
 }
 
 /// What became of a new session.
@@ -52,12 +62,15 @@ pub(super) struct Added {
     pub(super) killed: oneshot::Receiver<()>,
     /// It replaced another one of the same key.
     pub(super) superseded: bool,
+    /// One of another address had to make room for it.
+    pub(super) displaced: bool,
     /// There is a client's session of the same key: see [`Table::file`].
     pub(super) has_rival: bool,
 }
 
 pub(super) struct Table {
     sessions: BTreeMap<(PublicKey, Kind), Live>,
+    shares: Shares<()>,
     max_sessions: usize,
     max_peers: usize,
     /// Sessions of the kind [`Kind::Peer`].
@@ -74,6 +87,7 @@ impl Table {
     pub(super) fn new(config: &ServerConfig) -> Self {
         Self {
             sessions: BTreeMap::new(),
+            shares: Shares::default(),
             max_sessions: config.max_sessions,
             max_peers: config.max_peers,
             peers: 0,
@@ -112,9 +126,7 @@ impl Table {
 
     /// Streams of all sessions, in both directions.
     pub(super) fn streams(&self) -> usize {
-        let sessions = self.sessions.values();
-        let counters = sessions.map(|live| live.session.mux().counters());
-        counters.map(|it| it.outbound + it.inbound).sum()
+        self.sessions.values().map(Live::streams).sum()
     }
 
     /// Handshakes under way.
@@ -129,9 +141,14 @@ impl Table {
 
     /// The session over which a client is reached: the newest that lives.
     pub(super) fn session(&self, key: &PublicKey) -> Option<Arc<DmsgSession>> {
+        self.route(key).map(|(_, session)| session)
+    }
+
+    /// The same, with its number.
+    pub(super) fn route(&self, key: &PublicKey) -> Option<(u64, Arc<DmsgSession>)> {
         let of_kind = |kind| {
             let live = self.sessions.get(&(*key, kind))?;
-            (!live.session.mux().is_closed()).then(|| Arc::clone(&live.session))
+            (!live.session.mux().is_closed()).then(|| (live.id, Arc::clone(&live.session)))
         };
         of_kind(Kind::New).or_else(|| of_kind(Kind::Client))
     }
@@ -170,6 +187,7 @@ impl Table {
     fn take(&mut self, key: &PublicKey, kind: Kind) -> Option<Live> {
         let live = self.sessions.remove(&(*key, kind))?;
         self.peers -= usize::from(kind == Kind::Peer);
+        self.shares.remove(live.address, (), live.id);
         Some(live)
     }
 
@@ -178,22 +196,39 @@ impl Table {
     fn put(&mut self, key: PublicKey, kind: Kind, live: Live) -> bool {
         let replaced = self.take(&key, kind).is_some();
         self.peers += usize::from(kind == Kind::Peer);
+        self.shares.insert(live.address, (), live.id);
         self.sessions.insert((key, kind), live);
         replaced
     }
 
+    /// Makes room for a session of `address`: at the cost of an address that has several and more
+    /// than this one. Of its sessions one without streams goes first, then the oldest. Equals do
+    /// not displace each other: then the server is full, and its entry says so.
+    fn displace(&mut self, address: IpAddr) -> Option<()> {
+        let largest = self.shares.yields_to(address)?;
+        let of_largest = self.sessions.iter();
+        let of_largest = of_largest.filter(|(_, live)| live.address == largest);
+        let order = |(_, live): &(_, &Live)| (live.streams() > 0, live.id);
+        let (key, kind) = *of_largest.min_by_key(order)?.0;
+        self.take(&key, kind).map(drop)
+    }
+
     /// Enters a session. At the limit it takes the place of an older one of its key, whatever it
-    /// is for. `None` if there is none, and once closed.
-    pub(super) fn add(&mut self, session: &Arc<DmsgSession>) -> Option<Added> {
+    /// is for, or else of one of another address that has more. `None` if there is none, and once
+    /// closed.
+    pub(super) fn add(&mut self, session: &Arc<DmsgSession>, address: IpAddr) -> Option<Added> {
         let key = session.remote();
         if self.closed {
             return None;
         }
-        let mut superseded = false;
+        let (mut superseded, mut displaced) = (false, false);
         if self.room() == 0 {
             let older = self.take(&key, Kind::New);
-            older.or_else(|| self.take(&key, Kind::Client))?;
-            superseded = true;
+            superseded = older.or_else(|| self.take(&key, Kind::Client)).is_some();
+            if !superseded {
+                self.displace(address)?;
+                displaced = true;
+            }
         }
         // One that has said nothing so far is taken for a client's.
         if let Some(silent) = self.take(&key, Kind::New) {
@@ -204,6 +239,7 @@ impl Table {
         let live = Live {
             id,
             session: Arc::clone(session),
+            address,
             _kill: kill,
         };
         self.put(key, Kind::New, live);
@@ -211,6 +247,7 @@ impl Table {
             id,
             killed,
             superseded,
+            displaced,
             has_rival: self.sessions.contains_key(&(key, Kind::Client)),
         })
     }
@@ -263,6 +300,7 @@ impl Table {
     /// Ends the sessions' tasks.
     pub(super) fn kill_all(&mut self) {
         self.sessions.clear();
+        self.shares.clear();
         self.peers = 0;
     }
 }

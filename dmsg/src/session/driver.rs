@@ -164,9 +164,10 @@ fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
         match connection.poll_new_outbound(cx) {
             Poll::Ready(stream) => {
                 shared.count_opened();
-                let stream = Stream::outbound(stream?, request.permit);
                 // Not wanted any more: dropped, hence reset.
-                let _ = request.reply.send(stream);
+                if let Some(stream) = Stream::outbound(stream?, request.permit) {
+                    let _ = request.reply.send(stream);
+                }
             }
             Poll::Pending => {
                 shared.postpone(request);
@@ -213,9 +214,14 @@ fn admit(stream: yamux::Stream, shared: &Arc<Shared>, queue: &mut mpsc::Sender<S
     let Some(permit) = shared.permit(Side::Inbound) else {
         shared.count_refused();
         shared.count_dropped();
+        shared.unread.refuse(stream);
         return;
     };
-    match queue.try_send(Stream::inbound(stream, permit)) {
+    let Some(stream) = Stream::inbound(stream, permit) else {
+        shared.count_dropped();
+        return shared.count_refused();
+    };
+    match queue.try_send(stream) {
         Ok(()) => shared.count_accepted(),
         Err(_) => shared.count_refused(),
     }

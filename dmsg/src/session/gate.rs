@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::shared::Shared;
-use crate::mux_frame::{Frame, Outgoing};
+use crate::mux_frame::{Frame, FrameTracker};
 
 /// Bytes that the driver reads in one turn before it lets others run.
 const READ_BUDGET: usize = 256 * 1024;
@@ -82,7 +82,8 @@ impl Switches {
 
 pub(super) struct Gate<IO> {
     io: IO,
-    outgoing: Outgoing,
+    outgoing: FrameTracker,
+    incoming: FrameTracker,
     switches: Arc<Switches>,
     shared: Arc<Shared>,
 }
@@ -91,7 +92,8 @@ impl<IO> Gate<IO> {
     pub(super) fn new(io: IO, switches: Arc<Switches>, shared: Arc<Shared>) -> Self {
         Self {
             io,
-            outgoing: Outgoing::default(),
+            outgoing: FrameTracker::default(),
+            incoming: FrameTracker::default(),
             switches,
             shared,
         }
@@ -104,19 +106,23 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gate<IO> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.switches.reads_held.load(Relaxed) {
+        let this = &mut *self;
+        if this.switches.reads_held.load(Relaxed) {
             return Poll::Pending; // the driver comes back by itself
         }
-        let budget = self.switches.budget.load(Relaxed);
+        let budget = this.switches.budget.load(Relaxed);
         if budget == 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let part = buf.len().min(budget);
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf[..part]))?;
-        self.switches
+        let read = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf[..part]))?;
+        this.switches
             .budget
             .store(budget - read.min(budget), Relaxed);
+        let shared = &this.shared;
+        this.incoming
+            .advance_with(&buf[..read], |header| shared.frame_arrived(header));
         Poll::Ready(Ok(read))
     }
 }

@@ -10,6 +10,7 @@ use futures::future::Shared as SharedFuture;
 use futures::task::AtomicWaker;
 
 use super::room::Room;
+use super::unread::Unread;
 use super::{CloseReason, SessionConfig, SessionCounters, SessionError, Stream};
 
 /// The highest limit that can be set, for each side.
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     sent: AtomicU64,
     /// For data that the connection has not taken.
     pub(super) room: Room,
+    /// Data that has come and was not read.
+    pub(super) unread: Unread,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl Shared {
             refused: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             room: Room::new(config.send_queue, config.send_budget.clone()),
+            unread: Unread::new(config.receive_queue, config.receive_budget.clone()),
         }
     }
 

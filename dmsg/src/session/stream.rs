@@ -2,22 +2,24 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::shared::Permit;
+use super::unread::{Buffered, Unread};
 
 /// A byte stream to the peer, who learns of it when it is first written, flushed, read or closed.
 /// Closing it sends a FIN: the peer reads the end, and we can go on
 /// reading. Dropping it without closing resets it.
 ///
-/// A reset by the peer reads as `ConnectionReset` (if we have not closed our side: yamux cannot
+/// A reset by the peer, or because too much was left unread, reads as `ConnectionReset` (if we have not closed our side: yamux cannot
 /// tell the two ends apart then), the end of the session as `ConnectionAborted`; what arrived
 /// before can still be read.
 pub struct Stream {
-    /// `None` only while dropping.
-    inner: Option<yamux::Stream>,
+    /// yamux's stream, and how much of it waits here.
+    inner: Arc<Buffered>,
     permit: Permit,
     /// Whether the peer has been told of the stream.
     announced: bool,
@@ -25,21 +27,23 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// One that the peer opened.
-    pub(super) fn inbound(inner: yamux::Stream, permit: Permit) -> Self {
-        Self {
-            inner: Some(inner),
-            permit,
-            announced: true,
-            write_closed: false,
-        }
+    /// One that the peer opened. `None` if it was reset meanwhile.
+    pub(super) fn inbound(inner: yamux::Stream, permit: Permit) -> Option<Self> {
+        Self::new(inner, permit, true)
     }
 
     /// One that we open.
-    pub(super) fn outbound(inner: yamux::Stream, permit: Permit) -> Self {
-        let mut stream = Self::inbound(inner, permit);
-        stream.announced = false;
-        stream
+    pub(super) fn outbound(inner: yamux::Stream, permit: Permit) -> Option<Self> {
+        Self::new(inner, permit, false)
+    }
+
+    fn new(inner: yamux::Stream, permit: Permit, announced: bool) -> Option<Self> {
+        Some(Self {
+            inner: permit.shared().unread.enter(inner)?,
+            permit,
+            announced,
+            write_closed: false,
+        })
     }
 
     /// Whether the session was at [`SessionConfig::max_inbound`](super::SessionConfig) when the
@@ -53,22 +57,44 @@ impl Stream {
     /// before would stay unknown, and its reader wait for ever. No data will do.
     fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.announced {
-            ready!(self.inner().poll_write(cx, &[])).map_err(broken)?;
+            ready!(self.write(|it| it.poll_write(cx, &[])))?;
             self.announced = true;
         }
         Poll::Ready(Ok(()))
     }
 
-    fn inner(&mut self) -> Pin<&mut yamux::Stream> {
-        Pin::new(self.inner.as_mut().expect("taken only on drop"))
+    /// Ready once it was reset because too much was left unread in its session, or in all.
+    pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        Unread::poll_cut(&self.inner, cx)
+    }
+
+    /// So many bytes that were read from it are still held. They count as unread.
+    pub(crate) fn keeps(&self, bytes: usize) {
+        self.permit.shared().unread.keeps(&self.inner, bytes);
+    }
+
+    /// Lets yamux do something with it. `None` if it was cut.
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut yamux::Stream>) -> T) -> Option<T> {
+        Unread::with(&self.inner, |stream| act(Pin::new(stream)))
+    }
+
+    fn write<T>(
+        &self,
+        act: impl FnOnce(Pin<&mut yamux::Stream>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let written = self.with(act);
+        written.map_or(Poll::Ready(Err(broken())), |it| it.map_err(|_| broken()))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Counted before yamux can forget it.
-        self.permit.shared().count_dropped();
-        self.inner = None;
+        let shared = self.permit.shared();
+        if let Some(stream) = shared.unread.leave(&self.inner) {
+            // Counted before yamux can forget it.
+            shared.count_dropped();
+            drop(stream);
+        }
     }
 }
 
@@ -84,10 +110,18 @@ impl AsyncRead for Stream {
         if !self.announced {
             let _ = ready!(self.poll_announce(cx)); // a failure shows in what follows
         }
-        let Ok(read) = ready!(self.inner().poll_read(cx, buf)) else {
+        let read = self.with(|mut it| {
+            let read = it.as_mut().poll_read(cx, buf);
+            read.map_ok(|read| (read, read == 0 && it.is_closed()))
+        });
+        let Some(read) = read else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        let Ok((read, is_closed)) = ready!(read) else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
-        if read == 0 && self.inner().is_closed() {
+        self.permit.shared().unread.took(&self.inner, read);
+        if is_closed {
             if self.permit.shared().is_ended() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
@@ -112,7 +146,7 @@ impl AsyncWrite for Stream {
             return Poll::Ready(Ok(0));
         }
         ready!(self.permit.shared().room.poll(cx));
-        let written = ready!(self.inner().poll_write(cx, buf)).map_err(broken)?;
+        let written = ready!(self.write(|it| it.poll_write(cx, buf)))?;
         self.permit.shared().room.add(written);
         self.announced = true;
         Poll::Ready(Ok(written))
@@ -120,20 +154,20 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_announce(cx))?;
-        self.inner().poll_flush(cx).map_err(broken)
+        self.write(|it| it.poll_flush(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.write_closed {
             ready!(self.poll_announce(cx))?;
-            ready!(self.inner().poll_close(cx)).map_err(broken)?;
+            ready!(self.write(|it| it.poll_close(cx)))?;
             self.write_closed = true;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// yamux says `WriteZero` when the stream or the session is gone.
-fn broken(_: io::Error) -> io::Error {
+/// yamux says `WriteZero` when the stream or the session is gone; or the stream was cut.
+fn broken() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }

@@ -14,6 +14,7 @@ use crate::secure::{self, Secure};
 
 mod hostile;
 mod room;
+mod unread;
 
 /// One side of a session, its driver running on the pool.
 struct Node {

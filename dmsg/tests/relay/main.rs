@@ -1,6 +1,7 @@
 //! Clients and servers of DMSG together, on virtual time.
 
 mod basics;
+mod crowd;
 mod hostile;
 mod kinds;
 mod moved;

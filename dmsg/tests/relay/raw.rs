@@ -1,6 +1,6 @@
 //! Parties that speak DMSG by hand: they may say anything.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use skydht_dmsg::dmsg_session::{self, DmsgSession, Established};
@@ -113,7 +113,13 @@ impl World {
     /// A client of the server `to`, which may refuse it yet.
     #[track_caller]
     pub(crate) fn raw_newcomer(&self, n: u8, to: u8) -> Raw {
-        let host = self.host(n);
+        self.raw_newcomer_at(n, ip(n), to)
+    }
+
+    /// The same with the key `n` at an address that others may have, too.
+    #[track_caller]
+    pub(crate) fn raw_newcomer_at(&self, n: u8, address: IpAddr, to: u8) -> Raw {
+        let host = self.time.host(address);
         self.run(async {
             let connection = host.connect(SocketAddr::new(ip(to), PORT)).await.unwrap();
             let config = SessionConfig::with_streams(4000);

@@ -1,0 +1,228 @@
+//! Which streams are relayed, and who makes room when there is none.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::channel::oneshot;
+
+use super::ServerConfig;
+use crate::shares::Shares;
+
+/// Of the streams that a destination's session may have, the part that is kept for the server's
+/// own, and for those that are ending.
+const KEPT: usize = 16;
+
+/// Whose stream is relayed where. Sessions are numbers of the server's table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Flow {
+    /// What the source counts for: see [`crate::shares::source`].
+    pub(super) address: IpAddr,
+    pub(super) source: u64,
+    pub(super) destination: u64,
+}
+
+/// Why a stream is not relayed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refused {
+    /// The source has its share of the destination's streams.
+    Share,
+    /// There is no room, and nobody has more than the source.
+    Capacity,
+}
+
+/// The streams that are relayed now, or about to be.
+pub(super) struct Relayed(Mutex<State>);
+
+struct State {
+    max: usize,
+    max_from_one: usize,
+    max_to_one: usize,
+    last_id: u64,
+    streams: BTreeMap<u64, (Flow, oneshot::Sender<()>)>,
+    all: Shares<u64>,
+    /// By destination; never an empty one.
+    to: BTreeMap<u64, Shares<u64>>,
+}
+
+/// A relayed stream's place, given back on drop.
+pub(super) struct Place<'r> {
+    relayed: &'r Relayed,
+    id: u64,
+    /// Completes when the stream must make room.
+    pub(super) killed: oneshot::Receiver<()>,
+    /// Another one had to make room for it.
+    pub(super) displaced: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.relayed.state().remove(self.id);
+    }
+}
+
+impl Relayed {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        Self(Mutex::new(State {
+            max: config.max_relayed,
+            max_from_one: config.max_relayed_per_pair,
+            max_to_one: config.max_streams - config.max_streams / KEPT,
+            last_id: 0,
+            streams: BTreeMap::new(),
+            all: Shares::default(),
+            to: BTreeMap::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.state().all.len()
+    }
+
+    /// Takes a place for a stream, if need be one of somebody who has more.
+    pub(super) fn begin(&self, flow: Flow) -> Result<Place<'_>, Refused> {
+        let (id, killed, displaced) = self.state().begin(flow)?;
+        Ok(Place {
+            relayed: self,
+            id,
+            killed,
+            displaced,
+        })
+    }
+}
+
+impl State {
+    fn begin(&mut self, flow: Flow) -> Result<(u64, oneshot::Receiver<()>, bool), Refused> {
+        let Flow {
+            address,
+            source,
+            destination,
+        } = flow;
+        let mut displaced = false;
+        if let Some(to) = self.to.get(&destination) {
+            if to.of_owner(address, source) >= self.max_from_one {
+                return Err(Refused::Share);
+            }
+            if to.len() >= self.max_to_one {
+                let newest = newest(to, address, source).ok_or(Refused::Capacity)?;
+                self.remove(newest);
+                displaced = true;
+            }
+        }
+        if self.all.len() >= self.max {
+            let newest = newest(&self.all, address, source).ok_or(Refused::Capacity)?;
+            self.remove(newest);
+            displaced = true;
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        let (kill, killed) = oneshot::channel();
+        self.all.insert(address, source, id);
+        let to = self.to.entry(destination).or_default();
+        to.insert(address, source, id);
+        self.streams.insert(id, (flow, kill));
+        Ok((id, killed, displaced))
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some((flow, _)) = self.streams.remove(&id) else {
+            return;
+        };
+        self.all.remove(flow.address, flow.source, id);
+        if let Some(to) = self.to.get_mut(&flow.destination) {
+            to.remove(flow.address, flow.source, id);
+            if to.len() == 0 {
+                self.to.remove(&flow.destination);
+            }
+        }
+    }
+}
+
+/// The stream that makes room: the newest, since who floods has only just come.
+fn newest(shares: &Shares<u64>, address: IpAddr, source: u64) -> Option<u64> {
+    shares.yield_to(address, source)?.last().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(address: u8, source: u64, destination: u64) -> Flow {
+        Flow {
+            address: [192, 0, 2, address].into(),
+            source,
+            destination,
+        }
+    }
+
+    fn relayed(max: usize, max_from_one: usize, max_to_one: usize) -> Relayed {
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 1).into());
+        (config.max_relayed, config.max_relayed_per_pair) = (max, max_from_one);
+        config.max_streams = max_to_one; // nothing of less than 16 is kept
+        Relayed::new(&config)
+    }
+
+    fn is_killed(place: &mut Place<'_>) -> bool {
+        place.killed.try_recv().is_err()
+    }
+
+    /// Streams of four keys at one address fill the table; everybody else still gets in, and
+    /// they do not displace each other for ever.
+    #[test]
+    fn four_keys_do_not_take_all_relayed_streams() {
+        let relayed = relayed(12, 10, 15);
+        let mut flood: Vec<_> = (0..12)
+            .map(|n| relayed.begin(flow(1, n % 4, 100 + n)).unwrap())
+            .collect();
+        assert_eq!(relayed.len(), 12);
+        assert!(matches!(
+            relayed.begin(flow(1, 0, 1)),
+            Err(Refused::Capacity)
+        ));
+        let others: Vec<_> = (2..8)
+            .map(|n| relayed.begin(flow(n, n.into(), 1)).unwrap())
+            .collect();
+        assert!(others.iter().all(|place| place.displaced));
+        assert_eq!(flood.iter_mut().map(is_killed).filter(|it| *it).count(), 6);
+        // A newcomer behind the attacker's address, too.
+        let neighbour = relayed.begin(flow(1, 9, 1)).unwrap();
+        assert!(neighbour.displaced && relayed.len() == 12);
+        drop((flood, others, neighbour));
+        assert_eq!(relayed.len(), 0);
+        let state = relayed.state();
+        assert!(state.to.is_empty() && state.streams.is_empty());
+    }
+
+    #[test]
+    fn a_newcomer_behind_the_same_address_finds_room() {
+        let relayed = relayed(4, 10, 15);
+        let mut flood: Vec<_> = (0..4)
+            .map(|_| relayed.begin(flow(1, 1, 1)).unwrap())
+            .collect();
+        let newcomer = relayed.begin(flow(1, 2, 1)).unwrap();
+        assert!(newcomer.displaced && is_killed(&mut flood[3]));
+        assert_eq!(relayed.len(), 4);
+    }
+
+    /// One source may have so many streams to one destination; and when many sources have all of
+    /// its streams, the address with the most makes room.
+    #[test]
+    fn one_source_does_not_take_all_streams_of_a_destination() {
+        let relayed = relayed(100, 3, 8);
+        let _own: Vec<_> = (0..3)
+            .map(|_| relayed.begin(flow(1, 1, 7)).unwrap())
+            .collect();
+        assert!(matches!(relayed.begin(flow(1, 1, 7)), Err(Refused::Share)));
+        assert!(relayed.begin(flow(1, 1, 8)).is_ok());
+        let mut sybils: Vec<_> = (2..7)
+            .map(|key| relayed.begin(flow(1, key, 7)).unwrap())
+            .collect();
+        assert!(matches!(relayed.begin(flow(1, 9, 8)).map(drop), Ok(())));
+        let other = relayed.begin(flow(2, 20, 7)).unwrap();
+        assert!(other.displaced && !sybils.iter_mut().any(is_killed));
+        assert_eq!(relayed.state().to[&7].len(), 8);
+    }
+}
