@@ -200,7 +200,9 @@ async fn answer<R: Runtime>(
         if stream.is_spare() {
             return Err(SessionError::TooManyStreams.into());
         }
+        stream.keeps(len.into()); // as much as may wait for its end
         let object = session.read_sealed(&mut stream, len).await?;
+        stream.keeps(0);
         let request = object.verify_request().map_err(StreamError::Response)?;
         let source = request.source.key;
         shared.endpoint.answer(session, stream, request).await?;

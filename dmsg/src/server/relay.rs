@@ -131,11 +131,13 @@ impl<R: Runtime> Source<'_, R> {
             counters.over_capacity.count();
             return None;
         }
+        stream.keeps(len.into()); // as much as may wait for its end
         let object = self.in_time(self.session.read_sealed(&mut stream, len));
         let Some(Ok(object)) = object.await else {
             counters.invalid_requests.count();
             return None;
         };
+        stream.keeps(0);
         Some((stream, object))
     }
 

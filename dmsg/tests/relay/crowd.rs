@@ -112,9 +112,9 @@ fn readers_that_stall_pin_a_bounded_amount() {
     });
 }
 
-/// A source does not need anybody's consent to send on streams that are not served yet.
+/// Requests that lack their ends wait for ten seconds each.
 #[test]
-fn data_behind_requests_that_never_come_is_bounded() {
+fn requests_that_never_end_pin_a_bounded_amount() {
     let world = World::new();
     let mut config = World::server_config(1);
     config.receive_queue = 1 << 20;
@@ -123,10 +123,9 @@ fn data_behind_requests_that_never_come_is_bounded() {
     let mut held = Vec::new();
     for _ in 0..100 {
         let mut stream = world.run(flooder.session.mux().open()).unwrap();
-        // A request of 65,535 bytes that lacks its last byte, and goes on.
         let sending = async {
-            stream.write_all(&[0, 0]).await?;
-            stream.write_all(&[7; 200_000]).await?;
+            stream.write_all(&[0xff, 0xff]).await?;
+            stream.write_all(&[7; 65_534]).await?;
             stream.flush().await
         };
         let _ = world.run(sending);
@@ -134,6 +133,13 @@ fn data_behind_requests_that_never_come_is_bounded() {
         let unread = server.stats().unread_bytes;
         assert!(unread <= 1 << 20, "{unread} bytes");
     }
+    let stats = server.stats();
+    assert!(
+        stats.cut_streams > 80 && stats.unread_bytes > 0,
+        "{stats:?}"
+    );
+    world.sleep(Duration::from_secs(11));
+    assert_eq!(server.stats().unread_bytes, 0);
 }
 
 #[test]
