@@ -26,9 +26,9 @@ use crate::store::{
     Candidate as StoreCandidate, ClaimedLife, Precheck, Refusal, Reservation, Via, item_cost,
 };
 use crate::wire::{
-    BatchDecoder, Frame, Method, PeerList, Request, RequestExt, RequestMessage, Response,
-    ResponseExt, ResponseMessage, Sender, Want, WireError, WireItem, WirePeer, decode_request,
-    encode_response, encoded_item_len,
+    BatchDecoder, COMPACT_SINCE, Frame, Method, PeerList, Request, RequestExt, RequestMessage,
+    Response, ResponseExt, ResponseMessage, Sender, Want, WireError, WireItem, WirePeer,
+    decode_request, encode_response, encoded_item_len,
 };
 
 /// Invalid signatures after which a stream is cut.
@@ -106,6 +106,10 @@ impl Node {
         }
         if let Some(served) = self.streams.served_mut(id) {
             served.keep = message.ext.is_some();
+            served.compact = message
+                .ext
+                .as_ref()
+                .is_some_and(|ext| ext.version >= COMPACT_SINCE);
         }
         self.note_caller(peer, path, message.ext.as_ref());
         self.serve(id, message, &peer);
@@ -436,9 +440,14 @@ impl Node {
 
     /// Sends an answer; extensions only to those who sent some.
     fn answer_with(&mut self, id: StreamId, response: Response, ext: ResponseExt) {
-        let Some((keep, ext)) = self.answer_ext(id, ext) else {
+        let peers = response.closest().unwrap_or(&ext.closest);
+        let any = !peers.peers.is_empty();
+        let Some((keep, mut ext)) = self.answer_ext(id, ext) else {
             return;
         };
+        if let (Some(served), Some(ext)) = (self.streams.served_mut(id), &mut ext) {
+            ext.compact = served.compact && any;
+        }
         match encode_response(&ResponseMessage { ext, response }) {
             Ok(frame) => self.send_answer(id, frame, keep),
             Err(_) => self.close(id, CloseReason::Protocol),

@@ -46,6 +46,8 @@ pub(super) struct Served {
     paused: bool,
     /// The peer speaks our dialect: keep the stream.
     pub(super) keep: bool,
+    /// The peer reads compact lists of peers.
+    pub(super) compact: bool,
     pub(super) forgeries: u8,
     /// Counted by [`Streams::set_request_bytes`](super::streams::Streams::set_request_bytes).
     pub(super) request_bytes: usize,

@@ -272,7 +272,12 @@ impl Envelope {
     }
 }
 
-fn with(ext: Option<ResponseExt>, response: Response) -> ResponseMessage {
+fn with(mut ext: Option<ResponseExt>, mut response: Response) -> ResponseMessage {
+    if let Some(ext) = ext.as_mut().filter(|ext| ext.compact)
+        && let Some(closest) = response.closest_mut()
+    {
+        *closest = core::mem::take(&mut ext.closest);
+    }
     ResponseMessage { ext, response }
 }
 

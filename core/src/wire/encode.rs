@@ -54,10 +54,11 @@ pub fn encode_request(message: &RequestMessage) -> Result<Vec<u8>, EncodeError> 
 pub fn encode_response(message: &ResponseMessage) -> Result<Vec<u8>, EncodeError> {
     let method = message.response.method();
     let mut out = Writer::new(frame::start(method, response_size(&message.response)));
+    let compact = message.ext.as_ref().is_some_and(|ext| ext.compact);
     out.raw("{");
-    response_fields(&mut out, &message.response);
+    response_fields(&mut out, &message.response, compact);
     if let Some(ext) = &message.ext {
-        ext.write(out.field("ext"));
+        ext.write(out.field("ext"), message.response.closest());
     }
     out.raw("}");
     frame::finish(out.finish(), method, Side::Response)
@@ -138,7 +139,7 @@ impl PageEncoder {
             out.field("has_more").raw("true");
         }
         if let Some(ext) = ext {
-            ext.write(out.field("ext"));
+            ext.write(out.field("ext"), None);
         }
         out.raw("}");
         frame::finish(self.out.finish(), Method::GetItems, Side::Response)
@@ -220,15 +221,17 @@ fn request_fields(out: &mut Writer, request: &Request) {
     }
 }
 
-fn response_fields(out: &mut Writer, response: &Response) {
+/// `compact`: peers are told elsewhere.
+fn response_fields(out: &mut Writer, response: &Response, compact: bool) {
     match response {
         Response::Ping { responder } => sender(out, "responder_id", "responder_pk", responder),
+        Response::FindNode { .. } if compact => {}
         Response::FindNode { closest } => closest.write(out.field("closest")),
         Response::GetValue { item, closest } => {
             if let Some(item) = item {
                 item.write(out.field("item"));
             }
-            if !closest.peers.is_empty() {
+            if !closest.peers.is_empty() && !compact {
                 closest.write(out.field("closest"));
             }
         }

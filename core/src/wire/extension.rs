@@ -17,7 +17,9 @@ use crate::wire::key::read_signature;
 use crate::wire::peer::PeerList;
 
 /// The version of the extensions written here, `"v"`.
-pub const EXT_VERSION: u8 = 1;
+pub const EXT_VERSION: u8 = 2;
+/// From this version on a caller reads [`ResponseExt::compact`] peers.
+pub const COMPACT_SINCE: u8 = 2;
 
 /// What comes along with a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,6 +68,10 @@ pub struct ResponseExt {
     pub closest: PeerList,
     /// `"held"`: the sequence held, told with a refusal.
     pub held: Option<Seq>,
+    /// The peers of the response, or those in `closest`, are told as `"near"`, see
+    /// [`PeerList`]: a fifth of the bytes. Only to callers whose request said version
+    /// [`COMPACT_SINCE`] or later.
+    pub compact: bool,
 }
 
 impl Default for ResponseExt {
@@ -78,6 +84,7 @@ impl Default for ResponseExt {
             bind: None,
             closest: PeerList::default(),
             held: None,
+            compact: false,
         }
     }
 }
@@ -166,13 +173,15 @@ impl RequestExt {
 }
 
 impl ResponseExt {
-    /// None when it does not parse.
+    /// None when it does not parse. Compact peers are in `closest`, whatever they belong to.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         let (mut keep, mut closest, mut held) = (false, PeerList::default(), None);
+        let mut near: Option<PeerList> = None;
         let shared = Shared::read(json, |reader, name| {
             match name {
                 "keep" => keep = reader.boolean()?.unwrap_or_default(),
                 "closest" => closest.read(reader)?,
+                "near" => near = PeerList::read_compact(reader)?,
                 "held" => held = reader.unsigned()?.map(Seq),
                 _ => reader.skip()?,
             }
@@ -184,19 +193,24 @@ impl ResponseExt {
             addr: shared.addr,
             life: shared.life,
             bind: shared.bind,
-            closest,
+            compact: near.is_some(),
+            closest: near.unwrap_or(closest),
             held,
         })
     }
 
-    pub(super) fn write(&self, out: &mut Writer) {
+    /// `own` are the peers of the response itself, if it has any.
+    pub(super) fn write(&self, out: &mut Writer, own: Option<&PeerList>) {
         out.raw("{");
         out.field("v").display(self.version);
         if self.keep {
             out.field("keep").raw("true");
         }
         write_shared(out, self.addr, self.life, self.bind.as_ref());
-        if !self.closest.peers.is_empty() {
+        if self.compact {
+            let peers = own.unwrap_or(&self.closest);
+            peers.write_compact(out.field("near"));
+        } else if !self.closest.peers.is_empty() {
             self.closest.write(out.field("closest"));
         }
         if let Some(held) = self.held {

@@ -198,6 +198,22 @@ pub enum Response {
 }
 
 impl Response {
+    /// The peers that it names, of the kinds that name some.
+    #[must_use]
+    pub const fn closest(&self) -> Option<&PeerList> {
+        match self {
+            Self::FindNode { closest } | Self::GetValue { closest, .. } => Some(closest),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn closest_mut(&mut self) -> Option<&mut PeerList> {
+        match self {
+            Self::FindNode { closest } | Self::GetValue { closest, .. } => Some(closest),
+            _ => None,
+        }
+    }
+
     /// Its method.
     #[must_use]
     pub const fn method(&self) -> Method {

@@ -1,11 +1,12 @@
 //! Peers in answers.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::address::canonical;
 use crate::id::NodeId;
 use crate::key::{PUBLIC_KEY_LEN, PublicKey, parse_hex};
+use crate::time::Unix;
 use crate::wire::error::WireError;
 use crate::wire::json::{Reader, Result, Writer, plain_array32};
 use crate::wire::key::{read_key, write_key};
@@ -13,6 +14,8 @@ use crate::wire::timestamp::Timestamp;
 
 /// Peers kept of one list; upstream sends 20 at most. More are dropped and counted.
 pub const MAX_PEERS: usize = 64;
+/// What a peer with an IPv4 address takes in a compact list.
+const COMPACT_LEN: usize = PUBLIC_KEY_LEN + 8 + 1 + 6;
 
 /// A peer in an answer. Hearsay: neither its id nor its key is proven.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,6 +44,12 @@ impl WirePeer {
 }
 
 /// The peers of an answer, and what was dropped from it.
+///
+/// In JSON it is a list of objects, as upstream's. Compact, which is ours alone, it is one base64
+/// text of some 50 bytes a peer: the key (33 bytes), when it was last seen (nanoseconds since the
+/// Unix epoch, u64, 0 if that is not known), how long its address is (one byte: 0, 6 or 18), and
+/// the address (4 or 16 bytes, then the port, u16). Numbers are big-endian. Ids are not told: they
+/// follow from the keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PeerList {
     /// At most [`MAX_PEERS`] when decoded.
@@ -119,6 +128,56 @@ impl WirePeer {
         Ok(bad_key.map_or(Ok(peer), Err))
     }
 
+    /// One of a compact list, none if its key is none, and what follows.
+    fn compact(bytes: &[u8]) -> Option<(Option<Self>, &[u8])> {
+        let (key, rest) = bytes.split_first_chunk::<PUBLIC_KEY_LEN>()?;
+        let (last_seen, rest) = rest.split_first_chunk()?;
+        let (len, rest) = rest.split_first()?;
+        let (addr, rest) = rest.split_at_checked((*len).into())?;
+        let addr = match addr.split_last_chunk() {
+            None if addr.is_empty() => None,
+            Some((ip, port)) => {
+                let ip = match ip.len() {
+                    4 => IpAddr::from(<[u8; 4]>::try_from(ip).ok()?),
+                    _ => IpAddr::from(<[u8; 16]>::try_from(ip).ok()?),
+                };
+                dialled((ip, u16::from_be_bytes(*port)).into())
+            }
+            None => return None,
+        };
+        let last_seen = match u64::from_be_bytes(*last_seen) {
+            0 => Timestamp::default(),
+            nanos => Unix(nanos).into(),
+        };
+        let peer = PublicKey::from_bytes(key)
+            .ok()
+            .map(|key| Self::new(&key, last_seen, addr));
+        Some((peer, rest))
+    }
+
+    fn write_compact(&self, out: &mut Vec<u8>) {
+        let Some(key) = &self.key else {
+            return;
+        };
+        out.extend_from_slice(key.as_bytes());
+        let last_seen = self.last_seen.unix().unwrap_or_default();
+        out.extend_from_slice(&last_seen.0.to_be_bytes());
+        let Some(addr) = self.addr else {
+            return out.push(0);
+        };
+        match addr.ip() {
+            IpAddr::V4(ip) => {
+                out.push(6);
+                out.extend_from_slice(&ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                out.push(18);
+                out.extend_from_slice(&ip.octets());
+            }
+        }
+        out.extend_from_slice(&addr.port().to_be_bytes());
+    }
+
     fn write(&self, out: &mut Writer) {
         out.raw("{");
         out.field("id").array32(self.id.as_bytes());
@@ -142,6 +201,35 @@ impl PeerList {
             }
             Ok(())
         })
+    }
+
+    /// None for `null`.
+    pub(super) fn read_compact(reader: &mut Reader<'_>) -> Result<Option<Self>> {
+        let at = reader.position();
+        let Some(bytes) = reader.blob()? else {
+            return Ok(None);
+        };
+        let mut list = Self::default();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (peer, after) = WirePeer::compact(rest).ok_or(WireError::Value { at })?;
+            rest = after;
+            match peer {
+                None => list.bad_keys += 1,
+                Some(_) if list.peers.len() == MAX_PEERS => list.excess += 1,
+                Some(peer) => list.peers.push(peer),
+            }
+        }
+        Ok(Some(list))
+    }
+
+    /// Peers without a key cannot be told so, and are left out.
+    pub(super) fn write_compact(&self, out: &mut Writer) {
+        let mut bytes = Vec::with_capacity(self.peers.len() * COMPACT_LEN);
+        for peer in &self.peers {
+            peer.write_compact(&mut bytes);
+        }
+        out.base64(&bytes);
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -182,6 +270,10 @@ fn read_addr(json: &[u8]) -> Option<SocketAddr> {
 /// An address that somebody may be dialled at, in its canonical form. Both ways of reading a peer
 /// end here.
 fn parse_addr(text: &[u8]) -> Option<SocketAddr> {
-    let addr: SocketAddr = str::from_utf8(text).ok()?.parse().ok()?;
+    dialled(str::from_utf8(text).ok()?.parse().ok()?)
+}
+
+/// The canonical form of an address that somebody may be dialled at.
+fn dialled(addr: SocketAddr) -> Option<SocketAddr> {
     (addr.port() != 0).then(|| canonical(addr))
 }

@@ -52,7 +52,9 @@ pub(crate) fn check_response(frame: &Frame, ours: Result<&ResponseMessage, &Wire
         Err(WireError::Value { .. }) if frame.body.contains(&b'\\') => return,
         Err(error) => panic!("serde accepts, we refuse: {error}"),
     };
-    ours.ext = ours.ext.filter(|_| expected.ext.is_some());
+    if expected.ext.is_none() && ours.ext.take().is_some_and(|ext| ext.compact) {
+        return; // its peers are those of the response
+    }
     // Times can only be made from text; they are compared by what they say.
     let told = peers(&mut ours).map(|peer| std::mem::take(&mut peer.last_seen).unix());
     assert_eq!(told.collect::<Vec<_>>(), times);

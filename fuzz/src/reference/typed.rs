@@ -3,6 +3,7 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use skydht_core::address::canonical;
 use skydht_core::id::{NodeId, Target};
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, Signature};
@@ -110,6 +111,7 @@ struct ExtBody {
     bind: Text,
     want: Text,
     closest: Option<Vec<Option<PeerBody>>>,
+    near: Text,
     held: Option<u64>,
     #[serde(flatten)]
     _objects_only: IgnoredAny,
@@ -213,7 +215,18 @@ pub(super) fn response(frame: &Frame) -> Result<(ResponseMessage, Vec<Option<Uni
             errors: list(body.errors, |error| Ok(error.unwrap_or_default()))?,
         },
     };
-    let ext = body.ext.and_then(|ext| response_ext(ext, &mut times));
+    let mut more = Vec::new();
+    let mut ext = body.ext.and_then(|ext| response_ext(ext, &mut more));
+    let mut response = response;
+    // Compact peers are those of the response, if it has any.
+    if let (Response::FindNode { closest } | Response::GetValue { closest, .. }, Some(ext)) =
+        (&mut response, &mut ext)
+        && ext.compact
+    {
+        *closest = core::mem::take(&mut ext.closest);
+        times.clear();
+    }
+    times.extend(more);
     Ok((ResponseMessage { ext, response }, times))
 }
 
@@ -350,7 +363,9 @@ fn peers(body: Option<Vec<Option<PeerBody>>>, times: &mut Vec<Option<Unix>>) -> 
                     id: NodeId::from_bytes(peer.id.unwrap_or_default()),
                     key,
                     last_seen: Default::default(),
-                    addr: addr.filter(|addr: &core::net::SocketAddr| addr.port() != 0),
+                    addr: addr
+                        .filter(|addr: &core::net::SocketAddr| addr.port() != 0)
+                        .map(canonical),
                 });
             }
         }
@@ -367,7 +382,7 @@ fn advertised(text: Text) -> Result<Option<Advertised>> {
             Advertised::Port(port.parse().map_err(|_| Refused)?)
         }
         Some(_) => return Err(Refused),
-        None => Advertised::At(text.parse().map_err(|_| Refused)?),
+        None => Advertised::At(canonical(text.parse().map_err(|_| Refused)?)),
     };
     let port = match addr {
         Advertised::Port(port) => port,
@@ -409,17 +424,66 @@ fn request_ext(ext: serde_json::Value) -> Option<RequestExt> {
 fn response_ext(ext: serde_json::Value, times: &mut Vec<Option<Unix>>) -> Option<ResponseExt> {
     let ext: ExtBody = serde_json::from_value(ext).ok()?;
     let mut more = Vec::new();
+    let mut closest = peers(ext.closest, &mut more).ok()?;
+    let compact = ext.near.is_some();
+    if let Some(near) = ext.near {
+        more.clear();
+        closest = compact_peers(&go_base64(&near).ok()?, &mut more)?;
+    }
     let ext = ResponseExt {
         version: ext.v.filter(|v| *v > 0)?,
         keep: ext.keep.unwrap_or_default(),
         addr: advertised(ext.addr).ok()?,
         life: ext.life.map(LifeBody::read),
         bind: bind(ext.bind)?,
-        closest: peers(ext.closest, &mut more).ok()?,
+        closest,
         held: ext.held.map(Seq),
+        compact,
     };
     times.extend(more);
     Some(ext)
+}
+
+/// Peers by `docs/protocol.md` section 3, a field at a time.
+fn compact_peers(bytes: &[u8], times: &mut Vec<Option<Unix>>) -> Option<PeerList> {
+    let mut list = PeerList::default();
+    let mut at = 0;
+    let mut take = |n: usize| {
+        at += n;
+        bytes.get(at - n..at)
+    };
+    loop {
+        let Some(key) = take(33) else {
+            return (bytes.is_empty() || at - 33 == bytes.len()).then_some(list);
+        };
+        let seen = u64::from_be_bytes(take(8)?.try_into().ok()?);
+        let ip: Option<core::net::IpAddr> = match take(1)?[0] {
+            0 => None,
+            6 => Some(<[u8; 4]>::try_from(take(4)?).ok()?.into()),
+            18 => Some(<[u8; 16]>::try_from(take(16)?).ok()?.into()),
+            _ => return None,
+        };
+        let port = match ip {
+            Some(_) => u16::from_be_bytes(take(2)?.try_into().ok()?),
+            None => 0,
+        };
+        match PublicKey::from_bytes(key.try_into().ok()?) {
+            Err(_) => list.bad_keys += 1,
+            Ok(_) if list.peers.len() == MAX_PEERS => list.excess += 1,
+            Ok(key) => {
+                // Zero is Go's zero time, which is before the epoch.
+                times.push((seen > 0).then_some(Unix(seen)));
+                let addr = ip.filter(|_| port != 0);
+                let addr = addr.map(|ip| canonical((ip, port).into()));
+                list.peers.push(WirePeer {
+                    id: key.id(),
+                    key: Some(key),
+                    last_seen: Default::default(),
+                    addr,
+                });
+            }
+        }
+    }
 }
 
 /// The outer none: not an extension.

@@ -80,9 +80,18 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         item: item.into(),
         mirror_target,
     };
-    let basic = RequestExt::default;
+    let basic = || RequestExt {
+        version: 1,
+        ..RequestExt::default()
+    };
     let kept = || ResponseExt {
+        version: 1,
         keep: true,
+        ..ResponseExt::default()
+    };
+    let compact = || ResponseExt {
+        keep: true,
+        compact: true,
         ..ResponseExt::default()
     };
     let stored = |stored: bool, error: &str| Response::PutValue {
@@ -175,6 +184,34 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         (
             "peers with addresses",
             response(kept(), Response::FindNode { closest: peers() }),
+        ),
+        (
+            "version 2: find node of a caller that reads compact peers",
+            request(RequestExt::default(), Request::FindNode { target }),
+        ),
+        (
+            "version 2: compact peers",
+            response(compact(), Response::FindNode { closest: peers() }),
+        ),
+        (
+            "version 2: an item and compact peers",
+            response(
+                compact(),
+                Response::GetValue {
+                    item: Some(item(1, Value::new(b"v")).into()),
+                    closest: peers(),
+                },
+            ),
+        ),
+        (
+            "version 2: stored, with the compact peers asked for",
+            response(
+                ResponseExt {
+                    closest: peers(),
+                    ..compact()
+                },
+                stored(true, ""),
+            ),
         ),
         (
             "an item with its life",

@@ -178,8 +178,35 @@ impl Arbitrary for ResponseMessage {
             bind: maybe(g, signature),
             closest: peers(g),
             held: maybe(g, |g| Seq(u64::arbitrary(g))),
+            compact: false,
         });
-        Self { ext, response }
+        let mut message = Self { ext, response };
+        if bool::arbitrary(g) {
+            message.make_compact();
+        }
+        message
+    }
+}
+
+impl ResponseMessage {
+    /// Says what can be said in a compact list, which has no ids, zones or peers without key, and
+    /// is one for all.
+    fn make_compact(&mut self) {
+        let Some(ext) = &mut self.ext else {
+            return;
+        };
+        ext.compact = true;
+        let own = self.response.closest_mut();
+        if own.is_some() {
+            ext.closest = PeerList::default();
+        }
+        let list = own.unwrap_or(&mut ext.closest);
+        list.peers.retain(|peer| peer.key.is_some());
+        for peer in &mut list.peers {
+            let last_seen = peer.last_seen.unix().filter(|unix| unix.0 > 0);
+            let last_seen = last_seen.map_or_else(Timestamp::default, Into::into);
+            *peer = WirePeer::new(&peer.key.unwrap(), last_seen, peer.addr);
+        }
     }
 }
 
