@@ -4,6 +4,7 @@
 //! session has its own. Everything that waits, waits on the runtime's timers.
 
 mod dial;
+mod hosts;
 mod publish;
 mod sessions;
 mod table;

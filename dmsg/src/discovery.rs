@@ -1,6 +1,7 @@
 //! Where entries are published and found.
 
 mod fixed;
+mod gone;
 mod memory;
 mod table;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use skydht_core::key::SecretKey;
 use skydht_core::time::{Mono, Time, Unix, nanos};
-use skydht_discovery::dmsg::{Answer, Call, DmsgDiscovery, Rules};
+use skydht_discovery::dmsg::{Answer, Call, Caller, DmsgDiscovery, Rules};
 use skydht_discovery::health::Health;
 use skydht_discovery::web::{self, Response};
 use skydht_dmsg::discovery::Limits;
@@ -154,9 +154,9 @@ impl World {
             };
             assert_eq!(entries.get(&key), one.as_ref());
         }
-        let caller = SECRETS[usize::from(input.byte() % 8)].public();
+        let caller = Caller::Key(SECRETS[usize::from(input.byte() % 8)].public());
         let now = self.now();
-        let response = self.discovery.handle_from(now, Some(caller), &call.write());
+        let response = self.discovery.handle_from(now, caller, &call.write());
         self.readable(&response);
         let all = self.call(&Call::ClientsByServer);
         let Ok(Answer::ClientsByServer(all)) = Answer::read(&Call::ClientsByServer, &all) else {

@@ -22,7 +22,7 @@ pub use answer::{Answer, AnswerError};
 pub use call::Call;
 pub use refusal::Refusal;
 pub use rules::{MAX_SERVER_ENTRY, Rules};
-pub use service::{DmsgDiscovery, Stats};
+pub use service::{Caller, DmsgDiscovery, Stats};
 
 /// Most keys in one request for entries. Go has a limit, too, that is not known.
 pub const MOST_ASKED: usize = 512;

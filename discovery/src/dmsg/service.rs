@@ -1,6 +1,7 @@
 //! A DMSG discovery with its entries in memory.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use skydht_core::key::PublicKey;
@@ -14,6 +15,18 @@ use crate::web::{Request, Response};
 
 /// How long the clients of servers are answered from what was collected.
 const CLIENTS_LIFE: Duration = Duration::from_secs(15);
+
+/// What is known of who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caller {
+    /// Nothing.
+    Unknown,
+    /// A key that a DMSG stream has proved: it has its pace, as at Go's services.
+    Key(PublicKey),
+    /// The address that a connection came from: it has its share of the entries, and removes only
+    /// those that it wrote.
+    Address(IpAddr),
+}
 
 /// What a discovery holds, and what it counted since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -93,20 +106,18 @@ impl DmsgDiscovery {
     /// Answers a request from nobody in particular. Bodies beyond [`super::MAX_REQUEST`] are
     /// refused, whoever read them.
     pub fn handle(&mut self, now: Time, request: &Request) -> Response {
-        self.handle_from(now, None, request)
+        self.handle_from(now, Caller::Unknown, request)
     }
 
-    /// Answers a request of a caller over DMSG, whose key the stream has proved: such a caller has
-    /// its pace, as at Go's services.
-    pub fn handle_from(
-        &mut self,
-        now: Time,
-        caller: Option<PublicKey>,
-        request: &Request,
-    ) -> Response {
-        let may_ask = caller.is_none_or(|caller| self.pace.take(now.mono, caller));
+    /// Answers a request of somebody of whom something is known.
+    pub fn handle_from(&mut self, now: Time, caller: Caller, request: &Request) -> Response {
+        let (may_ask, source) = match caller {
+            Caller::Unknown => (true, None),
+            Caller::Key(key) => (self.pace.take(now.mono, key), None),
+            Caller::Address(ip) => (true, Some(ip)),
+        };
         let answer = match may_ask {
-            true => Call::read(request).and_then(|call| self.apply(now, call)),
+            true => Call::read(request).and_then(|call| self.apply(now, source, call)),
             false => Err(Refusal::RateLimited),
         };
         self.count(&answer);
@@ -116,7 +127,7 @@ impl DmsgDiscovery {
         }
     }
 
-    fn apply(&mut self, now: Time, call: Call) -> Result<Answer, Refusal> {
+    fn apply(&mut self, now: Time, source: Option<IpAddr>, call: Call) -> Result<Answer, Refusal> {
         self.table.expire(now.mono);
         let servers = |servers: Vec<_>| match servers.len() {
             0 => Err(Refusal::NoServers),
@@ -129,15 +140,20 @@ impl DmsgDiscovery {
             }
             Call::Publish { entry, expiring } => {
                 let entry = self.rules.publish(entry, now.unix)?;
-                match self.table.write(now.mono, entry, expiring)? {
+                match self.table.write(now.mono, entry, expiring, source)? {
                     Written::First => Ok(Answer::Set),
                     Written::Next => Ok(Answer::Updated),
                 }
             }
-            // As upstream: whatever is held goes, also if it is newer, or nothing.
+            // As upstream: whatever is held goes, also if it is newer, or nothing. Unlike there,
+            // only at the wish of whoever is where it was written: its text alone is anybody's.
             Call::Remove(entry) => {
                 self.rules.remove(&entry, now.unix)?;
-                self.table.remove(&entry.entry().key);
+                let key = entry.entry().key;
+                if !self.table.may_remove(&key, source) {
+                    return Err(Refusal::Forbidden);
+                }
+                self.table.remove_at(now.mono, &key);
                 Ok(Answer::Removed)
             }
             Call::Clients => Ok(Answer::Keys(self.table.clients(|_| true))),

@@ -6,6 +6,7 @@ use skydht_core::time::{Mono, Time, Unix, nanos};
 use skydht_dmsg::discovery::{CLIENT_STALE, EXPIRING_LIFE, Limits, SERVER_LIFE};
 use skydht_dmsg::entry::{ClientFields, Entry, EntryError, ServerFields, SignedEntry};
 
+mod crowd;
 mod later;
 
 use super::*;

@@ -76,7 +76,13 @@ pub(super) async fn session_with<R: Runtime>(
     shared: &Arc<Shared<R>>,
     server: KnownServer,
 ) -> Option<Arc<DmsgSession>> {
-    let joined = shared.table().join(&server.key);
+    let joined = {
+        let mut table = shared.table();
+        if table.session(&server.key).is_none() && !table.may_dial(&server, shared.now()) {
+            return None;
+        }
+        table.join(&server.key)
+    };
     let session = match joined {
         Joined::Closed => return None,
         Joined::Live(session) => return Some(session),
@@ -84,7 +90,7 @@ pub(super) async fn session_with<R: Runtime>(
         Joined::Connect(session) => {
             let connecting = Arc::clone(shared);
             shared.runtime.spawn(Box::pin(async move {
-                connect(&connecting, server.key, server.address).await;
+                connect(&connecting, server).await;
             }));
             session
         }
@@ -92,14 +98,18 @@ pub(super) async fn session_with<R: Runtime>(
     session.await.ok().flatten()
 }
 
-async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, server: PublicKey, address: SocketAddr) {
+async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
+    let KnownServer {
+        key: server,
+        address,
+    } = known;
     let next_wait = |last| shared.longer(last);
     let (established, distance) = match establish(shared, server, address).await {
         Ok(made) => made,
         Err(cause) => {
             let now = shared.now();
             let mut table = shared.table();
-            return table.not_connected(&server, now, cause, next_wait);
+            return table.not_connected(&known, now, cause, next_wait);
         }
     };
     let Established {

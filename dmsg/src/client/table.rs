@@ -9,9 +9,11 @@ use futures::channel::oneshot;
 use skydht_core::key::PublicKey;
 
 use super::ClientConfig;
+use super::hosts::Hosts;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
+use crate::shares::source;
 
 /// Servers remembered.
 const MAX_SERVERS: usize = 1024;
@@ -116,6 +118,9 @@ pub(super) struct Table {
     connecting: BTreeMap<PublicKey, Waiting>,
     servers: BTreeMap<PublicKey, SocketAddr>,
     retries: BTreeMap<PublicKey, Retry>,
+    hosts: Hosts,
+    /// See [`ClientConfig::retry`].
+    waits: (Duration, Duration),
     /// Servers of `servers` that there has been a session with.
     had_session: BTreeSet<PublicKey>,
     /// The server over which a destination was last reached.
@@ -136,6 +141,8 @@ impl Table {
             connecting: BTreeMap::new(),
             servers: BTreeMap::new(),
             retries: BTreeMap::new(),
+            hosts: Hosts::default(),
+            waits: config.retry,
             had_session: BTreeSet::new(),
             routes: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -225,10 +232,34 @@ impl Table {
     /// Servers and where they are.
     pub(super) fn learn(&mut self, servers: &[KnownServer]) {
         for server in servers {
+            if self.servers.len() >= MAX_SERVERS && !self.servers.contains_key(&server.key) {
+                self.forget_server();
+            }
             if self.servers.len() < MAX_SERVERS || self.servers.contains_key(&server.key) {
                 self.servers.insert(server.key, server.address);
             }
         }
+    }
+
+    /// Forgets the server that failed longest of those that there never was a session with.
+    fn forget_server(&mut self) {
+        let failed = self.retries.iter();
+        let failed = failed.filter(|(key, _)| {
+            !self.had_session.contains(key) && !self.connecting.contains_key(key)
+        });
+        let worst = failed.max_by_key(|(_, retry)| retry.wait);
+        if let Some(key) = worst.map(|(key, _)| *key) {
+            self.servers.remove(&key);
+            self.retries.remove(&key);
+        }
+    }
+
+    /// Whether a server may be dialled: not if its host was dialled in vain too often, unless there
+    /// has been a session with it.
+    pub(super) fn may_dial(&self, server: &KnownServer, now: Duration) -> bool {
+        self.had_session.contains(&server.key)
+            || self.connecting.contains_key(&server.key)
+            || self.hosts.tries(server.address.ip(), now) > 0
     }
 
     pub(super) fn address(&self, server: &PublicKey) -> Option<SocketAddr> {
@@ -239,6 +270,7 @@ impl Table {
     pub(super) fn due(&self, now: Duration) -> (Vec<KnownServer>, Option<Duration>) {
         let mut due = Vec::new();
         let mut next = None::<Duration>;
+        let mut begun = BTreeMap::new();
         for (key, address) in &self.servers {
             if self.sessions.contains_key(key) || self.connecting.contains_key(key) {
                 continue;
@@ -247,10 +279,21 @@ impl Table {
                 Some(retry) if retry.at > now => {
                     next = Some(next.map_or(retry.at, |next| next.min(retry.at)));
                 }
-                _ => due.push(KnownServer {
-                    key: *key,
-                    address: *address,
-                }),
+                _ => {
+                    let (proven, ip) = (self.had_session.contains(key), address.ip());
+                    let of_host = begun.entry(source(ip)).or_insert(0);
+                    if !proven && *of_host >= self.hosts.tries(ip, now) {
+                        // Once those begin that are due, or the host has waited.
+                        let at = self.hosts.until(ip).max(now + self.waits.0);
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                        continue;
+                    }
+                    *of_host += u32::from(!proven);
+                    due.push(KnownServer {
+                        key: *key,
+                        address: *address,
+                    });
+                }
             }
         }
         (due, next)
@@ -325,7 +368,8 @@ impl Table {
             _kill: kill,
         };
         self.sessions.insert(server, live);
-        if self.servers.contains_key(&server) {
+        if let Some(address) = self.servers.get(&server) {
+            self.hosts.succeeded(address.ip());
             self.had_session.insert(server);
         }
         for waiting in waiting {
@@ -337,14 +381,17 @@ impl Table {
     /// No session was made; `wait` makes the next wait of the last.
     pub(super) fn not_connected(
         &mut self,
-        server: &PublicKey,
+        server: &KnownServer,
         now: Duration,
         cause: String,
         wait: impl FnOnce(Duration) -> Duration,
     ) {
-        self.connecting.remove(server);
+        self.connecting.remove(&server.key);
         self.stats.connects_failed += 1;
-        self.put_off(server, now, cause, wait);
+        if !self.had_session.contains(&server.key) {
+            self.hosts.failed(server.address.ip(), now, self.waits);
+        }
+        self.put_off(&server.key, now, cause, wait);
     }
 
     fn put_off(

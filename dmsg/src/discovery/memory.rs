@@ -50,12 +50,12 @@ impl MemoryDiscovery {
     fn put(&self, signed: SignedEntry) -> Result<(), DiscoveryError> {
         signed.judge((self.clocks)().unix)?;
         let now = self.now();
-        self.table().write(now, signed, false).map(drop)
+        self.table().write(now, signed, false, None).map(drop)
     }
 
     fn delete(&self, signed: &SignedEntry) -> Result<(), DiscoveryError> {
         signed.verify()?;
-        let removed = self.table().remove(&signed.entry().key);
+        let removed = self.table().remove_at(self.now(), &signed.entry().key);
         removed.map(drop).ok_or(DiscoveryError::NotFound)
     }
 }

@@ -1,6 +1,7 @@
 //! Entries in memory, within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use skydht_core::key::PublicKey;
 use skydht_core::time::Mono;
 
 use super::DiscoveryError;
+use super::gone::Gone;
 use crate::entry::{Entry, SignedEntry};
+use crate::shares::{self, Shares};
 
 /// How long a server's entry counts after it was written.
 pub const SERVER_LIFE: Duration = Duration::from_secs(120);
@@ -62,6 +65,8 @@ pub enum Written {
 
 struct Held {
     entry: SignedEntry,
+    /// Where it came from, and its number among those that did.
+    source: Option<(IpAddr, u64)>,
     written: Mono,
     expires: Mono,
     /// It makes room for others when it is old enough.
@@ -76,6 +81,12 @@ pub struct EntryTable {
     /// Those that make room for others, by when they were written.
     displaceable: BTreeSet<(Mono, PublicKey)>,
     servers: BTreeSet<PublicKey>,
+    /// Those whose address is known: all, and the servers among them.
+    shares: [Shares<()>; 2],
+    numbers: BTreeMap<u64, PublicKey>,
+    last_number: u64,
+    /// The timestamps of entries that are gone.
+    gone: Gone,
     bytes: usize,
     limits: Limits,
     /// Where the next sample of servers begins.
@@ -93,6 +104,10 @@ impl EntryTable {
             expiring: BTreeSet::new(),
             displaceable: BTreeSet::new(),
             servers: BTreeSet::new(),
+            shares: Default::default(),
+            numbers: BTreeMap::new(),
+            last_number: 0,
+            gone: Gone::new(limits.entries),
             bytes: 0,
             limits,
             cursor: None,
@@ -107,9 +122,10 @@ impl EntryTable {
         while let Some((at, key)) = self.expiring.first().copied()
             && at <= now
         {
-            self.remove(&key);
+            self.remove_at(now, &key);
             self.expired += 1;
         }
+        self.gone.expire(now);
     }
 
     /// The entry of a key.
@@ -118,7 +134,9 @@ impl EntryTable {
         self.held.get(key).map(|held| &held.entry)
     }
 
-    /// Writes an entry that was judged by itself; here it is judged against the one held.
+    /// Writes an entry that was judged by itself; here it is judged against the one held, or that
+    /// was held lately, so that nobody brings back what its owner has removed. `source` is where it
+    /// came from: when there is no room, the address with the most makes some for others.
     ///
     /// # Errors
     /// [`DiscoveryError::Refused`] for a sequence or timestamp, or [`DiscoveryError::Full`].
@@ -127,7 +145,9 @@ impl EntryTable {
         now: Mono,
         entry: SignedEntry,
         expiring: bool,
+        source: Option<IpAddr>,
     ) -> Result<Written, DiscoveryError> {
+        let source = source.map(shares::source);
         let key = entry.entry().key;
         let is_server = entry.entry().server.is_some();
         let written = match self.get(&key) {
@@ -135,10 +155,14 @@ impl EntryTable {
                 entry.entry().validate_iteration(old.entry())?;
                 Written::Next
             }
-            None => Written::First,
+            None => {
+                self.gone.judge(entry.entry())?;
+                Written::First
+            }
         };
         if is_server && !self.servers.contains(&key) && self.servers.len() >= self.limits.servers {
-            return Err(DiscoveryError::Full);
+            self.yield_to(now, source, SERVERS, &key)
+                .ok_or(DiscoveryError::Full)?;
         }
         let (mut entries, mut bytes) = (self.held.len() + 1, self.bytes + entry.json().len());
         if let Some(old) = self.get(&key) {
@@ -146,7 +170,9 @@ impl EntryTable {
             bytes -= old.json().len();
         }
         while entries > self.limits.entries || bytes > self.limits.bytes {
-            bytes -= self.displace(now, &key).ok_or(DiscoveryError::Full)?;
+            let displaced = self.displace(now, &key);
+            let displaced = displaced.or_else(|| self.yield_to(now, source, ALL, &key));
+            bytes -= displaced.ok_or(DiscoveryError::Full)?;
             entries -= 1;
         }
         self.remove(&key);
@@ -166,8 +192,17 @@ impl EntryTable {
             self.servers.insert(key);
         }
         self.bytes += entry.json().len();
+        let source = source.map(|source| {
+            self.last_number += 1;
+            self.numbers.insert(self.last_number, key);
+            for kind in kinds(is_server) {
+                self.shares[kind].insert(source, (), self.last_number);
+            }
+            (source, self.last_number)
+        });
         let held = Held {
             entry,
+            source,
             written: now,
             expires,
             is_displaceable,
@@ -188,19 +223,62 @@ impl EntryTable {
         if now.since(written) < CLIENT_STALE {
             return None;
         }
-        let held = self.remove(&key)?;
+        let held = self.remove_at(now, &key)?;
         self.displaced += 1;
         Some(held.json().len())
     }
 
+    /// Makes room for an entry from `source`: the newest goes from the address with the most, if it
+    /// has more. Says how many bytes that gave.
+    fn yield_to(
+        &mut self,
+        now: Mono,
+        source: Option<IpAddr>,
+        kind: usize,
+        but: &PublicKey,
+    ) -> Option<usize> {
+        let newest = self.shares[kind].yield_to(source?, ())?.last()?;
+        let key = *self.numbers.get(newest)?;
+        if key == *but {
+            return None;
+        }
+        let held = self.remove_at(now, &key)?;
+        self.displaced += 1;
+        Some(held.json().len())
+    }
+
+    /// Whether an entry may be removed from here: only from where it was written last, if both are
+    /// known. An entry shows itself to everybody, so that it proves nothing about who sends it.
+    #[must_use]
+    pub fn may_remove(&self, key: &PublicKey, source: Option<IpAddr>) -> bool {
+        let held = self.held.get(key).and_then(|held| held.source);
+        match (held, source) {
+            (Some((written_from, _)), Some(source)) => written_from == shares::source(source),
+            _ => true,
+        }
+    }
+
+    /// Forgets a key, and remembers for a while that older entries of it are so.
+    pub fn remove_at(&mut self, now: Mono, key: &PublicKey) -> Option<SignedEntry> {
+        let entry = self.remove(key)?;
+        self.gone.note(now, entry.entry());
+        Some(entry)
+    }
+
     /// Forgets a key.
-    pub fn remove(&mut self, key: &PublicKey) -> Option<SignedEntry> {
+    fn remove(&mut self, key: &PublicKey) -> Option<SignedEntry> {
         let held = self.held.remove(key)?;
         self.expiring.remove(&(held.expires, *key));
         if held.is_displaceable {
             self.displaceable.remove(&(held.written, *key));
         }
-        self.servers.remove(key);
+        let is_server = self.servers.remove(key);
+        if let Some((source, number)) = held.source {
+            self.numbers.remove(&number);
+            for kind in kinds(is_server) {
+                self.shares[kind].remove(source, (), number);
+            }
+        }
         self.bytes -= held.entry.json().len();
         Some(held.entry)
     }
@@ -220,20 +298,32 @@ impl EntryTable {
     }
 
     /// Servers that take clients and were heard of lately, those with most room first: at most
-    /// [`MOST_SERVERS`], and if there are more, others the next time.
+    /// [`MOST_SERVERS`], as many of each address as others allow, and if there are more, others
+    /// the next time.
     pub fn available_servers(&mut self, now: Mono) -> Vec<SignedEntry> {
         let after = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let before = self.cursor.into_iter();
         let before = before.flat_map(|cursor| self.servers.range(..=cursor));
         let order = self.servers.range((after, Bound::Unbounded)).chain(before);
-        let mut open: Vec<SignedEntry> = order
+        let mut of_source = BTreeMap::<_, usize>::new();
+        let open = order
             .filter_map(|key| self.held.get(key))
             .filter(|held| now.since(held.written) < AVAILABLE_LIFE)
-            .map(|held| &held.entry)
-            .filter(|signed| sessions(signed) > 0)
-            .take(MOST_SERVERS)
-            .cloned()
+            .filter(|held| sessions(&held.entry) > 0);
+        // The first of each address, then the second of each.
+        let mut open: Vec<_> = open
+            .map(|held| {
+                let rank = held.source.map_or(0, |(source, _)| {
+                    let before = of_source.entry(source).or_default();
+                    *before += 1;
+                    *before
+                });
+                (rank, &held.entry)
+            })
             .collect();
+        open.sort_by_key(|(rank, _)| *rank);
+        open.truncate(MOST_SERVERS);
+        let mut open: Vec<SignedEntry> = open.into_iter().map(|(_, entry)| entry.clone()).collect();
         if open.len() == MOST_SERVERS {
             self.cursor = open.last().map(|signed| signed.entry().key);
         }
@@ -269,6 +359,14 @@ impl EntryTable {
     pub fn lost(&self) -> (u64, u64) {
         (self.expired, self.displaced)
     }
+}
+
+const ALL: usize = 0;
+const SERVERS: usize = 1;
+
+/// Which shares an entry counts in.
+fn kinds(is_server: bool) -> impl Iterator<Item = usize> {
+    [ALL, SERVERS].into_iter().take(1 + usize::from(is_server))
 }
 
 fn sessions(signed: &SignedEntry) -> i64 {

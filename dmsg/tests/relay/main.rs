@@ -7,5 +7,6 @@ mod kinds;
 mod moved;
 mod pings;
 mod raw;
+mod reflection;
 mod traps;
 mod world;

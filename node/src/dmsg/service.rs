@@ -8,7 +8,7 @@ use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use skydht_core::time::{Mono, Time, Unix, nanos};
-use skydht_discovery::dmsg::{DmsgDiscovery, MAX_REQUEST, Refusal, Rules, Stats};
+use skydht_discovery::dmsg::{Caller, DmsgDiscovery, MAX_REQUEST, Refusal, Rules, Stats};
 use skydht_discovery::health::Health;
 use skydht_dmsg::discovery::Limits;
 use skydht_runtime::Clocks;
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
-use crate::http::{self, BodyError, read_body};
+use crate::http::{self, BodyError, RemoteIp, read_body};
 
 /// Connections at once. Beyond, quiet ones of whoever has most make room.
 const MOST_CONNECTIONS: usize = 1024;
@@ -101,6 +101,8 @@ fn now() -> Time {
 }
 
 async fn answer(discovery: Arc<Mutex<DmsgDiscovery>>, request: Request<Incoming>) -> Response {
+    let caller = request.extensions().get::<RemoteIp>();
+    let caller = caller.map_or(Caller::Unknown, |ip| Caller::Address(ip.0));
     let (head, body) = request.into_parts();
     let body = match read_body(Body::new(body), MAX_REQUEST).await {
         Ok(body) => body,
@@ -112,5 +114,7 @@ async fn answer(discovery: Arc<Mutex<DmsgDiscovery>>, request: Request<Incoming>
     };
     let request = Request::from_parts(head, body);
     let mut discovery = discovery.lock().unwrap_or_else(PoisonError::into_inner);
-    discovery.handle(now(), &request).map(Body::from)
+    discovery
+        .handle_from(now(), caller, &request)
+        .map(Body::from)
 }

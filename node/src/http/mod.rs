@@ -11,5 +11,5 @@ mod stream;
 pub(crate) use body::{BodyError, read_body};
 pub(crate) use client::{Exchanger, send};
 pub(crate) use places::Places;
-pub(crate) use server::{Limits, Server, Trusted, converse};
+pub(crate) use server::{Limits, RemoteIp, Server, Trusted, converse};
 pub(crate) use stream::HttpStream;

@@ -1,7 +1,7 @@
 //! Answering, with bounds on connections, requests and time.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -85,6 +85,10 @@ impl Server {
     }
 }
 
+/// The address that a request came from, as its extension.
+#[derive(Clone, Copy)]
+pub(crate) struct RemoteIp(pub(crate) IpAddr);
+
 async fn serve<F, O>(
     listener: TcpListener,
     what: &'static str,
@@ -117,6 +121,10 @@ async fn serve<F, O>(
                 };
                 let (answer, stopped) = (answer.clone(), stopped.clone());
                 connections.spawn(async move {
+                    let answer = |mut request: Request<Incoming>| {
+                        request.extensions_mut().insert(RemoteIp(addr.ip()));
+                        answer(request)
+                    };
                     converse(TokioIo::new(stream), answer, stopped, place).await;
                 });
             }

@@ -289,7 +289,7 @@ fn a_caller_over_dmsg_has_its_pace_and_clear_callers_have_none() {
     let ask = Call::Clients.write();
     let (now, mut statuses) = (world.now, BTreeMap::<u16, u32>::new());
     for _ in 0..300 {
-        let response = world.discovery.handle_from(now, Some(key(1)), &ask);
+        let response = world.discovery.handle_from(now, Caller::Key(key(1)), &ask);
         *statuses.entry(response.status().as_u16()).or_default() += 1;
         if response.status() == 429 {
             assert_eq!(response.headers()["retry-after"], "1");
@@ -298,7 +298,7 @@ fn a_caller_over_dmsg_has_its_pace_and_clear_callers_have_none() {
         }
     }
     assert_eq!(statuses, BTreeMap::from([(200, 200), (429, 100)]));
-    for caller in [None, Some(key(2))] {
+    for caller in [Caller::Unknown, Caller::Key(key(2))] {
         for _ in 0..150 {
             let response = world.discovery.handle_from(now, caller, &ask);
             assert_eq!(response.status(), 200);
