@@ -183,7 +183,7 @@ fn a_later_version_with_fields_that_nobody_knows_is_served_as_ours() {
     let body = format!(r#"{{"target":[1],"later":{{"a":1}},"ext":{ext}}}"#);
     let (answer, stays) = subject.ask(1, Method::FindNode, &body);
     assert!(
-        answer.ends_with(r#","ext":{"v":1,"keep":true,"addr":":7070"}}"#),
+        answer.ends_with(r#","ext":{"v":2,"keep":true,"addr":":7070"}}"#),
         "{answer}"
     );
     assert!(stays);

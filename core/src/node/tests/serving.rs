@@ -462,3 +462,42 @@ fn who_hangs_up_while_waiting_for_a_place_leaves_the_queue() {
         assert_eq!(hand.node.in_flight().waiting_requests, 0, "after {n}");
     }
 }
+
+#[test]
+fn peers_are_told_compactly_to_those_who_say_that_they_read_it() {
+    let mut hand = Hand::new(|_| {});
+    hand.introduce(1, Reach::Dialled, true);
+    let target = item(9, "s", 1, "v").target();
+    let version = |version| RequestExt {
+        version,
+        ..RequestExt::default()
+    };
+    for (ext, compact) in [
+        (None, None),
+        (Some(1), Some(false)),
+        (Some(2), Some(true)),
+        (Some(9), Some(true)),
+    ] {
+        for request in [Request::FindNode { target }, Request::GetValue { target }] {
+            let stream = hand.accept(2);
+            hand.request(stream, 2, ext.map(version), request);
+            let answer = hand.answer_on(stream).unwrap();
+            assert_eq!(
+                answer.ext.as_ref().map(|ext| ext.compact),
+                compact,
+                "{ext:?}"
+            );
+            assert_eq!(answer.response.closest().unwrap().peers.len(), 1, "{ext:?}");
+        }
+    }
+    let ext = RequestExt {
+        want: crate::wire::Want::Peers,
+        ..version(2)
+    };
+    let answer = hand.ask(2, Some(ext), put(&item(2, "s", 1, "v"))).unwrap();
+    let ext = answer.ext.unwrap();
+    assert_eq!((ext.compact, ext.closest.peers.len()), (true, 1));
+    // Nothing to tell is told in no form.
+    let answer = hand.ask(2, Some(version(2)), Request::Ping).unwrap();
+    assert!(!answer.ext.unwrap().compact);
+}
