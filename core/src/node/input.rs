@@ -2,7 +2,6 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -12,55 +11,9 @@ use crate::encoding::base64;
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::PublicKey;
+use crate::node::ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 use crate::node::verify::Verdict;
 use crate::record::StoredRecord;
-
-macro_rules! handle {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
-        )]
-        #[serde(transparent)]
-        pub struct $name(pub u64);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-handle! {
-    /// A stream: even when the core opened it, odd when the driver accepted it. Each side
-    /// counts upward; a number is never used again.
-    StreamId
-}
-handle! {
-    /// An operation, numbered by the driver, upward; a number is never used again.
-    OperationId
-}
-handle! {
-    /// A verification job, numbered by the core.
-    JobId
-}
-handle! {
-    /// A change to persist, numbered by the core.
-    ChangeId
-}
-handle! {
-    /// An address probe, numbered by the core.
-    ProbeId
-}
-
-impl StreamId {
-    /// Whether the core opened this stream.
-    #[must_use]
-    pub const fn is_ours(self) -> bool {
-        self.0.is_multiple_of(2)
-    }
-}
 
 /// How a stream reaches its peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -227,7 +180,7 @@ pub enum Command {
         /// Where to dial, if there is no session.
         addr: Option<SocketAddr>,
     },
-    /// End every operation, close every stream, take nothing new.
+    /// StopReason every operation, close every stream, take nothing new.
     Shutdown,
 }
 

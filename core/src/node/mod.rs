@@ -1,51 +1,30 @@
 //! The node: one door in, one door out.
 //!
 //! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to
-//! be done, [`Node::next_deadline`] says when to come back. Where a thing is decided:
-//! `calls` (requests of ours: streams, retries, deadlines), `served` (accepted streams), `serve`,
-//! `page` and `batch` (requests of peers), `backlog` (those that wait), `room` (bytes of requests
-//! and answers, and who goes when they are too many), `callers` (who was useful and who wasted
-//! work), `search` (lookups and what they are for), `get`, `put`,
-//! `replicas` (how a put stands), `own` (renewals), `peers` (who enters the table, addresses),
-//! `prove` (who still lives), `maintain` (bootstrap, refresh, expiry), `fill` (far buckets at
-//! joining), `operation` (commands), `verification` (jobs), `book` (back-off), `limits`.
+//! be done, [`Node::next_deadline`] says when to come back. From the ground up: `ids` (numbers and
+//! tags), `rpc` (streams, calls, signatures being checked), `peers` (what is remembered of them,
+//! who enters the table), `items` (their way into the store, own items), `inbound` (requests of
+//! peers), `query` (lookups and what they are for), `upkeep` (bootstrap, refresh), `operations`
+//! (what users asked for).
 
-mod backlog;
-mod batch;
-mod book;
-mod cache;
-mod callers;
-mod calls;
 mod config;
 mod counters;
-mod deadlines;
-mod fair_queue;
-mod fill;
-mod get;
+mod ids;
+mod inbound;
 mod input;
-mod intake;
+mod items;
 mod limits;
-mod maintain;
-mod operation;
+mod lru_map;
+mod operations;
 mod outcome;
 mod output;
-mod own;
-mod page;
-mod peer_clocks;
 mod peers;
-mod prove;
-mod put;
-mod recent;
+mod query;
 mod refusal_text;
-mod replicas;
-mod room;
-mod search;
-mod serve;
-mod served;
+mod rpc;
 mod snapshot;
-mod streams;
 mod timers;
-mod verification;
+mod upkeep;
 mod verify;
 
 use alloc::boxed::Box;
@@ -56,12 +35,12 @@ use core::time::Duration;
 
 pub use config::*;
 pub use counters::*;
+pub use ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 pub use input::*;
 pub use limits::*;
 pub use outcome::*;
 pub use output::*;
-pub use peer_clocks::PeersClock;
-pub use prove::{PACE, PROVE_AFTER, PROVE_GRACE};
+pub use peers::{PACE, PROVE_AFTER, PROVE_GRACE, PeersClock};
 pub use snapshot::*;
 pub use verify::*;
 
@@ -69,20 +48,21 @@ use crate::address::canonical;
 use crate::id::NodeId;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
-use crate::node::backlog::Backlog;
-use crate::node::book::Book;
-use crate::node::cache::{ReadCache, Repaired};
-use crate::node::callers::Callers;
-use crate::node::calls::{Call, CallId};
-use crate::node::maintain::Upkeep;
-use crate::node::operation::Operations;
-use crate::node::own::OwnItems;
-use crate::node::peer_clocks::PeerClocks;
+use crate::node::ids::{CallId, QueryId, StopReason};
+use crate::node::inbound::backlog::Backlog;
+use crate::node::items::cache::{ReadCache, Repaired};
+use crate::node::items::own::OwnItems;
+use crate::node::operations::Operations;
 use crate::node::peers::Probing;
-use crate::node::search::{End, Search, SearchId};
-use crate::node::streams::{State, Streams};
+use crate::node::peers::clocks::PeerClocks;
+use crate::node::peers::records::PeerStore;
+use crate::node::query::Query;
+use crate::node::rpc::callers::Callers;
+use crate::node::rpc::calls::Call;
+use crate::node::rpc::jobs::Jobs;
+use crate::node::rpc::streams::{State, Streams};
 use crate::node::timers::{Timer, Timers};
-use crate::node::verification::Jobs;
+use crate::node::upkeep::Upkeep;
 use crate::random::{Random, Seed};
 use crate::routing::Table;
 use crate::store::{Refusal, Store, StoreConfig};
@@ -119,15 +99,15 @@ pub struct Node {
     random: Randoms,
     table: Table,
     store: Store,
-    book: Book,
+    book: PeerStore,
     streams: Streams,
-    /// Boxed, as searches are: a tree keeps room for eleven, most nodes have one or none.
+    /// Boxed, as queries are: a tree keeps room for eleven, most nodes have one or none.
     calls: BTreeMap<CallId, Box<Call>>,
     /// The call whose hard deadline is next.
     first_call: Option<(Mono, CallId)>,
     next_call: u64,
-    searches: BTreeMap<SearchId, Box<Search>>,
-    next_search: u64,
+    queries: BTreeMap<QueryId, Box<Query>>,
+    next_query: u64,
     operations: Operations,
     jobs: Jobs,
     /// Slots that are taken.
@@ -185,7 +165,7 @@ impl Node {
             items_per_peer: limits.items_per_peer,
             deletion_marks: limits.deletion_marks,
         });
-        let mut book = Book::new(limits.known_peers, seed.stream("book").next());
+        let mut book = PeerStore::new(limits.known_peers, seed.stream("book").next());
         for peer in &config.bootstrap {
             book.pin(peer.key, &peer.addrs);
         }
@@ -212,8 +192,8 @@ impl Node {
             calls: BTreeMap::new(),
             first_call: None,
             next_call: 0,
-            searches: BTreeMap::new(),
-            next_search: 0,
+            queries: BTreeMap::new(),
+            next_query: 0,
             operations: Operations::default(),
             jobs: Jobs::default(),
             serving: 0,
@@ -261,7 +241,7 @@ impl Node {
             Input::Sent { stream } => self.served_sent(stream),
             Input::StreamClosed { stream, end } => self.stream_closed(stream, end),
             Input::Command { op, command } => self.command(op, command)?,
-            Input::Cancel { op } => self.end_operation(op, End::Cancelled),
+            Input::Cancel { op } => self.end_operation(op, StopReason::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
             Input::Loaded { record } => self.load(record),
             Input::Persisted { change, durable } => {
@@ -340,8 +320,8 @@ impl Node {
                 return;
             };
             match timer {
-                Timer::Search(search) => self.advance_search(search),
-                Timer::Operation(op) => self.end_operation(op, End::Timeout),
+                Timer::Query(search) => self.advance_query(search),
+                Timer::Operation(op) => self.end_operation(op, StopReason::Timeout),
                 Timer::Put(target) => self.start_next_put(target),
                 Timer::Bootstrap => self.bootstrap(),
                 Timer::SelfLookup => self.look_around(),
@@ -406,7 +386,7 @@ impl Node {
     }
 
     /// Forgets a stream and what it used.
-    fn remove_stream(&mut self, id: StreamId) -> Option<Box<streams::Stream>> {
+    fn remove_stream(&mut self, id: StreamId) -> Option<Box<rpc::streams::Stream>> {
         let stream = self.streams.remove(id)?;
         self.forget_request(id, &stream);
         Some(stream)

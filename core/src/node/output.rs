@@ -11,7 +11,7 @@ use crate::encoding::base64;
 use crate::id::{NodeId, Target};
 use crate::item::{Item, Origin, Seq};
 use crate::key::PublicKey;
-use crate::node::input::{ChangeId, JobId, OperationId, ProbeId, StreamId};
+use crate::node::ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 use crate::node::outcome::Outcome;
 use crate::node::verify::VerifyJob;
 use crate::record::StoredRecord;

@@ -4,16 +4,15 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::id::Target;
-use crate::node::input::OperationId;
+use crate::node::ids::{OperationId, QueryId};
 use crate::node::output::{Deadline, WakeReason};
-use crate::node::search::SearchId;
 use crate::time::Mono;
 
 /// What is due. Each stands in the set at most once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
     /// A search may go on: a soft deadline passed.
-    Search(SearchId),
+    Query(QueryId),
     /// An operation's deadline.
     Operation(OperationId),
     /// The next put of an own item may begin: the one before it is over.
@@ -35,7 +34,7 @@ pub(super) enum Timer {
 impl Timer {
     const fn why(self) -> WakeReason {
         match self {
-            Self::Search(_) => WakeReason::Call,
+            Self::Query(_) => WakeReason::Call,
             Self::Operation(_) | Self::Put(_) => WakeReason::Operation,
             Self::Bootstrap | Self::SelfLookup | Self::Refresh | Self::Prove => {
                 WakeReason::Maintenance

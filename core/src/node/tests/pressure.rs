@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::hand::{Hand, item, key, ours, put};
 use crate::item::{Item, Salt, Seq, Value};
-use crate::node::backlog::STEP_REQUESTS;
+use crate::node::inbound::backlog::STEP_REQUESTS;
 use crate::node::*;
 use crate::wire::{KeylessItem, Method, Request, Response, WireItem};
 
@@ -325,7 +325,7 @@ fn what_does_not_decode_is_charged_slowed_and_cut() {
         assert_eq!(hand.closed(stream), Some(CloseReason::Protocol));
         assert_eq!(hand.counter(Counter::Undecodable), n);
         let lane = hand.node.lane(&key(1));
-        assert_eq!(lane == fair_queue::Lane::Penalised, n < 3, "junk {n}");
+        assert_eq!(lane == rpc::fair_queue::Lane::Penalised, n < 3, "junk {n}");
     }
     assert_eq!(hand.counter(Counter::CallersCut), 1);
     let again = hand.accept(1);

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use super::net::{Net, addr, secret};
 use crate::id::{NodeId, Target};
-use crate::node::calls::Purpose;
-use crate::node::fill::Filling;
+use crate::node::ids::CallTag;
+use crate::node::upkeep::fill::BucketFiller;
 use crate::node::*;
 use crate::wire::WirePeer;
 
@@ -43,7 +43,7 @@ fn a_later_self_lookup_asks_the_nearest_eight_unless_they_name_a_stranger_among_
 fn pinged(net: &mut Net) -> Vec<usize> {
     net.input(5, Input::TimerFired);
     let calls = net.nodes[5].calls.values();
-    let pings = calls.filter(|call| call.purpose == Purpose::Bootstrap);
+    let pings = calls.filter(|call| call.purpose == CallTag::Bootstrap);
     let peer = |key| (0..5).find(|n| secret(*n).public() == key).unwrap();
     let asked = pings.map(|call| peer(call.peer.key)).collect();
     net.run_for(Duration::from_secs(1));
@@ -81,7 +81,7 @@ fn bootstrap_peers_are_asked_a_few_at_a_time_in_turn_once_all_were_asked() {
 fn joining() -> (Net, u8) {
     let mut net = Net::settled(6, |_, _| {});
     net.input(5, Input::TimerFired);
-    net.nodes[5].upkeep.filling = Filling::default();
+    net.nodes[5].upkeep.filling = BucketFiller::default();
     let sparse = net.nodes[5].table.sparse_buckets(3).next();
     let sparse = sparse.expect("five peers are few");
     (net, sparse)
@@ -106,7 +106,7 @@ fn fills(net: &mut Net) -> usize {
     net.nodes[5].upkeep.filling.begin();
     assert!(net.nodes[5].fill_buckets());
     let calls = net.nodes[5].calls.values();
-    calls.filter(|call| call.purpose == Purpose::Fill).count()
+    calls.filter(|call| call.purpose == CallTag::Fill).count()
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
         net.run_for(Duration::from_secs(120));
         net.input(5, Input::TimerFired);
         let node = &mut net.nodes[5];
-        node.upkeep.filling = Filling::default();
+        node.upkeep.filling = BucketFiller::default();
         let far: Vec<_> = node.table.iter().copied().collect();
         let far = far
             .iter()

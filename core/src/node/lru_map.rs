@@ -28,7 +28,7 @@ struct Slot<T> {
 }
 
 /// The memory.
-pub(super) struct Recent<T> {
+pub(super) struct LruMap<T> {
     numbers: HashTable<u32>,
     slots: Vec<Slot<T>>,
     oldest: u32,
@@ -37,7 +37,7 @@ pub(super) struct Recent<T> {
     max: usize,
 }
 
-impl<T: Default> Recent<T> {
+impl<T: Default> LruMap<T> {
     /// Remembers at most `max` peers, and at least one.
     pub(super) fn new(max: usize, hash_seed: u64) -> Self {
         Self {
@@ -159,7 +159,7 @@ mod tests {
     fn it_forgets_what_was_used_least_recently() {
         let mut random = crate::Seed::from_number(1).stream("recent");
         for max in [1, 2, 3, 7, 20] {
-            let mut recent = Recent::<u64>::new(max, 5);
+            let mut recent = LruMap::<u64>::new(max, 5);
             let mut model: BTreeMap<u8, (u64, u64, u64)> = BTreeMap::new();
             for step in 1..5_000u64 {
                 let n = random.below(12) as u8;

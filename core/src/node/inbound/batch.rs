@@ -10,14 +10,14 @@ use crate::id::Target;
 use crate::item::ItemError;
 use crate::key::{PublicKey, SignatureError};
 use crate::node::Node;
-use crate::node::callers::FORGERY_COST;
 use crate::node::counters::Counter;
-use crate::node::input::StreamId;
+use crate::node::ids::StreamId;
+use crate::node::inbound::Phase;
+use crate::node::inbound::requests::candidate;
+use crate::node::inbound::room::Room;
 use crate::node::refusal_text;
-use crate::node::room::Room;
-use crate::node::serve::candidate;
-use crate::node::served::Phase;
-use crate::node::verification::JobFor;
+use crate::node::rpc::callers::FORGERY_COST;
+use crate::node::rpc::jobs::JobFor;
 use crate::node::verify::Verdict;
 use crate::store::{Candidate, Precheck, Refusal, Reservation};
 use crate::wire::{RequestExt, Response, WireItem};
@@ -33,7 +33,7 @@ const STEP_BYTES: usize = 128 * 1024;
 const ITEM_BYTES: usize = 256;
 
 /// A batch under way.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Taken, and found to have to wait.
     put_back: Option<(WireItem, Option<Target>)>,
     items: vec::IntoIter<WireItem>,
@@ -42,7 +42,7 @@ pub(super) struct Batch {
     out: usize,
     ext: Option<RequestExt>,
     /// Bytes that it keeps until it is answered.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Why one item of a batch was not taken.
@@ -62,7 +62,7 @@ impl Refused {
 }
 
 impl Batch {
-    pub(super) fn new(items: Vec<WireItem>, targets: Vec<Target>, ext: Option<RequestExt>) -> Self {
+    pub(crate) fn new(items: Vec<WireItem>, targets: Vec<Target>, ext: Option<RequestExt>) -> Self {
         let contents = |item: &WireItem| ITEM_BYTES + item.content_len();
         Self {
             bytes: items.iter().map(contents).sum::<usize>() + targets.len() * size_of::<Target>(),
@@ -101,7 +101,7 @@ impl Batch {
 }
 
 /// One item of a batch, while its signature is checked.
-pub(super) struct PendingItem {
+pub(crate) struct PendingItem {
     stream: StreamId,
     index: usize,
     candidate: Candidate,
@@ -118,7 +118,7 @@ enum Step {
 
 impl Node {
     /// A batch came: it takes a slot, or waits for one. One without items needs none.
-    pub(super) fn start_batch(&mut self, id: StreamId, batch: Box<Batch>, peer: &PublicKey) {
+    pub(crate) fn start_batch(&mut self, id: StreamId, batch: Box<Batch>, peer: &PublicKey) {
         if batch.is_judged() {
             self.answer_batch(id, batch, peer);
         } else if self.try_slot(peer) {
@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// A batch that waited for a slot. Returns what it cost.
-    pub(super) fn batch_again(
+    pub(crate) fn batch_again(
         &mut self,
         id: StreamId,
         batch: Box<Batch>,
@@ -178,7 +178,7 @@ impl Node {
     }
 
     /// Answers a batch if there is room for the answer, else it waits. Returns what it cost.
-    pub(super) fn answer_batch(
+    pub(crate) fn answer_batch(
         &mut self,
         id: StreamId,
         batch: Box<Batch>,
@@ -252,7 +252,7 @@ impl Node {
     }
 
     /// A verdict on one item; it is kept if valid, whether or not the stream still is.
-    pub(super) fn batch_verified(&mut self, item: PendingItem, peer: &PublicKey, verdict: Verdict) {
+    pub(crate) fn batch_verified(&mut self, item: PendingItem, peer: &PublicKey, verdict: Verdict) {
         let PendingItem {
             stream: id,
             index,

@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::node::config::GO_RENEWAL;
 use crate::node::limits::Limit;
 use crate::node::outcome::OwnItem;
-use crate::node::replicas::Mode;
+use crate::node::query::replicas::Mode;
 use crate::node::timers::Timer;
 use crate::store::{Candidate, Via};
 use crate::time::Mono;
@@ -35,7 +35,7 @@ struct Renew {
 }
 
 /// The node's own items.
-pub(super) struct OwnItems {
+pub(crate) struct OwnItems {
     items: BTreeMap<Target, Own>,
     /// Entries of which only the sequence is kept, oldest first.
     idle: BTreeSet<(Mono, Target)>,
@@ -44,7 +44,7 @@ pub(super) struct OwnItems {
 }
 
 impl OwnItems {
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             items: BTreeMap::new(),
             idle: BTreeSet::new(),
@@ -54,23 +54,23 @@ impl OwnItems {
     }
 
     /// How many are kept renewed.
-    pub(super) fn renewed(&self) -> usize {
+    pub(crate) fn renewed(&self) -> usize {
         self.renewed
     }
 
     /// The highest sequence known.
-    pub(super) fn seq(&self, target: &Target) -> Option<Seq> {
+    pub(crate) fn seq(&self, target: &Target) -> Option<Seq> {
         self.items.get(target).map(|own| own.seq)
     }
 
     /// The sequence of the item that is kept renewed.
-    pub(super) fn kept_seq(&self, target: &Target) -> Option<Seq> {
+    pub(crate) fn kept_seq(&self, target: &Target) -> Option<Seq> {
         let renew = self.items.get(target)?.renew.as_ref()?;
         Some(renew.item.seq)
     }
 
     /// A verified sequence: the next one must be higher.
-    pub(super) fn raise(&mut self, target: Target, seq: Seq, now: Mono) {
+    pub(crate) fn raise(&mut self, target: Target, seq: Seq, now: Mono) {
         let own = self.items.entry(target).or_insert_with(|| {
             self.idle.insert((now, target));
             Own {
@@ -130,7 +130,7 @@ impl OwnItems {
 
 impl Node {
     /// From now on this item is renewed until it is deleted.
-    pub(super) fn remember_own(&mut self, target: Target, item: Arc<Item>) {
+    pub(crate) fn remember_own(&mut self, target: Target, item: Arc<Item>) {
         if self.own.keep(target, item) {
             self.schedule_renewal(&target);
         } else {
@@ -139,13 +139,13 @@ impl Node {
     }
 
     /// From now on only its sequence matters.
-    pub(super) fn forget_own(&mut self, target: &Target) {
+    pub(crate) fn forget_own(&mut self, target: &Target) {
         self.own.forget(target);
         self.timers.cancel(Timer::Renewal(*target));
     }
 
     /// A publication or renewal reached this many holders.
-    pub(super) fn own_published(&mut self, target: &Target, holders: u16, go_holders: bool) {
+    pub(crate) fn own_published(&mut self, target: &Target, holders: u16, go_holders: bool) {
         let Some(renew) = self
             .own
             .items
@@ -211,7 +211,7 @@ impl Node {
     }
 
     /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.
-    pub(super) fn renew_own(&mut self, target: Target) {
+    pub(crate) fn renew_own(&mut self, target: Target) {
         let Some(renew) = self
             .own
             .items

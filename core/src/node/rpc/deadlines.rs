@@ -6,12 +6,12 @@
 
 use alloc::collections::VecDeque;
 
-use crate::node::input::StreamId;
+use crate::node::ids::StreamId;
 use crate::time::Mono;
 
 /// What a stream's deadline is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     /// The request must be complete.
     Read,
     /// An accepted stream between two requests.
@@ -24,14 +24,14 @@ pub(super) enum Wait {
 
 /// The deadlines of all streams. Adding in the order of time is O(1), else O(n) moves.
 #[derive(Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     /// The least of the fronts, asked for after every input.
     first: Option<(Mono, StreamId)>,
     queues: [VecDeque<(Mono, StreamId)>; 4],
 }
 
 impl Deadlines {
-    pub(super) fn add(&mut self, wait: Wait, at: Mono, id: StreamId) {
+    pub(crate) fn add(&mut self, wait: Wait, at: Mono, id: StreamId) {
         let queue = &mut self.queues[wait as usize];
         if queue.back().is_none_or(|last| *last < (at, id)) {
             queue.push_back((at, id));
@@ -43,7 +43,7 @@ impl Deadlines {
         }
     }
 
-    pub(super) fn remove(&mut self, wait: Wait, at: Mono, id: StreamId) {
+    pub(crate) fn remove(&mut self, wait: Wait, at: Mono, id: StreamId) {
         let queue = &mut self.queues[wait as usize];
         if queue.back() == Some(&(at, id)) {
             queue.pop_back();
@@ -61,16 +61,16 @@ impl Deadlines {
     }
 
     /// The earliest deadline.
-    pub(super) const fn first(&self) -> Option<(Mono, StreamId)> {
+    pub(crate) const fn first(&self) -> Option<(Mono, StreamId)> {
         self.first
     }
 
     /// The streams of one kind, the one due first in front.
-    pub(super) fn of(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
+    pub(crate) fn of(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
         self.queues[wait as usize].iter().copied()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 }

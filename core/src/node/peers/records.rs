@@ -12,8 +12,8 @@ use crate::address::canonical;
 use crate::key::PublicKey;
 use crate::lookup::{PATIENCE, RttEstimator};
 use crate::node::config::{INITIAL_SOFT_DEADLINE, MAX_SOFT_DEADLINE, MIN_SOFT_DEADLINE};
+use crate::node::lru_map::LruMap;
 use crate::node::output::Addrs;
-use crate::node::recent::Recent;
 use crate::time::Mono;
 
 /// Addresses tried for one key that never came from its own session.
@@ -30,7 +30,7 @@ const NO_ROOM_PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// What a peer speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     /// It has not answered yet.
     Unknown,
     /// It ignored our extensions.
@@ -102,8 +102,8 @@ impl Default for Entry {
 }
 
 /// The book.
-pub(super) struct Book {
-    entries: Recent<Entry>,
+pub(crate) struct PeerStore {
+    entries: LruMap<Entry>,
     addresses: BTreeMap<SocketAddr, Pause>,
     addresses_by_end: BTreeSet<(Mono, SocketAddr)>,
     /// Bootstrap peers and their configured addresses: never paused, never forgotten.
@@ -112,10 +112,10 @@ pub(super) struct Book {
     max: usize,
 }
 
-impl Book {
-    pub(super) fn new(max: usize, hash_seed: u64) -> Self {
+impl PeerStore {
+    pub(crate) fn new(max: usize, hash_seed: u64) -> Self {
         Self {
-            entries: Recent::new(max, hash_seed),
+            entries: LruMap::new(max, hash_seed),
             addresses: BTreeMap::new(),
             addresses_by_end: BTreeSet::new(),
             pinned: BTreeMap::new(),
@@ -125,12 +125,12 @@ impl Book {
     }
 
     /// Configured addresses of a bootstrap peer.
-    pub(super) fn pin(&mut self, key: PublicKey, addrs: &[SocketAddr]) {
+    pub(crate) fn pin(&mut self, key: PublicKey, addrs: &[SocketAddr]) {
         let addrs = addrs.iter().copied().map(canonical).collect();
         self.pinned.insert(key, addrs);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
@@ -139,7 +139,7 @@ impl Book {
     }
 
     /// A peer answered: it is alive, and this long away.
-    pub(super) fn answered(&mut self, key: &PublicKey, rtt: Duration, dialect: Dialect, now: Mono) {
+    pub(crate) fn answered(&mut self, key: &PublicKey, rtt: Duration, dialect: Dialect, now: Mono) {
         self.all.sample(rtt);
         let entry = self.entry(key, now);
         entry.rtt.sample(rtt);
@@ -150,14 +150,14 @@ impl Book {
     }
 
     /// A call to a peer began.
-    pub(super) fn call_began(&mut self, key: &PublicKey, now: Mono) {
+    pub(crate) fn call_began(&mut self, key: &PublicKey, now: Mono) {
         let entry = self.entry(key, now);
         entry.owed = entry.owed.saturating_add(1);
         entry.asked.get_or_insert(now);
     }
 
     /// A call to a peer ended, somehow.
-    pub(super) fn call_ended(&mut self, key: &PublicKey, now: Mono) {
+    pub(crate) fn call_ended(&mut self, key: &PublicKey, now: Mono) {
         let entry = self.entry(key, now);
         entry.owed = entry.owed.saturating_sub(1);
         if entry.owed == 0 {
@@ -166,25 +166,25 @@ impl Book {
     }
 
     /// Whether a call to a peer is out.
-    pub(super) fn is_asked(&self, key: &PublicKey) -> bool {
+    pub(crate) fn is_asked(&self, key: &PublicKey) -> bool {
         let entry = self.entries.get(key);
         entry.is_some_and(|entry| entry.owed > 0)
     }
 
     /// Whether so many calls to a peer are out that another one would bring nothing.
-    pub(super) fn owes_much(&self, key: &PublicKey) -> bool {
+    pub(crate) fn owes_much(&self, key: &PublicKey) -> bool {
         let entry = self.entries.get(key);
         entry.is_some_and(|entry| entry.owed >= MAX_OWED)
     }
 
     /// Whether a peer owes an answer for longer than anybody waits for it.
-    pub(super) fn is_overdue(&self, key: &PublicKey, now: Mono) -> bool {
+    pub(crate) fn is_overdue(&self, key: &PublicKey, now: Mono) -> bool {
         let asked = self.entries.get(key).and_then(|entry| entry.asked);
         asked.is_some_and(|asked| now.since(asked) >= self.patience(key))
     }
 
     /// A peer could not be reached, at none of these addresses.
-    pub(super) fn unreachable(&mut self, key: &PublicKey, addrs: &[SocketAddr], now: Mono) {
+    pub(crate) fn unreachable(&mut self, key: &PublicKey, addrs: &[SocketAddr], now: Mono) {
         for addr in addrs {
             self.pause_address(*addr, now);
         }
@@ -204,7 +204,7 @@ impl Book {
     }
 
     /// An address did not work, for whatever key.
-    pub(super) fn pause_address(&mut self, addr: SocketAddr, now: Mono) {
+    pub(crate) fn pause_address(&mut self, addr: SocketAddr, now: Mono) {
         let old = self.addresses.get(&addr).copied();
         if let Some(old) = old {
             self.addresses_by_end.remove(&(old.until, addr));
@@ -221,14 +221,14 @@ impl Book {
     }
 
     /// Whether dialling this address must wait: it failed lately, for whatever key.
-    pub(super) fn address_paused(&self, addr: &SocketAddr, now: Mono) -> bool {
+    pub(crate) fn address_paused(&self, addr: &SocketAddr, now: Mono) -> bool {
         self.addresses
             .get(addr)
             .is_some_and(|pause| pause.until > now)
     }
 
     /// An address worked: a handshake with the peer succeeded there.
-    pub(super) fn reached(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+    pub(crate) fn reached(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
         }
@@ -240,17 +240,17 @@ impl Book {
     }
 
     /// A peer named its own address over its own proven session.
-    pub(super) fn claims(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+    pub(crate) fn claims(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         self.entry(key, now).own = Some(addr);
     }
 
     /// The address from the peer's own session.
-    pub(super) fn own_address(&self, key: &PublicKey) -> Option<SocketAddr> {
+    pub(crate) fn own_address(&self, key: &PublicKey) -> Option<SocketAddr> {
         self.entries.get(key).and_then(|entry| entry.own)
     }
 
     /// Where to dial `key`: its own word first, else what others said (at most three tries).
-    pub(super) fn addresses(
+    pub(crate) fn addresses(
         &mut self,
         key: &PublicKey,
         hint: Option<SocketAddr>,
@@ -294,7 +294,7 @@ impl Book {
     }
 
     /// The node's own user says where a peer is: that is tried, whatever failed before.
-    pub(super) fn told(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+    pub(crate) fn told(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         let addr = canonical(addr);
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
@@ -313,7 +313,7 @@ impl Book {
     }
 
     /// Whether a peer failed so lately that asking it again would waste a place.
-    pub(super) fn is_paused(&self, key: &PublicKey, now: Mono) -> bool {
+    pub(crate) fn is_paused(&self, key: &PublicKey, now: Mono) -> bool {
         self.entries
             .get(key)
             .is_some_and(|entry| entry.failures > 0 && entry.paused_until > now)
@@ -321,35 +321,35 @@ impl Book {
     }
 
     /// A caller answered a ping, but its bucket is full.
-    pub(super) fn no_room(&mut self, key: &PublicKey, now: Mono) {
+    pub(crate) fn no_room(&mut self, key: &PublicKey, now: Mono) {
         self.entry(key, now).no_ping_back_until = now.plus(NO_ROOM_PAUSE);
     }
 
     /// A caller did not answer a ping on its own session.
-    pub(super) fn ping_back_failed(&mut self, key: &PublicKey, now: Mono) {
+    pub(crate) fn ping_back_failed(&mut self, key: &PublicKey, now: Mono) {
         let entry = self.entry(key, now);
         let pause = Pause::after(entry.ping_backs_failed, now);
         (entry.ping_backs_failed, entry.no_ping_back_until) = (pause.failures, pause.until);
     }
 
     /// Whether pinging a caller back is of no use: it found no room lately, or did not answer.
-    pub(super) fn is_ping_back_paused(&self, key: &PublicKey, now: Mono) -> bool {
+    pub(crate) fn is_ping_back_paused(&self, key: &PublicKey, now: Mono) -> bool {
         let entry = self.entries.get(key);
         entry.is_some_and(|entry| entry.no_ping_back_until > now)
     }
 
-    pub(super) fn dialect(&self, key: &PublicKey) -> Dialect {
+    pub(crate) fn dialect(&self, key: &PublicKey) -> Dialect {
         self.entries
             .get(key)
             .map_or(Dialect::Unknown, |entry| entry.dialect)
     }
 
-    pub(super) fn rtt(&self, key: &PublicKey) -> Option<Duration> {
+    pub(crate) fn rtt(&self, key: &PublicKey) -> Option<Duration> {
         self.entries.get(key).and_then(|entry| entry.rtt.smoothed())
     }
 
     /// After this long, a call to `key` no longer keeps its place in a lookup's window.
-    pub(super) fn soft_deadline(&self, key: &PublicKey) -> Duration {
+    pub(crate) fn soft_deadline(&self, key: &PublicKey) -> Duration {
         let measured = |rtt: &RttEstimator| {
             rtt.smoothed().map(|_| {
                 rtt.soft_deadline(MIN_SOFT_DEADLINE, MAX_SOFT_DEADLINE, INITIAL_SOFT_DEADLINE)
@@ -363,13 +363,13 @@ impl Book {
     }
 
     /// After this long, nobody waits for a call to `key` any more who has another answer.
-    pub(super) fn patience(&self, key: &PublicKey) -> Duration {
+    pub(crate) fn patience(&self, key: &PublicKey) -> Duration {
         self.soft_deadline(key).saturating_mul(PATIENCE)
     }
 
     /// How long an answer of `key` usually takes at most; none when its last call failed or it
     /// owes an answer for too long, so that nobody waits for it.
-    pub(super) fn expected(&self, key: &PublicKey, now: Mono) -> Option<Duration> {
+    pub(crate) fn expected(&self, key: &PublicKey, now: Mono) -> Option<Duration> {
         let failed = self
             .entries
             .get(key)
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn back_off_grows_to_thirty_seconds_and_an_answer_ends_it() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         let mut now = 100;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             // Many at the same time are one failure.
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_whom_failed_last_or_owes_an_answer_for_too_long() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         book.answered(&key(1), RTT, Dialect::Skydht, at(1));
         let millis = |n: u64| at(10).plus(Duration::from_millis(n));
         let soft = book.expected(&key(1), millis(0)).unwrap();
@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_failed_ping_back_pauses_ping_backs_and_a_failed_dial_does_not() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         book.unreachable(&key(1), &[addr(1)], at(10));
         assert!(!book.is_ping_back_paused(&key(1), at(10)));
         book.ping_back_failed(&key(1), at(10));
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn hearsay_gets_three_tries_and_the_peers_own_word_ends_that() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         for port in 1..=3 {
             let addrs = book.addresses(&key(1), Some(addr(port)), at(port.into()));
             assert_eq!(addrs.as_slice(), [addr(port)]);
@@ -475,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_bootstrap_peer_that_moved_is_dialled_where_it_says_first() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         book.pin(key(1), &[addr(1), addr(2)]);
         book.claims(&key(1), addr(3), at(1));
         let addrs = book.addresses(&key(1), None, at(1));
@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn an_address_that_failed_for_one_key_is_not_dialled_for_another() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         book.unreachable(&key(1), &[addr(1)], at(10));
         assert!(book.addresses(&key(2), Some(addr(1)), at(10)).is_empty());
         assert!(!book.addresses(&key(2), Some(addr(1)), at(12)).is_empty());
@@ -495,7 +495,7 @@ mod tests {
 
     #[test]
     fn an_address_that_the_user_gives_is_tried_whatever_failed_before() {
-        let mut book = Book::new(8, 1);
+        let mut book = PeerStore::new(8, 1);
         book.pin(key(2), &[]);
         for key in [key(1), key(2)] {
             for port in 1..=6 {
@@ -514,7 +514,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_are_forgotten_at_the_limit() {
-        let mut book = Book::new(3, 1);
+        let mut book = PeerStore::new(3, 1);
         for n in 1..=5 {
             book.answered(&key(n), RTT, Dialect::Go, at(u64::from(n) * 100));
             book.unreachable(&key(n), &[addr(n.into())], at(u64::from(n) * 100));

@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 
 use crate::id::NodeId;
 use crate::node::Node;
-use crate::node::calls::Purpose;
 use crate::node::counters::Counter;
+use crate::node::ids::CallTag;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
@@ -35,23 +35,23 @@ impl Node {
     }
 
     /// How old a sign of life may be for its peer to be handed out and counted.
-    pub(super) fn proven_within(&self) -> Duration {
+    pub(crate) fn proven_within(&self) -> Duration {
         self.prove_after().saturating_add(PROVE_GRACE)
     }
 
     /// The moment since when a peer must have given a sign of life.
-    pub(super) fn proven_since(&self) -> Mono {
+    pub(crate) fn proven_since(&self) -> Mono {
         self.now.mono.minus(self.proven_within())
     }
 
     /// A peer entered the table: some time it has to be asked.
-    pub(super) fn schedule_proof(&mut self) {
+    pub(crate) fn schedule_proof(&mut self) {
         let at = self.now.mono.plus(self.prove_after());
         self.timers.set_earlier(Timer::Prove, at);
     }
 
     /// Asks the peers that are silent for longest, a bounded number at a time.
-    pub(super) fn prove_peers(&mut self) {
+    pub(crate) fn prove_peers(&mut self) {
         let now = self.now.mono;
         let after = self.prove_after();
         let silent_since = now.minus(after.saturating_sub(STEP));
@@ -63,7 +63,7 @@ impl Node {
             .take(ASKED)
             .collect();
         for id in &due {
-            if self.ping_contact(*id, Purpose::Proof) {
+            if self.ping_contact(*id, CallTag::Proof) {
                 self.counters.count(Counter::ProofPings);
             }
         }

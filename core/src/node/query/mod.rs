@@ -1,5 +1,9 @@
 //! Searches: a lookup together with what it is for.
 
+pub(crate) mod get;
+pub(crate) mod put;
+pub(crate) mod replicas;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -8,15 +12,16 @@ use crate::id::Target;
 use crate::item::{Origin, Seq};
 use crate::lookup::{Candidate, Lookup, LookupParams, OPEN_PER_PLACE, Step, Why};
 use crate::node::Node;
-use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
-use crate::node::fill::FILLED;
-use crate::node::get::GetState;
-use crate::node::input::{OperationId, ReadPolicy};
+use crate::node::ids::{CallId, CallTag, OperationId, QueryId, StopReason};
+use crate::node::input::ReadPolicy;
 use crate::node::outcome::LookupStats;
 use crate::node::output::{Event, HopResult, Output, SessionUse};
-use crate::node::replicas::PutState;
+use crate::node::query::get::GetState;
+use crate::node::query::replicas::PutState;
+use crate::node::rpc::calls::{Call, CallFailure};
 use crate::node::timers::Timer;
+use crate::node::upkeep::fill::FILLED;
 use crate::routing::Contact;
 use crate::time::Mono;
 use crate::wire::{PeerList, Request, Response, ResponseMessage, WireItem};
@@ -24,12 +29,8 @@ use crate::wire::{PeerList, Request, Response, ResponseMessage, WireItem};
 /// Candidates are widened to this many when the nearest are suspiciously dense.
 const WIDENED: usize = 64;
 
-/// A search's number, never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct SearchId(u64);
-
 /// What a search is for.
-pub(super) enum Goal {
+pub(crate) enum QueryKind {
     /// A user wants the nearest nodes.
     Nodes,
     /// The node's own neighbourhood, after joining and now and then.
@@ -44,57 +45,44 @@ pub(super) enum Goal {
     Put(Box<PutState>),
 }
 
-/// Why a search ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
-    /// Its goal is met, or nobody is left to ask.
-    Done,
-    /// Its operation's deadline passed.
-    Timeout,
-    /// Its caller cancelled.
-    Cancelled,
-    /// The node stops.
-    Shutdown,
-}
-
 /// A search under way.
-pub(super) struct Search {
-    pub(super) goal: Goal,
-    pub(super) op: Option<OperationId>,
-    pub(super) target: Target,
-    pub(super) lookup: Lookup,
-    pub(super) started: Mono,
+pub(crate) struct Query {
+    pub(crate) goal: QueryKind,
+    pub(crate) op: Option<OperationId>,
+    pub(crate) target: Target,
+    pub(crate) lookup: Lookup,
+    pub(crate) started: Mono,
     /// The lookup is over; replicas or verifications may be outstanding.
-    pub(super) converged: Option<bool>,
-    pub(super) widened: bool,
+    pub(crate) converged: Option<bool>,
+    pub(crate) widened: bool,
     /// `FirstValid` asks the nearest alone until this moment.
-    pub(super) alone_until: Option<Mono>,
-    pub(super) calls: SearchCalls,
+    pub(crate) alone_until: Option<Mono>,
+    pub(crate) calls: QueryCalls,
 }
 
 /// The calls of a search.
 #[derive(Default)]
-pub(super) struct SearchCalls {
+pub(crate) struct QueryCalls {
     out: BTreeSet<CallId>,
     made: u16,
 }
 
-impl SearchCalls {
+impl QueryCalls {
     /// Notes a call that was made; false when there was none.
-    pub(super) fn note(&mut self, call: Option<CallId>) -> bool {
+    pub(crate) fn note(&mut self, call: Option<CallId>) -> bool {
         call.is_some_and(|call| {
             self.made = self.made.saturating_add(1);
             self.out.insert(call)
         })
     }
 
-    pub(super) fn ended(&mut self, call: CallId) {
+    pub(crate) fn ended(&mut self, call: CallId) {
         self.out.remove(&call);
     }
 }
 
-impl Search {
-    pub(super) fn stats(&self, now: Mono) -> LookupStats {
+impl Query {
+    pub(crate) fn stats(&self, now: Mono) -> LookupStats {
         let counts = self.lookup.counts();
         LookupStats {
             answered: u16::try_from(counts.answered).unwrap_or(u16::MAX),
@@ -109,15 +97,15 @@ impl Search {
 
 impl Node {
     /// Starts a search and takes its first steps.
-    pub(super) fn start_search(
+    pub(crate) fn start_query(
         &mut self,
-        goal: Goal,
+        goal: QueryKind,
         op: Option<OperationId>,
         target: Target,
         started: Mono,
-    ) -> SearchId {
-        let id = self.next_search_id();
-        self.next_search += 1;
+    ) -> QueryId {
+        let id = self.next_query_id();
+        self.next_query += 1;
         if let Some(index) = self.table.bucket_of(&target) {
             self.table.refreshed(index, self.now.mono);
         }
@@ -125,7 +113,7 @@ impl Node {
         self.counters.count(Counter::Lookups);
         let mut params = self.lookup_params();
         params.k = self.lookup_width(&goal);
-        let search = Search {
+        let search = Query {
             goal,
             op,
             target,
@@ -134,16 +122,16 @@ impl Node {
             converged: None,
             widened: false,
             alone_until: None,
-            calls: SearchCalls::default(),
+            calls: QueryCalls::default(),
         };
-        self.searches.insert(id, Box::new(search));
-        self.advance_search(id);
+        self.queries.insert(id, Box::new(search));
+        self.advance_query(id);
         id
     }
 
     /// The number that the next search gets.
-    pub(super) fn next_search_id(&self) -> SearchId {
-        SearchId(self.next_search + 1)
+    pub(crate) fn next_query_id(&self) -> QueryId {
+        QueryId(self.next_query + 1)
     }
 
     /// Where a lookup starts: the nearest live peers, or whoever there is.
@@ -165,7 +153,7 @@ impl Node {
         seeds
     }
 
-    pub(super) fn lookup_params(&self) -> LookupParams {
+    pub(crate) fn lookup_params(&self) -> LookupParams {
         let limits = &self.config.limits;
         LookupParams {
             k: self.config.k,
@@ -178,44 +166,44 @@ impl Node {
     }
 
     /// How many of the nearest a lookup is to find.
-    fn lookup_width(&self, goal: &Goal) -> usize {
+    fn lookup_width(&self, goal: &QueryKind) -> usize {
         match goal {
-            Goal::Neighbourhood => self.self_lookup_width(),
-            Goal::Fill(_) => self.config.k.min(FILLED),
+            QueryKind::Neighbourhood => self.self_lookup_width(),
+            QueryKind::Fill(_) => self.config.k.min(FILLED),
             _ => self.config.k,
         }
     }
 
     /// Takes as many steps as the window allows; ends the search when nothing is left to do.
-    pub(super) fn advance_search(&mut self, id: SearchId) {
-        let Some(mut search) = self.searches.remove(&id) else {
+    pub(crate) fn advance_query(&mut self, id: QueryId) {
+        let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
-        self.timers.cancel(Timer::Search(id));
-        if !self.is_search_complete(&search) {
-            self.step_search(id, &mut search);
+        self.timers.cancel(Timer::Query(id));
+        if !self.is_query_complete(&search) {
+            self.step_query(id, &mut search);
         }
-        if self.is_search_complete(&search) {
-            return self.end_search(id, search, End::Done);
+        if self.is_query_complete(&search) {
+            return self.end_query(id, search, StopReason::Done);
         }
-        if let (Goal::Put(state), Some(_)) = (&search.goal, search.converged)
+        if let (QueryKind::Put(state), Some(_)) = (&search.goal, search.converged)
             && let Some(until) = state.patience().filter(|until| *until > self.now.mono)
         {
-            self.timers.set(Timer::Search(id), until);
+            self.timers.set(Timer::Query(id), until);
         }
-        self.searches.insert(id, search);
+        self.queries.insert(id, search);
     }
 
-    fn step_search(&mut self, id: SearchId, search: &mut Search) {
+    fn step_query(&mut self, id: QueryId, search: &mut Query) {
         let now = self.now.mono;
         while search.converged.is_none() {
             // The verdict on what was found decides whether anybody else has to be asked.
-            if matches!(&search.goal, Goal::Get(state) if state.may_be_met_by_a_verdict()) {
+            if matches!(&search.goal, QueryKind::Get(state) if state.may_be_met_by_a_verdict()) {
                 return;
             }
             if let Some(until) = search.alone_until {
                 if now < until {
-                    self.timers.set(Timer::Search(id), until);
+                    self.timers.set(Timer::Query(id), until);
                     return;
                 }
                 search.alone_until = None;
@@ -227,7 +215,7 @@ impl Node {
             {
                 Step::Ask(peer) => self.ask(id, search, peer),
                 Step::Wait(at) => {
-                    self.timers.set(Timer::Search(id), at);
+                    self.timers.set(Timer::Query(id), at);
                     return;
                 }
                 Step::Done(why) => self.lookup_done(id, search, why == Why::Converged),
@@ -235,7 +223,7 @@ impl Node {
         }
     }
 
-    fn ask(&mut self, id: SearchId, search: &mut Search, peer: Candidate) {
+    fn ask(&mut self, id: QueryId, search: &mut Query, peer: Candidate) {
         let now = self.now.mono;
         let expected = self.book.expected(&peer.key, now);
         // Whoever is not expected to answer is asked beside the others, but only so many are, and
@@ -247,20 +235,21 @@ impl Node {
             return;
         }
         let call = match &mut search.goal {
-            Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) | Goal::Fill(_) => {
-                self.ask_nodes(id, search.target, peer)
-            }
-            Goal::Get(state) => {
+            QueryKind::Nodes
+            | QueryKind::Neighbourhood
+            | QueryKind::Bucket(_)
+            | QueryKind::Fill(_) => self.ask_nodes(id, search.target, peer),
+            QueryKind::Get(state) => {
                 if state.request.policy == ReadPolicy::FirstValid && search.calls.made == 0 {
                     search.alone_until = expected.map(|soft| now.plus(soft));
                 }
                 let request = Request::GetValue {
                     target: search.target,
                 };
-                let (ext, purpose) = (self.ext(), Purpose::Step(id));
+                let (ext, purpose) = (self.ext(), CallTag::Step(id));
                 self.call(peer, request, ext, purpose, SessionUse::ReuseOrDial)
             }
-            Goal::Put(state) => {
+            QueryKind::Put(state) => {
                 if self.may_store_at_once(search.target, &peer) {
                     self.store_at(id, state, &peer, true)
                 } else {
@@ -275,34 +264,36 @@ impl Node {
         self.hop(search.op, &peer, HopResult::Asked);
     }
 
-    fn ask_nodes(&mut self, id: SearchId, target: Target, peer: Candidate) -> Option<CallId> {
+    fn ask_nodes(&mut self, id: QueryId, target: Target, peer: Candidate) -> Option<CallId> {
         let ext = self.ext();
         let request = Request::FindNode { target };
         self.call(
             peer,
             request,
             ext,
-            Purpose::Step(id),
+            CallTag::Step(id),
             SessionUse::ReuseOrDial,
         )
     }
 
     /// The lookup of a search is over: widen it, or go on to what comes after.
-    fn lookup_done(&mut self, id: SearchId, search: &mut Search, converged: bool) {
+    fn lookup_done(&mut self, id: QueryId, search: &mut Query, converged: bool) {
         if !search.widened && self.is_too_dense(search) {
             search.widened = true;
             self.counters.count(Counter::LookupsWidened);
             search.lookup.widen(WIDENED);
             return;
         }
-        if matches!(search.goal, Goal::Neighbourhood) && self.has_found_strangers(&search.lookup) {
+        if matches!(search.goal, QueryKind::Neighbourhood)
+            && self.has_found_strangers(&search.lookup)
+        {
             return search.lookup.widen(self.config.k);
         }
         search.converged = Some(converged);
         if !converged {
             self.counters.count(Counter::LookupsUnconverged);
         }
-        if let Goal::Put(state) = &mut search.goal {
+        if let QueryKind::Put(state) = &mut search.goal {
             let closest: Vec<Candidate> = search.lookup.answered_closest().copied().collect();
             for peer in closest {
                 if !state.has_asked(&peer.id) {
@@ -314,7 +305,7 @@ impl Node {
 
     /// Whether the k nearest that answered lie closer together than the size of the network
     /// allows, as they do when somebody grinds keys around one target (an eclipse).
-    fn is_too_dense(&self, search: &Search) -> bool {
+    fn is_too_dense(&self, search: &Query) -> bool {
         let k = self.config.k;
         search
             .lookup
@@ -326,27 +317,29 @@ impl Node {
             })
     }
 
-    fn is_search_complete(&self, search: &Search) -> bool {
+    fn is_query_complete(&self, search: &Query) -> bool {
         match &search.goal {
-            Goal::Get(state) => state.is_complete(search.converged.is_some()),
-            Goal::Put(state) => {
+            QueryKind::Get(state) => state.is_complete(search.converged.is_some()),
+            QueryKind::Put(state) => {
                 let now = self.now.mono;
                 search.converged.is_some() && state.is_complete(self.config.k, now)
             }
-            Goal::Nodes | Goal::Neighbourhood | Goal::Bucket(_) => search.converged.is_some(),
-            Goal::Fill(index) => search.converged.is_some() || self.is_filled(*index),
+            QueryKind::Nodes | QueryKind::Neighbourhood | QueryKind::Bucket(_) => {
+                search.converged.is_some()
+            }
+            QueryKind::Fill(index) => search.converged.is_some() || self.is_filled(*index),
         }
     }
 
     /// An answer to, or the failure of, a lookup step.
-    pub(super) fn search_step_ended(
+    pub(crate) fn query_step_ended(
         &mut self,
-        id: SearchId,
+        id: QueryId,
         call_id: CallId,
         call: &Call,
         result: Result<ResponseMessage, CallFailure>,
     ) {
-        let Some(mut search) = self.searches.remove(&id) else {
+        let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
         search.calls.ended(call_id);
@@ -359,7 +352,7 @@ impl Node {
             Ok(message) => match message.response {
                 Response::FindNode { closest } => {
                     self.learn(&mut search, &call.peer, closest, false);
-                    if let Goal::Put(state) = &mut search.goal
+                    if let QueryKind::Put(state) = &mut search.goal
                         && search.lookup.is_among_closest(&call.peer.id, self.config.k)
                         && self.is_within_radius(search.target, &call.peer)
                     {
@@ -370,11 +363,11 @@ impl Node {
                 Response::GetValue { item, closest } => {
                     self.learn(&mut search, &call.peer, closest, item.is_some());
                     let life = message.ext.as_ref().and_then(|ext| ext.life);
-                    if let (Goal::Get(state), Some(item)) =
+                    if let (QueryKind::Get(state), Some(item)) =
                         (&mut search.goal, item.and_then(WireItem::into_item))
                     {
                         self.got_item(id, search.op, state, &call.peer, item, life);
-                    } else if let Goal::Get(state) = &mut search.goal {
+                    } else if let QueryKind::Get(state) = &mut search.goal {
                         state.answered_without();
                     }
                 }
@@ -383,14 +376,14 @@ impl Node {
                 }
             },
         }
-        self.searches.insert(id, search);
-        self.advance_search(id);
+        self.queries.insert(id, search);
+        self.advance_query(id);
     }
 
     /// Feeds an answer's peers into the lookup.
-    pub(super) fn learn(
+    pub(crate) fn learn(
         &mut self,
-        search: &mut Search,
+        search: &mut Query,
         from: &Candidate,
         closest: PeerList,
         item: bool,
@@ -400,7 +393,7 @@ impl Node {
             .add(Counter::InvalidKeys, closest.bad_keys.into());
         self.counters
             .add(Counter::NewcomersCut, closest.excess.into());
-        if matches!(search.goal, Goal::Neighbourhood) {
+        if matches!(search.goal, QueryKind::Neighbourhood) {
             self.hear_of(&closest.peers);
         }
         let closer = closest.peers.into_iter();
@@ -421,21 +414,21 @@ impl Node {
 
     /// Ends a search, whatever state it is in. Calls still out run on when it is done, so that
     /// silent peers are noticed as such; else they are abandoned.
-    pub(super) fn end_search(&mut self, id: SearchId, search: Box<Search>, end: End) {
-        self.timers.cancel(Timer::Search(id));
-        if end != End::Done {
+    pub(crate) fn end_query(&mut self, id: QueryId, search: Box<Query>, end: StopReason) {
+        self.timers.cancel(Timer::Query(id));
+        if end != StopReason::Done {
             for call in &search.calls.out {
                 self.abandon_call(*call);
             }
         }
         match search.goal {
-            Goal::Nodes => self.nodes_found(&search, end),
-            Goal::Neighbourhood => self.neighbourhood_found(&search, end),
-            Goal::Bucket(index) | Goal::Fill(index) => {
+            QueryKind::Nodes => self.nodes_found(&search, end),
+            QueryKind::Neighbourhood => self.neighbourhood_found(&search, end),
+            QueryKind::Bucket(index) | QueryKind::Fill(index) => {
                 self.table.refreshed(index, self.now.mono);
             }
-            Goal::Get(_) => self.conclude_get(*search, end),
-            Goal::Put(_) => self.conclude_put(*search, end),
+            QueryKind::Get(_) => self.conclude_get(*search, end),
+            QueryKind::Put(_) => self.conclude_put(*search, end),
         }
     }
 
@@ -450,7 +443,7 @@ impl Node {
     }
 
     /// The highest verified sequence that this node knows for `target`.
-    pub(super) fn known_seq(&self, target: &Target) -> Option<Seq> {
+    pub(crate) fn known_seq(&self, target: &Target) -> Option<Seq> {
         let own = self.own.seq(target);
         let held = self
             .store

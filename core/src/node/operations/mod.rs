@@ -8,19 +8,20 @@ use alloc::vec::Vec;
 use crate::id::Target;
 use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
-use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
-use crate::node::get::GetState;
-use crate::node::input::{Command, Misuse, OperationId, Path, Reach};
+use crate::node::ids::{CallId, CallTag, OperationId, QueryId, StopReason};
+use crate::node::input::{Command, Misuse, Path, Reach};
 use crate::node::limits::Limit;
 use crate::node::outcome::{
     FindNodeOutcome, GetError, OperationError, Outcome, PingError, PingOutcome,
 };
 use crate::node::output::{Output, SessionUse};
-use crate::node::replicas::PutPlan;
-use crate::node::search::{End, Goal, Search, SearchCalls, SearchId};
+use crate::node::query::get::GetState;
+use crate::node::query::replicas::PutPlan;
+use crate::node::query::{Query, QueryCalls, QueryKind};
+use crate::node::rpc::calls::{Call, CallFailure};
+use crate::node::rpc::jobs::JobFor;
 use crate::node::timers::Timer;
-use crate::node::verification::JobFor;
 use crate::time::Mono;
 use crate::wire::{Request, ResponseMessage};
 
@@ -48,13 +49,13 @@ impl Kind {
 enum Busy {
     /// Verifying what it was given.
     Nothing,
-    Search(SearchId),
+    Query(QueryId),
     Call(CallId),
     /// Another put of the same own item is under way.
     Queued(Box<PutPlan>),
     /// The table is empty, but somebody has been asked who may enter it.
     Waiting {
-        goal: Goal,
+        goal: QueryKind,
         target: Target,
         started: Mono,
     },
@@ -69,7 +70,7 @@ struct Operation {
 
 /// The operations under way.
 #[derive(Default)]
-pub(super) struct Operations {
+pub(crate) struct Operations {
     running: BTreeMap<OperationId, Operation>,
     waiting: BTreeSet<OperationId>,
     /// Puts of each own item: the first is under way, the others wait for their turn.
@@ -78,17 +79,17 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
 
-    pub(super) fn contains(&self, op: OperationId) -> bool {
+    pub(crate) fn contains(&self, op: OperationId) -> bool {
         self.running.contains_key(&op)
     }
 
     /// Whether nothing is under way or waits.
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.puts.is_empty()
     }
 
@@ -119,7 +120,7 @@ impl Operations {
 
 impl Node {
     /// A user wants something.
-    pub(super) fn command(&mut self, op: OperationId, command: Command) -> Result<(), Misuse> {
+    pub(crate) fn command(&mut self, op: OperationId, command: Command) -> Result<(), Misuse> {
         if self.operations.last.is_some_and(|last| op <= last) {
             return Err(Misuse::OperationNumber(op));
         }
@@ -220,7 +221,7 @@ impl Node {
                 self.start_get(op, Box::new(GetState::new(request, None)), started);
             }
             Command::FindNode { target, .. } => {
-                self.operation_searches(op, Goal::Nodes, target, started);
+                self.start_operation_query(op, QueryKind::Nodes, target, started);
             }
             Command::Ping { peer, addr } => {
                 let candidate = Candidate {
@@ -231,7 +232,7 @@ impl Node {
                 if let Some(addr) = addr {
                     self.book.told(&peer, addr, self.now.mono);
                 }
-                let (ext, purpose) = (self.ext(), Purpose::Ping(op));
+                let (ext, purpose) = (self.ext(), CallTag::Ping(op));
                 let reuse = SessionUse::ReuseOrDial;
                 match self.call(candidate, Request::Ping, ext, purpose, reuse) {
                     Some(call) => self.set_busy(op, Busy::Call(call)),
@@ -246,7 +247,7 @@ impl Node {
     }
 
     /// It is the turn of the next put of an own item.
-    pub(super) fn start_next_put(&mut self, item: Target) {
+    pub(crate) fn start_next_put(&mut self, item: Target) {
         let Some(op) = self.operations.puts.get(&item).and_then(VecDeque::front) else {
             return;
         };
@@ -268,10 +269,10 @@ impl Node {
 
     /// Starts the search of an operation; with an empty table it waits for bootstrap peers and
     /// callers that are being asked.
-    pub(super) fn operation_searches(
+    pub(crate) fn start_operation_query(
         &mut self,
         op: OperationId,
-        goal: Goal,
+        goal: QueryKind,
         target: Target,
         started: Mono,
     ) {
@@ -287,9 +288,9 @@ impl Node {
             );
         }
         // The search may end at once, and the operation with it: note it first.
-        let search = self.next_search_id();
-        self.set_busy(op, Busy::Search(search));
-        self.start_search(goal, Some(op), target, started);
+        let search = self.next_query_id();
+        self.set_busy(op, Busy::Query(search));
+        self.start_query(goal, Some(op), target, started);
     }
 
     /// The table is empty, but bootstrap peers or callers are being asked. A node without
@@ -300,7 +301,7 @@ impl Node {
     }
 
     /// Somebody answered, or all failed: who waited goes on, or learns that there is nobody.
-    pub(super) fn resume_waiting(&mut self) {
+    pub(crate) fn resume_waiting(&mut self) {
         if self.may_soon_know_somebody() {
             return;
         }
@@ -316,7 +317,7 @@ impl Node {
                     target,
                     started,
                 } => {
-                    self.operation_searches(op, goal, target, started);
+                    self.start_operation_query(op, goal, target, started);
                 }
                 busy => operation.busy = busy,
             }
@@ -324,14 +325,14 @@ impl Node {
     }
 
     /// A search that never asks anybody, to conclude with.
-    pub(super) fn idle_search(
+    pub(crate) fn idle_query(
         &self,
-        goal: Goal,
+        goal: QueryKind,
         op: Option<OperationId>,
         target: Target,
         started: Mono,
-    ) -> Search {
-        Search {
+    ) -> Query {
+        Query {
             goal,
             op,
             target,
@@ -340,12 +341,12 @@ impl Node {
             converged: Some(false),
             widened: true,
             alone_until: None,
-            calls: SearchCalls::default(),
+            calls: QueryCalls::default(),
         }
     }
 
     /// Ends an operation.
-    pub(super) fn finish(&mut self, op: OperationId, outcome: Outcome) {
+    pub(crate) fn finish(&mut self, op: OperationId, outcome: Outcome) {
         if let Some(operation) = self.operations.running.remove(&op) {
             if let Some(item) = operation.item
                 && self.operations.put_over(op, &item)
@@ -360,15 +361,15 @@ impl Node {
     }
 
     /// Ends an operation early, with what it has.
-    pub(super) fn end_operation(&mut self, op: OperationId, end: End) {
+    pub(crate) fn end_operation(&mut self, op: OperationId, end: StopReason) {
         let Some(operation) = self.operations.running.get_mut(&op) else {
             return;
         };
         let kind = operation.kind;
         match core::mem::replace(&mut operation.busy, Busy::Nothing) {
-            Busy::Search(search) => {
-                if let Some(search_state) = self.searches.remove(&search) {
-                    self.end_search(search, search_state, end);
+            Busy::Query(search) => {
+                if let Some(search_state) = self.queries.remove(&search) {
+                    self.end_query(search, search_state, end);
                 }
             }
             Busy::Waiting {
@@ -376,24 +377,24 @@ impl Node {
                 target,
                 started,
             } => {
-                let search = self.idle_search(goal, Some(op), target, started);
-                let id = self.next_search_id();
-                self.end_search(id, Box::new(search), end);
+                let search = self.idle_query(goal, Some(op), target, started);
+                let id = self.next_query_id();
+                self.end_query(id, Box::new(search), end);
             }
             Busy::Call(call) => self.abandon_call(call),
             Busy::Nothing | Busy::Queued(_) => {}
         }
         // Whatever the search did not finish itself.
         let error = match end {
-            End::Done | End::Timeout => OperationError::Timeout,
-            End::Cancelled => OperationError::Cancelled,
-            End::Shutdown => OperationError::ShuttingDown,
+            StopReason::Done | StopReason::Timeout => OperationError::Timeout,
+            StopReason::Cancelled => OperationError::Cancelled,
+            StopReason::Shutdown => OperationError::ShuttingDown,
         };
         self.finish(op, kind.failed(error));
     }
 
     /// A search for nodes is over.
-    pub(super) fn nodes_found(&mut self, search: &Search, end: End) {
+    pub(crate) fn nodes_found(&mut self, search: &Query, end: StopReason) {
         let Some(op) = search.op else { return };
         let stats = search.stats(self.now.mono);
         let closest: Vec<_> = search
@@ -402,17 +403,17 @@ impl Node {
             .map(|peer| peer.key)
             .collect();
         let result = match end {
-            End::Cancelled => Err(OperationError::Cancelled),
-            End::Shutdown => Err(OperationError::ShuttingDown),
-            End::Timeout => Err(OperationError::Timeout),
-            End::Done if closest.is_empty() => Err(OperationError::NoPeers),
-            End::Done => Ok(FindNodeOutcome { closest, stats }),
+            StopReason::Cancelled => Err(OperationError::Cancelled),
+            StopReason::Shutdown => Err(OperationError::ShuttingDown),
+            StopReason::Timeout => Err(OperationError::Timeout),
+            StopReason::Done if closest.is_empty() => Err(OperationError::NoPeers),
+            StopReason::Done => Ok(FindNodeOutcome { closest, stats }),
         };
         self.finish(op, Outcome::FindNode(result));
     }
 
     /// A user's ping was answered, or not.
-    pub(super) fn ping_ended(
+    pub(crate) fn ping_ended(
         &mut self,
         op: OperationId,
         call: &Call,
@@ -442,12 +443,12 @@ impl Node {
         self.stopping = true;
         let running: Vec<OperationId> = self.operations.running.keys().copied().collect();
         for op in running {
-            self.end_operation(op, End::Shutdown);
+            self.end_operation(op, StopReason::Shutdown);
         }
-        let searches: Vec<SearchId> = self.searches.keys().copied().collect();
-        for id in searches {
-            if let Some(search) = self.searches.remove(&id) {
-                self.end_search(id, search, End::Shutdown);
+        let queries: Vec<QueryId> = self.queries.keys().copied().collect();
+        for id in queries {
+            if let Some(search) = self.queries.remove(&id) {
+                self.end_query(id, search, StopReason::Shutdown);
             }
         }
         let calls: Vec<CallId> = self.calls.keys().copied().collect();

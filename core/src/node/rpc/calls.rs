@@ -12,14 +12,14 @@ use core::time::Duration;
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
 use crate::node::Node;
-use crate::node::book::Dialect;
 use crate::node::counters::Counter;
-use crate::node::deadlines::Wait;
-use crate::node::input::{OpenFailure, OperationId, Path, Reach, StreamEnd, StreamId};
+use crate::node::ids::{CallId, CallTag, StreamId};
+use crate::node::input::{OpenFailure, Path, Reach, StreamEnd};
 use crate::node::limits::Limit;
 use crate::node::output::{Addrs, CloseReason, Output, SessionUse};
-use crate::node::search::SearchId;
-use crate::node::streams::State;
+use crate::node::peers::records::Dialect;
+use crate::node::rpc::deadlines::Wait;
+use crate::node::rpc::streams::State;
 use crate::time::Mono;
 use crate::wire::{
     Method, Request, RequestExt, RequestMessage, ResponseMessage, decode_response, encode_request,
@@ -33,54 +33,27 @@ const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Rounded up to multiples of this, in nanoseconds: many are given up at one waking.
 const KEPT_STEP: u64 = 8_000_000_000;
 
-/// A call's number, never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct CallId(pub(super) u64);
-
-/// Who wants the answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Purpose {
-    /// A step of a lookup.
-    Step(SearchId),
-    /// A replica of a put; `step` when the answer also serves the lookup.
-    Replica { search: SearchId, step: bool },
-    /// Is the oldest of a full bucket alive?
-    Eviction,
-    /// Does a peer of the table still live?
-    Proof,
-    /// Does an unknown caller answer?
-    PingBack,
-    /// Does somebody whom others named for a sparse bucket answer?
-    Fill,
-    /// Does a bootstrap peer answer?
-    Bootstrap,
-    /// A user's ping.
-    Ping(OperationId),
-    /// A read repair; nobody waits for it.
-    Repair,
-}
-
 /// A call under way.
-pub(super) struct Call {
-    pub(super) peer: Candidate,
-    pub(super) purpose: Purpose,
+pub(crate) struct Call {
+    pub(crate) peer: Candidate,
+    pub(crate) purpose: CallTag,
     method: Method,
     frame: Arc<[u8]>,
     stream: StreamId,
     addrs: Addrs,
     session: SessionUse,
-    pub(super) path: Option<Path>,
-    pub(super) started: Mono,
+    pub(crate) path: Option<Path>,
+    pub(crate) started: Mono,
     /// When the attempt under way had its stream.
     sent: Option<Mono>,
     on_kept: bool,
     /// An earlier attempt may have reached the peer.
-    pub(super) repeated: bool,
+    pub(crate) repeated: bool,
 }
 
 /// How a call failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum CallFailure {
+pub(crate) enum CallFailure {
     /// No stream.
     Open(OpenFailure),
     /// No answer in time.
@@ -95,12 +68,12 @@ pub(super) enum CallFailure {
 
 impl Node {
     /// Starts a call; `None` when there are too many, or no address to try.
-    pub(super) fn call(
+    pub(crate) fn call(
         &mut self,
         peer: Candidate,
         request: Request,
         ext: RequestExt,
-        purpose: Purpose,
+        purpose: CallTag,
         session: SessionUse,
     ) -> Option<CallId> {
         if self.calls.len() >= self.config.limits.calls {
@@ -122,7 +95,7 @@ impl Node {
         let stream = if let Some(stream) = kept {
             self.counters.count(Counter::CallsOnKeptStream);
             // A call has a deadline of its own.
-            self.streams.give_up_at(stream, None);
+            self.streams.set_deadline(stream, None);
             stream
         } else {
             if self.streams.len() >= self.config.limits.streams {
@@ -187,7 +160,7 @@ impl Node {
         self.send(stream, bytes);
     }
 
-    pub(super) fn call_opened(&mut self, id: CallId, path: Path) {
+    pub(crate) fn call_opened(&mut self, id: CallId, path: Path) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
@@ -201,7 +174,7 @@ impl Node {
     }
 
     /// The stream could not be opened and is gone.
-    pub(super) fn call_not_opened(&mut self, id: CallId, reason: OpenFailure) {
+    pub(crate) fn call_not_opened(&mut self, id: CallId, reason: OpenFailure) {
         self.counters.count(Counter::OpensFailed);
         let Some(call) = self.calls.get(&id) else {
             return;
@@ -225,7 +198,7 @@ impl Node {
     }
 
     /// Bytes on a stream of ours that a call uses.
-    pub(super) fn call_bytes(&mut self, id: CallId, stream_id: StreamId, mut bytes: &[u8]) {
+    pub(crate) fn call_bytes(&mut self, id: CallId, stream_id: StreamId, mut bytes: &[u8]) {
         let Some(stream) = self.streams.get_mut(stream_id) else {
             return;
         };
@@ -272,14 +245,14 @@ impl Node {
             self.streams.keep(id);
             let until = self.now.mono.plus(KEPT_FOR).0;
             let until = Mono(until.next_multiple_of(KEPT_STEP));
-            self.streams.give_up_at(id, Some((Wait::Kept, until)));
+            self.streams.set_deadline(id, Some((Wait::Kept, until)));
         } else {
             self.close(id, CloseReason::Done);
         }
     }
 
     /// The stream of a call ended before its answer, and is gone.
-    pub(super) fn call_closed(&mut self, id: CallId, end: StreamEnd, mid_frame: bool) {
+    pub(crate) fn call_closed(&mut self, id: CallId, end: StreamEnd, mid_frame: bool) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
@@ -325,7 +298,7 @@ impl Node {
     }
 
     /// The hard deadline passed.
-    pub(super) fn call_timed_out(&mut self, id: CallId) {
+    pub(crate) fn call_timed_out(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
@@ -340,7 +313,7 @@ impl Node {
 
     /// Nobody wants the answer any more. A peer that owed it for too long is remembered as one
     /// that failed, although nobody waited for the hard deadline.
-    pub(super) fn abandon_call(&mut self, id: CallId) {
+    pub(crate) fn abandon_call(&mut self, id: CallId) {
         let Some(call) = self.take_call(id) else {
             return;
         };
@@ -381,14 +354,14 @@ impl Node {
             }
         }
         match call.purpose {
-            Purpose::Step(search) => self.search_step_ended(search, id, &call, result),
-            Purpose::Replica { search, step } => {
+            CallTag::Step(search) => self.query_step_ended(search, id, &call, result),
+            CallTag::Replica { search, step } => {
                 self.replica_ended(search, step, id, &call, result)
             }
-            Purpose::Ping(op) => self.ping_ended(op, &call, result),
-            Purpose::Bootstrap => self.bootstrap_ended(&call, result.is_ok()),
-            Purpose::PingBack => self.ping_back_ended(&call.peer.key, result.is_ok()),
-            Purpose::Eviction | Purpose::Proof | Purpose::Fill | Purpose::Repair => {}
+            CallTag::Ping(op) => self.ping_ended(op, &call, result),
+            CallTag::Bootstrap => self.bootstrap_ended(&call, result.is_ok()),
+            CallTag::PingBack => self.ping_back_ended(&call.peer.key, result.is_ok()),
+            CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Repair => {}
         }
     }
 }

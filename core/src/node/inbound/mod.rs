@@ -4,22 +4,29 @@
 //! What a peer may make the node do is bounded on the way: `room` bounds the bytes of requests
 //! and answers, `backlog` starts what waits, a bounded piece of work at a time.
 
+pub(crate) mod backlog;
+pub(crate) mod batch;
+pub(crate) mod page;
+pub(crate) mod requests;
+pub(crate) mod room;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::key::PublicKey;
 use crate::node::Node;
-use crate::node::backlog::Queue;
-use crate::node::batch::Batch;
 use crate::node::counters::Counter;
-use crate::node::deadlines::Wait;
-use crate::node::input::{Path, StreamId};
+use crate::node::ids::StreamId;
+use crate::node::inbound::backlog::Queue;
+use crate::node::inbound::batch::Batch;
+use crate::node::inbound::page::PageJob;
+use crate::node::inbound::requests::PutJob;
+use crate::node::input::Path;
 use crate::node::limits::Limit;
 use crate::node::output::{CloseReason, Output};
-use crate::node::page::PageJob;
-use crate::node::serve::PutJob;
-use crate::node::streams::State;
+use crate::node::rpc::deadlines::Wait;
+use crate::node::rpc::streams::State;
 use crate::store::item_cost;
 use crate::wire::{BatchDecoder, Frame, RequestMessage};
 
@@ -31,7 +38,7 @@ const PROGRESS: usize = 64 * 1024;
 /// A stream without request is finished after this.
 const IDLE_DEADLINE: Duration = Duration::from_secs(60);
 /// An answer must have left after this.
-pub(super) const SEND_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes taken beyond the request being served, before the driver has paused the stream.
 const MAX_AHEAD: usize = 128 * 1024;
 /// Bodies up to this are decoded as they come; longer ones wait for their turn.
@@ -39,31 +46,31 @@ const DECODED_ON_ARRIVAL: usize = 16 * 1024;
 
 /// An accepted stream.
 #[derive(Default)]
-pub(super) struct Served {
-    pub(super) phase: Phase,
+pub(crate) struct Served {
+    pub(crate) phase: Phase,
     /// Bytes of the next request.
     ahead: Vec<u8>,
     paused: bool,
     /// The peer speaks our dialect: keep the stream.
-    pub(super) keep: bool,
+    pub(crate) keep: bool,
     /// The peer reads compact lists of peers.
-    pub(super) compact: bool,
-    pub(super) forgeries: u8,
-    /// Counted by [`Streams::set_request_bytes`](super::streams::Streams::set_request_bytes).
-    pub(super) request_bytes: usize,
-    /// Counted by [`Streams::set_answer_bytes`](super::streams::Streams::set_answer_bytes).
-    pub(super) answer_bytes: usize,
+    pub(crate) compact: bool,
+    pub(crate) forgeries: u8,
+    /// Counted by [`Streams::set_request_bytes`](crate::node::rpc::streams::Streams::set_request_bytes).
+    pub(crate) request_bytes: usize,
+    /// Counted by [`Streams::set_answer_bytes`](crate::node::rpc::streams::Streams::set_answer_bytes).
+    pub(crate) answer_bytes: usize,
 }
 
 impl Served {
     /// Whether it holds a slot. A put's slot is released with its verdict instead, since its
     /// item is kept even if the stream is gone.
-    pub(super) const fn holds_slot(&self) -> bool {
+    pub(crate) const fn holds_slot(&self) -> bool {
         matches!(self.phase, Phase::Batch(_))
     }
 
     /// The queue that it stands in.
-    pub(super) const fn queue(&self) -> Option<Queue> {
+    pub(crate) const fn queue(&self) -> Option<Queue> {
         match self.phase {
             Phase::Whole(_) | Phase::Decoding(_) | Phase::Page(_) => Some(Queue::Work),
             Phase::Put(_) | Phase::BatchWaits(_) => Some(Queue::Slot),
@@ -75,7 +82,7 @@ impl Served {
 
 /// How far the request on a stream is.
 #[derive(Default)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Nothing, or part of a request, has come.
     #[default]
     Reading,
@@ -123,7 +130,7 @@ impl Phase {
 
 impl Node {
     /// A peer opened a stream.
-    pub(super) fn stream_accepted(&mut self, id: StreamId, peer: PublicKey, path: Path) {
+    pub(crate) fn stream_accepted(&mut self, id: StreamId, peer: PublicKey, path: Path) {
         self.streams.note_theirs(id);
         let limits = &self.config.limits;
         let of_peer = self
@@ -158,11 +165,11 @@ impl Node {
     /// A request must be complete in time, or move on.
     fn read_until(&mut self, id: StreamId) {
         let until = self.now.mono.plus(READ_DEADLINE);
-        self.streams.give_up_at(id, Some((Wait::Read, until)));
+        self.streams.set_deadline(id, Some((Wait::Read, until)));
     }
 
     /// Bytes on an accepted stream.
-    pub(super) fn served_bytes(&mut self, id: StreamId, bytes: &[u8]) {
+    pub(crate) fn served_bytes(&mut self, id: StreamId, bytes: &[u8]) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
@@ -187,7 +194,7 @@ impl Node {
         match stream.decoder.push(&mut rest) {
             Ok(Some(frame)) => {
                 served.ahead.extend_from_slice(rest);
-                self.streams.give_up_at(id, None);
+                self.streams.set_deadline(id, None);
                 self.request(id, frame);
             }
             Ok(None) => {
@@ -218,7 +225,7 @@ impl Node {
     }
 
     /// Goes into a phase, and into its queue if it has one.
-    pub(super) fn set_phase(&mut self, id: StreamId, phase: Phase) {
+    pub(crate) fn set_phase(&mut self, id: StreamId, phase: Phase) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
@@ -237,7 +244,7 @@ impl Node {
     }
 
     /// An answer goes out. Whatever was kept of the request is free.
-    pub(super) fn send_answer(&mut self, id: StreamId, frame: Vec<u8>, keep: bool) {
+    pub(crate) fn send_answer(&mut self, id: StreamId, frame: Vec<u8>, keep: bool) {
         let Some(served) = self.streams.served_mut(id) else {
             return;
         };
@@ -246,12 +253,12 @@ impl Node {
         self.streams.set_request_bytes(id, ahead);
         self.streams.set_answer_bytes(id, frame.len());
         let until = self.now.mono.plus(SEND_DEADLINE);
-        self.streams.give_up_at(id, Some((Wait::Send, until)));
+        self.streams.set_deadline(id, Some((Wait::Send, until)));
         self.send(id, frame.into());
     }
 
     /// An answer has left: the stream is finished, or free for the next request.
-    pub(super) fn served_sent(&mut self, id: StreamId) {
+    pub(crate) fn served_sent(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
@@ -273,7 +280,7 @@ impl Node {
         }
         self.streams.set_request_bytes(id, 0);
         let until = self.now.mono.plus(IDLE_DEADLINE);
-        self.streams.give_up_at(id, Some((Wait::Idle, until)));
+        self.streams.set_deadline(id, Some((Wait::Idle, until)));
         if resume {
             self.output(Output::ResumeReading { stream: id });
         }
@@ -283,7 +290,7 @@ impl Node {
     }
 
     /// A deadline of a stream passed.
-    pub(super) fn stream_timed_out(&mut self, id: StreamId) {
+    pub(crate) fn stream_timed_out(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
@@ -298,7 +305,7 @@ impl Node {
     }
 
     /// The batch whose items are being checked on a stream.
-    pub(super) fn take_batch(&mut self, id: StreamId) -> Option<Box<Batch>> {
+    pub(crate) fn take_batch(&mut self, id: StreamId) -> Option<Box<Batch>> {
         let served = self.streams.served_mut(id)?;
         match core::mem::take(&mut served.phase) {
             Phase::Batch(batch) => Some(batch),

@@ -17,20 +17,20 @@ use crate::time::Mono;
 const MAX_READS: u8 = 4;
 
 /// What a user wants published, before there is an item.
-pub(super) struct PutPlan {
-    pub(super) salt: Salt,
-    pub(super) value: Value,
-    pub(super) options: PutOptions,
-    pub(super) started: Mono,
+pub(crate) struct PutPlan {
+    pub(crate) salt: Salt,
+    pub(crate) value: Value,
+    pub(crate) options: PutOptions,
+    pub(crate) started: Mono,
     /// How often the network was read for the highest sequence.
-    pub(super) reads: u8,
+    pub(crate) reads: u8,
     /// A sequence that the next one must be above, beside the highest verified one: up to this,
     /// most holders refuse the item as deleted.
-    pub(super) deleted: Option<Seq>,
+    pub(crate) deleted: Option<Seq>,
 }
 
 impl PutPlan {
-    pub(super) fn new(salt: Salt, value: Value, options: PutOptions, started: Mono) -> Self {
+    pub(crate) fn new(salt: Salt, value: Value, options: PutOptions, started: Mono) -> Self {
         Self {
             salt,
             value,
@@ -42,7 +42,7 @@ impl PutPlan {
     }
 
     /// Whether a higher sequence may be tried when holders have one.
-    pub(super) fn may_try_again(&self) -> bool {
+    pub(crate) fn may_try_again(&self) -> bool {
         let options = &self.options;
         options.seq.is_none() && options.expect.is_none() && self.reads < MAX_READS
     }
@@ -50,7 +50,7 @@ impl PutPlan {
 
 /// How a holder stands to the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replica {
+pub(crate) enum Replica {
     /// Asked; after this moment nobody waits for it while others have the item.
     Pending(Mono),
     Stored,
@@ -61,31 +61,31 @@ pub(super) enum Replica {
 
 /// Whether the item is new to the network or only wants its life renewed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Publish,
     Renew,
 }
 
 /// What a put knows so far.
-pub(super) struct PutState {
-    pub(super) item: Arc<Item>,
-    pub(super) mode: Mode,
-    pub(super) wanted: u16,
-    pub(super) local: bool,
+pub(crate) struct PutState {
+    pub(crate) item: Arc<Item>,
+    pub(crate) mode: Mode,
+    pub(crate) wanted: u16,
+    pub(crate) local: bool,
     /// Still needed if the sequence must be raised.
-    pub(super) plan: Option<Box<PutPlan>>,
+    pub(crate) plan: Option<Box<PutPlan>>,
     replicas: BTreeMap<NodeId, Replica>,
     pending: usize,
     acknowledged: usize,
     /// Whether a holder is a Go node, which renews only by a higher sequence.
-    pub(super) go_holders: bool,
-    pub(super) highest_held: Option<Seq>,
+    pub(crate) go_holders: bool,
+    pub(crate) highest_held: Option<Seq>,
     /// Up to where holders refuse it as deleted.
-    pub(super) deleted: BTreeMap<NodeId, Seq>,
+    pub(crate) deleted: BTreeMap<NodeId, Seq>,
 }
 
 impl PutState {
-    pub(super) fn new(item: Arc<Item>, mode: Mode, wanted: u16, local: bool) -> Self {
+    pub(crate) fn new(item: Arc<Item>, mode: Mode, wanted: u16, local: bool) -> Self {
         Self {
             item,
             mode,
@@ -101,14 +101,14 @@ impl PutState {
         }
     }
 
-    pub(super) fn has_asked(&self, id: &NodeId) -> bool {
+    pub(crate) fn has_asked(&self, id: &NodeId) -> bool {
         self.replicas.contains_key(id)
     }
 
     /// Whether nothing is waited for once the lookup is over: everybody asked has answered or
     /// failed; or `k` hold the item; or as many as are wanted do, and the others are silent for
     /// so long that they would only hold the put up.
-    pub(super) fn is_complete(&self, k: usize, now: Mono) -> bool {
+    pub(crate) fn is_complete(&self, k: usize, now: Mono) -> bool {
         self.pending == 0
             || self.acknowledged >= k
             || (self.is_enough() && self.patience().is_none_or(|until| until <= now))
@@ -122,7 +122,7 @@ impl PutState {
     }
 
     /// Until when answers are waited for although enough hold the item; none when nobody's is.
-    pub(super) fn patience(&self) -> Option<Mono> {
+    pub(crate) fn patience(&self) -> Option<Mono> {
         let pending = self.replicas.values().filter_map(|replica| match replica {
             Replica::Pending(until) => Some(*until),
             _ => None,
@@ -130,7 +130,7 @@ impl PutState {
         pending.max()
     }
 
-    pub(super) fn set(&mut self, id: NodeId, replica: Replica) {
+    pub(crate) fn set(&mut self, id: NodeId, replica: Replica) {
         let is_pending = |replica: Replica| matches!(replica, Replica::Pending(_));
         let holds = |replica: Replica| matches!(replica, Replica::Stored | Replica::Refreshed);
         let old = self.replicas.insert(id, replica);
@@ -143,12 +143,12 @@ impl PutState {
     }
 
     /// It was never reached, or is asked again: it counts for nothing.
-    pub(super) fn forget(&mut self, id: &NodeId) {
+    pub(crate) fn forget(&mut self, id: &NodeId) {
         self.set(*id, Replica::Unknown);
         self.replicas.remove(id);
     }
 
-    pub(super) fn refused_as_older(&self) -> bool {
+    pub(crate) fn refused_as_older(&self) -> bool {
         let mut replicas = self.replicas.values();
         replicas
             .any(|replica| matches!(replica, Replica::Refused(Refusal::Older | Refusal::Deleted)))
@@ -156,7 +156,7 @@ impl PutState {
 
     /// The sequence up to which most holders that answered refuse the item as deleted: nobody
     /// can verify it, so the median of what they say counts, which few cannot move.
-    pub(super) fn mostly_deleted(&self) -> Option<Seq> {
+    pub(crate) fn mostly_deleted(&self) -> Option<Seq> {
         let mut said: Vec<Seq> = self.deleted.values().copied().collect();
         let is_answer =
             |replica: &&Replica| !matches!(replica, Replica::Pending(_) | Replica::Unknown);
@@ -165,7 +165,7 @@ impl PutState {
         (said.len() * 2 > answered).then(|| said[said.len() / 2])
     }
 
-    pub(super) fn count(&self) -> Replicas {
+    pub(crate) fn count(&self) -> Replicas {
         let mut out = Replicas::default();
         let mut refused = BTreeMap::<Refusal, u16>::new();
         for replica in self.replicas.values() {

@@ -10,17 +10,17 @@ use crate::id::Target;
 use crate::item::{Item, ItemError, Seq};
 use crate::key::{KeyError, PublicKey, Signature, SignatureError};
 use crate::node::Node;
-use crate::node::batch::Batch;
-use crate::node::callers::{FORGERY_COST, JUNK_COST};
 use crate::node::counters::Counter;
-use crate::node::get::held_life;
-use crate::node::input::StreamId;
+use crate::node::ids::StreamId;
+use crate::node::inbound::Phase;
+use crate::node::inbound::batch::Batch;
+use crate::node::inbound::page::PAGE_ROOM;
+use crate::node::inbound::room::{Room, SMALL_ANSWER};
 use crate::node::output::CloseReason;
-use crate::node::page::PAGE_ROOM;
+use crate::node::query::get::held_life;
 use crate::node::refusal_text;
-use crate::node::room::{Room, SMALL_ANSWER};
-use crate::node::served::Phase;
-use crate::node::verification::JobFor;
+use crate::node::rpc::callers::{FORGERY_COST, JUNK_COST};
+use crate::node::rpc::jobs::JobFor;
 use crate::node::verify::Verdict;
 use crate::store::{
     Candidate as StoreCandidate, ClaimedLife, Precheck, Refusal, Reservation, Via, item_cost,
@@ -37,23 +37,23 @@ const MAX_FORGERIES: u8 = 3;
 const DECODE_STEP: usize = 64 * 1024;
 
 /// A put over a stream.
-pub(super) struct PutJob {
-    pub(super) candidate: StoreCandidate,
+pub(crate) struct PutJob {
+    pub(crate) candidate: StoreCandidate,
     want: Want,
     /// It came as a [`Request::Renew`].
     renewal: bool,
 }
 
 /// A put over a stream, while its signature is checked.
-pub(super) struct PendingPut {
-    pub(super) stream: StreamId,
+pub(crate) struct PendingPut {
+    pub(crate) stream: StreamId,
     put: Box<PutJob>,
     reservation: Reservation,
 }
 
 impl Node {
     /// Decodes a small request and serves it.
-    pub(super) fn decode(&mut self, id: StreamId, frame: &Frame) {
+    pub(crate) fn decode(&mut self, id: StreamId, frame: &Frame) {
         match decode_request(frame) {
             Ok(message) => self.decoded(id, message),
             Err(error) => self.undecodable(id, &error, frame.body.len()),
@@ -61,7 +61,7 @@ impl Node {
     }
 
     /// Decodes a large request, at its turn. Returns what it cost.
-    pub(super) fn decode_large(&mut self, id: StreamId, frame: Frame) -> usize {
+    pub(crate) fn decode_large(&mut self, id: StreamId, frame: Frame) -> usize {
         if frame.method == Method::PutBatch {
             return self.decode_batch(id, Box::new(BatchDecoder::new(frame.body)));
         }
@@ -70,7 +70,7 @@ impl Node {
     }
 
     /// Decodes a piece of a large batch. Returns what it cost.
-    pub(super) fn decode_batch(&mut self, id: StreamId, mut decoder: Box<BatchDecoder>) -> usize {
+    pub(crate) fn decode_batch(&mut self, id: StreamId, mut decoder: Box<BatchDecoder>) -> usize {
         let before = decoder.position();
         let result = decoder.step(DECODE_STEP);
         let cost = decoder.position().saturating_sub(before);
@@ -116,7 +116,7 @@ impl Node {
     }
 
     /// Serves a request that waited for room. Returns what it cost.
-    pub(super) fn serve_again(
+    pub(crate) fn serve_again(
         &mut self,
         id: StreamId,
         message: RequestMessage,
@@ -278,7 +278,7 @@ impl Node {
     }
 
     /// A put that waited for a slot. Returns what it cost.
-    pub(super) fn put_again(&mut self, id: StreamId, put: Box<PutJob>, peer: &PublicKey) -> usize {
+    pub(crate) fn put_again(&mut self, id: StreamId, put: Box<PutJob>, peer: &PublicKey) -> usize {
         let cost = item_cost(&put.candidate.item);
         self.serve_put(id, put, peer);
         cost
@@ -330,7 +330,7 @@ impl Node {
     }
 
     /// A verdict on an item that came over a stream; the stream may be gone since.
-    pub(super) fn put_verified(&mut self, pending: PendingPut, peer: &PublicKey, verdict: Verdict) {
+    pub(crate) fn put_verified(&mut self, pending: PendingPut, peer: &PublicKey, verdict: Verdict) {
         let PendingPut {
             stream: id,
             put,
@@ -358,7 +358,7 @@ impl Node {
     }
 
     /// Counts a forgery; cuts the stream at the third. Returns whether it was cut.
-    pub(super) fn note_forgery(&mut self, id: StreamId) -> bool {
+    pub(crate) fn note_forgery(&mut self, id: StreamId) -> bool {
         let Some(served) = self.streams.served_mut(id) else {
             return true;
         };
@@ -432,7 +432,7 @@ impl Node {
         self.answer_with(id, response, ext);
     }
 
-    pub(super) fn answer(&mut self, id: StreamId, response: Response, held: Option<Seq>) {
+    pub(crate) fn answer(&mut self, id: StreamId, response: Response, held: Option<Seq>) {
         let mut ext = self.response_ext();
         ext.held = held;
         self.answer_with(id, response, ext);
@@ -455,7 +455,7 @@ impl Node {
     }
 
     /// Whether a stream is kept after its answer, and the extension that says so.
-    pub(super) fn answer_ext(
+    pub(crate) fn answer_ext(
         &mut self,
         id: StreamId,
         ext: ResponseExt,
@@ -467,7 +467,7 @@ impl Node {
 }
 
 /// What a put asks the store to take, as far as it can be known before the signature is checked.
-pub(super) fn candidate(
+pub(crate) fn candidate(
     item: WireItem,
     mirror_target: Option<Target>,
     ext: Option<&RequestExt>,

@@ -1,6 +1,13 @@
 //! What calls and callers teach about peers: who enters the table, who leaves it, and where
 //! they can be dialled.
 
+pub(crate) mod clocks;
+pub(crate) mod proof;
+pub(crate) mod records;
+
+pub use clocks::PeersClock;
+pub use proof::{PACE, PROVE_AFTER, PROVE_GRACE};
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::{IpAddr, SocketAddr};
 
@@ -9,11 +16,12 @@ use crate::id::NodeId;
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
 use crate::node::Node;
-use crate::node::calls::{CallFailure, Purpose};
 use crate::node::counters::Counter;
-use crate::node::input::{Misuse, OpenFailure, Path, ProbeId, Reach};
+use crate::node::ids::{CallTag, ProbeId};
+use crate::node::input::{Misuse, OpenFailure, Path, Reach};
 use crate::node::limits::Limit;
 use crate::node::output::{Event, Output, SessionUse};
+use crate::node::rpc::calls::CallFailure;
 use crate::routing::{Blame, Contact, Failed, Sighting, Touch, Use};
 use crate::wire::{Advertised, Request, RequestExt};
 
@@ -22,7 +30,7 @@ const ALL_FAIL: u32 = 16;
 
 /// Address probes and ping-backs that are out.
 #[derive(Default)]
-pub(super) struct Probing {
+pub(crate) struct Probing {
     probes: BTreeMap<ProbeId, (PublicKey, SocketAddr)>,
     probed: BTreeSet<PublicKey>,
     last: u64,
@@ -31,25 +39,25 @@ pub(super) struct Probing {
 }
 
 impl Probing {
-    pub(super) fn probes(&self) -> usize {
+    pub(crate) fn probes(&self) -> usize {
         self.probes.len()
     }
 
-    pub(super) fn ping_backs(&self) -> usize {
+    pub(crate) fn ping_backs(&self) -> usize {
         self.pinged_back.len()
     }
 }
 
 impl Node {
     /// A stream to `peer` runs this way.
-    pub(super) fn note_path(&mut self, peer: &PublicKey, path: Path) {
+    pub(crate) fn note_path(&mut self, peer: &PublicKey, path: Path) {
         if let (Reach::Dialled, Some(addr)) = (path.reach, path.remote) {
             self.book.reached(peer, canonical(addr), self.now.mono);
         }
     }
 
     /// A peer said over its own proven session where it can be dialled.
-    pub(super) fn note_advertised(
+    pub(crate) fn note_advertised(
         &mut self,
         peer: &PublicKey,
         advertised: Option<Advertised>,
@@ -81,7 +89,7 @@ impl Node {
     }
 
     /// A peer asked something: a sign of life, and perhaps a newcomer to ping back.
-    pub(super) fn note_caller(
+    pub(crate) fn note_caller(
         &mut self,
         peer: PublicKey,
         path: Option<Path>,
@@ -121,7 +129,7 @@ impl Node {
         let ext = self.ext();
         let reuse = SessionUse::ReuseOnly;
         if self
-            .call(candidate, Request::Ping, ext, Purpose::PingBack, reuse)
+            .call(candidate, Request::Ping, ext, CallTag::PingBack, reuse)
             .is_some()
         {
             self.counters.count(Counter::PingBacks);
@@ -129,7 +137,7 @@ impl Node {
         }
     }
 
-    pub(super) fn ping_back_ended(&mut self, peer: &PublicKey, answered: bool) {
+    pub(crate) fn ping_back_ended(&mut self, peer: &PublicKey, answered: bool) {
         self.probing.pinged_back.remove(peer);
         if !answered {
             self.book.ping_back_failed(peer, self.now.mono);
@@ -140,7 +148,7 @@ impl Node {
     }
 
     /// A peer answered a call: it belongs into the table.
-    pub(super) fn peer_answered(&mut self, peer: &Candidate, path: Option<Path>) {
+    pub(crate) fn peer_answered(&mut self, peer: &Candidate, path: Option<Path>) {
         self.probing.failures_in_a_row = 0;
         let reach = path.map(|path| path.reach);
         let own = self.book.own_address(&peer.key);
@@ -186,13 +194,13 @@ impl Node {
     }
 
     fn ping_oldest(&mut self, oldest: NodeId) {
-        if self.ping_contact(oldest, Purpose::Eviction) {
+        if self.ping_contact(oldest, CallTag::Eviction) {
             self.counters.count(Counter::EvictionPings);
         }
     }
 
     /// Asks a peer of the table for a sign of life, which decides whether it stays.
-    pub(super) fn ping_contact(&mut self, id: NodeId, purpose: Purpose) -> bool {
+    pub(crate) fn ping_contact(&mut self, id: NodeId, purpose: CallTag) -> bool {
         let Some(contact) = self.table.get(&id) else {
             return false;
         };
@@ -213,11 +221,11 @@ impl Node {
     }
 
     /// A call to a peer failed.
-    pub(super) fn peer_failed(&mut self, peer: &Candidate, failure: CallFailure, why: Purpose) {
+    pub(crate) fn peer_failed(&mut self, peer: &Candidate, failure: CallFailure, why: CallTag) {
         let ours = match failure {
             CallFailure::Open(OpenFailure::Overloaded | OpenFailure::Closing) => true,
             // Only an existing session was allowed; that there is none says nothing.
-            CallFailure::Open(OpenFailure::NoAddress) => why == Purpose::PingBack,
+            CallFailure::Open(OpenFailure::NoAddress) => why == CallTag::PingBack,
             _ => false,
         };
         self.probing.failures_in_a_row = self.probing.failures_in_a_row.saturating_add(1);
@@ -233,7 +241,7 @@ impl Node {
             if let Some(key) = entered {
                 self.peer_added(key);
             }
-            if why == Purpose::Eviction {
+            if why == CallTag::Eviction {
                 self.counters.count(Counter::PingEvictions);
             }
             self.peer_removed(peer.id);
@@ -258,7 +266,7 @@ impl Node {
     }
 
     /// A probe ended.
-    pub(super) fn probed(
+    pub(crate) fn probed(
         &mut self,
         probe: ProbeId,
         result: Result<(), OpenFailure>,

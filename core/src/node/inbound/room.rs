@@ -11,12 +11,12 @@ use core::time::Duration;
 use crate::key::PublicKey;
 use crate::node::Node;
 use crate::node::counters::Counter;
-use crate::node::deadlines::Wait;
-use crate::node::input::StreamId;
+use crate::node::ids::StreamId;
+use crate::node::inbound::SEND_DEADLINE;
 use crate::node::limits::Limit;
 use crate::node::output::CloseReason;
-use crate::node::served::SEND_DEADLINE;
-use crate::node::streams::State;
+use crate::node::rpc::deadlines::Wait;
+use crate::node::rpc::streams::State;
 use crate::time::{Mono, nanos};
 
 /// Streams looked at to find the one that has to go.
@@ -24,7 +24,7 @@ const SAMPLE: usize = 64;
 /// Bytes of requests that every peer may have, however short room is.
 const FAIR_FLOOR: usize = 16 * 1024;
 /// Answers up to this many bytes may fill all the room for answers, larger ones three quarters.
-pub(super) const SMALL_ANSWER: usize = 16 * 1024;
+pub(crate) const SMALL_ANSWER: usize = 16 * 1024;
 /// Streams that a known peer may have without being charged for requests that had to go.
 const SEVERAL: usize = 2;
 /// How long a peer may leave its answer while others wait for room.
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Whether there is room for an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// There is.
     Free,
     /// The peer has to take what it has.
@@ -43,7 +43,7 @@ pub(super) enum Room {
 
 impl Node {
     /// Makes room for one more accepted stream.
-    pub(super) fn make_room_for_stream(&mut self) -> bool {
+    pub(crate) fn make_room_for_stream(&mut self) -> bool {
         let half_sent = self.worst(Wait::Read);
         let idle = self.streams.waiting_for(Wait::Idle).next();
         // A lone half-sent request may just be under way.
@@ -122,7 +122,7 @@ impl Node {
     }
 
     /// After bytes of a request came: cuts what is beyond the limits.
-    pub(super) fn relieve_requests(&mut self, id: StreamId) {
+    pub(crate) fn relieve_requests(&mut self, id: StreamId) {
         for _ in 0..SAMPLE {
             let Some(stream) = self.streams.get(id) else {
                 return;
@@ -151,7 +151,7 @@ impl Node {
     }
 
     /// Whether an answer of about `bytes` may be made for a peer.
-    pub(super) fn room_for_answer(&self, peer: &PublicKey, bytes: usize) -> Room {
+    pub(crate) fn room_for_answer(&self, peer: &PublicKey, bytes: usize) -> Room {
         let limits = &self.config.limits;
         let usage = self.streams.usage(peer);
         let of_peer = usage.map_or(0, |usage| usage.answer_bytes);
@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// Whether an answer of about `bytes` may be made for somebody.
-    pub(super) fn room_in_all(&self, bytes: usize) -> bool {
+    pub(crate) fn room_in_all(&self, bytes: usize) -> bool {
         let all = self.streams.answer_bytes();
         all == 0 || all + bytes <= self.most_answer_bytes(bytes)
     }
@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// While requests wait for room: when the next peer that does not take its answer goes.
-    pub(super) fn next_relief(&self) -> Option<Mono> {
+    pub(crate) fn next_relief(&self) -> Option<Mono> {
         if self.backlog.room.runnable() == 0 {
             return None;
         }
@@ -196,7 +196,7 @@ impl Node {
     }
 
     /// Cuts a peer that does not take its answer, and charges it for that.
-    pub(super) fn cut_slow_reader(&mut self, id: StreamId, reason: CloseReason) {
+    pub(crate) fn cut_slow_reader(&mut self, id: StreamId, reason: CloseReason) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
@@ -210,7 +210,7 @@ impl Node {
     }
 
     /// Cuts the peer that has not taken its answer for too long while others wait.
-    pub(super) fn relieve_answers(&mut self) {
+    pub(crate) fn relieve_answers(&mut self) {
         if self.backlog.room.runnable() == 0 {
             return;
         }

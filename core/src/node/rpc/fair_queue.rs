@@ -6,7 +6,7 @@ use crate::key::PublicKey;
 
 /// Which peers come first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Lane {
+pub(crate) enum Lane {
     /// In the routing table, or answered lately.
     Known,
     /// Nothing is known of it.
@@ -26,7 +26,7 @@ struct Entries<T> {
 
 /// Peers take turns within their lane, and the lanes of known and new peers with each other.
 /// Within a peer, what came first goes first.
-pub(super) struct FairQueue<T> {
+pub(crate) struct FairQueue<T> {
     /// Each peer that has something queued and is not parked, once.
     turns: [VecDeque<PublicKey>; 3],
     peers: BTreeMap<PublicKey, Entries<T>>,
@@ -49,17 +49,17 @@ impl<T> Default for FairQueue<T> {
 
 impl<T: PartialEq> FairQueue<T> {
     /// All that is queued.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// What is queued for peers that are not parked.
-    pub(super) const fn runnable(&self) -> usize {
+    pub(crate) const fn runnable(&self) -> usize {
         self.runnable
     }
 
     /// Queues one thing for `peer`. The lane counts if nothing of it is queued yet.
-    pub(super) fn push(&mut self, peer: PublicKey, lane: Lane, entry: T) {
+    pub(crate) fn push(&mut self, peer: PublicKey, lane: Lane, entry: T) {
         let entries = self.peers.entry(peer).or_insert_with(|| {
             self.turns[lane as usize].push_back(peer);
             Entries {
@@ -74,7 +74,7 @@ impl<T: PartialEq> FairQueue<T> {
     }
 
     /// Takes the next thing, of the peer whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<(PublicKey, T)> {
+    pub(crate) fn pop(&mut self) -> Option<(PublicKey, T)> {
         self.turn = self.turn.wrapping_add(1);
         let order = match self.turn {
             turn if turn.is_multiple_of(PENALISED_EVERY) => [2, 0, 1],
@@ -97,7 +97,7 @@ impl<T: PartialEq> FairQueue<T> {
     }
 
     /// Takes one thing out. O(what the peer has queued + peers).
-    pub(super) fn remove(&mut self, peer: &PublicKey, entry: &T) -> bool {
+    pub(crate) fn remove(&mut self, peer: &PublicKey, entry: &T) -> bool {
         let Some(entries) = self.peers.get_mut(peer) else {
             return false;
         };
@@ -115,7 +115,7 @@ impl<T: PartialEq> FairQueue<T> {
     }
 
     /// Moves what a peer has queued to another lane.
-    pub(super) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
+    pub(crate) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
         if let Some(entries) = self.peers.get_mut(peer)
             && entries.lane != lane
         {
@@ -128,7 +128,7 @@ impl<T: PartialEq> FairQueue<T> {
     }
 
     /// Passes a peer over until [`FairQueue::unpark`]: it is at a limit of its own.
-    pub(super) fn park(&mut self, peer: &PublicKey) {
+    pub(crate) fn park(&mut self, peer: &PublicKey) {
         if let Some(entries) = self.peers.get_mut(peer)
             && !core::mem::replace(&mut entries.parked, true)
         {
@@ -138,7 +138,7 @@ impl<T: PartialEq> FairQueue<T> {
     }
 
     /// Ends [`FairQueue::park`].
-    pub(super) fn unpark(&mut self, peer: &PublicKey) {
+    pub(crate) fn unpark(&mut self, peer: &PublicKey) {
         if let Some(entries) = self.peers.get_mut(peer)
             && core::mem::take(&mut entries.parked)
         {

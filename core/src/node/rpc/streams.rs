@@ -8,15 +8,15 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::key::PublicKey;
-use crate::node::calls::CallId;
-use crate::node::deadlines::{Deadlines, Wait};
-use crate::node::input::{Path, StreamId};
-use crate::node::served::Served;
+use crate::node::ids::{CallId, StreamId};
+use crate::node::inbound::Served;
+use crate::node::input::Path;
+use crate::node::rpc::deadlines::{Deadlines, Wait};
 use crate::time::Mono;
 use crate::wire::{FrameDecoder, Side};
 
 /// What a stream is doing.
-pub(super) enum State {
+pub(crate) enum State {
     /// Ours, asked for and not yet open; the call waits.
     Opening(CallId),
     /// Ours, a request is out.
@@ -28,35 +28,35 @@ pub(super) enum State {
 }
 
 /// A stream.
-pub(super) struct Stream {
-    pub(super) peer: PublicKey,
-    pub(super) path: Option<Path>,
-    pub(super) decoder: FrameDecoder,
-    pub(super) state: State,
-    /// When it is given up; kept in step with [`Deadlines`] by [`Streams::give_up_at`].
+pub(crate) struct Stream {
+    pub(crate) peer: PublicKey,
+    pub(crate) path: Option<Path>,
+    pub(crate) decoder: FrameDecoder,
+    pub(crate) state: State,
+    /// When it is given up; kept in step with [`Deadlines`] by [`Streams::set_deadline`].
     deadline: Option<(Wait, Mono)>,
 }
 
 /// What one peer uses.
 #[derive(Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Streams that it opened, oldest first.
     inbound: Vec<StreamId>,
     /// Its requests that hold a slot.
-    pub(super) serving: usize,
+    pub(crate) serving: usize,
     /// Verification jobs for it, waiting or out.
-    pub(super) jobs: usize,
+    pub(crate) jobs: usize,
     /// Bytes of its requests, from their first byte to their answer.
-    pub(super) request_bytes: usize,
+    pub(crate) request_bytes: usize,
     /// Bytes of answers to it that have not left.
-    pub(super) answer_bytes: usize,
+    pub(crate) answer_bytes: usize,
     /// Streams of ours to it, kept for the next call.
     kept: SmallVec<[StreamId; 2]>,
 }
 
 impl Usage {
     /// How many streams it opened.
-    pub(super) fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.inbound.len()
     }
 
@@ -66,7 +66,7 @@ impl Usage {
 }
 
 /// All streams.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     /// Boxed, since a hash table keeps room for twice as many as it holds.
     by_id: HashMap<StreamId, Box<Stream>, FixedState>,
     usage: HashMap<PublicKey, Usage, FixedState>,
@@ -80,7 +80,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(hash_seed: u64) -> Self {
+    pub(crate) fn new(hash_seed: u64) -> Self {
         Self {
             by_id: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
             usage: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
@@ -94,16 +94,16 @@ impl Streams {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    pub(super) fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.accepted
     }
 
     /// Sets when a stream is given up, in place of what was set.
-    pub(super) fn give_up_at(&mut self, id: StreamId, deadline: Option<(Wait, Mono)>) {
+    pub(crate) fn set_deadline(&mut self, id: StreamId, deadline: Option<(Wait, Mono)>) {
         let Some(stream) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -116,38 +116,38 @@ impl Streams {
     }
 
     /// The next stream to give up.
-    pub(super) const fn next_deadline(&self) -> Option<(Mono, StreamId)> {
+    pub(crate) const fn next_deadline(&self) -> Option<(Mono, StreamId)> {
         self.deadlines.first()
     }
 
     /// From now on no stream is given up.
-    pub(super) fn clear_deadlines(&mut self) {
+    pub(crate) fn clear_deadlines(&mut self) {
         self.deadlines.clear();
     }
 
     /// The streams that wait for something, the one due first in front.
-    pub(super) fn waiting_for(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
+    pub(crate) fn waiting_for(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
         self.deadlines.of(wait)
     }
 
     /// Bytes of all requests, from their first byte to their answer.
-    pub(super) const fn request_bytes(&self) -> usize {
+    pub(crate) const fn request_bytes(&self) -> usize {
         self.request_bytes
     }
 
     /// Bytes of all answers that have not left.
-    pub(super) const fn answer_bytes(&self) -> usize {
+    pub(crate) const fn answer_bytes(&self) -> usize {
         self.answer_bytes
     }
 
     /// The streams that a peer opened, oldest first.
-    pub(super) fn inbound_of(&self, peer: &PublicKey) -> Vec<StreamId> {
+    pub(crate) fn inbound_of(&self, peer: &PublicKey) -> Vec<StreamId> {
         let usage = self.usage.get(peer);
         usage.map_or_else(Vec::new, |usage| usage.inbound.clone())
     }
 
     /// Counts the bytes that the request on a stream takes, in place of what was counted.
-    pub(super) fn set_request_bytes(&mut self, id: StreamId, bytes: usize) {
+    pub(crate) fn set_request_bytes(&mut self, id: StreamId, bytes: usize) {
         let Some(stream) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -165,7 +165,7 @@ impl Streams {
     }
 
     /// Counts the bytes of the answer on a stream, in place of what was counted.
-    pub(super) fn set_answer_bytes(&mut self, id: StreamId, bytes: usize) {
+    pub(crate) fn set_answer_bytes(&mut self, id: StreamId, bytes: usize) {
         let Some(stream) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -182,7 +182,7 @@ impl Streams {
         }
     }
 
-    pub(super) fn kept(&self) -> usize {
+    pub(crate) fn kept(&self) -> usize {
         self.kept
     }
 
@@ -194,15 +194,15 @@ impl Streams {
     }
 
     /// Whether `id` may be the number of a newly accepted stream.
-    pub(super) fn is_fresh_theirs(&self, id: StreamId) -> bool {
+    pub(crate) fn is_fresh_theirs(&self, id: StreamId) -> bool {
         !id.is_ours() && self.last_theirs.is_none_or(|last| id > last)
     }
 
-    pub(super) fn note_theirs(&mut self, id: StreamId) {
+    pub(crate) fn note_theirs(&mut self, id: StreamId) {
         self.last_theirs = Some(id);
     }
 
-    pub(super) fn open(&mut self, peer: PublicKey, call: CallId) -> StreamId {
+    pub(crate) fn open(&mut self, peer: PublicKey, call: CallId) -> StreamId {
         let id = self.fresh();
         self.by_id.insert(
             id,
@@ -217,7 +217,7 @@ impl Streams {
         id
     }
 
-    pub(super) fn accept(&mut self, id: StreamId, peer: PublicKey, path: Path, served: Served) {
+    pub(crate) fn accept(&mut self, id: StreamId, peer: PublicKey, path: Path, served: Served) {
         self.accepted += 1;
         self.usage_mut(peer, |usage| usage.inbound.push(id));
         self.by_id.insert(
@@ -232,16 +232,16 @@ impl Streams {
         );
     }
 
-    pub(super) fn get(&self, id: StreamId) -> Option<&Stream> {
+    pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
         self.by_id.get(&id).map(Box::as_ref)
     }
 
-    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+    pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
         self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     /// The state of an accepted stream.
-    pub(super) fn served_mut(&mut self, id: StreamId) -> Option<&mut Served> {
+    pub(crate) fn served_mut(&mut self, id: StreamId) -> Option<&mut Served> {
         match self.get_mut(id) {
             Some(Stream {
                 state: State::Served(served),
@@ -251,7 +251,7 @@ impl Streams {
         }
     }
 
-    pub(super) fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {
+    pub(crate) fn remove(&mut self, id: StreamId) -> Option<Box<Stream>> {
         let stream = self.by_id.remove(&id)?;
         if let Some((wait, at)) = stream.deadline {
             self.deadlines.remove(wait, at, id);
@@ -277,7 +277,7 @@ impl Streams {
     }
 
     /// Keeps a stream of ours for the next call.
-    pub(super) fn keep(&mut self, id: StreamId) {
+    pub(crate) fn keep(&mut self, id: StreamId) {
         let Some(stream) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -288,12 +288,12 @@ impl Streams {
     }
 
     /// How many streams to `peer` are kept.
-    pub(super) fn kept_for(&self, peer: &PublicKey) -> usize {
+    pub(crate) fn kept_for(&self, peer: &PublicKey) -> usize {
         self.usage.get(peer).map_or(0, |usage| usage.kept.len())
     }
 
     /// Takes a kept stream for a call: the one used last, which is the least likely to be gone.
-    pub(super) fn take_kept(&mut self, peer: &PublicKey, call: CallId) -> Option<StreamId> {
+    pub(crate) fn take_kept(&mut self, peer: &PublicKey, call: CallId) -> Option<StreamId> {
         let id = self.usage.get_mut(peer)?.kept.pop()?;
         self.kept -= 1;
         self.usage_mut(*peer, |_| {});
@@ -301,12 +301,12 @@ impl Streams {
         Some(id)
     }
 
-    pub(super) fn usage(&self, peer: &PublicKey) -> Option<&Usage> {
+    pub(crate) fn usage(&self, peer: &PublicKey) -> Option<&Usage> {
         self.usage.get(peer)
     }
 
     /// Changes a peer's use; an entry without use goes.
-    pub(super) fn usage_mut(&mut self, peer: PublicKey, change: impl FnOnce(&mut Usage)) {
+    pub(crate) fn usage_mut(&mut self, peer: PublicKey, change: impl FnOnce(&mut Usage)) {
         let usage = self.usage.entry(peer).or_default();
         change(usage);
         if usage.is_empty() {
@@ -319,7 +319,7 @@ impl Streams {
         clippy::disallowed_methods,
         reason = "sorted before anybody sees the order"
     )]
-    pub(super) fn ids(&self) -> Vec<StreamId> {
+    pub(crate) fn ids(&self) -> Vec<StreamId> {
         let mut ids: Vec<_> = self.by_id.keys().copied().collect();
         ids.sort_unstable();
         ids

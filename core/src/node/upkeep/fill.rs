@@ -1,4 +1,4 @@
-//! Filling the buckets beyond the neighbourhood at joining: a neighbourhood whose nodes know
+//! BucketFiller the buckets beyond the neighbourhood at joining: a neighbourhood whose nodes know
 //! only each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all
 //! farther buckets at joining).
 //!
@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 use crate::id::Target;
 use crate::lookup::Candidate;
 use crate::node::Node;
-use crate::node::calls::Purpose;
+use crate::node::ids::CallTag;
 use crate::node::output::SessionUse;
-use crate::node::search::Goal;
+use crate::node::query::QueryKind;
 use crate::wire::{Request, WirePeer};
 
 /// A bucket with fewer peers is filled.
@@ -25,7 +25,7 @@ const HEARD: usize = 4;
 /// Of these, from one answer: one liar is not to name them all.
 const HEARD_AT_ONCE: usize = 2;
 /// With so many peers of its bucket a lookup for it ends; it seeks no more than that.
-pub(super) const FILLED: usize = 8;
+pub(crate) const FILLED: usize = 8;
 /// Buckets filled at a time.
 const STEP: usize = 4;
 
@@ -43,21 +43,21 @@ enum Stage {
 
 /// Where filling stands.
 #[derive(Default)]
-pub(super) struct Filling {
+pub(crate) struct BucketFiller {
     stage: Stage,
     heard: BTreeMap<u8, SmallVec<[Candidate; HEARD]>>,
 }
 
-impl Filling {
+impl BucketFiller {
     /// The neighbourhood is known.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.stage = Stage::Pinging(0);
     }
 }
 
 impl Node {
     /// A self-lookup's answer names these peers.
-    pub(super) fn hear_of(&mut self, peers: &[WirePeer]) {
+    pub(crate) fn hear_of(&mut self, peers: &[WirePeer]) {
         if self.upkeep.filling.stage != Stage::Listening {
             return;
         }
@@ -92,7 +92,7 @@ impl Node {
     }
 
     /// Fills the next few buckets; false when none is left.
-    pub(super) fn fill_buckets(&mut self) -> bool {
+    pub(crate) fn fill_buckets(&mut self) -> bool {
         let (from, pinging) = match self.upkeep.filling.stage {
             Stage::Pinging(from) => (from, true),
             Stage::LookingUp(from) => (from, false),
@@ -110,9 +110,9 @@ impl Node {
             let then = next.map_or(Stage::LookingUp(0), Stage::Pinging);
             self.upkeep.filling.stage = then;
         } else {
-            self.look_up_buckets(&sparse, Goal::Fill);
+            self.look_up_buckets(&sparse, QueryKind::Fill);
             let then = next.map_or(Stage::Over, Stage::LookingUp);
-            self.upkeep.filling = Filling {
+            self.upkeep.filling = BucketFiller {
                 stage: then,
                 heard: BTreeMap::new(),
             };
@@ -126,13 +126,13 @@ impl Node {
             let known = self.table.get(&peer.id).is_some();
             if !known && !self.book.is_paused(&peer.key, self.now.mono) {
                 let (ext, reuse) = (self.ext(), SessionUse::ReuseOrDial);
-                self.call(peer, Request::Ping, ext, Purpose::Fill, reuse);
+                self.call(peer, Request::Ping, ext, CallTag::Fill, reuse);
             }
         }
     }
 
     /// Whether looking for more peers of a bucket is over: traffic brings the rest.
-    pub(super) fn is_filled(&self, index: u8) -> bool {
+    pub(crate) fn is_filled(&self, index: u8) -> bool {
         self.table.peers_in(index) >= FILLED.min(self.config.k)
     }
 

@@ -5,29 +5,29 @@ use alloc::boxed::Box;
 use crate::item::Seq;
 use crate::key::PublicKey;
 use crate::node::Node;
-use crate::node::input::StreamId;
+use crate::node::ids::StreamId;
+use crate::node::inbound::Phase;
 use crate::node::output::CloseReason;
-use crate::node::served::Phase;
 use crate::store::PageReader;
 use crate::wire::{PageEncoder, encoded_item_len, encoded_target_len};
 
 /// Encoded bytes of one page of items.
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
 /// Room that the answer needs while it is made: a page, and the item that ends it.
-pub(super) const PAGE_ROOM: usize = PAGE_BYTES + 128 * 1024;
+pub(crate) const PAGE_ROOM: usize = PAGE_BYTES + 128 * 1024;
 /// Items looked at, and bytes encoded, at a time.
 const STEP_ITEMS: usize = 256;
 const STEP_BYTES: usize = 64 * 1024;
 
 /// A page that is being made.
-pub(super) struct PageJob {
+pub(crate) struct PageJob {
     reader: PageReader,
     encoder: PageEncoder,
 }
 
 impl Node {
     /// A page is asked for; there is room for it.
-    pub(super) fn start_page(&mut self, id: StreamId, salt: Option<&[u8]>, since: Seq, limit: i64) {
+    pub(crate) fn start_page(&mut self, id: StreamId, salt: Option<&[u8]>, since: Seq, limit: i64) {
         let page = PageJob {
             reader: PageReader::new(salt, since, limit, PAGE_BYTES),
             encoder: PageEncoder::new(),
@@ -37,7 +37,7 @@ impl Node {
     }
 
     /// Makes the next piece of a page, and sends it when it is whole. Returns what it cost.
-    pub(super) fn advance_page(
+    pub(crate) fn advance_page(
         &mut self,
         id: StreamId,
         mut page: Box<PageJob>,

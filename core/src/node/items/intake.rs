@@ -8,13 +8,13 @@ use crate::item::Item;
 use crate::node::Node;
 use crate::node::counters::Counter;
 use crate::node::output::StoreChange;
-use crate::node::verification::JobFor;
+use crate::node::rpc::jobs::JobFor;
 use crate::record::StoredRecord;
 use crate::store::{Admission, AdmissionKind, Candidate, Refusal, Via};
 
 impl Node {
     /// Puts a verified item into the store, and notes everything that follows.
-    pub(super) fn admit(&mut self, candidate: Candidate, nearer: usize) -> Result<(), Refusal> {
+    pub(crate) fn admit(&mut self, candidate: Candidate, nearer: usize) -> Result<(), Refusal> {
         let target = candidate.target;
         let admission = self.store.admit(self.now, candidate, nearer)?;
         self.note_admission(target, admission);
@@ -22,13 +22,13 @@ impl Node {
     }
 
     /// The same, for an item that is held already.
-    pub(super) fn confirm(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
+    pub(crate) fn confirm(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
         let admission = self.store.confirm(self.now, candidate)?;
         self.note_admission(candidate.target, admission);
         Ok(())
     }
 
-    pub(super) fn note_admission(&mut self, target: Target, admission: Admission) {
+    pub(crate) fn note_admission(&mut self, target: Target, admission: Admission) {
         match admission.kind {
             AdmissionKind::Stored => self.counters.count(Counter::ItemsStored),
             AdmissionKind::Renewed => self.counters.count(Counter::ItemsRenewed),
@@ -51,7 +51,7 @@ impl Node {
         self.schedule_expiry();
     }
 
-    pub(super) fn persist_kept(&mut self, target: &Target) {
+    pub(crate) fn persist_kept(&mut self, target: &Target) {
         if self.config.storage
             && let Some(record) = self.store.record(self.now, target)
         {
@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// Storage kept a record: verified like any other.
-    pub(super) fn load(&mut self, record: Box<StoredRecord>) {
+    pub(crate) fn load(&mut self, record: Box<StoredRecord>) {
         let public = self.public;
         let item = Arc::new(record.item.clone());
         if self.may_verify(&public) && item.check_sizes().is_ok() {
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    pub(super) fn load_verified(&mut self, record: StoredRecord, item: Arc<Item>) {
+    pub(crate) fn load_verified(&mut self, record: StoredRecord, item: Arc<Item>) {
         let candidate = Candidate {
             target: record.target,
             item,

@@ -5,25 +5,25 @@
 
 use crate::key::PublicKey;
 use crate::node::Node;
-use crate::node::fair_queue::{FairQueue, Lane};
-use crate::node::input::StreamId;
+use crate::node::ids::StreamId;
+use crate::node::inbound::Phase;
+use crate::node::inbound::page::PAGE_ROOM;
+use crate::node::inbound::room::Room;
 use crate::node::limits::Limit;
-use crate::node::page::PAGE_ROOM;
-use crate::node::room::Room;
-use crate::node::served::Phase;
-use crate::node::streams::State;
+use crate::node::rpc::fair_queue::{FairQueue, Lane};
+use crate::node::rpc::streams::State;
 use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
 
 /// Work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
 const STEP: usize = 128 * 1024;
 /// Waiting requests taken up in one `handle`.
-pub(super) const STEP_REQUESTS: usize = 32;
+pub(crate) const STEP_REQUESTS: usize = 32;
 /// What taking up a request costs at least.
 const LEAST: usize = 1024;
 
 /// What a request waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Queue {
+pub(crate) enum Queue {
     /// Its turn to be worked on.
     Work,
     /// A slot.
@@ -34,16 +34,16 @@ pub(super) enum Queue {
 
 /// All requests that wait. Each has a stream, so their number is bounded.
 #[derive(Default)]
-pub(super) struct Backlog {
-    pub(super) work: FairQueue<StreamId>,
+pub(crate) struct Backlog {
+    pub(crate) work: FairQueue<StreamId>,
     /// The queue for slots.
-    pub(super) wait_queue: FairQueue<StreamId>,
-    pub(super) room: FairQueue<StreamId>,
+    pub(crate) wait_queue: FairQueue<StreamId>,
+    pub(crate) room: FairQueue<StreamId>,
     turn: usize,
 }
 
 impl Backlog {
-    pub(super) fn queue(&mut self, queue: Queue) -> &mut FairQueue<StreamId> {
+    pub(crate) fn queue(&mut self, queue: Queue) -> &mut FairQueue<StreamId> {
         match queue {
             Queue::Work => &mut self.work,
             Queue::Slot => &mut self.wait_queue,
@@ -51,20 +51,20 @@ impl Backlog {
         }
     }
 
-    pub(super) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
+    pub(crate) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
         for queue in [&mut self.work, &mut self.wait_queue, &mut self.room] {
             queue.set_lane(peer, lane);
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.work.len() + self.wait_queue.len() + self.room.len()
     }
 }
 
 impl Node {
     /// Whether a waiting request could go on now.
-    pub(super) fn requests_due(&self) -> bool {
+    pub(crate) fn requests_due(&self) -> bool {
         [Queue::Work, Queue::Slot, Queue::Room]
             .into_iter()
             .any(|queue| self.can_go_on(queue))
@@ -79,7 +79,7 @@ impl Node {
     }
 
     /// Works on waiting requests, a bounded piece.
-    pub(super) fn run_backlog(&mut self) {
+    pub(crate) fn run_backlog(&mut self) {
         self.relieve_answers();
         let (mut left, mut requests) = (STEP, 0);
         while left > 0 && requests < STEP_REQUESTS {
@@ -120,12 +120,12 @@ impl Node {
     }
 
     /// Takes a request that has gone out of its queue.
-    pub(super) fn leave_queue(&mut self, peer: &PublicKey, queue: Queue, id: StreamId) {
+    pub(crate) fn leave_queue(&mut self, peer: &PublicKey, queue: Queue, id: StreamId) {
         self.backlog.queue(queue).remove(peer, &id);
     }
 
     /// Whether somebody could be given a slot, and a job with it.
-    pub(super) fn slot_is_free(&self) -> bool {
+    pub(crate) fn slot_is_free(&self) -> bool {
         let limits = &self.config.limits;
         // Some jobs are for our own reads and puts.
         let jobs = limits.verify_jobs - limits.verify_jobs / 8;
@@ -135,7 +135,7 @@ impl Node {
     }
 
     /// Whether `peer` may have one more slot, and a job with it.
-    pub(super) fn may_have_slot(&self, peer: &PublicKey) -> Option<Limit> {
+    pub(crate) fn may_have_slot(&self, peer: &PublicKey) -> Option<Limit> {
         let limits = &self.config.limits;
         let usage = self.streams.usage(peer);
         let (slots, jobs) = usage.map_or((0, 0), |usage| (usage.serving, usage.jobs));
@@ -148,20 +148,20 @@ impl Node {
         }
     }
 
-    pub(super) fn acquire_slot(&mut self, peer: &PublicKey) {
+    pub(crate) fn acquire_slot(&mut self, peer: &PublicKey) {
         self.serving += 1;
         self.streams.usage_mut(*peer, |usage| usage.serving += 1);
     }
 
     /// A slot is free, and its peer may have another.
-    pub(super) fn release_slot(&mut self, peer: &PublicKey) {
+    pub(crate) fn release_slot(&mut self, peer: &PublicKey) {
         self.serving -= 1;
         self.streams.usage_mut(*peer, |usage| usage.serving -= 1);
         self.backlog.wait_queue.unpark(peer);
     }
 
     /// Whether the request of a peer gets a slot now. If not, it is to wait.
-    pub(super) fn try_slot(&mut self, peer: &PublicKey) -> bool {
+    pub(crate) fn try_slot(&mut self, peer: &PublicKey) -> bool {
         let hit = if let Some(limit) = self.may_have_slot(peer) {
             limit
         } else if self.slot_is_free() {
@@ -178,7 +178,7 @@ impl Node {
 
     /// Puts a request into the queue for slots. A peer at its own limit is passed over until
     /// one of its slots or jobs is free.
-    pub(super) fn wait_for_slot(&mut self, id: StreamId, phase: Phase, peer: &PublicKey) {
+    pub(crate) fn wait_for_slot(&mut self, id: StreamId, phase: Phase, peer: &PublicKey) {
         self.set_phase(id, phase);
         if self.may_have_slot(peer).is_some() {
             self.backlog.wait_queue.park(peer);
@@ -191,7 +191,7 @@ impl Node {
 
     /// Puts a request into the queue for room. A peer that has to take its own answers first is
     /// passed over until it does.
-    pub(super) fn wait_for_room(
+    pub(crate) fn wait_for_room(
         &mut self,
         id: StreamId,
         phase: Phase,
@@ -208,7 +208,11 @@ impl Node {
     }
 
     /// What a stream of a peer was when it went: its slot and its place in a queue are free.
-    pub(super) fn forget_request(&mut self, id: StreamId, stream: &super::streams::Stream) {
+    pub(crate) fn forget_request(
+        &mut self,
+        id: StreamId,
+        stream: &crate::node::rpc::streams::Stream,
+    ) {
         let State::Served(served) = &stream.state else {
             return;
         };

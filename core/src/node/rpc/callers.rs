@@ -5,9 +5,9 @@ use core::time::Duration;
 use crate::key::PublicKey;
 use crate::node::Node;
 use crate::node::counters::Counter;
-use crate::node::fair_queue::Lane;
+use crate::node::lru_map::LruMap;
 use crate::node::output::{CloseReason, Event};
-use crate::node::recent::Recent;
+use crate::node::rpc::fair_queue::Lane;
 use crate::time::Mono;
 
 /// A caller counts as known for this long after a request of its was answered and the answer
@@ -22,13 +22,13 @@ const FORGIVEN: u64 = 64 * 1024;
 /// How long a caller that was cut off is refused.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Wasted work of one message that does not decode, beside its bytes.
-pub(super) const JUNK_COST: u64 = 1024;
+pub(crate) const JUNK_COST: u64 = 1024;
 /// Wasted work of one invalid signature: what decoding so many bytes costs.
-pub(super) const FORGERY_COST: u64 = 64 * 1024;
+pub(crate) const FORGERY_COST: u64 = 64 * 1024;
 
 /// One caller.
 #[derive(Default)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     /// Wasted work at `counted`, in bytes.
     wasted: u64,
     counted: Mono,
@@ -46,25 +46,25 @@ impl Caller {
 }
 
 /// All callers, the least recently seen forgotten first.
-pub(super) type Callers = Recent<Caller>;
+pub(crate) type Callers = LruMap<Caller>;
 
 impl Node {
     /// Whether a peer is served at present; it is not for a while after it wasted much work.
-    pub(super) fn is_refused(&self, peer: &PublicKey) -> bool {
+    pub(crate) fn is_refused(&self, peer: &PublicKey) -> bool {
         let caller = self.callers.get(peer);
         caller.is_some_and(|caller| caller.refused_until > self.now.mono)
     }
 
     /// Whether a peer is one of those who keep a share when room is short: in the routing
     /// table, or served to the end lately.
-    pub(super) fn is_known(&self, peer: &PublicKey) -> bool {
+    pub(crate) fn is_known(&self, peer: &PublicKey) -> bool {
         let answered = self.callers.get(peer).and_then(|caller| caller.answered);
         answered.is_some_and(|at| self.now.mono.since(at) < KNOWN_FOR)
             || self.table.get(&peer.id()).is_some()
     }
 
     /// Where the requests of a peer wait.
-    pub(super) fn lane(&self, peer: &PublicKey) -> Lane {
+    pub(crate) fn lane(&self, peer: &PublicKey) -> Lane {
         let caller = self.callers.get(peer);
         if caller.is_some_and(|caller| caller.wasted(self.now.mono) > SLOWED_ABOVE) {
             Lane::Penalised
@@ -76,13 +76,13 @@ impl Node {
     }
 
     /// A peer took its answer.
-    pub(super) fn note_answered(&mut self, peer: &PublicKey) {
+    pub(crate) fn note_answered(&mut self, peer: &PublicKey) {
         let now = self.now.mono;
         self.callers.get_or_default(peer, now).answered = Some(now);
     }
 
     /// A peer made this node work for nothing. One that goes on is cut off for a while.
-    pub(super) fn note_waste(&mut self, peer: &PublicKey, bytes: u64) {
+    pub(crate) fn note_waste(&mut self, peer: &PublicKey, bytes: u64) {
         let now = self.now.mono;
         let caller = self.callers.get_or_default(peer, now);
         caller.wasted = caller.wasted(now).saturating_add(bytes);

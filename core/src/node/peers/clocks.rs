@@ -39,11 +39,11 @@ struct Sample {
 }
 
 #[derive(Default)]
-pub(super) struct PeerClocks(BTreeMap<PublicKey, Sample>);
+pub(crate) struct PeerClocks(BTreeMap<PublicKey, Sample>);
 
 impl PeerClocks {
     /// A peer answered with these contacts of its own.
-    pub(super) fn note(&mut self, peer: PublicKey, contacts: &PeerList, now: Time) {
+    pub(crate) fn note(&mut self, peer: PublicKey, contacts: &PeerList, now: Time) {
         let seen = contacts.peers.iter().filter_map(|it| it.last_seen.unix());
         let Some(newest) = seen.max().filter(|newest| newest.is_set()) else {
             return;
@@ -66,7 +66,7 @@ impl PeerClocks {
     }
 
     /// How far they are from our clock; none while too few have said something.
-    pub(super) fn offset(&self, now: Time) -> Option<PeersClock> {
+    pub(crate) fn offset(&self, now: Time) -> Option<PeersClock> {
         let fresh = self.0.values().filter(|it| now.mono.since(it.at) < LIFE);
         let mut bases: Vec<i64> = fresh.map(|sample| sample.base).collect();
         if bases.len() < ENOUGH {

@@ -10,22 +10,22 @@ use crate::id::Target;
 use crate::item::Item;
 use crate::key::{PublicKey, Signature};
 use crate::node::Node;
-use crate::node::batch::PendingItem;
 use crate::node::counters::Counter;
-use crate::node::fair_queue::{FairQueue, Lane};
-use crate::node::input::{JobId, Misuse, OperationId, PutOptions};
+use crate::node::ids::{JobId, OperationId, QueryId};
+use crate::node::inbound::batch::PendingItem;
+use crate::node::inbound::requests::PendingPut;
+use crate::node::input::{Misuse, PutOptions};
 use crate::node::limits::Limit;
 use crate::node::output::Output;
-use crate::node::search::SearchId;
-use crate::node::serve::PendingPut;
+use crate::node::rpc::fair_queue::{FairQueue, Lane};
 use crate::node::verify::{Verdict, VerifyJob};
 use crate::record::StoredRecord;
 use crate::time::Mono;
 
 /// Who waits for a verdict.
-pub(super) enum JobFor {
+pub(crate) enum JobFor {
     /// A read.
-    Get(SearchId),
+    Get(QueryId),
     /// A put over a stream.
     Put(Box<PendingPut>),
     /// One item of a batch over a stream.
@@ -50,30 +50,30 @@ struct Job {
 
 /// The jobs, waiting or out.
 #[derive(Default)]
-pub(super) struct Jobs {
+pub(crate) struct Jobs {
     all: BTreeMap<JobId, Job>,
     waiting: FairQueue<JobId>,
     last: u64,
 }
 
 impl Jobs {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
-    pub(super) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
+    pub(crate) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
         self.waiting.set_lane(peer, lane);
     }
 
     /// Those that the driver has.
-    pub(super) fn out(&self) -> usize {
+    pub(crate) fn out(&self) -> usize {
         self.all.len() - self.waiting.len()
     }
 }
 
 impl Node {
     /// Whether one more job may be started on behalf of `peer`.
-    pub(super) fn may_verify(&mut self, peer: &PublicKey) -> bool {
+    pub(crate) fn may_verify(&mut self, peer: &PublicKey) -> bool {
         let limit = if self.jobs.len() >= self.config.limits.verify_jobs {
             Limit::verify_jobs
         } else if self.streams.usage(peer).map_or(0, |usage| usage.jobs)
@@ -89,7 +89,7 @@ impl Node {
     }
 
     /// Starts a job on behalf of `peer`; ask [`Node::may_verify`] before.
-    pub(super) fn verify(
+    pub(crate) fn verify(
         &mut self,
         peer: PublicKey,
         item: Arc<Item>,
@@ -133,7 +133,7 @@ impl Node {
     }
 
     /// A verdict came.
-    pub(super) fn verified(&mut self, id: JobId, verdict: Verdict) -> Result<(), Misuse> {
+    pub(crate) fn verified(&mut self, id: JobId, verdict: Verdict) -> Result<(), Misuse> {
         let is_out = self.jobs.all.get(&id).is_some_and(|job| job.work.is_none());
         if !is_out {
             return Err(Misuse::UnknownJob(id));

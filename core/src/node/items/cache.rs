@@ -16,14 +16,14 @@ const CACHED_FOR: Duration = Duration::from_secs(60);
 const REPAIRS: usize = 4_096;
 
 /// Values that were read.
-pub(super) struct ReadCache {
+pub(crate) struct ReadCache {
     items: BTreeMap<Target, (Mono, Arc<Item>, Life)>,
     by_end: BTreeSet<(Mono, Target)>,
     max: usize,
 }
 
 impl ReadCache {
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             items: BTreeMap::new(),
             by_end: BTreeSet::new(),
@@ -31,16 +31,16 @@ impl ReadCache {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
-    pub(super) fn get(&self, target: &Target, now: Mono) -> Option<(Arc<Item>, Life)> {
+    pub(crate) fn get(&self, target: &Target, now: Mono) -> Option<(Arc<Item>, Life)> {
         let (end, item, life) = self.items.get(target)?;
         (*end > now).then(|| (item.clone(), *life))
     }
 
-    pub(super) fn put(&mut self, target: Target, item: Arc<Item>, life: Life, now: Mono) {
+    pub(crate) fn put(&mut self, target: Target, item: Arc<Item>, life: Life, now: Mono) {
         self.forget(&target);
         let end = now.plus(CACHED_FOR.min(life.left));
         while let Some(&(oldest, other)) = self.by_end.first()
@@ -55,7 +55,7 @@ impl ReadCache {
     }
 
     /// Own puts and deletions end what was read before.
-    pub(super) fn forget(&mut self, target: &Target) {
+    pub(crate) fn forget(&mut self, target: &Target) {
         if let Some((end, ..)) = self.items.remove(target) {
             self.by_end.remove(&(end, *target));
         }
@@ -64,14 +64,14 @@ impl ReadCache {
 
 /// Which holder was mended when.
 #[derive(Default)]
-pub(super) struct Repaired {
+pub(crate) struct Repaired {
     quiet_until: BTreeMap<(Target, NodeId), Mono>,
     by_end: BTreeSet<(Mono, Target, NodeId)>,
 }
 
 impl Repaired {
     /// Whether this holder may be mended now; if so it may not again before `quiet` is over.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         target: Target,
         peer: NodeId,

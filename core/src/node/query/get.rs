@@ -11,15 +11,15 @@ use crate::id::{NodeId, Target};
 use crate::item::{Item, Origin, Seq};
 use crate::lookup::Candidate;
 use crate::node::Node;
-use crate::node::book::Dialect;
-use crate::node::calls::Purpose;
 use crate::node::counters::Counter;
-use crate::node::input::{GetRequest, JobId, OperationId, ReadPolicy};
+use crate::node::ids::{CallTag, JobId, OperationId, QueryId, StopReason};
+use crate::node::input::{GetRequest, ReadPolicy};
 use crate::node::outcome::{GetError, GetOutcome, LookupStats, OperationError, Outcome, Source};
 use crate::node::output::{Event, Output, SessionUse};
-use crate::node::replicas::PutPlan;
-use crate::node::search::{End, Search, SearchId};
-use crate::node::verification::JobFor;
+use crate::node::peers::records::Dialect;
+use crate::node::query::Query;
+use crate::node::query::replicas::PutPlan;
+use crate::node::rpc::jobs::JobFor;
 use crate::node::verify::Verdict;
 use crate::store::merge::{Judgement, Rank, judge};
 use crate::store::{Candidate as StoreCandidate, ClaimedLife, Held, Via};
@@ -47,10 +47,10 @@ struct Unverified {
 }
 
 /// What a read knows so far.
-pub(super) struct GetState {
-    pub(super) request: GetRequest,
+pub(crate) struct GetState {
+    pub(crate) request: GetRequest,
     /// A put that waits for what this read finds.
-    pub(super) then: Option<Box<PutPlan>>,
+    pub(crate) then: Option<Box<PutPlan>>,
     versions: Vec<Version>,
     jobs: BTreeMap<JobId, Unverified>,
     first_value: Option<Mono>,
@@ -60,7 +60,7 @@ pub(super) struct GetState {
 }
 
 impl GetState {
-    pub(super) fn new(request: GetRequest, then: Option<Box<PutPlan>>) -> Self {
+    pub(crate) fn new(request: GetRequest, then: Option<Box<PutPlan>>) -> Self {
         Self {
             request,
             then,
@@ -73,7 +73,7 @@ impl GetState {
         }
     }
 
-    pub(super) fn answered_without(&mut self) {
+    pub(crate) fn answered_without(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.without = self.without.saturating_add(1);
     }
@@ -93,7 +93,7 @@ impl GetState {
     }
 
     /// Whether the policy is met, or the lookup is over and nothing is being verified.
-    pub(super) fn is_complete(&self, lookup_over: bool) -> bool {
+    pub(crate) fn is_complete(&self, lookup_over: bool) -> bool {
         let met = match self.request.policy {
             ReadPolicy::Freshest | ReadPolicy::Local => false,
             ReadPolicy::FirstValid => !self.versions.is_empty(),
@@ -131,7 +131,7 @@ impl GetState {
 
 impl Node {
     /// Starts a read: this node's own store first, as one voice among many.
-    pub(super) fn start_get(&mut self, op: OperationId, state: Box<GetState>, started: Mono) {
+    pub(crate) fn start_get(&mut self, op: OperationId, state: Box<GetState>, started: Mono) {
         let mut state = state;
         let target = state.request.target;
         let now = self.now;
@@ -152,11 +152,11 @@ impl Node {
             self.first_value(op, &mut state, &item, None);
         }
         let local = state.request.policy == ReadPolicy::Local || state.is_complete(false);
-        let goal = crate::node::search::Goal::Get(state);
+        let goal = crate::node::query::QueryKind::Get(state);
         if local {
             return self.conclude_local_get(op, goal, target, started);
         }
-        self.operation_searches(op, goal, target, started);
+        self.start_operation_query(op, goal, target, started);
     }
 
     /// Whether an item may answer a request: the owner's, or a mirror that the reader takes.
@@ -171,9 +171,9 @@ impl Node {
     }
 
     /// An answer carried an item.
-    pub(super) fn got_item(
+    pub(crate) fn got_item(
         &mut self,
-        search: SearchId,
+        search: QueryId,
         op: Option<OperationId>,
         state: &mut GetState,
         from: &Candidate,
@@ -224,12 +224,12 @@ impl Node {
     }
 
     /// A verdict on an item that a read brought.
-    pub(super) fn get_verified(&mut self, id: SearchId, job: JobId, verdict: Verdict) {
-        let Some(mut search) = self.searches.remove(&id) else {
+    pub(crate) fn get_verified(&mut self, id: QueryId, job: JobId, verdict: Verdict) {
+        let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
         let (op, target) = (search.op, search.target);
-        if let crate::node::search::Goal::Get(state) = &mut search.goal
+        if let crate::node::query::QueryKind::Get(state) = &mut search.goal
             && let Some(answer) = state.jobs.remove(&job)
         {
             match verdict {
@@ -244,8 +244,8 @@ impl Node {
                 Err(_) => self.counters.count(Counter::ForgedItems),
             }
         }
-        self.searches.insert(id, search);
-        self.advance_search(id);
+        self.queries.insert(id, search);
+        self.advance_query(id);
     }
 
     fn first_value(
@@ -271,25 +271,25 @@ impl Node {
     fn conclude_local_get(
         &mut self,
         op: OperationId,
-        goal: crate::node::search::Goal,
+        goal: crate::node::query::QueryKind,
         target: Target,
         started: Mono,
     ) {
-        let search = self.idle_search(goal, Some(op), target, started);
-        self.conclude_get(search, End::Done);
+        let search = self.idle_query(goal, Some(op), target, started);
+        self.conclude_get(search, StopReason::Done);
     }
 
     /// A read is over.
-    pub(super) fn conclude_get(&mut self, search: Search, end: End) {
+    pub(crate) fn conclude_get(&mut self, search: Query, end: StopReason) {
         let now = self.now;
         let stats = search.stats(now.mono);
-        let crate::node::search::Goal::Get(mut state) = search.goal else {
+        let crate::node::query::QueryKind::Get(mut state) = search.goal else {
             return;
         };
         let best = state
             .best()
             .map(|version| self.outcome(&state, version, search.started, stats));
-        if end == End::Done
+        if end == StopReason::Done
             && let Some(best) = state.best()
             && best.rank.origin() == Origin::Owner
         {
@@ -315,25 +315,27 @@ impl Node {
             return self.put_after_read(op, plan, &verified, usize::from(state.without), end);
         }
         let result = match (end, best) {
-            (End::Cancelled, _) => Err(OperationError::Cancelled.into()),
-            (End::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
-            (End::Timeout, best) => {
+            (StopReason::Cancelled, _) => Err(OperationError::Cancelled.into()),
+            (StopReason::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
+            (StopReason::Timeout, best) => {
                 let best = best
                     .filter(|best| !best.item.reads_as_deleted())
                     .map(Box::new);
                 Err(GetError::Timeout { best, stats })
             }
-            (End::Done, Some(best)) if best.item.reads_as_deleted() => Err(GetError::Deleted {
-                seq: best.item.seq,
-                stats,
-            }),
-            (End::Done, Some(best)) => Ok(best),
-            (End::Done, None)
+            (StopReason::Done, Some(best)) if best.item.reads_as_deleted() => {
+                Err(GetError::Deleted {
+                    seq: best.item.seq,
+                    stats,
+                })
+            }
+            (StopReason::Done, Some(best)) => Ok(best),
+            (StopReason::Done, None)
                 if stats.answered == 0 && state.request.policy != ReadPolicy::Local =>
             {
                 Err(OperationError::NoPeers.into())
             }
-            (End::Done, None) => Err(GetError::NotFound { stats }),
+            (StopReason::Done, None) => Err(GetError::NotFound { stats }),
         };
         self.finish(op, Outcome::Get(result));
     }
@@ -436,7 +438,7 @@ impl Node {
             };
             let reuse = SessionUse::ReuseOrDial;
             if self
-                .call(*peer, request, ext, Purpose::Repair, reuse)
+                .call(*peer, request, ext, CallTag::Repair, reuse)
                 .is_some()
             {
                 self.counters.count(Counter::Repairs);
@@ -447,7 +449,7 @@ impl Node {
 }
 
 /// The life of an item held, as it goes on the wire.
-pub(super) fn held_life(held: &Held, now: Time) -> Life {
+pub(crate) fn held_life(held: &Held, now: Time) -> Life {
     Life {
         age: held.age(now).unwrap_or_default(),
         left: held.remaining(now).unwrap_or(Duration::MAX),

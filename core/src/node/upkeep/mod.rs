@@ -1,16 +1,19 @@
 //! Upkeep of the table: bootstrap, self-lookups, stale buckets; and of the store: expiry.
 
+pub(crate) mod fill;
+
 use core::time::Duration;
 
 use crate::id::{NodeId, Target};
 use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
-use crate::node::calls::{Call, Purpose};
 use crate::node::counters::Counter;
-use crate::node::fill::Filling;
+use crate::node::ids::{CallTag, StopReason};
 use crate::node::output::{Event, Output, SessionUse, StoreChange};
-use crate::node::search::{End, Goal, Search};
+use crate::node::query::{Query, QueryKind};
+use crate::node::rpc::calls::Call;
 use crate::node::timers::Timer;
+use crate::node::upkeep::fill::BucketFiller;
 use crate::time::Mono;
 use crate::wire::Request;
 
@@ -53,7 +56,7 @@ type Buckets = smallvec::SmallVec<[u8; REFRESH_STEP]>;
 
 /// Where upkeep stands.
 #[derive(Default)]
-pub(super) struct Upkeep {
+pub(crate) struct Upkeep {
     bootstrap_pause: Option<Duration>,
     bootstrap_out: usize,
     /// Whom to ask next; none while all are asked.
@@ -64,30 +67,30 @@ pub(super) struct Upkeep {
     nearest_before: alloc::vec::Vec<NodeId>,
     quiet_rounds: u8,
     self_lookup_pause: Duration,
-    pub(super) filling: Filling,
-    pub(super) ready: bool,
+    pub(crate) filling: BucketFiller,
+    pub(crate) ready: bool,
     no_expiry_before: Mono,
 }
 
 impl Upkeep {
     /// Whether bootstrap peers are being asked right now.
-    pub(super) fn is_bootstrapping(&self) -> bool {
+    pub(crate) fn is_bootstrapping(&self) -> bool {
         self.bootstrap_out > 0
     }
 
-    pub(super) fn reachable(&self) -> usize {
+    pub(crate) fn reachable(&self) -> usize {
         self.bootstrap_reachable.len()
     }
 
     /// The bootstrap peers whose last call succeeded.
-    pub(super) fn reached(&self) -> impl Iterator<Item = crate::key::PublicKey> {
+    pub(crate) fn reached(&self) -> impl Iterator<Item = crate::key::PublicKey> {
         self.bootstrap_reachable.iter().copied()
     }
 }
 
 impl Node {
     /// The first input has come: start to join.
-    pub(super) fn start_upkeep(&mut self) {
+    pub(crate) fn start_upkeep(&mut self) {
         self.bootstrap();
         let refresh = self.random.maintenance.jitter(REFRESH_EVERY);
         self.timers.set(Timer::Refresh, self.now.mono.plus(refresh));
@@ -97,7 +100,7 @@ impl Node {
     }
 
     /// Pings all bootstrap peers at once, or the next few once they have been asked.
-    pub(super) fn bootstrap(&mut self) {
+    pub(crate) fn bootstrap(&mut self) {
         let peers = self.config.bootstrap.clone();
         let from = self.upkeep.bootstrap_from.unwrap_or(0);
         let step = match self.upkeep.bootstrap_from {
@@ -120,7 +123,7 @@ impl Node {
             let ext = self.ext();
             let reuse = SessionUse::ReuseOrDial;
             if self
-                .call(candidate, Request::Ping, ext, Purpose::Bootstrap, reuse)
+                .call(candidate, Request::Ping, ext, CallTag::Bootstrap, reuse)
                 .is_some()
             {
                 self.upkeep.bootstrap_out += 1;
@@ -132,7 +135,7 @@ impl Node {
     }
 
     /// A bootstrap peer answered or failed.
-    pub(super) fn bootstrap_ended(&mut self, call: &Call, answered: bool) {
+    pub(crate) fn bootstrap_ended(&mut self, call: &Call, answered: bool) {
         self.upkeep.bootstrap_out -= 1;
         if answered {
             self.upkeep.bootstrap_reachable.insert(call.peer.key);
@@ -174,7 +177,7 @@ impl Node {
     }
 
     /// Looks up the own id.
-    pub(super) fn look_around(&mut self) {
+    pub(crate) fn look_around(&mut self) {
         if self.upkeep.looking_around || self.stopping {
             return;
         }
@@ -188,11 +191,11 @@ impl Node {
         self.upkeep.looking_around = true;
         self.upkeep.nearest_before = self.nearest().collect();
         let own = Target::from(self.id);
-        self.start_search(Goal::Neighbourhood, None, own, self.now.mono);
+        self.start_query(QueryKind::Neighbourhood, None, own, self.now.mono);
     }
 
     /// How many of the nearest a self-lookup asks.
-    pub(super) fn self_lookup_width(&self) -> usize {
+    pub(crate) fn self_lookup_width(&self) -> usize {
         if self.upkeep.self_lookup_pause.is_zero() {
             self.config.k
         } else {
@@ -201,7 +204,7 @@ impl Node {
     }
 
     /// Whether a self-lookup that has ended left somebody unknown among the k nearest.
-    pub(super) fn has_found_strangers(&self, lookup: &Lookup) -> bool {
+    pub(crate) fn has_found_strangers(&self, lookup: &Lookup) -> bool {
         let k = self.config.k;
         let mut unasked = lookup.unasked_among_closest(k);
         lookup.width() < k && unasked.any(|peer| self.table.get(&peer.id).is_none())
@@ -215,9 +218,9 @@ impl Node {
     }
 
     /// A self-lookup is over.
-    pub(super) fn neighbourhood_found(&mut self, search: &Search, end: End) {
+    pub(crate) fn neighbourhood_found(&mut self, search: &Query, end: StopReason) {
         self.upkeep.looking_around = false;
-        if end != End::Done {
+        if end != StopReason::Done {
             return;
         }
         // Only neighbours are news: elsewhere strangers call all the time.
@@ -264,7 +267,7 @@ impl Node {
     }
 
     /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
-    pub(super) fn refresh_buckets(&mut self) {
+    pub(crate) fn refresh_buckets(&mut self) {
         let now = self.now.mono;
         let failing: alloc::vec::Vec<NodeId> = self
             .table
@@ -274,14 +277,14 @@ impl Node {
             .take(RECHECK_STEP)
             .collect();
         for id in failing {
-            self.ping_contact(id, Purpose::Proof);
+            self.ping_contact(id, CallTag::Proof);
         }
         let pause = if self.fill_buckets() {
             FILL_SOON
         } else {
             let stale = self.table.stale_buckets(now, BUCKET_AGE);
             let stale: Buckets = stale.take(REFRESH_STEP).collect();
-            self.look_up_buckets(&stale, Goal::Bucket);
+            self.look_up_buckets(&stale, QueryKind::Bucket);
             if stale.len() == REFRESH_STEP {
                 REFRESH_EVERY / 10
             } else {
@@ -292,26 +295,26 @@ impl Node {
         self.timers.set(Timer::Refresh, now.plus(pause));
     }
 
-    pub(super) fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> Goal) {
+    pub(crate) fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> QueryKind) {
         let now = self.now.mono;
         for index in buckets {
             let bytes = self.random.refresh.bytes();
             let target = self.table.random_target_in(*index, bytes);
             // At once, so that a failing search does not come back forever.
             self.table.refreshed(*index, now);
-            self.start_search(goal(*index), None, target, now);
+            self.start_query(goal(*index), None, target, now);
         }
     }
 
     /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.
-    pub(super) fn clock_jumped(&mut self) {
+    pub(crate) fn clock_jumped(&mut self) {
         self.counters.count(Counter::ClockJumped);
         self.event(Event::ClockJumped);
         let grace = self.random.maintenance.jitter(JUMP_GRACE);
         self.upkeep.no_expiry_before = self.now.mono.plus(grace);
         self.upkeep.bootstrap_from = None;
         self.upkeep.quiet_rounds = 0;
-        self.upkeep.filling = Filling::default();
+        self.upkeep.filling = BucketFiller::default();
         self.upkeep.self_lookup_pause = Duration::ZERO;
         self.timers.set(Timer::Bootstrap, self.now.mono);
         self.timers
@@ -319,7 +322,7 @@ impl Node {
     }
 
     /// Drops what has expired, a bounded number at a time.
-    pub(super) fn expire(&mut self) {
+    pub(crate) fn expire(&mut self) {
         let now = self.now;
         if now.mono < self.upkeep.no_expiry_before {
             return self.timers.set(Timer::Expiry, self.upkeep.no_expiry_before);
@@ -334,7 +337,7 @@ impl Node {
     }
 
     /// Sets the timer to the next expiry.
-    pub(super) fn schedule_expiry(&mut self) {
+    pub(crate) fn schedule_expiry(&mut self) {
         match self.store.next_expiry() {
             Some(at) => self
                 .timers
@@ -345,14 +348,14 @@ impl Node {
 
     /// Writes a change, if there is storage. What becomes of the node's own items is asked back:
     /// nobody else may have them.
-    pub(super) fn persist(&mut self, what: StoreChange) {
+    pub(crate) fn persist(&mut self, what: StoreChange) {
         if !self.config.storage {
             return;
         }
         let acknowledge =
             matches!(&what, StoreChange::Keep(record) if record.item.key == self.public);
         self.last_change += 1;
-        let change = crate::node::input::ChangeId(self.last_change);
+        let change = crate::node::ids::ChangeId(self.last_change);
         self.output(Output::Persist {
             change,
             what,

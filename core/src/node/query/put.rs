@@ -8,16 +8,17 @@ use crate::id::Target;
 use crate::item::{Item, ItemError, Origin, Seq};
 use crate::lookup::Candidate;
 use crate::node::Node;
-use crate::node::book::Dialect;
-use crate::node::calls::{Call, CallFailure, CallId, Purpose};
 use crate::node::counters::Counter;
-use crate::node::get::{GetState, held_life};
-use crate::node::input::{GetRequest, OperationId, PutOptions, ReadPolicy};
+use crate::node::ids::{CallId, CallTag, OperationId, QueryId, StopReason};
+use crate::node::input::{GetRequest, PutOptions, ReadPolicy};
 use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
 use crate::node::output::{Event, SessionUse};
+use crate::node::peers::records::Dialect;
+use crate::node::query::get::{GetState, held_life};
+use crate::node::query::replicas::{Mode, PutPlan, PutState, Replica};
+use crate::node::query::{Query, QueryKind};
 use crate::node::refusal_text;
-use crate::node::replicas::{Mode, PutPlan, PutState, Replica};
-use crate::node::search::{End, Goal, Search, SearchId};
+use crate::node::rpc::calls::{Call, CallFailure};
 use crate::store::{Candidate as StoreCandidate, Refusal, Via};
 use crate::time::Mono;
 use crate::wire::{Life, Request, Response, ResponseMessage, Want};
@@ -27,7 +28,7 @@ const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Node {
     /// A user's put: find the sequence, sign, publish.
-    pub(super) fn start_put(&mut self, op: OperationId, plan: Box<PutPlan>) {
+    pub(crate) fn start_put(&mut self, op: OperationId, plan: Box<PutPlan>) {
         let target = Target::of(&self.public, plan.salt.as_bytes());
         let sizes = Item {
             key: self.public,
@@ -57,23 +58,23 @@ impl Node {
     }
 
     /// What the network holds is known: compare, raise the floor, go on.
-    pub(super) fn put_after_read(
+    pub(crate) fn put_after_read(
         &mut self,
         op: OperationId,
         plan: Box<PutPlan>,
         verified: &[(Seq, usize)],
         without: usize,
-        end: End,
+        end: StopReason,
     ) {
         match end {
-            End::Done => {}
-            End::Cancelled => {
+            StopReason::Done => {}
+            StopReason::Cancelled => {
                 return self.finish(op, Outcome::Put(Err(OperationError::Cancelled.into())));
             }
-            End::Shutdown => {
+            StopReason::Shutdown => {
                 return self.finish(op, Outcome::Put(Err(OperationError::ShuttingDown.into())));
             }
-            End::Timeout => {
+            StopReason::Timeout => {
                 return self.finish(op, Outcome::Put(Err(OperationError::Timeout.into())));
             }
         }
@@ -162,14 +163,15 @@ impl Node {
         let (started, local_only) = (plan.started, plan.options.local_only);
         state.plan = Some(plan);
         if local_only {
-            let search = self.idle_search(Goal::Put(Box::new(state)), Some(op), target, started);
+            let search =
+                self.idle_query(QueryKind::Put(Box::new(state)), Some(op), target, started);
             let outcome = put_outcome(&search, self.now.mono);
             return self.finish(
                 op,
                 Outcome::Put(outcome.ok_or(OperationError::NoPeers.into())),
             );
         }
-        self.operation_searches(op, Goal::Put(Box::new(state)), target, started);
+        self.start_operation_query(op, QueryKind::Put(Box::new(state)), target, started);
     }
 
     /// Signs with the sequence asked for, or the automatic one (design §3.5).
@@ -208,7 +210,7 @@ impl Node {
     }
 
     /// The automatic sequence: the clock's, but above the highest known; none at the end.
-    pub(super) fn next_seq(&self, target: &Target) -> Option<Seq> {
+    pub(crate) fn next_seq(&self, target: &Target) -> Option<Seq> {
         let next = match self.known_seq(target) {
             Some(known) => Seq(known.0.checked_add(1)?),
             None => Seq(1),
@@ -218,7 +220,7 @@ impl Node {
     }
 
     /// A verified item that somebody signed: publish it at its signer's own target.
-    pub(super) fn publish_signed(
+    pub(crate) fn publish_signed(
         &mut self,
         op: OperationId,
         item: Arc<Item>,
@@ -244,8 +246,8 @@ impl Node {
             let outcome = admitted.map(|()| PutState::new(item, Mode::Publish, 0, true));
             let result = match outcome {
                 Ok(state) => {
-                    let goal = Goal::Put(Box::new(state));
-                    let search = self.idle_search(goal, Some(op), target, started);
+                    let goal = QueryKind::Put(Box::new(state));
+                    let search = self.idle_query(goal, Some(op), target, started);
                     put_outcome(&search, self.now.mono).ok_or(OperationError::NoPeers.into())
                 }
                 Err(refusal) => Err(PutError::Local(refusal)),
@@ -253,32 +255,32 @@ impl Node {
             return self.finish(op, Outcome::Put(result));
         }
         let state = PutState::new(item, Mode::Publish, options.min_replicas, admitted.is_ok());
-        self.operation_searches(op, Goal::Put(Box::new(state)), target, started);
+        self.start_operation_query(op, QueryKind::Put(Box::new(state)), target, started);
     }
 
     /// Starts renewing an own item; nobody waits for it.
-    pub(super) fn renew(&mut self, target: Target, item: Arc<Item>, mode: Mode) {
+    pub(crate) fn renew(&mut self, target: Target, item: Arc<Item>, mode: Mode) {
         self.counters.count(Counter::Renewals);
         let state = PutState::new(item, mode, 1, true);
         let now = self.now.mono;
-        self.start_search(Goal::Put(Box::new(state)), None, target, now);
+        self.start_query(QueryKind::Put(Box::new(state)), None, target, now);
     }
 
     /// Whether a candidate that has not answered yet may be given the item at once: it speaks
     /// our dialect, so one answer brings both its verdict and its nearest peers.
-    pub(super) fn may_store_at_once(&self, target: Target, peer: &Candidate) -> bool {
+    pub(crate) fn may_store_at_once(&self, target: Target, peer: &Candidate) -> bool {
         self.book.dialect(&peer.key) == Dialect::Skydht && self.is_within_radius(target, peer)
     }
 
     /// Whether `peer` lies so near the target that it is probably one of the k nearest.
-    pub(super) fn is_within_radius(&self, target: Target, peer: &Candidate) -> bool {
+    pub(crate) fn is_within_radius(&self, target: Target, peer: &Candidate) -> bool {
         target.distance(&peer.id).high() <= self.table.expected_radius(self.config.k)
     }
 
     /// Sends the item to one peer.
-    pub(super) fn store_at(
+    pub(crate) fn store_at(
         &mut self,
-        id: SearchId,
+        id: QueryId,
         state: &mut PutState,
         peer: &Candidate,
         step: bool,
@@ -307,7 +309,7 @@ impl Node {
                 mirror_target: None,
             }
         };
-        let purpose = Purpose::Replica { search: id, step };
+        let purpose = CallTag::Replica { search: id, step };
         let call = self.call(*peer, request, ext, purpose, SessionUse::ReuseOrDial)?;
         let now = self.now.mono;
         let patience = match self.book.expected(&peer.key, now) {
@@ -328,21 +330,21 @@ impl Node {
     }
 
     /// An answer to, or the failure of, a replica call.
-    pub(super) fn replica_ended(
+    pub(crate) fn replica_ended(
         &mut self,
-        id: SearchId,
+        id: QueryId,
         step: bool,
         call_id: CallId,
         call: &Call,
         result: Result<ResponseMessage, CallFailure>,
     ) {
-        let Some(mut search) = self.searches.remove(&id) else {
+        let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
         search.calls.ended(call_id);
         let peer = &call.peer;
         let mut retry_whole = false;
-        if let Goal::Put(state) = &mut search.goal {
+        if let QueryKind::Put(state) = &mut search.goal {
             let replica = match &result {
                 Err(CallFailure::Open(_)) if !call.repeated => None,
                 Err(_) => Some(Replica::Unknown),
@@ -393,18 +395,18 @@ impl Node {
                 Err(_) => search.lookup.failed(&peer.id),
             }
         }
-        self.searches.insert(id, search);
-        self.advance_search(id);
+        self.queries.insert(id, search);
+        self.advance_query(id);
     }
 
     /// A put is over.
-    pub(super) fn conclude_put(&mut self, mut search: Search, end: End) {
+    pub(crate) fn conclude_put(&mut self, mut search: Query, end: StopReason) {
         let now = self.now.mono;
         let Some(partial) = put_outcome(&search, now) else {
             return;
         };
         let target = search.target;
-        let Goal::Put(state) = &mut search.goal else {
+        let QueryKind::Put(state) = &mut search.goal else {
             return;
         };
         let acknowledged = partial.replicas.acknowledged();
@@ -412,7 +414,7 @@ impl Node {
             self.own_published(&target, acknowledged, state.go_holders);
         }
         let Some(op) = search.op else {
-            if acknowledged == 0 && end == End::Done {
+            if acknowledged == 0 && end == StopReason::Done {
                 let seq = partial.seq;
                 self.event(Event::RenewalFailed { target, seq });
             }
@@ -421,7 +423,7 @@ impl Node {
         let older = state.refused_as_older();
         let (mut compared, mut automatic) = (false, false);
         if let Some(mut plan) = state.plan.take()
-            && end == End::Done
+            && end == StopReason::Done
             && older
         {
             compared = plan.options.expect.is_some();
@@ -439,26 +441,28 @@ impl Node {
         let nobody = partial.replicas.attempted() == 0 && partial.stats.answered == 0;
         let (have, got) = (state.highest_held, state.item.seq);
         let result = match end {
-            End::Cancelled => Err(OperationError::Cancelled.into()),
-            End::Shutdown => Err(OperationError::ShuttingDown.into()),
+            StopReason::Cancelled => Err(OperationError::Cancelled.into()),
+            StopReason::Shutdown => Err(OperationError::ShuttingDown.into()),
             _ if enough => Ok(partial),
-            End::Timeout => Err(PutError::Timeout {
+            StopReason::Timeout => Err(PutError::Timeout {
                 partial: Box::new(partial),
             }),
-            End::Done if nobody => Err(OperationError::NoPeers.into()),
-            End::Done if acknowledged == 0 && older && compared => {
+            StopReason::Done if nobody => Err(OperationError::NoPeers.into()),
+            StopReason::Done if acknowledged == 0 && older && compared => {
                 Err(PutError::Conflict { held: have })
             }
-            End::Done if acknowledged == 0 && older && automatic => {
+            StopReason::Done if acknowledged == 0 && older && automatic => {
                 Err(PutError::Overtaken { have })
             }
-            End::Done if acknowledged == 0 && older && have.is_some_and(|have| have > got) => {
+            StopReason::Done
+                if acknowledged == 0 && older && have.is_some_and(|have| have > got) =>
+            {
                 Err(PutError::Sequence {
                     have: have.unwrap_or_default(),
                     got,
                 })
             }
-            End::Done => Err(PutError::TooFewReplicas {
+            StopReason::Done => Err(PutError::TooFewReplicas {
                 wanted,
                 partial: Box::new(partial),
             }),
@@ -467,13 +471,13 @@ impl Node {
     }
 
     /// A put of a signed item whose signature is wrong.
-    pub(super) fn refuse_signed(&mut self, op: OperationId, error: ItemError) {
+    pub(crate) fn refuse_signed(&mut self, op: OperationId, error: ItemError) {
         self.finish(op, Outcome::Put(Err(PutError::Item(error))));
     }
 }
 
-fn put_outcome(search: &Search, now: Mono) -> Option<PutOutcome> {
-    let Goal::Put(state) = &search.goal else {
+fn put_outcome(search: &Query, now: Mono) -> Option<PutOutcome> {
+    let QueryKind::Put(state) = &search.goal else {
         return None;
     };
     Some(PutOutcome {

@@ -1,0 +1,97 @@
+//! Numbers and tags: plain values that layers hand to each other, so that none has to know who
+//! uses it.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+handle! {
+    /// A stream: even when the core opened it, odd when the driver accepted it. Each side
+    /// counts upward; a number is never used again.
+    StreamId
+}
+handle! {
+    /// An operation, numbered by the driver, upward; a number is never used again.
+    OperationId
+}
+handle! {
+    /// A verification job, numbered by the core.
+    JobId
+}
+handle! {
+    /// A change to persist, numbered by the core.
+    ChangeId
+}
+handle! {
+    /// An address probe, numbered by the core.
+    ProbeId
+}
+
+impl StreamId {
+    /// Whether the core opened this stream.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
+
+/// A search's number, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct QueryId(pub(crate) u64);
+
+/// A call's number, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct CallId(pub(crate) u64);
+
+/// Who wants the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CallTag {
+    /// A step of a lookup.
+    Step(QueryId),
+    /// A replica of a put; `step` when the answer also serves the lookup.
+    Replica { search: QueryId, step: bool },
+    /// Is the oldest of a full bucket alive?
+    Eviction,
+    /// Does a peer of the table still live?
+    Proof,
+    /// Does an unknown caller answer?
+    PingBack,
+    /// Does somebody whom others named for a sparse bucket answer?
+    Fill,
+    /// Does a bootstrap peer answer?
+    Bootstrap,
+    /// A user's ping.
+    Ping(OperationId),
+    /// A read repair; nobody waits for it.
+    Repair,
+}
+
+/// Why a search ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StopReason {
+    /// Its goal is met, or nobody is left to ask.
+    Done,
+    /// Its operation's deadline passed.
+    Timeout,
+    /// Its caller cancelled.
+    Cancelled,
+    /// The node stops.
+    Shutdown,
+}
