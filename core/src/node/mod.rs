@@ -8,6 +8,7 @@
 //! (what users asked for).
 
 mod config;
+mod context;
 mod counters;
 mod ids;
 mod inbound;
@@ -28,7 +29,7 @@ mod upkeep;
 mod verify;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -44,10 +45,8 @@ pub use peers::{PACE, PROVE_AFTER, PROVE_GRACE, PeersClock};
 pub use snapshot::*;
 pub use verify::*;
 
-use crate::address::canonical;
-use crate::id::NodeId;
-use crate::item::{Item, Salt, Seq, Value};
-use crate::key::{PublicKey, Signature};
+use crate::key::Signature;
+use crate::node::context::Context;
 use crate::node::ids::{CallId, QueryId, StopReason};
 use crate::node::inbound::backlog::Backlog;
 use crate::node::items::cache::{ReadCache, Repaired};
@@ -61,42 +60,23 @@ use crate::node::rpc::callers::Callers;
 use crate::node::rpc::calls::Call;
 use crate::node::rpc::jobs::Jobs;
 use crate::node::rpc::streams::{State, Streams};
-use crate::node::timers::{Timer, Timers};
+use crate::node::timers::Timer;
 use crate::node::upkeep::Upkeep;
-use crate::random::{Random, Seed};
+use crate::random::Seed;
 use crate::routing::Table;
-use crate::store::{Refusal, Store, StoreConfig};
+use crate::store::{Store, StoreConfig};
 use crate::time::{Mono, Time};
-use crate::wire::{Advertised, FrameError, RequestExt, ResponseExt, Sender, WireError};
 
 /// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
 /// Timers fired in one `handle`.
 const TIMER_STEP: usize = 256;
 
-/// One random stream for each use.
-struct Randoms {
-    maintenance: Random,
-    proof: Random,
-    refresh: Random,
-    renewal: Random,
-}
-
 /// The DHT as a state machine. After every [`Node::handle`], drain [`Node::poll_output`]
 /// until it is empty, then sleep until [`Node::next_deadline`].
 pub struct Node {
-    config: Config,
-    identity: Identity,
-    public: PublicKey,
-    id: NodeId,
-    now: Time,
+    cx: Context,
     started: bool,
-    stopping: bool,
-    outputs: VecDeque<Output>,
-    timers: Timers,
-    counters: Counters,
-    hits: [u64; Limit::ALL.len()],
-    random: Randoms,
     table: Table,
     store: Store,
     book: PeerStore,
@@ -121,10 +101,6 @@ pub struct Node {
     peer_clocks: PeerClocks,
     upkeep: Upkeep,
     last_change: u64,
-    /// Signatures of a recorded run, for a node that cannot sign.
-    tape: VecDeque<Signature>,
-    /// Signatures made since the recorder last asked; none without a recorder.
-    signed: Option<Vec<Signature>>,
 }
 
 impl Node {
@@ -139,8 +115,8 @@ impl Node {
         now: Time,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        let public = identity.public();
-        let id = public.id();
+        let cx = Context::new(config, identity, &seed, now);
+        let (config, id) = (&cx.config, cx.id);
         let limits = &config.limits;
         let store = Store::new(StoreConfig {
             local: id,
@@ -170,21 +146,7 @@ impl Node {
             book.pin(peer.key, &peer.addrs);
         }
         Ok(Self {
-            public,
-            id,
-            now,
             started: false,
-            stopping: false,
-            outputs: VecDeque::new(),
-            timers: Timers::default(),
-            counters: Counters::default(),
-            hits: [0; Limit::ALL.len()],
-            random: Randoms {
-                maintenance: seed.stream("maintenance"),
-                proof: seed.stream("proof"),
-                refresh: seed.stream("refresh"),
-                renewal: seed.stream("renewal"),
-            },
             table: Table::new(id, config.k, limits.replacements),
             store,
             book,
@@ -206,10 +168,7 @@ impl Node {
             peer_clocks: PeerClocks::default(),
             upkeep: Upkeep::default(),
             last_change: 0,
-            tape: VecDeque::new(),
-            signed: None,
-            config,
-            identity,
+            cx,
         })
     }
 
@@ -219,9 +178,9 @@ impl Node {
     /// # Errors
     /// Only when the driver broke the contract; the input was not taken.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Result<(), Misuse> {
-        if self.outputs.len() >= self.config.limits.outputs {
-            self.hit(Limit::outputs);
-            return Err(Misuse::OutputNotDrained(self.outputs.len()));
+        if self.cx.outputs.len() >= self.cx.config.limits.outputs {
+            self.cx.hit(Limit::outputs);
+            return Err(Misuse::OutputNotDrained(self.cx.outputs.len()));
         }
         self.advance_clock(now);
         if !self.started {
@@ -249,15 +208,15 @@ impl Node {
                     return Err(Misuse::UnknownChange(change));
                 }
                 if !durable {
-                    self.counters.count(Counter::NotDurable);
+                    self.cx.counters.count(Counter::NotDurable);
                 }
             }
             Input::Probed { probe, result } => self.probed(probe, result)?,
             Input::TimerFired => self.run_backlog(),
         }
-        if self.stopping {
+        if self.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
-            self.timers.clear();
+            self.cx.timers.clear();
             self.streams.clear_deadlines();
         } else {
             self.fire_timers();
@@ -267,39 +226,39 @@ impl Node {
 
     /// The next thing to do. Drain until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.cx.outputs.pop_front()
     }
 
     /// When to send [`Input::TimerFired`]; none while nothing will ever be due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Deadline> {
-        let timer = self.timers.next();
-        if self.stopping {
+        let timer = self.cx.timers.next();
+        if self.cx.stopping {
             return timer;
         }
         let at = |at, why| Deadline { at, why };
         if self.requests_due() {
-            return Some(at(self.now.mono, WakeReason::Requests));
+            return Some(at(self.cx.now.mono, WakeReason::Requests));
         }
         let call = self.first_call;
         let stream = self.streams.next_deadline();
         let call = call.map(|(due, _)| at(due, WakeReason::Call));
         let stream = stream.map(|(due, _)| at(due, WakeReason::Stream));
         let relief = self.next_relief();
-        let relief = relief.map(|due| at(due.max(self.now.mono), WakeReason::Requests));
+        let relief = relief.map(|due| at(due.max(self.cx.now.mono), WakeReason::Requests));
         let all = [call, stream, relief, timer].into_iter().flatten();
         all.min_by_key(|deadline| deadline.at)
     }
 
     fn advance_clock(&mut self, mut now: Time) {
-        if now.mono < self.now.mono {
-            self.counters.count(Counter::ClockWentBack);
-            now.mono = self.now.mono;
+        if now.mono < self.cx.now.mono {
+            self.cx.counters.count(Counter::ClockWentBack);
+            now.mono = self.cx.now.mono;
         }
         let due = self
             .next_deadline()
-            .map(|deadline| deadline.at.max(self.now.mono));
-        self.now = now;
+            .map(|deadline| deadline.at.max(self.cx.now.mono));
+        self.cx.now = now;
         if self.started && due.is_some_and(|due| now.mono.since(due) > CLOCK_JUMP) {
             self.clock_jumped();
         }
@@ -307,7 +266,7 @@ impl Node {
 
     fn fire_timers(&mut self) {
         for _ in 0..TIMER_STEP {
-            let now = self.now.mono;
+            let now = self.cx.now.mono;
             if let Some((_, call)) = self.first_call.filter(|(at, _)| *at <= now) {
                 self.call_timed_out(call);
                 continue;
@@ -316,7 +275,7 @@ impl Node {
                 self.stream_timed_out(stream);
                 continue;
             }
-            let Some(timer) = self.timers.pop(now) else {
+            let Some(timer) = self.cx.timers.pop(now) else {
                 return;
             };
             match timer {
@@ -339,7 +298,7 @@ impl Node {
                 let call = *call;
                 self.call_opened(call, path);
             }
-            _ => self.counters.count(Counter::LateEvents),
+            _ => self.cx.counters.count(Counter::LateEvents),
         }
     }
 
@@ -350,12 +309,12 @@ impl Node {
                 self.streams.remove(id);
                 self.call_not_opened(call, reason);
             }
-            _ => self.counters.count(Counter::LateEvents),
+            _ => self.cx.counters.count(Counter::LateEvents),
         }
     }
 
     fn bytes(&mut self, id: StreamId, bytes: &[u8]) {
-        self.counters.add(Counter::BytesIn, bytes.len() as u64);
+        self.cx.counters.add(Counter::BytesIn, bytes.len() as u64);
         match self.streams.get(id).map(|stream| &stream.state) {
             Some(State::Calling(call)) => {
                 let call = *call;
@@ -364,23 +323,23 @@ impl Node {
             Some(State::Served(_)) => self.served_bytes(id, bytes),
             // An answer that nobody asked for.
             Some(State::Kept) => {
-                self.counters.count(Counter::WrongMethod);
+                self.cx.counters.count(Counter::WrongMethod);
                 self.close(id, CloseReason::Protocol);
             }
-            Some(State::Opening(_)) | None => self.counters.count(Counter::LateEvents),
+            Some(State::Opening(_)) | None => self.cx.counters.count(Counter::LateEvents),
         }
     }
 
     fn stream_closed(&mut self, id: StreamId, end: StreamEnd) {
         let Some(stream) = self.remove_stream(id) else {
-            return self.counters.count(Counter::LateEvents);
+            return self.cx.counters.count(Counter::LateEvents);
         };
         let mid_frame = stream.decoder.is_mid_frame();
         match stream.state {
             State::Calling(call) => self.call_closed(call, end, mid_frame),
             State::Opening(call) => self.call_not_opened(call, OpenFailure::Unreachable),
             State::Kept => {}
-            State::Served(_) if mid_frame => self.counters.count(Counter::FrameTruncated),
+            State::Served(_) if mid_frame => self.cx.counters.count(Counter::FrameTruncated),
             State::Served(_) => {}
         }
     }
@@ -395,124 +354,31 @@ impl Node {
     /// Closes a stream, unless it is gone.
     fn close(&mut self, stream: StreamId, reason: CloseReason) {
         if self.remove_stream(stream).is_some() {
-            self.output(Output::CloseStream { stream, reason });
+            self.cx.output(Output::CloseStream { stream, reason });
         }
     }
 
     fn send(&mut self, stream: StreamId, bytes: Arc<[u8]>) {
-        self.counters.add(Counter::BytesOut, bytes.len() as u64);
-        self.output(Output::Send { stream, bytes });
-    }
-
-    fn output(&mut self, output: Output) {
-        self.outputs.push_back(output);
-    }
-
-    fn event(&mut self, event: Event) {
-        self.output(Output::Event(event));
-    }
-
-    fn hit(&mut self, limit: Limit) {
-        let hits = &mut self.hits[limit as usize];
-        *hits = hits.saturating_add(1);
-    }
-
-    fn sender(&self) -> Sender {
-        Sender {
-            id: self.id,
-            key: Some(self.public),
-        }
-    }
-
-    fn advertised(&self) -> Option<Advertised> {
-        match self.config.advertise {
-            Advertise::Nothing => None,
-            Advertise::Port(port) => Some(Advertised::Port(port)),
-            Advertise::Address(addr) => Some(Advertised::At(canonical(addr))),
-        }
-    }
-
-    fn ext(&self) -> RequestExt {
-        RequestExt {
-            serves: self.config.serve,
-            addr: self.advertised(),
-            ..RequestExt::default()
-        }
-    }
-
-    fn response_ext(&self) -> ResponseExt {
-        ResponseExt {
-            addr: self.advertised(),
-            ..ResponseExt::default()
-        }
-    }
-
-    fn count_frame_error(&mut self, error: FrameError) {
-        self.counters.count(match error {
-            FrameError::ZeroLength | FrameError::TooLong { .. } => Counter::FrameLength,
-            FrameError::UnknownMethod(_) => Counter::UnknownMethod,
-        });
-    }
-
-    fn count_wire_error(&mut self, error: &WireError) {
-        self.counters.count(match error {
-            WireError::BadKey { .. } => Counter::InvalidKeys,
-            _ => Counter::Undecodable,
-        });
-    }
-
-    fn count_refusal(&mut self, refusal: Refusal) {
-        self.counters.count(Counter::ItemsRefused);
-        match refusal {
-            Refusal::MirrorNotAccepted => self.counters.count(Counter::MirrorsRefused),
-            Refusal::Deleted => self.counters.count(Counter::DeletedRefused),
-            Refusal::Conflict => self.counters.count(Counter::Conflicts),
-            _ => {}
-        }
-    }
-
-    /// Signs with the node's key, or takes the signature from a recorded run.
-    fn sign(&mut self, seq: Seq, value: Value, salt: Salt) -> Option<Item> {
-        match &self.identity {
-            Identity::Keyed(secret) => {
-                let item = Item::sign(secret, seq, value, salt);
-                if let Some(signed) = &mut self.signed {
-                    signed.push(item.signature);
-                }
-                Some(item)
-            }
-            Identity::PublicOnly(key) => {
-                let signature = self.tape.pop_front()?;
-                Some(Item {
-                    key: *key,
-                    seq,
-                    signature,
-                    value,
-                    salt,
-                })
-            }
-        }
+        self.cx.counters.add(Counter::BytesOut, bytes.len() as u64);
+        self.cx.output(Output::Send { stream, bytes });
     }
 
     /// From now on every signature that the node makes is kept for
     /// [`Node::take_signatures`], so that a journal can replay without the secret key. To be
     /// called before the first input.
     pub fn record_signatures(&mut self) {
-        self.signed = Some(Vec::new());
+        self.cx.record_signatures();
     }
 
     /// The signatures made since the last call; none unless [`Node::record_signatures`] was
     /// called. A recorder takes them after each drain, so that they stay few.
     pub fn take_signatures(&mut self) -> Vec<Signature> {
-        self.signed
-            .as_mut()
-            .map(core::mem::take)
-            .unwrap_or_default()
+        self.cx.take_signatures()
     }
 
     /// Signatures to use instead of making them, in this order.
     pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
-        self.tape.extend(signatures);
+        self.cx.load_signatures(signatures);
     }
 }
 

@@ -107,20 +107,20 @@ impl Node {
     /// The node's public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        self.public
+        self.cx.public
     }
 
     /// Sizes, counts and limits, as of the last input. O(peers in the table + limits).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot_at(self.now)
+        self.snapshot_at(self.cx.now)
     }
 
     /// Sizes, counts and limits. `now` is what ages go by: an idle node's last input may be long
     /// past.
     #[must_use]
     pub fn snapshot_at(&self, now: Time) -> Snapshot {
-        let mono = now.mono.max(self.now.mono);
+        let mono = now.mono.max(self.cx.now.mono);
         let buckets = self
             .table
             .buckets()
@@ -134,16 +134,16 @@ impl Node {
             used: self.used(*limit),
             max: match limit {
                 // A full node takes what its bytes allow.
-                Limit::store_items | Limit::public_items if self.config.full_node => 0,
-                _ => limit.of(&self.config.limits),
+                Limit::store_items | Limit::public_items if self.cx.config.full_node => 0,
+                _ => limit.of(&self.cx.config.limits),
             },
-            hits: self.hits[*limit as usize],
+            hits: self.cx.hits[*limit as usize],
         });
         Snapshot {
-            key: self.public,
-            id: self.id,
+            key: self.cx.public,
+            id: self.cx.id,
             ready: self.upkeep.ready,
-            bootstrap_configured: self.config.bootstrap.len(),
+            bootstrap_configured: self.cx.config.bootstrap.len(),
             bootstrap_reachable: self.upkeep.reachable(),
             bootstrap_reached: self.upkeep.reached().collect(),
             peers: self.table.len(),
@@ -157,7 +157,7 @@ impl Node {
             in_flight: self.in_flight(),
             peers_clock: self.peer_clocks.offset(Time { mono, ..now }),
             limits: limits.collect(),
-            counters: self.counters.clone(),
+            counters: self.cx.counters.clone(),
         }
     }
 
@@ -177,7 +177,7 @@ impl Node {
     /// Counts since the start.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.cx.counters
     }
 
     /// The routing table, to look at.
@@ -195,15 +195,15 @@ impl Node {
     /// The peers in the routing table, nearest first, as of the last input.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        self.peers_at(self.now.mono)
+        self.peers_at(self.cx.now.mono)
     }
 
     /// The peers in the routing table, nearest first. `now` is what their ages go by: an idle
     /// node's last input may be long past.
     #[must_use]
     pub fn peers_at(&self, now: Mono) -> Vec<PeerInfo> {
-        let now = now.max(self.now.mono);
-        let own = Target::from(self.id);
+        let now = now.max(self.cx.now.mono);
+        let own = Target::from(self.cx.id);
         let since = now.minus(self.proven_within());
         self.table
             .closest(&own, usize::MAX)
@@ -238,7 +238,7 @@ impl Node {
             Limit::request_bytes => self.streams.request_bytes(),
             Limit::answer_bytes => self.streams.answer_bytes(),
             Limit::callers => self.callers.len(),
-            Limit::outputs => self.outputs.len(),
+            Limit::outputs => self.cx.outputs.len(),
             Limit::store_items => fill.items,
             Limit::store_bytes => fill.bytes,
             Limit::public_items => fill.public,

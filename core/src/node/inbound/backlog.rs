@@ -126,7 +126,7 @@ impl Node {
 
     /// Whether somebody could be given a slot, and a job with it.
     pub(crate) fn slot_is_free(&self) -> bool {
-        let limits = &self.config.limits;
+        let limits = &self.cx.config.limits;
         // Some jobs are for our own reads and puts.
         let jobs = limits.verify_jobs - limits.verify_jobs / 8;
         self.serving < limits.serving
@@ -136,7 +136,7 @@ impl Node {
 
     /// Whether `peer` may have one more slot, and a job with it.
     pub(crate) fn may_have_slot(&self, peer: &PublicKey) -> Option<Limit> {
-        let limits = &self.config.limits;
+        let limits = &self.cx.config.limits;
         let usage = self.streams.usage(peer);
         let (slots, jobs) = usage.map_or((0, 0), |usage| (usage.serving, usage.jobs));
         if slots >= limits.serving_per_peer {
@@ -167,12 +167,12 @@ impl Node {
         } else if self.slot_is_free() {
             self.acquire_slot(peer);
             return true;
-        } else if self.serving >= self.config.limits.serving {
+        } else if self.serving >= self.cx.config.limits.serving {
             Limit::serving
         } else {
             Limit::verify_jobs
         };
-        self.hit(hit);
+        self.cx.hit(hit);
         false
     }
 
@@ -200,10 +200,10 @@ impl Node {
     ) {
         self.set_phase(id, phase);
         if room == Room::PeerFull {
-            self.hit(Limit::answer_bytes_per_peer);
+            self.cx.hit(Limit::answer_bytes_per_peer);
             self.backlog.room.park(peer);
         } else {
-            self.hit(Limit::answer_bytes);
+            self.cx.hit(Limit::answer_bytes);
         }
     }
 

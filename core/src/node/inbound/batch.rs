@@ -221,12 +221,12 @@ impl Node {
         candidate.bound = None;
         let nearer = self
             .table
-            .nearer_than_local(&candidate.target, self.config.k);
-        let result = match self.store.precheck(self.now, &candidate, nearer) {
+            .nearer_than_local(&candidate.target, self.cx.config.k);
+        let result = match self.store.precheck(self.cx.now, &candidate, nearer) {
             Err(Refusal::Busy) => return Step::Later(candidate.item.into()),
             Err(refusal) => Err(refusal),
             Ok(Precheck::Held) => {
-                self.counters.count(Counter::VerifySpared);
+                self.cx.counters.count(Counter::VerifySpared);
                 self.confirm(&candidate)
             }
             Ok(Precheck::Verify) => {
@@ -246,7 +246,7 @@ impl Node {
             }
         };
         Step::Judged(result.map_err(|refusal| {
-            self.count_refusal(refusal);
+            self.cx.count_refusal(refusal);
             Refused::Store(refusal)
         }))
     }
@@ -265,14 +265,14 @@ impl Node {
             Ok(()) => {
                 let nearer = self
                     .table
-                    .nearer_than_local(&candidate.target, self.config.k);
+                    .nearer_than_local(&candidate.target, self.cx.config.k);
                 self.admit(candidate, nearer).map_err(|refusal| {
-                    self.count_refusal(refusal);
+                    self.cx.count_refusal(refusal);
                     Refused::Store(refusal)
                 })
             }
             Err(error) => {
-                self.counters.count(match error {
+                self.cx.counters.count(match error {
                     ItemError::Signature(SignatureError::InvalidKey) => Counter::InvalidKeys,
                     _ => Counter::ForgedItems,
                 });

@@ -132,7 +132,7 @@ impl Node {
     /// A peer opened a stream.
     pub(crate) fn stream_accepted(&mut self, id: StreamId, peer: PublicKey, path: Path) {
         self.streams.note_theirs(id);
-        let limits = &self.config.limits;
+        let limits = &self.cx.config.limits;
         let of_peer = self
             .streams
             .usage(&peer)
@@ -140,20 +140,20 @@ impl Node {
         // A quarter is for our own calls, whatever peers do.
         let full = self.streams.accepted() >= limits.streams - limits.streams / 4
             || self.streams.len() >= limits.streams;
-        let refused = if self.stopping || !self.config.serve || self.is_refused(&peer) {
+        let refused = if self.cx.stopping || !self.cx.config.serve || self.is_refused(&peer) {
             true
         } else if of_peer >= limits.streams_per_peer {
-            self.hit(Limit::streams_per_peer);
+            self.cx.hit(Limit::streams_per_peer);
             true
         } else if full {
-            self.hit(Limit::streams);
+            self.cx.hit(Limit::streams);
             !self.make_room_for_stream()
         } else {
             false
         };
         if refused {
-            self.counters.count(Counter::RequestsOverloaded);
-            return self.output(Output::CloseStream {
+            self.cx.counters.count(Counter::RequestsOverloaded);
+            return self.cx.output(Output::CloseStream {
                 stream: id,
                 reason: CloseReason::Overloaded,
             });
@@ -164,7 +164,7 @@ impl Node {
 
     /// A request must be complete in time, or move on.
     fn read_until(&mut self, id: StreamId) {
-        let until = self.now.mono.plus(READ_DEADLINE);
+        let until = self.cx.now.mono.plus(READ_DEADLINE);
         self.streams.set_deadline(id, Some((Wait::Read, until)));
     }
 
@@ -178,13 +178,13 @@ impl Node {
         };
         if !matches!(served.phase, Phase::Reading) {
             if served.ahead.len() + bytes.len() > MAX_AHEAD {
-                self.counters.count(Counter::RequestsOverloaded);
+                self.cx.counters.count(Counter::RequestsOverloaded);
                 return self.close(id, CloseReason::Protocol);
             }
             served.ahead.extend_from_slice(bytes);
             let count = served.request_bytes + bytes.len();
             if !core::mem::replace(&mut served.paused, true) {
-                self.output(Output::PauseReading { stream: id });
+                self.cx.output(Output::PauseReading { stream: id });
             }
             self.streams.set_request_bytes(id, count);
             return self.relieve_requests(id);
@@ -208,7 +208,7 @@ impl Node {
                 self.relieve_requests(id);
             }
             Err(error) => {
-                self.count_frame_error(error);
+                self.cx.count_frame_error(error);
                 self.close(id, CloseReason::Protocol);
             }
         }
@@ -216,7 +216,7 @@ impl Node {
 
     /// A whole request. It is counted here, and decoded here unless it is large.
     fn request(&mut self, id: StreamId, frame: Frame) {
-        self.counters.count(Counter::RequestsServed);
+        self.cx.counters.count(Counter::RequestsServed);
         if frame.body.len() <= DECODED_ON_ARRIVAL {
             return self.decode(id, &frame);
         }
@@ -252,7 +252,7 @@ impl Node {
         let ahead = served.ahead.len();
         self.streams.set_request_bytes(id, ahead);
         self.streams.set_answer_bytes(id, frame.len());
-        let until = self.now.mono.plus(SEND_DEADLINE);
+        let until = self.cx.now.mono.plus(SEND_DEADLINE);
         self.streams.set_deadline(id, Some((Wait::Send, until)));
         self.send(id, frame.into());
     }
@@ -279,10 +279,10 @@ impl Node {
             return self.close(id, CloseReason::Done);
         }
         self.streams.set_request_bytes(id, 0);
-        let until = self.now.mono.plus(IDLE_DEADLINE);
+        let until = self.cx.now.mono.plus(IDLE_DEADLINE);
         self.streams.set_deadline(id, Some((Wait::Idle, until)));
         if resume {
-            self.output(Output::ResumeReading { stream: id });
+            self.cx.output(Output::ResumeReading { stream: id });
         }
         if !ahead.is_empty() {
             self.served_bytes(id, &ahead);
@@ -295,7 +295,7 @@ impl Node {
             return;
         };
         if stream.decoder.is_mid_frame() {
-            self.counters.count(Counter::SlowRequests);
+            self.cx.counters.count(Counter::SlowRequests);
             self.close(id, CloseReason::Timeout);
         } else if matches!(&stream.state, State::Served(served) if served.answer_bytes > 0) {
             self.cut_slow_reader(id, CloseReason::Timeout);

@@ -46,7 +46,7 @@ impl Node {
         let PageJob { reader, encoder } = &mut *page;
         let before = encoder.len();
         let end = self.store.read_page(
-            self.now,
+            self.cx.now,
             reader,
             (STEP_ITEMS, STEP_BYTES),
             |target, item| 2 + encoded_item_len(item) + encoded_target_len(target),
@@ -58,7 +58,7 @@ impl Node {
             return cost;
         };
         page.encoder.truncate(end.items);
-        let ext = self.response_ext();
+        let ext = self.cx.response_ext();
         if let Some((keep, ext)) = self.answer_ext(id, ext) {
             match page.encoder.finish(end.has_more, ext.as_ref()) {
                 Ok(frame) => self.send_answer(id, frame, keep),

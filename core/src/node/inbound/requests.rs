@@ -84,7 +84,7 @@ impl Node {
 
     /// A request that does not decode; its peer is charged for it.
     fn undecodable(&mut self, id: StreamId, error: &WireError, bytes: usize) {
-        self.count_wire_error(error);
+        self.cx.count_wire_error(error);
         let peer = self.streams.get(id).map(|stream| stream.peer);
         self.close(id, CloseReason::Protocol);
         if let Some(peer) = peer {
@@ -99,7 +99,7 @@ impl Node {
         };
         let (peer, path) = (stream.peer, stream.path);
         if let Err(error) = self.check_sender(&message.sender, &peer) {
-            self.counters.count(error);
+            self.cx.counters.count(error);
             if error == Counter::InvalidKeys {
                 return self.close(id, CloseReason::Protocol);
             }
@@ -136,7 +136,7 @@ impl Node {
         match message.request {
             Request::Ping => {
                 let response = Response::Ping {
-                    responder: self.sender(),
+                    responder: self.cx.sender(),
                 };
                 self.answer(id, response, None);
             }
@@ -190,7 +190,7 @@ impl Node {
         match request {
             Request::GetItems { .. } => PAGE_ROOM,
             Request::GetValue { target } => {
-                let held = self.store.get(self.now, target);
+                let held = self.store.get(self.cx.now, target);
                 SMALL_ANSWER + held.map_or(0, |held| encoded_item_len(held.item()))
             }
             _ => SMALL_ANSWER,
@@ -214,7 +214,7 @@ impl Node {
     fn closest_for(&self, target: &Target, addresses: bool) -> PeerList {
         let since = self.proven_since();
         self.table
-            .closest_where(target, self.config.k, |contact| {
+            .closest_where(target, self.cx.config.k, |contact| {
                 contact.reachable && contact.is_proven(since)
             })
             .map(|contact| WirePeer {
@@ -229,7 +229,7 @@ impl Node {
 
     fn serve_get(&mut self, id: StreamId, target: &Target, ext: Option<&RequestExt>) {
         let want = ext.map_or(Want::All, |ext| ext.want);
-        let now = self.now;
+        let now = self.cx.now;
         let mut life = None;
         let mut item = None;
         if want != Want::Peers
@@ -242,18 +242,18 @@ impl Node {
             Want::Item if item.is_some() => PeerList::default(),
             _ => self.closest_for(target, ext.is_some()),
         };
-        let mut answer = self.response_ext();
+        let mut answer = self.cx.response_ext();
         answer.life = life;
         self.answer_with(id, Response::GetValue { item, closest }, answer);
     }
 
     fn serve_put(&mut self, id: StreamId, put: Box<PutJob>, peer: &PublicKey) {
         let target = put.candidate.target;
-        let nearer = self.table.nearer_than_local(&target, self.config.k);
-        match self.store.precheck(self.now, &put.candidate, nearer) {
+        let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
+        match self.store.precheck(self.cx.now, &put.candidate, nearer) {
             Err(refusal) => self.put_refused(id, refusal, &put),
             Ok(Precheck::Held) => {
-                self.counters.count(Counter::VerifySpared);
+                self.cx.counters.count(Counter::VerifySpared);
                 match self.confirm(&put.candidate) {
                     Ok(()) => self.put_stored(id, &put, true),
                     Err(refusal) => self.put_refused(id, refusal, &put),
@@ -295,7 +295,7 @@ impl Node {
         content_hash: &[u8; 32],
         peer: &PublicKey,
     ) {
-        if let Some(held) = self.store.get(self.now, target)
+        if let Some(held) = self.store.get(self.cx.now, target)
             && held.item().signature != signature
             && held.item().key == *peer
             && held.item().seq == seq
@@ -316,9 +316,11 @@ impl Node {
             };
             return self.serve_put(id, Box::new(put), peer);
         }
-        let result = self.store.renew(self.now, target, seq, content_hash, peer);
+        let result = self
+            .store
+            .renew(self.cx.now, target, seq, content_hash, peer);
         if result.is_ok() {
-            self.counters.count(Counter::ItemsRenewed);
+            self.cx.counters.count(Counter::ItemsRenewed);
             self.persist_kept(target);
         }
         let (stored, error) = match &result {
@@ -342,13 +344,13 @@ impl Node {
             Ok(()) => self.put_judged(id, put),
             Err(ItemError::Signature(SignatureError::InvalidKey)) => {
                 // Go fails to decode such a key and closes without an answer.
-                self.counters.count(Counter::InvalidKeys);
+                self.cx.counters.count(Counter::InvalidKeys);
                 self.close(id, CloseReason::Protocol);
                 self.note_waste(peer, FORGERY_COST);
             }
             Err(error) => {
-                self.counters.count(Counter::ForgedItems);
-                self.counters.count(Counter::ItemsRefused);
+                self.cx.counters.count(Counter::ForgedItems);
+                self.cx.counters.count(Counter::ItemsRefused);
                 if !self.note_forgery(id) {
                     self.finish_put(id, &put, Err(error.to_string()), None);
                 }
@@ -365,7 +367,7 @@ impl Node {
         served.forgeries = served.forgeries.saturating_add(1);
         let cut = served.forgeries >= MAX_FORGERIES;
         if cut {
-            self.counters.count(Counter::ForgersCut);
+            self.cx.counters.count(Counter::ForgersCut);
             self.close(id, CloseReason::Protocol);
         }
         cut
@@ -374,9 +376,9 @@ impl Node {
     /// A genuine item: the store decides now, not when it arrived.
     fn put_judged(&mut self, id: StreamId, put: Box<PutJob>) {
         let target = put.candidate.target;
-        let held = self.store.get(self.now, &target);
+        let held = self.store.get(self.cx.now, &target);
         let had = held.is_some_and(|held| held.item().seq == put.candidate.item.seq);
-        let nearer = self.table.nearer_than_local(&target, self.config.k);
+        let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
         match self.admit(put.candidate.clone(), nearer) {
             Ok(()) => self.put_stored(id, &put, had),
             Err(refusal) => self.put_refused(id, refusal, &put),
@@ -389,11 +391,14 @@ impl Node {
     }
 
     fn put_refused(&mut self, id: StreamId, refusal: Refusal, put: &PutJob) {
-        self.count_refusal(refusal);
+        self.cx.count_refusal(refusal);
         let target = &put.candidate.target;
-        let held = self.store.get(self.now, target).map(|held| held.item().seq);
+        let held = self
+            .store
+            .get(self.cx.now, target)
+            .map(|held| held.item().seq);
         // What is deleted is held no more, but its sequence is what the owner has to know.
-        let held = held.or_else(|| self.store.deleted_up_to(self.now, target));
+        let held = held.or_else(|| self.store.deleted_up_to(self.cx.now, target));
         self.finish_put(id, put, Err(refusal_text::text(refusal).to_string()), held);
     }
 
@@ -420,7 +425,7 @@ impl Node {
         want: Want,
         target: Option<Target>,
     ) {
-        let mut ext = self.response_ext();
+        let mut ext = self.cx.response_ext();
         ext.held = held;
         if let (Want::Peers, Some(target)) = (want, target) {
             ext.closest = self.closest_for(&target, true);
@@ -433,7 +438,7 @@ impl Node {
     }
 
     pub(crate) fn answer(&mut self, id: StreamId, response: Response, held: Option<Seq>) {
-        let mut ext = self.response_ext();
+        let mut ext = self.cx.response_ext();
         ext.held = held;
         self.answer_with(id, response, ext);
     }
@@ -461,7 +466,7 @@ impl Node {
         ext: ResponseExt,
     ) -> Option<(bool, Option<ResponseExt>)> {
         let served = self.streams.served_mut(id)?;
-        let keep = served.keep && !self.stopping;
+        let keep = served.keep && !self.cx.stopping;
         Some((keep, served.keep.then_some(ResponseExt { keep, ..ext })))
     }
 }

@@ -62,7 +62,7 @@ impl Node {
     }
 
     fn evict(&mut self, id: StreamId, idle: bool) {
-        self.counters.count(Counter::StreamsEvicted);
+        self.cx.counters.count(Counter::StreamsEvicted);
         if idle {
             self.close(id, CloseReason::Idle);
         } else {
@@ -127,12 +127,12 @@ impl Node {
             let Some(stream) = self.streams.get(id) else {
                 return;
             };
-            let limits = &self.config.limits;
+            let limits = &self.cx.config.limits;
             let usage = self.streams.usage(&stream.peer);
             let of_peer = usage.map_or(0, |usage| usage.request_bytes);
             let all = self.streams.request_bytes();
             if of_peer > limits.request_bytes_per_peer {
-                self.hit(Limit::request_bytes_per_peer);
+                self.cx.hit(Limit::request_bytes_per_peer);
                 break;
             }
             // No peer takes more than is left for the others, so that something always is.
@@ -140,19 +140,19 @@ impl Node {
             if all <= limits.request_bytes && of_peer <= left.max(FAIR_FLOOR) {
                 return;
             }
-            self.hit(Limit::request_bytes);
+            self.cx.hit(Limit::request_bytes);
             match self.worst(Wait::Read) {
                 Some(found) if found.stream != id => self.evict(found.stream, false),
                 _ => break,
             }
         }
-        self.counters.count(Counter::RequestsOverloaded);
+        self.cx.counters.count(Counter::RequestsOverloaded);
         self.cut_request(id);
     }
 
     /// Whether an answer of about `bytes` may be made for a peer.
     pub(crate) fn room_for_answer(&self, peer: &PublicKey, bytes: usize) -> Room {
-        let limits = &self.config.limits;
+        let limits = &self.cx.config.limits;
         let usage = self.streams.usage(peer);
         let of_peer = usage.map_or(0, |usage| usage.answer_bytes);
         if of_peer > 0 && of_peer + bytes > limits.answer_bytes_per_peer {
@@ -171,7 +171,7 @@ impl Node {
     }
 
     fn most_answer_bytes(&self, bytes: usize) -> usize {
-        let limit = self.config.limits.answer_bytes;
+        let limit = self.cx.config.limits.answer_bytes;
         if bytes <= SMALL_ANSWER {
             limit
         } else {
@@ -204,7 +204,7 @@ impl Node {
             return;
         };
         let (peer, bytes) = (stream.peer, served.answer_bytes);
-        self.counters.count(Counter::SlowReaders);
+        self.cx.counters.count(Counter::SlowReaders);
         self.close(id, reason);
         self.note_waste(&peer, bytes as u64);
     }
@@ -215,7 +215,7 @@ impl Node {
             return;
         }
         if let Some((at, id)) = self.slow_reader()
-            && at <= self.now.mono
+            && at <= self.cx.now.mono
         {
             self.cut_slow_reader(id, CloseReason::Evicted);
         }

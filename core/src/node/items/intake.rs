@@ -16,31 +16,32 @@ impl Node {
     /// Puts a verified item into the store, and notes everything that follows.
     pub(crate) fn admit(&mut self, candidate: Candidate, nearer: usize) -> Result<(), Refusal> {
         let target = candidate.target;
-        let admission = self.store.admit(self.now, candidate, nearer)?;
+        let admission = self.store.admit(self.cx.now, candidate, nearer)?;
         self.note_admission(target, admission);
         Ok(())
     }
 
     /// The same, for an item that is held already.
     pub(crate) fn confirm(&mut self, candidate: &Candidate) -> Result<(), Refusal> {
-        let admission = self.store.confirm(self.now, candidate)?;
+        let admission = self.store.confirm(self.cx.now, candidate)?;
         self.note_admission(candidate.target, admission);
         Ok(())
     }
 
     pub(crate) fn note_admission(&mut self, target: Target, admission: Admission) {
         match admission.kind {
-            AdmissionKind::Stored => self.counters.count(Counter::ItemsStored),
-            AdmissionKind::Renewed => self.counters.count(Counter::ItemsRenewed),
+            AdmissionKind::Stored => self.cx.counters.count(Counter::ItemsStored),
+            AdmissionKind::Renewed => self.cx.counters.count(Counter::ItemsRenewed),
             AdmissionKind::Unchanged => {}
         }
         if admission.owner_takeover {
-            self.counters.count(Counter::OwnerTakeovers);
+            self.cx.counters.count(Counter::OwnerTakeovers);
         }
         if admission.conflict {
-            self.counters.count(Counter::Conflicts);
+            self.cx.counters.count(Counter::Conflicts);
         }
-        self.counters
+        self.cx
+            .counters
             .add(Counter::ItemsEvicted, admission.evicted.len() as u64);
         for evicted in admission.evicted {
             self.persist(StoreChange::Forget(evicted));
@@ -52,8 +53,8 @@ impl Node {
     }
 
     pub(crate) fn persist_kept(&mut self, target: &Target) {
-        if self.config.storage
-            && let Some(record) = self.store.record(self.now, target)
+        if self.cx.config.storage
+            && let Some(record) = self.store.record(self.cx.now, target)
         {
             self.persist(StoreChange::Keep(record.into()));
         }
@@ -61,7 +62,7 @@ impl Node {
 
     /// Storage kept a record: verified like any other.
     pub(crate) fn load(&mut self, record: Box<StoredRecord>) {
-        let public = self.public;
+        let public = self.cx.public;
         let item = Arc::new(record.item.clone());
         if self.may_verify(&public) && item.check_sizes().is_ok() {
             self.verify(public, item, None, JobFor::Loaded(record));
@@ -79,9 +80,11 @@ impl Node {
             life: None,
             bound: record.bound,
         };
-        let nearer = self.table.nearer_than_local(&record.target, self.config.k);
+        let nearer = self
+            .table
+            .nearer_than_local(&record.target, self.cx.config.k);
         if let Err(refusal) = self.admit(candidate, nearer) {
-            self.count_refusal(refusal);
+            self.cx.count_refusal(refusal);
         }
     }
 }

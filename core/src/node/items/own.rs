@@ -134,14 +134,14 @@ impl Node {
         if self.own.keep(target, item) {
             self.schedule_renewal(&target);
         } else {
-            self.hit(Limit::own_items);
+            self.cx.hit(Limit::own_items);
         }
     }
 
     /// From now on only its sequence matters.
     pub(crate) fn forget_own(&mut self, target: &Target) {
         self.own.forget(target);
-        self.timers.cancel(Timer::Renewal(*target));
+        self.cx.timers.cancel(Timer::Renewal(*target));
     }
 
     /// A publication or renewal reached this many holders.
@@ -155,13 +155,14 @@ impl Node {
             return;
         };
         if holders == 0 {
-            let retry = self.random.renewal.jitter(RETRY);
+            let retry = self.cx.random.renewal.jitter(RETRY);
             return self
+                .cx
                 .timers
-                .set(Timer::Renewal(*target), self.now.mono.plus(retry));
+                .set(Timer::Renewal(*target), self.cx.now.mono.plus(retry));
         }
         renew.by_seq = go_holders;
-        renew.published = Some((self.now.mono, holders));
+        renew.published = Some((self.cx.now.mono, holders));
         self.schedule_renewal(target);
     }
 
@@ -183,6 +184,7 @@ impl Node {
                     holders: published.map_or(0, |(_, holders)| holders),
                     age: published.map(|(at, _)| now.since(at)),
                     next_renewal: self
+                        .cx
                         .timers
                         .due_at(Timer::Renewal(*target))
                         .map(|at| at.since(now)),
@@ -200,14 +202,15 @@ impl Node {
         else {
             return;
         };
-        let half = self.random.renewal.jitter(self.config.item_ttl / 2);
+        let half = self.cx.random.renewal.jitter(self.cx.config.item_ttl / 2);
         let after = if renew.by_seq {
-            half.max(GO_RENEWAL).min(self.config.item_ttl / 2)
+            half.max(GO_RENEWAL).min(self.cx.config.item_ttl / 2)
         } else {
             half
         };
-        self.timers
-            .set(Timer::Renewal(*target), self.now.mono.plus(after));
+        self.cx
+            .timers
+            .set(Timer::Renewal(*target), self.cx.now.mono.plus(after));
     }
 
     /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.
@@ -224,11 +227,11 @@ impl Node {
         let mut mode = Mode::Renew;
         if by_seq
             && let Some(next) = self.next_seq(&target)
-            && let Some(newer) = self.sign(next, item.value.clone(), item.salt.clone())
+            && let Some(newer) = self.cx.sign(next, item.value.clone(), item.salt.clone())
         {
             item = Arc::new(newer);
             mode = Mode::Publish;
-            self.own.raise(target, next, self.now.mono);
+            self.own.raise(target, next, self.cx.now.mono);
             self.own.keep(target, item.clone());
         }
         let _ = self.admit(Candidate::of_owner(item.clone(), Via::Local), 0);

@@ -125,7 +125,7 @@ impl Node {
             return Err(Misuse::OperationNumber(op));
         }
         self.operations.last = Some(op);
-        self.counters.count(Counter::Operations);
+        self.cx.counters.count(Counter::Operations);
         let (kind, timeout) = match &command {
             Command::Put { options, .. } | Command::PutSigned { options, .. } => {
                 (Kind::Put, options.timeout)
@@ -135,31 +135,31 @@ impl Node {
             Command::Ping { .. } => (Kind::Ping, None),
             Command::Shutdown => {
                 self.shut_down();
-                self.output(Output::Finished {
+                self.cx.output(Output::Finished {
                     op,
                     outcome: Outcome::Shutdown,
                 });
                 return Ok(());
             }
         };
-        let refused = if self.stopping {
+        let refused = if self.cx.stopping {
             Some(OperationError::ShuttingDown)
-        } else if self.operations.len() >= self.config.limits.operations {
-            self.hit(Limit::operations);
+        } else if self.operations.len() >= self.cx.config.limits.operations {
+            self.cx.hit(Limit::operations);
             Some(OperationError::Busy(self.operations.len()))
         } else {
             None
         };
         if let Some(error) = refused {
-            self.output(Output::Finished {
+            self.cx.output(Output::Finished {
                 op,
                 outcome: kind.failed(error),
             });
             return Ok(());
         }
-        let now = self.now.mono;
-        let deadline = now.plus(timeout.unwrap_or(self.config.operation_timeout));
-        self.timers.set(Timer::Operation(op), deadline);
+        let now = self.cx.now.mono;
+        let deadline = now.plus(timeout.unwrap_or(self.cx.config.operation_timeout));
+        self.cx.timers.set(Timer::Operation(op), deadline);
         self.operations.running.insert(
             op,
             Operation {
@@ -179,7 +179,7 @@ impl Node {
                 value,
                 options,
             } => {
-                let target = Target::of(&self.public, salt.as_bytes());
+                let target = Target::of(&self.cx.public, salt.as_bytes());
                 let plan = Box::new(PutPlan::new(salt, value, options, started));
                 // One after the other: each sees the one before it, and takes the next sequence.
                 if self.operations.queue_put(op, target) {
@@ -193,7 +193,7 @@ impl Node {
                 if let Err(error) = item.check_sizes() {
                     return self.refuse_signed(op, error);
                 }
-                let public = self.public;
+                let public = self.cx.public;
                 if !self.may_verify(&public) {
                     let busy = OperationError::Busy(self.jobs.len());
                     return self.finish(op, Outcome::Put(Err(busy.into())));
@@ -230,9 +230,9 @@ impl Node {
                     addr,
                 };
                 if let Some(addr) = addr {
-                    self.book.told(&peer, addr, self.now.mono);
+                    self.book.told(&peer, addr, self.cx.now.mono);
                 }
-                let (ext, purpose) = (self.ext(), CallTag::Ping(op));
+                let (ext, purpose) = (self.cx.request_ext(), CallTag::Ping(op));
                 let reuse = SessionUse::ReuseOrDial;
                 match self.call(candidate, Request::Ping, ext, purpose, reuse) {
                     Some(call) => self.set_busy(op, Busy::Call(call)),
@@ -336,7 +336,7 @@ impl Node {
             goal,
             op,
             target,
-            lookup: Lookup::new(target, self.lookup_params(), [], self.id),
+            lookup: Lookup::new(target, self.lookup_params(), [], self.cx.id),
             started,
             converged: Some(false),
             widened: true,
@@ -352,11 +352,11 @@ impl Node {
                 && self.operations.put_over(op, &item)
             {
                 // Not here: puts that end at once must not nest.
-                self.timers.set(Timer::Put(item), self.now.mono);
+                self.cx.timers.set(Timer::Put(item), self.cx.now.mono);
             }
             self.operations.waiting.remove(&op);
-            self.timers.cancel(Timer::Operation(op));
-            self.output(Output::Finished { op, outcome });
+            self.cx.timers.cancel(Timer::Operation(op));
+            self.cx.output(Output::Finished { op, outcome });
         }
     }
 
@@ -396,7 +396,7 @@ impl Node {
     /// A search for nodes is over.
     pub(crate) fn nodes_found(&mut self, search: &Query, end: StopReason) {
         let Some(op) = search.op else { return };
-        let stats = search.stats(self.now.mono);
+        let stats = search.stats(self.cx.now.mono);
         let closest: Vec<_> = search
             .lookup
             .answered_closest()
@@ -425,7 +425,7 @@ impl Node {
         }
         let result = match result {
             Ok(_) => Ok(PingOutcome {
-                rtt: self.now.mono.since(call.started),
+                rtt: self.cx.now.mono.since(call.started),
                 path: call.path.unwrap_or(Path {
                     reach: Reach::Accepted,
                     remote: None,
@@ -440,7 +440,7 @@ impl Node {
 
     /// Ends everything.
     fn shut_down(&mut self) {
-        self.stopping = true;
+        self.cx.stopping = true;
         let running: Vec<OperationId> = self.operations.running.keys().copied().collect();
         for op in running {
             self.end_operation(op, StopReason::Shutdown);
@@ -458,6 +458,6 @@ impl Node {
         for stream in self.streams.ids() {
             self.close(stream, crate::node::output::CloseReason::Shutdown);
         }
-        self.timers.clear();
+        self.cx.timers.clear();
     }
 }

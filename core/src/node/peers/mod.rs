@@ -52,7 +52,7 @@ impl Node {
     /// A stream to `peer` runs this way.
     pub(crate) fn note_path(&mut self, peer: &PublicKey, path: Path) {
         if let (Reach::Dialled, Some(addr)) = (path.reach, path.remote) {
-            self.book.reached(peer, canonical(addr), self.now.mono);
+            self.book.reached(peer, canonical(addr), self.cx.now.mono);
         }
     }
 
@@ -74,7 +74,7 @@ impl Node {
         if !is_dialable(&addr) {
             return;
         }
-        self.book.claims(peer, addr, self.now.mono);
+        self.book.claims(peer, addr, self.cx.now.mono);
         let contact = self.table.get(&peer.id());
         if contact.is_none_or(|contact| contact.addr == Some(addr)) {
             return;
@@ -105,34 +105,34 @@ impl Node {
         self.note_advertised(&peer, ext.and_then(|ext| ext.addr), path);
         // A peer to whom calls failed is back, perhaps: an answer on its own session shows it.
         if live
-            || self.stopping
-            || self.book.is_ping_back_paused(&peer, self.now.mono)
+            || self.cx.stopping
+            || self.book.is_ping_back_paused(&peer, self.cx.now.mono)
             || self.probing.pinged_back.contains(&peer)
         {
             return;
         }
         if !known {
-            match self.table.use_for(&id, self.now.mono) {
+            match self.table.use_for(&id, self.cx.now.mono) {
                 Use::None => return,
                 Use::Reminder { oldest } => return self.ping_oldest(oldest),
                 Use::Member => {}
             }
         }
-        if self.probing.pinged_back.len() >= self.config.limits.ping_backs {
-            return self.hit(Limit::ping_backs);
+        if self.probing.pinged_back.len() >= self.cx.config.limits.ping_backs {
+            return self.cx.hit(Limit::ping_backs);
         }
         let candidate = Candidate {
             key: peer,
             id,
             addr: None,
         };
-        let ext = self.ext();
+        let ext = self.cx.request_ext();
         let reuse = SessionUse::ReuseOnly;
         if self
             .call(candidate, Request::Ping, ext, CallTag::PingBack, reuse)
             .is_some()
         {
-            self.counters.count(Counter::PingBacks);
+            self.cx.counters.count(Counter::PingBacks);
             self.probing.pinged_back.insert(peer);
         }
     }
@@ -140,9 +140,9 @@ impl Node {
     pub(crate) fn ping_back_ended(&mut self, peer: &PublicKey, answered: bool) {
         self.probing.pinged_back.remove(peer);
         if !answered {
-            self.book.ping_back_failed(peer, self.now.mono);
+            self.book.ping_back_failed(peer, self.cx.now.mono);
         } else if self.table.get(&peer.id()).is_none() {
-            self.book.no_room(peer, self.now.mono);
+            self.book.no_room(peer, self.cx.now.mono);
         }
         self.resume_waiting();
     }
@@ -161,7 +161,7 @@ impl Node {
             addr: dialled.filter(|addr| known.is_none() || own == Some(*addr)),
             reachable: matches!(reach, Some(Reach::Dialled | Reach::Relayed)),
         };
-        match self.table.insert_or_touch(&sighting, self.now) {
+        match self.table.insert_or_touch(&sighting, self.cx.now) {
             Touch::Itself | Touch::Refreshed => {}
             Touch::Added => self.peer_added(peer.key),
             Touch::Replaced { removed } => {
@@ -184,18 +184,18 @@ impl Node {
 
     fn peer_added(&mut self, peer: PublicKey) {
         self.schedule_proof();
-        self.counters.count(Counter::PeersAdded);
-        self.event(Event::PeerAdded { peer });
+        self.cx.counters.count(Counter::PeersAdded);
+        self.cx.event(Event::PeerAdded { peer });
     }
 
     fn peer_removed(&mut self, id: NodeId) {
-        self.counters.count(Counter::PeersRemoved);
-        self.event(Event::PeerRemoved { id });
+        self.cx.counters.count(Counter::PeersRemoved);
+        self.cx.event(Event::PeerRemoved { id });
     }
 
     fn ping_oldest(&mut self, oldest: NodeId) {
         if self.ping_contact(oldest, CallTag::Eviction) {
-            self.counters.count(Counter::EvictionPings);
+            self.cx.counters.count(Counter::EvictionPings);
         }
     }
 
@@ -209,7 +209,7 @@ impl Node {
             id: contact.id,
             addr: contact.addr,
         };
-        let ext = self.ext();
+        let ext = self.cx.request_ext();
         let reuse = SessionUse::ReuseOrDial;
         let asked = self
             .call(peer, Request::Ping, ext, purpose, reuse)
@@ -242,7 +242,7 @@ impl Node {
                 self.peer_added(key);
             }
             if why == CallTag::Eviction {
-                self.counters.count(Counter::PingEvictions);
+                self.cx.counters.count(Counter::PingEvictions);
             }
             self.peer_removed(peer.id);
         }
@@ -250,19 +250,19 @@ impl Node {
 
     /// Finds out whether others can dial a peer that so far only dialled us.
     fn probe(&mut self, peer: PublicKey, addr: SocketAddr) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         if self.probing.probed.contains(&peer) || self.book.address_paused(&addr, now) {
             return;
         }
-        if self.probing.probes.len() >= self.config.limits.probes {
-            return self.hit(Limit::probes);
+        if self.probing.probes.len() >= self.cx.config.limits.probes {
+            return self.cx.hit(Limit::probes);
         }
-        self.counters.count(Counter::Probes);
+        self.cx.counters.count(Counter::Probes);
         self.probing.last += 1;
         let probe = ProbeId(self.probing.last);
         self.probing.probes.insert(probe, (peer, addr));
         self.probing.probed.insert(peer);
-        self.output(Output::Probe { probe, peer, addr });
+        self.cx.output(Output::Probe { probe, peer, addr });
     }
 
     /// A probe ended.
@@ -277,7 +277,7 @@ impl Node {
             .remove(&probe)
             .ok_or(Misuse::UnknownProbe(probe))?;
         self.probing.probed.remove(&peer);
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         match result {
             Ok(()) => {
                 self.book.reached(&peer, addr, now);
@@ -285,7 +285,7 @@ impl Node {
             }
             Err(OpenFailure::Overloaded | OpenFailure::Closing) => {}
             Err(_) => {
-                self.counters.count(Counter::ProbesFailed);
+                self.cx.counters.count(Counter::ProbesFailed);
                 self.book.pause_address(addr, now);
                 // Where it says it is nobody answers for it, so it is handed out no more.
                 if self.table.get(&peer.id()).and_then(|it| it.addr) == Some(addr) {

@@ -41,18 +41,18 @@ impl Node {
 
     /// The moment since when a peer must have given a sign of life.
     pub(crate) fn proven_since(&self) -> Mono {
-        self.now.mono.minus(self.proven_within())
+        self.cx.now.mono.minus(self.proven_within())
     }
 
     /// A peer entered the table: some time it has to be asked.
     pub(crate) fn schedule_proof(&mut self) {
-        let at = self.now.mono.plus(self.prove_after());
-        self.timers.set_earlier(Timer::Prove, at);
+        let at = self.cx.now.mono.plus(self.prove_after());
+        self.cx.timers.set_earlier(Timer::Prove, at);
     }
 
     /// Asks the peers that are silent for longest, a bounded number at a time.
     pub(crate) fn prove_peers(&mut self) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let after = self.prove_after();
         let silent_since = now.minus(after.saturating_sub(STEP));
         let due: SmallVec<[NodeId; ASKED]> = self
@@ -64,7 +64,7 @@ impl Node {
             .collect();
         for id in &due {
             if self.ping_contact(*id, CallTag::Proof) {
-                self.counters.count(Counter::ProofPings);
+                self.cx.counters.count(Counter::ProofPings);
             }
         }
         let Some(silent) = self.table.longest_silent() else {
@@ -72,8 +72,8 @@ impl Node {
         };
         // Those just asked are silent still; many more may be due.
         let soon = now.plus(if due.len() == ASKED { STEP / 10 } else { STEP });
-        let jitter = self.random.proof.jitter(STEP / 2);
+        let jitter = self.cx.random.proof.jitter(STEP / 2);
         let at = silent.plus(after).max(soon).plus(jitter);
-        self.timers.set(Timer::Prove, at);
+        self.cx.timers.set(Timer::Prove, at);
     }
 }

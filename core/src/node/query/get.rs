@@ -134,7 +134,7 @@ impl Node {
     pub(crate) fn start_get(&mut self, op: OperationId, state: Box<GetState>, started: Mono) {
         let mut state = state;
         let target = state.request.target;
-        let now = self.now;
+        let now = self.cx.now;
         if let Some(held) = self.store.get(now, &target)
             && self.is_wanted(&state.request, held.item())
         {
@@ -166,7 +166,7 @@ impl Node {
                 .owner
                 .as_ref()
                 .is_none_or(|(key, salt)| item.key == *key && item.salt == *salt),
-            Origin::Mirror => request.unknown_mirrors || self.config.mirrors.contains(&item.key),
+            Origin::Mirror => request.unknown_mirrors || self.cx.config.mirrors.contains(&item.key),
         }
     }
 
@@ -183,15 +183,15 @@ impl Node {
         let target = state.request.target;
         state.asked = state.asked.saturating_add(1);
         if !self.is_wanted(&state.request, &item) || item.check_sizes().is_err() {
-            self.counters.count(Counter::WrongItems);
+            self.cx.counters.count(Counter::WrongItems);
             return;
         }
         // The same content: the copy that was verified counts, whatever signature came with this.
         let same = |known: &&Arc<Item>| known.same_content(&item);
         let seen = state.versions.iter().map(|version| &version.item);
-        let held = self.store.get(self.now, &target).map(Held::item);
+        let held = self.store.get(self.cx.now, &target).map(Held::item);
         if let Some(known) = seen.chain(held).find(same).cloned() {
-            self.counters.count(Counter::VerifySpared);
+            self.cx.counters.count(Counter::VerifySpared);
             let version = state.add(known.clone(), &target, life);
             version.holders.insert(from.id);
             version.from.get_or_insert(from.key);
@@ -241,7 +241,7 @@ impl Node {
                         self.first_value(op, state, &answer.item, Some(answer.from.key));
                     }
                 }
-                Err(_) => self.counters.count(Counter::ForgedItems),
+                Err(_) => self.cx.counters.count(Counter::ForgedItems),
             }
         }
         self.queries.insert(id, search);
@@ -258,9 +258,9 @@ impl Node {
         if state.first_value.is_some() || state.then.is_some() || item.reads_as_deleted() {
             return;
         }
-        state.first_value = Some(self.now.mono);
+        state.first_value = Some(self.cx.now.mono);
         let origin = item.origin_at(&state.request.target);
-        self.output(Output::Event(Event::FirstValue {
+        self.cx.output(Output::Event(Event::FirstValue {
             op,
             item: item.clone(),
             origin,
@@ -281,7 +281,7 @@ impl Node {
 
     /// A read is over.
     pub(crate) fn conclude_get(&mut self, search: Query, end: StopReason) {
-        let now = self.now;
+        let now = self.cx.now;
         let stats = search.stats(now.mono);
         let crate::node::query::QueryKind::Get(mut state) = search.goal else {
             return;
@@ -350,7 +350,11 @@ impl Node {
         let item = best.item.clone();
         let by_clock = || {
             let vouched = item.seq.as_time()?;
-            self.now.unix.is_set().then(|| self.now.unix.since(vouched))
+            self.cx
+                .now
+                .unix
+                .is_set()
+                .then(|| self.cx.now.unix.since(vouched))
         };
         let age = best.life.map(|life| life.age).or_else(by_clock);
         GetOutcome {
@@ -381,7 +385,7 @@ impl Node {
         from: Option<crate::key::PublicKey>,
         converged: bool,
     ) {
-        let now = self.now;
+        let now = self.cx.now;
         let life = life.unwrap_or(Life {
             age: Duration::ZERO,
             left: Duration::MAX,
@@ -390,8 +394,10 @@ impl Node {
             self.cache.put(*target, item.clone(), life, now.mono);
         }
         let Some(from) = from else { return };
-        let nearer = self.table.nearer_than_local(target, self.config.k);
-        if !self.config.serve || !(self.config.full_node || (converged && nearer < self.config.k)) {
+        let nearer = self.table.nearer_than_local(target, self.cx.config.k);
+        if !self.cx.config.serve
+            || !(self.cx.config.full_node || (converged && nearer < self.cx.config.k))
+        {
             return;
         }
         let candidate = StoreCandidate {
@@ -416,8 +422,8 @@ impl Node {
         life: Option<Life>,
         lagging: &[Candidate],
     ) {
-        let now = self.now.mono;
-        let old = life.is_none_or(|life| life.left < self.config.item_ttl / 2);
+        let now = self.cx.now.mono;
+        let old = life.is_none_or(|life| life.left < self.cx.config.item_ttl / 2);
         let mut sent = 0;
         for peer in lagging {
             if sent == REPAIRS_PER_GET {
@@ -426,11 +432,11 @@ impl Node {
             if old && self.book.dialect(&peer.key) != Dialect::Skydht {
                 continue;
             }
-            let quiet = self.config.item_ttl / 4;
+            let quiet = self.cx.config.item_ttl / 4;
             if !self.repaired.note(*target, peer.id, now, quiet) {
                 continue;
             }
-            let mut ext = self.ext();
+            let mut ext = self.cx.request_ext();
             ext.life = life;
             let request = Request::PutValue {
                 item: item.into(),
@@ -441,7 +447,7 @@ impl Node {
                 .call(*peer, request, ext, CallTag::Repair, reuse)
                 .is_some()
             {
-                self.counters.count(Counter::Repairs);
+                self.cx.counters.count(Counter::Repairs);
                 sent += 1;
             }
         }

@@ -107,17 +107,17 @@ impl Node {
         let id = self.next_query_id();
         self.next_query += 1;
         if let Some(index) = self.table.bucket_of(&target) {
-            self.table.refreshed(index, self.now.mono);
+            self.table.refreshed(index, self.cx.now.mono);
         }
         let seeds = self.seeds(&target);
-        self.counters.count(Counter::Lookups);
+        self.cx.counters.count(Counter::Lookups);
         let mut params = self.lookup_params();
         params.k = self.lookup_width(&goal);
         let search = Query {
             goal,
             op,
             target,
-            lookup: Lookup::new(target, params, seeds, self.id),
+            lookup: Lookup::new(target, params, seeds, self.cx.id),
             started,
             converged: None,
             widened: false,
@@ -136,7 +136,7 @@ impl Node {
 
     /// Where a lookup starts: the nearest live peers, or whoever there is.
     fn seeds(&self, target: &Target) -> Vec<Candidate> {
-        let n = self.config.k.max(self.config.alpha);
+        let n = self.cx.config.k.max(self.cx.config.alpha);
         let seed = |contact: &Contact| Candidate {
             key: contact.key,
             id: contact.id,
@@ -147,21 +147,21 @@ impl Node {
             .closest_where(target, n, Contact::is_live)
             .map(seed)
             .collect();
-        if seeds.len() < self.config.alpha {
+        if seeds.len() < self.cx.config.alpha {
             seeds = self.table.closest(target, n).map(seed).collect();
         }
         seeds
     }
 
     pub(crate) fn lookup_params(&self) -> LookupParams {
-        let limits = &self.config.limits;
+        let limits = &self.cx.config.limits;
         LookupParams {
-            k: self.config.k,
-            alpha: self.config.alpha,
-            disjoint_paths: self.config.disjoint_paths,
+            k: self.cx.config.k,
+            alpha: self.cx.config.alpha,
+            disjoint_paths: self.cx.config.disjoint_paths,
             newcomers_per_answer: limits.newcomers_per_answer,
             max_candidates: limits.lookup_candidates,
-            hard_deadline: self.config.hard_deadline,
+            hard_deadline: self.cx.config.hard_deadline,
         }
     }
 
@@ -169,8 +169,8 @@ impl Node {
     fn lookup_width(&self, goal: &QueryKind) -> usize {
         match goal {
             QueryKind::Neighbourhood => self.self_lookup_width(),
-            QueryKind::Fill(_) => self.config.k.min(FILLED),
-            _ => self.config.k,
+            QueryKind::Fill(_) => self.cx.config.k.min(FILLED),
+            _ => self.cx.config.k,
         }
     }
 
@@ -179,7 +179,7 @@ impl Node {
         let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
-        self.timers.cancel(Timer::Query(id));
+        self.cx.timers.cancel(Timer::Query(id));
         if !self.is_query_complete(&search) {
             self.step_query(id, &mut search);
         }
@@ -187,15 +187,15 @@ impl Node {
             return self.end_query(id, search, StopReason::Done);
         }
         if let (QueryKind::Put(state), Some(_)) = (&search.goal, search.converged)
-            && let Some(until) = state.patience().filter(|until| *until > self.now.mono)
+            && let Some(until) = state.patience().filter(|until| *until > self.cx.now.mono)
         {
-            self.timers.set(Timer::Query(id), until);
+            self.cx.timers.set(Timer::Query(id), until);
         }
         self.queries.insert(id, search);
     }
 
     fn step_query(&mut self, id: QueryId, search: &mut Query) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         while search.converged.is_none() {
             // The verdict on what was found decides whether anybody else has to be asked.
             if matches!(&search.goal, QueryKind::Get(state) if state.may_be_met_by_a_verdict()) {
@@ -203,7 +203,7 @@ impl Node {
             }
             if let Some(until) = search.alone_until {
                 if now < until {
-                    self.timers.set(Timer::Query(id), until);
+                    self.cx.timers.set(Timer::Query(id), until);
                     return;
                 }
                 search.alone_until = None;
@@ -215,7 +215,7 @@ impl Node {
             {
                 Step::Ask(peer) => self.ask(id, search, peer),
                 Step::Wait(at) => {
-                    self.timers.set(Timer::Query(id), at);
+                    self.cx.timers.set(Timer::Query(id), at);
                     return;
                 }
                 Step::Done(why) => self.lookup_done(id, search, why == Why::Converged),
@@ -224,11 +224,11 @@ impl Node {
     }
 
     fn ask(&mut self, id: QueryId, search: &mut Query, peer: Candidate) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let expected = self.book.expected(&peer.key, now);
         // Whoever is not expected to answer is asked beside the others, but only so many are, and
         // only so often.
-        let many = search.lookup.counts().open >= self.config.alpha * OPEN_PER_PLACE
+        let many = search.lookup.counts().open >= self.cx.config.alpha * OPEN_PER_PLACE
             || self.book.owes_much(&peer.key);
         if self.book.is_paused(&peer.key, now) || (expected.is_none() && many) {
             search.lookup.failed(&peer.id);
@@ -246,7 +246,7 @@ impl Node {
                 let request = Request::GetValue {
                     target: search.target,
                 };
-                let (ext, purpose) = (self.ext(), CallTag::Step(id));
+                let (ext, purpose) = (self.cx.request_ext(), CallTag::Step(id));
                 self.call(peer, request, ext, purpose, SessionUse::ReuseOrDial)
             }
             QueryKind::Put(state) => {
@@ -265,7 +265,7 @@ impl Node {
     }
 
     fn ask_nodes(&mut self, id: QueryId, target: Target, peer: Candidate) -> Option<CallId> {
-        let ext = self.ext();
+        let ext = self.cx.request_ext();
         let request = Request::FindNode { target };
         self.call(
             peer,
@@ -280,18 +280,18 @@ impl Node {
     fn lookup_done(&mut self, id: QueryId, search: &mut Query, converged: bool) {
         if !search.widened && self.is_too_dense(search) {
             search.widened = true;
-            self.counters.count(Counter::LookupsWidened);
+            self.cx.counters.count(Counter::LookupsWidened);
             search.lookup.widen(WIDENED);
             return;
         }
         if matches!(search.goal, QueryKind::Neighbourhood)
             && self.has_found_strangers(&search.lookup)
         {
-            return search.lookup.widen(self.config.k);
+            return search.lookup.widen(self.cx.config.k);
         }
         search.converged = Some(converged);
         if !converged {
-            self.counters.count(Counter::LookupsUnconverged);
+            self.cx.counters.count(Counter::LookupsUnconverged);
         }
         if let QueryKind::Put(state) = &mut search.goal {
             let closest: Vec<Candidate> = search.lookup.answered_closest().copied().collect();
@@ -306,7 +306,7 @@ impl Node {
     /// Whether the k nearest that answered lie closer together than the size of the network
     /// allows, as they do when somebody grinds keys around one target (an eclipse).
     fn is_too_dense(&self, search: &Query) -> bool {
-        let k = self.config.k;
+        let k = self.cx.config.k;
         search
             .lookup
             .answered_closest()
@@ -321,8 +321,8 @@ impl Node {
         match &search.goal {
             QueryKind::Get(state) => state.is_complete(search.converged.is_some()),
             QueryKind::Put(state) => {
-                let now = self.now.mono;
-                search.converged.is_some() && state.is_complete(self.config.k, now)
+                let now = self.cx.now.mono;
+                search.converged.is_some() && state.is_complete(self.cx.config.k, now)
             }
             QueryKind::Nodes | QueryKind::Neighbourhood | QueryKind::Bucket(_) => {
                 search.converged.is_some()
@@ -353,7 +353,9 @@ impl Node {
                 Response::FindNode { closest } => {
                     self.learn(&mut search, &call.peer, closest, false);
                     if let QueryKind::Put(state) = &mut search.goal
-                        && search.lookup.is_among_closest(&call.peer.id, self.config.k)
+                        && search
+                            .lookup
+                            .is_among_closest(&call.peer.id, self.cx.config.k)
                         && self.is_within_radius(search.target, &call.peer)
                     {
                         let replica = self.store_at(id, state, &call.peer, false);
@@ -388,10 +390,12 @@ impl Node {
         closest: PeerList,
         item: bool,
     ) {
-        self.peer_clocks.note(from.key, &closest, self.now);
-        self.counters
+        self.peer_clocks.note(from.key, &closest, self.cx.now);
+        self.cx
+            .counters
             .add(Counter::InvalidKeys, closest.bad_keys.into());
-        self.counters
+        self.cx
+            .counters
             .add(Counter::NewcomersCut, closest.excess.into());
         if matches!(search.goal, QueryKind::Neighbourhood) {
             self.hear_of(&closest.peers);
@@ -399,9 +403,12 @@ impl Node {
         let closer = closest.peers.into_iter();
         let closer = closer.filter_map(|peer| peer.key.map(|key| (peer.id, key, peer.addr)));
         let learned = search.lookup.answered(&from.id, closer);
-        self.counters
+        self.cx
+            .counters
             .add(Counter::LyingIds, learned.lying_ids.into());
-        self.counters.add(Counter::NewcomersCut, learned.cut.into());
+        self.cx
+            .counters
+            .add(Counter::NewcomersCut, learned.cut.into());
         self.hop(
             search.op,
             from,
@@ -415,7 +422,7 @@ impl Node {
     /// Ends a search, whatever state it is in. Calls still out run on when it is done, so that
     /// silent peers are noticed as such; else they are abandoned.
     pub(crate) fn end_query(&mut self, id: QueryId, search: Box<Query>, end: StopReason) {
-        self.timers.cancel(Timer::Query(id));
+        self.cx.timers.cancel(Timer::Query(id));
         if end != StopReason::Done {
             for call in &search.calls.out {
                 self.abandon_call(*call);
@@ -425,7 +432,7 @@ impl Node {
             QueryKind::Nodes => self.nodes_found(&search, end),
             QueryKind::Neighbourhood => self.neighbourhood_found(&search, end),
             QueryKind::Bucket(index) | QueryKind::Fill(index) => {
-                self.table.refreshed(index, self.now.mono);
+                self.table.refreshed(index, self.cx.now.mono);
             }
             QueryKind::Get(_) => self.conclude_get(*search, end),
             QueryKind::Put(_) => self.conclude_put(*search, end),
@@ -434,7 +441,7 @@ impl Node {
 
     fn hop(&mut self, op: Option<OperationId>, peer: &Candidate, result: HopResult) {
         if let Some(op) = op {
-            self.output(Output::Event(Event::Hop {
+            self.cx.output(Output::Event(Event::Hop {
                 op,
                 peer: peer.key,
                 result,
@@ -447,7 +454,7 @@ impl Node {
         let own = self.own.seq(target);
         let held = self
             .store
-            .get(self.now, target)
+            .get(self.cx.now, target)
             .and_then(|held| (held.origin() == Origin::Owner).then(|| held.item().seq));
         own.max(held)
     }

@@ -29,9 +29,9 @@ const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 impl Node {
     /// A user's put: find the sequence, sign, publish.
     pub(crate) fn start_put(&mut self, op: OperationId, plan: Box<PutPlan>) {
-        let target = Target::of(&self.public, plan.salt.as_bytes());
+        let target = Target::of(&self.cx.public, plan.salt.as_bytes());
         let sizes = Item {
-            key: self.public,
+            key: self.cx.public,
             seq: Seq(0),
             signature: Default::default(),
             value: plan.value.clone(),
@@ -41,7 +41,7 @@ impl Node {
             return self.finish(op, Outcome::Put(Err(PutError::Item(error))));
         }
         // Without a clock, or to compare, the network is asked first.
-        let clockless = plan.options.seq.is_none() && !self.now.unix.is_set();
+        let clockless = plan.options.seq.is_none() && !self.cx.now.unix.is_set();
         let must_read = plan.options.expect.is_some() || clockless;
         if must_read && plan.reads == 0 && !plan.options.local_only {
             return self.read_before_put(op, plan);
@@ -52,7 +52,7 @@ impl Node {
     fn read_before_put(&mut self, op: OperationId, mut plan: Box<PutPlan>) {
         plan.reads += 1;
         let started = plan.started;
-        let request = GetRequest::of(self.public, plan.salt.clone(), ReadPolicy::Freshest);
+        let request = GetRequest::of(self.cx.public, plan.salt.clone(), ReadPolicy::Freshest);
         let state = Box::new(GetState::new(request, Some(plan)));
         self.start_get(op, state, started);
     }
@@ -78,10 +78,10 @@ impl Node {
                 return self.finish(op, Outcome::Put(Err(OperationError::Timeout.into())));
             }
         }
-        let target = Target::of(&self.public, plan.salt.as_bytes());
+        let target = Target::of(&self.cx.public, plan.salt.as_bytes());
         let highest = verified.iter().map(|(seq, _)| *seq).max();
         if let Some(highest) = highest {
-            self.own.raise(target, highest, self.now.mono);
+            self.own.raise(target, highest, self.cx.now.mono);
         }
         if let Some(expected) = plan.options.expect {
             // Advisory: the majority of those who answered must hold what is expected.
@@ -106,7 +106,7 @@ impl Node {
     /// What this node itself holds, or published and keeps alive. Puts of one item take turns, so
     /// that this decides a comparison at one node, whatever the others answered.
     fn own_version(&self, target: &Target) -> Option<Seq> {
-        let held = self.store.get(self.now, target);
+        let held = self.store.get(self.cx.now, target);
         let held = held.filter(|held| held.origin() == Origin::Owner);
         self.own
             .kept_seq(target)
@@ -146,7 +146,7 @@ impl Node {
             };
             return self.finish(op, Outcome::Put(Err(error)));
         }
-        self.own.raise(target, item.seq, self.now.mono);
+        self.own.raise(target, item.seq, self.cx.now.mono);
         if plan.options.once || item.is_tombstone() {
             self.forget_own(&target);
         } else if plan.options.local_only {
@@ -165,7 +165,7 @@ impl Node {
         if local_only {
             let search =
                 self.idle_query(QueryKind::Put(Box::new(state)), Some(op), target, started);
-            let outcome = put_outcome(&search, self.now.mono);
+            let outcome = put_outcome(&search, self.cx.now.mono);
             return self.finish(
                 op,
                 Outcome::Put(outcome.ok_or(OperationError::NoPeers.into())),
@@ -177,7 +177,7 @@ impl Node {
     /// Signs with the sequence asked for, or the automatic one (design §3.5).
     fn sign_next(&mut self, plan: &PutPlan, target: &Target) -> Result<Item, PutError> {
         let known = self.known_seq(target);
-        let clock = self.now.unix.is_set().then_some(Seq(self.now.unix.0));
+        let clock = self.cx.now.unix.is_set().then_some(Seq(self.cx.now.unix.0));
         let seq = match plan.options.seq {
             Some(seq) => {
                 if known.is_some_and(|known| seq <= known) {
@@ -205,7 +205,8 @@ impl Node {
         if given && limit.is_some_and(|limit| seq.0 > limit) {
             return Err(PutError::SequenceAhead(seq));
         }
-        self.sign(seq, plan.value.clone(), plan.salt.clone())
+        self.cx
+            .sign(seq, plan.value.clone(), plan.salt.clone())
             .ok_or(PutError::NoSecretKey)
     }
 
@@ -215,7 +216,7 @@ impl Node {
             Some(known) => Seq(known.0.checked_add(1)?),
             None => Seq(1),
         };
-        let clock = self.now.unix.is_set().then_some(Seq(self.now.unix.0));
+        let clock = self.cx.now.unix.is_set().then_some(Seq(self.cx.now.unix.0));
         Some(next.max(clock.unwrap_or_default()))
     }
 
@@ -228,10 +229,10 @@ impl Node {
         started: Mono,
     ) {
         let target = item.target();
-        let via = if item.key == self.public {
+        let via = if item.key == self.cx.public {
             Via::Local
         } else {
-            Via::Pulled(self.public)
+            Via::Pulled(self.cx.public)
         };
         let candidate = StoreCandidate {
             target,
@@ -240,7 +241,7 @@ impl Node {
             life: None,
             bound: None,
         };
-        let nearer = self.table.nearer_than_local(&target, self.config.k);
+        let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
         let admitted = self.admit(candidate, nearer);
         if options.local_only {
             let outcome = admitted.map(|()| PutState::new(item, Mode::Publish, 0, true));
@@ -248,7 +249,7 @@ impl Node {
                 Ok(state) => {
                     let goal = QueryKind::Put(Box::new(state));
                     let search = self.idle_query(goal, Some(op), target, started);
-                    put_outcome(&search, self.now.mono).ok_or(OperationError::NoPeers.into())
+                    put_outcome(&search, self.cx.now.mono).ok_or(OperationError::NoPeers.into())
                 }
                 Err(refusal) => Err(PutError::Local(refusal)),
             };
@@ -260,9 +261,9 @@ impl Node {
 
     /// Starts renewing an own item; nobody waits for it.
     pub(crate) fn renew(&mut self, target: Target, item: Arc<Item>, mode: Mode) {
-        self.counters.count(Counter::Renewals);
+        self.cx.counters.count(Counter::Renewals);
         let state = PutState::new(item, mode, 1, true);
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         self.start_query(QueryKind::Put(Box::new(state)), None, target, now);
     }
 
@@ -274,7 +275,7 @@ impl Node {
 
     /// Whether `peer` lies so near the target that it is probably one of the k nearest.
     pub(crate) fn is_within_radius(&self, target: Target, peer: &Candidate) -> bool {
-        target.distance(&peer.id).high() <= self.table.expected_radius(self.config.k)
+        target.distance(&peer.id).high() <= self.table.expected_radius(self.cx.config.k)
     }
 
     /// Sends the item to one peer.
@@ -288,7 +289,7 @@ impl Node {
         if state.has_asked(&peer.id) {
             return None;
         }
-        let mut ext = self.ext();
+        let mut ext = self.cx.request_ext();
         let ours = self.book.dialect(&peer.key) == Dialect::Skydht;
         let request = if state.mode == Mode::Renew && ours && !step {
             Request::Renew {
@@ -298,7 +299,7 @@ impl Node {
                 content_hash: state.item.content_hash(),
             }
         } else {
-            if state.item.key != self.public {
+            if state.item.key != self.cx.public {
                 ext.life = self.carried_life(&state.item);
             }
             if step {
@@ -311,7 +312,7 @@ impl Node {
         };
         let purpose = CallTag::Replica { search: id, step };
         let call = self.call(*peer, request, ext, purpose, SessionUse::ReuseOrDial)?;
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let patience = match self.book.expected(&peer.key, now) {
             Some(_) => self.book.patience(&peer.key),
             None => Duration::ZERO,
@@ -322,11 +323,11 @@ impl Node {
 
     /// The life that this node can pass on with an item of somebody else.
     fn carried_life(&self, item: &Item) -> Option<Life> {
-        let held = self.store.get(self.now, &item.target())?;
-        held.remaining(self.now)?;
+        let held = self.store.get(self.cx.now, &item.target())?;
+        held.remaining(self.cx.now)?;
         held.item()
             .same_content(item)
-            .then(|| held_life(held, self.now))
+            .then(|| held_life(held, self.cx.now))
     }
 
     /// An answer to, or the failure of, a replica call.
@@ -401,7 +402,7 @@ impl Node {
 
     /// A put is over.
     pub(crate) fn conclude_put(&mut self, mut search: Query, end: StopReason) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let Some(partial) = put_outcome(&search, now) else {
             return;
         };
@@ -410,13 +411,13 @@ impl Node {
             return;
         };
         let acknowledged = partial.replicas.acknowledged();
-        if state.item.key == self.public {
+        if state.item.key == self.cx.public {
             self.own_published(&target, acknowledged, state.go_holders);
         }
         let Some(op) = search.op else {
             if acknowledged == 0 && end == StopReason::Done {
                 let seq = partial.seq;
-                self.event(Event::RenewalFailed { target, seq });
+                self.cx.event(Event::RenewalFailed { target, seq });
             }
             return;
         };

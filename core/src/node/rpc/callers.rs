@@ -52,21 +52,21 @@ impl Node {
     /// Whether a peer is served at present; it is not for a while after it wasted much work.
     pub(crate) fn is_refused(&self, peer: &PublicKey) -> bool {
         let caller = self.callers.get(peer);
-        caller.is_some_and(|caller| caller.refused_until > self.now.mono)
+        caller.is_some_and(|caller| caller.refused_until > self.cx.now.mono)
     }
 
     /// Whether a peer is one of those who keep a share when room is short: in the routing
     /// table, or served to the end lately.
     pub(crate) fn is_known(&self, peer: &PublicKey) -> bool {
         let answered = self.callers.get(peer).and_then(|caller| caller.answered);
-        answered.is_some_and(|at| self.now.mono.since(at) < KNOWN_FOR)
+        answered.is_some_and(|at| self.cx.now.mono.since(at) < KNOWN_FOR)
             || self.table.get(&peer.id()).is_some()
     }
 
     /// Where the requests of a peer wait.
     pub(crate) fn lane(&self, peer: &PublicKey) -> Lane {
         let caller = self.callers.get(peer);
-        if caller.is_some_and(|caller| caller.wasted(self.now.mono) > SLOWED_ABOVE) {
+        if caller.is_some_and(|caller| caller.wasted(self.cx.now.mono) > SLOWED_ABOVE) {
             Lane::Penalised
         } else if self.is_known(peer) {
             Lane::Known
@@ -77,13 +77,13 @@ impl Node {
 
     /// A peer took its answer.
     pub(crate) fn note_answered(&mut self, peer: &PublicKey) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         self.callers.get_or_default(peer, now).answered = Some(now);
     }
 
     /// A peer made this node work for nothing. One that goes on is cut off for a while.
     pub(crate) fn note_waste(&mut self, peer: &PublicKey, bytes: u64) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let caller = self.callers.get_or_default(peer, now);
         caller.wasted = caller.wasted(now).saturating_add(bytes);
         caller.counted = now;
@@ -98,11 +98,11 @@ impl Node {
         caller.answered = None;
         let until = now.plus(REFUSED_FOR);
         caller.refused_until = until;
-        self.counters.count(Counter::CallersCut);
+        self.cx.counters.count(Counter::CallersCut);
         for stream in self.streams.inbound_of(peer) {
             self.close(stream, CloseReason::Protocol);
         }
         let peer = *peer;
-        self.event(Event::PeerRefused { peer, until });
+        self.cx.event(Event::PeerRefused { peer, until });
     }
 }

@@ -76,30 +76,30 @@ impl Node {
         purpose: CallTag,
         session: SessionUse,
     ) -> Option<CallId> {
-        if self.calls.len() >= self.config.limits.calls {
-            self.hit(Limit::calls);
+        if self.calls.len() >= self.cx.config.limits.calls {
+            self.cx.hit(Limit::calls);
             return None;
         }
         let method = request.method();
         let message = RequestMessage {
-            sender: self.sender(),
+            sender: self.cx.sender(),
             ext: Some(ext),
             request,
         };
         let frame: Arc<[u8]> = encode_request(&message).ok()?.into();
         self.next_call += 1;
         let id = CallId(self.next_call);
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let kept = self.streams.take_kept(&peer.key, id);
         let mut addrs = Addrs::new();
         let stream = if let Some(stream) = kept {
-            self.counters.count(Counter::CallsOnKeptStream);
+            self.cx.counters.count(Counter::CallsOnKeptStream);
             // A call has a deadline of its own.
             self.streams.set_deadline(stream, None);
             stream
         } else {
-            if self.streams.len() >= self.config.limits.streams {
-                self.hit(Limit::streams);
+            if self.streams.len() >= self.cx.config.limits.streams {
+                self.cx.hit(Limit::streams);
                 return None;
             }
             if session == SessionUse::ReuseOrDial {
@@ -121,9 +121,9 @@ impl Node {
             on_kept: kept.is_some(),
             repeated: false,
         };
-        self.counters.count(Counter::CallsStarted);
+        self.cx.counters.count(Counter::CallsStarted);
         self.book.call_began(&call.peer.key, now);
-        let due = now.plus(self.config.hard_deadline);
+        let due = now.plus(self.cx.config.hard_deadline);
         self.first_call.get_or_insert((due, id));
         self.calls.insert(id, Box::new(call));
         if kept.is_some() {
@@ -140,7 +140,7 @@ impl Node {
         session: SessionUse,
     ) -> StreamId {
         let stream = self.streams.open(*peer, call);
-        self.output(Output::OpenStream {
+        self.cx.output(Output::OpenStream {
             stream,
             peer: *peer,
             addrs: addrs.into(),
@@ -150,7 +150,7 @@ impl Node {
     }
 
     fn send_call(&mut self, id: CallId) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -175,22 +175,22 @@ impl Node {
 
     /// The stream could not be opened and is gone.
     pub(crate) fn call_not_opened(&mut self, id: CallId, reason: OpenFailure) {
-        self.counters.count(Counter::OpensFailed);
+        self.cx.counters.count(Counter::OpensFailed);
         let Some(call) = self.calls.get(&id) else {
             return;
         };
         let (peer, addrs) = (call.peer.key, call.addrs.clone());
         match reason {
-            OpenFailure::InvalidKey => self.counters.count(Counter::InvalidKeys),
+            OpenFailure::InvalidKey => self.cx.counters.count(Counter::InvalidKeys),
             // Nobody can be dialled, so no transport looked at the key.
             OpenFailure::NoAddress if peer.check_curve().is_err() => {
-                self.counters.count(Counter::InvalidKeys);
+                self.cx.counters.count(Counter::InvalidKeys);
             }
             // Our own state says nothing about the peer.
             OpenFailure::Overloaded | OpenFailure::Closing => {}
             _ if call.session == SessionUse::ReuseOnly => {}
             _ => {
-                let now = self.now.mono;
+                let now = self.cx.now.mono;
                 self.book.unreachable(&peer, &addrs, now);
             }
         }
@@ -206,19 +206,19 @@ impl Node {
             Ok(None) => return,
             Ok(Some(frame)) => frame,
             Err(error) => {
-                self.count_frame_error(error);
+                self.cx.count_frame_error(error);
                 return self.call_broken(id, stream_id);
             }
         };
         let expected = self.calls.get(&id).map(|call| call.method);
         if expected != Some(frame.method) {
-            self.counters.count(Counter::WrongMethod);
+            self.cx.counters.count(Counter::WrongMethod);
             return self.call_broken(id, stream_id);
         }
         let message = match decode_response(&frame) {
             Ok(message) => message,
             Err(error) => {
-                self.count_wire_error(&error);
+                self.cx.count_wire_error(&error);
                 return self.call_broken(id, stream_id);
             }
         };
@@ -239,11 +239,11 @@ impl Node {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
-        let room = self.streams.kept() < self.config.limits.idle_streams
+        let room = self.streams.kept() < self.cx.config.limits.idle_streams
             && self.streams.kept_for(&stream.peer) < KEPT_PER_PEER;
-        if keep && room && !self.stopping {
+        if keep && room && !self.cx.stopping {
             self.streams.keep(id);
-            let until = self.now.mono.plus(KEPT_FOR).0;
+            let until = self.cx.now.mono.plus(KEPT_FOR).0;
             let until = Mono(until.next_multiple_of(KEPT_STEP));
             self.streams.set_deadline(id, Some((Wait::Kept, until)));
         } else {
@@ -257,25 +257,25 @@ impl Node {
             return;
         };
         if mid_frame {
-            self.counters.count(Counter::FrameTruncated);
+            self.cx.counters.count(Counter::FrameTruncated);
         }
         let nothing_came = !mid_frame && (end == StreamEnd::Finished || call.on_kept);
         // A relay that loses the peer's session can only reset ours.
         let relayed = call.path.is_some_and(|path| path.reach == Reach::Relayed);
         let way_lost = end == StreamEnd::Lost || (relayed && end == StreamEnd::Reset);
         let retry = !call.repeated && (nothing_came || way_lost);
-        if !retry || self.stopping || self.streams.len() >= self.config.limits.streams {
+        if !retry || self.cx.stopping || self.streams.len() >= self.cx.config.limits.streams {
             let failure = match end {
                 StreamEnd::Lost => CallFailure::Lost,
                 StreamEnd::Finished | StreamEnd::Reset => CallFailure::Closed,
             };
             return self.end_call(id, Err(failure));
         }
-        self.counters.count(Counter::CallsRetried);
+        self.cx.counters.count(Counter::CallsRetried);
         let (peer, hint, session) = (call.peer.key, call.peer.addr, call.session);
         let mut addrs = Addrs::new();
         if session == SessionUse::ReuseOrDial {
-            addrs = self.book.addresses(&peer, hint, self.now.mono);
+            addrs = self.book.addresses(&peer, hint, self.cx.now.mono);
         }
         let stream = self.open_stream(&peer, id, &addrs, session);
         if let Some(call) = self.calls.get_mut(&id) {
@@ -292,7 +292,7 @@ impl Node {
         if self.first_call.is_some_and(|(_, first)| first == id) {
             let first = self.calls.first_key_value();
             self.first_call =
-                first.map(|(id, call)| (call.started.plus(self.config.hard_deadline), *id));
+                first.map(|(id, call)| (call.started.plus(self.cx.config.hard_deadline), *id));
         }
         Some(call)
     }
@@ -305,7 +305,7 @@ impl Node {
         let (stream, peer, addrs) = (call.stream, call.peer.key, call.addrs.clone());
         let opened = call.sent.is_some();
         self.close(stream, CloseReason::Timeout);
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         self.book
             .unreachable(&peer, if opened { &[] } else { &addrs }, now);
         self.end_call(id, Err(CallFailure::Timeout));
@@ -318,7 +318,7 @@ impl Node {
             return;
         };
         self.close(call.stream, CloseReason::Cancelled);
-        let (peer, now) = (&call.peer.key, self.now.mono);
+        let (peer, now) = (&call.peer.key, self.cx.now.mono);
         if self.book.is_overdue(peer, now) {
             let opened = call.sent.is_some();
             let addrs: &[SocketAddr] = if opened { &[] } else { &call.addrs };
@@ -332,11 +332,11 @@ impl Node {
         let Some(call) = self.take_call(id) else {
             return;
         };
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         self.book.call_ended(&call.peer.key, now);
         match &result {
             Ok(message) => {
-                self.counters.count(Counter::CallsAnswered);
+                self.cx.counters.count(Counter::CallsAnswered);
                 let dialect = match message.ext {
                     Some(_) => Dialect::Skydht,
                     None => Dialect::Go,
@@ -349,7 +349,7 @@ impl Node {
                 self.peer_answered(&call.peer, call.path);
             }
             Err(failure) => {
-                self.counters.count(Counter::CallsFailed);
+                self.cx.counters.count(Counter::CallsFailed);
                 self.peer_failed(&call.peer, *failure, call.purpose);
             }
         }

@@ -74,17 +74,17 @@ impl Jobs {
 impl Node {
     /// Whether one more job may be started on behalf of `peer`.
     pub(crate) fn may_verify(&mut self, peer: &PublicKey) -> bool {
-        let limit = if self.jobs.len() >= self.config.limits.verify_jobs {
+        let limit = if self.jobs.len() >= self.cx.config.limits.verify_jobs {
             Limit::verify_jobs
         } else if self.streams.usage(peer).map_or(0, |usage| usage.jobs)
-            >= self.config.limits.verify_jobs_per_peer
+            >= self.cx.config.limits.verify_jobs_per_peer
         {
             Limit::verify_jobs_per_peer
         } else {
             return true;
         };
-        self.hit(limit);
-        self.counters.count(Counter::VerifyOverloaded);
+        self.cx.hit(limit);
+        self.cx.counters.count(Counter::VerifyOverloaded);
         false
     }
 
@@ -106,7 +106,7 @@ impl Node {
             what,
         };
         self.jobs.all.insert(id, job);
-        let lane = match peer == self.public {
+        let lane = match peer == self.cx.public {
             true => Lane::Known,
             false => self.lane(&peer),
         };
@@ -117,18 +117,18 @@ impl Node {
 
     /// Gives the driver as many jobs as it may have.
     fn hand_out_jobs(&mut self) {
-        while self.jobs.out() < self.config.limits.verify_window {
+        while self.jobs.out() < self.cx.config.limits.verify_window {
             let Some((_, id)) = self.jobs.waiting.pop() else {
                 return;
             };
             let job = self.jobs.all.get_mut(&id);
             if let Some(work) = job.and_then(|job| job.work.take()) {
-                self.counters.count(Counter::VerifyJobs);
-                self.output(Output::Verify { job: id, work });
+                self.cx.counters.count(Counter::VerifyJobs);
+                self.cx.output(Output::Verify { job: id, work });
             }
         }
         if self.jobs.waiting.len() > 0 {
-            self.hit(Limit::verify_window);
+            self.cx.hit(Limit::verify_window);
         }
     }
 
@@ -168,7 +168,7 @@ impl Node {
             }
             JobFor::Loaded(record) => match verdict {
                 Ok(()) => self.load_verified(*record, job.item),
-                Err(_) => self.counters.count(Counter::ForgedItems),
+                Err(_) => self.cx.counters.count(Counter::ForgedItems),
             },
         }
     }

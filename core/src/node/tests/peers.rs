@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::hand::{Hand, key, ours};
 use super::net::{Net, addr};
+use crate::key::PublicKey;
 use crate::node::*;
 use crate::wire::{
     Advertised, Request, RequestExt, Response, ResponseExt, ResponseMessage, Sender, WirePeer,

@@ -26,7 +26,7 @@ fn a_later_self_lookup_asks_the_nearest_eight_unless_they_name_a_stranger_among_
     let mut net = Net::new(60, |_, _| {});
     net.run_for(Duration::from_secs(200));
     assert_eq!(calls_to_look_around(&mut net), 8);
-    let own = Target::from(net.nodes[5].id);
+    let own = Target::from(net.nodes[5].cx.id);
     let nearest: Vec<NodeId> = net.nodes[5]
         .table
         .closest(&own, 20)
@@ -154,7 +154,7 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
         let far: Vec<_> = node.table.iter().copied().collect();
         let far = far
             .iter()
-            .filter(|it| it.id.as_bytes()[0] >> 7 != node.id.as_bytes()[0] >> 7);
+            .filter(|it| it.id.as_bytes()[0] >> 7 != node.cx.id.as_bytes()[0] >> 7);
         let named = far.map(|contact| WirePeer {
             id: contact.id,
             key: Some(contact.key),

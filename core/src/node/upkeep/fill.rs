@@ -124,8 +124,8 @@ impl Node {
         let heard = self.upkeep.filling.heard.remove(&index);
         for peer in heard.into_iter().flatten() {
             let known = self.table.get(&peer.id).is_some();
-            if !known && !self.book.is_paused(&peer.key, self.now.mono) {
-                let (ext, reuse) = (self.ext(), SessionUse::ReuseOrDial);
+            if !known && !self.book.is_paused(&peer.key, self.cx.now.mono) {
+                let (ext, reuse) = (self.cx.request_ext(), SessionUse::ReuseOrDial);
                 self.call(peer, Request::Ping, ext, CallTag::Fill, reuse);
             }
         }
@@ -133,16 +133,16 @@ impl Node {
 
     /// Whether looking for more peers of a bucket is over: traffic brings the rest.
     pub(crate) fn is_filled(&self, index: u8) -> bool {
-        self.table.peers_in(index) >= FILLED.min(self.config.k)
+        self.table.peers_in(index) >= FILLED.min(self.cx.config.k)
     }
 
     /// The bucket of the farthest of the k nearest peers; none with fewer peers.
     fn edge_of_neighbourhood(&self) -> Option<u8> {
-        let own = Target::from(self.id);
+        let own = Target::from(self.cx.id);
         let farthest = self
             .table
-            .closest(&own, self.config.k)
-            .nth(self.config.k - 1)?;
+            .closest(&own, self.cx.config.k)
+            .nth(self.cx.config.k - 1)?;
         self.table.bucket_of(&farthest.id.into())
     }
 }

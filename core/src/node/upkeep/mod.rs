@@ -92,16 +92,18 @@ impl Node {
     /// The first input has come: start to join.
     pub(crate) fn start_upkeep(&mut self) {
         self.bootstrap();
-        let refresh = self.random.maintenance.jitter(REFRESH_EVERY);
-        self.timers.set(Timer::Refresh, self.now.mono.plus(refresh));
-        if self.config.bootstrap.is_empty() {
+        let refresh = self.cx.random.maintenance.jitter(REFRESH_EVERY);
+        self.cx
+            .timers
+            .set(Timer::Refresh, self.cx.now.mono.plus(refresh));
+        if self.cx.config.bootstrap.is_empty() {
             self.become_ready();
         }
     }
 
     /// Pings all bootstrap peers at once, or the next few once they have been asked.
     pub(crate) fn bootstrap(&mut self) {
-        let peers = self.config.bootstrap.clone();
+        let peers = self.cx.config.bootstrap.clone();
         let from = self.upkeep.bootstrap_from.unwrap_or(0);
         let step = match self.upkeep.bootstrap_from {
             Some(_) => BOOTSTRAP_STEP.min(peers.len()),
@@ -111,7 +113,7 @@ impl Node {
             *from = (*from + step) % peers.len().max(1);
         }
         for peer in peers.into_iter().cycle().skip(from).take(step) {
-            if peer.key == self.public {
+            if peer.key == self.cx.public {
                 continue;
             }
             let id = peer.key.id();
@@ -120,7 +122,7 @@ impl Node {
                 id,
                 addr: peer.addrs.first().copied(),
             };
-            let ext = self.ext();
+            let ext = self.cx.request_ext();
             let reuse = SessionUse::ReuseOrDial;
             if self
                 .call(candidate, Request::Ping, ext, CallTag::Bootstrap, reuse)
@@ -170,50 +172,53 @@ impl Node {
             self.look_around();
         }
         self.resume_waiting();
-        if !self.config.bootstrap.is_empty() {
-            let pause = self.random.maintenance.jitter(pause);
-            self.timers.set(Timer::Bootstrap, self.now.mono.plus(pause));
+        if !self.cx.config.bootstrap.is_empty() {
+            let pause = self.cx.random.maintenance.jitter(pause);
+            self.cx
+                .timers
+                .set(Timer::Bootstrap, self.cx.now.mono.plus(pause));
         }
     }
 
     /// Looks up the own id.
     pub(crate) fn look_around(&mut self) {
-        if self.upkeep.looking_around || self.stopping {
+        if self.upkeep.looking_around || self.cx.stopping {
             return;
         }
         if self.table.is_empty() {
             // Found by others later: look then.
-            let pause = self.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
+            let pause = self.cx.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
             return self
+                .cx
                 .timers
-                .set(Timer::SelfLookup, self.now.mono.plus(pause));
+                .set(Timer::SelfLookup, self.cx.now.mono.plus(pause));
         }
         self.upkeep.looking_around = true;
         self.upkeep.nearest_before = self.nearest().collect();
-        let own = Target::from(self.id);
-        self.start_query(QueryKind::Neighbourhood, None, own, self.now.mono);
+        let own = Target::from(self.cx.id);
+        self.start_query(QueryKind::Neighbourhood, None, own, self.cx.now.mono);
     }
 
     /// How many of the nearest a self-lookup asks.
     pub(crate) fn self_lookup_width(&self) -> usize {
         if self.upkeep.self_lookup_pause.is_zero() {
-            self.config.k
+            self.cx.config.k
         } else {
-            self.config.k.min(CONFIRMING)
+            self.cx.config.k.min(CONFIRMING)
         }
     }
 
     /// Whether a self-lookup that has ended left somebody unknown among the k nearest.
     pub(crate) fn has_found_strangers(&self, lookup: &Lookup) -> bool {
-        let k = self.config.k;
+        let k = self.cx.config.k;
         let mut unasked = lookup.unasked_among_closest(k);
         lookup.width() < k && unasked.any(|peer| self.table.get(&peer.id).is_none())
     }
 
     /// The k nearest peers of the table.
     fn nearest(&self) -> impl Iterator<Item = NodeId> {
-        let own = Target::from(self.id);
-        let nearest = self.table.closest(&own, self.config.k);
+        let own = Target::from(self.cx.id);
+        let nearest = self.table.closest(&own, self.cx.config.k);
         nearest.map(|contact| contact.id)
     }
 
@@ -242,16 +247,18 @@ impl Node {
             (upkeep.self_lookup_pause * 2).clamp(SELF_LOOKUP_AGAIN, SELF_LOOKUP_MAX)
         };
         upkeep.self_lookup_pause = pause;
-        let pause = self.random.maintenance.jitter(pause);
-        self.timers
-            .set(Timer::SelfLookup, self.now.mono.plus(pause));
+        let pause = self.cx.random.maintenance.jitter(pause);
+        self.cx
+            .timers
+            .set(Timer::SelfLookup, self.cx.now.mono.plus(pause));
         if joined {
             self.upkeep.filling.begin();
-            let soon = self.random.maintenance.jitter(FILL_SOON);
-            self.timers
-                .set_earlier(Timer::Refresh, self.now.mono.plus(soon));
+            let soon = self.cx.random.maintenance.jitter(FILL_SOON);
+            self.cx
+                .timers
+                .set_earlier(Timer::Refresh, self.cx.now.mono.plus(soon));
         }
-        if search.stats(self.now.mono).answered > 0 {
+        if search.stats(self.cx.now.mono).answered > 0 {
             self.become_ready();
         }
     }
@@ -260,15 +267,16 @@ impl Node {
         if !self.upkeep.ready {
             self.upkeep.ready = true;
             let peers = self.table.len();
-            self.event(Event::Ready { peers });
-            self.timers
-                .set_earlier(Timer::SelfLookup, self.now.mono.plus(SELF_LOOKUP_FIRST));
+            self.cx.event(Event::Ready { peers });
+            self.cx
+                .timers
+                .set_earlier(Timer::SelfLookup, self.cx.now.mono.plus(SELF_LOOKUP_FIRST));
         }
     }
 
     /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
     pub(crate) fn refresh_buckets(&mut self) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         let failing: alloc::vec::Vec<NodeId> = self
             .table
             .iter()
@@ -291,14 +299,14 @@ impl Node {
                 REFRESH_EVERY
             }
         };
-        let pause = self.random.maintenance.jitter(pause);
-        self.timers.set(Timer::Refresh, now.plus(pause));
+        let pause = self.cx.random.maintenance.jitter(pause);
+        self.cx.timers.set(Timer::Refresh, now.plus(pause));
     }
 
     pub(crate) fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> QueryKind) {
-        let now = self.now.mono;
+        let now = self.cx.now.mono;
         for index in buckets {
-            let bytes = self.random.refresh.bytes();
+            let bytes = self.cx.random.refresh.bytes();
             let target = self.table.random_target_in(*index, bytes);
             // At once, so that a failing search does not come back forever.
             self.table.refreshed(*index, now);
@@ -308,27 +316,32 @@ impl Node {
 
     /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.
     pub(crate) fn clock_jumped(&mut self) {
-        self.counters.count(Counter::ClockJumped);
-        self.event(Event::ClockJumped);
-        let grace = self.random.maintenance.jitter(JUMP_GRACE);
-        self.upkeep.no_expiry_before = self.now.mono.plus(grace);
+        self.cx.counters.count(Counter::ClockJumped);
+        self.cx.event(Event::ClockJumped);
+        let grace = self.cx.random.maintenance.jitter(JUMP_GRACE);
+        self.upkeep.no_expiry_before = self.cx.now.mono.plus(grace);
         self.upkeep.bootstrap_from = None;
         self.upkeep.quiet_rounds = 0;
         self.upkeep.filling = BucketFiller::default();
         self.upkeep.self_lookup_pause = Duration::ZERO;
-        self.timers.set(Timer::Bootstrap, self.now.mono);
-        self.timers
-            .set(Timer::SelfLookup, self.now.mono.plus(SELF_LOOKUP_FIRST));
+        self.cx.timers.set(Timer::Bootstrap, self.cx.now.mono);
+        self.cx
+            .timers
+            .set(Timer::SelfLookup, self.cx.now.mono.plus(SELF_LOOKUP_FIRST));
     }
 
     /// Drops what has expired, a bounded number at a time.
     pub(crate) fn expire(&mut self) {
-        let now = self.now;
+        let now = self.cx.now;
         if now.mono < self.upkeep.no_expiry_before {
-            return self.timers.set(Timer::Expiry, self.upkeep.no_expiry_before);
+            return self
+                .cx
+                .timers
+                .set(Timer::Expiry, self.upkeep.no_expiry_before);
         }
         let expired = self.store.sweep(now, EXPIRE_STEP);
-        self.counters
+        self.cx
+            .counters
             .add(Counter::ItemsExpired, expired.len() as u64);
         for target in expired {
             self.persist(StoreChange::Forget(target));
@@ -340,23 +353,24 @@ impl Node {
     pub(crate) fn schedule_expiry(&mut self) {
         match self.store.next_expiry() {
             Some(at) => self
+                .cx
                 .timers
                 .set(Timer::Expiry, at.max(self.upkeep.no_expiry_before)),
-            None => self.timers.cancel(Timer::Expiry),
+            None => self.cx.timers.cancel(Timer::Expiry),
         }
     }
 
     /// Writes a change, if there is storage. What becomes of the node's own items is asked back:
     /// nobody else may have them.
     pub(crate) fn persist(&mut self, what: StoreChange) {
-        if !self.config.storage {
+        if !self.cx.config.storage {
             return;
         }
         let acknowledge =
-            matches!(&what, StoreChange::Keep(record) if record.item.key == self.public);
+            matches!(&what, StoreChange::Keep(record) if record.item.key == self.cx.public);
         self.last_change += 1;
         let change = crate::node::ids::ChangeId(self.last_change);
-        self.output(Output::Persist {
+        self.cx.output(Output::Persist {
             change,
             what,
             acknowledge,

@@ -1,0 +1,183 @@
+//! What every layer is given: the configuration, the clock, the key to sign with, and where its
+//! outputs, timers and counts go.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::Seed;
+use crate::address::canonical;
+use crate::id::NodeId;
+use crate::item::{Item, Salt, Seq, Value};
+use crate::key::{PublicKey, Signature};
+use crate::node::config::{Advertise, Config, Identity};
+use crate::node::counters::{Counter, Counters};
+use crate::node::limits::Limit;
+use crate::node::output::{Event, Output};
+use crate::node::timers::Timers;
+use crate::random::Random;
+use crate::store::Refusal;
+use crate::time::Time;
+use crate::wire::{Advertised, FrameError, RequestExt, ResponseExt, Sender, WireError};
+
+/// One random stream for each use.
+pub(crate) struct Randoms {
+    pub(crate) maintenance: Random,
+    pub(crate) proof: Random,
+    pub(crate) refresh: Random,
+    pub(crate) renewal: Random,
+}
+
+/// What every layer is given.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    identity: Identity,
+    pub(crate) public: PublicKey,
+    pub(crate) id: NodeId,
+    /// The time of the input being handled.
+    pub(crate) now: Time,
+    pub(crate) stopping: bool,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    /// How often each limit refused something.
+    pub(crate) hits: [u64; Limit::ALL.len()],
+    pub(crate) random: Randoms,
+    /// Signatures of a recorded run, for a node that cannot sign.
+    tape: VecDeque<Signature>,
+    /// Signatures made since the recorder last asked; none without a recorder.
+    signed: Option<Vec<Signature>>,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config, identity: Identity, seed: &Seed, now: Time) -> Self {
+        let public = identity.public();
+        Self {
+            config,
+            identity,
+            public,
+            id: public.id(),
+            now,
+            stopping: false,
+            outputs: VecDeque::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            hits: [0; Limit::ALL.len()],
+            random: Randoms {
+                maintenance: seed.stream("maintenance"),
+                proof: seed.stream("proof"),
+                refresh: seed.stream("refresh"),
+                renewal: seed.stream("renewal"),
+            },
+            tape: VecDeque::new(),
+            signed: None,
+        }
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.output(Output::Event(event));
+    }
+
+    /// Counts that a limit refused something.
+    pub(crate) fn hit(&mut self, limit: Limit) {
+        let hits = &mut self.hits[limit as usize];
+        *hits = hits.saturating_add(1);
+    }
+
+    pub(crate) fn sender(&self) -> Sender {
+        Sender {
+            id: self.id,
+            key: Some(self.public),
+        }
+    }
+
+    fn advertised(&self) -> Option<Advertised> {
+        match self.config.advertise {
+            Advertise::Nothing => None,
+            Advertise::Port(port) => Some(Advertised::Port(port)),
+            Advertise::Address(addr) => Some(Advertised::At(canonical(addr))),
+        }
+    }
+
+    /// The extension of a request, with what every request says.
+    pub(crate) fn request_ext(&self) -> RequestExt {
+        RequestExt {
+            serves: self.config.serve,
+            addr: self.advertised(),
+            ..RequestExt::default()
+        }
+    }
+
+    /// The extension of an answer, with what every answer says.
+    pub(crate) fn response_ext(&self) -> ResponseExt {
+        ResponseExt {
+            addr: self.advertised(),
+            ..ResponseExt::default()
+        }
+    }
+
+    pub(crate) fn count_frame_error(&mut self, error: FrameError) {
+        self.counters.count(match error {
+            FrameError::ZeroLength | FrameError::TooLong { .. } => Counter::FrameLength,
+            FrameError::UnknownMethod(_) => Counter::UnknownMethod,
+        });
+    }
+
+    pub(crate) fn count_wire_error(&mut self, error: &WireError) {
+        self.counters.count(match error {
+            WireError::BadKey { .. } => Counter::InvalidKeys,
+            _ => Counter::Undecodable,
+        });
+    }
+
+    pub(crate) fn count_refusal(&mut self, refusal: Refusal) {
+        self.counters.count(Counter::ItemsRefused);
+        match refusal {
+            Refusal::MirrorNotAccepted => self.counters.count(Counter::MirrorsRefused),
+            Refusal::Deleted => self.counters.count(Counter::DeletedRefused),
+            Refusal::Conflict => self.counters.count(Counter::Conflicts),
+            _ => {}
+        }
+    }
+
+    /// Signs with the node's key, or takes the signature from a recorded run.
+    pub(crate) fn sign(&mut self, seq: Seq, value: Value, salt: Salt) -> Option<Item> {
+        match &self.identity {
+            Identity::Keyed(secret) => {
+                let item = Item::sign(secret, seq, value, salt);
+                if let Some(signed) = &mut self.signed {
+                    signed.push(item.signature);
+                }
+                Some(item)
+            }
+            Identity::PublicOnly(key) => {
+                let signature = self.tape.pop_front()?;
+                Some(Item {
+                    key: *key,
+                    seq,
+                    signature,
+                    value,
+                    salt,
+                })
+            }
+        }
+    }
+
+    pub(crate) fn record_signatures(&mut self) {
+        self.signed = Some(Vec::new());
+    }
+
+    pub(crate) fn take_signatures(&mut self) -> Vec<Signature> {
+        self.signed
+            .as_mut()
+            .map(core::mem::take)
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
+        self.tape.extend(signatures);
+    }
+}
