@@ -95,3 +95,10 @@ pub(crate) enum StopReason {
     /// The node stops.
     Shutdown,
 }
+
+/// Whether the item is new to the network or only wants its life renewed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PutMode {
+    Publish,
+    Renew,
+}

@@ -49,8 +49,7 @@ use crate::key::Signature;
 use crate::node::context::Context;
 use crate::node::ids::{CallId, QueryId, StopReason};
 use crate::node::inbound::backlog::Backlog;
-use crate::node::items::cache::{ReadCache, Repaired};
-use crate::node::items::own::OwnItems;
+use crate::node::items::Items;
 use crate::node::operations::Operations;
 use crate::node::peers::Probing;
 use crate::node::peers::clocks::PeerClocks;
@@ -64,7 +63,6 @@ use crate::node::timers::Timer;
 use crate::node::upkeep::Upkeep;
 use crate::random::Seed;
 use crate::routing::Table;
-use crate::store::{Store, StoreConfig};
 use crate::time::{Mono, Time};
 
 /// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
@@ -78,7 +76,6 @@ pub struct Node {
     cx: Context,
     started: bool,
     table: Table,
-    store: Store,
     book: PeerStore,
     streams: Streams,
     /// Boxed, as queries are: a tree keeps room for eleven, most nodes have one or none.
@@ -94,13 +91,10 @@ pub struct Node {
     serving: usize,
     backlog: Backlog,
     callers: Callers,
-    own: OwnItems,
-    cache: ReadCache,
-    repaired: Repaired,
+    items: Items,
     probing: Probing,
     peer_clocks: PeerClocks,
     upkeep: Upkeep,
-    last_change: u64,
 }
 
 impl Node {
@@ -118,29 +112,6 @@ impl Node {
         let cx = Context::new(config, identity, &seed, now);
         let (config, id) = (&cx.config, cx.id);
         let limits = &config.limits;
-        let store = Store::new(StoreConfig {
-            local: id,
-            k: config.k,
-            ttl: config.item_ttl,
-            full_node: config.full_node,
-            whitelisted: config.whitelisted.iter().copied().collect(),
-            trusted: config.trusted.iter().copied().collect(),
-            mirrors: config.mirrors.iter().copied().collect(),
-            max_items: if config.full_node {
-                0
-            } else {
-                limits.store_items
-            },
-            max_bytes: limits.store_bytes,
-            public_items: if config.full_node {
-                0
-            } else {
-                limits.public_items
-            },
-            items_per_publisher: limits.items_per_publisher,
-            items_per_peer: limits.items_per_peer,
-            deletion_marks: limits.deletion_marks,
-        });
         let mut book = PeerStore::new(limits.known_peers, seed.stream("book").next());
         for peer in &config.bootstrap {
             book.pin(peer.key, &peer.addrs);
@@ -148,7 +119,6 @@ impl Node {
         Ok(Self {
             started: false,
             table: Table::new(id, config.k, limits.replacements),
-            store,
             book,
             streams: Streams::new(seed.stream("hash").next()),
             calls: BTreeMap::new(),
@@ -161,13 +131,10 @@ impl Node {
             serving: 0,
             backlog: Backlog::default(),
             callers: Callers::new(limits.callers, seed.stream("callers").next()),
-            own: OwnItems::new(limits.own_items),
-            cache: ReadCache::new(limits.cached_items),
-            repaired: Repaired::default(),
+            items: Items::new(&cx),
             probing: Probing::default(),
             peer_clocks: PeerClocks::default(),
             upkeep: Upkeep::default(),
-            last_change: 0,
             cx,
         })
     }
@@ -204,7 +171,7 @@ impl Node {
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
             Input::Loaded { record } => self.load(record),
             Input::Persisted { change, durable } => {
-                if change.0 == 0 || change.0 > self.last_change {
+                if !self.items.is_change(change) {
                     return Err(Misuse::UnknownChange(change));
                 }
                 if !durable {
@@ -286,8 +253,12 @@ impl Node {
                 Timer::SelfLookup => self.look_around(),
                 Timer::Refresh => self.refresh_buckets(),
                 Timer::Prove => self.prove_peers(),
-                Timer::Expiry => self.expire(),
-                Timer::Renewal(target) => self.renew_own(target),
+                Timer::Expiry => self.items.expire(&mut self.cx),
+                Timer::Renewal(target) => {
+                    if let Some((item, mode)) = self.items.renew_own(&mut self.cx, target) {
+                        self.renew(target, item, mode);
+                    }
+                }
             }
         }
     }

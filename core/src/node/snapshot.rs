@@ -10,7 +10,7 @@ use crate::key::PublicKey;
 use crate::node::Node;
 use crate::node::counters::Counters;
 use crate::node::limits::Limit;
-use crate::node::outcome::PeerInfo;
+use crate::node::outcome::{OwnItem, PeerInfo};
 use crate::node::peers::clocks::PeersClock;
 use crate::node::peers::records::Dialect;
 use crate::routing::Table;
@@ -152,8 +152,8 @@ impl Node {
             last_sign_of_life: self.table.last_sign_of_life().map(|at| mono.since(at)),
             network_size: self.table.network_size(),
             buckets: buckets.collect(),
-            store: self.store.fill(),
-            own_items: self.own.renewed(),
+            store: self.items.store.fill(),
+            own_items: self.items.own.renewed(),
             in_flight: self.in_flight(),
             peers_clock: self.peer_clocks.offset(Time { mono, ..now }),
             limits: limits.collect(),
@@ -168,7 +168,7 @@ impl Node {
             slots: self.serving,
             waiting_requests: self.backlog.len(),
             verify_jobs: self.jobs.len(),
-            reserved_bytes: self.store.reserved_bytes(),
+            reserved_bytes: self.items.store.reserved_bytes(),
             request_bytes: self.streams.request_bytes(),
             answer_bytes: self.streams.answer_bytes(),
         }
@@ -186,10 +186,17 @@ impl Node {
         &self.table
     }
 
+    /// The items that are kept renewed, in order of their targets, with their ages at `now`: a
+    /// node that has nothing to do has heard of no time for a while. O(own items).
+    #[must_use]
+    pub fn own_items(&self, now: Mono) -> Vec<OwnItem> {
+        self.items.own.list(&self.cx.timers, now)
+    }
+
     /// The store, to look at.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.items.store
     }
 
     /// The peers in the routing table, nearest first, as of the last input.
@@ -226,7 +233,7 @@ impl Node {
 
     /// How much of a limit is used; 0 for those that bound single messages and shares.
     fn used(&self, limit: Limit) -> usize {
-        let fill = self.store.fill();
+        let fill = self.items.store.fill();
         match limit {
             Limit::streams => self.streams.len(),
             Limit::serving => self.serving,
@@ -243,8 +250,8 @@ impl Node {
             Limit::store_bytes => fill.bytes,
             Limit::public_items => fill.public,
             Limit::deletion_marks => fill.marks.max(fill.expired_marks),
-            Limit::own_items => self.own.renewed(),
-            Limit::cached_items => self.cache.len(),
+            Limit::own_items => self.items.own.renewed(),
+            Limit::cached_items => self.items.cache.len(),
             Limit::known_peers => self.book.len(),
             Limit::probes => self.probing.probes(),
             Limit::ping_backs => self.probing.ping_backs(),

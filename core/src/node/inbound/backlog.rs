@@ -131,7 +131,7 @@ impl Node {
         let jobs = limits.verify_jobs - limits.verify_jobs / 8;
         self.serving < limits.serving
             && self.jobs.len() < jobs
-            && self.store.reserved_bytes() + MAX_ITEM_COST <= MAX_RESERVED_BYTES
+            && self.items.store.reserved_bytes() + MAX_ITEM_COST <= MAX_RESERVED_BYTES
     }
 
     /// Whether `peer` may have one more slot, and a job with it.

@@ -222,18 +222,18 @@ impl Node {
         let nearer = self
             .table
             .nearer_than_local(&candidate.target, self.cx.config.k);
-        let result = match self.store.precheck(self.cx.now, &candidate, nearer) {
+        let result = match self.items.store.precheck(self.cx.now, &candidate, nearer) {
             Err(Refusal::Busy) => return Step::Later(candidate.item.into()),
             Err(refusal) => Err(refusal),
             Ok(Precheck::Held) => {
                 self.cx.counters.count(Counter::VerifySpared);
-                self.confirm(&candidate)
+                self.items.confirm(&mut self.cx, &candidate)
             }
             Ok(Precheck::Verify) => {
                 if !self.may_verify(peer) {
                     return Step::Later(candidate.item.into());
                 }
-                let reservation = self.store.reserve(&candidate);
+                let reservation = self.items.store.reserve(&candidate);
                 let item = candidate.item.clone();
                 let pending = PendingItem {
                     stream: id,
@@ -259,17 +259,19 @@ impl Node {
             candidate,
             reservation,
         } = item;
-        self.store.release(reservation);
+        self.items.store.release(reservation);
         let forged = verdict.is_err();
         let result = match verdict {
             Ok(()) => {
                 let nearer = self
                     .table
                     .nearer_than_local(&candidate.target, self.cx.config.k);
-                self.admit(candidate, nearer).map_err(|refusal| {
-                    self.cx.count_refusal(refusal);
-                    Refused::Store(refusal)
-                })
+                self.items
+                    .admit(&mut self.cx, candidate, nearer)
+                    .map_err(|refusal| {
+                        self.cx.count_refusal(refusal);
+                        Refused::Store(refusal)
+                    })
             }
             Err(error) => {
                 self.cx.counters.count(match error {

@@ -45,7 +45,7 @@ impl Node {
     ) -> usize {
         let PageJob { reader, encoder } = &mut *page;
         let before = encoder.len();
-        let end = self.store.read_page(
+        let end = self.items.store.read_page(
             self.cx.now,
             reader,
             (STEP_ITEMS, STEP_BYTES),

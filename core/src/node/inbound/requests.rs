@@ -16,8 +16,8 @@ use crate::node::inbound::Phase;
 use crate::node::inbound::batch::Batch;
 use crate::node::inbound::page::PAGE_ROOM;
 use crate::node::inbound::room::{Room, SMALL_ANSWER};
+use crate::node::items::held_life;
 use crate::node::output::CloseReason;
-use crate::node::query::get::held_life;
 use crate::node::refusal_text;
 use crate::node::rpc::callers::{FORGERY_COST, JUNK_COST};
 use crate::node::rpc::jobs::JobFor;
@@ -190,7 +190,7 @@ impl Node {
         match request {
             Request::GetItems { .. } => PAGE_ROOM,
             Request::GetValue { target } => {
-                let held = self.store.get(self.cx.now, target);
+                let held = self.items.store.get(self.cx.now, target);
                 SMALL_ANSWER + held.map_or(0, |held| encoded_item_len(held.item()))
             }
             _ => SMALL_ANSWER,
@@ -233,7 +233,7 @@ impl Node {
         let mut life = None;
         let mut item = None;
         if want != Want::Peers
-            && let Some(held) = self.store.get(now, target)
+            && let Some(held) = self.items.store.get(now, target)
         {
             life = Some(held_life(held, now));
             item = Some(held.item().into());
@@ -250,11 +250,15 @@ impl Node {
     fn serve_put(&mut self, id: StreamId, put: Box<PutJob>, peer: &PublicKey) {
         let target = put.candidate.target;
         let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
-        match self.store.precheck(self.cx.now, &put.candidate, nearer) {
+        match self
+            .items
+            .store
+            .precheck(self.cx.now, &put.candidate, nearer)
+        {
             Err(refusal) => self.put_refused(id, refusal, &put),
             Ok(Precheck::Held) => {
                 self.cx.counters.count(Counter::VerifySpared);
-                match self.confirm(&put.candidate) {
+                match self.items.confirm(&mut self.cx, &put.candidate) {
                     Ok(()) => self.put_stored(id, &put, true),
                     Err(refusal) => self.put_refused(id, refusal, &put),
                 }
@@ -263,7 +267,7 @@ impl Node {
                 if !self.try_slot(peer) {
                     return self.wait_for_slot(id, Phase::Put(put), peer);
                 }
-                let reservation = self.store.reserve(&put.candidate);
+                let reservation = self.items.store.reserve(&put.candidate);
                 let bind = put.candidate.bound.map(|bind| (target, bind));
                 let item = put.candidate.item.clone();
                 let pending = PendingPut {
@@ -295,7 +299,7 @@ impl Node {
         content_hash: &[u8; 32],
         peer: &PublicKey,
     ) {
-        if let Some(held) = self.store.get(self.cx.now, target)
+        if let Some(held) = self.items.store.get(self.cx.now, target)
             && held.item().signature != signature
             && held.item().key == *peer
             && held.item().seq == seq
@@ -317,11 +321,12 @@ impl Node {
             return self.serve_put(id, Box::new(put), peer);
         }
         let result = self
+            .items
             .store
             .renew(self.cx.now, target, seq, content_hash, peer);
         if result.is_ok() {
             self.cx.counters.count(Counter::ItemsRenewed);
-            self.persist_kept(target);
+            self.items.persist_kept(&mut self.cx, target);
         }
         let (stored, error) = match &result {
             Ok(_) => (true, String::new()),
@@ -338,7 +343,7 @@ impl Node {
             put,
             reservation,
         } = pending;
-        self.store.release(reservation);
+        self.items.store.release(reservation);
         self.release_slot(peer);
         match verdict {
             Ok(()) => self.put_judged(id, put),
@@ -376,10 +381,13 @@ impl Node {
     /// A genuine item: the store decides now, not when it arrived.
     fn put_judged(&mut self, id: StreamId, put: Box<PutJob>) {
         let target = put.candidate.target;
-        let held = self.store.get(self.cx.now, &target);
+        let held = self.items.store.get(self.cx.now, &target);
         let had = held.is_some_and(|held| held.item().seq == put.candidate.item.seq);
         let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
-        match self.admit(put.candidate.clone(), nearer) {
+        match self
+            .items
+            .admit(&mut self.cx, put.candidate.clone(), nearer)
+        {
             Ok(()) => self.put_stored(id, &put, had),
             Err(refusal) => self.put_refused(id, refusal, &put),
         }
@@ -394,11 +402,12 @@ impl Node {
         self.cx.count_refusal(refusal);
         let target = &put.candidate.target;
         let held = self
+            .items
             .store
             .get(self.cx.now, target)
             .map(|held| held.item().seq);
         // What is deleted is held no more, but its sequence is what the owner has to know.
-        let held = held.or_else(|| self.store.deleted_up_to(self.cx.now, target));
+        let held = held.or_else(|| self.items.store.deleted_up_to(self.cx.now, target));
         self.finish_put(id, put, Err(refusal_text::text(refusal).to_string()), held);
     }
 

@@ -1,5 +1,5 @@
 //! Two small memories of reads: values for 60 s, never served to others; and which holders
-//! were mended lately.
+//! were repaired lately.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -62,15 +62,15 @@ impl ReadCache {
     }
 }
 
-/// Which holder was mended when.
+/// Which holder was repaired when.
 #[derive(Default)]
-pub(crate) struct Repaired {
+pub(crate) struct RepairLog {
     quiet_until: BTreeMap<(Target, NodeId), Mono>,
     by_end: BTreeSet<(Mono, Target, NodeId)>,
 }
 
-impl Repaired {
-    /// Whether this holder may be mended now; if so it may not again before `quiet` is over.
+impl RepairLog {
+    /// Whether this holder may be repaired now; if so it may not again before `quiet` is over.
     pub(crate) fn note(
         &mut self,
         target: Target,
@@ -130,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_is_mended_once_in_the_quiet_time() {
-        let mut repaired = Repaired::default();
+    fn a_holder_is_repaired_once_in_the_quiet_time() {
+        let mut repaired = RepairLog::default();
         let (target, peer) = (Target::default(), NodeId::default());
         let quiet = Duration::from_secs(10);
         assert!(repaired.note(target, peer, at(0), quiet));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_repairs_is_bounded() {
-        let mut repaired = Repaired::default();
+        let mut repaired = RepairLog::default();
         for n in 0..(REPAIRS as u64 + 10) {
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&n.to_be_bytes());

@@ -7,12 +7,13 @@ use core::time::Duration;
 
 use crate::id::Target;
 use crate::item::{Item, Seq};
-use crate::node::Node;
 use crate::node::config::GO_RENEWAL;
+use crate::node::context::Context;
+use crate::node::ids::PutMode;
+use crate::node::items::Items;
 use crate::node::limits::Limit;
 use crate::node::outcome::OwnItem;
-use crate::node::query::replicas::Mode;
-use crate::node::timers::Timer;
+use crate::node::timers::{Timer, Timers};
 use crate::store::{Candidate, Via};
 use crate::time::Mono;
 
@@ -126,56 +127,53 @@ impl OwnItems {
             self.idle.insert((own.used, *target));
         }
     }
-}
-
-impl Node {
-    /// From now on this item is renewed until it is deleted.
-    pub(crate) fn remember_own(&mut self, target: Target, item: Arc<Item>) {
-        if self.own.keep(target, item) {
-            self.schedule_renewal(&target);
-        } else {
-            self.cx.hit(Limit::own_items);
-        }
-    }
-
-    /// From now on only its sequence matters.
-    pub(crate) fn forget_own(&mut self, target: &Target) {
-        self.own.forget(target);
-        self.cx.timers.cancel(Timer::Renewal(*target));
-    }
 
     /// A publication or renewal reached this many holders.
-    pub(crate) fn own_published(&mut self, target: &Target, holders: u16, go_holders: bool) {
-        let Some(renew) = self
-            .own
-            .items
-            .get_mut(target)
-            .and_then(|own| own.renew.as_mut())
-        else {
+    pub(crate) fn published(
+        &mut self,
+        cx: &mut Context,
+        target: &Target,
+        holders: u16,
+        go_holders: bool,
+    ) {
+        let own = self.items.get_mut(target);
+        let Some(renew) = own.and_then(|own| own.renew.as_mut()) else {
             return;
         };
         if holders == 0 {
-            let retry = self.cx.random.renewal.jitter(RETRY);
-            return self
-                .cx
-                .timers
-                .set(Timer::Renewal(*target), self.cx.now.mono.plus(retry));
+            let retry = cx.random.renewal.jitter(RETRY);
+            let at = cx.now.mono.plus(retry);
+            return cx.timers.set(Timer::Renewal(*target), at);
         }
         renew.by_seq = go_holders;
-        renew.published = Some((self.cx.now.mono, holders));
-        self.schedule_renewal(target);
+        renew.published = Some((cx.now.mono, holders));
+        self.schedule_renewal(cx, target);
     }
 
-    /// The items that are kept renewed, in order of their targets, with their ages at `now`: a
-    /// node that has nothing to do has heard of no time for a while. O(own items).
-    #[must_use]
-    pub fn own_items(&self, now: Mono) -> Vec<OwnItem> {
-        let renewed = self.own.items.iter();
+    fn schedule_renewal(&self, cx: &mut Context, target: &Target) {
+        let own = self.items.get(target);
+        let Some(renew) = own.and_then(|own| own.renew.as_ref()) else {
+            return;
+        };
+        let half = cx.random.renewal.jitter(cx.config.item_ttl / 2);
+        let after = if renew.by_seq {
+            half.max(GO_RENEWAL).min(cx.config.item_ttl / 2)
+        } else {
+            half
+        };
+        let at = cx.now.mono.plus(after);
+        cx.timers.set(Timer::Renewal(*target), at);
+    }
+
+    /// The items that are kept renewed, in order of their targets, with their ages at `now`.
+    pub(crate) fn list(&self, timers: &Timers, now: Mono) -> Vec<OwnItem> {
+        let renewed = self.items.iter();
         renewed
             .filter_map(|(target, own)| {
                 let Renew {
                     item, published, ..
                 } = own.renew.as_ref()?;
+                let next_renewal = timers.due_at(Timer::Renewal(*target));
                 Some(OwnItem {
                     target: *target,
                     salt: item.salt.clone(),
@@ -183,61 +181,51 @@ impl Node {
                     value_len: item.value.as_bytes().len(),
                     holders: published.map_or(0, |(_, holders)| holders),
                     age: published.map(|(at, _)| now.since(at)),
-                    next_renewal: self
-                        .cx
-                        .timers
-                        .due_at(Timer::Renewal(*target))
-                        .map(|at| at.since(now)),
+                    next_renewal: next_renewal.map(|at| at.since(now)),
                 })
             })
             .collect()
     }
+}
 
-    fn schedule_renewal(&mut self, target: &Target) {
-        let Some(renew) = self
-            .own
-            .items
-            .get(target)
-            .and_then(|own| own.renew.as_ref())
-        else {
-            return;
-        };
-        let half = self.cx.random.renewal.jitter(self.cx.config.item_ttl / 2);
-        let after = if renew.by_seq {
-            half.max(GO_RENEWAL).min(self.cx.config.item_ttl / 2)
+impl Items {
+    /// From now on this item is renewed until it is deleted.
+    pub(crate) fn remember_own(&mut self, cx: &mut Context, target: Target, item: Arc<Item>) {
+        if self.own.keep(target, item) {
+            self.own.schedule_renewal(cx, &target);
         } else {
-            half
-        };
-        self.cx
-            .timers
-            .set(Timer::Renewal(*target), self.cx.now.mono.plus(after));
+            cx.hit(Limit::own_items);
+        }
+    }
+
+    /// From now on only its sequence matters.
+    pub(crate) fn forget_own(&mut self, cx: &mut Context, target: &Target) {
+        self.own.forget(target);
+        cx.timers.cancel(Timer::Renewal(*target));
     }
 
     /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.
-    pub(crate) fn renew_own(&mut self, target: Target) {
-        let Some(renew) = self
-            .own
-            .items
-            .get(&target)
-            .and_then(|own| own.renew.as_ref())
-        else {
-            return;
-        };
+    pub(crate) fn renew_own(
+        &mut self,
+        cx: &mut Context,
+        target: Target,
+    ) -> Option<(Arc<Item>, PutMode)> {
+        let renew = self.own.items.get(&target)?.renew.as_ref()?;
         let (mut item, by_seq) = (renew.item.clone(), renew.by_seq);
-        let mut mode = Mode::Renew;
+        let mut mode = PutMode::Renew;
         if by_seq
-            && let Some(next) = self.next_seq(&target)
-            && let Some(newer) = self.cx.sign(next, item.value.clone(), item.salt.clone())
+            && let Some(next) = self.next_seq(cx.now, &target)
+            && let Some(newer) = cx.sign(next, item.value.clone(), item.salt.clone())
         {
             item = Arc::new(newer);
-            mode = Mode::Publish;
-            self.own.raise(target, next, self.cx.now.mono);
+            mode = PutMode::Publish;
+            self.own.raise(target, next, cx.now.mono);
             self.own.keep(target, item.clone());
         }
-        let _ = self.admit(Candidate::of_owner(item.clone(), Via::Local), 0);
+        let _ = self.admit(cx, Candidate::of_owner(item.clone(), Via::Local), 0);
         // Should this renewal get lost, the next one comes anyway.
-        self.schedule_renewal(&target);
-        self.renew(target, item, mode);
+        self.own.schedule_renewal(cx, &target);
+        Some((item, mode))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, JobId, OperationId, QueryId, StopReason};
 use crate::node::input::{GetRequest, ReadPolicy};
+use crate::node::items::held_life;
 use crate::node::outcome::{GetError, GetOutcome, LookupStats, OperationError, Outcome, Source};
 use crate::node::output::{Event, Output, SessionUse};
 use crate::node::peers::records::Dialect;
@@ -23,7 +24,7 @@ use crate::node::rpc::jobs::JobFor;
 use crate::node::verify::Verdict;
 use crate::store::merge::{Judgement, Rank, judge};
 use crate::store::{Candidate as StoreCandidate, ClaimedLife, Held, Via};
-use crate::time::{Mono, Time};
+use crate::time::Mono;
 use crate::wire::{Life, Request};
 
 /// Holders mended by one get.
@@ -135,7 +136,7 @@ impl Node {
         let mut state = state;
         let target = state.request.target;
         let now = self.cx.now;
-        if let Some(held) = self.store.get(now, &target)
+        if let Some(held) = self.items.store.get(now, &target)
             && self.is_wanted(&state.request, held.item())
         {
             let life = Some(held_life(held, now));
@@ -144,7 +145,7 @@ impl Node {
             state.source = Source::Store;
             self.first_value(op, &mut state, &item, None);
         } else if state.request.policy == ReadPolicy::FirstValid
-            && let Some((item, life)) = self.cache.get(&target, now.mono)
+            && let Some((item, life)) = self.items.cache.get(&target, now.mono)
             && self.is_wanted(&state.request, &item)
         {
             state.add(item.clone(), &target, Some(life));
@@ -189,7 +190,7 @@ impl Node {
         // The same content: the copy that was verified counts, whatever signature came with this.
         let same = |known: &&Arc<Item>| known.same_content(&item);
         let seen = state.versions.iter().map(|version| &version.item);
-        let held = self.store.get(self.cx.now, &target).map(Held::item);
+        let held = self.items.store.get(self.cx.now, &target).map(Held::item);
         if let Some(known) = seen.chain(held).find(same).cloned() {
             self.cx.counters.count(Counter::VerifySpared);
             let version = state.add(known.clone(), &target, life);
@@ -391,7 +392,7 @@ impl Node {
             left: Duration::MAX,
         });
         if !item.reads_as_deleted() {
-            self.cache.put(*target, item.clone(), life, now.mono);
+            self.items.cache.put(*target, item.clone(), life, now.mono);
         }
         let Some(from) = from else { return };
         let nearer = self.table.nearer_than_local(target, self.cx.config.k);
@@ -410,7 +411,7 @@ impl Node {
             }),
             bound: None,
         };
-        let _ = self.admit(candidate, nearer);
+        let _ = self.items.admit(&mut self.cx, candidate, nearer);
     }
 
     /// Design §3.8: owner items only, at most three a get, once per target and peer in TTL/4,
@@ -433,7 +434,7 @@ impl Node {
                 continue;
             }
             let quiet = self.cx.config.item_ttl / 4;
-            if !self.repaired.note(*target, peer.id, now, quiet) {
+            if !self.items.repaired.note(*target, peer.id, now, quiet) {
                 continue;
             }
             let mut ext = self.cx.request_ext();
@@ -451,13 +452,5 @@ impl Node {
                 sent += 1;
             }
         }
-    }
-}
-
-/// The life of an item held, as it goes on the wire.
-pub(crate) fn held_life(held: &Held, now: Time) -> Life {
-    Life {
-        age: held.age(now).unwrap_or_default(),
-        left: held.remaining(now).unwrap_or(Duration::MAX),
     }
 }

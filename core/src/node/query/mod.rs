@@ -9,7 +9,6 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::id::Target;
-use crate::item::{Origin, Seq};
 use crate::lookup::{Candidate, Lookup, LookupParams, OPEN_PER_PLACE, Step, Why};
 use crate::node::Node;
 use crate::node::counters::Counter;
@@ -447,15 +446,5 @@ impl Node {
                 result,
             }));
         }
-    }
-
-    /// The highest verified sequence that this node knows for `target`.
-    pub(crate) fn known_seq(&self, target: &Target) -> Option<Seq> {
-        let own = self.own.seq(target);
-        let held = self
-            .store
-            .get(self.cx.now, target)
-            .and_then(|held| (held.origin() == Origin::Owner).then(|| held.item().seq));
-        own.max(held)
     }
 }

@@ -5,23 +5,23 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::{Item, ItemError, Origin, Seq};
+use crate::item::{Item, ItemError, Seq};
 use crate::lookup::Candidate;
 use crate::node::Node;
 use crate::node::counters::Counter;
-use crate::node::ids::{CallId, CallTag, OperationId, QueryId, StopReason};
+use crate::node::ids::{CallId, CallTag, OperationId, PutMode, QueryId, StopReason};
 use crate::node::input::{GetRequest, PutOptions, ReadPolicy};
 use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
 use crate::node::output::{Event, SessionUse};
 use crate::node::peers::records::Dialect;
-use crate::node::query::get::{GetState, held_life};
-use crate::node::query::replicas::{Mode, PutPlan, PutState, Replica};
+use crate::node::query::get::GetState;
+use crate::node::query::replicas::{PutPlan, PutState, Replica};
 use crate::node::query::{Query, QueryKind};
 use crate::node::refusal_text;
 use crate::node::rpc::calls::{Call, CallFailure};
 use crate::store::{Candidate as StoreCandidate, Refusal, Via};
 use crate::time::Mono;
-use crate::wire::{Life, Request, Response, ResponseMessage, Want};
+use crate::wire::{Request, Response, ResponseMessage, Want};
 
 /// A sequence more than this ahead of the clock is refused without force.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -81,7 +81,7 @@ impl Node {
         let target = Target::of(&self.cx.public, plan.salt.as_bytes());
         let highest = verified.iter().map(|(seq, _)| *seq).max();
         if let Some(highest) = highest {
-            self.own.raise(target, highest, self.cx.now.mono);
+            self.items.own.raise(target, highest, self.cx.now.mono);
         }
         if let Some(expected) = plan.options.expect {
             // Advisory: the majority of those who answered must hold what is expected.
@@ -103,19 +103,9 @@ impl Node {
         self.sign_and_publish(op, plan, target);
     }
 
-    /// What this node itself holds, or published and keeps alive. Puts of one item take turns, so
-    /// that this decides a comparison at one node, whatever the others answered.
-    fn own_version(&self, target: &Target) -> Option<Seq> {
-        let held = self.store.get(self.cx.now, target);
-        let held = held.filter(|held| held.origin() == Origin::Owner);
-        self.own
-            .kept_seq(target)
-            .max(held.map(|held| held.item().seq))
-    }
-
     fn sign_and_publish(&mut self, op: OperationId, plan: Box<PutPlan>, target: Target) {
         if let Some(expected) = plan.options.expect {
-            let own = self.own_version(&target);
+            let own = self.items.own_version(self.cx.now, &target);
             let nothing = Some(expected).filter(|it| *it != Seq(0));
             if own > Some(expected) || (plan.options.local_only && own != nothing) {
                 return self.finish(op, Outcome::Put(Err(PutError::Conflict { held: own })));
@@ -125,7 +115,7 @@ impl Node {
             Ok(item) => Arc::new(item),
             Err(error) => return self.finish(op, Outcome::Put(Err(error))),
         };
-        self.cache.forget(&target);
+        self.items.cache.forget(&target);
         let candidate = StoreCandidate {
             target,
             item: item.clone(),
@@ -133,11 +123,11 @@ impl Node {
             life: None,
             bound: None,
         };
-        let admitted = self.admit(candidate, 0);
+        let admitted = self.items.admit(&mut self.cx, candidate, 0);
         if let Err(refusal) = admitted
             && (plan.options.local_only || refusal == Refusal::Older)
         {
-            let error = match (refusal, self.known_seq(&target)) {
+            let error = match (refusal, self.items.known_seq(self.cx.now, &target)) {
                 (Refusal::Older, Some(have)) => PutError::Sequence {
                     have,
                     got: item.seq,
@@ -146,17 +136,17 @@ impl Node {
             };
             return self.finish(op, Outcome::Put(Err(error)));
         }
-        self.own.raise(target, item.seq, self.cx.now.mono);
+        self.items.own.raise(target, item.seq, self.cx.now.mono);
         if plan.options.once || item.is_tombstone() {
-            self.forget_own(&target);
+            self.items.forget_own(&mut self.cx, &target);
         } else if plan.options.local_only {
             // Nobody else holds it, so there is nothing to renew.
         } else {
-            self.remember_own(target, item.clone());
+            self.items.remember_own(&mut self.cx, target, item.clone());
         }
         let mut state = PutState::new(
             item,
-            Mode::Publish,
+            PutMode::Publish,
             plan.options.min_replicas,
             admitted.is_ok(),
         );
@@ -176,7 +166,7 @@ impl Node {
 
     /// Signs with the sequence asked for, or the automatic one (design §3.5).
     fn sign_next(&mut self, plan: &PutPlan, target: &Target) -> Result<Item, PutError> {
-        let known = self.known_seq(target);
+        let known = self.items.known_seq(self.cx.now, target);
         let clock = self.cx.now.unix.is_set().then_some(Seq(self.cx.now.unix.0));
         let seq = match plan.options.seq {
             Some(seq) => {
@@ -190,7 +180,7 @@ impl Node {
             }
             None => {
                 let above = |seq: Seq| seq.0.checked_add(1).map(Seq);
-                let next = self.next_seq(target);
+                let next = self.items.next_seq(self.cx.now, target);
                 let next = match plan.deleted {
                     Some(deleted) => next.zip(above(deleted)).map(|(a, b)| a.max(b)),
                     None => next,
@@ -208,16 +198,6 @@ impl Node {
         self.cx
             .sign(seq, plan.value.clone(), plan.salt.clone())
             .ok_or(PutError::NoSecretKey)
-    }
-
-    /// The automatic sequence: the clock's, but above the highest known; none at the end.
-    pub(crate) fn next_seq(&self, target: &Target) -> Option<Seq> {
-        let next = match self.known_seq(target) {
-            Some(known) => Seq(known.0.checked_add(1)?),
-            None => Seq(1),
-        };
-        let clock = self.cx.now.unix.is_set().then_some(Seq(self.cx.now.unix.0));
-        Some(next.max(clock.unwrap_or_default()))
     }
 
     /// A verified item that somebody signed: publish it at its signer's own target.
@@ -242,9 +222,9 @@ impl Node {
             bound: None,
         };
         let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
-        let admitted = self.admit(candidate, nearer);
+        let admitted = self.items.admit(&mut self.cx, candidate, nearer);
         if options.local_only {
-            let outcome = admitted.map(|()| PutState::new(item, Mode::Publish, 0, true));
+            let outcome = admitted.map(|()| PutState::new(item, PutMode::Publish, 0, true));
             let result = match outcome {
                 Ok(state) => {
                     let goal = QueryKind::Put(Box::new(state));
@@ -255,12 +235,17 @@ impl Node {
             };
             return self.finish(op, Outcome::Put(result));
         }
-        let state = PutState::new(item, Mode::Publish, options.min_replicas, admitted.is_ok());
+        let state = PutState::new(
+            item,
+            PutMode::Publish,
+            options.min_replicas,
+            admitted.is_ok(),
+        );
         self.start_operation_query(op, QueryKind::Put(Box::new(state)), target, started);
     }
 
     /// Starts renewing an own item; nobody waits for it.
-    pub(crate) fn renew(&mut self, target: Target, item: Arc<Item>, mode: Mode) {
+    pub(crate) fn renew(&mut self, target: Target, item: Arc<Item>, mode: PutMode) {
         self.cx.counters.count(Counter::Renewals);
         let state = PutState::new(item, mode, 1, true);
         let now = self.cx.now.mono;
@@ -291,7 +276,7 @@ impl Node {
         }
         let mut ext = self.cx.request_ext();
         let ours = self.book.dialect(&peer.key) == Dialect::Skydht;
-        let request = if state.mode == Mode::Renew && ours && !step {
+        let request = if state.mode == PutMode::Renew && ours && !step {
             Request::Renew {
                 target: state.item.target(),
                 seq: state.item.seq,
@@ -300,7 +285,7 @@ impl Node {
             }
         } else {
             if state.item.key != self.cx.public {
-                ext.life = self.carried_life(&state.item);
+                ext.life = self.items.carried_life(self.cx.now, &state.item);
             }
             if step {
                 ext.want = Want::Peers;
@@ -319,15 +304,6 @@ impl Node {
         };
         state.set(peer.id, Replica::Pending(now.plus(patience)));
         Some(call)
-    }
-
-    /// The life that this node can pass on with an item of somebody else.
-    fn carried_life(&self, item: &Item) -> Option<Life> {
-        let held = self.store.get(self.cx.now, &item.target())?;
-        held.remaining(self.cx.now)?;
-        held.item()
-            .same_content(item)
-            .then(|| held_life(held, self.cx.now))
     }
 
     /// An answer to, or the failure of, a replica call.
@@ -382,7 +358,7 @@ impl Node {
             }
             if retry_whole {
                 state.forget(&peer.id);
-                let mode = core::mem::replace(&mut state.mode, Mode::Publish);
+                let mode = core::mem::replace(&mut state.mode, PutMode::Publish);
                 search.calls.note(self.store_at(id, state, peer, false));
                 state.mode = mode;
             }
@@ -412,7 +388,9 @@ impl Node {
         };
         let acknowledged = partial.replicas.acknowledged();
         if state.item.key == self.cx.public {
-            self.own_published(&target, acknowledged, state.go_holders);
+            self.items
+                .own
+                .published(&mut self.cx, &target, acknowledged, state.go_holders);
         }
         let Some(op) = search.op else {
             if acknowledged == 0 && end == StopReason::Done {

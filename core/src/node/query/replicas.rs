@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::id::NodeId;
 use crate::item::{Item, Salt, Seq, Value};
+use crate::node::ids::PutMode;
 use crate::node::input::PutOptions;
 use crate::node::outcome::Replicas;
 use crate::store::Refusal;
@@ -59,17 +60,10 @@ pub(crate) enum Replica {
     Unknown,
 }
 
-/// Whether the item is new to the network or only wants its life renewed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Publish,
-    Renew,
-}
-
 /// What a put knows so far.
 pub(crate) struct PutState {
     pub(crate) item: Arc<Item>,
-    pub(crate) mode: Mode,
+    pub(crate) mode: PutMode,
     pub(crate) wanted: u16,
     pub(crate) local: bool,
     /// Still needed if the sequence must be raised.
@@ -85,7 +79,7 @@ pub(crate) struct PutState {
 }
 
 impl PutState {
-    pub(crate) fn new(item: Arc<Item>, mode: Mode, wanted: u16, local: bool) -> Self {
+    pub(crate) fn new(item: Arc<Item>, mode: PutMode, wanted: u16, local: bool) -> Self {
         Self {
             item,
             mode,

@@ -20,6 +20,7 @@ use crate::node::output::Output;
 use crate::node::rpc::fair_queue::{FairQueue, Lane};
 use crate::node::verify::{Verdict, VerifyJob};
 use crate::record::StoredRecord;
+use crate::store::{Candidate, Via};
 use crate::time::Mono;
 
 /// Who waits for a verdict.
@@ -72,6 +73,34 @@ impl Jobs {
 }
 
 impl Node {
+    /// Storage kept a record: verified like any other.
+    pub(crate) fn load(&mut self, record: Box<StoredRecord>) {
+        let public = self.cx.public;
+        let item = Arc::new(record.item.clone());
+        if self.may_verify(&public) && item.check_sizes().is_ok() {
+            self.verify(public, item, None, JobFor::Loaded(record));
+        }
+    }
+
+    fn load_verified(&mut self, record: StoredRecord, item: Arc<Item>) {
+        let candidate = Candidate {
+            target: record.target,
+            item,
+            via: Via::Storage {
+                vouched: record.vouched,
+                expires: record.expires,
+            },
+            life: None,
+            bound: record.bound,
+        };
+        let nearer = self
+            .table
+            .nearer_than_local(&record.target, self.cx.config.k);
+        if let Err(refusal) = self.items.admit(&mut self.cx, candidate, nearer) {
+            self.cx.count_refusal(refusal);
+        }
+    }
+
     /// Whether one more job may be started on behalf of `peer`.
     pub(crate) fn may_verify(&mut self, peer: &PublicKey) -> bool {
         let limit = if self.jobs.len() >= self.cx.config.limits.verify_jobs {

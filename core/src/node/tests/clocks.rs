@@ -75,7 +75,10 @@ fn few_who_lie_about_what_was_deleted_raise_no_sequence() {
     // One of five says that everything is deleted.
     let target = Target::of(&secret(1).public(), b"x");
     let time = net.time();
-    net.nodes[2].store.mark_deleted(time, target, u64::MAX - 1);
+    net.nodes[2]
+        .items
+        .store
+        .mark_deleted(time, target, u64::MAX - 1);
     let again = net.put(1, "x", b"again").unwrap();
     assert_eq!(again.seq.0, deleted.0 + 1);
 }

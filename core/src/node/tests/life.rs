@@ -115,7 +115,14 @@ fn a_deleted_item_cannot_be_brought_back_by_somebody_who_kept_it() {
     let mut net = Net::settled(6, |_, _| {});
     let put = net.put(1, "x", b"v").unwrap();
     let target = put.target;
-    let kept = Item::clone(net.nodes[2].store.get(net.time(), &target).unwrap().item());
+    let kept = Item::clone(
+        net.nodes[2]
+            .items
+            .store
+            .get(net.time(), &target)
+            .unwrap()
+            .item(),
+    );
     net.put(1, "x", b"").unwrap();
     for after in [Duration::from_secs(60), HOUR * 3, HOUR * 20] {
         net.run_for(after);

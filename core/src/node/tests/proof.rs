@@ -96,7 +96,12 @@ fn a_user_and_storage_bring_no_unproven_copy_of_what_is_held_either() {
         let mut hand = Hand::new(|_| {});
         assert!(is_stored(&mut hand, 2, None, put(&held)));
         let forged = unproven(&held, signature);
-        let expires = hand.node.store.get(hand.time(), &held.target()).unwrap();
+        let expires = hand
+            .node
+            .items
+            .store
+            .get(hand.time(), &held.target())
+            .unwrap();
         let expires = expires.expires();
         let op = hand.command(Command::PutSigned {
             item: alloc::boxed::Box::new((*forged).clone()),
@@ -115,7 +120,12 @@ fn a_user_and_storage_bring_no_unproven_copy_of_what_is_held_either() {
         hand.input(Input::Loaded { record });
         hand.run_jobs();
         assert_eq!(hand.counter(Counter::ForgedItems), 1);
-        let now = hand.node.store.get(hand.time(), &held.target()).unwrap();
+        let now = hand
+            .node
+            .items
+            .store
+            .get(hand.time(), &held.target())
+            .unwrap();
         assert_eq!(now.expires(), expires);
     }
 }

@@ -9,12 +9,11 @@ use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, StopReason};
-use crate::node::output::{Event, Output, SessionUse, StoreChange};
+use crate::node::output::{Event, SessionUse};
 use crate::node::query::{Query, QueryKind};
 use crate::node::rpc::calls::Call;
 use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
-use crate::time::Mono;
 use crate::wire::Request;
 
 /// The first pause between bootstrap attempts while the table is empty; doubles.
@@ -46,8 +45,6 @@ const BOOTSTRAP_STEP: usize = 3;
 const FILL_SOON: Duration = Duration::from_secs(2);
 /// Failing peers of the table that are pinged at a time. Lookups no longer ask them.
 const RECHECK_STEP: usize = 16;
-/// Items expired in one `handle`.
-const EXPIRE_STEP: usize = 256;
 /// After a clock jump nothing expires for about this long: renewals come first.
 const JUMP_GRACE: Duration = Duration::from_secs(60);
 
@@ -69,7 +66,6 @@ pub(crate) struct Upkeep {
     self_lookup_pause: Duration,
     pub(crate) filling: BucketFiller,
     pub(crate) ready: bool,
-    no_expiry_before: Mono,
 }
 
 impl Upkeep {
@@ -319,7 +315,7 @@ impl Node {
         self.cx.counters.count(Counter::ClockJumped);
         self.cx.event(Event::ClockJumped);
         let grace = self.cx.random.maintenance.jitter(JUMP_GRACE);
-        self.upkeep.no_expiry_before = self.cx.now.mono.plus(grace);
+        self.items.hold_expiry(self.cx.now.mono.plus(grace));
         self.upkeep.bootstrap_from = None;
         self.upkeep.quiet_rounds = 0;
         self.upkeep.filling = BucketFiller::default();
@@ -328,52 +324,5 @@ impl Node {
         self.cx
             .timers
             .set(Timer::SelfLookup, self.cx.now.mono.plus(SELF_LOOKUP_FIRST));
-    }
-
-    /// Drops what has expired, a bounded number at a time.
-    pub(crate) fn expire(&mut self) {
-        let now = self.cx.now;
-        if now.mono < self.upkeep.no_expiry_before {
-            return self
-                .cx
-                .timers
-                .set(Timer::Expiry, self.upkeep.no_expiry_before);
-        }
-        let expired = self.store.sweep(now, EXPIRE_STEP);
-        self.cx
-            .counters
-            .add(Counter::ItemsExpired, expired.len() as u64);
-        for target in expired {
-            self.persist(StoreChange::Forget(target));
-        }
-        self.schedule_expiry();
-    }
-
-    /// Sets the timer to the next expiry.
-    pub(crate) fn schedule_expiry(&mut self) {
-        match self.store.next_expiry() {
-            Some(at) => self
-                .cx
-                .timers
-                .set(Timer::Expiry, at.max(self.upkeep.no_expiry_before)),
-            None => self.cx.timers.cancel(Timer::Expiry),
-        }
-    }
-
-    /// Writes a change, if there is storage. What becomes of the node's own items is asked back:
-    /// nobody else may have them.
-    pub(crate) fn persist(&mut self, what: StoreChange) {
-        if !self.cx.config.storage {
-            return;
-        }
-        let acknowledge =
-            matches!(&what, StoreChange::Keep(record) if record.item.key == self.cx.public);
-        self.last_change += 1;
-        let change = crate::node::ids::ChangeId(self.last_change);
-        self.cx.output(Output::Persist {
-            change,
-            what,
-            acknowledge,
-        });
     }
 }
