@@ -2,6 +2,7 @@
 //! outputs, timers and counts go.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::Seed;
@@ -11,6 +12,7 @@ use crate::item::{Item, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
 use crate::node::config::{Advertise, Config, Identity};
 use crate::node::counters::{Counter, Counters};
+use crate::node::ids::StreamId;
 use crate::node::limits::Limit;
 use crate::node::output::{Event, Output};
 use crate::node::timers::Timers;
@@ -36,6 +38,8 @@ pub(crate) struct Context {
     /// The time of the input being handled.
     pub(crate) now: Time,
     pub(crate) stopping: bool,
+    /// Streams of both sides: they share one limit.
+    pub(crate) open_streams: usize,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
@@ -58,6 +62,7 @@ impl Context {
             id: public.id(),
             now,
             stopping: false,
+            open_streams: 0,
             outputs: VecDeque::new(),
             timers: Timers::default(),
             counters: Counters::default(),
@@ -75,6 +80,11 @@ impl Context {
 
     pub(crate) fn output(&mut self, output: Output) {
         self.outputs.push_back(output);
+    }
+
+    pub(crate) fn send(&mut self, stream: StreamId, bytes: Arc<[u8]>) {
+        self.counters.add(Counter::BytesOut, bytes.len() as u64);
+        self.output(Output::Send { stream, bytes });
     }
 
     pub(crate) fn event(&mut self, event: Event) {

@@ -52,7 +52,7 @@ impl StreamId {
     }
 }
 
-/// A search's number, never used again.
+/// A query's number, never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct QueryId(pub(crate) u64);
 
@@ -66,27 +66,42 @@ pub(crate) enum CallTag {
     /// A step of a lookup.
     Step(QueryId),
     /// A replica of a put; `step` when the answer also serves the lookup.
-    Replica { search: QueryId, step: bool },
+    Replica { query: QueryId, step: bool },
     /// Is the oldest of a full bucket alive?
     Eviction,
     /// Does a peer of the table still live?
     Proof,
     /// Does an unknown caller answer?
     PingBack,
-    /// Does somebody whom others named for a sparse bucket answer?
+    /// Does a peer that others named for a sparse bucket answer?
     Fill,
     /// Does a bootstrap peer answer?
     Bootstrap,
     /// A user's ping.
     Ping(OperationId),
-    /// A read repair; nobody waits for it.
+    /// A read repair, whose answer changes nothing.
     Repair,
 }
 
-/// Why a search ends.
+/// What a signature being checked belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum VerifyTag {
+    /// An item that a read brought.
+    Get(QueryId),
+    /// An item put over a stream.
+    Put(StreamId),
+    /// One item of a batch put over a stream, by its place there.
+    Batch { stream: StreamId, index: usize },
+    /// A user's put of a signed item.
+    Signed(OperationId),
+    /// A record from storage.
+    Loaded,
+}
+
+/// Why a query or an operation stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StopReason {
-    /// Its goal is met, or nobody is left to ask.
+    /// Its purpose is met, or no peer is left to ask.
     Done,
     /// Its operation's deadline passed.
     Timeout,

@@ -7,6 +7,7 @@
 //! peers), `query` (lookups and what they are for), `upkeep` (bootstrap, refresh), `operations`
 //! (what users asked for).
 
+mod base;
 mod config;
 mod context;
 mod counters;
@@ -30,7 +31,6 @@ mod verify;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -46,23 +46,16 @@ pub use snapshot::*;
 pub use verify::*;
 
 use crate::key::Signature;
+use crate::node::base::Base;
 use crate::node::context::Context;
-use crate::node::ids::{CallId, QueryId, StopReason};
-use crate::node::inbound::backlog::Backlog;
-use crate::node::items::Items;
+use crate::node::ids::{CallTag, QueryId, StopReason, VerifyTag};
+use crate::node::inbound::Inbound;
 use crate::node::operations::Operations;
-use crate::node::peers::Probing;
-use crate::node::peers::clocks::PeerClocks;
-use crate::node::peers::records::PeerStore;
 use crate::node::query::Query;
-use crate::node::rpc::callers::Callers;
-use crate::node::rpc::calls::Call;
-use crate::node::rpc::jobs::Jobs;
-use crate::node::rpc::streams::{State, Streams};
+use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::node::upkeep::Upkeep;
 use crate::random::Seed;
-use crate::routing::Table;
 use crate::time::{Mono, Time};
 
 /// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
@@ -73,27 +66,13 @@ const TIMER_STEP: usize = 256;
 /// The DHT as a state machine. After every [`Node::handle`], drain [`Node::poll_output`]
 /// until it is empty, then sleep until [`Node::next_deadline`].
 pub struct Node {
-    cx: Context,
+    base: Base,
     started: bool,
-    table: Table,
-    book: PeerStore,
-    streams: Streams,
-    /// Boxed, as queries are: a tree keeps room for eleven, most nodes have one or none.
-    calls: BTreeMap<CallId, Box<Call>>,
-    /// The call whose hard deadline is next.
-    first_call: Option<(Mono, CallId)>,
-    next_call: u64,
+    inbound: Inbound,
+    /// Boxed: a tree keeps room for eleven, most nodes have one or none.
     queries: BTreeMap<QueryId, Box<Query>>,
     next_query: u64,
     operations: Operations,
-    jobs: Jobs,
-    /// Slots that are taken.
-    serving: usize,
-    backlog: Backlog,
-    callers: Callers,
-    items: Items,
-    probing: Probing,
-    peer_clocks: PeerClocks,
     upkeep: Upkeep,
 }
 
@@ -110,32 +89,15 @@ impl Node {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let cx = Context::new(config, identity, &seed, now);
-        let (config, id) = (&cx.config, cx.id);
-        let limits = &config.limits;
-        let mut book = PeerStore::new(limits.known_peers, seed.stream("book").next());
-        for peer in &config.bootstrap {
-            book.pin(peer.key, &peer.addrs);
-        }
+        let hash_seed = seed.stream("hash").next();
         Ok(Self {
+            base: Base::new(cx, &seed, hash_seed),
             started: false,
-            table: Table::new(id, config.k, limits.replacements),
-            book,
-            streams: Streams::new(seed.stream("hash").next()),
-            calls: BTreeMap::new(),
-            first_call: None,
-            next_call: 0,
+            inbound: Inbound::new(hash_seed),
             queries: BTreeMap::new(),
             next_query: 0,
             operations: Operations::default(),
-            jobs: Jobs::default(),
-            serving: 0,
-            backlog: Backlog::default(),
-            callers: Callers::new(limits.callers, seed.stream("callers").next()),
-            items: Items::new(&cx),
-            probing: Probing::default(),
-            peer_clocks: PeerClocks::default(),
             upkeep: Upkeep::default(),
-            cx,
         })
     }
 
@@ -145,9 +107,9 @@ impl Node {
     /// # Errors
     /// Only when the driver broke the contract; the input was not taken.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Result<(), Misuse> {
-        if self.cx.outputs.len() >= self.cx.config.limits.outputs {
-            self.cx.hit(Limit::outputs);
-            return Err(Misuse::OutputNotDrained(self.cx.outputs.len()));
+        if self.base.cx.outputs.len() >= self.base.cx.config.limits.outputs {
+            self.base.cx.hit(Limit::outputs);
+            return Err(Misuse::OutputNotDrained(self.base.cx.outputs.len()));
         }
         self.advance_clock(now);
         if !self.started {
@@ -155,36 +117,70 @@ impl Node {
             self.start_upkeep();
         }
         match input {
-            Input::StreamOpened { stream, path } => self.stream_opened(stream, path),
-            Input::StreamFailed { stream, reason } => self.stream_failed(stream, reason),
+            Input::StreamOpened { stream, path } => {
+                let opened = self
+                    .base
+                    .calls
+                    .stream_opened(&mut self.base.cx, stream, path);
+                if let Some(peer) = opened {
+                    self.base.peers.note_path(&self.base.cx, &peer, path);
+                }
+            }
+            Input::StreamFailed { stream, reason } => {
+                let calls = &mut self.base.calls;
+                let ended = calls.stream_failed(&mut self.base.cx, stream, reason);
+                self.call_ended(ended);
+            }
             Input::StreamAccepted { stream, peer, path } => {
-                if !self.streams.is_fresh_theirs(stream) {
+                if !self.inbound.is_fresh(stream) {
                     return Err(Misuse::StreamNumber(stream));
                 }
-                self.stream_accepted(stream, peer, path);
+                self.inbound.accept(&mut self.base, stream, peer, path);
             }
-            Input::Bytes { stream, bytes } => self.bytes(stream, &bytes),
-            Input::Sent { stream } => self.served_sent(stream),
-            Input::StreamClosed { stream, end } => self.stream_closed(stream, end),
+            Input::Bytes { stream, bytes } => {
+                let cx = &mut self.base.cx;
+                cx.counters.add(Counter::BytesIn, bytes.len() as u64);
+                if stream.is_ours() {
+                    let ended = self.base.calls.bytes(cx, stream, &bytes);
+                    self.call_ended(ended);
+                } else {
+                    self.inbound.bytes(&mut self.base, stream, &bytes);
+                }
+            }
+            Input::Sent { stream } => self.inbound.sent(&mut self.base, stream),
+            Input::StreamClosed { stream, end } => {
+                let Base {
+                    cx, calls, peers, ..
+                } = &mut self.base;
+                if stream.is_ours() {
+                    let ended = calls.stream_closed(cx, &mut peers.store, stream, end);
+                    self.call_ended(ended);
+                } else {
+                    self.inbound.stream_closed(cx, stream);
+                }
+            }
             Input::Command { op, command } => self.command(op, command)?,
             Input::Cancel { op } => self.end_operation(op, StopReason::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
-            Input::Loaded { record } => self.load(record),
+            Input::Loaded { record } => self.base.load(&record),
             Input::Persisted { change, durable } => {
-                if !self.items.is_change(change) {
+                if !self.base.items.is_change(change) {
                     return Err(Misuse::UnknownChange(change));
                 }
                 if !durable {
-                    self.cx.counters.count(Counter::NotDurable);
+                    self.base.cx.counters.count(Counter::NotDurable);
                 }
             }
-            Input::Probed { probe, result } => self.probed(probe, result)?,
-            Input::TimerFired => self.run_backlog(),
+            Input::Probed { probe, result } => {
+                self.base.peers.probed(&mut self.base.cx, probe, result)?;
+            }
+            Input::TimerFired => self.inbound.run_backlog(&mut self.base),
         }
-        if self.cx.stopping {
+        if self.base.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
-            self.cx.timers.clear();
-            self.streams.clear_deadlines();
+            self.base.cx.timers.clear();
+            self.base.calls.clear_stream_deadlines();
+            self.inbound.clear_deadlines();
         } else {
             self.fire_timers();
         }
@@ -193,39 +189,45 @@ impl Node {
 
     /// The next thing to do. Drain until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.cx.outputs.pop_front()
+        self.base.cx.outputs.pop_front()
     }
 
     /// When to send [`Input::TimerFired`]; none while nothing will ever be due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Deadline> {
-        let timer = self.cx.timers.next();
-        if self.cx.stopping {
+        let timer = self.base.cx.timers.next();
+        if self.base.cx.stopping {
             return timer;
         }
         let at = |at, why| Deadline { at, why };
-        if self.requests_due() {
-            return Some(at(self.cx.now.mono, WakeReason::Requests));
+        if self.inbound.requests_due(&self.base) {
+            return Some(at(self.base.cx.now.mono, WakeReason::Requests));
         }
-        let call = self.first_call;
-        let stream = self.streams.next_deadline();
+        let call = self.base.calls.next_deadline();
         let call = call.map(|(due, _)| at(due, WakeReason::Call));
+        let stream = self.next_stream_deadline();
         let stream = stream.map(|(due, _)| at(due, WakeReason::Stream));
-        let relief = self.next_relief();
-        let relief = relief.map(|due| at(due.max(self.cx.now.mono), WakeReason::Requests));
+        let relief = self.inbound.next_relief();
+        let relief = relief.map(|due| at(due.max(self.base.cx.now.mono), WakeReason::Requests));
         let all = [call, stream, relief, timer].into_iter().flatten();
         all.min_by_key(|deadline| deadline.at)
     }
 
+    fn next_stream_deadline(&self) -> Option<(Mono, StreamId)> {
+        let kept = self.base.calls.next_stream_deadline();
+        let accepted = self.inbound.next_deadline();
+        kept.into_iter().chain(accepted).min()
+    }
+
     fn advance_clock(&mut self, mut now: Time) {
-        if now.mono < self.cx.now.mono {
-            self.cx.counters.count(Counter::ClockWentBack);
-            now.mono = self.cx.now.mono;
+        if now.mono < self.base.cx.now.mono {
+            self.base.cx.counters.count(Counter::ClockWentBack);
+            now.mono = self.base.cx.now.mono;
         }
         let due = self
             .next_deadline()
-            .map(|deadline| deadline.at.max(self.cx.now.mono));
-        self.cx.now = now;
+            .map(|deadline| deadline.at.max(self.base.cx.now.mono));
+        self.base.cx.now = now;
         if self.started && due.is_some_and(|due| now.mono.since(due) > CLOCK_JUMP) {
             self.clock_jumped();
         }
@@ -233,16 +235,23 @@ impl Node {
 
     fn fire_timers(&mut self) {
         for _ in 0..TIMER_STEP {
-            let now = self.cx.now.mono;
-            if let Some((_, call)) = self.first_call.filter(|(at, _)| *at <= now) {
-                self.call_timed_out(call);
+            let now = self.base.cx.now.mono;
+            let call = self.base.calls.next_deadline();
+            if let Some((_, call)) = call.filter(|(at, _)| *at <= now) {
+                let ended = self.base.calls.timed_out(&mut self.base.cx, call);
+                self.call_ended(ended);
                 continue;
             }
-            if let Some((_, stream)) = self.streams.next_deadline().filter(|(at, _)| *at <= now) {
-                self.stream_timed_out(stream);
+            if let Some((_, stream)) = self.next_stream_deadline().filter(|(at, _)| *at <= now) {
+                if stream.is_ours() {
+                    let cx = &mut self.base.cx;
+                    self.base.calls.close(cx, stream, CloseReason::Idle);
+                } else {
+                    self.inbound.timed_out(&mut self.base, stream);
+                }
                 continue;
             }
-            let Some(timer) = self.cx.timers.pop(now) else {
+            let Some(timer) = self.base.cx.timers.pop(now) else {
                 return;
             };
             match timer {
@@ -252,10 +261,11 @@ impl Node {
                 Timer::Bootstrap => self.bootstrap(),
                 Timer::SelfLookup => self.look_around(),
                 Timer::Refresh => self.refresh_buckets(),
-                Timer::Prove => self.prove_peers(),
-                Timer::Expiry => self.items.expire(&mut self.cx),
+                Timer::Prove => self.base.prove_peers(),
+                Timer::Expiry => self.base.items.expire(&mut self.base.cx),
                 Timer::Renewal(target) => {
-                    if let Some((item, mode)) = self.items.renew_own(&mut self.cx, target) {
+                    if let Some((item, mode)) = self.base.items.renew_own(&mut self.base.cx, target)
+                    {
                         self.renew(target, item, mode);
                     }
                 }
@@ -263,93 +273,65 @@ impl Node {
         }
     }
 
-    fn stream_opened(&mut self, id: StreamId, path: Path) {
-        match self.streams.get(id).map(|stream| &stream.state) {
-            Some(State::Opening(call)) => {
-                let call = *call;
-                self.call_opened(call, path);
+    /// A call is over: what that says about the peer, then to whom the answer belongs.
+    fn call_ended(&mut self, ended: Option<CallEnded>) {
+        let Some(ended) = ended else { return };
+        let Base {
+            cx, calls, peers, ..
+        } = &mut self.base;
+        peers.note_call(cx, calls, &ended);
+        let answered = ended.result.is_ok();
+        match ended.tag {
+            CallTag::Step(query) => self.query_step_ended(query, ended),
+            CallTag::Replica { query, step } => self.replica_ended(query, step, ended),
+            CallTag::Ping(op) => self.ping_ended(op, ended),
+            CallTag::Bootstrap => self.bootstrap_ended(&ended.peer.key, answered),
+            CallTag::PingBack => {
+                peers.ping_back_ended(cx, &ended.peer.key, answered);
+                self.resume_waiting();
             }
-            _ => self.cx.counters.count(Counter::LateEvents),
+            CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Repair => {}
         }
     }
 
-    fn stream_failed(&mut self, id: StreamId, reason: OpenFailure) {
-        match self.streams.get(id).map(|stream| &stream.state) {
-            Some(State::Opening(call)) => {
-                let call = *call;
-                self.streams.remove(id);
-                self.call_not_opened(call, reason);
+    /// A verdict came: what it belongs to goes on.
+    fn verified(&mut self, job: JobId, verdict: Verdict) -> Result<(), Misuse> {
+        let (peer, tag) = self.base.jobs.end(job)?;
+        self.inbound.job_ended(&peer);
+        match tag {
+            VerifyTag::Get(query) => self.get_verified(query, job, verdict),
+            VerifyTag::Put(stream) => {
+                self.inbound
+                    .put_verified(&mut self.base, stream, &peer, job, verdict);
             }
-            _ => self.cx.counters.count(Counter::LateEvents),
-        }
-    }
-
-    fn bytes(&mut self, id: StreamId, bytes: &[u8]) {
-        self.cx.counters.add(Counter::BytesIn, bytes.len() as u64);
-        match self.streams.get(id).map(|stream| &stream.state) {
-            Some(State::Calling(call)) => {
-                let call = *call;
-                self.call_bytes(call, id, bytes);
+            VerifyTag::Batch { stream, index } => {
+                let place = (stream, index);
+                self.inbound
+                    .batch_verified(&mut self.base, place, &peer, job, verdict);
             }
-            Some(State::Served(_)) => self.served_bytes(id, bytes),
-            // An answer that nobody asked for.
-            Some(State::Kept) => {
-                self.cx.counters.count(Counter::WrongMethod);
-                self.close(id, CloseReason::Protocol);
-            }
-            Some(State::Opening(_)) | None => self.cx.counters.count(Counter::LateEvents),
+            VerifyTag::Signed(op) => self.signed_verified(op, job, verdict),
+            VerifyTag::Loaded => self.base.load_verified(job, verdict),
         }
-    }
-
-    fn stream_closed(&mut self, id: StreamId, end: StreamEnd) {
-        let Some(stream) = self.remove_stream(id) else {
-            return self.cx.counters.count(Counter::LateEvents);
-        };
-        let mid_frame = stream.decoder.is_mid_frame();
-        match stream.state {
-            State::Calling(call) => self.call_closed(call, end, mid_frame),
-            State::Opening(call) => self.call_not_opened(call, OpenFailure::Unreachable),
-            State::Kept => {}
-            State::Served(_) if mid_frame => self.cx.counters.count(Counter::FrameTruncated),
-            State::Served(_) => {}
-        }
-    }
-
-    /// Forgets a stream and what it used.
-    fn remove_stream(&mut self, id: StreamId) -> Option<Box<rpc::streams::Stream>> {
-        let stream = self.streams.remove(id)?;
-        self.forget_request(id, &stream);
-        Some(stream)
-    }
-
-    /// Closes a stream, unless it is gone.
-    fn close(&mut self, stream: StreamId, reason: CloseReason) {
-        if self.remove_stream(stream).is_some() {
-            self.cx.output(Output::CloseStream { stream, reason });
-        }
-    }
-
-    fn send(&mut self, stream: StreamId, bytes: Arc<[u8]>) {
-        self.cx.counters.add(Counter::BytesOut, bytes.len() as u64);
-        self.cx.output(Output::Send { stream, bytes });
+        self.base.jobs.hand_out(&mut self.base.cx);
+        Ok(())
     }
 
     /// From now on every signature that the node makes is kept for
     /// [`Node::take_signatures`], so that a journal can replay without the secret key. To be
     /// called before the first input.
     pub fn record_signatures(&mut self) {
-        self.cx.record_signatures();
+        self.base.cx.record_signatures();
     }
 
     /// The signatures made since the last call; none unless [`Node::record_signatures`] was
     /// called. A recorder takes them after each drain, so that they stay few.
     pub fn take_signatures(&mut self) -> Vec<Signature> {
-        self.cx.take_signatures()
+        self.base.cx.take_signatures()
     }
 
     /// Signatures to use instead of making them, in this order.
     pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
-        self.cx.load_signatures(signatures);
+        self.base.cx.load_signatures(signatures);
     }
 }
 

@@ -107,21 +107,23 @@ impl Node {
     /// The node's public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        self.cx.public
+        self.base.cx.public
     }
 
     /// Sizes, counts and limits, as of the last input. O(peers in the table + limits).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot_at(self.cx.now)
+        self.snapshot_at(self.base.cx.now)
     }
 
     /// Sizes, counts and limits. `now` is what ages go by: an idle node's last input may be long
     /// past.
     #[must_use]
     pub fn snapshot_at(&self, now: Time) -> Snapshot {
-        let mono = now.mono.max(self.cx.now.mono);
+        let mono = now.mono.max(self.base.cx.now.mono);
         let buckets = self
+            .base
+            .peers
             .table
             .buckets()
             .map(|(index, peers, replacements)| BucketFill {
@@ -134,30 +136,39 @@ impl Node {
             used: self.used(*limit),
             max: match limit {
                 // A full node takes what its bytes allow.
-                Limit::store_items | Limit::public_items if self.cx.config.full_node => 0,
-                _ => limit.of(&self.cx.config.limits),
+                Limit::store_items | Limit::public_items if self.base.cx.config.full_node => 0,
+                _ => limit.of(&self.base.cx.config.limits),
             },
-            hits: self.cx.hits[*limit as usize],
+            hits: self.base.cx.hits[*limit as usize],
         });
         Snapshot {
-            key: self.cx.public,
-            id: self.cx.id,
+            key: self.base.cx.public,
+            id: self.base.cx.id,
             ready: self.upkeep.ready,
-            bootstrap_configured: self.cx.config.bootstrap.len(),
+            bootstrap_configured: self.base.cx.config.bootstrap.len(),
             bootstrap_reachable: self.upkeep.reachable(),
             bootstrap_reached: self.upkeep.reached().collect(),
-            peers: self.table.len(),
-            peers_proven: self.table.proven(mono.minus(self.proven_within())),
-            proven_within: self.proven_within(),
-            last_sign_of_life: self.table.last_sign_of_life().map(|at| mono.since(at)),
-            network_size: self.table.network_size(),
+            peers: self.base.peers.table.len(),
+            peers_proven: self
+                .base
+                .peers
+                .table
+                .proven(mono.minus(self.base.peers.proven_within())),
+            proven_within: self.base.peers.proven_within(),
+            last_sign_of_life: self
+                .base
+                .peers
+                .table
+                .last_sign_of_life()
+                .map(|at| mono.since(at)),
+            network_size: self.base.peers.table.network_size(),
             buckets: buckets.collect(),
-            store: self.items.store.fill(),
-            own_items: self.items.own.renewed(),
+            store: self.base.items.store.fill(),
+            own_items: self.base.items.own.renewed(),
             in_flight: self.in_flight(),
-            peers_clock: self.peer_clocks.offset(Time { mono, ..now }),
+            peers_clock: self.base.peers.clocks.offset(Time { mono, ..now }),
             limits: limits.collect(),
-            counters: self.cx.counters.clone(),
+            counters: self.base.cx.counters.clone(),
         }
     }
 
@@ -165,62 +176,69 @@ impl Node {
     #[must_use]
     pub fn in_flight(&self) -> InFlight {
         InFlight {
-            slots: self.serving,
-            waiting_requests: self.backlog.len(),
-            verify_jobs: self.jobs.len(),
-            reserved_bytes: self.items.store.reserved_bytes(),
-            request_bytes: self.streams.request_bytes(),
-            answer_bytes: self.streams.answer_bytes(),
+            slots: self.inbound.slots(),
+            waiting_requests: self.inbound.waiting(),
+            verify_jobs: self.base.jobs.len(),
+            reserved_bytes: self.base.items.store.reserved_bytes(),
+            request_bytes: self.inbound.request_bytes(),
+            answer_bytes: self.inbound.answer_bytes(),
         }
     }
 
     /// Counts since the start.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.cx.counters
+        &self.base.cx.counters
     }
 
     /// The routing table, to look at.
     #[must_use]
     pub fn table(&self) -> &Table {
-        &self.table
+        &self.base.peers.table
     }
 
     /// The items that are kept renewed, in order of their targets, with their ages at `now`: a
     /// node that has nothing to do has heard of no time for a while. O(own items).
     #[must_use]
     pub fn own_items(&self, now: Mono) -> Vec<OwnItem> {
-        self.items.own.list(&self.cx.timers, now)
+        self.base.items.own.list(&self.base.cx.timers, now)
     }
 
     /// The store, to look at.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.items.store
+        &self.base.items.store
     }
 
     /// The peers in the routing table, nearest first, as of the last input.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        self.peers_at(self.cx.now.mono)
+        self.peers_at(self.base.cx.now.mono)
     }
 
     /// The peers in the routing table, nearest first. `now` is what their ages go by: an idle
     /// node's last input may be long past.
     #[must_use]
     pub fn peers_at(&self, now: Mono) -> Vec<PeerInfo> {
-        let now = now.max(self.cx.now.mono);
-        let own = Target::from(self.cx.id);
-        let since = now.minus(self.proven_within());
-        self.table
+        let now = now.max(self.base.cx.now.mono);
+        let own = Target::from(self.base.cx.id);
+        let since = now.minus(self.base.peers.proven_within());
+        self.base
+            .peers
+            .table
             .closest(&own, usize::MAX)
             .map(|contact| PeerInfo {
                 key: contact.key,
                 addr: contact.addr,
-                bucket: self.table.bucket_of(&contact.id.into()).unwrap_or(u8::MAX),
+                bucket: self
+                    .base
+                    .peers
+                    .table
+                    .bucket_of(&contact.id.into())
+                    .unwrap_or(u8::MAX),
                 last_seen: now.since(contact.last_seen.mono),
-                rtt: self.book.rtt(&contact.key),
-                skydht: match self.book.dialect(&contact.key) {
+                rtt: self.base.peers.store.rtt(&contact.key),
+                skydht: match self.base.peers.store.dialect(&contact.key) {
                     Dialect::Unknown => None,
                     Dialect::Go => Some(false),
                     Dialect::Skydht => Some(true),
@@ -233,28 +251,28 @@ impl Node {
 
     /// How much of a limit is used; 0 for those that bound single messages and shares.
     fn used(&self, limit: Limit) -> usize {
-        let fill = self.items.store.fill();
+        let fill = self.base.items.store.fill();
         match limit {
-            Limit::streams => self.streams.len(),
-            Limit::serving => self.serving,
-            Limit::calls => self.calls.len(),
-            Limit::idle_streams => self.streams.kept(),
+            Limit::streams => self.base.cx.open_streams,
+            Limit::serving => self.inbound.slots(),
+            Limit::calls => self.base.calls.len(),
+            Limit::idle_streams => self.base.calls.kept(),
             Limit::operations => self.operations.len(),
-            Limit::verify_jobs => self.jobs.len(),
-            Limit::verify_window => self.jobs.out(),
-            Limit::request_bytes => self.streams.request_bytes(),
-            Limit::answer_bytes => self.streams.answer_bytes(),
-            Limit::callers => self.callers.len(),
-            Limit::outputs => self.cx.outputs.len(),
+            Limit::verify_jobs => self.base.jobs.len(),
+            Limit::verify_window => self.base.jobs.out(),
+            Limit::request_bytes => self.inbound.request_bytes(),
+            Limit::answer_bytes => self.inbound.answer_bytes(),
+            Limit::callers => self.base.callers.len(),
+            Limit::outputs => self.base.cx.outputs.len(),
             Limit::store_items => fill.items,
             Limit::store_bytes => fill.bytes,
             Limit::public_items => fill.public,
             Limit::deletion_marks => fill.marks.max(fill.expired_marks),
-            Limit::own_items => self.items.own.renewed(),
-            Limit::cached_items => self.items.cache.len(),
-            Limit::known_peers => self.book.len(),
-            Limit::probes => self.probing.probes(),
-            Limit::ping_backs => self.probing.ping_backs(),
+            Limit::own_items => self.base.items.own.renewed(),
+            Limit::cached_items => self.base.items.cache.len(),
+            Limit::known_peers => self.base.peers.store.len(),
+            Limit::probes => self.base.peers.probing.probes(),
+            Limit::ping_backs => self.base.peers.probing.ping_backs(),
             Limit::streams_per_peer
             | Limit::serving_per_peer
             | Limit::request_bytes_per_peer

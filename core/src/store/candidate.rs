@@ -53,7 +53,7 @@ impl Via {
     }
 
     /// Who sent it of its own accord.
-    pub(super) fn sender(&self) -> Option<PublicKey> {
+    pub(crate) fn sender(&self) -> Option<PublicKey> {
         match self {
             Self::Signer(peer) | Self::Peer(peer) => Some(*peer),
             Self::Local | Self::Pulled(_) | Self::Storage { .. } => None,

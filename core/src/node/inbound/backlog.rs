@@ -4,14 +4,13 @@
 //! next firing, which is due immediately ([`WakeReason::Requests`](crate::node::WakeReason)).
 
 use crate::key::PublicKey;
-use crate::node::Node;
+use crate::node::base::Base;
 use crate::node::ids::StreamId;
-use crate::node::inbound::Phase;
 use crate::node::inbound::page::PAGE_ROOM;
 use crate::node::inbound::room::Room;
+use crate::node::inbound::{Inbound, Phase};
 use crate::node::limits::Limit;
 use crate::node::rpc::fair_queue::{FairQueue, Lane};
-use crate::node::rpc::streams::State;
 use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
 
 /// Work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
@@ -62,32 +61,32 @@ impl Backlog {
     }
 }
 
-impl Node {
+impl Inbound {
     /// Whether a waiting request could go on now.
-    pub(crate) fn requests_due(&self) -> bool {
+    pub(crate) fn requests_due(&self, base: &Base) -> bool {
         [Queue::Work, Queue::Slot, Queue::Room]
             .into_iter()
-            .any(|queue| self.can_go_on(queue))
+            .any(|queue| self.can_go_on(base, queue))
     }
 
-    fn can_go_on(&self, queue: Queue) -> bool {
+    fn can_go_on(&self, base: &Base, queue: Queue) -> bool {
         match queue {
             Queue::Work => self.backlog.work.runnable() > 0,
-            Queue::Slot => self.backlog.wait_queue.runnable() > 0 && self.slot_is_free(),
-            Queue::Room => self.backlog.room.runnable() > 0 && self.room_is_free(),
+            Queue::Slot => self.backlog.wait_queue.runnable() > 0 && self.slot_is_free(base),
+            Queue::Room => self.backlog.room.runnable() > 0 && self.room_is_free(base),
         }
     }
 
     /// Works on waiting requests, a bounded piece.
-    pub(crate) fn run_backlog(&mut self) {
-        self.relieve_answers();
+    pub(crate) fn run_backlog(&mut self, base: &mut Base) {
+        self.relieve_answers(base);
         let (mut left, mut requests) = (STEP, 0);
         while left > 0 && requests < STEP_REQUESTS {
             self.backlog.turn = self.backlog.turn.wrapping_add(1);
             let turn = self.backlog.turn;
             let next = (0..3)
                 .map(|n| [Queue::Work, Queue::Slot, Queue::Room][(turn + n) % 3])
-                .find(|queue| self.can_go_on(*queue));
+                .find(|queue| self.can_go_on(base, *queue));
             let Some(queue) = next else {
                 return;
             };
@@ -95,22 +94,22 @@ impl Node {
                 return;
             };
             requests += 1;
-            let Some(served) = self.streams.served_mut(id) else {
+            let Some(request) = self.request_mut(id) else {
                 continue;
             };
-            let phase = core::mem::take(&mut served.phase);
+            let phase = core::mem::take(&mut request.phase);
             let cost = match phase {
-                Phase::Whole(frame) => self.decode_large(id, frame),
-                Phase::Decoding(decoder) => self.decode_batch(id, decoder),
-                Phase::Page(page) => self.advance_page(id, page, &peer),
-                Phase::Request(message) => self.serve_again(id, *message, &peer),
-                Phase::Put(put) => self.put_again(id, put, &peer),
-                Phase::BatchWaits(batch) => self.batch_again(id, batch, &peer),
-                Phase::BatchDone(batch) => self.answer_batch(id, batch, &peer),
+                Phase::Whole(frame) => self.decode_large(base, id, frame),
+                Phase::Decoding(decoder) => self.decode_batch(base, id, decoder),
+                Phase::Page(page) => self.advance_page(base, id, page, &peer),
+                Phase::Request(message) => self.serve_again(base, id, *message, &peer),
+                Phase::Put(put) => self.put_again(base, id, put, &peer),
+                Phase::BatchWaits(batch) => self.batch_again(base, id, batch, &peer),
+                Phase::BatchDone(batch) => self.answer_batch(base, id, batch, &peer),
                 other => {
                     // In no queue: nothing to do for it here.
-                    if let Some(served) = self.streams.served_mut(id) {
-                        served.phase = other;
+                    if let Some(request) = self.request_mut(id) {
+                        request.phase = other;
                     }
                     0
                 }
@@ -119,111 +118,97 @@ impl Node {
         }
     }
 
-    /// Takes a request that has gone out of its queue.
-    pub(crate) fn leave_queue(&mut self, peer: &PublicKey, queue: Queue, id: StreamId) {
-        self.backlog.queue(queue).remove(peer, &id);
-    }
-
     /// Whether somebody could be given a slot, and a job with it.
-    pub(crate) fn slot_is_free(&self) -> bool {
-        let limits = &self.cx.config.limits;
+    pub(crate) fn slot_is_free(&self, base: &Base) -> bool {
+        let limits = &base.cx.config.limits;
         // Some jobs are for our own reads and puts.
         let jobs = limits.verify_jobs - limits.verify_jobs / 8;
-        self.serving < limits.serving
-            && self.jobs.len() < jobs
-            && self.items.store.reserved_bytes() + MAX_ITEM_COST <= MAX_RESERVED_BYTES
+        self.slots < limits.serving
+            && base.jobs.len() < jobs
+            && base.items.store.reserved_bytes() + MAX_ITEM_COST <= MAX_RESERVED_BYTES
     }
 
     /// Whether `peer` may have one more slot, and a job with it.
-    pub(crate) fn may_have_slot(&self, peer: &PublicKey) -> Option<Limit> {
-        let limits = &self.cx.config.limits;
-        let usage = self.streams.usage(peer);
-        let (slots, jobs) = usage.map_or((0, 0), |usage| (usage.serving, usage.jobs));
+    pub(crate) fn may_have_slot(&self, base: &Base, peer: &PublicKey) -> Option<Limit> {
+        let limits = &base.cx.config.limits;
+        let slots = self.usage.get(peer).map_or(0, |usage| usage.slots);
         if slots >= limits.serving_per_peer {
             Some(Limit::serving_per_peer)
-        } else if jobs >= limits.verify_jobs_per_peer {
+        } else if base.jobs.of(peer) >= limits.verify_jobs_per_peer {
             Some(Limit::verify_jobs_per_peer)
         } else {
             None
         }
     }
 
-    pub(crate) fn acquire_slot(&mut self, peer: &PublicKey) {
-        self.serving += 1;
-        self.streams.usage_mut(*peer, |usage| usage.serving += 1);
+    /// A signature of a peer has been checked: it may have another.
+    pub(crate) fn job_ended(&mut self, peer: &PublicKey) {
+        self.backlog.wait_queue.unpark(peer);
+    }
+
+    fn acquire_slot(&mut self, peer: &PublicKey) {
+        self.slots += 1;
+        self.change_usage(*peer, |usage| usage.slots += 1);
     }
 
     /// A slot is free, and its peer may have another.
     pub(crate) fn release_slot(&mut self, peer: &PublicKey) {
-        self.serving -= 1;
-        self.streams.usage_mut(*peer, |usage| usage.serving -= 1);
+        self.slots -= 1;
+        self.change_usage(*peer, |usage| usage.slots -= 1);
         self.backlog.wait_queue.unpark(peer);
     }
 
     /// Whether the request of a peer gets a slot now. If not, it is to wait.
-    pub(crate) fn try_slot(&mut self, peer: &PublicKey) -> bool {
-        let hit = if let Some(limit) = self.may_have_slot(peer) {
+    pub(crate) fn try_slot(&mut self, base: &mut Base, peer: &PublicKey) -> bool {
+        let hit = if let Some(limit) = self.may_have_slot(base, peer) {
             limit
-        } else if self.slot_is_free() {
+        } else if self.slot_is_free(base) {
             self.acquire_slot(peer);
             return true;
-        } else if self.serving >= self.cx.config.limits.serving {
+        } else if self.slots >= base.cx.config.limits.serving {
             Limit::serving
         } else {
             Limit::verify_jobs
         };
-        self.cx.hit(hit);
+        base.cx.hit(hit);
         false
     }
 
     /// Puts a request into the queue for slots. A peer at its own limit is passed over until
     /// one of its slots or jobs is free.
-    pub(crate) fn wait_for_slot(&mut self, id: StreamId, phase: Phase, peer: &PublicKey) {
-        self.set_phase(id, phase);
-        if self.may_have_slot(peer).is_some() {
+    pub(crate) fn wait_for_slot(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        phase: Phase,
+        peer: &PublicKey,
+    ) {
+        self.set_phase(base, id, phase);
+        if self.may_have_slot(base, peer).is_some() {
             self.backlog.wait_queue.park(peer);
         }
     }
 
-    fn room_is_free(&self) -> bool {
-        self.room_in_all(PAGE_ROOM)
+    fn room_is_free(&self, base: &Base) -> bool {
+        self.room_in_all(base, PAGE_ROOM)
     }
 
     /// Puts a request into the queue for room. A peer that has to take its own answers first is
     /// passed over until it does.
     pub(crate) fn wait_for_room(
         &mut self,
+        base: &mut Base,
         id: StreamId,
         phase: Phase,
         peer: &PublicKey,
         room: Room,
     ) {
-        self.set_phase(id, phase);
+        self.set_phase(base, id, phase);
         if room == Room::PeerFull {
-            self.cx.hit(Limit::answer_bytes_per_peer);
+            base.cx.hit(Limit::answer_bytes_per_peer);
             self.backlog.room.park(peer);
         } else {
-            self.cx.hit(Limit::answer_bytes);
-        }
-    }
-
-    /// What a stream of a peer was when it went: its slot and its place in a queue are free.
-    pub(crate) fn forget_request(
-        &mut self,
-        id: StreamId,
-        stream: &crate::node::rpc::streams::Stream,
-    ) {
-        let State::Served(served) = &stream.state else {
-            return;
-        };
-        if served.holds_slot() {
-            self.release_slot(&stream.peer);
-        }
-        if let Some(queue) = served.queue() {
-            self.leave_queue(&stream.peer, queue, id);
-        }
-        if served.answer_bytes > 0 {
-            self.backlog.room.unpark(&stream.peer);
+            base.cx.hit(Limit::answer_bytes);
         }
     }
 }

@@ -2,24 +2,23 @@
 //! neither floods the pool nor holds a slot while others wait for one.
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::item::ItemError;
 use crate::key::{PublicKey, SignatureError};
-use crate::node::Node;
+use crate::node::base::Base;
 use crate::node::counters::Counter;
-use crate::node::ids::StreamId;
-use crate::node::inbound::Phase;
-use crate::node::inbound::requests::candidate;
+use crate::node::ids::{JobId, StreamId, VerifyTag};
+use crate::node::inbound::puts::candidate;
 use crate::node::inbound::room::Room;
-use crate::node::refusal_text;
+use crate::node::inbound::{Inbound, Phase};
+use crate::node::items::intake::Rejection;
 use crate::node::rpc::callers::FORGERY_COST;
-use crate::node::rpc::jobs::JobFor;
 use crate::node::verify::Verdict;
-use crate::store::{Candidate, Precheck, Refusal, Reservation};
+use crate::store::{Candidate, Precheck, Refusal};
 use crate::wire::{RequestExt, Response, WireItem};
 
 /// Signatures of one batch being checked at a time while nobody else waits for a slot.
@@ -38,27 +37,11 @@ pub(crate) struct Batch {
     put_back: Option<(WireItem, Option<Target>)>,
     items: vec::IntoIter<WireItem>,
     targets: vec::IntoIter<Target>,
-    results: Vec<Result<(), Refused>>,
+    results: Vec<Result<(), Rejection>>,
     out: usize,
     ext: Option<RequestExt>,
     /// Bytes that it keeps until it is answered.
     pub(crate) bytes: usize,
-}
-
-/// Why one item of a batch was not taken.
-#[derive(Clone, Copy)]
-enum Refused {
-    Store(Refusal),
-    Item(ItemError),
-}
-
-impl Refused {
-    fn text(self) -> String {
-        match self {
-            Self::Store(refusal) => refusal_text::text(refusal).to_string(),
-            Self::Item(error) => error.to_string(),
-        }
-    }
 }
 
 impl Batch {
@@ -100,47 +83,52 @@ impl Batch {
     }
 }
 
-/// One item of a batch, while its signature is checked.
-pub(crate) struct PendingItem {
-    stream: StreamId,
-    index: usize,
-    candidate: Candidate,
-    reservation: Reservation,
-}
-
 /// What became of an item of a batch.
 enum Step {
-    Judged(Result<(), Refused>),
+    Judged(Result<(), Rejection>),
     Verifying,
     /// There is no room for it among the items being checked: later.
     Later(WireItem),
 }
 
-impl Node {
+impl Inbound {
     /// A batch came: it takes a slot, or waits for one. One without items needs none.
-    pub(crate) fn start_batch(&mut self, id: StreamId, batch: Box<Batch>, peer: &PublicKey) {
+    pub(crate) fn start_batch(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        batch: Box<Batch>,
+        peer: &PublicKey,
+    ) {
         if batch.is_judged() {
-            self.answer_batch(id, batch, peer);
-        } else if self.try_slot(peer) {
-            self.advance_batch(id, batch, peer);
+            self.answer_batch(base, id, batch, peer);
+        } else if self.try_slot(base, peer) {
+            self.advance_batch(base, id, batch, peer);
         } else {
-            self.wait_for_slot(id, Phase::BatchWaits(batch), peer);
+            self.wait_for_slot(base, id, Phase::BatchWaits(batch), peer);
         }
     }
 
     /// A batch that waited for a slot. Returns what it cost.
     pub(crate) fn batch_again(
         &mut self,
+        base: &mut Base,
         id: StreamId,
         batch: Box<Batch>,
         peer: &PublicKey,
     ) -> usize {
-        self.start_batch(id, batch, peer);
+        self.start_batch(base, id, batch, peer);
         STEP_BYTES / 4
     }
 
     /// Judges the next items of a batch that has a slot.
-    fn advance_batch(&mut self, id: StreamId, mut batch: Box<Batch>, peer: &PublicKey) {
+    fn advance_batch(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        mut batch: Box<Batch>,
+        peer: &PublicKey,
+    ) {
         let share = if self.backlog.wait_queue.runnable() > 0 {
             SHARE_OF_MANY
         } else {
@@ -154,7 +142,12 @@ impl Node {
             items += 1;
             bytes += item.content_len();
             let index = batch.results.len();
-            match self.judge_batched(id, index, item, target, batch.ext.as_ref(), peer) {
+            let tag = VerifyTag::Batch { stream: id, index };
+            let step = match candidate(item, target, batch.ext.as_ref(), peer) {
+                Ok(candidate) => judge(base, candidate, tag, peer),
+                Err(error) => Step::Judged(Err(Rejection::Item(error))),
+            };
+            match step {
                 Step::Judged(result) => batch.results.push(result),
                 Step::Verifying => {
                     batch.results.push(Ok(()));
@@ -167,27 +160,28 @@ impl Node {
             }
         }
         if batch.out > 0 {
-            return self.set_phase(id, Phase::Batch(batch));
+            return self.set_phase(base, id, Phase::Batch(batch));
         }
         self.release_slot(peer);
         if !batch.is_judged() {
             // The others first.
-            return self.wait_for_slot(id, Phase::BatchWaits(batch), peer);
+            return self.wait_for_slot(base, id, Phase::BatchWaits(batch), peer);
         }
-        self.answer_batch(id, batch, peer);
+        self.answer_batch(base, id, batch, peer);
     }
 
     /// Answers a batch if there is room for the answer, else it waits. Returns what it cost.
     pub(crate) fn answer_batch(
         &mut self,
+        base: &mut Base,
         id: StreamId,
         batch: Box<Batch>,
         peer: &PublicKey,
     ) -> usize {
         let len = batch.answer_len();
-        let room = self.room_for_answer(peer, len);
+        let room = self.room_for_answer(base, peer, len);
         if room != Room::Free {
-            self.wait_for_room(id, Phase::BatchDone(batch), peer, room);
+            self.wait_for_room(base, id, Phase::BatchDone(batch), peer, room);
             return len;
         }
         let stored = batch.results.iter().map(Result::is_ok).collect();
@@ -199,116 +193,85 @@ impl Node {
             });
             errors.extend(texts);
         }
-        self.answer(id, Response::PutBatch { stored, errors }, None);
+        self.answer(base, id, Response::PutBatch { stored, errors }, None);
         len
     }
 
-    /// Judges one item.
-    fn judge_batched(
-        &mut self,
-        id: StreamId,
-        index: usize,
-        item: WireItem,
-        target: Option<Target>,
-        ext: Option<&RequestExt>,
-        peer: &PublicKey,
-    ) -> Step {
-        let mut candidate = match candidate(item, target, ext, peer) {
-            Ok(candidate) => candidate,
-            Err(error) => return Step::Judged(Err(Refused::Item(error))),
-        };
-        // One binding cannot hold for many items.
-        candidate.bound = None;
-        let nearer = self
-            .table
-            .nearer_than_local(&candidate.target, self.cx.config.k);
-        let result = match self.items.store.precheck(self.cx.now, &candidate, nearer) {
-            Err(Refusal::Busy) => return Step::Later(candidate.item.into()),
-            Err(refusal) => Err(refusal),
-            Ok(Precheck::Held) => {
-                self.cx.counters.count(Counter::VerifySpared);
-                self.items.confirm(&mut self.cx, &candidate)
-            }
-            Ok(Precheck::Verify) => {
-                if !self.may_verify(peer) {
-                    return Step::Later(candidate.item.into());
-                }
-                let reservation = self.items.store.reserve(&candidate);
-                let item = candidate.item.clone();
-                let pending = PendingItem {
-                    stream: id,
-                    index,
-                    candidate,
-                    reservation,
-                };
-                self.verify(*peer, item, None, JobFor::Batch(Box::new(pending)));
-                return Step::Verifying;
-            }
-        };
-        Step::Judged(result.map_err(|refusal| {
-            self.cx.count_refusal(refusal);
-            Refused::Store(refusal)
-        }))
-    }
-
     /// A verdict on one item; it is kept if valid, whether or not the stream still is.
-    pub(crate) fn batch_verified(&mut self, item: PendingItem, peer: &PublicKey, verdict: Verdict) {
-        let PendingItem {
-            stream: id,
-            index,
-            candidate,
-            reservation,
-        } = item;
-        self.items.store.release(reservation);
-        let forged = verdict.is_err();
-        let result = match verdict {
-            Ok(()) => {
-                let nearer = self
-                    .table
-                    .nearer_than_local(&candidate.target, self.cx.config.k);
-                self.items
-                    .admit(&mut self.cx, candidate, nearer)
-                    .map_err(|refusal| {
-                        self.cx.count_refusal(refusal);
-                        Refused::Store(refusal)
-                    })
+    pub(crate) fn batch_verified(
+        &mut self,
+        base: &mut Base,
+        (id, index): (StreamId, usize),
+        peer: &PublicKey,
+        job: JobId,
+        verdict: Verdict,
+    ) {
+        let result = base.judge(job, verdict);
+        match result {
+            Ok(()) => {}
+            Err(Rejection::Store(refusal)) => base.cx.count_refusal(refusal),
+            Err(Rejection::Item(ItemError::Signature(SignatureError::InvalidKey))) => {
+                base.cx.counters.count(Counter::InvalidKeys);
             }
-            Err(error) => {
-                self.cx.counters.count(match error {
-                    ItemError::Signature(SignatureError::InvalidKey) => Counter::InvalidKeys,
-                    _ => Counter::ForgedItems,
-                });
-                Err(Refused::Item(error))
-            }
-        };
+            Err(Rejection::Item(_)) => base.cx.counters.count(Counter::ForgedItems),
+        }
+        let forged = matches!(result, Err(Rejection::Item(_)));
         if let Some(mut batch) = self.take_batch(id) {
             batch.out -= 1;
             if let Some(slot) = batch.results.get_mut(index) {
                 *slot = result;
             }
             // The slot goes with the stream if that is cut.
-            self.set_phase(id, Phase::Batch(batch));
-            if !(forged && self.note_forgery(id))
+            self.set_phase(base, id, Phase::Batch(batch));
+            if !(forged && self.note_forgery(base, id))
                 && let Some(batch) = self.take_batch(id)
             {
-                self.batch_goes_on(id, batch, peer);
+                self.batch_goes_on(base, id, batch, peer);
             }
         }
         if forged {
-            self.note_waste(peer, FORGERY_COST);
+            self.note_waste(base, peer, FORGERY_COST);
         }
     }
 
     /// After a verdict: more items while nobody waits for the slot, else those that are out are
     /// the last ones for now.
-    fn batch_goes_on(&mut self, id: StreamId, batch: Box<Batch>, peer: &PublicKey) {
+    fn batch_goes_on(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        batch: Box<Batch>,
+        peer: &PublicKey,
+    ) {
         if batch.out > 0 && self.backlog.wait_queue.runnable() > 0 {
-            return self.set_phase(id, Phase::Batch(batch));
+            return self.set_phase(base, id, Phase::Batch(batch));
         }
         if batch.out == 0 && !batch.is_judged() && self.backlog.wait_queue.runnable() > 0 {
             self.release_slot(peer);
-            return self.wait_for_slot(id, Phase::BatchWaits(batch), peer);
+            return self.wait_for_slot(base, id, Phase::BatchWaits(batch), peer);
         }
-        self.advance_batch(id, batch, peer);
+        self.advance_batch(base, id, batch, peer);
+    }
+}
+
+/// Judges one item.
+fn judge(base: &mut Base, mut candidate: Candidate, tag: VerifyTag, peer: &PublicKey) -> Step {
+    // One binding cannot hold for many items.
+    candidate.bound = None;
+    let nearer = base.nearer(&candidate.target);
+    match base.items.precheck(&mut base.cx, &candidate, nearer) {
+        Ok(Precheck::Held) => Step::Judged(Ok(())),
+        Err(Refusal::Busy) => Step::Later(candidate.item.into()),
+        Err(refusal) => {
+            base.cx.count_refusal(refusal);
+            Step::Judged(Err(Rejection::Store(refusal)))
+        }
+        Ok(Precheck::Verify) => {
+            if !base.may_verify(peer) {
+                return Step::Later(candidate.item.into());
+            }
+            base.verify(peer, candidate, tag);
+            Step::Verifying
+        }
     }
 }

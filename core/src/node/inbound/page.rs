@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 
 use crate::item::Seq;
 use crate::key::PublicKey;
-use crate::node::Node;
+use crate::node::base::Base;
 use crate::node::ids::StreamId;
-use crate::node::inbound::Phase;
+use crate::node::inbound::{Inbound, Phase};
 use crate::node::output::CloseReason;
 use crate::store::PageReader;
 use crate::wire::{PageEncoder, encoded_item_len, encoded_target_len};
@@ -25,28 +25,36 @@ pub(crate) struct PageJob {
     encoder: PageEncoder,
 }
 
-impl Node {
+impl Inbound {
     /// A page is asked for; there is room for it.
-    pub(crate) fn start_page(&mut self, id: StreamId, salt: Option<&[u8]>, since: Seq, limit: i64) {
+    pub(crate) fn start_page(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        salt: Option<&[u8]>,
+        since: Seq,
+        limit: i64,
+    ) {
         let page = PageJob {
             reader: PageReader::new(salt, since, limit, PAGE_BYTES),
             encoder: PageEncoder::new(),
         };
-        self.streams.set_answer_bytes(id, PAGE_ROOM);
-        self.set_phase(id, Phase::Page(Box::new(page)));
+        self.set_answer_bytes(id, PAGE_ROOM);
+        self.set_phase(base, id, Phase::Page(Box::new(page)));
     }
 
     /// Makes the next piece of a page, and sends it when it is whole. Returns what it cost.
     pub(crate) fn advance_page(
         &mut self,
+        base: &mut Base,
         id: StreamId,
         mut page: Box<PageJob>,
         peer: &PublicKey,
     ) -> usize {
         let PageJob { reader, encoder } = &mut *page;
         let before = encoder.len();
-        let end = self.items.store.read_page(
-            self.cx.now,
+        let end = base.items.store.read_page(
+            base.cx.now,
             reader,
             (STEP_ITEMS, STEP_BYTES),
             |target, item| 2 + encoded_item_len(item) + encoded_target_len(target),
@@ -54,15 +62,15 @@ impl Node {
         );
         let cost = encoder.len().saturating_sub(before);
         let Some(end) = end else {
-            self.set_phase(id, Phase::Page(page));
+            self.set_phase(base, id, Phase::Page(page));
             return cost;
         };
         page.encoder.truncate(end.items);
-        let ext = self.cx.response_ext();
-        if let Some((keep, ext)) = self.answer_ext(id, ext) {
+        let ext = base.cx.response_ext();
+        if let Some((keep, ext)) = self.answer_ext(base, id, ext) {
             match page.encoder.finish(end.has_more, ext.as_ref()) {
-                Ok(frame) => self.send_answer(id, frame, keep),
-                Err(_) => self.close(id, CloseReason::Protocol),
+                Ok(frame) => self.send_answer(base, id, frame, keep),
+                Err(_) => self.close(&mut base.cx, id, CloseReason::Protocol),
             }
         }
         // A page is mostly smaller than its room was.

@@ -9,14 +9,13 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::key::PublicKey;
-use crate::node::Node;
+use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::SEND_DEADLINE;
+use crate::node::inbound::{Inbound, SEND_DEADLINE};
 use crate::node::limits::Limit;
 use crate::node::output::CloseReason;
 use crate::node::rpc::deadlines::Wait;
-use crate::node::rpc::streams::State;
 use crate::time::{Mono, nanos};
 
 /// Streams looked at to find the one that has to go.
@@ -41,10 +40,10 @@ pub(crate) enum Room {
     Full,
 }
 
-impl Node {
+impl Inbound {
     /// Makes room for one more accepted stream.
-    pub(crate) fn make_room_for_stream(&mut self) -> bool {
-        let half_sent = self.worst(Wait::Read);
+    pub(crate) fn make_room_for_stream(&mut self, base: &mut Base) -> bool {
+        let half_sent = self.worst(base, Wait::Read);
         let idle = self.streams.waiting_for(Wait::Idle).next();
         // A lone half-sent request may just be under way.
         let victim = half_sent
@@ -52,46 +51,44 @@ impl Node {
             .map(|found| found.stream)
             .or_else(|| idle.map(|(_, id)| id))
             .or_else(|| half_sent.map(|found| found.stream))
-            .or_else(|| self.worst(Wait::Send).map(|found| found.stream));
+            .or_else(|| self.worst(base, Wait::Send).map(|found| found.stream));
         let Some(victim) = victim else {
             return false;
         };
         let idle = idle.is_some_and(|(_, id)| id == victim);
-        self.evict(victim, idle);
+        self.evict(base, victim, idle);
         true
     }
 
-    fn evict(&mut self, id: StreamId, idle: bool) {
-        self.cx.counters.count(Counter::StreamsEvicted);
+    fn evict(&mut self, base: &mut Base, id: StreamId, idle: bool) {
+        base.cx.counters.count(Counter::StreamsEvicted);
         if idle {
-            self.close(id, CloseReason::Idle);
+            self.close(&mut base.cx, id, CloseReason::Idle);
         } else {
-            self.cut_request(id);
+            self.cut_request(base, id);
         }
     }
 
     /// Closes a stream whose request takes room that others need. A peer that is unknown or has
     /// several streams is charged for what had come: a crowd that is always cut before its
     /// requests are whole, hence before they turn out to be nothing, would else go on for ever.
-    fn cut_request(&mut self, id: StreamId) {
+    fn cut_request(&mut self, base: &mut Base, id: StreamId) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
-        let (peer, usage) = (stream.peer, self.streams.usage(&stream.peer));
-        let several = usage.is_some_and(|usage| usage.accepted() > SEVERAL);
-        let wasted = match &stream.state {
-            State::Served(served) if several || !self.is_known(&peer) => served.request_bytes,
-            _ => 0,
-        };
-        self.close(id, CloseReason::Evicted);
-        if wasted > 0 {
-            self.note_waste(&peer, wasted as u64);
+        let (peer, request_bytes) = (stream.peer, stream.state.request_bytes);
+        let usage = self.usage.get(&peer);
+        let several = usage.is_some_and(|usage| usage.streams.len() > SEVERAL);
+        let charged = several || !base.is_known(&peer);
+        self.close(&mut base.cx, id, CloseReason::Evicted);
+        if charged && request_bytes > 0 {
+            self.note_waste(base, &peer, request_bytes as u64);
         }
     }
 
     /// Of the streams that have waited longest, the one to go first: of an unknown peer, of the
     /// peer and the address that have most of them.
-    fn worst(&self, wait: Wait) -> Option<Worst> {
+    fn worst(&self, base: &Base, wait: Wait) -> Option<Worst> {
         let mut peers: BTreeMap<PublicKey, usize> = BTreeMap::new();
         let mut hosts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         let sample = || {
@@ -112,7 +109,7 @@ impl Node {
         for (stream, peer, host) in sample() {
             let crowd = peers[&peer];
             let of_host = host.map_or(0, |host| hosts[&host]);
-            let rank = (!self.is_known(&peer), crowd, of_host);
+            let rank = (!base.is_known(&peer), crowd, of_host);
             if worst.is_none_or(|(other, _)| rank > other) {
                 let crowd = crowd.max(of_host);
                 worst = Some((rank, Worst { stream, crowd }));
@@ -122,17 +119,17 @@ impl Node {
     }
 
     /// After bytes of a request came: cuts what is beyond the limits.
-    pub(crate) fn relieve_requests(&mut self, id: StreamId) {
+    pub(crate) fn relieve_requests(&mut self, base: &mut Base, id: StreamId) {
         for _ in 0..SAMPLE {
             let Some(stream) = self.streams.get(id) else {
                 return;
             };
-            let limits = &self.cx.config.limits;
-            let usage = self.streams.usage(&stream.peer);
+            let limits = &base.cx.config.limits;
+            let usage = self.usage.get(&stream.peer);
             let of_peer = usage.map_or(0, |usage| usage.request_bytes);
-            let all = self.streams.request_bytes();
+            let all = self.request_bytes();
             if of_peer > limits.request_bytes_per_peer {
-                self.cx.hit(Limit::request_bytes_per_peer);
+                base.cx.hit(Limit::request_bytes_per_peer);
                 break;
             }
             // No peer takes more than is left for the others, so that something always is.
@@ -140,24 +137,24 @@ impl Node {
             if all <= limits.request_bytes && of_peer <= left.max(FAIR_FLOOR) {
                 return;
             }
-            self.cx.hit(Limit::request_bytes);
-            match self.worst(Wait::Read) {
-                Some(found) if found.stream != id => self.evict(found.stream, false),
+            base.cx.hit(Limit::request_bytes);
+            match self.worst(base, Wait::Read) {
+                Some(found) if found.stream != id => self.evict(base, found.stream, false),
                 _ => break,
             }
         }
-        self.cx.counters.count(Counter::RequestsOverloaded);
-        self.cut_request(id);
+        base.cx.counters.count(Counter::RequestsOverloaded);
+        self.cut_request(base, id);
     }
 
     /// Whether an answer of about `bytes` may be made for a peer.
-    pub(crate) fn room_for_answer(&self, peer: &PublicKey, bytes: usize) -> Room {
-        let limits = &self.cx.config.limits;
-        let usage = self.streams.usage(peer);
+    pub(crate) fn room_for_answer(&self, base: &Base, peer: &PublicKey, bytes: usize) -> Room {
+        let limits = &base.cx.config.limits;
+        let usage = self.usage.get(peer);
         let of_peer = usage.map_or(0, |usage| usage.answer_bytes);
         if of_peer > 0 && of_peer + bytes > limits.answer_bytes_per_peer {
             Room::PeerFull
-        } else if !self.room_in_all(bytes) {
+        } else if !self.room_in_all(base, bytes) {
             Room::Full
         } else {
             Room::Free
@@ -165,13 +162,13 @@ impl Node {
     }
 
     /// Whether an answer of about `bytes` may be made for somebody.
-    pub(crate) fn room_in_all(&self, bytes: usize) -> bool {
-        let all = self.streams.answer_bytes();
-        all == 0 || all + bytes <= self.most_answer_bytes(bytes)
+    pub(crate) fn room_in_all(&self, base: &Base, bytes: usize) -> bool {
+        let all = self.answer_bytes();
+        all == 0 || all + bytes <= self.most_answer_bytes(base, bytes)
     }
 
-    fn most_answer_bytes(&self, bytes: usize) -> usize {
-        let limit = self.cx.config.limits.answer_bytes;
+    fn most_answer_bytes(&self, base: &Base, bytes: usize) -> usize {
+        let limit = base.cx.config.limits.answer_bytes;
         if bytes <= SMALL_ANSWER {
             limit
         } else {
@@ -196,28 +193,25 @@ impl Node {
     }
 
     /// Cuts a peer that does not take its answer, and charges it for that.
-    pub(crate) fn cut_slow_reader(&mut self, id: StreamId, reason: CloseReason) {
+    pub(crate) fn cut_slow_reader(&mut self, base: &mut Base, id: StreamId, reason: CloseReason) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
-        let State::Served(served) = &stream.state else {
-            return;
-        };
-        let (peer, bytes) = (stream.peer, served.answer_bytes);
-        self.cx.counters.count(Counter::SlowReaders);
-        self.close(id, reason);
-        self.note_waste(&peer, bytes as u64);
+        let (peer, bytes) = (stream.peer, stream.state.answer_bytes);
+        base.cx.counters.count(Counter::SlowReaders);
+        self.close(&mut base.cx, id, reason);
+        self.note_waste(base, &peer, bytes as u64);
     }
 
     /// Cuts the peer that has not taken its answer for too long while others wait.
-    pub(crate) fn relieve_answers(&mut self) {
+    pub(crate) fn relieve_answers(&mut self, base: &mut Base) {
         if self.backlog.room.runnable() == 0 {
             return;
         }
         if let Some((at, id)) = self.slow_reader()
-            && at <= self.cx.now.mono
+            && at <= base.cx.now.mono
         {
-            self.cut_slow_reader(id, CloseReason::Evicted);
+            self.cut_slow_reader(base, id, CloseReason::Evicted);
         }
     }
 }

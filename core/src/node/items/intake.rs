@@ -1,13 +1,125 @@
-//! Verified items on their way into the store, and what follows from it.
+//! The one way of items into the store: precheck, reserve quota, verify, admit, persist.
+//!
+//! Everything that arrives goes this way: puts and batches of peers, a user's put of a signed
+//! item, records from storage. What this node signs itself, and what a read has verified, is
+//! admitted without the first steps.
+
+use alloc::string::{String, ToString};
 
 use crate::id::Target;
+use crate::item::ItemError;
+use crate::key::PublicKey;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
+use crate::node::ids::{JobId, VerifyTag};
 use crate::node::items::Items;
 use crate::node::output::StoreChange;
-use crate::store::{Admission, AdmissionKind, Candidate, Refusal};
+use crate::node::refusal_text;
+use crate::node::rpc::fair_queue::Lane;
+use crate::node::rpc::jobs::Jobs;
+use crate::node::verify::Verdict;
+use crate::store::{Admission, AdmissionKind, Candidate, Precheck, Refusal, Reservation, Via};
+
+/// An item whose signature is being checked.
+pub(crate) struct Pending {
+    candidate: Candidate,
+    /// Of what peers send of their own accord.
+    reservation: Option<Reservation>,
+}
+
+/// Why an item was not taken.
+#[derive(Clone, Copy)]
+pub(crate) enum Rejection {
+    /// The store refuses it.
+    Store(Refusal),
+    /// It is no valid item.
+    Item(ItemError),
+}
+
+impl Rejection {
+    /// The text in an answer.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Store(refusal) => refusal_text::text(refusal).to_string(),
+            Self::Item(error) => error.to_string(),
+        }
+    }
+}
 
 impl Items {
+    /// Whether an item that has arrived is worth checking its signature. One that is held
+    /// already is renewed here, if its signer sent it.
+    pub(crate) fn precheck(
+        &mut self,
+        cx: &mut Context,
+        candidate: &Candidate,
+        nearer: usize,
+    ) -> Result<Precheck, Refusal> {
+        let precheck = self.store.precheck(cx.now, candidate, nearer)?;
+        if precheck == Precheck::Held {
+            cx.counters.count(Counter::VerifySpared);
+            let admission = self.store.confirm(cx.now, candidate)?;
+            self.note_admission(cx, candidate.target, admission);
+        }
+        Ok(precheck)
+    }
+
+    /// Has the signature of an item checked on behalf of `peer`; ask [`Jobs::may_start`] before.
+    /// Its verdict goes to [`Items::judge`].
+    pub(crate) fn verify(
+        &mut self,
+        cx: &mut Context,
+        jobs: &mut Jobs,
+        peer: (PublicKey, Lane),
+        candidate: Candidate,
+        tag: VerifyTag,
+    ) {
+        let sent = candidate.via.sender().is_some();
+        let reservation = sent.then(|| self.store.reserve(&candidate));
+        // The binding of a record was verified before it was recorded.
+        let recorded = matches!(candidate.via, Via::Storage { .. });
+        let bind = candidate.bound.filter(|_| !recorded);
+        let bind = bind.map(|bind| (candidate.target, bind));
+        let pending = Pending {
+            candidate,
+            reservation,
+        };
+        let item = pending.candidate.item.clone();
+        let job = jobs.start(cx, peer, item, bind, tag);
+        self.pending.insert(job, pending);
+    }
+
+    /// The target of an item whose signature is being checked.
+    pub(crate) fn pending_target(&self, job: JobId) -> Option<Target> {
+        self.pending.get(&job).map(|it| it.candidate.target)
+    }
+
+    /// Forgets an item whose verdict is no longer wanted.
+    pub(crate) fn discard(&mut self, job: JobId) -> Option<Candidate> {
+        let pending = self.pending.remove(&job)?;
+        if let Some(reservation) = pending.reservation {
+            self.store.release(reservation);
+        }
+        Some(pending.candidate)
+    }
+
+    /// Stores an item if its signature is valid, as things stand now, whether or not the stream
+    /// that it came over still is. `nearer` is for its [`Items::pending_target`].
+    pub(crate) fn judge(
+        &mut self,
+        cx: &mut Context,
+        job: JobId,
+        verdict: Verdict,
+        nearer: usize,
+    ) -> Result<(), Rejection> {
+        let Some(candidate) = self.discard(job) else {
+            return Err(Rejection::Store(Refusal::Other));
+        };
+        verdict.map_err(Rejection::Item)?;
+        let admitted = self.admit(cx, candidate, nearer);
+        admitted.map_err(Rejection::Store)
+    }
+
     /// Puts a verified item into the store, and notes everything that follows.
     pub(crate) fn admit(
         &mut self,
@@ -18,17 +130,6 @@ impl Items {
         let target = candidate.target;
         let admission = self.store.admit(cx.now, candidate, nearer)?;
         self.note_admission(cx, target, admission);
-        Ok(())
-    }
-
-    /// The same, for an item that is held already.
-    pub(crate) fn confirm(
-        &mut self,
-        cx: &mut Context,
-        candidate: &Candidate,
-    ) -> Result<(), Refusal> {
-        let admission = self.store.confirm(cx.now, candidate)?;
-        self.note_admission(cx, candidate.target, admission);
         Ok(())
     }
 

@@ -4,18 +4,21 @@ pub(crate) mod cache;
 pub(crate) mod intake;
 pub(crate) mod own;
 
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::id::Target;
 use crate::item::{Item, Origin, Seq};
+use crate::key::PublicKey;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
-use crate::node::ids::ChangeId;
+use crate::node::ids::{ChangeId, JobId};
 use crate::node::items::cache::{ReadCache, RepairLog};
+use crate::node::items::intake::Pending;
 use crate::node::items::own::OwnItems;
 use crate::node::output::{Output, StoreChange};
 use crate::node::timers::Timer;
-use crate::store::{Held, Store, StoreConfig};
+use crate::store::{Held, Refusal, Store, StoreConfig};
 use crate::time::{Mono, Time};
 use crate::wire::Life;
 
@@ -28,6 +31,8 @@ pub(crate) struct Items {
     pub(crate) own: OwnItems,
     pub(crate) cache: ReadCache,
     pub(crate) repaired: RepairLog,
+    /// Items whose signatures are being checked.
+    pending: BTreeMap<JobId, Pending>,
     last_change: u64,
     no_expiry_before: Mono,
 }
@@ -57,6 +62,7 @@ impl Items {
             own: OwnItems::new(limits.own_items),
             cache: ReadCache::new(limits.cached_items),
             repaired: RepairLog::default(),
+            pending: BTreeMap::new(),
             last_change: 0,
             no_expiry_before: Mono::default(),
         }
@@ -117,12 +123,27 @@ impl Items {
         });
     }
 
-    pub(crate) fn persist_kept(&mut self, cx: &mut Context, target: &Target) {
+    fn persist_kept(&mut self, cx: &mut Context, target: &Target) {
         if cx.config.storage
             && let Some(record) = self.store.record(cx.now, target)
         {
             self.persist(cx, StoreChange::Keep(record.into()));
         }
+    }
+
+    /// Renews an item that its signer vouches for by sequence and hash alone.
+    pub(crate) fn renew(
+        &mut self,
+        cx: &mut Context,
+        target: &Target,
+        seq: Seq,
+        content_hash: &[u8; 32],
+        by: &PublicKey,
+    ) -> Result<(), Refusal> {
+        self.store.renew(cx.now, target, seq, content_hash, by)?;
+        cx.counters.count(Counter::ItemsRenewed);
+        self.persist_kept(cx, target);
+        Ok(())
     }
 
     /// Nothing expires before `at`.

@@ -6,24 +6,28 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::id::Target;
+use crate::item::Item;
 use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
 use crate::node::counters::Counter;
-use crate::node::ids::{CallId, CallTag, OperationId, QueryId, StopReason};
-use crate::node::input::{Command, Misuse, Path, Reach};
+use crate::node::ids::{CallId, CallTag, JobId, OperationId, QueryId, StopReason, VerifyTag};
+use crate::node::input::{Command, Misuse, Path, PutOptions, Reach};
+use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
 use crate::node::outcome::{
     FindNodeOutcome, GetError, OperationError, Outcome, PingError, PingOutcome,
 };
-use crate::node::output::{Output, SessionUse};
+use crate::node::output::{CloseReason, Output};
 use crate::node::query::get::GetState;
 use crate::node::query::replicas::PutPlan;
 use crate::node::query::{Query, QueryCalls, QueryKind};
-use crate::node::rpc::calls::{Call, CallFailure};
-use crate::node::rpc::jobs::JobFor;
+use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::node::timers::Timer;
+use crate::node::verify::Verdict;
+use crate::store::Candidate as StoreCandidate;
+use crate::store::Via;
 use crate::time::Mono;
-use crate::wire::{Request, ResponseMessage};
+use crate::wire::Request;
 
 /// Which outcome an operation owes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,8 +51,13 @@ impl Kind {
 
 /// What an operation is busy with.
 enum Busy {
-    /// Verifying what it was given.
     Nothing,
+    /// The signature of what it was given is being checked.
+    Verifying {
+        item: Arc<Item>,
+        options: Box<PutOptions>,
+        started: Mono,
+    },
     Query(QueryId),
     Call(CallId),
     /// Another put of the same own item is under way.
@@ -81,10 +90,6 @@ pub(crate) struct Operations {
 impl Operations {
     pub(crate) fn len(&self) -> usize {
         self.running.len()
-    }
-
-    pub(crate) fn contains(&self, op: OperationId) -> bool {
-        self.running.contains_key(&op)
     }
 
     /// Whether nothing is under way or waits.
@@ -125,7 +130,7 @@ impl Node {
             return Err(Misuse::OperationNumber(op));
         }
         self.operations.last = Some(op);
-        self.cx.counters.count(Counter::Operations);
+        self.base.cx.counters.count(Counter::Operations);
         let (kind, timeout) = match &command {
             Command::Put { options, .. } | Command::PutSigned { options, .. } => {
                 (Kind::Put, options.timeout)
@@ -135,31 +140,31 @@ impl Node {
             Command::Ping { .. } => (Kind::Ping, None),
             Command::Shutdown => {
                 self.shut_down();
-                self.cx.output(Output::Finished {
+                self.base.cx.output(Output::Finished {
                     op,
                     outcome: Outcome::Shutdown,
                 });
                 return Ok(());
             }
         };
-        let refused = if self.cx.stopping {
+        let refused = if self.base.cx.stopping {
             Some(OperationError::ShuttingDown)
-        } else if self.operations.len() >= self.cx.config.limits.operations {
-            self.cx.hit(Limit::operations);
+        } else if self.operations.len() >= self.base.cx.config.limits.operations {
+            self.base.cx.hit(Limit::operations);
             Some(OperationError::Busy(self.operations.len()))
         } else {
             None
         };
         if let Some(error) = refused {
-            self.cx.output(Output::Finished {
+            self.base.cx.output(Output::Finished {
                 op,
                 outcome: kind.failed(error),
             });
             return Ok(());
         }
-        let now = self.cx.now.mono;
-        let deadline = now.plus(timeout.unwrap_or(self.cx.config.operation_timeout));
-        self.cx.timers.set(Timer::Operation(op), deadline);
+        let now = self.base.cx.now.mono;
+        let deadline = now.plus(timeout.unwrap_or(self.base.cx.config.operation_timeout));
+        self.base.cx.timers.set(Timer::Operation(op), deadline);
         self.operations.running.insert(
             op,
             Operation {
@@ -179,7 +184,7 @@ impl Node {
                 value,
                 options,
             } => {
-                let target = Target::of(&self.cx.public, salt.as_bytes());
+                let target = Target::of(&self.base.cx.public, salt.as_bytes());
                 let plan = Box::new(PutPlan::new(salt, value, options, started));
                 // One after the other: each sees the one before it, and takes the next sequence.
                 if self.operations.queue_put(op, target) {
@@ -193,22 +198,25 @@ impl Node {
                 if let Err(error) = item.check_sizes() {
                     return self.refuse_signed(op, error);
                 }
-                let public = self.cx.public;
-                if !self.may_verify(&public) {
-                    let busy = OperationError::Busy(self.jobs.len());
+                let public = self.base.cx.public;
+                if !self.base.may_verify(&public) {
+                    let busy = OperationError::Busy(self.base.jobs.len());
                     return self.finish(op, Outcome::Put(Err(busy.into())));
                 }
-                let options = Box::new(options);
-                self.verify(
-                    public,
-                    item,
-                    None,
-                    JobFor::Signed {
-                        op,
-                        options,
+                self.set_busy(
+                    op,
+                    Busy::Verifying {
+                        item: item.clone(),
+                        options: Box::new(options),
                         started,
                     },
                 );
+                let via = match item.key == self.base.cx.public {
+                    true => Via::Local,
+                    false => Via::Pulled(public),
+                };
+                let candidate = StoreCandidate::of_owner(item, via);
+                self.base.verify(&public, candidate, VerifyTag::Signed(op));
             }
             Command::Get(request) => {
                 let wrong = request
@@ -230,19 +238,44 @@ impl Node {
                     addr,
                 };
                 if let Some(addr) = addr {
-                    self.book.told(&peer, addr, self.cx.now.mono);
+                    self.base
+                        .peers
+                        .store
+                        .set_address(&peer, addr, self.base.cx.now.mono);
                 }
-                let (ext, purpose) = (self.cx.request_ext(), CallTag::Ping(op));
-                let reuse = SessionUse::ReuseOrDial;
-                match self.call(candidate, Request::Ping, ext, purpose, reuse) {
+                match self.base.ask(candidate, Request::Ping, CallTag::Ping(op)) {
                     Some(call) => self.set_busy(op, Busy::Call(call)),
                     None => {
-                        let busy = OperationError::Busy(self.calls.len());
+                        let busy = OperationError::Busy(self.base.calls.len());
                         self.finish(op, Outcome::Ping(Err(busy.into())));
                     }
                 }
             }
             Command::Shutdown => {}
+        }
+    }
+
+    /// The verdict on the item of a user's put came.
+    pub(crate) fn signed_verified(&mut self, op: OperationId, job: JobId, verdict: Verdict) {
+        let Some(operation) = self.operations.running.get_mut(&op) else {
+            self.base.items.discard(job);
+            return;
+        };
+        let busy = core::mem::replace(&mut operation.busy, Busy::Nothing);
+        let Busy::Verifying {
+            item,
+            options,
+            started,
+        } = busy
+        else {
+            return;
+        };
+        match self.base.judge(job, verdict) {
+            Ok(()) => self.publish_signed(op, item, &options, started, Ok(())),
+            Err(Rejection::Store(refusal)) => {
+                self.publish_signed(op, item, &options, started, Err(refusal));
+            }
+            Err(Rejection::Item(error)) => self.refuse_signed(op, error),
         }
     }
 
@@ -296,8 +329,8 @@ impl Node {
     /// The table is empty, but bootstrap peers or callers are being asked. A node without
     /// bootstrap peers learns of others only by their calls.
     fn may_soon_know_somebody(&self) -> bool {
-        let asking = self.upkeep.is_bootstrapping() || self.probing.ping_backs() > 0;
-        asking && self.table.is_empty()
+        let asking = self.upkeep.is_bootstrapping() || self.base.peers.probing.ping_backs() > 0;
+        asking && self.base.peers.table.is_empty()
     }
 
     /// Somebody answered, or all failed: who waited goes on, or learns that there is nobody.
@@ -336,7 +369,7 @@ impl Node {
             goal,
             op,
             target,
-            lookup: Lookup::new(target, self.lookup_params(), [], self.cx.id),
+            lookup: Lookup::new(target, self.lookup_params(), [], self.base.cx.id),
             started,
             converged: Some(false),
             widened: true,
@@ -352,11 +385,14 @@ impl Node {
                 && self.operations.put_over(op, &item)
             {
                 // Not here: puts that end at once must not nest.
-                self.cx.timers.set(Timer::Put(item), self.cx.now.mono);
+                self.base
+                    .cx
+                    .timers
+                    .set(Timer::Put(item), self.base.cx.now.mono);
             }
             self.operations.waiting.remove(&op);
-            self.cx.timers.cancel(Timer::Operation(op));
-            self.cx.output(Output::Finished { op, outcome });
+            self.base.cx.timers.cancel(Timer::Operation(op));
+            self.base.cx.output(Output::Finished { op, outcome });
         }
     }
 
@@ -381,8 +417,8 @@ impl Node {
                 let id = self.next_query_id();
                 self.end_query(id, Box::new(search), end);
             }
-            Busy::Call(call) => self.abandon_call(call),
-            Busy::Nothing | Busy::Queued(_) => {}
+            Busy::Call(call) => self.base.abandon(call),
+            Busy::Nothing | Busy::Verifying { .. } | Busy::Queued(_) => {}
         }
         // Whatever the search did not finish itself.
         let error = match end {
@@ -396,7 +432,7 @@ impl Node {
     /// A search for nodes is over.
     pub(crate) fn nodes_found(&mut self, search: &Query, end: StopReason) {
         let Some(op) = search.op else { return };
-        let stats = search.stats(self.cx.now.mono);
+        let stats = search.stats(self.base.cx.now.mono);
         let closest: Vec<_> = search
             .lookup
             .answered_closest()
@@ -413,20 +449,15 @@ impl Node {
     }
 
     /// A user's ping was answered, or not.
-    pub(crate) fn ping_ended(
-        &mut self,
-        op: OperationId,
-        call: &Call,
-        result: Result<ResponseMessage, CallFailure>,
-    ) {
-        if result.is_ok() && !self.upkeep.ready {
-            // Somebody to join by, found by the user's word rather than by ours.
+    pub(crate) fn ping_ended(&mut self, op: OperationId, ended: CallEnded) {
+        if ended.result.is_ok() && !self.upkeep.ready {
+            // A peer to join by, found by the user's word rather than by ours.
             self.look_around();
         }
-        let result = match result {
+        let result = match ended.result {
             Ok(_) => Ok(PingOutcome {
-                rtt: self.cx.now.mono.since(call.started),
-                path: call.path.unwrap_or(Path {
+                rtt: self.base.cx.now.mono.since(ended.started),
+                path: ended.path.unwrap_or(Path {
                     reach: Reach::Accepted,
                     remote: None,
                 }),
@@ -440,7 +471,7 @@ impl Node {
 
     /// Ends everything.
     fn shut_down(&mut self) {
-        self.cx.stopping = true;
+        self.base.cx.stopping = true;
         let running: Vec<OperationId> = self.operations.running.keys().copied().collect();
         for op in running {
             self.end_operation(op, StopReason::Shutdown);
@@ -451,13 +482,20 @@ impl Node {
                 self.end_query(id, search, StopReason::Shutdown);
             }
         }
-        let calls: Vec<CallId> = self.calls.keys().copied().collect();
-        for call in calls {
-            self.abandon_call(call);
+        for call in self.base.calls.ids() {
+            self.base.abandon(call);
         }
-        for stream in self.streams.ids() {
-            self.close(stream, crate::node::output::CloseReason::Shutdown);
+        let mut streams = self.base.calls.stream_ids();
+        streams.extend(self.inbound.stream_ids());
+        streams.sort_unstable();
+        for stream in streams {
+            let cx = &mut self.base.cx;
+            if stream.is_ours() {
+                self.base.calls.close(cx, stream, CloseReason::Shutdown);
+            } else {
+                self.inbound.close(cx, stream, CloseReason::Shutdown);
+            }
         }
-        self.cx.timers.clear();
+        self.base.cx.timers.clear();
     }
 }

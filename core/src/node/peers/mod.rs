@@ -15,14 +15,16 @@ use crate::address::canonical;
 use crate::id::NodeId;
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
-use crate::node::Node;
+use crate::node::context::Context;
 use crate::node::counters::Counter;
-use crate::node::ids::{CallTag, ProbeId};
+use crate::node::ids::{CallId, CallTag, ProbeId};
 use crate::node::input::{Misuse, OpenFailure, Path, Reach};
 use crate::node::limits::Limit;
 use crate::node::output::{Event, Output, SessionUse};
-use crate::node::rpc::calls::CallFailure;
-use crate::routing::{Blame, Contact, Failed, Sighting, Touch, Use};
+use crate::node::peers::clocks::PeerClocks;
+use crate::node::peers::records::{Dialect, PeerStore};
+use crate::node::rpc::calls::{CallEnded, CallFailure, Calls};
+use crate::routing::{Blame, Contact, Failed, Sighting, Table, Touch, Use};
 use crate::wire::{Advertised, Request, RequestExt};
 
 /// Failed calls in a row, to whomever, after which the fault is probably ours.
@@ -48,17 +50,91 @@ impl Probing {
     }
 }
 
-impl Node {
+/// The peers: the routing table, and what is remembered of them beside it.
+pub(crate) struct Peers {
+    pub(crate) store: PeerStore,
+    pub(crate) table: Table,
+    pub(crate) probing: Probing,
+    pub(crate) clocks: PeerClocks,
+}
+
+impl Peers {
+    pub(crate) fn new(cx: &Context, hash_seed: u64) -> Self {
+        let (config, limits) = (&cx.config, &cx.config.limits);
+        let mut store = PeerStore::new(limits.known_peers, hash_seed);
+        for peer in &config.bootstrap {
+            store.pin(peer.key, &peer.addrs);
+        }
+        Self {
+            store,
+            table: Table::new(cx.id, config.k, limits.replacements),
+            probing: Probing::default(),
+            clocks: PeerClocks::default(),
+        }
+    }
+
+    /// Starts a call; `None` when there are too many.
+    pub(crate) fn call(
+        &mut self,
+        cx: &mut Context,
+        calls: &mut Calls,
+        peer: Candidate,
+        request: (Request, RequestExt),
+        tag: CallTag,
+        session: SessionUse,
+    ) -> Option<CallId> {
+        let call = calls.start(cx, &mut self.store, peer, request, tag, session)?;
+        self.store.call_began(&peer.key, cx.now.mono);
+        Some(call)
+    }
+
+    /// Ends a call whose answer is not wanted any more. A peer that owed it for too long is
+    /// remembered as one that failed, although the hard deadline was not waited for.
+    pub(crate) fn abandon_call(&mut self, cx: &mut Context, calls: &mut Calls, call: CallId) {
+        let now = cx.now.mono;
+        if let Some((peer, addrs)) = calls.abandon(cx, call) {
+            if self.store.is_overdue(&peer, now) {
+                self.store.unreachable(&peer, &addrs, now);
+            }
+            self.store.call_ended(&peer, now);
+        }
+    }
+
+    /// Notes what the end of a call says about its peer.
+    pub(crate) fn note_call(&mut self, cx: &mut Context, calls: &mut Calls, ended: &CallEnded) {
+        let (peer, now) = (&ended.peer, cx.now.mono);
+        if let Some(addrs) = &ended.unreachable {
+            self.store.unreachable(&peer.key, addrs, now);
+        }
+        self.store.call_ended(&peer.key, now);
+        match &ended.result {
+            Ok(message) => {
+                let dialect = match message.ext {
+                    Some(_) => Dialect::Skydht,
+                    None => Dialect::Go,
+                };
+                // The stream's opening counts: the next call may have to open one, too.
+                let rtt = now.since(ended.started);
+                self.store.answered(&peer.key, rtt, dialect, now);
+                let advertised = message.ext.as_ref().and_then(|ext| ext.addr);
+                self.note_advertised(cx, &peer.key, advertised, ended.path);
+                self.answered(cx, calls, peer, ended.path);
+            }
+            Err(failure) => self.failed(cx, peer, *failure, ended.tag),
+        }
+    }
+
     /// A stream to `peer` runs this way.
-    pub(crate) fn note_path(&mut self, peer: &PublicKey, path: Path) {
+    pub(crate) fn note_path(&mut self, cx: &Context, peer: &PublicKey, path: Path) {
         if let (Reach::Dialled, Some(addr)) = (path.reach, path.remote) {
-            self.book.reached(peer, canonical(addr), self.cx.now.mono);
+            self.store.reached(peer, canonical(addr), cx.now.mono);
         }
     }
 
     /// A peer said over its own proven session where it can be dialled.
-    pub(crate) fn note_advertised(
+    fn note_advertised(
         &mut self,
+        cx: &mut Context,
         peer: &PublicKey,
         advertised: Option<Advertised>,
         path: Option<Path>,
@@ -74,7 +150,7 @@ impl Node {
         if !is_dialable(&addr) {
             return;
         }
-        self.book.claims(peer, addr, self.cx.now.mono);
+        self.store.claims(peer, addr, cx.now.mono);
         let contact = self.table.get(&peer.id());
         if contact.is_none_or(|contact| contact.addr == Some(addr)) {
             return;
@@ -85,12 +161,14 @@ impl Node {
         if seen_at == Some(addr.ip()) {
             self.table.set_addr(&peer.id(), addr);
         }
-        self.probe(*peer, addr);
+        self.probe(cx, *peer, addr);
     }
 
     /// A peer asked something: a sign of life, and perhaps a newcomer to ping back.
     pub(crate) fn note_caller(
         &mut self,
+        cx: &mut Context,
+        calls: &mut Calls,
         peer: PublicKey,
         path: Option<Path>,
         ext: Option<&RequestExt>,
@@ -102,56 +180,60 @@ impl Node {
         let contact = self.table.get(&id);
         let known = contact.is_some();
         let live = contact.is_some_and(Contact::is_live);
-        self.note_advertised(&peer, ext.and_then(|ext| ext.addr), path);
+        self.note_advertised(cx, &peer, ext.and_then(|ext| ext.addr), path);
         // A peer to whom calls failed is back, perhaps: an answer on its own session shows it.
         if live
-            || self.cx.stopping
-            || self.book.is_ping_back_paused(&peer, self.cx.now.mono)
+            || cx.stopping
+            || self.store.is_ping_back_paused(&peer, cx.now.mono)
             || self.probing.pinged_back.contains(&peer)
         {
             return;
         }
         if !known {
-            match self.table.use_for(&id, self.cx.now.mono) {
+            match self.table.use_for(&id, cx.now.mono) {
                 Use::None => return,
-                Use::Reminder { oldest } => return self.ping_oldest(oldest),
+                Use::Reminder { oldest } => return self.ping_oldest(cx, calls, oldest),
                 Use::Member => {}
             }
         }
-        if self.probing.pinged_back.len() >= self.cx.config.limits.ping_backs {
-            return self.cx.hit(Limit::ping_backs);
+        if self.probing.pinged_back.len() >= cx.config.limits.ping_backs {
+            return cx.hit(Limit::ping_backs);
         }
         let candidate = Candidate {
             key: peer,
             id,
             addr: None,
         };
-        let ext = self.cx.request_ext();
+        let ping = (Request::Ping, cx.request_ext());
         let reuse = SessionUse::ReuseOnly;
-        if self
-            .call(candidate, Request::Ping, ext, CallTag::PingBack, reuse)
-            .is_some()
-        {
-            self.cx.counters.count(Counter::PingBacks);
+        let call = self.call(cx, calls, candidate, ping, CallTag::PingBack, reuse);
+        if call.is_some() {
+            cx.counters.count(Counter::PingBacks);
             self.probing.pinged_back.insert(peer);
         }
     }
 
-    pub(crate) fn ping_back_ended(&mut self, peer: &PublicKey, answered: bool) {
+    /// A ping back of a caller was answered, or not.
+    pub(crate) fn ping_back_ended(&mut self, cx: &Context, peer: &PublicKey, answered: bool) {
         self.probing.pinged_back.remove(peer);
         if !answered {
-            self.book.ping_back_failed(peer, self.cx.now.mono);
+            self.store.ping_back_failed(peer, cx.now.mono);
         } else if self.table.get(&peer.id()).is_none() {
-            self.book.no_room(peer, self.cx.now.mono);
+            self.store.no_room(peer, cx.now.mono);
         }
-        self.resume_waiting();
     }
 
     /// A peer answered a call: it belongs into the table.
-    pub(crate) fn peer_answered(&mut self, peer: &Candidate, path: Option<Path>) {
+    fn answered(
+        &mut self,
+        cx: &mut Context,
+        calls: &mut Calls,
+        peer: &Candidate,
+        path: Option<Path>,
+    ) {
         self.probing.failures_in_a_row = 0;
         let reach = path.map(|path| path.reach);
-        let own = self.book.own_address(&peer.key);
+        let own = self.store.own_address(&peer.key);
         let known = self.table.get(&peer.id).and_then(|contact| contact.addr);
         // A host may have several addresses; what it says itself is not given up for another one.
         let dialled = path.filter(|path| path.reach == Reach::Dialled);
@@ -161,16 +243,16 @@ impl Node {
             addr: dialled.filter(|addr| known.is_none() || own == Some(*addr)),
             reachable: matches!(reach, Some(Reach::Dialled | Reach::Relayed)),
         };
-        match self.table.insert_or_touch(&sighting, self.cx.now) {
+        match self.table.insert_or_touch(&sighting, cx.now) {
             Touch::Itself | Touch::Refreshed => {}
-            Touch::Added => self.peer_added(peer.key),
+            Touch::Added => self.added(cx, peer.key),
             Touch::Replaced { removed } => {
-                self.peer_added(peer.key);
-                self.peer_removed(removed);
+                self.added(cx, peer.key);
+                note_removed(cx, removed);
             }
             Touch::Full { oldest, ping } => {
                 if ping {
-                    self.ping_oldest(oldest);
+                    self.ping_oldest(cx, calls, oldest);
                 }
             }
         }
@@ -178,29 +260,30 @@ impl Node {
         if let (Some(contact), Some(addr)) = (contact, own)
             && (!contact.reachable || contact.addr != own)
         {
-            self.probe(peer.key, addr);
+            self.probe(cx, peer.key, addr);
         }
     }
 
-    fn peer_added(&mut self, peer: PublicKey) {
-        self.schedule_proof();
-        self.cx.counters.count(Counter::PeersAdded);
-        self.cx.event(Event::PeerAdded { peer });
+    fn added(&self, cx: &mut Context, peer: PublicKey) {
+        self.schedule_proof(cx);
+        cx.counters.count(Counter::PeersAdded);
+        cx.event(Event::PeerAdded { peer });
     }
 
-    fn peer_removed(&mut self, id: NodeId) {
-        self.cx.counters.count(Counter::PeersRemoved);
-        self.cx.event(Event::PeerRemoved { id });
-    }
-
-    fn ping_oldest(&mut self, oldest: NodeId) {
-        if self.ping_contact(oldest, CallTag::Eviction) {
-            self.cx.counters.count(Counter::EvictionPings);
+    fn ping_oldest(&mut self, cx: &mut Context, calls: &mut Calls, oldest: NodeId) {
+        if self.ping_contact(cx, calls, oldest, CallTag::Eviction) {
+            cx.counters.count(Counter::EvictionPings);
         }
     }
 
     /// Asks a peer of the table for a sign of life, which decides whether it stays.
-    pub(crate) fn ping_contact(&mut self, id: NodeId, purpose: CallTag) -> bool {
+    pub(crate) fn ping_contact(
+        &mut self,
+        cx: &mut Context,
+        calls: &mut Calls,
+        id: NodeId,
+        tag: CallTag,
+    ) -> bool {
         let Some(contact) = self.table.get(&id) else {
             return false;
         };
@@ -209,11 +292,9 @@ impl Node {
             id: contact.id,
             addr: contact.addr,
         };
-        let ext = self.cx.request_ext();
+        let ping = (Request::Ping, cx.request_ext());
         let reuse = SessionUse::ReuseOrDial;
-        let asked = self
-            .call(peer, Request::Ping, ext, purpose, reuse)
-            .is_some();
+        let asked = self.call(cx, calls, peer, ping, tag, reuse).is_some();
         if !asked {
             self.table.failed(&id, Blame::Unclear);
         }
@@ -221,7 +302,7 @@ impl Node {
     }
 
     /// A call to a peer failed.
-    pub(crate) fn peer_failed(&mut self, peer: &Candidate, failure: CallFailure, why: CallTag) {
+    fn failed(&mut self, cx: &mut Context, peer: &Candidate, failure: CallFailure, why: CallTag) {
         let ours = match failure {
             CallFailure::Open(OpenFailure::Overloaded | OpenFailure::Closing) => true,
             // Only an existing session was allowed; that there is none says nothing.
@@ -239,35 +320,36 @@ impl Node {
                 .and_then(|id| self.table.get(&id))
                 .map(|it| it.key);
             if let Some(key) = entered {
-                self.peer_added(key);
+                self.added(cx, key);
             }
             if why == CallTag::Eviction {
-                self.cx.counters.count(Counter::PingEvictions);
+                cx.counters.count(Counter::PingEvictions);
             }
-            self.peer_removed(peer.id);
+            note_removed(cx, peer.id);
         }
     }
 
     /// Finds out whether others can dial a peer that so far only dialled us.
-    fn probe(&mut self, peer: PublicKey, addr: SocketAddr) {
-        let now = self.cx.now.mono;
-        if self.probing.probed.contains(&peer) || self.book.address_paused(&addr, now) {
+    fn probe(&mut self, cx: &mut Context, peer: PublicKey, addr: SocketAddr) {
+        let now = cx.now.mono;
+        if self.probing.probed.contains(&peer) || self.store.address_paused(&addr, now) {
             return;
         }
-        if self.probing.probes.len() >= self.cx.config.limits.probes {
-            return self.cx.hit(Limit::probes);
+        if self.probing.probes.len() >= cx.config.limits.probes {
+            return cx.hit(Limit::probes);
         }
-        self.cx.counters.count(Counter::Probes);
+        cx.counters.count(Counter::Probes);
         self.probing.last += 1;
         let probe = ProbeId(self.probing.last);
         self.probing.probes.insert(probe, (peer, addr));
         self.probing.probed.insert(peer);
-        self.cx.output(Output::Probe { probe, peer, addr });
+        cx.output(Output::Probe { probe, peer, addr });
     }
 
     /// A probe ended.
     pub(crate) fn probed(
         &mut self,
+        cx: &mut Context,
         probe: ProbeId,
         result: Result<(), OpenFailure>,
     ) -> Result<(), Misuse> {
@@ -277,16 +359,16 @@ impl Node {
             .remove(&probe)
             .ok_or(Misuse::UnknownProbe(probe))?;
         self.probing.probed.remove(&peer);
-        let now = self.cx.now.mono;
+        let now = cx.now.mono;
         match result {
             Ok(()) => {
-                self.book.reached(&peer, addr, now);
+                self.store.reached(&peer, addr, now);
                 self.table.set_reach(&peer.id(), Some(addr), true);
             }
             Err(OpenFailure::Overloaded | OpenFailure::Closing) => {}
             Err(_) => {
-                self.cx.counters.count(Counter::ProbesFailed);
-                self.book.pause_address(addr, now);
+                cx.counters.count(Counter::ProbesFailed);
+                self.store.pause_address(addr, now);
                 // Where it says it is nobody answers for it, so it is handed out no more.
                 if self.table.get(&peer.id()).and_then(|it| it.addr) == Some(addr) {
                     self.table.set_reach(&peer.id(), Some(addr), false);
@@ -295,6 +377,11 @@ impl Node {
         }
         Ok(())
     }
+}
+
+fn note_removed(cx: &mut Context, id: NodeId) {
+    cx.counters.count(Counter::PeersRemoved);
+    cx.event(Event::PeerRemoved { id });
 }
 
 /// Whether an address that a peer names can be a destination at all.

@@ -10,9 +10,11 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::id::NodeId;
-use crate::node::Node;
+use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::CallTag;
+use crate::node::peers::Peers;
+use crate::node::rpc::calls::Calls;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
@@ -27,7 +29,7 @@ const STEP: Duration = Duration::from_secs(10);
 /// Peers asked at one waking.
 const ASKED: usize = 16;
 
-impl Node {
+impl Peers {
     /// After this much silence a peer is asked.
     fn prove_after(&self) -> Duration {
         let peers = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
@@ -40,31 +42,31 @@ impl Node {
     }
 
     /// The moment since when a peer must have given a sign of life.
-    pub(crate) fn proven_since(&self) -> Mono {
-        self.cx.now.mono.minus(self.proven_within())
+    pub(crate) fn proven_since(&self, now: Mono) -> Mono {
+        now.minus(self.proven_within())
     }
 
     /// A peer entered the table: some time it has to be asked.
-    pub(crate) fn schedule_proof(&mut self) {
-        let at = self.cx.now.mono.plus(self.prove_after());
-        self.cx.timers.set_earlier(Timer::Prove, at);
+    pub(crate) fn schedule_proof(&self, cx: &mut Context) {
+        let at = cx.now.mono.plus(self.prove_after());
+        cx.timers.set_earlier(Timer::Prove, at);
     }
 
     /// Asks the peers that are silent for longest, a bounded number at a time.
-    pub(crate) fn prove_peers(&mut self) {
-        let now = self.cx.now.mono;
+    pub(crate) fn prove(&mut self, cx: &mut Context, calls: &mut Calls) {
+        let now = cx.now.mono;
         let after = self.prove_after();
         let silent_since = now.minus(after.saturating_sub(STEP));
         let due: SmallVec<[NodeId; ASKED]> = self
             .table
             .silent_since(silent_since)
-            .filter(|contact| !self.book.is_asked(&contact.key))
+            .filter(|contact| !self.store.is_asked(&contact.key))
             .map(|contact| contact.id)
             .take(ASKED)
             .collect();
         for id in &due {
-            if self.ping_contact(*id, CallTag::Proof) {
-                self.cx.counters.count(Counter::ProofPings);
+            if self.ping_contact(cx, calls, *id, CallTag::Proof) {
+                cx.counters.count(Counter::ProofPings);
             }
         }
         let Some(silent) = self.table.longest_silent() else {
@@ -72,8 +74,8 @@ impl Node {
         };
         // Those just asked are silent still; many more may be due.
         let soon = now.plus(if due.len() == ASKED { STEP / 10 } else { STEP });
-        let jitter = self.cx.random.proof.jitter(STEP / 2);
+        let jitter = cx.random.proof.jitter(STEP / 2);
         let at = silent.plus(after).max(soon).plus(jitter);
-        self.cx.timers.set(Timer::Prove, at);
+        cx.timers.set(Timer::Prove, at);
     }
 }

@@ -14,6 +14,7 @@ use crate::lookup::{PATIENCE, RttEstimator};
 use crate::node::config::{INITIAL_SOFT_DEADLINE, MAX_SOFT_DEADLINE, MIN_SOFT_DEADLINE};
 use crate::node::lru_map::LruMap;
 use crate::node::output::Addrs;
+use crate::node::rpc::calls::AddressSource;
 use crate::time::Mono;
 
 /// Addresses tried for one key that never came from its own session.
@@ -101,7 +102,7 @@ impl Default for Entry {
     }
 }
 
-/// The book.
+/// What is remembered about peers.
 pub(crate) struct PeerStore {
     entries: LruMap<Entry>,
     addresses: BTreeMap<SocketAddr, Pause>,
@@ -249,52 +250,8 @@ impl PeerStore {
         self.entries.get(key).and_then(|entry| entry.own)
     }
 
-    /// Where to dial `key`: its own word first, else what others said (at most three tries).
-    pub(crate) fn addresses(
-        &mut self,
-        key: &PublicKey,
-        hint: Option<SocketAddr>,
-        now: Mono,
-    ) -> Addrs {
-        let hint = hint.map(canonical);
-        if let Some(pinned) = self.pinned.get(key) {
-            // Its own word is newer than what was configured.
-            let own = self.own_address(key);
-            let others = pinned.iter().copied().filter(|addr| own != Some(*addr));
-            return own.into_iter().chain(others).collect();
-        }
-        let entry = self.entries.get_or_default(key, now);
-        let mut addrs = Addrs::new();
-        addrs.extend(entry.own);
-        let failures = entry.heard.as_ref().map_or(0, |heard| heard.failures);
-        if entry.own.is_none() && usize::from(failures) < MAX_HEARD {
-            let known =
-                |heard: &Heard, hint| heard.addrs.len() >= MAX_HEARD || heard.addrs.contains(hint);
-            if let Some(hint) = hint
-                && !entry
-                    .heard
-                    .as_ref()
-                    .is_some_and(|heard| known(heard, &hint))
-            {
-                entry.heard.get_or_insert_default().addrs.push(hint);
-            }
-            addrs.extend(
-                entry
-                    .heard
-                    .iter()
-                    .flat_map(|heard| heard.addrs.iter().copied()),
-            );
-        }
-        addrs.retain(|addr| {
-            self.addresses
-                .get(addr)
-                .is_none_or(|pause| pause.until <= now)
-        });
-        addrs
-    }
-
     /// The node's own user says where a peer is: that is tried, whatever failed before.
-    pub(crate) fn told(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
+    pub(crate) fn set_address(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         let addr = canonical(addr);
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
@@ -378,6 +335,47 @@ impl PeerStore {
     }
 }
 
+impl AddressSource for PeerStore {
+    /// Where to dial `key`: its own word first, else what others said (at most three tries).
+    fn addresses(&mut self, key: &PublicKey, hint: Option<SocketAddr>, now: Mono) -> Addrs {
+        let hint = hint.map(canonical);
+        if let Some(pinned) = self.pinned.get(key) {
+            // Its own word is newer than what was configured.
+            let own = self.own_address(key);
+            let others = pinned.iter().copied().filter(|addr| own != Some(*addr));
+            return own.into_iter().chain(others).collect();
+        }
+        let entry = self.entries.get_or_default(key, now);
+        let mut addrs = Addrs::new();
+        addrs.extend(entry.own);
+        let failures = entry.heard.as_ref().map_or(0, |heard| heard.failures);
+        if entry.own.is_none() && usize::from(failures) < MAX_HEARD {
+            let known =
+                |heard: &Heard, hint| heard.addrs.len() >= MAX_HEARD || heard.addrs.contains(hint);
+            if let Some(hint) = hint
+                && !entry
+                    .heard
+                    .as_ref()
+                    .is_some_and(|heard| known(heard, &hint))
+            {
+                entry.heard.get_or_insert_default().addrs.push(hint);
+            }
+            addrs.extend(
+                entry
+                    .heard
+                    .iter()
+                    .flat_map(|heard| heard.addrs.iter().copied()),
+            );
+        }
+        addrs.retain(|addr| {
+            self.addresses
+                .get(addr)
+                .is_none_or(|pause| pause.until <= now)
+        });
+        addrs
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,128 +397,128 @@ mod tests {
 
     #[test]
     fn back_off_grows_to_thirty_seconds_and_an_answer_ends_it() {
-        let mut book = PeerStore::new(8, 1);
+        let mut store = PeerStore::new(8, 1);
         let mut now = 100;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             // Many at the same time are one failure.
             for _ in 0..20 {
-                book.unreachable(&key(1), &[], at(now));
+                store.unreachable(&key(1), &[], at(now));
             }
-            assert!(book.is_paused(&key(1), at(now + pause - 1)), "{pause}");
+            assert!(store.is_paused(&key(1), at(now + pause - 1)), "{pause}");
             now += pause;
-            assert!(!book.is_paused(&key(1), at(now)), "{pause}");
+            assert!(!store.is_paused(&key(1), at(now)), "{pause}");
         }
-        book.unreachable(&key(1), &[], at(now));
-        book.answered(&key(1), RTT, Dialect::Go, at(now + 1));
-        assert!(!book.is_paused(&key(1), at(now + 1)));
+        store.unreachable(&key(1), &[], at(now));
+        store.answered(&key(1), RTT, Dialect::Go, at(now + 1));
+        assert!(!store.is_paused(&key(1), at(now + 1)));
     }
 
     #[test]
     fn nobody_waits_for_whom_failed_last_or_owes_an_answer_for_too_long() {
-        let mut book = PeerStore::new(8, 1);
-        book.answered(&key(1), RTT, Dialect::Skydht, at(1));
+        let mut store = PeerStore::new(8, 1);
+        store.answered(&key(1), RTT, Dialect::Skydht, at(1));
         let millis = |n: u64| at(10).plus(Duration::from_millis(n));
-        let soft = book.expected(&key(1), millis(0)).unwrap();
-        book.call_began(&key(1), millis(0));
-        book.call_began(&key(1), millis(500));
+        let soft = store.expected(&key(1), millis(0)).unwrap();
+        store.call_began(&key(1), millis(0));
+        store.call_began(&key(1), millis(500));
         let patience = u64::try_from((soft * PATIENCE).as_millis()).unwrap();
-        assert!(book.expected(&key(1), millis(patience - 1)).is_some());
-        assert!(book.expected(&key(1), millis(patience)).is_none());
-        assert!(book.is_overdue(&key(1), millis(patience)));
+        assert!(store.expected(&key(1), millis(patience - 1)).is_some());
+        assert!(store.expected(&key(1), millis(patience)).is_none());
+        assert!(store.is_overdue(&key(1), millis(patience)));
         // It answers one of them: it is alive, and the clock starts with the next call.
-        book.answered(&key(1), RTT, Dialect::Skydht, millis(patience));
-        book.call_ended(&key(1), millis(patience));
-        assert!(book.expected(&key(1), millis(9_000)).is_some());
-        book.unreachable(&key(1), &[], millis(9_000));
+        store.answered(&key(1), RTT, Dialect::Skydht, millis(patience));
+        store.call_ended(&key(1), millis(patience));
+        assert!(store.expected(&key(1), millis(9_000)).is_some());
+        store.unreachable(&key(1), &[], millis(9_000));
         // Long after the pause it is still the one that failed last.
-        assert!(!book.is_paused(&key(1), at(900)));
-        assert!(book.expected(&key(1), at(900)).is_none());
-        book.answered(&key(1), RTT, Dialect::Go, at(900));
-        assert!(book.expected(&key(1), at(900)).is_some());
+        assert!(!store.is_paused(&key(1), at(900)));
+        assert!(store.expected(&key(1), at(900)).is_none());
+        store.answered(&key(1), RTT, Dialect::Go, at(900));
+        assert!(store.expected(&key(1), at(900)).is_some());
         for _ in 0..MAX_OWED {
-            assert!(!book.owes_much(&key(2)));
-            book.call_began(&key(2), at(900));
+            assert!(!store.owes_much(&key(2)));
+            store.call_began(&key(2), at(900));
         }
-        assert!(book.owes_much(&key(2)));
+        assert!(store.owes_much(&key(2)));
     }
 
     #[test]
     fn a_failed_ping_back_pauses_ping_backs_and_a_failed_dial_does_not() {
-        let mut book = PeerStore::new(8, 1);
-        book.unreachable(&key(1), &[addr(1)], at(10));
-        assert!(!book.is_ping_back_paused(&key(1), at(10)));
-        book.ping_back_failed(&key(1), at(10));
-        book.ping_back_failed(&key(1), at(11));
-        assert!(book.is_ping_back_paused(&key(1), at(12)));
-        assert!(!book.is_ping_back_paused(&key(1), at(13)));
-        book.no_room(&key(1), at(20));
-        assert!(book.is_ping_back_paused(&key(1), at(619)));
+        let mut store = PeerStore::new(8, 1);
+        store.unreachable(&key(1), &[addr(1)], at(10));
+        assert!(!store.is_ping_back_paused(&key(1), at(10)));
+        store.ping_back_failed(&key(1), at(10));
+        store.ping_back_failed(&key(1), at(11));
+        assert!(store.is_ping_back_paused(&key(1), at(12)));
+        assert!(!store.is_ping_back_paused(&key(1), at(13)));
+        store.no_room(&key(1), at(20));
+        assert!(store.is_ping_back_paused(&key(1), at(619)));
     }
 
     #[test]
     fn hearsay_gets_three_tries_and_the_peers_own_word_ends_that() {
-        let mut book = PeerStore::new(8, 1);
+        let mut store = PeerStore::new(8, 1);
         for port in 1..=3 {
-            let addrs = book.addresses(&key(1), Some(addr(port)), at(port.into()));
+            let addrs = store.addresses(&key(1), Some(addr(port)), at(port.into()));
             assert_eq!(addrs.as_slice(), [addr(port)]);
-            book.unreachable(&key(1), &addrs, at(port.into()));
+            store.unreachable(&key(1), &addrs, at(port.into()));
         }
-        assert!(book.addresses(&key(1), Some(addr(4)), at(1000)).is_empty());
-        book.claims(&key(1), addr(9), at(1000));
+        assert!(store.addresses(&key(1), Some(addr(4)), at(1000)).is_empty());
+        store.claims(&key(1), addr(9), at(1000));
         assert_eq!(
-            book.addresses(&key(1), None, at(1000)).as_slice(),
+            store.addresses(&key(1), None, at(1000)).as_slice(),
             [addr(9)]
         );
     }
 
     #[test]
     fn a_bootstrap_peer_that_moved_is_dialled_where_it_says_first() {
-        let mut book = PeerStore::new(8, 1);
-        book.pin(key(1), &[addr(1), addr(2)]);
-        book.claims(&key(1), addr(3), at(1));
-        let addrs = book.addresses(&key(1), None, at(1));
+        let mut store = PeerStore::new(8, 1);
+        store.pin(key(1), &[addr(1), addr(2)]);
+        store.claims(&key(1), addr(3), at(1));
+        let addrs = store.addresses(&key(1), None, at(1));
         assert_eq!(addrs.as_slice(), [addr(3), addr(1), addr(2)]);
-        book.claims(&key(1), addr(2), at(1));
-        let addrs = book.addresses(&key(1), None, at(1));
+        store.claims(&key(1), addr(2), at(1));
+        let addrs = store.addresses(&key(1), None, at(1));
         assert_eq!(addrs.as_slice(), [addr(2), addr(1)]);
     }
 
     #[test]
     fn an_address_that_failed_for_one_key_is_not_dialled_for_another() {
-        let mut book = PeerStore::new(8, 1);
-        book.unreachable(&key(1), &[addr(1)], at(10));
-        assert!(book.addresses(&key(2), Some(addr(1)), at(10)).is_empty());
-        assert!(!book.addresses(&key(2), Some(addr(1)), at(12)).is_empty());
+        let mut store = PeerStore::new(8, 1);
+        store.unreachable(&key(1), &[addr(1)], at(10));
+        assert!(store.addresses(&key(2), Some(addr(1)), at(10)).is_empty());
+        assert!(!store.addresses(&key(2), Some(addr(1)), at(12)).is_empty());
     }
 
     #[test]
     fn an_address_that_the_user_gives_is_tried_whatever_failed_before() {
-        let mut book = PeerStore::new(8, 1);
-        book.pin(key(2), &[]);
+        let mut store = PeerStore::new(8, 1);
+        store.pin(key(2), &[]);
         for key in [key(1), key(2)] {
             for port in 1..=6 {
                 let now = at(port.into());
-                book.told(&key, addr(port), now);
-                let addrs = book.addresses(&key, None, now);
+                store.set_address(&key, addr(port), now);
+                let addrs = store.addresses(&key, None, now);
                 assert_eq!(addrs[0], addr(port));
                 assert!(addrs.len() <= MAX_HEARD);
-                book.unreachable(&key, &addrs, now);
+                store.unreachable(&key, &addrs, now);
             }
         }
         // Told again, in the pause after its failure.
-        book.told(&key(1), addr(6), at(6));
-        assert_eq!(book.addresses(&key(1), None, at(6)).as_slice(), [addr(6)]);
+        store.set_address(&key(1), addr(6), at(6));
+        assert_eq!(store.addresses(&key(1), None, at(6)).as_slice(), [addr(6)]);
     }
 
     #[test]
     fn the_least_recently_used_are_forgotten_at_the_limit() {
-        let mut book = PeerStore::new(3, 1);
+        let mut store = PeerStore::new(3, 1);
         for n in 1..=5 {
-            book.answered(&key(n), RTT, Dialect::Go, at(u64::from(n) * 100));
-            book.unreachable(&key(n), &[addr(n.into())], at(u64::from(n) * 100));
+            store.answered(&key(n), RTT, Dialect::Go, at(u64::from(n) * 100));
+            store.unreachable(&key(n), &[addr(n.into())], at(u64::from(n) * 100));
         }
-        assert_eq!((book.len(), book.addresses.len()), (3, 3));
-        assert_eq!(book.addresses_by_end.len(), book.addresses.len());
-        assert!(book.entries.get(&key(1)).is_none() && book.entries.get(&key(5)).is_some());
+        assert_eq!((store.len(), store.addresses.len()), (3, 3));
+        assert_eq!(store.addresses_by_end.len(), store.addresses.len());
+        assert!(store.entries.get(&key(1)).is_none() && store.entries.get(&key(5)).is_some());
     }
 }

@@ -16,11 +16,10 @@ use crate::node::ids::{CallTag, JobId, OperationId, QueryId, StopReason};
 use crate::node::input::{GetRequest, ReadPolicy};
 use crate::node::items::held_life;
 use crate::node::outcome::{GetError, GetOutcome, LookupStats, OperationError, Outcome, Source};
-use crate::node::output::{Event, Output, SessionUse};
+use crate::node::output::{Event, Output};
 use crate::node::peers::records::Dialect;
 use crate::node::query::Query;
 use crate::node::query::replicas::PutPlan;
-use crate::node::rpc::jobs::JobFor;
 use crate::node::verify::Verdict;
 use crate::store::merge::{Judgement, Rank, judge};
 use crate::store::{Candidate as StoreCandidate, ClaimedLife, Held, Via};
@@ -135,8 +134,8 @@ impl Node {
     pub(crate) fn start_get(&mut self, op: OperationId, state: Box<GetState>, started: Mono) {
         let mut state = state;
         let target = state.request.target;
-        let now = self.cx.now;
-        if let Some(held) = self.items.store.get(now, &target)
+        let now = self.base.cx.now;
+        if let Some(held) = self.base.items.store.get(now, &target)
             && self.is_wanted(&state.request, held.item())
         {
             let life = Some(held_life(held, now));
@@ -145,7 +144,7 @@ impl Node {
             state.source = Source::Store;
             self.first_value(op, &mut state, &item, None);
         } else if state.request.policy == ReadPolicy::FirstValid
-            && let Some((item, life)) = self.items.cache.get(&target, now.mono)
+            && let Some((item, life)) = self.base.items.cache.get(&target, now.mono)
             && self.is_wanted(&state.request, &item)
         {
             state.add(item.clone(), &target, Some(life));
@@ -167,7 +166,9 @@ impl Node {
                 .owner
                 .as_ref()
                 .is_none_or(|(key, salt)| item.key == *key && item.salt == *salt),
-            Origin::Mirror => request.unknown_mirrors || self.cx.config.mirrors.contains(&item.key),
+            Origin::Mirror => {
+                request.unknown_mirrors || self.base.cx.config.mirrors.contains(&item.key)
+            }
         }
     }
 
@@ -184,15 +185,20 @@ impl Node {
         let target = state.request.target;
         state.asked = state.asked.saturating_add(1);
         if !self.is_wanted(&state.request, &item) || item.check_sizes().is_err() {
-            self.cx.counters.count(Counter::WrongItems);
+            self.base.cx.counters.count(Counter::WrongItems);
             return;
         }
         // The same content: the copy that was verified counts, whatever signature came with this.
         let same = |known: &&Arc<Item>| known.same_content(&item);
         let seen = state.versions.iter().map(|version| &version.item);
-        let held = self.items.store.get(self.cx.now, &target).map(Held::item);
+        let held = self
+            .base
+            .items
+            .store
+            .get(self.base.cx.now, &target)
+            .map(Held::item);
         if let Some(known) = seen.chain(held).find(same).cloned() {
-            self.cx.counters.count(Counter::VerifySpared);
+            self.base.cx.counters.count(Counter::VerifySpared);
             let version = state.add(known.clone(), &target, life);
             version.holders.insert(from.id);
             version.from.get_or_insert(from.key);
@@ -207,10 +213,10 @@ impl Node {
             job.holders.insert(from.id);
             return;
         }
-        if !self.may_verify(&from.key) {
+        if !self.base.may_verify(&from.key) {
             return;
         }
-        let job = self.verify(from.key, item.clone(), None, JobFor::Get(search));
+        let job = self.base.verify_read(&from.key, item.clone(), search);
         let holders = BTreeSet::from([from.id]);
         let from = *from;
         state.jobs.insert(
@@ -242,7 +248,7 @@ impl Node {
                         self.first_value(op, state, &answer.item, Some(answer.from.key));
                     }
                 }
-                Err(_) => self.cx.counters.count(Counter::ForgedItems),
+                Err(_) => self.base.cx.counters.count(Counter::ForgedItems),
             }
         }
         self.queries.insert(id, search);
@@ -259,9 +265,9 @@ impl Node {
         if state.first_value.is_some() || state.then.is_some() || item.reads_as_deleted() {
             return;
         }
-        state.first_value = Some(self.cx.now.mono);
+        state.first_value = Some(self.base.cx.now.mono);
         let origin = item.origin_at(&state.request.target);
-        self.cx.output(Output::Event(Event::FirstValue {
+        self.base.cx.output(Output::Event(Event::FirstValue {
             op,
             item: item.clone(),
             origin,
@@ -282,7 +288,7 @@ impl Node {
 
     /// A read is over.
     pub(crate) fn conclude_get(&mut self, search: Query, end: StopReason) {
-        let now = self.cx.now;
+        let now = self.base.cx.now;
         let stats = search.stats(now.mono);
         let crate::node::query::QueryKind::Get(mut state) = search.goal else {
             return;
@@ -351,11 +357,12 @@ impl Node {
         let item = best.item.clone();
         let by_clock = || {
             let vouched = item.seq.as_time()?;
-            self.cx
+            self.base
+                .cx
                 .now
                 .unix
                 .is_set()
-                .then(|| self.cx.now.unix.since(vouched))
+                .then(|| self.base.cx.now.unix.since(vouched))
         };
         let age = best.life.map(|life| life.age).or_else(by_clock);
         GetOutcome {
@@ -386,18 +393,21 @@ impl Node {
         from: Option<crate::key::PublicKey>,
         converged: bool,
     ) {
-        let now = self.cx.now;
+        let now = self.base.cx.now;
         let life = life.unwrap_or(Life {
             age: Duration::ZERO,
             left: Duration::MAX,
         });
         if !item.reads_as_deleted() {
-            self.items.cache.put(*target, item.clone(), life, now.mono);
+            self.base
+                .items
+                .cache
+                .put(*target, item.clone(), life, now.mono);
         }
         let Some(from) = from else { return };
-        let nearer = self.table.nearer_than_local(target, self.cx.config.k);
-        if !self.cx.config.serve
-            || !(self.cx.config.full_node || (converged && nearer < self.cx.config.k))
+        let nearer = self.base.nearer(target);
+        if !self.base.cx.config.serve
+            || !(self.base.cx.config.full_node || (converged && nearer < self.base.cx.config.k))
         {
             return;
         }
@@ -411,7 +421,7 @@ impl Node {
             }),
             bound: None,
         };
-        let _ = self.items.admit(&mut self.cx, candidate, nearer);
+        let _ = self.base.items.admit(&mut self.base.cx, candidate, nearer);
     }
 
     /// Design §3.8: owner items only, at most three a get, once per target and peer in TTL/4,
@@ -423,32 +433,29 @@ impl Node {
         life: Option<Life>,
         lagging: &[Candidate],
     ) {
-        let now = self.cx.now.mono;
-        let old = life.is_none_or(|life| life.left < self.cx.config.item_ttl / 2);
+        let now = self.base.cx.now.mono;
+        let old = life.is_none_or(|life| life.left < self.base.cx.config.item_ttl / 2);
         let mut sent = 0;
         for peer in lagging {
             if sent == REPAIRS_PER_GET {
                 break;
             }
-            if old && self.book.dialect(&peer.key) != Dialect::Skydht {
+            if old && self.base.peers.store.dialect(&peer.key) != Dialect::Skydht {
                 continue;
             }
-            let quiet = self.cx.config.item_ttl / 4;
-            if !self.items.repaired.note(*target, peer.id, now, quiet) {
+            let quiet = self.base.cx.config.item_ttl / 4;
+            if !self.base.items.repaired.note(*target, peer.id, now, quiet) {
                 continue;
             }
-            let mut ext = self.cx.request_ext();
+            let mut ext = self.base.cx.request_ext();
             ext.life = life;
             let request = Request::PutValue {
                 item: item.into(),
                 mirror_target: None,
             };
-            let reuse = SessionUse::ReuseOrDial;
-            if self
-                .call(*peer, request, ext, CallTag::Repair, reuse)
-                .is_some()
-            {
-                self.cx.counters.count(Counter::Repairs);
+            let call = self.base.ask_with(*peer, request, ext, CallTag::Repair);
+            if call.is_some() {
+                self.base.cx.counters.count(Counter::Repairs);
                 sent += 1;
             }
         }

@@ -15,15 +15,15 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, OperationId, QueryId, StopReason};
 use crate::node::input::ReadPolicy;
 use crate::node::outcome::LookupStats;
-use crate::node::output::{Event, HopResult, Output, SessionUse};
+use crate::node::output::{Event, HopResult, Output};
 use crate::node::query::get::GetState;
 use crate::node::query::replicas::PutState;
-use crate::node::rpc::calls::{Call, CallFailure};
+use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::node::upkeep::fill::FILLED;
 use crate::routing::Contact;
 use crate::time::Mono;
-use crate::wire::{PeerList, Request, Response, ResponseMessage, WireItem};
+use crate::wire::{PeerList, Request, Response, WireItem};
 
 /// Candidates are widened to this many when the nearest are suspiciously dense.
 const WIDENED: usize = 64;
@@ -105,18 +105,21 @@ impl Node {
     ) -> QueryId {
         let id = self.next_query_id();
         self.next_query += 1;
-        if let Some(index) = self.table.bucket_of(&target) {
-            self.table.refreshed(index, self.cx.now.mono);
+        if let Some(index) = self.base.peers.table.bucket_of(&target) {
+            self.base
+                .peers
+                .table
+                .refreshed(index, self.base.cx.now.mono);
         }
         let seeds = self.seeds(&target);
-        self.cx.counters.count(Counter::Lookups);
+        self.base.cx.counters.count(Counter::Lookups);
         let mut params = self.lookup_params();
         params.k = self.lookup_width(&goal);
         let search = Query {
             goal,
             op,
             target,
-            lookup: Lookup::new(target, params, seeds, self.cx.id),
+            lookup: Lookup::new(target, params, seeds, self.base.cx.id),
             started,
             converged: None,
             widened: false,
@@ -135,32 +138,34 @@ impl Node {
 
     /// Where a lookup starts: the nearest live peers, or whoever there is.
     fn seeds(&self, target: &Target) -> Vec<Candidate> {
-        let n = self.cx.config.k.max(self.cx.config.alpha);
+        let n = self.base.cx.config.k.max(self.base.cx.config.alpha);
         let seed = |contact: &Contact| Candidate {
             key: contact.key,
             id: contact.id,
             addr: contact.addr,
         };
         let mut seeds: Vec<_> = self
+            .base
+            .peers
             .table
             .closest_where(target, n, Contact::is_live)
             .map(seed)
             .collect();
-        if seeds.len() < self.cx.config.alpha {
-            seeds = self.table.closest(target, n).map(seed).collect();
+        if seeds.len() < self.base.cx.config.alpha {
+            seeds = self.base.peers.table.closest(target, n).map(seed).collect();
         }
         seeds
     }
 
     pub(crate) fn lookup_params(&self) -> LookupParams {
-        let limits = &self.cx.config.limits;
+        let limits = &self.base.cx.config.limits;
         LookupParams {
-            k: self.cx.config.k,
-            alpha: self.cx.config.alpha,
-            disjoint_paths: self.cx.config.disjoint_paths,
+            k: self.base.cx.config.k,
+            alpha: self.base.cx.config.alpha,
+            disjoint_paths: self.base.cx.config.disjoint_paths,
             newcomers_per_answer: limits.newcomers_per_answer,
             max_candidates: limits.lookup_candidates,
-            hard_deadline: self.cx.config.hard_deadline,
+            hard_deadline: self.base.cx.config.hard_deadline,
         }
     }
 
@@ -168,8 +173,8 @@ impl Node {
     fn lookup_width(&self, goal: &QueryKind) -> usize {
         match goal {
             QueryKind::Neighbourhood => self.self_lookup_width(),
-            QueryKind::Fill(_) => self.cx.config.k.min(FILLED),
-            _ => self.cx.config.k,
+            QueryKind::Fill(_) => self.base.cx.config.k.min(FILLED),
+            _ => self.base.cx.config.k,
         }
     }
 
@@ -178,7 +183,7 @@ impl Node {
         let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
-        self.cx.timers.cancel(Timer::Query(id));
+        self.base.cx.timers.cancel(Timer::Query(id));
         if !self.is_query_complete(&search) {
             self.step_query(id, &mut search);
         }
@@ -186,15 +191,17 @@ impl Node {
             return self.end_query(id, search, StopReason::Done);
         }
         if let (QueryKind::Put(state), Some(_)) = (&search.goal, search.converged)
-            && let Some(until) = state.patience().filter(|until| *until > self.cx.now.mono)
+            && let Some(until) = state
+                .patience()
+                .filter(|until| *until > self.base.cx.now.mono)
         {
-            self.cx.timers.set(Timer::Query(id), until);
+            self.base.cx.timers.set(Timer::Query(id), until);
         }
         self.queries.insert(id, search);
     }
 
     fn step_query(&mut self, id: QueryId, search: &mut Query) {
-        let now = self.cx.now.mono;
+        let now = self.base.cx.now.mono;
         while search.converged.is_none() {
             // The verdict on what was found decides whether anybody else has to be asked.
             if matches!(&search.goal, QueryKind::Get(state) if state.may_be_met_by_a_verdict()) {
@@ -202,19 +209,19 @@ impl Node {
             }
             if let Some(until) = search.alone_until {
                 if now < until {
-                    self.cx.timers.set(Timer::Query(id), until);
+                    self.base.cx.timers.set(Timer::Query(id), until);
                     return;
                 }
                 search.alone_until = None;
             }
-            let book = &self.book;
+            let book = &self.base.peers.store;
             match search
                 .lookup
                 .next(now, |peer| book.expected(&peer.key, now))
             {
                 Step::Ask(peer) => self.ask(id, search, peer),
                 Step::Wait(at) => {
-                    self.cx.timers.set(Timer::Query(id), at);
+                    self.base.cx.timers.set(Timer::Query(id), at);
                     return;
                 }
                 Step::Done(why) => self.lookup_done(id, search, why == Why::Converged),
@@ -223,13 +230,13 @@ impl Node {
     }
 
     fn ask(&mut self, id: QueryId, search: &mut Query, peer: Candidate) {
-        let now = self.cx.now.mono;
-        let expected = self.book.expected(&peer.key, now);
+        let now = self.base.cx.now.mono;
+        let expected = self.base.peers.store.expected(&peer.key, now);
         // Whoever is not expected to answer is asked beside the others, but only so many are, and
         // only so often.
-        let many = search.lookup.counts().open >= self.cx.config.alpha * OPEN_PER_PLACE
-            || self.book.owes_much(&peer.key);
-        if self.book.is_paused(&peer.key, now) || (expected.is_none() && many) {
+        let many = search.lookup.counts().open >= self.base.cx.config.alpha * OPEN_PER_PLACE
+            || self.base.peers.store.owes_much(&peer.key);
+        if self.base.peers.store.is_paused(&peer.key, now) || (expected.is_none() && many) {
             search.lookup.failed(&peer.id);
             return;
         }
@@ -245,8 +252,7 @@ impl Node {
                 let request = Request::GetValue {
                     target: search.target,
                 };
-                let (ext, purpose) = (self.cx.request_ext(), CallTag::Step(id));
-                self.call(peer, request, ext, purpose, SessionUse::ReuseOrDial)
+                self.base.ask(peer, request, CallTag::Step(id))
             }
             QueryKind::Put(state) => {
                 if self.may_store_at_once(search.target, &peer) {
@@ -264,33 +270,26 @@ impl Node {
     }
 
     fn ask_nodes(&mut self, id: QueryId, target: Target, peer: Candidate) -> Option<CallId> {
-        let ext = self.cx.request_ext();
         let request = Request::FindNode { target };
-        self.call(
-            peer,
-            request,
-            ext,
-            CallTag::Step(id),
-            SessionUse::ReuseOrDial,
-        )
+        self.base.ask(peer, request, CallTag::Step(id))
     }
 
     /// The lookup of a search is over: widen it, or go on to what comes after.
     fn lookup_done(&mut self, id: QueryId, search: &mut Query, converged: bool) {
         if !search.widened && self.is_too_dense(search) {
             search.widened = true;
-            self.cx.counters.count(Counter::LookupsWidened);
+            self.base.cx.counters.count(Counter::LookupsWidened);
             search.lookup.widen(WIDENED);
             return;
         }
         if matches!(search.goal, QueryKind::Neighbourhood)
             && self.has_found_strangers(&search.lookup)
         {
-            return search.lookup.widen(self.cx.config.k);
+            return search.lookup.widen(self.base.cx.config.k);
         }
         search.converged = Some(converged);
         if !converged {
-            self.cx.counters.count(Counter::LookupsUnconverged);
+            self.base.cx.counters.count(Counter::LookupsUnconverged);
         }
         if let QueryKind::Put(state) = &mut search.goal {
             let closest: Vec<Candidate> = search.lookup.answered_closest().copied().collect();
@@ -305,13 +304,15 @@ impl Node {
     /// Whether the k nearest that answered lie closer together than the size of the network
     /// allows, as they do when somebody grinds keys around one target (an eclipse).
     fn is_too_dense(&self, search: &Query) -> bool {
-        let k = self.cx.config.k;
+        let k = self.base.cx.config.k;
         search
             .lookup
             .answered_closest()
             .nth(k - 1)
             .is_some_and(|kth| {
-                self.table
+                self.base
+                    .peers
+                    .table
                     .denser_than_expected(k, &search.target.distance(&kth.id))
             })
     }
@@ -320,8 +321,8 @@ impl Node {
         match &search.goal {
             QueryKind::Get(state) => state.is_complete(search.converged.is_some()),
             QueryKind::Put(state) => {
-                let now = self.cx.now.mono;
-                search.converged.is_some() && state.is_complete(self.cx.config.k, now)
+                let now = self.base.cx.now.mono;
+                search.converged.is_some() && state.is_complete(self.base.cx.config.k, now)
             }
             QueryKind::Nodes | QueryKind::Neighbourhood | QueryKind::Bucket(_) => {
                 search.converged.is_some()
@@ -331,49 +332,43 @@ impl Node {
     }
 
     /// An answer to, or the failure of, a lookup step.
-    pub(crate) fn query_step_ended(
-        &mut self,
-        id: QueryId,
-        call_id: CallId,
-        call: &Call,
-        result: Result<ResponseMessage, CallFailure>,
-    ) {
+    pub(crate) fn query_step_ended(&mut self, id: QueryId, ended: CallEnded) {
         let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
-        search.calls.ended(call_id);
+        search.calls.ended(ended.id);
         search.alone_until = None;
-        match result {
+        match ended.result {
             Err(_) => {
-                search.lookup.failed(&call.peer.id);
-                self.hop(search.op, &call.peer, HopResult::Failed);
+                search.lookup.failed(&ended.peer.id);
+                self.hop(search.op, &ended.peer, HopResult::Failed);
             }
             Ok(message) => match message.response {
                 Response::FindNode { closest } => {
-                    self.learn(&mut search, &call.peer, closest, false);
+                    self.learn(&mut search, &ended.peer, closest, false);
                     if let QueryKind::Put(state) = &mut search.goal
                         && search
                             .lookup
-                            .is_among_closest(&call.peer.id, self.cx.config.k)
-                        && self.is_within_radius(search.target, &call.peer)
+                            .is_among_closest(&ended.peer.id, self.base.cx.config.k)
+                        && self.is_within_radius(search.target, &ended.peer)
                     {
-                        let replica = self.store_at(id, state, &call.peer, false);
+                        let replica = self.store_at(id, state, &ended.peer, false);
                         search.calls.note(replica);
                     }
                 }
                 Response::GetValue { item, closest } => {
-                    self.learn(&mut search, &call.peer, closest, item.is_some());
+                    self.learn(&mut search, &ended.peer, closest, item.is_some());
                     let life = message.ext.as_ref().and_then(|ext| ext.life);
                     if let (QueryKind::Get(state), Some(item)) =
                         (&mut search.goal, item.and_then(WireItem::into_item))
                     {
-                        self.got_item(id, search.op, state, &call.peer, item, life);
+                        self.got_item(id, search.op, state, &ended.peer, item, life);
                     } else if let QueryKind::Get(state) = &mut search.goal {
                         state.answered_without();
                     }
                 }
                 _ => {
-                    search.lookup.failed(&call.peer.id);
+                    search.lookup.failed(&ended.peer.id);
                 }
             },
         }
@@ -389,11 +384,16 @@ impl Node {
         closest: PeerList,
         item: bool,
     ) {
-        self.peer_clocks.note(from.key, &closest, self.cx.now);
-        self.cx
+        self.base
+            .peers
+            .clocks
+            .note(from.key, &closest, self.base.cx.now);
+        self.base
+            .cx
             .counters
             .add(Counter::InvalidKeys, closest.bad_keys.into());
-        self.cx
+        self.base
+            .cx
             .counters
             .add(Counter::NewcomersCut, closest.excess.into());
         if matches!(search.goal, QueryKind::Neighbourhood) {
@@ -402,10 +402,12 @@ impl Node {
         let closer = closest.peers.into_iter();
         let closer = closer.filter_map(|peer| peer.key.map(|key| (peer.id, key, peer.addr)));
         let learned = search.lookup.answered(&from.id, closer);
-        self.cx
+        self.base
+            .cx
             .counters
             .add(Counter::LyingIds, learned.lying_ids.into());
-        self.cx
+        self.base
+            .cx
             .counters
             .add(Counter::NewcomersCut, learned.cut.into());
         self.hop(
@@ -421,17 +423,20 @@ impl Node {
     /// Ends a search, whatever state it is in. Calls still out run on when it is done, so that
     /// silent peers are noticed as such; else they are abandoned.
     pub(crate) fn end_query(&mut self, id: QueryId, search: Box<Query>, end: StopReason) {
-        self.cx.timers.cancel(Timer::Query(id));
+        self.base.cx.timers.cancel(Timer::Query(id));
         if end != StopReason::Done {
             for call in &search.calls.out {
-                self.abandon_call(*call);
+                self.base.abandon(*call);
             }
         }
         match search.goal {
             QueryKind::Nodes => self.nodes_found(&search, end),
             QueryKind::Neighbourhood => self.neighbourhood_found(&search, end),
             QueryKind::Bucket(index) | QueryKind::Fill(index) => {
-                self.table.refreshed(index, self.cx.now.mono);
+                self.base
+                    .peers
+                    .table
+                    .refreshed(index, self.base.cx.now.mono);
             }
             QueryKind::Get(_) => self.conclude_get(*search, end),
             QueryKind::Put(_) => self.conclude_put(*search, end),
@@ -440,7 +445,7 @@ impl Node {
 
     fn hop(&mut self, op: Option<OperationId>, peer: &Candidate, result: HopResult) {
         if let Some(op) = op {
-            self.cx.output(Output::Event(Event::Hop {
+            self.base.cx.output(Output::Event(Event::Hop {
                 op,
                 peer: peer.key,
                 result,

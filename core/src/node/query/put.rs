@@ -12,16 +12,16 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, OperationId, PutMode, QueryId, StopReason};
 use crate::node::input::{GetRequest, PutOptions, ReadPolicy};
 use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
-use crate::node::output::{Event, SessionUse};
+use crate::node::output::Event;
 use crate::node::peers::records::Dialect;
 use crate::node::query::get::GetState;
 use crate::node::query::replicas::{PutPlan, PutState, Replica};
 use crate::node::query::{Query, QueryKind};
 use crate::node::refusal_text;
-use crate::node::rpc::calls::{Call, CallFailure};
+use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::store::{Candidate as StoreCandidate, Refusal, Via};
 use crate::time::Mono;
-use crate::wire::{Request, Response, ResponseMessage, Want};
+use crate::wire::{Request, Response, Want};
 
 /// A sequence more than this ahead of the clock is refused without force.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,9 +29,9 @@ const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 impl Node {
     /// A user's put: find the sequence, sign, publish.
     pub(crate) fn start_put(&mut self, op: OperationId, plan: Box<PutPlan>) {
-        let target = Target::of(&self.cx.public, plan.salt.as_bytes());
+        let target = Target::of(&self.base.cx.public, plan.salt.as_bytes());
         let sizes = Item {
-            key: self.cx.public,
+            key: self.base.cx.public,
             seq: Seq(0),
             signature: Default::default(),
             value: plan.value.clone(),
@@ -41,7 +41,7 @@ impl Node {
             return self.finish(op, Outcome::Put(Err(PutError::Item(error))));
         }
         // Without a clock, or to compare, the network is asked first.
-        let clockless = plan.options.seq.is_none() && !self.cx.now.unix.is_set();
+        let clockless = plan.options.seq.is_none() && !self.base.cx.now.unix.is_set();
         let must_read = plan.options.expect.is_some() || clockless;
         if must_read && plan.reads == 0 && !plan.options.local_only {
             return self.read_before_put(op, plan);
@@ -52,7 +52,7 @@ impl Node {
     fn read_before_put(&mut self, op: OperationId, mut plan: Box<PutPlan>) {
         plan.reads += 1;
         let started = plan.started;
-        let request = GetRequest::of(self.cx.public, plan.salt.clone(), ReadPolicy::Freshest);
+        let request = GetRequest::of(self.base.cx.public, plan.salt.clone(), ReadPolicy::Freshest);
         let state = Box::new(GetState::new(request, Some(plan)));
         self.start_get(op, state, started);
     }
@@ -78,10 +78,13 @@ impl Node {
                 return self.finish(op, Outcome::Put(Err(OperationError::Timeout.into())));
             }
         }
-        let target = Target::of(&self.cx.public, plan.salt.as_bytes());
+        let target = Target::of(&self.base.cx.public, plan.salt.as_bytes());
         let highest = verified.iter().map(|(seq, _)| *seq).max();
         if let Some(highest) = highest {
-            self.items.own.raise(target, highest, self.cx.now.mono);
+            self.base
+                .items
+                .own
+                .raise(target, highest, self.base.cx.now.mono);
         }
         if let Some(expected) = plan.options.expect {
             // Advisory: the majority of those who answered must hold what is expected.
@@ -105,7 +108,7 @@ impl Node {
 
     fn sign_and_publish(&mut self, op: OperationId, plan: Box<PutPlan>, target: Target) {
         if let Some(expected) = plan.options.expect {
-            let own = self.items.own_version(self.cx.now, &target);
+            let own = self.base.items.own_version(self.base.cx.now, &target);
             let nothing = Some(expected).filter(|it| *it != Seq(0));
             if own > Some(expected) || (plan.options.local_only && own != nothing) {
                 return self.finish(op, Outcome::Put(Err(PutError::Conflict { held: own })));
@@ -115,7 +118,7 @@ impl Node {
             Ok(item) => Arc::new(item),
             Err(error) => return self.finish(op, Outcome::Put(Err(error))),
         };
-        self.items.cache.forget(&target);
+        self.base.items.cache.forget(&target);
         let candidate = StoreCandidate {
             target,
             item: item.clone(),
@@ -123,11 +126,14 @@ impl Node {
             life: None,
             bound: None,
         };
-        let admitted = self.items.admit(&mut self.cx, candidate, 0);
+        let admitted = self.base.items.admit(&mut self.base.cx, candidate, 0);
         if let Err(refusal) = admitted
             && (plan.options.local_only || refusal == Refusal::Older)
         {
-            let error = match (refusal, self.items.known_seq(self.cx.now, &target)) {
+            let error = match (
+                refusal,
+                self.base.items.known_seq(self.base.cx.now, &target),
+            ) {
                 (Refusal::Older, Some(have)) => PutError::Sequence {
                     have,
                     got: item.seq,
@@ -136,13 +142,18 @@ impl Node {
             };
             return self.finish(op, Outcome::Put(Err(error)));
         }
-        self.items.own.raise(target, item.seq, self.cx.now.mono);
+        self.base
+            .items
+            .own
+            .raise(target, item.seq, self.base.cx.now.mono);
         if plan.options.once || item.is_tombstone() {
-            self.items.forget_own(&mut self.cx, &target);
+            self.base.items.forget_own(&mut self.base.cx, &target);
         } else if plan.options.local_only {
             // Nobody else holds it, so there is nothing to renew.
         } else {
-            self.items.remember_own(&mut self.cx, target, item.clone());
+            self.base
+                .items
+                .remember_own(&mut self.base.cx, target, item.clone());
         }
         let mut state = PutState::new(
             item,
@@ -155,7 +166,7 @@ impl Node {
         if local_only {
             let search =
                 self.idle_query(QueryKind::Put(Box::new(state)), Some(op), target, started);
-            let outcome = put_outcome(&search, self.cx.now.mono);
+            let outcome = put_outcome(&search, self.base.cx.now.mono);
             return self.finish(
                 op,
                 Outcome::Put(outcome.ok_or(OperationError::NoPeers.into())),
@@ -166,8 +177,14 @@ impl Node {
 
     /// Signs with the sequence asked for, or the automatic one (design §3.5).
     fn sign_next(&mut self, plan: &PutPlan, target: &Target) -> Result<Item, PutError> {
-        let known = self.items.known_seq(self.cx.now, target);
-        let clock = self.cx.now.unix.is_set().then_some(Seq(self.cx.now.unix.0));
+        let known = self.base.items.known_seq(self.base.cx.now, target);
+        let clock = self
+            .base
+            .cx
+            .now
+            .unix
+            .is_set()
+            .then_some(Seq(self.base.cx.now.unix.0));
         let seq = match plan.options.seq {
             Some(seq) => {
                 if known.is_some_and(|known| seq <= known) {
@@ -180,7 +197,7 @@ impl Node {
             }
             None => {
                 let above = |seq: Seq| seq.0.checked_add(1).map(Seq);
-                let next = self.items.next_seq(self.cx.now, target);
+                let next = self.base.items.next_seq(self.base.cx.now, target);
                 let next = match plan.deleted {
                     Some(deleted) => next.zip(above(deleted)).map(|(a, b)| a.max(b)),
                     None => next,
@@ -195,7 +212,8 @@ impl Node {
         if given && limit.is_some_and(|limit| seq.0 > limit) {
             return Err(PutError::SequenceAhead(seq));
         }
-        self.cx
+        self.base
+            .cx
             .sign(seq, plan.value.clone(), plan.salt.clone())
             .ok_or(PutError::NoSecretKey)
     }
@@ -207,29 +225,17 @@ impl Node {
         item: Arc<Item>,
         options: &PutOptions,
         started: Mono,
+        admitted: Result<(), Refusal>,
     ) {
         let target = item.target();
-        let via = if item.key == self.cx.public {
-            Via::Local
-        } else {
-            Via::Pulled(self.cx.public)
-        };
-        let candidate = StoreCandidate {
-            target,
-            item: item.clone(),
-            via,
-            life: None,
-            bound: None,
-        };
-        let nearer = self.table.nearer_than_local(&target, self.cx.config.k);
-        let admitted = self.items.admit(&mut self.cx, candidate, nearer);
         if options.local_only {
             let outcome = admitted.map(|()| PutState::new(item, PutMode::Publish, 0, true));
             let result = match outcome {
                 Ok(state) => {
                     let goal = QueryKind::Put(Box::new(state));
                     let search = self.idle_query(goal, Some(op), target, started);
-                    put_outcome(&search, self.cx.now.mono).ok_or(OperationError::NoPeers.into())
+                    put_outcome(&search, self.base.cx.now.mono)
+                        .ok_or(OperationError::NoPeers.into())
                 }
                 Err(refusal) => Err(PutError::Local(refusal)),
             };
@@ -246,21 +252,23 @@ impl Node {
 
     /// Starts renewing an own item; nobody waits for it.
     pub(crate) fn renew(&mut self, target: Target, item: Arc<Item>, mode: PutMode) {
-        self.cx.counters.count(Counter::Renewals);
+        self.base.cx.counters.count(Counter::Renewals);
         let state = PutState::new(item, mode, 1, true);
-        let now = self.cx.now.mono;
+        let now = self.base.cx.now.mono;
         self.start_query(QueryKind::Put(Box::new(state)), None, target, now);
     }
 
     /// Whether a candidate that has not answered yet may be given the item at once: it speaks
     /// our dialect, so one answer brings both its verdict and its nearest peers.
     pub(crate) fn may_store_at_once(&self, target: Target, peer: &Candidate) -> bool {
-        self.book.dialect(&peer.key) == Dialect::Skydht && self.is_within_radius(target, peer)
+        self.base.peers.store.dialect(&peer.key) == Dialect::Skydht
+            && self.is_within_radius(target, peer)
     }
 
     /// Whether `peer` lies so near the target that it is probably one of the k nearest.
     pub(crate) fn is_within_radius(&self, target: Target, peer: &Candidate) -> bool {
-        target.distance(&peer.id).high() <= self.table.expected_radius(self.cx.config.k)
+        target.distance(&peer.id).high()
+            <= self.base.peers.table.expected_radius(self.base.cx.config.k)
     }
 
     /// Sends the item to one peer.
@@ -274,8 +282,8 @@ impl Node {
         if state.has_asked(&peer.id) {
             return None;
         }
-        let mut ext = self.cx.request_ext();
-        let ours = self.book.dialect(&peer.key) == Dialect::Skydht;
+        let mut ext = self.base.cx.request_ext();
+        let ours = self.base.peers.store.dialect(&peer.key) == Dialect::Skydht;
         let request = if state.mode == PutMode::Renew && ours && !step {
             Request::Renew {
                 target: state.item.target(),
@@ -284,8 +292,8 @@ impl Node {
                 content_hash: state.item.content_hash(),
             }
         } else {
-            if state.item.key != self.cx.public {
-                ext.life = self.items.carried_life(self.cx.now, &state.item);
+            if state.item.key != self.base.cx.public {
+                ext.life = self.base.items.carried_life(self.base.cx.now, &state.item);
             }
             if step {
                 ext.want = Want::Peers;
@@ -295,11 +303,11 @@ impl Node {
                 mirror_target: None,
             }
         };
-        let purpose = CallTag::Replica { search: id, step };
-        let call = self.call(*peer, request, ext, purpose, SessionUse::ReuseOrDial)?;
-        let now = self.cx.now.mono;
-        let patience = match self.book.expected(&peer.key, now) {
-            Some(_) => self.book.patience(&peer.key),
+        let purpose = CallTag::Replica { query: id, step };
+        let call = self.base.ask_with(*peer, request, ext, purpose)?;
+        let now = self.base.cx.now.mono;
+        let patience = match self.base.peers.store.expected(&peer.key, now) {
+            Some(_) => self.base.peers.store.patience(&peer.key),
             None => Duration::ZERO,
         };
         state.set(peer.id, Replica::Pending(now.plus(patience)));
@@ -307,23 +315,16 @@ impl Node {
     }
 
     /// An answer to, or the failure of, a replica call.
-    pub(crate) fn replica_ended(
-        &mut self,
-        id: QueryId,
-        step: bool,
-        call_id: CallId,
-        call: &Call,
-        result: Result<ResponseMessage, CallFailure>,
-    ) {
+    pub(crate) fn replica_ended(&mut self, id: QueryId, step: bool, ended: CallEnded) {
         let Some(mut search) = self.queries.remove(&id) else {
             return;
         };
-        search.calls.ended(call_id);
-        let peer = &call.peer;
+        search.calls.ended(ended.id);
+        let (peer, result) = (&ended.peer, ended.result);
         let mut retry_whole = false;
         if let QueryKind::Put(state) = &mut search.goal {
             let replica = match &result {
-                Err(CallFailure::Open(_)) if !call.repeated => None,
+                Err(CallFailure::Open(_)) if !ended.repeated => None,
                 Err(_) => Some(Replica::Unknown),
                 Ok(message) => match &message.response {
                     Response::PutValue { stored, error } | Response::Renew { stored, error } => {
@@ -344,7 +345,7 @@ impl Node {
                             (true, true) => Replica::Refreshed,
                             (true, false) => Replica::Stored,
                             // The first attempt may have arrived: then this is no refusal.
-                            (false, _) if call.repeated => Replica::Unknown,
+                            (false, _) if ended.repeated => Replica::Unknown,
                             (false, _) => Replica::Refused(refusal_text::parse(error)),
                         })
                     }
@@ -378,7 +379,7 @@ impl Node {
 
     /// A put is over.
     pub(crate) fn conclude_put(&mut self, mut search: Query, end: StopReason) {
-        let now = self.cx.now.mono;
+        let now = self.base.cx.now.mono;
         let Some(partial) = put_outcome(&search, now) else {
             return;
         };
@@ -387,15 +388,18 @@ impl Node {
             return;
         };
         let acknowledged = partial.replicas.acknowledged();
-        if state.item.key == self.cx.public {
-            self.items
-                .own
-                .published(&mut self.cx, &target, acknowledged, state.go_holders);
+        if state.item.key == self.base.cx.public {
+            self.base.items.own.published(
+                &mut self.base.cx,
+                &target,
+                acknowledged,
+                state.go_holders,
+            );
         }
         let Some(op) = search.op else {
             if acknowledged == 0 && end == StopReason::Done {
                 let seq = partial.seq;
-                self.cx.event(Event::RenewalFailed { target, seq });
+                self.base.cx.event(Event::RenewalFailed { target, seq });
             }
             return;
         };

@@ -3,10 +3,7 @@
 use core::time::Duration;
 
 use crate::key::PublicKey;
-use crate::node::Node;
-use crate::node::counters::Counter;
 use crate::node::lru_map::LruMap;
-use crate::node::output::{CloseReason, Event};
 use crate::node::rpc::fair_queue::Lane;
 use crate::time::Mono;
 
@@ -28,7 +25,7 @@ pub(crate) const FORGERY_COST: u64 = 64 * 1024;
 
 /// One caller.
 #[derive(Default)]
-pub(crate) struct Caller {
+struct Caller {
     /// Wasted work at `counted`, in bytes.
     wasted: u64,
     counted: Mono,
@@ -45,30 +42,48 @@ impl Caller {
     }
 }
 
+/// What came of wasted work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waste {
+    Tolerated,
+    /// The caller's requests wait behind all others.
+    Slowed,
+    /// The caller is refused until then.
+    Refused {
+        until: Mono,
+    },
+}
+
 /// All callers, the least recently seen forgotten first.
-pub(crate) type Callers = LruMap<Caller>;
+pub(crate) struct Callers(LruMap<Caller>);
 
-impl Node {
+impl Callers {
+    pub(crate) fn new(max: usize, hash_seed: u64) -> Self {
+        Self(LruMap::new(max, hash_seed))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether a peer is served at present; it is not for a while after it wasted much work.
-    pub(crate) fn is_refused(&self, peer: &PublicKey) -> bool {
-        let caller = self.callers.get(peer);
-        caller.is_some_and(|caller| caller.refused_until > self.cx.now.mono)
+    pub(crate) fn is_refused(&self, peer: &PublicKey, now: Mono) -> bool {
+        let caller = self.0.get(peer);
+        caller.is_some_and(|caller| caller.refused_until > now)
     }
 
-    /// Whether a peer is one of those who keep a share when room is short: in the routing
-    /// table, or served to the end lately.
-    pub(crate) fn is_known(&self, peer: &PublicKey) -> bool {
-        let answered = self.callers.get(peer).and_then(|caller| caller.answered);
-        answered.is_some_and(|at| self.cx.now.mono.since(at) < KNOWN_FOR)
-            || self.table.get(&peer.id()).is_some()
+    /// Whether a peer was served to the end lately.
+    pub(crate) fn took_answer(&self, peer: &PublicKey, now: Mono) -> bool {
+        let answered = self.0.get(peer).and_then(|caller| caller.answered);
+        answered.is_some_and(|at| now.since(at) < KNOWN_FOR)
     }
 
-    /// Where the requests of a peer wait.
-    pub(crate) fn lane(&self, peer: &PublicKey) -> Lane {
-        let caller = self.callers.get(peer);
-        if caller.is_some_and(|caller| caller.wasted(self.cx.now.mono) > SLOWED_ABOVE) {
+    /// Where the requests of a peer wait; `known` when the routing table has it.
+    pub(crate) fn lane(&self, peer: &PublicKey, now: Mono, known: impl FnOnce() -> bool) -> Lane {
+        let caller = self.0.get(peer);
+        if caller.is_some_and(|caller| caller.wasted(now) > SLOWED_ABOVE) {
             Lane::Penalised
-        } else if self.is_known(peer) {
+        } else if self.took_answer(peer, now) || known() {
             Lane::Known
         } else {
             Lane::New
@@ -76,33 +91,25 @@ impl Node {
     }
 
     /// A peer took its answer.
-    pub(crate) fn note_answered(&mut self, peer: &PublicKey) {
-        let now = self.cx.now.mono;
-        self.callers.get_or_default(peer, now).answered = Some(now);
+    pub(crate) fn note_answered(&mut self, peer: &PublicKey, now: Mono) {
+        self.0.get_or_default(peer, now).answered = Some(now);
     }
 
     /// A peer made this node work for nothing. One that goes on is cut off for a while.
-    pub(crate) fn note_waste(&mut self, peer: &PublicKey, bytes: u64) {
-        let now = self.cx.now.mono;
-        let caller = self.callers.get_or_default(peer, now);
+    pub(crate) fn note_waste(&mut self, peer: &PublicKey, bytes: u64, now: Mono) -> Waste {
+        let caller = self.0.get_or_default(peer, now);
         caller.wasted = caller.wasted(now).saturating_add(bytes);
         caller.counted = now;
-        if caller.wasted <= CUT_ABOVE {
-            if caller.wasted > SLOWED_ABOVE {
-                self.backlog.set_lane(peer, Lane::Penalised);
-                self.jobs.set_lane(peer, Lane::Penalised);
-            }
-            return;
+        if caller.wasted > CUT_ABOVE {
+            caller.wasted = 0;
+            caller.answered = None;
+            let until = now.plus(REFUSED_FOR);
+            caller.refused_until = until;
+            Waste::Refused { until }
+        } else if caller.wasted > SLOWED_ABOVE {
+            Waste::Slowed
+        } else {
+            Waste::Tolerated
         }
-        caller.wasted = 0;
-        caller.answered = None;
-        let until = now.plus(REFUSED_FOR);
-        caller.refused_until = until;
-        self.cx.counters.count(Counter::CallersCut);
-        for stream in self.streams.inbound_of(peer) {
-            self.close(stream, CloseReason::Protocol);
-        }
-        let peer = *peer;
-        self.cx.event(Event::PeerRefused { peer, until });
     }
 }

@@ -1,31 +1,37 @@
-//! Calls: one request to one peer, one answer or one failure.
+//! Outbound calls: one request to one peer, one answer or one failure.
 //!
 //! A call takes a kept stream if the peer is known to answer more than one request on a
 //! stream, else a fresh one. A stream that ends before a byte came is tried once more, and so is
-//! one whose way was lost.
+//! one whose path was lost.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
-use crate::node::Node;
+use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, StreamId};
 use crate::node::input::{OpenFailure, Path, Reach, StreamEnd};
 use crate::node::limits::Limit;
 use crate::node::output::{Addrs, CloseReason, Output, SessionUse};
-use crate::node::peers::records::Dialect;
 use crate::node::rpc::deadlines::Wait;
-use crate::node::rpc::streams::State;
+use crate::node::rpc::streams::{Stream, StreamTable};
 use crate::time::Mono;
 use crate::wire::{
-    Method, Request, RequestExt, RequestMessage, ResponseMessage, decode_response, encode_request,
+    Method, Request, RequestExt, RequestMessage, ResponseMessage, Side, decode_response,
+    encode_request,
 };
 
-/// Kept streams to one peer: as many as it serves at once of one caller, half of what it accepts. Over
+/// Kept streams to one peer: as many as it serves of one caller, half of what it accepts. Over
 /// DMSG a new stream costs a dozen curve operations.
 const KEPT_PER_PEER: usize = 16;
 /// A kept stream of ours is given up after this, well before the other side would.
@@ -33,22 +39,49 @@ const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Rounded up to multiples of this, in nanoseconds: many are given up at one waking.
 const KEPT_STEP: u64 = 8_000_000_000;
 
+/// Where to dial a peer, best first.
+pub(crate) trait AddressSource {
+    /// The addresses to try for `key`; `hint` is what came with its name.
+    fn addresses(&mut self, key: &PublicKey, hint: Option<SocketAddr>, now: Mono) -> Addrs;
+}
+
+/// What a stream of ours is doing.
+enum Outbound {
+    /// Asked for and not yet open; the call waits.
+    Opening(CallId),
+    /// A request is out.
+    Calling(CallId),
+    /// Kept for the next call.
+    Kept,
+}
+
 /// A call under way.
-pub(crate) struct Call {
-    pub(crate) peer: Candidate,
-    pub(crate) purpose: CallTag,
+struct Call {
+    peer: Candidate,
+    tag: CallTag,
     method: Method,
     frame: Arc<[u8]>,
     stream: StreamId,
     addrs: Addrs,
     session: SessionUse,
-    pub(crate) path: Option<Path>,
-    pub(crate) started: Mono,
+    path: Option<Path>,
+    started: Mono,
     /// When the attempt under way had its stream.
     sent: Option<Mono>,
     on_kept: bool,
     /// An earlier attempt may have reached the peer.
-    pub(crate) repeated: bool,
+    repeated: bool,
+}
+
+impl Call {
+    /// The addresses that were tried without coming to a stream.
+    fn failed_addrs(self) -> Addrs {
+        if self.sent.is_some() {
+            Addrs::new()
+        } else {
+            self.addrs
+        }
+    }
 }
 
 /// How a call failed.
@@ -66,50 +99,127 @@ pub(crate) enum CallFailure {
     Protocol,
 }
 
-impl Node {
-    /// Starts a call; `None` when there are too many, or no address to try.
-    pub(crate) fn call(
+/// A call that is over.
+pub(crate) struct CallEnded {
+    pub(crate) id: CallId,
+    pub(crate) tag: CallTag,
+    pub(crate) peer: Candidate,
+    pub(crate) path: Option<Path>,
+    pub(crate) started: Mono,
+    /// An earlier attempt may have reached the peer.
+    pub(crate) repeated: bool,
+    pub(crate) result: Result<ResponseMessage, CallFailure>,
+    /// The peer could not be reached: at none of these addresses.
+    pub(crate) unreachable: Option<Addrs>,
+}
+
+/// The calls under way, and the streams that they use or that are kept for the next.
+pub(crate) struct Calls {
+    streams: StreamTable<Outbound>,
+    next_stream: u64,
+    /// By peer, the one used last at the end.
+    kept: HashMap<PublicKey, SmallVec<[StreamId; 2]>, FixedState>,
+    kept_len: usize,
+    /// Boxed: a tree keeps room for eleven, most nodes have one or none.
+    running: BTreeMap<CallId, Box<Call>>,
+    /// The call whose hard deadline is next.
+    first: Option<(Mono, CallId)>,
+    last: u64,
+}
+
+impl Calls {
+    pub(crate) fn new(hash_seed: u64) -> Self {
+        Self {
+            streams: StreamTable::new(hash_seed),
+            next_stream: 0,
+            kept: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            kept_len: 0,
+            running: BTreeMap::new(),
+            first: None,
+            last: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many streams are kept for the next call.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept_len
+    }
+
+    pub(crate) fn ids(&self) -> Vec<CallId> {
+        self.running.keys().copied().collect()
+    }
+
+    /// The peers that are called for this.
+    #[cfg(test)]
+    pub(crate) fn tagged(&self, tag: CallTag) -> impl Iterator<Item = PublicKey> {
+        let calls = self.running.values().filter(move |call| call.tag == tag);
+        calls.map(|call| call.peer.key)
+    }
+
+    pub(crate) fn stream_ids(&self) -> Vec<StreamId> {
+        self.streams.unordered_ids()
+    }
+
+    /// The call whose hard deadline is next.
+    pub(crate) const fn next_deadline(&self) -> Option<(Mono, CallId)> {
+        self.first
+    }
+
+    /// The kept stream that is given up next.
+    pub(crate) const fn next_stream_deadline(&self) -> Option<(Mono, StreamId)> {
+        self.streams.next_deadline()
+    }
+
+    pub(crate) fn clear_stream_deadlines(&mut self) {
+        self.streams.clear_deadlines();
+    }
+
+    /// Starts a call; `None` when there are too many.
+    pub(crate) fn start(
         &mut self,
+        cx: &mut Context,
+        source: &mut impl AddressSource,
         peer: Candidate,
-        request: Request,
-        ext: RequestExt,
-        purpose: CallTag,
+        (request, ext): (Request, RequestExt),
+        tag: CallTag,
         session: SessionUse,
     ) -> Option<CallId> {
-        if self.calls.len() >= self.cx.config.limits.calls {
-            self.cx.hit(Limit::calls);
+        if self.running.len() >= cx.config.limits.calls {
+            cx.hit(Limit::calls);
             return None;
         }
         let method = request.method();
         let message = RequestMessage {
-            sender: self.cx.sender(),
+            sender: cx.sender(),
             ext: Some(ext),
             request,
         };
         let frame: Arc<[u8]> = encode_request(&message).ok()?.into();
-        self.next_call += 1;
-        let id = CallId(self.next_call);
-        let now = self.cx.now.mono;
-        let kept = self.streams.take_kept(&peer.key, id);
+        self.last += 1;
+        let id = CallId(self.last);
+        let now = cx.now.mono;
+        let kept = self.take_kept(&peer.key, id);
         let mut addrs = Addrs::new();
         let stream = if let Some(stream) = kept {
-            self.cx.counters.count(Counter::CallsOnKeptStream);
-            // A call has a deadline of its own.
-            self.streams.set_deadline(stream, None);
+            cx.counters.count(Counter::CallsOnKeptStream);
             stream
         } else {
-            if self.streams.len() >= self.cx.config.limits.streams {
-                self.cx.hit(Limit::streams);
+            if cx.open_streams >= cx.config.limits.streams {
+                cx.hit(Limit::streams);
                 return None;
             }
             if session == SessionUse::ReuseOrDial {
-                addrs = self.book.addresses(&peer.key, peer.addr, now);
+                addrs = source.addresses(&peer.key, peer.addr, now);
             }
-            self.open_stream(&peer.key, id, &addrs, session)
+            self.open(cx, &peer.key, id, &addrs, session)
         };
         let call = Call {
             peer,
-            purpose,
+            tag,
             method,
             frame,
             stream,
@@ -121,26 +231,44 @@ impl Node {
             on_kept: kept.is_some(),
             repeated: false,
         };
-        self.cx.counters.count(Counter::CallsStarted);
-        self.book.call_began(&call.peer.key, now);
-        let due = now.plus(self.cx.config.hard_deadline);
-        self.first_call.get_or_insert((due, id));
-        self.calls.insert(id, Box::new(call));
+        cx.counters.count(Counter::CallsStarted);
+        let due = now.plus(cx.config.hard_deadline);
+        self.first.get_or_insert((due, id));
+        self.running.insert(id, Box::new(call));
         if kept.is_some() {
-            self.send_call(id);
+            self.send(cx, id);
         }
         Some(id)
     }
 
-    fn open_stream(
+    /// Takes a kept stream for a call: the one used last, which is the least likely to be gone.
+    fn take_kept(&mut self, peer: &PublicKey, call: CallId) -> Option<StreamId> {
+        let kept = self.kept.get_mut(peer)?;
+        let id = kept.pop()?;
+        if kept.is_empty() {
+            self.kept.remove(peer);
+        }
+        self.kept_len -= 1;
+        self.streams.get_mut(id)?.state = Outbound::Calling(call);
+        // A call has a deadline of its own.
+        self.streams.set_deadline(id, None);
+        Some(id)
+    }
+
+    fn open(
         &mut self,
+        cx: &mut Context,
         peer: &PublicKey,
         call: CallId,
         addrs: &[SocketAddr],
         session: SessionUse,
     ) -> StreamId {
-        let stream = self.streams.open(*peer, call);
-        self.cx.output(Output::OpenStream {
+        let stream = StreamId(self.next_stream);
+        self.next_stream += 2;
+        let state = Outbound::Opening(call);
+        self.streams
+            .insert(cx, stream, Stream::new(*peer, None, Side::Response, state));
+        cx.output(Output::OpenStream {
             stream,
             peer: *peer,
             addrs: addrs.into(),
@@ -149,219 +277,283 @@ impl Node {
         stream
     }
 
-    fn send_call(&mut self, id: CallId) {
-        let now = self.cx.now.mono;
-        let Some(call) = self.calls.get_mut(&id) else {
+    fn send(&mut self, cx: &mut Context, id: CallId) {
+        let Some(call) = self.running.get_mut(&id) else {
             return;
         };
-        call.sent = Some(now);
-        let (stream, bytes) = (call.stream, call.frame.clone());
-        call.path = self.streams.get(stream).and_then(|stream| stream.path);
-        self.send(stream, bytes);
+        call.sent = Some(cx.now.mono);
+        call.path = self.streams.get(call.stream).and_then(|stream| stream.path);
+        cx.send(call.stream, call.frame.clone());
     }
 
-    pub(crate) fn call_opened(&mut self, id: CallId, path: Path) {
-        let Some(call) = self.calls.get(&id) else {
-            return;
+    /// A stream is open, to this peer: its request goes out.
+    pub(crate) fn stream_opened(
+        &mut self,
+        cx: &mut Context,
+        id: StreamId,
+        path: Path,
+    ) -> Option<PublicKey> {
+        let stream = self.streams.get_mut(id);
+        let Some((stream, call)) = stream.and_then(|stream| match stream.state {
+            Outbound::Opening(call) => Some((stream, call)),
+            Outbound::Calling(_) | Outbound::Kept => None,
+        }) else {
+            cx.counters.count(Counter::LateEvents);
+            return None;
         };
-        let (stream, peer) = (call.stream, call.peer.key);
-        if let Some(stream) = self.streams.get_mut(stream) {
-            stream.state = State::Calling(id);
-            stream.path = Some(path);
-        }
-        self.note_path(&peer, path);
-        self.send_call(id);
+        stream.state = Outbound::Calling(call);
+        stream.path = Some(path);
+        let peer = stream.peer;
+        self.send(cx, call);
+        Some(peer)
     }
 
-    /// The stream could not be opened and is gone.
-    pub(crate) fn call_not_opened(&mut self, id: CallId, reason: OpenFailure) {
-        self.cx.counters.count(Counter::OpensFailed);
-        let Some(call) = self.calls.get(&id) else {
-            return;
+    /// A stream could not be opened.
+    pub(crate) fn stream_failed(
+        &mut self,
+        cx: &mut Context,
+        id: StreamId,
+        reason: OpenFailure,
+    ) -> Option<CallEnded> {
+        let Some(Outbound::Opening(call)) = self.streams.get(id).map(|stream| &stream.state) else {
+            cx.counters.count(Counter::LateEvents);
+            return None;
         };
-        let (peer, addrs) = (call.peer.key, call.addrs.clone());
+        let call = *call;
+        self.streams.remove(cx, id);
+        self.not_opened(cx, call, reason)
+    }
+
+    fn not_opened(
+        &mut self,
+        cx: &mut Context,
+        id: CallId,
+        reason: OpenFailure,
+    ) -> Option<CallEnded> {
+        cx.counters.count(Counter::OpensFailed);
+        let call = self.running.get(&id)?;
+        let mut unreachable = None;
         match reason {
-            OpenFailure::InvalidKey => self.cx.counters.count(Counter::InvalidKeys),
-            // Nobody can be dialled, so no transport looked at the key.
-            OpenFailure::NoAddress if peer.check_curve().is_err() => {
-                self.cx.counters.count(Counter::InvalidKeys);
+            OpenFailure::InvalidKey => cx.counters.count(Counter::InvalidKeys),
+            // Nothing can be dialled, so no transport looked at the key.
+            OpenFailure::NoAddress if call.peer.key.check_curve().is_err() => {
+                cx.counters.count(Counter::InvalidKeys);
             }
             // Our own state says nothing about the peer.
             OpenFailure::Overloaded | OpenFailure::Closing => {}
             _ if call.session == SessionUse::ReuseOnly => {}
-            _ => {
-                let now = self.cx.now.mono;
-                self.book.unreachable(&peer, &addrs, now);
-            }
+            _ => unreachable = Some(call.addrs.clone()),
         }
-        self.end_call(id, Err(CallFailure::Open(reason)));
+        self.end(cx, id, Err(CallFailure::Open(reason)), unreachable)
     }
 
-    /// Bytes on a stream of ours that a call uses.
-    pub(crate) fn call_bytes(&mut self, id: CallId, stream_id: StreamId, mut bytes: &[u8]) {
+    /// Bytes on a stream of ours.
+    pub(crate) fn bytes(
+        &mut self,
+        cx: &mut Context,
+        stream_id: StreamId,
+        mut bytes: &[u8],
+    ) -> Option<CallEnded> {
         let Some(stream) = self.streams.get_mut(stream_id) else {
-            return;
+            cx.counters.count(Counter::LateEvents);
+            return None;
         };
-        let frame = match stream.decoder.push(&mut bytes) {
-            Ok(None) => return,
-            Ok(Some(frame)) => frame,
-            Err(error) => {
-                self.cx.count_frame_error(error);
-                return self.call_broken(id, stream_id);
+        let id = match stream.state {
+            Outbound::Calling(call) => call,
+            Outbound::Opening(_) => {
+                cx.counters.count(Counter::LateEvents);
+                return None;
+            }
+            // An answer that was not asked for.
+            Outbound::Kept => {
+                cx.counters.count(Counter::WrongMethod);
+                self.close(cx, stream_id, CloseReason::Protocol);
+                return None;
             }
         };
-        let expected = self.calls.get(&id).map(|call| call.method);
+        let frame = match stream.decoder.push(&mut bytes) {
+            Ok(None) => return None,
+            Ok(Some(frame)) => frame,
+            Err(error) => {
+                cx.count_frame_error(error);
+                return self.broken(cx, id, stream_id);
+            }
+        };
+        let expected = self.running.get(&id).map(|call| call.method);
         if expected != Some(frame.method) {
-            self.cx.counters.count(Counter::WrongMethod);
-            return self.call_broken(id, stream_id);
+            cx.counters.count(Counter::WrongMethod);
+            return self.broken(cx, id, stream_id);
         }
         let message = match decode_response(&frame) {
             Ok(message) => message,
             Err(error) => {
-                self.cx.count_wire_error(&error);
-                return self.call_broken(id, stream_id);
+                cx.count_wire_error(&error);
+                return self.broken(cx, id, stream_id);
             }
         };
         // Bytes after the answer are no answer to anything.
         let keep = bytes.is_empty() && message.ext.as_ref().is_some_and(|ext| ext.keep);
-        self.release_stream(stream_id, keep);
-        self.end_call(id, Ok(message));
+        self.release_stream(cx, stream_id, keep);
+        self.end(cx, id, Ok(message), None)
     }
 
     /// The peer broke the protocol: the stream is reset, the call fails.
-    fn call_broken(&mut self, id: CallId, stream: StreamId) {
-        self.close(stream, CloseReason::Protocol);
-        self.end_call(id, Err(CallFailure::Protocol));
+    fn broken(&mut self, cx: &mut Context, id: CallId, stream: StreamId) -> Option<CallEnded> {
+        self.close(cx, stream, CloseReason::Protocol);
+        self.end(cx, id, Err(CallFailure::Protocol), None)
     }
 
     /// A call is over and its stream free: kept for the next, or finished.
-    fn release_stream(&mut self, id: StreamId, keep: bool) {
-        let Some(stream) = self.streams.get(id) else {
+    fn release_stream(&mut self, cx: &mut Context, id: StreamId, keep: bool) {
+        let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
-        let room = self.streams.kept() < self.cx.config.limits.idle_streams
-            && self.streams.kept_for(&stream.peer) < KEPT_PER_PEER;
-        if keep && room && !self.cx.stopping {
-            self.streams.keep(id);
-            let until = self.cx.now.mono.plus(KEPT_FOR).0;
-            let until = Mono(until.next_multiple_of(KEPT_STEP));
-            self.streams.set_deadline(id, Some((Wait::Kept, until)));
-        } else {
-            self.close(id, CloseReason::Done);
+        let of_peer = self.kept.get(&stream.peer).map_or(0, SmallVec::len);
+        let room = self.kept_len < cx.config.limits.idle_streams && of_peer < KEPT_PER_PEER;
+        if !keep || !room || cx.stopping {
+            return self.close(cx, id, CloseReason::Done);
+        }
+        stream.state = Outbound::Kept;
+        self.kept.entry(stream.peer).or_default().push(id);
+        self.kept_len += 1;
+        let until = cx.now.mono.plus(KEPT_FOR).0;
+        let until = Mono(until.next_multiple_of(KEPT_STEP));
+        self.streams.set_deadline(id, Some((Wait::Kept, until)));
+    }
+
+    /// A stream of ours ended.
+    pub(crate) fn stream_closed(
+        &mut self,
+        cx: &mut Context,
+        source: &mut impl AddressSource,
+        id: StreamId,
+        end: StreamEnd,
+    ) -> Option<CallEnded> {
+        let Some(stream) = self.remove(cx, id) else {
+            cx.counters.count(Counter::LateEvents);
+            return None;
+        };
+        match stream.state {
+            Outbound::Opening(call) => self.not_opened(cx, call, OpenFailure::Unreachable),
+            Outbound::Calling(call) => {
+                self.lost(cx, source, call, end, stream.decoder.is_mid_frame())
+            }
+            Outbound::Kept => None,
         }
     }
 
     /// The stream of a call ended before its answer, and is gone.
-    pub(crate) fn call_closed(&mut self, id: CallId, end: StreamEnd, mid_frame: bool) {
-        let Some(call) = self.calls.get(&id) else {
-            return;
-        };
+    fn lost(
+        &mut self,
+        cx: &mut Context,
+        source: &mut impl AddressSource,
+        id: CallId,
+        end: StreamEnd,
+        mid_frame: bool,
+    ) -> Option<CallEnded> {
+        let call = self.running.get(&id)?;
         if mid_frame {
-            self.cx.counters.count(Counter::FrameTruncated);
+            cx.counters.count(Counter::FrameTruncated);
         }
         let nothing_came = !mid_frame && (end == StreamEnd::Finished || call.on_kept);
         // A relay that loses the peer's session can only reset ours.
         let relayed = call.path.is_some_and(|path| path.reach == Reach::Relayed);
-        let way_lost = end == StreamEnd::Lost || (relayed && end == StreamEnd::Reset);
-        let retry = !call.repeated && (nothing_came || way_lost);
-        if !retry || self.cx.stopping || self.streams.len() >= self.cx.config.limits.streams {
+        let path_lost = end == StreamEnd::Lost || (relayed && end == StreamEnd::Reset);
+        let retry = !call.repeated && (nothing_came || path_lost);
+        if !retry || cx.stopping || cx.open_streams >= cx.config.limits.streams {
             let failure = match end {
                 StreamEnd::Lost => CallFailure::Lost,
                 StreamEnd::Finished | StreamEnd::Reset => CallFailure::Closed,
             };
-            return self.end_call(id, Err(failure));
+            return self.end(cx, id, Err(failure), None);
         }
-        self.cx.counters.count(Counter::CallsRetried);
+        cx.counters.count(Counter::CallsRetried);
         let (peer, hint, session) = (call.peer.key, call.peer.addr, call.session);
         let mut addrs = Addrs::new();
         if session == SessionUse::ReuseOrDial {
-            addrs = self.book.addresses(&peer, hint, self.cx.now.mono);
+            addrs = source.addresses(&peer, hint, cx.now.mono);
         }
-        let stream = self.open_stream(&peer, id, &addrs, session);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.repeated = true;
-            call.on_kept = false;
-            call.stream = stream;
-            call.addrs = addrs;
+        let stream = self.open(cx, &peer, id, &addrs, session);
+        let call = self.running.get_mut(&id)?;
+        call.repeated = true;
+        call.on_kept = false;
+        call.stream = stream;
+        call.addrs = addrs;
+        None
+    }
+
+    fn remove(&mut self, cx: &mut Context, id: StreamId) -> Option<Box<Stream<Outbound>>> {
+        let stream = self.streams.remove(cx, id)?;
+        if let Outbound::Kept = stream.state
+            && let Some(kept) = self.kept.get_mut(&stream.peer)
+        {
+            self.kept_len -= 1;
+            kept.retain(|kept| *kept != id);
+            if kept.is_empty() {
+                self.kept.remove(&stream.peer);
+            }
+        }
+        Some(stream)
+    }
+
+    /// Closes a stream, unless it is gone.
+    pub(crate) fn close(&mut self, cx: &mut Context, stream: StreamId, reason: CloseReason) {
+        if self.remove(cx, stream).is_some() {
+            cx.output(Output::CloseStream { stream, reason });
         }
     }
 
     /// Takes a call that is over. All calls have the same time: the first to go is due first.
-    fn take_call(&mut self, id: CallId) -> Option<Box<Call>> {
-        let call = self.calls.remove(&id)?;
-        if self.first_call.is_some_and(|(_, first)| first == id) {
-            let first = self.calls.first_key_value();
-            self.first_call =
-                first.map(|(id, call)| (call.started.plus(self.cx.config.hard_deadline), *id));
+    fn take(&mut self, cx: &Context, id: CallId) -> Option<Box<Call>> {
+        let call = self.running.remove(&id)?;
+        if self.first.is_some_and(|(_, first)| first == id) {
+            let first = self.running.first_key_value();
+            let deadline = cx.config.hard_deadline;
+            self.first = first.map(|(id, call)| (call.started.plus(deadline), *id));
         }
         Some(call)
     }
 
-    /// The hard deadline passed.
-    pub(crate) fn call_timed_out(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(&id) else {
-            return;
+    /// The hard deadline of a call passed.
+    pub(crate) fn timed_out(&mut self, cx: &mut Context, id: CallId) -> Option<CallEnded> {
+        let call = self.running.get(&id)?;
+        let unreachable = match call.sent {
+            Some(_) => Addrs::new(),
+            None => call.addrs.clone(),
         };
-        let (stream, peer, addrs) = (call.stream, call.peer.key, call.addrs.clone());
-        let opened = call.sent.is_some();
-        self.close(stream, CloseReason::Timeout);
-        let now = self.cx.now.mono;
-        self.book
-            .unreachable(&peer, if opened { &[] } else { &addrs }, now);
-        self.end_call(id, Err(CallFailure::Timeout));
+        self.close(cx, call.stream, CloseReason::Timeout);
+        self.end(cx, id, Err(CallFailure::Timeout), Some(unreachable))
     }
 
-    /// Nobody wants the answer any more. A peer that owed it for too long is remembered as one
-    /// that failed, although nobody waited for the hard deadline.
-    pub(crate) fn abandon_call(&mut self, id: CallId) {
-        let Some(call) = self.take_call(id) else {
-            return;
-        };
-        self.close(call.stream, CloseReason::Cancelled);
-        let (peer, now) = (&call.peer.key, self.cx.now.mono);
-        if self.book.is_overdue(peer, now) {
-            let opened = call.sent.is_some();
-            let addrs: &[SocketAddr] = if opened { &[] } else { &call.addrs };
-            self.book.unreachable(peer, addrs, now);
-        }
-        self.book.call_ended(peer, now);
+    /// The answer is not wanted any more. Returns the peer, and the addresses that were tried
+    /// without coming to a stream.
+    pub(crate) fn abandon(&mut self, cx: &mut Context, id: CallId) -> Option<(PublicKey, Addrs)> {
+        let call = self.take(cx, id)?;
+        self.close(cx, call.stream, CloseReason::Cancelled);
+        Some((call.peer.key, call.failed_addrs()))
     }
 
-    /// Ends a call: notes what it says about the peer, then tells who asked.
-    fn end_call(&mut self, id: CallId, result: Result<ResponseMessage, CallFailure>) {
-        let Some(call) = self.take_call(id) else {
-            return;
-        };
-        let now = self.cx.now.mono;
-        self.book.call_ended(&call.peer.key, now);
-        match &result {
-            Ok(message) => {
-                self.cx.counters.count(Counter::CallsAnswered);
-                let dialect = match message.ext {
-                    Some(_) => Dialect::Skydht,
-                    None => Dialect::Go,
-                };
-                // The stream's opening counts: the next call may have to open one, too.
-                let rtt = now.since(call.started);
-                self.book.answered(&call.peer.key, rtt, dialect, now);
-                let advertised = message.ext.as_ref().and_then(|ext| ext.addr);
-                self.note_advertised(&call.peer.key, advertised, call.path);
-                self.peer_answered(&call.peer, call.path);
-            }
-            Err(failure) => {
-                self.cx.counters.count(Counter::CallsFailed);
-                self.peer_failed(&call.peer, *failure, call.purpose);
-            }
-        }
-        match call.purpose {
-            CallTag::Step(search) => self.query_step_ended(search, id, &call, result),
-            CallTag::Replica { search, step } => {
-                self.replica_ended(search, step, id, &call, result)
-            }
-            CallTag::Ping(op) => self.ping_ended(op, &call, result),
-            CallTag::Bootstrap => self.bootstrap_ended(&call, result.is_ok()),
-            CallTag::PingBack => self.ping_back_ended(&call.peer.key, result.is_ok()),
-            CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Repair => {}
-        }
+    fn end(
+        &mut self,
+        cx: &mut Context,
+        id: CallId,
+        result: Result<ResponseMessage, CallFailure>,
+        unreachable: Option<Addrs>,
+    ) -> Option<CallEnded> {
+        let call = self.take(cx, id)?;
+        cx.counters.count(match result {
+            Ok(_) => Counter::CallsAnswered,
+            Err(_) => Counter::CallsFailed,
+        });
+        Some(CallEnded {
+            id,
+            tag: call.tag,
+            peer: call.peer,
+            path: call.path,
+            started: call.started,
+            repeated: call.repeated,
+            result,
+            unreachable,
+        })
     }
 }

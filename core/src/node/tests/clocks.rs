@@ -76,6 +76,7 @@ fn few_who_lie_about_what_was_deleted_raise_no_sequence() {
     let target = Target::of(&secret(1).public(), b"x");
     let time = net.time();
     net.nodes[2]
+        .base
         .items
         .store
         .mark_deleted(time, target, u64::MAX - 1);

@@ -172,7 +172,7 @@ fn a_dead_key_that_go_nodes_name_for_ever_costs_the_first_operation_a_moment_and
         );
     }
     // It is asked again now and then, and not by everybody.
-    let owed = go.hand.node.book.owes_much(&key(9));
+    let owed = go.hand.node.base.peers.store.owes_much(&key(9));
     assert!(!owed);
 }
 
@@ -186,8 +186,24 @@ fn an_operation_that_ends_early_remembers_whom_it_waited_for() {
     // Cancelled long before the hard deadline, and long after anybody waits.
     go.pass(Duration::from_secs(2));
     let now = go.hand.now;
-    assert!(go.hand.node.book.expected(&key(9), now).is_none());
-    assert!(go.hand.node.book.expected(&key(1), now).is_some());
+    assert!(
+        go.hand
+            .node
+            .base
+            .peers
+            .store
+            .expected(&key(9), now)
+            .is_none()
+    );
+    assert!(
+        go.hand
+            .node
+            .base
+            .peers
+            .store
+            .expected(&key(1), now)
+            .is_some()
+    );
 }
 
 fn moved(n: usize) -> SocketAddr {
@@ -210,14 +226,19 @@ fn a_node_that_moved_is_where_its_own_session_says_for_its_peers_and_for_newcome
     net.restart(5, moved(5), at(5, moved(5)));
     net.run_for(Duration::from_secs(20));
     for n in (0..8).filter(|n| *n != 5) {
-        let of_five = net.nodes[n].table.get(&key(5).id()).copied();
+        let of_five = net.nodes[n].base.peers.table.get(&key(5).id()).copied();
         let of_five = of_five.unwrap_or_else(|| panic!("{n} forgot it"));
         assert_eq!(of_five.addr, Some(moved(5)), "node {n}");
         assert!(of_five.is_live() && of_five.reachable, "node {n}");
     }
     net.begin(8);
     net.run_for(Duration::from_secs(20));
-    let found = net.nodes[8].table.get(&key(5).id()).expect("found");
+    let found = net.nodes[8]
+        .base
+        .peers
+        .table
+        .get(&key(5).id())
+        .expect("found");
     assert_eq!((found.addr, found.is_live()), (Some(moved(5)), true));
 }
 
@@ -334,8 +355,10 @@ fn a_peer_to_whom_calls_failed_is_asked_on_its_own_session_when_it_calls() {
 /// Whom the nodes of a network hand out.
 fn handed_out(net: &Net, by: usize) -> BTreeSet<usize> {
     let node = &net.nodes[by];
-    let since = node.proven_since();
+    let since = node.base.peers.proven_since(node.base.cx.now.mono);
     let all = node
+        .base
+        .peers
         .table
         .iter()
         .filter(|it| it.reachable && it.is_proven(since));

@@ -290,6 +290,7 @@ impl Hand {
 
     pub(crate) fn held(&self, target: &Target) -> Option<Arc<Item>> {
         self.node
+            .base
             .items
             .store
             .get(self.time(), target)

@@ -41,7 +41,7 @@ fn a_stream_kept_again_and_again_is_not_given_up_under_a_call() {
     pong(&mut hand, stream);
     assert!(hand.finished(op).is_some());
     // No upkeep uses the stream in between.
-    hand.node.cx.timers.clear();
+    hand.node.base.cx.timers.clear();
     // Every call begins just before the stream would be given up, and ends well after.
     for round in 0..5 {
         hand.pass(Duration::from_secs(29));

@@ -12,7 +12,7 @@ use crate::node::*;
 fn record() -> (Header, Vec<Step<'static>>) {
     let mut net = Net::new(6, |_, _| {});
     let header = Header::new(
-        net.nodes[1].cx.config.clone(),
+        net.nodes[1].base.cx.config.clone(),
         secret(1).public(),
         Seed::from_number(1),
         net.time(),

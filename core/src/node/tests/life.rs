@@ -117,6 +117,7 @@ fn a_deleted_item_cannot_be_brought_back_by_somebody_who_kept_it() {
     let target = put.target;
     let kept = Item::clone(
         net.nodes[2]
+            .base
             .items
             .store
             .get(net.time(), &target)

@@ -441,7 +441,14 @@ impl Net {
         let time = self.time();
         (0..self.nodes.len())
             .filter(|node| *node != owner && self.up[*node])
-            .filter(|node| self.nodes[*node].items.store.get(time, &target).is_some())
+            .filter(|node| {
+                self.nodes[*node]
+                    .base
+                    .items
+                    .store
+                    .get(time, &target)
+                    .is_some()
+            })
             .collect()
     }
 }

@@ -157,9 +157,9 @@ fn sequences_rise_past_what_others_hold() {
     };
     net.put_with(1, "x", b"ahead", options).unwrap();
     // The same key on another machine: it knows nothing of that sequence.
-    net.nodes[1].items.own = crate::node::items::own::OwnItems::new(10);
+    net.nodes[1].base.items.own = crate::node::items::own::OwnItems::new(10);
     let (time, target) = (net.time(), Target::of(&secret(1).public(), b"x"));
-    net.nodes[1].items.store.remove_local(time, &target);
+    net.nodes[1].base.items.store.remove_local(time, &target);
     let next = net.put(1, "x", b"next").unwrap();
     assert!(next.seq > ahead);
     let too_far = Seq(net.time().unix.0 + 3 * 86_400_000_000_000);

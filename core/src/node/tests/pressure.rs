@@ -157,7 +157,7 @@ fn half_sent_requests_of_a_crowd_leave_room_for_everybody_else() {
         }
         assert_eq!(hand.closed(known), None, "a known peer keeps its share");
         assert!(hand.hits(Limit::streams) > 0 && hand.counter(Counter::StreamsEvicted) > 0);
-        let accepted = hand.node.streams.accepted();
+        let accepted = hand.node.inbound.accepted();
         assert!(accepted <= 2_048 * 3 / 4, "{accepted}");
         hand.pass(Duration::from_secs(11));
         hand.assert_quiet();
@@ -324,7 +324,7 @@ fn what_does_not_decode_is_charged_slowed_and_cut() {
         assert!(hand.answer_on(other).is_some(), "others are served");
         assert_eq!(hand.closed(stream), Some(CloseReason::Protocol));
         assert_eq!(hand.counter(Counter::Undecodable), n);
-        let lane = hand.node.lane(&key(1));
+        let lane = hand.node.base.lane(&key(1));
         assert_eq!(lane == rpc::fair_queue::Lane::Penalised, n < 3, "junk {n}");
     }
     assert_eq!(hand.counter(Counter::CallersCut), 1);

@@ -98,6 +98,7 @@ fn a_user_and_storage_bring_no_unproven_copy_of_what_is_held_either() {
         let forged = unproven(&held, signature);
         let expires = hand
             .node
+            .base
             .items
             .store
             .get(hand.time(), &held.target())
@@ -122,6 +123,7 @@ fn a_user_and_storage_bring_no_unproven_copy_of_what_is_held_either() {
         assert_eq!(hand.counter(Counter::ForgedItems), 1);
         let now = hand
             .node
+            .base
             .items
             .store
             .get(hand.time(), &held.target())

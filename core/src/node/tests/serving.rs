@@ -344,7 +344,7 @@ fn a_batch_is_judged_item_by_item_and_answered_once() {
         !stored[1] && errors[1].contains("invalid signature"),
         "{errors:?}"
     );
-    assert_eq!(hand.node.serving, 0);
+    assert_eq!(hand.node.inbound.slots(), 0);
 }
 
 #[test]

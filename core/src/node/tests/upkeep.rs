@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::net::{Net, addr, secret};
 use crate::id::{NodeId, Target};
+use crate::node::base::Base;
 use crate::node::ids::CallTag;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::node::*;
@@ -26,26 +27,27 @@ fn a_later_self_lookup_asks_the_nearest_eight_unless_they_name_a_stranger_among_
     let mut net = Net::new(60, |_, _| {});
     net.run_for(Duration::from_secs(200));
     assert_eq!(calls_to_look_around(&mut net), 8);
-    let own = Target::from(net.nodes[5].cx.id);
+    let own = Target::from(net.nodes[5].base.cx.id);
     let nearest: Vec<NodeId> = net.nodes[5]
+        .base
+        .peers
         .table
         .closest(&own, 20)
         .map(|contact| contact.id)
         .collect();
-    net.nodes[5].table.remove(&nearest[15]);
+    net.nodes[5].base.peers.table.remove(&nearest[15]);
     let calls = calls_to_look_around(&mut net);
     assert!(calls >= 20, "{calls}");
-    assert!(net.nodes[5].table.get(&nearest[15]).is_some());
+    assert!(net.nodes[5].base.peers.table.get(&nearest[15]).is_some());
     assert_eq!(calls_to_look_around(&mut net), 8);
 }
 
 /// Whom node 5 pings as bootstrap peers, once it was told to.
 fn pinged(net: &mut Net) -> Vec<usize> {
     net.input(5, Input::TimerFired);
-    let calls = net.nodes[5].calls.values();
-    let pings = calls.filter(|call| call.purpose == CallTag::Bootstrap);
+    let pings = net.nodes[5].base.calls.tagged(CallTag::Bootstrap);
     let peer = |key| (0..5).find(|n| secret(*n).public() == key).unwrap();
-    let asked = pings.map(|call| peer(call.peer.key)).collect();
+    let asked = pings.map(peer).collect();
     net.run_for(Duration::from_secs(1));
     asked
 }
@@ -82,14 +84,14 @@ fn joining() -> (Net, u8) {
     let mut net = Net::settled(6, |_, _| {});
     net.input(5, Input::TimerFired);
     net.nodes[5].upkeep.filling = BucketFiller::default();
-    let sparse = net.nodes[5].table.sparse_buckets(3).next();
+    let sparse = net.nodes[5].base.peers.table.sparse_buckets(3).next();
     let sparse = sparse.expect("five peers are few");
     (net, sparse)
 }
 
 /// Peers of a bucket of node 5 that nobody runs, from the `skip`th on.
 fn strangers(net: &Net, bucket: u8, skip: usize) -> Vec<WirePeer> {
-    let table = &net.nodes[5].table;
+    let table = &net.nodes[5].base.peers.table;
     let keys = (1000..).map(|n| secret(n).public());
     let of_bucket = keys.filter(|key| table.bucket_of(&Target::from(key.id())) == Some(bucket));
     let peers = of_bucket.map(|key| WirePeer {
@@ -105,8 +107,7 @@ fn strangers(net: &Net, bucket: u8, skip: usize) -> Vec<WirePeer> {
 fn fills(net: &mut Net) -> usize {
     net.nodes[5].upkeep.filling.begin();
     assert!(net.nodes[5].fill_buckets());
-    let calls = net.nodes[5].calls.values();
-    calls.filter(|call| call.purpose == CallTag::Fill).count()
+    net.nodes[5].base.calls.tagged(CallTag::Fill).count()
 }
 
 #[test]
@@ -129,11 +130,16 @@ fn a_lie_or_a_known_peer_is_not_remembered_nor_anybody_once_joined() {
         key: strangers[1].key,
         ..strangers[0]
     };
-    let known = net.nodes[5].table.iter().map(|contact| WirePeer {
-        id: contact.id,
-        key: Some(contact.key),
-        ..WirePeer::default()
-    });
+    let known = net.nodes[5]
+        .base
+        .peers
+        .table
+        .iter()
+        .map(|contact| WirePeer {
+            id: contact.id,
+            key: Some(contact.key),
+            ..WirePeer::default()
+        });
     let mut named: Vec<_> = known.collect();
     named.push(lie);
     net.nodes[5].hear_of(&named);
@@ -151,10 +157,10 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
         net.input(5, Input::TimerFired);
         let node = &mut net.nodes[5];
         node.upkeep.filling = BucketFiller::default();
-        let far: Vec<_> = node.table.iter().copied().collect();
+        let far: Vec<_> = node.base.peers.table.iter().copied().collect();
         let far = far
             .iter()
-            .filter(|it| it.id.as_bytes()[0] >> 7 != node.cx.id.as_bytes()[0] >> 7);
+            .filter(|it| it.id.as_bytes()[0] >> 7 != node.base.cx.id.as_bytes()[0] >> 7);
         let named = far.map(|contact| WirePeer {
             id: contact.id,
             key: Some(contact.key),
@@ -162,9 +168,9 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
             ..WirePeer::default()
         });
         let named: Vec<_> = named.collect();
-        while node.table.peers_in(0) > 0 {
-            let id = node.table.iter().last().unwrap().id; // the farthest
-            node.table.remove(&id);
+        while node.base.peers.table.peers_in(0) > 0 {
+            let id = node.base.peers.table.iter().last().unwrap().id; // the farthest
+            node.base.peers.table.remove(&id);
         }
         if hears {
             named.chunks(2).for_each(|named| node.hear_of(named));
@@ -173,7 +179,10 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
         assert!(node.fill_buckets());
         net.input(5, Input::TimerFired);
         net.run_for(Duration::from_millis(500));
-        assert_eq!(net.nodes[5].table.peers_in(0), if hears { 4 } else { 0 });
+        assert_eq!(
+            net.nodes[5].base.peers.table.peers_in(0),
+            if hears { 4 } else { 0 }
+        );
         let before = net.counter(5, Counter::Lookups);
         assert!(net.nodes[5].fill_buckets());
         let lookups = net.counter(5, Counter::Lookups) - before;
@@ -186,7 +195,7 @@ fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
     let mut net = Net::settled(80, |_, _| {});
     net.run_for(Duration::from_secs(600));
     let is_full = |n: &usize| {
-        let mut buckets = net.nodes[*n].table.buckets();
+        let mut buckets = net.nodes[*n].table().buckets();
         buckets.any(|it| it.0 == 0 && it.1 == 20 && it.2 >= 2)
     };
     let full = (0..80)
@@ -199,10 +208,13 @@ fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
     let (ping_backs, evictions) = counts(&net);
     // Nobody has been heard of for longer than a sign of life lasts.
     net.now = net.now.plus(crate::routing::PING_AGE);
-    let table = &net.nodes[full].table;
+    let table = &net.nodes[full].base.peers.table;
     let mut keys = (1000..).map(|n| secret(n).public());
     let caller = keys.find(|key| table.bucket_of(&Target::from(key.id())) == Some(0));
     net.input(full, Input::TimerFired);
-    net.nodes[full].note_caller(caller.unwrap(), None, None);
+    let Base {
+        cx, calls, peers, ..
+    } = &mut net.nodes[full].base;
+    peers.note_caller(cx, calls, caller.unwrap(), None, None);
     assert_eq!(counts(&net), (ping_backs, evictions + 1));
 }

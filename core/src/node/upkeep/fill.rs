@@ -14,7 +14,6 @@ use crate::id::Target;
 use crate::lookup::Candidate;
 use crate::node::Node;
 use crate::node::ids::CallTag;
-use crate::node::output::SessionUse;
 use crate::node::query::QueryKind;
 use crate::wire::{Request, WirePeer};
 
@@ -63,7 +62,7 @@ impl Node {
         }
         let mut named = SmallVec::<[u8; 20]>::new();
         for peer in peers {
-            let Some(index) = self.table.bucket_of(&Target::from(peer.id)) else {
+            let Some(index) = self.base.peers.table.bucket_of(&Target::from(peer.id)) else {
                 continue;
             };
             let heard = self.upkeep.filling.heard.get(&index);
@@ -72,8 +71,8 @@ impl Node {
             });
             if full
                 || named.iter().filter(|it| **it == index).count() >= HEARD_AT_ONCE
-                || self.table.peers_in(index) >= SPARSE
-                || self.table.get(&peer.id).is_some()
+                || self.base.peers.table.peers_in(index) >= SPARSE
+                || self.base.peers.table.get(&peer.id).is_some()
             {
                 continue;
             }
@@ -101,7 +100,7 @@ impl Node {
         // The self-lookups have covered what is nearer than the k nearest.
         let covered = self.edge_of_neighbourhood();
         let wanted = |i: &u8| *i >= from && covered.is_none_or(|covered| *i <= covered);
-        let sparse = self.table.sparse_buckets(SPARSE).filter(wanted);
+        let sparse = self.base.peers.table.sparse_buckets(SPARSE).filter(wanted);
         let sparse: SmallVec<[u8; STEP]> = sparse.take(STEP).collect();
         // Each once: far from full may be all there is.
         let next = sparse.get(STEP - 1).and_then(|last| last.checked_add(1));
@@ -123,26 +122,33 @@ impl Node {
     fn ping_heard(&mut self, index: u8) {
         let heard = self.upkeep.filling.heard.remove(&index);
         for peer in heard.into_iter().flatten() {
-            let known = self.table.get(&peer.id).is_some();
-            if !known && !self.book.is_paused(&peer.key, self.cx.now.mono) {
-                let (ext, reuse) = (self.cx.request_ext(), SessionUse::ReuseOrDial);
-                self.call(peer, Request::Ping, ext, CallTag::Fill, reuse);
+            let known = self.base.peers.table.get(&peer.id).is_some();
+            if !known
+                && !self
+                    .base
+                    .peers
+                    .store
+                    .is_paused(&peer.key, self.base.cx.now.mono)
+            {
+                self.base.ask(peer, Request::Ping, CallTag::Fill);
             }
         }
     }
 
     /// Whether looking for more peers of a bucket is over: traffic brings the rest.
     pub(crate) fn is_filled(&self, index: u8) -> bool {
-        self.table.peers_in(index) >= FILLED.min(self.cx.config.k)
+        self.base.peers.table.peers_in(index) >= FILLED.min(self.base.cx.config.k)
     }
 
     /// The bucket of the farthest of the k nearest peers; none with fewer peers.
     fn edge_of_neighbourhood(&self) -> Option<u8> {
-        let own = Target::from(self.cx.id);
+        let own = Target::from(self.base.cx.id);
         let farthest = self
+            .base
+            .peers
             .table
-            .closest(&own, self.cx.config.k)
-            .nth(self.cx.config.k - 1)?;
-        self.table.bucket_of(&farthest.id.into())
+            .closest(&own, self.base.cx.config.k)
+            .nth(self.base.cx.config.k - 1)?;
+        self.base.peers.table.bucket_of(&farthest.id.into())
     }
 }

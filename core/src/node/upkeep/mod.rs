@@ -5,13 +5,13 @@ pub(crate) mod fill;
 use core::time::Duration;
 
 use crate::id::{NodeId, Target};
+use crate::key::PublicKey;
 use crate::lookup::{Candidate, Lookup};
 use crate::node::Node;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, StopReason};
-use crate::node::output::{Event, SessionUse};
+use crate::node::output::Event;
 use crate::node::query::{Query, QueryKind};
-use crate::node::rpc::calls::Call;
 use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::wire::Request;
@@ -88,18 +88,19 @@ impl Node {
     /// The first input has come: start to join.
     pub(crate) fn start_upkeep(&mut self) {
         self.bootstrap();
-        let refresh = self.cx.random.maintenance.jitter(REFRESH_EVERY);
-        self.cx
+        let refresh = self.base.cx.random.maintenance.jitter(REFRESH_EVERY);
+        self.base
+            .cx
             .timers
-            .set(Timer::Refresh, self.cx.now.mono.plus(refresh));
-        if self.cx.config.bootstrap.is_empty() {
+            .set(Timer::Refresh, self.base.cx.now.mono.plus(refresh));
+        if self.base.cx.config.bootstrap.is_empty() {
             self.become_ready();
         }
     }
 
     /// Pings all bootstrap peers at once, or the next few once they have been asked.
     pub(crate) fn bootstrap(&mut self) {
-        let peers = self.cx.config.bootstrap.clone();
+        let peers = self.base.cx.config.bootstrap.clone();
         let from = self.upkeep.bootstrap_from.unwrap_or(0);
         let step = match self.upkeep.bootstrap_from {
             Some(_) => BOOTSTRAP_STEP.min(peers.len()),
@@ -109,7 +110,7 @@ impl Node {
             *from = (*from + step) % peers.len().max(1);
         }
         for peer in peers.into_iter().cycle().skip(from).take(step) {
-            if peer.key == self.cx.public {
+            if peer.key == self.base.cx.public {
                 continue;
             }
             let id = peer.key.id();
@@ -118,12 +119,8 @@ impl Node {
                 id,
                 addr: peer.addrs.first().copied(),
             };
-            let ext = self.cx.request_ext();
-            let reuse = SessionUse::ReuseOrDial;
-            if self
-                .call(candidate, Request::Ping, ext, CallTag::Bootstrap, reuse)
-                .is_some()
-            {
+            let call = self.base.ask(candidate, Request::Ping, CallTag::Bootstrap);
+            if call.is_some() {
                 self.upkeep.bootstrap_out += 1;
             }
         }
@@ -133,16 +130,16 @@ impl Node {
     }
 
     /// A bootstrap peer answered or failed.
-    pub(crate) fn bootstrap_ended(&mut self, call: &Call, answered: bool) {
+    pub(crate) fn bootstrap_ended(&mut self, peer: &PublicKey, answered: bool) {
         self.upkeep.bootstrap_out -= 1;
         if answered {
-            self.upkeep.bootstrap_reachable.insert(call.peer.key);
+            self.upkeep.bootstrap_reachable.insert(*peer);
             self.resume_waiting();
             if !self.upkeep.ready {
                 self.look_around();
             }
         } else {
-            self.upkeep.bootstrap_reachable.remove(&call.peer.key);
+            self.upkeep.bootstrap_reachable.remove(peer);
         }
         if self.upkeep.bootstrap_out == 0 {
             self.bootstrap_round_over();
@@ -150,7 +147,7 @@ impl Node {
     }
 
     fn bootstrap_round_over(&mut self) {
-        let pause = if self.table.is_empty() {
+        let pause = if self.base.peers.table.is_empty() {
             let pause = self
                 .upkeep
                 .bootstrap_pause
@@ -163,58 +160,65 @@ impl Node {
             self.upkeep.bootstrap_from.get_or_insert(0);
             BOOTSTRAP_AGAIN
         };
-        if !self.upkeep.ready && !self.table.is_empty() {
+        if !self.upkeep.ready && !self.base.peers.table.is_empty() {
             // No bootstrap peer answers, but others have found us.
             self.look_around();
         }
         self.resume_waiting();
-        if !self.cx.config.bootstrap.is_empty() {
-            let pause = self.cx.random.maintenance.jitter(pause);
-            self.cx
+        if !self.base.cx.config.bootstrap.is_empty() {
+            let pause = self.base.cx.random.maintenance.jitter(pause);
+            self.base
+                .cx
                 .timers
-                .set(Timer::Bootstrap, self.cx.now.mono.plus(pause));
+                .set(Timer::Bootstrap, self.base.cx.now.mono.plus(pause));
         }
     }
 
     /// Looks up the own id.
     pub(crate) fn look_around(&mut self) {
-        if self.upkeep.looking_around || self.cx.stopping {
+        if self.upkeep.looking_around || self.base.cx.stopping {
             return;
         }
-        if self.table.is_empty() {
+        if self.base.peers.table.is_empty() {
             // Found by others later: look then.
-            let pause = self.cx.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
+            let pause = self
+                .base
+                .cx
+                .random
+                .maintenance
+                .jitter(SELF_LOOKUP_FIRST * 8);
             return self
+                .base
                 .cx
                 .timers
-                .set(Timer::SelfLookup, self.cx.now.mono.plus(pause));
+                .set(Timer::SelfLookup, self.base.cx.now.mono.plus(pause));
         }
         self.upkeep.looking_around = true;
         self.upkeep.nearest_before = self.nearest().collect();
-        let own = Target::from(self.cx.id);
-        self.start_query(QueryKind::Neighbourhood, None, own, self.cx.now.mono);
+        let own = Target::from(self.base.cx.id);
+        self.start_query(QueryKind::Neighbourhood, None, own, self.base.cx.now.mono);
     }
 
     /// How many of the nearest a self-lookup asks.
     pub(crate) fn self_lookup_width(&self) -> usize {
         if self.upkeep.self_lookup_pause.is_zero() {
-            self.cx.config.k
+            self.base.cx.config.k
         } else {
-            self.cx.config.k.min(CONFIRMING)
+            self.base.cx.config.k.min(CONFIRMING)
         }
     }
 
     /// Whether a self-lookup that has ended left somebody unknown among the k nearest.
     pub(crate) fn has_found_strangers(&self, lookup: &Lookup) -> bool {
-        let k = self.cx.config.k;
+        let k = self.base.cx.config.k;
         let mut unasked = lookup.unasked_among_closest(k);
-        lookup.width() < k && unasked.any(|peer| self.table.get(&peer.id).is_none())
+        lookup.width() < k && unasked.any(|peer| self.base.peers.table.get(&peer.id).is_none())
     }
 
     /// The k nearest peers of the table.
     fn nearest(&self) -> impl Iterator<Item = NodeId> {
-        let own = Target::from(self.cx.id);
-        let nearest = self.table.closest(&own, self.cx.config.k);
+        let own = Target::from(self.base.cx.id);
+        let nearest = self.base.peers.table.closest(&own, self.base.cx.config.k);
         nearest.map(|contact| contact.id)
     }
 
@@ -243,18 +247,20 @@ impl Node {
             (upkeep.self_lookup_pause * 2).clamp(SELF_LOOKUP_AGAIN, SELF_LOOKUP_MAX)
         };
         upkeep.self_lookup_pause = pause;
-        let pause = self.cx.random.maintenance.jitter(pause);
-        self.cx
+        let pause = self.base.cx.random.maintenance.jitter(pause);
+        self.base
+            .cx
             .timers
-            .set(Timer::SelfLookup, self.cx.now.mono.plus(pause));
+            .set(Timer::SelfLookup, self.base.cx.now.mono.plus(pause));
         if joined {
             self.upkeep.filling.begin();
-            let soon = self.cx.random.maintenance.jitter(FILL_SOON);
-            self.cx
+            let soon = self.base.cx.random.maintenance.jitter(FILL_SOON);
+            self.base
+                .cx
                 .timers
-                .set_earlier(Timer::Refresh, self.cx.now.mono.plus(soon));
+                .set_earlier(Timer::Refresh, self.base.cx.now.mono.plus(soon));
         }
-        if search.stats(self.cx.now.mono).answered > 0 {
+        if search.stats(self.base.cx.now.mono).answered > 0 {
             self.become_ready();
         }
     }
@@ -262,18 +268,21 @@ impl Node {
     fn become_ready(&mut self) {
         if !self.upkeep.ready {
             self.upkeep.ready = true;
-            let peers = self.table.len();
-            self.cx.event(Event::Ready { peers });
-            self.cx
-                .timers
-                .set_earlier(Timer::SelfLookup, self.cx.now.mono.plus(SELF_LOOKUP_FIRST));
+            let peers = self.base.peers.table.len();
+            self.base.cx.event(Event::Ready { peers });
+            self.base.cx.timers.set_earlier(
+                Timer::SelfLookup,
+                self.base.cx.now.mono.plus(SELF_LOOKUP_FIRST),
+            );
         }
     }
 
     /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
     pub(crate) fn refresh_buckets(&mut self) {
-        let now = self.cx.now.mono;
+        let now = self.base.cx.now.mono;
         let failing: alloc::vec::Vec<NodeId> = self
+            .base
+            .peers
             .table
             .iter()
             .filter(|contact| !contact.is_live())
@@ -281,12 +290,12 @@ impl Node {
             .take(RECHECK_STEP)
             .collect();
         for id in failing {
-            self.ping_contact(id, CallTag::Proof);
+            self.base.ping_contact(id, CallTag::Proof);
         }
         let pause = if self.fill_buckets() {
             FILL_SOON
         } else {
-            let stale = self.table.stale_buckets(now, BUCKET_AGE);
+            let stale = self.base.peers.table.stale_buckets(now, BUCKET_AGE);
             let stale: Buckets = stale.take(REFRESH_STEP).collect();
             self.look_up_buckets(&stale, QueryKind::Bucket);
             if stale.len() == REFRESH_STEP {
@@ -295,34 +304,40 @@ impl Node {
                 REFRESH_EVERY
             }
         };
-        let pause = self.cx.random.maintenance.jitter(pause);
-        self.cx.timers.set(Timer::Refresh, now.plus(pause));
+        let pause = self.base.cx.random.maintenance.jitter(pause);
+        self.base.cx.timers.set(Timer::Refresh, now.plus(pause));
     }
 
     pub(crate) fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> QueryKind) {
-        let now = self.cx.now.mono;
+        let now = self.base.cx.now.mono;
         for index in buckets {
-            let bytes = self.cx.random.refresh.bytes();
-            let target = self.table.random_target_in(*index, bytes);
+            let bytes = self.base.cx.random.refresh.bytes();
+            let target = self.base.peers.table.random_target_in(*index, bytes);
             // At once, so that a failing search does not come back forever.
-            self.table.refreshed(*index, now);
+            self.base.peers.table.refreshed(*index, now);
             self.start_query(goal(*index), None, target, now);
         }
     }
 
     /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.
     pub(crate) fn clock_jumped(&mut self) {
-        self.cx.counters.count(Counter::ClockJumped);
-        self.cx.event(Event::ClockJumped);
-        let grace = self.cx.random.maintenance.jitter(JUMP_GRACE);
-        self.items.hold_expiry(self.cx.now.mono.plus(grace));
+        self.base.cx.counters.count(Counter::ClockJumped);
+        self.base.cx.event(Event::ClockJumped);
+        let grace = self.base.cx.random.maintenance.jitter(JUMP_GRACE);
+        self.base
+            .items
+            .hold_expiry(self.base.cx.now.mono.plus(grace));
         self.upkeep.bootstrap_from = None;
         self.upkeep.quiet_rounds = 0;
         self.upkeep.filling = BucketFiller::default();
         self.upkeep.self_lookup_pause = Duration::ZERO;
-        self.cx.timers.set(Timer::Bootstrap, self.cx.now.mono);
-        self.cx
+        self.base
+            .cx
             .timers
-            .set(Timer::SelfLookup, self.cx.now.mono.plus(SELF_LOOKUP_FIRST));
+            .set(Timer::Bootstrap, self.base.cx.now.mono);
+        self.base.cx.timers.set(
+            Timer::SelfLookup,
+            self.base.cx.now.mono.plus(SELF_LOOKUP_FIRST),
+        );
     }
 }

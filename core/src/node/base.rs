@@ -1,0 +1,168 @@
+//! The layers beneath requests, queries and operations, which all three use.
+
+use crate::Seed;
+use crate::id::{NodeId, Target};
+use crate::item::Item;
+use crate::key::PublicKey;
+use crate::lookup::Candidate;
+use crate::node::context::Context;
+use crate::node::counters::Counter;
+use crate::node::ids::{CallId, CallTag, JobId, QueryId, VerifyTag};
+use crate::node::items::Items;
+use crate::node::items::intake::Rejection;
+use crate::node::output::SessionUse;
+use crate::node::peers::Peers;
+use crate::node::rpc::callers::Callers;
+use crate::node::rpc::calls::Calls;
+use crate::node::rpc::fair_queue::Lane;
+use crate::node::rpc::jobs::Jobs;
+use crate::node::verify::Verdict;
+use crate::record::StoredRecord;
+use crate::store::{Candidate as StoreCandidate, Via};
+use crate::wire::{Request, RequestExt};
+use alloc::sync::Arc;
+
+/// The layers beneath requests, queries and operations.
+pub(crate) struct Base {
+    pub(crate) cx: Context,
+    pub(crate) calls: Calls,
+    pub(crate) jobs: Jobs,
+    pub(crate) callers: Callers,
+    pub(crate) peers: Peers,
+    pub(crate) items: Items,
+}
+
+impl Base {
+    pub(crate) fn new(cx: Context, seed: &Seed, hash_seed: u64) -> Self {
+        let callers = cx.config.limits.callers;
+        Self {
+            calls: Calls::new(hash_seed),
+            jobs: Jobs::new(hash_seed),
+            callers: Callers::new(callers, seed.stream("callers").next()),
+            peers: Peers::new(&cx, seed.stream("book").next()),
+            items: Items::new(&cx),
+            cx,
+        }
+    }
+
+    /// Calls a peer with the usual extension, over its session or a new one; `None` when there
+    /// are too many calls.
+    pub(crate) fn ask(
+        &mut self,
+        peer: Candidate,
+        request: Request,
+        tag: CallTag,
+    ) -> Option<CallId> {
+        let ext = self.cx.request_ext();
+        self.ask_with(peer, request, ext, tag)
+    }
+
+    /// The same, with this extension.
+    pub(crate) fn ask_with(
+        &mut self,
+        peer: Candidate,
+        request: Request,
+        ext: RequestExt,
+        tag: CallTag,
+    ) -> Option<CallId> {
+        let session = SessionUse::ReuseOrDial;
+        let request = (request, ext);
+        self.peers
+            .call(&mut self.cx, &mut self.calls, peer, request, tag, session)
+    }
+
+    /// Ends a call whose answer is not wanted any more.
+    pub(crate) fn abandon(&mut self, call: CallId) {
+        self.peers.abandon_call(&mut self.cx, &mut self.calls, call);
+    }
+
+    /// Asks a peer of the table for a sign of life.
+    pub(crate) fn ping_contact(&mut self, id: NodeId, tag: CallTag) -> bool {
+        self.peers
+            .ping_contact(&mut self.cx, &mut self.calls, id, tag)
+    }
+
+    /// Whether a peer is one of those who keep a share when room is short: in the routing
+    /// table, or served to the end lately.
+    pub(crate) fn is_known(&self, peer: &PublicKey) -> bool {
+        self.callers.took_answer(peer, self.cx.now.mono)
+            || self.peers.table.get(&peer.id()).is_some()
+    }
+
+    /// Where the requests and jobs of a peer wait.
+    pub(crate) fn lane(&self, peer: &PublicKey) -> Lane {
+        if *peer == self.cx.public {
+            return Lane::Known;
+        }
+        let known = || self.peers.table.get(&peer.id()).is_some();
+        self.callers.lane(peer, self.cx.now.mono, known)
+    }
+
+    /// Whether one more signature may be checked on behalf of `peer`.
+    pub(crate) fn may_verify(&mut self, peer: &PublicKey) -> bool {
+        self.jobs.may_start(&mut self.cx, peer)
+    }
+
+    /// How many live peers are known to be nearer to `target` than this node, up to k.
+    pub(crate) fn nearer(&self, target: &Target) -> usize {
+        let k = self.cx.config.k;
+        self.peers.table.nearer_than_local(target, k)
+    }
+
+    /// Has the signature of an item checked on behalf of `peer`.
+    pub(crate) fn verify(&mut self, peer: &PublicKey, candidate: StoreCandidate, tag: VerifyTag) {
+        let peer = (*peer, self.lane(peer));
+        self.items
+            .verify(&mut self.cx, &mut self.jobs, peer, candidate, tag);
+    }
+
+    /// Stores an item if its signature is valid.
+    pub(crate) fn judge(&mut self, job: JobId, verdict: Verdict) -> Result<(), Rejection> {
+        let target = self.items.pending_target(job);
+        let nearer = target.map_or(0, |target| self.nearer(&target));
+        self.items.judge(&mut self.cx, job, verdict, nearer)
+    }
+
+    /// Has the signature of an item that a read brought checked.
+    pub(crate) fn verify_read(
+        &mut self,
+        from: &PublicKey,
+        item: Arc<Item>,
+        query: QueryId,
+    ) -> JobId {
+        let peer = (*from, self.lane(from));
+        self.jobs
+            .start(&mut self.cx, peer, item, None, VerifyTag::Get(query))
+    }
+
+    /// Storage kept a record: verified like any other item.
+    pub(crate) fn load(&mut self, record: &StoredRecord) {
+        let public = self.cx.public;
+        if self.may_verify(&public) && record.item.check_sizes().is_ok() {
+            let candidate = StoreCandidate {
+                target: record.target,
+                item: Arc::new(record.item.clone()),
+                via: Via::Storage {
+                    vouched: record.vouched,
+                    expires: record.expires,
+                },
+                life: None,
+                bound: record.bound,
+            };
+            self.verify(&public, candidate, VerifyTag::Loaded);
+        }
+    }
+
+    pub(crate) fn load_verified(&mut self, job: JobId, verdict: Verdict) {
+        match self.judge(job, verdict) {
+            Ok(()) => {}
+            Err(Rejection::Store(refusal)) => self.cx.count_refusal(refusal),
+            Err(Rejection::Item(_)) => self.cx.counters.count(Counter::ForgedItems),
+        }
+    }
+
+    /// Asks the peers of the table that are silent for longest for a sign of life.
+    pub(crate) fn prove_peers(&mut self) {
+        self.peers.prove(&mut self.cx, &mut self.calls);
+    }
+}

@@ -1,0 +1,97 @@
+//! How far the request on an accepted stream is.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::node::inbound::backlog::Queue;
+use crate::node::inbound::batch::Batch;
+use crate::node::inbound::page::PageJob;
+use crate::node::inbound::puts::{Put, Reply};
+use crate::store::item_cost;
+use crate::wire::{BatchDecoder, Frame, RequestMessage};
+
+/// An accepted stream.
+#[derive(Default)]
+pub(crate) struct RequestState {
+    pub(crate) phase: Phase,
+    /// Bytes of the next request.
+    pub(crate) ahead: Vec<u8>,
+    pub(crate) paused: bool,
+    /// The peer speaks our dialect: keep the stream.
+    pub(crate) keep: bool,
+    /// The peer reads compact lists of peers.
+    pub(crate) compact: bool,
+    pub(crate) forgeries: u8,
+    /// Counted by [`Inbound::set_request_bytes`](crate::node::inbound::Inbound::set_request_bytes).
+    pub(crate) request_bytes: usize,
+    /// Counted by [`Inbound::set_answer_bytes`](crate::node::inbound::Inbound::set_answer_bytes).
+    pub(crate) answer_bytes: usize,
+}
+
+impl RequestState {
+    /// Whether it holds a slot. A put's slot is released with its verdict instead, since its
+    /// item is kept even if the stream is gone.
+    pub(crate) const fn holds_slot(&self) -> bool {
+        matches!(self.phase, Phase::Batch(_))
+    }
+
+    /// The queue that it stands in.
+    pub(crate) const fn queue(&self) -> Option<Queue> {
+        match self.phase {
+            Phase::Whole(_) | Phase::Decoding(_) | Phase::Page(_) => Some(Queue::Work),
+            Phase::Put(_) | Phase::BatchWaits(_) => Some(Queue::Slot),
+            Phase::Request(_) | Phase::BatchDone(_) => Some(Queue::Room),
+            Phase::Reading | Phase::Verifying(_) | Phase::Batch(_) | Phase::Answering { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// How far the request on a stream is.
+#[derive(Default)]
+pub(crate) enum Phase {
+    /// Nothing, or part of a request, has come.
+    #[default]
+    Reading,
+    /// A large request waits to be decoded.
+    Whole(Frame),
+    /// A batch is being decoded.
+    Decoding(Box<BatchDecoder>),
+    /// A request waits for room for its answer.
+    Request(Box<RequestMessage>),
+    /// A page of items is being made.
+    Page(Box<PageJob>),
+    /// A put waits for a slot.
+    Put(Box<Put>),
+    /// A put's signature is being checked.
+    Verifying(Reply),
+    /// A batch waits for a slot.
+    BatchWaits(Box<Batch>),
+    /// Some items of a batch are being checked.
+    Batch(Box<Batch>),
+    /// A batch is done and waits for room for its answer.
+    BatchDone(Box<Batch>),
+    /// An answer is on its way; then the stream is kept, or finished.
+    Answering {
+        /// Keep it.
+        keep: bool,
+    },
+}
+
+impl Phase {
+    /// Bytes that are kept of the request.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(frame) => frame.body.capacity(),
+            Self::Decoding(decoder) => decoder.allocated(),
+            Self::Put(put) => item_cost(&put.candidate.item),
+            Self::BatchWaits(batch) | Self::Batch(batch) | Self::BatchDone(batch) => batch.bytes,
+            Self::Reading
+            | Self::Request(_)
+            | Self::Page(_)
+            | Self::Verifying(_)
+            | Self::Answering { .. } => 0,
+        }
+    }
+}
