@@ -29,8 +29,6 @@ mod timers;
 mod upkeep;
 mod verify;
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -45,18 +43,19 @@ pub use peers::{PACE, PROVE_AFTER, PROVE_GRACE, PeersClock};
 pub use snapshot::*;
 pub use verify::*;
 
-use crate::key::Signature;
+use crate::key::{PublicKey, Signature};
 use crate::node::base::Base;
 use crate::node::context::Context;
-use crate::node::ids::{CallTag, QueryId, StopReason, VerifyTag};
+use crate::node::ids::{CallTag, StopReason, VerifyTag};
 use crate::node::inbound::Inbound;
 use crate::node::operations::Operations;
-use crate::node::query::Query;
+use crate::node::query::Queries;
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::node::upkeep::Upkeep;
 use crate::random::Seed;
 use crate::time::{Mono, Time};
+use crate::wire::Response;
 
 /// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
@@ -69,9 +68,7 @@ pub struct Node {
     base: Base,
     started: bool,
     inbound: Inbound,
-    /// Boxed: a tree keeps room for eleven, most nodes have one or none.
-    queries: BTreeMap<QueryId, Box<Query>>,
-    next_query: u64,
+    queries: Queries,
     operations: Operations,
     upkeep: Upkeep,
 }
@@ -94,8 +91,7 @@ impl Node {
             base: Base::new(cx, &seed, hash_seed),
             started: false,
             inbound: Inbound::new(hash_seed),
-            queries: BTreeMap::new(),
-            next_query: 0,
+            queries: Queries::default(),
             operations: Operations::default(),
             upkeep: Upkeep::default(),
         })
@@ -114,7 +110,8 @@ impl Node {
         self.advance_clock(now);
         if !self.started {
             self.started = true;
-            self.start_upkeep();
+            self.bootstrap();
+            self.upkeep.start(&mut self.base);
         }
         match input {
             Input::StreamOpened { stream, path } => {
@@ -160,7 +157,7 @@ impl Node {
                 }
             }
             Input::Command { op, command } => self.command(op, command)?,
-            Input::Cancel { op } => self.end_operation(op, StopReason::Cancelled),
+            Input::Cancel { op } => self.stop_operation(op, StopReason::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
             Input::Loaded { record } => self.base.load(&record),
             Input::Persisted { change, durable } => {
@@ -229,7 +226,7 @@ impl Node {
             .map(|deadline| deadline.at.max(self.base.cx.now.mono));
         self.base.cx.now = now;
         if self.started && due.is_some_and(|due| now.mono.since(due) > CLOCK_JUMP) {
-            self.clock_jumped();
+            self.upkeep.clock_jumped(&mut self.base);
         }
     }
 
@@ -254,23 +251,147 @@ impl Node {
             let Some(timer) = self.base.cx.timers.pop(now) else {
                 return;
             };
-            match timer {
-                Timer::Query(search) => self.advance_query(search),
-                Timer::Operation(op) => self.end_operation(op, StopReason::Timeout),
-                Timer::Put(target) => self.start_next_put(target),
-                Timer::Bootstrap => self.bootstrap(),
-                Timer::SelfLookup => self.look_around(),
-                Timer::Refresh => self.refresh_buckets(),
-                Timer::Prove => self.base.prove_peers(),
-                Timer::Expiry => self.base.items.expire(&mut self.base.cx),
-                Timer::Renewal(target) => {
-                    if let Some((item, mode)) = self.base.items.renew_own(&mut self.base.cx, target)
-                    {
-                        self.renew(target, item, mode);
-                    }
+            self.timer_fired(timer);
+            self.queries_ended();
+        }
+    }
+
+    fn timer_fired(&mut self, timer: Timer) {
+        let Self {
+            base,
+            queries,
+            operations,
+            upkeep,
+            ..
+        } = self;
+        match timer {
+            Timer::Query(query) => queries.advance(base, query),
+            Timer::Operation(op) => self.stop_operation(op, StopReason::Timeout),
+            Timer::Put(target) => operations.start_next_put(base, queries, target),
+            Timer::Bootstrap => self.bootstrap(),
+            Timer::SelfLookup => upkeep.look_up_self(base, queries),
+            Timer::Refresh => upkeep.refresh(base, queries),
+            Timer::Prove => base.prove_peers(),
+            Timer::Expiry => base.items.expire(&mut base.cx),
+            Timer::Renewal(target) => {
+                if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
+                    queries.renew(base, target, item, mode);
                 }
             }
         }
+    }
+
+    /// Takes the results of queries that are over to whoever started them, which may start
+    /// others.
+    fn queries_ended(&mut self) {
+        while let Some(ended) = self.queries.pop_ended() {
+            match ended.query.op {
+                Some(op) => {
+                    self.operations
+                        .query_ended(&mut self.base, &mut self.queries, op, &ended);
+                }
+                None => self.upkeep.self_lookup_ended(&mut self.base, &ended),
+            }
+        }
+    }
+
+    fn bootstrap(&mut self) {
+        self.upkeep.bootstrap(&mut self.base);
+        self.bootstrap_step_over();
+    }
+
+    fn bootstrap_ended(&mut self, peer: &PublicKey, answered: bool) {
+        self.upkeep.bootstrap_ended(&mut self.base, peer, answered);
+        if answered {
+            self.resume_waiting();
+            self.join();
+        }
+        self.bootstrap_step_over();
+    }
+
+    fn bootstrap_step_over(&mut self) {
+        if self.base.peers.probing.bootstrapping > 0 {
+            return;
+        }
+        let pause = self.upkeep.end_bootstrap_round(&self.base);
+        if !self.base.peers.table.is_empty() {
+            // No bootstrap peer may have answered, but others have found us.
+            self.join();
+        }
+        self.resume_waiting();
+        self.upkeep.schedule_bootstrap(&mut self.base, pause);
+    }
+
+    /// Looks up the own id until the neighbourhood is known.
+    fn join(&mut self) {
+        if !self.upkeep.is_ready() {
+            self.upkeep.look_up_self(&mut self.base, &mut self.queries);
+            self.queries_ended();
+        }
+    }
+
+    /// A peer answered, or all failed: operations that waited for that go on.
+    fn resume_waiting(&mut self) {
+        if self.base.peers.may_soon_know_one() {
+            return;
+        }
+        for op in self.operations.take_waiting() {
+            self.operations
+                .resume(&mut self.base, &mut self.queries, op);
+            self.queries_ended();
+        }
+    }
+
+    /// Ends an operation early, with what it has.
+    fn stop_operation(&mut self, op: OperationId, reason: StopReason) {
+        self.operations
+            .stop(&mut self.base, &mut self.queries, op, reason);
+        self.queries_ended();
+        self.operations
+            .finish_stopped(&mut self.base.cx, op, reason);
+    }
+
+    fn command(&mut self, op: OperationId, command: Command) -> Result<(), Misuse> {
+        self.operations.number(op)?;
+        self.base.cx.counters.count(Counter::Operations);
+        if matches!(command, Command::Shutdown) {
+            self.shut_down();
+            let outcome = Outcome::Shutdown;
+            self.base.cx.output(Output::Finished { op, outcome });
+        } else {
+            self.operations
+                .command(&mut self.base, &mut self.queries, op, command);
+            self.queries_ended();
+        }
+        Ok(())
+    }
+
+    /// Ends everything.
+    fn shut_down(&mut self) {
+        self.base.cx.stopping = true;
+        for op in self.operations.ids() {
+            self.stop_operation(op, StopReason::Shutdown);
+        }
+        for query in self.queries.ids() {
+            self.queries
+                .stop(&mut self.base, query, StopReason::Shutdown);
+            self.queries_ended();
+        }
+        for call in self.base.calls.ids() {
+            self.base.abandon(call);
+        }
+        let mut streams = self.base.calls.stream_ids();
+        streams.extend(self.inbound.stream_ids());
+        streams.sort_unstable();
+        for stream in streams {
+            let cx = &mut self.base.cx;
+            if stream.is_ours() {
+                self.base.calls.close(cx, stream, CloseReason::Shutdown);
+            } else {
+                self.inbound.close(cx, stream, CloseReason::Shutdown);
+            }
+        }
+        self.base.cx.timers.clear();
     }
 
     /// A call is over: what that says about the peer, then to whom the answer belongs.
@@ -280,18 +401,36 @@ impl Node {
             cx, calls, peers, ..
         } = &mut self.base;
         peers.note_call(cx, calls, &ended);
-        let answered = ended.result.is_ok();
+        let (answered, key) = (ended.result.is_ok(), ended.peer.key);
         match ended.tag {
-            CallTag::Step(query) => self.query_step_ended(query, ended),
-            CallTag::Replica { query, step } => self.replica_ended(query, step, ended),
-            CallTag::Ping(op) => self.ping_ended(op, ended),
-            CallTag::Bootstrap => self.bootstrap_ended(&ended.peer.key, answered),
+            CallTag::Step(query) => {
+                if let Ok(message) = &ended.result
+                    && let Response::FindNode { closest } = &message.response
+                    && self.queries.is_self_lookup(query)
+                {
+                    self.upkeep.hear_of(&self.base, &closest.peers);
+                }
+                self.queries.step_ended(&mut self.base, query, ended);
+            }
+            CallTag::Replica { query, step } => {
+                self.queries
+                    .replica_ended(&mut self.base, query, step, ended);
+            }
+            CallTag::Ping(op) => {
+                if answered {
+                    // A peer to join by, found by the user's word rather than by ours.
+                    self.join();
+                }
+                self.operations.ping_ended(&mut self.base.cx, op, &ended);
+            }
+            CallTag::Bootstrap => self.bootstrap_ended(&key, answered),
             CallTag::PingBack => {
-                peers.ping_back_ended(cx, &ended.peer.key, answered);
+                peers.ping_back_ended(cx, &key, answered);
                 self.resume_waiting();
             }
             CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Repair => {}
         }
+        self.queries_ended();
     }
 
     /// A verdict came: what it belongs to goes on.
@@ -299,7 +438,7 @@ impl Node {
         let (peer, tag) = self.base.jobs.end(job)?;
         self.inbound.job_ended(&peer);
         match tag {
-            VerifyTag::Get(query) => self.get_verified(query, job, verdict),
+            VerifyTag::Get(query) => self.queries.verified(&mut self.base, query, job, &verdict),
             VerifyTag::Put(stream) => {
                 self.inbound
                     .put_verified(&mut self.base, stream, &peer, job, verdict);
@@ -309,9 +448,14 @@ impl Node {
                 self.inbound
                     .batch_verified(&mut self.base, place, &peer, job, verdict);
             }
-            VerifyTag::Signed(op) => self.signed_verified(op, job, verdict),
+            VerifyTag::Signed(op) => {
+                let (base, queries) = (&mut self.base, &mut self.queries);
+                self.operations
+                    .signed_verified(base, queries, op, job, verdict);
+            }
             VerifyTag::Loaded => self.base.load_verified(job, verdict),
         }
+        self.queries_ended();
         self.base.jobs.hand_out(&mut self.base.cx);
         Ok(())
     }

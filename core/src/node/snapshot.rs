@@ -144,7 +144,7 @@ impl Node {
         Snapshot {
             key: self.base.cx.public,
             id: self.base.cx.id,
-            ready: self.upkeep.ready,
+            ready: self.upkeep.is_ready(),
             bootstrap_configured: self.base.cx.config.bootstrap.len(),
             bootstrap_reachable: self.upkeep.reachable(),
             bootstrap_reached: self.upkeep.reached().collect(),

@@ -20,8 +20,8 @@ use crate::node::items::held_life;
 use crate::node::output::CloseReason;
 use crate::node::rpc::callers::JUNK_COST;
 use crate::wire::{
-    BatchDecoder, COMPACT_SINCE, Frame, Method, PeerList, Request, RequestExt, RequestMessage, Response,
-    ResponseExt, ResponseMessage, Sender, Want, WireError, WirePeer, decode_request,
+    BatchDecoder, COMPACT_SINCE, Frame, Method, PeerList, Request, RequestExt, RequestMessage,
+    Response, ResponseExt, ResponseMessage, Sender, Want, WireError, WirePeer, decode_request,
     encode_response, encoded_item_len,
 };
 

@@ -1,5 +1,7 @@
 //! What users asked for: each operation ends in exactly one `Finished`.
 
+mod put;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -7,25 +9,25 @@ use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::item::Item;
-use crate::lookup::{Candidate, Lookup};
-use crate::node::Node;
-use crate::node::counters::Counter;
+use crate::lookup::Candidate;
+use crate::node::base::Base;
+use crate::node::context::Context;
 use crate::node::ids::{CallId, CallTag, JobId, OperationId, QueryId, StopReason, VerifyTag};
-use crate::node::input::{Command, Misuse, Path, PutOptions, Reach};
+use crate::node::input::{Command, Misuse, Path, PutOptions, Reach, ReadPolicy};
 use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
+use crate::node::operations::put::PutPlan;
 use crate::node::outcome::{
-    FindNodeOutcome, GetError, OperationError, Outcome, PingError, PingOutcome,
+    FindNodeOutcome, GetError, GetOutcome, OperationError, Outcome, PingError, PingOutcome,
+    PutError,
 };
-use crate::node::output::{CloseReason, Output};
-use crate::node::query::get::GetState;
-use crate::node::query::replicas::PutPlan;
-use crate::node::query::{Query, QueryCalls, QueryKind};
+use crate::node::output::Output;
+use crate::node::query::get::Get;
+use crate::node::query::{Ended, Queries, Query, QueryKind, ask_local};
 use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
-use crate::store::Candidate as StoreCandidate;
-use crate::store::Via;
+use crate::store::{Candidate as StoreCandidate, Via};
 use crate::time::Mono;
 use crate::wire::Request;
 
@@ -49,10 +51,10 @@ impl Kind {
     }
 }
 
-/// What an operation is busy with.
-enum Busy {
-    Nothing,
-    /// The signature of what it was given is being checked.
+/// How far an operation is.
+enum Phase {
+    New,
+    /// The signature of the item to publish is being checked.
     Verifying {
         item: Arc<Item>,
         options: Box<PutOptions>,
@@ -61,10 +63,10 @@ enum Busy {
     Query(QueryId),
     Call(CallId),
     /// Another put of the same own item is under way.
-    Queued(Box<PutPlan>),
-    /// The table is empty, but somebody has been asked who may enter it.
+    Queued,
+    /// The table is empty, but a peer has been asked that may enter it.
     Waiting {
-        goal: QueryKind,
+        kind: QueryKind,
         target: Target,
         started: Mono,
     },
@@ -72,9 +74,11 @@ enum Busy {
 
 struct Operation {
     kind: Kind,
-    busy: Busy,
+    phase: Phase,
     /// The own item that it puts.
     item: Option<Target>,
+    /// What to publish, as long as it may have to be signed.
+    plan: Option<Box<PutPlan>>,
 }
 
 /// The operations under way.
@@ -87,15 +91,215 @@ pub(crate) struct Operations {
     last: Option<OperationId>,
 }
 
+/// Why an operation that was stopped failed; `None` when it was not stopped.
+fn stopped(reason: StopReason) -> Option<OperationError> {
+    match reason {
+        StopReason::Done => None,
+        StopReason::Timeout => Some(OperationError::Timeout),
+        StopReason::Cancelled => Some(OperationError::Cancelled),
+        StopReason::Shutdown => Some(OperationError::ShuttingDown),
+    }
+}
+
 impl Operations {
     pub(crate) fn len(&self) -> usize {
         self.running.len()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<OperationId> {
+        self.running.keys().copied().collect()
     }
 
     /// Whether nothing is under way or waits.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.puts.is_empty()
+    }
+
+    /// Takes the number of a new operation.
+    pub(crate) fn number(&mut self, op: OperationId) -> Result<(), Misuse> {
+        if self.last.is_some_and(|last| op <= last) {
+            return Err(Misuse::OperationNumber(op));
+        }
+        self.last = Some(op);
+        Ok(())
+    }
+
+    /// A user wants something other than that the node stops.
+    pub(crate) fn command(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        command: Command,
+    ) {
+        let cx = &mut base.cx;
+        let (kind, timeout) = match &command {
+            Command::Put { options, .. } | Command::PutSigned { options, .. } => {
+                (Kind::Put, options.timeout)
+            }
+            Command::Get(request) => (Kind::Get, request.timeout),
+            Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
+            Command::Ping { .. } => (Kind::Ping, None),
+            Command::Shutdown => return,
+        };
+        let refused = if cx.stopping {
+            Some(OperationError::ShuttingDown)
+        } else if self.running.len() >= cx.config.limits.operations {
+            cx.hit(Limit::operations);
+            Some(OperationError::Busy(self.running.len()))
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            let outcome = kind.failed(error);
+            return cx.output(Output::Finished { op, outcome });
+        }
+        let now = cx.now.mono;
+        let deadline = now.plus(timeout.unwrap_or(cx.config.operation_timeout));
+        cx.timers.set(Timer::Operation(op), deadline);
+        let operation = Operation {
+            kind,
+            phase: Phase::New,
+            item: None,
+            plan: None,
+        };
+        self.running.insert(op, operation);
+        self.start(base, queries, op, command, now);
+    }
+
+    fn start(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        command: Command,
+        started: Mono,
+    ) {
+        match command {
+            Command::Put {
+                salt,
+                value,
+                options,
+            } => {
+                let target = Target::of(&base.cx.public, salt.as_bytes());
+                let plan = Box::new(PutPlan::new(salt, value, options, started));
+                // One after the other: each sees the one before it, and takes the next sequence.
+                if self.queue_put(op, target) {
+                    self.start_put(base, queries, op, plan);
+                } else {
+                    self.set_plan(op, plan);
+                    self.set_phase(op, Phase::Queued);
+                }
+            }
+            Command::PutSigned { item, options } => {
+                let item = Arc::new(*item);
+                if let Err(error) = item.check_sizes() {
+                    return self.put_failed(base, op, PutError::Item(error));
+                }
+                let public = base.cx.public;
+                if !base.may_verify(&public) {
+                    let busy = OperationError::Busy(base.jobs.len());
+                    return self.put_failed(base, op, busy.into());
+                }
+                let via = if item.key == public {
+                    Via::Local
+                } else {
+                    Via::Pulled(public)
+                };
+                let verifying = Phase::Verifying {
+                    item: item.clone(),
+                    options: Box::new(options),
+                    started,
+                };
+                self.set_phase(op, verifying);
+                let candidate = StoreCandidate::of_owner(item, via);
+                base.verify(&public, candidate, VerifyTag::Signed(op));
+            }
+            Command::Get(request) => {
+                let owner = request.owner.as_ref();
+                if owner
+                    .is_some_and(|(key, salt)| Target::of(key, salt.as_bytes()) != request.target)
+                {
+                    let outcome = Outcome::Get(Err(GetError::WrongTarget));
+                    return self.finish(&mut base.cx, op, outcome);
+                }
+                let get = Box::new(Get::new(request, false));
+                self.start_get(base, queries, op, get, started);
+            }
+            Command::FindNode { target, .. } => {
+                self.start_query(base, queries, op, QueryKind::Nodes, target, started);
+            }
+            Command::Ping { peer, addr } => {
+                let candidate = Candidate {
+                    key: peer,
+                    id: peer.id(),
+                    addr,
+                };
+                if let Some(addr) = addr {
+                    let store = &mut base.peers.store;
+                    store.set_address(&peer, addr, base.cx.now.mono);
+                }
+                match base.ask(candidate, Request::Ping, CallTag::Ping(op)) {
+                    Some(call) => self.set_phase(op, Phase::Call(call)),
+                    None => {
+                        let busy = OperationError::Busy(base.calls.len());
+                        let outcome = Outcome::Ping(Err(busy.into()));
+                        self.finish(&mut base.cx, op, outcome);
+                    }
+                }
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    /// The verdict on the item of a user's put came.
+    pub(crate) fn signed_verified(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        job: JobId,
+        verdict: Verdict,
+    ) {
+        let Some(Phase::Verifying {
+            item,
+            options,
+            started,
+        }) = self.take_phase(op)
+        else {
+            // Cancelled since.
+            base.items.discard(job);
+            return;
+        };
+        let admitted = match base.judge(job, verdict) {
+            Ok(()) => Ok(()),
+            Err(Rejection::Store(refusal)) => Err(refusal),
+            Err(Rejection::Item(error)) => {
+                return self.put_failed(base, op, PutError::Item(error));
+            }
+        };
+        self.publish_signed(base, queries, op, (item, &options, started), admitted);
+    }
+
+    /// Starts a read: this node's own store first, as one voice among many.
+    fn start_get(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        mut get: Box<Get>,
+        started: Mono,
+    ) {
+        let target = get.request.target;
+        let enough = ask_local(base, op, &mut get);
+        let kind = QueryKind::Get(get);
+        if enough {
+            let query = Query::idle(&base.cx, kind, op, target, started);
+            queries.end(base, query, StopReason::Done);
+        } else {
+            self.start_query(base, queries, op, kind, target, started);
+        }
     }
 
     /// Puts a put of an own item in the queue; whether it is its turn.
@@ -109,7 +313,7 @@ impl Operations {
     }
 
     /// A put of an own item is over; whether it is the turn of another one.
-    fn put_over(&mut self, op: OperationId, item: &Target) -> bool {
+    fn leave_put_queue(&mut self, op: OperationId, item: &Target) -> bool {
         let Some(puts) = self.puts.get_mut(item) else {
             return false;
         };
@@ -121,342 +325,163 @@ impl Operations {
         }
         was_first
     }
-}
-
-impl Node {
-    /// A user wants something.
-    pub(crate) fn command(&mut self, op: OperationId, command: Command) -> Result<(), Misuse> {
-        if self.operations.last.is_some_and(|last| op <= last) {
-            return Err(Misuse::OperationNumber(op));
-        }
-        self.operations.last = Some(op);
-        self.base.cx.counters.count(Counter::Operations);
-        let (kind, timeout) = match &command {
-            Command::Put { options, .. } | Command::PutSigned { options, .. } => {
-                (Kind::Put, options.timeout)
-            }
-            Command::Get(request) => (Kind::Get, request.timeout),
-            Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
-            Command::Ping { .. } => (Kind::Ping, None),
-            Command::Shutdown => {
-                self.shut_down();
-                self.base.cx.output(Output::Finished {
-                    op,
-                    outcome: Outcome::Shutdown,
-                });
-                return Ok(());
-            }
-        };
-        let refused = if self.base.cx.stopping {
-            Some(OperationError::ShuttingDown)
-        } else if self.operations.len() >= self.base.cx.config.limits.operations {
-            self.base.cx.hit(Limit::operations);
-            Some(OperationError::Busy(self.operations.len()))
-        } else {
-            None
-        };
-        if let Some(error) = refused {
-            self.base.cx.output(Output::Finished {
-                op,
-                outcome: kind.failed(error),
-            });
-            return Ok(());
-        }
-        let now = self.base.cx.now.mono;
-        let deadline = now.plus(timeout.unwrap_or(self.base.cx.config.operation_timeout));
-        self.base.cx.timers.set(Timer::Operation(op), deadline);
-        self.operations.running.insert(
-            op,
-            Operation {
-                kind,
-                busy: Busy::Nothing,
-                item: None,
-            },
-        );
-        self.start(op, command, now);
-        Ok(())
-    }
-
-    fn start(&mut self, op: OperationId, command: Command, started: Mono) {
-        match command {
-            Command::Put {
-                salt,
-                value,
-                options,
-            } => {
-                let target = Target::of(&self.base.cx.public, salt.as_bytes());
-                let plan = Box::new(PutPlan::new(salt, value, options, started));
-                // One after the other: each sees the one before it, and takes the next sequence.
-                if self.operations.queue_put(op, target) {
-                    self.start_put(op, plan);
-                } else {
-                    self.set_busy(op, Busy::Queued(plan));
-                }
-            }
-            Command::PutSigned { item, options } => {
-                let item = Arc::new(*item);
-                if let Err(error) = item.check_sizes() {
-                    return self.refuse_signed(op, error);
-                }
-                let public = self.base.cx.public;
-                if !self.base.may_verify(&public) {
-                    let busy = OperationError::Busy(self.base.jobs.len());
-                    return self.finish(op, Outcome::Put(Err(busy.into())));
-                }
-                self.set_busy(
-                    op,
-                    Busy::Verifying {
-                        item: item.clone(),
-                        options: Box::new(options),
-                        started,
-                    },
-                );
-                let via = match item.key == self.base.cx.public {
-                    true => Via::Local,
-                    false => Via::Pulled(public),
-                };
-                let candidate = StoreCandidate::of_owner(item, via);
-                self.base.verify(&public, candidate, VerifyTag::Signed(op));
-            }
-            Command::Get(request) => {
-                let wrong = request
-                    .owner
-                    .as_ref()
-                    .is_some_and(|(key, salt)| Target::of(key, salt.as_bytes()) != request.target);
-                if wrong {
-                    return self.finish(op, Outcome::Get(Err(GetError::WrongTarget)));
-                }
-                self.start_get(op, Box::new(GetState::new(request, None)), started);
-            }
-            Command::FindNode { target, .. } => {
-                self.start_operation_query(op, QueryKind::Nodes, target, started);
-            }
-            Command::Ping { peer, addr } => {
-                let candidate = Candidate {
-                    key: peer,
-                    id: peer.id(),
-                    addr,
-                };
-                if let Some(addr) = addr {
-                    self.base
-                        .peers
-                        .store
-                        .set_address(&peer, addr, self.base.cx.now.mono);
-                }
-                match self.base.ask(candidate, Request::Ping, CallTag::Ping(op)) {
-                    Some(call) => self.set_busy(op, Busy::Call(call)),
-                    None => {
-                        let busy = OperationError::Busy(self.base.calls.len());
-                        self.finish(op, Outcome::Ping(Err(busy.into())));
-                    }
-                }
-            }
-            Command::Shutdown => {}
-        }
-    }
-
-    /// The verdict on the item of a user's put came.
-    pub(crate) fn signed_verified(&mut self, op: OperationId, job: JobId, verdict: Verdict) {
-        let Some(operation) = self.operations.running.get_mut(&op) else {
-            self.base.items.discard(job);
-            return;
-        };
-        let busy = core::mem::replace(&mut operation.busy, Busy::Nothing);
-        let Busy::Verifying {
-            item,
-            options,
-            started,
-        } = busy
-        else {
-            return;
-        };
-        match self.base.judge(job, verdict) {
-            Ok(()) => self.publish_signed(op, item, &options, started, Ok(())),
-            Err(Rejection::Store(refusal)) => {
-                self.publish_signed(op, item, &options, started, Err(refusal));
-            }
-            Err(Rejection::Item(error)) => self.refuse_signed(op, error),
-        }
-    }
 
     /// It is the turn of the next put of an own item.
-    pub(crate) fn start_next_put(&mut self, item: Target) {
-        let Some(op) = self.operations.puts.get(&item).and_then(VecDeque::front) else {
+    pub(crate) fn start_next_put(&mut self, base: &mut Base, queries: &mut Queries, item: Target) {
+        let Some(op) = self.puts.get(&item).and_then(VecDeque::front).copied() else {
             return;
         };
-        let op = *op;
-        let Some(operation) = self.operations.running.get_mut(&op) else {
-            return;
-        };
-        match core::mem::replace(&mut operation.busy, Busy::Nothing) {
-            Busy::Queued(plan) => self.start_put(op, plan),
-            busy => operation.busy = busy,
+        let operation = self.running.get_mut(&op);
+        let queued = operation.filter(|it| matches!(it.phase, Phase::Queued));
+        if let Some(plan) = queued.and_then(|operation| operation.plan.take()) {
+            self.set_phase(op, Phase::New);
+            self.start_put(base, queries, op, plan);
         }
     }
 
-    fn set_busy(&mut self, op: OperationId, busy: Busy) {
-        if let Some(operation) = self.operations.running.get_mut(&op) {
-            operation.busy = busy;
+    fn set_phase(&mut self, op: OperationId, phase: Phase) {
+        if let Some(operation) = self.running.get_mut(&op) {
+            operation.phase = phase;
         }
     }
 
-    /// Starts the search of an operation; with an empty table it waits for bootstrap peers and
+    fn take_phase(&mut self, op: OperationId) -> Option<Phase> {
+        let operation = self.running.get_mut(&op)?;
+        Some(core::mem::replace(&mut operation.phase, Phase::New))
+    }
+
+    fn set_plan(&mut self, op: OperationId, plan: Box<PutPlan>) {
+        if let Some(operation) = self.running.get_mut(&op) {
+            operation.plan = Some(plan);
+        }
+    }
+
+    fn take_plan(&mut self, op: OperationId) -> Option<Box<PutPlan>> {
+        self.running.get_mut(&op)?.plan.take()
+    }
+
+    /// Starts the query of an operation; with an empty table it waits for bootstrap peers and
     /// callers that are being asked.
-    pub(crate) fn start_operation_query(
+    fn start_query(
         &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
         op: OperationId,
-        goal: QueryKind,
+        kind: QueryKind,
         target: Target,
         started: Mono,
     ) {
-        if self.may_soon_know_somebody() {
-            self.operations.waiting.insert(op);
-            return self.set_busy(
-                op,
-                Busy::Waiting {
-                    goal,
-                    target,
-                    started,
-                },
-            );
-        }
-        // The search may end at once, and the operation with it: note it first.
-        let search = self.next_query_id();
-        self.set_busy(op, Busy::Query(search));
-        self.start_query(goal, Some(op), target, started);
-    }
-
-    /// The table is empty, but bootstrap peers or callers are being asked. A node without
-    /// bootstrap peers learns of others only by their calls.
-    fn may_soon_know_somebody(&self) -> bool {
-        let asking = self.upkeep.is_bootstrapping() || self.base.peers.probing.ping_backs() > 0;
-        asking && self.base.peers.table.is_empty()
-    }
-
-    /// Somebody answered, or all failed: who waited goes on, or learns that there is nobody.
-    pub(crate) fn resume_waiting(&mut self) {
-        if self.may_soon_know_somebody() {
-            return;
-        }
-        let waiting: Vec<OperationId> = self.operations.waiting.iter().copied().collect();
-        for op in waiting {
-            self.operations.waiting.remove(&op);
-            let Some(operation) = self.operations.running.get_mut(&op) else {
-                continue;
+        if base.peers.may_soon_know_one() {
+            self.waiting.insert(op);
+            let waiting = Phase::Waiting {
+                kind,
+                target,
+                started,
             };
-            match core::mem::replace(&mut operation.busy, Busy::Nothing) {
-                Busy::Waiting {
-                    goal,
-                    target,
-                    started,
-                } => {
-                    self.start_operation_query(op, goal, target, started);
-                }
-                busy => operation.busy = busy,
-            }
+            return self.set_phase(op, waiting);
         }
+        self.set_phase(op, Phase::Query(queries.next_id()));
+        queries.start(base, kind, Some(op), target, started);
     }
 
-    /// A search that never asks anybody, to conclude with.
-    pub(crate) fn idle_query(
-        &self,
-        goal: QueryKind,
-        op: Option<OperationId>,
-        target: Target,
-        started: Mono,
-    ) -> Query {
-        Query {
-            goal,
-            op,
-            target,
-            lookup: Lookup::new(target, self.lookup_params(), [], self.base.cx.id),
-            started,
-            converged: Some(false),
-            widened: true,
-            alone_until: None,
-            calls: QueryCalls::default(),
+    /// The operations that wait for a peer to start from, all at once.
+    pub(crate) fn take_waiting(&mut self) -> BTreeSet<OperationId> {
+        core::mem::take(&mut self.waiting)
+    }
+
+    /// A peer answered, or all failed: an operation that waited goes on, or learns that there
+    /// is none.
+    pub(crate) fn resume(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
+        match self.take_phase(op) {
+            Some(Phase::Waiting {
+                kind,
+                target,
+                started,
+            }) => self.start_query(base, queries, op, kind, target, started),
+            Some(phase) => self.set_phase(op, phase),
+            None => {}
         }
     }
 
     /// Ends an operation.
-    pub(crate) fn finish(&mut self, op: OperationId, outcome: Outcome) {
-        if let Some(operation) = self.operations.running.remove(&op) {
+    fn finish(&mut self, cx: &mut Context, op: OperationId, outcome: Outcome) {
+        if let Some(operation) = self.running.remove(&op) {
             if let Some(item) = operation.item
-                && self.operations.put_over(op, &item)
+                && self.leave_put_queue(op, &item)
             {
-                // Not here: puts that end at once must not nest.
-                self.base
-                    .cx
-                    .timers
-                    .set(Timer::Put(item), self.base.cx.now.mono);
+                // Not here: puts that end immediately must not nest.
+                cx.timers.set(Timer::Put(item), cx.now.mono);
             }
-            self.operations.waiting.remove(&op);
-            self.base.cx.timers.cancel(Timer::Operation(op));
-            self.base.cx.output(Output::Finished { op, outcome });
+            self.waiting.remove(&op);
+            cx.timers.cancel(Timer::Operation(op));
+            cx.output(Output::Finished { op, outcome });
         }
     }
 
-    /// Ends an operation early, with what it has.
-    pub(crate) fn end_operation(&mut self, op: OperationId, end: StopReason) {
-        let Some(operation) = self.operations.running.get_mut(&op) else {
-            return;
-        };
-        let kind = operation.kind;
-        match core::mem::replace(&mut operation.busy, Busy::Nothing) {
-            Busy::Query(search) => {
-                if let Some(search_state) = self.queries.remove(&search) {
-                    self.end_query(search, search_state, end);
-                }
-            }
-            Busy::Waiting {
-                goal,
+    /// Stops what an operation is busy with; its query ends with what it has. Then it is to be
+    /// finished by [`Operations::finish_stopped`].
+    pub(crate) fn stop(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        reason: StopReason,
+    ) {
+        match self.take_phase(op) {
+            Some(Phase::Query(query)) => queries.stop(base, query, reason),
+            Some(Phase::Waiting {
+                kind,
                 target,
                 started,
-            } => {
-                let search = self.idle_query(goal, Some(op), target, started);
-                let id = self.next_query_id();
-                self.end_query(id, Box::new(search), end);
+            }) => {
+                let query = Query::idle(&base.cx, kind, op, target, started);
+                queries.end(base, query, reason);
             }
-            Busy::Call(call) => self.base.abandon(call),
-            Busy::Nothing | Busy::Verifying { .. } | Busy::Queued(_) => {}
+            Some(Phase::Call(call)) => base.abandon(call),
+            Some(Phase::New | Phase::Verifying { .. } | Phase::Queued) | None => {}
         }
-        // Whatever the search did not finish itself.
-        let error = match end {
-            StopReason::Done | StopReason::Timeout => OperationError::Timeout,
-            StopReason::Cancelled => OperationError::Cancelled,
-            StopReason::Shutdown => OperationError::ShuttingDown,
-        };
-        self.finish(op, kind.failed(error));
     }
 
-    /// A search for nodes is over.
-    pub(crate) fn nodes_found(&mut self, search: &Query, end: StopReason) {
-        let Some(op) = search.op else { return };
-        let stats = search.stats(self.base.cx.now.mono);
-        let closest: Vec<_> = search
-            .lookup
-            .answered_closest()
-            .map(|peer| peer.key)
-            .collect();
-        let result = match end {
-            StopReason::Cancelled => Err(OperationError::Cancelled),
-            StopReason::Shutdown => Err(OperationError::ShuttingDown),
-            StopReason::Timeout => Err(OperationError::Timeout),
-            StopReason::Done if closest.is_empty() => Err(OperationError::NoPeers),
-            StopReason::Done => Ok(FindNodeOutcome { closest, stats }),
-        };
-        self.finish(op, Outcome::FindNode(result));
+    /// Finishes an operation that was stopped, unless its query's end has done so.
+    pub(crate) fn finish_stopped(&mut self, cx: &mut Context, op: OperationId, why: StopReason) {
+        if let Some(operation) = self.running.get(&op) {
+            let error = stopped(why).unwrap_or(OperationError::Timeout);
+            let outcome = operation.kind.failed(error);
+            self.finish(cx, op, outcome);
+        }
+    }
+
+    /// The query of an operation is over.
+    pub(crate) fn query_ended(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        ended: &Ended,
+    ) {
+        let Ended { query, reason } = ended;
+        let for_put = self.running.get(&op).is_some_and(|it| it.kind == Kind::Put);
+        match &query.kind {
+            QueryKind::Get(get) if for_put => {
+                self.put_after_read(base, queries, op, get, *reason);
+            }
+            QueryKind::Get(get) => {
+                let outcome = Outcome::Get(get_result(&base.cx, query, get, *reason));
+                self.finish(&mut base.cx, op, outcome);
+            }
+            QueryKind::Put(put) => self.put_ended(base, queries, op, put, ended),
+            _ => {
+                let outcome = Outcome::FindNode(nodes_result(&base.cx, query, *reason));
+                self.finish(&mut base.cx, op, outcome);
+            }
+        }
     }
 
     /// A user's ping was answered, or not.
-    pub(crate) fn ping_ended(&mut self, op: OperationId, ended: CallEnded) {
-        if ended.result.is_ok() && !self.upkeep.ready {
-            // A peer to join by, found by the user's word rather than by ours.
-            self.look_around();
-        }
+    pub(crate) fn ping_ended(&mut self, cx: &mut Context, op: OperationId, ended: &CallEnded) {
         let result = match ended.result {
             Ok(_) => Ok(PingOutcome {
-                rtt: self.base.cx.now.mono.since(ended.started),
+                rtt: cx.now.mono.since(ended.started),
                 path: ended.path.unwrap_or(Path {
                     reach: Reach::Accepted,
                     remote: None,
@@ -466,36 +491,56 @@ impl Node {
             Err(CallFailure::Lost) => Err(PingError::Lost),
             Err(_) => Err(PingError::NoAnswer),
         };
-        self.finish(op, Outcome::Ping(result));
+        self.finish(cx, op, Outcome::Ping(result));
     }
+}
 
-    /// Ends everything.
-    fn shut_down(&mut self) {
-        self.base.cx.stopping = true;
-        let running: Vec<OperationId> = self.operations.running.keys().copied().collect();
-        for op in running {
-            self.end_operation(op, StopReason::Shutdown);
+/// How a read ended.
+fn get_result(
+    cx: &Context,
+    query: &Query,
+    get: &Get,
+    reason: StopReason,
+) -> Result<GetOutcome, GetError> {
+    let stats = query.stats(cx.now.mono);
+    let best = get.outcome(query.started, stats, cx.now);
+    match (reason, best) {
+        (StopReason::Timeout, best) => {
+            let best = best.filter(|best| !best.item.reads_as_deleted());
+            Err(GetError::Timeout {
+                best: best.map(Box::new),
+                stats,
+            })
         }
-        let queries: Vec<QueryId> = self.queries.keys().copied().collect();
-        for id in queries {
-            if let Some(search) = self.queries.remove(&id) {
-                self.end_query(id, search, StopReason::Shutdown);
-            }
+        (StopReason::Cancelled, _) => Err(OperationError::Cancelled.into()),
+        (StopReason::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
+        (StopReason::Done, Some(best)) if best.item.reads_as_deleted() => Err(GetError::Deleted {
+            seq: best.item.seq,
+            stats,
+        }),
+        (StopReason::Done, Some(best)) => Ok(best),
+        (StopReason::Done, None)
+            if stats.answered == 0 && get.request.policy != ReadPolicy::Local =>
+        {
+            Err(OperationError::NoPeers.into())
         }
-        for call in self.base.calls.ids() {
-            self.base.abandon(call);
-        }
-        let mut streams = self.base.calls.stream_ids();
-        streams.extend(self.inbound.stream_ids());
-        streams.sort_unstable();
-        for stream in streams {
-            let cx = &mut self.base.cx;
-            if stream.is_ours() {
-                self.base.calls.close(cx, stream, CloseReason::Shutdown);
-            } else {
-                self.inbound.close(cx, stream, CloseReason::Shutdown);
-            }
-        }
-        self.base.cx.timers.clear();
+        (StopReason::Done, None) => Err(GetError::NotFound { stats }),
     }
+}
+
+/// How a query for the nearest nodes ended.
+fn nodes_result(
+    cx: &Context,
+    query: &Query,
+    reason: StopReason,
+) -> Result<FindNodeOutcome, OperationError> {
+    if let Some(error) = stopped(reason) {
+        return Err(error);
+    }
+    let closest: Vec<_> = query.answered_closest().map(|peer| peer.key).collect();
+    if closest.is_empty() {
+        return Err(OperationError::NoPeers);
+    }
+    let stats = query.stats(cx.now.mono);
+    Ok(FindNodeOutcome { closest, stats })
 }

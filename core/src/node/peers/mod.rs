@@ -38,6 +38,8 @@ pub(crate) struct Probing {
     last: u64,
     pinged_back: BTreeSet<PublicKey>,
     failures_in_a_row: u32,
+    /// Bootstrap peers that are being asked.
+    pub(crate) bootstrapping: usize,
 }
 
 impl Probing {
@@ -71,6 +73,13 @@ impl Peers {
             probing: Probing::default(),
             clocks: PeerClocks::default(),
         }
+    }
+
+    /// Whether the table is empty, but bootstrap peers or callers are being asked. A node without
+    /// bootstrap peers learns of others only by their calls.
+    pub(crate) fn may_soon_know_one(&self) -> bool {
+        let asking = self.probing.bootstrapping > 0 || !self.probing.pinged_back.is_empty();
+        asking && self.table.is_empty()
     }
 
     /// Starts a call; `None` when there are too many.

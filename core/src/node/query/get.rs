@@ -1,69 +1,58 @@
 //! Reading an item: verify every answer before it competes, keep the highest rank, say how
-//! good the result is, and mend holders that lag, politely.
+//! good the result is. Plain state: it is told what happens and says what it wants done.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use crate::id::{NodeId, Target};
+use crate::id::NodeId;
 use crate::item::{Item, Origin, Seq};
-use crate::lookup::Candidate;
-use crate::node::Node;
+use crate::key::PublicKey;
 use crate::node::counters::Counter;
-use crate::node::ids::{CallTag, JobId, OperationId, QueryId, StopReason};
+use crate::node::ids::JobId;
 use crate::node::input::{GetRequest, ReadPolicy};
-use crate::node::items::held_life;
-use crate::node::outcome::{GetError, GetOutcome, LookupStats, OperationError, Outcome, Source};
-use crate::node::output::{Event, Output};
-use crate::node::peers::records::Dialect;
-use crate::node::query::Query;
-use crate::node::query::replicas::PutPlan;
-use crate::node::verify::Verdict;
+use crate::node::outcome::{GetOutcome, LookupStats, Source};
+use crate::node::query::action::{Action, Outbox, Unverified};
 use crate::store::merge::{Judgement, Rank, judge};
-use crate::store::{Candidate as StoreCandidate, ClaimedLife, Held, Via};
-use crate::time::Mono;
-use crate::wire::{Life, Request};
-
-/// Holders mended by one get.
-const REPAIRS_PER_GET: usize = 3;
+use crate::time::{Mono, Time};
+use crate::wire::Life;
 
 /// A verified version and who holds it.
-struct Version {
+pub(crate) struct Version {
     rank: Rank,
-    item: Arc<Item>,
-    holders: BTreeSet<NodeId>,
-    life: Option<Life>,
-    from: Option<crate::key::PublicKey>,
+    pub(crate) item: Arc<Item>,
+    pub(crate) holders: BTreeSet<NodeId>,
+    pub(crate) life: Option<Life>,
+    /// Who gave it first; `None` for this node's own store.
+    pub(crate) from: Option<PublicKey>,
 }
 
-/// An answer whose signature is being checked, and who else gave the same.
-struct Unverified {
-    item: Arc<Item>,
-    holders: BTreeSet<NodeId>,
-    life: Option<Life>,
-    from: Candidate,
+impl Version {
+    pub(crate) fn is_owners(&self) -> bool {
+        self.rank.origin() == Origin::Owner
+    }
 }
 
 /// What a read knows so far.
-pub(crate) struct GetState {
+pub(crate) struct Get {
     pub(crate) request: GetRequest,
-    /// A put that waits for what this read finds.
-    pub(crate) then: Option<Box<PutPlan>>,
+    /// It serves a put, whose caller wants no value.
+    for_put: bool,
     versions: Vec<Version>,
-    jobs: BTreeMap<JobId, Unverified>,
+    /// Answers whose signatures are being checked, and who else gave the same.
+    jobs: BTreeMap<JobId, (Unverified, BTreeSet<NodeId>)>,
     first_value: Option<Mono>,
     source: Source,
     asked: u16,
-    without: u16,
+    /// Peers that answered without an item.
+    pub(crate) without: u16,
 }
 
-impl GetState {
-    pub(crate) fn new(request: GetRequest, then: Option<Box<PutPlan>>) -> Self {
+impl Get {
+    pub(crate) fn new(request: GetRequest, for_put: bool) -> Self {
         Self {
             request,
-            then,
+            for_put,
             versions: Vec::new(),
             jobs: BTreeMap::new(),
             first_value: None,
@@ -73,45 +62,111 @@ impl GetState {
         }
     }
 
-    pub(crate) fn answered_without(&mut self) {
+    /// Whether an item may answer the request: the owner's, or a mirror that the reader takes.
+    pub(crate) fn is_wanted(&self, item: &Item, mirrors: &[PublicKey]) -> bool {
+        match item.origin_at(&self.request.target) {
+            Origin::Owner => self
+                .request
+                .owner
+                .as_ref()
+                .is_none_or(|(key, salt)| item.key == *key && item.salt == *salt),
+            Origin::Mirror => self.request.unknown_mirrors || mirrors.contains(&item.key),
+        }
+    }
+
+    /// This node holds or has cached an item: one voice among many.
+    pub(crate) fn on_local(
+        &mut self,
+        item: &Arc<Item>,
+        life: Life,
+        source: Source,
+        now: Mono,
+        out: &mut Outbox,
+    ) {
+        self.add(item.clone(), Some(life));
+        self.source = source;
+        self.note_value(item, None, now, out);
+    }
+
+    /// A peer answered without an item.
+    pub(crate) fn on_nothing(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.without = self.without.saturating_add(1);
     }
 
-    fn best(&self) -> Option<&Version> {
-        self.versions
-            .iter()
-            .reduce(|best, version| match judge(&best.rank, &version.rank) {
-                Judgement::Newer { .. } => version,
-                Judgement::Same | Judgement::Older { .. } => best,
-            })
+    /// A peer answered with an item. `held` is what this node has verified and holds.
+    pub(crate) fn on_item(
+        &mut self,
+        answer: Unverified,
+        mirrors: &[PublicKey],
+        held: Option<&Arc<Item>>,
+        now: Mono,
+        out: &mut Outbox,
+    ) {
+        self.asked = self.asked.saturating_add(1);
+        let Unverified { item, life, from } = &answer;
+        if !self.is_wanted(item, mirrors) || item.check_sizes().is_err() {
+            return out.push(Action::Count(Counter::WrongItems));
+        }
+        // The same content: the copy that was verified counts, whatever signature came with this.
+        let same = |known: &&Arc<Item>| known.same_content(item);
+        let seen = self.versions.iter().map(|version| &version.item);
+        if let Some(known) = seen.chain(held).find(same).cloned() {
+            out.push(Action::Count(Counter::VerifySpared));
+            let version = self.add(known.clone(), *life);
+            version.holders.insert(from.id);
+            version.from.get_or_insert(from.key);
+            return self.note_value(&known, Some(from.key), now, out);
+        }
+        // The very same bytes are being verified already: wait for that verdict.
+        let same = self.jobs.values_mut().find(|(job, _)| *job.item == **item);
+        if let Some((_, holders)) = same {
+            holders.insert(from.id);
+            return;
+        }
+        out.push(Action::Verify(answer));
     }
 
-    /// Whether one more valid item would do, and one is being verified.
-    pub(super) fn may_be_met_by_a_verdict(&self) -> bool {
-        self.request.policy == ReadPolicy::FirstValid && !self.jobs.is_empty()
+    /// A signature is being checked.
+    pub(crate) fn verifying(&mut self, job: JobId, answer: Unverified) {
+        let holders = BTreeSet::from([answer.from.id]);
+        self.jobs.insert(job, (answer, holders));
     }
 
-    /// Whether the policy is met, or the lookup is over and nothing is being verified.
-    pub(crate) fn is_complete(&self, lookup_over: bool) -> bool {
-        let met = match self.request.policy {
-            ReadPolicy::Freshest | ReadPolicy::Local => false,
-            ReadPolicy::FirstValid => !self.versions.is_empty(),
-            ReadPolicy::Quorum(n) => self
-                .best()
-                .is_some_and(|best| best.holders.len() >= usize::from(n)),
+    /// A verdict came.
+    pub(crate) fn on_verdict(&mut self, job: JobId, valid: bool, now: Mono, out: &mut Outbox) {
+        let Some((answer, holders)) = self.jobs.remove(&job) else {
+            return;
         };
-        met || (lookup_over && self.jobs.is_empty())
+        if !valid {
+            return out.push(Action::Count(Counter::ForgedItems));
+        }
+        let version = self.add(answer.item.clone(), answer.life);
+        version.holders.extend(holders);
+        version.from.get_or_insert(answer.from.key);
+        self.note_value(&answer.item, Some(answer.from.key), now, out);
     }
 
-    fn add(&mut self, item: Arc<Item>, target: &Target, life: Option<Life>) -> &mut Version {
-        let at = self
-            .versions
-            .iter()
-            .position(|version| version.item.same_content(&item));
+    fn note_value(
+        &mut self,
+        item: &Arc<Item>,
+        from: Option<PublicKey>,
+        now: Mono,
+        out: &mut Outbox,
+    ) {
+        if self.first_value.is_none() && !self.for_put && !item.reads_as_deleted() {
+            self.first_value = Some(now);
+            let item = item.clone();
+            out.push(Action::FirstValue { item, from });
+        }
+    }
+
+    fn add(&mut self, item: Arc<Item>, life: Option<Life>) -> &mut Version {
+        let mut versions = self.versions.iter();
+        let at = versions.position(|version| version.item.same_content(&item));
         let at = at.unwrap_or_else(|| {
             self.versions.push(Version {
-                rank: Rank::of(target, &item),
+                rank: Rank::of(&self.request.target, &item),
                 item,
                 holders: BTreeSet::new(),
                 life: None,
@@ -127,337 +182,70 @@ impl GetState {
         };
         version
     }
-}
 
-impl Node {
-    /// Starts a read: this node's own store first, as one voice among many.
-    pub(crate) fn start_get(&mut self, op: OperationId, state: Box<GetState>, started: Mono) {
-        let mut state = state;
-        let target = state.request.target;
-        let now = self.base.cx.now;
-        if let Some(held) = self.base.items.store.get(now, &target)
-            && self.is_wanted(&state.request, held.item())
-        {
-            let life = Some(held_life(held, now));
-            let item = held.item().clone();
-            state.add(item.clone(), &target, life);
-            state.source = Source::Store;
-            self.first_value(op, &mut state, &item, None);
-        } else if state.request.policy == ReadPolicy::FirstValid
-            && let Some((item, life)) = self.base.items.cache.get(&target, now.mono)
-            && self.is_wanted(&state.request, &item)
-        {
-            state.add(item.clone(), &target, Some(life));
-            state.source = Source::Cache;
-            self.first_value(op, &mut state, &item, None);
-        }
-        let local = state.request.policy == ReadPolicy::Local || state.is_complete(false);
-        let goal = crate::node::query::QueryKind::Get(state);
-        if local {
-            return self.conclude_local_get(op, goal, target, started);
-        }
-        self.start_operation_query(op, goal, target, started);
+    /// The version with the highest rank.
+    pub(crate) fn best(&self) -> Option<&Version> {
+        self.versions
+            .iter()
+            .reduce(|best, version| match judge(&best.rank, &version.rank) {
+                Judgement::Newer { .. } => version,
+                Judgement::Same | Judgement::Older { .. } => best,
+            })
     }
 
-    /// Whether an item may answer a request: the owner's, or a mirror that the reader takes.
-    fn is_wanted(&self, request: &GetRequest, item: &Item) -> bool {
-        match item.origin_at(&request.target) {
-            Origin::Owner => request
-                .owner
-                .as_ref()
-                .is_none_or(|(key, salt)| item.key == *key && item.salt == *salt),
-            Origin::Mirror => {
-                request.unknown_mirrors || self.base.cx.config.mirrors.contains(&item.key)
-            }
-        }
+    /// The owner's sequences that were verified, each with how many hold it.
+    pub(crate) fn owner_seqs(&self) -> impl Iterator<Item = (Seq, usize)> {
+        let versions = self.versions.iter().filter(|version| version.is_owners());
+        versions.map(|version| (version.item.seq, version.holders.len()))
     }
 
-    /// An answer carried an item.
-    pub(crate) fn got_item(
-        &mut self,
-        search: QueryId,
-        op: Option<OperationId>,
-        state: &mut GetState,
-        from: &Candidate,
-        item: Arc<Item>,
-        life: Option<Life>,
-    ) {
-        let target = state.request.target;
-        state.asked = state.asked.saturating_add(1);
-        if !self.is_wanted(&state.request, &item) || item.check_sizes().is_err() {
-            self.base.cx.counters.count(Counter::WrongItems);
-            return;
-        }
-        // The same content: the copy that was verified counts, whatever signature came with this.
-        let same = |known: &&Arc<Item>| known.same_content(&item);
-        let seen = state.versions.iter().map(|version| &version.item);
-        let held = self
-            .base
-            .items
-            .store
-            .get(self.base.cx.now, &target)
-            .map(Held::item);
-        if let Some(known) = seen.chain(held).find(same).cloned() {
-            self.base.cx.counters.count(Counter::VerifySpared);
-            let version = state.add(known.clone(), &target, life);
-            version.holders.insert(from.id);
-            version.from.get_or_insert(from.key);
-            if let Some(op) = op {
-                self.first_value(op, state, &known, Some(from.key));
-            }
-            return;
-        }
-        // The very same bytes are being verified already: wait for that verdict.
-        let same = state.jobs.values_mut().find(|job| *job.item == *item);
-        if let Some(job) = same {
-            job.holders.insert(from.id);
-            return;
-        }
-        if !self.base.may_verify(&from.key) {
-            return;
-        }
-        let job = self.base.verify_read(&from.key, item.clone(), search);
-        let holders = BTreeSet::from([from.id]);
-        let from = *from;
-        state.jobs.insert(
-            job,
-            Unverified {
-                item,
-                holders,
-                life,
-                from,
-            },
-        );
+    /// Whether one more valid item would do, and one is being verified.
+    pub(crate) fn may_be_met_by_a_verdict(&self) -> bool {
+        self.request.policy == ReadPolicy::FirstValid && !self.jobs.is_empty()
     }
 
-    /// A verdict on an item that a read brought.
-    pub(crate) fn get_verified(&mut self, id: QueryId, job: JobId, verdict: Verdict) {
-        let Some(mut search) = self.queries.remove(&id) else {
-            return;
+    /// Whether the policy is met, or the lookup is over and nothing is being verified.
+    pub(crate) fn is_complete(&self, lookup_over: bool) -> bool {
+        let met = match self.request.policy {
+            ReadPolicy::Freshest | ReadPolicy::Local => false,
+            ReadPolicy::FirstValid => !self.versions.is_empty(),
+            ReadPolicy::Quorum(n) => self
+                .best()
+                .is_some_and(|best| best.holders.len() >= usize::from(n)),
         };
-        let (op, target) = (search.op, search.target);
-        if let crate::node::query::QueryKind::Get(state) = &mut search.goal
-            && let Some(answer) = state.jobs.remove(&job)
-        {
-            match verdict {
-                Ok(()) => {
-                    let version = state.add(answer.item.clone(), &target, answer.life);
-                    version.holders.extend(answer.holders);
-                    version.from.get_or_insert(answer.from.key);
-                    if let Some(op) = op {
-                        self.first_value(op, state, &answer.item, Some(answer.from.key));
-                    }
-                }
-                Err(_) => self.base.cx.counters.count(Counter::ForgedItems),
-            }
-        }
-        self.queries.insert(id, search);
-        self.advance_query(id);
+        met || (lookup_over && self.jobs.is_empty())
     }
 
-    fn first_value(
-        &mut self,
-        op: OperationId,
-        state: &mut GetState,
-        item: &Arc<Item>,
-        from: Option<crate::key::PublicKey>,
-    ) {
-        if state.first_value.is_some() || state.then.is_some() || item.reads_as_deleted() {
-            return;
-        }
-        state.first_value = Some(self.base.cx.now.mono);
-        let origin = item.origin_at(&state.request.target);
-        self.base.cx.output(Output::Event(Event::FirstValue {
-            op,
-            item: item.clone(),
-            origin,
-            from,
-        }));
-    }
-
-    fn conclude_local_get(
-        &mut self,
-        op: OperationId,
-        goal: crate::node::query::QueryKind,
-        target: Target,
-        started: Mono,
-    ) {
-        let search = self.idle_query(goal, Some(op), target, started);
-        self.conclude_get(search, StopReason::Done);
-    }
-
-    /// A read is over.
-    pub(crate) fn conclude_get(&mut self, search: Query, end: StopReason) {
-        let now = self.base.cx.now;
-        let stats = search.stats(now.mono);
-        let crate::node::query::QueryKind::Get(mut state) = search.goal else {
-            return;
-        };
-        let best = state
-            .best()
-            .map(|version| self.outcome(&state, version, search.started, stats));
-        if end == StopReason::Done
-            && let Some(best) = state.best()
-            && best.rank.origin() == Origin::Owner
-        {
-            let lagging: Vec<Candidate> = search
-                .lookup
-                .answered_closest()
-                .filter(|peer| !best.holders.contains(&peer.id))
-                .copied()
-                .collect();
-            let (item, life) = (best.item.clone(), best.life);
-            let from = best.from;
-            self.keep_what_was_read(&search.target, &item, life, from, stats.converged);
-            self.repair(&search.target, &item, life, &lagging);
-        }
-        let Some(op) = search.op else { return };
-        if let Some(plan) = state.then.take() {
-            let verified: Vec<(Seq, usize)> = state
-                .versions
-                .iter()
-                .filter(|version| version.rank.origin() == Origin::Owner)
-                .map(|version| (version.item.seq, version.holders.len()))
-                .collect();
-            return self.put_after_read(op, plan, &verified, usize::from(state.without), end);
-        }
-        let result = match (end, best) {
-            (StopReason::Cancelled, _) => Err(OperationError::Cancelled.into()),
-            (StopReason::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
-            (StopReason::Timeout, best) => {
-                let best = best
-                    .filter(|best| !best.item.reads_as_deleted())
-                    .map(Box::new);
-                Err(GetError::Timeout { best, stats })
-            }
-            (StopReason::Done, Some(best)) if best.item.reads_as_deleted() => {
-                Err(GetError::Deleted {
-                    seq: best.item.seq,
-                    stats,
-                })
-            }
-            (StopReason::Done, Some(best)) => Ok(best),
-            (StopReason::Done, None)
-                if stats.answered == 0 && state.request.policy != ReadPolicy::Local =>
-            {
-                Err(OperationError::NoPeers.into())
-            }
-            (StopReason::Done, None) => Err(GetError::NotFound { stats }),
-        };
-        self.finish(op, Outcome::Get(result));
-    }
-
-    fn outcome(
+    /// The best version as the caller is told of it.
+    pub(crate) fn outcome(
         &self,
-        state: &GetState,
-        best: &Version,
         started: Mono,
         stats: LookupStats,
-    ) -> GetOutcome {
+        now: Time,
+    ) -> Option<GetOutcome> {
+        let best = self.best()?;
         let item = best.item.clone();
         let by_clock = || {
             let vouched = item.seq.as_time()?;
-            self.base
-                .cx
-                .now
-                .unix
-                .is_set()
-                .then(|| self.base.cx.now.unix.since(vouched))
+            now.unix.is_set().then(|| now.unix.since(vouched))
         };
         let age = best.life.map(|life| life.age).or_else(by_clock);
-        GetOutcome {
-            target: state.request.target,
+        Some(GetOutcome {
+            target: self.request.target,
             origin: best.rank.origin(),
             age,
             source: if best.holders.is_empty() {
-                state.source
+                self.source
             } else {
                 Source::Network
             },
             agree: u16::try_from(best.holders.len()).unwrap_or(u16::MAX),
-            asked: state.asked,
-            first_value: state
+            asked: self.asked,
+            first_value: self
                 .first_value
                 .map_or(stats.elapsed, |at| at.since(started)),
             stats,
             item,
-        }
-    }
-
-    /// Design §3.7: a reader stores what it read only where it belongs; else a private cache.
-    fn keep_what_was_read(
-        &mut self,
-        target: &Target,
-        item: &Arc<Item>,
-        life: Option<Life>,
-        from: Option<crate::key::PublicKey>,
-        converged: bool,
-    ) {
-        let now = self.base.cx.now;
-        let life = life.unwrap_or(Life {
-            age: Duration::ZERO,
-            left: Duration::MAX,
-        });
-        if !item.reads_as_deleted() {
-            self.base
-                .items
-                .cache
-                .put(*target, item.clone(), life, now.mono);
-        }
-        let Some(from) = from else { return };
-        let nearer = self.base.nearer(target);
-        if !self.base.cx.config.serve
-            || !(self.base.cx.config.full_node || (converged && nearer < self.base.cx.config.k))
-        {
-            return;
-        }
-        let candidate = StoreCandidate {
-            target: *target,
-            item: item.clone(),
-            via: Via::Pulled(from),
-            life: Some(ClaimedLife {
-                age: life.age,
-                remaining: life.left,
-            }),
-            bound: None,
-        };
-        let _ = self.base.items.admit(&mut self.base.cx, candidate, nearer);
-    }
-
-    /// Design §3.8: owner items only, at most three a get, once per target and peer in TTL/4,
-    /// the remaining life carried, never to Go when older than TTL/2.
-    fn repair(
-        &mut self,
-        target: &Target,
-        item: &Arc<Item>,
-        life: Option<Life>,
-        lagging: &[Candidate],
-    ) {
-        let now = self.base.cx.now.mono;
-        let old = life.is_none_or(|life| life.left < self.base.cx.config.item_ttl / 2);
-        let mut sent = 0;
-        for peer in lagging {
-            if sent == REPAIRS_PER_GET {
-                break;
-            }
-            if old && self.base.peers.store.dialect(&peer.key) != Dialect::Skydht {
-                continue;
-            }
-            let quiet = self.base.cx.config.item_ttl / 4;
-            if !self.base.items.repaired.note(*target, peer.id, now, quiet) {
-                continue;
-            }
-            let mut ext = self.base.cx.request_ext();
-            ext.life = life;
-            let request = Request::PutValue {
-                item: item.into(),
-                mirror_target: None,
-            };
-            let call = self.base.ask_with(*peer, request, ext, CallTag::Repair);
-            if call.is_some() {
-                self.base.cx.counters.count(Counter::Repairs);
-                sent += 1;
-            }
-        }
+        })
     }
 }

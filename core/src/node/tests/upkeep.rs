@@ -16,7 +16,7 @@ use crate::wire::WirePeer;
 fn calls_to_look_around(net: &mut Net) -> u64 {
     let before = net.counter(5, Counter::CallsStarted);
     net.input(5, Input::TimerFired);
-    net.nodes[5].look_around();
+    look_up_self(&mut net.nodes[5]);
     net.input(5, Input::TimerFired);
     net.run_for(Duration::from_secs(1));
     net.counter(5, Counter::CallsStarted) - before
@@ -40,6 +40,22 @@ fn a_later_self_lookup_asks_the_nearest_eight_unless_they_name_a_stranger_among_
     assert!(calls >= 20, "{calls}");
     assert!(net.nodes[5].base.peers.table.get(&nearest[15]).is_some());
     assert_eq!(calls_to_look_around(&mut net), 8);
+}
+
+fn look_up_self(node: &mut Node) {
+    node.upkeep.look_up_self(&mut node.base, &mut node.queries);
+}
+
+fn clock_jumped(node: &mut Node) {
+    node.upkeep.clock_jumped(&mut node.base);
+}
+
+fn hear_of(node: &mut Node, named: &[WirePeer]) {
+    node.upkeep.hear_of(&node.base, named);
+}
+
+fn fill_buckets(node: &mut Node) -> bool {
+    node.upkeep.fill_buckets(&mut node.base, &mut node.queries)
 }
 
 /// Whom node 5 pings as bootstrap peers, once it was told to.
@@ -74,7 +90,7 @@ fn bootstrap_peers_are_asked_a_few_at_a_time_in_turn_once_all_were_asked() {
     assert_eq!(bootstrap(&mut net), [0, 1, 2]);
     assert_eq!(bootstrap(&mut net), [3, 4, 0]);
     // A machine that slept may have lost all of them.
-    net.nodes[5].clock_jumped();
+    clock_jumped(&mut net.nodes[5]);
     assert_eq!(pinged(&mut net), [0, 1, 2, 3, 4]);
     assert_eq!(bootstrap(&mut net), [0, 1, 2]);
 }
@@ -83,7 +99,7 @@ fn bootstrap_peers_are_asked_a_few_at_a_time_in_turn_once_all_were_asked() {
 fn joining() -> (Net, u8) {
     let mut net = Net::settled(6, |_, _| {});
     net.input(5, Input::TimerFired);
-    net.nodes[5].upkeep.filling = BucketFiller::default();
+    net.nodes[5].upkeep.filler = BucketFiller::default();
     let sparse = net.nodes[5].base.peers.table.sparse_buckets(3).next();
     let sparse = sparse.expect("five peers are few");
     (net, sparse)
@@ -105,8 +121,8 @@ fn strangers(net: &Net, bucket: u8, skip: usize) -> Vec<WirePeer> {
 
 /// Pings to peers that node 5 heard of, once its neighbourhood is known.
 fn fills(net: &mut Net) -> usize {
-    net.nodes[5].upkeep.filling.begin();
-    assert!(net.nodes[5].fill_buckets());
+    net.nodes[5].upkeep.filler.begin();
+    assert!(fill_buckets(&mut net.nodes[5]));
     net.nodes[5].base.calls.tagged(CallTag::Fill).count()
 }
 
@@ -116,7 +132,7 @@ fn of_a_sparse_bucket_two_peers_an_answer_and_four_in_all_are_remembered_and_pin
         let (mut net, bucket) = joining();
         for answer in 0..answers {
             let named = strangers(&net, bucket, 20 * answer);
-            net.nodes[5].hear_of(&named);
+            hear_of(&mut net.nodes[5], &named);
         }
         assert_eq!(fills(&mut net), pinged, "{answers} answers");
     }
@@ -142,10 +158,10 @@ fn a_lie_or_a_known_peer_is_not_remembered_nor_anybody_once_joined() {
         });
     let mut named: Vec<_> = known.collect();
     named.push(lie);
-    net.nodes[5].hear_of(&named);
+    hear_of(&mut net.nodes[5], &named);
     assert_eq!(fills(&mut net), 0);
-    net.nodes[5].hear_of(&strangers);
-    assert!(net.nodes[5].fill_buckets());
+    hear_of(&mut net.nodes[5], &strangers);
+    assert!(fill_buckets(&mut net.nodes[5]));
     assert_eq!(fills(&mut net), 0);
 }
 
@@ -156,7 +172,7 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
         net.run_for(Duration::from_secs(120));
         net.input(5, Input::TimerFired);
         let node = &mut net.nodes[5];
-        node.upkeep.filling = BucketFiller::default();
+        node.upkeep.filler = BucketFiller::default();
         let far: Vec<_> = node.base.peers.table.iter().copied().collect();
         let far = far
             .iter()
@@ -173,10 +189,10 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
             node.base.peers.table.remove(&id);
         }
         if hears {
-            named.chunks(2).for_each(|named| node.hear_of(named));
+            named.chunks(2).for_each(|named| hear_of(node, named));
         }
-        node.upkeep.filling.begin();
-        assert!(node.fill_buckets());
+        node.upkeep.filler.begin();
+        assert!(fill_buckets(node));
         net.input(5, Input::TimerFired);
         net.run_for(Duration::from_millis(500));
         assert_eq!(
@@ -184,7 +200,7 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
             if hears { 4 } else { 0 }
         );
         let before = net.counter(5, Counter::Lookups);
-        assert!(net.nodes[5].fill_buckets());
+        assert!(fill_buckets(&mut net.nodes[5]));
         let lookups = net.counter(5, Counter::Lookups) - before;
         assert_eq!(lookups, u64::from(!hears));
     }

@@ -12,9 +12,10 @@ use smallvec::SmallVec;
 
 use crate::id::Target;
 use crate::lookup::Candidate;
-use crate::node::Node;
+use crate::node::base::Base;
 use crate::node::ids::CallTag;
-use crate::node::query::QueryKind;
+use crate::node::query::{Queries, QueryKind};
+use crate::node::upkeep::Upkeep;
 use crate::wire::{Request, WirePeer};
 
 /// A bucket with fewer peers is filled.
@@ -23,8 +24,6 @@ const SPARSE: usize = 3;
 const HEARD: usize = 4;
 /// Of these, from one answer: one liar is not to name them all.
 const HEARD_AT_ONCE: usize = 2;
-/// With so many peers of its bucket a lookup for it ends; it seeks no more than that.
-pub(crate) const FILLED: usize = 8;
 /// Buckets filled at a time.
 const STEP: usize = 4;
 
@@ -54,25 +53,25 @@ impl BucketFiller {
     }
 }
 
-impl Node {
+impl Upkeep {
     /// A self-lookup's answer names these peers.
-    pub(crate) fn hear_of(&mut self, peers: &[WirePeer]) {
-        if self.upkeep.filling.stage != Stage::Listening {
+    pub(crate) fn hear_of(&mut self, base: &Base, peers: &[WirePeer]) {
+        if self.filler.stage != Stage::Listening {
             return;
         }
         let mut named = SmallVec::<[u8; 20]>::new();
         for peer in peers {
-            let Some(index) = self.base.peers.table.bucket_of(&Target::from(peer.id)) else {
+            let Some(index) = base.peers.table.bucket_of(&Target::from(peer.id)) else {
                 continue;
             };
-            let heard = self.upkeep.filling.heard.get(&index);
+            let heard = self.filler.heard.get(&index);
             let full = heard.is_some_and(|heard| {
                 heard.len() >= HEARD || heard.iter().any(|it| it.id == peer.id)
             });
             if full
                 || named.iter().filter(|it| **it == index).count() >= HEARD_AT_ONCE
-                || self.base.peers.table.peers_in(index) >= SPARSE
-                || self.base.peers.table.get(&peer.id).is_some()
+                || base.peers.table.peers_in(index) >= SPARSE
+                || base.peers.table.get(&peer.id).is_some()
             {
                 continue;
             }
@@ -81,7 +80,7 @@ impl Node {
                 continue;
             };
             named.push(index);
-            let heard = self.upkeep.filling.heard.entry(index).or_default();
+            let heard = self.filler.heard.entry(index).or_default();
             heard.push(Candidate {
                 key,
                 id: peer.id,
@@ -91,27 +90,29 @@ impl Node {
     }
 
     /// Fills the next few buckets; false when none is left.
-    pub(crate) fn fill_buckets(&mut self) -> bool {
-        let (from, pinging) = match self.upkeep.filling.stage {
+    pub(crate) fn fill_buckets(&mut self, base: &mut Base, queries: &mut Queries) -> bool {
+        let (from, pinging) = match self.filler.stage {
             Stage::Pinging(from) => (from, true),
             Stage::LookingUp(from) => (from, false),
             Stage::Listening | Stage::Over => return false,
         };
         // The self-lookups have covered what is nearer than the k nearest.
-        let covered = self.edge_of_neighbourhood();
+        let covered = edge_of_neighbourhood(base);
         let wanted = |i: &u8| *i >= from && covered.is_none_or(|covered| *i <= covered);
-        let sparse = self.base.peers.table.sparse_buckets(SPARSE).filter(wanted);
+        let sparse = base.peers.table.sparse_buckets(SPARSE).filter(wanted);
         let sparse: SmallVec<[u8; STEP]> = sparse.take(STEP).collect();
         // Each once: far from full may be all there is.
         let next = sparse.get(STEP - 1).and_then(|last| last.checked_add(1));
         if pinging {
-            sparse.iter().for_each(|index| self.ping_heard(*index));
+            for index in &sparse {
+                self.ping_heard(base, *index);
+            }
             let then = next.map_or(Stage::LookingUp(0), Stage::Pinging);
-            self.upkeep.filling.stage = then;
+            self.filler.stage = then;
         } else {
-            self.look_up_buckets(&sparse, QueryKind::Fill);
+            queries.look_up_buckets(base, &sparse, QueryKind::Fill);
             let then = next.map_or(Stage::Over, Stage::LookingUp);
-            self.upkeep.filling = BucketFiller {
+            self.filler = BucketFiller {
                 stage: then,
                 heard: BTreeMap::new(),
             };
@@ -119,36 +120,24 @@ impl Node {
         true
     }
 
-    fn ping_heard(&mut self, index: u8) {
-        let heard = self.upkeep.filling.heard.remove(&index);
+    fn ping_heard(&mut self, base: &mut Base, index: u8) {
+        let heard = self.filler.heard.remove(&index);
         for peer in heard.into_iter().flatten() {
-            let known = self.base.peers.table.get(&peer.id).is_some();
-            if !known
-                && !self
-                    .base
-                    .peers
-                    .store
-                    .is_paused(&peer.key, self.base.cx.now.mono)
-            {
-                self.base.ask(peer, Request::Ping, CallTag::Fill);
+            let known = base.peers.table.get(&peer.id).is_some();
+            if !known && !base.peers.store.is_paused(&peer.key, base.cx.now.mono) {
+                base.ask(peer, Request::Ping, CallTag::Fill);
             }
         }
     }
+}
 
-    /// Whether looking for more peers of a bucket is over: traffic brings the rest.
-    pub(crate) fn is_filled(&self, index: u8) -> bool {
-        self.base.peers.table.peers_in(index) >= FILLED.min(self.base.cx.config.k)
-    }
-
-    /// The bucket of the farthest of the k nearest peers; none with fewer peers.
-    fn edge_of_neighbourhood(&self) -> Option<u8> {
-        let own = Target::from(self.base.cx.id);
-        let farthest = self
-            .base
-            .peers
-            .table
-            .closest(&own, self.base.cx.config.k)
-            .nth(self.base.cx.config.k - 1)?;
-        self.base.peers.table.bucket_of(&farthest.id.into())
-    }
+/// The bucket of the farthest of the k nearest peers; none with fewer peers.
+fn edge_of_neighbourhood(base: &Base) -> Option<u8> {
+    let own = Target::from(base.cx.id);
+    let farthest = base
+        .peers
+        .table
+        .closest(&own, base.cx.config.k)
+        .nth(base.cx.config.k - 1)?;
+    base.peers.table.bucket_of(&farthest.id.into())
 }

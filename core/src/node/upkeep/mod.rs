@@ -2,16 +2,18 @@
 
 pub(crate) mod fill;
 
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
-use crate::lookup::{Candidate, Lookup};
-use crate::node::Node;
+use crate::lookup::Candidate;
+use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, StopReason};
 use crate::node::output::Event;
-use crate::node::query::{Query, QueryKind};
+use crate::node::query::{Ended, Queries, QueryKind};
 use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::wire::Request;
@@ -55,23 +57,22 @@ type Buckets = smallvec::SmallVec<[u8; REFRESH_STEP]>;
 #[derive(Default)]
 pub(crate) struct Upkeep {
     bootstrap_pause: Option<Duration>,
-    bootstrap_out: usize,
     /// Whom to ask next; none while all are asked.
     bootstrap_from: Option<usize>,
-    bootstrap_reachable: alloc::collections::BTreeSet<crate::key::PublicKey>,
-    looking_around: bool,
+    bootstrap_reachable: BTreeSet<PublicKey>,
+    looking_up_self: bool,
     /// The nearest peers when the self-lookup under way began.
-    nearest_before: alloc::vec::Vec<NodeId>,
+    nearest_before: Vec<NodeId>,
     quiet_rounds: u8,
     self_lookup_pause: Duration,
-    pub(crate) filling: BucketFiller,
-    pub(crate) ready: bool,
+    pub(crate) filler: BucketFiller,
+    ready: bool,
 }
 
 impl Upkeep {
-    /// Whether bootstrap peers are being asked right now.
-    pub(crate) fn is_bootstrapping(&self) -> bool {
-        self.bootstrap_out > 0
+    /// Whether the table is not empty and the first self-lookups are done.
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.ready
     }
 
     pub(crate) fn reachable(&self) -> usize {
@@ -79,159 +80,119 @@ impl Upkeep {
     }
 
     /// The bootstrap peers whose last call succeeded.
-    pub(crate) fn reached(&self) -> impl Iterator<Item = crate::key::PublicKey> {
+    pub(crate) fn reached(&self) -> impl Iterator<Item = PublicKey> {
         self.bootstrap_reachable.iter().copied()
     }
-}
 
-impl Node {
-    /// The first input has come: start to join.
-    pub(crate) fn start_upkeep(&mut self) {
-        self.bootstrap();
-        let refresh = self.base.cx.random.maintenance.jitter(REFRESH_EVERY);
-        self.base
-            .cx
-            .timers
-            .set(Timer::Refresh, self.base.cx.now.mono.plus(refresh));
-        if self.base.cx.config.bootstrap.is_empty() {
-            self.become_ready();
+    /// Plans what follows the first round of bootstrap.
+    pub(crate) fn start(&mut self, base: &mut Base) {
+        let cx = &mut base.cx;
+        let refresh = cx.random.maintenance.jitter(REFRESH_EVERY);
+        cx.timers.set(Timer::Refresh, cx.now.mono.plus(refresh));
+        if cx.config.bootstrap.is_empty() {
+            self.become_ready(base);
         }
     }
 
-    /// Pings all bootstrap peers at once, or the next few once they have been asked.
-    pub(crate) fn bootstrap(&mut self) {
-        let peers = self.base.cx.config.bootstrap.clone();
-        let from = self.upkeep.bootstrap_from.unwrap_or(0);
-        let step = match self.upkeep.bootstrap_from {
+    /// Pings all bootstrap peers, or the next few once they have been asked.
+    pub(crate) fn bootstrap(&mut self, base: &mut Base) {
+        let peers = base.cx.config.bootstrap.clone();
+        let from = self.bootstrap_from.unwrap_or(0);
+        let step = match self.bootstrap_from {
             Some(_) => BOOTSTRAP_STEP.min(peers.len()),
             None => peers.len(),
         };
-        if let Some(from) = &mut self.upkeep.bootstrap_from {
+        if let Some(from) = &mut self.bootstrap_from {
             *from = (*from + step) % peers.len().max(1);
         }
         for peer in peers.into_iter().cycle().skip(from).take(step) {
-            if peer.key == self.base.cx.public {
+            if peer.key == base.cx.public {
                 continue;
             }
-            let id = peer.key.id();
             let candidate = Candidate {
                 key: peer.key,
-                id,
+                id: peer.key.id(),
                 addr: peer.addrs.first().copied(),
             };
-            let call = self.base.ask(candidate, Request::Ping, CallTag::Bootstrap);
+            let call = base.ask(candidate, Request::Ping, CallTag::Bootstrap);
             if call.is_some() {
-                self.upkeep.bootstrap_out += 1;
+                base.peers.probing.bootstrapping += 1;
             }
-        }
-        if self.upkeep.bootstrap_out == 0 {
-            self.bootstrap_round_over();
         }
     }
 
     /// A bootstrap peer answered or failed.
-    pub(crate) fn bootstrap_ended(&mut self, peer: &PublicKey, answered: bool) {
-        self.upkeep.bootstrap_out -= 1;
+    pub(crate) fn bootstrap_ended(&mut self, base: &mut Base, peer: &PublicKey, answered: bool) {
+        base.peers.probing.bootstrapping -= 1;
         if answered {
-            self.upkeep.bootstrap_reachable.insert(*peer);
-            self.resume_waiting();
-            if !self.upkeep.ready {
-                self.look_around();
-            }
+            self.bootstrap_reachable.insert(*peer);
         } else {
-            self.upkeep.bootstrap_reachable.remove(peer);
-        }
-        if self.upkeep.bootstrap_out == 0 {
-            self.bootstrap_round_over();
+            self.bootstrap_reachable.remove(peer);
         }
     }
 
-    fn bootstrap_round_over(&mut self) {
-        let pause = if self.base.peers.table.is_empty() {
-            let pause = self
-                .upkeep
-                .bootstrap_pause
-                .map_or(BOOTSTRAP_FIRST, |pause| (pause * 2).min(BOOTSTRAP_MAX));
-            self.upkeep.bootstrap_pause = Some(pause);
-            self.upkeep.bootstrap_from = None;
+    /// All bootstrap peers asked have answered or failed: how long until the next are asked.
+    pub(crate) fn end_bootstrap_round(&mut self, base: &Base) -> Duration {
+        if base.peers.table.is_empty() {
+            let next = |pause: Duration| (pause * 2).min(BOOTSTRAP_MAX);
+            let pause = self.bootstrap_pause.map_or(BOOTSTRAP_FIRST, next);
+            self.bootstrap_pause = Some(pause);
+            self.bootstrap_from = None;
             pause
         } else {
-            self.upkeep.bootstrap_pause = None;
-            self.upkeep.bootstrap_from.get_or_insert(0);
+            self.bootstrap_pause = None;
+            self.bootstrap_from.get_or_insert(0);
             BOOTSTRAP_AGAIN
-        };
-        if !self.upkeep.ready && !self.base.peers.table.is_empty() {
-            // No bootstrap peer answers, but others have found us.
-            self.look_around();
         }
-        self.resume_waiting();
-        if !self.base.cx.config.bootstrap.is_empty() {
-            let pause = self.base.cx.random.maintenance.jitter(pause);
-            self.base
-                .cx
-                .timers
-                .set(Timer::Bootstrap, self.base.cx.now.mono.plus(pause));
+    }
+
+    /// Sets when bootstrap peers are asked again, if there are any.
+    pub(crate) fn schedule_bootstrap(&self, base: &mut Base, pause: Duration) {
+        let cx = &mut base.cx;
+        if !cx.config.bootstrap.is_empty() {
+            let pause = cx.random.maintenance.jitter(pause);
+            cx.timers.set(Timer::Bootstrap, cx.now.mono.plus(pause));
         }
     }
 
     /// Looks up the own id.
-    pub(crate) fn look_around(&mut self) {
-        if self.upkeep.looking_around || self.base.cx.stopping {
+    pub(crate) fn look_up_self(&mut self, base: &mut Base, queries: &mut Queries) {
+        let cx = &mut base.cx;
+        if self.looking_up_self || cx.stopping {
             return;
         }
-        if self.base.peers.table.is_empty() {
+        if base.peers.table.is_empty() {
             // Found by others later: look then.
-            let pause = self
-                .base
-                .cx
-                .random
-                .maintenance
-                .jitter(SELF_LOOKUP_FIRST * 8);
-            return self
-                .base
-                .cx
-                .timers
-                .set(Timer::SelfLookup, self.base.cx.now.mono.plus(pause));
+            let pause = cx.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
+            return cx.timers.set(Timer::SelfLookup, cx.now.mono.plus(pause));
         }
-        self.upkeep.looking_around = true;
-        self.upkeep.nearest_before = self.nearest().collect();
-        let own = Target::from(self.base.cx.id);
-        self.start_query(QueryKind::Neighbourhood, None, own, self.base.cx.now.mono);
+        self.looking_up_self = true;
+        self.nearest_before = nearest(base).collect();
+        let (own, now) = (Target::from(base.cx.id), base.cx.now.mono);
+        let width = self.self_lookup_width(base);
+        let kind = QueryKind::Neighbourhood { width };
+        queries.start(base, kind, None, own, now);
     }
 
     /// How many of the nearest a self-lookup asks.
-    pub(crate) fn self_lookup_width(&self) -> usize {
-        if self.upkeep.self_lookup_pause.is_zero() {
-            self.base.cx.config.k
+    fn self_lookup_width(&self, base: &Base) -> usize {
+        if self.self_lookup_pause.is_zero() {
+            base.cx.config.k
         } else {
-            self.base.cx.config.k.min(CONFIRMING)
+            base.cx.config.k.min(CONFIRMING)
         }
-    }
-
-    /// Whether a self-lookup that has ended left somebody unknown among the k nearest.
-    pub(crate) fn has_found_strangers(&self, lookup: &Lookup) -> bool {
-        let k = self.base.cx.config.k;
-        let mut unasked = lookup.unasked_among_closest(k);
-        lookup.width() < k && unasked.any(|peer| self.base.peers.table.get(&peer.id).is_none())
-    }
-
-    /// The k nearest peers of the table.
-    fn nearest(&self) -> impl Iterator<Item = NodeId> {
-        let own = Target::from(self.base.cx.id);
-        let nearest = self.base.peers.table.closest(&own, self.base.cx.config.k);
-        nearest.map(|contact| contact.id)
     }
 
     /// A self-lookup is over.
-    pub(crate) fn neighbourhood_found(&mut self, search: &Query, end: StopReason) {
-        self.upkeep.looking_around = false;
-        if end != StopReason::Done {
+    pub(crate) fn self_lookup_ended(&mut self, base: &mut Base, ended: &Ended) {
+        self.looking_up_self = false;
+        if ended.reason != StopReason::Done {
             return;
         }
         // Only neighbours are news: elsewhere strangers call all the time.
-        let before = core::mem::take(&mut self.upkeep.nearest_before);
-        let added = self.nearest().any(|id| !before.contains(&id));
-        let upkeep = &mut self.upkeep;
+        let before = core::mem::take(&mut self.nearest_before);
+        let added = nearest(base).any(|id| !before.contains(&id));
+        let upkeep = &mut *self;
         if added {
             upkeep.quiet_rounds = 0;
         } else {
@@ -247,41 +208,37 @@ impl Node {
             (upkeep.self_lookup_pause * 2).clamp(SELF_LOOKUP_AGAIN, SELF_LOOKUP_MAX)
         };
         upkeep.self_lookup_pause = pause;
-        let pause = self.base.cx.random.maintenance.jitter(pause);
-        self.base
-            .cx
+        let pause = base.cx.random.maintenance.jitter(pause);
+        base.cx
             .timers
-            .set(Timer::SelfLookup, self.base.cx.now.mono.plus(pause));
+            .set(Timer::SelfLookup, base.cx.now.mono.plus(pause));
         if joined {
-            self.upkeep.filling.begin();
-            let soon = self.base.cx.random.maintenance.jitter(FILL_SOON);
-            self.base
-                .cx
+            self.filler.begin();
+            let soon = base.cx.random.maintenance.jitter(FILL_SOON);
+            base.cx
                 .timers
-                .set_earlier(Timer::Refresh, self.base.cx.now.mono.plus(soon));
+                .set_earlier(Timer::Refresh, base.cx.now.mono.plus(soon));
         }
-        if search.stats(self.base.cx.now.mono).answered > 0 {
-            self.become_ready();
+        if ended.query.stats(base.cx.now.mono).answered > 0 {
+            self.become_ready(base);
         }
     }
 
-    fn become_ready(&mut self) {
-        if !self.upkeep.ready {
-            self.upkeep.ready = true;
-            let peers = self.base.peers.table.len();
-            self.base.cx.event(Event::Ready { peers });
-            self.base.cx.timers.set_earlier(
-                Timer::SelfLookup,
-                self.base.cx.now.mono.plus(SELF_LOOKUP_FIRST),
-            );
+    fn become_ready(&mut self, base: &mut Base) {
+        if !self.ready {
+            self.ready = true;
+            let peers = base.peers.table.len();
+            base.cx.event(Event::Ready { peers });
+            base.cx
+                .timers
+                .set_earlier(Timer::SelfLookup, base.cx.now.mono.plus(SELF_LOOKUP_FIRST));
         }
     }
 
     /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
-    pub(crate) fn refresh_buckets(&mut self) {
-        let now = self.base.cx.now.mono;
-        let failing: alloc::vec::Vec<NodeId> = self
-            .base
+    pub(crate) fn refresh(&mut self, base: &mut Base, queries: &mut Queries) {
+        let now = base.cx.now.mono;
+        let failing: alloc::vec::Vec<NodeId> = base
             .peers
             .table
             .iter()
@@ -290,54 +247,44 @@ impl Node {
             .take(RECHECK_STEP)
             .collect();
         for id in failing {
-            self.base.ping_contact(id, CallTag::Proof);
+            base.ping_contact(id, CallTag::Proof);
         }
-        let pause = if self.fill_buckets() {
+        let pause = if self.fill_buckets(base, queries) {
             FILL_SOON
         } else {
-            let stale = self.base.peers.table.stale_buckets(now, BUCKET_AGE);
+            let stale = base.peers.table.stale_buckets(now, BUCKET_AGE);
             let stale: Buckets = stale.take(REFRESH_STEP).collect();
-            self.look_up_buckets(&stale, QueryKind::Bucket);
+            queries.look_up_buckets(base, &stale, QueryKind::Bucket);
             if stale.len() == REFRESH_STEP {
                 REFRESH_EVERY / 10
             } else {
                 REFRESH_EVERY
             }
         };
-        let pause = self.base.cx.random.maintenance.jitter(pause);
-        self.base.cx.timers.set(Timer::Refresh, now.plus(pause));
-    }
-
-    pub(crate) fn look_up_buckets(&mut self, buckets: &[u8], goal: fn(u8) -> QueryKind) {
-        let now = self.base.cx.now.mono;
-        for index in buckets {
-            let bytes = self.base.cx.random.refresh.bytes();
-            let target = self.base.peers.table.random_target_in(*index, bytes);
-            // At once, so that a failing search does not come back forever.
-            self.base.peers.table.refreshed(*index, now);
-            self.start_query(goal(*index), None, target, now);
-        }
+        let pause = base.cx.random.maintenance.jitter(pause);
+        base.cx.timers.set(Timer::Refresh, now.plus(pause));
     }
 
     /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.
-    pub(crate) fn clock_jumped(&mut self) {
-        self.base.cx.counters.count(Counter::ClockJumped);
-        self.base.cx.event(Event::ClockJumped);
-        let grace = self.base.cx.random.maintenance.jitter(JUMP_GRACE);
-        self.base
-            .items
-            .hold_expiry(self.base.cx.now.mono.plus(grace));
-        self.upkeep.bootstrap_from = None;
-        self.upkeep.quiet_rounds = 0;
-        self.upkeep.filling = BucketFiller::default();
-        self.upkeep.self_lookup_pause = Duration::ZERO;
-        self.base
-            .cx
+    pub(crate) fn clock_jumped(&mut self, base: &mut Base) {
+        base.cx.counters.count(Counter::ClockJumped);
+        base.cx.event(Event::ClockJumped);
+        let grace = base.cx.random.maintenance.jitter(JUMP_GRACE);
+        base.items.hold_expiry(base.cx.now.mono.plus(grace));
+        self.bootstrap_from = None;
+        self.quiet_rounds = 0;
+        self.filler = BucketFiller::default();
+        self.self_lookup_pause = Duration::ZERO;
+        base.cx.timers.set(Timer::Bootstrap, base.cx.now.mono);
+        base.cx
             .timers
-            .set(Timer::Bootstrap, self.base.cx.now.mono);
-        self.base.cx.timers.set(
-            Timer::SelfLookup,
-            self.base.cx.now.mono.plus(SELF_LOOKUP_FIRST),
-        );
+            .set(Timer::SelfLookup, base.cx.now.mono.plus(SELF_LOOKUP_FIRST));
     }
+}
+
+/// The k nearest peers of the table.
+fn nearest(base: &Base) -> impl Iterator<Item = NodeId> {
+    let own = Target::from(base.cx.id);
+    let nearest = base.peers.table.closest(&own, base.cx.config.k);
+    nearest.map(|contact| contact.id)
 }
