@@ -37,7 +37,9 @@ impl Process {
     /// took none of theirs.
     pub(super) fn start_behind_others(home: &Path, args: &[&str], stdin: Stdio) -> Result<Self> {
         // Where it is not allowed, figures are worse, and nothing else.
-        Self::start_after(home, args, stdin, || drop(nice(LEAST_PRIORITY)))
+        Self::start_after(home, args, stdin, || {
+            let _ = nice(LEAST_PRIORITY);
+        })
     }
 
     fn start_after(
