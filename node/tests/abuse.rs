@@ -109,6 +109,11 @@ fn survives_half_open_connections() {
 }
 
 #[test]
+fn a_dmsg_server_survives_those_who_take_all_they_can() {
+    survives("relay");
+}
+
+#[test]
 fn survives_attacks_on_the_control_api() {
     survives("api");
 }

@@ -35,6 +35,12 @@ pub(super) enum Kind {
     WaitQueue { holders: usize, waiters: usize },
     /// Connections that say nothing, or only the handshake's first message.
     HalfOpen { a_second: u32, greets: bool },
+    /// Relayed streams that are opened and held.
+    RelayStreams { keys: usize, streams: usize },
+    /// Relayed streams that are written to as far as that goes, and not read.
+    RelayStalled { keys: usize, streams: usize },
+    /// Sessions with a relay, with a stream each.
+    RelaySessions { keys: usize },
     /// HTTP requests without a token, pipelined, whose answers are not read.
     ApiPipelined { connections: usize },
     /// HTTP connections that send a byte of a request a second.
@@ -183,6 +189,27 @@ pub(super) const ATTACKS: &[Attack] = &[
         },
     ),
     attack(
+        "relay-streams",
+        "5 keys open 2,040 streams each to 5 others through a DMSG server, and hold them",
+        Kind::RelayStreams {
+            keys: 5,
+            streams: 2_040,
+        },
+    ),
+    attack(
+        "relay-stalled",
+        "8 keys fill 128 streams each through a DMSG server to peers that do not read",
+        Kind::RelayStalled {
+            keys: 8,
+            streams: 128,
+        },
+    ),
+    attack(
+        "relay-sessions",
+        "2,100 keys have a session with a DMSG server and a stream on it",
+        Kind::RelaySessions { keys: 2_100 },
+    ),
+    attack(
         "api",
         "64 connections to the control API pipeline requests without a token and read nothing",
         Kind::ApiPipelined { connections: 64 },
@@ -198,6 +225,16 @@ pub(super) const ATTACKS: &[Attack] = &[
         Kind::ApiSlow { connections: 1_000 },
     ),
 ];
+
+impl Kind {
+    /// Whether a DMSG server is attacked, rather than a node.
+    pub(super) const fn is_of_relay(self) -> bool {
+        matches!(
+            self,
+            Self::RelayStreams { .. } | Self::RelayStalled { .. } | Self::RelaySessions { .. }
+        )
+    }
+}
 
 /// The attacks that `names` mean, in the list's order: whole names, beginnings, or "all".
 pub(super) fn chosen(names: &[String]) -> Result<Vec<Attack>> {

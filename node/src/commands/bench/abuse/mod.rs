@@ -9,6 +9,7 @@ mod attacker;
 mod list;
 mod peer;
 mod report;
+mod through_relay;
 mod victim;
 mod wire;
 mod witness;
@@ -125,7 +126,7 @@ fn list(common: &Common) -> Result<Exit> {
 /// One attack on a fresh node.
 async fn one(attack: &Attack, seconds: u16) -> Result<AttackReport> {
     let dir = TemporaryDir::new("abuse")?;
-    let mut victim = Victim::start(dir.path()).await?;
+    let mut victim = Victim::start(dir.path(), attack.kind.is_of_relay()).await?;
     if needs_items(attack.kind) && peer::fill((victim.key, victim.peers)).await? == 0 {
         return Err(Failure::new(Code::Local, "the attacked node took no items"));
     }

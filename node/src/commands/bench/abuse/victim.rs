@@ -17,14 +17,16 @@ use crate::state_dir::read_token;
 #[derive(Deserialize)]
 struct About {
     key: PublicKey,
-    listen: SocketAddr,
+    listen: String,
+    dmsg_server: Option<String>,
     api: String,
     token_file: std::path::PathBuf,
 }
 
-/// A full node on loopback.
+/// A full node, or a DMSG server, on loopback.
 pub(super) struct Victim {
     process: Process,
+    pub(super) is_relay: bool,
     pub(super) key: PublicKey,
     pub(super) peers: SocketAddr,
     pub(super) api: SocketAddr,
@@ -33,25 +35,26 @@ pub(super) struct Victim {
 
 impl Victim {
     /// Starts one with its state in `dir`.
-    pub(super) async fn start(dir: &Path) -> Result<Self> {
+    pub(super) async fn start(dir: &Path, is_relay: bool) -> Result<Self> {
         let state = dir.join("state");
         let wrong = || Failure::new(Code::Local, "the attacked node did not start");
         let state = state.to_str().ok_or_else(wrong)?;
-        let args = [
-            "run",
-            "--full-node",
+        let command: &[_] = match is_relay {
+            true => &["dmsg-server"],
+            false => &["run", "--full-node", "--advertise", "none"],
+        };
+        let common = [
             "--json",
             "--listen",
             "127.0.0.1:0",
             "--api-listen",
             "127.0.0.1:0",
-            "--advertise",
-            "none",
             "--log",
             "off",
             "--state-dir",
             state,
         ];
+        let args = [command, &common].concat();
         let mut process = Process::start(dir, &args, Stdio::null(), &Processors::default())?;
         let line = process.first_line(START_TIMEOUT).await.ok_or_else(wrong)?;
         let about: About = serde_json::from_str(&line).map_err(|_| wrong())?;
@@ -59,10 +62,13 @@ impl Victim {
         let Some(Ok(api)) = api else {
             return Err(wrong());
         };
+        let peers = about.dmsg_server.unwrap_or(about.listen);
+        let peers = peers.parse().map_err(|_| wrong())?;
         Ok(Self {
             process,
+            is_relay,
             key: about.key,
-            peers: about.listen,
+            peers,
             api,
             token: read_token(&about.token_file)?,
         })

@@ -1,7 +1,7 @@
 //! Loopback as if it were longer: what comes from the far side is read later, or never.
 
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::{BoxFuture, Listener, Runtime};
 use skydht_tokio::{TcpConnection, TokioRuntime};
+use tokio::net::TcpSocket;
 
 /// Bytes read from the socket at once.
 const CHUNK: usize = 64 * 1024;
@@ -20,6 +21,8 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Clone, Default)]
 pub(super) struct Wire {
     round_trip: Duration,
+    /// Where connections come from; none: as the system has it.
+    from: Option<IpAddr>,
     deaf: Arc<AtomicBool>,
 }
 
@@ -28,6 +31,14 @@ impl Wire {
     pub(super) fn with_round_trip(round_trip: Duration) -> Self {
         Self {
             round_trip,
+            ..Self::default()
+        }
+    }
+
+    /// One whose connections come from `ip`, an address of this machine.
+    pub(super) fn from_address(ip: IpAddr) -> Self {
+        Self {
+            from: Some(ip),
             ..Self::default()
         }
     }
@@ -54,7 +65,14 @@ impl Runtime for Wire {
         let wire = self.clone();
         Box::pin(async move {
             Ok(WireConnection {
-                socket: TokioRuntime.connect(addr).await?,
+                socket: match wire.from {
+                    None => TokioRuntime.connect(addr).await?,
+                    Some(ip) => {
+                        let socket = TcpSocket::new_v4()?;
+                        socket.bind(SocketAddr::new(ip, 0))?;
+                        TcpConnection::new(socket.connect(addr).await?)?
+                    }
+                },
                 wire,
                 late: io::Cursor::default(),
                 arrival: None,

@@ -19,9 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::peer::newcomer;
+use super::through_relay::ThroughRelay;
 use super::victim::Victim;
 use super::wire::Wire;
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::http::send;
 use crate::measure::Latency;
 use crate::{random_bytes, start};
@@ -106,18 +107,45 @@ impl Figures {
     }
 }
 
-/// A node that only dials, with a session to the attacked one, and a user of its control API.
+/// What works with the attacked process.
+#[derive(Clone)]
+enum Good {
+    /// A node that only dials.
+    Node(Dht),
+    /// Clients that talk through a DMSG server: a ping goes over a stream that stays, a put and
+    /// a get of as many bytes as a value and 100 times as many over a new one each.
+    Clients(ThroughRelay),
+}
+
+/// A good client with a session to the attacked process, and a user of its control API.
 #[derive(Clone)]
 pub(super) struct Witness {
-    dht: Dht,
+    good: Good,
     to: (PublicKey, SocketAddr),
     api: SocketAddr,
     bearer: String,
 }
 
 impl Witness {
-    /// One that knows the attacked node.
+    /// One that knows the attacked process.
     pub(super) async fn start(victim: &Victim) -> Result<Self> {
+        let good = match victim.is_relay {
+            false => Good::Node(Self::start_node(victim).await?),
+            true => {
+                let clients = ThroughRelay::start((victim.key, victim.peers)).await;
+                let none = || Failure::new(Code::Local, "the DMSG server took no clients");
+                Good::Clients(clients.ok_or_else(none)?)
+            }
+        };
+        Ok(Self {
+            good,
+            to: (victim.key, victim.peers),
+            api: victim.api,
+            bearer: format!("Bearer {}", *victim.token),
+        })
+    }
+
+    async fn start_node(victim: &Victim) -> Result<Dht> {
         let secret = SecretKey::from_entropy(&random_bytes()?);
         let mut node = TcpNode::new(secret, None);
         node.config.operation_timeout = PATIENCE;
@@ -127,12 +155,7 @@ impl Witness {
         }];
         let dht = start::start_node(node).await?;
         dht.ready().await?;
-        Ok(Self {
-            dht,
-            to: (victim.key, victim.peers),
-            api: victim.api,
-            bearer: format!("Bearer {}", *victim.token),
-        })
+        Ok(dht)
     }
 
     /// Works at a steady rate for `duration`, whatever the answers, and waits for the last of
@@ -172,7 +195,10 @@ impl Witness {
 
     /// Stops.
     pub(super) async fn stop(self) {
-        self.dht.shutdown().await;
+        match self.good {
+            Good::Node(dht) => dht.shutdown().await,
+            Good::Clients(clients) => clients.stop().await,
+        }
     }
 
     async fn step(&self, step: Step, turn: u32) -> Vec<Seen> {
@@ -191,28 +217,41 @@ impl Witness {
     }
 
     async fn ping(&self) -> bool {
-        self.dht.ping(self.to.0, Some(self.to.1)).await.is_ok()
+        match &self.good {
+            Good::Node(dht) => dht.ping(self.to.0, Some(self.to.1)).await.is_ok(),
+            Good::Clients(clients) => clients.ping().await,
+        }
     }
 
     async fn put(&self, salt: Salt) -> bool {
+        let dht = match &self.good {
+            Good::Node(dht) => dht,
+            Good::Clients(clients) => return clients.call(VALUE).await,
+        };
         let options = PutOptions {
             once: true,
             ..PutOptions::default()
         };
         let value = Value::from(vec![b'w'; VALUE]);
-        let put = self.dht.put(salt, value, options).await;
+        let put = dht.put(salt, value, options).await;
         put.is_ok_and(|put| put.replicas.acknowledged() > 0)
     }
 
     async fn get(&self, salt: Salt) -> bool {
-        let request = GetRequest::of(self.dht.key(), salt, ReadPolicy::Freshest);
-        self.dht.get(request).await.is_ok()
+        let dht = match &self.good {
+            Good::Node(dht) => dht,
+            Good::Clients(clients) => return clients.call(100 * VALUE).await,
+        };
+        let request = GetRequest::of(dht.key(), salt, ReadPolicy::Freshest);
+        dht.get(request).await.is_ok()
     }
 
     async fn newcomer(&self) -> bool {
-        newcomer(self.to, Wire::with_round_trip(FAR))
-            .await
-            .unwrap_or(false)
+        let wire = Wire::with_round_trip(FAR);
+        match &self.good {
+            Good::Node(_) => newcomer(self.to, wire).await.unwrap_or(false),
+            Good::Clients(clients) => clients.newcomer(wire).await,
+        }
     }
 
     async fn ask(&self, path: &str, bearer: Option<&str>) -> bool {

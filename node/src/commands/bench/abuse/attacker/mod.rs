@@ -1,5 +1,6 @@
 //! The attacker's process.
 
+mod relay;
 mod requests;
 mod sockets;
 
@@ -134,6 +135,9 @@ async fn run(attack: &Arc<Attack>, kind: Kind) {
             requests::wait_queue(attack, holders, waiters).await;
         }
         Kind::HalfOpen { a_second, greets } => sockets::half_open(attack, a_second, greets).await,
+        Kind::RelayStreams { keys, streams } => relay::streams(attack, keys, streams, false).await,
+        Kind::RelayStalled { keys, streams } => relay::streams(attack, keys, streams, true).await,
+        Kind::RelaySessions { keys } => relay::sessions(attack, keys).await,
         Kind::ApiPipelined { connections } => sockets::api(attack, connections, false).await,
         Kind::ApiSlow { connections } => sockets::api(attack, connections, true).await,
     }
