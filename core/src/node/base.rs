@@ -135,21 +135,28 @@ impl Base {
             .start(&mut self.cx, peer, item, None, VerifyTag::Get(query))
     }
 
-    /// Storage kept a record: verified like any other item.
-    pub(crate) fn load(&mut self, record: &StoredRecord) {
+    /// Storage kept a record: verified like any other item, unless storage proves it.
+    pub(crate) fn load(&mut self, record: StoredRecord, proven: bool) {
         let public = self.cx.public;
-        if self.may_verify(&public) && record.item.check_sizes().is_ok() {
-            let candidate = StoreCandidate {
-                target: record.target,
-                item: Arc::new(record.item.clone()),
-                via: Via::Storage {
-                    vouched: record.vouched,
-                    expires: record.expires,
-                },
-                life: None,
-                bound: record.bound,
-            };
-            self.verify(&public, candidate, VerifyTag::Loaded);
+        if record.item.check_sizes().is_err() || !(proven || self.may_verify(&public)) {
+            return;
+        }
+        let candidate = StoreCandidate {
+            target: record.target,
+            item: Arc::new(record.item),
+            via: Via::Storage {
+                vouched: record.vouched,
+                expires: record.expires,
+            },
+            life: None,
+            bound: record.bound,
+        };
+        if !proven {
+            return self.verify(&public, candidate, VerifyTag::Loaded);
+        }
+        let nearer = self.nearer(&candidate.target);
+        if let Err(refusal) = self.items.admit(&mut self.cx, candidate, nearer) {
+            self.cx.count_refusal(refusal);
         }
     }
 

@@ -255,10 +255,14 @@ pub enum Input<'a> {
         /// What [`VerifyJob::run`](crate::node::VerifyJob::run) returned.
         verdict: Verdict,
     },
-    /// An item that storage kept from an earlier run; verified like any other.
+    /// An item that storage kept from an earlier run.
     Loaded {
         /// The record.
         record: Box<StoredRecord>,
+        /// Storage proves that it is what this node wrote, by an authentication code or because
+        /// nobody else can write there. Otherwise its signature is checked like any other.
+        #[serde(default)]
+        proven: bool,
     },
     /// A change whose acknowledgement was asked for is durable, or will never be.
     Persisted {
@@ -297,7 +301,7 @@ impl Input<'_> {
             Self::Command { op, command } => Input::Command { op, command },
             Self::Cancel { op } => Input::Cancel { op },
             Self::Verified { job, verdict } => Input::Verified { job, verdict },
-            Self::Loaded { record } => Input::Loaded { record },
+            Self::Loaded { record, proven } => Input::Loaded { record, proven },
             Self::Persisted { change, durable } => Input::Persisted { change, durable },
             Self::Probed { probe, result } => Input::Probed { probe, result },
             Self::TimerFired => Input::TimerFired,

@@ -159,7 +159,7 @@ impl Node {
             Input::Command { op, command } => self.command(op, command)?,
             Input::Cancel { op } => self.stop_operation(op, StopReason::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
-            Input::Loaded { record } => self.base.load(&record),
+            Input::Loaded { record, proven } => self.base.load(*record, proven),
             Input::Persisted { change, durable } => {
                 if !self.base.items.is_change(change) {
                     return Err(Misuse::UnknownChange(change));

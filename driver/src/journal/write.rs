@@ -201,7 +201,7 @@ fn input_weight(input: &Input<'_>) -> usize {
             command: Command::PutSigned { item, .. },
             ..
         } => item.value.as_bytes().len(),
-        Input::Loaded { record } => record.item.value.as_bytes().len(),
+        Input::Loaded { record, .. } => record.item.value.as_bytes().len(),
         _ => 0,
     };
     OVERHEAD + bytes

@@ -468,6 +468,7 @@ impl<'a> Script<'a> {
         };
         self.world.input(Input::Loaded {
             record: Box::new(record),
+            proven: false,
         });
     }
 

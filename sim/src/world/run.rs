@@ -220,7 +220,13 @@ impl World {
                 let next = slot.disk.as_mut().and_then(|it| it.loading.pop_front());
                 if let Some(record) = next {
                     let record = Box::new(record);
-                    self.feed(host, Input::Loaded { record });
+                    self.feed(
+                        host,
+                        Input::Loaded {
+                            record,
+                            proven: false,
+                        },
+                    );
                     // One after the other: the node bounds its jobs.
                     let at = self.now.plus(self.config.verify + MOMENT);
                     self.schedule(at, host, Due::Load);

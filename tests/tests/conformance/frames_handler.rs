@@ -299,6 +299,7 @@ impl Driver {
             };
             driver.input(Input::Loaded {
                 record: Box::new(record),
+                proven: false,
             });
         }
         driver

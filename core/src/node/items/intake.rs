@@ -59,7 +59,7 @@ impl Items {
         if precheck == Precheck::Held {
             cx.counters.count(Counter::VerifySpared);
             let admission = self.store.confirm(cx.now, candidate)?;
-            self.note_admission(cx, candidate.target, admission);
+            self.note_admission(cx, candidate.target, admission, false);
         }
         Ok(precheck)
     }
@@ -128,12 +128,20 @@ impl Items {
         nearer: usize,
     ) -> Result<(), Refusal> {
         let target = candidate.target;
+        let recorded = matches!(candidate.via, Via::Storage { .. });
         let admission = self.store.admit(cx.now, candidate, nearer)?;
-        self.note_admission(cx, target, admission);
+        self.note_admission(cx, target, admission, recorded);
         Ok(())
     }
 
-    fn note_admission(&mut self, cx: &mut Context, target: Target, admission: Admission) {
+    /// `recorded`: storage has it, and need not be told again.
+    fn note_admission(
+        &mut self,
+        cx: &mut Context,
+        target: Target,
+        admission: Admission,
+        recorded: bool,
+    ) {
         match admission.kind {
             AdmissionKind::Stored => cx.counters.count(Counter::ItemsStored),
             AdmissionKind::Renewed => cx.counters.count(Counter::ItemsRenewed),
@@ -150,7 +158,7 @@ impl Items {
         for evicted in admission.evicted {
             self.persist(cx, StoreChange::Forget(evicted));
         }
-        if admission.kind != AdmissionKind::Unchanged {
+        if admission.kind != AdmissionKind::Unchanged && !recorded {
             self.persist_kept(cx, &target);
         }
         self.schedule_expiry(cx);

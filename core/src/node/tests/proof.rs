@@ -118,7 +118,10 @@ fn a_user_and_storage_bring_no_unproven_copy_of_what_is_held_either() {
             expires: None,
             bound: None,
         });
-        hand.input(Input::Loaded { record });
+        hand.input(Input::Loaded {
+            record,
+            proven: false,
+        });
         hand.run_jobs();
         assert_eq!(hand.counter(Counter::ForgedItems), 1);
         let now = hand
