@@ -24,6 +24,7 @@ use crate::event_loop::{self, DriverStats};
 use crate::events::{self, EventStream, Lagged, RingReceiver};
 use crate::mailbox::{Mailbox, Phase, Reply, Request};
 use crate::recorder::Recorder;
+use crate::storage::{Persistence, StorageStats};
 use crate::transport::{DialFailure, Transport, TransportStats};
 use crate::verifier::Verifier;
 
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The thread that runs storage cannot be started.
+    #[error("cannot start a thread for storage: {0}")]
+    StorageThread(std::io::ErrorKind),
     /// The transport proves another key than the node has: peers would not find it.
     #[error("the transport proves {transport}, but the node is {node}")]
     OtherKey {
@@ -65,6 +69,8 @@ pub struct StartOptions {
     /// Items that an earlier run asked to persist, given to the node at its start. They are
     /// verified like a peer's; those above `limits.verify_jobs` are counted and left out.
     pub records: Vec<StoredRecord>,
+    /// Where items are kept across restarts; none: nowhere. Sets [`Config::storage`].
+    pub storage: Option<Persistence>,
 }
 
 /// Stops the node when the last handle goes.
@@ -152,7 +158,8 @@ impl Dht {
             });
         }
         let now = event_loop::time(&runtime);
-        let mut options = options;
+        let (mut config, mut options) = (config, options);
+        config.storage |= options.storage.is_some();
         let header = options
             .recorder
             .is_some()
@@ -163,6 +170,11 @@ impl Dht {
             recorder.start(header);
         }
         let mailbox = Arc::new(Mailbox::new());
+        let storage = options.storage.take();
+        let storage = storage.map(|storage| storage.start(Arc::clone(&mailbox.waker)));
+        let storage = storage
+            .transpose()
+            .map_err(|error| StartError::StorageThread(error.kind()))?;
         let transport = Arc::new(transport);
         let inner = Inner {
             mailbox: Arc::clone(&mailbox),
@@ -177,7 +189,7 @@ impl Dht {
                 move || transport.stats()
             }),
         };
-        event_loop::spawn(runtime, transport, node, mailbox, options);
+        event_loop::spawn(runtime, transport, node, mailbox, options, storage);
         Ok(Self(Arc::new(inner)))
     }
 
@@ -315,6 +327,14 @@ impl Dht {
     /// [`Stopped`].
     pub async fn driver_stats(&self) -> Result<DriverStats, Stopped> {
         self.ask(Request::Stats).await
+    }
+
+    /// How storage does; all zero where there is none.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn storage_stats(&self) -> Result<StorageStats, Stopped> {
+        self.ask(Request::Storage).await
     }
 
     /// What the transport counts; also after the node has stopped.

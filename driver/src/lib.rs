@@ -19,6 +19,7 @@ mod events;
 pub mod journal;
 mod mailbox;
 mod recorder;
+pub mod storage;
 mod tcp_node;
 pub mod testing;
 pub mod transport;

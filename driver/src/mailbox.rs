@@ -13,6 +13,7 @@ use skydht_core::node::{
 
 use crate::event_loop::DriverStats;
 use crate::events::RingSender;
+use crate::storage::StorageStats;
 
 /// Commands that wait for the loop at most; then the answer is [`OperationError::Busy`].
 pub(crate) const WAITING_COMMANDS: usize = 1_024;
@@ -33,6 +34,7 @@ pub(crate) enum Request {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     OwnItems(oneshot::Sender<Vec<OwnItem>>),
     Stats(oneshot::Sender<DriverStats>),
+    Storage(oneshot::Sender<StorageStats>),
     Subscribe(RingSender<Event>),
 }
 

@@ -27,6 +27,7 @@ use crate::dht::StartOptions;
 use crate::events::RingSender;
 use crate::mailbox::{Mailbox, Phase, Reply, Request};
 use crate::recorder::Recorder;
+use crate::storage::StorageQueue;
 use crate::transport::{Accepted, Transport};
 use crate::verifier::VerifyQueue;
 use streams::{Step, Streams};
@@ -39,7 +40,9 @@ const VISIT_STEPS: usize = 8;
 const BYTES_A_STEP: usize = 16 * 1024;
 /// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
-/// How long a shutdown waits for streams to flush.
+/// Records of earlier runs given to the node in one turn.
+const LOADED_A_TURN: usize = 64;
+/// How long a shutdown waits for streams to flush, and for storage to write what waits.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// What the loop counts; all since the start, except `streams` and `lingering`.
@@ -72,6 +75,7 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
     node: Node,
     mailbox: Arc<Mailbox>,
     options: StartOptions,
+    storage: Option<StorageQueue>,
 ) {
     let waker = Arc::clone(&mailbox.waker);
     let mut event_loop = EventLoop {
@@ -86,7 +90,8 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
         probes: FuturesUnordered::new(),
         operations: HashMap::new(),
         subscribers: Vec::new(),
-        persisted: VecDeque::new(),
+        storage,
+        persisted: Vec::new(),
         alarm: None,
         next_accepted: 1,
         ending: Ending::No,
@@ -102,7 +107,10 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
     event_loop.feed(Input::TimerFired);
     for record in options.records {
         let record = Box::new(record);
-        event_loop.feed(Input::Loaded { record });
+        event_loop.feed(Input::Loaded {
+            record,
+            proven: false,
+        });
     }
     runtime.spawn(Box::pin(std::future::poll_fn(move |cx| {
         event_loop.poll(cx)
@@ -133,7 +141,9 @@ struct EventLoop<R: Runtime, T: Transport> {
     probes: FuturesUnordered<Probing>,
     operations: HashMap<OperationId, Reply>,
     subscribers: Vec<RingSender<Event>>,
-    persisted: VecDeque<ChangeId>,
+    storage: Option<StorageQueue>,
+    /// Changes whose fate is known, and whether they are durable.
+    persisted: Vec<(ChangeId, bool)>,
     /// A sleep, and when it ends.
     alarm: Option<(Mono, BoxFuture<'static, ()>)>,
     next_accepted: u64,
@@ -159,6 +169,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             self.take_requests();
             self.take_verdicts();
             self.acknowledge();
+            self.take_loaded();
             self.poll_accept(cx);
             self.poll_probes(cx);
             self.visit_streams();
@@ -223,16 +234,16 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     .push(Box::pin(async move { (probe, probing.await) }));
             }
             Output::Verify { job, work } => self.verify.submit(job, work),
-            // There is no storage: what asks for durability learns that there is none.
             Output::Persist {
                 change,
+                what,
                 acknowledge,
-                ..
-            } => {
-                if acknowledge {
-                    self.persisted.push_back(change);
-                }
-            }
+            } => match &self.storage {
+                Some(storage) => storage.submit(change, what, acknowledge),
+                // What asks for durability learns that there is none.
+                None if acknowledge => self.persisted.push((change, false)),
+                None => {}
+            },
             Output::Finished { op, outcome } => {
                 if matches!((&outcome, &self.ending), (Outcome::Shutdown, Ending::No)) {
                     self.ending = Ending::Flushing(now.mono.plus(SHUTDOWN_GRACE));
@@ -291,6 +302,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     let _ = reply.send(self.node.own_items(now));
                 }
                 Request::Stats(reply) => drop(reply.send(self.stats())),
+                Request::Storage(reply) => {
+                    let stats = self.storage.as_ref().map(StorageQueue::stats);
+                    drop(reply.send(stats.unwrap_or_default()));
+                }
                 Request::Subscribe(subscriber) => self.subscribers.push(subscriber),
             }
         }
@@ -316,9 +331,30 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
     }
 
     fn acknowledge(&mut self) {
-        while let Some(change) = self.persisted.pop_front() {
-            let durable = false;
+        let mut persisted = std::mem::take(&mut self.persisted);
+        if let Some(storage) = &self.storage
+            && persisted.is_empty()
+        {
+            storage.take_done(&mut persisted);
+        }
+        for (change, durable) in persisted.drain(..) {
             self.feed(Input::Persisted { change, durable });
+        }
+        if self.persisted.is_empty() {
+            self.persisted = persisted;
+        }
+    }
+
+    /// Gives the node what earlier runs have left, a few records a turn.
+    fn take_loaded(&mut self) {
+        for _ in 0..LOADED_A_TURN {
+            let Some(kept) = self.storage.as_ref().and_then(StorageQueue::next_loaded) else {
+                return;
+            };
+            self.feed(Input::Loaded {
+                record: Box::new(kept.record),
+                proven: kept.proven,
+            });
         }
     }
 
@@ -433,7 +469,8 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
     /// Ready when everything is closed.
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Ending::Flushing(until) = self.ending {
-            if self.streams.len() > 0 && time(&self.runtime).mono < until {
+            let written = self.storage.as_ref().is_none_or(StorageQueue::is_idle);
+            if (self.streams.len() > 0 || !written) && time(&self.runtime).mono < until {
                 return Poll::Pending;
             }
             self.streams.clear();

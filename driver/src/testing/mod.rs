@@ -3,8 +3,10 @@
 
 mod conformance;
 mod runtime;
+mod storage;
 mod testnet;
 
 pub use conformance::{Pair, conformance};
 pub use runtime::{Over, RuntimeSuite};
+pub use storage::{record, storage_conformance};
 pub use testnet::{Testnet, TestnetError};

@@ -1,0 +1,329 @@
+//! Storage in one file, by redb.
+//!
+//! # Format, version 1
+//!
+//! Table `meta`: `format` is the byte 1; `owner` is the authentication code of the text `owner`.
+//! Table `items`: target (32 bytes) to an encoded [`StoredRecord`] and its authentication code (32
+//! bytes): HMAC-SHA256 under a key that follows from the node's secret, over the record's bytes. A
+//! record whose code is right was written by this node, hence was verified by it. One whose code is
+//! wrong is given to the core without proof, which then checks its signature; one that does not
+//! decode, or lies at another target than it says, is counted and left alone.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use redb::backends::FileBackend;
+use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use sha2::Sha256;
+use skydht_core::id::Target;
+use skydht_core::key::SecretKey;
+use skydht_core::node::StoreChange;
+use skydht_core::record::StoredRecord;
+use zeroize::Zeroizing;
+
+use super::{Kept, Page, Storage, StorageError};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const ITEMS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("items");
+/// The version that is written.
+const FORMAT: u8 = 1;
+/// Bytes of an authentication code.
+const CODE: usize = 32;
+/// Memory that the library may use for pages, in bytes.
+const CACHE: usize = 16 << 20;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It cannot be opened or made.
+    #[error("cannot open {path}: {error}")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Another process has it open, or another node of this one.
+    #[error("{path} is in use: another node runs with it")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It was written for another key.
+    #[error("{path} holds the items of a node with another key")]
+    OtherKey {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It was written by a later version.
+    #[error("{path} has format {format}, this version knows {FORMAT}")]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// Its format.
+        format: u8,
+    },
+    /// It is no such file, or is damaged.
+    #[error("{path} is damaged, or no storage of items: {what}")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Items in a file that belongs to one node at a time.
+pub struct FileStorage {
+    path: PathBuf,
+    key: Zeroizing<[u8; 32]>,
+    /// None after a failure of the disk: the next call opens it again.
+    database: Option<Database>,
+}
+
+impl FileStorage {
+    /// Opens the file at `path`, or makes it, readable by its owner alone.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn open(path: &Path, secret: &SecretKey) -> Result<Self, FileError> {
+        let secret = secret.to_bytes();
+        let key = code(&secret, b"skydht storage of items");
+        let mut storage = Self {
+            path: path.to_owned(),
+            key: Zeroizing::new(key),
+            database: None,
+        };
+        storage.database = Some(storage.open_database()?);
+        Ok(storage)
+    }
+
+    fn open_database(&self) -> Result<Database, FileError> {
+        let path = || self.path.clone();
+        let file = private(&self.path).map_err(|error| FileError::Open {
+            path: path(),
+            error,
+        })?;
+        let open = || {
+            let backend = FileBackend::new(file)?;
+            let mut builder = Database::builder();
+            builder.set_cache_size(CACHE).create_with_backend(backend)
+        };
+        let database = open().map_err(|error| self.file_error(error.into()))?;
+        self.check_meta(&database)?;
+        Ok(database)
+    }
+
+    /// Whose file it is; a new one becomes this node's.
+    fn check_meta(&self, database: &Database) -> Result<(), FileError> {
+        let path = || self.path.clone();
+        let owner = code(&self.key, b"owner");
+        let run = || -> Result<Option<FileError>, redb::Error> {
+            let write = database.begin_write()?;
+            let wrong = {
+                let mut meta = write.open_table(META)?;
+                let format = meta.get("format")?.map(|format| format.value().to_vec());
+                let owned = meta.get("owner")?.map(|owner| owner.value().to_vec());
+                match (format.as_deref(), owned) {
+                    (None, None) => {
+                        meta.insert("format", [FORMAT].as_slice())?;
+                        meta.insert("owner", owner.as_slice())?;
+                        None
+                    }
+                    (Some([FORMAT]), Some(owned)) if owned == owner => None,
+                    (Some([FORMAT]), _) => Some(FileError::OtherKey { path: path() }),
+                    (Some([format]), _) => Some(FileError::Format {
+                        path: path(),
+                        format: *format,
+                    }),
+                    _ => Some(FileError::Damaged {
+                        path: path(),
+                        what: "it says neither its format nor whose it is".into(),
+                    }),
+                }
+            };
+            write.open_table(ITEMS)?;
+            match wrong {
+                None => write.commit()?,
+                Some(_) => write.abort()?,
+            }
+            Ok(wrong)
+        };
+        match run() {
+            Ok(None) => Ok(()),
+            Ok(Some(wrong)) => Err(wrong),
+            Err(error) => Err(self.file_error(error)),
+        }
+    }
+
+    fn file_error(&self, error: redb::Error) -> FileError {
+        let path = self.path.clone();
+        match error {
+            redb::Error::DatabaseAlreadyOpen => FileError::InUse { path },
+            redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+                FileError::Open { path, error }
+            }
+            error => FileError::Damaged {
+                path,
+                what: error.to_string(),
+            },
+        }
+    }
+
+    fn database(&mut self) -> Result<&Database, StorageError> {
+        if self.database.is_none() {
+            self.database = Some(self.open_database().map_err(|error| match error {
+                FileError::Damaged { .. } | FileError::OtherKey { .. } => {
+                    StorageError::Damaged(error.to_string())
+                }
+                error => StorageError::Unavailable(error.to_string()),
+            })?);
+        }
+        self.database.as_ref().ok_or_else(|| {
+            StorageError::Unavailable(format!("{} is not open", self.path.display()))
+        })
+    }
+
+    fn run<T>(
+        &mut self,
+        what: impl FnOnce(&Database, &[u8; 32]) -> Result<T, redb::Error>,
+    ) -> Result<T, StorageError> {
+        let key = self.key.clone();
+        let result = what(self.database()?, &key);
+        result.map_err(|error| {
+            // After a failed write the library refuses everything until the file is opened again.
+            self.database = None;
+            let path = self.path.display();
+            match &error {
+                redb::Error::Corrupted(what) => {
+                    StorageError::Damaged(format!("{path} is damaged: {what}"))
+                }
+                _ => StorageError::Unavailable(format!("{path}: {error}")),
+            }
+        })
+    }
+
+    /// How many items it holds.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn len(&mut self) -> Result<u64, StorageError> {
+        self.run(|database, _| {
+            use redb::ReadableTableMetadata as _;
+            Ok(database.begin_read()?.open_table(ITEMS)?.len()?)
+        })
+    }
+
+    /// Whether it holds none.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn is_empty(&mut self) -> Result<bool, StorageError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Gives the room of what was removed back to the disk. Whether there was any.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn compact(&mut self) -> Result<bool, StorageError> {
+        self.database()?;
+        let path = self.path.display();
+        let Some(database) = &mut self.database else {
+            return Ok(false);
+        };
+        database
+            .compact()
+            .map_err(|error| StorageError::Unavailable(format!("{path}: {error}")))
+    }
+}
+
+impl Storage for FileStorage {
+    fn kind(&self) -> &'static str {
+        "file"
+    }
+
+    fn page(&mut self, from: Target, most: usize) -> Result<Page, StorageError> {
+        self.run(|database, key| {
+            let items = database.begin_read()?.open_table(ITEMS)?;
+            let mut page = Page::default();
+            for entry in items.range(*from.as_bytes()..)? {
+                let (target, value) = entry?;
+                let target = Target::from_bytes(target.value());
+                if page.kept.len() + page.damaged == most {
+                    page.next = Some(target);
+                    break;
+                }
+                match kept(key, &target, value.value()) {
+                    Some(kept) => page.kept.push(kept),
+                    None => page.damaged += 1,
+                }
+            }
+            Ok(page)
+        })
+    }
+
+    fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError> {
+        self.run(|database, key| {
+            let mut write = database.begin_write()?;
+            write.set_durability(match sync {
+                true => Durability::Immediate,
+                false => Durability::None,
+            })?;
+            {
+                let mut items = write.open_table(ITEMS)?;
+                for change in changes {
+                    match change {
+                        StoreChange::Keep(record) => {
+                            let mut value = record.encode();
+                            let code = code(key, &value);
+                            value.extend_from_slice(&code);
+                            items.insert(record.target.as_bytes(), value.as_slice())?;
+                        }
+                        StoreChange::Forget(target) => {
+                            items.remove(target.as_bytes())?;
+                        }
+                    }
+                }
+            }
+            write.commit()?;
+            Ok(())
+        })
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+/// Reads a value; none if it is no record of this target.
+fn kept(key: &[u8; 32], target: &Target, value: &[u8]) -> Option<Kept> {
+    let (record, told) = value.split_last_chunk::<CODE>()?;
+    let proven = mac(key, record).verify_slice(told).is_ok();
+    let record = StoredRecord::decode(record).ok()?;
+    (record.target == *target).then_some(Kept { record, proven })
+}
+
+fn mac(key: &[u8; 32], message: &[u8]) -> Hmac<Sha256> {
+    // As HMAC pads it to its block.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    mac.update(message);
+    mac
+}
+
+fn code(key: &[u8; 32], message: &[u8]) -> [u8; CODE] {
+    mac(key, message).finalize().into_bytes().into()
+}
+
+/// Opens a file for its owner alone.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,90 @@
+//! Storage in memory, for tests of what stands on storage, and of restarts within one process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use skydht_core::id::Target;
+use skydht_core::node::StoreChange;
+use skydht_core::record::StoredRecord;
+
+use super::{Kept, Page, Storage, StorageError};
+
+/// All clones hold the same records.
+#[derive(Clone, Default)]
+pub struct MemoryStorage(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    records: BTreeMap<Target, StoredRecord>,
+    failing: Option<StorageError>,
+    writes: u64,
+}
+
+impl MemoryStorage {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on every call fails like this, or none does.
+    pub fn set_failing(&self, error: Option<StorageError>) {
+        self.lock().failing = error;
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn records(&self) -> Vec<StoredRecord> {
+        self.lock().records.values().cloned().collect()
+    }
+
+    /// How often something was written.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.lock().writes
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn page(&mut self, from: Target, most: usize) -> Result<Page, StorageError> {
+        let inner = self.lock();
+        if let Some(error) = &inner.failing {
+            return Err(error.clone());
+        }
+        let mut rest = inner.records.range(from..);
+        let kept = rest.by_ref().take(most).map(|(_, record)| Kept {
+            record: record.clone(),
+            proven: true,
+        });
+        Ok(Page {
+            kept: kept.collect(),
+            damaged: 0,
+            next: rest.next().map(|(target, _)| *target),
+        })
+    }
+
+    fn write(&mut self, changes: &[StoreChange], _: bool) -> Result<(), StorageError> {
+        let mut inner = self.lock();
+        if let Some(error) = &inner.failing {
+            return Err(error.clone());
+        }
+        for change in changes {
+            match change {
+                StoreChange::Keep(record) => {
+                    inner.records.insert(record.target, (**record).clone());
+                }
+                StoreChange::Forget(target) => {
+                    inner.records.remove(target);
+                }
+            }
+        }
+        inner.writes += 1;
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}

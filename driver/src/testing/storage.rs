@@ -1,0 +1,107 @@
+//! What every storage must do.
+
+use std::collections::BTreeMap;
+
+use skydht_core::id::Target;
+use skydht_core::item::{Item, Salt, Seq, Value};
+use skydht_core::key::SecretKey;
+use skydht_core::node::StoreChange;
+use skydht_core::record::StoredRecord;
+use skydht_core::time::Unix;
+
+use crate::storage::{Page, Storage};
+
+/// Targets that are written.
+const TARGETS: u64 = 50;
+
+/// A record of a test key's, valid and unlike every other.
+#[must_use]
+pub fn record(n: u64) -> StoredRecord {
+    let secret = SecretKey::from_entropy(&[7; 32]);
+    let salt = Salt::from(format!("record-{n}").as_str());
+    let value = Value::from(format!("value {n}").into_bytes());
+    let item = Item::sign(&secret, Seq(1 + n), value, salt);
+    StoredRecord {
+        target: item.target(),
+        vouched: Unix(1_790_000_000_000_000_000 + n),
+        expires: (!n.is_multiple_of(3)).then_some(Unix(1_790_000_007_000_000_000 + n)),
+        item,
+        bound: None,
+    }
+}
+
+/// Tries everything that [`Storage`] promises with the storages that `open` gives; each must hold
+/// what the one before held, and the first must be empty.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
+    let mut model: BTreeMap<Target, StoredRecord> = BTreeMap::new();
+    let mut storage = open();
+    assert_eq!(all(&mut storage, 10), model, "a new one is empty");
+    let keep = |n: u64| StoreChange::Keep(Box::new(record(n)));
+
+    // One at a time, many at once, with sync and without.
+    for n in 0..TARGETS {
+        let sync = n.is_multiple_of(2);
+        storage.write(&[keep(n)], sync).expect("a write");
+        model.insert(record(n).target, record(n));
+    }
+    storage.write(&[], true).expect("a sync alone");
+    for most in [1, 7, 50, 1_000] {
+        assert_eq!(all(&mut storage, most), model, "pages of {most}");
+    }
+
+    // Of two changes for one target the later counts, also within one write.
+    let mut later = record(1);
+    later.item.seq = Seq(99);
+    let forget = |n: u64| StoreChange::Forget(record(n).target);
+    let changes = [
+        StoreChange::Keep(Box::new(later.clone())),
+        forget(2),
+        forget(3),
+        keep(3),
+        keep(4),
+        forget(4),
+        forget(1_000),
+    ];
+    storage.write(&changes, true).expect("a write of many");
+    model.insert(later.target, later);
+    for n in [2, 4] {
+        model.remove(&record(n).target);
+    }
+    assert_eq!(all(&mut storage, 9), model);
+
+    // A page may begin anywhere.
+    let middle = *model.keys().nth(20).expect("fifty were written");
+    let page = storage.page(middle, 5).expect("a page");
+    assert_eq!(page.kept[0].record.target, middle);
+    assert_eq!(page.next, model.keys().nth(25).copied());
+    let last = Target::from_bytes([0xff; 32]);
+    assert_eq!(storage.page(last, 5), Ok(Page::default()));
+
+    // What was written last is there after a restart.
+    drop(storage);
+    let mut storage = open();
+    assert_eq!(all(&mut storage, 8), model, "after a restart");
+    let forgotten: Vec<_> = model.keys().copied().map(StoreChange::Forget).collect();
+    storage.write(&forgotten, true).expect("everything goes");
+    drop(storage);
+    assert_eq!(all(&mut open(), 10), BTreeMap::new());
+}
+
+/// Everything that `storage` holds, page by page.
+fn all<S: Storage>(storage: &mut S, most: usize) -> BTreeMap<Target, StoredRecord> {
+    let (mut found, mut from) = (BTreeMap::new(), Some(Target::default()));
+    while let Some(target) = from {
+        let page = storage.page(target, most).expect("a page");
+        assert!(page.kept.len() <= most && page.damaged == 0, "{page:?}");
+        for kept in page.kept {
+            assert!(kept.proven, "what it wrote itself");
+            let before = found.insert(kept.record.target, kept.record);
+            assert!(before.is_none(), "each once");
+        }
+        from = page.next;
+    }
+    found
+}
