@@ -70,7 +70,7 @@ pub(crate) struct Endpoint {
     secret: SecretKey,
     key: PublicKey,
     ephemerals: EphemeralSource,
-    porter: Porter,
+    porter: Porter<DmsgStream>,
     replays: Mutex<Replays>,
 }
 
@@ -193,7 +193,7 @@ impl Endpoint {
         session: &DmsgSession,
         local: Address,
         remote: Address,
-        lease: Option<Lease>,
+        lease: Option<Lease<DmsgStream>>,
     ) -> DmsgStream {
         DmsgStream {
             secure,
@@ -218,9 +218,9 @@ impl Endpoint {
         } else if !self.is_new(hash) {
             ErrorCode::RequestTimestamp
         } else {
-            match self.porter.place(request.destination.port) {
+            match self.porter.reserve(request.destination.port) {
                 Err(code) => code,
-                Ok(place) => {
+                Ok(slot) => {
                     let ephemeral = self.ephemerals.next();
                     let mut handshake =
                         Handshake::kk_responder(&self.secret, &request.source.key, ephemeral)?;
@@ -236,7 +236,7 @@ impl Endpoint {
                     self.respond(session, &mut stream, &response).await?;
                     let secure = Secure::new(stream, handshake.finish()?);
                     let local = self.at(request.destination.port);
-                    place.deliver(self.stream(secure, session, local, request.source, None));
+                    slot.fill(self.stream(secure, session, local, request.source, None));
                     return Ok(());
                 }
             }

@@ -56,6 +56,7 @@
 // A length or number that is cut where addresses have 32 bits is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
+pub mod accept_queue;
 mod buffer;
 pub mod cipher;
 mod clear;
@@ -68,6 +69,7 @@ pub mod frame;
 mod gob;
 pub mod half_open;
 pub mod handshake;
+mod message;
 mod mux_frame;
 mod noise;
 pub mod object;

@@ -16,10 +16,9 @@ use sha2::{Digest as _, Sha256};
 use skydht_core::key::{PUBLIC_KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey, Signature};
 
 pub use crate::gob::GobError;
-pub use announce::PeerAnnounce;
+pub use crate::message::{PeerAnnounce, RawAddress, StreamRequest, StreamResponse};
 pub use code::ErrorCode;
-pub use request::{StreamRequest, VerifiedRequest};
-pub use response::StreamResponse;
+pub use request::VerifiedRequest;
 
 /// The longest object, in bytes: what a sealed one may hold (specification §3).
 pub const MAX_OBJECT: usize = 65_535 - crate::cipher::RECORD_OVERHEAD;
@@ -59,24 +58,6 @@ pub struct Address {
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.key, self.port)
-    }
-}
-
-/// An address as it stands in an object: any 33 bytes, any port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RawAddress {
-    /// The key's bytes; all zero when there is none.
-    pub key: [u8; PUBLIC_KEY_LEN],
-    /// The port; 0 when there is none.
-    pub port: u16,
-}
-
-impl Default for RawAddress {
-    fn default() -> Self {
-        Self {
-            key: [0; PUBLIC_KEY_LEN],
-            port: 0,
-        }
     }
 }
 

@@ -4,36 +4,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::listener::{Place, Queue};
+use crate::accept_queue::{AcceptQueue, NoSlot, Slot};
 use crate::object::ErrorCode;
 
 /// The lowest ephemeral port. The first given is the one above: the counter moves first.
 const FIRST_EPHEMERAL: u16 = 49_152;
 
-struct State {
-    listeners: BTreeMap<u16, Arc<Queue>>,
+struct State<S> {
+    listeners: BTreeMap<u16, Arc<AcceptQueue<S>>>,
     leased: BTreeSet<u16>,
     last: u16,
     closed: bool,
 }
 
-/// The ports of one key.
-#[derive(Clone)]
-pub(super) struct Porter(Arc<Mutex<State>>);
+/// The ports of one key, for streams `S`.
+pub(super) struct Porter<S>(Arc<Mutex<State<S>>>);
+
+impl<S> Clone for Porter<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// An ephemeral port, given back on drop.
-pub(super) struct Lease {
-    porter: Porter,
+pub(super) struct Lease<S> {
+    porter: Porter<S>,
     pub(super) port: u16,
 }
 
-impl Drop for Lease {
+impl<S> Drop for Lease<S> {
     fn drop(&mut self) {
         self.porter.lock().leased.remove(&self.port);
     }
 }
 
-impl Porter {
+impl<S> Porter<S> {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             listeners: BTreeMap::new(),
@@ -43,12 +48,12 @@ impl Porter {
         })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next ephemeral port that nobody uses.
-    pub(super) fn lease(&self) -> Result<Lease, ErrorCode> {
+    pub(super) fn lease(&self) -> Result<Lease<S>, ErrorCode> {
         let mut state = self.lock();
         if state.closed {
             return Err(ErrorCode::EntityClosed);
@@ -65,7 +70,11 @@ impl Porter {
     }
 
     /// Opens a port to others.
-    pub(super) fn listen(&self, port: u16, capacity: usize) -> Result<Arc<Queue>, ErrorCode> {
+    pub(super) fn listen(
+        &self,
+        port: u16,
+        capacity: usize,
+    ) -> Result<Arc<AcceptQueue<S>>, ErrorCode> {
         let mut state = self.lock();
         if state.closed {
             return Err(ErrorCode::EntityClosed);
@@ -73,13 +82,13 @@ impl Porter {
         if port == 0 || state.leased.contains(&port) || state.listeners.contains_key(&port) {
             return Err(ErrorCode::PortOccupied);
         }
-        let queue = Arc::new(Queue::new(capacity));
+        let queue = Arc::new(AcceptQueue::new(capacity));
         state.listeners.insert(port, Arc::clone(&queue));
         Ok(queue)
     }
 
     /// Closes a port, if it still has this queue.
-    pub(super) fn unlisten(&self, port: u16, queue: &Arc<Queue>) {
+    pub(super) fn unlisten(&self, port: u16, queue: &Arc<AcceptQueue<S>>) {
         let mut state = self.lock();
         let known = state.listeners.get(&port);
         if known.is_some_and(|known| Arc::ptr_eq(known, queue)) {
@@ -87,11 +96,14 @@ impl Porter {
         }
     }
 
-    /// Holds a place in the queue of whoever listens.
-    pub(super) fn place(&self, port: u16) -> Result<Place, ErrorCode> {
+    /// Reserves a slot in the queue of whoever listens.
+    pub(super) fn reserve(&self, port: u16) -> Result<Slot<S>, ErrorCode> {
         let queue = self.lock().listeners.get(&port).cloned();
         let queue = queue.ok_or(ErrorCode::NoListener)?;
-        Place::hold(queue)
+        queue.reserve().map_err(|error| match error {
+            NoSlot::Closed => ErrorCode::NoListener,
+            NoSlot::Full => ErrorCode::AcceptQueueFull,
+        })
     }
 
     /// Closes all ports and gives out no more.
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn ephemeral_ports_start_at_49153_wrap_and_skip_used_ones() {
-        let porter = Porter::new();
+        let porter = Porter::<()>::new();
         let first = porter.lease().unwrap();
         assert_eq!(first.port, 49_153);
         drop(first);
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn when_all_ports_are_used_none_is_given() {
-        let porter = Porter::new();
+        let porter = Porter::<()>::new();
         let mut all: Vec<_> = (0..16_384).map(|_| porter.lease().unwrap()).collect();
         assert_eq!(porter.lease().err(), Some(ErrorCode::PortOccupied));
         let free = all.pop().unwrap().port;
@@ -136,21 +148,21 @@ mod tests {
 
     #[test]
     fn a_port_has_one_listener_and_port_0_none() {
-        let porter = Porter::new();
+        let porter = Porter::<()>::new();
         let queue = porter.listen(80, 2).unwrap();
         assert_eq!(porter.listen(80, 2).err(), Some(ErrorCode::PortOccupied));
         assert_eq!(porter.listen(0, 2).err(), Some(ErrorCode::PortOccupied));
-        assert_eq!(porter.place(81).err(), Some(ErrorCode::NoListener));
-        let place = porter.place(80).unwrap();
-        let _second = porter.place(80).unwrap();
-        assert_eq!(porter.place(80).err(), Some(ErrorCode::AcceptQueueFull));
-        drop(place);
-        assert!(porter.place(80).is_ok());
+        assert_eq!(porter.reserve(81).err(), Some(ErrorCode::NoListener));
+        let slot = porter.reserve(80).unwrap();
+        let _second = porter.reserve(80).unwrap();
+        assert_eq!(porter.reserve(80).err(), Some(ErrorCode::AcceptQueueFull));
+        drop(slot);
+        assert!(porter.reserve(80).is_ok());
         porter.unlisten(80, &queue);
-        assert_eq!(porter.place(80).err(), Some(ErrorCode::NoListener));
+        assert_eq!(porter.reserve(80).err(), Some(ErrorCode::NoListener));
         let again = porter.listen(80, 2).unwrap();
         porter.unlisten(80, &queue); // late: somebody else's port by now
-        assert!(porter.place(80).is_ok());
+        assert!(porter.reserve(80).is_ok());
         drop(again);
         porter.close();
         assert_eq!(porter.lease().err(), Some(ErrorCode::EntityClosed));

@@ -23,7 +23,7 @@ pub struct DmsgStream {
     pub(super) remote: Address,
     pub(super) via: PublicKey,
     /// The port of one that we dialled.
-    pub(super) _lease: Option<Lease>,
+    pub(super) _lease: Option<Lease<Self>>,
 }
 
 impl DmsgStream {

@@ -6,7 +6,7 @@ use super::GobError;
 use super::layout::{BINARY_MARSHALER, read_key, read_struct};
 use super::types::{INT, Types};
 use super::write::{Fields, Writer, describe, describe_struct};
-use crate::object::PeerAnnounce;
+use crate::message::PeerAnnounce;
 
 /// Reads an announcement.
 pub(crate) fn read_announce(gob: &[u8]) -> Result<PeerAnnounce, GobError> {

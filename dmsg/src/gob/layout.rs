@@ -6,7 +6,7 @@ use super::read::Reader;
 use super::types::{BOOL, BYTES, Field, INT, Type, Types, UINT};
 use super::write::{Fields, Writer, describe, describe_struct};
 use super::{FIRST_TYPE, GobError, MAX_DEPTH};
-use crate::object::{RawAddress, StreamRequest, StreamResponse};
+use crate::message::{RawAddress, StreamRequest, StreamResponse};
 
 /// Places in Go's `wireType`, counted from 1.
 const ARRAY: u64 = 1;

@@ -2,7 +2,7 @@ use data_encoding::HEXLOWER;
 use quickcheck::quickcheck;
 
 use super::*;
-use crate::object::{RawAddress, StreamRequest, StreamResponse};
+use crate::message::{RawAddress, StreamRequest, StreamResponse};
 
 /// The golden objects of the specification, §5.2: written by a process that numbers from 65.
 const GOLDEN_REQUEST: &str = "\

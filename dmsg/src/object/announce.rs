@@ -2,26 +2,8 @@
 
 use skydht_core::key::{PUBLIC_KEY_LEN, PublicKey, SecretKey};
 
-use super::{ErrorCode, ObjectError, SignedObject};
+use super::{ErrorCode, ObjectError, PeerAnnounce, SignedObject};
 use crate::gob::{self, FIRST_TYPE, GobError};
-
-/// An announcement as it stands in an object. Nothing about it is checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PeerAnnounce {
-    /// When it was made, in nanoseconds since 1970.
-    pub timestamp: i64,
-    /// Whose it is; all zero when the object names none, as a request for a stream does.
-    pub source: [u8; PUBLIC_KEY_LEN],
-}
-
-impl Default for PeerAnnounce {
-    fn default() -> Self {
-        Self {
-            timestamp: 0,
-            source: [0; PUBLIC_KEY_LEN],
-        }
-    }
-}
 
 impl PeerAnnounce {
     /// Reads a gob stream. One of another struct's reads as an announcement without a source.

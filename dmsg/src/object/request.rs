@@ -2,23 +2,8 @@
 
 use skydht_core::key::SecretKey;
 
-use super::{Address, ErrorCode, ObjectError, RawAddress, SignedObject};
+use super::{Address, ErrorCode, ObjectError, SignedObject, StreamRequest};
 use crate::gob::{self, FIRST_TYPE, GobError};
-
-/// A request as it stands in an object. Nothing about it is checked.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct StreamRequest {
-    /// When it was made, in nanoseconds since 1970.
-    pub timestamp: i64,
-    /// Who asks.
-    pub source: RawAddress,
-    /// Who is asked.
-    pub destination: RawAddress,
-    /// Ask the server for the public address that it sees us at.
-    pub ip_info: bool,
-    /// The first message of the KK handshake.
-    pub noise: Vec<u8>,
-}
 
 impl StreamRequest {
     /// Reads a gob stream.

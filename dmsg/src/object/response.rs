@@ -4,23 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use skydht_core::key::{PublicKey, SecretKey};
 
-use super::{ErrorCode, ObjectError, SignedObject};
+use super::{ErrorCode, ObjectError, SignedObject, StreamResponse};
 use crate::gob::{self, FIRST_TYPE, GobError};
-
-/// A response as it stands in an object.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct StreamResponse {
-    /// [`SignedObject::hash`] of the request.
-    pub request_hash: [u8; 32],
-    /// Whether the stream is open.
-    pub accepted: bool,
-    /// The public address asked for: 4 or 16 bytes, or none.
-    pub ip: Vec<u8>,
-    /// Why it was refused; 0 when it was not, or for no reason.
-    pub error_code: u16,
-    /// The second message of the KK handshake.
-    pub noise: Vec<u8>,
-}
 
 impl StreamResponse {
     /// A refusal.

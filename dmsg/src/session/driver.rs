@@ -9,9 +9,11 @@ use futures::channel::{mpsc, oneshot};
 use futures_io::{AsyncRead, AsyncWrite};
 use yamux::{ConnectionError, FrameDecodeError};
 
+use super::config::{CloseReason, Role};
+use super::context::{MOST_STREAMS, SessionContext, Side};
 use super::gate::{Gate, Switches};
-use super::shared::{MOST_STREAMS, Shared, Side};
-use super::{CloseReason, Role, Stream};
+use super::requests::Requests;
+use super::stream::Stream;
 use crate::clear::IsSmux;
 use crate::secure::SecureError;
 
@@ -38,7 +40,7 @@ pub struct Driver<IO> {
     /// `None` when the session is over.
     connection: Option<yamux::Connection<Gate<IO>>>,
     switches: Arc<Switches>,
-    shared: Arc<Shared>,
+    requests: Arc<Requests>,
     queue: mpsc::Sender<Stream>,
     ended: Option<oneshot::Sender<()>>,
 }
@@ -47,11 +49,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     pub(super) fn new(
         io: IO,
         role: Role,
-        shared: Arc<Shared>,
+        requests: Arc<Requests>,
         queue: mpsc::Sender<Stream>,
         ended: oneshot::Sender<()>,
     ) -> Self {
-        let streams = shared.max_streams() + SLACK;
+        let context = Arc::clone(&requests.context);
+        let streams = context.max_streams() + SLACK;
         let mut config = yamux::Config::default();
         // Exactly the first window for every stream: yamux demands that much, and with nothing
         // left over no window ever grows.
@@ -65,11 +68,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             Role::Server => yamux::Mode::Server,
         };
         let switches = Arc::new(Switches::default());
-        let gate = Gate::new(io, switches.clone(), shared.clone());
+        let gate = Gate::new(io, switches.clone(), context);
         Self {
             connection: Some(yamux::Connection::new(gate, config, mode)),
             switches,
-            shared,
+            requests,
             queue,
             ended: Some(ended),
         }
@@ -79,20 +82,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// moves, then flushes once. `None`: wait for a waker.
     fn turn(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let connection = self.connection.as_mut()?;
-        let (shared, switches) = (&self.shared, &*self.switches);
+        let (requests, switches) = (&*self.requests, &*self.switches);
+        let context = &requests.context;
         switches.start_turn();
         loop {
             switches.collect();
-            if let Err(error) = serve_requests(connection, shared, cx) {
+            if let Err(error) = serve_requests(connection, requests, cx) {
                 return Some(reason(error));
             }
-            if let Some(end) = advance(connection, shared, switches, &mut self.queue, cx) {
+            if let Some(end) = advance(connection, context, switches, &mut self.queue, cx) {
                 return Some(end);
             }
             let held = switches.reads_are_held();
             if switches.is_dirty() {
                 switches.flush();
-                if let Some(end) = advance(connection, shared, switches, &mut self.queue, cx) {
+                if let Some(end) = advance(connection, context, switches, &mut self.queue, cx) {
                     return Some(end);
                 }
             }
@@ -100,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 return Some(violation());
             }
             let stuck = switches.is_blocked() || switches.is_dirty();
-            if shared.is_closing() && !stuck {
+            if requests.is_closing() && !stuck {
                 return Some(CloseReason::Local);
             }
             if !held || stuck {
@@ -111,7 +115,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     fn end(&mut self, reason: CloseReason) {
-        self.shared.end(reason);
+        self.requests.context.end(reason);
+        self.requests.close();
         // Wakes everyone who waits on a stream; they find the reason set.
         self.connection = None;
         self.queue.close_channel();
@@ -124,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 impl<IO> Driver<IO> {
     /// Bytes of data that wait for the connection, and bytes that it has taken.
     pub(super) fn sending(&self) -> (usize, u64) {
-        self.shared.sending()
+        self.requests.context.sending()
     }
 }
 
@@ -132,7 +137,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
     type Output = CloseReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.shared.driver.register(cx.waker());
+        self.requests.context.driver.register(cx.waker());
         match self.turn(cx) {
             None => Poll::Pending,
             Some(reason) => {
@@ -146,7 +151,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
 impl<IO> Drop for Driver<IO> {
     fn drop(&mut self) {
         if self.ended.is_some() {
-            self.shared.end(CloseReason::Dropped);
+            self.requests.context.end(CloseReason::Dropped);
+            self.requests.close();
             self.queue.close_channel();
         }
     }
@@ -155,22 +161,23 @@ impl<IO> Drop for Driver<IO> {
 /// Opens the streams that were asked for, as far as yamux goes.
 fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut yamux::Connection<Gate<IO>>,
-    shared: &Shared,
+    requests: &Requests,
     cx: &mut Context<'_>,
 ) -> Result<(), ConnectionError> {
-    while shared.dropped() < DROPPED_LIMIT
-        && let Some(request) = shared.next_request()
+    let context = &requests.context;
+    while context.unread.dropped() < DROPPED_LIMIT
+        && let Some(request) = requests.next()
     {
         match connection.poll_new_outbound(cx) {
             Poll::Ready(stream) => {
-                shared.count_opened();
+                context.count_opened();
                 // Not wanted any more: dropped, hence reset.
                 if let Some(stream) = Stream::outbound(stream?, request.permit) {
                     let _ = request.reply.send(stream);
                 }
             }
             Poll::Pending => {
-                shared.postpone(request);
+                requests.postpone(request);
                 break;
             }
         }
@@ -181,18 +188,18 @@ fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
 /// Lets yamux write and read until nothing moves, and hands out the peer's new streams.
 fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut yamux::Connection<Gate<IO>>,
-    shared: &Arc<Shared>,
+    context: &Arc<SessionContext>,
     switches: &Switches,
     queue: &mut mpsc::Sender<Stream>,
     cx: &mut Context<'_>,
 ) -> Option<CloseReason> {
     loop {
-        let dropped = shared.dropped();
+        let dropped = context.unread.dropped();
         if dropped >= DROPPED_LIMIT {
             switches.hold_reads();
         }
         match connection.poll_next_inbound(cx) {
-            Poll::Ready(Some(Ok(stream))) => admit(stream, shared, queue),
+            Poll::Ready(Some(Ok(stream))) => admit(stream, context, queue),
             Poll::Ready(None | Some(Err(_))) if switches.is_violated() => {
                 return Some(violation());
             }
@@ -201,7 +208,7 @@ fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
             Poll::Pending => {
                 if !switches.is_blocked() {
                     // Nothing was in the way, so yamux has seen all that were dropped before.
-                    shared.forget_dropped(dropped);
+                    context.unread.forget_dropped(dropped);
                 }
                 return None;
             }
@@ -210,20 +217,15 @@ fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Queues a stream of the peer's, or resets it when a limit is reached.
-fn admit(stream: yamux::Stream, shared: &Arc<Shared>, queue: &mut mpsc::Sender<Stream>) {
-    let Some(permit) = shared.permit(Side::Inbound) else {
-        shared.count_refused();
-        shared.count_dropped();
-        shared.unread.refuse(stream);
-        return;
+fn admit(stream: yamux::Stream, context: &Arc<SessionContext>, queue: &mut mpsc::Sender<Stream>) {
+    let Some(permit) = context.permit(Side::Inbound) else {
+        context.unread.refuse(stream);
+        return context.count_refused();
     };
-    let Some(stream) = Stream::inbound(stream, permit) else {
-        shared.count_dropped();
-        return shared.count_refused();
-    };
-    match queue.try_send(stream) {
-        Ok(()) => shared.count_accepted(),
-        Err(_) => shared.count_refused(),
+    let stream = Stream::inbound(stream, permit);
+    match stream.map(|stream| queue.try_send(stream)) {
+        Some(Ok(())) => context.count_accepted(),
+        Some(Err(_)) | None => context.count_refused(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::shared::Shared;
+use super::context::SessionContext;
 use crate::mux_frame::{Frame, FrameTracker};
 
 /// Bytes that the driver reads in one turn before it lets others run.
@@ -85,17 +85,17 @@ pub(super) struct Gate<IO> {
     outgoing: FrameTracker,
     incoming: FrameTracker,
     switches: Arc<Switches>,
-    shared: Arc<Shared>,
+    context: Arc<SessionContext>,
 }
 
 impl<IO> Gate<IO> {
-    pub(super) fn new(io: IO, switches: Arc<Switches>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(io: IO, switches: Arc<Switches>, context: Arc<SessionContext>) -> Self {
         Self {
             io,
             outgoing: FrameTracker::default(),
             incoming: FrameTracker::default(),
             switches,
-            shared,
+            context,
         }
     }
 }
@@ -120,9 +120,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gate<IO> {
         this.switches
             .budget
             .store(budget - read.min(budget), Relaxed);
-        let shared = &this.shared;
+        let unread = &this.context.unread;
         this.incoming
-            .advance_with(&buf[..read], |header| shared.frame_arrived(header));
+            .advance_with(&buf[..read], |header| unread.frame_arrived(header));
         Poll::Ready(Ok(read))
     }
 }
@@ -143,7 +143,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
         self.switches.dirty.store(true, Relaxed);
         if let Poll::Ready(Ok(written)) = result {
             let data = self.outgoing.advance(&buf[..written]);
-            self.shared.count_sent(data);
+            self.context.count_sent(data);
         }
         result
     }

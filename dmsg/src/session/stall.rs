@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skydht_runtime::{BoxFuture, Runtime};
 
-use super::Driver;
+use super::driver::Driver;
 
 /// While data waits, the connection must take some within this …
 const INTERVAL: Duration = Duration::from_secs(10);

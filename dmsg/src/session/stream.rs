@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::shared::Permit;
+use super::context::Permit;
 use super::unread::{Buffered, Unread};
 
 /// A byte stream to the peer, who learns of it when it is first written, flushed, read or closed.
@@ -39,7 +39,7 @@ impl Stream {
 
     fn new(inner: yamux::Stream, permit: Permit, announced: bool) -> Option<Self> {
         Some(Self {
-            inner: permit.shared().unread.enter(inner)?,
+            inner: permit.context().unread.take_in(inner)?,
             permit,
             announced,
             write_closed: false,
@@ -70,7 +70,7 @@ impl Stream {
 
     /// So many bytes that were read from it are still held. They count as unread.
     pub(crate) fn keeps(&self, bytes: usize) {
-        self.permit.shared().unread.keeps(&self.inner, bytes);
+        self.permit.context().unread.keeps(&self.inner, bytes);
     }
 
     /// Lets yamux do something with it. `None` if it was cut.
@@ -89,12 +89,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let shared = self.permit.shared();
-        if let Some(stream) = shared.unread.leave(&self.inner) {
-            // Counted before yamux can forget it.
-            shared.count_dropped();
-            drop(stream);
-        }
+        self.permit.context().unread.leave(&self.inner);
     }
 }
 
@@ -120,9 +115,9 @@ impl AsyncRead for Stream {
         let Ok((read, is_closed)) = ready!(read) else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         };
-        self.permit.shared().unread.took(&self.inner, read);
+        self.permit.context().unread.took(&self.inner, read);
         if is_closed {
-            if self.permit.shared().is_ended() {
+            if self.permit.context().is_ended() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             if !self.write_closed {
@@ -145,9 +140,9 @@ impl AsyncWrite for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.permit.shared().room.poll(cx));
+        ready!(self.permit.context().room.poll(cx));
         let written = ready!(self.write(|it| it.poll_write(cx, buf)))?;
-        self.permit.shared().room.add(written);
+        self.permit.context().room.add(written);
         self.announced = true;
         Poll::Ready(Ok(written))
     }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Seq
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use super::shared::Shared;
 use crate::mux_frame::{self, Header};
 
 /// A budget unless told otherwise, in bytes.
@@ -39,7 +38,7 @@ struct Total {
 struct Sessions {
     last_id: u64,
     /// With the address that each counts for.
-    live: BTreeMap<u64, (Option<IpAddr>, Weak<Shared>)>,
+    live: BTreeMap<u64, (Option<IpAddr>, Weak<Unread>)>,
 }
 
 impl ReceiveBudget {
@@ -73,25 +72,25 @@ impl ReceiveBudget {
     }
 
     /// The session that makes room first.
-    fn largest(&self) -> Option<Arc<Shared>> {
+    fn largest(&self) -> Option<Arc<Unread>> {
         let live: Vec<_> = {
             let sessions = lock(&self.0.sessions);
-            let live = sessions.live.iter().filter_map(|(id, (source, shared))| {
+            let live = sessions.live.iter().filter_map(|(id, (source, unread))| {
                 // Without an address a session counts by itself.
                 let group = source.map_or((None, *id), |source| (Some(source), 0));
-                Some((group, shared.upgrade()?))
+                Some((group, unread.upgrade()?))
             });
             // None of them may end while the lock is held, since that takes it, too.
             live.collect()
         };
-        let mut groups = BTreeMap::<_, (usize, Vec<Arc<Shared>>)>::new();
-        for (group, shared) in live {
+        let mut groups = BTreeMap::<_, (usize, Vec<Arc<Unread>>)>::new();
+        for (group, unread) in live {
             let (held, members) = groups.entry(group).or_default();
-            *held += shared.unread.held();
-            members.push(shared);
+            *held += unread.held();
+            members.push(unread);
         }
         let (_, members) = groups.into_values().max_by_key(|(held, _)| *held)?;
-        members.into_iter().max_by_key(|it| it.unread.held())
+        members.into_iter().max_by_key(|it| it.held())
     }
 
     /// Cuts until there is some room again.
@@ -106,7 +105,7 @@ impl ReceiveBudget {
                 return;
             };
             // Not more at once, since another one then has the most.
-            largest.cut_down_to(largest.unread.held() / 2);
+            largest.cut_down_to(largest.held() / 2);
             if self.held() >= before {
                 return;
             }
@@ -129,14 +128,16 @@ impl std::fmt::Debug for ReceiveBudget {
     }
 }
 
-/// What one session holds.
+/// yamux's streams of one session, and what they hold.
 pub(super) struct Unread {
     limit: usize,
     budget: ReceiveBudget,
-    /// In the budget; 0 before it is entered there.
-    id: AtomicU64,
+    /// In the budget.
+    id: u64,
     held: AtomicUsize,
     streams: Mutex<BTreeMap<u32, Arc<Buffered>>>,
+    /// Streams that were dropped and that yamux may still have in its books.
+    dropped: AtomicUsize,
     /// Counts reads, so that streams can be told apart by when they were read last.
     reads: AtomicU64,
 }
@@ -177,15 +178,38 @@ impl Buffer {
 }
 
 impl Unread {
-    pub(super) fn new(limit: usize, budget: ReceiveBudget) -> Self {
-        Self {
+    /// One of a session that counts for `source` in the budget.
+    pub(super) fn enter(limit: usize, budget: ReceiveBudget, source: Option<IpAddr>) -> Arc<Self> {
+        let total = Arc::clone(&budget.0);
+        let mut sessions = lock(&total.sessions);
+        sessions.last_id += 1;
+        let unread = Arc::new(Self {
             limit,
             budget,
-            id: AtomicU64::new(0),
+            id: sessions.last_id,
             held: AtomicUsize::new(0),
             streams: Mutex::default(),
+            dropped: AtomicUsize::new(0),
             reads: AtomicU64::new(0),
-        }
+        });
+        let entry = (source, Arc::downgrade(&unread));
+        sessions.live.insert(unread.id, entry);
+        unread
+    }
+
+    pub(super) fn dropped(&self) -> usize {
+        self.dropped.load(SeqCst)
+    }
+
+    /// yamux has forgotten `n` of the dropped streams.
+    pub(super) fn forget_dropped(&self, n: usize) {
+        self.dropped.fetch_sub(n, SeqCst);
+    }
+
+    fn drop_stream(&self, stream: yamux::Stream) {
+        // Counted before yamux can forget it.
+        self.dropped.fetch_add(1, SeqCst);
+        drop(stream);
     }
 
     pub(super) fn held(&self) -> usize {
@@ -234,44 +258,46 @@ impl Unread {
         }
     }
 
-    /// Enters a stream that yamux gave out. `None`, and the stream is dropped, if it had to be
+    /// Takes in a stream that yamux gave out. `None`, and the stream is dropped, if it had to be
     /// cut before.
-    pub(super) fn enter(&self, stream: yamux::Stream) -> Option<Arc<Buffered>> {
+    pub(super) fn take_in(&self, stream: yamux::Stream) -> Option<Arc<Buffered>> {
         let id = stream.id().val();
         let buffered = Arc::clone(lock(&self.streams).entry(id).or_default());
-        let entered = self.update(&buffered, |buffer| {
-            let is_cut = matches!(buffer.state, State::Cut);
-            if !is_cut {
+        let mut stream = Some(stream);
+        self.update(&buffered, |buffer| {
+            if !matches!(buffer.state, State::Cut)
+                && let Some(stream) = stream.take()
+            {
                 buffer.state = State::Open(stream);
             }
-            !is_cut
         });
-        if !entered {
-            lock(&self.streams).remove(&id);
-        }
-        entered.then_some(buffered)
+        let Some(stream) = stream else {
+            return Some(buffered);
+        };
+        lock(&self.streams).remove(&id);
+        self.drop_stream(stream);
+        None
     }
 
     /// A stream of yamux's that nobody takes.
     pub(super) fn refuse(&self, stream: yamux::Stream) {
         let buffered = lock(&self.streams).remove(&stream.id().val());
-        drop(stream);
+        self.drop_stream(stream);
         if let Some(buffered) = buffered {
             self.update(&buffered, Buffer::forget);
         }
     }
 
-    /// Its owner has dropped a stream: whether yamux still had it.
-    pub(super) fn leave(&self, buffered: &Arc<Buffered>) -> Option<yamux::Stream> {
+    /// Its owner has dropped a stream.
+    pub(super) fn leave(&self, buffered: &Arc<Buffered>) {
         let state = self.update(buffered, |buffer| {
             buffer.forget();
             std::mem::replace(&mut buffer.state, State::Cut)
         });
-        let State::Open(stream) = state else {
-            return None;
-        };
-        self.remove(stream.id().val(), buffered);
-        Some(stream)
+        if let State::Open(stream) = state {
+            self.remove(stream.id().val(), buffered);
+            self.drop_stream(stream);
+        }
     }
 
     fn remove(&self, id: u32, buffered: &Arc<Buffered>) {
@@ -327,33 +353,21 @@ impl Unread {
         }
         Poll::Pending
     }
-}
-
-impl Shared {
-    /// Enters a session into its budget.
-    pub(super) fn enter_budget(self: &Arc<Self>, source: Option<IpAddr>) {
-        let mut sessions = lock(&self.unread.budget.0.sessions);
-        sessions.last_id += 1;
-        let id = sessions.last_id;
-        self.unread.id.store(id, Relaxed);
-        sessions.live.insert(id, (source, Arc::downgrade(self)));
-    }
 
     /// A frame's header has come. Streams that hold too much are cut.
     pub(super) fn frame_arrived(&self, header: &Header) {
-        let unread = &self.unread;
-        unread.arrived(header);
-        if unread.held() > unread.limit {
-            self.cut_down_to(unread.limit - unread.limit / 8);
+        self.arrived(header);
+        if self.held() > self.limit {
+            self.cut_down_to(self.limit - self.limit / 8);
         }
-        unread.budget.enforce();
+        self.budget.enforce();
     }
 
     /// Resets streams until no more than `most` bytes are held, those first that were read longest
     /// ago. Streams that hold little in comparison go last.
     fn cut_down_to(&self, most: usize) {
         let streams: Vec<_> = {
-            let streams = lock(&self.unread.streams);
+            let streams = lock(&self.streams);
             let streams = streams.iter();
             streams.map(|(id, it)| (*id, Arc::clone(it))).collect()
         };
@@ -368,7 +382,7 @@ impl Shared {
         let largest = holding.iter().map(|(held, ..)| *held).max().unwrap_or(0);
         holding.sort_unstable_by_key(|(held, read_at, id, _)| (*held < largest / 2, *read_at, *id));
         for (_, _, id, buffered) in holding {
-            if self.unread.held() <= most {
+            if self.held() <= most {
                 return;
             }
             self.cut(id, buffered);
@@ -376,18 +390,16 @@ impl Shared {
     }
 
     fn cut(&self, id: u32, buffered: &Arc<Buffered>) {
-        let (state, waker) = self.unread.update(buffered, |buffer| {
+        let (state, waker) = self.update(buffered, |buffer| {
             buffer.forget();
             let state = std::mem::replace(&mut buffer.state, State::Cut);
             (state, buffer.waker.take())
         });
         if let State::Open(stream) = state {
-            // Counted before yamux can forget it.
-            self.count_dropped();
-            self.unread.remove(id, buffered);
-            drop(stream);
+            self.remove(id, buffered);
+            self.drop_stream(stream);
         }
-        self.unread.budget.0.cut.fetch_add(1, Relaxed);
+        self.budget.0.cut.fetch_add(1, Relaxed);
         waker.into_iter().for_each(Waker::wake);
     }
 }
@@ -396,7 +408,6 @@ impl Drop for Unread {
     fn drop(&mut self) {
         let budget = &self.budget.0;
         budget.held.fetch_sub(self.held(), SeqCst);
-        let id = self.id.load(Relaxed);
-        lock(&budget.sessions).live.remove(&id);
+        lock(&budget.sessions).live.remove(&self.id);
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::cipher::CipherError;
+use crate::secure::SecureError;
 
 const WINDOW_UPDATE: u8 = 1;
 const PING: u8 = 2;

@@ -5,7 +5,6 @@
 
 mod accept;
 mod dial;
-mod inbox;
 mod pump;
 mod table;
 
@@ -19,6 +18,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
+use skydht_dmsg::accept_queue::AcceptQueue;
 use skydht_dmsg::half_open::HalfOpen;
 use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
 use skydht_dmsg::session::{self, SendBudget, SessionConfig, SessionError};
@@ -26,7 +26,6 @@ use skydht_runtime::{BoxFuture, Listener as _, Runtime};
 
 use super::failures::Failures;
 use super::{Accepted, DialFailure, Transport, TransportStats};
-use inbox::Inbox;
 use table::{Joined, Table};
 
 /// Sessions that one open may find ended before it gives up.
@@ -94,7 +93,7 @@ struct Shared<R: Runtime> {
     ephemerals: EphemeralSource,
     table: Mutex<Table>,
     failures: Failures,
-    inbox: Inbox<Accepted<session::Stream>>,
+    inbox: AcceptQueue<Accepted<session::Stream>>,
     send_budget: SendBudget,
 }
 
@@ -154,7 +153,7 @@ impl<R: Runtime> TcpTransport<R> {
                 HalfOpen::new(options.max_handshakes, options.max_handshakes_per_address),
             )),
             failures: Failures::of(options.bootstrap.clone()),
-            inbox: Inbox::new(options.accept_queue),
+            inbox: AcceptQueue::new(options.accept_queue),
             send_budget: SendBudget::new(options.send_budget),
             runtime,
             options,

@@ -1,34 +1,49 @@
-//! The streams that peers opened, from all sessions to the one loop.
+//! What waits to be accepted: from many tasks to one, within a capacity.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 struct State<T> {
     waiting: VecDeque<T>,
+    /// Slots that are reserved and not filled.
+    reserved: usize,
     closed: bool,
-    /// The loop.
     receiver_waker: Option<Waker>,
-    /// Sessions that wait for room.
+    /// Tasks that wait for room.
     sender_wakers: Vec<Waker>,
     /// Times that one began to wait.
     held: u64,
 }
 
-/// A queue from many tasks to one. Beyond its capacity, sessions keep their streams; a session
-/// whose own backlog is full resets more.
-pub(super) struct Inbox<T> {
+impl<T> State<T> {
+    fn taken(&self) -> usize {
+        self.waiting.len() + self.reserved
+    }
+}
+
+/// A queue from many tasks to one. Who adds to it waits for room, or reserves a slot.
+pub struct AcceptQueue<T> {
     capacity: usize,
     state: Mutex<State<T>>,
 }
 
-impl<T> Inbox<T> {
+/// Why there is no slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoSlot {
+    Closed,
+    Full,
+}
+
+impl<T> AcceptQueue<T> {
     /// Room for `capacity`, at least one.
-    pub(super) fn new(capacity: usize) -> Self {
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
+                reserved: 0,
                 closed: false,
                 receiver_waker: None,
                 sender_wakers: Vec::new(),
@@ -42,9 +57,9 @@ impl<T> Inbox<T> {
     }
 
     /// Ready when there is room for one more.
-    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+    pub fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.waiting.len() < self.capacity || state.closed {
+        if state.taken() < self.capacity || state.closed {
             return Poll::Ready(());
         }
         let mut wakers = state.sender_wakers.iter();
@@ -55,31 +70,46 @@ impl<T> Inbox<T> {
         Poll::Pending
     }
 
-    /// Times that a session had to wait.
-    pub(super) fn held(&self) -> u64 {
+    /// Times that a task had to wait for room.
+    #[must_use]
+    pub fn held(&self) -> u64 {
         self.lock().held
     }
 
+    /// Reserves a slot for what is not there yet.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Slot<T>, NoSlot> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NoSlot::Closed);
+        }
+        if state.taken() >= self.capacity {
+            return Err(NoSlot::Full);
+        }
+        state.reserved += 1;
+        Ok(Slot(Arc::clone(self)))
+    }
+
     /// Adds one; after the close it is dropped, hence reset.
-    pub(super) fn push(&self, accepted: T) {
+    pub fn push(&self, item: T) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            return drop(accepted);
+            return drop(item);
         }
-        state.waiting.push_back(accepted);
+        state.waiting.push_back(item);
         let receiver = state.receiver_waker.take();
         drop(state);
         receiver.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
+    /// The next one; none after the close.
+    pub fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let mut state = self.lock();
-        if let Some(accepted) = state.waiting.pop_front() {
+        if let Some(item) = state.waiting.pop_front() {
             let senders = std::mem::take(&mut state.sender_wakers);
             drop(state);
             senders.into_iter().for_each(Waker::wake);
-            return Poll::Ready(Some(accepted));
+            return Poll::Ready(Some(item));
         }
         if state.closed {
             return Poll::Ready(None);
@@ -91,7 +121,8 @@ impl<T> Inbox<T> {
         Poll::Pending
     }
 
-    pub(super) fn close(&self) {
+    /// Drops what waits; nothing more comes.
+    pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         let waiting = std::mem::take(&mut state.waiting);
@@ -101,6 +132,26 @@ impl<T> Inbox<T> {
         drop(state);
         drop(waiting);
         wakers.for_each(Waker::wake);
+    }
+}
+
+/// A slot in a queue, given back on drop.
+pub(crate) struct Slot<T>(Arc<AcceptQueue<T>>);
+
+impl<T> Slot<T> {
+    /// Fills the slot.
+    pub(crate) fn fill(self, item: T) {
+        self.0.push(item);
+    }
+}
+
+impl<T> Drop for Slot<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.reserved -= 1;
+        let senders = std::mem::take(&mut state.sender_wakers);
+        drop(state);
+        senders.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -121,40 +172,42 @@ mod tests {
 
     /// Runs senders, each a task of its own as a session is; the world stalls if one of them is
     /// not woken.
-    fn run<T>(test: impl AsyncFnOnce(&VirtualTime, Arc<Inbox<usize>>, Vec<Sender>) -> T) -> T {
+    fn run<T>(
+        test: impl AsyncFnOnce(&VirtualTime, Arc<AcceptQueue<usize>>, Vec<Sender>) -> T,
+    ) -> T {
         let world = VirtualTime::new(1);
-        let inbox = Arc::new(Inbox::new(CAPACITY));
+        let queue = Arc::new(AcceptQueue::new(CAPACITY));
         let senders = (0..SENDERS).map(|_| {
             let (done, ended) = futures::channel::oneshot::channel();
-            let inbox = Arc::clone(&inbox);
+            let queue = Arc::clone(&queue);
             world.runtime().spawn(Box::pin(async move {
                 for n in 0..EACH {
-                    poll_fn(|cx| inbox.poll_room(cx)).await;
-                    inbox.push(n);
+                    poll_fn(|cx| queue.poll_room(cx)).await;
+                    queue.push(n);
                 }
                 let _ = done.send(());
             }));
             ended
         });
         let senders = senders.collect();
-        world.run_until(test(&world, inbox, senders)).unwrap()
+        world.run_until(test(&world, queue, senders)).unwrap()
     }
 
     type Sender = futures::channel::oneshot::Receiver<()>;
 
     #[test]
-    fn everybody_goes_on_when_a_full_inbox_is_drained() {
-        run(async |world, inbox, senders| {
+    fn everybody_goes_on_when_a_full_queue_is_drained() {
+        run(async |world, queue, senders| {
             // All have filled it as far as they may, and wait.
             world
                 .runtime()
                 .sleep(std::time::Duration::from_secs(1))
                 .await;
-            assert_eq!(inbox.lock().waiting.len(), CAPACITY);
-            assert!(inbox.held() >= SENDERS as u64 - 1);
+            assert_eq!(queue.lock().waiting.len(), CAPACITY);
+            assert!(queue.held() >= SENDERS as u64 - 1);
             let drain = async {
                 for _ in 0..SENDERS * EACH {
-                    assert!(poll_fn(|cx| inbox.poll_pop(cx)).await.is_some());
+                    assert!(poll_fn(|cx| queue.poll_pop(cx)).await.is_some());
                 }
             };
             let (ended, ()) = join(join_all(senders), drain).await;
@@ -163,23 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn everybody_goes_on_when_a_full_inbox_is_closed() {
-        run(async |world, inbox, senders| {
+    fn everybody_goes_on_when_a_full_queue_is_closed() {
+        run(async |world, queue, senders| {
             world
                 .runtime()
                 .sleep(std::time::Duration::from_secs(1))
                 .await;
-            inbox.close();
+            queue.close();
             assert!(join_all(senders).await.iter().all(Result::is_ok));
-            assert_eq!(poll_fn(|cx| inbox.poll_pop(cx)).await, None);
+            assert_eq!(poll_fn(|cx| queue.poll_pop(cx)).await, None);
         });
     }
 
     #[test]
     fn a_waiting_receiver_goes_on_when_something_comes_and_at_the_end() {
         let world = VirtualTime::new(1);
-        let inbox = Arc::new(Inbox::new(CAPACITY));
-        let sending = Arc::clone(&inbox);
+        let queue = Arc::new(AcceptQueue::new(CAPACITY));
+        let sending = Arc::clone(&queue);
         let runtime = world.runtime();
         let sleeping = runtime.clone();
         runtime.spawn(Box::pin(async move {
@@ -192,7 +245,7 @@ mod tests {
         }));
         let got = world.run_until(async {
             let mut got = Vec::new();
-            while let Some(n) = poll_fn(|cx| inbox.poll_pop(cx)).await {
+            while let Some(n) = poll_fn(|cx| queue.poll_pop(cx)).await {
                 got.push(n);
             }
             got
