@@ -13,7 +13,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use skydht_core::key::{PublicKey, SecretKey};
@@ -29,10 +28,8 @@ use crate::discovery::{Discovery, KnownServer};
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
 use crate::handshake::EphemeralSource;
 use crate::object::{Address, ErrorCode};
+use crate::session_layer::{self, CLOSE_GRACE};
 use crate::signal::Signal;
-
-/// How long closing waits for the discovery, and for what is queued.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// How a client behaves. The defaults are upstream's, unless they say why not (specification of
 /// DMSG, §7).
@@ -303,11 +300,7 @@ impl<R: Runtime> Client<R> {
         let sessions = shared.table().close();
         shared.changes.raise();
         within(&shared.runtime, CLOSE_GRACE, publish::remove(shared)).await;
-        for session in &sessions {
-            session.mux().close();
-        }
-        let closed = join_all(sessions.iter().map(|session| session.mux().closed()));
-        within(&shared.runtime, CLOSE_GRACE, closed).await;
+        session_layer::close_all(&shared.runtime, &sessions).await;
         shared.table().kill_all();
     }
 }

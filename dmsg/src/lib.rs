@@ -80,6 +80,7 @@ pub mod pulse;
 pub mod secure;
 pub mod server;
 pub mod session;
+pub mod session_layer;
 mod session_task;
 mod shares;
 mod signal;

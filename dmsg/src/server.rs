@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_runtime::{Listener as _, Runtime, within};
 
@@ -36,10 +35,8 @@ use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
 use crate::handshake::EphemeralSource;
 use crate::object::{Address, ErrorCode};
 use crate::session::{ReceiveBudget, SendBudget};
+use crate::session_layer::{self, Acceptor, CLOSE_GRACE};
 use crate::signal::Signal;
-
-/// How long closing waits for the discovery, and for what is queued.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// How a server behaves. The defaults are upstream's, unless they say why not (specification of
 /// DMSG, §7).
@@ -155,6 +152,7 @@ struct Shared<R: Runtime> {
     config: ServerConfig,
     address: String,
     local_addr: SocketAddr,
+    acceptor: Acceptor,
     table: Mutex<Table>,
     counters: Counters,
     send_budget: SendBudget,
@@ -190,6 +188,7 @@ impl<R: Runtime> Clone for Server<R> {
 impl<R: Runtime> Drop for Handle<R> {
     fn drop(&mut self) {
         self.0.endpoint.close();
+        self.0.acceptor.close();
         self.0.table().close();
         self.0.table().kill_all();
         self.0.changes.raise();
@@ -217,6 +216,7 @@ impl<R: Runtime> Server<R> {
             local_addr,
             endpoint: Endpoint::new(secret, EphemeralSource::new(entropy)),
             discovery: Arc::new(discovery),
+            acceptor: Acceptor::new(config.max_handshakes, config.max_handshakes_per_address),
             table: Mutex::new(Table::new(&config)),
             counters: Counters::default(),
             send_budget: SendBudget::new(config.send_budget),
@@ -227,7 +227,7 @@ impl<R: Runtime> Server<R> {
             config,
             runtime,
         });
-        accept::spawn(&shared, listener);
+        session_layer::spawn(&shared, listener);
         publish::spawn(&shared);
         Ok(Self(Arc::new(Handle(shared))))
     }
@@ -293,14 +293,11 @@ impl<R: Runtime> Server<R> {
     pub async fn close(&self) {
         let shared = self.shared();
         shared.endpoint.close();
+        shared.acceptor.close();
         let sessions = shared.table().close();
         shared.changes.raise();
         within(&shared.runtime, CLOSE_GRACE, publish::remove(shared)).await;
-        for session in &sessions {
-            session.mux().close();
-        }
-        let closed = join_all(sessions.iter().map(|session| session.mux().closed()));
-        within(&shared.runtime, CLOSE_GRACE, closed).await;
+        session_layer::close_all(&shared.runtime, &sessions).await;
         shared.table().kill_all();
     }
 }

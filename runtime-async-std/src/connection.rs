@@ -17,7 +17,11 @@ impl TcpConnection {
         Self::new(TcpStream::connect(addr).await?)
     }
 
-    fn new(stream: TcpStream) -> io::Result<Self> {
+    /// Takes a socket that is connected already.
+    ///
+    /// # Errors
+    /// What switching off Nagle's algorithm brought.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self(stream))
     }

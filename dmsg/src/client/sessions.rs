@@ -9,11 +9,12 @@ use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
 use super::Shared;
-use super::table::Joined;
+use super::table::SessionRequest;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::{self, DmsgSession, Established};
 use crate::endpoint::{self, Opening, StreamError};
 use crate::session::{self, Incoming, SessionConfig, SessionError};
+use crate::session_layer::{Joined, Started};
 use crate::session_task;
 
 /// Keeps enough sessions until the client closes.
@@ -76,18 +77,18 @@ pub(super) async fn session_with<R: Runtime>(
     shared: &Arc<Shared<R>>,
     server: KnownServer,
 ) -> Option<Arc<DmsgSession>> {
-    let joined = {
+    let request = {
         let mut table = shared.table();
         if table.session(&server.key).is_none() && !table.may_dial(&server, shared.now()) {
             return None;
         }
-        table.join(&server.key)
+        table.request(&server.key)
     };
-    let session = match joined {
-        Joined::Closed => return None,
-        Joined::Live(session) => return Some(session),
-        Joined::Wait(session) => session,
-        Joined::Connect(session) => {
+    let session = match request {
+        SessionRequest::Closed => return None,
+        SessionRequest::Connected(session) => return Some(session),
+        SessionRequest::Dial(Joined::Pending(session)) => session,
+        SessionRequest::Dial(Joined::MustDial(session)) => {
             let connecting = Arc::clone(shared);
             shared.runtime.spawn(Box::pin(async move {
                 connect(&connecting, server).await;
@@ -95,7 +96,7 @@ pub(super) async fn session_with<R: Runtime>(
             session
         }
     };
-    session.await.ok().flatten()
+    session.await.ok()
 }
 
 async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
@@ -120,7 +121,7 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
     let session = Arc::new(session);
     let pulse = session.pulse().clone();
     let now = shared.now();
-    let Some((id, killed)) = shared.table().connected(&session, distance, now) else {
+    let Some(Started { id, killed }) = shared.table().connected(&session, distance, now) else {
         return;
     };
     shared.changes.raise();

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use skydht_core::key::PublicKey;
 
 use super::ClientConfig;
@@ -13,6 +12,8 @@ use super::hosts::Hosts;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
+use crate::session::Session;
+use crate::session_layer::{Dials, Joined, Running, Started};
 use crate::shares::source;
 
 /// Servers remembered.
@@ -64,12 +65,10 @@ pub struct ClientStats {
 
 /// A session that is used.
 struct Live {
-    id: u64,
     session: Arc<DmsgSession>,
     /// How long a ping took: how far away the server is.
     distance: Duration,
     since: Duration,
-    _kill: oneshot::Sender<()>,
 }
 
 impl Live {
@@ -101,21 +100,17 @@ pub struct ServerState {
     pub failure: Option<String>,
 }
 
-type Waiting = Vec<oneshot::Sender<Option<Arc<DmsgSession>>>>;
-
-/// How a wish for a session goes on.
-pub(super) enum Joined {
-    Live(Arc<DmsgSession>),
-    /// Somebody connects already.
-    Wait(oneshot::Receiver<Option<Arc<DmsgSession>>>),
-    /// The caller connects.
-    Connect(oneshot::Receiver<Option<Arc<DmsgSession>>>),
+/// Result of requesting a session with a server.
+pub(super) enum SessionRequest {
+    Connected(Arc<DmsgSession>),
+    Dial(Joined<Arc<DmsgSession>>),
     Closed,
 }
 
 pub(super) struct Table {
-    sessions: BTreeMap<PublicKey, Live>,
-    connecting: BTreeMap<PublicKey, Waiting>,
+    running: Running<Live>,
+    sessions: BTreeMap<PublicKey, u64>,
+    connecting: Dials<PublicKey, (), Arc<DmsgSession>>,
     servers: BTreeMap<PublicKey, SocketAddr>,
     retries: BTreeMap<PublicKey, Retry>,
     hosts: Hosts,
@@ -126,7 +121,6 @@ pub(super) struct Table {
     /// The server over which a destination was last reached.
     routes: BTreeMap<PublicKey, PublicKey>,
     entries: BTreeMap<PublicKey, (Duration, Arc<[PublicKey]>)>,
-    next_id: u64,
     closed: bool,
     /// The first attempt to publish was answered.
     publish_tried: bool,
@@ -137,8 +131,9 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let mut table = Self {
+            running: Running::new(usize::MAX),
             sessions: BTreeMap::new(),
-            connecting: BTreeMap::new(),
+            connecting: Dials::default(),
             servers: BTreeMap::new(),
             retries: BTreeMap::new(),
             hosts: Hosts::default(),
@@ -146,7 +141,6 @@ impl Table {
             had_session: BTreeSet::new(),
             routes: BTreeMap::new(),
             entries: BTreeMap::new(),
-            next_id: 0,
             closed: false,
             publish_tried: false,
             published: None,
@@ -159,7 +153,7 @@ impl Table {
     pub(super) fn stats(&self) -> ClientStats {
         ClientStats {
             sessions: self.sessions.len(),
-            streams: self.sessions.values().map(Live::streams).sum(),
+            streams: self.running.all().map(Live::streams).sum(),
             connecting: self.connecting.len(),
             ..self.stats
         }
@@ -217,15 +211,16 @@ impl Table {
     }
 
     /// Takes nothing new, and returns the sessions to be closed.
-    pub(super) fn close(&mut self) -> Vec<Arc<DmsgSession>> {
+    pub(super) fn close(&mut self) -> Vec<Session> {
         self.closed = true;
         self.connecting.clear();
-        let sessions = self.sessions.values();
-        sessions.map(|live| Arc::clone(&live.session)).collect()
+        let sessions = self.running.all();
+        sessions.map(|live| live.session.mux().clone()).collect()
     }
 
     /// Ends the sessions' tasks.
     pub(super) fn kill_all(&mut self) {
+        self.running.clear();
         self.sessions.clear();
     }
 
@@ -244,9 +239,8 @@ impl Table {
     /// Forgets the server that failed longest of those that there never was a session with.
     fn forget_server(&mut self) {
         let failed = self.retries.iter();
-        let failed = failed.filter(|(key, _)| {
-            !self.had_session.contains(key) && !self.connecting.contains_key(key)
-        });
+        let failed = failed
+            .filter(|(key, _)| !self.had_session.contains(key) && !self.connecting.contains(key));
         let worst = failed.max_by_key(|(_, retry)| retry.wait);
         if let Some(key) = worst.map(|(key, _)| *key) {
             self.servers.remove(&key);
@@ -258,7 +252,7 @@ impl Table {
     /// has been a session with it.
     pub(super) fn may_dial(&self, server: &KnownServer, now: Duration) -> bool {
         self.had_session.contains(&server.key)
-            || self.connecting.contains_key(&server.key)
+            || self.connecting.contains(&server.key)
             || self.hosts.tries(server.address.ip(), now) > 0
     }
 
@@ -272,7 +266,7 @@ impl Table {
         let mut next = None::<Duration>;
         let mut begun = BTreeMap::new();
         for (key, address) in &self.servers {
-            if self.sessions.contains_key(key) || self.connecting.contains_key(key) {
+            if self.sessions.contains_key(key) || self.connecting.contains(key) {
                 continue;
             }
             match self.retries.get(key) {
@@ -305,7 +299,7 @@ impl Table {
 
     /// The session with a server, if it is there.
     pub(super) fn session(&self, server: &PublicKey) -> Option<Arc<DmsgSession>> {
-        let live = self.sessions.get(server)?;
+        let live = self.running.get(*self.sessions.get(server)?)?;
         (!live.session.mux().is_closed()).then(|| Arc::clone(&live.session))
     }
 
@@ -318,64 +312,55 @@ impl Table {
 
     /// The servers with sessions, nearest first.
     pub(super) fn by_distance(&self) -> Vec<PublicKey> {
-        let mut servers: Vec<_> = self
-            .sessions
-            .iter()
-            .map(|(key, live)| (live.distance, *key))
-            .collect();
+        let live = self.sessions.iter().filter_map(|(key, id)| {
+            let live = self.running.get(*id)?;
+            Some((live.distance, *key))
+        });
+        let mut servers: Vec<_> = live.collect();
         servers.sort_unstable();
         servers.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Finds a session with a server, or waits with others for one.
-    pub(super) fn join(&mut self, server: &PublicKey) -> Joined {
+    pub(super) fn request(&mut self, server: &PublicKey) -> SessionRequest {
         if self.closed {
-            return Joined::Closed;
+            return SessionRequest::Closed;
         }
         if let Some(session) = self.session(server) {
-            return Joined::Live(session);
+            return SessionRequest::Connected(session);
         }
-        let (sender, receiver) = oneshot::channel();
-        if let Some(waiting) = self.connecting.get_mut(server) {
-            waiting.push(sender);
-            self.stats.connects_shared += 1;
-            return Joined::Wait(receiver);
-        }
-        self.connecting.insert(*server, vec![sender]);
-        Joined::Connect(receiver)
+        let joined = self.connecting.join(*server, || ());
+        self.stats.connects_shared += u64::from(matches!(joined, Joined::Pending(_)));
+        SessionRequest::Dial(joined)
     }
 
-    /// A session was made; gives its id and what completes when it must end. `None`: closed.
+    /// A session was made. `None`: closed.
     pub(super) fn connected(
         &mut self,
         session: &Arc<DmsgSession>,
         distance: Duration,
         now: Duration,
-    ) -> Option<(u64, oneshot::Receiver<()>)> {
+    ) -> Option<Started> {
         let server = session.remote();
-        let waiting = self.connecting.remove(&server).unwrap_or_default();
         if self.closed {
+            self.connecting.clear();
             return None;
         }
-        self.next_id += 1;
         self.stats.connected += 1;
-        let (kill, killed) = oneshot::channel();
-        let live = Live {
-            id: self.next_id,
+        let started = self.running.add(None, |_| Live {
             session: Arc::clone(session),
             distance,
             since: now,
-            _kill: kill,
-        };
-        self.sessions.insert(server, live);
+        });
+        if let Some(old) = self.sessions.insert(server, started.id) {
+            self.running.remove(old);
+        }
         if let Some(address) = self.servers.get(&server) {
             self.hosts.succeeded(address.ip());
             self.had_session.insert(server);
         }
-        for waiting in waiting {
-            let _ = waiting.send(Some(Arc::clone(session)));
-        }
-        Some((self.next_id, killed))
+        self.connecting.finish(&server, session);
+        Some(started)
     }
 
     /// No session was made; `wait` makes the next wait of the last.
@@ -386,7 +371,7 @@ impl Table {
         cause: String,
         wait: impl FnOnce(Duration) -> Duration,
     ) {
-        self.connecting.remove(&server.key);
+        self.connecting.forget(&server.key);
         self.stats.connects_failed += 1;
         if !self.had_session.contains(&server.key) {
             self.hosts.failed(server.address.ip(), now, self.waits);
@@ -418,10 +403,9 @@ impl Table {
         now: Duration,
         wait: impl FnOnce(Duration) -> Duration,
     ) {
-        let Some(live) = self.sessions.get(server).filter(|live| live.id == id) else {
+        let Some(Live { since, .. }) = self.running.remove(id) else {
             return;
         };
-        let since = live.since;
         self.sessions.remove(server);
         self.routes.retain(|_, via| via != server);
         if now.saturating_sub(since) >= GOOD_SESSION {

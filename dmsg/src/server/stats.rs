@@ -40,7 +40,7 @@ macro_rules! counters {
                 ServerStats {
                     sessions: table.session_count(),
                     streams: table.streams(),
-                    handshaking: table.handshaking(),
+                    handshaking: shared.acceptor.handshaking(),
                     relaying: shared.relayed.len(),
                     unread_bytes: shared.receive_budget.held(),
                     cut_streams: shared.receive_budget.cut(),

@@ -10,8 +10,8 @@ use skydht_core::key::PublicKey;
 use super::ServerConfig;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
-use crate::half_open::{Begun, HalfOpen};
-use crate::shares::Shares;
+use crate::session::Session;
+use crate::session_layer::Running;
 
 /// What a session is for. Its first object tells (specification of DMSG in 2026, §2.3), and one
 /// of each kind may live at once: a server may be another server's client, too.
@@ -41,11 +41,8 @@ pub(super) struct Filed {
 }
 
 struct Live {
-    id: u64,
+    key: PublicKey,
     session: Arc<DmsgSession>,
-    /// What it counts for: see [`crate::shares::source`].
-    address: IpAddr,
-    _kill: oneshot::Sender<()>,
 }
 
 impl Live {
@@ -69,16 +66,12 @@ pub(super) struct Added {
 }
 
 pub(super) struct Table {
-    sessions: BTreeMap<(PublicKey, Kind), Live>,
-    shares: Shares<()>,
-    max_sessions: usize,
+    running: Running<Live>,
+    /// What the running ones are for.
+    filed: BTreeMap<(PublicKey, Kind), u64>,
     max_peers: usize,
     /// Sessions of the kind [`Kind::Peer`].
     peers: usize,
-    handshakes: HalfOpen,
-    next_id: u64,
-    /// Ends the listener when dropped.
-    listening: Option<oneshot::Sender<()>>,
     published: Option<SignedEntry>,
     closed: bool,
 }
@@ -86,22 +79,13 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(config: &ServerConfig) -> Self {
         Self {
-            sessions: BTreeMap::new(),
-            shares: Shares::default(),
-            max_sessions: config.max_sessions,
+            running: Running::new(config.max_sessions),
+            filed: BTreeMap::new(),
             max_peers: config.max_peers,
             peers: 0,
-            handshakes: HalfOpen::new(config.max_handshakes, config.max_handshakes_per_address),
-            next_id: 0,
-            listening: None,
             published: None,
             closed: false,
         }
-    }
-
-    fn fresh_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -121,22 +105,17 @@ impl Table {
     }
 
     pub(super) fn session_count(&self) -> usize {
-        self.sessions.len()
+        self.running.len()
     }
 
     /// Streams of all sessions, in both directions.
     pub(super) fn streams(&self) -> usize {
-        self.sessions.values().map(Live::streams).sum()
-    }
-
-    /// Handshakes under way.
-    pub(super) fn handshaking(&self) -> usize {
-        self.handshakes.len()
+        self.running.all().map(Live::streams).sum()
     }
 
     /// How many more sessions there may be.
     pub(super) fn room(&self) -> usize {
-        self.max_sessions.saturating_sub(self.sessions.len())
+        self.running.room()
     }
 
     /// The session over which a client is reached: the newest that lives.
@@ -147,108 +126,78 @@ impl Table {
     /// The same, with its number.
     pub(super) fn route(&self, key: &PublicKey) -> Option<(u64, Arc<DmsgSession>)> {
         let of_kind = |kind| {
-            let live = self.sessions.get(&(*key, kind))?;
-            (!live.session.mux().is_closed()).then(|| (live.id, Arc::clone(&live.session)))
+            let id = *self.filed.get(&(*key, kind))?;
+            let live = self.running.get(id)?;
+            (!live.session.mux().is_closed()).then(|| (id, Arc::clone(&live.session)))
         };
         of_kind(Kind::New).or_else(|| of_kind(Kind::Client))
     }
 
-    /// Completes when listening must end.
-    pub(super) fn listen(&mut self) -> oneshot::Receiver<()> {
-        let (stop, stopped) = oneshot::channel();
-        if !self.closed {
-            self.listening = Some(stop);
-        }
-        stopped
-    }
-
-    /// A handshake with somebody at `ip` begins. `None` once closed.
-    pub(super) fn begin_handshake(&mut self, ip: IpAddr) -> Option<Begun> {
-        (!self.closed).then(|| self.handshakes.begin(ip))
-    }
-
-    /// A handshake's first message was valid.
-    pub(super) fn greeted(&mut self, id: u64) {
-        self.handshakes.greeted(id);
-    }
-
-    pub(super) fn end_handshake(&mut self, id: u64) {
-        self.handshakes.end(id);
-    }
-
     fn kind_of(&self, key: &PublicKey, id: u64) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| {
-            self.sessions
-                .get(&(*key, *kind))
-                .is_some_and(|it| it.id == id)
-        })
+        let is_filed = |kind: &Kind| self.filed.get(&(*key, *kind)) == Some(&id);
+        Kind::ALL.into_iter().find(is_filed)
     }
 
-    fn take(&mut self, key: &PublicKey, kind: Kind) -> Option<Live> {
-        let live = self.sessions.remove(&(*key, kind))?;
+    fn unfile(&mut self, key: &PublicKey, kind: Kind) -> Option<u64> {
+        let id = self.filed.remove(&(*key, kind))?;
         self.peers -= usize::from(kind == Kind::Peer);
-        self.shares.remove(live.address, (), live.id);
-        Some(live)
+        Some(id)
+    }
+
+    /// Ends the session of a key and kind; whether there was one.
+    fn end(&mut self, key: &PublicKey, kind: Kind) -> bool {
+        let id = self.unfile(key, kind);
+        id.is_some_and(|id| self.running.remove(id).is_some())
     }
 
     /// Files a session; whether it replaced another one. The newest of a key and kind wins: an
     /// older one is most likely a dead connection, and would lock the client out.
-    fn put(&mut self, key: PublicKey, kind: Kind, live: Live) -> bool {
-        let replaced = self.take(&key, kind).is_some();
+    fn file(&mut self, key: PublicKey, kind: Kind, id: u64) -> bool {
+        let replaced = self.end(&key, kind);
         self.peers += usize::from(kind == Kind::Peer);
-        self.shares.insert(live.address, (), live.id);
-        self.sessions.insert((key, kind), live);
+        self.filed.insert((key, kind), id);
         replaced
     }
 
-    /// Makes room for a session of `address`: at the cost of an address that has several and more
+    /// Makes room for a session from `ip`: at the cost of an address that has several and more
     /// than this one. Of its sessions one without streams goes first, then the oldest. Equals do
     /// not displace each other: then the server is full, and its entry says so.
-    fn displace(&mut self, address: IpAddr) -> Option<()> {
-        let largest = self.shares.yields_to(address)?;
-        let of_largest = self.sessions.iter();
-        let of_largest = of_largest.filter(|(_, live)| live.address == largest);
-        let order = |(_, live): &(_, &Live)| (live.streams() > 0, live.id);
-        let (key, kind) = *of_largest.min_by_key(order)?.0;
-        self.take(&key, kind).map(drop)
+    fn displace(&mut self, ip: IpAddr) -> Option<()> {
+        let id = self.running.largest_yields(ip, |live| live.streams() > 0)?;
+        let key = self.running.get(id)?.key;
+        self.ended(&key, id);
+        Some(())
     }
 
     /// Enters a session. At the limit it takes the place of an older one of its key, whatever it
     /// is for, or else of one of another address that has more. `None` if there is none, and once
     /// closed.
-    pub(super) fn add(&mut self, session: &Arc<DmsgSession>, address: IpAddr) -> Option<Added> {
+    pub(super) fn add(&mut self, session: &Arc<DmsgSession>, ip: IpAddr) -> Option<Added> {
         let key = session.remote();
         if self.closed {
             return None;
         }
         let (mut superseded, mut displaced) = (false, false);
-        if self.room() == 0 {
-            let older = self.take(&key, Kind::New);
-            superseded = older.or_else(|| self.take(&key, Kind::Client)).is_some();
+        if self.running.is_full() {
+            superseded = self.end(&key, Kind::New) || self.end(&key, Kind::Client);
             if !superseded {
-                self.displace(address)?;
+                self.displace(ip)?;
                 displaced = true;
             }
         }
         // One that has said nothing so far is taken for a client's.
-        if let Some(silent) = self.take(&key, Kind::New) {
-            superseded |= self.put(key, Kind::Client, silent);
+        if let Some(silent) = self.unfile(&key, Kind::New) {
+            superseded |= self.file(key, Kind::Client, silent);
         }
-        let id = self.fresh_id();
-        let (kill, killed) = oneshot::channel();
-        let live = Live {
-            id,
-            session: Arc::clone(session),
-            address,
-            _kill: kill,
-        };
-        self.put(key, Kind::New, live);
+        let session = Arc::clone(session);
+        let started = self.running.add(Some(ip), |_| Live { key, session });
+        self.file(key, Kind::New, started.id);
         Some(Added {
-            id,
-            killed,
+            id: started.id,
+            killed: started.killed,
             superseded,
             displaced,
-            has_rival: self.sessions.contains_key(&(key, Kind::Client)),
+            has_rival: self.filed.contains_key(&(key, Kind::Client)),
         })
     }
 
@@ -258,18 +207,18 @@ impl Table {
         if self.kind_of(key, id) != Some(Kind::New) {
             return false;
         }
-        let live = self.take(key, Kind::New);
-        live.is_some_and(|live| self.put(*key, Kind::Client, live))
+        let id = self.unfile(key, Kind::New);
+        id.is_some_and(|id| self.file(*key, Kind::Client, id))
     }
 
     /// A session has announced a server: it is no client's from now on. `None` if it has ended.
     pub(super) fn file_peer(&mut self, key: &PublicKey, id: u64) -> Option<Filed> {
         let kind = self.kind_of(key, id)?;
-        let live = self.take(key, kind)?;
+        let id = self.unfile(key, kind)?;
         let has_room = self.peers < self.max_peers;
-        let accepted = has_room || self.sessions.contains_key(&(*key, Kind::Peer));
+        let accepted = has_room || self.filed.contains_key(&(*key, Kind::Peer));
         let kind = if accepted { Kind::Peer } else { Kind::Refused };
-        let superseded = self.put(*key, kind, live);
+        let superseded = self.file(*key, kind, id);
         Some(Filed {
             accepted,
             superseded,
@@ -284,23 +233,21 @@ impl Table {
     /// A session has ended.
     pub(super) fn ended(&mut self, key: &PublicKey, id: u64) {
         if let Some(kind) = self.kind_of(key, id) {
-            self.take(key, kind);
+            self.end(key, kind);
         }
     }
 
     /// Takes nothing new, and returns the sessions to be closed.
-    pub(super) fn close(&mut self) -> Vec<Arc<DmsgSession>> {
+    pub(super) fn close(&mut self) -> Vec<Session> {
         self.closed = true;
-        self.listening = None;
-        self.handshakes.clear();
-        let sessions = self.sessions.values();
-        sessions.map(|live| Arc::clone(&live.session)).collect()
+        let sessions = self.running.all();
+        sessions.map(|live| live.session.mux().clone()).collect()
     }
 
     /// Ends the sessions' tasks.
     pub(super) fn kill_all(&mut self) {
-        self.sessions.clear();
-        self.shares.clear();
+        self.running.clear();
+        self.filed.clear();
         self.peers = 0;
     }
 }
