@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
-use skydht_driver::Dht;
+use skydht_driver::{Dht, StartOptions};
 
 use crate::api::client::{Client, NOBODY};
 use crate::api::schema::{GetBody, PingBody, PutRequest};
@@ -287,7 +287,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
         config.bootstrap = bootstrap(reach).await?;
         let peers = config.bootstrap.iter();
         asked = peers.take(MOST_EXPLAINED).cloned().collect();
-        start::start(config, secret, None, None).await?
+        start::start(config, secret, None, StartOptions::default()).await?
     };
     let local = Local::new(dht, about, condition);
     if purpose == Purpose::Look {
@@ -344,7 +344,7 @@ async fn over_dmsg(
         secret,
         from: settings.bootstrap_pks.clone(),
         seed: None,
-        recorder: None,
+        options: StartOptions::default(),
         close_sessions: true,
         stays: false,
         directory,

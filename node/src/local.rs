@@ -164,6 +164,7 @@ impl Local {
             peers: dht.peers().await?,
             transport: dht.transport_stats(),
             failures: dht.dial_failures(),
+            storage: dht.storage_stats().await?,
         };
         let about = About {
             listen,

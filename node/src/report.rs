@@ -7,6 +7,7 @@ mod dmsg;
 mod items;
 mod peers;
 mod status;
+mod storage;
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) use peers::{BucketState, PeersReport, PingReport};
 pub(crate) use status::{
     About, BootstrapPeerReport, BootstrapReport, LimitReport, Seen, StatusReport,
 };
+
+pub(crate) use storage::{StorageReport, StorageState};
 
 use crate::output::Human;
 

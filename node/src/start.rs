@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use skydht_core::key::SecretKey;
 use skydht_core::node::{Advertise, BootstrapPeer, Config};
-use skydht_driver::{Dht, Recorder};
+use skydht_driver::{Dht, StartOptions};
 use skydht_runtime::Runtime;
 use skydht_tokio::{StartTcpError, TcpNode, TokioRuntime};
 
@@ -54,12 +54,12 @@ pub(crate) async fn start(
     config: Config,
     secret: SecretKey,
     listening: Option<Listening>,
-    recorder: Option<Box<dyn Recorder>>,
+    options: StartOptions,
 ) -> Result<Dht> {
     let mut node = TcpNode::new(secret, listening.map(|listening| listening.addr));
     node.config = config;
     node.advertise_port = false;
-    node.options.recorder = recorder;
+    node.options = options;
     if let Some(listening) = listening {
         node.tcp.max_sessions = listening.max_connections;
         node.tcp.max_handshakes = listening.max_handshakes;

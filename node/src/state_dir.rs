@@ -165,6 +165,11 @@ impl StateDir {
         self.0.join("own_items.json")
     }
 
+    /// The file with the items.
+    pub(crate) fn items_file(&self) -> PathBuf {
+        self.0.join("items.redb")
+    }
+
     fn endpoint_file(&self) -> PathBuf {
         self.0.join("api.json")
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Off;
 use crate::output::Human;
-use crate::report::{BootstrapReport, LimitReport, StatusReport};
+use crate::report::{BootstrapReport, LimitReport, StatusReport, StorageReport, StorageState};
 use crate::window::WINDOW;
 
 /// How a node is.
@@ -69,6 +69,7 @@ pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason
     let mut reasons: Vec<Reason> = Vec::new();
     reasons.extend(reach(status, joined));
     reasons.extend(surroundings(status));
+    reasons.extend(storage(status));
     // A full table or store works as it should; what was refused because of it shows.
     let hit = status.limits.iter().filter(|limit| limit.recent_hits > 0);
     reasons.extend(hit.map(|limit| {
@@ -111,6 +112,26 @@ fn red(cause: impl Into<String>, evidence: impl Into<String>, remedy: impl Into<
         verdict: Verdict::Red,
         ..yellow(cause, evidence, remedy)
     }
+}
+
+/// Whether its items survive a restart.
+fn storage(status: &StatusReport) -> Option<Reason> {
+    let StorageReport {
+        health,
+        cause,
+        waiting,
+        ..
+    } = &status.storage;
+    (*health == StorageState::Failing).then(|| {
+        yellow(
+            "items are not written to storage",
+            format!(
+                "{waiting} changes wait: {}",
+                cause.as_deref().unwrap_or("no cause is known")
+            ),
+            "it is tried again every second; make room on the disk, or look at what the cause names",
+        )
+    })
 }
 
 /// Whether it reaches others. One root cause: a node without servers is not blamed for having no

@@ -30,8 +30,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// When a put that asks for it counts as kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
-    /// Written and synced once a second: a crash of the process loses nothing that was written, a
-    /// loss of power at most the last second.
+    /// Synced once a second, and at a clean end: a crash loses at most the last second.
     #[default]
     Async,
     /// Synced with each write, many changes at once: nothing that was acknowledged is lost.

@@ -1,6 +1,7 @@
 //! `skydht run`; and `skydht dmsg-server`, which is a node that relays, too.
 
 mod announce;
+mod storage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, Event};
 use skydht_driver::journal::Written;
-use skydht_driver::{Dht, EventStream, Recorder};
+use skydht_driver::{Dht, EventStream, Recorder, StartOptions};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -161,7 +162,12 @@ pub(super) async fn operate(
         }),
         condition: &condition,
     };
-    let starting = start_service(service, settings, config.clone(), secret, recorder, around);
+    let options = StartOptions {
+        recorder,
+        storage: storage::open(settings, &state, &secret)?,
+        ..StartOptions::default()
+    };
+    let starting = start_service(service, settings, config.clone(), secret, options, around);
     let mut starting = std::pin::pin!(starting);
     // Mostly it is up within a moment, and can say more of itself.
     let moment = timeout(BANNER_PATIENCE, async {
@@ -310,12 +316,12 @@ async fn start_service(
     settings: &Settings,
     config: Config,
     secret: SecretKey,
-    recorder: Option<Box<dyn Recorder>>,
+    options: StartOptions,
     around: Around<'_>,
 ) -> Result<Started> {
     let condition = around.condition;
     let (Some(directory), Some(carrier)) = (around.directory, condition.carrier()) else {
-        return start_on_tcp(settings, config, secret, recorder).await;
+        return start_on_tcp(settings, config, secret, options).await;
     };
     let listen = dmsg::dht_address(&secret.public());
     let node = dmsg::Node {
@@ -323,7 +329,7 @@ async fn start_service(
         secret,
         from: condition.bootstrap().keys().collect(),
         seed: None,
-        recorder,
+        options,
         close_sessions: true,
         stays: true,
         directory,
@@ -351,7 +357,7 @@ async fn start_on_tcp(
     settings: &Settings,
     config: Config,
     secret: SecretKey,
-    recorder: Option<Box<dyn Recorder>>,
+    options: StartOptions,
 ) -> Result<Started> {
     let files = descriptors::raise();
     let handshakes = descriptors::handshakes(files);
@@ -362,7 +368,7 @@ async fn start_on_tcp(
         max_connections: connections("max_connections", settings.max_connections, rest),
         max_handshakes: handshakes,
     };
-    let dht = start::start(config, secret, Some(listening), recorder).await?;
+    let dht = start::start(config, secret, Some(listening), options).await?;
     let listen = dht.local_addr().unwrap_or(settings.listen).to_string();
     Ok(Started {
         dht,

@@ -14,7 +14,7 @@ use super::file::{Document, Entry};
 use super::place::{Environment, default_path, default_state_dir};
 use super::schema::{self, DMSG, KEYS, Kind, LIMITS};
 use super::unsupported::{instead_of, is_unset};
-use super::{API_LISTEN, Advertising, DmsgSettings, LISTEN, Settings, suggest};
+use super::{API_LISTEN, Advertising, DmsgSettings, LISTEN, Settings, StorageSettings, suggest};
 use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::private_file;
@@ -158,6 +158,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
             key_file: None,
             state_dir: default_state_dir(&sources.environment),
             api_listen: Some(API_LISTEN),
+            storage: StorageSettings::default(),
             api_hosts: Vec::new(),
             log: "info".into(),
         },

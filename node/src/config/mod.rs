@@ -21,6 +21,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::Config;
 use skydht_discovery::BaseUrl;
 use skydht_dmsg::discovery::KnownServer;
+use skydht_driver::storage::Durability;
 
 pub(crate) use duration::parse_timeout;
 pub(crate) use edit::with_key;
@@ -112,6 +113,25 @@ impl FromStr for StartPeer {
     }
 }
 
+/// How items are kept across restarts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct StorageSettings {
+    /// In a file of the state directory, or not at all.
+    pub(crate) place: StoragePlace,
+    /// When they are on the disk.
+    pub(crate) durability: Durability,
+}
+
+/// Where items are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum StoragePlace {
+    /// A file of the state directory.
+    #[default]
+    File,
+    /// Memory alone.
+    None,
+}
+
 /// What peers are told about dialling this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Advertising {
@@ -190,6 +210,8 @@ pub(crate) struct Settings {
     pub(crate) key_file: Option<PathBuf>,
     /// Where the node keeps what it needs again; none: nobody says, and there is no home.
     pub(crate) state_dir: Option<PathBuf>,
+    /// How items are kept across restarts.
+    pub(crate) storage: StorageSettings,
     /// The control API's address; none: no control API.
     pub(crate) api_listen: Option<SocketAddr>,
     /// Further names that requests to the control API may use.

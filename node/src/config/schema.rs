@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Limit, Limits};
 use skydht_discovery::BaseUrlError;
+use skydht_driver::storage::Durability;
 
 use super::read::{
     address, assign, count, flag, host_and_port, list, or_default, positive, read_duration,
     servers, text,
 };
-use super::{Advertising, PeerAddress, Settings, duration};
+use super::{Advertising, PeerAddress, Settings, StoragePlace, duration};
 use crate::keys;
 use crate::path_text::shown;
 
@@ -266,10 +267,50 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "state_dir",
         kind: Kind::Path,
-        doc: "where the node keeps its key, the API token and the peers it knows",
+        doc: "where the node keeps its key, its items, the API token and the peers it knows",
         means: None,
         set: |s, v| assign(&mut s.state_dir, text(v).map(|t| Some(t.into()))),
         show: |s| json!(s.state_dir.as_deref().map_or(String::new(), shown)),
+    },
+    Key {
+        name: "storage",
+        kind: Kind::Text,
+        doc: "where items are kept across restarts: \"file\" (items.redb in the state directory) or \"none\"",
+        means: None,
+        set: |s, v| {
+            s.storage.place = match text(v)? {
+                "" | "file" => StoragePlace::File,
+                "none" => StoragePlace::None,
+                other => return Err(format!("expected \"file\" or \"none\", not {other:?}")),
+            };
+            Ok(())
+        },
+        show: |s| {
+            json!(match s.storage.place {
+                StoragePlace::File => "file",
+                StoragePlace::None => "none",
+            })
+        },
+    },
+    Key {
+        name: "durability",
+        kind: Kind::Text,
+        doc: "when items are on the disk: \"async\" (once a second) or \"sync\" (before they count as kept)",
+        means: None,
+        set: |s, v| {
+            s.storage.durability = match text(v)? {
+                "" | "async" => Durability::Async,
+                "sync" => Durability::Sync,
+                other => return Err(format!("expected \"async\" or \"sync\", not {other:?}")),
+            };
+            Ok(())
+        },
+        show: |s| {
+            json!(match s.storage.durability {
+                Durability::Async => "async",
+                Durability::Sync => "sync",
+            })
+        },
     },
     Key {
         name: "api_listen",

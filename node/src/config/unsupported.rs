@@ -10,7 +10,7 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     ),
     (
         "persist_path",
-        "items are kept in memory only in this version: remove the key",
+        "items are kept in the state directory: remove the key; `storage` says whether they are",
     ),
     (
         "redis_addr",

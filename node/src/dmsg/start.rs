@@ -13,7 +13,7 @@ use skydht_dmsg::discovery::KnownServer;
 use skydht_dmsg::object::ErrorCode;
 use skydht_dmsg::server::{Notify, ServerConfig};
 use skydht_driver::transport::dmsg::{Relay, Via};
-use skydht_driver::{Dht, DmsgNode, Recorder, StartDmsgError};
+use skydht_driver::{Dht, DmsgNode, StartDmsgError, StartOptions};
 use skydht_tokio::{TokioRuntime, entropy};
 use tokio::task::JoinHandle;
 
@@ -43,7 +43,8 @@ pub(crate) struct Node {
     pub(crate) from: Vec<PublicKey>,
     /// Its randomness; none: drawn.
     pub(crate) seed: Option<Seed>,
-    pub(crate) recorder: Option<Box<dyn Recorder>>,
+    /// What else it is started with.
+    pub(crate) options: StartOptions,
     /// Whether its DMSG client or server is closed in order when it stops, or just dropped.
     pub(crate) close_sessions: bool,
     /// Whether it stays, and so publishes its DMSG entry in the DHT, too.
@@ -239,7 +240,7 @@ impl Node {
         node.patience = Some(DISCOVERY_PATIENCE);
         node.seed = self.seed;
         node.dmsg.close_sessions = self.close_sessions;
-        node.options.recorder = self.recorder;
+        node.options = self.options;
         node
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::Config;
-use skydht_driver::Dht;
+use skydht_driver::{Dht, StartOptions};
 use tokio::task::JoinSet;
 
 use super::{Network, OTHER_FILES, all_ready, draws, secret};
@@ -80,7 +80,7 @@ impl Network {
             secret: secret(seed, index),
             from: Vec::new(),
             seed: Some(draws(seed, index)),
-            recorder: None,
+            options: StartOptions::default(),
             close_sessions: false,
             stays: true,
             directory: Directory::new(&dmsg),

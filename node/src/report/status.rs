@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use skydht_core::id::NodeId;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{PeerInfo, Snapshot};
+use skydht_driver::storage::StorageStats;
 use skydht_driver::transport::{DialFailure, TransportStats};
 
 use super::dmsg::DmsgReport;
+use super::storage::{StorageReport, StorageState};
 use super::{from_ms, ms};
 use crate::clock::ClockReport;
 use crate::condition::Condition;
@@ -163,6 +165,8 @@ pub(crate) struct StatusReport {
     /// What others say of this machine's clock; none while nobody has.
     pub(crate) clock: Option<ClockReport>,
     pub(crate) store: StoreReport,
+    /// Where items are kept across restarts.
+    pub(crate) storage: StorageReport,
     /// Own items that are kept renewed.
     pub(crate) own_items: usize,
     /// Items that an earlier run published and nobody renews.
@@ -192,6 +196,7 @@ pub(crate) struct Seen {
     pub(crate) peers: Vec<PeerInfo>,
     pub(crate) transport: TransportStats,
     pub(crate) failures: Vec<DialFailure>,
+    pub(crate) storage: StorageStats,
 }
 
 impl StatusReport {
@@ -205,6 +210,7 @@ impl StatusReport {
             peers,
             transport,
             failures,
+            storage,
         } = seen;
         let recent = condition.recent_hits(snapshot);
         let limits = snapshot.limits.iter().zip(recent);
@@ -235,6 +241,7 @@ impl StatusReport {
                 mirrors: store.mirrors,
                 tombstones: store.tombstones,
             },
+            storage: StorageReport::new(storage),
             own_items: snapshot.own_items,
             transport: TransportReport::new(transport),
             limits: limits.collect(),
@@ -280,6 +287,7 @@ impl StatusReport {
             network_size: 1,
             clock: None,
             store: StoreReport::default(),
+            storage: StorageReport::default(),
             own_items: 0,
             lapsed: condition.lapsed().report(),
             transport: TransportReport::default(),
@@ -342,6 +350,10 @@ impl Display for StatusReport {
             self.store.mirrors,
             self.store.tombstones,
             self.own_items
-        )
+        )?;
+        if self.storage.health != StorageState::None {
+            write!(f, "\n{}", self.storage)?;
+        }
+        Ok(())
     }
 }

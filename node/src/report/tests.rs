@@ -6,6 +6,7 @@ use skydht_core::node::{BucketFill, Config, Identity, Replicas, Snapshot};
 use skydht_core::store::Refusal;
 use skydht_core::time::Time;
 use skydht_core::{Node, Seed};
+use skydht_driver::storage::StorageStats;
 use skydht_driver::transport::TransportStats;
 
 /// A fresh node's snapshot.
@@ -34,6 +35,7 @@ pub(crate) fn status() -> StatusReport {
         peers: Vec::new(),
         transport: TransportStats::default(),
         failures: Vec::new(),
+        storage: StorageStats::default(),
     };
     StatusReport::new(&seen, &about, &Condition::default())
 }

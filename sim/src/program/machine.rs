@@ -137,6 +137,7 @@ impl Machine {
                 verifier: Verifier::inline(),
                 recorder: Some(shared.watch(self.host, self.lives)),
                 records,
+                storage: None,
             },
         };
         let host = world.host(self.ip);

@@ -1,0 +1,81 @@
+//! Opens the file in which a node's items outlast it.
+
+use std::path::{Path, PathBuf};
+
+use skydht_core::key::SecretKey;
+use skydht_driver::storage::{FileError, FileStorage, Persistence};
+
+use crate::config::{Settings, StoragePlace};
+use crate::failure::{Code, Failure, Result};
+use crate::path_text::shown;
+use crate::state_dir::StateDir;
+
+/// Names tried for a damaged file.
+const MOST_DAMAGED: u32 = 100;
+
+/// The storage that `settings` name; none: items go with the process. A damaged file is put aside
+/// and a new one begun: what peers hold comes back from them. One that cannot be written is done
+/// without. Both are said.
+///
+/// # Errors
+/// Another node uses the file, it is another node's or a later version's, or a damaged one cannot
+/// be put aside.
+pub(super) fn open(
+    settings: &Settings,
+    state: &StateDir,
+    secret: &SecretKey,
+) -> Result<Option<Persistence>> {
+    if settings.storage.place == StoragePlace::None {
+        return Ok(None);
+    }
+    let path = state.items_file();
+    let opened = match FileStorage::open(&path, secret) {
+        Err(error @ FileError::Damaged { .. }) => {
+            let aside = put_aside(&path, &error)?;
+            tracing::warn!(
+                "{error}; it is now {}, and a new one is begun: this node's own items have to be put again",
+                shown(&aside)
+            );
+            FileStorage::open(&path, secret)
+        }
+        other => other,
+    };
+    match opened {
+        Ok(storage) => Ok(Some(Persistence::new(storage, settings.storage.durability))),
+        Err(error @ FileError::Open { .. }) => {
+            tracing::warn!("{error}: items will not outlast this process");
+            Ok(None)
+        }
+        Err(error) => {
+            let hint = match &error {
+                FileError::InUse { .. } => {
+                    "stop the other node, or give this one another --state-dir"
+                }
+                FileError::OtherKey { .. } => {
+                    "give this key a --state-dir of its own, or move the file away"
+                }
+                FileError::Format { .. } => "run the version that wrote it, or move the file away",
+                _ => "move the file away: what peers hold comes back from them",
+            };
+            Err(Failure::new(Code::Local, error).hint(hint))
+        }
+    }
+}
+
+/// Renames a damaged file, so that nothing is lost that somebody may want to look at.
+fn put_aside(path: &Path, error: &FileError) -> Result<PathBuf> {
+    let name = |n: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{n}"));
+        PathBuf::from(name)
+    };
+    let free = (1..=MOST_DAMAGED).map(name).find(|name| !name.exists());
+    let renamed = free.and_then(|name| std::fs::rename(path, &name).ok().map(|()| name));
+    renamed.ok_or_else(|| {
+        Failure::new(
+            Code::Local,
+            format_args!("{error}, and it cannot be renamed"),
+        )
+        .hint("move it away; what peers hold comes back from them")
+    })
+}

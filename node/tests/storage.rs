@@ -1,0 +1,126 @@
+//! Items outlast the process that holds them.
+
+mod support;
+
+use std::time::Instant;
+
+use serde_json::Value;
+use support::{DEADLINE, Node, TempDir, signal};
+
+fn status(node: &Node, home: &TempDir) -> Value {
+    node.run(home, &["status", "--json"]).exits(0).json()
+}
+
+/// Asks for the status until it is so.
+#[track_caller]
+fn until(node: &Node, home: &TempDir, what: &str, holds: impl Fn(&Value) -> bool) {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let status = status(node, home);
+        if holds(&status) {
+            return;
+        }
+        assert!(Instant::now() < end, "not {what}: {status:#}");
+    }
+}
+
+/// Starts a full node in this directory, with more arguments.
+fn full_node(home: &TempDir, more: &[&str]) -> Node {
+    Node::start(home, "full", &[&["--full-node"], more].concat())
+}
+
+/// Lets another node publish `n` items at `to`, and stops it; its key.
+fn publish(home: &TempDir, to: &Node, n: usize) -> String {
+    let bootstrap = format!("{}@{}", to.text("key"), to.text("listen"));
+    let owner = Node::start(home, "owner", &["--bootstrap", &bootstrap]);
+    until(&owner, home, "ready", |status| status["ready"] == true);
+    for index in 0..n {
+        let (value, salt) = (format!("value {index}"), format!("s{index}"));
+        let put = owner.run(home, &["put", &value, "--salt", &salt]);
+        put.exits(0);
+    }
+    let key = owner.text("key").to_owned();
+    owner.run(home, &["stop"]).exits(0);
+    owner.wait();
+    key
+}
+
+#[track_caller]
+fn holds(node: &Node, home: &TempDir, key: &str, n: usize) {
+    until(node, home, "loaded", |status| {
+        status["store"]["items"] == n && status["storage"]["health"] == "good"
+    });
+    for index in 0..n {
+        let salt = format!("s{index}");
+        let get = ["get", key, "--salt", &salt, "--policy", "local", "--raw"];
+        let got = node.run(home, &get).exits(0);
+        assert_eq!(got.stdout, format!("value {index}"));
+    }
+}
+
+#[test]
+fn items_outlast_a_stop_and_a_kill() {
+    let home = TempDir::new();
+    let full = full_node(&home, &[]);
+    let key = publish(&home, &full, 3);
+    assert_eq!(status(&full, &home)["storage"]["kind"], "file");
+    full.run(&home, &["stop"]).exits(0);
+    assert_eq!(full.wait(), Some(0));
+
+    let full = full_node(&home, &[]);
+    holds(&full, &home, &key, 3);
+    assert_eq!(status(&full, &home)["storage"]["loaded"], 3);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+
+    // With sync nothing waits for the end, and nothing is lost without one.
+    let config = home.path().join("sync.json");
+    std::fs::write(&config, r#"{"durability": "sync"}"#).unwrap();
+    let sync = ["--config", config.to_str().unwrap()];
+    let full = full_node(&home, &sync);
+    let key = publish(&home, &full, 5);
+    until(&full, &home, "written", |status| {
+        status["storage"]["waiting"] == 0
+            && status["storage"]["written"].as_u64().unwrap_or_default() >= 5
+    });
+    signal(full.pid(), "KILL");
+    full.wait();
+    let full = full_node(&home, &sync);
+    holds(&full, &home, &key, 5);
+}
+
+#[test]
+fn without_storage_there_is_no_file_and_the_status_says_none() {
+    let home = TempDir::new();
+    let config = home.path().join("none.json");
+    std::fs::write(&config, r#"{"storage": "none"}"#).unwrap();
+    let full = full_node(&home, &["--config", config.to_str().unwrap()]);
+    publish(&home, &full, 1);
+    assert_eq!(status(&full, &home)["storage"]["health"], "none");
+    assert!(!home.path().join("full/items.redb").exists());
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_one_of_another_key_is_refused() {
+    let home = TempDir::new();
+    let dir = home.path().join("full");
+    let full = full_node(&home, &[]);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    std::fs::write(dir.join("items.redb"), "nonsense").unwrap();
+    let full = full_node(&home, &[]);
+    assert_eq!(status(&full, &home)["storage"]["health"], "good");
+    let aside = std::fs::read_to_string(dir.join("items.redb.damaged-1"));
+    assert_eq!(aside.unwrap(), "nonsense");
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+
+    std::fs::remove_file(dir.join("node.key")).unwrap();
+    let mut run = support::program(&home);
+    run.args(["run", "--full-node", "--listen", "127.0.0.1:0"]);
+    run.args(["--api-listen", "off", "--state-dir"]).arg(&dir);
+    let refused = run.output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("another key") && said.contains("--state-dir"), "{said}");
+}
