@@ -8,9 +8,6 @@ use core::fmt;
 use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
-
-use crate::key::PublicKey;
 
 /// Bytes in an identifier.
 pub const ID_LEN: usize = 32;
@@ -111,12 +108,6 @@ identifier! {
 }
 
 impl NodeId {
-    /// The node id of `key`.
-    #[must_use]
-    pub fn of(key: &PublicKey) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
-    }
-
     /// Distance to another node.
     #[must_use]
     pub fn distance(&self, other: &Self) -> Distance {
@@ -125,15 +116,6 @@ impl NodeId {
 }
 
 impl Target {
-    /// The target of the item that `key` signs under `salt`.
-    #[must_use]
-    pub fn of(key: &PublicKey, salt: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(key.as_bytes());
-        hash.update(salt);
-        Self(hash.finalize().into())
-    }
-
     /// Distance from a node to this target.
     #[must_use]
     pub fn distance(&self, node: &NodeId) -> Distance {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::id::NodeId;
+use crate::id::{NodeId, Target};
 
 /// Bytes in a compressed public key.
 pub const PUBLIC_KEY_LEN: usize = 33;
@@ -339,6 +339,25 @@ where
     Cow::<str>::deserialize(d)?
         .parse()
         .map_err(serde::de::Error::custom)
+}
+
+impl NodeId {
+    /// The node id of `key`.
+    #[must_use]
+    pub fn of(key: &PublicKey) -> Self {
+        Self::from_bytes(Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+impl Target {
+    /// The target of the item that `key` signs under `salt`.
+    #[must_use]
+    pub fn of(key: &PublicKey, salt: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(key.as_bytes());
+        hash.update(salt);
+        Self::from_bytes(hash.finalize().into())
+    }
 }
 
 #[cfg(test)]

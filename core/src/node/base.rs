@@ -19,8 +19,9 @@ use crate::node::rpc::jobs::Jobs;
 use crate::node::verify::Verdict;
 use crate::record::StoredRecord;
 use crate::store::{Candidate as StoreCandidate, Via};
-use crate::wire::{Request, RequestExt};
+use crate::wire::{PeerList, Request, RequestExt, WirePeer};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// The layers beneath requests, queries and operations.
 pub(crate) struct Base {
@@ -171,5 +172,23 @@ impl Base {
     /// Asks the peers of the table that are silent for longest for a sign of life.
     pub(crate) fn prove_peers(&mut self) {
         self.peers.prove(&mut self.cx, &mut self.calls);
+    }
+
+    /// The nearest peers that others can reach. Addresses are for our dialect only.
+    pub(crate) fn closest_for(&self, target: &Target, addresses: bool) -> PeerList {
+        let since = self.peers.proven_since(self.cx.now.mono);
+        self.peers
+            .table
+            .closest_where(target, self.cx.config.k, |contact| {
+                contact.reachable && contact.is_proven(since)
+            })
+            .map(|contact| WirePeer {
+                id: contact.id,
+                key: Some(contact.key),
+                last_seen: contact.last_seen.unix.into(),
+                addr: contact.addr.filter(|_| addresses),
+            })
+            .collect::<Vec<_>>()
+            .into()
     }
 }

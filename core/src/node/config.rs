@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{PublicKey, SecretKey};
-use crate::node::limits::Limits;
+use crate::node::limits::{ConfigError, Limits};
 
 /// Peers in a bucket, replicas of an item (Kademlia's k).
 pub const K: usize = 20;
@@ -108,30 +108,6 @@ impl Default for Config {
             limits: Limits::default(),
         }
     }
-}
-
-/// A field of [`Config`] that cannot be.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// Outside its range.
-    #[error("{field} must be {allowed}, got {got}")]
-    OutOfRange {
-        /// The field's name.
-        field: &'static str,
-        /// What may stand there.
-        allowed: &'static str,
-        /// What stood there.
-        got: u64,
-    },
-    /// A key that is no point on the curve.
-    #[error("{field} holds {key}, which is not a point on secp256k1")]
-    Key {
-        /// The field's name.
-        field: &'static str,
-        /// The key.
-        key: PublicKey,
-    },
 }
 
 impl Config {

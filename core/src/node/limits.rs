@@ -2,7 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::node::config::ConfigError;
+use crate::key::PublicKey;
+
+/// A field of [`Config`](crate::node::Config) that cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Outside its range.
+    #[error("{field} must be {allowed}, got {got}")]
+    OutOfRange {
+        /// The field's name.
+        field: &'static str,
+        /// What may stand there.
+        allowed: &'static str,
+        /// What stood there.
+        got: u64,
+    },
+    /// A key that is no point on the curve.
+    #[error("{field} holds {key}, which is not a point on secp256k1")]
+    Key {
+        /// The field's name.
+        field: &'static str,
+        /// The key.
+        key: PublicKey,
+    },
+}
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])* $name:ident: $default:expr, $min:literal..=$max:literal;)*) => {

@@ -408,7 +408,7 @@ impl Node {
                     && let Response::FindNode { closest } = &message.response
                     && self.queries.is_self_lookup(query)
                 {
-                    self.upkeep.hear_of(&self.base, &closest.peers);
+                    self.upkeep.filler.hear_of(&self.base, &closest.peers);
                 }
                 self.queries.step_ended(&mut self.base, query, ended);
             }

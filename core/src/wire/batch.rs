@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::id::{ID_LEN, Target};
-use crate::wire::decode::{Envelope, SenderParts, target};
+use crate::wire::envelope::{Envelope, SenderParts, target};
 use crate::wire::error::WireError;
 use crate::wire::extension::RequestExt;
 use crate::wire::item::WireItem;

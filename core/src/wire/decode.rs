@@ -3,10 +3,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::id::{ID_LEN, NodeId, Target};
+use crate::id::{ID_LEN, Target};
 use crate::item::Seq;
-use crate::key::{PublicKey, SIGNATURE_LEN, Signature};
+use crate::key::{SIGNATURE_LEN, Signature};
 use crate::wire::batch::BatchDecoder;
+use crate::wire::envelope::{Envelope, SenderParts, target};
 use crate::wire::error::WireError;
 use crate::wire::extension::{RequestExt, ResponseExt};
 use crate::wire::frame::Frame;
@@ -232,12 +233,6 @@ fn read_verdict(body: &[u8]) -> Result<(Option<ResponseExt>, bool, String)> {
     Ok((ext, stored, error))
 }
 
-pub(super) fn target(reader: &mut Reader<'_>) -> Result<Target> {
-    let mut bytes = [0; ID_LEN];
-    reader.array32(&mut bytes)?;
-    Ok(Target::from_bytes(bytes))
-}
-
 /// A list replaces an earlier one of the same name; `null` is an empty one.
 fn list<'a, T>(
     reader: &mut Reader<'a>,
@@ -255,23 +250,6 @@ fn list<'a, T>(
     })
 }
 
-/// What comes with every request.
-#[derive(Default)]
-pub(super) struct Envelope {
-    pub(super) sender: Sender,
-    pub(super) ext: Option<RequestExt>,
-}
-
-impl Envelope {
-    pub(super) fn with(self, request: Request) -> RequestMessage {
-        RequestMessage {
-            sender: self.sender,
-            ext: self.ext,
-            request,
-        }
-    }
-}
-
 fn with(mut ext: Option<ResponseExt>, mut response: Response) -> ResponseMessage {
     if let Some(ext) = ext.as_mut().filter(|ext| ext.compact)
         && let Some(closest) = response.closest_mut()
@@ -279,21 +257,6 @@ fn with(mut ext: Option<ResponseExt>, mut response: Response) -> ResponseMessage
         *closest = core::mem::take(&mut ext.closest);
     }
     ResponseMessage { ext, response }
-}
-
-#[derive(Default)]
-pub(super) struct SenderParts {
-    pub(super) id: [u8; ID_LEN],
-    pub(super) key: Option<PublicKey>,
-}
-
-impl From<SenderParts> for Sender {
-    fn from(parts: SenderParts) -> Self {
-        Self {
-            id: NodeId::from_bytes(parts.id),
-            key: parts.key,
-        }
-    }
 }
 
 /// `own` reads the method's own fields and says whether the name was one of them.

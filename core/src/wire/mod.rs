@@ -14,6 +14,7 @@
 mod batch;
 mod decode;
 mod encode;
+mod envelope;
 mod error;
 mod extension;
 mod frame;

@@ -6,11 +6,12 @@
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::ids::StreamId;
+use crate::node::inbound::Inbound;
 use crate::node::inbound::page::PAGE_ROOM;
+use crate::node::inbound::phase::Phase;
+use crate::node::inbound::queues::Queue;
 use crate::node::inbound::room::Room;
-use crate::node::inbound::{Inbound, Phase};
 use crate::node::limits::Limit;
-use crate::node::rpc::fair_queue::{FairQueue, Lane};
 use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
 
 /// Work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
@@ -19,47 +20,6 @@ const STEP: usize = 128 * 1024;
 pub(crate) const STEP_REQUESTS: usize = 32;
 /// What taking up a request costs at least.
 const LEAST: usize = 1024;
-
-/// What a request waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Queue {
-    /// Its turn to be worked on.
-    Work,
-    /// A slot.
-    Slot,
-    /// Room for its answer.
-    Room,
-}
-
-/// All requests that wait. Each has a stream, so their number is bounded.
-#[derive(Default)]
-pub(crate) struct Backlog {
-    pub(crate) work: FairQueue<StreamId>,
-    /// The queue for slots.
-    pub(crate) wait_queue: FairQueue<StreamId>,
-    pub(crate) room: FairQueue<StreamId>,
-    turn: usize,
-}
-
-impl Backlog {
-    pub(crate) fn queue(&mut self, queue: Queue) -> &mut FairQueue<StreamId> {
-        match queue {
-            Queue::Work => &mut self.work,
-            Queue::Slot => &mut self.wait_queue,
-            Queue::Room => &mut self.room,
-        }
-    }
-
-    pub(crate) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
-        for queue in [&mut self.work, &mut self.wait_queue, &mut self.room] {
-            queue.set_lane(peer, lane);
-        }
-    }
-
-    pub(crate) const fn len(&self) -> usize {
-        self.work.len() + self.wait_queue.len() + self.room.len()
-    }
-}
 
 impl Inbound {
     /// Whether a waiting request could go on now.

@@ -3,23 +3,23 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::id::Target;
 use crate::item::ItemError;
 use crate::key::{PublicKey, SignatureError};
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{JobId, StreamId, VerifyTag};
+use crate::node::inbound::Inbound;
+use crate::node::inbound::phase::Phase;
 use crate::node::inbound::puts::candidate;
 use crate::node::inbound::room::Room;
-use crate::node::inbound::{Inbound, Phase};
+use crate::node::inbound::work::Batch;
 use crate::node::items::intake::Rejection;
 use crate::node::rpc::callers::FORGERY_COST;
 use crate::node::verify::Verdict;
 use crate::store::{Candidate, Precheck, Refusal};
-use crate::wire::{RequestExt, Response, WireItem};
+use crate::wire::{Response, WireItem};
 
 /// Signatures of one batch being checked at a time while nobody else waits for a slot.
 const SHARE: usize = 32;
@@ -28,61 +28,6 @@ const SHARE_OF_MANY: usize = 8;
 /// Items of a batch judged at a time, and their bytes.
 const STEP_ITEMS: usize = 64;
 const STEP_BYTES: usize = 128 * 1024;
-/// Bytes that an item takes in a batch beside its value and salt.
-const ITEM_BYTES: usize = 256;
-
-/// A batch under way.
-pub(crate) struct Batch {
-    /// Taken, and found to have to wait.
-    put_back: Option<(WireItem, Option<Target>)>,
-    items: vec::IntoIter<WireItem>,
-    targets: vec::IntoIter<Target>,
-    results: Vec<Result<(), Rejection>>,
-    out: usize,
-    ext: Option<RequestExt>,
-    /// Bytes that it keeps until it is answered.
-    pub(crate) bytes: usize,
-}
-
-impl Batch {
-    pub(crate) fn new(items: Vec<WireItem>, targets: Vec<Target>, ext: Option<RequestExt>) -> Self {
-        let contents = |item: &WireItem| ITEM_BYTES + item.content_len();
-        Self {
-            bytes: items.iter().map(contents).sum::<usize>() + targets.len() * size_of::<Target>(),
-            results: Vec::with_capacity(items.len()),
-            put_back: None,
-            items: items.into_iter(),
-            targets: targets.into_iter(),
-            out: 0,
-            ext,
-        }
-    }
-
-    /// The next item, and where it goes.
-    fn next(&mut self) -> Option<(WireItem, Option<Target>)> {
-        self.put_back.take().or_else(|| {
-            let item = self.items.next()?;
-            // All zero, like a missing one, is upstream's "at its own target".
-            let target = self.targets.next();
-            Some((item, target.filter(|target| *target != Target::default())))
-        })
-    }
-
-    /// Whether every item was taken up.
-    fn is_judged(&self) -> bool {
-        self.put_back.is_none() && self.items.len() == 0
-    }
-
-    /// Bytes of its answer, at most.
-    fn answer_len(&self) -> usize {
-        let texts = self.results.iter().map(|result| match result {
-            Ok(()) => 10,
-            Err(refused) => 10 + refused.text().len(),
-        });
-        512 + texts.sum::<usize>()
-    }
-}
-
 /// What became of an item of a batch.
 enum Step {
     Judged(Result<(), Rejection>),

@@ -6,7 +6,9 @@ use crate::item::Seq;
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::ids::StreamId;
-use crate::node::inbound::{Inbound, Phase};
+use crate::node::inbound::Inbound;
+use crate::node::inbound::phase::Phase;
+use crate::node::inbound::work::PageJob;
 use crate::node::output::CloseReason;
 use crate::store::PageReader;
 use crate::wire::{PageEncoder, encoded_item_len, encoded_target_len};
@@ -18,12 +20,6 @@ pub(crate) const PAGE_ROOM: usize = PAGE_BYTES + 128 * 1024;
 /// Items looked at, and bytes encoded, at a time.
 const STEP_ITEMS: usize = 256;
 const STEP_BYTES: usize = 64 * 1024;
-
-/// A page that is being made.
-pub(crate) struct PageJob {
-    reader: PageReader,
-    encoder: PageEncoder,
-}
 
 impl Inbound {
     /// A page is asked for; there is room for it.

@@ -3,10 +3,10 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::node::inbound::backlog::Queue;
-use crate::node::inbound::batch::Batch;
-use crate::node::inbound::page::PageJob;
-use crate::node::inbound::puts::{Put, Reply};
+use crate::node::inbound::queues::Queue;
+use crate::node::inbound::work::Batch;
+use crate::node::inbound::work::PageJob;
+use crate::node::inbound::work::{PutRequest, Reply};
 use crate::store::item_cost;
 use crate::wire::{BatchDecoder, Frame, RequestMessage};
 
@@ -22,9 +22,9 @@ pub(crate) struct RequestState {
     /// The peer reads compact lists of peers.
     pub(crate) compact: bool,
     pub(crate) forgeries: u8,
-    /// Counted by [`Inbound::set_request_bytes`](crate::node::inbound::Inbound::set_request_bytes).
+    /// Counted by [`Inbound::set_request_bytes`](crate::node::inbound::state::Inbound::set_request_bytes).
     pub(crate) request_bytes: usize,
-    /// Counted by [`Inbound::set_answer_bytes`](crate::node::inbound::Inbound::set_answer_bytes).
+    /// Counted by [`Inbound::set_answer_bytes`](crate::node::inbound::state::Inbound::set_answer_bytes).
     pub(crate) answer_bytes: usize,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Phase {
     /// A page of items is being made.
     Page(Box<PageJob>),
     /// A put waits for a slot.
-    Put(Box<Put>),
+    Put(Box<PutRequest>),
     /// A put's signature is being checked.
     Verifying(Reply),
     /// A batch waits for a slot.

@@ -11,9 +11,9 @@ use crate::key::{PublicKey, Signature, SignatureError};
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{JobId, StreamId, VerifyTag};
-use crate::node::inbound::Inbound;
 use crate::node::inbound::phase::Phase;
-use crate::node::inbound::requests::closest_for;
+use crate::node::inbound::state::Inbound;
+use crate::node::inbound::work::{PutRequest, Reply};
 use crate::node::items::intake::Rejection;
 use crate::node::output::CloseReason;
 use crate::node::refusal_text;
@@ -25,41 +25,13 @@ use crate::wire::{RequestExt, Response, Want, WireItem};
 /// Invalid signatures after which a stream is cut.
 const MAX_FORGERIES: u8 = 3;
 
-/// What the answer to a put depends on, beside how it went.
-#[derive(Clone, Copy)]
-pub(crate) struct Reply {
-    target: Target,
-    seq: Seq,
-    want: Want,
-    /// It came as a [`Request::Renew`](crate::wire::Request::Renew).
-    renewal: bool,
-}
-
-/// A put over a stream.
-pub(crate) struct Put {
-    pub(crate) candidate: Candidate,
-    reply: Reply,
-}
-
-impl Put {
-    pub(crate) fn new(candidate: Candidate, want: Want, renewal: bool) -> Self {
-        let reply = Reply {
-            target: candidate.target,
-            seq: candidate.item.seq,
-            want,
-            renewal,
-        };
-        Self { candidate, reply }
-    }
-}
-
 impl Inbound {
     /// A put goes as far as it can without its signature being checked.
     pub(crate) fn serve_put(
         &mut self,
         base: &mut Base,
         id: StreamId,
-        put: Box<Put>,
+        put: Box<PutRequest>,
         peer: &PublicKey,
     ) {
         let nearer = base.nearer(&put.candidate.target);
@@ -81,7 +53,7 @@ impl Inbound {
         &mut self,
         base: &mut Base,
         id: StreamId,
-        put: Box<Put>,
+        put: Box<PutRequest>,
         peer: &PublicKey,
     ) -> usize {
         let cost = item_cost(&put.candidate.item);
@@ -113,7 +85,7 @@ impl Inbound {
                 life: None,
                 bound: None,
             };
-            let put = Put::new(candidate, Want::All, true);
+            let put = PutRequest::new(candidate, Want::All, true);
             return self.serve_put(base, id, Box::new(put), peer);
         }
         let (stored, error) = match base
@@ -217,7 +189,7 @@ impl Inbound {
         let mut ext = base.cx.response_ext();
         ext.held = held;
         if reply.want == Want::Peers {
-            ext.closest = closest_for(base, &reply.target, true);
+            ext.closest = base.closest_for(&reply.target, true);
         }
         self.answer_with(base, id, Response::PutValue { stored, error }, ext);
     }

@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
-use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::item::Seq;
@@ -11,17 +10,18 @@ use crate::key::{KeyError, PublicKey};
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::batch::Batch;
+use crate::node::inbound::Inbound;
 use crate::node::inbound::page::PAGE_ROOM;
-use crate::node::inbound::puts::{Put, candidate};
+use crate::node::inbound::phase::Phase;
+use crate::node::inbound::puts::candidate;
 use crate::node::inbound::room::{Room, SMALL_ANSWER};
-use crate::node::inbound::{Inbound, Phase};
+use crate::node::inbound::work::{Batch, PutRequest};
 use crate::node::items::held_life;
 use crate::node::output::CloseReason;
 use crate::node::rpc::callers::JUNK_COST;
 use crate::wire::{
     BatchDecoder, COMPACT_SINCE, Frame, Method, PeerList, Request, RequestExt, RequestMessage,
-    Response, ResponseExt, ResponseMessage, Sender, Want, WireError, WirePeer, decode_request,
+    Response, ResponseExt, ResponseMessage, Sender, Want, WireError, decode_request,
     encode_response, encoded_item_len,
 };
 
@@ -124,7 +124,7 @@ impl Inbound {
                 self.answer(base, id, response, None);
             }
             Request::FindNode { target } => {
-                let closest = closest_for(base, &target, ext.is_some());
+                let closest = base.closest_for(&target, ext.is_some());
                 let response = Response::FindNode { closest };
                 self.answer(base, id, response, None);
             }
@@ -135,7 +135,7 @@ impl Inbound {
             } => match candidate(item, mirror_target, ext.as_ref(), peer) {
                 Ok(candidate) => {
                     let want = ext.as_ref().map_or(Want::All, |ext| ext.want);
-                    let put = Put::new(candidate, want, false);
+                    let put = PutRequest::new(candidate, want, false);
                     self.serve_put(base, id, Box::new(put), peer);
                 }
                 Err(error) => {
@@ -189,7 +189,7 @@ impl Inbound {
         }
         let closest = match want {
             Want::Item if item.is_some() => PeerList::default(),
-            _ => closest_for(base, target, ext.is_some()),
+            _ => base.closest_for(target, ext.is_some()),
         };
         let mut answer = base.cx.response_ext();
         answer.life = life;
@@ -267,22 +267,4 @@ fn check_sender(sender: &Sender, peer: &PublicKey) -> Result<(), Counter> {
             _ => Err(Counter::ForgedSenders),
         },
     }
-}
-
-/// The nearest peers that others can reach. Addresses are for our dialect only.
-pub(crate) fn closest_for(base: &Base, target: &Target, addresses: bool) -> PeerList {
-    let since = base.peers.proven_since(base.cx.now.mono);
-    base.peers
-        .table
-        .closest_where(target, base.cx.config.k, |contact| {
-            contact.reachable && contact.is_proven(since)
-        })
-        .map(|contact| WirePeer {
-            id: contact.id,
-            key: Some(contact.key),
-            last_seen: contact.last_seen.unix.into(),
-            addr: contact.addr.filter(|_| addresses),
-        })
-        .collect::<Vec<_>>()
-        .into()
 }

@@ -12,20 +12,13 @@ use crate::key::PublicKey;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{JobId, VerifyTag};
-use crate::node::items::Items;
+use crate::node::items::state::{Items, Pending};
 use crate::node::output::StoreChange;
 use crate::node::refusal_text;
 use crate::node::rpc::fair_queue::Lane;
 use crate::node::rpc::jobs::Jobs;
 use crate::node::verify::Verdict;
-use crate::store::{Admission, AdmissionKind, Candidate, Precheck, Refusal, Reservation, Via};
-
-/// An item whose signature is being checked.
-pub(crate) struct Pending {
-    candidate: Candidate,
-    /// Of what peers send of their own accord.
-    reservation: Option<Reservation>,
-}
+use crate::store::{Admission, AdmissionKind, Candidate, Precheck, Refusal, Via};
 
 /// Why an item was not taken.
 #[derive(Clone, Copy)]

@@ -9,35 +9,31 @@ use crate::id::Target;
 use crate::item::{Item, Seq};
 use crate::node::config::GO_RENEWAL;
 use crate::node::context::Context;
-use crate::node::ids::PutMode;
-use crate::node::items::Items;
-use crate::node::limits::Limit;
 use crate::node::outcome::OwnItem;
 use crate::node::timers::{Timer, Timers};
-use crate::store::{Candidate, Via};
 use crate::time::Mono;
 
 /// When a renewal reached nobody, the next one comes this much later.
 const RETRY: Duration = Duration::from_secs(60);
 
-struct Own {
+pub(super) struct Own {
     seq: Seq,
     used: Mono,
     /// None: only the sequence is remembered.
-    renew: Option<Renew>,
+    pub(super) renew: Option<Renew>,
 }
 
-struct Renew {
-    item: Arc<Item>,
+pub(super) struct Renew {
+    pub(super) item: Arc<Item>,
     /// Some holder renews only by a higher sequence.
-    by_seq: bool,
+    pub(super) by_seq: bool,
     /// When holders last acknowledged it, and how many.
     published: Option<(Mono, u16)>,
 }
 
 /// The node's own items.
 pub(crate) struct OwnItems {
-    items: BTreeMap<Target, Own>,
+    pub(super) items: BTreeMap<Target, Own>,
     /// Entries of which only the sequence is kept, oldest first.
     idle: BTreeSet<(Mono, Target)>,
     renewed: usize,
@@ -94,7 +90,7 @@ impl OwnItems {
         }
     }
 
-    fn keep(&mut self, target: Target, item: Arc<Item>) -> bool {
+    pub(super) fn keep(&mut self, target: Target, item: Arc<Item>) -> bool {
         let Some(own) = self.items.get_mut(&target) else {
             return false;
         };
@@ -119,7 +115,7 @@ impl OwnItems {
         true
     }
 
-    fn forget(&mut self, target: &Target) {
+    pub(super) fn forget(&mut self, target: &Target) {
         if let Some(own) = self.items.get_mut(target)
             && own.renew.take().is_some()
         {
@@ -150,7 +146,7 @@ impl OwnItems {
         self.schedule_renewal(cx, target);
     }
 
-    fn schedule_renewal(&self, cx: &mut Context, target: &Target) {
+    pub(super) fn schedule_renewal(&self, cx: &mut Context, target: &Target) {
         let own = self.items.get(target);
         let Some(renew) = own.and_then(|own| own.renew.as_ref()) else {
             return;
@@ -185,47 +181,6 @@ impl OwnItems {
                 })
             })
             .collect()
-    }
-}
-
-impl Items {
-    /// From now on this item is renewed until it is deleted.
-    pub(crate) fn remember_own(&mut self, cx: &mut Context, target: Target, item: Arc<Item>) {
-        if self.own.keep(target, item) {
-            self.own.schedule_renewal(cx, &target);
-        } else {
-            cx.hit(Limit::own_items);
-        }
-    }
-
-    /// From now on only its sequence matters.
-    pub(crate) fn forget_own(&mut self, cx: &mut Context, target: &Target) {
-        self.own.forget(target);
-        cx.timers.cancel(Timer::Renewal(*target));
-    }
-
-    /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.
-    pub(crate) fn renew_own(
-        &mut self,
-        cx: &mut Context,
-        target: Target,
-    ) -> Option<(Arc<Item>, PutMode)> {
-        let renew = self.own.items.get(&target)?.renew.as_ref()?;
-        let (mut item, by_seq) = (renew.item.clone(), renew.by_seq);
-        let mut mode = PutMode::Renew;
-        if by_seq
-            && let Some(next) = self.next_seq(cx.now, &target)
-            && let Some(newer) = cx.sign(next, item.value.clone(), item.salt.clone())
-        {
-            item = Arc::new(newer);
-            mode = PutMode::Publish;
-            self.own.raise(target, next, cx.now.mono);
-            self.own.keep(target, item.clone());
-        }
-        let _ = self.admit(cx, Candidate::of_owner(item.clone(), Via::Local), 0);
-        // Should this renewal get lost, the next one comes anyway.
-        self.own.schedule_renewal(cx, &target);
-        Some((item, mode))
     }
 }
 

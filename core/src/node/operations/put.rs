@@ -9,11 +9,11 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::{Item, Salt, Seq, Value};
+use crate::item::{Item, Seq};
 use crate::node::base::Base;
 use crate::node::ids::{OperationId, PutMode, StopReason};
 use crate::node::input::{GetRequest, PutOptions, ReadPolicy};
-use crate::node::operations::{Operations, stopped};
+use crate::node::operations::state::{Operations, PutPlan, stopped};
 use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
 use crate::node::query::get::Get;
 use crate::node::query::put::Put;
@@ -23,42 +23,6 @@ use crate::time::{Mono, nanos};
 
 /// A sequence more than this ahead of the clock is refused without force.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often a put without a sequence of its own reads the network for the highest one: other
-/// holders of the same key may publish at the same time.
-const MAX_READS: u8 = 4;
-
-/// What a user wants published, before there is an item.
-pub(crate) struct PutPlan {
-    salt: Salt,
-    value: Value,
-    options: PutOptions,
-    started: Mono,
-    /// How often the network was read for the highest sequence.
-    reads: u8,
-    /// A sequence that the next one must be above, beside the highest verified one: up to this,
-    /// most holders refuse the item as deleted.
-    deleted: Option<Seq>,
-}
-
-impl PutPlan {
-    pub(crate) fn new(salt: Salt, value: Value, options: PutOptions, started: Mono) -> Self {
-        Self {
-            salt,
-            value,
-            options,
-            started,
-            reads: 0,
-            deleted: None,
-        }
-    }
-
-    /// Whether a higher sequence may be tried when holders have one.
-    fn may_try_again(&self) -> bool {
-        let options = &self.options;
-        options.seq.is_none() && options.expect.is_none() && self.reads < MAX_READS
-    }
-}
-
 impl Operations {
     /// Starts a put whose turn it is.
     pub(crate) fn start_put(

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::hand::{Hand, item, key, ours, put};
 use crate::item::{Item, Salt, Seq, Value};
-use crate::node::inbound::backlog::STEP_REQUESTS;
+use crate::node::inbound::STEP_REQUESTS;
 use crate::node::*;
 use crate::wire::{KeylessItem, Method, Request, Response, WireItem};
 

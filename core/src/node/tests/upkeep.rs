@@ -51,11 +51,11 @@ fn clock_jumped(node: &mut Node) {
 }
 
 fn hear_of(node: &mut Node, named: &[WirePeer]) {
-    node.upkeep.hear_of(&node.base, named);
+    node.upkeep.filler.hear_of(&node.base, named);
 }
 
 fn fill_buckets(node: &mut Node) -> bool {
-    node.upkeep.fill_buckets(&mut node.base, &mut node.queries)
+    node.upkeep.filler.fill(&mut node.base, &mut node.queries)
 }
 
 /// Whom node 5 pings as bootstrap peers, once it was told to.

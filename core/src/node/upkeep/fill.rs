@@ -15,7 +15,6 @@ use crate::lookup::Candidate;
 use crate::node::base::Base;
 use crate::node::ids::CallTag;
 use crate::node::query::{Queries, QueryKind};
-use crate::node::upkeep::Upkeep;
 use crate::wire::{Request, WirePeer};
 
 /// A bucket with fewer peers is filled.
@@ -53,10 +52,10 @@ impl BucketFiller {
     }
 }
 
-impl Upkeep {
+impl BucketFiller {
     /// A self-lookup's answer names these peers.
     pub(crate) fn hear_of(&mut self, base: &Base, peers: &[WirePeer]) {
-        if self.filler.stage != Stage::Listening {
+        if self.stage != Stage::Listening {
             return;
         }
         let mut named = SmallVec::<[u8; 20]>::new();
@@ -64,7 +63,7 @@ impl Upkeep {
             let Some(index) = base.peers.table.bucket_of(&Target::from(peer.id)) else {
                 continue;
             };
-            let heard = self.filler.heard.get(&index);
+            let heard = self.heard.get(&index);
             let full = heard.is_some_and(|heard| {
                 heard.len() >= HEARD || heard.iter().any(|it| it.id == peer.id)
             });
@@ -80,7 +79,7 @@ impl Upkeep {
                 continue;
             };
             named.push(index);
-            let heard = self.filler.heard.entry(index).or_default();
+            let heard = self.heard.entry(index).or_default();
             heard.push(Candidate {
                 key,
                 id: peer.id,
@@ -90,8 +89,8 @@ impl Upkeep {
     }
 
     /// Fills the next few buckets; false when none is left.
-    pub(crate) fn fill_buckets(&mut self, base: &mut Base, queries: &mut Queries) -> bool {
-        let (from, pinging) = match self.filler.stage {
+    pub(crate) fn fill(&mut self, base: &mut Base, queries: &mut Queries) -> bool {
+        let (from, pinging) = match self.stage {
             Stage::Pinging(from) => (from, true),
             Stage::LookingUp(from) => (from, false),
             Stage::Listening | Stage::Over => return false,
@@ -108,11 +107,11 @@ impl Upkeep {
                 self.ping_heard(base, *index);
             }
             let then = next.map_or(Stage::LookingUp(0), Stage::Pinging);
-            self.filler.stage = then;
+            self.stage = then;
         } else {
             queries.look_up_buckets(base, &sparse, QueryKind::Fill);
             let then = next.map_or(Stage::Over, Stage::LookingUp);
-            self.filler = BucketFiller {
+            *self = BucketFiller {
                 stage: then,
                 heard: BTreeMap::new(),
             };
@@ -121,7 +120,7 @@ impl Upkeep {
     }
 
     fn ping_heard(&mut self, base: &mut Base, index: u8) {
-        let heard = self.filler.heard.remove(&index);
+        let heard = self.heard.remove(&index);
         for peer in heard.into_iter().flatten() {
             let known = base.peers.table.get(&peer.id).is_some();
             if !known && !base.peers.store.is_paused(&peer.key, base.cx.now.mono) {

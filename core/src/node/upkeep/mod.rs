@@ -249,7 +249,7 @@ impl Upkeep {
         for id in failing {
             base.ping_contact(id, CallTag::Proof);
         }
-        let pause = if self.fill_buckets(base, queries) {
+        let pause = if self.filler.fill(base, queries) {
             FILL_SOON
         } else {
             let stale = base.peers.table.stale_buckets(now, BUCKET_AGE);

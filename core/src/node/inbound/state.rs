@@ -1,0 +1,242 @@
+//! Accepted streams and what their requests take: bytes, slots, places in queues.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::key::PublicKey;
+use crate::node::base::Base;
+use crate::node::context::Context;
+use crate::node::counters::Counter;
+use crate::node::ids::StreamId;
+use crate::node::inbound::phase::{Phase, RequestState};
+use crate::node::inbound::queues::Backlog;
+use crate::node::inbound::work::Batch;
+use crate::node::output::{CloseReason, Event, Output};
+use crate::node::rpc::callers::Waste;
+use crate::node::rpc::fair_queue::Lane;
+use crate::node::rpc::streams::{Stream, StreamTable};
+use crate::time::Mono;
+
+/// What one peer uses.
+#[derive(Default)]
+pub(crate) struct Usage {
+    /// Streams that it opened, oldest first.
+    pub(super) streams: Vec<StreamId>,
+    /// Its requests that hold a slot.
+    pub(super) slots: usize,
+    /// Bytes of its requests, from their first byte to their answer.
+    pub(super) request_bytes: usize,
+    /// Bytes of answers to it that have not left.
+    pub(super) answer_bytes: usize,
+}
+
+/// The accepted streams, and the requests on them.
+pub(crate) struct Inbound {
+    pub(super) streams: StreamTable<RequestState>,
+    pub(super) usage: HashMap<PublicKey, Usage, FixedState>,
+    pub(super) last_accepted: Option<StreamId>,
+    /// Bytes of all requests, from their first byte to their answer.
+    pub(super) request_bytes: usize,
+    /// Bytes of all answers that have not left.
+    pub(super) answer_bytes: usize,
+    /// Slots that are taken.
+    pub(super) slots: usize,
+    pub(super) backlog: Backlog,
+}
+
+impl Inbound {
+    pub(crate) fn new(hash_seed: u64) -> Self {
+        Self {
+            streams: StreamTable::new(hash_seed),
+            usage: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            last_accepted: None,
+            request_bytes: 0,
+            answer_bytes: 0,
+            slots: 0,
+            backlog: Backlog::default(),
+        }
+    }
+
+    /// Streams that peers have opened.
+    #[cfg(test)]
+    pub(crate) fn accepted(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(crate) const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Requests that wait for their turn, a slot or room.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
+    pub(crate) const fn request_bytes(&self) -> usize {
+        self.request_bytes
+    }
+
+    pub(crate) const fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    pub(crate) fn stream_ids(&self) -> Vec<StreamId> {
+        self.streams.unordered_ids()
+    }
+
+    /// The next stream to give up.
+    pub(crate) const fn next_deadline(&self) -> Option<(Mono, StreamId)> {
+        self.streams.next_deadline()
+    }
+
+    pub(crate) fn clear_deadlines(&mut self) {
+        self.streams.clear_deadlines();
+    }
+
+    /// Changes a peer's use; an entry without streams and slots goes.
+    pub(super) fn change_usage(&mut self, peer: PublicKey, change: impl FnOnce(&mut Usage)) {
+        let usage = self.usage.entry(peer).or_default();
+        change(usage);
+        if usage.streams.is_empty() && usage.slots == 0 {
+            self.usage.remove(&peer);
+        }
+    }
+
+    /// The request on a stream.
+    pub(super) fn request_mut(&mut self, id: StreamId) -> Option<&mut RequestState> {
+        Some(&mut self.streams.get_mut(id)?.state)
+    }
+
+    /// Counts the bytes that the request on a stream takes, in place of what was counted.
+    pub(crate) fn set_request_bytes(&mut self, id: StreamId, bytes: usize) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut stream.state.request_bytes, bytes);
+        if before != bytes {
+            let peer = stream.peer;
+            self.request_bytes = self.request_bytes + bytes - before;
+            self.change_usage(peer, |usage| {
+                usage.request_bytes = usage.request_bytes + bytes - before;
+            });
+        }
+    }
+
+    /// Counts the bytes of the answer on a stream, in place of what was counted.
+    pub(crate) fn set_answer_bytes(&mut self, id: StreamId, bytes: usize) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut stream.state.answer_bytes, bytes);
+        if before != bytes {
+            let peer = stream.peer;
+            self.answer_bytes = self.answer_bytes + bytes - before;
+            self.change_usage(peer, |usage| {
+                usage.answer_bytes = usage.answer_bytes + bytes - before;
+            });
+        }
+    }
+
+    /// Forgets a stream: its slot and its place in a queue are free.
+    pub(super) fn remove(
+        &mut self,
+        cx: &mut Context,
+        id: StreamId,
+    ) -> Option<Box<Stream<RequestState>>> {
+        let stream = self.streams.remove(cx, id)?;
+        let (peer, request) = (&stream.peer, &stream.state);
+        self.request_bytes -= request.request_bytes;
+        self.answer_bytes -= request.answer_bytes;
+        self.change_usage(*peer, |usage| {
+            usage.request_bytes -= request.request_bytes;
+            usage.answer_bytes -= request.answer_bytes;
+            usage.streams.retain(|other| *other != id);
+        });
+        if request.holds_slot() {
+            self.release_slot(peer);
+        }
+        if let Some(queue) = request.queue() {
+            self.backlog.queue(queue).remove(peer, &id);
+        }
+        if request.answer_bytes > 0 {
+            self.backlog.room.unpark(peer);
+        }
+        Some(stream)
+    }
+
+    /// Closes a stream, unless it is gone.
+    pub(crate) fn close(&mut self, cx: &mut Context, stream: StreamId, reason: CloseReason) {
+        if self.remove(cx, stream).is_some() {
+            cx.output(Output::CloseStream { stream, reason });
+        }
+    }
+
+    /// A peer closed its stream, or it was lost.
+    pub(crate) fn stream_closed(&mut self, cx: &mut Context, id: StreamId) {
+        match self.remove(cx, id) {
+            Some(stream) if stream.decoder.is_mid_frame() => {
+                cx.counters.count(Counter::FrameTruncated);
+            }
+            Some(_) => {}
+            None => cx.counters.count(Counter::LateEvents),
+        }
+    }
+
+    /// Whether `id` may be the number of a newly accepted stream.
+    pub(crate) fn is_fresh(&self, id: StreamId) -> bool {
+        !id.is_ours() && self.last_accepted.is_none_or(|last| id > last)
+    }
+
+    /// Goes into a phase, and into its queue if it has one.
+    pub(crate) fn set_phase(&mut self, base: &mut Base, id: StreamId, phase: Phase) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        let peer = stream.peer;
+        let request = &mut stream.state;
+        let bytes = request.ahead.len() + phase.bytes();
+        request.phase = phase;
+        let queue = request.queue();
+        self.set_request_bytes(id, bytes);
+        if let Some(queue) = queue {
+            let lane = base.lane(&peer);
+            self.backlog.queue(queue).push(peer, lane, id);
+        }
+    }
+
+    /// A peer made this node work for nothing. One that goes on is cut off for a while.
+    pub(super) fn note_waste(&mut self, base: &mut Base, peer: &PublicKey, bytes: u64) {
+        let now = base.cx.now.mono;
+        match base.callers.note_waste(peer, bytes, now) {
+            Waste::Tolerated => {}
+            Waste::Slowed => {
+                self.backlog.set_lane(peer, Lane::Penalised);
+                base.jobs.set_lane(peer, Lane::Penalised);
+            }
+            Waste::Refused { until } => {
+                base.cx.counters.count(Counter::CallersCut);
+                let streams = self.usage.get(peer).map(|usage| usage.streams.clone());
+                for stream in streams.into_iter().flatten() {
+                    self.close(&mut base.cx, stream, CloseReason::Protocol);
+                }
+                let peer = *peer;
+                base.cx.event(Event::PeerRefused { peer, until });
+            }
+        }
+    }
+
+    /// The batch whose items are being checked on a stream.
+    pub(crate) fn take_batch(&mut self, id: StreamId) -> Option<Box<Batch>> {
+        let request = self.request_mut(id)?;
+        match core::mem::take(&mut request.phase) {
+            Phase::Batch(batch) => Some(batch),
+            other => {
+                request.phase = other;
+                None
+            }
+        }
+    }
+}

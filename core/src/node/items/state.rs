@@ -1,0 +1,184 @@
+//! What the node holds and publishes, and how the store changes.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::id::Target;
+use crate::item::{Item, Origin, Seq};
+use crate::key::PublicKey;
+use crate::node::context::Context;
+use crate::node::counters::Counter;
+use crate::node::ids::{ChangeId, JobId};
+use crate::node::items::cache::{ReadCache, RepairLog};
+use crate::node::items::own::OwnItems;
+use crate::node::output::{Output, StoreChange};
+use crate::node::timers::Timer;
+use crate::store::{Candidate, Held, Refusal, Reservation, Store, StoreConfig};
+use crate::time::{Mono, Time};
+use crate::wire::Life;
+
+/// Items expired in one `handle`.
+const EXPIRE_STEP: usize = 256;
+
+/// An item whose signature is being checked.
+pub(super) struct Pending {
+    pub(super) candidate: Candidate,
+    /// Of what peers send of their own accord.
+    pub(super) reservation: Option<Reservation>,
+}
+
+/// What the node holds and publishes.
+pub(crate) struct Items {
+    pub(crate) store: Store,
+    pub(crate) own: OwnItems,
+    pub(crate) cache: ReadCache,
+    pub(crate) repaired: RepairLog,
+    /// Items whose signatures are being checked.
+    pub(super) pending: BTreeMap<JobId, Pending>,
+    last_change: u64,
+    no_expiry_before: Mono,
+}
+
+impl Items {
+    pub(crate) fn new(cx: &Context) -> Self {
+        let (config, limits) = (&cx.config, &cx.config.limits);
+        // A full node takes what its bytes allow.
+        let unless_full = |limit| if config.full_node { 0 } else { limit };
+        let store = Store::new(StoreConfig {
+            local: cx.id,
+            k: config.k,
+            ttl: config.item_ttl,
+            full_node: config.full_node,
+            whitelisted: config.whitelisted.iter().copied().collect(),
+            trusted: config.trusted.iter().copied().collect(),
+            mirrors: config.mirrors.iter().copied().collect(),
+            max_items: unless_full(limits.store_items),
+            max_bytes: limits.store_bytes,
+            public_items: unless_full(limits.public_items),
+            items_per_publisher: limits.items_per_publisher,
+            items_per_peer: limits.items_per_peer,
+            deletion_marks: limits.deletion_marks,
+        });
+        Self {
+            store,
+            own: OwnItems::new(limits.own_items),
+            cache: ReadCache::new(limits.cached_items),
+            repaired: RepairLog::default(),
+            pending: BTreeMap::new(),
+            last_change: 0,
+            no_expiry_before: Mono::default(),
+        }
+    }
+
+    /// The highest verified sequence that this node knows for `target`.
+    pub(crate) fn known_seq(&self, now: Time, target: &Target) -> Option<Seq> {
+        self.own.seq(target).max(self.held_owner_seq(now, target))
+    }
+
+    /// The automatic sequence: the clock's, but above the highest known; none at the end.
+    pub(crate) fn next_seq(&self, now: Time, target: &Target) -> Option<Seq> {
+        let next = match self.known_seq(now, target) {
+            Some(known) => Seq(known.0.checked_add(1)?),
+            None => Seq(1),
+        };
+        let clock = now.unix.is_set().then_some(Seq(now.unix.0));
+        Some(next.max(clock.unwrap_or_default()))
+    }
+
+    /// What this node itself holds, or published and keeps alive. Puts of one item take turns, so
+    /// that this decides a comparison at one node, whatever the others answered.
+    pub(crate) fn own_version(&self, now: Time, target: &Target) -> Option<Seq> {
+        let kept = self.own.kept_seq(target);
+        kept.max(self.held_owner_seq(now, target))
+    }
+
+    fn held_owner_seq(&self, now: Time, target: &Target) -> Option<Seq> {
+        let held = self.store.get(now, target)?;
+        (held.origin() == Origin::Owner).then(|| held.item().seq)
+    }
+
+    /// The life that this node can pass on with an item of somebody else.
+    pub(crate) fn carried_life(&self, now: Time, item: &Item) -> Option<Life> {
+        let held = self.store.get(now, &item.target())?;
+        held.remaining(now)?;
+        held.item().same_content(item).then(|| held_life(held, now))
+    }
+
+    /// Whether a change with this number was handed out.
+    pub(crate) fn is_change(&self, change: ChangeId) -> bool {
+        (1..=self.last_change).contains(&change.0)
+    }
+
+    /// Writes a change, if there is storage. What becomes of the node's own items is asked back:
+    /// no other node may have them.
+    pub(super) fn persist(&mut self, cx: &mut Context, what: StoreChange) {
+        if !cx.config.storage {
+            return;
+        }
+        let acknowledge =
+            matches!(&what, StoreChange::Keep(record) if record.item.key == cx.public);
+        self.last_change += 1;
+        cx.output(Output::Persist {
+            change: ChangeId(self.last_change),
+            what,
+            acknowledge,
+        });
+    }
+
+    pub(super) fn persist_kept(&mut self, cx: &mut Context, target: &Target) {
+        if cx.config.storage
+            && let Some(record) = self.store.record(cx.now, target)
+        {
+            self.persist(cx, StoreChange::Keep(record.into()));
+        }
+    }
+
+    /// Renews an item that its signer vouches for by sequence and hash alone.
+    pub(crate) fn renew(
+        &mut self,
+        cx: &mut Context,
+        target: &Target,
+        seq: Seq,
+        content_hash: &[u8; 32],
+        by: &PublicKey,
+    ) -> Result<(), Refusal> {
+        self.store.renew(cx.now, target, seq, content_hash, by)?;
+        cx.counters.count(Counter::ItemsRenewed);
+        self.persist_kept(cx, target);
+        Ok(())
+    }
+
+    /// Nothing expires before `at`.
+    pub(crate) fn hold_expiry(&mut self, at: Mono) {
+        self.no_expiry_before = at;
+    }
+
+    /// Drops what has expired, a bounded number at a time.
+    pub(crate) fn expire(&mut self, cx: &mut Context) {
+        if cx.now.mono < self.no_expiry_before {
+            return cx.timers.set(Timer::Expiry, self.no_expiry_before);
+        }
+        let expired = self.store.sweep(cx.now, EXPIRE_STEP);
+        cx.counters.add(Counter::ItemsExpired, expired.len() as u64);
+        for target in expired {
+            self.persist(cx, StoreChange::Forget(target));
+        }
+        self.schedule_expiry(cx);
+    }
+
+    /// Sets the timer to the next expiry.
+    pub(super) fn schedule_expiry(&self, cx: &mut Context) {
+        match self.store.next_expiry() {
+            Some(at) => cx.timers.set(Timer::Expiry, at.max(self.no_expiry_before)),
+            None => cx.timers.cancel(Timer::Expiry),
+        }
+    }
+}
+
+/// The life of an item held, as it goes on the wire.
+pub(crate) fn held_life(held: &Held, now: Time) -> Life {
+    Life {
+        age: held.age(now).unwrap_or_default(),
+        left: held.remaining(now).unwrap_or(Duration::MAX),
+    }
+}

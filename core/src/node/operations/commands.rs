@@ -1,0 +1,385 @@
+//! Commands: what each starts, and how each ends.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::lookup::Candidate;
+use crate::node::base::Base;
+use crate::node::context::Context;
+use crate::node::ids::{CallTag, JobId, OperationId, StopReason, VerifyTag};
+use crate::node::input::{Command, Path, Reach, ReadPolicy};
+use crate::node::items::intake::Rejection;
+use crate::node::limits::Limit;
+use crate::node::operations::state::{Kind, Operation, Operations, Phase, PutPlan, stopped};
+use crate::node::outcome::{
+    FindNodeOutcome, GetError, GetOutcome, OperationError, Outcome, PingError, PingOutcome,
+    PutError,
+};
+use crate::node::output::Output;
+use crate::node::query::get::Get;
+use crate::node::query::{Ended, Queries, Query, QueryKind, ask_local};
+use crate::node::rpc::calls::{CallEnded, CallFailure};
+use crate::node::timers::Timer;
+use crate::node::verify::Verdict;
+use crate::store::{Candidate as StoreCandidate, Via};
+use crate::time::Mono;
+use crate::wire::Request;
+
+impl Operations {
+    /// A user wants something other than that the node stops.
+    pub(crate) fn command(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        command: Command,
+    ) {
+        let cx = &mut base.cx;
+        let (kind, timeout) = match &command {
+            Command::Put { options, .. } | Command::PutSigned { options, .. } => {
+                (Kind::Put, options.timeout)
+            }
+            Command::Get(request) => (Kind::Get, request.timeout),
+            Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
+            Command::Ping { .. } => (Kind::Ping, None),
+            Command::Shutdown => return,
+        };
+        let refused = if cx.stopping {
+            Some(OperationError::ShuttingDown)
+        } else if self.running.len() >= cx.config.limits.operations {
+            cx.hit(Limit::operations);
+            Some(OperationError::Busy(self.running.len()))
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            let outcome = kind.failed(error);
+            return cx.output(Output::Finished { op, outcome });
+        }
+        let now = cx.now.mono;
+        let deadline = now.plus(timeout.unwrap_or(cx.config.operation_timeout));
+        cx.timers.set(Timer::Operation(op), deadline);
+        let operation = Operation {
+            kind,
+            phase: Phase::New,
+            item: None,
+            plan: None,
+        };
+        self.running.insert(op, operation);
+        self.start(base, queries, op, command, now);
+    }
+
+    fn start(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        command: Command,
+        started: Mono,
+    ) {
+        match command {
+            Command::Put {
+                salt,
+                value,
+                options,
+            } => {
+                let target = Target::of(&base.cx.public, salt.as_bytes());
+                let plan = Box::new(PutPlan::new(salt, value, options, started));
+                // One after the other: each sees the one before it, and takes the next sequence.
+                if self.queue_put(op, target) {
+                    self.start_put(base, queries, op, plan);
+                } else {
+                    self.set_plan(op, plan);
+                    self.set_phase(op, Phase::Queued);
+                }
+            }
+            Command::PutSigned { item, options } => {
+                let item = Arc::new(*item);
+                if let Err(error) = item.check_sizes() {
+                    return self.put_failed(base, op, PutError::Item(error));
+                }
+                let public = base.cx.public;
+                if !base.may_verify(&public) {
+                    let busy = OperationError::Busy(base.jobs.len());
+                    return self.put_failed(base, op, busy.into());
+                }
+                let via = if item.key == public {
+                    Via::Local
+                } else {
+                    Via::Pulled(public)
+                };
+                let verifying = Phase::Verifying {
+                    item: item.clone(),
+                    options: Box::new(options),
+                    started,
+                };
+                self.set_phase(op, verifying);
+                let candidate = StoreCandidate::of_owner(item, via);
+                base.verify(&public, candidate, VerifyTag::Signed(op));
+            }
+            Command::Get(request) => {
+                let owner = request.owner.as_ref();
+                if owner
+                    .is_some_and(|(key, salt)| Target::of(key, salt.as_bytes()) != request.target)
+                {
+                    let outcome = Outcome::Get(Err(GetError::WrongTarget));
+                    return self.finish(&mut base.cx, op, outcome);
+                }
+                let get = Box::new(Get::new(request, false));
+                self.start_get(base, queries, op, get, started);
+            }
+            Command::FindNode { target, .. } => {
+                self.start_query(base, queries, op, QueryKind::Nodes, target, started);
+            }
+            Command::Ping { peer, addr } => {
+                let candidate = Candidate {
+                    key: peer,
+                    id: peer.id(),
+                    addr,
+                };
+                if let Some(addr) = addr {
+                    let store = &mut base.peers.store;
+                    store.set_address(&peer, addr, base.cx.now.mono);
+                }
+                match base.ask(candidate, Request::Ping, CallTag::Ping(op)) {
+                    Some(call) => self.set_phase(op, Phase::Call(call)),
+                    None => {
+                        let busy = OperationError::Busy(base.calls.len());
+                        let outcome = Outcome::Ping(Err(busy.into()));
+                        self.finish(&mut base.cx, op, outcome);
+                    }
+                }
+            }
+            Command::Shutdown => {}
+        }
+    }
+
+    /// The verdict on the item of a user's put came.
+    pub(crate) fn signed_verified(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        job: JobId,
+        verdict: Verdict,
+    ) {
+        let Some(Phase::Verifying {
+            item,
+            options,
+            started,
+        }) = self.take_phase(op)
+        else {
+            // Cancelled since.
+            base.items.discard(job);
+            return;
+        };
+        let admitted = match base.judge(job, verdict) {
+            Ok(()) => Ok(()),
+            Err(Rejection::Store(refusal)) => Err(refusal),
+            Err(Rejection::Item(error)) => {
+                return self.put_failed(base, op, PutError::Item(error));
+            }
+        };
+        self.publish_signed(base, queries, op, (item, &options, started), admitted);
+    }
+
+    /// Starts a read: this node's own store first, as one voice among many.
+    pub(super) fn start_get(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        mut get: Box<Get>,
+        started: Mono,
+    ) {
+        let target = get.request.target;
+        let enough = ask_local(base, op, &mut get);
+        let kind = QueryKind::Get(get);
+        if enough {
+            let query = Query::idle(&base.cx, kind, op, target, started);
+            queries.end(base, query, StopReason::Done);
+        } else {
+            self.start_query(base, queries, op, kind, target, started);
+        }
+    }
+
+    /// It is the turn of the next put of an own item.
+    pub(crate) fn start_next_put(&mut self, base: &mut Base, queries: &mut Queries, item: Target) {
+        let Some(op) = self.puts.get(&item).and_then(VecDeque::front).copied() else {
+            return;
+        };
+        let operation = self.running.get_mut(&op);
+        let queued = operation.filter(|it| matches!(it.phase, Phase::Queued));
+        if let Some(plan) = queued.and_then(|operation| operation.plan.take()) {
+            self.set_phase(op, Phase::New);
+            self.start_put(base, queries, op, plan);
+        }
+    }
+
+    /// Starts the query of an operation; with an empty table it waits for bootstrap peers and
+    /// callers that are being asked.
+    pub(super) fn start_query(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        kind: QueryKind,
+        target: Target,
+        started: Mono,
+    ) {
+        if base.peers.may_soon_know_one() {
+            self.waiting.insert(op);
+            let waiting = Phase::Waiting {
+                kind,
+                target,
+                started,
+            };
+            return self.set_phase(op, waiting);
+        }
+        self.set_phase(op, Phase::Query(queries.next_id()));
+        queries.start(base, kind, Some(op), target, started);
+    }
+
+    /// A peer answered, or all failed: an operation that waited goes on, or learns that there
+    /// is none.
+    pub(crate) fn resume(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
+        match self.take_phase(op) {
+            Some(Phase::Waiting {
+                kind,
+                target,
+                started,
+            }) => self.start_query(base, queries, op, kind, target, started),
+            Some(phase) => self.set_phase(op, phase),
+            None => {}
+        }
+    }
+
+    /// Stops what an operation is busy with; its query ends with what it has. Then it is to be
+    /// finished by [`Operations::finish_stopped`].
+    pub(crate) fn stop(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        reason: StopReason,
+    ) {
+        match self.take_phase(op) {
+            Some(Phase::Query(query)) => queries.stop(base, query, reason),
+            Some(Phase::Waiting {
+                kind,
+                target,
+                started,
+            }) => {
+                let query = Query::idle(&base.cx, kind, op, target, started);
+                queries.end(base, query, reason);
+            }
+            Some(Phase::Call(call)) => base.abandon(call),
+            Some(Phase::New | Phase::Verifying { .. } | Phase::Queued) | None => {}
+        }
+    }
+
+    /// Finishes an operation that was stopped, unless its query's end has done so.
+    pub(crate) fn finish_stopped(&mut self, cx: &mut Context, op: OperationId, why: StopReason) {
+        if let Some(operation) = self.running.get(&op) {
+            let error = stopped(why).unwrap_or(OperationError::Timeout);
+            let outcome = operation.kind.failed(error);
+            self.finish(cx, op, outcome);
+        }
+    }
+
+    /// The query of an operation is over.
+    pub(crate) fn query_ended(
+        &mut self,
+        base: &mut Base,
+        queries: &mut Queries,
+        op: OperationId,
+        ended: &Ended,
+    ) {
+        let Ended { query, reason } = ended;
+        let for_put = self.running.get(&op).is_some_and(|it| it.kind == Kind::Put);
+        match &query.kind {
+            QueryKind::Get(get) if for_put => {
+                self.put_after_read(base, queries, op, get, *reason);
+            }
+            QueryKind::Get(get) => {
+                let outcome = Outcome::Get(get_result(&base.cx, query, get, *reason));
+                self.finish(&mut base.cx, op, outcome);
+            }
+            QueryKind::Put(put) => self.put_ended(base, queries, op, put, ended),
+            _ => {
+                let outcome = Outcome::FindNode(nodes_result(&base.cx, query, *reason));
+                self.finish(&mut base.cx, op, outcome);
+            }
+        }
+    }
+
+    /// A user's ping was answered, or not.
+    pub(crate) fn ping_ended(&mut self, cx: &mut Context, op: OperationId, ended: &CallEnded) {
+        let result = match ended.result {
+            Ok(_) => Ok(PingOutcome {
+                rtt: cx.now.mono.since(ended.started),
+                path: ended.path.unwrap_or(Path {
+                    reach: Reach::Accepted,
+                    remote: None,
+                }),
+            }),
+            Err(CallFailure::Open(reason)) => Err(PingError::Open(reason)),
+            Err(CallFailure::Lost) => Err(PingError::Lost),
+            Err(_) => Err(PingError::NoAnswer),
+        };
+        self.finish(cx, op, Outcome::Ping(result));
+    }
+}
+
+/// How a read ended.
+fn get_result(
+    cx: &Context,
+    query: &Query,
+    get: &Get,
+    reason: StopReason,
+) -> Result<GetOutcome, GetError> {
+    let stats = query.stats(cx.now.mono);
+    let best = get.outcome(query.started, stats, cx.now);
+    match (reason, best) {
+        (StopReason::Timeout, best) => {
+            let best = best.filter(|best| !best.item.reads_as_deleted());
+            Err(GetError::Timeout {
+                best: best.map(Box::new),
+                stats,
+            })
+        }
+        (StopReason::Cancelled, _) => Err(OperationError::Cancelled.into()),
+        (StopReason::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
+        (StopReason::Done, Some(best)) if best.item.reads_as_deleted() => Err(GetError::Deleted {
+            seq: best.item.seq,
+            stats,
+        }),
+        (StopReason::Done, Some(best)) => Ok(best),
+        (StopReason::Done, None)
+            if stats.answered == 0 && get.request.policy != ReadPolicy::Local =>
+        {
+            Err(OperationError::NoPeers.into())
+        }
+        (StopReason::Done, None) => Err(GetError::NotFound { stats }),
+    }
+}
+
+/// How a query for the nearest nodes ended.
+fn nodes_result(
+    cx: &Context,
+    query: &Query,
+    reason: StopReason,
+) -> Result<FindNodeOutcome, OperationError> {
+    if let Some(error) = stopped(reason) {
+        return Err(error);
+    }
+    let closest: Vec<_> = query.answered_closest().map(|peer| peer.key).collect();
+    if closest.is_empty() {
+        return Err(OperationError::NoPeers);
+    }
+    let stats = query.stats(cx.now.mono);
+    Ok(FindNodeOutcome { closest, stats })
+}
