@@ -61,7 +61,8 @@
 //! From the ground up, each usable and tested alone: [`time`], [`id`], [`key`], [`item`],
 //! [`record`] (how storage keeps an item), [`wire`] (frames and messages in Go's JSON),
 //! [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
-//! window), [`node`] (everything together), [`journal`] (record and replay).
+//! window), [`node`] (everything together), [`journal`] (record and replay). How the node is built
+//! inside is in `docs/architecture.md`.
 //!
 //! # What a transport must do
 //!

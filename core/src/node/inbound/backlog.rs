@@ -6,11 +6,11 @@
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::ids::StreamId;
-use crate::node::inbound::Inbound;
 use crate::node::inbound::page::PAGE_ROOM;
 use crate::node::inbound::phase::Phase;
 use crate::node::inbound::queues::Queue;
 use crate::node::inbound::room::Room;
+use crate::node::inbound::state::Inbound;
 use crate::node::limits::Limit;
 use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
 

@@ -12,7 +12,7 @@ use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::Inbound;
+use crate::node::inbound::state::Inbound;
 use crate::node::inbound::streams::SEND_DEADLINE;
 use crate::node::limits::Limit;
 use crate::node::output::CloseReason;

@@ -1,26 +1,22 @@
-//! Commands: what each starts, and how each ends.
+//! Commands: what each starts, and stopping what was started.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::lookup::Candidate;
 use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::ids::{CallTag, JobId, OperationId, StopReason, VerifyTag};
-use crate::node::input::{Command, Path, Reach, ReadPolicy};
+use crate::node::input::{Command, Path, Reach};
 use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
 use crate::node::operations::state::{Kind, Operation, Operations, Phase, PutPlan, stopped};
-use crate::node::outcome::{
-    FindNodeOutcome, GetError, GetOutcome, OperationError, Outcome, PingError, PingOutcome,
-    PutError,
-};
+use crate::node::outcome::{GetError, OperationError, Outcome, PingError, PingOutcome, PutError};
 use crate::node::output::Output;
 use crate::node::query::get::Get;
-use crate::node::query::{Ended, Queries, Query, QueryKind, ask_local};
+use crate::node::query::{Queries, Query, QueryKind};
 use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
@@ -186,26 +182,6 @@ impl Operations {
         self.publish_signed(base, queries, op, (item, &options, started), admitted);
     }
 
-    /// Starts a read: this node's own store first, as one voice among many.
-    pub(super) fn start_get(
-        &mut self,
-        base: &mut Base,
-        queries: &mut Queries,
-        op: OperationId,
-        mut get: Box<Get>,
-        started: Mono,
-    ) {
-        let target = get.request.target;
-        let enough = ask_local(base, op, &mut get);
-        let kind = QueryKind::Get(get);
-        if enough {
-            let query = Query::idle(&base.cx, kind, op, target, started);
-            queries.end(base, query, StopReason::Done);
-        } else {
-            self.start_query(base, queries, op, kind, target, started);
-        }
-    }
-
     /// It is the turn of the next put of an own item.
     pub(crate) fn start_next_put(&mut self, base: &mut Base, queries: &mut Queries, item: Target) {
         let Some(op) = self.puts.get(&item).and_then(VecDeque::front).copied() else {
@@ -216,44 +192,6 @@ impl Operations {
         if let Some(plan) = queued.and_then(|operation| operation.plan.take()) {
             self.set_phase(op, Phase::New);
             self.start_put(base, queries, op, plan);
-        }
-    }
-
-    /// Starts the query of an operation; with an empty table it waits for bootstrap peers and
-    /// callers that are being asked.
-    pub(super) fn start_query(
-        &mut self,
-        base: &mut Base,
-        queries: &mut Queries,
-        op: OperationId,
-        kind: QueryKind,
-        target: Target,
-        started: Mono,
-    ) {
-        if base.peers.may_soon_know_one() {
-            self.waiting.insert(op);
-            let waiting = Phase::Waiting {
-                kind,
-                target,
-                started,
-            };
-            return self.set_phase(op, waiting);
-        }
-        self.set_phase(op, Phase::Query(queries.next_id()));
-        queries.start(base, kind, Some(op), target, started);
-    }
-
-    /// A peer answered, or all failed: an operation that waited goes on, or learns that there
-    /// is none.
-    pub(crate) fn resume(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
-        match self.take_phase(op) {
-            Some(Phase::Waiting {
-                kind,
-                target,
-                started,
-            }) => self.start_query(base, queries, op, kind, target, started),
-            Some(phase) => self.set_phase(op, phase),
-            None => {}
         }
     }
 
@@ -290,32 +228,6 @@ impl Operations {
         }
     }
 
-    /// The query of an operation is over.
-    pub(crate) fn query_ended(
-        &mut self,
-        base: &mut Base,
-        queries: &mut Queries,
-        op: OperationId,
-        ended: &Ended,
-    ) {
-        let Ended { query, reason } = ended;
-        let for_put = self.running.get(&op).is_some_and(|it| it.kind == Kind::Put);
-        match &query.kind {
-            QueryKind::Get(get) if for_put => {
-                self.put_after_read(base, queries, op, get, *reason);
-            }
-            QueryKind::Get(get) => {
-                let outcome = Outcome::Get(get_result(&base.cx, query, get, *reason));
-                self.finish(&mut base.cx, op, outcome);
-            }
-            QueryKind::Put(put) => self.put_ended(base, queries, op, put, ended),
-            _ => {
-                let outcome = Outcome::FindNode(nodes_result(&base.cx, query, *reason));
-                self.finish(&mut base.cx, op, outcome);
-            }
-        }
-    }
-
     /// A user's ping was answered, or not.
     pub(crate) fn ping_ended(&mut self, cx: &mut Context, op: OperationId, ended: &CallEnded) {
         let result = match ended.result {
@@ -332,54 +244,4 @@ impl Operations {
         };
         self.finish(cx, op, Outcome::Ping(result));
     }
-}
-
-/// How a read ended.
-fn get_result(
-    cx: &Context,
-    query: &Query,
-    get: &Get,
-    reason: StopReason,
-) -> Result<GetOutcome, GetError> {
-    let stats = query.stats(cx.now.mono);
-    let best = get.outcome(query.started, stats, cx.now);
-    match (reason, best) {
-        (StopReason::Timeout, best) => {
-            let best = best.filter(|best| !best.item.reads_as_deleted());
-            Err(GetError::Timeout {
-                best: best.map(Box::new),
-                stats,
-            })
-        }
-        (StopReason::Cancelled, _) => Err(OperationError::Cancelled.into()),
-        (StopReason::Shutdown, _) => Err(OperationError::ShuttingDown.into()),
-        (StopReason::Done, Some(best)) if best.item.reads_as_deleted() => Err(GetError::Deleted {
-            seq: best.item.seq,
-            stats,
-        }),
-        (StopReason::Done, Some(best)) => Ok(best),
-        (StopReason::Done, None)
-            if stats.answered == 0 && get.request.policy != ReadPolicy::Local =>
-        {
-            Err(OperationError::NoPeers.into())
-        }
-        (StopReason::Done, None) => Err(GetError::NotFound { stats }),
-    }
-}
-
-/// How a query for the nearest nodes ended.
-fn nodes_result(
-    cx: &Context,
-    query: &Query,
-    reason: StopReason,
-) -> Result<FindNodeOutcome, OperationError> {
-    if let Some(error) = stopped(reason) {
-        return Err(error);
-    }
-    let closest: Vec<_> = query.answered_closest().map(|peer| peer.key).collect();
-    if closest.is_empty() {
-        return Err(OperationError::NoPeers);
-    }
-    let stats = query.stats(cx.now.mono);
-    Ok(FindNodeOutcome { closest, stats })
 }

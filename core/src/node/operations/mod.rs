@@ -2,6 +2,7 @@
 
 mod commands;
 mod put;
+mod queries;
 mod state;
 
 pub(crate) use state::Operations;

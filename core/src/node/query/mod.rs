@@ -4,9 +4,7 @@
 pub(crate) mod action;
 pub(crate) mod get;
 pub(crate) mod put;
-mod steps;
-
-pub(crate) use steps::ask_local;
+pub(crate) mod steps;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};

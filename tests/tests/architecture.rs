@@ -1,0 +1,416 @@
+//! Which module may import which: no ring of modules in any crate, the core's layers downwards
+//! only, and between crates only what README's picture shows. See `docs/architecture.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Every crate with the crates of ours that it may depend on.
+const CRATES: [(&str, &[&str]); 9] = [
+    ("core", &[]),
+    ("runtime", &[]),
+    ("dmsg", &["core", "runtime"]),
+    ("driver", &["core", "dmsg", "runtime"]),
+    ("discovery", &["core", "dmsg", "runtime"]),
+    ("runtime-tokio", &["core", "driver", "runtime"]),
+    ("runtime-async-std", &["core", "driver", "runtime"]),
+    ("sim", &["core", "discovery", "dmsg", "driver", "runtime"]),
+    (
+        "node",
+        &[
+            "core",
+            "discovery",
+            "dmsg",
+            "driver",
+            "runtime",
+            "runtime-tokio",
+            "sim",
+        ],
+    ),
+];
+
+/// Rings that are still there. This list only shrinks: a ring, or a module of one, that is gone is
+/// to be taken out of it.
+const KNOWN_RINGS: &[(&str, &[&str])] = &[
+    ("runtime", &["virtual_time", "virtual_time::network"]),
+    ("dmsg", &["client", "client::table"]),
+    (
+        "dmsg",
+        &[
+            "server",
+            "server::relayed",
+            "server::stats",
+            "server::table",
+        ],
+    ),
+    ("driver", &["dht", "event_loop", "mailbox"]),
+    ("driver", &["testing::runtime", "testing::runtime::nodes"]),
+    ("sim", &["program::act", "program::run"]),
+    ("sim", &["program::ledger", "program::users"]),
+    (
+        "sim",
+        &[
+            "scenario::cast",
+            "scenario::chaos",
+            "scenario::run",
+            "scenario::work",
+        ],
+    ),
+    (
+        "sim",
+        &[
+            "upstream::calls",
+            "upstream::reconcile",
+            "upstream::task",
+            "upstream::upkeep",
+        ],
+    ),
+    (
+        "node",
+        &[
+            "api::schema",
+            "bootstrap",
+            "cli",
+            "cli::dmsg",
+            "cli::items",
+            "cli::looks",
+            "cli::node",
+            "cli::own",
+            "cli::trials",
+            "cli::upstream",
+            "clock",
+            "commands::bench",
+            "commands::bench::network",
+            "commands::bench::network::report",
+            "commands::bench::process",
+            "commands::bench::serve",
+            "commands::bench::serve::load",
+            "commands::bench::serve::report",
+            "commands::bench::serve::requests",
+            "commands::bench::serve::start",
+            "condition",
+            "config",
+            "config::edit",
+            "config::load",
+            "config::place",
+            "config::read",
+            "config::schema",
+            "descriptors",
+            "dmsg",
+            "dmsg::carrier",
+            "dmsg::directory",
+            "dmsg::known_servers",
+            "dmsg::reachable",
+            "dmsg::service",
+            "dmsg::start",
+            "dmsg::web",
+            "failure",
+            "failure::outcomes",
+            "http",
+            "http::client",
+            "http::server",
+            "journal",
+            "keys",
+            "known_peers",
+            "lapsed",
+            "measure",
+            "network",
+            "network::dmsg",
+            "output",
+            "private_file",
+            "report",
+            "report::dmsg",
+            "report::items",
+            "report::peers",
+            "report::status",
+            "signals",
+            "start",
+            "state_dir",
+            "temporary_dir",
+            "verdict",
+        ],
+    ),
+    ("driver", &["storage", "storage::queue"]),
+];
+
+/// The core from the ground up: each imports only what stands before it.
+const CORE: [&[&str]; 9] = [
+    &["address", "encoding", "id", "time"],
+    &["key", "random"],
+    &["item"],
+    &["record"],
+    &["wire"],
+    &["routing"],
+    &["store", "lookup"],
+    &["node"],
+    &["journal"],
+];
+
+/// The node from the ground up, below its door.
+const NODE: [&[&str]; 10] = [
+    &[
+        "ids",
+        "limits",
+        "counters",
+        "lru_map",
+        "refusal_text",
+        "verify",
+    ],
+    &["config", "input", "outcome", "output", "timers"],
+    &["context"],
+    &["rpc"],
+    &["peers"],
+    &["items"],
+    &["base"],
+    &["inbound", "query"],
+    &["upkeep"],
+    &["operations"],
+];
+
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// The text of each module of a crate, by its path, without comments and tests.
+fn modules(crate_dir: &str) -> BTreeMap<String, String> {
+    fn read(dir: &Path, path: &str, into: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let file = entry.file_name().into_string().unwrap();
+            let name = file.strip_suffix(".rs").unwrap_or(&file);
+            let full = match (path, name) {
+                (_, "tests") => continue,
+                (path, "mod" | "lib" | "main") => path.to_owned(),
+                ("", name) => name.to_owned(),
+                (path, name) => format!("{path}::{name}"),
+            };
+            if entry.path().is_dir() {
+                read(&entry.path(), &full, into);
+            } else if file.ends_with(".rs") {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                into.entry(full).or_default().push_str(&code(&text));
+            }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(crate_dir)
+        .join("src");
+    let mut found = BTreeMap::new();
+    read(&src, "", &mut found);
+    found
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Which modules each module imports. What a parent re-exports with `pub use` it does not depend
+/// on; in an inner block only absolute paths count.
+fn imports(modules: &BTreeMap<String, String>) -> Graph {
+    let graph = modules.iter().map(|(module, text)| {
+        let mut found = BTreeSet::new();
+        let mut rest = text.as_str();
+        while let Some((line, after)) = rest.split_once('\n') {
+            let statement = line.trim_start();
+            let private = statement.strip_prefix("pub(crate) ").unwrap_or(statement);
+            if let Some(start) = private.strip_prefix("use ") {
+                let at = text.len() - rest.len() + line.len() - start.len();
+                let path = text[at..].split(';').next().unwrap();
+                if statement == line || path.starts_with("crate::") {
+                    names(&absolute(path, module), modules, &mut found);
+                }
+            }
+            rest = after;
+        }
+        found.remove(module);
+        (module.clone(), found)
+    });
+    graph.collect()
+}
+
+/// A path in a `use` of `module`, from the root of the crate.
+fn absolute(path: &str, module: &str) -> String {
+    if let Some(rest) = path.strip_prefix("crate::") {
+        return rest.to_owned();
+    }
+    let mut base: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
+    let mut rest = path.strip_prefix("self::").unwrap_or(path);
+    while let Some(shorter) = rest.strip_prefix("super::") {
+        base.pop();
+        rest = shorter;
+    }
+    base.push(rest);
+    base.join("::")
+}
+
+/// The modules that a path names, with all branches of its braces.
+fn names(path: &str, modules: &BTreeMap<String, String>, found: &mut BTreeSet<String>) {
+    let path: String = path.chars().filter(|c| !c.is_whitespace()).collect();
+    let end = path.find(|c: char| !(c.is_alphanumeric() || "_:{},*".contains(c)));
+    let path = &path[..end.unwrap_or(path.len())];
+    let (stem, branches) = path.split_once('{').unwrap_or((path, ""));
+    let stem: Vec<&str> = stem.split("::").filter(|part| !part.is_empty()).collect();
+    for branch in branches.split(',') {
+        let mut parts = stem.clone();
+        parts.extend(branch.split("::").map(|part| part.trim_matches(['{', '}'])));
+        parts.retain(|part| !part.is_empty());
+        // Items stand behind their module.
+        while !parts.is_empty() && !modules.contains_key(&parts.join("::")) {
+            parts.pop();
+        }
+        if !parts.is_empty() {
+            found.insert(parts.join("::"));
+        }
+    }
+}
+
+/// Groups of modules that reach each other.
+fn rings(graph: &Graph) -> Vec<Vec<String>> {
+    let reach = |from: &String| {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![from];
+        while let Some(module) = next.pop() {
+            let targets = graph.get(module).into_iter().flatten();
+            next.extend(targets.filter(|target| seen.insert((*target).clone())));
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> =
+        graph.keys().map(|module| (module, reach(module))).collect();
+    let mut found: Vec<Vec<String>> = Vec::new();
+    for (module, targets) in &reached {
+        let ring = targets.iter().filter(|target| {
+            let back = reached.get(target);
+            back.is_some_and(|back| back.contains(*module))
+        });
+        let ring: Vec<String> = ring.cloned().collect();
+        if !ring.is_empty() && !found.contains(&ring) {
+            found.push(ring);
+        }
+    }
+    found
+}
+
+/// Imports between the children of `parent` that go upwards, or to a child of no layer.
+fn upward(graph: &Graph, parent: &str, layers: &[&[&str]]) -> Vec<String> {
+    let child = |module: &str| {
+        let rest = match parent {
+            "" => module,
+            parent => module.strip_prefix(parent)?.strip_prefix("::")?,
+        };
+        rest.split("::")
+            .next()
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+    };
+    let layer = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+    let mut found = Vec::new();
+    for (module, targets) in graph {
+        let Some(from) = child(module) else { continue };
+        for to in targets.iter().filter_map(|target| child(target)) {
+            let allowed = match (layer(&from), layer(&to)) {
+                (Some(from), Some(to)) => to <= from,
+                // Beside the layers: it may use all of them and is used by the door alone.
+                (None, to) => to.is_some(),
+                (Some(_), None) => false,
+            };
+            if from != to && !allowed {
+                found.push(format!("{module} imports {to}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_crate_has_a_ring_of_modules() {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, _) in CRATES {
+        let graph = imports(&modules(name));
+        found.extend(
+            rings(&graph)
+                .into_iter()
+                .map(|ring| (name.to_owned(), ring)),
+        );
+    }
+    let within = |ring: &(String, Vec<String>), known: &(&str, &[&str])| {
+        ring.0 == known.0
+            && ring
+                .1
+                .iter()
+                .all(|module| known.1.contains(&module.as_str()))
+    };
+    let is_known = |ring: &&(String, Vec<String>)| KNOWN_RINGS.iter().any(|it| within(ring, it));
+    let new: Vec<_> = found.iter().filter(|ring| !is_known(ring)).collect();
+    let is_there = |known: &&(&str, &[&str])| found.iter().any(|ring| within(ring, known));
+    let gone: Vec<_> = KNOWN_RINGS
+        .iter()
+        .filter(|known| !is_there(known))
+        .collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "modules that import each other in a ring: break {new:?}; no rings any more, to be taken \
+         out of KNOWN_RINGS: {gone:?}"
+    );
+}
+
+#[test]
+fn the_layers_of_the_core_import_downwards() {
+    let graph = imports(&modules("core"));
+    assert_eq!(upward(&graph, "", &CORE), [""; 0]);
+    assert_eq!(upward(&graph, "node", &NODE), [""; 0]);
+}
+
+#[test]
+fn crates_depend_on_what_the_picture_shows() {
+    for (name, allowed) in CRATES {
+        let path = format!("{}/../{name}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(path).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        let Some(dependencies) = manifest["dependencies"].as_table() else {
+            continue;
+        };
+        for dependency in dependencies.keys() {
+            let Some(ours) = dependency.strip_prefix("skydht-") else {
+                continue;
+            };
+            let ours = match ours {
+                "tokio" | "async-std" => format!("runtime-{ours}"),
+                ours => ours.to_owned(),
+            };
+            assert!(allowed.contains(&ours.as_str()), "{name} depends on {ours}");
+        }
+    }
+}
+
+#[test]
+fn the_check_finds_a_ring_and_an_arrow_upwards() {
+    let texts = [
+        ("", "mod ground;\nmod top;\nuse top::Top;\n"),
+        ("ground", "\nuse crate::middle::{self, inner::Thing};\n"),
+        ("middle", "\nuse super::other::A;\n"),
+        ("middle::inner", "fn f() {\n    use crate::ground::g;\n}\n"),
+        (
+            "other",
+            "\n// use crate::top::Top;\npub use crate::ground::G;\n",
+        ),
+        (
+            "top",
+            "\nuse crate::middle::M;\n#[cfg(test)]\nmod tests { use crate::ground::G; }\n",
+        ),
+    ];
+    let modules: BTreeMap<String, String> = texts
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), code(text)))
+        .collect();
+    let graph = imports(&modules);
+    let ring = ["ground", "middle::inner"].map(str::to_owned).to_vec();
+    assert_eq!(rings(&graph), [ring]);
+    let layers: [&[&str]; 3] = [&["ground", "other"], &["middle"], &["top"]];
+    assert_eq!(
+        upward(&graph, "", &layers),
+        ["ground imports middle", "ground imports middle"]
+    );
+    assert_eq!(graph["top"], BTreeSet::from(["middle".to_owned()]));
+}
