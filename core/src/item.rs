@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -348,6 +349,16 @@ pub(crate) fn check_sizes(value: &Value, salt: &Salt) -> Result<(), ItemError> {
     } else {
         Ok(())
     }
+}
+
+/// How long ago an item's signer vouched for it and how long it is to be kept: what a peer says of
+/// it, in whole milliseconds on the wire, rounded down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Life {
+    /// Since the signer last vouched for it.
+    pub age: Duration,
+    /// Until it expires.
+    pub left: Duration,
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::{Item, Origin};
+use crate::item::{Item, Life, Origin};
 use crate::key::{PublicKey, Signature};
 use crate::store::merge::Rank;
 use crate::time::{Mono, Unix};
@@ -61,15 +60,6 @@ impl Via {
     }
 }
 
-/// What a peer says of an item's life, in our extension.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClaimedLife {
-    /// Since the signer vouched for it.
-    pub age: Duration,
-    /// Until it expires there.
-    pub remaining: Duration,
-}
-
 /// An item that asks to be stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
@@ -80,7 +70,7 @@ pub struct Candidate {
     /// How it came here.
     pub via: Via,
     /// What the sender says of its life.
-    pub life: Option<ClaimedLife>,
+    pub life: Option<Life>,
     /// The signer's signature over this target and the payload (the `bind` extension), which
     /// lets a mirror travel through others. Must be verified before [`Store::admit`].
     ///

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use crate::item::Seq;
-use crate::store::candidate::{Candidate, ClaimedLife, Via};
+use crate::item::{Life, Seq};
+use crate::store::candidate::{Candidate, Via};
 use crate::store::held::signed;
 use crate::time::{Time, Unix, nanos};
 
@@ -12,7 +12,7 @@ const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Age and remaining life of an item on its arrival.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Life {
+pub(super) struct ArrivalLife {
     /// Since its signer vouched for it, as far as known.
     pub(super) age: Option<Duration>,
     /// Until it expires, were it not exempt.
@@ -21,7 +21,7 @@ pub(super) struct Life {
     pub(super) unclocked: Option<(Unix, Unix)>,
 }
 
-impl Life {
+impl ArrivalLife {
     /// When its signer vouched for it, on the monotonic clock.
     pub(super) fn vouched(&self, now: Time) -> Option<i64> {
         Some(signed(now.mono).saturating_sub_unsigned(nanos(self.age?)))
@@ -44,15 +44,15 @@ impl Life {
 
     /// From somebody who is not the signer: the smaller of what they claim and what is left
     /// since the sequence, where that names a time; half a life when neither is known.
-    fn told(now: Time, ttl: Duration, seq: Seq, claimed: Option<ClaimedLife>) -> Self {
+    fn told(now: Time, ttl: Duration, seq: Seq, claimed: Option<Life>) -> Self {
         let written = seq
             .as_time()
             .filter(|time| now.unix.is_set() && *time <= now.unix.plus(MOST_AHEAD));
         let since_written = written.map(|time| now.unix.since(time));
         let left = since_written.map(|age| ttl.saturating_sub(age));
         let remaining = match (claimed, left) {
-            (Some(claimed), Some(left)) => claimed.remaining.min(left),
-            (Some(claimed), None) => claimed.remaining,
+            (Some(claimed), Some(left)) => claimed.left.min(left),
+            (Some(claimed), None) => claimed.left,
             (None, Some(left)) => left,
             (None, None) => ttl / 2,
         };

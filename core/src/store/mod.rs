@@ -25,7 +25,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-pub use candidate::{Admission, AdmissionKind, Candidate, ClaimedLife, Precheck, Reservation, Via};
+pub use candidate::{Admission, AdmissionKind, Candidate, Precheck, Reservation, Via};
 pub use config::{RECORD_OVERHEAD, StoreConfig, Tier, item_cost};
 pub use fill::StoreFill;
 pub use held::Held;

@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::store::candidate::{Candidate, Via};
 use crate::store::config::{StoreConfig, item_cost};
 use crate::store::held::{Class, Held, Standing, signed};
-use crate::store::life::Life;
+use crate::store::life::ArrivalLife;
 use crate::store::merge::{Judgement, judge};
 use crate::store::refusal::Refusal;
 use crate::time::{Time, Unix};
@@ -67,7 +67,7 @@ impl Store {
             return Err(Refusal::Expired);
         }
         let tier = self.config.tier(&item.key);
-        let life = Life::of(now, self.config.ttl, candidate);
+        let life = ArrivalLife::of(now, self.config.ttl, candidate);
         let standing = self.standing(now, held, candidate, &life);
         let mut newcomer = Held {
             item: item.clone(),
@@ -114,7 +114,7 @@ impl Store {
         now: Time,
         held: Option<&Held>,
         candidate: &Candidate,
-        life: &Life,
+        life: &ArrivalLife,
     ) -> Standing {
         let arrived = match candidate.via {
             Via::Storage { .. } => life.vouched(now),

@@ -9,7 +9,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use crate::address::canonical;
-use crate::item::Seq;
+use crate::item::{Life, Seq};
 use crate::key::Signature;
 use crate::wire::error::WireError;
 use crate::wire::json::{Reader, Result, Writer};
@@ -96,16 +96,6 @@ pub enum Advertised {
     At(SocketAddr),
     /// `":port"`: this port, on whatever address the other side sees.
     Port(u16),
-}
-
-/// How long ago an item's signer vouched for it and how long it is to be kept. Whole
-/// milliseconds on the wire, rounded down: `{"age":…,"left":…}`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Life {
-    /// Since the signer last vouched for it.
-    pub age: Duration,
-    /// Until it expires.
-    pub left: Duration,
 }
 
 /// What an answer shall hold.

@@ -26,13 +26,13 @@ mod method;
 mod peer;
 mod timestamp;
 
+pub use crate::item::Life;
 pub use batch::BatchDecoder;
 pub use decode::{decode_request, decode_response};
 pub use encode::{PageEncoder, encode_request, encode_response, encoded_target_len};
 pub use error::{EncodeError, WireError};
 pub use extension::{
-    Advertised, COMPACT_SINCE, EXT_VERSION, Life, ParseAdvertisedError, RequestExt, ResponseExt,
-    Want,
+    Advertised, COMPACT_SINCE, EXT_VERSION, ParseAdvertisedError, RequestExt, ResponseExt, Want,
 };
 pub use frame::{Frame, FrameDecoder, FrameError};
 pub use item::{KeylessItem, WireItem, decode_item, encode_item, encoded_item_len};

@@ -19,7 +19,7 @@ use crate::node::output::CloseReason;
 use crate::node::refusal_text;
 use crate::node::rpc::callers::FORGERY_COST;
 use crate::node::verify::Verdict;
-use crate::store::{Candidate, ClaimedLife, Precheck, Refusal, Via, item_cost};
+use crate::store::{Candidate, Precheck, Refusal, Via, item_cost};
 use crate::wire::{RequestExt, Response, Want, WireItem};
 
 /// Invalid signatures after which a stream is cut.
@@ -209,10 +209,7 @@ pub(crate) fn candidate(
     item.check_sizes()?;
     let target = mirror_target.unwrap_or_else(|| item.target());
     let via = Via::stream(*peer, &item);
-    let life = ext.and_then(|ext| ext.life).map(|life| ClaimedLife {
-        age: life.age,
-        remaining: life.left,
-    });
+    let life = ext.and_then(|ext| ext.life);
     let bound = ext
         .and_then(|ext| ext.bind)
         .filter(|_| mirror_target.is_some());

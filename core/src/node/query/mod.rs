@@ -26,7 +26,7 @@ use crate::node::query::get::{Get, Version};
 use crate::node::query::put::Put;
 use crate::node::timers::Timer;
 use crate::routing::Contact;
-use crate::store::{Candidate as StoreCandidate, ClaimedLife, Via};
+use crate::store::{Candidate as StoreCandidate, Via};
 use crate::time::Mono;
 use crate::wire::{Life, Request};
 
@@ -319,10 +319,7 @@ impl Query {
             target: self.target,
             item: item.clone(),
             via: Via::Pulled(from),
-            life: Some(ClaimedLife {
-                age: life.age,
-                remaining: life.left,
-            }),
+            life: Some(life),
             bound: None,
         };
         let _ = base.items.admit(&mut base.cx, candidate, nearer);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::item::Life;
 
 #[test]
 fn its_signer_gives_an_item_a_whole_life_and_renews_it() {
@@ -87,9 +88,9 @@ fn a_claim_counts_up_to_what_the_sequence_leaves_and_never_above_a_whole_life() 
     let mut store = store();
     let now = at(10 * HOUR);
     let claim = |item: &Arc<Item>, remaining| Candidate {
-        life: Some(ClaimedLife {
+        life: Some(Life {
             age: Duration::from_secs(10),
-            remaining: Duration::from_secs(remaining),
+            left: Duration::from_secs(remaining),
         }),
         ..from_peer(2, item)
     };
@@ -119,9 +120,9 @@ fn a_claim_counts_up_to_what_the_sequence_leaves_and_never_above_a_whole_life() 
 fn a_newer_version_lives_as_long_as_the_one_it_replaces() {
     let mut store = store();
     let nearly_over = |item: &Arc<Item>| Candidate {
-        life: Some(ClaimedLife {
+        life: Some(Life {
             age: TTL,
-            remaining: Duration::from_secs(3),
+            left: Duration::from_secs(3),
         }),
         ..from_peer(2, item)
     };
@@ -149,9 +150,9 @@ fn nobody_but_the_signer_extends_what_is_held() {
     let it = item(1, 5, b"v", "s");
     put(&mut store, at(0), from_peer(2, &it)).unwrap();
     let mut longer = from_peer(3, &it);
-    longer.life = Some(ClaimedLife {
+    longer.life = Some(Life {
         age: Duration::ZERO,
-        remaining: TTL,
+        left: TTL,
     });
     assert_eq!(
         kind(put(&mut store, at(60), longer)),
@@ -174,9 +175,9 @@ fn what_expired_does_not_come_back_from_peers_that_do_not_say_how_old_it_is() {
     assert_eq!(again, Err(Refusal::Expired));
     // One that says so, a newer one, and the signer are heard.
     let claiming = Candidate {
-        life: Some(ClaimedLife {
+        life: Some(Life {
             age: Duration::ZERO,
-            remaining: TTL,
+            left: TTL,
         }),
         ..from_peer(2, &it)
     };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::item::Life;
 use quickcheck::{Arbitrary, Gen, TestResult, quickcheck};
 
 const SALTS: [&str; 3] = ["dmsg", "tp", ""];
@@ -106,9 +107,9 @@ fn run(store: &mut Store, now: &mut Time, step: &Step) {
             nearer,
         } => {
             let it = item(signer, seq.into(), &value(length), SALTS[usize::from(salt)]);
-            let claimed = ClaimedLife {
+            let claimed = Life {
                 age: Duration::from_secs(10),
-                remaining: Duration::from_secs(u64::from(nearer) * 100),
+                left: Duration::from_secs(u64::from(nearer) * 100),
             };
             let candidate = Candidate {
                 target: owner.map_or(it.target(), |owner| place(owner, salt)),
