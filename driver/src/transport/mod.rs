@@ -62,6 +62,8 @@ pub struct TransportStats {
     pub superseded: u64,
     /// Sessions closed for want of use.
     pub idle_closed: u64,
+    /// Sessions in use that made room for others.
+    pub displaced: u64,
     /// Sessions that were lost.
     pub lost: u64,
     /// Peers now remembered for having said that they run no DHT.

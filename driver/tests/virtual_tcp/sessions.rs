@@ -134,3 +134,43 @@ fn of_idle_sessions_the_least_recently_used_makes_room() {
         assert_eq!(one.stats().idle_closed, 1);
     });
 }
+
+/// Keys of one address hold all places with a stream each; a peer at another address still gets
+/// in, and keeps its place however often they come again.
+#[test]
+fn busy_sessions_of_one_address_make_room_for_another() {
+    run(async |world| {
+        let mut few = options(1);
+        few.max_sessions = 4;
+        let one = transport(world, 1, few).await;
+        let crowd = async |n| {
+            let mut client = TcpOptions::default();
+            client.listen = None;
+            let start = TcpTransport::start(world.host(ip(2)), secret(n), [n; 32], client);
+            let client = start.await.unwrap();
+            let stream = greet(&client, 1).await;
+            (client, stream)
+        };
+        let mut busy = Vec::new();
+        for n in 20..24 {
+            busy.push((crowd(n).await, accept(&one).await));
+        }
+        assert_eq!((one.stats().sessions, one.stats().streams), (4, 4));
+        let newcomer = transport(world, 3, options(3)).await;
+        let (mut stream, _) = greet(&newcomer, 1).await;
+        let mut accepted = accept(&one).await;
+        assert_eq!(accepted.peer, key(3));
+        assert_eq!((one.stats().sessions, one.stats().displaced), (4, 1));
+        let mut again = Vec::new();
+        for n in 24..30 {
+            again.push(crowd(n).await);
+            // Refused, as its address has the most; nothing comes of its greeting.
+            world.host(ip(9)).sleep(SECOND).await;
+            stream.write_all(b"?").await.unwrap();
+            stream.flush().await.unwrap();
+            accepted.stream.read_exact(&mut [0]).await.unwrap();
+        }
+        let stats = one.stats();
+        assert_eq!((stats.sessions, stats.displaced, stats.refused), (4, 1, 6));
+    });
+}

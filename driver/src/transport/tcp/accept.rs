@@ -1,83 +1,75 @@
-//! Listening: connections in, handshakes within their time, sessions out.
+//! Listening: handshakes within their time, sessions out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::future::{Either, select};
 use skydht_core::address::canonical;
+use skydht_core::key::PublicKey;
 use skydht_core::node::{Path, Reach};
-use skydht_dmsg::half_open::Begun;
-use skydht_dmsg::secure::{self, HandshakeError};
+use skydht_dmsg::secure::{self, HandshakeError, Secure};
 use skydht_dmsg::session::Role;
-use skydht_runtime::{Listener, Runtime};
+use skydht_dmsg::session_layer::{Accept, Acceptor};
+use skydht_runtime::Runtime;
 
 use super::{Shared, pump};
 
-/// How long to wait after an accept that failed: mostly a process without file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+impl<R: Runtime> Accept for Shared<R> {
+    type Runtime = R;
+    type Established = (PublicKey, Secure<R::Connection>);
 
-/// Accepts until the transport closes.
-pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, listener: R::Listener) {
-    let mut stopped = shared.table().listen();
-    let accepting = Arc::clone(shared);
-    shared.runtime.spawn(Box::pin(async move {
-        loop {
-            match select(listener.accept(), &mut stopped).await {
-                Either::Left((Ok((connection, addr)), _)) => begin(&accepting, connection, addr),
-                Either::Left((Err(_), _)) => accepting.runtime.sleep(ACCEPT_PAUSE).await,
-                Either::Right(_) => return,
-            }
-        }
-    }));
-}
+    fn runtime(&self) -> &R {
+        &self.runtime
+    }
 
-fn begin<R: Runtime>(shared: &Arc<Shared<R>>, connection: R::Connection, addr: SocketAddr) {
-    let begun = shared.table().begin_handshake(addr.ip());
-    let Some(Begun { id, killed, .. }) = begun else {
-        return;
-    };
-    let handshaking = Arc::clone(shared);
-    shared.runtime.spawn(Box::pin(async move {
-        if let Either::Left(_) =
-            select(Box::pin(finish(&handshaking, connection, addr, id)), killed).await
-        {
-            handshaking.table().end_handshake(id);
-        }
-    }));
-}
+    fn acceptor(&self) -> &Acceptor {
+        &self.acceptor
+    }
 
-async fn finish<R: Runtime>(
-    shared: &Arc<Shared<R>>,
-    connection: R::Connection,
-    addr: SocketAddr,
-    id: u64,
-) {
-    let greeted = || shared.table().greeted(id);
-    let (secret, ephemeral) = (&shared.secret, shared.ephemeral());
-    let handshake = secure::accept_greeted(connection, secret, ephemeral, greeted);
-    let limit = shared.options.handshake_timeout;
-    match shared.within(limit, handshake).await {
-        Some(Ok((peer, secure))) => {
-            let now = shared.runtime.clocks().monotonic;
-            let refused_for = shared.table().refused_for(&peer, now);
-            if let Some(duration) = refused_for {
-                // Held and not read, so that it does not come again at once: a handshake costs
-                // as much as what it was refused for. It goes when others need its place.
-                shared.table().stats_mut().refused += 1;
-                shared.runtime.sleep(duration).await;
-                return drop(secure);
+    fn count_displaced(&self) {
+        self.table().stats_mut().handshakes_dropped += 1;
+    }
+
+    async fn handshake(
+        &self,
+        connection: R::Connection,
+        _: SocketAddr,
+        id: u64,
+    ) -> Option<Self::Established> {
+        let greeted = || self.acceptor.greeted(id);
+        let (secret, ephemeral) = (&self.secret, self.ephemeral());
+        let handshake = secure::accept_greeted(connection, secret, ephemeral, greeted);
+        let done = self.within(self.options.handshake_timeout, handshake).await;
+        let (peer, secure) = match done {
+            Some(Ok(established)) => established,
+            Some(Err(HandshakeError::Closed)) => {
+                self.table().stats_mut().handshakes_abandoned += 1;
+                return None;
             }
-            let path = Path {
-                reach: Reach::Accepted,
-                remote: Some(canonical(addr)),
-            };
-            // At a limit the connection is dropped, and counted there.
-            if pump::establish(shared, peer, secure, Role::Server, path).is_ok() {
-                shared.table().stats_mut().accepted += 1;
+            Some(Err(_)) | None => {
+                self.table().stats_mut().handshakes_failed += 1;
+                return None;
             }
+        };
+        let now = self.runtime.clocks().monotonic;
+        let refused_for = self.table().refused_for(&peer, now);
+        if let Some(duration) = refused_for {
+            // Held and not read, so that it does not come again at once: a handshake costs
+            // as much as what it was refused for. It goes when others need its place.
+            self.table().stats_mut().refused += 1;
+            self.runtime.sleep(duration).await;
+            return None;
         }
-        Some(Err(HandshakeError::Closed)) => shared.table().stats_mut().handshakes_abandoned += 1,
-        Some(Err(_)) | None => shared.table().stats_mut().handshakes_failed += 1,
+        Some((peer, secure))
+    }
+
+    async fn run(self: &Arc<Self>, (peer, secure): Self::Established, addr: SocketAddr) {
+        let path = Path {
+            reach: Reach::Accepted,
+            remote: Some(canonical(addr)),
+        };
+        // At a limit the connection is dropped, and counted there.
+        if pump::establish(self, peer, secure, Role::Server, path).is_ok() {
+            self.table().stats_mut().accepted += 1;
+        }
     }
 }

@@ -15,23 +15,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::join_all;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
 use skydht_dmsg::accept_queue::AcceptQueue;
-use skydht_dmsg::half_open::HalfOpen;
 use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
-use skydht_dmsg::session::{self, SendBudget, SessionConfig, SessionError};
+use skydht_dmsg::session::{self, ReceiveBudget, SendBudget, SessionConfig, SessionError};
+use skydht_dmsg::session_layer::{self, Acceptor, Joined};
 use skydht_runtime::{BoxFuture, Listener as _, Runtime};
 
 use super::failures::Failures;
 use super::{Accepted, DialFailure, Transport, TransportStats};
-use table::{Joined, Table};
+use table::{SessionRequest, Table};
 
 /// Sessions that one open may find ended before it gives up.
 const OPEN_ATTEMPTS: usize = 3;
-/// How long closing waits for the sessions to send what is queued.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// How a TCP transport behaves.
 #[derive(Clone, Debug)]
@@ -48,7 +45,8 @@ pub struct TcpOptions {
     /// How often a session shows its peer that it lives. A peer that is silent three times as
     /// long is lost.
     pub keepalive: Duration,
-    /// Sessions at once. At the limit a session without streams makes room, if there is one.
+    /// Sessions at once. At the limit one makes room of the address with the most, or else one
+    /// without streams.
     pub max_sessions: usize,
     /// Connections here whose handshake is under way. At the limit one of the address with the
     /// most makes room: see [`skydht_dmsg::half_open`]. Each takes an open file.
@@ -64,6 +62,9 @@ pub struct TcpOptions {
     /// Bytes of data that may wait in all sessions together until the connections take them;
     /// beyond, each may hold 32 KiB.
     pub send_budget: usize,
+    /// Bytes of data that may have come in all sessions together without being read; beyond,
+    /// streams of the address with the most are reset.
+    pub receive_budget: usize,
 }
 
 impl Default for TcpOptions {
@@ -81,6 +82,7 @@ impl Default for TcpOptions {
             bootstrap: BTreeSet::new(),
             accept_queue: 1_024,
             send_budget: 32 << 20,
+            receive_budget: 64 << 20,
         }
     }
 }
@@ -91,10 +93,12 @@ struct Shared<R: Runtime> {
     key: PublicKey,
     options: TcpOptions,
     ephemerals: EphemeralSource,
+    acceptor: Acceptor,
     table: Mutex<Table>,
     failures: Failures,
     inbox: AcceptQueue<Accepted<session::Stream>>,
     send_budget: SendBudget,
+    receive_budget: ReceiveBudget,
 }
 
 impl<R: Runtime> Shared<R> {
@@ -107,9 +111,11 @@ impl<R: Runtime> Shared<R> {
         self.ephemerals.next()
     }
 
-    fn session_config(&self) -> SessionConfig {
+    fn session_config(&self, path: Path) -> SessionConfig {
         let mut config = SessionConfig::with_streams(self.options.max_streams);
         config.send_budget = self.send_budget.clone();
+        config.receive_budget = self.receive_budget.clone();
+        config.source = path.remote.map(|addr| addr.ip());
         config
     }
 
@@ -148,18 +154,17 @@ impl<R: Runtime> TcpTransport<R> {
             key: secret.public(),
             secret,
             ephemerals: EphemeralSource::new(entropy),
-            table: Mutex::new(Table::new(
-                options.max_sessions,
-                HalfOpen::new(options.max_handshakes, options.max_handshakes_per_address),
-            )),
+            acceptor: Acceptor::new(options.max_handshakes, options.max_handshakes_per_address),
+            table: Mutex::new(Table::new(options.max_sessions)),
             failures: Failures::of(options.bootstrap.clone()),
             inbox: AcceptQueue::new(options.accept_queue),
             send_budget: SendBudget::new(options.send_budget),
+            receive_budget: ReceiveBudget::new(options.receive_budget),
             runtime,
             options,
         });
         if let Some(listener) = listener {
-            accept::spawn(&shared, listener);
+            session_layer::spawn(&shared, listener);
         }
         Ok(Self { shared, local_addr })
     }
@@ -176,9 +181,9 @@ async fn open<R: Runtime>(
         return Err(OpenFailure::Unreachable);
     }
     for _ in 0..OPEN_ATTEMPTS {
-        let joined = shared.table().join(&peer, &addrs, session)?;
-        match joined {
-            Joined::Live(live) => match live.session.open().await {
+        let request = shared.table().request(&peer, &addrs, session)?;
+        match request {
+            SessionRequest::Connected(live) => match live.session.open().await {
                 Ok(stream) => {
                     live.touch(&shared.runtime);
                     return Ok((stream, live.path));
@@ -187,8 +192,10 @@ async fn open<R: Runtime>(
                 // It ended just now.
                 Err(_) => shared.table().forget(&peer, live.id),
             },
-            Joined::Dialling(session) => session.await.unwrap_or(Err(OpenFailure::Closing))?,
-            Joined::Dial(session) => {
+            SessionRequest::Dial(Joined::Pending(session)) => {
+                session.await.unwrap_or(Err(OpenFailure::Closing))?
+            }
+            SessionRequest::Dial(Joined::MustDial(session)) => {
                 dial::spawn(&shared, peer);
                 session.await.unwrap_or(Err(OpenFailure::Closing))?;
             }
@@ -240,14 +247,14 @@ impl<R: Runtime> Transport for TcpTransport<R> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let sessions = shared.begin_close();
-            let closed = join_all(sessions.iter().map(|session| session.closed()));
-            shared.within(CLOSE_GRACE, closed).await;
+            session_layer::close_all(&shared.runtime, &sessions).await;
             shared.table().kill_all();
         })
     }
 
     fn stats(&self) -> TransportStats {
         TransportStats {
+            handshaking: self.shared.acceptor.handshaking(),
             accepts_held: self.shared.inbox.held(),
             queued_bytes: self.shared.send_budget.queued(),
             ..self.shared.table().stats()
@@ -261,9 +268,9 @@ impl<R: Runtime> Transport for TcpTransport<R> {
 
 impl<R: Runtime> Shared<R> {
     fn begin_close(&self) -> Vec<session::Session> {
+        self.acceptor.close();
         let sessions = self.table().close();
         self.inbox.close();
-        sessions.iter().for_each(session::Session::close);
         sessions
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn establish<R: Runtime>(
     path: Path,
 ) -> Result<(), OpenFailure> {
     let pulse = secure.pulse();
-    let (session, incoming, driver) = Session::new(secure, role, &shared.session_config());
+    let (session, incoming, driver) = Session::new(secure, role, &shared.session_config(path));
     let now = shared.runtime.clocks().monotonic;
     let added = shared
         .table()

@@ -10,8 +10,8 @@ use futures::channel::oneshot;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{OpenFailure, Path, SessionUse};
 use skydht_core::time::nanos;
-use skydht_dmsg::half_open::{Begun, HalfOpen};
 use skydht_dmsg::session::{Keep, Role, Session, keep_which};
+use skydht_dmsg::session_layer::{Dials, Joined, Running, Started};
 use skydht_runtime::Runtime;
 
 use crate::transport::TransportStats;
@@ -61,37 +61,30 @@ impl Live {
 
 type Dialled = Result<(), OpenFailure>;
 
-/// A dial under way, and who waits for it.
-struct Dial {
-    addrs: Vec<SocketAddr>,
+/// The addresses of a dial.
+struct Addresses {
+    all: Vec<SocketAddr>,
     tried: usize,
-    waiting: Vec<oneshot::Sender<Dialled>>,
 }
 
-/// What there is for one peer.
+/// The sessions with one peer.
 #[derive(Default)]
 struct Peer {
     live: Option<Live>,
     /// A session that another one replaced and that still has streams.
     retired: Option<u64>,
-    dial: Option<Dial>,
 }
 
-/// A session's task, to end it.
-struct Running {
+/// A session whose task runs.
+struct Open {
     peer: PublicKey,
     live: Live,
-    _kill: oneshot::Sender<()>,
 }
 
-/// How an open goes on.
-pub(super) enum Joined {
-    /// There is a session.
-    Live(Live),
-    /// Somebody dials already.
-    Dialling(oneshot::Receiver<Dialled>),
-    /// The caller dials.
-    Dial(oneshot::Receiver<Dialled>),
+/// Result of requesting a session.
+pub(super) enum SessionRequest {
+    Connected(Live),
+    Dial(Joined<Dialled>),
 }
 
 /// What became of a new session.
@@ -104,48 +97,32 @@ pub(super) struct Added {
 }
 
 pub(super) struct Table {
+    running: Running<Open>,
     peers: BTreeMap<PublicKey, Peer>,
+    dials: Dials<PublicKey, Addresses, Dialled>,
     /// Peers whose sessions are not wanted, and until when.
     refused: BTreeMap<PublicKey, Duration>,
-    running: BTreeMap<u64, Running>,
-    dials: usize,
-    max_sessions: usize,
-    /// Handshakes of peers under way.
-    handshakes: HalfOpen,
-    next_id: u64,
-    /// Ends the listener when dropped.
-    listening: Option<oneshot::Sender<()>>,
     closed: bool,
     stats: TransportStats,
 }
 
 impl Table {
-    pub(super) fn new(max_sessions: usize, handshakes: HalfOpen) -> Self {
+    pub(super) fn new(max_sessions: usize) -> Self {
         Self {
+            running: Running::new(max_sessions),
             peers: BTreeMap::new(),
+            dials: Dials::default(),
             refused: BTreeMap::new(),
-            running: BTreeMap::new(),
-            dials: 0,
-            max_sessions,
-            handshakes,
-            next_id: 0,
-            listening: None,
             closed: false,
             stats: TransportStats::default(),
         }
     }
 
-    fn fresh_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
     pub(super) fn stats(&self) -> TransportStats {
         TransportStats {
             sessions: self.running.len(),
-            streams: self.running.values().map(|it| it.live.streams()).sum(),
-            dialling: self.dials,
-            handshaking: self.handshakes.len(),
+            streams: self.running.all().map(|it| it.live.streams()).sum(),
+            dialling: self.dials.len(),
             ..self.stats
         }
     }
@@ -155,83 +132,67 @@ impl Table {
     }
 
     /// Finds a way to `peer`, or waits with others for one.
-    pub(super) fn join(
+    pub(super) fn request(
         &mut self,
         peer: &PublicKey,
         addrs: &[SocketAddr],
         session: SessionUse,
-    ) -> Result<Joined, OpenFailure> {
+    ) -> Result<SessionRequest, OpenFailure> {
         if self.closed {
             return Err(OpenFailure::Closing);
         }
-        let entry = self.peers.get_mut(peer);
-        if let Some(live) = entry.as_ref().and_then(|peer| peer.live.as_ref())
-            && !live.session.is_closed()
-        {
-            return Ok(Joined::Live(live.clone()));
+        let live = self.peers.get(peer).and_then(|peer| peer.live.as_ref());
+        if let Some(live) = live.filter(|live| !live.session.is_closed()) {
+            return Ok(SessionRequest::Connected(live.clone()));
         }
         if session == SessionUse::ReuseOnly {
             return Err(OpenFailure::NoAddress);
         }
-        let (sender, receiver) = oneshot::channel();
-        if let Some(dial) = entry.and_then(|peer| peer.dial.as_mut()) {
+        if let Some(dial) = self.dials.get_mut(peer) {
             for addr in addrs {
-                if dial.addrs.len() < MAX_DIAL_ADDRS && !dial.addrs.contains(addr) {
-                    dial.addrs.push(*addr);
+                if dial.all.len() < MAX_DIAL_ADDRS && !dial.all.contains(addr) {
+                    dial.all.push(*addr);
                 }
             }
-            dial.waiting.push(sender);
             self.stats.dials_shared += 1;
-            return Ok(Joined::Dialling(receiver));
+        } else {
+            let first = addrs.first().ok_or(OpenFailure::NoAddress)?;
+            if self.dials.len() >= MAX_DIALS {
+                return Err(OpenFailure::Overloaded);
+            }
+            // Not after a handshake that is for nothing, and that leaves the peer with a session.
+            if self.running.is_full() && self.victim(Some(first.ip())).is_none() {
+                self.stats.refused += 1;
+                return Err(OpenFailure::Overloaded);
+            }
         }
-        if addrs.is_empty() {
-            return Err(OpenFailure::NoAddress);
-        }
-        if self.dials >= MAX_DIALS {
-            return Err(OpenFailure::Overloaded);
-        }
-        // Not after a handshake that is for nothing, and that leaves the peer with a session.
-        if self.running.len() >= self.max_sessions && self.idle().is_none() {
-            self.stats.refused += 1;
-            return Err(OpenFailure::Overloaded);
-        }
-        self.dials += 1;
-        self.peers.entry(*peer).or_default().dial = Some(Dial {
-            addrs: addrs.iter().copied().take(MAX_DIAL_ADDRS).collect(),
+        let joined = self.dials.join(*peer, || Addresses {
+            all: addrs.iter().copied().take(MAX_DIAL_ADDRS).collect(),
             tried: 0,
-            waiting: vec![sender],
         });
-        Ok(Joined::Dial(receiver))
+        Ok(SessionRequest::Dial(joined))
     }
 
     /// The next address of a dial that somebody still waits for.
     pub(super) fn next_addr(&mut self, peer: &PublicKey) -> Option<SocketAddr> {
-        let dial = self.peers.get_mut(peer)?.dial.as_mut()?;
-        if dial.waiting.iter().all(oneshot::Sender::is_canceled) {
+        if !self.dials.is_wanted(peer) {
             return None;
         }
-        let addr = dial.addrs.get(dial.tried).copied()?;
+        let dial = self.dials.get_mut(peer)?;
+        let addr = dial.all.get(dial.tried).copied()?;
         dial.tried += 1;
         Some(addr)
     }
 
     /// Ends a dial and tells who waits.
     pub(super) fn dialled(&mut self, peer: &PublicKey, result: Dialled) {
-        let Some(entry) = self.peers.get_mut(peer) else {
+        if !self.dials.finish(peer, &result) {
             return;
-        };
-        let Some(dial) = entry.dial.take() else {
-            return;
-        };
-        self.dials -= 1;
+        }
         match result {
             Ok(()) => self.stats.dials += 1,
             Err(_) => self.stats.dials_failed += 1,
         }
-        for waiting in dial.waiting {
-            let _ = waiting.send(result);
-        }
-        self.sweep(peer);
     }
 
     /// Enters a new session, unless a limit forbids it.
@@ -248,27 +209,27 @@ impl Table {
             return Err(OpenFailure::Closing);
         }
         let unwanted = self.refused_for(&peer, now).is_some();
-        if unwanted || self.running.len() >= self.max_sessions && !self.evict() {
+        let ip = path.remote.map(|addr| addr.ip());
+        if unwanted || self.running.is_full() && !self.evict(ip) {
             self.stats.refused += 1;
             return Err(OpenFailure::Overloaded);
         }
-        let live = Live {
-            id: self.fresh_id(),
+        let live = |id| Live {
+            id,
             session,
             path,
             role,
             since: now,
             used: Arc::new(AtomicU64::new(nanos(now))),
         };
-        let (kill, killed) = oneshot::channel();
-        self.running.insert(
-            live.id,
-            Running {
-                peer,
-                live: live.clone(),
-                _kill: kill,
-            },
-        );
+        let mut entered = None;
+        let Started { killed, .. } = self.running.add(ip, |id| {
+            let live = entered.insert(live(id)).clone();
+            Open { peer, live }
+        });
+        let Some(live) = entered else {
+            return Err(OpenFailure::Closing); // never: it was entered just now
+        };
         let entry = self.peers.entry(peer).or_default();
         let mut retired = None;
         match entry.live.take().filter(|old| !old.session.is_closed()) {
@@ -283,22 +244,14 @@ impl Table {
                 entry.live = Some(kept);
                 // One that was retired before is given no more time.
                 if let Some(before) = entry.retired.replace(loser.id) {
-                    self.running.remove(&before);
+                    self.running.remove(before);
                 }
                 retired = Some(loser);
             }
         }
         // Whoever waits for a dial has a session now. The dial itself goes on: the peer may
         // have seen it already, and both sides must choose between the same two.
-        if let Some(dial) = self
-            .peers
-            .get_mut(&peer)
-            .and_then(|peer| peer.dial.as_mut())
-        {
-            for waiting in dial.waiting.drain(..) {
-                let _ = waiting.send(Ok(()));
-            }
-        }
+        self.dials.answer(&peer, &Ok(()));
         Ok(Added {
             live,
             killed,
@@ -306,20 +259,28 @@ impl Table {
         })
     }
 
-    /// The session without streams that was used least recently.
-    fn idle(&self) -> Option<&Running> {
-        let idle = self.running.values().filter(|it| !it.live.has_streams());
-        idle.min_by_key(|it| (it.live.used(), it.live.id))
+    /// The session that makes room for one with `ip`: of the address with the most, or else one
+    /// without streams of an address that has more, each time the one used least recently.
+    fn victim(&self, ip: Option<IpAddr>) -> Option<u64> {
+        let order = |it: &Open| (it.live.has_streams(), it.live.used());
+        let of_largest = ip.and_then(|ip| self.running.largest_yields(ip, order));
+        of_largest.or_else(|| {
+            let is_idle = |it: &Open| !it.live.has_streams();
+            self.running.equal_yields(ip, is_idle, order)
+        })
     }
 
     /// Ends that one. Whether there was one.
-    fn evict(&mut self) -> bool {
-        let Some(oldest) = self.idle() else {
+    fn evict(&mut self, ip: Option<IpAddr>) -> bool {
+        let victim = self.victim(ip);
+        let Some(Open { peer, live }) = victim.and_then(|id| self.running.remove(id)) else {
             return false;
         };
-        let (peer, id) = (oldest.peer, oldest.live.id);
-        self.stats.idle_closed += 1;
-        self.ended(&peer, id);
+        match live.has_streams() {
+            true => self.stats.displaced += 1,
+            false => self.stats.idle_closed += 1,
+        }
+        self.forget(&peer, live.id);
         true
     }
 
@@ -345,7 +306,7 @@ impl Table {
             [live, entry.retired.take()]
         });
         for id in ended.into_iter().flatten().flatten() {
-            self.running.remove(&id);
+            self.running.remove(id);
         }
         self.sweep(&peer);
         self.refused.retain(|_, until| now < *until);
@@ -362,57 +323,22 @@ impl Table {
 
     /// A session has ended, or must at once.
     pub(super) fn ended(&mut self, peer: &PublicKey, id: u64) {
-        self.running.remove(&id);
+        self.running.remove(id);
         self.forget(peer, id);
     }
 
     fn sweep(&mut self, peer: &PublicKey) {
-        let unused =
-            |peer: &Peer| peer.live.is_none() && peer.retired.is_none() && peer.dial.is_none();
+        let unused = |peer: &Peer| peer.live.is_none() && peer.retired.is_none();
         if self.peers.get(peer).is_some_and(unused) {
             self.peers.remove(peer);
         }
     }
 
-    /// A peer at `ip` begins a handshake. `None` once closed.
-    pub(super) fn begin_handshake(&mut self, ip: IpAddr) -> Option<Begun> {
-        if self.closed {
-            return None;
-        }
-        let begun = self.handshakes.begin(ip);
-        self.stats.handshakes_dropped += u64::from(begun.displaced);
-        Some(begun)
-    }
-
-    /// A handshake's first message was valid.
-    pub(super) fn greeted(&mut self, id: u64) {
-        self.handshakes.greeted(id);
-    }
-
-    pub(super) fn end_handshake(&mut self, id: u64) {
-        self.handshakes.end(id);
-    }
-
-    /// Completes when listening must end.
-    pub(super) fn listen(&mut self) -> oneshot::Receiver<()> {
-        let (stop, stopped) = oneshot::channel();
-        if !self.closed {
-            self.listening = Some(stop);
-        }
-        stopped
-    }
-
     /// Takes nothing new, and returns the sessions to be closed.
     pub(super) fn close(&mut self) -> Vec<Session> {
         self.closed = true;
-        self.listening = None;
-        self.handshakes.clear();
-        for peer in self.peers.values_mut() {
-            for waiting in peer.dial.iter_mut().flat_map(|dial| dial.waiting.drain(..)) {
-                let _ = waiting.send(Err(OpenFailure::Closing));
-            }
-        }
-        let running = self.running.values();
+        self.dials.answer_all(&Err(OpenFailure::Closing));
+        let running = self.running.all();
         running.map(|it| it.live.session.clone()).collect()
     }
 
@@ -420,6 +346,6 @@ impl Table {
     pub(super) fn kill_all(&mut self) {
         self.running.clear();
         self.peers.clear();
-        self.dials = 0;
+        self.dials.clear();
     }
 }
