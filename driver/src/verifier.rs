@@ -107,6 +107,12 @@ impl VerifyQueue {
         }
     }
 
+    /// Jobs that wait and verdicts that nobody took; those that a thread is at are in neither.
+    pub(crate) fn len(&self) -> usize {
+        let state = self.queue.lock();
+        state.jobs.len() + state.done.len()
+    }
+
     /// Swaps the results with `empty`.
     pub(crate) fn take(&self, empty: &mut Vec<(JobId, Verdict)>) {
         std::mem::swap(&mut self.queue.lock().done, empty);

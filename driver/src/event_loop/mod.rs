@@ -53,6 +53,16 @@ pub struct DriverStats {
     pub streams: usize,
     /// Streams that the node has closed and that are being flushed and finished.
     pub lingering: usize,
+    /// Bytes that those had to send when they began to take their time.
+    pub lingering_bytes: usize,
+    /// Bytes of the node's frames that no stream has taken yet.
+    pub unsent_bytes: usize,
+    /// Operations whose callers have not been answered.
+    pub operations: usize,
+    /// Signatures that wait for their check, or whose verdicts wait for the node.
+    pub verifying: usize,
+    /// Address probes under way.
+    pub probes: usize,
     /// Streams cut while being finished, because the peer took too long or there were too many.
     pub lingering_cut: u64,
     /// Inputs that the node called a misuse of its contract. Anything but 0 is a bug here.
@@ -316,6 +326,11 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         DriverStats {
             streams: self.streams.len(),
             lingering: self.streams.lingering(),
+            lingering_bytes: self.streams.lingering_bytes(),
+            unsent_bytes: self.streams.unsent(),
+            operations: self.operations.len(),
+            verifying: self.verify.len(),
+            probes: self.probes.len(),
             lingering_cut: self.streams.cut_count(),
             ..self.stats
         }

@@ -240,6 +240,23 @@ impl<S: Connection> Streams<S> {
         self.lingering.len()
     }
 
+    /// Bytes that those had to send at first.
+    pub(super) const fn lingering_bytes(&self) -> usize {
+        self.lingering_bytes
+    }
+
+    /// Bytes of frames that no stream has taken. O(streams).
+    pub(super) fn unsent(&self) -> usize {
+        let open = self
+            .slots
+            .iter()
+            .filter_map(|(slot, ..)| match &slot.as_ref()?.state {
+                State::Open(open) | State::Closing(open, _) => Some(open.unsent()),
+                State::Opening(_) => None,
+            });
+        open.sum()
+    }
+
     /// Streams that were not given that time.
     pub(super) fn cut_count(&self) -> u64 {
         self.cut

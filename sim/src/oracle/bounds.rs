@@ -4,7 +4,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use skydht_core::Node;
 use skydht_core::key::PublicKey;
-use skydht_core::node::{Deadline, LimitUse, WakeReason};
+use skydht_core::node::{Deadline, Limit, LimitUse, Snapshot, WakeReason};
 
 use super::Violations;
 use crate::clock::SimTime;
@@ -38,20 +38,27 @@ pub fn check(
     limits(now, host, &node.snapshot().limits, violations);
 }
 
-/// Checks that requests hold nothing in a network that has gone quiet. Bytes of requests whose
-/// rest was lost stay until their deadline.
-pub fn given_back(now: SimTime, host: HostId, node: &Node, violations: &mut Violations) {
-    let in_flight = node.in_flight();
+/// What requests of peers still hold of a node at which nothing is under way; none if nothing. With
+/// `bytes`, the deadlines of half-sent requests and of answers that nobody took have passed, too.
+#[must_use]
+pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Option<String> {
+    let in_flight = snapshot.in_flight;
     let goes_on = |due: Deadline| due.why == WakeReason::Requests;
-    let held = in_flight.slots + in_flight.verify_jobs + in_flight.reserved_bytes;
-    let waits = in_flight.waiting_requests > 0 && !node.next_deadline().is_some_and(goes_on);
-    if held > 0 || waits {
-        violations.note(
-            now,
-            format_args!("{host}: all is quiet, and yet {in_flight:?}"),
-        );
+    let mut held = in_flight.slots + in_flight.verify_jobs + in_flight.reserved_bytes;
+    if bytes {
+        held += in_flight.request_bytes + in_flight.answer_bytes;
     }
+    let waits = in_flight.waiting_requests > 0 && !due.is_some_and(goes_on);
+    let used = |limit: &&LimitUse| RELEASED.contains(&limit.limit) && limit.used > 0;
+    let limits = || snapshot.limits.iter().filter(used);
+    (held > 0 || waits || limits().next().is_some()).then(|| {
+        let names: Vec<&str> = limits().map(|it| it.limit.name()).collect();
+        format!("{in_flight:?}, {names:?}")
+    })
 }
+
+/// Limits of which nothing is used where nothing is under way.
+const RELEASED: [Limit; 3] = [Limit::operations, Limit::outputs, Limit::verify_window];
 
 /// Checks that nothing uses more than its limit.
 pub fn limits(now: SimTime, host: HostId, limits: &[LimitUse], violations: &mut Violations) {

@@ -15,7 +15,7 @@ use crate::network::HostId;
 use crate::oracle::bounds;
 use crate::oracle::promises::Circumstances;
 use crate::scenario::RunError;
-use crate::scenario::run::SETTLED;
+use crate::scenario::run::{DEADLINES, SETTLED};
 
 /// Times that the tasks of one host may be polled in a second, on average between two checks.
 const POLLS_A_SECOND: u64 = 1_000;
@@ -46,6 +46,33 @@ async fn status(dht: &Dht) -> Option<Status> {
         driver: dht.driver_stats().await.ok()?,
         transport: dht.transport_stats(),
     })
+}
+
+/// What node, loop and transport count as used, if anything but idle streams and sessions.
+fn still_held(status: &Status) -> Option<String> {
+    let Status {
+        snapshot,
+        driver,
+        transport,
+        ..
+    } = status;
+    let counts = [
+        ("lingering streams", driver.lingering),
+        ("bytes of lingering streams", driver.lingering_bytes),
+        ("unsent bytes", driver.unsent_bytes),
+        ("operations in the loop", driver.operations),
+        ("signatures at the verifier", driver.verifying),
+        ("probes", driver.probes),
+        ("bytes queued in sessions", transport.queued_bytes),
+        ("dials", transport.dialling),
+        ("handshakes", transport.handshaking),
+    ];
+    let used = counts.into_iter().filter(|(_, count)| *count > 0);
+    let mut held: Vec<String> = used
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    held.extend(bounds::still_held(snapshot, None, true));
+    (!held.is_empty()).then(|| held.join(", "))
 }
 
 impl Run<'_> {
@@ -337,6 +364,7 @@ impl Run<'_> {
                 self.violations.note(self.now(), what);
             }
         }
+        self.all_given_back()?;
         let last = self.now().plus(RETIRED);
         while let Some(what) = self.disagreement() {
             let now = self.now();
@@ -347,6 +375,33 @@ impl Run<'_> {
             self.pass("idle", LOOK)?;
         }
         Ok(())
+    }
+
+    /// Upkeep goes on, so that hosts rest at different moments: each must be seen with nothing
+    /// under way, and then nothing may be counted as used.
+    fn all_given_back(&mut self) -> Result<(), RunError> {
+        let last = self.now().plus(DEADLINES);
+        let mut hosts: Vec<HostId> = self.hosts().collect();
+        loop {
+            let mut held = Vec::new();
+            for host in hosts {
+                if let Some(status) = self.status(host)
+                    && let Some(what) = still_held(&status)
+                {
+                    held.push((host, what));
+                }
+            }
+            let now = self.now();
+            if now >= last || self.stalled || held.is_empty() {
+                for (host, what) in held {
+                    let what = format_args!("{host}: all is quiet, and yet {what}");
+                    self.violations.note(now, what);
+                }
+                return Ok(());
+            }
+            hosts = held.into_iter().map(|(host, _)| host).collect();
+            self.pass("idle", LOOK)?;
+        }
     }
 
     /// Nobody dials, both ends of every session have it, and no two hosts have more than one.

@@ -18,6 +18,7 @@
 //! | what was seen at every node's door | `ledger` |
 //! | phases, in order | `run` |
 //! | what happens to hosts, and what users do | `act` |
+//! | what goes wrong when | `trouble` |
 //! | what must hold | `checks` |
 
 mod act;
@@ -30,6 +31,7 @@ mod machine;
 mod relays;
 mod run;
 mod settings;
+mod trouble;
 mod users;
 
 pub use build::BuildError;

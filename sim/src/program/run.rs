@@ -16,7 +16,6 @@ use skydht_runtime::virtual_time::{Conditions, VirtualTime};
 
 use super::act::{Act, Pending};
 use super::build::{Build, Dmsg, Tcp, addr};
-use super::directory::Presence;
 use super::go::GoNodes;
 use super::ledger::{Seen, Shared};
 use super::machine::Machine;
@@ -25,7 +24,6 @@ use super::users::Told;
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
 use crate::figures::{Quantity, Report, Samples, Unit};
-use crate::network::faults::below;
 use crate::network::{HostId, Spread};
 use crate::oracle::Violations;
 use crate::oracle::promises::{Tracked, Verdict};
@@ -41,7 +39,7 @@ const DRAWS: u64 = 0x5052_4f47_5241_4d00;
 const RELAYS: u64 = 0x5245_4c41_5953_0000;
 /// The same for those of Go nodes.
 const GO_NODES: u64 = 0x474f_4e4f_4445_5300;
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// Sessions that were replaced are gone after this.
 pub(super) const RETIRED: Duration = Duration::from_secs(35);
 /// After this nothing may be left of a network that was shut down.
@@ -365,73 +363,6 @@ impl<'a> Run<'a> {
         self.impatient = crate::network::Rate::NEVER;
         self.world.set_conditions(calm);
         self.heal()
-    }
-
-    /// What goes wrong that only this depth knows.
-    fn plan_trouble(&mut self, begin: SimTime, end: SimTime, hosts: &[HostId]) {
-        let program = &self.scenario.program;
-        let random = &mut self.random;
-        let [cut, silent, leave] =
-            [&program.cut, &program.silent, &program.leave].map(|it| it.draw(random));
-        let minutes = (end.since(begin).as_secs() / 60).max(1);
-        let mut plan = Vec::new();
-        for minute in 0..minutes {
-            let begin = begin.plus(MINUTE * minute as u32);
-            for host in hosts.iter().copied() {
-                if cut.hits(random) {
-                    plan.push((begin.plus(up_to(MINUTE, random)), Act::Break(host)));
-                }
-                if silent.hits(random) {
-                    let at = begin.plus(up_to(MINUTE, random));
-                    plan.push((at, Act::Silence(host)));
-                    plan.push((at.plus(up_to(MINUTE, random)), Act::Hear(host)));
-                }
-                if leave.hits(random) {
-                    let at = begin.plus(up_to(MINUTE, random));
-                    plan.push((at, Act::Leave(host)));
-                    let back = at.plus(up_to(MINUTE, random));
-                    let wipe = false;
-                    plan.push((back, Act::Planned(Action::Start { host, wipe })));
-                }
-            }
-        }
-        for (at, act) in plan {
-            self.plan(at, act);
-        }
-    }
-
-    /// Relays die and come back, and their connections break.
-    fn plan_relay_trouble(&mut self, begin: SimTime, end: SimTime) {
-        let program = &self.scenario.program;
-        let random = &mut self.random;
-        let [crash, cut, away] =
-            [&program.relay_crash, &program.cut, &program.discovery_away].map(|it| it.draw(random));
-        let minutes = (end.since(begin).as_secs() / 60).max(1);
-        let mut plan = Vec::new();
-        for minute in 0..minutes {
-            let begin = begin.plus(MINUTE * minute as u32);
-            for relay in self.relays.ids() {
-                if crash.hits(random) {
-                    let at = begin.plus(up_to(MINUTE, random));
-                    let process = below(random, 2) == 0;
-                    plan.push((at, Act::RelayCrash(relay, process)));
-                    plan.push((at.plus(up_to(MINUTE, random)), Act::RelayStart(relay)));
-                }
-                if cut.hits(random) {
-                    plan.push((begin.plus(up_to(MINUTE, random)), Act::RelayBreak(relay)));
-                }
-            }
-            if away.hits(random) {
-                let at = begin.plus(up_to(MINUTE, random));
-                let how = [Presence::Gone, Presence::Silent][below(random, 2) as usize];
-                plan.push((at, Act::Discovery(how)));
-                let back = at.plus(up_to(MINUTE, random));
-                plan.push((back, Act::Discovery(Presence::Here)));
-            }
-        }
-        for (at, act) in plan {
-            self.plan(at, act);
-        }
     }
 
     /// Takes the nodes that have started since the last time.

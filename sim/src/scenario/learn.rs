@@ -209,7 +209,7 @@ impl Run<'_> {
                 coverage: self.coverage,
                 inputs: world.stats().inputs,
                 network: stats,
-                digest: world.digest().to_string(),
+                digest: self.digest.unwrap_or_else(|| world.digest().to_string()),
                 now: world.now(),
             },
         )
