@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn new_peers_take_turns_with_a_crowd_of_known_ones() {
+        let mut queue = FairQueue::default();
+        for n in 1..100 {
+            queue.push(key(n), Lane::Known, u32::from(n));
+        }
+        queue.push(key(200), Lane::New, 200);
+        let order = drain(&mut queue);
+        assert!(order.iter().position(|n| *n == 200) < Some(2), "{order:?}");
+    }
+
+    #[test]
     fn a_peer_that_is_penalised_loses_its_turn_for_what_is_queued_too() {
         let mut queue = FairQueue::default();
         for n in 1..4 {

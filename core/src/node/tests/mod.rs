@@ -1,5 +1,6 @@
 //! The node's behaviour, rule by rule (numbers are those of the design, section 3).
 
+mod bounds_alone;
 mod clocks;
 mod concurrent_puts;
 mod evidence;

@@ -102,11 +102,13 @@ fn drain_waiting_batches() {
         .unwrap();
     let mut answers = 0;
     for _ in 0..10 * WAITING {
-        let mut outputs = 0;
+        let (mut outputs, before) = (0, answers);
         while let Some(output) = hand.node.poll_output() {
             outputs += 1;
             answers += usize::from(matches!(output, Output::Send { .. }));
         }
+        let taken_up = answers - before;
+        assert!(taken_up <= STEP_REQUESTS, "{taken_up} of one handle");
         assert!(
             outputs <= 4 * STEP_REQUESTS,
             "{outputs} outputs of one handle"

@@ -1,0 +1,218 @@
+//! Bounds and turns whose breakage another bound hides: each alone, with the other one out of reach.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::hand::{Hand, item, key, ours, put};
+use crate::item::{Item, Salt, Seq, Value};
+use crate::node::*;
+use crate::wire::{Method, Request, encode_request};
+
+/// Gives the verdict on the first job that is out, and tells which item it was.
+fn one_verdict(hand: &mut Hand) -> Option<[u8; 32]> {
+    let at = hand
+        .outputs
+        .iter()
+        .position(|output| matches!(output, Output::Verify { .. }))?;
+    let Output::Verify { job, work } = hand.outputs.remove(at) else {
+        return None;
+    };
+    let verdict = work.run();
+    hand.input(Input::Verified { job, verdict });
+    Some(work.digest())
+}
+
+fn batch(owner: usize, n: u64) -> Request {
+    let items = (0..n).map(|n| item(owner, &format!("{n}"), 5, "v").into());
+    Request::PutBatch {
+        items: items.collect(),
+        targets: Vec::new(),
+    }
+}
+
+/// Hidden by the bound of verification jobs.
+#[test]
+fn one_peer_has_no_more_slots_than_its_share() {
+    let mut hand = Hand::new(|_| {});
+    for n in 0..20 {
+        let stream = hand.accept(1);
+        hand.request(stream, 1, None, put(&item(1, &format!("{n}"), 5, "v")));
+    }
+    let in_flight = hand.node.in_flight();
+    assert_eq!((in_flight.slots, in_flight.waiting_requests), (16, 4));
+    hand.run_jobs();
+    assert_eq!(hand.node.store().fill().items, 20, "everybody goes on");
+}
+
+/// Hidden by the bound of slots: so many large items are not checked at a time.
+#[test]
+fn puts_wait_for_room_among_the_items_being_checked_and_are_not_refused() {
+    let mut hand = Hand::new(|config| {
+        config.limits.serving = 1_000;
+        config.limits.serving_per_peer = 32;
+    });
+    for peer in 1..=20 {
+        for n in 0..32 {
+            let salt = Salt::from(format!("{n}").as_str());
+            let value = Value::new(&[7; 60_000]);
+            let large = Item::sign(&super::net::secret(peer), Seq(1), value, salt);
+            let stream = hand.accept(peer);
+            hand.request(stream, peer, None, put(&large.into()));
+        }
+    }
+    assert!(hand.node.in_flight().waiting_requests > 0);
+    hand.run_jobs();
+    assert_eq!(hand.counter(Counter::ItemsRefused), 0);
+    assert_eq!(hand.node.store().fill().items, 20 * 32);
+}
+
+/// Hidden by the verdict that comes some time later.
+#[test]
+fn a_slot_that_a_closed_stream_had_goes_to_the_next_of_its_peer() {
+    let mut hand = Hand::new(|config| config.limits.serving_per_peer = 1);
+    let streams = [1, 2].map(|n| {
+        let stream = hand.accept(1);
+        hand.request(stream, 1, ours(), batch(n, 1));
+        stream
+    });
+    assert_eq!(hand.node.in_flight().waiting_requests, 1);
+    hand.input(Input::StreamClosed {
+        stream: streams[0],
+        end: StreamEnd::Reset,
+    });
+    assert_eq!(hand.node.in_flight().waiting_requests, 0);
+    hand.run_jobs();
+    assert!(hand.answer_on(streams[1]).is_some());
+}
+
+/// Hidden by batches that end: their slot is free at last.
+#[test]
+fn a_batch_lets_a_put_go_first_that_waits_for_its_peers_jobs() {
+    let mut hand = Hand::new(|config| config.limits.verify_jobs_per_peer = 1);
+    let (batched, single) = (hand.accept(1), hand.accept(1));
+    hand.request(batched, 1, ours(), batch(1, 5));
+    let other = item(2, "x", 5, "v");
+    hand.request(single, 1, ours(), put(&other));
+    let order: Vec<_> = core::iter::from_fn(|| one_verdict(&mut hand)).collect();
+    let digest = VerifyJob::new(other, None).digest();
+    assert_eq!(order.iter().position(|it| *it == digest), Some(1));
+    assert_eq!(order.len(), 6);
+}
+
+/// The same for another peer, where there is one slot.
+#[test]
+fn a_long_batch_lets_another_peer_go_first_after_its_share() {
+    let mut hand = Hand::new(|config| {
+        config.limits.serving = 1;
+        config.limits.items_per_publisher = 0;
+    });
+    let (batched, single) = (hand.accept(1), hand.accept(2));
+    hand.request(batched, 1, ours(), batch(1, 200));
+    let other = item(2, "x", 5, "v");
+    hand.request(single, 2, ours(), put(&other));
+    let order: Vec<_> = core::iter::from_fn(|| one_verdict(&mut hand)).collect();
+    let digest = VerifyJob::new(other, None).digest();
+    let at = order.iter().position(|it| *it == digest);
+    assert!(at <= Some(40), "{at:?} of {}", order.len());
+    assert_eq!(order.len(), 201);
+}
+
+/// Hidden by answers that are taken: what a page does not need is free as soon as it is made.
+#[test]
+fn the_room_of_a_page_is_taken_while_it_is_made_and_free_before_it_is_read() {
+    let mut hand = Hand::new(|config| config.limits.answer_bytes_per_peer = 4 << 20);
+    for n in 0..20 {
+        assert!(
+            hand.ask(2, None, put(&item(2, &format!("{n}"), 5, "v")))
+                .is_some()
+        );
+    }
+    hand.outputs.clear();
+    let streams = [(); 2].map(|()| hand.accept(1));
+    for stream in streams {
+        let request = crate::wire::RequestMessage {
+            sender: crate::wire::Sender::of(&key(1)),
+            ext: None,
+            request: Request::GetItems {
+                salt: Default::default(),
+                since_seq: Seq(0),
+                limit: 0,
+            },
+        };
+        let bytes = encode_request(&request).unwrap();
+        let bytes = bytes.as_slice().into();
+        // The timer does not fire yet.
+        hand.try_input(Input::Bytes { stream, bytes }).unwrap();
+    }
+    assert!(hand.node.in_flight().answer_bytes >= 3 << 20);
+    assert_eq!(hand.hits(Limit::answer_bytes_per_peer), 1);
+    hand.run_requests();
+    for stream in streams {
+        let is_sent =
+            |output: &Output| matches!(output, Output::Send { stream: s, .. } if *s == stream);
+        assert!(hand.outputs.iter().any(is_sent));
+    }
+}
+
+/// Hidden by tests that take no time.
+#[test]
+fn wasted_work_is_forgiven_and_an_answer_is_forgotten_some_time() {
+    let mut hand = Hand::new(|_| {});
+    let mut junk = 4_000_001_u32.to_be_bytes().to_vec();
+    junk.push(Method::PutBatch.as_byte());
+    junk.extend(core::iter::repeat_n(b' ', 4_000_000));
+    for _ in 0..3 {
+        for _ in 0..2 {
+            let stream = hand.accept(1);
+            hand.bytes(stream, &junk);
+        }
+        hand.pass(Duration::from_secs(130));
+    }
+    assert_eq!(hand.counter(Counter::CallersCut), 0);
+    assert!(hand.ask(1, None, Request::Ping).is_some());
+    assert!(hand.node.base.is_known(&key(1)));
+    hand.pass(Duration::from_secs(10 * 60));
+    assert!(!hand.node.base.is_known(&key(1)));
+}
+
+/// Hidden by peers that read nothing, whose streams are cut some time.
+#[test]
+fn an_answer_that_was_taken_makes_room_for_the_next_of_its_peer() {
+    let mut hand = Hand::new(|config| config.limits.answer_bytes_per_peer = 100_000);
+    let value = Value::new(&[7; 60_000]);
+    let large = Item::sign(&super::net::secret(2), Seq(1), value, Salt::from("x"));
+    let target = large.target();
+    assert!(hand.ask(2, None, put(&large.into())).is_some());
+    for ext in [None, ours()] {
+        let streams = [(); 2].map(|()| hand.accept(1));
+        for stream in streams {
+            hand.request(stream, 1, ext.clone(), Request::GetValue { target });
+        }
+        assert_eq!(hand.node.in_flight().waiting_requests, 1);
+        assert!(hand.answer_on(streams[0]).is_some());
+        assert_eq!(hand.node.in_flight().waiting_requests, 0);
+        assert!(hand.answer_on(streams[1]).is_some());
+    }
+}
+
+/// Hidden by tests that fire the timer after each input.
+#[test]
+fn a_large_request_waits_for_its_turn_to_be_decoded() {
+    let mut hand = Hand::new(|_| {});
+    let value = Value::new(&[7; 60_000]);
+    let large = Item::sign(&super::net::secret(1), Seq(1), value, Salt::from("x"));
+    let request = crate::wire::RequestMessage {
+        sender: crate::wire::Sender::of(&key(1)),
+        ext: None,
+        request: put(&large.into()),
+    };
+    let bytes = encode_request(&request).unwrap();
+    let stream = hand.accept(1);
+    let bytes = bytes.as_slice().into();
+    hand.try_input(Input::Bytes { stream, bytes }).unwrap();
+    assert_eq!(hand.node.in_flight().waiting_requests, 1);
+    hand.run_requests();
+    hand.run_jobs();
+    assert!(hand.answer_on(stream).is_some());
+}
