@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use skydht_core::node::Counters;
+use skydht_core::node::{Counters, LimitUse};
 
 /// What was counted in a run, by name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -15,6 +15,15 @@ impl Coverage {
     pub fn add(&mut self, counters: &Counters) {
         for (counter, count) in counters.iter() {
             self.count(counter.name(), count);
+        }
+    }
+
+    /// Adds how often a node was at each of its limits, at its end.
+    pub fn add_limits(&mut self, limits: &[LimitUse]) {
+        for limit in limits {
+            if limit.hits > 0 {
+                self.count(&format!("hit_{}", limit.limit.name()), limit.hits);
+            }
         }
     }
 

@@ -56,6 +56,12 @@ fn the_dead_whom_go_nodes_name_for_ever_hold_nobody_up_for_four_seeds() {
     hold_for(4, &load("go-relay.toml"));
 }
 
+/// A host that comes back with its key on another port is found there, by newcomers as well.
+#[test]
+fn hosts_that_come_back_on_other_ports_are_found_for_four_seeds() {
+    hold_for(4, &load("program-moves.toml"));
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run_of_the_whole_program() {
     for name in ["program.toml", "program-dmsg.toml"] {

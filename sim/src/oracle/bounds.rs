@@ -43,15 +43,17 @@ pub fn check(
 #[must_use]
 pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Option<String> {
     let in_flight = snapshot.in_flight;
-    let goes_on = |due: Deadline| due.why == WakeReason::Requests;
+    if due.is_some_and(|due| due.why == WakeReason::Requests) {
+        return None; // it is about to go on with a request that has just come
+    }
     let mut held = in_flight.slots + in_flight.verify_jobs + in_flight.reserved_bytes;
     if bytes {
         held += in_flight.request_bytes + in_flight.answer_bytes;
     }
-    let waits = in_flight.waiting_requests > 0 && !due.is_some_and(goes_on);
+    held += in_flight.waiting_requests;
     let used = |limit: &&LimitUse| RELEASED.contains(&limit.limit) && limit.used > 0;
     let limits = || snapshot.limits.iter().filter(used);
-    (held > 0 || waits || limits().next().is_some()).then(|| {
+    (held > 0 || limits().next().is_some()).then(|| {
         let names: Vec<&str> = limits().map(|it| it.limit.name()).collect();
         format!("{in_flight:?}, {names:?}")
     })

@@ -213,12 +213,15 @@ impl Tracked {
         }
     }
 
-    /// Whether a read found any of the owner's versions, as one for the first valid value may.
-    /// A tombstone is a value like any other: the first found may be an older one.
+    /// Whether a read found any of the owner's versions, as one for the first valid value may,
+    /// or one of a mirror where nodes accept some. A tombstone is a value like any other: the first
+    /// found may be an older one.
     #[must_use]
-    pub fn is_found(&self, read: &Result<GetOutcome, GetError>) -> bool {
+    pub fn is_found(&self, mirrors: bool, read: &Result<GetOutcome, GetError>) -> bool {
         match read {
-            Ok(outcome) => outcome.item.key == self.key,
+            Ok(outcome) => {
+                outcome.item.key == self.key || (mirrors && outcome.origin == Origin::Mirror)
+            }
             Err(GetError::Deleted { .. }) => true,
             Err(_) => false,
         }

@@ -8,7 +8,6 @@ use skydht_core::node::{GetRequest, OperationError};
 use skydht_runtime::Runtime as _;
 
 use super::build::BuildError;
-use super::build::addr;
 use super::directory::Presence;
 use super::machine::State;
 use super::relays::RelayId;
@@ -79,6 +78,7 @@ impl Run<'_> {
             // One way as well: TCP gets nothing through without answers.
             Act::Planned(Action::Cut { share, .. }) => ("did_cut", self.divide(share)),
             Act::Planned(Action::Join) => ("did_join", self.divide(Rate::NEVER)),
+            Act::Planned(Action::SetClock(host)) => ("did_set_clock", self.set_clock(host)),
             Act::Planned(Action::Do { item, task }) => ("did_ask", self.take_up(item, task)),
             Act::Break(host) => {
                 self.world.disconnect(self.machines[host.index()].ip);
@@ -136,11 +136,34 @@ impl Run<'_> {
             }
             disk.values().cloned().collect()
         };
+        // Those from whom others start keep their place.
+        let may_move = machine.lives > 0 && host.0 >= self.scenario.population.bootstrap;
+        if may_move && self.scenario.program.moves.hits(&mut self.random) {
+            machine.change_port();
+            self.coverage.count("moves", 1);
+        }
+        let clocks = |ip| self.world.host(ip).clocks();
+        if self.clocks.is_unset(host) {
+            let shown = clocks(machine.ip).unix;
+            self.world.step_clock(machine.ip, shown, false);
+        }
         machine.start(&self.world, &*self.build, records, &self.shared)?;
         if machine.is_up() {
             self.started(host);
         }
         Ok(true)
+    }
+
+    /// The wall clock of a host that never had one shows the right time from now on.
+    fn set_clock(&mut self, host: HostId) -> bool {
+        let ip = self.machines[host.index()].ip;
+        let right = self.world.runtime().clocks().unix;
+        let behind = right.saturating_sub(self.world.host(ip).clocks().unix);
+        let done = self.clocks.set(host);
+        if done {
+            self.world.step_clock(ip, behind, true);
+        }
+        done
     }
 
     pub(super) fn start_relay(&mut self, relay: RelayId) -> Result<bool, RunError> {
@@ -390,7 +413,10 @@ impl Run<'_> {
         let other = HostId((host.0 + ahead) % all);
         let wish = match below(&mut self.random, 4) {
             0 => Wish::Find(self.tracked[item].target),
-            1 => Wish::Ping(self.machines[other.index()].key, addr(other)),
+            1 => {
+                let other = &self.machines[other.index()];
+                Wish::Ping(other.key, other.addr())
+            }
             _ => return true,
         };
         self.ask(host, wish);

@@ -17,7 +17,7 @@ use super::directory::Directory;
 use super::settings::Program;
 use crate::network::HostId;
 
-/// The port that everybody listens on.
+/// The port that everybody listens on at first.
 const PORT: u16 = 4_000;
 
 /// A host's address.
@@ -25,14 +25,14 @@ pub(super) fn ip(host: HostId) -> IpAddr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + host.0).into()
 }
 
-/// Where its node listens.
-pub(super) fn addr(host: HostId) -> SocketAddr {
-    (ip(host), PORT).into()
+/// Where its node listens after this many moves.
+pub(super) fn addr(host: HostId, moves: u16) -> SocketAddr {
+    (ip(host), PORT + moves).into()
 }
 
 /// A node about to start, whatever its transport.
 pub(super) struct Plan {
-    pub(super) host: HostId,
+    pub(super) listen: SocketAddr,
     pub(super) secret: SecretKey,
     pub(super) config: Config,
     /// The node's randomness.
@@ -100,7 +100,7 @@ impl Build for Tcp {
         let mut node = TcpNode::new(plan.secret, None);
         node.config = plan.config;
         node.tcp = self.options.clone();
-        node.tcp.listen = Some(addr(plan.host));
+        node.tcp.listen = Some(plan.listen);
         node.seed = Some(plan.seed);
         node.options = plan.options;
         let handshakes = plan.handshakes;

@@ -11,7 +11,7 @@ use skydht_driver::{Dht, DriverStats};
 use super::machine::State;
 use super::run::{RETIRED, Run};
 use crate::clock::SimTime;
-use crate::network::HostId;
+use crate::network::{HostId, Rate};
 use crate::oracle::bounds;
 use crate::oracle::promises::Circumstances;
 use crate::scenario::RunError;
@@ -107,6 +107,7 @@ impl Run<'_> {
             return;
         };
         self.coverage.add(&status.snapshot.counters);
+        self.coverage.add_limits(&status.snapshot.limits);
         let it = status.transport;
         for (name, count) in [
             ("dials", it.dials),
@@ -298,6 +299,9 @@ impl Run<'_> {
         if program.max_sessions < nodes || program.max_streams < AMPLE_STREAMS {
             return; // failing at a limit is in order
         }
+        if !self.scenario.population.limits.is_empty() {
+            return;
+        }
         if program.go_relays {
             return; // whoever asks for somebody who has not come yet waits in vain
         }
@@ -364,6 +368,7 @@ impl Run<'_> {
                 self.violations.note(self.now(), what);
             }
         }
+        self.moved();
         self.all_given_back()?;
         let last = self.now().plus(RETIRED);
         while let Some(what) = self.disagreement() {
@@ -375,6 +380,30 @@ impl Run<'_> {
             self.pass("idle", LOOK)?;
         }
         Ok(())
+    }
+
+    /// Whoever came back on another port is known to be there, and nowhere else.
+    fn moved(&mut self) {
+        if self.scenario.program.moves == Rate::NEVER {
+            return;
+        }
+        let now = self.now();
+        for host in self.hosts() {
+            let Some(status) = self.status(host) else {
+                continue;
+            };
+            for peer in &status.peers {
+                let there = self.machines.iter().find(|it| it.key == peer.key);
+                let Some((there, at)) = there.zip(peer.addr) else {
+                    continue;
+                };
+                if peer.proven && there.is_up() && at != there.addr() {
+                    let (other, now_at) = (there.host, there.addr());
+                    let what = format_args!("{host} lists {other} at {at}, which is at {now_at}");
+                    self.violations.note(now, what);
+                }
+            }
+        }
     }
 
     /// Upkeep goes on, so that hosts rest at different moments: each must be seen with nothing

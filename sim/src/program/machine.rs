@@ -1,6 +1,6 @@
 //! One host: its key, its plug, and the node that runs on it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
@@ -8,13 +8,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use skydht_core::Seed;
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::Config;
+use skydht_core::node::{Advertise, Config};
 use skydht_core::record::StoredRecord;
 use skydht_driver::{Dht, StartOptions, Verifier};
 use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::VirtualTime;
 
-use super::build::{Build, BuildError, Plan, ip};
+use super::build::{Build, BuildError, Plan, addr, ip};
 use super::ledger::Shared;
 use crate::clock::SimTime;
 use crate::network::HostId;
@@ -40,6 +40,8 @@ pub(super) struct Machine {
     pub(super) host: HostId,
     pub(super) ip: IpAddr,
     pub(super) key: PublicKey,
+    /// How often it came back on another port.
+    moves: u16,
     secret: SecretKey,
     config: Config,
     random: ChaCha8Rng,
@@ -64,6 +66,7 @@ impl Machine {
             host,
             ip: ip(host),
             key: secret.public(),
+            moves: 0,
             secret,
             config,
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -75,6 +78,19 @@ impl Machine {
             stood: None,
             silent: None,
             part: 0,
+        }
+    }
+
+    /// Where its node listens, where that is at an address.
+    pub(super) fn addr(&self) -> SocketAddr {
+        addr(self.host, self.moves)
+    }
+
+    /// From its next start on it listens on another port.
+    pub(super) fn change_port(&mut self) {
+        self.moves += 1;
+        if let Advertise::Address(at) = &mut self.config.advertise {
+            *at = addr(self.host, self.moves);
         }
     }
 
@@ -128,7 +144,7 @@ impl Machine {
         self.place(world);
         self.lives += 1;
         let plan = Plan {
-            host: self.host,
+            listen: self.addr(),
             secret: self.secret.clone(),
             config: self.config.clone(),
             seed: Seed(self.entropy()),

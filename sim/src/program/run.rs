@@ -29,6 +29,7 @@ use crate::oracle::Violations;
 use crate::oracle::promises::{Tracked, Verdict};
 use crate::scenario::cast::{Planned, limits, secret, shuffled};
 use crate::scenario::chaos::{self, up_to};
+use crate::scenario::clocks::WallClocks;
 use crate::scenario::run::{Action, CHECK_EVERY, SETTLED};
 use crate::scenario::work::{self, Deed, Doing, Task};
 use crate::scenario::{Outcome, Progress, RunError, Scenario};
@@ -92,6 +93,7 @@ pub(super) struct Run<'a> {
     pub(super) machines: Vec<Machine>,
     pub(super) items: Vec<Planned>,
     pub(super) random: ChaCha8Rng,
+    pub(super) clocks: WallClocks,
     pub(super) shared: Shared,
     pub(super) violations: Violations,
     pub(super) coverage: Coverage,
@@ -142,7 +144,7 @@ impl<'a> Run<'a> {
         let relayed = program.relays > 0;
         let addrs = |n| match relayed {
             true => Vec::new(),
-            false => vec![addr(HostId(n))],
+            false => vec![addr(HostId(n), 0)],
         };
         let go = GoNodes::new(program, ChaCha8Rng::seed_from_u64(seed ^ GO_NODES));
         let bootstrap: Vec<BootstrapPeer> = (0..who.bootstrap)
@@ -163,7 +165,7 @@ impl<'a> Run<'a> {
             config.storage = true;
             config.limits = limits.clone();
             if !relayed {
-                config.advertise = Advertise::Address(addr(HostId(n)));
+                config.advertise = Advertise::Address(addr(HostId(n), 0));
             }
             let others = bootstrap.iter().filter(|peer| peer.key != key);
             config.bootstrap = others.cloned().collect();
@@ -202,6 +204,7 @@ impl<'a> Run<'a> {
             versions: vec![0; items.len()],
             deleted: vec![false; items.len()],
             world,
+            clocks: WallClocks::new(who, seed, machines.iter().map(|it| it.host)),
             machines,
             items,
             random,
@@ -290,6 +293,13 @@ impl<'a> Run<'a> {
         }
         let discovery = self.relays.discovery().clone();
         self.go.start(&self.world, &scenario.program, &discovery);
+        let skewed = std::mem::take(&mut self.clocks.skewed);
+        self.coverage.count("clocks_skewed", skewed.len() as u64);
+        self.coverage
+            .count("clocks_unset", self.clocks.unset() as u64);
+        for (host, by, forward) in skewed {
+            self.act(Act::Planned(Action::Step { host, by, forward }))?;
+        }
         for n in 0..scenario.population.nodes {
             let at = match n < scenario.population.bootstrap {
                 true => SimTime::ZERO,
@@ -356,6 +366,9 @@ impl<'a> Run<'a> {
         let work = work::second_phase(scenario, begin, time, &mut self.random);
         for (at, item, task) in work {
             self.plan(at, Act::Planned(Action::Do { item, task }));
+        }
+        for (at, host) in self.clocks.plan(begin, time) {
+            self.plan(at, Act::Planned(Action::SetClock(host)));
         }
         self.pass("chaos", time)?;
         // What is planned for later still comes: hosts that are to return do.
@@ -441,7 +454,7 @@ impl<'a> Run<'a> {
         let tracked = &self.tracked[doing.item];
         let ttl = self.scenario.population.item_ttl;
         let target = tracked.target;
-        let verdict = if policy == ReadPolicy::FirstValid && tracked.is_found(read) {
+        let verdict = if policy == ReadPolicy::FirstValid && tracked.is_found(false, read) {
             Verdict::Right
         } else {
             let owner_up = self.machines[tracked.owner.index()].is_up();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::text;
-use crate::network::{Faults, Spread, Transport};
-use crate::scenario::{Drawn, Reached, Scenario, ScenarioError};
+use crate::network::{Faults, Rate, Spread, Transport};
+use crate::scenario::{Drawn, Population, Reached, Scenario, ScenarioError};
 
 /// What only the whole program knows. Rates are probabilities for each host in each minute of
 /// the second phase, unless they say otherwise.
@@ -56,6 +56,8 @@ pub struct Program {
     pub silent: Drawn,
     /// A host shuts down in order, whatever it is doing, and comes back within a minute.
     pub leave: Drawn,
+    /// The share of restarts after which a host listens on another port; only without relays.
+    pub moves: Rate,
     /// The share of operations whose caller drops the future within two seconds.
     pub give_up: Drawn,
 }
@@ -82,6 +84,7 @@ impl Default for Program {
             cut: Drawn::NEVER,
             silent: Drawn::NEVER,
             leave: Drawn::NEVER,
+            moves: Rate::NEVER,
             give_up: Drawn::NEVER,
         }
     }
@@ -112,7 +115,8 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         ),
         (
             never(&[&who.upstream, &who.hostile, &who.nat])
-                && [who.bootstrap_dead, who.mirrors, who.unknown_mirrors] == [0; 3],
+                && [who.bootstrap_dead, who.mirrors, who.unknown_mirrors] == [0; 3]
+                && who.verify == Population::default().verify,
             "population",
             "of our nodes alone where the whole program runs",
         ),
@@ -182,6 +186,11 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             "at most 100, and only with relays; program.go_relays as well",
         ),
         (
+            program.moves == Rate::NEVER || program.relays == 0,
+            "program.moves",
+            "zero with relays, over which nobody has an address",
+        ),
+        (
             program.gone + who.bootstrap < who.nodes.max(1),
             "program.gone",
             "fewer than the nodes that are no bootstrap peers",
@@ -215,6 +224,7 @@ mod tests {
             "depth = \"program\"\n[program]\nrelays = 101".to_owned(),
             format!("{whole}[program]\nrelays = 3"),
             format!("{whole}[program]\ngo_nodes = 3"),
+            "depth = \"program\"\n[program]\nrelays = 1\nmoves = 0.5".to_owned(),
             format!("{whole}[program]\ngone = 1000"),
             "depth = \"program\"\n[program]\nrelays = 1\ngo_nodes = 101".to_owned(),
             format!("{whole}[program]\nbuffer_min = 70000"),

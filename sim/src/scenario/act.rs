@@ -1,10 +1,13 @@
 //! What is planned is done: hosts come and go, users begin operations.
 
+use std::time::Duration;
+
 use skydht_core::item::Seq;
 
 use super::cast::Kind;
 use super::run::{Action, BACK, CHECK_EVERY, LATE_WRITE, Run};
 use super::work::{self, Deed, Doing, Task};
+use crate::clock::Clock;
 use crate::network::{Departure, HostId};
 use crate::world::World;
 
@@ -56,6 +59,7 @@ impl Run<'_> {
                 world.network_mut().join();
                 true
             }
+            Action::SetClock(host) => self.set_clock(world, host),
             Action::Do { item, task } => self.take_up(world, item, task),
             Action::Check => {
                 self.check_now_and_then(world);
@@ -73,9 +77,21 @@ impl Run<'_> {
             Action::Drift { .. } => "did_drift_clock",
             Action::Cut { .. } => "did_cut",
             Action::Join => "did_join",
+            Action::SetClock(_) => "did_set_clock",
             Action::Do { .. } | Action::Check => return,
         };
         self.coverage.count(name, u64::from(done));
+    }
+
+    /// The wall clock of a host that never had one shows the right time from now on.
+    fn set_clock(&mut self, world: &mut World, host: HostId) -> bool {
+        let right = Clock::new().read(world.now()).unix;
+        self.clocks.set(host)
+            && world.time_of(host).is_some_and(|shown| {
+                let by = right.since(shown.unix);
+                let step = |clock: &mut Clock, _| clock.step_forward(by);
+                world.change_clock(host, step).is_ok()
+            })
     }
 
     pub(super) fn disturb(&mut self, world: &World, host: HostId) {
@@ -89,6 +105,12 @@ impl Run<'_> {
         }
         if wipe && world.wipe(host).is_ok() {
             self.coverage.count("did_wipe", 1);
+        }
+        if self.clocks.is_unset(host)
+            && let Some(shown) = world.time_of(host)
+        {
+            let by = Duration::from_nanos(shown.unix.0);
+            let _ = world.change_clock(host, |clock, _| clock.step_back(by));
         }
         let again = self.started.contains_key(&host);
         let done = world.start(host).is_ok();

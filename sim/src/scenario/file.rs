@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::drawn::Drawn;
+use super::worlds::Variant;
 use crate::clock::text;
 use crate::hostile::Behaviour;
 use crate::network::{Faults, Transport};
@@ -47,6 +48,8 @@ pub struct Scenario {
     /// Counters that must be reached over the runs of a sweep of seeds, by name: proof that
     /// the rare things happened.
     pub coverage: BTreeMap<String, u64>,
+    /// Worlds in which rules that hide others do not hold, by name; see [`Variant`].
+    pub worlds: BTreeMap<String, Variant>,
 }
 
 /// What of a node runs.
@@ -105,6 +108,15 @@ pub struct Population {
     /// Life of items, for ours and upstream's.
     #[serde(with = "text")]
     pub item_ttl: Duration,
+    /// The share of ours whose wall clock was never set: it shows 1970, at each start again. For half of
+    /// them it is set some time in the second phase.
+    pub no_clock: Drawn,
+    /// The wall clocks of ours are wrong by up to this, either way.
+    #[serde(with = "text")]
+    pub skew: Duration,
+    /// How long a host takes to check one signature; only in the core's depth.
+    #[serde(with = "text")]
+    pub verify: Duration,
     /// Lookup parallelism of ours.
     pub alpha: u32,
     /// Disjoint lookup paths of ours.
@@ -129,6 +141,9 @@ impl Default for Population {
             reached: Reached::default(),
             nat: Drawn::NEVER,
             item_ttl: skydht_core::node::ITEM_TTL,
+            no_clock: Drawn::NEVER,
+            skew: Duration::ZERO,
+            verify: Duration::from_micros(60),
             alpha: 3,
             disjoint_paths: 1,
             limits: BTreeMap::new(),
@@ -240,6 +255,8 @@ pub struct Work {
     pub ties: u32,
     /// … read.
     pub gets: u32,
+    /// Reads of items chosen at random while nobody does anything else.
+    pub idle_gets: u32,
     /// Reads of each item in the checked phase, half `Freshest`, half `FirstValid`.
     pub reads: u32,
 }
@@ -253,6 +270,7 @@ impl Default for Work {
             deletes: 0,
             ties: 0,
             gets: 0,
+            idle_gets: 0,
             reads: 2,
         }
     }
@@ -404,6 +422,7 @@ impl Scenario {
         };
         scenario.name = name.into();
         scenario.check()?;
+        scenario.check_worlds()?;
         Ok(scenario)
     }
 
@@ -419,7 +438,7 @@ impl Scenario {
         }
     }
 
-    fn check(&self) -> Result<(), ScenarioError> {
+    pub(super) fn check(&self) -> Result<(), ScenarioError> {
         let who = &self.population;
         let must = |holds: bool, key, allowed| {
             if holds {
@@ -461,7 +480,8 @@ impl Scenario {
     }
 }
 
-fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), ScenarioError> {
+/// Sets one value by its path.
+pub(super) fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), ScenarioError> {
     let wrong = || ScenarioError::Setting(format!("{path}={value}"));
     // A bare word is a string, as durations are.
     let line = format!("x = {value}");

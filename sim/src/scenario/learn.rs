@@ -103,7 +103,8 @@ impl Run<'_> {
             living.select_nth_unstable(k - 1);
             living[..k].iter().any(|(_, host)| standing.contains(host))
         };
-        let verdict = if policy == ReadPolicy::FirstValid && tracked.is_found(read) {
+        let mirrors = self.scenario.population.mirrors > 0;
+        let verdict = if policy == ReadPolicy::FirstValid && tracked.is_found(mirrors, read) {
             Verdict::Right
         } else {
             let owner_up = world.is_up(tracked.owner);
@@ -184,6 +185,7 @@ impl Run<'_> {
         for host in world.hosts() {
             if let Some(node) = world.node(host) {
                 self.coverage.add(node.counters());
+                self.coverage.add_limits(&node.snapshot().limits);
             }
         }
         let stats = *world.network().stats();

@@ -8,12 +8,14 @@
 mod act;
 pub(crate) mod cast;
 pub(crate) mod chaos;
+pub(crate) mod clocks;
 mod drawn;
 mod file;
 mod learn;
 pub(crate) mod run;
 pub(crate) mod verdict;
 pub(crate) mod work;
+mod worlds;
 
 pub use cast::Kind;
 pub use drawn::Drawn;
@@ -21,3 +23,4 @@ pub use file::{
     Bound, Chaos, Depth, Expect, Items, Phases, Population, Reached, Scenario, ScenarioError, Work,
 };
 pub use run::{Outcome, Progress, RunError, run};
+pub use worlds::Variant;

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
-use skydht_core::node::OperationId;
+use skydht_core::node::{Counter, OperationId};
 
 use super::cast::{Cast, Kind, populate, shuffled};
 use super::chaos::{self, up_to};
-use super::file::{Depth, Scenario};
+use super::clocks::WallClocks;
+use super::file::{Depth, Scenario, ScenarioError};
 use super::work::{self, Deed, Doing, Task};
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
 use crate::figures::{Report, Samples};
-use crate::network::{GROUPS, HostId, Rate};
+use crate::network::{Faults, GROUPS, HostId, Rate};
 use crate::oracle::Violations;
 use crate::oracle::bounds;
 use crate::oracle::holdings::Holdings;
@@ -51,6 +52,9 @@ pub enum RunError {
     /// `population.limits` names something else.
     #[error("population.limits: there is no limit {0:?}; `skydht status --limits` lists them")]
     UnknownLimit(String),
+    /// A world that the seed chose cannot be.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
     /// A node of the whole program did not start.
     #[error("a node did not start: {0}")]
     Start(#[from] crate::program::BuildError),
@@ -103,6 +107,7 @@ pub(crate) enum Action {
         one_way: bool,
     },
     Join,
+    SetClock(HostId),
     Do {
         item: usize,
         task: Task,
@@ -119,18 +124,36 @@ pub fn run(
     seed: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome, RunError> {
-    if scenario.depth == Depth::Program {
-        return program::run(scenario, seed, progress);
+    let (drawn, worlds) = scenario.drawn(seed)?;
+    let mut outcome = match drawn.depth {
+        Depth::Core => run_core(&drawn, seed, progress),
+        Depth::Program => program::run(&drawn, seed, progress),
+    }?;
+    for world in worlds {
+        outcome.coverage.count(&format!("world_{world}"), 1);
     }
+    Ok(outcome)
+}
+
+fn run_core(
+    scenario: &Scenario,
+    seed: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, RunError> {
     let config = WorldConfig {
         network: scenario.network,
         transport: scenario.transport,
+        verify: scenario.population.verify,
         ..WorldConfig::default()
     };
     let mut world = World::new(seed, config);
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
     let cast = populate(&mut world, scenario, &mut random)?;
-    let mut run = Run::new(scenario, cast, random, progress);
+    let ours = world
+        .hosts()
+        .filter(|host| cast.kinds[host.index()] == Kind::Ours);
+    let clocks = WallClocks::new(&scenario.population, seed, ours);
+    let mut run = Run::new(scenario, cast, random, clocks, progress);
     run.all_phases(&mut world);
     Ok(run.conclude(&world, seed))
 }
@@ -139,6 +162,7 @@ pub(super) struct Run<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) cast: Cast,
     pub(super) random: ChaCha8Rng,
+    pub(super) clocks: WallClocks,
     pub(super) progress: &'a mut dyn FnMut(Progress),
     pub(super) phase: &'static str,
     pub(super) actions: Vec<Action>,
@@ -172,6 +196,7 @@ impl<'a> Run<'a> {
         scenario: &'a Scenario,
         cast: Cast,
         random: ChaCha8Rng,
+        clocks: WallClocks,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
         let track =
@@ -184,6 +209,7 @@ impl<'a> Run<'a> {
             tracked,
             cast,
             random,
+            clocks,
             progress,
             phase: "join",
             actions: Vec::new(),
@@ -258,6 +284,7 @@ impl<'a> Run<'a> {
     pub(super) fn all_phases(&mut self, world: &mut World) {
         let (scenario, phases) = (self.scenario, self.scenario.phases);
         self.plan(world, SimTime::ZERO.plus(CHECK_EVERY), Action::Check);
+        self.wrong_clocks(world);
         for host in world.hosts() {
             let at = match host.0 < self.cast.bootstrap {
                 true => SimTime::ZERO,
@@ -280,11 +307,17 @@ impl<'a> Run<'a> {
 
         if !phases.idle.is_zero() {
             let before = world.network().stats().bytes;
+            let begin = world.now();
+            for (at, item, task) in work::idle_reads(scenario, begin, phases.idle, &mut self.random)
+            {
+                self.plan(world, at, Action::Do { item, task });
+            }
             self.pass(world, "idle", phases.idle);
             let bytes = world.network().stats().bytes - before;
             let seconds = phases.idle.as_secs().max(1) * u64::from(scenario.population.nodes);
             self.upkeep = Some(bytes / seconds);
         }
+        self.calm(world);
         self.kill_the_dead(world);
         if !phases.chaos.is_zero() {
             self.chaos(world);
@@ -332,6 +365,50 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Nothing went wrong so far, so no call may have failed.
+    fn calm(&mut self, world: &World) {
+        let Scenario {
+            population: who,
+            network,
+            ..
+        } = self.scenario;
+        let faultless = Faults {
+            latency: network.latency,
+            jitter: network.jitter,
+            ..Faults::default()
+        };
+        let all_ours = self.cast.kinds.iter().all(|kind| *kind == Kind::Ours);
+        if *network != faultless || !all_ours || who.bootstrap_dead > 0 || who.nat.is_possible() {
+            return;
+        }
+        if !who.limits.is_empty() {
+            return; // failing at a limit is in order
+        }
+        for host in world.hosts() {
+            let Some(node) = world.node(host) else {
+                continue;
+            };
+            // Whoever starts first asks for bootstrap peers that are not there yet.
+            let counters = node.counters();
+            let failed = counters.get(Counter::CallsFailed) - counters.get(Counter::OpensFailed);
+            if failed > 0 {
+                let what = format_args!("{host}: nothing went wrong, yet {failed} calls failed");
+                self.violations.note(world.now(), what);
+            }
+        }
+    }
+
+    /// What is wrong with wall clocks from the first.
+    fn wrong_clocks(&mut self, world: &mut World) {
+        let skewed = std::mem::take(&mut self.clocks.skewed);
+        self.coverage.count("clocks_skewed", skewed.len() as u64);
+        self.coverage
+            .count("clocks_unset", self.clocks.unset() as u64);
+        for (host, by, forward) in skewed {
+            self.act(world, Action::Step { host, by, forward });
+        }
+    }
+
     pub(super) fn kill_the_dead(&mut self, world: &mut World) {
         let share = self.scenario.chaos.dead.draw(&mut self.random);
         let mortal = (self.cast.bootstrap..self.scenario.population.nodes).collect();
@@ -365,6 +442,9 @@ impl<'a> Run<'a> {
         }
         for (at, item, task) in work::second_phase(scenario, begin, time, &mut self.random) {
             self.plan(world, at, Action::Do { item, task });
+        }
+        for (at, host) in self.clocks.plan(begin, time) {
+            self.plan(world, at, Action::SetClock(host));
         }
         self.pass(world, "chaos", time);
         // What is planned for later still comes: hosts that are to return do.

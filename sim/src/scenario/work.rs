@@ -120,6 +120,25 @@ pub(crate) fn second_phase(
     plan
 }
 
+/// Reads of the quiet phase, at random times, of random items.
+pub(crate) fn idle_reads(
+    scenario: &Scenario,
+    from: SimTime,
+    time: Duration,
+    random: &mut ChaCha8Rng,
+) -> Vec<(SimTime, usize, Task)> {
+    let items = u64::from(scenario.items());
+    let read = Task::Deed(Deed::Get {
+        policy: ReadPolicy::Freshest,
+        checked: false,
+    });
+    let reads = (0..scenario.work.idle_gets).map(|_| {
+        let at = from.plus(up_to(time, random));
+        (at, below(random, items) as usize, read)
+    });
+    reads.collect()
+}
+
 /// A deed, or two at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Task {

@@ -1,0 +1,193 @@
+//! Worlds in which a rule that hides others does not hold: no wall clock, items that outlive
+//! their life many times, streams that are used again and again, small limits. Each is a few settings
+//! between bounds; the seed decides whether a run is played in it, and with which values.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng as _;
+use serde::{Deserialize, Serialize};
+use skydht_core::time::nanos;
+
+use super::chaos::up_to;
+use super::file::{Scenario, ScenarioError, set};
+use crate::clock::text;
+use crate::network::Rate;
+use crate::network::faults::below;
+
+/// Separates these draws from all others.
+const DRAWS: u64 = 0x574f_524c_4453_0000;
+
+/// A world that a run may be played in.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Variant {
+    /// How probable it is.
+    chance: Rate,
+    /// How probable each of its settings is then.
+    #[serde(default = "always")]
+    each: Rate,
+    /// Settings by their paths, as in the file, and between which two values they are drawn.
+    set: BTreeMap<String, Range>,
+}
+
+const fn always() -> Rate {
+    Rate::ALWAYS
+}
+
+/// Two numbers, rates or durations.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Range {
+    Counts([u32; 2]),
+    Rates([Rate; 2]),
+    Times([String; 2]),
+}
+
+impl Range {
+    /// The value at a place of the range, as it stands in a file; none where it has no order.
+    fn at(&self, place: impl FnOnce(u64) -> u64) -> Option<String> {
+        let between = |from: u64, to: u64, place: &mut dyn FnMut(u64) -> u64| {
+            to.checked_sub(from).map(|more| from + place(more))
+        };
+        let mut place = Some(place);
+        let mut once = |more| place.take().map_or(0, |place| place(more));
+        match self {
+            Self::Counts([from, to]) => {
+                between((*from).into(), (*to).into(), &mut once).map(|it| it.to_string())
+            }
+            Self::Rates([from, to]) => {
+                let ppm = between(from.as_ppm().into(), to.as_ppm().into(), &mut once)?;
+                Some(format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000))
+            }
+            Self::Times([from, to]) => {
+                let [from, to] = [from, to].map(|it| text::parse(it).map(nanos));
+                let drawn = between(from.ok()?, to.ok()?, &mut once)?;
+                Some(format!("\"{}\"", text::write(Duration::from_nanos(drawn))))
+            }
+        }
+    }
+}
+
+impl Scenario {
+    /// The scenario as a run with this seed plays it, and the worlds that it is played in.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Setting`], and what [`Scenario::parse`] says.
+    pub fn drawn(&self, seed: u64) -> Result<(Self, Vec<String>), ScenarioError> {
+        let random = &mut ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
+        let (mut settings, mut names) = (Vec::new(), Vec::new());
+        for (name, world) in &self.worlds {
+            // The same numbers are drawn whether it is played in it or not.
+            let plays = below(random, 1_000_000) < u64::from(world.chance.as_ppm());
+            for (path, range) in &world.set {
+                let wanted = below(random, 1_000_000) < u64::from(world.each.as_ppm());
+                let value = range.at(|more| nanos(up_to(Duration::from_nanos(more), random)));
+                let value = value.ok_or_else(|| ScenarioError::Setting(path.clone()))?;
+                if plays && wanted {
+                    settings.push((path.clone(), value));
+                }
+            }
+            if plays {
+                names.push(name.clone());
+            }
+        }
+        Ok((self.with(&settings)?, names))
+    }
+
+    fn with(&self, settings: &[(String, String)]) -> Result<Self, ScenarioError> {
+        if settings.is_empty() {
+            return Ok(self.clone());
+        }
+        let wrong = |text: String| ScenarioError::Setting(text);
+        let mut table = toml::Table::try_from(self).map_err(|error| wrong(error.to_string()))?;
+        for (path, value) in settings {
+            set(&mut table, path, value)?;
+        }
+        table.remove("worlds");
+        let mut scenario: Self = table.try_into().map_err(|error| ScenarioError::Parse {
+            name: self.name.clone(),
+            error: Box::new(error),
+        })?;
+        scenario.name.clone_from(&self.name);
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Checks that every world can be, at both ends of its ranges.
+    pub(super) fn check_worlds(&self) -> Result<(), ScenarioError> {
+        for end in [0, 1] {
+            let ranges = self.worlds.values().flat_map(|world| &world.set);
+            let settings = ranges.map(|(path, range)| {
+                let value = range.at(|more| end * more);
+                value
+                    .map(|value| (path.clone(), value))
+                    .ok_or_else(|| ScenarioError::Setting(path.clone()))
+            });
+            self.with(&settings.collect::<Result<Vec<_>, _>>()?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        about = "x"
+        [worlds.far]
+        chance = 0.5
+        set = { "phases.idle" = ["1min", "9min"], "work.gets" = [3, 5] }
+        [worlds.small]
+        chance = 1.0
+        each = 0.5
+        [worlds.small.set]
+        "population.limits.serving" = [1, 4]
+        "chaos.loss" = [0.25, 0.5]
+    "#;
+
+    #[test]
+    fn each_seed_has_its_worlds_and_their_values_lie_between_the_bounds() {
+        let scenario = Scenario::parse("it", TEXT, &[]).unwrap();
+        let (mut far, mut serving, mut values) = (0, 0, std::collections::BTreeSet::new());
+        for seed in 0..200 {
+            let (drawn, worlds) = scenario.drawn(seed).unwrap();
+            assert_eq!(drawn, scenario.drawn(seed).unwrap().0);
+            assert_eq!(
+                (drawn.name.as_str(), worlds.last().unwrap().as_str()),
+                ("it", "small")
+            );
+            if worlds[0] == "far" {
+                far += 1;
+                assert!((60..=540).contains(&drawn.phases.idle.as_secs()));
+                assert!((3..=5).contains(&drawn.work.gets));
+            } else {
+                assert_eq!((drawn.phases.idle, drawn.work.gets), (Duration::ZERO, 0));
+            }
+            if let Some(limit) = drawn.population.limits.get("serving") {
+                serving += 1;
+                values.insert(*limit);
+            }
+        }
+        assert!((70..130).contains(&far), "{far}");
+        assert!((70..130).contains(&serving), "{serving}");
+        assert_eq!(values.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_world_that_cannot_be_is_refused_when_the_file_is_read() {
+        for set in [
+            "{ \"phases.idel\" = [\"1min\", \"2min\"] }",
+            "{ \"phases.idle\" = [\"2min\", \"1min\"] }",
+            "{ \"phases.idle\" = [\"soon\", \"late\"] }",
+            "{ \"population.nodes\" = [1, 9] }",
+            "{ \"chaos.loss\" = [0.5, 1.5] }",
+        ] {
+            let text = format!("[worlds.it]\nchance = 0.1\nset = {set}");
+            assert!(Scenario::parse("it", &text, &[]).is_err(), "{set}");
+        }
+    }
+}
