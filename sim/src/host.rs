@@ -2,8 +2,9 @@
 
 use std::any::Any;
 
+use skydht_core::Seed;
 use skydht_core::key::PublicKey;
-use skydht_core::node::{Input, Output};
+use skydht_core::node::{ConfigError, Input, Output};
 use skydht_core::time::{Mono, Time};
 
 /// Something with a key that opens, accepts, reads and closes streams. It speaks the core's
@@ -26,4 +27,27 @@ pub trait Host: Any {
 
     /// When it wants [`Input::TimerFired`], on its own clock.
     fn next_deadline(&self) -> Option<Mono>;
+}
+
+/// What a host is told when it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Its clock.
+    pub now: Time,
+    /// Where its randomness comes from; another in each life.
+    pub seed: Seed,
+    /// 1 for the first time, then counting.
+    pub life: u32,
+}
+
+/// Makes a host each time it starts: at first, and after a stop or a crash.
+pub trait Boot {
+    /// The key that the host's transport proves, the same in every life.
+    fn key(&self) -> PublicKey;
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// A configuration that cannot be.
+    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError>;
 }

@@ -11,6 +11,7 @@
 //! | true time and hosts' clocks | [`clock`] |
 //! | who takes part, what goes wrong, what must come of it | [`scenario`] |
 //! | the same for the whole program: driver, sessions, handles | [`program`] |
+//! | play one: cores, or the whole program | [`run`] |
 //! | what must hold, whatever happens | [`oracle`] |
 //! | did the rare things happen | [`coverage`] |
 //! | what did a run find, and how does one keep it | [`figures`] |
@@ -23,9 +24,12 @@ pub mod hostile;
 pub mod network;
 pub mod oracle;
 pub mod ours;
+mod play;
 pub mod program;
 pub mod scenario;
 #[cfg(test)]
 mod testbed;
 pub mod upstream;
 pub mod world;
+
+pub use play::run;

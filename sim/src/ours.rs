@@ -7,8 +7,7 @@ use skydht_core::node::{Config, ConfigError, Identity, Input, Misuse, Output};
 use skydht_core::time::{Mono, Time};
 use skydht_core::{Node, Seed};
 
-use crate::host::Host;
-use crate::world::{Boot, Start};
+use crate::host::{Boot, Host, Start};
 
 /// A core [`Node`] in a world.
 pub struct Ours {

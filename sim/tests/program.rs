@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use skydht_sim::coverage::Coverage;
-use skydht_sim::scenario::{Outcome, Scenario, run};
+use skydht_sim::run;
+use skydht_sim::scenario::{Outcome, Scenario};
 
 fn load(name: &str) -> Scenario {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");

@@ -14,8 +14,9 @@ use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualRuntime;
 
 use super::directory::Directory;
-use super::settings::Program;
 use crate::network::HostId;
+use crate::scenario::Program;
+use crate::scenario::RunError;
 
 /// The port that everybody listens on at first.
 const PORT: u16 = 4_000;
@@ -55,6 +56,12 @@ pub enum BuildError {
     /// A relay.
     #[error("a relay cannot listen: {0}")]
     Relay(#[source] std::io::Error),
+}
+
+impl From<BuildError> for RunError {
+    fn from(error: BuildError) -> Self {
+        Self::Start(Box::new(error))
+    }
 }
 
 /// Builds a [`Dht`] over some transport on a host of the virtual world.

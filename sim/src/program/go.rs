@@ -25,8 +25,8 @@ use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
 use super::directory::Directory;
-use super::settings::Program;
 use crate::host::Host as _;
+use crate::scenario::Program;
 use crate::scenario::cast::secret;
 use crate::upstream::{UpstreamConfig, UpstreamNode};
 

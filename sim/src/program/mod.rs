@@ -8,7 +8,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what a scenario file may say | `settings` |
+//! | what a scenario file may say | [`crate::scenario::Program`] |
 //! | how a node is built, over which transport | `build` |
 //! | one host | `machine` |
 //! | DMSG relays | `relays` |
@@ -30,11 +30,8 @@ mod ledger;
 mod machine;
 mod relays;
 mod run;
-mod settings;
 mod trouble;
 mod users;
 
 pub use build::BuildError;
 pub use run::run;
-pub use settings::Program;
-pub(crate) use settings::check;

@@ -11,9 +11,9 @@ use skydht_driver::dmsg::server::{Server, ServerConfig, ServerStats};
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
 use super::directory::Directory;
-use super::settings::Program;
 use crate::coverage::Coverage;
 use crate::network::Rate;
+use crate::scenario::Program;
 use crate::scenario::cast::secret;
 
 /// The port that relays listen on.

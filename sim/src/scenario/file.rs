@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::drawn::Drawn;
+use super::whole_program::{self, Program};
 use super::worlds::Variant;
 use crate::clock::text;
 use crate::hostile::Behaviour;
 use crate::network::{Faults, Transport};
-use crate::program::Program;
 
 /// Nodes of one scenario at most.
 const MAX_NODES: u32 = 1_000_000;
@@ -475,7 +475,7 @@ impl Scenario {
         )?;
         match self.depth {
             Depth::Core => Ok(()),
-            Depth::Program => crate::program::check(self),
+            Depth::Program => whole_program::check(self),
         }
     }
 }

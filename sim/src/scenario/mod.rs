@@ -14,6 +14,7 @@ mod file;
 mod learn;
 pub(crate) mod run;
 pub(crate) mod verdict;
+mod whole_program;
 pub(crate) mod work;
 mod worlds;
 
@@ -22,5 +23,6 @@ pub use drawn::Drawn;
 pub use file::{
     Bound, Chaos, Depth, Expect, Items, Phases, Population, Reached, Scenario, ScenarioError, Work,
 };
-pub use run::{Outcome, Progress, RunError, run};
+pub use run::{Outcome, Progress, RunError};
+pub use whole_program::Program;
 pub use worlds::Variant;

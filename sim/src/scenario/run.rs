@@ -10,7 +10,7 @@ use skydht_core::node::{Counter, OperationId};
 use super::cast::{Cast, Kind, populate, shuffled};
 use super::chaos::{self, up_to};
 use super::clocks::WallClocks;
-use super::file::{Depth, Scenario, ScenarioError};
+use super::file::{Scenario, ScenarioError};
 use super::work::{self, Deed, Doing, Task};
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
@@ -21,7 +21,6 @@ use crate::oracle::bounds;
 use crate::oracle::holdings::Holdings;
 use crate::oracle::operations::Operations;
 use crate::oracle::promises::Tracked;
-use crate::program;
 use crate::world::{World, WorldConfig, WorldError};
 
 /// Separates the scenario's draws from the world's.
@@ -57,7 +56,7 @@ pub enum RunError {
     Scenario(#[from] ScenarioError),
     /// A node of the whole program did not start.
     #[error("a node did not start: {0}")]
-    Start(#[from] crate::program::BuildError),
+    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// How far a run is.
@@ -115,27 +114,11 @@ pub(crate) enum Action {
     Check,
 }
 
-/// Runs a scenario with a seed. The same scenario and seed give the same outcome, bit for bit.
+/// Runs a scenario on cores.
 ///
 /// # Errors
 /// A scenario that cannot be.
-pub fn run(
-    scenario: &Scenario,
-    seed: u64,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Outcome, RunError> {
-    let (drawn, worlds) = scenario.drawn(seed)?;
-    let mut outcome = match drawn.depth {
-        Depth::Core => run_core(&drawn, seed, progress),
-        Depth::Program => program::run(&drawn, seed, progress),
-    }?;
-    for world in worlds {
-        outcome.coverage.count(&format!("world_{world}"), 1);
-    }
-    Ok(outcome)
-}
-
-fn run_core(
+pub(crate) fn run(
     scenario: &Scenario,
     seed: u64,
     progress: &mut dyn FnMut(Progress),

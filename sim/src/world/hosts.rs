@@ -3,8 +3,8 @@
 use skydht_core::Seed;
 use skydht_core::node::{Command, Input, OperationId};
 
-use super::slot::{Boot, Slot, Start, State};
-use super::{Due, Happening, World, WorldError};
+use super::slot::{Slot, State};
+use super::{Boot, Due, Happening, Start, World, WorldError};
 use crate::clock::{Clock, SimTime};
 use crate::network::faults::mix;
 use crate::network::{Access, Departure, HostId};

@@ -87,10 +87,10 @@ use skydht_core::node::{ChangeId, JobId, OperationId, StoreChange, Verdict};
 use skydht_core::record::StoredRecord;
 use skydht_core::time::Time;
 
+pub use crate::host::{Boot, Start};
 pub use digest::WorldDigest;
 pub use error::{NotQuiet, WorldError};
 pub use happening::{Happening, Observer, Watch};
-pub use slot::{Boot, Start};
 
 use crate::clock::{Clock, SimTime, text};
 use crate::host::Host;

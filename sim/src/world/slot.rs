@@ -2,37 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use skydht_core::key::PublicKey;
-use skydht_core::node::{ConfigError, StoreChange};
+use skydht_core::id::Target;
+use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
-use skydht_core::time::Time;
-use skydht_core::{Seed, id::Target};
 
 use crate::clock::{Clock, SimTime};
-use crate::host::Host;
-
-/// What a host is told when it starts.
-#[derive(Clone, Copy, Debug)]
-pub struct Start {
-    /// Its clock.
-    pub now: Time,
-    /// Where its randomness comes from; another in each life.
-    pub seed: Seed,
-    /// 1 for the first time, then counting.
-    pub life: u32,
-}
-
-/// Makes a host each time it starts: at first, and after a stop or a crash.
-pub trait Boot {
-    /// The key that the host's transport proves, the same in every life.
-    fn key(&self) -> PublicKey;
-
-    /// Starts it.
-    ///
-    /// # Errors
-    /// A configuration that cannot be.
-    fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError>;
-}
+use crate::host::{Boot, Host};
 
 /// Whether a host runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

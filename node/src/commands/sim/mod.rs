@@ -150,7 +150,7 @@ impl Plan {
         progress: &mut dyn FnMut(scenario::Progress),
     ) -> Result<(Report, Coverage)> {
         measure::forget_peak();
-        let outcome = scenario::run(scenario, cell.seed, progress)
+        let outcome = skydht_sim::run(scenario, cell.seed, progress)
             .map_err(|error| Failure::new(Code::Usage, error))?;
         let mut report = outcome.report;
         if let Some(peak) = measure::peak_bytes().filter(|_| self.memory) {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::drawn::Drawn;
+use super::file::{Population, Reached, Scenario, ScenarioError};
 use crate::clock::text;
 use crate::network::{Faults, Rate, Spread, Transport};
-use crate::scenario::{Drawn, Population, Reached, Scenario, ScenarioError};
 
 /// What only the whole program knows. Rates are probabilities for each host in each minute of
 /// the second phase, unless they say otherwise.
@@ -94,7 +95,7 @@ impl Default for Program {
 ///
 /// # Errors
 /// [`ScenarioError::Value`].
-pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let (who, chaos) = (&scenario.population, &scenario.chaos);
     let network = Faults {
         latency: scenario.network.latency,

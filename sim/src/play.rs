@@ -1,0 +1,24 @@
+//! Plays a scenario on what its depth says: cores, or the whole program.
+
+use crate::program;
+use crate::scenario::{self, Depth, Outcome, Progress, RunError, Scenario};
+
+/// Runs a scenario with a seed. The same scenario and seed give the same outcome, bit for bit.
+///
+/// # Errors
+/// A scenario that cannot be.
+pub fn run(
+    scenario: &Scenario,
+    seed: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome, RunError> {
+    let (drawn, worlds) = scenario.drawn(seed)?;
+    let mut outcome = match drawn.depth {
+        Depth::Core => scenario::run::run(&drawn, seed, progress),
+        Depth::Program => program::run(&drawn, seed, progress),
+    }?;
+    for world in worlds {
+        outcome.coverage.count(&format!("world_{world}"), 1);
+    }
+    Ok(outcome)
+}
