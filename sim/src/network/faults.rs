@@ -71,6 +71,11 @@ pub(crate) fn below(random: &mut ChaCha8Rng, bound: u64) -> u64 {
     scale(random.next_u64(), bound)
 }
 
+/// Anything from zero up to `most`.
+pub(crate) fn up_to(most: Duration, random: &mut ChaCha8Rng) -> Duration {
+    Duration::from_nanos(below(random, nanos(most) + 1))
+}
+
 /// The part of `bound` that `uniform` is of 2^64.
 fn scale(uniform: u64, bound: u64) -> u64 {
     ((u128::from(uniform) * u128::from(bound)) >> 64) as u64

@@ -15,9 +15,9 @@ use super::run::{RETIRED, Run};
 use super::users::{self, Wish};
 use crate::clock::SimTime;
 use crate::network::faults::below;
+use crate::network::faults::up_to;
 use crate::network::{HostId, Rate};
 use crate::scenario::RunError;
-use crate::scenario::chaos::up_to;
 use crate::scenario::run::{Action, BACK, CHECK_EVERY, LATE_WRITE};
 use crate::scenario::work::{self, Deed, Doing, Task};
 

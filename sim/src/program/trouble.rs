@@ -6,7 +6,7 @@ use super::run::{MINUTE, Run};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::network::faults::below;
-use crate::scenario::chaos::up_to;
+use crate::network::faults::up_to;
 use crate::scenario::run::Action;
 
 impl Run<'_> {

@@ -7,15 +7,10 @@ use rand_chacha::ChaCha8Rng;
 use super::file::{Chaos, Scenario};
 use super::run::Action;
 use crate::clock::SimTime;
-use crate::network::faults::below;
+use crate::network::faults::{below, up_to};
 use crate::network::{Faults, HostId, Rate};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// Anything from zero up to `most`.
-pub(crate) fn up_to(most: Duration, random: &mut ChaCha8Rng) -> Duration {
-    Duration::from_nanos(below(random, skydht_core::time::nanos(most) + 1))
-}
 
 /// The network's faults during the phase.
 pub(super) fn faults(base: &Faults, chaos: &Chaos, random: &mut ChaCha8Rng) -> Faults {

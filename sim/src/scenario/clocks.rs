@@ -6,11 +6,11 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 
-use super::chaos::up_to;
 use super::file::Population;
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::network::faults::below;
+use crate::network::faults::up_to;
 
 /// Separates these draws from all others.
 const DRAWS: u64 = 0x434c_4f43_4b53_0000;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::drawn::Drawn;
-use super::whole_program::{self, Program};
-use super::worlds::Variant;
+use super::variant::Variant;
+use super::whole_program::Program;
 use crate::clock::text;
 use crate::hostile::Behaviour;
 use crate::network::{Faults, Transport};
@@ -475,7 +475,7 @@ impl Scenario {
         )?;
         match self.depth {
             Depth::Core => Ok(()),
-            Depth::Program => whole_program::check(self),
+            Depth::Program => self.check_playable(),
         }
     }
 }

@@ -12,7 +12,9 @@ pub(crate) mod clocks;
 mod drawn;
 mod file;
 mod learn;
+mod playable;
 pub(crate) mod run;
+mod variant;
 pub(crate) mod verdict;
 mod whole_program;
 pub(crate) mod work;
@@ -24,5 +26,5 @@ pub use file::{
     Bound, Chaos, Depth, Expect, Items, Phases, Population, Reached, Scenario, ScenarioError, Work,
 };
 pub use run::{Outcome, Progress, RunError};
+pub use variant::Variant;
 pub use whole_program::Program;
-pub use worlds::Variant;

@@ -8,13 +8,14 @@ use rand_core::SeedableRng as _;
 use skydht_core::node::{Counter, OperationId};
 
 use super::cast::{Cast, Kind, populate, shuffled};
-use super::chaos::{self, up_to};
+use super::chaos;
 use super::clocks::WallClocks;
 use super::file::{Scenario, ScenarioError};
 use super::work::{self, Deed, Doing, Task};
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
 use crate::figures::{Report, Samples};
+use crate::network::faults::up_to;
 use crate::network::{Faults, GROUPS, HostId, Rate};
 use crate::oracle::Violations;
 use crate::oracle::bounds;

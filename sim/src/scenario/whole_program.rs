@@ -1,13 +1,12 @@
-//! What a scenario file says to the whole program, and what it cannot ask of it.
+//! What a scenario file says to the whole program.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::drawn::Drawn;
-use super::file::{Population, Reached, Scenario, ScenarioError};
 use crate::clock::text;
-use crate::network::{Faults, Rate, Spread, Transport};
+use crate::network::Rate;
 
 /// What only the whole program knows. Rates are probabilities for each host in each minute of
 /// the second phase, unless they say otherwise.
@@ -87,152 +86,6 @@ impl Default for Program {
             leave: Drawn::NEVER,
             moves: Rate::NEVER,
             give_up: Drawn::NEVER,
-        }
-    }
-}
-
-/// Refuses what this depth does not play, rather than leaving it out in silence.
-///
-/// # Errors
-/// [`ScenarioError::Value`].
-pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let (who, chaos) = (&scenario.population, &scenario.chaos);
-    let network = Faults {
-        latency: scenario.network.latency,
-        jitter: scenario.network.jitter,
-        ..Faults::default()
-    };
-    let transport = Transport {
-        idle_timeout: scenario.transport.idle_timeout,
-        ..Transport::default()
-    };
-    let never = |all: &[&Drawn]| all.iter().all(|it| !it.is_possible());
-    let program = &scenario.program;
-    let checks = [
-        (
-            (who.reached == Reached::Relayed) == (program.relays > 0),
-            "population.reached",
-            "\"direct\", or \"relayed\" with program.relays, where the whole program runs",
-        ),
-        (
-            never(&[&who.upstream, &who.hostile, &who.nat])
-                && [who.bootstrap_dead, who.mirrors, who.unknown_mirrors] == [0; 3]
-                && who.verify == Population::default().verify,
-            "population",
-            "of our nodes alone where the whole program runs",
-        ),
-        (
-            who.nodes <= 10_000,
-            "population.nodes",
-            "at most 10000 where the whole program runs",
-        ),
-        (
-            !matches!(network.latency, Spread::LogNormal { .. }) && network == scenario.network,
-            "network",
-            "latency (fixed or uniform) and jitter only where the whole program runs",
-        ),
-        (
-            transport == scenario.transport,
-            "transport",
-            "idle_timeout only where the whole program runs",
-        ),
-        (
-            never(&[
-                &chaos.dead,
-                &chaos.loss,
-                &chaos.stream_reset,
-                &chaos.session_reset,
-                &chaos.half_open,
-                &chaos.slow,
-                &chaos.drift,
-            ]) && !chaos.blackout,
-            "chaos",
-            "crash, wiped, suspend, clock_step, partition, dial_refused and dial_lost only \
-             where the whole program runs",
-        ),
-        (
-            scenario.phases.expiry.is_zero(),
-            "phases.expiry",
-            "zero where the whole program runs",
-        ),
-        (
-            1 <= program.buffer_min && program.buffer_min <= program.buffer_max,
-            "program.buffer_min",
-            "1 to program.buffer_max",
-        ),
-        (
-            1 <= program.accept_queue_min && program.accept_queue_min <= program.accept_queue_max,
-            "program.accept_queue_min",
-            "1 to program.accept_queue_max",
-        ),
-        (
-            program.keepalive >= Duration::from_secs(1),
-            "program.keepalive",
-            "at least 1s",
-        ),
-        (
-            program.max_streams >= 1 && program.max_sessions >= 1,
-            "program.max_streams",
-            "at least 1, and program.max_sessions too",
-        ),
-        (
-            program.relays <= 100 && program.relay_sessions >= 1 && program.relay_streams >= 1,
-            "program.relays",
-            "at most 100; program.relay_sessions and program.relay_streams at least 1",
-        ),
-        (
-            program.go_nodes <= 100
-                && (program.relays > 0 || (program.go_nodes == 0 && !program.go_relays)),
-            "program.go_nodes",
-            "at most 100, and only with relays; program.go_relays as well",
-        ),
-        (
-            program.moves == Rate::NEVER || program.relays == 0,
-            "program.moves",
-            "zero with relays, over which nobody has an address",
-        ),
-        (
-            program.gone + who.bootstrap < who.nodes.max(1),
-            "program.gone",
-            "fewer than the nodes that are no bootstrap peers",
-        ),
-    ];
-    match checks.into_iter().find(|(holds, ..)| !holds) {
-        None => Ok(()),
-        Some((_, key, allowed)) => Err(ScenarioError::Value { key, allowed }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_played_is_refused() {
-        let whole = "depth = \"program\"\n[population]\nreached = \"direct\"\n";
-        assert!(Scenario::parse("it", whole, &[]).is_ok());
-        let relayed = "depth = \"program\"\n[program]\nrelays = 3";
-        assert!(Scenario::parse("it", relayed, &[]).is_ok());
-        for text in [
-            "depth = \"program\"".to_owned(),
-            format!("{whole}upstream = 0.1"),
-            format!("{whole}nodes = 10001"),
-            format!("{whole}[chaos]\nloss = 0.1"),
-            format!("{whole}[network]\nloss = 0.1"),
-            format!("{whole}[network]\nlatency = {{ log_normal = {{ median = \"9ms\" }} }}"),
-            format!("{whole}[transport]\nwindow = 5"),
-            format!("{whole}[phases]\nexpiry = \"1s\""),
-            "depth = \"program\"\n[program]\nrelays = 101".to_owned(),
-            format!("{whole}[program]\nrelays = 3"),
-            format!("{whole}[program]\ngo_nodes = 3"),
-            "depth = \"program\"\n[program]\nrelays = 1\nmoves = 0.5".to_owned(),
-            format!("{whole}[program]\ngone = 1000"),
-            "depth = \"program\"\n[program]\nrelays = 1\ngo_nodes = 101".to_owned(),
-            format!("{whole}[program]\nbuffer_min = 70000"),
-            format!("{whole}[program]\nkeepalive = \"1ms\""),
-            format!("{whole}[program]\naccept_queue_min = 2000"),
-        ] {
-            assert!(Scenario::parse("it", &text, &[]).is_err(), "{text}");
         }
     }
 }

@@ -7,11 +7,11 @@ use skydht_core::item::{Item, Seq, Value};
 use skydht_core::node::{Command, GetRequest, PutOptions, ReadPolicy};
 
 use super::cast::{Kind, Planned};
-use super::chaos::up_to;
 use super::file::{Scenario, Work};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::network::faults::below;
+use crate::network::faults::up_to;
 
 /// What a user does with an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

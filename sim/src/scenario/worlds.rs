@@ -2,74 +2,18 @@
 //! their life many times, streams that are used again and again, small limits. Each is a few settings
 //! between bounds; the seed decides whether a run is played in it, and with which values.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
-use serde::{Deserialize, Serialize};
 use skydht_core::time::nanos;
 
-use super::chaos::up_to;
 use super::file::{Scenario, ScenarioError, set};
-use crate::clock::text;
-use crate::network::Rate;
 use crate::network::faults::below;
+use crate::network::faults::up_to;
 
 /// Separates these draws from all others.
 const DRAWS: u64 = 0x574f_524c_4453_0000;
-
-/// A world that a run may be played in.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Variant {
-    /// How probable it is.
-    chance: Rate,
-    /// How probable each of its settings is then.
-    #[serde(default = "always")]
-    each: Rate,
-    /// Settings by their paths, as in the file, and between which two values they are drawn.
-    set: BTreeMap<String, Range>,
-}
-
-const fn always() -> Rate {
-    Rate::ALWAYS
-}
-
-/// Two numbers, rates or durations.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Range {
-    Counts([u32; 2]),
-    Rates([Rate; 2]),
-    Times([String; 2]),
-}
-
-impl Range {
-    /// The value at a place of the range, as it stands in a file; none where it has no order.
-    fn at(&self, place: impl FnOnce(u64) -> u64) -> Option<String> {
-        let between = |from: u64, to: u64, place: &mut dyn FnMut(u64) -> u64| {
-            to.checked_sub(from).map(|more| from + place(more))
-        };
-        let mut place = Some(place);
-        let mut once = |more| place.take().map_or(0, |place| place(more));
-        match self {
-            Self::Counts([from, to]) => {
-                between((*from).into(), (*to).into(), &mut once).map(|it| it.to_string())
-            }
-            Self::Rates([from, to]) => {
-                let ppm = between(from.as_ppm().into(), to.as_ppm().into(), &mut once)?;
-                Some(format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000))
-            }
-            Self::Times([from, to]) => {
-                let [from, to] = [from, to].map(|it| text::parse(it).map(nanos));
-                let drawn = between(from.ok()?, to.ok()?, &mut once)?;
-                Some(format!("\"{}\"", text::write(Duration::from_nanos(drawn))))
-            }
-        }
-    }
-}
 
 impl Scenario {
     /// The scenario as a run with this seed plays it, and the worlds that it is played in.
