@@ -45,28 +45,6 @@ fn one_peer_has_no_more_slots_than_its_share() {
     assert_eq!(hand.node.store().fill().items, 20, "everybody goes on");
 }
 
-/// Hidden by the bound of slots: so many large items are not checked at a time.
-#[test]
-fn puts_wait_for_room_among_the_items_being_checked_and_are_not_refused() {
-    let mut hand = Hand::new(|config| {
-        config.limits.serving = 1_000;
-        config.limits.serving_per_peer = 32;
-    });
-    for peer in 1..=20 {
-        for n in 0..32 {
-            let salt = Salt::from(format!("{n}").as_str());
-            let value = Value::new(&[7; 60_000]);
-            let large = Item::sign(&super::net::secret(peer), Seq(1), value, salt);
-            let stream = hand.accept(peer);
-            hand.request(stream, peer, None, put(&large.into()));
-        }
-    }
-    assert!(hand.node.in_flight().waiting_requests > 0);
-    hand.run_jobs();
-    assert_eq!(hand.counter(Counter::ItemsRefused), 0);
-    assert_eq!(hand.node.store().fill().items, 20 * 32);
-}
-
 /// Hidden by the verdict that comes some time later.
 #[test]
 fn a_slot_that_a_closed_stream_had_goes_to_the_next_of_its_peer() {
