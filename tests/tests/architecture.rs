@@ -123,6 +123,7 @@ const KNOWN_RINGS: &[(&str, &[&str])] = &[
             "report::items",
             "report::peers",
             "report::status",
+            "report::storage",
             "signals",
             "start",
             "state_dir",
