@@ -83,6 +83,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Bench(args) => wait_for(commands::bench::run(common, args)),
         Command::Replay(args) => commands::replay::run(common, &args),
         Command::Sim(args) => commands::sim::run(common, &args),
+        Command::Store(command) => commands::store::run(common, command),
         Command::Version => commands::version::run(common),
         Command::Stop(args) => wait_for(commands::stop::run(common, args)),
         Command::Ls(args) => wait_for(commands::ls::run(common, args)),

@@ -127,3 +127,64 @@ fn a_damaged_file_is_put_aside_and_one_of_another_key_is_refused() {
         "{said}"
     );
 }
+
+#[test]
+fn a_stopped_nodes_items_are_counted_exported_imported_and_compacted() {
+    let home = TempDir::new();
+    let full = full_node(&home, &[]);
+    let key = publish(&home, &full, 3);
+    let dir = home.join("full");
+    let store = |words: &[&str]| {
+        let words = [&["--state-dir", &dir, "store"], words].concat();
+        support::run(&home, &words)
+    };
+    let in_use = store(&["stats"]);
+    assert!(
+        in_use.stderr.contains("in use") && in_use.stderr.contains("skydht stop"),
+        "{in_use:?}"
+    );
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    let stats = store(&["stats", "--json"]).exits(0).json();
+    assert_eq!(
+        (&stats["items"], &stats["unproven"]),
+        (&3.into(), &0.into())
+    );
+    let lines = store(&["export"]).exits(0);
+    assert_eq!(lines.text().lines().count(), 3);
+
+    // Into an empty file, between lines that are no items.
+    let mut text = format!("nonsense\n\n{}", lines.text());
+    text.push_str(
+        &lines
+            .text()
+            .lines()
+            .next()
+            .unwrap()
+            .replace("\"seq\":1", "\"seq\":2"),
+    );
+    std::fs::write(home.path().join("items.jsonl"), &text).unwrap();
+    std::fs::remove_file(home.path().join("full/items.redb")).unwrap();
+    let full = full_node(&home, &[]);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    let file = home.join("items.jsonl");
+    let imported = store(&["import", "--json", "--file", &file]).exits(5);
+    assert!(
+        imported.stderr.contains("line 1 is left out"),
+        "{imported:?}"
+    );
+    let imported = imported.json();
+    assert_eq!(
+        (&imported["imported"], &imported["refused"]),
+        (&3.into(), &2.into())
+    );
+    assert_eq!(
+        store(&["import", "--json", "--file", &file]).json()["held"],
+        3
+    );
+    store(&["check"]).exits(0);
+    store(&["compact"]).exits(0);
+    let full = full_node(&home, &[]);
+    holds(&full, &home, &key, 3);
+}

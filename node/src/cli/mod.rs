@@ -5,6 +5,7 @@ mod items;
 mod looks;
 mod node;
 mod own;
+mod store;
 mod trials;
 mod upstream;
 
@@ -19,6 +20,7 @@ pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};
+pub(crate) use store::Store;
 pub(crate) use trials::{
     Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, Demo, DemoTransport, LoadTransport,
     Replay, Sim,
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Ping(Ping),
     #[command(subcommand)]
     Config(ConfigCommand),
+    #[command(subcommand)]
+    Store(Store),
     DmsgServer(DmsgServerArgs),
     DmsgDiscovery(DmsgDiscoveryArgs),
     Demo(Demo),

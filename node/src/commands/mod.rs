@@ -16,6 +16,7 @@ pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod store;
 pub(crate) mod upstream;
 pub(crate) mod version;
 

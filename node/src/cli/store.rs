@@ -1,0 +1,47 @@
+//! The file in which a node's items outlast it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Look into the items that a stopped node keeps on disk: count, check, export, import, compact.
+#[derive(Subcommand, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht store stats
+  skydht store check                            every signature, every record
+  skydht store export > items.jsonl
+  skydht store import --file items.jsonl
+  skydht store compact
+
+The file is the state directory's items.redb, and no node may run on it meanwhile.")]
+pub(crate) enum Store {
+    /// Count the items, and what of them is expired or damaged.
+    Stats,
+    /// Read every record and check every signature. Exit status 1 if anything is wrong.
+    Check,
+    Export(Export),
+    Import(Import),
+    /// Give the room of what was removed back to the disk.
+    Compact,
+}
+
+/// Write all items as lines of JSON: each with its target and its life.
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// Where to [default: stdout].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Read items from lines of JSON, and keep what is valid and not older than what is there.
+///
+/// Lines of `skydht store export`, or items as upstream has them in its database:
+/// `{\"k\":…,\"seq\":…,\"sig\":…,\"v\":…,\"salt\":…}`. Those say nothing of their lives; they live from
+/// the time in their sequence, else half a life. A line that is neither is counted and named.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// Where from [default: stdin].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}

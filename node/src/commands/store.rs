@@ -1,0 +1,364 @@
+//! `skydht store`: what a stopped node keeps on disk.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use skydht_core::id::Target;
+use skydht_core::item::Item;
+use skydht_core::node::StoreChange;
+use skydht_core::record::StoredRecord;
+use skydht_core::store::merge::{Judgement, Rank, judge};
+use skydht_core::time::Unix;
+use skydht_core::wire::decode_item;
+use skydht_driver::storage::{FileStorage, Kept, Storage as _, StorageError};
+
+use super::configuration;
+use crate::cli::{Common, Store};
+use crate::config::Settings;
+use crate::exit::Exit;
+use crate::failure::{Code, Failure, Result};
+use crate::keys;
+use crate::output::{self, count};
+use crate::path_text::shown;
+use crate::progress::Progress;
+
+/// Records read or written at once.
+const PAGE: usize = 1_024;
+/// Bytes of one line; an item of 64 KiB has some 90,000.
+const LONGEST_LINE: u64 = 1 << 20;
+/// Lines that are named one by one.
+const MOST_NAMED: u64 = 10;
+
+/// Does what is asked.
+pub(crate) fn run(common: &Common, command: Store) -> Result<Exit> {
+    let settings = configuration(common, [])?.settings;
+    let mut storage = open(&settings)?;
+    match command {
+        Store::Stats => look(common, &mut storage, "skydht.store-stats/1", false),
+        Store::Check => look(common, &mut storage, "skydht.store-check/1", true),
+        Store::Export(args) => export(common, &mut storage, args.file.as_deref()),
+        Store::Import(args) => import(common, &settings, &mut storage, args.file.as_deref()),
+        Store::Compact => compact(common, &settings, &mut storage),
+    }
+}
+
+/// Opens a file that is there.
+fn open(settings: &Settings) -> Result<FileStorage> {
+    let state = settings.state()?;
+    let path = state.items_file();
+    if !path.exists() {
+        return Err(
+            Failure::new(Code::NotFound, format_args!("there is no {}", shown(&path)))
+                .hint("it is made by `skydht run`; --state-dir names another directory"),
+        );
+    }
+    let secret = match keys::from_environment()? {
+        Some(secret) => secret,
+        None => keys::load(&settings.key_file()?)?,
+    };
+    FileStorage::open(&path, &secret).map_err(|error| {
+        Failure::new(Code::Local, error)
+            .hint("while a node runs, its file is its own: `skydht stop` first")
+    })
+}
+
+fn failed(error: StorageError) -> Box<Failure> {
+    Failure::new(Code::Local, error)
+}
+
+fn now() -> Unix {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Unix(skydht_core::time::nanos(since.unwrap_or_default()))
+}
+
+/// Hands every record to `each`.
+fn every(
+    storage: &mut FileStorage,
+    what: &str,
+    mut each: impl FnMut(Kept) -> Result<()>,
+) -> Result<u64> {
+    let progress = Progress::timed();
+    progress.begin(
+        what,
+        usize::try_from(storage.len().map_err(failed)?).unwrap_or(usize::MAX),
+    );
+    let (mut from, mut damaged, mut read) = (Some(Target::default()), 0, 0);
+    while let Some(target) = from {
+        let page = storage.page(target, PAGE).map_err(failed)?;
+        read += page.kept.len() + page.damaged;
+        damaged += page.damaged as u64;
+        for kept in page.kept {
+            each(kept)?;
+        }
+        progress.at(read);
+        from = page.next;
+    }
+    progress.clear();
+    Ok(damaged)
+}
+
+/// What there is.
+#[derive(Default, Serialize)]
+struct Report {
+    schema: &'static str,
+    items: u64,
+    bytes: u64,
+    tombstones: u64,
+    expired: u64,
+    /// Without a valid authentication code: checked again at the next start.
+    unproven: u64,
+    /// Values that are no records.
+    damaged: u64,
+    /// Records whose signature is wrong; none unless they were checked.
+    invalid: Option<u64>,
+}
+
+fn look(
+    common: &Common,
+    storage: &mut FileStorage,
+    schema: &'static str,
+    signatures: bool,
+) -> Result<Exit> {
+    let mut report = Report {
+        schema,
+        invalid: signatures.then_some(0),
+        ..Report::default()
+    };
+    let now = now();
+    let damaged = every(storage, "reading", |Kept { record, proven }| {
+        report.items += 1;
+        report.bytes += record.encode().len() as u64;
+        report.tombstones += u64::from(record.item.is_tombstone());
+        report.expired += u64::from(record.expires.is_some_and(|at| at <= now));
+        report.unproven += u64::from(!proven);
+        if let Some(invalid) = &mut report.invalid {
+            *invalid += u64::from(record.item.check().is_err());
+        }
+        Ok(())
+    })?;
+    report.damaged = damaged;
+    let wrong = report.damaged + report.invalid.unwrap_or_default();
+    if common.json {
+        output::json(&report)?;
+    } else {
+        let invalid = report
+            .invalid
+            .map(|n| format!(" · {} with wrong signatures", count(n)));
+        output::line(format_args!(
+            "{} items, {} bytes · {} deletions · {} expired · {} unproven · {} damaged{}",
+            count(report.items),
+            count(report.bytes),
+            count(report.tombstones),
+            count(report.expired),
+            count(report.unproven),
+            count(report.damaged),
+            invalid.unwrap_or_default()
+        ))?;
+    }
+    Ok(match signatures && wrong > 0 {
+        true => Exit::Local,
+        false => Exit::Ok,
+    })
+}
+
+fn named(path: &Path) -> impl Fn(io::Error) -> Box<Failure> {
+    move |error| Failure::new(Code::Local, format_args!("{}: {error}", shown(path)))
+}
+
+fn export(common: &Common, storage: &mut FileStorage, file: Option<&Path>) -> Result<Exit> {
+    let path = file.unwrap_or(Path::new("stdout"));
+    let mut out: Box<dyn Write> = match file {
+        Some(file) => Box::new(BufWriter::new(File::create(file).map_err(named(file))?)),
+        None => Box::new(BufWriter::new(io::stdout())),
+    };
+    let mut exported = 0;
+    let damaged = every(storage, "exporting", |kept| {
+        serde_json::to_writer(&mut out, &kept.record)
+            .map_err(io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
+            .map_err(named(path))?;
+        exported += 1;
+        Ok(())
+    })?;
+    out.flush().map_err(named(path))?;
+    if file.is_some() && common.json {
+        output::json(&serde_json::json!({
+            "schema": "skydht.store-export/1", "exported": exported, "damaged": damaged,
+        }))?;
+    } else {
+        output::talk(format_args!(
+            "{} items exported, {} damaged",
+            count(exported),
+            count(damaged)
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+/// What became of the lines.
+#[derive(Default, Serialize)]
+struct Imported {
+    schema: &'static str,
+    lines: u64,
+    imported: u64,
+    /// The same or a newer version was there.
+    held: u64,
+    expired: u64,
+    /// Lines that are no items, or whose signatures are wrong.
+    refused: u64,
+}
+
+fn import(
+    common: &Common,
+    settings: &Settings,
+    storage: &mut FileStorage,
+    file: Option<&Path>,
+) -> Result<Exit> {
+    let path = file.unwrap_or(Path::new("stdin"));
+    let mut lines: Box<dyn BufRead> = match file {
+        Some(file) => Box::new(BufReader::new(File::open(file).map_err(named(file))?)),
+        None => Box::new(io::stdin().lock()),
+    };
+    let mut report = Imported {
+        schema: "skydht.store-import/1",
+        ..Imported::default()
+    };
+    let now = now();
+    let mut line = Vec::new();
+    let mut batch: Vec<StoreChange> = Vec::new();
+    loop {
+        line.clear();
+        let read = lines
+            .by_ref()
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line);
+        if read.map_err(named(path))? == 0 {
+            break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        report.lines += 1;
+        match record(line.trim_ascii(), settings, now) {
+            Err(why) => {
+                report.refused += 1;
+                if report.refused <= MOST_NAMED {
+                    output::warn(format_args!("line {} is left out: {why}", report.lines));
+                }
+            }
+            Ok(record) if record.expires.is_some_and(|at| at <= now) => report.expired += 1,
+            Ok(record) => {
+                if batch.len() == PAGE || batch.iter().any(|it| is_at(it, &record.target)) {
+                    storage.write(&batch, true).map_err(failed)?;
+                    batch.clear();
+                }
+                if is_newer(storage, &record)? {
+                    report.imported += 1;
+                    batch.push(StoreChange::Keep(Box::new(record)));
+                } else {
+                    report.held += 1;
+                }
+            }
+        }
+    }
+    storage.write(&batch, true).map_err(failed)?;
+    if common.json {
+        output::json(&report)?;
+    } else {
+        output::line(format_args!(
+            "{} lines: {} imported, {} held already, {} expired, {} refused",
+            count(report.lines),
+            count(report.imported),
+            count(report.held),
+            count(report.expired),
+            count(report.refused)
+        ))?;
+    }
+    Ok(match report.refused {
+        0 => Exit::Ok,
+        _ => Exit::Partial,
+    })
+}
+
+fn is_at(change: &StoreChange, target: &Target) -> bool {
+    matches!(change, StoreChange::Keep(record) if record.target == *target)
+}
+
+/// Whether a record wins over what is held at its target.
+fn is_newer(storage: &mut FileStorage, record: &StoredRecord) -> Result<bool> {
+    let held = storage.page(record.target, 1).map_err(failed)?.kept;
+    let held = held
+        .first()
+        .filter(|kept| kept.record.target == record.target);
+    let rank = |item: &Item| Rank::of(&record.target, item);
+    Ok(held.is_none_or(|held| {
+        let judged = judge(&rank(&held.record.item), &rank(&record.item));
+        matches!(judged, Judgement::Newer { .. })
+    }))
+}
+
+/// Reads a line of an export, or an item as upstream has it.
+fn record(
+    line: &[u8],
+    settings: &Settings,
+    now: Unix,
+) -> std::result::Result<StoredRecord, String> {
+    let record = match serde_json::from_slice::<StoredRecord>(line) {
+        Ok(record) => record,
+        Err(no_record) => {
+            let item = decode_item(line).ok().and_then(|item| item.into_item());
+            let item = item.ok_or_else(|| format!("no item ({no_record})"))?;
+            let ttl = settings.node.item_ttl;
+            let vouched = item.seq.as_time().unwrap_or(Unix(
+                now.0.saturating_sub(skydht_core::time::nanos(ttl / 2)),
+            ));
+            StoredRecord {
+                target: item.target(),
+                item: (*item).clone(),
+                vouched,
+                expires: Some(vouched.plus(ttl)),
+                bound: None,
+            }
+        }
+    };
+    record
+        .item
+        .check_sizes()
+        .map_err(|error| error.to_string())?;
+    record.item.check().map_err(|error| error.to_string())?;
+    if record.target != record.item.target() {
+        let bound = record.bound.ok_or("a mirror's item without its binding")?;
+        let digest = record.item.bind_digest(&record.target);
+        let key = record.item.key;
+        key.verify(&digest, &bound)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(record)
+}
+
+fn compact(common: &Common, settings: &Settings, storage: &mut FileStorage) -> Result<Exit> {
+    let path = settings.state()?.items_file();
+    let size = || {
+        std::fs::metadata(&path)
+            .map(|it| it.len())
+            .unwrap_or_default()
+    };
+    let before = size();
+    output::talk("compacting");
+    storage.compact().map_err(failed)?;
+    let after = size();
+    if common.json {
+        output::json(&serde_json::json!({
+            "schema": "skydht.store-compact/1", "before": before, "after": after,
+        }))?;
+    } else {
+        output::line(format_args!(
+            "{} bytes, {} before",
+            count(after),
+            count(before)
+        ))?;
+    }
+    Ok(Exit::Ok)
+}
