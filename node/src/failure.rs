@@ -7,10 +7,6 @@ use serde_json::Value;
 
 use crate::exit::Exit;
 
-mod outcomes;
-
-pub(crate) use outcomes::{get_failed, kept, put_failed};
-
 /// Whose doing a failure is: who can do something about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

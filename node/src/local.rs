@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::api::schema::{GetBody, PingBody, PutRequest};
 use crate::condition::Condition;
-use crate::failure::{self, Code, Failure, Result};
+use crate::failure::{Code, Failure, Result};
+use crate::operation_failure;
 use crate::report::{
     About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, Seen, StatusReport,
 };
@@ -117,12 +118,12 @@ impl Local {
                 Ok(report)
             }
             Err(PutError::Operation(OperationError::NoPeers)) if wanted => Err(match renewed {
-                Some(item) => failure::kept(item.seq),
+                Some(item) => operation_failure::kept(item.seq),
                 None => OperationError::NoPeers.into(),
             }),
             Err(error) => {
                 let renewed = wanted && renewed.is_some();
-                Err(failure::put_failed(&error, request, renewed))
+                Err(operation_failure::put_failed(&error, request, renewed))
             }
         }
     }
@@ -143,7 +144,7 @@ impl Local {
                 )
                 .details(&report))
             }
-            Err(error) => Err(failure::get_failed(&error, body)),
+            Err(error) => Err(operation_failure::get_failed(&error, body)),
         }
     }
 

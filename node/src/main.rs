@@ -24,6 +24,7 @@ mod logging;
 mod measure;
 mod names;
 mod network;
+mod operation_failure;
 mod output;
 mod path_text;
 mod private_file;

@@ -4,8 +4,8 @@
 use skydht_core::item::{ItemError, Seq};
 use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome};
 
-use super::{Code, Failure, Fault};
 use crate::api::schema::{GetBody, PutRequest};
+use crate::failure::{Code, Failure, Fault};
 use crate::report::{LookupReport, PutReport};
 
 impl From<OperationError> for Box<Failure> {

@@ -11,8 +11,8 @@ use super::*;
 use crate::exit::Exit;
 
 /// The core's own text: no variant may be missing below.
-const CORE: &str = include_str!("../../../../core/src/node/outcome.rs");
-const INPUT: &str = include_str!("../../../../core/src/node/input.rs");
+const CORE: &str = include_str!("../../../core/src/node/outcome.rs");
+const INPUT: &str = include_str!("../../../core/src/node/input.rs");
 
 struct Row {
     /// As the core calls it.
