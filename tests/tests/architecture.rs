@@ -33,16 +33,6 @@ const CRATES: [(&str, &[&str]); 9] = [
 /// to be taken out of it.
 const KNOWN_RINGS: &[(&str, &[&str])] = &[
     ("runtime", &["virtual_time", "virtual_time::network"]),
-    ("dmsg", &["client", "client::table"]),
-    (
-        "dmsg",
-        &[
-            "server",
-            "server::relayed",
-            "server::stats",
-            "server::table",
-        ],
-    ),
     ("driver", &["dht", "event_loop", "mailbox"]),
     ("driver", &["testing::runtime", "testing::runtime::nodes"]),
     ("sim", &["program::act", "program::run"]),

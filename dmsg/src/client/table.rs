@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 
-use super::ClientConfig;
+use super::config::ClientConfig;
 use super::hosts::Hosts;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::DmsgSession;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
 
-use super::ServerConfig;
+use super::config::ServerConfig;
 use crate::shares::Shares;
 
 /// Of the streams that a destination's session may have, the part that is kept for the server's

@@ -2,9 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use skydht_runtime::Runtime;
-
-use super::Shared;
+use super::table::Table;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -34,17 +32,13 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// With what there is now.
-            pub(super) fn snapshot<R: Runtime>(shared: &Shared<R>) -> ServerStats {
-                let (counters, table) = (&shared.counters, shared.table());
+            /// With the sessions that there are now; what else there is now is left at zero.
+            pub(super) fn snapshot(&self, table: &Table) -> ServerStats {
                 ServerStats {
                     sessions: table.session_count(),
                     streams: table.streams(),
-                    handshaking: shared.acceptor.handshaking(),
-                    relaying: shared.relayed.len(),
-                    unread_bytes: shared.receive_budget.held(),
-                    cut_streams: shared.receive_budget.cut(),
-                    $($name: counters.$name.0.load(Relaxed),)*
+                    $($name: self.$name.0.load(Relaxed),)*
+                    ..ServerStats::default()
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 use skydht_core::key::PublicKey;
 
-use super::ServerConfig;
+use super::config::ServerConfig;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
 use crate::session::Session;

@@ -8,7 +8,7 @@ use skydht_dmsg::server::Server;
 use skydht_tokio::TokioRuntime;
 
 use super::Directory;
-use crate::report::{DmsgReport, DmsgServerReport};
+use crate::report::{DmsgReport, DmsgServerReport, RelayReport};
 
 /// What carries a node. Clones are the same one.
 #[derive(Clone, Default)]
@@ -79,12 +79,14 @@ impl Carrier {
                 cause: state.failure,
             })
             .collect();
+        let stats = relay.map(|relay| relay.stats());
         DmsgReport {
             discovery: directory.and_then(|directory| directory.report()),
             connected: servers.iter().filter(|server| server.connected).count(),
             wanted,
             servers,
-            clients: relay.map(|relay| relay.stats().sessions),
+            clients: stats.map(|stats| stats.sessions),
+            relay: stats.map(RelayReport::from),
         }
     }
 }

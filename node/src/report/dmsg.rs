@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
+use skydht_dmsg::server::ServerStats;
 
 use super::from_ms;
 use crate::output::Human;
@@ -71,6 +72,44 @@ impl Display for DmsgServerReport {
     }
 }
 
+/// What a DMSG server relays, and who had to make room: see docs/limits.md.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct RelayReport {
+    /// Streams that are relayed now.
+    pub(crate) relaying: usize,
+    /// Bytes that came and were not passed on.
+    pub(crate) unread_bytes: usize,
+    /// Since the start: streams that were relayed.
+    pub(crate) relayed: u64,
+    pub(crate) relayed_bytes: u64,
+    /// Streams reset because too much of theirs was unread.
+    pub(crate) cut_streams: u64,
+    pub(crate) displaced_streams: u64,
+    pub(crate) displaced_sessions: u64,
+    pub(crate) refused_sessions: u64,
+    /// Requests of sources that had their share of the destination's streams.
+    pub(crate) over_share: u64,
+    /// Requests for which there was no room.
+    pub(crate) over_capacity: u64,
+}
+
+impl From<ServerStats> for RelayReport {
+    fn from(stats: ServerStats) -> Self {
+        Self {
+            relaying: stats.relaying,
+            unread_bytes: stats.unread_bytes,
+            relayed: stats.relayed,
+            relayed_bytes: stats.relayed_bytes,
+            cut_streams: stats.cut_streams,
+            displaced_streams: stats.displaced_streams,
+            displaced_sessions: stats.displaced_sessions,
+            refused_sessions: stats.refused_sessions,
+            over_share: stats.over_share,
+            over_capacity: stats.over_capacity,
+        }
+    }
+}
+
 /// What carries a node.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DmsgReport {
@@ -84,6 +123,9 @@ pub(crate) struct DmsgReport {
     pub(crate) servers: Vec<DmsgServerReport>,
     /// Sessions of clients, of a server.
     pub(crate) clients: Option<usize>,
+    /// What a server relays; none for a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) relay: Option<RelayReport>,
 }
 
 impl DmsgReport {
@@ -137,6 +179,10 @@ impl Display for DmsgReport {
         write!(f, "dmsg {connected} of {} servers connected", servers.len())?;
         if let Some(clients) = self.clients {
             write!(f, " · {clients} clients")?;
+        }
+        if let Some(relay) = &self.relay {
+            let cut = relay.cut_streams + relay.displaced_streams + relay.displaced_sessions;
+            write!(f, " · {} streams relayed, {cut} cut", relay.relaying)?;
         }
         match &self.discovery {
             Some(discovery) => write!(f, " · discovery {discovery}")?,

@@ -55,6 +55,7 @@ pub(crate) fn dmsg(connected: usize, servers: usize, clients: Option<usize>) -> 
         wanted: 2,
         servers: (0..servers).map(server).collect(),
         clients,
+        relay: None,
     }
 }
 
