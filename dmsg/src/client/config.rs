@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(doc)]
-use super::Client;
 use crate::discovery::KnownServer;
 
 /// How a client behaves. The defaults are upstream's, unless they say why not (specification of
@@ -24,7 +22,7 @@ pub struct ClientConfig {
     /// How long the opening of a stream may take on one session.
     pub stream_timeout: Duration,
     /// The same where the session's server may not know the destination: upstream's relay of
-    /// April 2026 then says nothing at all. And for every session in [`Client::dial_local`].
+    /// April 2026 then says nothing at all. And for every session in [`Client::dial_local`](super::Client::dial_local).
     pub stray_timeout: Duration,
     /// How long a dial goes on, over all sessions and tries.
     pub dial_timeout: Duration,
