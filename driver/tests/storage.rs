@@ -93,6 +93,19 @@ fn what_is_no_storage_is_refused_and_left_as_it_is() {
     assert!(matches!(directory.err(), Some(FileError::Open { .. })));
 }
 
+#[test]
+fn a_sync_alone_makes_durable_what_was_written_before() {
+    let dir = Dir::new("sync");
+    let mut storage = open(&dir.file());
+    storage.write(&[keep(1), keep(2)], false).unwrap();
+    storage.write(&[], true).unwrap();
+    // What another process would find after a crash.
+    let copy = dir.0.join("copy.redb");
+    std::fs::copy(dir.file(), &copy).unwrap();
+    let mut found = FileStorage::open(&copy, &secret(1)).unwrap();
+    assert_eq!(found.len().unwrap(), 2);
+}
+
 /// One bit of a value is changed in the file.
 #[test]
 fn a_record_that_was_tampered_with_is_not_proven() {

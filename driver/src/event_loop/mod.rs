@@ -257,6 +257,9 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             Output::Finished { op, outcome } => {
                 if matches!((&outcome, &self.ending), (Outcome::Shutdown, Ending::No)) {
                     self.ending = Ending::Flushing(now.mono.plus(SHUTDOWN_GRACE));
+                    if let Some(storage) = &self.storage {
+                        storage.end();
+                    }
                 }
                 if let Some(reply) = self.operations.remove(&op) {
                     // An error: the caller has gone.
@@ -484,7 +487,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
     /// Ready when everything is closed.
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Ending::Flushing(until) = self.ending {
-            let written = self.storage.as_ref().is_none_or(StorageQueue::is_idle);
+            let written = self.storage.as_ref().is_none_or(StorageQueue::has_ended);
             if (self.streams.len() > 0 || !written) && time(&self.runtime).mono < until {
                 return Poll::Pending;
             }

@@ -115,7 +115,12 @@ impl Persistence {
         };
         let thread = thread::Builder::new()
             .name("skydht-storage".into())
-            .spawn(move || worker.run())?;
+            .spawn(move || {
+                let shared = Arc::clone(&worker.shared);
+                worker.run();
+                shared.lock().ended = true;
+                shared.waker.wake();
+            })?;
         Ok(StorageQueue {
             shared,
             thread: Some(thread),
@@ -140,9 +145,9 @@ struct State {
     loaded: VecDeque<Kept>,
     /// Answers for the node: which change, and whether it is durable.
     done: Vec<(ChangeId, bool)>,
-    /// The worker has taken changes and has not written them yet.
-    writing: bool,
     ending: bool,
+    /// The thread has closed the storage.
+    ended: bool,
     stats: StorageStats,
 }
 
@@ -245,10 +250,16 @@ impl StorageQueue {
         std::mem::swap(&mut self.shared.lock().done, empty);
     }
 
-    /// Whether everything handed in is written.
-    pub(crate) fn is_idle(&self) -> bool {
-        let state = self.shared.lock();
-        state.waiting.is_empty() && !state.writing
+    /// Nothing more is handed in: what waits is written and synced if storage takes it, and the
+    /// storage closed.
+    pub(crate) fn end(&self) {
+        self.shared.lock().ending = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Whether the storage is closed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.lock().ended
     }
 
     pub(crate) fn stats(&self) -> StorageStats {
@@ -261,10 +272,8 @@ impl StorageQueue {
 }
 
 impl Drop for StorageQueue {
-    /// Ends the thread once what waits is written, if storage takes it.
     fn drop(&mut self) {
-        self.shared.lock().ending = true;
-        self.shared.work.notify_one();
+        self.end();
         if let Some(thread) = self.thread.take() {
             // A panic has been reported already.
             let _ = thread.join();
@@ -342,7 +351,6 @@ impl Worker {
         {
             batch.push(waiting);
         }
-        state.writing = !batch.is_empty();
         (batch, state.ending)
     }
 
@@ -356,7 +364,6 @@ impl Worker {
         let sync = self.durability == Durability::Sync;
         let result = self.storage.write(&changes, sync);
         let mut state = self.shared.lock();
-        state.writing = false;
         if let Err(error) = result {
             state.put_back(batch);
             return Some(error);
