@@ -467,7 +467,7 @@ fn compact_peers(bytes: &[u8], times: &mut Vec<Option<Unix>>) -> Option<PeerList
             Some(_) => u16::from_be_bytes(take(2)?.try_into().ok()?),
             None => 0,
         };
-        match PublicKey::from_bytes(key.try_into().ok()?) {
+        match PublicKey::from_bytes(key) {
             Err(_) => list.bad_keys += 1,
             Ok(_) if list.peers.len() == MAX_PEERS => list.excess += 1,
             Ok(key) => {
