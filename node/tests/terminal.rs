@@ -44,6 +44,7 @@ fn every_command_runs_on_a_terminal() {
     let own_state = home.join("own");
     let own = ["--state-dir", own_state.as_str()];
     let (file, config) = (home.join("a.key"), home.join("c.json"));
+    let lines = home.join("items.jsonl");
     let api = ["--api-listen", "127.0.0.1:0"];
     let anywhere = ["--listen", "127.0.0.1:0"];
     // Command, its exit status, and what it shows when it is up and waits to be stopped.
@@ -103,6 +104,19 @@ fn every_command_runs_on_a_terminal() {
             0,
             Some("next "),
         ),
+        ([&["store", "stats"], &own[..]].concat(), 0, None),
+        ([&["store", "check"], &own[..]].concat(), 0, None),
+        (
+            [&["store", "export", "--file", &lines], &own[..]].concat(),
+            0,
+            None,
+        ),
+        (
+            [&["store", "import", "--file", &lines], &own[..]].concat(),
+            0,
+            None,
+        ),
+        ([&["store", "compact"], &own[..]].concat(), 0, None),
         (vec!["demo", "--nodes", "4", "--items", "2"], 0, None),
         (
             vec!["bench", "network", "--nodes", "2", "--ops", "2"],

@@ -139,7 +139,11 @@ impl Base {
     /// Storage kept a record: verified like any other item, unless storage proves it.
     pub(crate) fn load(&mut self, record: StoredRecord, proven: bool) {
         let public = self.cx.public;
-        if record.item.check_sizes().is_err() || !(proven || self.may_verify(&public)) {
+        let target = record.target;
+        if record.item.check_sizes().is_err() {
+            return self.items.not_loaded(&mut self.cx, target);
+        }
+        if !proven && !self.may_verify(&public) {
             return;
         }
         let candidate = StoreCandidate {
@@ -155,17 +159,22 @@ impl Base {
         if !proven {
             return self.verify(&public, candidate, VerifyTag::Loaded);
         }
-        let nearer = self.nearer(&candidate.target);
+        let nearer = self.nearer(&target);
         if let Err(refusal) = self.items.admit(&mut self.cx, candidate, nearer) {
             self.cx.count_refusal(refusal);
+            self.items.not_loaded(&mut self.cx, target);
         }
     }
 
     pub(crate) fn load_verified(&mut self, job: JobId, verdict: Verdict) {
+        let target = self.items.pending_target(job);
         match self.judge(job, verdict) {
-            Ok(()) => {}
+            Ok(()) => return,
             Err(Rejection::Store(refusal)) => self.cx.count_refusal(refusal),
             Err(Rejection::Item(_)) => self.cx.counters.count(Counter::ForgedItems),
+        }
+        if let Some(target) = target {
+            self.items.not_loaded(&mut self.cx, target);
         }
     }
 

@@ -100,7 +100,18 @@ impl FileStorage {
         Ok(storage)
     }
 
+    /// A file that could not be made is not left behind.
     fn open_database(&self) -> Result<Database, FileError> {
+        let is_new = !self.path.exists();
+        let opened = self.try_open_database();
+        if opened.is_err() && is_new {
+            // It is not there, or cannot be removed any better.
+            let _ = std::fs::remove_file(&self.path);
+        }
+        opened
+    }
+
+    fn try_open_database(&self) -> Result<Database, FileError> {
         let path = || self.path.clone();
         let file = private(&self.path).map_err(|error| FileError::Open {
             path: path(),

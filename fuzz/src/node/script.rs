@@ -466,6 +466,12 @@ impl<'a> Script<'a> {
             bound: (vouched & 0x80 != 0).then(|| CAST.binds[usize::from(n) % CAST.binds.len()]),
             item: (**item).clone(),
         };
+        // Storage has it, unless it has something later at that target.
+        let storage = &mut self.world.storage;
+        if !storage.contains_key(&record.target) {
+            storage.insert(record.target, record.clone());
+            self.world.given.insert(record.target);
+        }
         self.world.input(Input::Loaded {
             record: Box::new(record),
             proven: false,

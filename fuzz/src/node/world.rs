@@ -52,6 +52,9 @@ pub(super) struct World {
     pub(super) operations: BTreeMap<OperationId, bool>,
     /// What storage holds.
     pub(super) storage: BTreeMap<Target, StoredRecord>,
+    /// Targets of records that the node was given, and of which it has not said anything since: it
+    /// holds them, or their signatures are being checked, or there was no room to check them.
+    pub(super) given: BTreeSet<Target>,
     /// Peers that a transport proved and that answered over a stream of ours.
     pub(super) answered: BTreeSet<PublicKey>,
     pub(super) tally: Tally,
@@ -88,6 +91,7 @@ impl World {
             changes: BTreeSet::new(),
             operations: BTreeMap::new(),
             storage: BTreeMap::new(),
+            given: BTreeSet::new(),
             answered: BTreeSet::new(),
             tally: Tally::default(),
             stopped: false,
@@ -211,6 +215,10 @@ impl World {
                 if acknowledge {
                     assert!(self.changes.insert(change));
                 }
+                match &what {
+                    StoreChange::Keep(record) => self.given.remove(&record.target),
+                    StoreChange::Forget(target) => self.given.remove(target),
+                };
                 match what {
                     StoreChange::Keep(record) => {
                         assert_eq!(

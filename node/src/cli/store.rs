@@ -17,17 +17,33 @@ Examples:
 The file is the state directory's items.redb, and no node may run on it meanwhile.")]
 pub(crate) enum Store {
     /// Count the items, and what of them is expired or damaged.
+    #[command(after_help = "\
+Examples:
+  skydht store stats
+  skydht store stats --json | jq .items")]
     Stats,
     /// Read every record and check every signature. Exit status 1 if anything is wrong.
+    #[command(after_help = "\
+Examples:
+  skydht store check
+  skydht --state-dir /var/lib/skydht store check")]
     Check,
     Export(Export),
     Import(Import),
     /// Give the room of what was removed back to the disk.
+    #[command(after_help = "\
+Examples:
+  skydht store compact
+  skydht store compact --json | jq .after")]
     Compact,
 }
 
 /// Write all items as lines of JSON: each with its target and its life.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht store export > items.jsonl
+  skydht store export --file items.jsonl")]
 pub(crate) struct Export {
     /// Where to [default: stdout].
     #[arg(long, value_name = "FILE")]
@@ -37,9 +53,13 @@ pub(crate) struct Export {
 /// Read items from lines of JSON, and keep what is valid and not older than what is there.
 ///
 /// Lines of `skydht store export`, or items as upstream has them in its database:
-/// `{\"k\":…,\"seq\":…,\"sig\":…,\"v\":…,\"salt\":…}`. Those say nothing of their lives; they live from
+/// `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}`. Those say nothing of their lives; they live from
 /// the time in their sequence, else half a life. A line that is neither is counted and named.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht store import < items.jsonl
+  skydht store import --file items.jsonl --json | jq .imported")]
 pub(crate) struct Import {
     /// Where from [default: stdin].
     #[arg(long, value_name = "FILE")]

@@ -279,7 +279,7 @@ pub(crate) const KEYS: &[Key] = &[
         means: None,
         set: |s, v| {
             s.storage.place = match text(v)? {
-                "" | "file" => StoragePlace::File,
+                "file" => StoragePlace::File,
                 "none" => StoragePlace::None,
                 other => return Err(format!("expected \"file\" or \"none\", not {other:?}")),
             };
@@ -299,7 +299,7 @@ pub(crate) const KEYS: &[Key] = &[
         means: None,
         set: |s, v| {
             s.storage.durability = match text(v)? {
-                "" | "async" => Durability::Async,
+                "async" => Durability::Async,
                 "sync" => Durability::Sync,
                 other => return Err(format!("expected \"async\" or \"sync\", not {other:?}")),
             };

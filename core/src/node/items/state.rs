@@ -125,6 +125,14 @@ impl Items {
         });
     }
 
+    /// A record of storage's was not taken: it has expired, is invalid or older than what came
+    /// meanwhile. In the last case storage has been told of that, else it forgets.
+    pub(crate) fn not_loaded(&mut self, cx: &mut Context, target: Target) {
+        if self.store.record(cx.now, &target).is_none() {
+            self.persist(cx, StoreChange::Forget(target));
+        }
+    }
+
     pub(super) fn persist_kept(&mut self, cx: &mut Context, target: &Target) {
         if cx.config.storage
             && let Some(record) = self.store.record(cx.now, target)

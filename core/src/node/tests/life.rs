@@ -273,3 +273,45 @@ fn what_becomes_of_own_items_in_storage_is_asked_back_and_counted() {
         Err(Misuse::UnknownChange(unknown))
     );
 }
+
+/// What storage is told after it gave a record that was not taken.
+#[test]
+fn storage_forgets_what_it_gave_and_was_not_taken_unless_it_has_something_later() {
+    use super::hand::{Hand, item, put};
+    use crate::record::StoredRecord;
+    let changes = |hand: &mut Hand| {
+        let outputs = core::mem::take(&mut hand.outputs);
+        let changes = outputs.into_iter().filter_map(|output| match output {
+            Output::Persist { what, .. } => Some(what),
+            _ => None,
+        });
+        changes.collect::<alloc::vec::Vec<_>>()
+    };
+    let now = crate::time::Unix(1_790_000_000_000_000_000);
+    let record = |item: &crate::item::Item, expires| StoredRecord {
+        target: item.target(),
+        item: item.clone(),
+        vouched: now,
+        expires,
+        bound: None,
+    };
+    for proven in [true, false] {
+        let mut hand = Hand::new(|config| config.storage = true);
+        let give = |hand: &mut Hand, record: StoredRecord| {
+            let record = alloc::boxed::Box::new(record);
+            hand.input(Input::Loaded { record, proven });
+            hand.run_jobs();
+            changes(hand)
+        };
+        let later = now.plus(Duration::from_secs(3_600));
+        let kept = item(1, "kept", 1, "v");
+        assert!(give(&mut hand, record(&kept, Some(later))).is_empty());
+        let dead = item(1, "dead", 1, "v");
+        let long_ago = crate::time::Unix(1_700_000_000_000_000_000);
+        let forget = StoreChange::Forget(dead.target());
+        assert_eq!(give(&mut hand, record(&dead, Some(long_ago))), [forget]);
+        assert!(hand.ask(1, None, put(&item(1, "kept", 2, "w"))).is_some());
+        assert_eq!(changes(&mut hand).len(), 1, "the newer one is written");
+        assert!(give(&mut hand, record(&kept, Some(later))).is_empty());
+    }
+}

@@ -10,16 +10,15 @@ use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::state_dir::StateDir;
 
-/// Names tried for a damaged file.
-const MOST_DAMAGED: u32 = 100;
+/// Names tried for a file that is put aside.
+const MOST_ASIDE: u32 = 100;
 
-/// The storage that `settings` name; none: items go with the process. A damaged file is put aside
-/// and a new one begun: what peers hold comes back from them. One that cannot be written is done
-/// without. Both are said.
+/// The storage that `settings` name; none: items go with the process. A file that is damaged or
+/// belongs to another key is put aside and a new one begun: what peers hold comes back from them.
+/// One that cannot be written is done without. Both are said.
 ///
 /// # Errors
-/// Another node uses the file, it is another node's or a later version's, or a damaged one cannot
-/// be put aside.
+/// Another node uses the file, it is a later version's, or it cannot be put aside.
 pub(super) fn open(
     settings: &Settings,
     state: &StateDir,
@@ -30,7 +29,7 @@ pub(super) fn open(
     }
     let path = state.items_file();
     let opened = match FileStorage::open(&path, secret) {
-        Err(error @ FileError::Damaged { .. }) => {
+        Err(error @ (FileError::Damaged { .. } | FileError::OtherKey { .. })) => {
             let aside = put_aside(&path, &error)?;
             tracing::warn!(
                 "{error}; it is now {}, and a new one is begun: this node's own items have to be put again",
@@ -51,9 +50,6 @@ pub(super) fn open(
                 FileError::InUse { .. } => {
                     "stop the other node, or give this one another --state-dir"
                 }
-                FileError::OtherKey { .. } => {
-                    "give this key a --state-dir of its own, or move the file away"
-                }
                 FileError::Format { .. } => "run the version that wrote it, or move the file away",
                 _ => "move the file away: what peers hold comes back from them",
             };
@@ -62,14 +58,18 @@ pub(super) fn open(
     }
 }
 
-/// Renames a damaged file, so that nothing is lost that somebody may want to look at.
+/// Renames a file, so that nothing is lost that somebody may want to look at.
 fn put_aside(path: &Path, error: &FileError) -> Result<PathBuf> {
+    let why = match error {
+        FileError::OtherKey { .. } => "other-key",
+        _ => "damaged",
+    };
     let name = |n: u32| {
         let mut name = path.as_os_str().to_owned();
-        name.push(format!(".damaged-{n}"));
+        name.push(format!(".{why}-{n}"));
         PathBuf::from(name)
     };
-    let free = (1..=MOST_DAMAGED).map(name).find(|name| !name.exists());
+    let free = (1..=MOST_ASIDE).map(name).find(|name| !name.exists());
     let renamed = free.and_then(|name| std::fs::rename(path, &name).ok().map(|()| name));
     renamed.ok_or_else(|| {
         Failure::new(
