@@ -1,5 +1,7 @@
 //! What happens, step by step.
 
+use std::collections::btree_map::Entry;
+
 use core::time::Duration;
 
 use skydht_core::item::{Salt, Seq, Value};
@@ -467,9 +469,8 @@ impl<'a> Script<'a> {
             item: (**item).clone(),
         };
         // Storage has it, unless it has something later at that target.
-        let storage = &mut self.world.storage;
-        if !storage.contains_key(&record.target) {
-            storage.insert(record.target, record.clone());
+        if let Entry::Vacant(vacant) = self.world.storage.entry(record.target) {
+            vacant.insert(record.clone());
             self.world.given.insert(record.target);
         }
         self.world.input(Input::Loaded {
