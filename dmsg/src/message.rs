@@ -56,7 +56,7 @@ pub struct StreamRequest {
 /// A response as it stands in an object.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StreamResponse {
-    /// [`SignedObject::hash`] of the request.
+    /// The hash of the request.
     pub request_hash: [u8; 32],
     /// Whether the stream is open.
     pub accepted: bool,
