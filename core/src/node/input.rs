@@ -260,7 +260,7 @@ pub enum Input<'a> {
         /// The record.
         record: Box<StoredRecord>,
         /// Storage proves that it is what this node wrote, by an authentication code or because
-        /// nobody else can write there. Otherwise its signature is checked like any other.
+        /// no other process can write there. Otherwise its signature is checked like any other.
         #[serde(default)]
         proven: bool,
     },

@@ -78,7 +78,7 @@ impl Inbound {
         }
     }
 
-    /// Whether somebody could be given a slot, and a job with it.
+    /// Whether a peer could be given a slot, and a job with it.
     pub(crate) fn slot_is_free(&self, base: &Base) -> bool {
         let limits = &base.cx.config.limits;
         // Some jobs are for our own reads and puts.

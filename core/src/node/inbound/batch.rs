@@ -21,7 +21,7 @@ use crate::node::verify::Verdict;
 use crate::store::{Candidate, Precheck, Refusal};
 use crate::wire::{Response, WireItem};
 
-/// Signatures of one batch being checked at a time while nobody else waits for a slot.
+/// Signatures of one batch being checked at a time while no other request waits for a slot.
 const SHARE: usize = 32;
 /// The same while others wait; the slot is released after them.
 const SHARE_OF_MANY: usize = 8;
@@ -179,7 +179,7 @@ impl Inbound {
         }
     }
 
-    /// After a verdict: more items while nobody waits for the slot, else those that are out are
+    /// After a verdict: more items while no request waits for the slot, else those that are out are
     /// the last ones for now.
     fn batch_goes_on(
         &mut self,

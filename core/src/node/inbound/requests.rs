@@ -256,7 +256,7 @@ fn answer_len(base: &Base, request: &Request) -> usize {
     }
 }
 
-/// The sender that a message names must be the proven peer or nobody. Its key is checked on
+/// The sender that a message names must be the proven peer or none. Its key is checked on
 /// the curve only when it is another one, since the transport proved the peer's.
 fn check_sender(sender: &Sender, peer: &PublicKey) -> Result<(), Counter> {
     match sender.key {

@@ -162,7 +162,7 @@ impl Inbound {
         }
     }
 
-    /// Whether an answer of about `bytes` may be made for somebody.
+    /// Whether an answer of about `bytes` may be made for any peer.
     pub(crate) fn room_in_all(&self, base: &Base, bytes: usize) -> bool {
         let all = self.answer_bytes();
         all == 0 || all + bytes <= self.most_answer_bytes(base, bytes)

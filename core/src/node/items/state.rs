@@ -97,7 +97,7 @@ impl Items {
         (held.origin() == Origin::Owner).then(|| held.item().seq)
     }
 
-    /// The life that this node can pass on with an item of somebody else.
+    /// The life that this node can pass on with an item of another publisher.
     pub(crate) fn carried_life(&self, now: Time, item: &Item) -> Option<Life> {
         let held = self.store.get(now, &item.target())?;
         held.remaining(now)?;
