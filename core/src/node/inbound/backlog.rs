@@ -17,7 +17,7 @@ use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
 /// Work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
 const STEP: usize = 128 * 1024;
 /// Waiting requests taken up in one `handle`.
-pub(crate) const STEP_REQUESTS: usize = 32;
+const STEP_REQUESTS: usize = 32;
 /// What taking up a request costs at least.
 const LEAST: usize = 1024;
 

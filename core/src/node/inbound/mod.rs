@@ -16,6 +16,4 @@ mod state;
 mod streams;
 mod work;
 
-#[cfg(test)]
-pub(crate) use backlog::STEP_REQUESTS;
 pub(crate) use state::Inbound;
