@@ -65,10 +65,7 @@ impl PutRequest {
         let value = match (&self.value, &self.text, self.delete) {
             (None, None, true) => Value::new(&[]),
             (None, Some(text), false) => Value::new(text.as_bytes()),
-            (Some(value), None, false) => BASE64
-                .decode(value.as_bytes())
-                .map(Value::from)
-                .map_err(|error| usage(format_args!("`value` is no base64: {error}")))?,
+            (Some(value), None, false) => bytes_of(value)?,
             _ => return Err(usage("give one of `value` (base64), `text` and `delete`")),
         };
         for (what, length, most) in [
@@ -159,6 +156,18 @@ pub(crate) struct PingBody {
     pub(crate) addr: Option<std::net::SocketAddr>,
 }
 
+/// The bytes of one base64 text. The decoder takes several padded texts in one, too.
+fn bytes_of(base64: &str) -> Result<Value> {
+    let no_base64 = |why: &dyn fmt::Display| usage(format_args!("`value` is no base64: {why}"));
+    let bytes = BASE64
+        .decode(base64.as_bytes())
+        .map_err(|error| no_base64(&error))?;
+    if BASE64.encode(&bytes) != base64 {
+        return Err(no_base64(&"text goes on behind the padding"));
+    }
+    Ok(Value::from(bytes))
+}
+
 fn timeout(ms: Option<u64>) -> Result<Option<Duration>> {
     let timeout = ms.map(Duration::from_millis);
     match timeout {
@@ -216,6 +225,15 @@ mod tests {
         assert!(read(json!({})).is_err());
         assert!(read(json!({"text": "a", "value": "YQ=="})).is_err());
         assert!(read(json!({"value": "?"})).is_err());
+        assert!(read(json!({"value": "YQ=="})).is_ok());
+        for (value, whole) in [
+            ("YQ==", true),
+            ("YQ==YQ==", false),
+            ("YQ==YWJj", false),
+            ("YWI=YWI=", false),
+        ] {
+            assert_eq!(read(json!({"value": value})).is_ok(), whole, "{value}");
+        }
         assert!(
             read(json!({"delete": true}))
                 .unwrap()
