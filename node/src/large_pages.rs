@@ -1,20 +1,29 @@
 //! Large pages for simulations of many gigabytes, most of which no cache holds: about a fifth of
 //! the time.
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-mod glibc {
+#[cfg(all(unix, feature = "mimalloc"))]
+mod allocator {
     use std::env;
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
-    /// Where glibc's allocator reads its settings, once, when a program starts.
-    const VARIABLE: &str = "GLIBC_TUNABLES";
-    /// Ask the kernel for large pages.
-    const SETTING: &str = "glibc.malloc.hugetlb=1";
+    /// Where the allocator reads this setting, once, when a program starts.
+    const VARIABLE: &str = "MIMALLOC_ALLOW_THP";
+    /// Ask the kernel for large pages. A node goes without: they would double what it takes.
+    const SETTING: &str = "1";
+    /// From this many nodes on it pays.
+    const WORTH: u32 = 20_000;
+
+    /// Call it before anything else has begun: the program may start again from its beginning.
+    pub(crate) fn for_nodes(nodes: u32) {
+        if nodes >= WORTH {
+            restart();
+        }
+    }
 
     /// Starts this program again with the setting, unless the user or the first start made one.
     /// Comes back when it cannot be done; then pages stay small.
-    pub(crate) fn restart() {
+    fn restart() {
         if env::var_os(VARIABLE).is_some() {
             return;
         }
@@ -31,13 +40,9 @@ mod glibc {
     }
 }
 
-/// From this many nodes on it pays.
-const WORTH: u32 = 20_000;
+#[cfg(all(unix, feature = "mimalloc"))]
+pub(crate) use allocator::for_nodes;
 
-/// Call it before anything else has begun: the program may start again from its beginning.
-pub(crate) fn for_nodes(nodes: u32) {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    if nodes >= WORTH {
-        glibc::restart();
-    }
-}
+/// Nothing: the system's allocator decides.
+#[cfg(not(all(unix, feature = "mimalloc")))]
+pub(crate) fn for_nodes(_: u32) {}
