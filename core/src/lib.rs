@@ -60,7 +60,7 @@
 //!
 //! From the ground up, each usable and tested alone: [`time`], [`id`], [`key`], [`item`],
 //! [`record`] (how storage keeps an item), [`wire`] (frames and messages in Go's JSON),
-//! [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
+//! [`sync`] (set reconciliation), [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
 //! window), [`node`] (everything together), [`journal`] (record and replay). How the node is built
 //! inside is in `docs/architecture.md`.
 //!
@@ -99,6 +99,7 @@ mod random;
 pub mod record;
 pub mod routing;
 pub mod store;
+pub mod sync;
 pub mod time;
 pub mod wire;
 

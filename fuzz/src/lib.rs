@@ -15,6 +15,7 @@ mod journals;
 mod messages;
 mod node;
 mod noise_frames;
+mod reconcile;
 mod reference;
 mod stored_records;
 
@@ -28,6 +29,7 @@ pub use journals::journals;
 pub use messages::messages;
 pub use node::node;
 pub use noise_frames::noise_frames;
+pub use reconcile::reconcile;
 pub use stored_records::stored_records;
 
 /// A target: panics when what it is given breaks a property.
@@ -45,5 +47,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("messages", messages),
     ("node", node),
     ("noise_frames", noise_frames),
+    ("reconcile", reconcile),
     ("stored_records", stored_records),
 ];

@@ -100,11 +100,12 @@ const KNOWN_RINGS: &[(&str, &[&str])] = &[
 ];
 
 /// The core from the ground up: each imports only what stands before it.
-const CORE: [&[&str]; 9] = [
+const CORE: [&[&str]; 10] = [
     &["address", "encoding", "id", "time"],
     &["key", "random"],
     &["item"],
     &["record"],
+    &["sync"],
     &["wire"],
     &["routing"],
     &["store", "lookup"],

@@ -71,5 +71,6 @@ targets! {
     messages
     node
     noise_frames
+    reconcile
     stored_records
 }

@@ -1,0 +1,352 @@
+//! The messages of a session, in binary. Integers are big-endian; `docs/protocol.md`, section 13,
+//! is the specification.
+//!
+//! A request is `version` (1) ‖ `salt` (8) ‖ parts, a response `version` (1) ‖ `answered` (2) ‖
+//! parts. A part is one byte that says which, and what [`RequestPart`] or [`ResponsePart`] shows.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::item::{Item, Life, Origin, Seq};
+use crate::sync::bytes::{Fault, MessageError, Reader};
+use crate::sync::entry::{Lead, Stamp};
+use crate::sync::item_bytes::{read_item, write_item};
+use crate::sync::prefix::Prefix;
+
+const VERSION: u8 = 1;
+/// The longest message, request or response.
+pub const MAX_SYNC_MESSAGE: usize = 512 * 1024;
+/// Most entries that are named in one part.
+pub const MAX_IDS: usize = 64;
+/// Most bits by which a range is split at once.
+pub(super) const MAX_STEP: u8 = 10;
+
+/// The short fingerprint of a range.
+pub(super) type Short = [u8; 4];
+
+/// An item with its life, as it travels.
+pub type FetchedItem = (Arc<Item>, Life);
+
+/// What the side that starts asks or gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RequestPart {
+    /// 1: fingerprint (16) of everything.
+    Whole([u8; 16]),
+    /// 2: prefix ‖ step (1) ‖ 2^step fingerprints (4): the parts of a range.
+    Split(Prefix, u8, Vec<Short>),
+    /// 3: prefix ‖ number (1) ‖ as many names (4): the entries of a range.
+    Ids(Prefix, Vec<Short>),
+    /// 4: number (1) ‖ as many leads (8): send these items.
+    Want(Vec<Lead>),
+    /// 5: prefix ‖ target (32): send the items of a range from this target on.
+    Pull(Prefix, Target),
+    /// 6: an item that the other side lacks.
+    Give(FetchedItem),
+}
+
+/// What the other side answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ResponsePart {
+    /// 1: both hold the same.
+    Same,
+    /// 2: as in a request: of a range that differs, the parts.
+    Split(Prefix, u8, Vec<Short>),
+    /// 3: prefix: a range that differs has few entries here: name yours.
+    Leaf(Prefix),
+    /// 4: prefix: a range that differs has no entries here.
+    Empty(Prefix),
+    /// 5: prefix ‖ unknown (8), a bit for each name of the request, from the lowest on ‖ number (1) ‖
+    /// as many of lead (8) ‖ origin (1) ‖ sequence (8): what is held here and was not named.
+    Entries(Prefix, u64, Vec<Stamp>),
+    /// 6: an item that was asked for.
+    Item(FetchedItem),
+    /// 7: prefix ‖ target (32): of a pull, the items before this target were sent.
+    More(Prefix, Target),
+}
+
+/// One message of the side that starts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SyncRequest {
+    /// Of all fingerprints and names in the session.
+    pub salt: [u8; 8],
+    /// What it asks and gives.
+    pub parts: Vec<RequestPart>,
+}
+
+/// One message of the other side.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SyncResponse {
+    /// How many parts of the request are answered; the others are to be sent again.
+    pub answered: u16,
+    /// What it answers.
+    pub parts: Vec<ResponsePart>,
+}
+
+impl SyncRequest {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.push(VERSION);
+        out.extend_from_slice(&self.salt);
+        for part in &self.parts {
+            part.write(&mut out);
+        }
+        out
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, and where.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        let mut salt = [0; 8];
+        let parts = read_message(
+            bytes,
+            |from| {
+                salt = *from.array()?;
+                Ok(())
+            },
+            RequestPart::read,
+        )?;
+        Ok(Self { salt, parts })
+    }
+}
+
+impl SyncResponse {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.push(VERSION);
+        out.extend_from_slice(&self.answered.to_be_bytes());
+        for part in &self.parts {
+            part.write(&mut out);
+        }
+        out
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, and where.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        let mut answered = 0;
+        let parts = read_message(
+            bytes,
+            |from| {
+                answered = u16::from_be_bytes(*from.array()?);
+                Ok(())
+            },
+            ResponsePart::read,
+        )?;
+        Ok(Self { answered, parts })
+    }
+}
+
+/// Reads version, head and parts.
+fn read_message<T>(
+    bytes: &[u8],
+    head: impl FnOnce(&mut Reader<'_>) -> Result<(), Fault>,
+    part: impl Fn(&mut Reader<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, MessageError> {
+    let at = |offset| move |fault| MessageError { offset, fault };
+    if bytes.len() > MAX_SYNC_MESSAGE {
+        return Err(at(MAX_SYNC_MESSAGE)(Fault::TooLong));
+    }
+    let mut from = Reader::new(bytes);
+    match from.small(1).map_err(at(0))? {
+        1 => {}
+        version => {
+            return Err(at(0)(Fault::Version(
+                u8::try_from(version).unwrap_or(u8::MAX),
+            )));
+        }
+    }
+    head(&mut from).map_err(at(1))?;
+    let mut parts = Vec::new();
+    while !from.is_empty() {
+        let offset = from.offset();
+        parts.push(part(&mut from).map_err(at(offset))?);
+    }
+    Ok(parts)
+}
+
+impl RequestPart {
+    /// Appends it.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Whole(fingerprint) => {
+                out.push(1);
+                out.extend_from_slice(fingerprint);
+            }
+            Self::Split(prefix, step, parts) => write_split(out, prefix, *step, parts),
+            Self::Ids(prefix, ids) => {
+                out.push(3);
+                write_prefix(out, prefix);
+                write_len(out, ids.len());
+                out.extend(ids.as_flattened());
+            }
+            Self::Want(leads) => {
+                out.push(4);
+                write_len(out, leads.len());
+                out.extend(leads.iter().flat_map(|lead| lead.0.to_be_bytes()));
+            }
+            Self::Pull(prefix, target) => {
+                out.push(5);
+                write_prefix(out, prefix);
+                out.extend_from_slice(target.as_bytes());
+            }
+            Self::Give((item, life)) => {
+                out.push(6);
+                write_item(out, item, *life);
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(match from.small(1)? {
+            1 => Self::Whole(*from.array()?),
+            2 => {
+                let (prefix, step, parts) = read_split(from)?;
+                Self::Split(prefix, step, parts)
+            }
+            3 => {
+                let prefix = read_prefix(from)?;
+                let len = read_len(from)?;
+                Self::Ids(prefix, shorts(from.take(4 * len)?))
+            }
+            4 => {
+                let len = read_len(from)?;
+                let leads = from.take(8 * len)?.as_chunks::<8>().0.iter();
+                Self::Want(leads.map(|lead| Lead(u64::from_be_bytes(*lead))).collect())
+            }
+            5 => Self::Pull(read_prefix(from)?, Target::from_bytes(*from.array()?)),
+            6 => Self::Give(read_item(from)?),
+            other => return Err(unknown(other)),
+        })
+    }
+}
+
+impl ResponsePart {
+    /// Appends it.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Same => out.push(1),
+            Self::Split(prefix, step, parts) => write_split(out, prefix, *step, parts),
+            Self::Leaf(prefix) => {
+                out.push(3);
+                write_prefix(out, prefix);
+            }
+            Self::Empty(prefix) => {
+                out.push(4);
+                write_prefix(out, prefix);
+            }
+            Self::Entries(prefix, unknown, stamps) => {
+                out.push(5);
+                write_prefix(out, prefix);
+                out.extend_from_slice(&unknown.to_be_bytes());
+                write_len(out, stamps.len());
+                for stamp in stamps {
+                    out.extend_from_slice(&stamp.lead.0.to_be_bytes());
+                    out.push(u8::from(stamp.origin == Origin::Owner));
+                    out.extend_from_slice(&stamp.seq.0.to_be_bytes());
+                }
+            }
+            Self::Item((item, life)) => {
+                out.push(6);
+                write_item(out, item, *life);
+            }
+            Self::More(prefix, target) => {
+                out.push(7);
+                write_prefix(out, prefix);
+                out.extend_from_slice(target.as_bytes());
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Fault> {
+        Ok(match from.small(1)? {
+            1 => Self::Same,
+            2 => {
+                let (prefix, step, parts) = read_split(from)?;
+                Self::Split(prefix, step, parts)
+            }
+            3 => Self::Leaf(read_prefix(from)?),
+            4 => Self::Empty(read_prefix(from)?),
+            5 => {
+                let prefix = read_prefix(from)?;
+                let unknown = from.number(8)?;
+                let mut stamps = Vec::new();
+                for _ in 0..read_len(from)? {
+                    stamps.push(Stamp {
+                        lead: Lead(from.number(8)?),
+                        origin: match from.small(1)? {
+                            0 => Origin::Mirror,
+                            1 => Origin::Owner,
+                            _ => return Err(Fault::Origin),
+                        },
+                        seq: Seq(from.number(8)?),
+                    });
+                }
+                Self::Entries(prefix, unknown, stamps)
+            }
+            6 => Self::Item(read_item(from)?),
+            7 => Self::More(read_prefix(from)?, Target::from_bytes(*from.array()?)),
+            other => return Err(unknown(other)),
+        })
+    }
+}
+
+fn unknown(part: usize) -> Fault {
+    Fault::Part(u8::try_from(part).unwrap_or(u8::MAX))
+}
+
+/// Bits (1) ‖ the bytes that hold them.
+fn write_prefix(out: &mut Vec<u8>, prefix: &Prefix) {
+    out.push(prefix.bits());
+    out.extend_from_slice(prefix.bytes());
+}
+
+fn read_prefix(from: &mut Reader<'_>) -> Result<Prefix, Fault> {
+    let bits = u8::try_from(from.small(1)?).map_err(|_| Fault::Prefix)?;
+    let bytes = from.take(usize::from(bits.div_ceil(8)))?;
+    Prefix::from_bytes(bits, bytes).ok_or(Fault::Prefix)
+}
+
+fn write_split(out: &mut Vec<u8>, prefix: &Prefix, step: u8, parts: &[Short]) {
+    out.push(2);
+    write_prefix(out, prefix);
+    out.push(step);
+    out.extend(parts.as_flattened());
+}
+
+fn read_split(from: &mut Reader<'_>) -> Result<(Prefix, u8, Vec<Short>), Fault> {
+    let prefix = read_prefix(from)?;
+    let step = u8::try_from(from.small(1)?).map_err(|_| Fault::Step)?;
+    if !(1..=MAX_STEP).contains(&step) || prefix.child(step, 0).is_none() {
+        return Err(Fault::Step);
+    }
+    let parts = shorts(from.take(4 << step)?);
+    Ok((prefix, step, parts))
+}
+
+fn shorts(bytes: &[u8]) -> Vec<Short> {
+    bytes.as_chunks::<4>().0.to_vec()
+}
+
+/// The writers name at most [`MAX_IDS`].
+fn write_len(out: &mut Vec<u8>, len: usize) {
+    debug_assert!(len <= MAX_IDS);
+    out.push(u8::try_from(len).unwrap_or(u8::MAX));
+}
+
+fn read_len(from: &mut Reader<'_>) -> Result<usize, Fault> {
+    let len = from.small(1)?;
+    if len > MAX_IDS {
+        Err(Fault::Length)
+    } else {
+        Ok(len)
+    }
+}

@@ -1,0 +1,524 @@
+//! The side that starts: a state machine that asks until it has found every difference.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::item::{Item, Life};
+use crate::sync::bytes::MessageError;
+use crate::sync::entry::{Lead, Stamp};
+use crate::sync::item_bytes::item_bytes;
+use crate::sync::message::{
+    FetchedItem, MAX_IDS, MAX_SYNC_MESSAGE, RequestPart, ResponsePart, Short, SyncRequest,
+    SyncResponse,
+};
+use crate::sync::prefix::Prefix;
+use crate::sync::respond::{
+    FEW, MAX_PAGE_BYTES, MAX_RANGE_BYTES, MAX_RESPOND_WORK, PART_BYTES, name, split, sum,
+};
+use crate::sync::source::Source;
+
+/// Items that one request asks for by name.
+const WANTS_AT_ONCE: usize = 8 * MAX_IDS;
+
+/// What a session may cost; then it ends with an error, and what was found is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionLimits {
+    /// Requests.
+    pub rounds: u32,
+    /// Bytes of messages, received.
+    pub bytes_in: u64,
+    /// Bytes of messages, sent.
+    pub bytes_out: u64,
+    /// Ranges to compare, items to ask for and items to give that wait at one time.
+    pub waiting: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            rounds: 4_096,
+            bytes_in: 256 << 20,
+            bytes_out: 256 << 20,
+            waiting: 1 << 17,
+        }
+    }
+}
+
+/// Why a session ends without its result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The answer is no message.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The answer is about something that was not asked, or says something twice.
+    #[error("the peer answers what it was not asked")]
+    NotAsked,
+    /// Nothing of the request is answered.
+    #[error("the peer answers nothing of what it was asked")]
+    NoProgress,
+    /// Too many requests.
+    #[error("more than {0} rounds; the next session goes on")]
+    Rounds(u32),
+    /// Too many bytes.
+    #[error("more than {0} bytes; the next session goes on")]
+    Bytes(u64),
+    /// Too many differences at one time.
+    #[error("more than {0} differences wait; the next session goes on")]
+    Waiting(usize),
+}
+
+/// What a session has cost and brought.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Summary {
+    /// Requests.
+    pub rounds: u32,
+    /// Bytes of requests.
+    pub bytes_out: u64,
+    /// Bytes of responses.
+    pub bytes_in: u64,
+    /// Items that came.
+    pub fetched: u64,
+    /// Items that were given.
+    pub given: u64,
+    /// Bytes of both, in the messages.
+    pub item_bytes: u64,
+}
+
+/// An item that came, not verified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// What.
+    pub item: Arc<Item>,
+    /// What the peer says of its life.
+    pub life: Life,
+}
+
+/// What a session wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionOutput {
+    /// Send this request, then [`Session::handle`] its response.
+    Send(Vec<u8>),
+    /// Verify and store this item.
+    Item(Received),
+    /// Both sides hold the same, but for what changed meanwhile and what one side does not take.
+    Finished(Summary),
+}
+
+/// What is asked about a range next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Todo {
+    /// Everything.
+    Whole,
+    /// Split it.
+    Split(Prefix),
+    /// Name its entries; split it if they are many.
+    Name(Prefix),
+    /// Ask for its items from a target on.
+    Pull(Prefix, Target),
+}
+
+/// A part of the request that is out.
+enum Sent {
+    Range(Todo),
+    Want(Vec<Lead>),
+    Given,
+}
+
+/// A range whose items are asked for.
+struct Pull {
+    prefix: Prefix,
+    /// From where on.
+    from: Target,
+    /// The lowest target that the next item may have.
+    next: Target,
+}
+
+/// A session, for the side that starts it.
+pub struct Session {
+    salt: [u8; 8],
+    limits: SessionLimits,
+    ranges: VecDeque<Todo>,
+    wants: VecDeque<Lead>,
+    gives: VecDeque<Target>,
+    /// Ranges that the other side lacks, and where to go on in them.
+    pushes: VecDeque<(Prefix, Target)>,
+    /// The parts of the request that is out, none when no answer is awaited.
+    sent: Option<Vec<Sent>>,
+    /// Ranges that the answer may be about.
+    asked: BTreeSet<Prefix>,
+    /// Ranges whose entries were named, in this order.
+    named: BTreeMap<Prefix, Vec<Target>>,
+    /// Items that the answer may bring.
+    wanted: BTreeSet<Lead>,
+    pulls: Vec<Pull>,
+    outputs: VecDeque<SessionOutput>,
+    summary: Summary,
+}
+
+impl Session {
+    /// A session whose first request is ready. Draw `salt` at random.
+    ///
+    /// # Errors
+    /// Never but for limits of 0.
+    pub fn start(
+        source: &impl Source,
+        salt: [u8; 8],
+        limits: SessionLimits,
+    ) -> Result<Self, SessionError> {
+        let first = match source.tree().total().count() {
+            0 => Todo::Pull(Prefix::ALL, Target::default()),
+            _ => Todo::Whole,
+        };
+        let mut session = Self {
+            salt,
+            limits,
+            ranges: VecDeque::from([first]),
+            wants: VecDeque::new(),
+            gives: VecDeque::new(),
+            pushes: VecDeque::new(),
+            sent: None,
+            asked: BTreeSet::new(),
+            named: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            pulls: Vec::new(),
+            outputs: VecDeque::new(),
+            summary: Summary::default(),
+        };
+        session.compose(source)?;
+        Ok(session)
+    }
+
+    /// What it has cost and brought so far.
+    #[must_use]
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The next thing to do. Drain until `None`.
+    pub fn poll_output(&mut self) -> Option<SessionOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes the response to the request that is out, and makes the next one.
+    ///
+    /// # Errors
+    /// The session is over; see [`SessionError`].
+    pub fn handle(&mut self, source: &impl Source, response: &[u8]) -> Result<(), SessionError> {
+        let sent = self.sent.take().ok_or(SessionError::NotAsked)?;
+        self.summary.bytes_in += response.len() as u64;
+        if self.summary.bytes_in > self.limits.bytes_in {
+            return Err(SessionError::Bytes(self.limits.bytes_in));
+        }
+        let response = SyncResponse::decode(response)?;
+        for part in response.parts {
+            self.part(source, part)?;
+        }
+        let answered = usize::from(response.answered);
+        if answered > sent.len() {
+            return Err(SessionError::NotAsked);
+        }
+        if answered == 0 {
+            return Err(SessionError::NoProgress);
+        }
+        for unanswered in sent.into_iter().skip(answered) {
+            match unanswered {
+                Sent::Range(todo) => self.ranges.push_back(todo),
+                Sent::Want(leads) => {
+                    let missing = leads.into_iter().filter(|lead| self.wanted.contains(lead));
+                    self.wants.extend(missing);
+                }
+                // An answer comes to all of them: they stand first.
+                Sent::Given => return Err(SessionError::NoProgress),
+            }
+        }
+        let waiting = self.ranges.len() + self.wants.len() + self.gives.len() + self.pushes.len();
+        if waiting > self.limits.waiting {
+            return Err(SessionError::Waiting(self.limits.waiting));
+        }
+        self.compose(source)
+    }
+
+    /// Takes one part of a response.
+    fn part(&mut self, source: &impl Source, part: ResponsePart) -> Result<(), SessionError> {
+        match part {
+            ResponsePart::Same => self.answered(&Prefix::ALL)?,
+            ResponsePart::Empty(prefix) => {
+                self.answered(&prefix)?;
+                self.pushes.push_back((prefix, prefix.first()));
+            }
+            ResponsePart::Leaf(prefix) => {
+                self.answered(&prefix)?;
+                self.ranges.push_back(Todo::Name(prefix));
+            }
+            ResponsePart::Split(prefix, step, theirs) => {
+                self.answered(&prefix)?;
+                let mut work = 0;
+                for (index, theirs) in theirs.iter().enumerate() {
+                    let child = prefix.child(step, index).ok_or(SessionError::NotAsked)?;
+                    let sum = sum(source, &child, &mut work);
+                    if sum.fingerprint(&self.salt)[..4] != theirs[..] {
+                        self.ranges.push_back(match sum.count() {
+                            0 => Todo::Pull(child, child.first()),
+                            1..=FEW => Todo::Name(child),
+                            _ => Todo::Split(child),
+                        });
+                    }
+                }
+            }
+            ResponsePart::Entries(prefix, unknown, stamps) => {
+                self.answered(&prefix)?;
+                let named = self.named.remove(&prefix).ok_or(SessionError::NotAsked)?;
+                self.entries(source, &prefix, unknown, &stamps, &named)?;
+            }
+            ResponsePart::Item(item) => self.item(item)?,
+            ResponsePart::More(prefix, next) => {
+                let pull = self.pulls.iter().position(|pull| pull.prefix == prefix);
+                let pull = self.pulls.remove(pull.ok_or(SessionError::NotAsked)?);
+                if next <= pull.from || next < pull.next || !prefix.contains(&next) {
+                    return Err(SessionError::NotAsked);
+                }
+                self.ranges.push_back(Todo::Pull(prefix, next));
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer is about this range, for the first time.
+    fn answered(&mut self, prefix: &Prefix) -> Result<(), SessionError> {
+        match self.asked.remove(prefix) {
+            true => Ok(()),
+            false => Err(SessionError::NotAsked),
+        }
+    }
+
+    /// What the other side holds in a range and was not named, and which of our names it does not
+    /// know.
+    fn entries(
+        &mut self,
+        source: &impl Source,
+        prefix: &Prefix,
+        unknown: u64,
+        stamps: &[Stamp],
+        named: &[Target],
+    ) -> Result<(), SessionError> {
+        for stamp in stamps {
+            let first = stamp.lead.first();
+            if !(prefix.contains(&first) || Lead::of(&prefix.first()) == stamp.lead) {
+                return Err(SessionError::NotAsked);
+            }
+            let held = source.entries(first).next();
+            let held = held.filter(|(target, _)| Lead::of(target) == stamp.lead);
+            let (want, give) = match held {
+                None => (source.wants(stamp), None),
+                Some((target, version)) => {
+                    let ours = (version.origin, version.seq);
+                    let theirs = (stamp.origin, stamp.seq);
+                    // Of one sequence with two contents both sides see both.
+                    (theirs >= ours, (ours >= theirs).then_some(target))
+                }
+            };
+            if want {
+                self.wants.push_back(stamp.lead);
+            }
+            self.gives.extend(give);
+        }
+        for (place, target) in named.iter().enumerate() {
+            let lead = Lead::of(target);
+            if unknown >> place & 1 == 1 && stamps.iter().all(|stamp| stamp.lead != lead) {
+                self.gives.push_back(*target);
+            }
+        }
+        Ok(())
+    }
+
+    /// An item, which was asked for by name or with its range.
+    fn item(&mut self, (item, life): FetchedItem) -> Result<(), SessionError> {
+        let target = item.target();
+        if !self.wanted.remove(&Lead::of(&target)) {
+            let pull = self.pulls.iter_mut();
+            let mut pull = pull.filter(|pull| pull.prefix.contains(&target));
+            let pull = pull.next().ok_or(SessionError::NotAsked)?;
+            if target < pull.next {
+                return Err(SessionError::NotAsked);
+            }
+            // Each once: the next one lies behind it.
+            pull.next = successor(&target);
+        }
+        self.summary.fetched += 1;
+        self.summary.item_bytes += item_bytes(&item) as u64;
+        self.outputs
+            .push_back(SessionOutput::Item(Received { item, life }));
+        Ok(())
+    }
+
+    /// Makes the next request, or ends.
+    fn compose(&mut self, source: &impl Source) -> Result<(), SessionError> {
+        self.asked.clear();
+        self.named.clear();
+        self.wanted.clear();
+        self.pulls.clear();
+        let mut request = SyncRequest {
+            salt: self.salt,
+            parts: Vec::new(),
+        };
+        let mut sent = Vec::new();
+        self.add_gives(source, &mut request.parts);
+        sent.extend(request.parts.iter().map(|_| Sent::Given));
+        self.add_ranges(source, &mut request.parts, &mut sent);
+        self.add_wants(&mut request.parts, &mut sent);
+        if sent.is_empty() {
+            let finished = SessionOutput::Finished(self.summary);
+            self.outputs.push_back(finished);
+            return Ok(());
+        }
+        if self.summary.rounds >= self.limits.rounds {
+            return Err(SessionError::Rounds(self.limits.rounds));
+        }
+        let bytes = request.encode();
+        debug_assert!(bytes.len() <= MAX_SYNC_MESSAGE);
+        self.summary.rounds += 1;
+        self.summary.bytes_out += bytes.len() as u64;
+        if self.summary.bytes_out > self.limits.bytes_out {
+            return Err(SessionError::Bytes(self.limits.bytes_out));
+        }
+        self.sent = Some(sent);
+        self.outputs.push_back(SessionOutput::Send(bytes));
+        Ok(())
+    }
+
+    /// Items that the other side lacks, up to a page.
+    fn add_gives(&mut self, source: &impl Source, parts: &mut Vec<RequestPart>) {
+        let mut bytes = 0;
+        let mut give = |target: &Target| {
+            if let Some(item) = source.item(target) {
+                let size = item_bytes(&item.0);
+                bytes += size + PART_BYTES;
+                self.summary.given += 1;
+                self.summary.item_bytes += size as u64;
+                parts.push(RequestPart::Give(item));
+            }
+            bytes < MAX_PAGE_BYTES
+        };
+        while let Some(target) = self.gives.pop_front() {
+            if !give(&target) {
+                return;
+            }
+        }
+        while let Some((prefix, from)) = self.pushes.pop_front() {
+            for (target, _) in source.entries(from) {
+                if !prefix.contains(&target) {
+                    break;
+                }
+                if !give(&target) {
+                    return self.pushes.push_front((prefix, successor(&target)));
+                }
+            }
+        }
+    }
+
+    fn add_ranges(
+        &mut self,
+        source: &impl Source,
+        parts: &mut Vec<RequestPart>,
+        sent: &mut Vec<Sent>,
+    ) {
+        let (mut bytes, mut work) = (0, 0);
+        while bytes < MAX_RANGE_BYTES && work < MAX_RESPOND_WORK {
+            let Some(todo) = self.ranges.pop_front() else {
+                return;
+            };
+            let part = match todo {
+                Todo::Whole => {
+                    let mut fingerprint = [0; 16];
+                    let total = source.tree().total().fingerprint(&self.salt);
+                    fingerprint.copy_from_slice(&total[..16]);
+                    self.asked.insert(Prefix::ALL);
+                    RequestPart::Whole(fingerprint)
+                }
+                Todo::Pull(prefix, from) => {
+                    self.pulls.push(Pull {
+                        prefix,
+                        from,
+                        next: from,
+                    });
+                    RequestPart::Pull(prefix, from)
+                }
+                Todo::Split(prefix) => self.split(source, &prefix, &mut work),
+                Todo::Name(prefix) => match self.name(source, &prefix, &mut work) {
+                    Some(ids) => RequestPart::Ids(prefix, ids),
+                    None => self.split(source, &prefix, &mut work),
+                },
+            };
+            bytes += match &part {
+                RequestPart::Split(_, _, parts) => 35 + 4 * parts.len(),
+                RequestPart::Ids(_, ids) => 34 + 4 * ids.len(),
+                _ => 66,
+            };
+            parts.push(part);
+            sent.push(Sent::Range(todo));
+        }
+    }
+
+    /// The parts of a range; its names where it can be split no further.
+    fn split(&mut self, source: &impl Source, prefix: &Prefix, work: &mut usize) -> RequestPart {
+        let count = sum(source, prefix, work).count();
+        if let Some((step, parts)) = split(source, &self.salt, prefix, count, work) {
+            let children = (0..parts.len()).filter_map(|index| prefix.child(step, index));
+            self.asked.extend(children);
+            RequestPart::Split(*prefix, step, parts)
+        } else {
+            let ids = self.name(source, prefix, work).unwrap_or_default();
+            RequestPart::Ids(*prefix, ids)
+        }
+    }
+
+    /// The names of the entries of a range; none when they are too many.
+    fn name(
+        &mut self,
+        source: &impl Source,
+        prefix: &Prefix,
+        work: &mut usize,
+    ) -> Option<Vec<Short>> {
+        let (mut ids, mut targets) = (Vec::new(), Vec::new());
+        for (target, version) in source.entries(prefix.first()) {
+            if !prefix.contains(&target) {
+                break;
+            }
+            if ids.len() == MAX_IDS {
+                return None;
+            }
+            *work += 4;
+            ids.push(name(&self.salt, &version.digest(&target)));
+            targets.push(target);
+        }
+        self.asked.insert(*prefix);
+        self.named.insert(*prefix, targets);
+        Some(ids)
+    }
+
+    fn add_wants(&mut self, parts: &mut Vec<RequestPart>, sent: &mut Vec<Sent>) {
+        let now = self.wants.len().min(WANTS_AT_ONCE);
+        let leads: Vec<Lead> = self.wants.drain(..now).collect();
+        for leads in leads.chunks(MAX_IDS) {
+            self.wanted.extend(leads);
+            parts.push(RequestPart::Want(leads.to_vec()));
+            sent.push(Sent::Want(leads.to_vec()));
+        }
+    }
+}
+
+/// The target behind another; the last one is its own.
+fn successor(target: &Target) -> Target {
+    let mut bytes = *target.as_bytes();
+    for byte in bytes.iter_mut().rev() {
+        let (next, over) = byte.overflowing_add(1);
+        *byte = next;
+        if !over {
+            return Target::from_bytes(bytes);
+        }
+    }
+    *target
+}
