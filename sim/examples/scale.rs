@@ -14,7 +14,7 @@ use skydht_core::node::{
 use skydht_sim::clock::SimTime;
 use skydht_sim::network::{Access, HostId, Spread};
 use skydht_sim::ours::OurNode;
-use skydht_sim::world::{Happening, Watch, World, WorldConfig, WorldError};
+use skydht_sim::world::{SimEvent, Watch, World, WorldConfig, WorldError};
 
 const BOOTSTRAP: u32 = 10;
 const JOINING: Duration = Duration::from_secs(600);
@@ -112,8 +112,8 @@ fn main() -> Result<(), WorldError> {
     while minute < 11 {
         minute += 1;
         let end = SimTime::ZERO.plus(Duration::from_secs(60 * minute));
-        world.run_until(end, &mut |world: &mut World, happening| {
-            if let Happening::Woke { token } = happening {
+        world.run_until(end, &mut |world: &mut World, event| {
+            if let SimEvent::Woke { token } = event {
                 let host = HostId(u32::try_from(token).unwrap_or_default());
                 if let Err(error) = world.start(host) {
                     eprintln!("{error}");
@@ -135,8 +135,8 @@ fn main() -> Result<(), WorldError> {
             world.wake_at(at, u64::from(n));
         }
         let end = start.plus(Duration::from_secs(95));
-        world.run_until(end, &mut |world: &mut World, happening| match happening {
-            Happening::Woke { token } => {
+        world.run_until(end, &mut |world: &mut World, event| match event {
+            SimEvent::Woke { token } => {
                 let n = u32::try_from(token).unwrap_or_default();
                 let owner = pick(n, 7);
                 let salt = Salt::from(format!("{n}").as_str());
@@ -158,7 +158,7 @@ fn main() -> Result<(), WorldError> {
                     eprintln!("{error}");
                 }
             }
-            Happening::Finished { outcome, .. } => {
+            SimEvent::Finished { outcome, .. } => {
                 let (ok, stats) = match &outcome {
                     Outcome::Put(Ok(put)) => (true, Some(put.stats)),
                     Outcome::Get(Ok(get)) => (true, Some(get.stats)),

@@ -9,14 +9,16 @@
 //! | who is there, what happens, and how to watch it: **start here** | [`world`] |
 //! | sessions, streams, and what the network does to them | [`network`] |
 //! | true time and hosts' clocks | [`clock`] |
-//! | who takes part, what goes wrong, what must come of it | [`scenario`] |
+//! | what a scenario may say, and what is drawn from it | [`scenario`] |
 //! | the same for the whole program: driver, sessions, handles | [`program`] |
-//! | play one: cores, or the whole program | [`run`] |
+//! | play one: cores, or the whole program | [`run`](fn@run) |
+//! | its phases | `run`, on `cores` or `program` |
 //! | what must hold, whatever happens | [`oracle`] |
 //! | did the rare things happen | [`coverage`] |
 //! | what did a run find, and how does one keep it | [`figures`] |
 
 pub mod clock;
+mod cores;
 pub mod coverage;
 pub mod figures;
 pub mod host;
@@ -26,6 +28,7 @@ pub mod oracle;
 pub mod ours;
 mod play;
 pub mod program;
+mod run;
 pub mod scenario;
 #[cfg(test)]
 mod testbed;

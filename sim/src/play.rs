@@ -1,7 +1,7 @@
 //! Plays a scenario on what its depth says: cores, or the whole program.
 
-use crate::program;
-use crate::scenario::{self, Depth, Outcome, Progress, RunError, Scenario};
+use crate::scenario::{Depth, Outcome, Progress, RunError, Scenario};
+use crate::{cores, program};
 
 /// Runs a scenario with a seed. The same scenario and seed give the same outcome, bit for bit.
 ///
@@ -14,7 +14,7 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let (drawn, worlds) = scenario.drawn(seed)?;
     let mut outcome = match drawn.depth {
-        Depth::Core => scenario::run::run(&drawn, seed, progress),
+        Depth::Core => cores::run(&drawn, seed, progress),
         Depth::Program => program::run(&drawn, seed, progress),
     }?;
     for world in worlds {

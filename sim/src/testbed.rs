@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::hostile::HostilePeer;
 use crate::network::{Access, HostId};
 use crate::upstream::UpstreamNode;
-use crate::world::{Boot, Happening, Start, Watch, World, WorldConfig};
+use crate::world::{Boot, SimEvent, Start, Watch, World, WorldConfig};
 
 /// One way between any two.
 pub(crate) const LATENCY: Duration = Duration::from_millis(50);
@@ -71,8 +71,8 @@ impl Testbed {
 
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.world.now().plus(time);
-        while let Some(happening) = self.world.step_until(end) {
-            self.note(happening);
+        while let Some(event) = self.world.step_until(end) {
+            self.note(event);
         }
     }
 
@@ -93,8 +93,8 @@ impl Testbed {
             if let Some(outcome) = self.finished.remove(&op) {
                 return (outcome, self.now().mono.since(began));
             }
-            let happening = self.world.step().expect("it ends some time");
-            self.note(happening);
+            let event = self.world.step().expect("it ends some time");
+            self.note(event);
         }
     }
 
@@ -123,13 +123,13 @@ impl Testbed {
         self.world.host(id(n)).expect("a caller")
     }
 
-    fn note(&mut self, happening: Happening) {
-        match happening {
-            Happening::Finished { op, outcome, .. } => {
+    fn note(&mut self, event: SimEvent) {
+        match event {
+            SimEvent::Finished { op, outcome, .. } => {
                 let before = self.finished.insert(op, outcome);
                 assert!(before.is_none(), "{op} finished twice");
             }
-            Happening::Delivered {
+            SimEvent::Delivered {
                 host,
                 stream,
                 bytes,

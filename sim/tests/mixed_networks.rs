@@ -10,11 +10,11 @@ use skydht_core::node::{
     BootstrapPeer, Command, Config, GetRequest, OperationId, Outcome, PutOptions, ReadPolicy,
 };
 use skydht_sim::host::Host as _;
-use skydht_sim::hostile::{Behaviour, Cabal, Forgery, HostileBoot, HostileConfig, ValueLie};
+use skydht_sim::hostile::{Behaviour, Collusion, Forgery, HostileBoot, HostileConfig, ValueLie};
 use skydht_sim::network::{Access, Departure, HostId};
 use skydht_sim::ours::OurNode;
 use skydht_sim::upstream::{UpstreamBoot, UpstreamConfig, UpstreamNode};
-use skydht_sim::world::{Happening, World, WorldConfig, WorldDigest};
+use skydht_sim::world::{SimEvent, World, WorldConfig, WorldDigest};
 
 const SALT: &str = "dmsg";
 
@@ -50,7 +50,7 @@ fn ours(n: u8) -> Box<OurNode> {
     })
 }
 
-fn hostile(n: u8, behaviour: Behaviour, cabal: &Cabal) -> Box<HostileBoot> {
+fn hostile(n: u8, behaviour: Behaviour, collusion: &Collusion) -> Box<HostileBoot> {
     Box::new(HostileBoot {
         config: HostileConfig {
             bootstrap: vec![key(0)],
@@ -58,7 +58,7 @@ fn hostile(n: u8, behaviour: Behaviour, cabal: &Cabal) -> Box<HostileBoot> {
             extensions: false,
         },
         secret: secret(n),
-        cabal: cabal.clone(),
+        collusion: collusion.clone(),
     })
 }
 
@@ -81,8 +81,8 @@ fn mixed(world: &mut World, count: u8) -> Vec<HostId> {
 /// What finished in a while.
 fn run(world: &mut World, time: Duration) -> BTreeMap<OperationId, Outcome> {
     let mut finished = BTreeMap::new();
-    world.run_for(time, &mut |_: &mut World, happening| {
-        if let Happening::Finished { op, outcome, .. } = happening {
+    world.run_for(time, &mut |_: &mut World, event| {
+        if let SimEvent::Finished { op, outcome, .. } = event {
             assert!(
                 finished.insert(op, outcome).is_none(),
                 "{op} finished twice"
@@ -160,14 +160,14 @@ fn upstreams_publisher_is_renewed_by_a_higher_sequence_each_minute() {
 #[test]
 fn a_crashed_process_starts_again_empty() {
     let mut world = World::new(4, WorldConfig::default());
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     let hosts = mixed(&mut world, 12);
     let liar = Behaviour::Liar {
         peers: Forgery::BeyondField,
         count: 20,
         value: ValueLie::Denied,
     };
-    let liar = world.add(hostile(200, liar, &cabal), Access::relayed());
+    let liar = world.add(hostile(200, liar, &collusion), Access::relayed());
     world.start(liar.expect("another key")).expect("it starts");
     let crashed = |world: &World| -> Vec<HostId> {
         let is_crashed = |it: &HostId| {

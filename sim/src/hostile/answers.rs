@@ -11,9 +11,9 @@ use skydht_core::wire::{
     ResponseMessage, Want, WireItem, WirePeer, decode_request, encode_response,
 };
 
-use super::HostilePeer;
 use super::behaviour::{Behaviour, Forgery, ValueLie};
 use super::grind::invent;
+use super::state::HostilePeer;
 
 /// Peers in an answer that names attackers.
 const NAMED: usize = 20;
@@ -79,7 +79,7 @@ impl HostilePeer {
         } = request
             && let Some(item) = item.item()
         {
-            self.cabal.note(item.target(), item);
+            self.collusion.note(item.target(), item);
         }
     }
 
@@ -106,7 +106,7 @@ impl HostilePeer {
             Behaviour::Eclipse => self.eclipse(request),
             Behaviour::Replay { .. } => match request {
                 Request::GetValue { target } => {
-                    let oldest = self.cabal.versions(target).into_iter().next()?;
+                    let oldest = self.collusion.versions(target).into_iter().next()?;
                     let closest = self.honest_peers(message);
                     let item = Some(oldest.into());
                     Some(Response::GetValue { item, closest })
@@ -115,7 +115,7 @@ impl HostilePeer {
             },
             Behaviour::ForgedMirror { .. } => match request {
                 Request::GetValue { target } => {
-                    let seen = self.cabal.versions(target).pop()?;
+                    let seen = self.collusion.versions(target).pop()?;
                     let forged = self.forge(&seen.salt);
                     let closest = self.honest_peers(message);
                     let item = Some(forged.into());
@@ -166,14 +166,14 @@ impl HostilePeer {
     fn invented(&mut self, target: &Target, forgery: Forgery, count: usize) -> PeerList {
         let rng = &mut self.rng;
         let peers = self
-            .cabal
+            .collusion
             .invented(target, || invent(target, forgery, count, rng));
         peers.into()
     }
 
     /// A value of the highest sequence, which costs its finder the true one if it is believed.
     fn false_value(&self, target: &Target, lie: ValueLie) -> Option<WireItem> {
-        let seen = self.cabal.versions(target).pop();
+        let seen = self.collusion.versions(target).pop();
         let salt = seen.as_ref().map(|it| it.salt.clone()).unwrap_or_default();
         match lie {
             ValueLie::Denied => None,
@@ -215,11 +215,11 @@ impl HostilePeer {
 
     fn eclipse(&mut self, request: &Request) -> Option<Response> {
         match request {
-            Request::FindNode { target } if self.cabal.besieges(target) => {
+            Request::FindNode { target } if self.collusion.besieges(target) => {
                 let closest = self.accomplices(target);
                 Some(Response::FindNode { closest })
             }
-            Request::GetValue { target } if self.cabal.besieges(target) => {
+            Request::GetValue { target } if self.collusion.besieges(target) => {
                 let closest = self.accomplices(target);
                 Some(Response::GetValue {
                     item: None,
@@ -232,17 +232,17 @@ impl HostilePeer {
             } => {
                 let own = item.item().map(|it| it.target());
                 let target = mirror_target.or(own)?;
-                self.cabal.besieges(&target).then(taken)
+                self.collusion.besieges(&target).then(taken)
             }
             Request::Renew { target, .. } if self.config.extensions => {
-                self.cabal.besieges(target).then(renewed)
+                self.collusion.besieges(target).then(renewed)
             }
             _ => None,
         }
     }
 
     fn accomplices(&self, target: &Target) -> PeerList {
-        let members = self.cabal.nearest(target, NAMED);
+        let members = self.collusion.nearest(target, NAMED);
         let members = members.iter().filter(|key| **key != self.secret.public());
         let seen = self.now.unix.into();
         let peers = members.map(|key| WirePeer::new(key, seen, None));

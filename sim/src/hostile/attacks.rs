@@ -1,6 +1,5 @@
 //! What a hostile peer does by itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::Rng as _;
@@ -14,7 +13,7 @@ use skydht_core::wire::{
 
 use super::answers::long_life;
 use super::behaviour::{Behaviour, Flood};
-use super::{HostilePeer, Timer};
+use super::state::{Attack, HostilePeer, Timer};
 
 /// Streams of attacks open at once; more wait for their turn.
 const OPEN: usize = 256;
@@ -29,12 +28,6 @@ const GARBAGE: usize = 4_096;
 const OVERSIZED: usize = 64 << 10;
 /// Peers near a target that get an old or forged item.
 const NEAR: usize = 20;
-
-/// What is sent as soon as a stream is open.
-#[derive(Debug)]
-pub(super) struct Attack {
-    bytes: Arc<[u8]>,
-}
 
 impl HostilePeer {
     /// Attacks in one beat, and the time from one beat to the next.
@@ -118,7 +111,7 @@ impl HostilePeer {
             }
             Behaviour::Replay { .. } => {
                 let target = self.seen_target()?;
-                let versions = self.cabal.versions(&target);
+                let versions = self.collusion.versions(&target);
                 // Never the newest.
                 let old = versions.len().checked_sub(1).filter(|old| *old > 0)?;
                 let item = &versions[self.below(old)];
@@ -133,7 +126,7 @@ impl HostilePeer {
             }
             Behaviour::ForgedMirror { bound, .. } => {
                 let target = self.seen_target()?;
-                let seen = self.cabal.versions(&target).pop()?;
+                let seen = self.collusion.versions(&target).pop()?;
                 let item = self.forge(&seen.salt);
                 let bind = bound.then(|| self.secret.sign(&item.bind_digest(&target)));
                 let request = Request::PutValue {
@@ -153,7 +146,7 @@ impl HostilePeer {
                     ..RequestExt::default()
                 };
                 let seen = self.seen_target();
-                let item = seen.and_then(|it| self.cabal.versions(&it).pop());
+                let item = seen.and_then(|it| self.collusion.versions(&it).pop());
                 match (seen, item) {
                     (Some(target), Some(item)) if self.below(2) == 0 => {
                         ext.life = Some(long_life(left));
@@ -184,7 +177,7 @@ impl HostilePeer {
         let victim = self.victim(target)?;
         let sender = match self.below(2) {
             0 => {
-                let members = self.cabal.members();
+                let members = self.collusion.members();
                 let member = members.get(self.below(members.len()))?;
                 Sender::of(member)
             }
@@ -277,7 +270,7 @@ impl HostilePeer {
         let victims: Vec<PublicKey> = known
             .iter()
             .filter_map(|it| it.key)
-            .filter(|key| !self.cabal.has(key))
+            .filter(|key| !self.collusion.has(key))
             .collect();
         let n = self.below(victims.len());
         victims.get(n).copied()
@@ -285,7 +278,7 @@ impl HostilePeer {
 
     fn seen_target(&mut self) -> Option<Target> {
         let n = self.rng.next_u64();
-        self.cabal.seen(n)
+        self.collusion.seen(n)
     }
 
     fn random_target(&mut self) -> Target {

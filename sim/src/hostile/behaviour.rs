@@ -52,10 +52,10 @@ pub enum Behaviour {
         /// Claims a minute.
         per_minute: u32,
     },
-    /// Denies to have what the [`Cabal`](super::Cabal) besieges, takes it and drops it, and names
+    /// Denies to have what the [`Collusion`](super::Collusion) besieges, takes it and drops it, and names
     /// only attackers to those who look for it.
     Eclipse,
-    /// Serves the oldest version that anybody in the cabal ever saw, and puts old versions to
+    /// Serves the oldest version that anybody in the collusion ever saw, and puts old versions to
     /// the peers near their targets again and again.
     Replay {
         /// Puts a minute.

@@ -2,7 +2,7 @@
 //!
 //! Each is a node of upstream's inside, which finds the network and makes itself known; what
 //! comes in is answered, and what goes out is added to, as its [`Behaviour`] says. Hostile peers
-//! share a [`Cabal`]. What ends a process of upstream's ends the node inside, too: it then looks
+//! share a [`Collusion`]. What ends a process of upstream's ends the node inside, too: it then looks
 //! for nobody any more, and the harm goes on. A run is a function of the configuration, the key, the seed and the inputs;
 //! memory is bounded whatever the others do.
 //!
@@ -10,15 +10,16 @@
 //! |---|---|
 //! | what can one be told to do | [`Behaviour`] |
 //! | how near to a target does an attacker get | [`grind`] |
-//! | what do attackers know together | [`Cabal`] |
+//! | what do attackers know together | [`Collusion`] |
 //! | what does it answer | `answers` |
 //! | what does it do by itself | `attacks` |
 
 mod answers;
 mod attacks;
 mod behaviour;
-mod cabal;
+mod collusion;
 mod grind;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -40,10 +41,11 @@ use crate::upstream::timers::Timers;
 use crate::upstream::{UpstreamConfig, UpstreamNode};
 use crate::world::{Boot, Start};
 use answers::Reply;
-use attacks::Attack;
 pub use behaviour::{Behaviour, Flood, Forgery, ValueLie};
-pub use cabal::Cabal;
+pub use collusion::Collusion;
 pub use grind::grind;
+pub use state::{Counters, HostileConfig, HostilePeer};
+use state::{Served, Timer};
 
 /// Streams served at once; more are reset.
 const SERVED: usize = 1_024;
@@ -52,80 +54,17 @@ const ITEMS: usize = 1_000;
 /// For ever, as far as a run goes.
 const FOR_EVER: Duration = Duration::from_secs(1 << 31);
 
-/// How a hostile peer is set up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HostileConfig {
-    /// How it finds the network.
-    pub bootstrap: Vec<PublicKey>,
-    /// What it does.
-    pub behaviour: Behaviour,
-    /// Whether it passes for a skydht node: its answers have an extension, in which it lies as
-    /// everywhere, and it takes renewals. Otherwise it passes for upstream's;
-    /// [`Behaviour::FalseClaims`] always has extensions.
-    pub extensions: bool,
-}
-
-/// What happened, in numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Requests that came whole.
-    pub requests: u64,
-    /// Of those, how many were not answered as upstream's node would.
-    pub twisted: u64,
-    /// Streams opened to do harm.
-    pub attacks: u64,
-    /// Streams reset because too many were open or too much came.
-    pub dropped: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Timer {
-    /// The next attack.
-    Attack,
-    /// An attack's stream has been open for long enough.
-    Abandon(StreamId),
-    /// The next piece of a slow answer.
-    Piece(StreamId),
-}
-
-/// A stream that somebody opened.
-#[derive(Debug)]
-enum Served {
-    Reading(PublicKey, FrameReader),
-    /// What is left of a slow answer, up to where it stops.
-    Dripping(VecDeque<u8>),
-    /// Open for ever.
-    Held,
-}
-
-/// A peer that means harm.
-#[derive(Debug)]
-pub struct HostilePeer {
-    config: HostileConfig,
-    secret: SecretKey,
-    cabal: Cabal,
-    inner: UpstreamNode,
-    rng: ChaCha8Rng,
-    now: Time,
-    served: BTreeMap<StreamId, Served>,
-    attacks: BTreeMap<StreamId, Attack>,
-    timers: Timers<Timer>,
-    outputs: VecDeque<Output>,
-    counters: Counters,
-    stopped: bool,
-}
-
 impl HostilePeer {
-    /// One that starts now and belongs to `cabal`.
+    /// One that starts now and belongs to `collusion`.
     #[must_use]
     pub fn new(
         config: HostileConfig,
         secret: SecretKey,
         seed: Seed,
-        cabal: &Cabal,
+        collusion: &Collusion,
         now: Time,
     ) -> Self {
-        cabal.join(secret.public());
+        collusion.join(secret.public());
         let upstream = UpstreamConfig {
             bootstrap: config.bootstrap.clone(),
             limits: Limits {
@@ -141,7 +80,7 @@ impl HostilePeer {
             config,
             inner: UpstreamNode::new(upstream, Identity::Keyed(secret.clone()), now),
             secret,
-            cabal: cabal.clone(),
+            collusion: collusion.clone(),
             rng: ChaCha8Rng::from_seed(seed.0),
             now,
             served: BTreeMap::new(),
@@ -336,7 +275,7 @@ pub struct HostileBoot {
     /// Its identity.
     pub secret: SecretKey,
     /// With whom it works together.
-    pub cabal: Cabal,
+    pub collusion: Collusion,
 }
 
 impl Boot for HostileBoot {
@@ -346,7 +285,7 @@ impl Boot for HostileBoot {
 
     fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
         let (config, secret) = (self.config.clone(), self.secret.clone());
-        let peer = HostilePeer::new(config, secret, start.seed, &self.cabal, start.now);
+        let peer = HostilePeer::new(config, secret, start.seed, &self.collusion, start.now);
         Ok(Box::new(peer))
     }
 }

@@ -7,6 +7,7 @@ use skydht_core::node::OperationId;
 
 use super::Violations;
 use crate::clock::SimTime;
+use crate::network::HostId;
 
 /// How much later than its deadline an operation may finish: timers of a host are exact, and
 /// its clock may run a little wrong.
@@ -20,79 +21,70 @@ struct Open {
     disturbed: bool,
 }
 
-/// Operations without outcome so far.
+/// Operations without outcome so far, by host: numbers are distinct in one life of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Operations {
-    open: BTreeMap<OperationId, Open>,
+    open: BTreeMap<(HostId, OperationId), Open>,
 }
 
 impl Operations {
     /// One was started.
-    pub fn started(&mut self, now: SimTime, op: OperationId, timeout: Duration) {
+    pub fn started(&mut self, now: SimTime, host: HostId, op: OperationId, timeout: Duration) {
         let open = Open {
             started: now,
             deadline: now.plus(timeout).plus(SLACK),
             disturbed: false,
         };
-        self.open.insert(op, open);
+        self.open.insert((host, op), open);
     }
 
     /// One finished. Returns how long it took; none, and a violation, when it was not open.
     pub fn finished(
         &mut self,
         now: SimTime,
+        host: HostId,
         op: OperationId,
         violations: &mut Violations,
     ) -> Option<Duration> {
-        let Some(open) = self.open.remove(&op) else {
-            violations.note(
-                now,
-                format_args!("operation {op} finished, but was not open"),
-            );
+        let Some(open) = self.open.remove(&(host, op)) else {
+            let what = format_args!("{host}: operation {op} finished, but was not open");
+            violations.note(now, what);
             return None;
         };
         let took = now.since(open.started);
         if now > open.deadline && !open.disturbed {
-            violations.note(now, format_args!("operation {op} took {took:?}"));
+            violations.note(now, format_args!("{host}: operation {op} took {took:?}"));
         }
         Some(took)
     }
 
-    /// Some will never finish: their host crashed.
-    pub fn abandoned(&mut self, ops: &[OperationId]) {
-        for op in ops {
-            self.open.remove(op);
+    /// Those of a host will never finish: it crashed.
+    pub fn abandoned(&mut self, host: HostId) {
+        self.open.retain(|(at, _), _| *at != host);
+    }
+
+    /// A host stood still, or its clock was changed.
+    pub fn disturbed(&mut self, host: HostId) {
+        for ((at, _), open) in &mut self.open {
+            open.disturbed |= *at == host;
         }
     }
 
-    /// The host of these stood still, or its clock was changed.
-    pub fn disturbed(&mut self, ops: impl Iterator<Item = OperationId>) {
-        for op in ops {
-            if let Some(open) = self.open.get_mut(&op) {
-                open.disturbed = true;
+    /// Notes those whose deadline has passed on hosts that are awake.
+    pub fn check(
+        &mut self,
+        now: SimTime,
+        is_awake: impl Fn(HostId) -> bool,
+        violations: &mut Violations,
+    ) {
+        self.open.retain(|(host, op), open| {
+            let late = now > open.deadline && !open.disturbed && is_awake(*host);
+            if late {
+                let what = format_args!("{host}: operation {op} did not finish in time");
+                violations.note(now, what);
             }
-        }
-    }
-
-    /// The same of all that are open.
-    pub fn disturbed_all(&mut self) {
-        for open in self.open.values_mut() {
-            open.disturbed = true;
-        }
-    }
-
-    /// Those whose deadline has passed.
-    pub fn check(&mut self, now: SimTime, violations: &mut Violations) {
-        let late: Vec<OperationId> = self
-            .open
-            .iter()
-            .filter(|(_, open)| now > open.deadline && !open.disturbed)
-            .map(|(op, _)| *op)
-            .collect();
-        for op in late {
-            self.open.remove(&op);
-            violations.note(now, format_args!("operation {op} did not finish in time"));
-        }
+            !late
+        });
     }
 }
 
@@ -105,19 +97,22 @@ mod tests {
         let (mut operations, mut violations) = (Operations::default(), Violations::default());
         let at = |s| SimTime::ZERO.plus(Duration::from_secs(s));
         let timeout = Duration::from_secs(30);
+        let host = |op: u64| HostId(op as u32);
         for op in 1..=5 {
-            operations.started(at(0), OperationId(op), timeout);
+            operations.started(at(0), host(op), OperationId(op), timeout);
         }
-        operations.finished(at(31), OperationId(1), &mut violations);
+        operations.finished(at(31), host(1), OperationId(1), &mut violations);
         assert_eq!(violations.count(), 0);
-        operations.finished(at(31), OperationId(1), &mut violations);
-        operations.finished(at(32), OperationId(2), &mut violations);
+        operations.finished(at(31), host(1), OperationId(1), &mut violations);
+        operations.finished(at(32), host(2), OperationId(2), &mut violations);
         assert_eq!(violations.count(), 2);
-        operations.disturbed([OperationId(3)].into_iter());
-        operations.abandoned(&[OperationId(4)]);
-        operations.check(at(32), &mut violations);
+        operations.disturbed(host(3));
+        operations.abandoned(host(4));
+        operations.check(at(32), |host| host != HostId(5), &mut violations);
+        assert_eq!(violations.count(), 2);
+        operations.check(at(32), |_| true, &mut violations);
         assert_eq!(violations.count(), 3);
-        operations.check(at(33), &mut violations);
+        operations.check(at(33), |_| true, &mut violations);
         assert_eq!(violations.count(), 3);
         assert!(violations.into_words()[2].contains("operation 5"));
     }

@@ -8,14 +8,14 @@ use skydht_core::node::{Counter, Limit, PeerInfo, Snapshot};
 use skydht_driver::transport::TransportStats;
 use skydht_driver::{Dht, DriverStats};
 
+use super::hosts::RETIRED;
 use super::machine::State;
-use super::run::{RETIRED, Run};
+use super::state::WholeProgram;
 use crate::clock::SimTime;
 use crate::network::{HostId, Rate};
 use crate::oracle::bounds;
-use crate::oracle::promises::Circumstances;
+use crate::run::{DEADLINES, Doing, Run};
 use crate::scenario::RunError;
-use crate::scenario::run::{DEADLINES, SETTLED};
 
 /// Times that the tasks of one host may be polled in a second, on average between two checks.
 const POLLS_A_SECOND: u64 = 1_000;
@@ -24,6 +24,8 @@ const POLLS_A_SECOND_RELAYED: u64 = 4_000;
 /// Keepalives after which a silent peer is given up at the latest: three that bring nothing,
 /// the one before, and a handshake that began meanwhile.
 const GIVEN_UP: u32 = 5;
+/// An answer that comes later than this after the question is a violation.
+const ANSWERED: Duration = Duration::from_secs(skydht_core::node::OPERATION_TIMEOUT.as_secs() + 1);
 /// How often two sides are looked at until they agree.
 const LOOK: Duration = Duration::from_millis(500);
 /// Streams of one session that are enough for everything that a small network does.
@@ -75,12 +77,12 @@ fn still_held(status: &Status) -> Option<String> {
     (!held.is_empty()).then(|| held.join(", "))
 }
 
-impl Run<'_> {
+impl Run<'_, WholeProgram> {
     /// A running node's status. It answers at once, so that time stands still.
     fn status(&mut self, host: HostId) -> Option<Status> {
-        let dht = self.machines[host.index()].node()?.clone();
+        let dht = self.backend.machines[host.index()].node()?.clone();
         let before = self.now();
-        let status = self.world.run_until(status(&dht));
+        let status = self.backend.world.run_until(status(&dht));
         let now = self.now();
         if now != before {
             let what = format_args!("{host} took {:?} to say how it is", now.since(before));
@@ -94,7 +96,7 @@ impl Run<'_> {
                 None
             }
             Err(stalled) => {
-                self.stalled = true;
+                self.backend.stalled = true;
                 self.violations.note(now, stalled);
                 None
             }
@@ -103,7 +105,10 @@ impl Run<'_> {
 
     /// Adds a node's counters to the coverage; it is about to end.
     pub(super) fn count_node(&mut self, host: HostId) {
-        let Some(status) = self.status(host) else {
+        let status = self.status(host);
+        // Tasks may have run meanwhile.
+        self.learn();
+        let Some(status) = status else {
             return;
         };
         self.coverage.add(&status.snapshot.counters);
@@ -128,50 +133,33 @@ impl Run<'_> {
         }
     }
 
-    fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
-        let hosts: Vec<HostId> = self.machines.iter().map(|it| it.host).collect();
-        hosts.into_iter()
-    }
-
-    /// The invariants that hold at any time.
-    pub(super) fn check(&mut self) {
-        self.hear();
+    /// What every node says of itself, how busy hosts are, and that users have their answers.
+    pub(super) fn check_nodes(&mut self) {
         let now = self.now();
-        let ours = self.machines.iter().map(|it| it.key);
-        let existing: BTreeSet<PublicKey> = ours.chain(self.go.keys()).collect();
-        for host in self.hosts() {
-            let mut ledger = self.shared.lock();
-            let ledger = &mut *ledger;
-            let machine = &self.machines[host.index()];
-            if machine.node().is_some() {
-                let seen = &mut ledger.hosts[host.index()];
-                seen.operations.check(now, &mut ledger.violations);
-            }
-        }
+        let ours = self.backend.machines.iter().map(|it| it.key);
+        let existing: BTreeSet<PublicKey> = ours.chain(self.backend.go.keys()).collect();
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
                 self.check_one(host, &status, &existing);
             }
         }
-        let late: Vec<u64> = self
-            .doing
-            .iter()
-            .filter(|(_, it)| now > it.due() && !it.disturbed)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in late {
-            if let Some(it) = self.doing.remove(&id) {
-                let (host, deed) = (it.host, it.doing.deed);
-                let what = format_args!("{host}: a user still waits for {deed:?}");
-                self.violations.note(now, what);
+        let violations = &mut self.violations;
+        self.doing.retain(|_, it: &mut Doing| {
+            let late = now > it.started.plus(ANSWERED) && !it.disturbed;
+            if late {
+                let (host, action) = (it.host, it.action);
+                violations.note(
+                    now,
+                    format_args!("{host}: a user still waits for {action:?}"),
+                );
             }
-        }
-        self.check_promises();
+            !late
+        });
         self.check_polls();
     }
 
     fn check_one(&mut self, host: HostId, status: &Status, existing: &BTreeSet<PublicKey>) {
-        let (now, own) = (self.now(), self.machines[host.index()].key);
+        let (now, own) = (self.now(), self.backend.machines[host.index()].key);
         let violations = &mut self.violations;
         bounds::limits(now, host, &status.snapshot.limits, violations);
         for peer in &status.peers {
@@ -180,7 +168,7 @@ impl Run<'_> {
             }
         }
         if status.snapshot.counters.get(Counter::ItemsEvicted) > 0 {
-            self.shared.lock().evicted = true;
+            self.evicted = true;
         }
         let (driver, sessions) = (&status.driver, status.transport.sessions);
         // Sessions keep places only for streams that somebody has. Over DMSG also for those that
@@ -209,7 +197,7 @@ impl Run<'_> {
             used.sum::<usize>()
         };
         // Who gave up has no operation any more, and who has none any more was told.
-        let asking = self.shared.lock().hosts[host.index()].asking;
+        let asking = self.backend.shared.lock().hosts[host.index()].asking;
         let operations = used(Limit::operations);
         if operations != asking {
             let what = format_args!("{host}: {operations} operations for {asking} users");
@@ -225,40 +213,23 @@ impl Run<'_> {
         }
     }
 
-    fn check_promises(&mut self) {
-        let now = self.now();
-        let mut guard = self.shared.lock();
-        let ledger = &mut *guard;
-        let about = Circumstances {
-            life: self.scenario.population.item_ttl.saturating_sub(SETTLED),
-            all_ours: self.scenario.program.go_nodes == 0,
-            crashes: self.failures,
-            evicted: ledger.evicted,
-        };
-        for tracked in &mut self.tracked {
-            let is_up = |host: HostId| self.machines[host.index()].is_up();
-            let violations = &mut self.violations;
-            tracked.check(now, &ledger.holdings, &about, is_up, violations);
-        }
-    }
-
     /// Nobody is busy without end.
     fn check_polls(&mut self) {
         let now = self.now();
-        let seconds = now.since(self.looked).as_secs();
+        let seconds = now.since(self.backend.looked).as_secs();
         if seconds == 0 {
             return;
         }
-        self.looked = now;
+        self.backend.looked = now;
         let most = match self.scenario.program.relays {
             0 => POLLS_A_SECOND,
             _ => POLLS_A_SECOND_RELAYED,
         };
-        for machine in &mut self.machines {
-            let polls = self.world.polls_of(machine.ip);
+        for machine in &mut self.backend.machines {
+            let polls = self.backend.world.polls_of(machine.ip);
             let rate = (polls - machine.polls) / seconds;
             machine.polls = polls;
-            self.busiest = self.busiest.max(rate);
+            self.backend.busiest = self.backend.busiest.max(rate);
             if rate > most {
                 let host = machine.host;
                 let what = format_args!("the tasks of {host} are polled {rate} times a second");
@@ -275,11 +246,12 @@ impl Run<'_> {
             return;
         }
         self.coverage.count("long_silences", 1);
-        let machine = &self.machines[host.index()];
-        for ends in self.world.connections() {
+        let machine = &self.backend.machines[host.index()];
+        for ends in self.backend.world.connections() {
             let (true, Some(other)) = (
                 ends.contains(&machine.ip),
-                self.machines
+                self.backend
+                    .machines
                     .iter()
                     .find(|it| it.host != host && ends.contains(&it.ip)),
             ) else {
@@ -294,7 +266,7 @@ impl Run<'_> {
 
     /// Nothing went wrong so far, so nothing may have failed; and no session has ended but
     /// those that another one replaced and those that nobody used.
-    pub(super) fn calm(&mut self) {
+    pub(super) fn check_calm(&mut self) {
         let (program, nodes) = (&self.scenario.program, self.scenario.population.nodes);
         if program.max_sessions < nodes || program.max_streams < AMPLE_STREAMS {
             return; // failing at a limit is in order
@@ -339,7 +311,7 @@ impl Run<'_> {
                 }
             }
         }
-        let failures = self.relays.totals().failures;
+        let failures = self.backend.relays.totals().failures;
         if failures > 0 {
             let what = format_args!("nothing went wrong, yet the relays count {failures} failures");
             self.violations.note(now, what);
@@ -350,7 +322,7 @@ impl Run<'_> {
             self.violations.note(now, what);
         }
         for name in ["opens_given_up", "slow_opens"] {
-            let count = self.shared.lock().coverage.get(name);
+            let count = self.backend.shared.lock().coverage.get(name);
             if count > 0 {
                 let what = format_args!("nothing went wrong, yet {name} is {count}");
                 self.violations.note(now, what);
@@ -360,9 +332,9 @@ impl Run<'_> {
 
     /// Everything went well for a while. Sessions come and go, so both sides may need a moment
     /// to agree; they have as long as a replaced session may last.
-    pub(super) fn settled(&mut self) -> Result<(), RunError> {
-        self.check();
-        for machine in &self.machines {
+    pub(super) fn check_settled(&mut self) -> Result<(), RunError> {
+        self.check(true)?;
+        for machine in &self.backend.machines {
             if !machine.gone && machine.node().is_none_or(|dht| !dht.is_ready()) {
                 let what = format_args!("{} is not ready, though all is well", machine.host);
                 self.violations.note(self.now(), what);
@@ -373,7 +345,7 @@ impl Run<'_> {
         let last = self.now().plus(RETIRED);
         while let Some(what) = self.disagreement() {
             let now = self.now();
-            if now >= last || self.stalled {
+            if now >= last || self.backend.stalled {
                 self.violations.note(now, what);
                 break;
             }
@@ -393,7 +365,7 @@ impl Run<'_> {
                 continue;
             };
             for peer in &status.peers {
-                let there = self.machines.iter().find(|it| it.key == peer.key);
+                let there = self.backend.machines.iter().find(|it| it.key == peer.key);
                 let Some((there, at)) = there.zip(peer.addr) else {
                     continue;
                 };
@@ -421,7 +393,7 @@ impl Run<'_> {
                 }
             }
             let now = self.now();
-            if now >= last || self.stalled || held.is_empty() {
+            if now >= last || self.backend.stalled || held.is_empty() {
                 for (host, what) in held {
                     let what = format_args!("{host}: all is quiet, and yet {what}");
                     self.violations.note(now, what);
@@ -435,9 +407,9 @@ impl Run<'_> {
 
     /// Nobody dials, both ends of every session have it, and no two hosts have more than one.
     fn disagreement(&mut self) -> Option<String> {
-        let relays = self.relays.totals();
+        let relays = self.backend.relays.totals();
         let (mut ends, mut underway) = (relays.sessions, relays.handshaking);
-        let (sessions, dials) = self.go.sessions();
+        let (sessions, dials) = self.backend.go.sessions();
         (ends, underway) = (ends + sessions, underway + dials);
         for host in self.hosts() {
             if let Some(status) = self.status(host) {
@@ -454,7 +426,7 @@ impl Run<'_> {
         if underway > 0 {
             return Some(format!("{underway} dials and handshakes never end"));
         }
-        let mut connections = self.world.connections();
+        let mut connections = self.backend.world.connections();
         connections.iter_mut().for_each(|ends| ends.sort());
         connections.sort();
         let twice = connections.windows(2).find(|pair| pair[0] == pair[1]);
@@ -468,25 +440,25 @@ impl Run<'_> {
     /// All have shut down: nothing may be left.
     pub(super) fn nothing_left(&mut self) {
         let now = self.now();
-        for machine in &self.machines {
+        for machine in &self.backend.machines {
             if !matches!(machine.state, State::Down(_)) {
                 let what = format_args!("{} has not shut down", machine.host);
                 self.violations.note(now, what);
             }
-            let tasks = self.world.tasks_of(machine.ip);
+            let tasks = self.backend.world.tasks_of(machine.ip);
             if tasks > 0 {
                 let what = format_args!("{tasks} tasks are left on {}", machine.host);
                 self.violations.note(now, what);
             }
         }
-        for ip in self.relays.ips().chain(self.go.ips()) {
-            let tasks = self.world.tasks_of(ip);
+        for ip in self.backend.relays.ips().chain(self.backend.go.ips()) {
+            let tasks = self.backend.world.tasks_of(ip);
             if tasks > 0 {
                 let what = format_args!("{tasks} tasks are left on {ip}");
                 self.violations.note(now, what);
             }
         }
-        let connections = self.world.connections().len();
+        let connections = self.backend.world.connections().len();
         if connections > 0 {
             self.violations
                 .note(now, format_args!("{connections} connections are left"));

@@ -11,7 +11,7 @@ use skydht_runtime::virtual_time::VirtualTime;
 
 /// How the discovery is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// It answers.
     Here,
     /// Nobody listens there: whoever asks knows at once.

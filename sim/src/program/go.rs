@@ -27,7 +27,7 @@ use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 use super::directory::Directory;
 use crate::host::Host as _;
 use crate::scenario::Program;
-use crate::scenario::cast::secret;
+use crate::scenario::draw::secret;
 use crate::upstream::{UpstreamConfig, UpstreamNode};
 
 const PATH: Path = Path {

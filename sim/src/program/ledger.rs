@@ -4,24 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use skydht_core::id::Target;
 use skydht_core::journal::{Digest, Header, RunDigest};
 use skydht_core::key::Signature;
 use skydht_core::node::{
-    CloseReason, Command, Deadline, Input, OPERATION_TIMEOUT, OpenFailure, Output, StoreChange,
-    StreamEnd, StreamId,
+    CloseReason, Command, Deadline, FindNodeOutcome, GetError, GetOutcome, Input, OpenFailure,
+    OperationError, OperationId, Outcome, Output, PingError, PingOutcome, PutError, PutOutcome,
+    StoreChange, StreamEnd, StreamId,
 };
 use skydht_core::record::StoredRecord;
-use skydht_core::time::{Mono, Time};
+use skydht_core::time::{Mono, Time, Unix};
 use skydht_driver::Recorder;
 
-use super::users::Ended;
 use crate::clock::SimTime;
 use crate::coverage::Coverage;
 use crate::network::HostId;
 use crate::oracle::Violations;
-use crate::oracle::holdings::Holdings;
-use crate::oracle::operations::Operations;
 
 /// An open that takes longer counts as slow: within it one address is tried and given up.
 const SLOW_OPEN: Duration = Duration::from_secs(8);
@@ -36,20 +35,47 @@ pub(super) const fn sim_time(mono: Mono) -> SimTime {
 pub(super) struct Seen {
     /// What its node asked to persist.
     pub(super) disk: BTreeMap<Target, StoredRecord>,
-    /// Operations of the node that runs.
-    pub(super) operations: Operations,
     /// Users that wait for an answer of that node.
     pub(super) asking: usize,
     /// It shuts down.
     pub(super) stopping: bool,
 }
 
+/// What came of it.
+#[derive(Serialize)]
+pub(super) enum Told {
+    Put(Result<PutOutcome, PutError>),
+    Get(Result<GetOutcome, GetError>),
+    Found(Result<FindNodeOutcome, OperationError>),
+    Pinged(Result<PingOutcome, PingError>),
+    /// The user dropped the future.
+    GaveUp,
+}
+
+/// The end of what user number `id` asked for.
+pub(super) struct Ended {
+    pub(super) id: u64,
+    pub(super) host: HostId,
+    pub(super) at: SimTime,
+    pub(super) told: Told,
+}
+
+/// What the reference model is to see.
+pub(super) enum Event {
+    /// A new life begins: operations of the one before have no end.
+    Born,
+    Began(OperationId),
+    Finished(OperationId),
+    /// A change was persisted, when the wall clock showed this.
+    Stored(Unix, StoreChange),
+}
+
 /// Everything that was seen, on all hosts.
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) hosts: Vec<Seen>,
-    pub(super) holdings: Holdings,
-    pub(super) evicted: bool,
+    /// What the reference model has not seen yet.
+    pub(super) events: Vec<(SimTime, HostId, Event)>,
     pub(super) violations: Violations,
     pub(super) coverage: Coverage,
     pub(super) ended: Vec<Ended>,
@@ -63,14 +89,22 @@ pub(super) struct Ledger {
 pub(super) struct Shared(Arc<Mutex<Ledger>>);
 
 impl Shared {
+    /// Of so many hosts.
+    pub(super) fn of(hosts: usize) -> Self {
+        let shared = Self::default();
+        shared.lock().hosts.resize_with(hosts, Seen::default);
+        shared
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Watches one life of a host.
     pub(super) fn watch(&self, host: HostId, life: u32) -> Box<dyn Recorder> {
-        let seen = &mut self.lock().hosts[host.index()];
-        seen.operations = Operations::default();
+        let mut ledger = self.lock();
+        ledger.events.push((SimTime::ZERO, host, Event::Born));
+        let seen = &mut ledger.hosts[host.index()];
         seen.asking = 0;
         seen.stopping = false;
         Box::new(Watcher {
@@ -116,13 +150,10 @@ impl Recorder for Watcher {
         let mut ledger = shared.lock();
         ledger.inputs += 1;
         match input {
-            Input::Command { op, command } => {
-                let seen = &mut ledger.hosts[self.host.index()];
-                match command {
-                    Command::Shutdown => seen.stopping = true,
-                    _ => seen.operations.started(at, *op, OPERATION_TIMEOUT),
-                }
-            }
+            Input::Command { op, command } => match command {
+                Command::Shutdown => ledger.hosts[self.host.index()].stopping = true,
+                _ => ledger.events.push((at, self.host, Event::Began(*op))),
+            },
             Input::StreamOpened { stream, .. } => self.opened(*stream, &mut ledger),
             Input::StreamFailed { stream, reason } => {
                 self.opened(*stream, &mut ledger);
@@ -178,17 +209,11 @@ impl Recorder for Watcher {
                     }
                     StoreChange::Forget(target) => drop(seen.disk.remove(target)),
                 }
-                let (host, evicted, unix) = (self.host, ledger.evicted, self.now.unix);
-                let violations = &mut ledger.violations;
-                ledger
-                    .holdings
-                    .changed(at, host, unix, what, evicted, violations);
+                let event = Event::Stored(self.now.unix, what.clone());
+                ledger.events.push((at, self.host, event));
             }
-            Output::Finished { op, outcome } => {
-                let seen = &mut ledger.hosts[self.host.index()];
-                if *outcome != skydht_core::node::Outcome::Shutdown {
-                    seen.operations.finished(at, *op, &mut ledger.violations);
-                }
+            Output::Finished { op, outcome } if *outcome != Outcome::Shutdown => {
+                ledger.events.push((at, self.host, Event::Finished(*op)));
             }
             _ => {}
         }

@@ -9,29 +9,35 @@
 //! | question | module |
 //! |---|---|
 //! | what a scenario file may say | [`crate::scenario::Program`] |
+//! | phases, in order | [`crate::run`] |
+//! | how the network is made | `make` |
 //! | how a node is built, over which transport | `build` |
 //! | one host | `machine` |
 //! | DMSG relays | `relays` |
 //! | Go nodes of the DHT's days | `go` |
 //! | their discovery, which is away at times | `directory` |
-//! | what users ask for, and when they give up | `users` |
+//! | how users ask, and when they give up | `users` |
 //! | what was seen at every node's door | `ledger` |
-//! | phases, in order | `run` |
-//! | what happens to hosts, and what users do | `act` |
+//! | what the network does for a run | `backend`, `hosts`, `asking` |
 //! | what goes wrong when | `trouble` |
 //! | what must hold | `checks` |
 
-mod act;
+mod action;
+mod asking;
+mod backend;
 mod build;
 mod checks;
 mod directory;
+mod ending;
 mod go;
+mod hosts;
 mod ledger;
 mod machine;
+mod make;
 mod relays;
-mod run;
+mod state;
 mod trouble;
 mod users;
 
 pub use build::BuildError;
-pub use run::run;
+pub(crate) use make::run;

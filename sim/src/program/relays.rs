@@ -14,14 +14,14 @@ use super::directory::Directory;
 use crate::coverage::Coverage;
 use crate::network::Rate;
 use crate::scenario::Program;
-use crate::scenario::cast::secret;
+use crate::scenario::draw::secret;
 
 /// The port that relays listen on.
 const PORT: u16 = 8_080;
 
 /// A relay's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct RelayId(pub(super) u32);
+pub(crate) struct RelayId(pub(super) u32);
 
 enum State {
     /// Its process ended.

@@ -1,66 +1,36 @@
 //! Users: they hold a handle, ask, and sometimes lose patience.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use serde::Serialize;
-use skydht_core::id::Target;
-use skydht_core::item::{Item, Salt, Value};
-use skydht_core::key::PublicKey;
-use skydht_core::node::{
-    FindNodeOutcome, GetError, GetOutcome, GetRequest, OperationError, PingError, PingOutcome,
-    PutError, PutOptions, PutOutcome,
-};
+use skydht_core::node::Command;
 use skydht_driver::Dht;
 use skydht_runtime::Runtime;
 
-use super::ledger::Shared;
+use super::ledger::{Ended, Shared, Told};
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// What a user asks for.
-pub(super) enum Wish {
-    Put(Salt, Value),
-    PutSigned(Box<Item>),
-    Get(GetRequest),
-    /// A get of which every event is read.
-    Watch(GetRequest),
-    Find(Target),
-    Ping(PublicKey, SocketAddr),
-}
-
-/// What came of it.
-#[derive(Serialize)]
-pub(super) enum Told {
-    Put(Result<PutOutcome, PutError>),
-    Get(Result<GetOutcome, GetError>),
-    Found(Result<FindNodeOutcome, OperationError>),
-    Pinged(Result<PingOutcome, PingError>),
-    /// The user dropped the future.
-    GaveUp,
-}
-
-/// The end of what user number `id` asked for.
-pub(super) struct Ended {
-    pub(super) id: u64,
-    pub(super) host: HostId,
-    pub(super) at: SimTime,
-    pub(super) told: Told,
-}
-
-async fn fulfil(dht: &Dht, wish: Wish) -> Told {
-    let options = PutOptions::default();
-    match wish {
-        Wish::Put(salt, value) => Told::Put(dht.put(salt, value, options).await),
-        Wish::PutSigned(item) => Told::Put(dht.put_signed(*item, options).await),
-        Wish::Get(request) => Told::Get(dht.get(request).await),
-        Wish::Watch(request) => match dht.get_with_events(request) {
+/// Asks as a user does; with `watch`, of a get every event is read.
+async fn fulfil(dht: &Dht, command: Command, watch: bool) -> Told {
+    match command {
+        Command::Put {
+            salt,
+            value,
+            options,
+        } => Told::Put(dht.put(salt, value, options).await),
+        Command::PutSigned { item, options } => Told::Put(dht.put_signed(*item, options).await),
+        Command::Get(request) if watch => match dht.get_with_events(request) {
             Ok(progress) => Told::Get(progress.outcome().await),
             Err(error) => Told::Get(Err(error.into())),
         },
-        Wish::Find(target) => Told::Found(dht.find_node(target).await),
-        Wish::Ping(peer, addr) => Told::Pinged(dht.ping(peer, Some(addr)).await),
+        Command::Get(request) => Told::Get(dht.get(request).await),
+        Command::FindNode { target, .. } => Told::Found(dht.find_node(target).await),
+        Command::Ping { peer, addr } => Told::Pinged(dht.ping(peer, addr).await),
+        Command::Shutdown => {
+            dht.shutdown().await;
+            Told::GaveUp
+        }
     }
 }
 
@@ -69,7 +39,7 @@ pub(super) fn ask<R: Runtime>(
     runtime: &R,
     dht: Dht,
     (host, id): (HostId, u64),
-    wish: Wish,
+    (command, watch): (Command, bool),
     patience: Option<Duration>,
     shared: Shared,
 ) {
@@ -77,10 +47,10 @@ pub(super) fn ask<R: Runtime>(
     shared.lock().hosts[host.index()].asking += 1;
     runtime.spawn(Box::pin(async move {
         let told = {
-            let wished = Box::pin(fulfil(&dht, wish));
+            let asked = Box::pin(fulfil(&dht, command, watch));
             match patience {
-                None => wished.await,
-                Some(patience) => match select(wished, own.sleep(patience)).await {
+                None => asked.await,
+                Some(patience) => match select(asked, own.sleep(patience)).await {
                     Either::Left((told, _)) => told,
                     Either::Right(_) => Told::GaveUp,
                 },

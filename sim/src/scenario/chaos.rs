@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::action::Action;
 use super::file::{Chaos, Scenario};
-use super::run::Action;
 use crate::clock::SimTime;
 use crate::network::faults::{below, up_to};
 use crate::network::{Faults, HostId, Rate};
@@ -13,7 +13,7 @@ use crate::network::{Faults, HostId, Rate};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The network's faults during the phase.
-pub(super) fn faults(base: &Faults, chaos: &Chaos, random: &mut ChaCha8Rng) -> Faults {
+pub(crate) fn faults(base: &Faults, chaos: &Chaos, random: &mut ChaCha8Rng) -> Faults {
     let mut faults = *base;
     for (rate, drawn) in [
         (&mut faults.loss, &chaos.loss),

@@ -1,4 +1,4 @@
-//! What users do: operations on items, and what came of them.
+//! What users do: operations on items.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use rand_chacha::ChaCha8Rng;
 use skydht_core::item::{Item, Seq, Value};
 use skydht_core::node::{Command, GetRequest, PutOptions, ReadPolicy};
 
-use super::cast::{Kind, Planned};
+use super::draw::PlannedItem;
 use super::file::{Scenario, Work};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::network::faults::below;
 use crate::network::faults::up_to;
 
-/// What a user does with an item.
+/// A user's step with an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Deed {
+pub(crate) enum UserAction {
     /// Its owner publishes a value.
     Put,
     /// Its owner deletes it.
     Delete,
     /// Its owner's key signs another value with the sequence given, somewhere else.
     PutElsewhere(Seq),
-    /// Anybody reads it.
+    /// A node reads it.
     Get {
         /// How fresh.
         policy: ReadPolicy,
@@ -31,43 +31,41 @@ pub(crate) enum Deed {
     },
 }
 
-/// An operation under way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Doing {
-    pub(crate) item: usize,
-    pub(crate) deed: Deed,
-    pub(crate) started: SimTime,
-    pub(crate) first: Option<SimTime>,
+impl UserAction {
+    /// Whether it is a put of any kind.
+    pub(crate) const fn publishes(self) -> bool {
+        !matches!(self, Self::Get { .. })
+    }
 }
 
-/// An item's value, `version` and all.
-pub(crate) fn value(item: usize, version: u32, bytes: u32) -> Value {
+/// Returns the item's value of this version.
+fn value(item: usize, version: u32, bytes: u32) -> Value {
     let mut text = format!("{item}.{version}.").into_bytes();
     text.resize(text.len().max(bytes as usize), b'x');
     Value::new(&text)
 }
 
-/// The command that does it.
+/// Returns the command for a step with `item`, which is number `index`.
 pub(crate) fn command(
-    deed: Deed,
+    action: UserAction,
     index: usize,
-    item: &Planned,
+    item: &PlannedItem,
     version: u32,
     work: &Work,
 ) -> Command {
     let options = PutOptions::default();
-    match deed {
-        Deed::Put => Command::Put {
+    match action {
+        UserAction::Put => Command::Put {
             salt: item.salt.clone(),
             value: value(index, version, work.value_bytes),
             options,
         },
-        Deed::Delete => Command::Put {
+        UserAction::Delete => Command::Put {
             salt: item.salt.clone(),
             value: Value::default(),
             options,
         },
-        Deed::PutElsewhere(seq) => {
+        UserAction::PutElsewhere(seq) => {
             let value = value(index, version, work.value_bytes);
             let item = Item::sign(&item.secret, seq, value, item.salt.clone());
             Command::PutSigned {
@@ -75,7 +73,7 @@ pub(crate) fn command(
                 options,
             }
         }
-        Deed::Get { policy, .. } => Command::Get(GetRequest::of(
+        UserAction::Get { policy, .. } => Command::Get(GetRequest::of(
             item.secret.public(),
             item.salt.clone(),
             policy,
@@ -83,15 +81,7 @@ pub(crate) fn command(
     }
 }
 
-/// The longest that an operation of this kind of host takes, by its own default.
-pub(crate) const fn timeout(kind: Kind) -> Duration {
-    match kind {
-        Kind::Ours => skydht_core::node::OPERATION_TIMEOUT,
-        Kind::Upstream | Kind::Mirror | Kind::Hostile => Duration::from_secs(300),
-    }
-}
-
-/// Deeds of the second phase, at random times, on random items.
+/// Steps of the second phase, at random times, on random items.
 pub(crate) fn second_phase(
     scenario: &Scenario,
     from: SimTime,
@@ -100,13 +90,13 @@ pub(crate) fn second_phase(
 ) -> Vec<(SimTime, usize, Task)> {
     let mut plan = Vec::new();
     let (work, items) = (&scenario.work, u64::from(scenario.items()));
-    for (count, deed) in [
-        (work.updates, Task::Deed(Deed::Put)),
-        (work.deletes, Task::Deed(Deed::Delete)),
+    for (count, action) in [
+        (work.updates, Task::One(UserAction::Put)),
+        (work.deletes, Task::One(UserAction::Delete)),
         (work.ties, Task::Tie),
         (
             work.gets,
-            Task::Deed(Deed::Get {
+            Task::One(UserAction::Get {
                 policy: ReadPolicy::Freshest,
                 checked: false,
             }),
@@ -114,7 +104,7 @@ pub(crate) fn second_phase(
     ] {
         for _ in 0..count {
             let at = from.plus(up_to(time, random));
-            plan.push((at, below(random, items) as usize, deed));
+            plan.push((at, below(random, items) as usize, action));
         }
     }
     plan
@@ -128,7 +118,7 @@ pub(crate) fn idle_reads(
     random: &mut ChaCha8Rng,
 ) -> Vec<(SimTime, usize, Task)> {
     let items = u64::from(scenario.items());
-    let read = Task::Deed(Deed::Get {
+    let read = Task::One(UserAction::Get {
         policy: ReadPolicy::Freshest,
         checked: false,
     });
@@ -139,11 +129,10 @@ pub(crate) fn idle_reads(
     reads.collect()
 }
 
-/// A deed, or two at once.
+/// A user's step, or two concurrent ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Task {
-    /// One.
-    Deed(Deed),
+    One(UserAction),
     /// Two values under one sequence.
     Tie,
 }
@@ -154,7 +143,7 @@ pub(crate) fn checked_reads(
     from: SimTime,
     time: Duration,
     random: &mut ChaCha8Rng,
-) -> Vec<(SimTime, usize, Deed)> {
+) -> Vec<(SimTime, usize, UserAction)> {
     let mut plan = Vec::new();
     for round in 0..scenario.work.reads {
         for item in 0..scenario.items() {
@@ -162,11 +151,11 @@ pub(crate) fn checked_reads(
                 0 => ReadPolicy::Freshest,
                 _ => ReadPolicy::FirstValid,
             };
-            let deed = Deed::Get {
+            let action = UserAction::Get {
                 policy,
                 checked: true,
             };
-            plan.push((from.plus(up_to(time, random)), item as usize, deed));
+            plan.push((from.plus(up_to(time, random)), item as usize, action));
         }
     }
     plan

@@ -96,7 +96,7 @@ impl Running {
     }
 
     /// Something happened.
-    pub(super) fn happening(&mut self, now: SimTime, what: &impl Serialize) {
+    pub(super) fn event(&mut self, now: SimTime, what: &impl Serialize) {
         self.number(now.0);
         self.json(what);
         self.flush();

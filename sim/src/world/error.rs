@@ -42,12 +42,10 @@ pub enum WorldError {
 /// A world did not go quiet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "not quiet after {events} events: {messages} messages on the wire, {jobs} jobs and writes \
+    "not quiet: {messages} messages on the wire, {jobs} jobs and writes \
      under way, {operations} operations open"
 )]
 pub struct NotQuiet {
-    /// Events that happened meanwhile.
-    pub events: u64,
     /// On the wire.
     pub messages: usize,
     /// Verifications and writes.

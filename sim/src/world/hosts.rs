@@ -4,7 +4,7 @@ use skydht_core::Seed;
 use skydht_core::node::{Command, Input, OperationId};
 
 use super::slot::{Slot, State};
-use super::{Boot, Due, Happening, Start, World, WorldError};
+use super::{Boot, Due, SimEvent, Start, World, WorldError};
 use crate::clock::{Clock, SimTime};
 use crate::network::faults::mix;
 use crate::network::{Access, Departure, HostId};
@@ -82,7 +82,7 @@ impl World {
             loads = !disk.loading.is_empty();
         }
         self.network.arrive_host(host);
-        self.happened(Happening::Started { host, life });
+        self.emit(SimEvent::Started { host, life });
         self.feed(host, Input::TimerFired);
         if loads {
             self.schedule(now, host, Due::Load);
@@ -99,7 +99,7 @@ impl World {
         Ok(())
     }
 
-    /// Gives a running host a command. Its outcome comes as [`Happening::Finished`].
+    /// Gives a running host a command. Its outcome comes as [`SimEvent::Finished`].
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotUp`].
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// Shuts a host down in order. [`Happening::Stopped`] says when it is gone.
+    /// Shuts a host down in order. [`SimEvent::Stopped`] says when it is gone.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotUp`].
@@ -144,7 +144,7 @@ impl World {
             return Err(WorldError::NotUp(host));
         }
         let abandoned = self.end(host, how);
-        self.happened(Happening::Crashed {
+        self.emit(SimEvent::Crashed {
             host,
             how,
             abandoned,
@@ -184,7 +184,7 @@ impl World {
         slot.state = State::Suspended;
         slot.timer = None;
         self.network.suspend_host(host);
-        self.happened(Happening::Suspended { host });
+        self.emit(SimEvent::Suspended { host });
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl World {
         }
         slot.state = State::Up;
         self.network.resume_host(host);
-        self.happened(Happening::Resumed { host });
+        self.emit(SimEvent::Resumed { host });
         self.set_timer(host);
         Ok(())
     }

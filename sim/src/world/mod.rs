@@ -10,10 +10,10 @@
 //!    [`Access::numbered`] with the number that the host will get ([`World::next_host`]).
 //! 2. [`World::start`] hosts when they should come.
 //! 3. [`World::command`] gives an operation's number at once; its outcome is a
-//!    [`Happening::Finished`]. Operations' numbers are distinct in the whole world.
+//!    [`SimEvent::Finished`]. Operations' numbers are distinct in the whole world.
 //! 4. Let time pass: [`World::run_until`] with an [`Observer`] (or a closure), which sees every
-//!    [`Happening`] and may act on the world; or [`World::step`], one happening at a time.
-//!    [`World::wake_at`] makes a happening of one's own, for scripts.
+//!    [`SimEvent`] and may act on the world; or [`World::step`], one event at a time.
+//!    [`World::wake_at`] makes an event of one's own, for scripts.
 //! 5. Do harm: [`World::network_mut`] gives the faults of the network
 //!    ([`Network::faults_mut`], [`Network::cut`], [`Network::heal`]); [`World::crash`],
 //!    [`World::suspend`], [`World::change_clock`], [`World::faults_mut`] do the rest.
@@ -28,7 +28,7 @@
 //! use skydht_core::node::{Advertise, BootstrapPeer, Command, Config, Outcome};
 //! use skydht_sim::network::Access;
 //! use skydht_sim::ours::OurNode;
-//! use skydht_sim::world::{Happening, World, WorldConfig, WorldError};
+//! use skydht_sim::world::{SimEvent, World, WorldConfig, WorldError};
 //!
 //! let mut world = World::new(7, WorldConfig::default());
 //! let key = |n: u8| SecretKey::from_entropy(&[n; 32]);
@@ -49,8 +49,8 @@
 //! let put = Command::Put { salt: "name".into(), value: skydht_core::item::Value::new(b"\"x\""), options: Default::default() };
 //! let op = world.command(all[1], put)?;
 //! let mut outcome = None;
-//! world.run_for(Duration::from_secs(30), &mut |_: &mut World, happening| {
-//!     if let Happening::Finished { op: finished, outcome: o, .. } = happening && finished == op {
+//! world.run_for(Duration::from_secs(30), &mut |_: &mut World, event| {
+//!     if let SimEvent::Finished { op: finished, outcome: o, .. } = event && finished == op {
 //!         outcome = Some(o);
 //!     }
 //! });
@@ -68,7 +68,7 @@
 
 mod digest;
 mod error;
-mod happening;
+mod event;
 mod hosts;
 mod run;
 mod slot;
@@ -90,7 +90,7 @@ use skydht_core::time::Time;
 pub use crate::host::{Boot, Start};
 pub use digest::WorldDigest;
 pub use error::{NotQuiet, WorldError};
-pub use happening::{Happening, Observer, Watch};
+pub use event::{Observer, SimEvent, Watch};
 
 use crate::clock::{Clock, SimTime, text};
 use crate::host::Host;
@@ -201,7 +201,7 @@ pub struct World {
     jobs: usize,
     operations: BTreeMap<OperationId, HostId>,
     last_operation: u64,
-    happenings: VecDeque<Happening>,
+    events: VecDeque<SimEvent>,
     watch: Watch,
     verdicts: Verdicts,
     digest: Running,
@@ -223,7 +223,7 @@ impl World {
             jobs: 0,
             operations: BTreeMap::new(),
             last_operation: 0,
-            happenings: VecDeque::new(),
+            events: VecDeque::new(),
             watch: Watch::default(),
             verdicts: Verdicts::default(),
             digest: Running::default(),
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// Chooses which frequent happenings are wanted.
+    /// Chooses which frequent events are wanted.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = watch;
     }

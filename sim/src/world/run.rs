@@ -7,7 +7,7 @@ use rand_core::Rng as _;
 use skydht_core::node::{CloseReason, Input, Outcome, Output};
 
 use super::slot::State;
-use super::{Due, Happening, NotQuiet, Observer, Scheduled, World};
+use super::{Due, NotQuiet, Observer, Scheduled, SimEvent, World};
 use crate::clock::SimTime;
 use crate::network::{Delivery, Departure, HostId, Request};
 
@@ -21,15 +21,15 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 impl World {
     /// Lets things happen until something is worth telling; none when nothing will ever
     /// happen.
-    pub fn step(&mut self) -> Option<Happening> {
+    pub fn step(&mut self) -> Option<SimEvent> {
         self.step_until(SimTime(u64::MAX))
     }
 
     /// The same, up to a time; when nothing more happens before it, time moves there.
-    pub fn step_until(&mut self, end: SimTime) -> Option<Happening> {
+    pub fn step_until(&mut self, end: SimTime) -> Option<SimEvent> {
         loop {
-            if let Some(happening) = self.happenings.pop_front() {
-                return Some(happening);
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
             }
             if !self.advance(end) {
                 if end != SimTime(u64::MAX) && end > self.now {
@@ -43,8 +43,8 @@ impl World {
 
     /// Runs up to `end`; the observer sees everything.
     pub fn run_until(&mut self, end: SimTime, observer: &mut impl Observer) {
-        while let Some(happening) = self.step_until(end) {
-            observer.observe(self, happening);
+        while let Some(event) = self.step_until(end) {
+            observer.observe(self, event);
         }
     }
 
@@ -53,26 +53,23 @@ impl World {
         self.run_until(self.now.plus(time), observer);
     }
 
-    /// Runs until nothing is under way: nothing on the wire, no job, no write, no operation;
-    /// only timers are left. Returns when that was.
+    /// Lets things happen until something is worth telling; none once nothing is under way:
+    /// nothing on the wire, no job, no write, no operation; only timers are left. `budget` is how
+    /// many steps may be taken until then.
     ///
     /// # Errors
-    /// [`NotQuiet`] when it is not so after this many events.
-    pub fn drive_bounded(
-        &mut self,
-        events: u64,
-        observer: &mut impl Observer,
-    ) -> Result<SimTime, NotQuiet> {
-        for _ in 0..events {
-            while let Some(happening) = self.happenings.pop_front() {
-                observer.observe(self, happening);
+    /// [`NotQuiet`] when the budget is spent.
+    pub fn step_until_quiet(&mut self, budget: &mut u64) -> Result<Option<SimEvent>, NotQuiet> {
+        while *budget > 0 {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
             }
             if self.is_quiet() || !self.advance(SimTime(u64::MAX)) {
-                return Ok(self.now);
+                return Ok(None);
             }
+            *budget -= 1;
         }
         Err(NotQuiet {
-            events,
             messages: self.network.in_flight(),
             jobs: self.jobs,
             operations: self.operations.len(),
@@ -85,7 +82,7 @@ impl World {
         self.network.in_flight() == 0 && self.jobs == 0 && self.operations.is_empty()
     }
 
-    /// Makes a [`Happening::Woke`] with this number at a time, or now if that is past.
+    /// Makes a [`SimEvent::Woke`] with this number at a time, or now if that is past.
     pub fn wake_at(&mut self, at: SimTime, token: u64) {
         let due = Due::Wake(token);
         self.queue.push(
@@ -128,9 +125,9 @@ impl World {
         self.queue.push(at, Scheduled { host, life, due });
     }
 
-    pub(super) fn happened(&mut self, happening: Happening) {
-        self.digest.happening(self.now, &happening);
-        self.happenings.push_back(happening);
+    pub(super) fn emit(&mut self, event: SimEvent) {
+        self.digest.event(self.now, &event);
+        self.events.push_back(event);
     }
 
     fn deliver(&mut self, host: HostId, delivery: Delivery) {
@@ -152,7 +149,7 @@ impl World {
         if self.watch.deliveries
             && let Delivery::Bytes { stream, bytes } = delivery
         {
-            self.happenings.push_back(Happening::Delivered {
+            self.events.push_back(SimEvent::Delivered {
                 host,
                 stream,
                 bytes,
@@ -163,7 +160,7 @@ impl World {
     fn due(&mut self, scheduled: Scheduled) {
         let Scheduled { host, life, due } = scheduled;
         if let Due::Wake(token) = due {
-            return self.happened(Happening::Woke { token });
+            return self.emit(SimEvent::Woke { token });
         }
         let Some(slot) = self.slots.get_mut(host.index()) else {
             return;
@@ -203,12 +200,12 @@ impl World {
                 } else {
                     self.stats.writes_lost += 1;
                 }
-                let change_done = Happening::Stored {
+                let change_done = SimEvent::Stored {
                     host,
                     change: *what,
                     durable,
                 };
-                self.happened(change_done);
+                self.emit(change_done);
                 if acknowledge {
                     self.feed(host, Input::Persisted { change, durable });
                 }
@@ -235,7 +232,7 @@ impl World {
             Due::Gone => {
                 if current {
                     self.end(host, Departure::Process);
-                    self.happened(Happening::Stopped { host });
+                    self.emit(SimEvent::Stopped { host });
                 }
             }
             Due::Wake(_) => {}
@@ -300,7 +297,7 @@ impl World {
         }
         self.set_timer(host);
         if self.watch.inputs {
-            self.happenings.push_back(Happening::Handled { host });
+            self.events.push_back(SimEvent::Handled { host });
         }
     }
 
@@ -359,14 +356,14 @@ impl World {
                 if outcome == Outcome::Shutdown {
                     self.schedule(self.now.plus(CLOSE_GRACE), host, Due::Gone);
                 }
-                return self.happened(Happening::Finished { host, op, outcome });
+                return self.emit(SimEvent::Finished { host, op, outcome });
             }
             Output::Event(event) => {
-                let happening = Happening::Event { host, event };
+                let event = SimEvent::Event { host, event };
                 if self.watch.events {
-                    return self.happened(happening);
+                    return self.emit(event);
                 }
-                return self.digest.happening(self.now, &happening);
+                return self.digest.event(self.now, &event);
             }
         };
         self.network.handle(host, request);

@@ -7,7 +7,7 @@ use skydht_core::item::Seq;
 use skydht_core::wire::{Advertised, PeerList, Request, Response, Want};
 
 use super::{Interview, item, key, put_value};
-use crate::hostile::{Behaviour, Cabal, Forgery, ValueLie};
+use crate::hostile::{Behaviour, Collusion, Forgery, ValueLie};
 
 const TARGET: Target = Target::from_bytes([0x42; 32]);
 
@@ -35,8 +35,8 @@ fn taken() -> Response {
 
 #[test]
 fn liars_invent_peers_and_agree_on_them() {
-    let cabal = Cabal::new();
-    let mut one = Interview::with(liar(ValueLie::Denied), false, &cabal);
+    let collusion = Collusion::new();
+    let mut one = Interview::with(liar(ValueLie::Denied), false, &collusion);
     let find = Request::FindNode { target: TARGET };
     let Response::FindNode { closest } = one.ask(find.clone()).response else {
         panic!("no peers");
@@ -45,7 +45,7 @@ fn liars_invent_peers_and_agree_on_them() {
     let honest = |it: &skydht_core::wire::WirePeer| it.key.is_some_and(|key| key.id() == it.id);
     assert!(closest.peers.iter().all(honest));
     assert!(!closest.peers.iter().any(|it| it.key == Some(key(1))));
-    let mut other = Interview::with(liar(ValueLie::Denied), false, &cabal);
+    let mut other = Interview::with(liar(ValueLie::Denied), false, &collusion);
     let again = other.ask(find).response;
     assert_eq!(again, Response::FindNode { closest });
 }
@@ -160,29 +160,29 @@ fn a_slow_peer_answers_in_pieces_and_stops() {
 
 #[test]
 fn poison_names_attackers_alone() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     for n in 700..740 {
-        cabal.join(key(n));
+        collusion.join(key(n));
     }
-    let mut poison = Interview::with(Behaviour::Poison { per_minute: 0 }, false, &cabal);
+    let mut poison = Interview::with(Behaviour::Poison { per_minute: 0 }, false, &collusion);
     let answer = poison.ask(Request::FindNode { target: TARGET }).response;
     let Response::FindNode { closest } = answer else {
         panic!("no peers");
     };
     let keys: Vec<_> = closest.peers.iter().map(|it| it.key.unwrap()).collect();
     assert_eq!(keys.len(), 20);
-    assert!(keys.iter().all(|key| cabal.members().contains(key)));
+    assert!(keys.iter().all(|key| collusion.members().contains(key)));
     assert!(keys.is_sorted_by_key(|key| TARGET.distance(&key.id())));
 }
 
 #[test]
 fn an_eclipse_is_of_one_target() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     let mine = item(3, 7, b"mine");
     let other = item(4, 7, b"other");
-    cabal.besiege(mine.target());
-    cabal.join(key(700));
-    let mut eclipse = Interview::with(Behaviour::Eclipse, false, &cabal);
+    collusion.besiege(mine.target());
+    collusion.join(key(700));
+    let mut eclipse = Interview::with(Behaviour::Eclipse, false, &collusion);
     for item in [&mine, &other] {
         assert_eq!(eclipse.ask(put_value(item)).response, taken());
     }
@@ -235,10 +235,10 @@ fn claims_come_in_the_extension() {
 #[test]
 fn others_say_what_they_are_told_to_of_extensions() {
     for extensions in [true, false] {
-        let cabal = Cabal::new();
-        let mut peer = Interview::with(Behaviour::Stale, extensions, &cabal);
+        let collusion = Collusion::new();
+        let mut peer = Interview::with(Behaviour::Stale, extensions, &collusion);
         assert_eq!(peer.ask(Request::Ping).ext.is_some(), extensions);
-        assert_eq!(peer.cabal.members().len(), 1);
+        assert_eq!(peer.collusion.members().len(), 1);
     }
 }
 
@@ -253,10 +253,10 @@ fn those_with_extensions_lie_in_them_too() {
         content_hash: mine.content_hash(),
     };
     for behaviour in [liar(ValueLie::Denied), Behaviour::Eclipse, Behaviour::Stale] {
-        let cabal = Cabal::new();
-        cabal.besiege(target);
-        cabal.join(key(700));
-        let mut peer = Interview::with(behaviour.clone(), true, &cabal);
+        let collusion = Collusion::new();
+        collusion.besiege(target);
+        collusion.join(key(700));
+        let mut peer = Interview::with(behaviour.clone(), true, &collusion);
         let renewed = peer.ask(renew.clone()).response;
         assert!(matches!(renewed, Response::Renew { stored: true, .. }));
         let put = peer.ask_with(put_value(&mine), Want::Peers);
@@ -268,7 +268,7 @@ fn those_with_extensions_lie_in_them_too() {
             _ => assert_eq!(keys, [key(1)]),
         }
         // Without extensions it is as mute as upstream.
-        let mut peer = Interview::with(behaviour, false, &cabal);
+        let mut peer = Interview::with(behaviour, false, &collusion);
         let stream = peer.send(renew.clone());
         assert!(peer.is_closed(stream) && peer.sent(stream).is_empty());
     }

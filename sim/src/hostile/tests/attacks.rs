@@ -9,12 +9,12 @@ use skydht_core::wire::{FrameDecoder, Request, RequestMessage, Side, decode_requ
 
 use super::{SECOND, hostile, item, key, secret, upstream};
 use crate::host::Host as _;
-use crate::hostile::{Behaviour, Cabal, Flood};
+use crate::hostile::{Behaviour, Collusion, Flood};
 use crate::testbed::Testbed;
 
 /// Node 0 is the victim, node 1 the attacker.
-fn attack(behaviour: Behaviour, cabal: &Cabal, time: Duration) -> Testbed {
-    let attacker = hostile(behaviour, secret(666), cabal);
+fn attack(behaviour: Behaviour, collusion: &Collusion, time: Duration) -> Testbed {
+    let attacker = hostile(behaviour, secret(666), collusion);
     let mut network = Testbed::new(vec![upstream(0), attacker]);
     network.watch_deliveries();
     network.run(time);
@@ -46,7 +46,7 @@ fn a_flood_is_as_dense_as_it_is_said_to_be() {
             what: Flood::Requests,
             per_second,
         };
-        let network = attack(flood, &Cabal::new(), 10 * SECOND);
+        let network = attack(flood, &Collusion::new(), 10 * SECOND);
         let attacks = network.hostile(1).counters().attacks;
         assert!((at_least..=at_most).contains(&attacks), "{attacks}");
         let served = network.upstream(0).counters().served;
@@ -64,7 +64,7 @@ fn each_kind_of_flood_reaches_its_victim() {
     ] {
         let per_second = 20;
         let flood = Behaviour::Flood { what, per_second };
-        let network = attack(flood, &Cabal::new(), 10 * SECOND);
+        let network = attack(flood, &Collusion::new(), 10 * SECOND);
         let victim = network.upstream(0);
         let counters = victim.counters();
         assert_eq!(counters.served > 50, served, "{what:?}: {counters:?}");
@@ -79,7 +79,7 @@ fn each_kind_of_flood_reaches_its_victim() {
         what: Flood::Garbage,
         per_second: 20,
     };
-    let network = attack(flood, &Cabal::new(), 10 * SECOND);
+    let network = attack(flood, &Collusion::new(), 10 * SECOND);
     let counters = network.upstream(0).counters();
     assert!(counters.refused > 50 && !network.upstream(0).crashed());
 }
@@ -90,7 +90,7 @@ fn streams_of_an_attack_are_bounded() {
         what: Flood::HalfOpen,
         per_second: 6_400,
     };
-    let network = attack(flood, &Cabal::new(), 5 * SECOND);
+    let network = attack(flood, &Collusion::new(), 5 * SECOND);
     let attacker = network.hostile(1);
     assert!(attacker.attacks.len() <= 256);
     // The victim keeps 148 and drops the others, which makes room for the next.
@@ -99,11 +99,15 @@ fn streams_of_an_attack_are_bounded() {
 
 #[test]
 fn poison_claims_to_be_others_and_upstream_believes_it() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     for n in 700..710 {
-        cabal.join(key(n));
+        collusion.join(key(n));
     }
-    let network = attack(Behaviour::Poison { per_minute: 60 }, &cabal, 60 * SECOND);
+    let network = attack(
+        Behaviour::Poison { per_minute: 60 },
+        &collusion,
+        60 * SECOND,
+    );
     let victim = network.upstream(0);
     let in_table = |of: &dyn Fn(&crate::upstream::table::Contact) -> bool| {
         victim.table().iter().filter(|it| of(it)).count()
@@ -116,32 +120,40 @@ fn poison_claims_to_be_others_and_upstream_believes_it() {
 
 #[test]
 fn an_old_version_comes_back_when_the_newer_one_is_gone() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     let (old, new) = (item(3, 7, b"old"), item(3, 8, b"new"));
     for item in [&old, &new] {
-        cabal.note(item.target(), item);
+        collusion.note(item.target(), item);
     }
-    let network = attack(Behaviour::Replay { per_minute: 60 }, &cabal, 10 * SECOND);
+    let network = attack(
+        Behaviour::Replay { per_minute: 60 },
+        &collusion,
+        10 * SECOND,
+    );
     assert_eq!(held(&network, &old.target()), Some(Item::clone(&old)));
     // One version alone is no old one.
-    let cabal = Cabal::new();
-    cabal.note(new.target(), &new);
-    let network = attack(Behaviour::Replay { per_minute: 60 }, &cabal, 10 * SECOND);
+    let collusion = Collusion::new();
+    collusion.note(new.target(), &new);
+    let network = attack(
+        Behaviour::Replay { per_minute: 60 },
+        &collusion,
+        10 * SECOND,
+    );
     assert_eq!(held(&network, &new.target()), None);
 }
 
 #[test]
 fn a_forged_mirror_takes_the_owners_place() {
     for bound in [true, false] {
-        let cabal = Cabal::new();
+        let collusion = Collusion::new();
         let mine = item(3, 7, b"mine");
         let target = mine.target();
-        cabal.note(target, &mine);
+        collusion.note(target, &mine);
         let forger = Behaviour::ForgedMirror {
             per_minute: 60,
             bound,
         };
-        let network = attack(forger, &cabal, 10 * SECOND);
+        let network = attack(forger, &collusion, 10 * SECOND);
         let forged = held(&network, &target).expect("upstream takes any mirror");
         assert_eq!((forged.key, forged.seq), (key(666), Seq(u64::MAX)));
         let puts = asked(&network);
@@ -157,16 +169,16 @@ fn a_forged_mirror_takes_the_owners_place() {
 
 #[test]
 fn claims_are_made_in_pings_and_puts() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     let mine = item(3, 7, b"mine");
-    cabal.note(mine.target(), &mine);
+    collusion.note(mine.target(), &mine);
     let addr = "192.0.2.7:99".parse().unwrap();
     let liar = Behaviour::FalseClaims {
         addr,
         left: 9 * SECOND,
         per_minute: 60,
     };
-    let network = attack(liar, &cabal, 30 * SECOND);
+    let network = attack(liar, &collusion, 30 * SECOND);
     let claims = asked(&network)
         .into_iter()
         .filter_map(|it| Some((it.request, it.ext?)));
@@ -190,7 +202,7 @@ fn no_harm_is_done_after_a_shutdown() {
         what: Flood::HalfOpen,
         per_second: 20,
     };
-    let mut network = attack(flood, &Cabal::new(), 5 * SECOND);
+    let mut network = attack(flood, &Collusion::new(), 5 * SECOND);
     let (outcome, _) = network.ask(1, Command::Shutdown);
     assert_eq!(outcome, Outcome::Shutdown);
     let attacker = network.hostile(1);
@@ -215,7 +227,7 @@ fn the_same_seed_does_the_same() {
         what: Flood::Garbage,
         per_second: 20,
     };
-    let run = |behaviour| attack(behaviour, &Cabal::new(), 20 * SECOND);
+    let run = |behaviour| attack(behaviour, &Collusion::new(), 20 * SECOND);
     let (first, second) = (run(flood.clone()), run(flood));
     assert!(first.delivered.len() > 300);
     assert_eq!(first.world.digest(), second.world.digest());

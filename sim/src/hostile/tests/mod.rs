@@ -21,7 +21,7 @@ use skydht_core::wire::{
     decode_response, encode_request,
 };
 
-use super::{Behaviour, Cabal, HostileBoot, HostileConfig, HostilePeer};
+use super::{Behaviour, Collusion, HostileBoot, HostileConfig, HostilePeer};
 use crate::host::Host;
 use crate::ours::OurNode;
 use crate::upstream::{UpstreamBoot, UpstreamConfig};
@@ -74,7 +74,7 @@ fn get(owner: PublicKey) -> Command {
 }
 
 /// A hostile peer that bootstraps from node 0.
-fn hostile(behaviour: Behaviour, secret: SecretKey, cabal: &Cabal) -> Box<dyn Boot> {
+fn hostile(behaviour: Behaviour, secret: SecretKey, collusion: &Collusion) -> Box<dyn Boot> {
     Box::new(HostileBoot {
         config: HostileConfig {
             bootstrap: vec![key(0)],
@@ -82,7 +82,7 @@ fn hostile(behaviour: Behaviour, secret: SecretKey, cabal: &Cabal) -> Box<dyn Bo
             extensions: false,
         },
         secret,
-        cabal: cabal.clone(),
+        collusion: collusion.clone(),
     })
 }
 
@@ -123,7 +123,7 @@ fn start() -> Time {
 /// One hostile peer and whoever asks it.
 struct Interview {
     peer: HostilePeer,
-    cabal: Cabal,
+    collusion: Collusion,
     now: Time,
     next: u64,
     outputs: Vec<Output>,
@@ -131,19 +131,25 @@ struct Interview {
 
 impl Interview {
     fn new(behaviour: Behaviour) -> Self {
-        Self::with(behaviour, false, &Cabal::new())
+        Self::with(behaviour, false, &Collusion::new())
     }
 
-    fn with(behaviour: Behaviour, extensions: bool, cabal: &Cabal) -> Self {
+    fn with(behaviour: Behaviour, extensions: bool, collusion: &Collusion) -> Self {
         let config = HostileConfig {
             bootstrap: Vec::new(),
             behaviour,
             extensions,
         };
-        let peer = HostilePeer::new(config, secret(666), Seed::from_number(5), cabal, start());
+        let peer = HostilePeer::new(
+            config,
+            secret(666),
+            Seed::from_number(5),
+            collusion,
+            start(),
+        );
         Self {
             peer,
-            cabal: cabal.clone(),
+            collusion: collusion.clone(),
             now: start(),
             next: 1,
             outputs: Vec::new(),

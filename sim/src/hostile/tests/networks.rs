@@ -5,7 +5,7 @@ use skydht_core::key::SecretKey;
 use skydht_core::node::{GetError, GetOutcome, Outcome};
 
 use super::{SECOND, get, hostile, item, key, ours, put, secret, upstream};
-use crate::hostile::{Behaviour, Cabal, Forgery, ValueLie, grind};
+use crate::hostile::{Behaviour, Collusion, Forgery, ValueLie, grind};
 use crate::testbed::Testbed;
 use crate::world::Boot;
 
@@ -16,10 +16,10 @@ fn network(
     honest: fn(usize) -> Box<dyn Boot>,
     behaviour: &Behaviour,
     keys: Vec<SecretKey>,
-    cabal: &Cabal,
+    collusion: &Collusion,
 ) -> Testbed {
     let attackers = keys.into_iter();
-    let attackers = attackers.map(|key| hostile(behaviour.clone(), key, cabal));
+    let attackers = attackers.map(|key| hostile(behaviour.clone(), key, collusion));
     let mut network = Testbed::new((0..HONEST).map(honest).chain(attackers).collect());
     network.run(320 * SECOND);
     network
@@ -52,7 +52,7 @@ fn one_liar_near_the_target_spoils_upstreams_gets_and_not_ours() {
     };
     let run = |honest| {
         let keys = grind(&target, 200, 1, 1);
-        let mut network = network(honest, &liar, keys, &Cabal::new());
+        let mut network = network(honest, &liar, keys, &Collusion::new());
         assert!(matches!(
             network.ask(1, put(b"mine", 7)).0,
             Outcome::Put(Ok(_))
@@ -73,10 +73,10 @@ fn a_key_beyond_the_field_ends_upstreams_nodes_and_not_ours() {
         value: ValueLie::Denied,
     };
     let keys = || vec![secret(666), secret(667)];
-    let dead = network(upstream, &liar, keys(), &Cabal::new());
+    let dead = network(upstream, &liar, keys(), &Collusion::new());
     let crashed = (0..HONEST).filter(|n| dead.upstream(*n).crashed());
     assert!(crashed.count() > 5);
-    let mut alive = network(ours, &liar, keys(), &Cabal::new());
+    let mut alive = network(ours, &liar, keys(), &Collusion::new());
     assert!(matches!(
         alive.ask(1, put(b"mine", 7)).0,
         Outcome::Put(Ok(_))
@@ -86,13 +86,13 @@ fn a_key_beyond_the_field_ends_upstreams_nodes_and_not_ours() {
 
 #[test]
 fn no_claim_enters_our_tables() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     for n in 700..720 {
-        cabal.join(key(n));
+        collusion.join(key(n));
     }
     let poison = Behaviour::Poison { per_minute: 120 };
     let keys = vec![secret(666), secret(667)];
-    let network = network(ours, &poison, keys, &cabal);
+    let network = network(ours, &poison, keys, &collusion);
     let attacks = network.hostile(HONEST).counters().attacks;
     assert!(attacks > 500, "{attacks}");
     for n in 0..HONEST {
@@ -105,12 +105,12 @@ fn no_claim_enters_our_tables() {
 
 #[test]
 fn an_eclipse_of_ground_keys_hides_an_item_from_upstream() {
-    let cabal = Cabal::new();
+    let collusion = Collusion::new();
     let target = item(1, 0, b"").target();
-    cabal.besiege(target);
+    collusion.besiege(target);
     // As many as upstream keeps in a search, all nearer than any honest node.
     let keys = grind(&target, 2_000, 20, 1);
-    let mut network = network(upstream, &Behaviour::Eclipse, keys, &cabal);
+    let mut network = network(upstream, &Behaviour::Eclipse, keys, &collusion);
     let Outcome::Put(Ok(put)) = network.ask(1, put(b"mine", 7)).0 else {
         panic!("the ring says that it took it");
     };
@@ -125,7 +125,7 @@ fn our_owners_items_are_safe_from_forged_mirrors() {
         bound: true,
     };
     let keys = vec![secret(666), secret(667)];
-    let mut network = network(ours, &forger, keys, &Cabal::new());
+    let mut network = network(ours, &forger, keys, &Collusion::new());
     assert!(matches!(
         network.ask(1, put(b"mine", 7)).0,
         Outcome::Put(Ok(_))

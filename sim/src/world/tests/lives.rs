@@ -15,9 +15,9 @@ fn a_restarted_node_has_what_its_disk_held_and_nothing_after_a_wipe() {
     let mut world = joined(1, 6, WorldConfig::default(), with_storage);
     world.command(HostId(3), put_command("salt", b"1")).unwrap();
     let seen = pass(&mut world, SECOND * 5);
-    assert!(seen.iter().any(|happening| matches!(
-        happening,
-        Happening::Stored {
+    assert!(seen.iter().any(|event| matches!(
+        event,
+        SimEvent::Stored {
             change: StoreChange::Keep(_),
             durable: true,
             ..
@@ -62,7 +62,7 @@ fn a_crash_before_the_write_loses_it_and_a_lost_write_never_arrives() {
     let seen = pass(&mut world, SECOND * 5);
     assert!(
         seen.iter()
-            .any(|happening| matches!(happening, Happening::Stored { durable: false, .. }))
+            .any(|event| matches!(event, SimEvent::Stored { durable: false, .. }))
     );
     assert_eq!(world.records(HostId(4)).count(), 1);
     assert!(world.stats().writes_lost > 1);
@@ -74,7 +74,7 @@ fn a_crash_abandons_operations_and_a_stop_finishes_them() {
     let op = world.command(HostId(4), get_command(3, "no")).unwrap();
     world.crash(HostId(4), Departure::Machine).unwrap();
     let seen = pass(&mut world, SECOND);
-    let crashed = Happening::Crashed {
+    let crashed = SimEvent::Crashed {
         host: HostId(4),
         how: Departure::Machine,
         abandoned: vec![op],
@@ -87,13 +87,13 @@ fn a_crash_abandons_operations_and_a_stop_finishes_them() {
     let seen = pass(&mut world, SECOND * 3);
     let finished: Vec<_> = seen
         .iter()
-        .filter_map(|happening| match happening {
-            Happening::Finished { op, .. } => Some(*op),
+        .filter_map(|event| match event {
+            SimEvent::Finished { op, .. } => Some(*op),
             _ => None,
         })
         .collect();
     assert_eq!(finished, [op, stop]);
-    assert!(seen.contains(&Happening::Stopped { host: HostId(5) }));
+    assert!(seen.contains(&SimEvent::Stopped { host: HostId(5) }));
     assert!(!world.is_up(HostId(5)));
 }
 
@@ -111,7 +111,7 @@ fn a_suspended_node_takes_nothing_and_sees_its_clock_jump() {
     assert_eq!(world.node(host).unwrap().snapshot(), before);
     world.resume(host).unwrap();
     let seen = pass(&mut world, SECOND * 20);
-    assert!(seen.contains(&Happening::Event {
+    assert!(seen.contains(&SimEvent::Event {
         host,
         event: Event::ClockJumped
     }));

@@ -70,9 +70,9 @@ pub(crate) fn joined(
 }
 
 /// Lets time pass; no node may have been misused.
-pub(crate) fn pass(world: &mut World, time: Duration) -> Vec<Happening> {
+pub(crate) fn pass(world: &mut World, time: Duration) -> Vec<SimEvent> {
     let mut seen = Vec::new();
-    world.run_for(time, &mut |_: &mut World, happening| seen.push(happening));
+    world.run_for(time, &mut |_: &mut World, event| seen.push(event));
     for host in world.hosts() {
         assert_eq!(world.host::<Ours>(host).and_then(Ours::misuse), None);
     }
@@ -82,9 +82,9 @@ pub(crate) fn pass(world: &mut World, time: Duration) -> Vec<Happening> {
 /// Runs an operation to its outcome.
 pub(crate) fn wait(world: &mut World, op: OperationId) -> Outcome {
     let end = world.now().plus(SECOND * 600);
-    while let Some(happening) = world.step_until(end) {
-        match happening {
-            Happening::Finished {
+    while let Some(event) = world.step_until(end) {
+        match event {
+            SimEvent::Finished {
                 op: finished,
                 outcome,
                 ..

@@ -70,11 +70,18 @@ fn a_joined_network_goes_quiet() {
     let mut world = joined(1, 40, WorldConfig::default(), |_, _| {});
     put(&mut world, 3, "salt", b"1");
     let before = world.now();
-    let quiet = world.drive_bounded(5_000, &mut |_: &mut World, _| {});
-    assert!(quiet.unwrap().since(before) < SECOND * 5);
+    let mut budget = 5_000;
+    while world.step_until_quiet(&mut budget).unwrap().is_some() {}
+    assert!(world.now().since(before) < SECOND * 5);
     // Work under way is not quiet.
     world.command(HostId(7), put_command("more", b"2")).unwrap();
-    let busy = world.drive_bounded(10, &mut |_: &mut World, _| {});
+    let mut budget = 10;
+    let busy = loop {
+        match world.step_until_quiet(&mut budget) {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
     assert!(matches!(busy, Err(NotQuiet { operations: 1, .. })));
 }
 
@@ -84,19 +91,16 @@ fn a_script_is_woken_in_order_and_can_act() {
     world.wake_at(SimTime::ZERO.plus(SECOND * 2), 2);
     world.wake_at(SimTime::ZERO.plus(SECOND), 1);
     let mut seen = Vec::new();
-    world.run_for(
-        SECOND * 3,
-        &mut |world: &mut World, happening| match happening {
-            Happening::Woke { token } => {
-                seen.push((world.now(), token));
-                if token == 2 {
-                    world.start(HostId(0)).unwrap();
-                }
+    world.run_for(SECOND * 3, &mut |world: &mut World, event| match event {
+        SimEvent::Woke { token } => {
+            seen.push((world.now(), token));
+            if token == 2 {
+                world.start(HostId(0)).unwrap();
             }
-            Happening::Started { host, life } => assert_eq!((host.0, life), (0, 1)),
-            _ => {}
-        },
-    );
+        }
+        SimEvent::Started { host, life } => assert_eq!((host.0, life), (0, 1)),
+        _ => {}
+    });
     let at = |n| SimTime::ZERO.plus(SECOND * n);
     assert_eq!(seen, [(at(1), 1), (at(2), 2)]);
     assert!(world.is_up(HostId(0)));

@@ -5,19 +5,17 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng as _;
-use skydht_core::id::Target;
 use skydht_core::item::{Salt, Value};
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::{Advertise, BootstrapPeer, Config, ConfigError, Identity, Limits};
+use skydht_core::node::{Advertise, BootstrapPeer, ConfigError, Identity};
 
-use super::file::{Population, Reached, Scenario};
-use super::run::RunError;
 use crate::host::Host;
-use crate::hostile::{Cabal, HostileConfig, HostilePeer, grind};
-use crate::network::faults::below;
+use crate::hostile::{Collusion, HostileConfig, HostilePeer, grind};
 use crate::network::{Access, HostId};
 use crate::oracle::bounds::Existing;
 use crate::ours::OurNode;
+use crate::scenario::draw::{self, PlannedItem, secret, shuffled};
+use crate::scenario::{Reached, RunError, Scenario};
 use crate::upstream::{MirrorConfig, UpstreamConfig, UpstreamNode};
 use crate::world::{Boot, Start, World};
 
@@ -26,7 +24,7 @@ const MIRROR_EVERY: Duration = Duration::from_secs(60);
 
 /// What a host is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A skydht node.
     Ours,
     /// Upstream's model.
@@ -37,24 +35,13 @@ pub enum Kind {
     Mirror,
 }
 
-/// Everybody, and the items that they will publish.
+/// Everybody.
 #[derive(Debug)]
 pub(super) struct Cast {
     pub(super) kinds: Vec<Kind>,
     pub(super) keys: Vec<PublicKey>,
     /// All keys behind which there is somebody.
     pub(super) existing: Existing,
-    pub(super) items: Vec<Planned>,
-    pub(super) bootstrap: u32,
-}
-
-/// An item that will be published.
-#[derive(Clone, Debug)]
-pub(crate) struct Planned {
-    pub(crate) owner: HostId,
-    pub(crate) secret: SecretKey,
-    pub(crate) salt: Salt,
-    pub(crate) target: Target,
 }
 
 struct GoNode {
@@ -77,7 +64,7 @@ impl Boot for GoNode {
 struct Attacker {
     config: HostileConfig,
     secret: SecretKey,
-    cabal: Cabal,
+    collusion: Collusion,
 }
 
 impl Boot for Attacker {
@@ -87,35 +74,17 @@ impl Boot for Attacker {
 
     fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
         let (config, secret) = (self.config.clone(), self.secret.clone());
-        let peer = HostilePeer::new(config, secret, start.seed, &self.cabal, start.now);
+        let peer = HostilePeer::new(config, secret, start.seed, &self.collusion, start.now);
         Ok(Box::new(peer))
     }
 }
 
-pub(crate) fn secret(random: &mut ChaCha8Rng) -> SecretKey {
-    let mut entropy = [0; 32];
-    random.fill_bytes(&mut entropy);
-    SecretKey::from_entropy(&entropy)
-}
-
-pub(crate) fn limits(population: &Population) -> Result<Limits, RunError> {
-    let known = serde_json::to_value(Limits::default()).unwrap_or_default();
-    let mut limits = known.clone();
-    for (name, value) in &population.limits {
-        if known.get(name).is_none() {
-            return Err(RunError::UnknownLimit(name.clone()));
-        }
-        limits[name] = (*value).into();
-    }
-    serde_json::from_value(limits).map_err(|_| RunError::UnknownLimit("limits".into()))
-}
-
-/// Adds everybody to the world; nobody is started.
+/// Adds every host to the world, where none is started, and plans the items that they publish.
 pub(super) fn populate(
     world: &mut World,
     scenario: &Scenario,
     random: &mut ChaCha8Rng,
-) -> Result<Cast, RunError> {
+) -> Result<(Cast, Vec<PlannedItem>), RunError> {
     let who = &scenario.population;
     let (upstream, hostile) = (who.upstream.draw(random), who.hostile.draw(random));
     let nat = who.nat.draw(random);
@@ -123,8 +92,6 @@ pub(super) fn populate(
         kinds: Vec::new(),
         keys: Vec::new(),
         existing: Existing::default(),
-        items: Vec::new(),
-        bootstrap: who.bootstrap,
     };
     let secrets: Vec<SecretKey> = (0..who.nodes).map(|_| secret(random)).collect();
     let all = u64::from(who.nodes);
@@ -148,16 +115,19 @@ pub(super) fn populate(
     if upstream == crate::network::Rate::ALWAYS {
         cast.kinds[..who.bootstrap as usize].fill(Kind::Upstream);
     }
-    plan_items(&mut cast, scenario, &secrets, random);
-    let cabal = Cabal::new();
-    for item in &cast.items {
-        cabal.besiege(item.target);
+    // Items of honest hosts.
+    let honest =
+        (0..who.nodes).filter(|n| matches!(cast.kinds[*n as usize], Kind::Ours | Kind::Upstream));
+    let items = draw::items(scenario, honest.collect(), &secrets, random);
+    let collusion = Collusion::new();
+    for item in &items {
+        collusion.besiege(item.target);
     }
     let (mut nobody, mut attackers) = (Vec::new(), 0_usize);
     for _ in 0..who.bootstrap_dead {
         nobody.push(secret(random).public());
     }
-    let limits = limits(who)?;
+    let limits = draw::limits(who)?;
     let starts: Vec<PublicKey> = secrets[..who.bootstrap as usize]
         .iter()
         .map(SecretKey::public)
@@ -169,14 +139,8 @@ pub(super) fn populate(
         let bootstrap = |key: &&PublicKey| n >= starts.len() || **key != own.public();
         let boot: Box<dyn Boot> = match kind {
             Kind::Ours => {
-                let mut config = Config::default();
-                config.alpha = who.alpha as usize;
-                config.disjoint_paths = who.disjoint_paths as usize;
-                config.item_ttl = who.item_ttl;
-                config.full_node = (n as u32) < who.full_nodes;
-                config.storage = true;
+                let mut config = draw::config(who, &limits, n as u32);
                 config.mirrors = mirror_keys.clone();
-                config.limits = limits.clone();
                 if who.reached == Reached::Direct && access.listens {
                     config.advertise = access.addr.map_or(Advertise::Nothing, Advertise::Address);
                 }
@@ -214,7 +178,7 @@ pub(super) fn populate(
                 config.limits.item_ttl = who.item_ttl;
                 if kind == Kind::Mirror {
                     config.mirror = Some(MirrorConfig {
-                        targets: cast.items.iter().map(|item| item.target).collect(),
+                        targets: items.iter().map(|item| item.target).collect(),
                         salt: Salt::from("mirror"),
                         value: Value::new(b"mirrored"),
                         every: MIRROR_EVERY,
@@ -227,7 +191,7 @@ pub(super) fn populate(
             }
             Kind::Hostile => {
                 let behaviour = who.behaviours[attackers % who.behaviours.len()].clone();
-                let item = &cast.items[attackers % cast.items.len()];
+                let item = &items[attackers % items.len()];
                 let secret = match who.grinding {
                     0 => own.clone(),
                     budget => {
@@ -245,7 +209,7 @@ pub(super) fn populate(
                         extensions: attackers.is_multiple_of(2),
                     },
                     secret,
-                    cabal: cabal.clone(),
+                    collusion: collusion.clone(),
                 })
             }
         };
@@ -254,30 +218,7 @@ pub(super) fn populate(
         cast.existing.insert(key);
         world.add(boot, access)?;
     }
-    Ok(cast)
-}
-
-/// Items of honest hosts, each of another one as long as there are enough.
-fn plan_items(
-    cast: &mut Cast,
-    scenario: &Scenario,
-    secrets: &[SecretKey],
-    random: &mut ChaCha8Rng,
-) {
-    let honest = (0..secrets.len() as u32)
-        .filter(|n| matches!(cast.kinds[*n as usize], Kind::Ours | Kind::Upstream));
-    let owners = shuffled(honest.collect(), random);
-    for n in 0..scenario.items() {
-        let owner = owners[n as usize % owners.len()];
-        let own = &secrets[owner as usize];
-        let salt = Salt::from(format!("item {n}").as_str());
-        cast.items.push(Planned {
-            owner: HostId(owner),
-            target: Target::of(&own.public(), salt.as_bytes()),
-            secret: own.clone(),
-            salt,
-        });
-    }
+    Ok((cast, items))
 }
 
 fn access(
@@ -299,13 +240,4 @@ fn access(
             ..Access::numbered(host)
         },
     }
-}
-
-/// In an order that `random` chooses (Fisher and Yates).
-pub(crate) fn shuffled(mut all: Vec<u32>, random: &mut ChaCha8Rng) -> Vec<u32> {
-    for last in (1..all.len()).rev() {
-        let other = below(random, last as u64 + 1) as usize;
-        all.swap(last, other);
-    }
-    all
 }

@@ -17,7 +17,7 @@ const INVENTED: usize = 256;
 
 /// A cell that hostile peers share: who belongs to it, what they besiege, what they saw.
 #[derive(Clone, Debug, Default)]
-pub struct Cabal(Arc<Mutex<Shared>>);
+pub struct Collusion(Arc<Mutex<Shared>>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -30,7 +30,7 @@ struct Shared {
     invented_order: VecDeque<Target>,
 }
 
-impl Cabal {
+impl Collusion {
     /// One that knows nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -134,22 +134,26 @@ mod tests {
 
     #[test]
     fn the_oldest_version_stays_and_the_rest_move_on() {
-        let cabal = Cabal::new();
+        let collusion = Collusion::new();
         let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
         let target = Target::default();
         for seq in [5, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14] {
             let item = Item::sign(&secret, Seq(seq), Value::new(b"v"), Salt::default());
-            cabal.note(target, &Arc::new(item));
+            collusion.note(target, &Arc::new(item));
         }
-        let seqs: Vec<u64> = cabal.versions(&target).iter().map(|it| it.seq.0).collect();
+        let seqs: Vec<u64> = collusion
+            .versions(&target)
+            .iter()
+            .map(|it| it.seq.0)
+            .collect();
         assert_eq!(seqs, [5, 8, 9, 10, 11, 12, 13, 14]);
-        assert_eq!(cabal.seen(7), Some(target));
+        assert_eq!(collusion.seen(7), Some(target));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let cabal = Cabal::new();
-        assert_eq!(cabal.seen(0), None);
+        let collusion = Collusion::new();
+        assert_eq!(collusion.seen(0), None);
         let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
         let item = Arc::new(Item::sign(
             &secret,
@@ -163,10 +167,10 @@ mod tests {
             Target::from_bytes(bytes)
         };
         for n in 0..2_000 {
-            cabal.note(target(n), &item);
-            cabal.invented(&target(n), Vec::new);
+            collusion.note(target(n), &item);
+            collusion.invented(&target(n), Vec::new);
         }
-        let shared = cabal.shared();
+        let shared = collusion.shared();
         assert_eq!(
             (shared.seen.len(), shared.invented.len()),
             (TARGETS, INVENTED)
@@ -175,13 +179,13 @@ mod tests {
 
     #[test]
     fn members_come_nearest_first() {
-        let cabal = Cabal::new();
+        let collusion = Collusion::new();
         for n in 1..30 {
-            cabal.join(SecretKey::from_bytes(&[n; 32]).unwrap().public());
+            collusion.join(SecretKey::from_bytes(&[n; 32]).unwrap().public());
         }
         let target = Target::from_bytes([0x77; 32]);
-        let nearest = cabal.nearest(&target, 20);
-        assert_eq!((nearest.len(), cabal.members().len()), (20, 29));
+        let nearest = collusion.nearest(&target, 20);
+        assert_eq!((nearest.len(), collusion.members().len()), (20, 29));
         assert!(nearest.is_sorted_by_key(|key| target.distance(&key.id())));
     }
 }

@@ -12,7 +12,7 @@ use crate::world::World;
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Happening {
+pub enum SimEvent {
     /// A host came, for the first time or again.
     Started {
         /// Which.
@@ -90,14 +90,14 @@ pub enum Happening {
     },
 }
 
-/// Which of the frequent happenings are wanted. Everything goes into the digest, wanted or not.
+/// Which of the frequent events are wanted. Everything goes into the digest, wanted or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Watch {
-    /// [`Happening::Event`].
+    /// [`SimEvent::Event`].
     pub events: bool,
-    /// [`Happening::Delivered`].
+    /// [`SimEvent::Delivered`].
     pub deliveries: bool,
-    /// [`Happening::Handled`].
+    /// [`SimEvent::Handled`].
     pub inputs: bool,
 }
 
@@ -114,11 +114,11 @@ impl Default for Watch {
 /// Sees everything that happens, and may act on it.
 pub trait Observer {
     /// Something happened just now.
-    fn observe(&mut self, world: &mut World, happening: Happening);
+    fn observe(&mut self, world: &mut World, event: SimEvent);
 }
 
-impl<F: FnMut(&mut World, Happening)> Observer for F {
-    fn observe(&mut self, world: &mut World, happening: Happening) {
-        self(world, happening);
+impl<F: FnMut(&mut World, SimEvent)> Observer for F {
+    fn observe(&mut self, world: &mut World, event: SimEvent) {
+        self(world, event);
     }
 }

@@ -1,0 +1,154 @@
+//! Phases that only cores have.
+
+use std::collections::BTreeSet;
+
+use super::cast::Kind;
+use super::state::{Cores, STEP};
+use crate::network::{GROUPS, HostId};
+use crate::oracle::bounds;
+use crate::run::{DEADLINES, Run};
+use crate::scenario::action::Action;
+use crate::scenario::draw::shuffled;
+use crate::scenario::work;
+use crate::scenario::{RunError, chaos};
+
+/// The most events within which a network must go quiet.
+const QUIET_EVENTS: u64 = 2_000_000;
+/// Networks up to this size go quiet, unless a peer attacks; in larger ones some node is always
+/// at work.
+const QUIET_NODES: u32 = 300;
+
+impl Run<'_, Cores> {
+    /// Users only read for a while: what else is sent is upkeep.
+    pub(super) fn measure_upkeep(&mut self) -> Result<(), RunError> {
+        let (scenario, time) = (self.scenario, self.scenario.phases.idle);
+        if time.is_zero() {
+            return Ok(());
+        }
+        let before = self.backend.world.network().stats().bytes;
+        let begin = self.now();
+        for (at, item, task) in work::idle_reads(scenario, begin, time, &mut self.random) {
+            self.plan_user(at, item, task);
+        }
+        self.pass("idle", time)?;
+        let bytes = self.backend.world.network().stats().bytes - before;
+        let seconds = time.as_secs().max(1) * u64::from(scenario.population.nodes);
+        self.backend.upkeep = Some(bytes / seconds);
+        Ok(())
+    }
+
+    pub(super) fn kill_the_dead(&mut self) -> Result<(), RunError> {
+        let who = &self.scenario.population;
+        let share = self.scenario.chaos.dead.draw(&mut self.random);
+        let order = shuffled((who.bootstrap..who.nodes).collect(), &mut self.random);
+        let count = u64::from(who.nodes) * u64::from(share.as_ppm()) / 1_000_000;
+        for host in order.into_iter().take(count as usize).map(HostId) {
+            self.remove(host)?;
+        }
+        Ok(())
+    }
+
+    /// A host's machine vanishes for good.
+    fn remove(&mut self, host: HostId) -> Result<(), RunError> {
+        self.backend.dead.insert(host);
+        let process = false;
+        self.act(Action::Crash { host, process })
+    }
+
+    pub(super) fn begin_chaos(&mut self) -> Vec<HostId> {
+        let scenario = self.scenario;
+        let faults = chaos::faults(&scenario.network, &scenario.chaos, &mut self.random);
+        let network = self.backend.world.network_mut();
+        *network.faults_mut() = faults;
+        if scenario.chaos.blackout {
+            for host in self.hosts() {
+                let group = (host.0 % u32::from(GROUPS)) as u8;
+                self.backend.world.network_mut().set_group(host, group);
+            }
+            for (from, to) in (0..GROUPS).flat_map(|from| (0..GROUPS).map(move |to| (from, to))) {
+                self.backend.world.network_mut().cut_one_way(from, to);
+            }
+        }
+        let dead = &self.backend.dead;
+        self.hosts().filter(|it| !dead.contains(it)).collect()
+    }
+
+    pub(super) fn wind_up(&mut self) -> Result<(), RunError> {
+        if !self.scenario.phases.expiry.is_zero() {
+            self.expiry()?;
+        }
+        self.check(true)?;
+        let who = &self.scenario.population;
+        if who.nodes <= QUIET_NODES && !who.hostile.is_possible() {
+            self.go_quiet(false)?;
+            self.backend.digest = Some(self.backend.world.digest().to_string());
+            // Half-sent requests and answers that their peer does not take have deadlines, too.
+            self.pass("quiet", DEADLINES)?;
+            self.go_quiet(true)?;
+        }
+        Ok(())
+    }
+
+    /// The owners of every second item go, and TTL later their items must have gone as well.
+    fn expiry(&mut self) -> Result<(), RunError> {
+        let ttl = self.scenario.population.item_ttl;
+        let owners = self.tracked.iter().step_by(2).map(|item| item.owner);
+        let first = self.scenario.population.bootstrap;
+        let gone: BTreeSet<HostId> = owners.filter(|owner| owner.0 >= first).collect();
+        for host in &gone {
+            self.remove(*host)?;
+        }
+        let left = self.now();
+        self.pass("expiry", ttl + self.scenario.phases.expiry)?;
+        let (now, cores) = (self.now(), &self.backend);
+        for tracked in &self.tracked {
+            if !gone.contains(&tracked.owner) || !tracked.outlived(now, left, ttl) {
+                continue;
+            }
+            let target = tracked.target;
+            for host in cores.living(Kind::Ours) {
+                let (Some(node), Some(time)) = (cores.world.node(host), cores.world.time_of(host))
+                else {
+                    continue;
+                };
+                let held = node.store().get(time, &target);
+                if held.is_some_and(|it| it.is_live(time) && it.item().key == tracked.key) {
+                    let what = format_args!("{host} still serves {target} of a dead owner");
+                    self.violations.note(now, what);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is under way: then what requests took is given back.
+    fn go_quiet(&mut self, bytes: bool) -> Result<(), RunError> {
+        let mut budget = QUIET_EVENTS;
+        loop {
+            match self.backend.world.step_until_quiet(&mut budget) {
+                Ok(None) => break,
+                Ok(Some(event)) => {
+                    if let Some(action) = self.observe(event) {
+                        self.act(action)?;
+                    }
+                }
+                Err(error) => {
+                    self.violations.note(self.backend.world.now(), error);
+                    return Ok(());
+                }
+            }
+        }
+        let now = self.now();
+        self.backend.step_end = now.plus(STEP);
+        for host in self.hosts() {
+            if let Some(node) = self.backend.world.node(host)
+                && let Some(held) =
+                    bounds::still_held(&node.snapshot(), node.next_deadline(), bytes)
+            {
+                let what = format_args!("{host}: all is quiet, and yet {held}");
+                self.violations.note(now, what);
+            }
+        }
+        Ok(())
+    }
+}

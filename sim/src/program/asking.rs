@@ -1,0 +1,114 @@
+//! Users ask nodes, and the run learns what they were told and what nodes stored.
+
+use std::time::Duration;
+
+use sha2::Digest as _;
+use skydht_core::node::{Command, OPERATION_TIMEOUT, OperationId};
+
+use super::ledger::{Event, Told};
+use super::state::WholeProgram;
+use super::users;
+use crate::network::HostId;
+use crate::network::faults::{below, up_to};
+use crate::run::Run;
+use crate::scenario::work::UserAction;
+
+/// Users that give up do so within this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Run<'_, WholeProgram> {
+    /// A user takes a step; beside it another asks for something else, for races.
+    pub(super) fn begin(
+        &mut self,
+        host: HostId,
+        item: usize,
+        action: UserAction,
+    ) -> Option<OperationId> {
+        self.backend.machine(host).node()?;
+        let command = self.command(item, action);
+        let watch = !action.publishes() && below(&mut self.random, 2) != 0;
+        let id = self.ask(host, command, watch);
+
+        let all = self.backend.machines.len() as u32;
+        let ahead = 1 + below(&mut self.random, u64::from(all) - 1) as u32;
+        let other = self.backend.machine(HostId((host.0 + ahead) % all));
+        let beside = match below(&mut self.random, 4) {
+            0 => Some(Command::FindNode {
+                target: self.tracked[item].target,
+                timeout: None,
+            }),
+            1 => Some(Command::Ping {
+                peer: other.key,
+                addr: Some(other.addr()),
+            }),
+            _ => None,
+        };
+        if let Some(command) = beside {
+            self.ask(host, command, false);
+        }
+        Some(id)
+    }
+
+    /// A user of a host asks; with `watch`, it reads every event of a get.
+    pub(super) fn ask(&mut self, host: HostId, command: Command, watch: bool) -> OperationId {
+        let program = &mut self.backend;
+        program.asked += 1;
+        let id = program.asked;
+        let patience = match program.impatient.hits(&mut self.random) {
+            true => Some(up_to(PATIENCE, &mut self.random)),
+            false => None,
+        };
+        let machine = program.machine(host);
+        if let Some(dht) = machine.node() {
+            let runtime = program.world.host(machine.ip);
+            let (dht, shared) = (dht.clone(), program.shared.clone());
+            let asked = (command, watch);
+            users::ask(&runtime, dht, (host, id), asked, patience, shared);
+        }
+        OperationId(id)
+    }
+
+    /// Takes what nodes did since the last time.
+    pub(super) fn learn(&mut self) {
+        let events = std::mem::take(&mut self.backend.shared.lock().events);
+        for (at, host, event) in events {
+            match event {
+                Event::Born => self.operations.abandoned(host),
+                Event::Began(op) => self.operations.started(at, host, op, OPERATION_TIMEOUT),
+                Event::Finished(op) => {
+                    let violations = &mut self.violations;
+                    self.operations.finished(at, host, op, violations);
+                }
+                Event::Stored(clock, change) => {
+                    self.stored(at, host, clock, &change, self.evicted);
+                }
+            }
+        }
+    }
+
+    /// Takes what nodes did and what users were told since the last time.
+    pub(super) fn hear(&mut self) {
+        self.learn();
+        let ended = std::mem::take(&mut self.backend.shared.lock().ended);
+        for end in ended {
+            let line = (end.id, end.host, end.at, &end.told);
+            // Our own types have no map keys or values that JSON cannot hold.
+            let line = serde_json::to_vec(&line).unwrap_or_default();
+            self.backend.told.update(line);
+            let Some(doing) = self.doing.remove(&OperationId(end.id)) else {
+                continue; // it was asked beside others, and its answer does not matter
+            };
+            match &end.told {
+                Told::GaveUp => {
+                    self.coverage.count("futures_dropped", 1);
+                    if doing.action.publishes() {
+                        self.tracked[doing.item].unsure();
+                    }
+                }
+                Told::Get(read) => self.read(doing, end.at, read),
+                Told::Put(put) => self.put(doing, end.at, put),
+                Told::Found(_) | Told::Pinged(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What is planned is done: hosts come and go, clocks are changed, users begin operations.
+
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::state::{BACK, CHECK_EVERY, Doing, LATE_WRITE, Run, SETTLED};
+use crate::network::{HostId, Rate};
+use crate::oracle::promises::Circumstances;
+use crate::scenario::RunError;
+use crate::scenario::action::Action;
+use crate::scenario::work::{self, Task, UserAction};
+
+impl<B: Backend> Run<'_, B> {
+    pub(crate) fn act(&mut self, action: Action) -> Result<(), RunError> {
+        let (name, done) = match action {
+            Action::Start { host, wipe } => ("did_start", B::start(self, host, wipe)?),
+            Action::Crash { host, process } => ("did_crash", B::crash(self, host, process)),
+            Action::Suspend(host) => ("did_suspend", self.suspend(host)),
+            Action::Resume(host) => ("did_resume", self.backend.resume(host)),
+            Action::Step { host, by, forward } => {
+                let done = self.backend.step_clock(host, by, forward);
+                ("did_step_clock", done)
+            }
+            Action::Drift { host, ppm } => {
+                self.disturb(host);
+                ("did_drift_clock", self.backend.drift_clock(host, ppm))
+            }
+            Action::Cut { share, one_way } => {
+                B::divide(self, share, one_way);
+                ("did_cut", true)
+            }
+            Action::Join => {
+                B::divide(self, Rate::NEVER, false);
+                ("did_join", true)
+            }
+            Action::SetClock(host) => ("did_set_clock", self.set_clock(host)),
+            Action::User { item, task } => ("did_ask", self.take_up(item, task)),
+            Action::Check => {
+                self.check(false)?;
+                self.plan(self.now().plus(CHECK_EVERY), Action::Check);
+                return Ok(());
+            }
+        };
+        self.coverage.count(name, u64::from(done));
+        Ok(())
+    }
+
+    /// Checks the invariants that hold at any time, of all hosts or of those whose turn it is.
+    pub(crate) fn check(&mut self, all: bool) -> Result<(), RunError> {
+        let now = self.now();
+        let is_awake = |host| self.backend.is_awake(host);
+        self.operations.check(now, is_awake, &mut self.violations);
+        B::check_hosts(self, all)?;
+        let about = Circumstances {
+            life: self.scenario.population.item_ttl.saturating_sub(SETTLED),
+            all_ours: self.backend.all_ours(),
+            crashes: self.crashes(),
+            evicted: self.evicted || self.coverage.get("items_evicted") > 0,
+        };
+        for tracked in &mut self.tracked {
+            let is_up = |host| self.backend.is_up(host);
+            tracked.check(now, &self.holdings, &about, is_up, &mut self.violations);
+        }
+        Ok(())
+    }
+
+    fn suspend(&mut self, host: HostId) -> bool {
+        let done = self.backend.suspend(host);
+        if done {
+            self.disturb(host);
+        }
+        done
+    }
+
+    /// The wall clock of a host that never had one shows the right time from now on.
+    fn set_clock(&mut self, host: HostId) -> bool {
+        let right = self.backend.right_wall_clock();
+        let behind = right.since(self.backend.wall_clock(host));
+        self.clocks.set(host) && self.backend.step_clock(host, behind, true)
+    }
+
+    /// A host is about to start: where its wall clock was never set, it shows 1970.
+    pub(crate) fn unset_clock(&mut self, host: HostId) {
+        if self.clocks.is_unset(host) {
+            let by = Duration::from_nanos(self.backend.wall_clock(host).0);
+            self.backend.step_clock(host, by, false);
+        }
+    }
+
+    /// A node runs again: it publishes its items anew, as a visor does.
+    pub(crate) fn publish_again(&mut self, host: HostId) {
+        let at = self.now().plus(BACK);
+        for item in 0..self.items.len() {
+            let own = self.tracked[item].owner == host && self.was_published(item);
+            if own && !self.deleted[item] {
+                self.plan_user(at, item, Task::One(UserAction::Put));
+            }
+        }
+    }
+
+    fn take_up(&mut self, item: usize, task: Task) -> bool {
+        match task {
+            Task::One(action) => self.take_up_one(item, action),
+            Task::Tie => {
+                let [first, second] = B::tie(self, item);
+                self.coverage.count("did_tie", 1);
+                let first = self.take_up_one(item, first);
+                self.take_up_one(item, second) || first
+            }
+        }
+    }
+
+    fn take_up_one(&mut self, item: usize, action: UserAction) -> bool {
+        let host = match action {
+            UserAction::Put | UserAction::Delete => Some(self.tracked[item].owner),
+            UserAction::PutElsewhere(_) | UserAction::Get { .. } => {
+                work::any_of(&self.backend.readers(), &mut self.random)
+            }
+        };
+        let Some(host) = host else { return false };
+        if action == UserAction::Put && self.deleted[item] {
+            return false;
+        }
+        let started = self.now();
+        let Some(op) = B::begin(self, host, item, action) else {
+            return false;
+        };
+        match action {
+            UserAction::Delete => {
+                self.deleted[item] = true;
+                if let Some(seq) = self.tracked[item].floor() {
+                    let late = Task::One(UserAction::PutElsewhere(seq));
+                    self.plan_user(started.plus(LATE_WRITE), item, late);
+                }
+            }
+            UserAction::PutElsewhere(seq) => self.tracked[item].elsewhere(seq),
+            UserAction::Put | UserAction::Get { .. } => {}
+        }
+        let doing = Doing {
+            item,
+            action,
+            host,
+            started,
+            first: None,
+            disturbed: false,
+        };
+        self.doing.insert(op, doing);
+        true
+    }
+}
