@@ -2,7 +2,7 @@
 
 use skydht_core::key::PUBLIC_KEY_LEN;
 
-use super::GobError;
+use super::error::GobError;
 use super::layout::{BINARY_MARSHALER, read_key, read_struct};
 use super::types::{INT, Types};
 use super::write::{Fields, Writer, describe, describe_struct};

@@ -2,10 +2,10 @@
 
 use skydht_core::key::PUBLIC_KEY_LEN;
 
+use super::error::{FIRST_TYPE, GobError, MAX_DEPTH};
 use super::read::Reader;
 use super::types::{BOOL, BYTES, Field, INT, Type, Types, UINT};
 use super::write::{Fields, Writer, describe, describe_struct};
-use super::{FIRST_TYPE, GobError, MAX_DEPTH};
 use crate::message::{RawAddress, StreamRequest, StreamResponse};
 
 /// Places in Go's `wireType`, counted from 1.

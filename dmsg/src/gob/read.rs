@@ -1,6 +1,6 @@
 //! Numbers and byte strings of a gob stream.
 
-use super::GobError;
+use super::error::GobError;
 
 /// What is left of a stream, or of one message of it.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Type descriptors, and how to step over a value by its descriptor.
 
+use super::error::{FIRST_TYPE, GobError, MAX_DEPTH, MAX_FIELDS, MAX_TYPES};
 use super::read::Reader;
-use super::{FIRST_TYPE, GobError, MAX_DEPTH, MAX_FIELDS, MAX_TYPES};
 
 /// Numbers of the built-in types.
 pub(super) const BOOL: i64 = 1;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{StreamEnd, StreamId};
 
-use super::{Access, Delivery, HostId};
+use super::host::{Access, Delivery, HostId};
 use crate::clock::SimTime;
 
 /// No slot.

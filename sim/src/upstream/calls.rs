@@ -1,11 +1,9 @@
 //! Upstream's requests: a stream for each, dialled, written, read, closed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::{CloseReason, OpenFailure, Output, Path, SessionUse, StreamId};
-use skydht_core::time::Mono;
 use skydht_core::wire::{
     Frame, Method, PeerList, Request, RequestMessage, Response, Sender, WireItem, decode_response,
     encode_request,
@@ -14,47 +12,9 @@ use skydht_core::wire::{
 use super::checks::{self, KeyFate};
 use super::config::{NO_DHT, RPC_TIMEOUT};
 use super::frame::{FrameReader, Progress};
+use super::state::{Call, CallFailure, Ended, Reply, Stream, Timer, UpstreamNode};
 use super::table::Contact;
 use super::task::TaskId;
-use super::{Stream, Timer, UpstreamNode};
-
-/// A request on its way.
-#[derive(Debug)]
-pub(super) struct Call {
-    task: TaskId,
-    peer: Contact,
-    method: Method,
-    request: Arc<[u8]>,
-    /// Once the stream is open.
-    path: Option<Path>,
-    reader: FrameReader,
-    started: Mono,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) response: Response,
-    pub(super) path: Path,
-    pub(super) elapsed: Duration,
-}
-
-/// Why nothing came back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum CallFailure {
-    /// No stream, or not even tried.
-    Dial(OpenFailure),
-    /// A stream, but no usable answer.
-    NoAnswer,
-}
-
-/// A request that ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) task: TaskId,
-    pub(super) peer: Contact,
-    pub(super) result: Result<Reply, CallFailure>,
-}
 
 impl UpstreamNode {
     /// Sends a request whose frame fits every limit.

@@ -80,6 +80,9 @@ pub(super) const BOOTSTRAP_EMPTY: Duration = Duration::from_secs(30);
 /// And when somebody is.
 pub(super) const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(300);
 
+/// Salt under which a full node announces itself.
+pub(super) const ADVERT_SALT: &str = "fullnode";
+
 /// What happened, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {

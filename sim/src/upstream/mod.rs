@@ -9,6 +9,7 @@
 //! |---|---|
 //! | who is known | [`table`] |
 //! | what is held | [`store`] |
+//! | what it keeps | `state` |
 //! | how requests are answered | `serve` |
 //! | how requests are made | `calls` |
 //! | how a search goes | `lookup` |
@@ -30,6 +31,7 @@ mod lookup;
 mod operation;
 mod reconcile;
 mod serve;
+mod state;
 pub mod store;
 pub mod table;
 mod task;
@@ -42,8 +44,6 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use skydht_core::id::{NodeId, Target};
-use skydht_core::item::{Item, Salt};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{
     CloseReason, ConfigError, Identity, Input, OperationError, OperationId, Outcome, Output,
@@ -53,75 +53,12 @@ use skydht_core::time::{Mono, Time};
 
 use crate::host::Host;
 use crate::world::{Boot, Start};
-use calls::{Call, CallFailure, Ended};
 pub use config::{Counters, MirrorConfig, UpstreamConfig};
-use serve::Served;
+pub use state::UpstreamNode;
+use state::{CallFailure, Stream, Timer};
 use store::Store;
 use table::{Contact, Table, Update};
-use task::{Own, Task, TaskId};
 use timers::Timers;
-
-/// What is due.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Timer {
-    Call(StreamId),
-    Task(TaskId),
-    Bootstrap,
-    Tick,
-    Republish,
-    Mirror,
-    Advert,
-    Reconcile,
-}
-
-/// A stream, either way.
-#[derive(Debug)]
-enum Stream {
-    Call(Box<Call>),
-    Served(Box<Served>),
-}
-
-/// A late Go node.
-#[derive(Debug)]
-pub struct UpstreamNode {
-    config: Arc<UpstreamConfig>,
-    /// None: it cannot sign, as when only its answers matter.
-    secret: Option<SecretKey>,
-    key: PublicKey,
-    id: NodeId,
-    now: Time,
-    table: Table,
-    store: Store,
-    streams: BTreeMap<StreamId, Stream>,
-    next_stream: u64,
-    /// Handlers that have a stream.
-    handlers: usize,
-    /// Accepted streams that wait for one.
-    backlog: VecDeque<StreamId>,
-    /// Keys that could not be dialled, and until when that is believed.
-    no_dht: BTreeMap<PublicKey, Mono>,
-    tasks: BTreeMap<TaskId, Task>,
-    next_task: u64,
-    operations: BTreeMap<OperationId, TaskId>,
-    /// Requests that ended and whose tasks were not told yet.
-    ended: VecDeque<Ended>,
-    own: BTreeMap<Salt, Own>,
-    to_republish: VecDeque<Salt>,
-    republish_due: Mono,
-    /// Whether the next of them may go.
-    republishing: bool,
-    /// Targets left in this round of mirroring, the item, and when the round is over.
-    to_mirror: VecDeque<Target>,
-    mirror_item: Option<Arc<Item>>,
-    mirror_until: Mono,
-    /// Whether the next of them may go.
-    mirroring: bool,
-    timers: Timers<Timer>,
-    outputs: VecDeque<Output>,
-    counters: Counters,
-    crashed: bool,
-    stopped: bool,
-}
 
 impl UpstreamNode {
     /// A process that starts now, with an empty store. Many may share a configuration.

@@ -12,13 +12,12 @@ use skydht_core::node::{
 };
 use skydht_core::wire::{Request, Response, WireItem};
 
-use super::calls::{CallFailure, Ended, Reply};
 use super::checks;
 use super::lookup::Lookup;
+use super::state::{CallFailure, Ended, Reply, Timer, UpstreamNode};
 use super::store::GoError;
 use super::table::{Contact, K};
 use super::task::{Own, Purpose, Push, Task, TaskId, Then, Work, next_seq};
-use super::{Timer, UpstreamNode};
 
 impl UpstreamNode {
     pub(super) fn command(&mut self, op: OperationId, command: Command) {

@@ -14,16 +14,13 @@ use skydht_core::id::Target;
 use skydht_core::item::{Item, Seq};
 use skydht_core::key::PublicKey;
 use skydht_core::node::OperationError;
-use skydht_core::time::Mono;
 use skydht_core::wire::{Method, Request, RequestMessage, Response, Sender, WireItem};
 
-use super::calls::{CallFailure, Reply};
-use super::config::{PAGE_TIMEOUT, RPC_TIMEOUT};
+use super::config::{ADVERT_SALT, PAGE_TIMEOUT, RPC_TIMEOUT};
 use super::frame;
+use super::state::{CallFailure, Reply, Timer, UpstreamNode};
 use super::table::Contact;
-use super::task::{Purpose, TaskId, Work};
-use super::upkeep::ADVERT_SALT;
-use super::{Timer, UpstreamNode};
+use super::task::{Purpose, Reconcile, TaskId, Work};
 
 const FIRST: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(3_600);
@@ -31,18 +28,6 @@ const PER_PEER: Duration = Duration::from_secs(300);
 const ADVERT_AGE: Duration = Duration::from_secs(1_800);
 /// Raw bytes in a batch, each item counted with 200 on top.
 const BATCH: usize = 3 << 20;
-
-/// One pass over all full nodes known.
-#[derive(Debug, Default)]
-pub(super) struct Reconcile {
-    left: VecDeque<PublicKey>,
-    peer: Option<PublicKey>,
-    deadline: Mono,
-    cursor: Seq,
-    seen: BTreeSet<Target>,
-    /// None while pulling.
-    to_push: Option<VecDeque<(Target, Arc<Item>)>>,
-}
 
 /// The value of an announcement.
 #[derive(Deserialize)]

@@ -13,25 +13,9 @@ use skydht_core::wire::{
 use super::checks::{self, KeyFate};
 use super::config::{BACKLOG, HANDLERS};
 use super::frame::{self, FrameReader, Progress};
+use super::state::{Served, Stream, UpstreamNode};
 use super::store::GoError;
 use super::table::{Contact, K};
-use super::{Stream, UpstreamNode};
-
-/// A peer's stream.
-#[derive(Debug)]
-pub(super) struct Served {
-    peer: PublicKey,
-    reader: FrameReader,
-    /// Whether one of the 128 handlers has it. It keeps it until the request is whole, however
-    /// long that takes (defect 25).
-    handled: bool,
-}
-
-impl Served {
-    pub(super) const fn is_handled(&self) -> bool {
-        self.handled
-    }
-}
 
 impl UpstreamNode {
     pub(super) fn accepted(&mut self, stream: StreamId, peer: PublicKey) {

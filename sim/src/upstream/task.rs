@@ -1,6 +1,6 @@
 //! What upstream runs as a goroutine: one sequence of requests, each waiting for the last.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use skydht_core::store::Refusal;
 use skydht_core::time::Mono;
 
 use super::lookup::Lookup;
-use super::reconcile::Reconcile;
 use super::table::Contact;
 
 /// A task, numbered upward.
@@ -91,6 +90,18 @@ pub(super) struct Push {
     pub(super) unknown: u16,
     /// Peers asked in vain, whether or not they may have heard.
     pub(super) failed: u16,
+}
+
+/// One pass over all full nodes known.
+#[derive(Debug, Default)]
+pub(super) struct Reconcile {
+    pub(super) left: VecDeque<PublicKey>,
+    pub(super) peer: Option<PublicKey>,
+    pub(super) deadline: Mono,
+    pub(super) cursor: Seq,
+    pub(super) seen: BTreeSet<Target>,
+    /// None while pulling.
+    pub(super) to_push: Option<VecDeque<(Target, Arc<Item>)>>,
 }
 
 impl Push {

@@ -8,15 +8,13 @@ use skydht_core::node::PutOptions;
 use skydht_core::time::Mono;
 use skydht_core::wire::{Request, WireItem};
 
-use super::config::{BOOTSTRAP_AGAIN, BOOTSTRAP_EMPTY, MIRROR_TIMEOUT, TICK};
+use super::config::{ADVERT_SALT, BOOTSTRAP_AGAIN, BOOTSTRAP_EMPTY, MIRROR_TIMEOUT, TICK};
+use super::state::{Timer, UpstreamNode};
 use super::table::Contact;
 use super::task::{Purpose, Push, TaskId, Then, Work, next_seq};
-use super::{Timer, UpstreamNode};
 
 /// Between two announcements of a full node.
 const ADVERT: Duration = Duration::from_secs(300);
-/// Under this salt.
-pub(super) const ADVERT_SALT: &str = "fullnode";
 
 impl UpstreamNode {
     pub(super) fn start_timers(&mut self) {

@@ -9,6 +9,7 @@ mod reading;
 use std::time::Duration;
 
 use skydht_core::key::SecretKey;
+use skydht_core::node::{Addrs, Path, ProbeId, SessionUse, StreamId};
 
 use super::*;
 
