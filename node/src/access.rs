@@ -20,10 +20,9 @@ use crate::dmsg::{Carrier, Directory, KnownServers};
 use crate::failure::{Code, Failure, Result};
 use crate::lapsed::Lapsed;
 use crate::local::Local;
-use crate::report::{
-    About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport,
-};
+use crate::report::{GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport};
 use crate::state_dir::{Endpoint, Running, StateDir};
+use crate::status::About;
 use crate::{dmsg, keys, logging, output, start};
 
 /// Leaving may take this long.

@@ -13,9 +13,8 @@ use crate::api::schema::{GetBody, PingBody, PutRequest};
 use crate::condition::Condition;
 use crate::failure::{Code, Failure, Result};
 use crate::operation_failure;
-use crate::report::{
-    About, GetReport, ItemsReport, PeersReport, PingReport, PutReport, Seen, StatusReport,
-};
+use crate::report::{GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport};
+use crate::status::{About, Seen};
 
 /// How long an operation waits for a node that is starting, unless it has less time.
 const START_PATIENCE: Duration = Duration::from_secs(5);

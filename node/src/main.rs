@@ -33,6 +33,7 @@ mod report;
 mod signals;
 mod start;
 mod state_dir;
+mod status;
 mod temporary_dir;
 mod verdict;
 mod watch;

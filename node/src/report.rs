@@ -8,9 +8,10 @@ mod items;
 mod peers;
 mod status;
 mod storage;
+mod units;
+mod verdict;
 
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
@@ -23,38 +24,13 @@ pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, RelayReport
 pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketState, PeersReport, PingReport};
 pub(crate) use status::{
-    About, BootstrapPeerReport, BootstrapReport, LimitReport, Seen, StatusReport,
+    BootstrapPeerReport, BootstrapReport, LimitReport, StatusReport, StoreReport, TransportReport,
 };
-
 pub(crate) use storage::{StorageReport, StorageState};
+pub(crate) use units::{from_ms, ms, seq_text};
+pub(crate) use verdict::{Reason, Verdict};
 
 use crate::output::Human;
-
-/// A sequence number as text.
-pub(crate) mod seq_text {
-    use serde::{Deserialize, Deserializer, Serializer};
-    use skydht_core::item::Seq;
-
-    pub(crate) fn serialize<S: Serializer>(seq: &Seq, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(seq)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Seq, D::Error> {
-        String::deserialize(d)?
-            .parse()
-            .map(Seq)
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-/// Milliseconds, to the microsecond.
-pub(crate) fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn from_ms(ms: f64) -> Duration {
-    Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
-}
 
 /// What a search cost.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

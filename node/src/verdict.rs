@@ -1,62 +1,13 @@
-//! The verdict on a node, computed here and only shown elsewhere.
-
-use std::fmt::{self, Display};
+//! The verdict on a node is computed here, and only shown elsewhere.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Off;
 use crate::output::Human;
-use crate::report::{BootstrapReport, LimitReport, StatusReport, StorageReport, StorageState};
+use crate::report::{
+    BootstrapReport, LimitReport, Reason, StatusReport, StorageReport, StorageState, Verdict,
+};
 use crate::window::WINDOW;
-
-/// How a node is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// All is well.
-    Green,
-    /// It works, but something wants attention.
-    Yellow,
-    /// It does not do its work.
-    Red,
-}
-
-impl Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Green => "GREEN",
-            Self::Yellow => "YELLOW",
-            Self::Red => "RED",
-        })
-    }
-}
-
-/// Why a verdict is not green.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Reason {
-    /// How bad.
-    pub(crate) verdict: Verdict,
-    /// What is wrong.
-    pub(crate) cause: String,
-    /// What shows it.
-    pub(crate) evidence: String,
-    /// What to do.
-    pub(crate) remedy: String,
-}
-
-impl Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            verdict,
-            cause,
-            evidence,
-            remedy,
-        } = self;
-        write!(f, "  {verdict}: {cause} ({evidence})\n    {remedy}")
-    }
-}
 
 /// A node that has just started is not blamed for what it has not done yet.
 const START_GRACE_MS: f64 = 10_000.0;

@@ -36,47 +36,6 @@ const KNOWN_RINGS: &[(&str, &[&str])] = &[
     ("driver", &["dht", "event_loop", "mailbox"]),
     ("driver", &["testing::runtime", "testing::runtime::nodes"]),
     ("driver", &["storage", "storage::queue"]),
-    (
-        "node",
-        &["config", "config::edit", "config::load", "config::schema"],
-    ),
-    (
-        "node",
-        &[
-            "bootstrap",
-            "condition",
-            "dmsg",
-            "dmsg::carrier",
-            "dmsg::directory",
-            "dmsg::reachable",
-            "dmsg::start",
-            "report",
-            "report::dmsg",
-            "report::items",
-            "report::peers",
-            "report::status",
-            "verdict",
-        ],
-    ),
-    ("node", &["network", "network::dmsg"]),
-    (
-        "node",
-        &[
-            "cli",
-            "cli::looks",
-            "cli::own",
-            "cli::trials",
-            "cli::upstream",
-            "commands::bench",
-            "commands::bench::network",
-            "commands::bench::network::report",
-            "commands::bench::serve",
-            "commands::bench::serve::load",
-            "commands::bench::serve::report",
-            "commands::bench::serve::requests",
-            "commands::bench::serve::start",
-        ],
-    ),
 ];
 
 /// The core from the ground up: each imports only what stands before it.

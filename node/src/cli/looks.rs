@@ -7,7 +7,7 @@ use skydht_core::key::PublicKey;
 
 use crate::keys::parse_public;
 
-use super::Reach;
+use super::items::Reach;
 
 /// List the peers that a node knows, or judge its buckets.
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 mod dmsg;
 mod items;
 mod looks;
+mod mix;
 mod node;
 mod own;
 mod store;
@@ -18,6 +19,7 @@ use crate::color::Color;
 pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status};
+pub(crate) use mix::{Ask, Mix};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};
 pub(crate) use store::Store;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Owner, Reach};
+use super::items::{Owner, Reach};
 use crate::config::parse_timeout;
 
 /// A node that runs.

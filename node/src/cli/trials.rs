@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use skydht_core::key::PublicKey;
 use skydht_sim::figures::Sweep;
 
-use crate::commands::bench::Mix;
+use super::mix::Mix;
 use crate::config::parse_timeout;
 
 /// Repeat a recorded run, step by step, and compare each with what was recorded.

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use clap::Subcommand;
 
-use super::{Get, Peers, Put, Status};
+use super::items::{Get, Put};
+use super::looks::{Peers, Status};
 
 /// What `skywire cli` has, as far as it is about the DHT.
 #[derive(Subcommand, Debug)]

@@ -7,8 +7,7 @@ use crate::color::{self, Painted, Tone};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
-use crate::report::StatusReport;
-use crate::verdict::Verdict;
+use crate::report::{StatusReport, Verdict};
 
 /// Says how a node is.
 pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {

@@ -8,11 +8,12 @@ use skydht_core::node::{Limit, Limits};
 use skydht_discovery::BaseUrlError;
 use skydht_driver::storage::Durability;
 
+use super::duration;
 use super::read::{
     address, assign, count, flag, host_and_port, list, or_default, positive, read_duration,
     servers, text,
 };
-use super::{Advertising, PeerAddress, Settings, StoragePlace, duration};
+use super::settings::{Advertising, PeerAddress, Settings, StoragePlace};
 use crate::keys;
 use crate::path_text::shown;
 

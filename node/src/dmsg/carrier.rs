@@ -7,7 +7,7 @@ use skydht_dmsg::client::Client;
 use skydht_dmsg::server::Server;
 use skydht_tokio::TokioRuntime;
 
-use super::Directory;
+use super::directory::Directory;
 use crate::report::{DmsgReport, DmsgServerReport, RelayReport};
 
 /// What carries a node. Clones are the same one.

@@ -1,14 +1,13 @@
 //! The same over DMSG: a discovery, servers that are full nodes, and visors.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::Config;
 use skydht_driver::{Dht, StartOptions};
 use tokio::task::JoinSet;
 
-use super::{Network, OTHER_FILES, all_ready, draws, secret};
+use super::parts::{OTHER_FILES, all_ready, draws, secret};
 use crate::config::DmsgSettings;
 use crate::descriptors;
 use crate::dmsg::{Carrier, Directory, DiscoveryService, Node, Server, start_client, start_server};
@@ -53,71 +52,64 @@ impl Relays {
     }
 }
 
-impl Network {
-    /// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all
-    /// are ready. Keys and draws of the nodes follow from `seed`. `progress` is told how many are
-    /// ready.
-    pub(crate) async fn start_over_dmsg(
-        servers: usize,
-        count: usize,
-        seed: u64,
-        config: &Config,
-        progress: impl Fn(usize),
-    ) -> Result<Self> {
-        enough_files(descriptors::raise(), servers, count)?;
-        let begun = Instant::now();
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let discovery = DiscoveryService::start(loopback, true).await?;
-        let url = discovery.url().parse();
-        let dmsg = DmsgSettings {
-            discovery: Some(url.map_err(|error| Failure::new(Code::Local, error))?),
-            sessions_count: servers,
-            max_sessions: count + servers,
-            ..DmsgSettings::default()
-        };
-        let node = |index: usize, config: Config| Node {
-            config,
-            secret: secret(seed, index),
-            from: Vec::new(),
-            seed: Some(draws(seed, index)),
-            options: StartOptions::default(),
-            close_sessions: false,
-            stays: true,
-            directory: Directory::new(&dmsg),
-            carrier: Carrier::default(),
-        };
-        let mut relays = Relays {
-            discovery,
-            servers: Vec::new(),
-        };
-        for index in 0..servers {
-            let mut config = config.clone();
-            config.full_node = true;
-            // Behind the visors.
-            let starting = start_server(&dmsg, loopback, node(count + index, config));
-            relays.servers.push(starting.await?);
-        }
-        let mut nodes: Vec<(usize, Dht)> = Vec::new();
-        let mut starting = JoinSet::new();
-        for index in 0..count {
-            if starting.len() >= CONCURRENCY {
-                nodes.extend(started(&mut starting).await?);
-            }
-            let (dmsg, node) = (dmsg.clone(), node(index, config.clone()));
-            starting.spawn(async move { (index, start_client(&dmsg, node).await) });
-        }
-        while !starting.is_empty() {
+/// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all
+/// are ready. Keys and draws of the nodes follow from `seed`. `progress` is told how many are
+/// ready.
+pub(super) async fn start(
+    servers: usize,
+    count: usize,
+    seed: u64,
+    config: &Config,
+    progress: impl Fn(usize),
+) -> Result<(Vec<Dht>, Relays)> {
+    enough_files(descriptors::raise(), servers, count)?;
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let discovery = DiscoveryService::start(loopback, true).await?;
+    let url = discovery.url().parse();
+    let dmsg = DmsgSettings {
+        discovery: Some(url.map_err(|error| Failure::new(Code::Local, error))?),
+        sessions_count: servers,
+        max_sessions: count + servers,
+        ..DmsgSettings::default()
+    };
+    let node = |index: usize, config: Config| Node {
+        config,
+        secret: secret(seed, index),
+        from: Vec::new(),
+        seed: Some(draws(seed, index)),
+        options: StartOptions::default(),
+        close_sessions: false,
+        stays: true,
+        directory: Directory::new(&dmsg),
+        carrier: Carrier::default(),
+    };
+    let mut relays = Relays {
+        discovery,
+        servers: Vec::new(),
+    };
+    for index in 0..servers {
+        let mut config = config.clone();
+        config.full_node = true;
+        // Behind the visors.
+        let starting = start_server(&dmsg, loopback, node(count + index, config));
+        relays.servers.push(starting.await?);
+    }
+    let mut nodes: Vec<(usize, Dht)> = Vec::new();
+    let mut starting = JoinSet::new();
+    for index in 0..count {
+        if starting.len() >= CONCURRENCY {
             nodes.extend(started(&mut starting).await?);
         }
-        nodes.sort_by_key(|(index, _)| *index);
-        let nodes: Vec<Dht> = nodes.into_iter().map(|(_, dht)| dht).collect();
-        all_ready(&nodes, progress).await?;
-        Ok(Self {
-            nodes,
-            relays: Some(relays),
-            up: begun.elapsed(),
-        })
+        let (dmsg, node) = (dmsg.clone(), node(index, config.clone()));
+        starting.spawn(async move { (index, start_client(&dmsg, node).await) });
     }
+    while !starting.is_empty() {
+        nodes.extend(started(&mut starting).await?);
+    }
+    nodes.sort_by_key(|(index, _)| *index);
+    let nodes: Vec<Dht> = nodes.into_iter().map(|(_, dht)| dht).collect();
+    all_ready(&nodes, progress).await?;
+    Ok((nodes, relays))
 }
 
 type Starting = JoinSet<(usize, Result<Dht>)>;

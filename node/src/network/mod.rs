@@ -1,29 +1,26 @@
 //! A network of nodes in this process, over loopback, for the demo and the benches.
 
 mod dmsg;
+mod parts;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use skydht_core::Seed;
 use skydht_core::id::Target;
-use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::key::PublicKey;
 use skydht_core::node::{BootstrapPeer, Config};
 use skydht_driver::Dht;
 use skydht_runtime::Runtime;
 use skydht_tokio::{TcpNode, TokioRuntime};
 
-use crate::failure::{Code, Failure, Result};
+use crate::failure::Result;
 use crate::{descriptors, start};
 
 pub(crate) use dmsg::Relays;
+use parts::{OTHER_FILES, all_ready, draws, secret};
 
 /// Each node starts from this many earlier ones.
 const BOOTSTRAP_PEERS: usize = 3;
-/// The network must be up after this.
-const UP_TIMEOUT: Duration = Duration::from_secs(120);
-/// Files that a process has open anyway.
-const OTHER_FILES: u64 = 64;
 /// With fewer sessions than this, nodes would spend their time on handshakes.
 const FEW_SESSIONS: u64 = 64;
 /// More sessions than this are never of use.
@@ -86,6 +83,25 @@ impl Network {
         })
     }
 
+    /// Starts a discovery, `servers` DMSG servers and `count` nodes over them, and waits until all
+    /// are ready. Keys and draws of the nodes follow from `seed`. `progress` is told how many are
+    /// ready.
+    pub(crate) async fn start_over_dmsg(
+        servers: usize,
+        count: usize,
+        seed: u64,
+        config: &Config,
+        progress: impl Fn(usize),
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        let (nodes, relays) = dmsg::start(servers, count, seed, config, progress).await?;
+        Ok(Self {
+            nodes,
+            relays: Some(relays),
+            up: begun.elapsed(),
+        })
+    }
+
     /// The `k` nodes nearest to a target.
     pub(crate) fn nearest(&self, target: &Target, k: usize) -> Vec<PublicKey> {
         let relays = self.relays.iter().flat_map(Relays::keys);
@@ -113,26 +129,6 @@ impl Network {
     }
 }
 
-/// Waits until all nodes are ready.
-async fn all_ready(nodes: &[Dht], progress: impl Fn(usize)) -> Result<()> {
-    let ready = async {
-        for (index, dht) in nodes.iter().enumerate() {
-            dht.ready().await?;
-            progress(index + 1);
-        }
-        Ok::<(), Box<Failure>>(())
-    };
-    let Ok(result) = tokio::time::timeout(UP_TIMEOUT, ready).await else {
-        let ready = nodes.iter().filter(|dht| dht.is_ready()).count();
-        let (count, seconds) = (nodes.len(), UP_TIMEOUT.as_secs());
-        return Err(Failure::new(
-            Code::Timeout,
-            format_args!("only {ready} of {count} nodes were ready after {seconds} s"),
-        ));
-    };
-    result
-}
-
 /// How many sessions each of `count` nodes may have, when the process may have `limit` open
 /// files and each session takes one at both ends.
 fn share_of_files(limit: u64, count: usize) -> Result<usize> {
@@ -148,17 +144,6 @@ fn share_of_files(limit: u64, count: usize) -> Result<usize> {
     Ok((share - 1).min(MOST_SESSIONS) as usize)
 }
 
-fn draws(seed: u64, index: usize) -> Seed {
-    Seed::from_number(seed.wrapping_mul(1 << 20).wrapping_add(index as u64))
-}
-
-fn secret(seed: u64, index: usize) -> SecretKey {
-    let mut entropy = [0; 32];
-    entropy[..8].copy_from_slice(&seed.to_be_bytes());
-    entropy[8..16].copy_from_slice(&(index as u64).to_be_bytes());
-    SecretKey::from_entropy(&entropy)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,12 +155,5 @@ mod tests {
         assert_eq!(share_of_files(u64::MAX, 3).unwrap(), 1_024);
         let failure = share_of_files(0, usize::MAX >> 32).unwrap_err();
         assert!(failure.hint.unwrap().contains("ulimit -n"));
-    }
-
-    #[test]
-    fn keys_follow_from_seed_and_index() {
-        let key = |seed, index| secret(seed, index).public();
-        assert_eq!(key(1, 2), key(1, 2));
-        assert_ne!(key(1, 2), key(2, 1));
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
 use skydht_dmsg::server::ServerStats;
 
-use super::from_ms;
+use super::units::from_ms;
 use crate::output::Human;
 
 /// The discovery.

@@ -8,7 +8,7 @@ use skydht_core::item::Seq;
 use skydht_core::key::PublicKey;
 use skydht_core::node::OwnItem;
 
-use super::{from_ms, ms, seq_text};
+use super::units::{from_ms, ms, seq_text};
 use crate::output::{Human, count, table};
 
 /// One of them.

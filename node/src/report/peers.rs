@@ -7,7 +7,7 @@ use skydht_core::id::NodeId;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{PeerInfo, PingOutcome, Reach, Snapshot};
 
-use super::ms;
+use super::units::ms;
 
 /// One peer.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

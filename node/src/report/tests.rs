@@ -1,6 +1,7 @@
 use super::peers::judge_buckets;
 use super::*;
 use crate::condition::Condition;
+use crate::status::{About, Seen};
 use skydht_core::key::SecretKey;
 use skydht_core::node::{BucketFill, Config, Identity, Replicas, Snapshot};
 use skydht_core::store::Refusal;
@@ -8,6 +9,7 @@ use skydht_core::time::Time;
 use skydht_core::{Node, Seed};
 use skydht_driver::storage::StorageStats;
 use skydht_driver::transport::TransportStats;
+use std::time::Duration;
 
 /// A fresh node's snapshot.
 pub(crate) fn snapshot() -> Snapshot {

@@ -25,8 +25,8 @@ use report::{AttackReport, Goals, LEFT_MIB, Report, Rss};
 use victim::Victim;
 use witness::Witness;
 
-use super::command_line;
 use super::process::Process;
+use super::provenance::command_line;
 use crate::cli::{BenchAbuse, Common};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};

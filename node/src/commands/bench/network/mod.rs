@@ -10,8 +10,8 @@ use skydht_core::item::{Salt, Value};
 use skydht_core::node::{Config, Counter, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
 
+use super::provenance::{Provenance, median};
 use super::usage::{own_allocations, own_cpu, own_waits};
-use super::{Provenance, median};
 use crate::cli::{BenchNetwork, Common};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};

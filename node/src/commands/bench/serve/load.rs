@@ -13,8 +13,8 @@ use skydht_runtime::Connection;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::mix::{Ask, Mix};
 use super::requests::{Frames, is_good};
+use crate::cli::{Ask, Mix};
 use crate::failure::{Code, Failure, Result};
 
 /// An answer must come within this.
@@ -224,4 +224,21 @@ fn next(mut state: u64) -> u64 {
     state ^= state << 25;
     state ^= state >> 27;
     state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+}
+
+/// How many of `all` the part with this number gets.
+pub(super) fn share(all: u32, number: usize, parts: usize) -> usize {
+    let all = all as usize;
+    all / parts + usize::from(number < all % parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn shares_add_up() {
+        let shares: Vec<usize> = (0..4).map(|number| share(10, number, 4)).collect();
+        assert_eq!(shares, [3, 3, 2, 2]);
+    }
 }

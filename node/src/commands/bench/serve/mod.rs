@@ -4,7 +4,6 @@
 //! and of long answers only the beginning is read.
 
 mod load;
-mod mix;
 mod report;
 mod requests;
 mod start;
@@ -15,9 +14,9 @@ use std::time::Duration;
 use skydht_driver::{Dht, Transport};
 
 use super::process::Processors;
+use super::provenance::{Provenance, median};
 use super::usage::{cpu_of, own_cpu, resident_mib};
-use super::{Provenance, median};
-use crate::cli::{BenchServe, Common, LoadTransport};
+use crate::cli::{Ask, BenchServe, Common, LoadTransport, Mix};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::measure::Latency;
@@ -25,12 +24,9 @@ use crate::output;
 use crate::signals::Signals;
 use crate::temporary_dir::TemporaryDir;
 
-pub(crate) use mix::Mix;
-
-use load::{Loader, Node, Plan, fill};
-use mix::Ask;
+use load::{Loader, Plan, fill, share};
 use report::{Report, Row, Served, print};
-use start::{dmsg_load, start_measured, tcp_load};
+use start::{Target, dmsg_load, start_measured, tcp_load};
 
 /// Measures.
 pub(super) async fn run(common: &Common, args: BenchServe) -> Result<Exit> {
@@ -82,14 +78,6 @@ pub(super) async fn run(common: &Common, args: BenchServe) -> Result<Exit> {
     } else {
         Exit::Partial
     })
-}
-
-/// What is measured, and where the load finds it.
-#[derive(Clone)]
-struct Target {
-    node: Node,
-    node_process: u32,
-    relay: Option<start::Relay>,
 }
 
 async fn measure(args: &BenchServe, target: &Target) -> Result<Vec<Row>> {
@@ -212,21 +200,4 @@ async fn sign<T: Transport>(
         tokio::task::yield_now().await;
     }
     Ok(())
-}
-
-/// How many of `all` the part with this number gets.
-fn share(all: u32, number: usize, parts: usize) -> usize {
-    let all = all as usize;
-    all / parts + usize::from(number < all % parts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn shares_add_up() {
-        let shares: Vec<usize> = (0..4).map(|number| share(10, number, 4)).collect();
-        assert_eq!(shares, [3, 3, 2, 2]);
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Provenance;
+use super::super::provenance::Provenance;
 use crate::cli::Common;
 use crate::failure::Result;
 use crate::measure::Latency;

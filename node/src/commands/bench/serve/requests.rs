@@ -12,7 +12,7 @@ use skydht_core::wire::{
 use skydht_runtime::Clocks;
 
 use super::super::network::value;
-use super::mix::Ask;
+use crate::cli::Ask;
 
 /// Random targets of find-node.
 const TARGETS: usize = 256;

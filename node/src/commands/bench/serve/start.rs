@@ -16,9 +16,8 @@ use skydht_tokio::{
 };
 
 use super::super::process::{Processors, Running};
-use super::load::{Loader, Node};
+use super::load::{Loader, Node, share};
 use super::requests::Frames;
-use super::{Target, share};
 use crate::cli::{BenchServe, LoadTransport};
 use crate::failure::{Code, Failure, Result};
 use crate::{random_bytes, start};
@@ -39,6 +38,14 @@ pub(super) struct Relay {
     key: PublicKey,
     address: SocketAddr,
     pub(super) process: u32,
+}
+
+/// What is measured, and where the load finds it.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) node: Node,
+    pub(super) node_process: u32,
+    pub(super) relay: Option<Relay>,
 }
 
 impl Measured {

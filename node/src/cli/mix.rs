@@ -1,4 +1,4 @@
-//! What is asked of the node, and how often each.
+//! `skydht bench serve --mix`: what is asked of the node, and how often each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    pub(super) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ping,
         Self::FindNode,
         Self::GetValue,
@@ -58,7 +58,7 @@ impl Mix {
     }
 
     /// What is measured when nothing is asked for.
-    pub(super) fn defaults() -> Vec<Self> {
+    pub(crate) fn defaults() -> Vec<Self> {
         let alone = Ask::ALL.iter().map(|ask| vec![(*ask, 1)]);
         let mixed = vec![
             (Ask::FindNode, 4),
@@ -69,12 +69,12 @@ impl Mix {
         alone.chain([mixed]).filter_map(Self::new).collect()
     }
 
-    pub(super) fn has(&self, ask: Ask) -> bool {
+    pub(crate) fn has(&self, ask: Ask) -> bool {
         self.parts.iter().any(|(part, _)| *part == ask)
     }
 
     /// The one that a random number means.
-    pub(super) fn pick(&self, random: u64) -> Ask {
+    pub(crate) fn pick(&self, random: u64) -> Ask {
         let mut rest = (random % u64::from(self.total)) as u32;
         for (ask, weight) in &self.parts {
             if rest < *weight {

@@ -1,0 +1,155 @@
+//! The status of a node is put together: from what was seen of it, what surrounds it, and the
+//! verdict.
+
+use std::collections::BTreeMap;
+
+use skydht_core::key::PublicKey;
+use skydht_core::node::{PeerInfo, Snapshot};
+use skydht_driver::storage::StorageStats;
+use skydht_driver::transport::{DialFailure, TransportStats};
+
+use crate::condition::Condition;
+use crate::dmsg::Carrier;
+use crate::report::{
+    BootstrapReport, DmsgReport, LimitReport, StatusReport, StorageReport, StoreReport,
+    TransportReport, Verdict, ms,
+};
+use crate::verdict;
+
+/// What a status says besides the snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// Its key.
+    pub(crate) key: PublicKey,
+    /// Whether it stores all.
+    pub(crate) full_node: bool,
+    /// Bucket size.
+    pub(crate) k: usize,
+    /// Where it listens for peers; empty when it serves nothing.
+    pub(crate) listen: String,
+}
+
+/// What was seen of a running node.
+pub(crate) struct Seen {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) transport: TransportStats,
+    pub(crate) failures: Vec<DialFailure>,
+    pub(crate) storage: StorageStats,
+}
+
+impl StatusReport {
+    /// Of a node that is up.
+    pub(crate) fn new(seen: &Seen, about: &About, condition: &Condition) -> Self {
+        let Seen {
+            snapshot,
+            peers,
+            transport,
+            failures,
+            storage,
+        } = seen;
+        let recent = condition.recent_hits(snapshot);
+        let limits = snapshot.limits.iter().zip(recent);
+        let limits = limits.map(|(entry, recent_hits)| LimitReport {
+            key: format!("limits.{}", entry.limit.name()),
+            used: entry.used,
+            max: entry.max,
+            hits: entry.hits,
+            recent_hits,
+        });
+        let store = &snapshot.store;
+        let bootstrap = condition.bootstrap();
+        let report = Self {
+            // The core calls the first node of a network ready; it has nobody to ask.
+            ready: snapshot.ready && snapshot.peers_proven > 0,
+            bootstrap: bootstrap.report(Some(snapshot), peers, failures),
+            peers: snapshot.peers_proven,
+            proven_within_ms: ms(snapshot.proven_within),
+            last_sign_of_life_ms: snapshot.last_sign_of_life.map(ms),
+            network_size: snapshot.network_size,
+            clock: condition.clock().report(snapshot.peers_clock),
+            store: StoreReport {
+                items: store.items,
+                bytes: store.bytes,
+                public: store.public,
+                whitelisted: store.whitelisted,
+                trusted: store.trusted,
+                mirrors: store.mirrors,
+                tombstones: store.tombstones,
+            },
+            storage: StorageReport::new(storage),
+            own_items: snapshot.own_items,
+            transport: TransportReport::new(transport),
+            limits: limits.collect(),
+            counters: snapshot
+                .counters
+                .iter()
+                .map(|(counter, n)| (counter.name().to_owned(), n))
+                .collect(),
+            ..Self::blank(about, condition)
+        };
+        report.judged(Some(snapshot))
+    }
+
+    /// Of a node that is not up yet.
+    pub(crate) fn starting(about: &About, condition: &Condition) -> Self {
+        let mut report = Self::blank(about, condition);
+        let dmsg = report.dmsg.as_ref();
+        let waits_for = dmsg.map_or_else(|| "this machine".to_owned(), DmsgReport::waiting);
+        report.waits_for = Some(waits_for);
+        report.bootstrap = condition.bootstrap().report(None, &[], &[]);
+        report.clock = condition.clock().report(None);
+        report.judged(None)
+    }
+
+    fn blank(about: &About, condition: &Condition) -> Self {
+        Self {
+            schema: Self::SCHEMA.into(),
+            verdict: Verdict::Green,
+            reasons: Vec::new(),
+            waits_for: None,
+            ready: false,
+            key: about.key,
+            id: about.key.id(),
+            full_node: about.full_node,
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_ms: ms(condition.uptime()),
+            listen: about.listen.clone(),
+            bootstrap: BootstrapReport::default(),
+            dmsg: condition.carrier().map(Carrier::report),
+            peers: 0,
+            proven_within_ms: 0.0,
+            last_sign_of_life_ms: None,
+            network_size: 1,
+            clock: None,
+            store: StoreReport::default(),
+            storage: StorageReport::default(),
+            own_items: 0,
+            lapsed: condition.lapsed().report(),
+            transport: TransportReport::default(),
+            limits: Vec::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    fn judged(mut self, snapshot: Option<&Snapshot>) -> Self {
+        let joined = snapshot.is_some_and(|snapshot| snapshot.ready);
+        (self.verdict, self.reasons) = verdict::judge(&self, joined);
+        self
+    }
+}
+
+impl TransportReport {
+    /// From the transport's figures.
+    fn new(stats: &TransportStats) -> Self {
+        Self {
+            sessions: stats.sessions,
+            dials: stats.dials,
+            dials_failed: stats.dials_failed,
+            accepted: stats.accepted,
+            handshakes_failed: stats.handshakes_failed,
+            refused: stats.refused,
+            lost: stats.lost,
+        }
+    }
+}
