@@ -12,21 +12,20 @@ use skydht_core::item::{Item, Origin, Salt, Value};
 use skydht_core::journal::Header;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{
-    Command, Config, ConfigError, Event, FindNodeOutcome, GetError, GetOutcome, GetRequest,
-    HopResult, Identity, OperationError, OperationId, Outcome, OwnItem, PeerInfo, PingError,
-    PingOutcome, PutError, PutOptions, PutOutcome, Snapshot,
+    BootstrapPeer, Command, Config, ConfigError, Event, FindNodeOutcome, GetError, GetOutcome,
+    GetRequest, HopResult, Identity, OperationError, OperationId, Outcome, OwnItem, PeerInfo,
+    PingError, PingOutcome, PutError, PutOptions, PutOutcome, Snapshot,
 };
-use skydht_core::record::StoredRecord;
 use skydht_core::{Node, Seed};
 use skydht_runtime::Runtime;
 
-use crate::event_loop::{self, DriverStats};
+use crate::event_loop;
 use crate::events::{self, EventStream, Lagged, RingReceiver};
 use crate::mailbox::{Mailbox, Phase, Reply, Request};
-use crate::recorder::Recorder;
-use crate::storage::{Persistence, StorageStats};
+use crate::options::StartOptions;
+use crate::stats::DriverStats;
+use crate::storage::StorageStats;
 use crate::transport::{DialFailure, Transport, TransportStats};
-use crate::verifier::Verifier;
 
 /// Why a node could not be started.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -57,20 +56,6 @@ impl From<Stopped> for OperationError {
     fn from(_: Stopped) -> Self {
         Self::ShuttingDown
     }
-}
-
-/// What [`Dht::start_with`] takes beyond what every node needs.
-#[derive(Default)]
-pub struct StartOptions {
-    /// Where signatures are checked; the process's pool unless told otherwise.
-    pub verifier: Verifier,
-    /// Watches all inputs and outputs.
-    pub recorder: Option<Box<dyn Recorder>>,
-    /// Items that an earlier run asked to persist, given to the node at its start. They are
-    /// verified like a peer's; those above `limits.verify_jobs` are counted and left out.
-    pub records: Vec<StoredRecord>,
-    /// Where items are kept across restarts; none: nowhere. Sets [`Config::storage`].
-    pub storage: Option<Persistence>,
 }
 
 /// Stops the node when the last handle goes.
@@ -386,6 +371,15 @@ impl Dht {
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.0.key
+    }
+
+    /// This node, as others start from it.
+    #[must_use]
+    pub fn as_bootstrap(&self) -> BootstrapPeer {
+        BootstrapPeer {
+            key: self.key(),
+            addrs: self.local_addr().into_iter().collect(),
+        }
     }
 
     /// Where others can dial this node directly, if they can.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::future::select;
 use skydht_core::Seed;
-use skydht_core::key::SecretKey;
-use skydht_core::node::{Config, Identity};
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_core::node::{BootstrapPeer, Config, Identity};
 use skydht_dmsg::object::ErrorCode;
 use skydht_runtime::Runtime;
 
-use crate::dht::{Dht, StartError, StartOptions};
+use crate::dht::{Dht, StartError};
+use crate::options::StartOptions;
 use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Via};
 
 /// A node over DMSG, about to start.
@@ -48,6 +49,14 @@ pub enum StartDmsgError {
     Start(#[from] StartError),
 }
 
+impl Dht {
+    /// A node over DMSG with this key, by the sessions of a client or a relay; about to start.
+    #[must_use]
+    pub fn dmsg<R: Runtime>(secret: SecretKey, via: Via<R>) -> DmsgNode<R> {
+        DmsgNode::new(secret, via)
+    }
+}
+
 impl<R: Runtime> DmsgNode<R> {
     /// A node with this key over this client or relay.
     #[must_use]
@@ -63,12 +72,24 @@ impl<R: Runtime> DmsgNode<R> {
         }
     }
 
-    /// Listens, waits until DMSG is ready, and starts the node: it answers before it asks.
+    /// Starts from these peers, besides those that were given before. They are dialled even if
+    /// they refuse.
+    #[must_use]
+    pub fn bootstrap(mut self, peers: impl IntoIterator<Item = PublicKey>) -> Self {
+        let by_key = |key| BootstrapPeer {
+            key,
+            addrs: Vec::new(),
+        };
+        self.config.bootstrap.extend(peers.into_iter().map(by_key));
+        self
+    }
+
+    /// Listens, waits until DMSG is ready, and starts the node on a runtime: it answers before it asks.
     /// `entropy` draws 32 secret bytes from the operating system, or from a seed in virtual time.
     ///
     /// # Errors
     /// See [`StartDmsgError`].
-    pub async fn start(
+    pub async fn start_on(
         self,
         runtime: R,
         mut entropy: impl FnMut() -> io::Result<[u8; 32]>,

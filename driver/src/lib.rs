@@ -18,7 +18,10 @@ mod event_loop;
 mod events;
 pub mod journal;
 mod mailbox;
+mod options;
+pub mod prelude;
 mod recorder;
+mod stats;
 pub mod storage;
 mod tcp_node;
 pub mod testing;
@@ -28,12 +31,13 @@ mod verifier;
 /// DMSG itself: clients and relays, whose sessions a node uses.
 pub use skydht_dmsg as dmsg;
 
-pub use dht::{Dht, GetEvent, GetProgress, StartError, StartOptions, Stopped, WeakDht};
+pub use dht::{Dht, GetEvent, GetProgress, StartError, Stopped, WeakDht};
 pub use dmsg_discovery::DhtDiscovery;
 pub use dmsg_node::{DmsgNode, StartDmsgError};
-pub use event_loop::DriverStats;
 pub use events::{EVENT_CAPACITY, EventStream, Lagged};
+pub use options::StartOptions;
 pub use recorder::Recorder;
+pub use stats::DriverStats;
 pub use tcp_node::{StartTcpError, TcpNode};
 pub use transport::{Accepted, Transport};
 pub use verifier::{MAX_THREADS, Verifier};

@@ -11,8 +11,8 @@ use skydht_core::node::{
     Command, Event, OperationError, OperationId, Outcome, OwnItem, PeerInfo, Snapshot,
 };
 
-use crate::event_loop::DriverStats;
 use crate::events::RingSender;
+use crate::stats::DriverStats;
 use crate::storage::StorageStats;
 
 /// Commands that wait for the loop at most; then the answer is [`OperationError::Busy`].

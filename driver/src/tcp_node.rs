@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use skydht_core::Seed;
 use skydht_core::key::SecretKey;
-use skydht_core::node::{Advertise, Config, Identity};
+use skydht_core::node::{Advertise, BootstrapPeer, Config, Identity};
 use skydht_runtime::Runtime;
 
-use crate::dht::{Dht, StartError, StartOptions};
+use crate::dht::{Dht, StartError};
+use crate::options::StartOptions;
 use crate::transport::Transport as _;
 use crate::transport::tcp::{TcpOptions, TcpTransport};
 
@@ -44,6 +45,15 @@ pub enum StartTcpError {
     Start(#[from] StartError),
 }
 
+impl Dht {
+    /// A node on direct TCP with this key, about to start. It only dials, unless
+    /// [`TcpNode::listen`] says where it listens.
+    #[must_use]
+    pub fn tcp(secret: SecretKey) -> TcpNode {
+        TcpNode::new(secret, None)
+    }
+}
+
 impl TcpNode {
     /// A node with this key that listens at `listen`; if at none, it only dials.
     #[must_use]
@@ -61,12 +71,26 @@ impl TcpNode {
         }
     }
 
-    /// Starts it. `entropy` draws 32 secret bytes from the operating system, or from a seed in
+    /// Listens at an address; at one whose port is 0, at any free port.
+    #[must_use]
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.tcp.listen = Some(addr);
+        self
+    }
+
+    /// Starts from these peers, besides those that were given before.
+    #[must_use]
+    pub fn bootstrap(mut self, peers: impl IntoIterator<Item = BootstrapPeer>) -> Self {
+        self.config.bootstrap.extend(peers);
+        self
+    }
+
+    /// Starts it on a runtime. `entropy` draws 32 secret bytes from the operating system, or from a seed in
     /// virtual time.
     ///
     /// # Errors
     /// See [`StartTcpError`].
-    pub async fn start<R: Runtime>(
+    pub async fn start_on<R: Runtime>(
         self,
         runtime: R,
         mut entropy: impl FnMut() -> io::Result<[u8; 32]>,

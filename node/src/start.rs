@@ -81,7 +81,7 @@ pub(crate) async fn start_node(node: TcpNode) -> Result<Dht> {
 /// The same, with sockets of another runtime.
 pub(crate) async fn start_node_on(runtime: impl Runtime, node: TcpNode) -> Result<Dht> {
     let listen = node.tcp.listen;
-    let starting = node.start(runtime, skydht_tokio::entropy);
+    let starting = node.start_on(runtime, skydht_tokio::entropy);
     starting.await.map_err(|error| match error {
         StartTcpError::Listen(error) => cannot_listen(listen, "peers", &error),
         StartTcpError::Start(error) => Failure::new(Code::Config, error),

@@ -6,7 +6,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! async_std::task::block_on(async {
-//! // Five nodes on loopback. A node of your own: see `start_tcp`.
+//! // Five nodes on loopback. A node of your own: see `Start`.
 //! let net = Testnet::new(5).await?;
 //! let [alice, .., bob] = net.nodes() else { unreachable!() };
 //!
@@ -26,25 +26,14 @@
 mod connection;
 pub mod testing;
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use connection::{TcpConnection, TcpListener};
-pub use skydht_core::Seed;
-pub use skydht_core::item::{Item, Salt, Seq, Value};
-pub use skydht_core::key::{PublicKey, SecretKey};
-pub use skydht_core::node::{
-    Advertise, BootstrapPeer, Config, GetRequest, Identity, PutOptions, ReadPolicy,
-};
 pub use skydht_driver::dmsg;
-pub use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
-pub use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
-pub use skydht_driver::{
-    Dht, DhtDiscovery, DmsgNode, GetEvent, StartDmsgError, StartError, StartOptions, StartTcpError,
-    TcpNode, Transport, WeakDht,
-};
-pub use skydht_runtime::Runtime;
+pub use skydht_driver::prelude::*;
 
 use skydht_runtime::BoxFuture;
 
@@ -83,44 +72,58 @@ pub fn entropy() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// Starts a node on direct TCP.
+/// Starts a node on async-std's global runtime.
 ///
 /// ```
-/// use skydht_async_std::{BootstrapPeer, PutOptions, Salt, SecretKey, TcpNode, Value, entropy, start_tcp};
+/// use skydht_async_std::{Dht, PutError, PutOptions, Salt, SecretKey, Start as _, Value, entropy};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// async_std::task::block_on(async {
 /// let any = ([127, 0, 0, 1], 0).into();
-/// let first = start_tcp(TcpNode::new(SecretKey::from_entropy(&entropy()?), Some(any))).await?;
+/// let first = Dht::tcp(SecretKey::from_entropy(&entropy()?)).listen(any).start().await?;
 ///
 /// // Others start from its key and address. One that listens at none only dials: what it puts is
 /// // found all the same, since its sessions carry streams back.
-/// let mut node = TcpNode::new(SecretKey::from_entropy(&entropy()?), None);
-/// node.config.bootstrap = vec![BootstrapPeer {
-///     key: first.key(),
-///     addrs: first.local_addr().into_iter().collect(),
-/// }];
-/// let second = start_tcp(node).await?;
+/// let second = Dht::tcp(SecretKey::from_entropy(&entropy()?))
+///     .bootstrap([first.as_bootstrap()])
+///     .start()
+///     .await?;
 /// second.ready().await?;
 /// let put = second.put(Salt::from("greeting"), Value::new(b"hello"), PutOptions::default());
-/// assert!(put.await?.replicas.acknowledged() > 0);
+/// match put.await {
+///     Ok(put) => assert!(put.replicas.acknowledged() > 0),
+///     Err(PutError::Conflict { .. }) => println!("a newer item is there"),
+///     Err(error) => return Err(error.into()),
+/// }
 /// # second.shutdown().await;
 /// # first.shutdown().await;
 /// # Ok(())
 /// })
 /// # }
 /// ```
-///
-/// # Errors
-/// See [`StartTcpError`].
-pub async fn start_tcp(node: TcpNode) -> Result<Dht, StartTcpError> {
-    node.start(AsyncStdRuntime, entropy).await
+pub trait Start {
+    /// Why a node may not start.
+    type Error;
+
+    /// Starts the node with randomness of the operating system's.
+    ///
+    /// # Errors
+    /// See [`StartTcpError`] and [`StartDmsgError`].
+    fn start(self) -> impl Future<Output = Result<Dht, Self::Error>> + Send;
 }
 
-/// Starts a node over DMSG, by the sessions of a client or a relay.
-///
-/// # Errors
-/// See [`StartDmsgError`].
-pub async fn start_dmsg(node: DmsgNode<AsyncStdRuntime>) -> Result<Dht, StartDmsgError> {
-    node.start(AsyncStdRuntime, entropy).await
+impl Start for TcpNode {
+    type Error = StartTcpError;
+
+    fn start(self) -> impl Future<Output = Result<Dht, StartTcpError>> + Send {
+        self.start_on(AsyncStdRuntime, entropy)
+    }
+}
+
+impl Start for DmsgNode<AsyncStdRuntime> {
+    type Error = StartDmsgError;
+
+    fn start(self) -> impl Future<Output = Result<Dht, StartDmsgError>> + Send {
+        self.start_on(AsyncStdRuntime, entropy)
+    }
 }

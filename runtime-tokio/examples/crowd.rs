@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use skydht_core::id::{NodeId, Target};
 use skydht_tokio::{
-    BootstrapPeer, Dht, PublicKey, PutOptions, Salt, SecretKey, TcpNode, Value, start_tcp,
+    BootstrapPeer, Dht, PublicKey, PutOptions, Salt, SecretKey, Start as _, TcpNode, Value,
 };
 
 /// Peers started at a time.
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut crowd: Vec<Dht> = Vec::new();
     for n in 1..=peers {
-        crowd.push(start_tcp(peer(n, key, addr)).await?);
+        crowd.push(peer(n, key, addr).start().await?);
         if crowd.len().is_multiple_of(TOGETHER) {
             for dht in &crowd {
                 dht.ready().await?;

@@ -6,7 +6,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Five nodes on loopback. A node of your own: see `start_tcp`.
+//! // Five nodes on loopback. A node of your own: see `Start`.
 //! let net = Testnet::new(5).await?;
 //! let [alice, .., bob] = net.nodes() else { unreachable!() };
 //!
@@ -22,25 +22,14 @@
 mod connection;
 pub mod testing;
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use connection::{TcpConnection, TcpListener};
-pub use skydht_core::Seed;
-pub use skydht_core::item::{Item, Salt, Seq, Value};
-pub use skydht_core::key::{PublicKey, SecretKey};
-pub use skydht_core::node::{
-    Advertise, BootstrapPeer, Config, GetRequest, Identity, PutOptions, ReadPolicy,
-};
 pub use skydht_driver::dmsg;
-pub use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
-pub use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
-pub use skydht_driver::{
-    Dht, DhtDiscovery, DmsgNode, GetEvent, StartDmsgError, StartError, StartOptions, StartTcpError,
-    TcpNode, Transport, WeakDht,
-};
-pub use skydht_runtime::Runtime;
+pub use skydht_driver::prelude::*;
 
 use skydht_runtime::BoxFuture;
 
@@ -80,44 +69,57 @@ pub fn entropy() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// Starts a node on direct TCP, within the surrounding tokio runtime.
+/// Starts a node within the surrounding tokio runtime.
 ///
 /// ```
-/// use skydht_tokio::{BootstrapPeer, PutOptions, Salt, SecretKey, TcpNode, Value, entropy, start_tcp};
+/// use skydht_tokio::{Dht, PutError, PutOptions, Salt, SecretKey, Start as _, Value, entropy};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let any = ([127, 0, 0, 1], 0).into();
-/// let first = start_tcp(TcpNode::new(SecretKey::from_entropy(&entropy()?), Some(any))).await?;
+/// let first = Dht::tcp(SecretKey::from_entropy(&entropy()?)).listen(any).start().await?;
 ///
 /// // Others start from its key and address. One that listens at none only dials: what it puts is
 /// // found all the same, since its sessions carry streams back.
-/// let mut node = TcpNode::new(SecretKey::from_entropy(&entropy()?), None);
-/// node.config.bootstrap = vec![BootstrapPeer {
-///     key: first.key(),
-///     addrs: first.local_addr().into_iter().collect(),
-/// }];
-/// let second = start_tcp(node).await?;
+/// let second = Dht::tcp(SecretKey::from_entropy(&entropy()?))
+///     .bootstrap([first.as_bootstrap()])
+///     .start()
+///     .await?;
 /// second.ready().await?;
 /// let put = second.put(Salt::from("greeting"), Value::new(b"hello"), PutOptions::default());
-/// assert!(put.await?.replicas.acknowledged() > 0);
+/// match put.await {
+///     Ok(put) => assert!(put.replicas.acknowledged() > 0),
+///     Err(PutError::Conflict { .. }) => println!("a newer item is there"),
+///     Err(error) => return Err(error.into()),
+/// }
 /// # second.shutdown().await;
 /// # first.shutdown().await;
 /// # Ok(())
 /// # }
 /// ```
-///
-/// # Errors
-/// See [`StartTcpError`].
-pub async fn start_tcp(node: TcpNode) -> Result<Dht, StartTcpError> {
-    node.start(TokioRuntime, entropy).await
+pub trait Start {
+    /// Why a node may not start.
+    type Error;
+
+    /// Starts the node with randomness of the operating system's.
+    ///
+    /// # Errors
+    /// See [`StartTcpError`] and [`StartDmsgError`].
+    fn start(self) -> impl Future<Output = Result<Dht, Self::Error>> + Send;
 }
 
-/// Starts a node over DMSG, by the sessions of a client or a relay, within the surrounding tokio
-/// runtime.
-///
-/// # Errors
-/// See [`StartDmsgError`].
-pub async fn start_dmsg(node: DmsgNode<TokioRuntime>) -> Result<Dht, StartDmsgError> {
-    node.start(TokioRuntime, entropy).await
+impl Start for TcpNode {
+    type Error = StartTcpError;
+
+    fn start(self) -> impl Future<Output = Result<Dht, StartTcpError>> + Send {
+        self.start_on(TokioRuntime, entropy)
+    }
+}
+
+impl Start for DmsgNode<TokioRuntime> {
+    type Error = StartDmsgError;
+
+    fn start(self) -> impl Future<Output = Result<Dht, StartDmsgError>> + Send {
+        self.start_on(TokioRuntime, entropy)
+    }
 }

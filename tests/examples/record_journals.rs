@@ -30,7 +30,7 @@ use skydht_driver::Recorder;
 use skydht_driver::journal::{FileRecorder, Written};
 use skydht_tokio::{
     BootstrapPeer, Dht, GetRequest, Item, PutOptions, ReadPolicy, Salt, SecretKey, Seed, Seq,
-    TcpNode, Value, start_tcp,
+    Start as _, TcpNode, Value,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -174,8 +174,8 @@ impl Recording {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let bob = start_tcp(node(2, &[])).await?;
-    let carol = start_tcp(node(3, &[&bob])).await?;
+    let bob = node(2, &[]).start().await?;
+    let carol = node(3, &[&bob]).start().await?;
     soon("carol's start", carol.ready()).await??;
     record_node(&bob, &carol).await?;
     record_client(&bob, &carol).await?;
@@ -191,7 +191,7 @@ async fn earlier_run(bob: &Dht, carol: &Dht) -> Result<Vec<StoredRecord>> {
     let mut alice = node(1, &[bob, carol]);
     alice.config.storage = true;
     alice.options.recorder = Some(Box::new(keep.clone()));
-    let alice = start_tcp(alice).await?;
+    let alice = alice.start().await?;
     soon("alice's first start", alice.ready()).await??;
     let options = PutOptions::default();
     for (peer, salt) in [(bob, "bob's"), (carol, "carol's")] {
@@ -223,7 +223,7 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     });
     alice.options.records = earlier_run(bob, carol).await?;
     let mut recording = Recording::begin(name, &mut alice)?;
-    let alice = start_tcp(alice).await?;
+    let alice = alice.start().await?;
     for kind in [
         "timer fired",
         "loaded",
@@ -236,7 +236,7 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     soon("alice's start", alice.ready()).await??;
 
     // Somebody new comes through her.
-    let dave = start_tcp(node(4, &[&alice])).await?;
+    let dave = node(4, &[&alice]).start().await?;
     soon("dave's start", dave.ready()).await??;
     for kind in ["stream accepted", "bytes", "sent", "probed"] {
         recording.saw(kind).await?;
@@ -294,7 +294,7 @@ async fn record_client(bob: &Dht, carol: &Dht) -> Result<()> {
     client.tcp.listen = None;
     client.config.serve = false;
     let recording = Recording::begin(name, &mut client)?;
-    let client = start_tcp(client).await?;
+    let client = client.start().await?;
     soon("the client's start", client.ready()).await??;
     let read = GetRequest::of(bob.key(), Salt::from("bob's"), ReadPolicy::FirstValid);
     soon("a get", client.get(read)).await??;

@@ -3,17 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use skydht_async_std::AsyncStdRuntime;
+use skydht_async_std::{AsyncStdRuntime, Start as _};
 use skydht_core::item::{Salt, Value};
 use skydht_core::key::SecretKey;
-use skydht_core::node::{BootstrapPeer, GetRequest, PutOptions, ReadPolicy};
+use skydht_core::node::{GetRequest, PutOptions, ReadPolicy};
 use skydht_dmsg::client::{Client, ClientConfig};
 use skydht_dmsg::discovery::MemoryDiscovery;
 use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_driver::transport::dmsg::Via;
-use skydht_driver::{Dht, DmsgNode, TcpNode};
+use skydht_driver::{Dht, DmsgNode};
 use skydht_runtime::{Runtime, within};
-use skydht_tokio::{TokioRuntime, entropy};
+use skydht_tokio::{Start as _, TokioRuntime, entropy};
 
 /// Longer than anything here takes, on any machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -24,13 +24,6 @@ fn loopback() -> SocketAddr {
 
 fn secret() -> SecretKey {
     SecretKey::from_entropy(&entropy().unwrap())
-}
-
-fn at(node: &Dht) -> BootstrapPeer {
-    BootstrapPeer {
-        key: node.key(),
-        addrs: node.local_addr().into_iter().collect(),
-    }
 }
 
 async fn put_and_get_both_ways(one: &Dht, other: &Dht) {
@@ -58,11 +51,11 @@ fn in_time(check: impl Future<Output = ()>) {
 #[test]
 fn over_tcp() {
     in_time(async {
-        let node = TcpNode::new(secret(), Some(loopback()));
-        let one = skydht_tokio::start_tcp(node).await.unwrap();
-        let mut node = TcpNode::new(secret(), Some(loopback()));
-        node.config.bootstrap = vec![at(&one)];
-        let other = skydht_async_std::start_tcp(node).await.unwrap();
+        let node = Dht::tcp(secret()).listen(loopback());
+        let one = skydht_tokio::Start::start(node).await.unwrap();
+        let node = Dht::tcp(secret()).listen(loopback());
+        let node = node.bootstrap([one.as_bootstrap()]);
+        let other = skydht_async_std::Start::start(node).await.unwrap();
         put_and_get_both_ways(&one, &other).await;
     });
 }
@@ -86,10 +79,9 @@ fn over_dmsg_through_one_relay() {
         let relay = relay.await.unwrap();
         relay.ready().await;
         let node = over(TokioRuntime, &discovery);
-        let one = skydht_tokio::start_dmsg(node).await.unwrap();
-        let mut node = over(AsyncStdRuntime, &discovery);
-        node.config.bootstrap = vec![at(&one)];
-        let other = skydht_async_std::start_dmsg(node).await.unwrap();
+        let one = node.start().await.unwrap();
+        let node = over(AsyncStdRuntime, &discovery).bootstrap([one.key()]);
+        let other = node.start().await.unwrap();
         put_and_get_both_ways(&one, &other).await;
         assert!(relay.stats().relayed >= 2, "{:?}", relay.stats());
         relay.close().await;

@@ -23,10 +23,11 @@ use skydht_core::node::{
 use skydht_core::time::{Mono, Time, Unix, nanos};
 use skydht_runtime::{BoxFuture, Runtime};
 
-use crate::dht::StartOptions;
 use crate::events::RingSender;
 use crate::mailbox::{Mailbox, Phase, Reply, Request};
+use crate::options::StartOptions;
 use crate::recorder::Recorder;
+use crate::stats::DriverStats;
 use crate::storage::StorageQueue;
 use crate::transport::{Accepted, Transport};
 use crate::verifier::VerifyQueue;
@@ -44,30 +45,6 @@ const READ_BUFFER: usize = 64 * 1024;
 const LOADED_A_TURN: usize = 64;
 /// How long a shutdown waits for streams to flush, and for storage to write what waits.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-
-/// What the loop counts; all since the start, except `streams` and `lingering`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct DriverStats {
-    /// Streams now, those being opened and those being finished included.
-    pub streams: usize,
-    /// Streams that the node has closed and that are being flushed and finished.
-    pub lingering: usize,
-    /// Bytes that those had to send when they began to take their time.
-    pub lingering_bytes: usize,
-    /// Bytes of the node's frames that no stream has taken yet.
-    pub unsent_bytes: usize,
-    /// Operations whose callers have not been answered.
-    pub operations: usize,
-    /// Signatures that wait for their check, or whose verdicts wait for the node.
-    pub verifying: usize,
-    /// Address probes under way.
-    pub probes: usize,
-    /// Streams cut while being finished, because the peer took too long or there were too many.
-    pub lingering_cut: u64,
-    /// Inputs that the node called a misuse of its contract. Anything but 0 is a bug here.
-    pub misuse: u64,
-}
 
 /// The runtime's clocks as the core's time.
 pub(crate) fn time<R: Runtime>(runtime: &R) -> Time {

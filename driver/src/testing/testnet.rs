@@ -53,7 +53,8 @@ impl Testnet {
             // The newest nodes, so that no single one has to answer all the others.
             node.config.bootstrap = net.0.iter().rev().take(BOOTSTRAP_PEERS).map(at).collect();
             configure(index, &mut node);
-            net.0.push(node.start(runtime.clone(), &mut entropy).await?);
+            net.0
+                .push(node.start_on(runtime.clone(), &mut entropy).await?);
         }
         if n > 1 {
             for node in &net.0 {

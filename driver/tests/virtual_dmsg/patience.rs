@@ -51,7 +51,7 @@ fn a_silent_discovery_delays_a_start_by_the_patience_and_no_session_does_for_eve
         ] {
             let mut node = DmsgNode::new(secret(n), via);
             node.patience = Some(patience);
-            let starting = node.start(world.host(n), || Ok([n; 32]));
+            let starting = node.start_on(world.host(n), || Ok([n; 32]));
             let limit = Duration::from_secs(20);
             let started = within(&world.host(n), limit, starting).await;
             assert_eq!(started.is_some(), starts, "{n}");

@@ -122,7 +122,7 @@ impl World {
         node.dmsg.entries = Arc::new(entries);
         node.seed = Some(Seed::from_number(u64::from(n)));
         node.options.verifier = Verifier::inline();
-        node.start(self.host(n), || Ok([n; 32])).await.unwrap()
+        node.start_on(self.host(n), || Ok([n; 32])).await.unwrap()
     }
 }
 

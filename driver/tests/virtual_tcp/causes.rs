@@ -40,7 +40,7 @@ fn what_is_known_of_peers_is_as_old_as_it_is_now() {
                 }];
             }
             node.options.verifier = Verifier::inline();
-            let started = node.start(world.host(ip(n)), || Ok([n; 32]));
+            let started = node.start_on(world.host(ip(n)), || Ok([n; 32]));
             nodes.push(started.await.unwrap());
         }
         nodes[1].ready().await.unwrap();
@@ -65,7 +65,7 @@ fn a_bootstrap_peer_whose_address_comes_later_is_joined_by() {
     run(async |world| {
         let mut first = TcpNode::new(secret(1), Some(addr(1)));
         first.options.verifier = Verifier::inline();
-        let starting = first.start(world.host(ip(1)), || Ok([1; 32]));
+        let starting = first.start_on(world.host(ip(1)), || Ok([1; 32]));
         let first = starting.await.unwrap();
         let mut late = TcpNode::new(secret(2), Some(addr(2)));
         late.config.bootstrap = vec![BootstrapPeer {
@@ -73,7 +73,7 @@ fn a_bootstrap_peer_whose_address_comes_later_is_joined_by() {
             addrs: Vec::new(),
         }];
         late.options.verifier = Verifier::inline();
-        let starting = late.start(world.host(ip(2)), || Ok([2; 32]));
+        let starting = late.start_on(world.host(ip(2)), || Ok([2; 32]));
         let late = starting.await.unwrap();
         world.host(ip(9)).sleep(40 * SECOND).await;
         assert!(late.peers().await.unwrap().is_empty() && !late.is_ready());

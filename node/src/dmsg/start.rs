@@ -196,7 +196,7 @@ async fn meet_others(dht: Dht, directory: Directory) {
 
 /// Starts a node, and says what it waits for.
 async fn start_node(node: DmsgNode<TokioRuntime>, why: impl Fn() -> String) -> Result<Dht> {
-    let mut starting = std::pin::pin!(node.start(TokioRuntime, entropy));
+    let mut starting = std::pin::pin!(node.start_on(TokioRuntime, entropy));
     let mut patience = PATIENCE.0;
     loop {
         tokio::select! {

@@ -18,7 +18,7 @@ use skydht_runtime::Connection;
 use skydht_tokio::dmsg::client::Client;
 use skydht_tokio::dmsg::object::Address;
 use skydht_tokio::{BootstrapPeer, Dht, DmsgNode, GetRequest, PutOptions, ReadPolicy};
-use skydht_tokio::{Salt, TokioRuntime, Value, Via};
+use skydht_tokio::{Salt, Start as _, TokioRuntime, Value, Via};
 
 use process::Process;
 use roles::PORT;
@@ -274,7 +274,7 @@ async fn puts(n: usize) -> Result<()> {
             })
             .into_iter()
             .collect();
-        nodes.push(skydht_tokio::start_dmsg(node).await?);
+        nodes.push(node.start().await?);
     }
     for node in &nodes {
         node.ready().await?;

@@ -31,17 +31,11 @@ use crate::{BoxFuture, Clocks, Runtime};
 use executor::Executor;
 pub use executor::Stalled;
 pub use network::{Conditions, NetworkStats, VirtualListener};
-use network::{Connecting, Network};
+use network::{Connecting, Network, World};
 use wall::Wall;
 
 /// The wall clock's reading when a world begins: 2026-08-01T00:00:00Z.
 pub const EPOCH: Duration = Duration::from_secs(1_785_542_400);
-
-struct World {
-    executor: Arc<Executor>,
-    network: Network,
-    wall: Wall,
-}
 
 /// A world with its own time. Dropping it drops its tasks.
 pub struct VirtualTime(Arc<World>);

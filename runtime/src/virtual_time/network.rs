@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::World;
 use super::executor::Executor;
+use super::wall::Wall;
 use crate::pipe::{self, Cutter, Delay, Pipe};
 use crate::{BoxFuture, Listener};
 
@@ -257,6 +257,13 @@ enum Fate {
     Arrives,
     Refused,
     Lost,
+}
+
+/// What a world consists of.
+pub(super) struct World {
+    pub(super) executor: Arc<Executor>,
+    pub(super) network: Network,
+    pub(super) wall: Wall,
 }
 
 /// A connection being made.

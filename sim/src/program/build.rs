@@ -120,7 +120,7 @@ impl Build for Tcp {
             handshakes[3],
         ]));
         node.tcp.accept_queue = (least + drawn % (most - least + 1)) as usize;
-        Box::pin(async move { Ok(node.start(runtime, move || Ok(handshakes)).await?) })
+        Box::pin(async move { Ok(node.start_on(runtime, move || Ok(handshakes)).await?) })
     }
 }
 
@@ -159,6 +159,6 @@ impl Build for Dmsg {
         node.seed = Some(plan.seed);
         node.options = plan.options;
         // Its seed is there: nothing is drawn.
-        Box::pin(async move { Ok(node.start(runtime, move || Ok(entropy)).await?) })
+        Box::pin(async move { Ok(node.start_on(runtime, move || Ok(entropy)).await?) })
     }
 }

@@ -11,7 +11,7 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Counter, GetRequest, PutOptions, ReadPolicy, SessionUse};
 use skydht_dmsg::session::Stream;
 use skydht_tokio::{
-    Dht, Salt, TcpNode, TcpOptions, TcpTransport, TokioRuntime, Transport as _, Value, start_tcp,
+    Dht, Salt, Start as _, TcpNode, TcpOptions, TcpTransport, TokioRuntime, Transport as _, Value,
 };
 
 /// Long enough for any loaded machine; only a failing test waits for it.
@@ -38,7 +38,7 @@ pub(crate) async fn honest(n: u8, bootstrap: Vec<BootstrapPeer>) -> Dht {
     let mut node = TcpNode::new(secret(n), Some(loopback()));
     node.seed = Some(Seed::from_number(n.into()));
     node.config.bootstrap = bootstrap;
-    start_tcp(node).await.unwrap()
+    node.start().await.unwrap()
 }
 
 /// How to start from a node.

@@ -3,7 +3,6 @@
 mod mute;
 mod nodes;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use skydht_core::node::{GetError, GetOutcome, GetRequest, OperationError, PutOpt
 use skydht_runtime::{Listener as _, Runtime, within};
 
 use crate::dht::{Dht, Stopped};
-use nodes::Nodes;
+pub use nodes::Over;
+use nodes::{Entropy, Nodes};
 
 /// Longer than a check takes, on any machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,15 +25,6 @@ const FEW: usize = 4;
 /// How many it is asked for.
 const MANY: usize = 64;
 
-/// How the nodes of a check reach each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Over {
-    /// Direct TCP.
-    Tcp,
-    /// DMSG, through one relay.
-    Dmsg,
-}
-
 /// Checks of a [`Runtime`], one method each; [`crate::runtime_conformance`] makes tests of them.
 /// All run on loopback, wait for events, and end within a minute.
 pub struct RuntimeSuite<R> {
@@ -41,8 +32,6 @@ pub struct RuntimeSuite<R> {
     entropy: Entropy,
     over: Over,
 }
-
-type Entropy = fn() -> io::Result<[u8; 32]>;
 
 /// Tests of a runtime: `runtime_conformance!(block_on, runtime, entropy)`, where `block_on` runs
 /// a future to its end on the runtime, and `entropy` gives 32 secret bytes.

@@ -1,5 +1,6 @@
 //! Nodes of one runtime on loopback, over TCP or over DMSG.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use skydht_core::key::{PublicKey, SecretKey};
@@ -10,12 +11,23 @@ use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_runtime::Runtime;
 
 use super::mute::Mute;
-use super::{Entropy, Over};
 use crate::dht::Dht;
 use crate::dmsg_node::DmsgNode;
 use crate::tcp_node::TcpNode;
 use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Via};
 use crate::transport::tcp::{TcpOptions, TcpTransport};
+
+/// How the nodes of a check reach each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Over {
+    /// Direct TCP.
+    Tcp,
+    /// DMSG, through one relay.
+    Dmsg,
+}
+
+/// Draws 32 secret bytes.
+pub(super) type Entropy = fn() -> io::Result<[u8; 32]>;
 
 /// What carries them.
 enum Ground<R: Runtime> {
@@ -88,7 +100,7 @@ impl<R: Runtime> Nodes<R> {
             Ground::Tcp => {
                 let mut node = TcpNode::new(secret, Some(listen.unwrap_or_else(loopback)));
                 configure(&mut node.config);
-                let started = node.start(self.runtime.clone(), self.entropy).await;
+                let started = node.start_on(self.runtime.clone(), self.entropy).await;
                 started.expect("the address is free")
             }
             Ground::Dmsg { discovery, .. } => {
@@ -96,7 +108,7 @@ impl<R: Runtime> Nodes<R> {
                 let mut node = DmsgNode::new(secret, Via::Client(client));
                 node.dmsg.close_sessions = true;
                 configure(&mut node.config);
-                let started = node.start(self.runtime.clone(), self.entropy).await;
+                let started = node.start_on(self.runtime.clone(), self.entropy).await;
                 started.expect("the port is free")
             }
         }

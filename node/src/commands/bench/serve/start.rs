@@ -11,8 +11,8 @@ use skydht_driver::Dht;
 use skydht_tokio::dmsg::client::{Client, ClientConfig};
 use skydht_tokio::dmsg::discovery::{FixedServers, KnownServer};
 use skydht_tokio::{
-    DmsgNode, DmsgOptions, DmsgTransport, TcpNode, TcpOptions, TcpTransport, TokioRuntime, Via,
-    start_dmsg,
+    DmsgNode, DmsgOptions, DmsgTransport, Start as _, TcpNode, TcpOptions, TcpTransport,
+    TokioRuntime, Via,
 };
 
 use super::super::process::{Processors, Running};
@@ -199,7 +199,7 @@ pub(super) async fn dmsg_load(
         let secret = secret(args.seed, PEER, number);
         let mut peer = DmsgNode::new(secret.clone(), Via::Client(client(&secret)?));
         peer.config = knows(&target.node);
-        let starting = start_dmsg(peer).await;
+        let starting = peer.start().await;
         peers.push(starting.map_err(|error| Failure::new(Code::Local, error))?);
     }
     all_ready(&peers).await?;
