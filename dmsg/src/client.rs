@@ -29,6 +29,7 @@ use table::Table;
 use crate::discovery::Discovery;
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
 use crate::handshake::EphemeralSource;
+use crate::hybrid::HybridStats;
 use crate::object::{Address, ErrorCode};
 use crate::session_layer::{self, CLOSE_GRACE};
 use crate::signal::Signal;
@@ -113,7 +114,7 @@ impl<R: Runtime> Client<R> {
         let mut ephemerals = Zeroizing::new([0; 32]);
         root.fill_bytes(&mut *ephemerals);
         let shared = Arc::new(Shared {
-            endpoint: Endpoint::new(secret, EphemeralSource::new(*ephemerals)),
+            endpoint: Endpoint::new(secret, EphemeralSource::new(*ephemerals, config.hybrid)),
             discovery: Arc::new(discovery),
             table: Mutex::new(Table::new(&config)),
             changes: Signal::default(),
@@ -223,6 +224,14 @@ impl<R: Runtime> Client<R> {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.shared().table().stats()
+    }
+
+    /// How much of its sessions and streams is hybrid.
+    #[must_use]
+    pub fn hybrid_stats(&self) -> HybridStats {
+        let shared = self.shared();
+        let table = shared.table();
+        shared.endpoint.hybrid_stats(table.hybrid_sessions())
     }
 
     /// Closes: removes our entry, ends listeners and sessions, sends what is queued. Takes a few

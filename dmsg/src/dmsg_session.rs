@@ -45,6 +45,7 @@ impl From<io::Error> for ReadError {
 /// One session, as both a client and a relay see it.
 pub struct DmsgSession {
     remote: PublicKey,
+    is_hybrid: bool,
     mux: Session,
     pulse: Pulse,
     sealer: Mutex<Sealer>,
@@ -125,6 +126,7 @@ fn establish<IO: AsyncRead + AsyncWrite + Send + Unpin>(
     let (mux, incoming, driver) = Session::new(io, role, config);
     let session = DmsgSession {
         remote: transport.remote,
+        is_hybrid: transport.is_hybrid,
         mux,
         pulse,
         sealer: Mutex::new(transport.sealer),
@@ -146,6 +148,12 @@ impl DmsgSession {
     #[must_use]
     pub fn remote(&self) -> PublicKey {
         self.remote
+    }
+
+    /// Whether its handshake had a post-quantum half.
+    #[must_use]
+    pub fn is_hybrid(&self) -> bool {
+        self.is_hybrid
     }
 
     /// Its streams.

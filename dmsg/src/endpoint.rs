@@ -21,7 +21,8 @@ use porter::{Lease, Porter};
 use replay::Replays;
 
 use crate::dmsg_session::{self, DmsgSession, ReadError};
-use crate::handshake::{EphemeralSource, Handshake, NoiseError};
+use crate::handshake::{EphemeralSource, Handshake, NoiseError, Transport};
+use crate::hybrid::{HybridStats, StreamCounts};
 use crate::object::{
     Address, ErrorCode, ObjectError, StreamRequest, StreamResponse, VerifiedRequest,
 };
@@ -70,6 +71,7 @@ pub(crate) struct Endpoint {
     secret: SecretKey,
     key: PublicKey,
     ephemerals: EphemeralSource,
+    streams: StreamCounts,
     porter: Porter<DmsgStream>,
     replays: Mutex<Replays>,
 }
@@ -80,6 +82,7 @@ impl Endpoint {
             key: secret.public(),
             secret,
             ephemerals,
+            streams: StreamCounts::default(),
             porter: Porter::new(),
             replays: Mutex::default(),
         }
@@ -91,6 +94,11 @@ impl Endpoint {
 
     pub(crate) fn secret(&self) -> &SecretKey {
         &self.secret
+    }
+
+    /// What is hybrid of streams so far, and of these sessions.
+    pub(crate) fn hybrid_stats(&self, sessions: impl Iterator<Item = bool>) -> HybridStats {
+        self.streams.with_sessions(sessions)
     }
 
     pub(crate) fn ephemerals(&self) -> &EphemeralSource {
@@ -133,8 +141,9 @@ impl Endpoint {
         };
         let (stream, response) = self.ask(session, &request, &remote.key).await?;
         handshake.read_message(&response.noise)?;
-        let secure = Secure::new(stream, handshake.finish()?);
-        Ok(self.stream(secure, session, local, remote, Some(lease)))
+        let transport = handshake.finish()?;
+        let lease = Some(lease);
+        Ok(self.stream(stream, transport, session.remote(), [local, remote], lease))
     }
 
     /// Asks a server for the address that it sees us at.
@@ -189,17 +198,20 @@ impl Endpoint {
 
     fn stream(
         &self,
-        secure: Secure<session::Stream>,
-        session: &DmsgSession,
-        local: Address,
-        remote: Address,
+        stream: session::Stream,
+        transport: Transport,
+        via: PublicKey,
+        [local, remote]: [Address; 2],
         lease: Option<Lease<DmsgStream>>,
     ) -> DmsgStream {
+        let is_hybrid = transport.is_hybrid;
+        self.streams.count(is_hybrid);
         DmsgStream {
-            secure,
+            secure: Secure::new(stream, transport),
+            is_hybrid,
             local,
             remote,
-            via: session.remote(),
+            via,
             _lease: lease,
         }
     }
@@ -234,9 +246,9 @@ impl Endpoint {
                         ..StreamResponse::default()
                     };
                     self.respond(session, &mut stream, &response).await?;
-                    let secure = Secure::new(stream, handshake.finish()?);
-                    let local = self.at(request.destination.port);
-                    slot.fill(self.stream(secure, session, local, request.source, None));
+                    let transport = handshake.finish()?;
+                    let ends = [self.at(request.destination.port), request.source];
+                    slot.fill(self.stream(stream, transport, session.remote(), ends, None));
                     return Ok(());
                 }
             }

@@ -1,4 +1,5 @@
-//! Noise XK and KK as DMSG runs them: no prologue, empty payloads.
+//! Noise XK and KK as DMSG runs them: no prologue, and payloads that are empty or those of
+//! [`crate::hybrid`].
 //!
 //! Two things differ from the Noise document. A DH output is 33 bytes,
 //! and whoever writes the last message encrypts with the *second* of the split keys: in XK that is
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::cipher::{Opener, Sealer};
 use crate::frame::MAX_BODY;
+use crate::hybrid::{Exchange, Hybrid, OFFER_LEN};
 use crate::noise::{Resolver, TAG_LEN};
 
 /// The name that XK starts from.
@@ -25,8 +27,8 @@ pub const XK_PROTOCOL: &str = "Noise_XK_Secp256k1_ChaChaPoly_SHA256";
 /// The name that KK starts from.
 pub const KK_PROTOCOL: &str = "Noise_KK_Secp256k1_ChaChaPoly_SHA256";
 
-/// The longest message that we write: XK's third.
-const LONGEST_MESSAGE: usize = PUBLIC_KEY_LEN + 2 * TAG_LEN;
+/// The longest message that we write: the first, with an offer.
+const LONGEST_MESSAGE: usize = PUBLIC_KEY_LEN + OFFER_LEN + TAG_LEN;
 
 /// Why a handshake message was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum NoiseError {
     /// Called out of order, or asked for the keys too early.
     #[error("handshake step out of order")]
     OutOfOrder,
+    /// We demand a post-quantum handshake, and the other side does not do it.
+    #[error("the other side makes no post-quantum handshake, and this side demands one")]
+    Classical,
 }
 
 impl From<snow::Error> for NoiseError {
@@ -57,44 +62,75 @@ impl From<snow::Error> for NoiseError {
     }
 }
 
-/// The key pair of one handshake. It is spent by it: not `Clone`, and handed over by value.
-pub struct Ephemeral(SecretKey);
+/// The secrets of one handshake: its key pair, and what the post-quantum half draws from. They are
+/// spent by it: not `Clone`, and handed over by value.
+pub struct Ephemeral {
+    key: SecretKey,
+    exchange: Exchange,
+}
 
 impl Ephemeral {
     /// From 32 bytes of fresh randomness: the operating system's, or a simulation's.
     /// Never use the same bytes twice.
     #[must_use]
     pub fn from_entropy(entropy: &[u8; 32]) -> Self {
-        Self(SecretKey::from_entropy(entropy))
+        Self::draw(&mut ChaCha20Rng::from_seed(*entropy), Hybrid::default())
     }
 
-    /// A given key, to reproduce recorded handshakes.
+    /// Both parts are drawn: who breaks the key pair has learned nothing of the other.
+    fn draw(generator: &mut ChaCha20Rng, hybrid: Hybrid) -> Self {
+        let mut entropy = Zeroizing::new([0; 32]);
+        generator.fill_bytes(&mut *entropy);
+        Self {
+            key: SecretKey::from_entropy(&entropy),
+            exchange: Exchange::draw(hybrid, generator),
+        }
+    }
+
+    /// A given key, to reproduce recorded handshakes; neither offers nor answers a post-quantum
+    /// half.
     #[must_use]
     pub fn fixed_for_testing_only(key: SecretKey) -> Self {
-        Self(key)
+        Self {
+            key,
+            exchange: Exchange::none(),
+        }
+    }
+
+    /// A given key and 64 bytes for the post-quantum half: an initiator's d ‖ z, or a responder's
+    /// m in the first 32.
+    #[must_use]
+    pub fn fixed_hybrid_for_testing_only(key: SecretKey, hybrid: Hybrid, seed: [u8; 64]) -> Self {
+        Self {
+            key,
+            exchange: Exchange::new(hybrid, seed),
+        }
     }
 }
 
 /// Where fresh ephemeral keys come from: a generator that is seeded once.
-pub struct EphemeralSource(Mutex<ChaCha20Rng>);
+pub struct EphemeralSource {
+    generator: Mutex<ChaCha20Rng>,
+    hybrid: Hybrid,
+}
 
 impl EphemeralSource {
     /// Draw `entropy` from the operating system and keep it secret; in a simulation, from its
-    /// seed.
+    /// seed. `hybrid` holds for every handshake with one of its keys.
     #[must_use]
-    pub fn new(entropy: [u8; 32]) -> Self {
-        Self(Mutex::new(ChaCha20Rng::from_seed(entropy)))
+    pub fn new(entropy: [u8; 32], hybrid: Hybrid) -> Self {
+        Self {
+            generator: Mutex::new(ChaCha20Rng::from_seed(entropy)),
+            hybrid,
+        }
     }
 
     /// A fresh key.
     #[must_use]
     pub fn next(&self) -> Ephemeral {
-        let mut entropy = Zeroizing::new([0; 32]);
-        let generator = self.0.lock();
-        generator
-            .unwrap_or_else(PoisonError::into_inner)
-            .fill_bytes(&mut *entropy);
-        Ephemeral::from_entropy(&entropy)
+        let generator = self.generator.lock();
+        let mut generator = generator.unwrap_or_else(PoisonError::into_inner);
+        Ephemeral::draw(&mut generator, self.hybrid)
     }
 }
 
@@ -108,14 +144,20 @@ pub struct Transport {
     pub remote: PublicKey,
     /// The handshake hash: equal on both sides, unique to this handshake.
     pub hash: [u8; 32],
+    /// Whether the keys hold against whoever has a quantum computer one day.
+    pub is_hybrid: bool,
 }
 
 /// One side of a running handshake. Static, ephemeral and cipher keys are zeroised on drop; the
 /// chaining key lives in snow, which leaves it in freed memory.
 pub struct Handshake {
     state: HandshakeState,
-    /// Whether this side writes the last message, hence encrypts with the second key.
-    writes_last: bool,
+    pattern: Pattern,
+    /// Messages that are through.
+    messages: u8,
+    exchange: Exchange,
+    /// What goes into our next message.
+    payload: Vec<u8>,
 }
 
 impl Handshake {
@@ -172,7 +214,7 @@ impl Handshake {
     ) -> Result<Self, NoiseError> {
         let resolver = Resolver {
             local: local.clone(),
-            ephemeral: ephemeral.0,
+            ephemeral: ephemeral.key,
         };
         let secret = local.to_bytes();
         let mut builder = Builder::with_resolver(pattern.params(), Box::new(resolver))
@@ -185,25 +227,40 @@ impl Handshake {
         } else {
             builder.build_responder()
         }?;
+        let exchange = ephemeral.exchange;
+        let offer = initiator.then(|| exchange.offer()).flatten();
         Ok(Self {
             state,
-            writes_last: initiator == (pattern == Pattern::Xk),
+            pattern,
+            messages: 0,
+            exchange,
+            payload: offer.map_or_else(Vec::new, Vec::from),
         })
     }
 
     /// Appends our next message to `out`, without a frame.
     ///
     /// # Errors
-    /// [`NoiseError::OutOfOrder`]; [`NoiseError::InvalidKey`] when the key to dial is no point.
+    /// [`NoiseError::OutOfOrder`]; [`NoiseError::InvalidKey`] when the key to dial is no point;
+    /// [`NoiseError::Classical`] where nothing may follow a classical handshake.
     pub fn write_message(&mut self, out: &mut Vec<u8>) -> Result<(), NoiseError> {
+        let settled = match self.pattern {
+            Pattern::Xk => self.messages == 2,
+            Pattern::Kk => self.messages == 1,
+        };
+        if settled && self.exchange.is_refused() {
+            return Err(NoiseError::Classical);
+        }
         let mut message = [0; LONGEST_MESSAGE];
-        let len = self.state.write_message(&[], &mut message)?;
+        let payload = core::mem::take(&mut self.payload);
+        let len = self.state.write_message(&payload, &mut message)?;
         out.extend_from_slice(&message[..len]);
+        self.messages += 1;
         Ok(())
     }
 
-    /// Takes their next message, without its frame. A payload is authenticated and ignored: later
-    /// versions offer extensions there and take an empty answer for a no.
+    /// Takes their next message, without its frame. A payload that is no offer and no answer is
+    /// authenticated and ignored.
     ///
     /// # Errors
     /// [`NoiseError`]. The handshake cannot go on after a refused message.
@@ -212,7 +269,20 @@ impl Handshake {
             return Err(NoiseError::Length);
         }
         let mut payload = [0; MAX_BODY];
-        self.state.read_message(message, &mut payload)?;
+        let len = self.state.read_message(message, &mut payload)?;
+        let payload = &payload[..len];
+        self.messages += 1;
+        match self.messages {
+            1 => {
+                let answer = self.exchange.answer(payload);
+                self.payload = answer.map_or_else(Vec::new, Vec::from);
+            }
+            2 => self.exchange.take_answer(payload),
+            _ => {}
+        }
+        if self.is_finished() && self.exchange.is_refused() {
+            return Err(NoiseError::Classical);
+        }
         Ok(())
     }
 
@@ -243,9 +313,13 @@ impl Handshake {
             .get_remote_static()
             .and_then(|key| PublicKey::from_bytes(key).ok())
             .ok_or(NoiseError::InvalidKey)?;
+        let hash = self.hash();
         let (first, second) = self.state.dangerously_get_raw_split();
-        let (first, second) = (Zeroizing::new(first), Zeroizing::new(second));
-        let (send, receive) = if self.writes_last {
+        let first = self.exchange.mix(first, &hash);
+        let second = self.exchange.mix(second, &hash);
+        // Who writes the last message encrypts with the second key.
+        let writes_last = self.state.is_initiator() == (self.pattern == Pattern::Xk);
+        let (send, receive) = if writes_last {
             (&second, &first)
         } else {
             (&first, &second)
@@ -254,7 +328,8 @@ impl Handshake {
             sealer: Sealer::new(send),
             opener: Opener::new(receive),
             remote,
-            hash: self.hash(),
+            hash,
+            is_hybrid: self.exchange.is_hybrid(),
         })
     }
 }

@@ -69,6 +69,7 @@ pub mod frame;
 mod gob;
 pub mod half_open;
 pub mod handshake;
+pub mod hybrid;
 mod message;
 mod mux_frame;
 mod noise;

@@ -34,6 +34,7 @@ use table::Table;
 use crate::discovery::Discovery;
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
 use crate::handshake::EphemeralSource;
+use crate::hybrid::HybridStats;
 use crate::object::{Address, ErrorCode};
 use crate::session::{ReceiveBudget, SendBudget};
 use crate::session_layer::{self, Acceptor, CLOSE_GRACE};
@@ -108,7 +109,7 @@ impl<R: Runtime> Server<R> {
         let shared = Arc::new(Shared {
             address: address.unwrap_or_else(|| local_addr.to_string()),
             local_addr,
-            endpoint: Endpoint::new(secret, EphemeralSource::new(entropy)),
+            endpoint: Endpoint::new(secret, EphemeralSource::new(entropy, config.hybrid)),
             discovery: Arc::new(discovery),
             acceptor: Acceptor::new(config.max_handshakes, config.max_handshakes_per_address),
             table: Mutex::new(Table::new(&config)),
@@ -187,6 +188,14 @@ impl<R: Runtime> Server<R> {
             cut_streams: shared.receive_budget.cut(),
             ..shared.counters.snapshot(&shared.table())
         }
+    }
+
+    /// How much of its sessions and streams is hybrid.
+    #[must_use]
+    pub fn hybrid_stats(&self) -> HybridStats {
+        let shared = self.shared();
+        let table = shared.table();
+        shared.endpoint.hybrid_stats(table.hybrid_sessions())
     }
 
     /// Closes: stops listening, removes the entry, ends listeners and sessions, sends what is

@@ -221,6 +221,7 @@ fn transport(initiates: bool) -> Transport {
         opener: Opener::new(&[receive; 32]),
         remote: KEYS.public[usize::from(initiates)],
         hash: [0; 32],
+        is_hybrid: false,
     }
 }
 

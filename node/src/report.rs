@@ -20,7 +20,7 @@ use skydht_core::item::{Origin, Seq};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 
-pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, RelayReport};
+pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, HybridReport, RelayReport};
 pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketState, PeersReport, PingReport};
 pub(crate) use status::{

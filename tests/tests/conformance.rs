@@ -32,6 +32,8 @@ mod keys;
 mod noise;
 #[path = "conformance/pending.rs"]
 mod pending;
+#[path = "conformance/pq_noise.rs"]
+mod pq_noise;
 #[path = "conformance/report.rs"]
 mod report;
 #[path = "conformance/signatures.rs"]
@@ -110,6 +112,19 @@ const RUNNERS: &[Runner] = &[
         run: noise::run,
     },
     Runner {
+        file: "pq_noise.json",
+        sections: &[
+            "handshakes",
+            "require_pq",
+            "nonce_window",
+            "nonce_window_and_tag",
+            "kem",
+            "dh_name",
+            "dh_len",
+        ],
+        run: pq_noise::run,
+    },
+    Runner {
         file: "gob.json",
         sections: &["note", "request_first", "response_first"],
         run: gob::run,
@@ -167,6 +182,7 @@ vector_files! {
     items: "items.json",
     keys: "keys.json",
     noise: "noise.json",
+    pq_noise: "pq_noise.json",
     signatures: "signatures.json",
     store_trace: "store_trace.json",
     tp_svc: "tp_svc.json",

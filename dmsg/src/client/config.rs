@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::discovery::KnownServer;
+use crate::hybrid::Hybrid;
 
 /// How a client behaves. The defaults are upstream's, unless they say why not (specification of
 /// DMSG, §7).
@@ -46,6 +47,8 @@ pub struct ClientConfig {
     pub accept_queue: usize,
     /// Streams of one session in each direction.
     pub max_streams: usize,
+    /// Whether handshakes of sessions and streams offer the post-quantum half, or demand it.
+    pub hybrid: Hybrid,
 }
 
 impl Default for ClientConfig {
@@ -69,6 +72,7 @@ impl Default for ClientConfig {
             debounce: seconds(1),
             accept_queue: 20,
             max_streams: 2048,
+            hybrid: Hybrid::default(),
         }
     }
 }

@@ -159,6 +159,11 @@ impl Table {
         }
     }
 
+    /// Of each session whether it is hybrid.
+    pub(super) fn hybrid_sessions(&self) -> impl Iterator<Item = bool> {
+        self.running.all().map(|live| live.session.is_hybrid())
+    }
+
     pub(super) fn stats_mut(&mut self) -> &mut ClientStats {
         &mut self.stats
     }

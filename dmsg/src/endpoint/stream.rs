@@ -19,6 +19,7 @@ use crate::session;
 /// short: what runs inside must tell its own end.
 pub struct DmsgStream {
     pub(super) secure: Secure<session::Stream>,
+    pub(super) is_hybrid: bool,
     pub(super) local: Address,
     pub(super) remote: Address,
     pub(super) via: PublicKey,
@@ -37,6 +38,12 @@ impl DmsgStream {
     #[must_use]
     pub fn remote(&self) -> Address {
         self.remote
+    }
+
+    /// Whether its handshake had a post-quantum half.
+    #[must_use]
+    pub fn is_hybrid(&self) -> bool {
+        self.is_hybrid
     }
 
     /// The other end of the session that it runs on: the relay, or the remote key itself.

@@ -27,16 +27,28 @@ fn pass(from: &mut Handshake, to: &mut Handshake) -> usize {
 }
 
 fn xk() -> (Handshake, Handshake) {
-    (
-        Handshake::xk_initiator(&key(1), &key(2).public(), fresh(3)).unwrap(),
-        Handshake::xk_responder(&key(2), fresh(4)).unwrap(),
-    )
+    xk_with(Hybrid::Offer, Hybrid::Offer)
 }
 
 fn kk() -> (Handshake, Handshake) {
+    kk_with(Hybrid::Offer, Hybrid::Offer)
+}
+
+fn of(byte: u8, hybrid: Hybrid) -> Ephemeral {
+    EphemeralSource::new([byte; 32], hybrid).next()
+}
+
+fn xk_with(a: Hybrid, b: Hybrid) -> (Handshake, Handshake) {
     (
-        Handshake::kk_initiator(&key(1), &key(2).public(), fresh(3)).unwrap(),
-        Handshake::kk_responder(&key(2), &key(1).public(), fresh(4)).unwrap(),
+        Handshake::xk_initiator(&key(1), &key(2).public(), of(3, a)).unwrap(),
+        Handshake::xk_responder(&key(2), of(4, b)).unwrap(),
+    )
+}
+
+fn kk_with(a: Hybrid, b: Hybrid) -> (Handshake, Handshake) {
+    (
+        Handshake::kk_initiator(&key(1), &key(2).public(), of(3, a)).unwrap(),
+        Handshake::kk_responder(&key(2), &key(1).public(), of(4, b)).unwrap(),
     )
 }
 
@@ -49,8 +61,8 @@ fn talks_to(a: &mut Transport, b: &mut Transport) {
 #[test]
 fn xk_agrees_and_shows_each_side_the_others_key() {
     let (mut a, mut b) = xk();
-    assert_eq!(pass(&mut a, &mut b), 49);
-    assert_eq!(pass(&mut b, &mut a), 49);
+    assert_eq!(pass(&mut a, &mut b), 1233);
+    assert_eq!(pass(&mut b, &mut a), 1137);
     assert_eq!(pass(&mut a, &mut b), 65);
     assert_eq!(a.hash(), b.hash());
     let (mut a, mut b) = (a.finish().unwrap(), b.finish().unwrap());
@@ -63,8 +75,8 @@ fn xk_agrees_and_shows_each_side_the_others_key() {
 #[test]
 fn kk_agrees() {
     let (mut a, mut b) = kk();
-    assert_eq!(pass(&mut a, &mut b), 49);
-    assert_eq!(pass(&mut b, &mut a), 49);
+    assert_eq!(pass(&mut a, &mut b), 1233);
+    assert_eq!(pass(&mut b, &mut a), 1137);
     let (mut a, mut b) = (a.finish().unwrap(), b.finish().unwrap());
     assert_eq!(a.hash, b.hash);
     talks_to(&mut a, &mut b);
@@ -73,7 +85,11 @@ fn kk_agrees() {
 
 #[test]
 fn whoever_writes_last_encrypts_with_the_second_key() {
-    for ((mut a, mut b), initiator_writes_last) in [(xk(), true), (kk(), false)] {
+    let never = Hybrid::Never;
+    for ((mut a, mut b), initiator_writes_last) in [
+        (xk_with(never, never), true),
+        (kk_with(never, never), false),
+    ] {
         while !a.is_finished() {
             pass(&mut a, &mut b);
             if !a.is_finished() {
@@ -102,8 +118,9 @@ fn dh_outputs_have_33_bytes() {
         let outer = Sha256::new().chain_update(pad(0x5c));
         outer.chain_update(inner.finalize()).finalize().into()
     }
-    let mut a = xk().0;
-    let ephemeral = SecretKey::from_entropy(&[3; 32]);
+    let ephemeral = key(3);
+    let fixed = Ephemeral::fixed_for_testing_only(ephemeral.clone());
+    let mut a = Handshake::xk_initiator(&key(1), &key(2).public(), fixed).unwrap();
     let remote = key(2).public();
 
     let ck: [u8; 32] = Sha256::digest(XK_PROTOCOL).into();
@@ -158,7 +175,7 @@ fn with_ephemeral(mut message: Vec<u8>, tag: u8, x: [u8; 32]) -> Vec<u8> {
 /// These 51 bytes with their prefix end a Go relay.
 #[test]
 fn an_ephemeral_key_beyond_the_field_prime_is_an_error() {
-    let (mut a, mut b) = xk();
+    let (mut a, mut b) = xk_with(Hybrid::Never, Hybrid::Offer);
     let bad = with_ephemeral(message(&mut a), 2, [0xff; 32]);
     assert_eq!(bad.len() + 2, 51);
     assert_eq!(b.read_message(&bad), Err(NoiseError::InvalidKey));
@@ -320,15 +337,69 @@ fn a_replayed_first_message_gets_no_further_than_the_second() {
 }
 
 #[test]
-fn payloads_are_authenticated_and_ignored() {
-    let (mut a, mut b) = xk();
-    let mut buffer = [0; MAX_BODY];
-    let n = a.state.write_message(&[7; 1000], &mut buffer).unwrap();
-    assert_eq!(n, 49 + 1000);
-    b.read_message(&buffer[..n]).unwrap();
-    pass(&mut b, &mut a);
-    pass(&mut a, &mut b);
-    talks_to(&mut a.finish().unwrap(), &mut b.finish().unwrap());
+fn other_payloads_are_authenticated_and_leave_the_handshake_classical() {
+    for len in [1, 1000, 1088, 1183, 1185] {
+        let (mut a, mut b) = xk();
+        let mut buffer = [0; MAX_BODY];
+        let n = a.state.write_message(&vec![7; len], &mut buffer).unwrap();
+        assert_eq!(n, 49 + len);
+        a.messages += 1;
+        a.payload.clear();
+        b.read_message(&buffer[..n]).unwrap();
+        assert_eq!(pass(&mut b, &mut a), 49, "no answer to {len} bytes");
+        pass(&mut a, &mut b);
+        let (mut a, mut b) = (a.finish().unwrap(), b.finish().unwrap());
+        assert!(!a.is_hybrid && !b.is_hybrid);
+        talks_to(&mut a, &mut b);
+    }
+}
+
+/// Runs a handshake to its end, or to the first refusal.
+fn run(mut a: Handshake, mut b: Handshake) -> Result<[bool; 2], NoiseError> {
+    while !(a.is_finished() && b.is_finished()) {
+        let mut bytes = Vec::new();
+        a.write_message(&mut bytes)?;
+        b.read_message(&bytes)?;
+        if !b.is_finished() {
+            let mut bytes = Vec::new();
+            b.write_message(&mut bytes)?;
+            a.read_message(&bytes)?;
+        }
+    }
+    let (mut a, mut b) = (a.finish()?, b.finish()?);
+    talks_to(&mut a, &mut b);
+    talks_to(&mut b, &mut a);
+    Ok([a.is_hybrid, b.is_hybrid])
+}
+
+#[test]
+fn both_are_hybrid_or_neither_and_who_demands_it_refuses_the_rest() {
+    use Hybrid::{Never, Offer, Require};
+    for with in [xk_with, kk_with] {
+        for (a, b, expected) in [
+            (Offer, Offer, Ok([true; 2])),
+            (Require, Offer, Ok([true; 2])),
+            (Offer, Require, Ok([true; 2])),
+            (Never, Offer, Ok([false; 2])),
+            (Offer, Never, Ok([false; 2])),
+            (Never, Never, Ok([false; 2])),
+            (Require, Never, Err(NoiseError::Classical)),
+            (Never, Require, Err(NoiseError::Classical)),
+        ] {
+            let (one, other) = with(a, b);
+            assert_eq!(run(one, other), expected, "{a:?} with {b:?}");
+        }
+    }
+}
+
+/// Who learns the ephemeral key of the curve one day has not learned the other secret with it.
+#[test]
+fn the_post_quantum_half_does_not_follow_from_the_ephemeral_key() {
+    let source = EphemeralSource::new([7; 32], Hybrid::Offer);
+    let (first, second) = (source.next(), source.next());
+    let again = Ephemeral::from_entropy(&first.key.to_bytes());
+    assert_ne!(first.exchange.offer(), second.exchange.offer());
+    assert_ne!(first.exchange.offer(), again.exchange.offer());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::notice::Notify;
+use crate::hybrid::Hybrid;
 
 /// How a server behaves. The defaults are upstream's, unless they say why not (specification of
 /// DMSG, §7).
@@ -71,6 +72,9 @@ pub struct ServerConfig {
     /// As upstream's relays of April 2026: a stream whose destination has no session is left open
     /// without an answer, rather than reset. For tests of what dials through them.
     pub leaves_unknown_open: bool,
+    /// Whether handshakes of sessions and of our own streams offer the post-quantum half, or
+    /// demand it.
+    pub hybrid: Hybrid,
     /// Who is called when there is something that the operator should know.
     pub notify: Notify,
 }
@@ -107,6 +111,7 @@ impl ServerConfig {
             server_type: String::new(),
             dht_bootstrap: false,
             leaves_unknown_open: false,
+            hybrid: Hybrid::default(),
             notify: Notify::default(),
         }
     }

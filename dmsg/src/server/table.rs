@@ -113,6 +113,11 @@ impl Table {
         self.running.all().map(Live::streams).sum()
     }
 
+    /// Of each session whether it is hybrid.
+    pub(super) fn hybrid_sessions(&self) -> impl Iterator<Item = bool> {
+        self.running.all().map(|live| live.session.is_hybrid())
+    }
+
     /// How many more sessions there may be.
     pub(super) fn room(&self) -> usize {
         self.running.room()

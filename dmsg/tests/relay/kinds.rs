@@ -15,7 +15,7 @@ use skydht_dmsg::server::{Notice, Notify, Server};
 use skydht_runtime::virtual_time::VirtualRuntime;
 use skydht_runtime::{BoxFuture, Runtime as _};
 
-use crate::raw::{Raw, accepting, fresh, request, signed};
+use crate::raw::{Raw, accepting, classical, request, signed};
 use crate::world::{PORT, World, at, ip, key, secret};
 
 fn announce(n: u8) -> SignedObject {
@@ -240,7 +240,7 @@ fn a_client_that_speaks_smux_is_refused_at_its_first_byte_and_the_operator_told(
         world.run(async {
             let host = world.host(2);
             let mut tcp = host.connect(SocketAddr::new(ip(1), PORT)).await.unwrap();
-            let mut handshake = Handshake::xk_initiator(&secret(2), &key(1), fresh(2)).unwrap();
+            let mut handshake = Handshake::xk_initiator(&secret(2), &key(1), classical(2)).unwrap();
             let mut framed = Vec::new();
             handshake.write_message(&mut framed).unwrap();
             tcp.write_all(&[&[0, 49], &framed[..]].concat())

@@ -3,6 +3,7 @@
 mod basics;
 mod crowd;
 mod hostile;
+mod hybrid;
 mod kinds;
 mod moved;
 mod pings;

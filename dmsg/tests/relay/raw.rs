@@ -54,6 +54,11 @@ pub(crate) fn fresh(n: u8) -> Ephemeral {
     Ephemeral::from_entropy(&[n; 32])
 }
 
+/// As those before June 2026, who neither offer nor answer a post-quantum half.
+pub(crate) fn classical(n: u8) -> Ephemeral {
+    Ephemeral::fixed_for_testing_only(secret(100 + n))
+}
+
 /// A request of `from` to `to`, and the handshake that goes on with the answer.
 pub(crate) fn request(from: Address, to: Address, timestamp: i64) -> (StreamRequest, Handshake) {
     let n = (1..=255).find(|n| key(*n) == from.key).unwrap();

@@ -258,6 +258,14 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| json!(s.dmsg.max_sessions),
     },
     Key {
+        name: "dmsg.require_pq",
+        kind: Kind::Flag,
+        doc: "refuse sessions and streams without a post-quantum half, which peers older than June 2026 cannot make",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.require_pq, flag(v)),
+        show: |s| json!(s.dmsg.require_pq),
+    },
+    Key {
         name: "key_file",
         kind: Kind::Path,
         doc: "the file with the secret key, mode 0600; default: node.key in the state directory",

@@ -9,6 +9,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::Config;
 use skydht_discovery::BaseUrl;
 use skydht_dmsg::discovery::KnownServer;
+use skydht_dmsg::hybrid::Hybrid;
 use skydht_driver::storage::Durability;
 
 use super::place;
@@ -147,12 +148,23 @@ pub(crate) struct DmsgSettings {
     pub(crate) public_address: Option<String>,
     /// Clients that a server takes.
     pub(crate) max_sessions: usize,
+    /// Whether handshakes without a post-quantum half are refused.
+    pub(crate) require_pq: bool,
 }
 
 impl DmsgSettings {
     /// Whether the DHT runs over DMSG.
     pub(crate) fn is_on(&self) -> bool {
         self.discovery.is_some() || !self.servers.is_empty()
+    }
+
+    /// How handshakes are made.
+    pub(crate) fn hybrid(&self) -> Hybrid {
+        if self.require_pq {
+            Hybrid::Require
+        } else {
+            Hybrid::Offer
+        }
     }
 }
 
@@ -165,6 +177,7 @@ impl Default for DmsgSettings {
             sessions_count: 2,
             public_address: None,
             max_sessions: 2048,
+            require_pq: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use skydht_dmsg::server::Server;
 use skydht_tokio::TokioRuntime;
 
 use super::directory::Directory;
-use crate::report::{DmsgReport, DmsgServerReport, RelayReport};
+use crate::report::{DmsgReport, DmsgServerReport, HybridReport, RelayReport};
 
 /// What carries a node. Clones are the same one.
 #[derive(Clone, Default)]
@@ -79,6 +79,9 @@ impl Carrier {
                 cause: state.failure,
             })
             .collect();
+        let of_client = client.iter().map(Client::hybrid_stats);
+        let of_relay = relay.iter().map(Server::hybrid_stats);
+        let hybrid = HybridReport::sum(of_client.chain(of_relay));
         let stats = relay.map(|relay| relay.stats());
         DmsgReport {
             discovery: directory.and_then(|directory| directory.report()),
@@ -87,6 +90,7 @@ impl Carrier {
             servers,
             clients: stats.map(|stats| stats.sessions),
             relay: stats.map(RelayReport::from),
+            hybrid,
         }
     }
 }

@@ -66,6 +66,7 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
     let mut client_config = ClientConfig::default();
     client_config.servers.clone_from(&servers);
     client_config.min_sessions = dmsg.sessions_count;
+    client_config.hybrid = dmsg.hybrid();
     let client = Client::start(
         TokioRuntime,
         node.secret.clone(),
@@ -122,6 +123,7 @@ pub(crate) async fn start_server(
         .public_address
         .clone_from(&dmsg.public_address);
     server_config.max_sessions = dmsg.max_sessions;
+    server_config.hybrid = dmsg.hybrid();
     server_config.max_handshakes = descriptors::handshakes(descriptors::raise());
     server_config.max_handshakes_per_address = server_config.max_handshakes.div_ceil(2);
     server_config.dht_bootstrap = true;
@@ -140,6 +142,7 @@ pub(crate) async fn start_server(
     // Everything listens before the discovery tells anybody of this server.
     let mut client_config = ClientConfig::default();
     client_config.min_sessions = 0;
+    client_config.hybrid = dmsg.hybrid();
     let client = Client::start(
         TokioRuntime,
         node.secret.clone(),

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
+use skydht_dmsg::hybrid::HybridStats;
 use skydht_dmsg::server::ServerStats;
 
 use super::units::from_ms;
@@ -110,6 +111,45 @@ impl From<ServerStats> for RelayReport {
     }
 }
 
+/// How much of a node's DMSG has a post-quantum half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HybridReport {
+    /// Sessions that there are, and those of them with one.
+    pub(crate) sessions: usize,
+    pub(crate) hybrid_sessions: usize,
+    /// Streams since the start, and those of them with one.
+    pub(crate) streams: u64,
+    pub(crate) hybrid_streams: u64,
+}
+
+impl HybridReport {
+    /// Of several ends of DMSG that a node has.
+    pub(crate) fn sum(ends: impl Iterator<Item = HybridStats>) -> Self {
+        ends.fold(Self::default(), |sum, end| Self {
+            sessions: sum.sessions + end.sessions,
+            hybrid_sessions: sum.hybrid_sessions + end.hybrid_sessions,
+            streams: sum.streams + end.streams,
+            hybrid_streams: sum.hybrid_streams + end.hybrid_streams,
+        })
+    }
+}
+
+impl Display for HybridReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            sessions,
+            hybrid_sessions,
+            streams,
+            hybrid_streams,
+        } = self;
+        write!(
+            f,
+            "post-quantum: {hybrid_sessions} of {sessions} sessions, \
+             {hybrid_streams} of {streams} streams since the start"
+        )
+    }
+}
+
 /// What carries a node.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DmsgReport {
@@ -126,6 +166,9 @@ pub(crate) struct DmsgReport {
     /// What a server relays; none for a client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relay: Option<RelayReport>,
+    /// What holds against quantum computers.
+    #[serde(default)]
+    pub(crate) hybrid: HybridReport,
 }
 
 impl DmsgReport {
@@ -188,6 +231,7 @@ impl Display for DmsgReport {
             Some(discovery) => write!(f, " · discovery {discovery}")?,
             None => f.write_str(" · no discovery, servers as configured")?,
         }
+        write!(f, "\n  {}", self.hybrid)?;
         for server in servers {
             write!(f, "\n  {server}")?;
         }

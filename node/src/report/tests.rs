@@ -58,6 +58,7 @@ pub(crate) fn dmsg(connected: usize, servers: usize, clients: Option<usize>) -> 
         servers: (0..servers).map(server).collect(),
         clients,
         relay: None,
+        hybrid: HybridReport::default(),
     }
 }
 

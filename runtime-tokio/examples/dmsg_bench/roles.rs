@@ -10,6 +10,7 @@ use skydht_tokio::dmsg::client::{Client, ClientConfig};
 use skydht_tokio::dmsg::discovery::{FixedServers, KnownServer, MemoryDiscovery};
 use skydht_tokio::dmsg::dmsg_session::{self, Established};
 use skydht_tokio::dmsg::handshake::EphemeralSource;
+use skydht_tokio::dmsg::hybrid::Hybrid;
 use skydht_tokio::dmsg::server::{Server, ServerConfig};
 use skydht_tokio::dmsg::session::SessionConfig;
 use skydht_tokio::{PublicKey, SecretKey, TokioRuntime, entropy};
@@ -100,7 +101,7 @@ pub(crate) async fn serve<S: Connection>(mut stream: S) -> std::io::Result<()> {
 /// Makes sessions and keeps them.
 pub(crate) async fn crowd(relay: &str, addr: &str, n: usize) -> Result<()> {
     let (relay, addr) = (key(relay)?, addr.parse::<SocketAddr>()?);
-    let ephemerals = Arc::new(EphemeralSource::new(entropy()?));
+    let ephemerals = Arc::new(EphemeralSource::new(entropy()?, Hybrid::default()));
     let workers = (0..AT_ONCE).map(|worker| {
         let ephemerals = Arc::clone(&ephemerals);
         tokio::spawn(async move {

@@ -35,8 +35,10 @@ struct Entry {
     field: Option<String>,
     /// … or everything that differs, with our results.
     fields: Option<BTreeMap<String, Value>>,
-    /// Row of specification §14 that explains it.
-    row: u8,
+    /// Row of specification §14 that explains it …
+    row: Option<u8>,
+    /// … or the section of another specification.
+    section: Option<String>,
     /// Our result in `field`, the same for all cases and operations of this entry …
     ours: Option<Value>,
     /// … or one for each, in order.
@@ -60,8 +62,8 @@ pub(crate) struct Expected {
     pub(crate) at: At,
     /// Our result there.
     pub(crate) ours: Value,
-    /// The row that explains it.
-    pub(crate) row: u8,
+    /// Where the specification explains it.
+    pub(crate) source: String,
 }
 
 impl Differences {
@@ -97,9 +99,12 @@ impl Differences {
 impl Entry {
     fn expand(&self) -> Result<Vec<Expected>, String> {
         let context = |why: &str| format!("{} {:?}: {why}", self.file, self.cases);
-        if !ROWS.contains(&self.row) {
-            return Err(context("no such row in the specification's table"));
-        }
+        let source = match (self.row, &self.section) {
+            (Some(row), None) if ROWS.contains(&row) => format!("row {row}"),
+            (Some(_), None) => return Err(context("no such row in the specification's table")),
+            (None, Some(section)) => section.clone(),
+            _ => return Err(context("needs row or section")),
+        };
         let mut ops = Vec::new();
         for op in &self.ops {
             ops.extend(op.expand().ok_or_else(|| context("bad operation range"))?);
@@ -118,7 +123,7 @@ impl Entry {
                 field: field.to_owned(),
             },
             ours: ours.clone(),
-            row: self.row,
+            source: source.clone(),
         };
         let places = places.into_iter();
         Ok(
@@ -206,6 +211,7 @@ mod tests {
     fn nonsense_is_refused() {
         for (text, why) in [
             ("row = 0\ncases = [\"t\"]\nours = 1", "no such row"),
+            ("cases = [\"t\"]\nours = 1", "needs row or section"),
             ("row = 39\ncases = [\"t\"]\nours = 1", "no such row"),
             ("row = 1\ncases = [\"t\"]", "needs field"),
             (

@@ -95,16 +95,16 @@ impl Report {
     /// Compares what differed with what was stated.
     pub(crate) fn reconcile(mut self, stated: Vec<Expected>) -> Reconciled {
         let mut differences = 0;
-        for Expected { at, ours, row } in stated {
+        for Expected { at, ours, source } in stated {
             match self.mismatches.remove(&at) {
                 Some(found) if found.stated == ours => differences += 1,
                 Some(found) => self.failures.push(format!(
-                    "{at}: differs otherwise than stated (row {row})\n    stated: {}\n    found:  {}",
+                    "{at}: differs otherwise than stated ({source})\n    stated: {}\n    found:  {}",
                     cut(&ours),
                     cut(&found.stated)
                 )),
                 None => self.failures.push(format!(
-                    "{at}: stated as a difference (row {row}), but it does not occur"
+                    "{at}: stated as a difference ({source}), but it does not occur"
                 )),
             }
         }
@@ -261,7 +261,7 @@ mod tests {
                 field: field.to_owned(),
             },
             ours: to_value(&ours),
-            row: 1,
+            source: "row 1".into(),
         }
     }
 

@@ -19,6 +19,7 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{Addrs, OpenFailure, Path, SessionUse};
 use skydht_dmsg::accept_queue::AcceptQueue;
 use skydht_dmsg::handshake::{Ephemeral, EphemeralSource};
+use skydht_dmsg::hybrid::Hybrid;
 use skydht_dmsg::session::{self, ReceiveBudget, SendBudget, SessionConfig, SessionError};
 use skydht_dmsg::session_layer::{self, Acceptor, Joined};
 use skydht_runtime::{BoxFuture, Listener as _, Runtime};
@@ -65,6 +66,8 @@ pub struct TcpOptions {
     /// Bytes of data that may have come in all sessions together without being read; beyond,
     /// streams of the address with the most are reset.
     pub receive_budget: usize,
+    /// Whether handshakes offer the post-quantum half, or demand it.
+    pub hybrid: Hybrid,
 }
 
 impl Default for TcpOptions {
@@ -83,6 +86,7 @@ impl Default for TcpOptions {
             accept_queue: 1_024,
             send_budget: 32 << 20,
             receive_budget: 64 << 20,
+            hybrid: Hybrid::default(),
         }
     }
 }
@@ -153,7 +157,7 @@ impl<R: Runtime> TcpTransport<R> {
         let shared = Arc::new(Shared {
             key: secret.public(),
             secret,
-            ephemerals: EphemeralSource::new(entropy),
+            ephemerals: EphemeralSource::new(entropy, options.hybrid),
             acceptor: Acceptor::new(options.max_handshakes, options.max_handshakes_per_address),
             table: Mutex::new(Table::new(options.max_sessions)),
             failures: Failures::of(options.bootstrap.clone()),
