@@ -39,6 +39,7 @@ use crate::key::PublicKey;
 use crate::record::StoredRecord;
 use crate::time::{Mono, Time, Unix, nanos};
 use index::Index;
+use life::ArrivalLife;
 use marks::Marks;
 use merge::Rank;
 use tally::Tally;
@@ -434,6 +435,8 @@ impl Store {
         if candidate.via.vouches(&candidate.item) {
             kind = AdmissionKind::Renewed;
             expires = self.vouch(now, target, candidate.via);
+        } else if matches!(candidate.via, Via::Storage { .. }) {
+            expires = self.extend_as_recorded(now, candidate);
         }
         Ok(Admission {
             kind,
@@ -462,6 +465,23 @@ impl Store {
             }
         });
         self.index.get(target).and_then(|held| held.expires)
+    }
+
+    /// Another node that shares the storage heard the signer vouch for the item held.
+    fn extend_as_recorded(&mut self, now: Time, candidate: &Candidate) -> Option<Mono> {
+        let life = ArrivalLife::of(now, self.config.ttl, candidate);
+        let expires = now.mono.plus(life.remaining);
+        let target = &candidate.target;
+        let held = self.index.get(target)?.expires;
+        if life.unclocked.is_none() && held.is_some_and(|held| held < expires) {
+            self.unclocked.remove(target);
+            self.change(target, |held| {
+                held.expires = Some(expires);
+                held.vouched = held.vouched.max(life.vouched(now));
+            });
+            return Some(expires);
+        }
+        held
     }
 
     fn change(&mut self, target: &Target, change: impl FnOnce(&mut Held)) {

@@ -267,3 +267,38 @@ fn the_look_at_the_clock_is_neither_put_off_by_other_work_nor_due_for_ever() {
     store.sweep(unset(61), 10);
     assert_eq!(store.next_expiry(), Some(unset(121).mono));
 }
+
+/// Another node that shares the storage heard the signer.
+#[test]
+fn a_longer_life_that_storage_records_is_believed_and_no_shorter_one() {
+    let mut store = store();
+    let it = item(1, 5, b"v", "s");
+    put(&mut store, at(0), own(&it)).unwrap();
+    let mut record = record_of(&store, at(0), &it);
+    let told = |record: &StoredRecord, now| {
+        let mut other = record.clone();
+        other.vouched = at(now).unix;
+        other.expires = Some(at(now).unix.plus(TTL));
+        other
+    };
+    record = told(&record, 600);
+    let again = loaded(&mut store, at(700), &record).unwrap();
+    assert_eq!(again.kind, AdmissionKind::Unchanged);
+    assert_eq!(again.expires, Some(at(600).mono.plus(TTL)));
+    assert_eq!(remaining(&store, at(700), &it), Some(2 * HOUR - 100));
+    let held = store.get(at(700), &it.target()).unwrap();
+    assert_eq!(held.age(at(700)), Some(Duration::from_secs(100)));
+    store.check_invariants();
+    let older = told(&record, 300);
+    loaded(&mut store, at(700), &older).unwrap();
+    assert_eq!(remaining(&store, at(700), &it), Some(2 * HOUR - 100));
+    // However much it claims.
+    record.expires = Some(at(600).unix.plus(100 * TTL));
+    loaded(&mut store, at(700), &record).unwrap();
+    assert_eq!(remaining(&store, at(700), &it), Some(2 * HOUR));
+    // Without a clock nobody knows when that is.
+    put(&mut store, at(800), own(&it)).unwrap();
+    let before = remaining(&store, at(900), &it);
+    loaded(&mut store, unset(900), &told(&record, 890)).unwrap();
+    assert_eq!(remaining(&store, at(900), &it), before);
+}
