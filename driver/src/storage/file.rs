@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    TableDefinition,
+};
 use sha2::Sha256;
 use skydht_core::id::Target;
 use skydht_core::key::SecretKey;
@@ -117,12 +120,14 @@ impl FileStorage {
             path: path(),
             error,
         })?;
-        let open = || {
-            let backend = FileBackend::new(file)?;
-            let mut builder = Database::builder();
-            builder.set_cache_size(CACHE).create_with_backend(backend)
-        };
-        let database = open().map_err(|error| self.file_error(error.into()))?;
+        let backend = FileBackend::new(file).map_err(|error| self.file_error(error.into()))?;
+        self.open_on(backend)
+    }
+
+    fn open_on(&self, backend: impl StorageBackend) -> Result<Database, FileError> {
+        let mut builder = Database::builder();
+        let opened = builder.set_cache_size(CACHE).create_with_backend(backend);
+        let database = opened.map_err(|error| self.file_error(error.into()))?;
         self.check_meta(&database)?;
         Ok(database)
     }
@@ -276,6 +281,14 @@ impl Storage for FileStorage {
         })
     }
 
+    fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError> {
+        self.run(|database, key| {
+            let items = database.begin_read()?.open_table(ITEMS)?;
+            let value = items.get(target.as_bytes())?;
+            Ok(value.and_then(|value| kept(key, target, value.value())))
+        })
+    }
+
     fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError> {
         self.run(|database, key| {
             let mut write = database.begin_write()?;
@@ -338,3 +351,6 @@ fn private(path: &Path) -> std::io::Result<File> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
 }
+
+#[cfg(test)]
+mod crashes;
