@@ -18,7 +18,7 @@ use futures::task::AtomicWaker;
 use skydht_core::Node;
 use skydht_core::node::{
     ChangeId, Command, Event, Input, JobId, OpenFailure, OperationId, Outcome, Output, ProbeId,
-    StreamId, Verdict,
+    StoreChange, StreamId, Verdict,
 };
 use skydht_core::time::{Mono, Time, Unix, nanos};
 use skydht_runtime::{BoxFuture, Runtime};
@@ -41,8 +41,11 @@ const VISIT_STEPS: usize = 8;
 const BYTES_A_STEP: usize = 16 * 1024;
 /// Bytes read at once.
 const READ_BUFFER: usize = 64 * 1024;
-/// Records of earlier runs given to the node in one turn.
+/// Records from storage given to the node in one turn.
 const LOADED_A_TURN: usize = 64;
+/// Those among them whose signatures may wait for their check: less than what the node takes in
+/// its own name.
+const UNPROVEN: usize = 32;
 /// How long a shutdown waits for streams to flush, and for storage to write what waits.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
@@ -340,10 +343,26 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         }
     }
 
-    /// Gives the node what earlier runs have left, a few records a turn.
+    /// Gives the node what storage has for it, a few records a turn, and storage what it lost.
     fn take_loaded(&mut self) {
         for _ in 0..LOADED_A_TURN {
-            let Some(kept) = self.storage.as_ref().and_then(StorageQueue::next_loaded) else {
+            let Some(storage) = &self.storage else {
+                return;
+            };
+            if let Some(target) = storage.next_wanted() {
+                let (now, store) = (time(&self.runtime), self.node.store());
+                let record = store
+                    .get(now, &target)
+                    .and_then(|_| store.record(now, &target));
+                if let Some(record) = record {
+                    let keep = StoreChange::Keep(Box::new(record));
+                    storage.submit(ChangeId(0), keep, false);
+                }
+                continue;
+            }
+            // Beyond, the node would let them go unchecked.
+            let unproven = self.verify.len() < UNPROVEN;
+            let Some(kept) = storage.next_loaded(unproven) else {
                 return;
             };
             self.feed(Input::Loaded {

@@ -65,6 +65,17 @@ impl Storage for MemoryStorage {
         })
     }
 
+    fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError> {
+        let inner = self.lock();
+        if let Some(error) = &inner.failing {
+            return Err(error.clone());
+        }
+        Ok(inner.records.get(target).map(|record| Kept {
+            record: record.clone(),
+            proven: true,
+        }))
+    }
+
     fn write(&mut self, changes: &[StoreChange], _: bool) -> Result<(), StorageError> {
         let mut inner = self.lock();
         if let Some(error) = &inner.failing {

@@ -2,12 +2,17 @@
 //!
 //! A [`Storage`] is a plain store of records by target: it knows no rules, the core judges. It is
 //! synchronous and runs on a thread of its own, which [`Persistence`] starts: the event loop hands
-//! in changes, and learns which of them are durable and what earlier runs have left.
+//! in changes, and learns which of them are durable, what earlier runs have left, and what other
+//! nodes write to a storage that is shared.
+
+use std::time::Duration;
 
 #[cfg(feature = "redb")]
 mod file;
 mod memory;
 mod queue;
+#[cfg(feature = "redis")]
+mod redis;
 
 use skydht_core::id::Target;
 use skydht_core::node::StoreChange;
@@ -18,6 +23,8 @@ pub use file::{FileError, FileStorage};
 pub use memory::MemoryStorage;
 pub(crate) use queue::StorageQueue;
 pub use queue::{Durability, Persistence, StorageHealth, StorageStats};
+#[cfg(feature = "redis")]
+pub use redis::{RedisStorage, RedisUrl, RedisUrlError, redis_record};
 
 /// A record that storage holds.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +46,19 @@ pub struct Page {
     pub next: Option<Target>,
 }
 
+/// What is new in a storage that others write to, too.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct News {
+    /// Records that others wrote.
+    pub kept: Vec<Kept>,
+    /// New values that are no records.
+    pub damaged: usize,
+    /// Targets that it had and has lost: what the node holds there is to be written again.
+    pub wanted: Vec<Target>,
+    /// There is more: ask again soon.
+    pub more: bool,
+}
+
 /// Why storage did not do what it was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +69,9 @@ pub enum StorageError {
     /// It will not work without help: a damaged file.
     #[error("{0}")]
     Damaged(String),
+    /// It does not do what the configuration asks for: a server that does not sync.
+    #[error("{0}")]
+    Unsuitable(String),
 }
 
 /// Records by target. All calls block, and come from one thread.
@@ -64,15 +87,41 @@ pub trait Storage: Send + 'static {
     /// [`StorageError`].
     fn page(&mut self, from: Target, most: usize) -> Result<Page, StorageError>;
 
+    /// The record at `target`.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError>;
+
     /// Writes all of `changes` or none; of two for one target the later counts. With `sync` they
     /// are durable when this returns, and so is everything written before.
     ///
     /// # Errors
-    /// [`StorageError`]; then nothing was written.
+    /// [`StorageError`]; then nothing was written, or, where it is shared, perhaps some of it: a
+    /// record of lower rank than the one there is never written, so it can be tried again.
     fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError>;
 
     /// Whether what was written with `sync` survives the loss of power.
     fn is_durable(&self) -> bool;
+
+    /// Whether others write to it, too. It then keeps what is forgotten while that lives, as
+    /// others may hold it, proves nothing, and has to be asked for news.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// How often to ask for news; none: there are none.
+    fn poll_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What others wrote since the last time.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn poll(&mut self) -> Result<News, StorageError> {
+        Ok(News::default())
+    }
 }
 
 /// Where a change belongs.

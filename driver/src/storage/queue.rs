@@ -9,7 +9,7 @@ use futures::task::AtomicWaker;
 use skydht_core::id::Target;
 use skydht_core::node::{ChangeId, StoreChange};
 
-use super::{Kept, Storage, StorageError, target_of};
+use super::{Kept, News, Storage, StorageError, target_of};
 
 /// Records of one page of loading.
 const PAGE: usize = 256;
@@ -22,8 +22,14 @@ const BATCH: usize = 4_096;
 const MOST_WAITING: usize = 65_536;
 /// Bytes of values that may wait likewise.
 const MOST_WAITING_BYTES: usize = 64 << 20;
-/// Between two attempts while storage fails.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between the first two attempts while storage fails; twice as long after each.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest time between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Between two questions for news when there are more.
+const SOON: Duration = Duration::from_millis(5);
+/// Targets that a shared storage wants again and the loop has not taken; no news until then.
+const MOST_WANTED: usize = 1_024;
 /// With [`Durability::Async`], what was written is durable after this.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,7 +53,7 @@ pub enum StorageHealth {
     Loading,
     /// It takes what it is given.
     Good,
-    /// It does not, for this reason; changes wait and are tried again every second.
+    /// It does not, for this reason; changes wait and are tried again after some seconds at most.
     Failing(StorageError),
 }
 
@@ -59,7 +65,7 @@ pub struct StorageStats {
     pub kind: &'static str,
     /// How it does now.
     pub health: StorageHealth,
-    /// Records of earlier runs that were given to the node.
+    /// Records of earlier runs, and of others who share the storage, that were given to the node.
     pub loaded: u64,
     /// Values found that are no records.
     pub damaged: u64,
@@ -112,6 +118,8 @@ impl Persistence {
             durability: self.durability,
             next_page: Some(Target::default()),
             unsynced: None,
+            next_poll: None,
+            pause: FIRST_PAUSE,
         };
         let thread = thread::Builder::new()
             .name("skydht-storage".into())
@@ -143,6 +151,8 @@ struct State {
     order: VecDeque<Target>,
     waiting_bytes: usize,
     loaded: VecDeque<Kept>,
+    /// Targets whose records the storage wants again.
+    wanted: VecDeque<Target>,
     /// Answers for the node: which change, and whether it is durable.
     done: Vec<(ChangeId, bool)>,
     ending: bool,
@@ -234,15 +244,24 @@ impl StorageQueue {
         self.shared.work.notify_one();
     }
 
-    /// The next record of an earlier run.
-    pub(crate) fn next_loaded(&self) -> Option<Kept> {
+    /// The next record of an earlier run, or of another who shares the storage; one whose
+    /// signature has to be checked only if `unproven`.
+    pub(crate) fn next_loaded(&self, unproven: bool) -> Option<Kept> {
         let mut state = self.shared.lock();
+        if !unproven && state.loaded.front().is_some_and(|kept| !kept.proven) {
+            return None;
+        }
         let kept = state.loaded.pop_front()?;
         state.stats.loaded += 1;
         if state.loaded.len() == MOST_LOADED / 2 {
             self.shared.work.notify_one();
         }
         Some(kept)
+    }
+
+    /// The next target whose record the storage has lost.
+    pub(crate) fn next_wanted(&self) -> Option<Target> {
+        self.shared.lock().wanted.pop_front()
     }
 
     /// Swaps the answers with `empty`.
@@ -290,6 +309,10 @@ struct Worker {
     next_page: Option<Target>,
     /// Since when something is written that is not synced.
     unsynced: Option<Instant>,
+    /// When a shared storage was asked for news, and when it is to be asked again.
+    next_poll: Option<Instant>,
+    /// Before the next attempt, should this one fail.
+    pause: Duration,
 }
 
 impl Worker {
@@ -311,26 +334,32 @@ impl Worker {
             if failed.is_none() && self.is_wanted() {
                 failed = self.load();
             }
+            if failed.is_none() && !ending && self.until_poll().is_some_and(|left| left.is_zero()) {
+                failed = self.poll();
+            }
             let failing = failed.is_some();
             self.note(failed);
-            if failing {
-                if ending {
-                    return;
-                }
+            if !failing {
+                self.pause = FIRST_PAUSE;
+            } else if ending {
+                return;
+            } else {
                 self.pause();
             }
         }
     }
 
     /// Waits for something to do, and takes what waits.
-    fn wait(&self) -> (Vec<Waiting>, bool) {
+    fn wait(&mut self) -> (Vec<Waiting>, bool) {
         let mut state = self.shared.lock();
         loop {
             let loads = self.next_page.is_some() && state.loaded.len() < MOST_LOADED;
             if loads || !state.waiting.is_empty() || state.ending {
                 break;
             }
-            let Some(since) = self.unsynced else {
+            let sync = self.unsynced;
+            let sync = sync.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            let Some(left) = sync.into_iter().chain(self.until_poll()).min() else {
                 state = self
                     .shared
                     .work
@@ -338,7 +367,6 @@ impl Worker {
                     .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let left = SYNC_EVERY.saturating_sub(since.elapsed());
             if left.is_zero() {
                 break;
             }
@@ -352,6 +380,41 @@ impl Worker {
             batch.push(waiting);
         }
         (batch, state.ending)
+    }
+
+    /// How long until a shared storage is asked for news.
+    fn until_poll(&self) -> Option<Duration> {
+        self.storage.poll_every()?;
+        let at = self.next_poll.unwrap_or_else(Instant::now);
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Asks for news, unless what came before has not been taken.
+    fn poll(&mut self) -> Option<StorageError> {
+        let every = self.storage.poll_every()?;
+        self.next_poll = Some(Instant::now() + every);
+        let state = self.shared.lock();
+        if state.loaded.len() >= MOST_LOADED || state.wanted.len() >= MOST_WANTED {
+            return None;
+        }
+        drop(state);
+        let news = match self.storage.poll() {
+            Ok(news) => news,
+            Err(error) => return Some(error),
+        };
+        if news.more {
+            self.next_poll = Some(Instant::now() + SOON);
+        }
+        if news == News::default() {
+            return None;
+        }
+        let mut state = self.shared.lock();
+        state.stats.damaged += news.damaged as u64;
+        state.loaded.extend(news.kept);
+        state.wanted.extend(news.wanted);
+        drop(state);
+        self.shared.waker.wake();
+        None
     }
 
     fn is_wanted(&self) -> bool {
@@ -414,13 +477,15 @@ impl Worker {
     }
 
     /// Waits before the next attempt, or until the end.
-    fn pause(&self) {
+    fn pause(&mut self) {
+        let pause = self.pause;
+        self.pause = LONGEST_PAUSE.min(pause * 2);
         let state = self.shared.lock();
         let until_end = |state: &mut State| !state.ending;
         drop(
             self.shared
                 .work
-                .wait_timeout_while(state, PAUSE, until_end)
+                .wait_timeout_while(state, pause, until_end)
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }

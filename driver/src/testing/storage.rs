@@ -14,17 +14,20 @@ use crate::storage::{Page, Storage};
 /// Targets that are written.
 const TARGETS: u64 = 50;
 
+fn secret() -> SecretKey {
+    SecretKey::from_entropy(&[7; 32])
+}
+
 /// A record of a test key's, valid and unlike every other.
 #[must_use]
 pub fn record(n: u64) -> StoredRecord {
-    let secret = SecretKey::from_entropy(&[7; 32]);
     let salt = Salt::from(format!("record-{n}").as_str());
     let value = Value::from(format!("value {n}").into_bytes());
-    let item = Item::sign(&secret, Seq(1 + n), value, salt);
+    let item = Item::sign(&secret(), Seq(1 + n), value, salt);
     StoredRecord {
         target: item.target(),
         vouched: Unix(1_790_000_000_000_000_000 + n),
-        expires: (!n.is_multiple_of(3)).then_some(Unix(1_790_000_007_000_000_000 + n)),
+        expires: (!n.is_multiple_of(3)).then_some(Unix(4_000_000_000_000_000_000 + n)),
         item,
         bound: None,
     }
@@ -54,7 +57,7 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
 
     // Of two changes for one target the later counts, also within one write.
     let mut later = record(1);
-    later.item.seq = Seq(99);
+    later.item = Item::sign(&secret(), Seq(99), later.item.value, later.item.salt);
     let forget = |n: u64| StoreChange::Forget(record(n).target);
     let changes = [
         StoreChange::Keep(Box::new(later.clone())),
@@ -70,6 +73,19 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     for n in [2, 4] {
         model.remove(&record(n).target);
     }
+
+    // A shared one keeps what lives: others may hold it.
+    if storage.is_shared() {
+        for n in [2, 4] {
+            model.insert(record(n).target, record(n));
+        }
+    }
+    for n in [1, 2, 3, 1_000] {
+        let target = record(n).target;
+        let got = storage.get(&target).expect("a read");
+        assert_eq!(got.map(|kept| kept.record).as_ref(), model.get(&target));
+    }
+
     assert_eq!(all(&mut storage, 9), model);
 
     // A page may begin anywhere.
@@ -86,8 +102,13 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     assert_eq!(all(&mut storage, 8), model, "after a restart");
     let forgotten: Vec<_> = model.keys().copied().map(StoreChange::Forget).collect();
     storage.write(&forgotten, true).expect("everything goes");
+    let left = if storage.is_shared() {
+        model
+    } else {
+        BTreeMap::new()
+    };
     drop(storage);
-    assert_eq!(all(&mut open(), 10), BTreeMap::new());
+    assert_eq!(all(&mut open(), 10), left);
 }
 
 /// Everything that `storage` holds, page by page.
@@ -97,7 +118,8 @@ fn all<S: Storage>(storage: &mut S, most: usize) -> BTreeMap<Target, StoredRecor
         let page = storage.page(target, most).expect("a page");
         assert!(page.kept.len() <= most && page.damaged == 0, "{page:?}");
         for kept in page.kept {
-            assert!(kept.proven, "what it wrote itself");
+            let proves = !storage.is_shared();
+            assert_eq!(kept.proven, proves, "what it wrote itself, alone");
             let before = found.insert(kept.record.target, kept.record);
             assert!(before.is_none(), "each once");
         }

@@ -40,7 +40,7 @@ impl Looped {
             let mut done = Vec::new();
             self.queue.take_done(&mut done);
             self.done.append(&mut done);
-            while let Some(kept) = self.queue.next_loaded() {
+            while let Some(kept) = self.queue.next_loaded(true) {
                 self.loaded.push(kept);
             }
             match is_over(self) {
