@@ -181,3 +181,99 @@ fn a_stopped_nodes_items_are_counted_exported_imported_and_compacted() {
     let full = full_node(&home, &[]);
     holds(&full, &home, &key, 3);
 }
+
+/// As `redis-cli` gives what upstream wrote, in each of the forms, and with faults between.
+#[test]
+fn upstreams_dumps_are_imported_and_a_damaged_line_is_named_and_alone_is_lost() {
+    let home = TempDir::new();
+    let full = full_node(&home, &[]);
+    let key = publish(&home, &full, 4);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    let dir = home.join("full");
+    let store = |words: &[&str]| {
+        let words = [&["--state-dir", &dir, "store"], words].concat();
+        support::run(&home, &words)
+    };
+    let exported = store(&["export"]).exits(0);
+    let records: Vec<(String, String)> = exported
+        .text()
+        .lines()
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let item = &record["item"];
+            let json = serde_json::json!({
+                "k": item["key"], "seq": item["seq"], "sig": item["signature"],
+                "v": item["value"], "salt": item["salt"],
+            });
+            let target = record["target"].as_str().unwrap().to_owned();
+            (target, json.to_string())
+        })
+        .collect();
+    let [(a, a_item), (b, b_item), (_, c_item), (d, d_item)] = &records[..] else {
+        panic!("{records:?}");
+    };
+    let csv = serde_json::to_string(d_item).unwrap();
+    let long = "x".repeat(3 << 20);
+    let lines = [
+        format!("dht:{a} {a_item}"),
+        String::new(),
+        format!("dht:{b}"),
+        b_item.clone(),
+        // 5: cut off; 6: too long; 7: a key whose item never comes; 8: another's item.
+        format!("dht:{a} {}", &a_item[..a_item.len() - 2]),
+        long,
+        format!("dht:{d}"),
+        format!("dht:{d} {a_item}"),
+        // 9: as it lies in upstream's database; 10: a changed value.
+        c_item.clone(),
+        c_item.replace("\"seq\":", "\"seq\":1"),
+        format!("\"dht:{d}\",{csv}"),
+        // 12: at the end.
+        format!("dht:{d}"),
+    ];
+    let file = home.path().join("dump.txt");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    std::fs::remove_file(home.path().join("full/items.redb")).unwrap();
+    let full = full_node(&home, &[]);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    let file = file.to_str().unwrap();
+    let ran = store(&["import", "--json", "--file", file]).exits(5);
+    assert!(ran.stderr.contains("line 5 is left out"), "{ran:?}");
+    let report = ran.json();
+    let faults: Vec<(u64, &str)> = report["faults"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["line"].as_u64().unwrap(), it["fault"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        (5, "no_item"),
+        (6, "too_long"),
+        (7, "key_alone"),
+        (8, "mirror"),
+        (10, "signature"),
+        (12, "key_alone"),
+    ];
+    assert_eq!(faults, expected, "{report:#}");
+    assert_eq!(report["imported"], 4, "{report:#}");
+    assert_eq!(
+        store(&["import", "--json", "--file", file]).json()["held"],
+        4
+    );
+    store(&["check"]).exits(0);
+    let full = full_node(&home, &[]);
+    holds(&full, &home, &key, 4);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    // A mirror's item comes along when its key is configured.
+    let signer: Value = serde_json::from_str(a_item).unwrap();
+    let config = home.path().join("mirrors.json");
+    let text = serde_json::json!({"mirror_pks": [signer["k"]]});
+    std::fs::write(&config, text.to_string()).unwrap();
+    std::fs::write(file, format!("dht:{} {a_item}\n", "7".repeat(64))).unwrap();
+    let config = ["--config", config.to_str().unwrap()];
+    let report = store(&[&["import", "--json", "--file", file], &config[..]].concat());
+    assert_eq!(report.exits(0).json()["imported"], 1);
+}

@@ -52,14 +52,18 @@ pub(crate) struct Export {
 
 /// Read items from lines of JSON, and keep what is valid and not older than what is there.
 ///
-/// Lines of `skydht store export`, or items as upstream has them in its database:
-/// `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}`. Those say nothing of their lives; they live from
-/// the time in their sequence, else half a life. A line that is neither is counted and named.
+/// Lines of `skydht store export`; items as upstream has them in its database:
+/// `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}`; or such an item behind its key in Redis, `dht:…`, on
+/// the same line or on the next. Those say nothing of their lives; they live from the time in
+/// their sequence, else half a life. A line that is none of these is counted and named.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht store import < items.jsonl
-  skydht store import --file items.jsonl --json | jq .imported")]
+  skydht store import --file items.jsonl --json | jq .imported
+  redis-cli --scan --pattern 'dht:*' |
+    while read -r key; do echo \"$key $(redis-cli --raw get $key)\"; done |
+    skydht store import")]
 pub(crate) struct Import {
     /// Where from [default: stdin].
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,9 @@
 //! `skydht store`: what a stopped node keeps on disk.
 
+mod lines;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,12 +13,12 @@ use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 use skydht_core::store::merge::{Judgement, Rank, judge};
 use skydht_core::time::Unix;
-use skydht_core::wire::decode_item;
 use skydht_driver::storage::{FileStorage, Kept, Storage as _, StorageError};
 
+use self::lines::{Line, LineFault, Lines};
 use super::configuration;
 use crate::cli::{Common, Store};
-use crate::config::Settings;
+use crate::config::{Settings, StoragePlace};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::keys;
@@ -26,10 +28,8 @@ use crate::progress::Progress;
 
 /// Records read or written at once.
 const PAGE: usize = 1_024;
-/// Bytes of one line; an item of 64 KiB has some 90,000.
-const LONGEST_LINE: u64 = 1 << 20;
 /// Lines that are named one by one.
-const MOST_NAMED: u64 = 10;
+const MOST_NAMED: usize = 10;
 
 /// Does what is asked.
 pub(crate) fn run(common: &Common, command: Store) -> Result<Exit> {
@@ -46,6 +46,13 @@ pub(crate) fn run(common: &Common, command: Store) -> Result<Exit> {
 
 /// Opens a file that is there.
 fn open(settings: &Settings) -> Result<FileStorage> {
+    if let StoragePlace::Redis(url) = &settings.storage.place {
+        return Err(Failure::new(
+            Code::Local,
+            format_args!("items are kept in {url}, not in a file"),
+        )
+        .hint("`redis-cli` looks into it; with --storage file a node keeps its own file"));
+    }
     let state = settings.state()?;
     let path = state.items_file();
     if !path.exists() {
@@ -208,6 +215,16 @@ struct Imported {
     expired: u64,
     /// Lines that are no items, or whose signatures are wrong.
     refused: u64,
+    /// The first of them.
+    faults: Vec<Fault>,
+}
+
+/// A line that was left out.
+#[derive(Serialize)]
+struct Fault {
+    line: u64,
+    fault: LineFault,
+    message: String,
 }
 
 fn import(
@@ -217,7 +234,7 @@ fn import(
     file: Option<&Path>,
 ) -> Result<Exit> {
     let path = file.unwrap_or(Path::new("stdin"));
-    let mut lines: Box<dyn BufRead> = match file {
+    let lines: Box<dyn BufRead> = match file {
         Some(file) => Box::new(BufReader::new(File::open(file).map_err(named(file))?)),
         None => Box::new(io::stdin().lock()),
     };
@@ -226,26 +243,21 @@ fn import(
         ..Imported::default()
     };
     let now = now();
-    let mut line = Vec::new();
+    let mut lines = Lines::new(lines, settings, now);
     let mut batch: Vec<StoreChange> = Vec::new();
-    loop {
-        line.clear();
-        let read = lines
-            .by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line);
-        if read.map_err(named(path))? == 0 {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
+    while let Some(Line { number, item }) = lines.next().map_err(named(path))? {
         report.lines += 1;
-        match record(line.trim_ascii(), settings, now) {
-            Err(why) => {
+        match item {
+            Err(fault) => {
                 report.refused += 1;
-                if report.refused <= MOST_NAMED {
-                    output::warn(format_args!("line {} is left out: {why}", report.lines));
+                if report.faults.len() < MOST_NAMED {
+                    output::warn(format_args!("line {number} is left out: {fault}"));
+                    let (line, message) = (number, fault.to_string());
+                    report.faults.push(Fault {
+                        line,
+                        fault,
+                        message,
+                    });
                 }
             }
             Ok(record) if record.expires.is_some_and(|at| at <= now) => report.expired += 1,
@@ -288,54 +300,12 @@ fn is_at(change: &StoreChange, target: &Target) -> bool {
 
 /// Whether a record wins over what is held at its target.
 fn is_newer(storage: &mut FileStorage, record: &StoredRecord) -> Result<bool> {
-    let held = storage.page(record.target, 1).map_err(failed)?.kept;
-    let held = held
-        .first()
-        .filter(|kept| kept.record.target == record.target);
+    let held = storage.get(&record.target).map_err(failed)?;
     let rank = |item: &Item| Rank::of(&record.target, item);
     Ok(held.is_none_or(|held| {
         let judged = judge(&rank(&held.record.item), &rank(&record.item));
         matches!(judged, Judgement::Newer { .. })
     }))
-}
-
-/// Reads a line of an export, or an item as upstream has it.
-fn record(
-    line: &[u8],
-    settings: &Settings,
-    now: Unix,
-) -> std::result::Result<StoredRecord, String> {
-    let record = match serde_json::from_slice::<StoredRecord>(line) {
-        Ok(record) => record,
-        Err(no_record) => {
-            let item = decode_item(line).ok().and_then(|item| item.into_item());
-            let item = item.ok_or_else(|| format!("no item ({no_record})"))?;
-            let ttl = settings.node.item_ttl;
-            let vouched = item.seq.as_time().unwrap_or(Unix(
-                now.0.saturating_sub(skydht_core::time::nanos(ttl / 2)),
-            ));
-            StoredRecord {
-                target: item.target(),
-                item: (*item).clone(),
-                vouched,
-                expires: Some(vouched.plus(ttl)),
-                bound: None,
-            }
-        }
-    };
-    record
-        .item
-        .check_sizes()
-        .map_err(|error| error.to_string())?;
-    record.item.check().map_err(|error| error.to_string())?;
-    if record.target != record.item.target() {
-        let bound = record.bound.ok_or("a mirror's item without its binding")?;
-        let digest = record.item.bind_digest(&record.target);
-        let key = record.item.key;
-        key.verify(&digest, &bound)
-            .map_err(|error| error.to_string())?;
-    }
-    Ok(record)
 }
 
 fn compact(common: &Common, settings: &Settings, storage: &mut FileStorage) -> Result<Exit> {
