@@ -134,3 +134,28 @@ fn wrong_mixes_are_named() {
         assert!(message.replace("\\\"", "\"").contains(says), "{message}");
     }
 }
+
+#[test]
+fn storage_has_its_figures() {
+    let home = TempDir::new();
+    for backend in ["memory", "redb"] {
+        let words = format!("bench store --backend {backend} --items 500 --value-bytes 300 --json");
+        let args: Vec<&str> = words.split(' ').collect();
+        let report = run(&home, &args).exits(0).json();
+        says_where_it_is_from(&report, "bench store");
+        for figure in ["puts_per_s", "gets_per_s"] {
+            is_between(&report, figure, 100.0, 1e9);
+        }
+        for figure in ["sweep_ms", "sweep_step_ms"] {
+            is_between(&report, figure, 1e-6, 6e4);
+        }
+        for figure in ["reopen_ms", "first_answer_ms"] {
+            match backend {
+                "memory" => assert_eq!(report[figure], Value::Null),
+                _ => is_between(&report, figure, 1e-6, 6e4),
+            }
+        }
+    }
+    let ran = run(&home, &["bench", "store", "--backend", "redis"]).exits(2);
+    assert!(ran.stderr.contains("--url redis://"), "{ran:?}");
+}

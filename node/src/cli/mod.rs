@@ -24,8 +24,8 @@ pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};
 pub(crate) use store::Store;
 pub(crate) use trials::{
-    Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, Demo, DemoTransport, LoadTransport,
-    Replay, Sim,
+    Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, BenchStore, Demo, DemoTransport,
+    LoadTransport, Replay, Sim, StoreBackend,
 };
 pub(crate) use upstream::{Dht, SkywireCli, Visor};
 

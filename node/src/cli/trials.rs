@@ -157,6 +157,7 @@ pub(crate) enum Bench {
     Network(BenchNetwork),
     Serve(BenchServe),
     Abuse(BenchAbuse),
+    Store(BenchStore),
     /// The attacker's process of `bench abuse`.
     #[command(hide = true)]
     Attacker(BenchAttacker),
@@ -312,6 +313,55 @@ pub(crate) struct BenchServe {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) node_processors: usize,
     /// What keys, values and draws are made from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// What keeps the items.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum StoreBackend {
+    /// The core's store alone.
+    Memory,
+    /// A file, as `skydht run` uses it.
+    Redb,
+    /// The Redis at --url.
+    Redis,
+}
+
+impl StoreBackend {
+    /// As it is chosen.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redb => "redb",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// Keep, find, expire and read again many items, without checking signatures.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bench store --backend memory --items 1000000
+  skydht bench store --backend redb --items 1000000 --json | jq .puts_per_s
+  skydht bench store --backend redis --url redis://127.0.0.1:6379/9 --items 100000
+
+The file is made in the temporary directory and removed. In Redis the items expire after ten minutes.")]
+pub(crate) struct BenchStore {
+    /// What keeps the items.
+    #[arg(long, value_enum, default_value_t = StoreBackend::Memory)]
+    pub(crate) backend: StoreBackend,
+    /// The Redis: one whose database is empty.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// How many items.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) items: u32,
+    /// Bytes in a value.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) value_bytes: u32,
+    /// What draws are made from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }

@@ -5,6 +5,7 @@ mod network;
 mod process;
 mod provenance;
 mod serve;
+mod store;
 mod usage;
 
 use crate::cli::{Bench, Common};
@@ -17,6 +18,7 @@ pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
         Bench::Network(args) => network::run(common, args).await,
         Bench::Serve(args) => serve::run(common, args).await,
         Bench::Abuse(args) => abuse::run(common, &args).await,
+        Bench::Store(args) => store::run(common, &args),
         Bench::Attacker(args) => abuse::attack(&args).await,
     }
 }
