@@ -34,6 +34,7 @@ mod signals;
 mod start;
 mod state_dir;
 mod status;
+mod storage;
 mod temporary_dir;
 mod verdict;
 mod watch;

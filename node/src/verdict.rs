@@ -80,7 +80,7 @@ fn storage(status: &StatusReport) -> Option<Reason> {
                 "{waiting} changes wait: {}",
                 cause.as_deref().unwrap_or("no cause is known")
             ),
-            "it is tried again every second; make room on the disk, or look at what the cause names",
+            "do what the cause says, or make room on the disk; it is tried again every few seconds",
         )
     })
 }

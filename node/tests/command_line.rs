@@ -215,7 +215,7 @@ fn config_set_changes_one_key_and_writes_nothing_that_run_refuses() {
         ("full_node", "perhaps", "true or false"),
         ("max_items", "1", ""),
         ("lisetn", "x", "did you mean `listen`?"),
-        ("redis_addr", "x", "no Redis"),
+        ("redis_addr", "x", "set `storage`"),
         ("limits.cals", "1", "did you mean `limits.calls`?"),
     ] {
         if why.is_empty() {

@@ -353,4 +353,4 @@ fn private(path: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod crashes;
+mod tests;

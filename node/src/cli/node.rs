@@ -38,6 +38,7 @@ Examples:
   skydht run --listen 127.0.0.1:0 --api-listen 127.0.0.1:0 --state-dir /tmp/a
   skydht run --bootstrap 02ab…c1@192.0.2.7:7470 --full-node
   skydht run --discovery http://127.0.0.1:9090
+  skydht run --full-node --storage redis://127.0.0.1:6379
   skydht run --journal run.journal --journal-limit 1GiB
   skydht --config /etc/skydht.json run --log info,skydht=debug")]
 pub(crate) struct Run {
@@ -59,6 +60,12 @@ pub(crate) struct Run {
     /// Store every item, whatever its distance.
     #[arg(long)]
     pub(crate) full_node: bool,
+    /// Where items are kept: file, none, or the URL of a Redis [default: file].
+    ///
+    /// Others on the machine can see an option: a URL with a password belongs into the configuration,
+    /// or into SKYDHT_STORAGE.
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) storage: Option<String>,
     /// The control API's address, or "off" [default: 127.0.0.1:7471].
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) api_listen: Option<String>,

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use skydht_driver::storage::StorageError;
 
 use crate::cli::{Common, ConfigCommand};
 use crate::config::{
-    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, UNSUPPORTED, no_path, variable_of,
+    KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, StoragePlace, UNSUPPORTED, no_path,
+    variable_of,
 };
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
@@ -161,6 +163,19 @@ async fn check(common: &Common) -> Result<()> {
         false => None,
     };
     warnings.extend(dmsg.as_ref().and_then(dmsg::Reachable::warning));
+    let redis = match &settings.storage.place {
+        StoragePlace::Redis(url) => match crate::storage::redis(settings, url).1 {
+            Ok(()) => Some("ok"),
+            Err(error @ StorageError::Unsuitable(_)) => {
+                return Err(Failure::new(Code::Config, error));
+            }
+            Err(error) => {
+                warnings.push(error.to_string());
+                Some("not usable now")
+            }
+        },
+        _ => None,
+    };
     for warning in &warnings {
         output::warn(warning);
     }
@@ -172,6 +187,7 @@ async fn check(common: &Common) -> Result<()> {
             "key": key.as_ref().map(|(key, _)| key),
             "bootstrap": settings.bootstrap_pks.len() + settings.bootstrap.len(),
             "dmsg": dmsg,
+            "redis": redis,
             "warnings": warnings,
         }));
     }
@@ -184,8 +200,9 @@ async fn check(common: &Common) -> Result<()> {
         None => "key file not made yet".into(),
     };
     let dmsg = dmsg.map_or_else(String::new, |dmsg| format!("; {dmsg}"));
+    let redis = redis.map_or_else(String::new, |redis| format!("; redis {redis}"));
     output::line(format_args!(
-        "ok: {path}; {key}; {} bootstrap peers{dmsg}",
+        "ok: {path}; {key}; {} bootstrap peers{dmsg}{redis}",
         settings.bootstrap_pks.len() + settings.bootstrap.len()
     ))
 }

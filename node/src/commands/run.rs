@@ -1,7 +1,6 @@
 //! `skydht run`; and `skydht dmsg-server`, which is a node that relays, too.
 
 mod announce;
-mod storage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -164,7 +163,7 @@ pub(super) async fn operate(
     };
     let options = StartOptions {
         recorder,
-        storage: storage::open(settings, &state, &secret)?,
+        storage: crate::storage::open(settings, &state, &secret)?,
         ..StartOptions::default()
     };
     let starting = start_service(service, settings, config.clone(), secret, options, around);
@@ -406,6 +405,9 @@ fn load(common: &Common, args: Run) -> Result<Loaded> {
     }
     if args.full_node {
         flags.push(("--full-node", "full_node", json!(true).into()));
+    }
+    if let Some(place) = args.storage {
+        flags.push(("--storage", "storage", json!(place).into()));
     }
     if let Some(addr) = args.api_listen {
         flags.push(("--api-listen", "api_listen", json!(addr).into()));

@@ -13,7 +13,7 @@ use super::read::{
     address, assign, count, flag, host_and_port, list, or_default, positive, read_duration,
     servers, text,
 };
-use super::settings::{Advertising, PeerAddress, Settings, StoragePlace};
+use super::settings::{Advertising, PeerAddress, Settings};
 use crate::keys;
 use crate::path_text::shown;
 
@@ -284,22 +284,13 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "storage",
         kind: Kind::Text,
-        doc: "where items are kept across restarts: \"file\" (items.redb in the state directory) or \"none\"",
+        doc: "where items are kept across restarts: \"file\" (items.redb in the state directory), \"none\", or a URL: redis://[:PASSWORD@]HOST[:PORT][/DB], rediss://…, unix:///SOCKET, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…",
         means: None,
         set: |s, v| {
-            s.storage.place = match text(v)? {
-                "file" => StoragePlace::File,
-                "none" => StoragePlace::None,
-                other => return Err(format!("expected \"file\" or \"none\", not {other:?}")),
-            };
+            s.storage.place = text(v)?.parse()?;
             Ok(())
         },
-        show: |s| {
-            json!(match s.storage.place {
-                StoragePlace::File => "file",
-                StoragePlace::None => "none",
-            })
-        },
+        show: |s| json!(s.storage.place.to_string()),
     },
     Key {
         name: "durability",

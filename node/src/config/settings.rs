@@ -10,7 +10,7 @@ use skydht_core::node::Config;
 use skydht_discovery::BaseUrl;
 use skydht_dmsg::discovery::KnownServer;
 use skydht_dmsg::hybrid::Hybrid;
-use skydht_driver::storage::Durability;
+use skydht_driver::storage::{Durability, RedisUrl};
 
 use super::place;
 use crate::failure::Result;
@@ -96,22 +96,52 @@ impl FromStr for StartPeer {
 }
 
 /// How items are kept across restarts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct StorageSettings {
-    /// In a file of the state directory, or not at all.
+    /// In a file of the state directory, in Redis, or not at all.
     pub(crate) place: StoragePlace,
     /// When they are on the disk.
     pub(crate) durability: Durability,
 }
 
 /// Where items are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) enum StoragePlace {
     /// A file of the state directory.
     #[default]
     File,
     /// Memory alone.
     None,
+    /// A Redis, which other nodes may share.
+    Redis(Box<RedisUrl>),
+}
+
+impl FromStr for StoragePlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "file" => Ok(Self::File),
+            "none" => Ok(Self::None),
+            url if RedisUrl::is_meant(url) => match url.parse() {
+                Ok(url) => Ok(Self::Redis(Box::new(url))),
+                Err(error) => Err(error.to_string()),
+            },
+            // It is not repeated: it may be a URL with a typing error and a password.
+            _ => Err("expected \"file\", \"none\" or a URL like redis://HOST:PORT".into()),
+        }
+    }
+}
+
+/// A URL without its password.
+impl fmt::Display for StoragePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("file"),
+            Self::None => f.write_str("none"),
+            Self::Redis(url) => url.fmt(f),
+        }
+    }
 }
 
 /// What peers are told about dialling this node.

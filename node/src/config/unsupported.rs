@@ -14,15 +14,15 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     ),
     (
         "redis_addr",
-        "there is no Redis storage in this version: remove the key",
+        "Redis is named by one URL here: set `storage` to redis://:PASSWORD@HOST:PORT/DB",
     ),
     (
         "redis_password",
-        "there is no Redis storage in this version: remove the key",
+        "Redis is named by one URL here: set `storage` to redis://:PASSWORD@HOST:PORT/DB",
     ),
     (
         "redis_db",
-        "there is no Redis storage in this version: remove the key",
+        "Redis is named by one URL here: set `storage` to redis://:PASSWORD@HOST:PORT/DB",
     ),
     (
         "dmsg.servers_type",

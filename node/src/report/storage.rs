@@ -25,12 +25,12 @@ pub(crate) enum StorageState {
 /// Where items are kept across restarts, and how that goes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StorageReport {
-    /// `file`, or empty when there is none.
+    /// `file` or `redis`, or empty when there is none.
     pub(crate) kind: String,
     pub(crate) health: StorageState,
     /// Why it is failing.
     pub(crate) cause: Option<String>,
-    /// Items of earlier runs that were read.
+    /// Items of earlier runs, and of others who share the storage, that were read.
     pub(crate) loaded: u64,
     /// Values found that are no items.
     pub(crate) damaged: u64,
@@ -76,7 +76,7 @@ impl Display for StorageReport {
         }
         write!(
             f,
-            " · {} items of earlier runs · {} changes written",
+            " · {} items read · {} changes written",
             count(self.loaded),
             count(self.written)
         )?;

@@ -93,12 +93,6 @@ impl RedisUrl {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         scheme.is_some_and(|scheme| Scheme::of(scheme).is_some())
     }
-
-    /// Whether it holds a password.
-    #[must_use]
-    pub fn has_password(&self) -> bool {
-        self.credentials.password.is_some() || self.sentinel_password.is_some()
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use skydht_core::store::{Candidate, Store, StoreConfig, Via};
 use skydht_core::time::{Mono, Time, Unix, nanos};
 use skydht_driver::storage::{FileStorage, RedisStorage, Storage, StorageError};
 
-use super::Provenance;
+use super::provenance::Provenance;
 use crate::cli::{BenchStore, Common, StoreBackend};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};

@@ -1,9 +1,11 @@
-//! Opens the file in which a node's items outlast it.
+//! Opens the file, or the Redis, in which a node's items outlast it.
 
 use std::path::{Path, PathBuf};
 
 use skydht_core::key::SecretKey;
-use skydht_driver::storage::{FileError, FileStorage, Persistence};
+use skydht_driver::storage::{
+    Durability, FileError, FileStorage, Persistence, RedisStorage, RedisUrl, StorageError,
+};
 
 use crate::config::{Settings, StoragePlace};
 use crate::failure::{Code, Failure, Result};
@@ -19,13 +21,15 @@ const MOST_ASIDE: u32 = 100;
 ///
 /// # Errors
 /// Another node uses the file, it is a later version's, or it cannot be put aside.
-pub(super) fn open(
+pub(crate) fn open(
     settings: &Settings,
     state: &StateDir,
     secret: &SecretKey,
 ) -> Result<Option<Persistence>> {
-    if settings.storage.place == StoragePlace::None {
-        return Ok(None);
+    match &settings.storage.place {
+        StoragePlace::None => return Ok(None),
+        StoragePlace::Redis(url) => return open_redis(settings, url).map(Some),
+        StoragePlace::File => {}
     }
     let path = state.items_file();
     let opened = match FileStorage::open(&path, secret) {
@@ -56,6 +60,29 @@ pub(super) fn open(
             Err(Failure::new(Code::Local, error).hint(hint))
         }
     }
+}
+
+/// A Redis that cannot be used now is waited for; one that will not do as it is set up is refused.
+fn open_redis(settings: &Settings, url: &RedisUrl) -> Result<Persistence> {
+    let (storage, checked) = redis(settings, url);
+    match checked {
+        Ok(()) => {}
+        Err(error @ StorageError::Unsuitable(_)) => return Err(Failure::new(Code::Config, error)),
+        Err(error) => tracing::warn!("{error}; until then items are kept in memory"),
+    }
+    let durability = settings.storage.durability;
+    Ok(Persistence::new(storage, durability))
+}
+
+/// The Redis that `settings` name, and whether it can be used.
+pub(crate) fn redis(
+    settings: &Settings,
+    url: &RedisUrl,
+) -> (RedisStorage, std::result::Result<(), StorageError>) {
+    let sync = settings.storage.durability == Durability::Sync;
+    let mut storage = RedisStorage::new(url.clone(), settings.node.item_ttl, sync);
+    let checked = storage.check();
+    (storage, checked)
 }
 
 /// Renames a file, so that nothing is lost that somebody may want to look at.

@@ -1,0 +1,171 @@
+//! Nodes that keep their items in a Redis which they share.
+
+#![cfg(unix)]
+
+#[path = "../../driver/tests/redis/server.rs"]
+mod server;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use server::RedisServer;
+use support::{DEADLINE, Node, TempDir, program};
+
+fn status(node: &Node, home: &TempDir) -> Value {
+    node.run(home, &["status", "--json"]).exits(0).json()
+}
+
+#[track_caller]
+fn until(node: &Node, home: &TempDir, what: &str, holds: impl Fn(&Value) -> bool) {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let status = status(node, home);
+        if holds(&status) {
+            return;
+        }
+        assert!(Instant::now() < end, "not {what}: {status:#}");
+    }
+}
+
+fn full_node(home: &TempDir, name: &str, url: &str) -> Node {
+    let run = ["run", "--listen", "127.0.0.1:0", "--full-node"];
+    Node::start_with(home, name, &[&run[..], &["--storage", url]].concat())
+}
+
+/// An item of `owner`'s as the node itself has it.
+fn local(node: &Node, home: &TempDir, owner: &Node, salt: &str) -> bool {
+    let get = [
+        "get",
+        owner.text("key"),
+        "--salt",
+        salt,
+        "--policy",
+        "local",
+    ];
+    node.run(home, &get).code == Some(0)
+}
+
+#[test]
+fn three_nodes_on_one_redis_serve_each_others_writes_within_a_second() {
+    let (home, server) = (TempDir::new(), RedisServer::start(&[]));
+    let nodes: Vec<Node> = ["a", "b", "c"]
+        .map(|name| full_node(&home, name, &server.url()))
+        .into();
+    for node in &nodes {
+        until(node, &home, "good", |status| {
+            status["storage"]["health"] == "good" && status["storage"]["kind"] == "redis"
+        });
+    }
+    // They do not know each other: the owner knows the first alone.
+    let owner = Node::start(&home, "owner", &[&nodes[0]]);
+    until(&owner, &home, "ready", |status| status["ready"] == true);
+    for round in 0..3 {
+        let salt = format!("s{round}");
+        owner.run(&home, &["put", "v", "--salt", &salt]).exits(0);
+        let put = Instant::now();
+        for node in &nodes {
+            // Not counting how long the command takes that finds it.
+            let mut asked = Instant::now();
+            while !local(node, &home, &owner, &salt) {
+                assert!(put.elapsed() < DEADLINE, "it does not come");
+                asked = Instant::now();
+            }
+            let took = asked.duration_since(put);
+            assert!(took <= Duration::from_secs(1), "after {took:?}");
+        }
+    }
+    // After a restart the items are there again, whoever wrote them.
+    let [_, second, _] = <[Node; 3]>::try_from(nodes).ok().unwrap();
+    second.run(&home, &["stop"]).exits(0);
+    second.wait();
+    let second = full_node(&home, "b", &server.url());
+    until(&second, &home, "loaded", |status| {
+        status["store"]["items"] == 3
+    });
+    assert!(local(&second, &home, &owner, "s2"));
+}
+
+#[test]
+fn a_redis_that_refuses_is_waited_for_and_its_password_is_nowhere() {
+    let (home, server) = (
+        TempDir::new(),
+        RedisServer::start(&["--requirepass", "right"]),
+    );
+    let url = format!("redis://:secret-word@127.0.0.1:{}", server.port);
+    let node = full_node(&home, "full", &url);
+    let owner = Node::start(&home, "owner", &[&node]);
+    until(&owner, &home, "ready", |status| status["ready"] == true);
+    owner.run(&home, &["put", "v", "--salt", "s"]).exits(0);
+    until(&node, &home, "failing", |status| {
+        let cause = status["storage"]["cause"].as_str().unwrap_or_default();
+        status["storage"]["health"] == "failing"
+            && cause.contains("WRONGPASS")
+            && status["storage"]["waiting"] == 1
+    });
+    // From memory.
+    assert!(local(&node, &home, &owner, "s"));
+    let state = node.dir.as_str();
+    let told = [
+        node.run(&home, &["status"]),
+        node.run(&home, &["status", "--json"]),
+        node.run(&home, &["verify"]),
+    ];
+    let mut config = program(&home);
+    config.args(["config", "show", "--json", "--state-dir", state]);
+    config.env("SKYDHT_STORAGE", &url);
+    let mut check = program(&home);
+    check.args(["config", "check", "--state-dir", state]);
+    check.env("SKYDHT_STORAGE", &url);
+    let shown = support::finish(&mut config, b"").exits(0);
+    assert!(shown.text().contains("redis://:***@127.0.0.1"), "{shown:?}");
+    let checked = support::finish(&mut check, b"").exits(0);
+    assert!(checked.stderr.contains("WRONGPASS"), "{checked:?}");
+    for ran in told.iter().chain([&shown, &checked]) {
+        assert!(!format!("{ran:?}").contains("secret-word"), "{ran:?}");
+    }
+    assert!(!node.about.to_string().contains("secret-word"));
+    let cli = [
+        "--no-auth-warning",
+        "-a",
+        "right",
+        "config",
+        "set",
+        "requirepass",
+        "secret-word",
+    ];
+    server.cli(&cli);
+    until(&node, &home, "caught up", |status| {
+        status["storage"]["health"] == "good" && status["storage"]["waiting"] == 0
+    });
+    let cli = [
+        "--no-auth-warning",
+        "-a",
+        "secret-word",
+        "keys",
+        "dht:????*",
+    ];
+    assert_eq!(
+        server
+            .cli(&cli)
+            .lines()
+            .filter(|key| key.len() == 68)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn sync_on_a_redis_that_does_not_sync_is_refused_at_the_start() {
+    let (home, server) = (TempDir::new(), RedisServer::start(&[]));
+    let config = home.path().join("c.json");
+    let text = serde_json::json!({"storage": server.url(), "durability": "sync"});
+    std::fs::write(&config, text.to_string()).unwrap();
+    let config = config.to_str().unwrap();
+    for command in ["run", "config check"] {
+        let mut words: Vec<&str> = command.split(' ').collect();
+        words.extend(["--config", config]);
+        let ran = support::run(&home, &words).exits(2);
+        assert!(ran.stderr.contains("appendfsync"), "{ran:?}");
+    }
+}
