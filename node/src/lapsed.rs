@@ -1,5 +1,5 @@
-//! Items that an earlier run published and kept renewed. They live in its memory alone: this run
-//! says that it does not renew them, and which.
+//! Items that an earlier run published and kept renewed. This run renews them once it has found
+//! them in storage and peers have answered for them; until then it says that it does not, and which.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -114,6 +114,11 @@ impl Lapsed {
             // A clock that was wrong makes no more of it than it can be.
             expire_within_s: left.min(self.0.ttl.as_secs()),
         })
+    }
+
+    /// The salts of these, while any of them can be alive.
+    pub(crate) fn salts(&self) -> Vec<String> {
+        self.report().map(|report| report.salts).unwrap_or_default()
     }
 
     /// An item was published, and is renewed from now on or not.

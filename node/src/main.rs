@@ -30,6 +30,7 @@ mod path_text;
 mod private_file;
 mod progress;
 mod report;
+mod resume;
 mod signals;
 mod start;
 mod state_dir;

@@ -194,9 +194,9 @@ fn surroundings(status: &StatusReport) -> Vec<Reason> {
     }
     if let Some(lapsed) = &status.lapsed {
         reasons.push(yellow(
-            "items of an earlier run are no longer renewed",
+            "items of an earlier run are not renewed",
             lapsed.to_string(),
-            "put them again: `skydht put VALUE --salt SALT`",
+            "they are renewed when peers answer, if storage has them; else put them again: `skydht put VALUE --salt SALT`",
         ));
     }
     reasons

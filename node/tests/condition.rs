@@ -445,30 +445,90 @@ fn a_clock_that_is_days_off_is_noticed_and_so_is_that_it_was() {
     );
 }
 
+/// A node that starts from `peer` and keeps its items there.
+fn owner(home: &TempDir, name: &str, peer: &Node, storage: &str) -> Node {
+    let peer = peer.address();
+    let run = ["run", "--listen", "127.0.0.1:0", "--bootstrap", &peer];
+    Node::start_with(home, name, &[&run[..], &["--storage", storage]].concat())
+}
+
+fn put_three(node: &Node, home: &TempDir) {
+    until(node, home, "green", |status| status["verdict"] == "green");
+    for salt in ["one", "two", "once"] {
+        let mut args = vec!["put", salt, "--salt", salt];
+        if salt == "once" {
+            args.push("--once");
+        }
+        node.run(home, &args).exits(0);
+    }
+    assert_eq!(status(node, home)["lapsed"], Value::Null);
+}
+
 #[test]
 fn items_of_an_earlier_run_that_nobody_renews_are_named() {
     let home = TempDir::new();
     let a = Node::start(&home, "a", &[]);
-    let b = Node::start(&home, "b", &[&a]);
-    until(&b, &home, "green", |status| status["verdict"] == "green");
-    for salt in ["one", "two", "once"] {
-        let mut args = vec!["put", "x", "--salt", salt];
-        if salt == "once" {
-            args.push("--once");
-        }
-        b.run(&home, &args).exits(0);
-    }
-    assert_eq!(status(&b, &home)["lapsed"], Value::Null);
+    let b = owner(&home, "b", &a, "none");
+    put_three(&b, &home);
     b.kill();
-    let mut b = Node::start(&home, "b", &[&a]);
-    b.wait_for("items of an earlier run are no longer renewed (salts [\"one\", \"two\"]");
+    let mut b = owner(&home, "b", &a, "none");
+    b.wait_for("items of an earlier run are not renewed yet (salts [\"one\", \"two\"]");
     let shown = until(&b, &home, "joined", |status| {
         status["peers"].as_u64() > Some(0)
     });
     assert_eq!(shown["lapsed"]["salts"], serde_json::json!(["one", "two"]));
-    assert!(reasons(&shown).contains("no longer renewed"), "{shown:#}");
+    assert!(reasons(&shown).contains("not renewed"), "{shown:#}");
     for salt in ["one", "two"] {
         b.run(&home, &["put", "x", "--salt", salt]).exits(0);
     }
     until(&b, &home, "green", |status| status["verdict"] == "green");
+}
+
+#[test]
+fn items_of_an_earlier_run_that_storage_has_are_renewed_unless_there_is_something_newer() {
+    let home = TempDir::new();
+    let a = Node::start(&home, "a", &[]);
+    let b = owner(&home, "b", &a, "file");
+    put_three(&b, &home);
+    let seq = |salt: &str| {
+        let get = ["get", b.text("key"), "--salt", salt, "--json"];
+        let got = a.run(&home, &get).exits(0).json();
+        let text = got["seq"].to_string();
+        text.trim_matches('"').parse::<u64>().unwrap()
+    };
+    let before = ["one", "two", "once"].map(seq);
+    b.run(&home, &["stop"]).exits(0);
+    // Another node of the same key deletes one of them meanwhile.
+    let dir = std::path::Path::new(&b.dir).to_owned();
+    let other = home.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::copy(dir.join("node.key"), other.join("node.key")).unwrap();
+    let elsewhere = owner(&home, "other", &a, "none");
+    until(&elsewhere, &home, "green", |status| {
+        status["verdict"] == "green"
+    });
+    elsewhere
+        .run(&home, &["put", "--delete", "--salt", "two"])
+        .exits(0);
+    elsewhere.run(&home, &["stop"]).exits(0);
+
+    let again = owner(&home, "b", &a, "file");
+    until(&again, &home, "renewed", |status| {
+        status["lapsed"] == Value::Null && status["verdict"] == "green"
+    });
+    let listed = again.run(&home, &["ls", "--json"]).exits(0).json();
+    let salts: Vec<&str> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["salt"].as_str().unwrap())
+        .collect();
+    assert_eq!(salts, ["one"], "{listed:#}");
+    let [one, _, once] = before;
+    assert!(seq("one") > one && seq("once") == once);
+    let get = ["get", again.text("key"), "--salt", "one"];
+    let got = a.run(&home, &get).exits(0);
+    assert!(got.text().starts_with("one"), "{got:?}");
+    let two = a.run(&home, &["get", again.text("key"), "--salt", "two"]);
+    assert_ne!(two.code, Some(0), "{two:?}");
 }

@@ -162,10 +162,46 @@ fn sync_on_a_redis_that_does_not_sync_is_refused_at_the_start() {
     let text = serde_json::json!({"storage": server.url(), "durability": "sync"});
     std::fs::write(&config, text.to_string()).unwrap();
     let config = config.to_str().unwrap();
-    for command in ["run", "config check"] {
+    for command in ["run --api-listen off", "config check"] {
         let mut words: Vec<&str> = command.split(' ').collect();
         words.extend(["--config", config]);
         let ran = support::run(&home, &words).exits(2);
         assert!(ran.stderr.contains("appendfsync"), "{ran:?}");
     }
+}
+
+/// The certificates are of an authority that only this test believes.
+#[test]
+fn tls_is_spoken_to_a_server_whose_certificate_is_believed_and_to_no_other() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../driver/tests/redis/tls");
+    let file = |name: &str| format!("{dir}/{name}");
+    let port = server::free_port().to_string();
+    let _server = RedisServer::start(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &file("server.pem"),
+        "--tls-key-file",
+        &file("server.key"),
+        "--tls-ca-cert-file",
+        &file("authority.pem"),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let home = TempDir::new();
+    let check = |host: &str, certificates: &str| {
+        let mut command = program(&home);
+        command.args(["config", "check"]);
+        command.env("SKYDHT_STORAGE", format!("rediss://{host}:{port}"));
+        command.env("SSL_CERT_FILE", certificates);
+        support::finish(&mut command, b"").exits(0)
+    };
+    for host in ["localhost", "127.0.0.1"] {
+        let ran = check(host, &file("authority.pem"));
+        assert!(ran.text().contains("redis ok"), "{ran:?}");
+    }
+    // Signed by somebody else, for all that is known.
+    let ran = check("localhost", &file("server.pem"));
+    assert!(ran.text().contains("redis not usable now"), "{ran:?}");
+    assert!(ran.stderr.contains("certificate"), "{ran:?}");
 }

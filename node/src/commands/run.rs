@@ -33,7 +33,7 @@ use crate::local::Local;
 use crate::signals::Signals;
 use crate::state_dir::StateDir;
 use crate::watch;
-use crate::{descriptors, dmsg, journal, keys, known_peers, logging, start};
+use crate::{descriptors, dmsg, journal, keys, known_peers, logging, resume, start};
 
 /// Peers are remembered at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ pub(super) async fn operate(
     let lapsed = Lapsed::of(state.own_items_file(), config.item_ttl);
     if let Some(items) = lapsed.report() {
         tracing::warn!(
-            "items of an earlier run are no longer renewed ({items}): put them again with `skydht put`"
+            "items of an earlier run are not renewed yet ({items}): those in storage will be, when peers answer"
         );
     }
     let carrier = is_dmsg.then(Carrier::default);
@@ -245,6 +245,7 @@ pub(super) async fn operate(
     let events = dht.events();
     let names = condition.bootstrap().clone();
     let names = tokio::spawn(names.keep(dht.clone(), bootstrap::System));
+    let resume = tokio::spawn(resume::run(dht.clone(), own, condition.lapsed().clone()));
     let remember = tokio::spawn(remember(dht.clone(), events, state.clone()));
     tokio::select! {
         name = signals.next() => tracing::info!("stopping because of {name}; a second signal stops immediately"),
@@ -257,6 +258,7 @@ pub(super) async fn operate(
     }
     watch.abort();
     names.abort();
+    resume.abort();
     let stop = async {
         condition.lapsed().save().await;
         stop(&dht, server, &state, remember).await;
