@@ -129,3 +129,89 @@ fn a_record_that_was_tampered_with_is_not_proven() {
         },
     }
 }
+
+/// Changes a file as a disk or a careless copy would: cut, a page of zeros, a page of noise, two
+/// pages exchanged.
+fn damage(bytes: &mut Vec<u8>, seed: u64) {
+    const PAGE: usize = 4096;
+    let draw = |n: u64, below: usize| {
+        let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ (n << 32));
+        usize::try_from((mixed ^ (mixed >> 29)) >> 8).unwrap() % below
+    };
+    let pages = bytes.len() / PAGE;
+    let (one, other) = (draw(1, pages) * PAGE, draw(2, pages) * PAGE);
+    match seed % 4 {
+        0 => bytes.truncate(draw(3, bytes.len())),
+        1 => bytes[one..one + PAGE].fill(0),
+        2 => (0..PAGE).for_each(|i| bytes[one + i] = ((i as u64 * (seed + 7)) >> 3) as u8),
+        _ => (0..PAGE).for_each(|i| bytes.swap(one + i, other + i)),
+    }
+}
+
+/// However a file is damaged, opening it ends, with what is left or with an error; what is left
+/// are records that were there.
+#[test]
+fn a_damaged_file_is_an_error_and_never_a_panic_or_an_endless_loop() {
+    let dir = Dir::new("damaged");
+    let mut whole = open(&dir.file());
+    for n in 0..40 {
+        let changes: Vec<_> = (n * 10..n * 10 + 10).map(keep).collect();
+        whole.write(&changes, n % 7 == 0).unwrap();
+    }
+    whole.write(&[], true).unwrap();
+    drop(whole);
+    let bytes = std::fs::read(dir.file()).unwrap();
+    let (refused, opened) = std::sync::mpsc::channel();
+    let path = dir.0.join("damaged.redb");
+    let tries = std::thread::spawn(move || {
+        for seed in 0..200 {
+            let mut damaged = bytes.clone();
+            damage(&mut damaged, seed);
+            std::fs::write(&path, &damaged).unwrap();
+            let mut storage = match FileStorage::open(&path, &secret(1)) {
+                Ok(storage) => storage,
+                Err(error) => {
+                    assert!(
+                        matches!(error, FileError::Damaged { .. }),
+                        "{seed}: {error}"
+                    );
+                    refused.send(true).unwrap();
+                    continue;
+                }
+            };
+            let page = storage.page(Target::default(), 1_000);
+            let kept = page.unwrap_or_else(|error| panic!("{seed}: {error}")).kept;
+            assert!(kept.iter().all(|kept| kept.proven), "{seed}");
+            let compacted = storage.compact();
+            assert!(compacted.is_ok(), "{seed}: {compacted:?}");
+            refused.send(false).unwrap();
+        }
+    });
+    let limit = std::time::Duration::from_secs(60);
+    let answers: Vec<bool> = (0..200)
+        .map(|seed| {
+            opened
+                .recv_timeout(limit)
+                .unwrap_or_else(|_| panic!("{seed} never ends"))
+        })
+        .collect();
+    tries.join().unwrap();
+    let refused = answers.iter().filter(|refused| **refused).count();
+    assert!((50..200).contains(&refused), "{refused}");
+}
+
+/// A file that cannot be opened at the start is there later.
+#[test]
+fn a_file_that_cannot_be_opened_yet_is_tried_again() {
+    let dir = Dir::new("later");
+    let path = dir.0.join("not-there-yet/items.redb");
+    let mut storage = FileStorage::later(&path, &secret(1));
+    for _ in 0..2 {
+        let error = storage.write(&[keep(1)], true).unwrap_err();
+        assert!(matches!(error, StorageError::Unavailable(_)), "{error}");
+    }
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    storage.write(&[keep(1)], true).unwrap();
+    drop(storage);
+    assert_eq!(open(&path).len().unwrap(), 1);
+}

@@ -17,7 +17,7 @@ const MOST_ASIDE: u32 = 100;
 
 /// The storage that `settings` name; none: items go with the process. A file that is damaged or
 /// belongs to another key is put aside and a new one begun: what peers hold comes back from them.
-/// One that cannot be written is done without. Both are said.
+/// One that cannot be opened now is tried again. Both are said.
 ///
 /// # Errors
 /// Another node uses the file, it is a later version's, or it cannot be put aside.
@@ -46,8 +46,9 @@ pub(crate) fn open(
     match opened {
         Ok(storage) => Ok(Some(Persistence::new(storage, settings.storage.durability))),
         Err(error @ FileError::Open { .. }) => {
-            tracing::warn!("{error}: items will not outlast this process");
-            Ok(None)
+            tracing::warn!("{error}; it is tried again, until then items are kept in memory");
+            let storage = FileStorage::later(&path, secret);
+            Ok(Some(Persistence::new(storage, settings.storage.durability)))
         }
         Err(error) => {
             let hint = match &error {

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -28,6 +30,10 @@ fn until(node: &Node, home: &TempDir, what: &str, holds: impl Fn(&Value) -> bool
 fn full_node(home: &TempDir, more: &[&str]) -> Node {
     let run = ["run", "--listen", "127.0.0.1:0", "--full-node"];
     Node::start_with(home, "full", &[&run[..], more].concat())
+}
+
+fn private() -> Permissions {
+    Permissions::from_mode(0o700)
 }
 
 /// Lets another node publish `n` items at `to`, and stops it; its key.
@@ -119,6 +125,32 @@ fn a_file_that_is_damaged_or_of_another_key_is_put_aside() {
     let full = full_node(&home, &[]);
     assert_eq!(status(&full, &home)["storage"]["health"], "good");
     assert!(dir.join("items.redb.other-key-1").exists());
+}
+
+/// Nothing is there to be opened yet: an unmounted disk, say.
+#[test]
+fn a_file_that_cannot_be_opened_at_the_start_is_said_and_tried_again() {
+    let home = TempDir::new();
+    let items = home.path().join("full/items.redb");
+    std::fs::create_dir_all(&items).unwrap();
+    std::fs::set_permissions(items.parent().unwrap(), private()).unwrap();
+    let full = full_node(&home, &[]);
+    until(&full, &home, "failing", |status| {
+        let reasons = status["reasons"].to_string();
+        status["storage"]["health"] == "failing"
+            && status["verdict"] == "yellow"
+            && reasons.contains("cannot open")
+    });
+    let key = publish(&home, &full, 2);
+    std::fs::remove_dir(&items).unwrap();
+    until(&full, &home, "written", |status| {
+        status["storage"]["waiting"] == 0 && status["storage"]["health"] == "good"
+    });
+    holds(&full, &home, &key, 2);
+    full.run(&home, &["stop"]).exits(0);
+    full.wait();
+    let full = full_node(&home, &[]);
+    holds(&full, &home, &key, 2);
 }
 
 #[test]

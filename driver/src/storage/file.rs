@@ -10,6 +10,7 @@
 //! decode, or lies at another target than it says, is counted and left alone.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -31,6 +32,8 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const ITEMS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("items");
 /// The version that is written.
 const FORMAT: u8 = 1;
+/// What the key of the codes is derived for.
+const KEY_OF: &[u8] = b"skydht storage of items";
 /// Bytes of an authentication code.
 const CODE: usize = 32;
 /// Memory that the library may use for pages, in bytes.
@@ -46,7 +49,7 @@ pub enum FileError {
         /// Which.
         path: PathBuf,
         /// Why not.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// Another process has it open, or another node of this one.
     #[error("{path} is in use: another node runs with it")]
@@ -92,15 +95,19 @@ impl FileStorage {
     /// # Errors
     /// [`FileError`].
     pub fn open(path: &Path, secret: &SecretKey) -> Result<Self, FileError> {
-        let secret = secret.to_bytes();
-        let key = code(&secret, b"skydht storage of items");
-        let mut storage = Self {
-            path: path.to_owned(),
-            key: Zeroizing::new(key),
-            database: None,
-        };
+        let mut storage = Self::later(path, secret);
         storage.database = Some(storage.open_database()?);
         Ok(storage)
+    }
+
+    /// As [`FileStorage::open`], for a file that cannot be opened now: every call tries again.
+    #[must_use]
+    pub fn later(path: &Path, secret: &SecretKey) -> Self {
+        Self {
+            path: path.to_owned(),
+            key: Zeroizing::new(code(&secret.to_bytes(), KEY_OF)),
+            database: None,
+        }
     }
 
     /// A file that could not be made is not left behind.
@@ -126,7 +133,12 @@ impl FileStorage {
 
     fn open_on(&self, backend: impl StorageBackend) -> Result<Database, FileError> {
         let mut builder = Database::builder();
-        let opened = builder.set_cache_size(CACHE).create_with_backend(backend);
+        // The library trusts a file that was closed cleanly, and panics or hangs on one that was
+        // changed since; reading it once costs less than a second for 100,000 items.
+        builder
+            .set_cache_size(CACHE)
+            .set_check_integrity_on_open(true);
+        let opened = builder.create_with_backend(backend);
         let database = opened.map_err(|error| self.file_error(error.into()))?;
         self.check_meta(&database)?;
         Ok(database)
@@ -178,7 +190,12 @@ impl FileStorage {
         let path = self.path.clone();
         match error {
             redb::Error::DatabaseAlreadyOpen => FileError::InUse { path },
-            redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            redb::Error::Io(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
                 FileError::Open { path, error }
             }
             error => FileError::Damaged {

@@ -32,6 +32,9 @@ const SOON: Duration = Duration::from_millis(5);
 const MOST_WANTED: usize = 1_024;
 /// With [`Durability::Async`], what was written is durable after this.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Or once it is of so many targets, or has so many bytes of values.
+const MOST_UNSYNCED: usize = 16_384;
+const MOST_UNSYNCED_BYTES: usize = 16 << 20;
 
 /// When a put that asks for it counts as kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -117,7 +120,7 @@ impl Persistence {
             storage: self.storage,
             durability: self.durability,
             next_page: Some(Target::default()),
-            unsynced: None,
+            unsynced: Unsynced::default(),
             next_poll: None,
             pause: FIRST_PAUSE,
         };
@@ -142,6 +145,34 @@ struct Waiting {
     /// Those who want to know when it is durable: its own number, and those that it replaced.
     acknowledge: Vec<ChangeId>,
     bytes: usize,
+}
+
+/// What storage has taken and may still lose: kept until it is synced.
+#[derive(Default)]
+struct Unsynced {
+    /// Since when there is something.
+    since: Option<Instant>,
+    changes: BTreeMap<Target, Waiting>,
+    bytes: usize,
+}
+
+impl Unsynced {
+    fn add(&mut self, batch: Vec<Waiting>) {
+        self.since.get_or_insert_with(Instant::now);
+        for written in batch {
+            self.bytes += written.bytes;
+            let before = self.changes.insert(target_of(&written.what), written);
+            self.bytes -= before.map_or(0, |before| before.bytes);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.changes.len() >= MOST_UNSYNCED || self.bytes >= MOST_UNSYNCED_BYTES
+    }
+
+    fn take(&mut self) -> Vec<Waiting> {
+        std::mem::take(self).changes.into_values().collect()
+    }
 }
 
 #[derive(Default)]
@@ -307,8 +338,7 @@ struct Worker {
     durability: Durability,
     /// Where loading goes on; none once everything is loaded.
     next_page: Option<Target>,
-    /// Since when something is written that is not synced.
-    unsynced: Option<Instant>,
+    unsynced: Unsynced,
     /// When a shared storage was asked for news, and when it is to be asked again.
     next_poll: Option<Instant>,
     /// Before the next attempt, should this one fail.
@@ -324,9 +354,10 @@ impl Worker {
                 failed = self.write(batch);
             } else if self
                 .unsynced
+                .since
                 .is_some_and(|at| ending || at.elapsed() >= SYNC_EVERY)
             {
-                failed = self.sync();
+                failed = self.write(Vec::new());
             } else if ending {
                 return;
             }
@@ -357,7 +388,7 @@ impl Worker {
             if loads || !state.waiting.is_empty() || state.ending {
                 break;
             }
-            let sync = self.unsynced;
+            let sync = self.unsynced.since;
             let sync = sync.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
             let Some(left) = sync.into_iter().chain(self.until_poll()).min() else {
                 state = self
@@ -422,34 +453,33 @@ impl Worker {
         self.next_page.is_some() && state.loaded.len() < MOST_LOADED && !state.ending
     }
 
+    /// Writes changes; none: makes durable what was written. What was not made durable before a
+    /// failure may be gone with it, hence waits again.
     fn write(&mut self, batch: Vec<Waiting>) -> Option<StorageError> {
         let changes: Vec<StoreChange> = batch.iter().map(|it| it.what.clone()).collect();
-        let sync = self.durability == Durability::Sync;
+        let each = self.durability == Durability::Sync;
+        let sync = each || batch.is_empty() || self.unsynced.is_full();
         let result = self.storage.write(&changes, sync);
         let mut state = self.shared.lock();
         if let Err(error) = result {
             state.put_back(batch);
+            state.put_back(self.unsynced.take());
             return Some(error);
         }
-        state.stats.writes += 1;
+        state.stats.writes += u64::from(!changes.is_empty());
         state.stats.written += changes.len() as u64;
-        let durable = sync && self.storage.is_durable();
-        let acknowledged = batch.into_iter().flat_map(|it| it.acknowledge);
+        let durable = each && self.storage.is_durable();
+        let mut batch = batch;
+        let acknowledged = batch.iter_mut().flat_map(|it| it.acknowledge.drain(..));
         state.done.extend(acknowledged.map(|id| (id, durable)));
         drop(state);
-        if !sync {
-            self.unsynced.get_or_insert_with(Instant::now);
+        if sync {
+            self.unsynced = Unsynced::default();
+        } else {
+            self.unsynced.add(batch);
         }
         self.shared.waker.wake();
         None
-    }
-
-    fn sync(&mut self) -> Option<StorageError> {
-        let failed = self.storage.write(&[], true).err();
-        if failed.is_none() {
-            self.unsynced = None;
-        }
-        failed
     }
 
     fn load(&mut self) -> Option<StorageError> {

@@ -261,7 +261,11 @@ fn import(
                 }
             }
             Ok(record) if record.expires.is_some_and(|at| at <= now) => report.expired += 1,
-            Ok(record) => {
+            Ok(mut record) => {
+                // Nobody lives longer than a whole life from now, whatever a line says.
+                record.vouched = record.vouched.min(now);
+                let longest = now.plus(settings.node.item_ttl);
+                record.expires = record.expires.map(|at| at.min(longest));
                 if batch.len() == PAGE || batch.iter().any(|it| is_at(it, &record.target)) {
                     storage.write(&batch, true).map_err(failed)?;
                     batch.clear();

@@ -147,3 +147,81 @@ fn the_end_waits_for_what_was_handed_in() {
     drop(looped.queue);
     assert_eq!(looped.storage.records().len(), 3_100);
 }
+
+/// Loses what is not synced when a sync fails, as a file on a full disk.
+struct Forgetful {
+    durable: MemoryStorage,
+    unsynced: Vec<StoreChange>,
+}
+
+impl Storage for Forgetful {
+    fn kind(&self) -> &'static str {
+        "forgetful"
+    }
+
+    fn page(&mut self, from: Target, most: usize) -> Result<super::super::Page, StorageError> {
+        self.durable.page(from, most)
+    }
+
+    fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError> {
+        self.durable.get(target)
+    }
+
+    fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError> {
+        self.unsynced.extend_from_slice(changes);
+        if !sync {
+            return Ok(());
+        }
+        let changes = std::mem::take(&mut self.unsynced);
+        self.durable.write(&changes, true)
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn what_a_failed_sync_lost_is_written_again() {
+    let storage = MemoryStorage::default();
+    let mut looped = Looped::over(storage.clone(), Durability::Async);
+    let forgetful = Forgetful {
+        durable: storage.clone(),
+        unsynced: Vec::new(),
+    };
+    let persistence = Persistence::new(forgetful, Durability::Async);
+    looped.queue = persistence.start(Arc::clone(&looped.waker)).unwrap();
+    looped.until(|it| it.queue.stats().health == StorageHealth::Good);
+    storage.set_failing(Some(StorageError::Unavailable("no space left".into())));
+    for n in 0..8 {
+        looped.submit(n);
+    }
+    looped.until(|it| it.done.len() == 8);
+    while looped.queue.stats().failures == 0 {
+        thread::yield_now();
+    }
+    let stats = looped.queue.stats();
+    assert_eq!(stats.waiting, 8, "{stats:?}");
+    storage.set_failing(None);
+    while storage.records().len() < 8 {
+        thread::yield_now();
+    }
+    drop(looped.queue);
+    assert_eq!(storage.records().len(), 8);
+}
+
+#[test]
+fn what_is_not_synced_is_bounded() {
+    let mut unsynced = Unsynced::default();
+    let written = |n: u64, bytes| Waiting {
+        what: StoreChange::Keep(Box::new(record(n))),
+        acknowledge: Vec::new(),
+        bytes,
+    };
+    unsynced.add(vec![written(1, 10), written(2, MOST_UNSYNCED_BYTES - 11)]);
+    assert!(!unsynced.is_full());
+    unsynced.add(vec![written(1, 11)]);
+    assert!(unsynced.is_full());
+    assert_eq!(unsynced.take().len(), 2);
+    assert!(unsynced.bytes == 0 && unsynced.since.is_none());
+}
