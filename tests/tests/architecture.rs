@@ -48,7 +48,7 @@ const CORE: [&[&str]; 10] = [
 ];
 
 /// The node from the ground up, below its door.
-const NODE: [&[&str]; 10] = [
+const NODE: [&[&str]; 11] = [
     &[
         "ids",
         "limits",
@@ -64,6 +64,7 @@ const NODE: [&[&str]; 10] = [
     &["items"],
     &["base"],
     &["inbound", "query"],
+    &["replication"],
     &["upkeep"],
     &["operations"],
 ];

@@ -27,6 +27,7 @@ pub(crate) struct Randoms {
     pub(crate) proof: Random,
     pub(crate) refresh: Random,
     pub(crate) renewal: Random,
+    pub(crate) sync: Random,
 }
 
 /// What every layer is given.
@@ -72,6 +73,7 @@ impl Context {
                 proof: seed.stream("proof"),
                 refresh: seed.stream("refresh"),
                 renewal: seed.stream("renewal"),
+                sync: seed.stream("sync"),
             },
             tape: VecDeque::new(),
             signed: None,
@@ -125,6 +127,7 @@ impl Context {
     pub(crate) fn response_ext(&self) -> ResponseExt {
         ResponseExt {
             addr: self.advertised(),
+            full_node: self.config.full_node,
             ..ResponseExt::default()
         }
     }

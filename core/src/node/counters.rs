@@ -142,6 +142,20 @@ counters! {
     Repairs => "repairs",
     /// Own items renewed.
     Renewals => "renewals",
+    /// Reconciliation sessions started.
+    SyncsStarted => "syncs_started",
+    /// Reconciliation sessions that failed.
+    SyncsFailed => "syncs_failed",
+    /// Reconciliation requests answered.
+    SyncsServed => "syncs_served",
+    /// Items that sessions of ours brought.
+    SyncFetched => "sync_fetched",
+    /// Items that this node gave to full nodes.
+    SyncGiven => "sync_given",
+    /// Bytes of the messages of sessions of ours, both ways.
+    SyncBytes => "sync_bytes",
+    /// Items offered to full nodes, once for each.
+    Offers => "offers",
 }
 
 /// The counts, indexed by [`Counter`].

@@ -56,6 +56,10 @@ impl StreamId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct QueryId(pub(crate) u64);
 
+/// A session's or an offer's number, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct SyncId(pub(crate) u64);
+
 /// A call's number, never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct CallId(pub(crate) u64);
@@ -81,6 +85,12 @@ pub(crate) enum CallTag {
     Ping(OperationId),
     /// A read repair, whose answer changes nothing.
     Repair,
+    /// A request of a reconciliation session.
+    Reconcile(SyncId),
+    /// An offer of what is new here.
+    Offer(SyncId),
+    /// What was wanted of an offer.
+    Given,
 }
 
 /// What a signature being checked belongs to.
@@ -96,6 +106,8 @@ pub(crate) enum VerifyTag {
     Signed(OperationId),
     /// A record from storage.
     Loaded,
+    /// An item that a reconciliation session brought.
+    Synced(SyncId),
 }
 
 /// Why a query or an operation stops.

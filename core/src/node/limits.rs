@@ -168,6 +168,12 @@ limits! {
     probes: 32, 1..=1_000;
     /// Unknown callers being pinged back.
     ping_backs: 64, 1..=10_000;
+    /// Other full nodes that are remembered as such.
+    full_nodes: 64, 1..=10_000;
+    /// Reconciliation sessions of ours at once.
+    sync_sessions: 4, 1..=1_000;
+    /// Changes that wait to be offered to one full node.
+    offers: 4_096, 0..=1_000_000;
 }
 
 /// Whether every default is a number on targets with addresses of 32 bits, too.

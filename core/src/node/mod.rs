@@ -23,6 +23,7 @@ mod output;
 mod peers;
 mod query;
 mod refusal_text;
+mod replication;
 mod rpc;
 mod snapshot;
 mod timers;
@@ -50,6 +51,7 @@ use crate::node::ids::{CallTag, StopReason, VerifyTag};
 use crate::node::inbound::Inbound;
 use crate::node::operations::Operations;
 use crate::node::query::Queries;
+use crate::node::replication::{Replication, Sessions};
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::node::upkeep::Upkeep;
@@ -71,6 +73,7 @@ pub struct Node {
     queries: Queries,
     operations: Operations,
     upkeep: Upkeep,
+    replication: Replication,
 }
 
 impl Node {
@@ -94,6 +97,7 @@ impl Node {
             queries: Queries::default(),
             operations: Operations::default(),
             upkeep: Upkeep::default(),
+            replication: Replication::default(),
         })
     }
 
@@ -179,6 +183,7 @@ impl Node {
             self.base.calls.clear_stream_deadlines();
             self.inbound.clear_deadlines();
         } else {
+            self.replication.offers.gather(&mut self.base);
             self.fire_timers();
         }
         Ok(())
@@ -262,6 +267,7 @@ impl Node {
             queries,
             operations,
             upkeep,
+            replication,
             ..
         } = self;
         match timer {
@@ -272,6 +278,9 @@ impl Node {
             Timer::SelfLookup => upkeep.look_up_self(base, queries),
             Timer::Refresh => upkeep.refresh(base, queries),
             Timer::Prove => base.prove_peers(),
+            Timer::Reconcile => replication.sessions.start_due(base),
+            Timer::SyncRoom(sync) => replication.sessions.advance(base, sync),
+            Timer::Offer => replication.offers.send(base),
             Timer::Expiry => base.items.expire(&mut base.cx),
             Timer::Renewal(target) => {
                 if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
@@ -372,6 +381,8 @@ impl Node {
         for op in self.operations.ids() {
             self.stop_operation(op, StopReason::Shutdown);
         }
+        self.replication.sessions.stop();
+        self.replication.offers.stop();
         for query in self.queries.ids() {
             self.queries
                 .stop(&mut self.base, query, StopReason::Shutdown);
@@ -402,6 +413,14 @@ impl Node {
         } = &mut self.base;
         peers.note_call(cx, calls, &ended);
         let (answered, key) = (ended.result.is_ok(), ended.peer.key);
+        if let Ok(message) = &ended.result {
+            let full = message.ext.as_ref().is_some_and(|ext| ext.full_node);
+            let most = cx.config.limits.full_nodes;
+            if peers.store.note_full_node(&key, full, most) {
+                Sessions::met_full_node(&mut self.base);
+            }
+        }
+        let Base { cx, peers, .. } = &mut self.base;
         match ended.tag {
             CallTag::Step(query) => {
                 if let Ok(message) = &ended.result
@@ -428,7 +447,19 @@ impl Node {
                 peers.ping_back_ended(cx, &key, answered);
                 self.resume_waiting();
             }
-            CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Repair => {}
+            CallTag::Reconcile(sync) => {
+                let sessions = &mut self.replication.sessions;
+                sessions.call_ended(&mut self.base, sync, ended);
+            }
+            CallTag::Offer(sync) => {
+                let offers = &mut self.replication.offers;
+                offers.call_ended(&mut self.base, sync, ended);
+            }
+            CallTag::Eviction
+            | CallTag::Proof
+            | CallTag::Fill
+            | CallTag::Repair
+            | CallTag::Given => {}
         }
         self.queries_ended();
     }
@@ -454,6 +485,10 @@ impl Node {
                     .signed_verified(base, queries, op, job, verdict);
             }
             VerifyTag::Loaded => self.base.load_verified(job, verdict),
+            VerifyTag::Synced(sync) => {
+                let sessions = &mut self.replication.sessions;
+                sessions.verified(&mut self.base, sync, job, verdict);
+            }
         }
         self.queries_ended();
         self.base.jobs.hand_out(&mut self.base.cx);

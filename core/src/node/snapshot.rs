@@ -273,6 +273,9 @@ impl Node {
             Limit::known_peers => self.base.peers.store.len(),
             Limit::probes => self.base.peers.probing.probes(),
             Limit::ping_backs => self.base.peers.probing.ping_backs(),
+            Limit::full_nodes => self.base.peers.store.full_nodes().len(),
+            Limit::sync_sessions => self.replication.sessions.len(),
+            Limit::offers => self.replication.offers.most_waiting(),
             Limit::streams_per_peer
             | Limit::serving_per_peer
             | Limit::request_bytes_per_peer

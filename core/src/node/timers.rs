@@ -4,7 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::id::Target;
-use crate::node::ids::{OperationId, QueryId};
+use crate::node::ids::{OperationId, QueryId, SyncId};
 use crate::node::output::{Deadline, WakeReason};
 use crate::time::Mono;
 
@@ -27,6 +27,12 @@ pub(super) enum Timer {
     Prove,
     /// Items expire.
     Expiry,
+    /// Reconcile with the full nodes whose turn it is.
+    Reconcile,
+    /// Items that a session brought wait for room among the signatures being checked.
+    SyncRoom(SyncId),
+    /// Offer other full nodes what is new.
+    Offer,
     /// An own item wants renewing.
     Renewal(Target),
 }
@@ -36,9 +42,13 @@ impl Timer {
         match self {
             Self::Query(_) => WakeReason::Call,
             Self::Operation(_) | Self::Put(_) => WakeReason::Operation,
-            Self::Bootstrap | Self::SelfLookup | Self::Refresh | Self::Prove => {
-                WakeReason::Maintenance
-            }
+            Self::Bootstrap
+            | Self::SelfLookup
+            | Self::Refresh
+            | Self::Prove
+            | Self::Reconcile
+            | Self::SyncRoom(_)
+            | Self::Offer => WakeReason::Maintenance,
             Self::Expiry => WakeReason::Expiry,
             Self::Renewal(_) => WakeReason::Renewal,
         }

@@ -9,7 +9,9 @@ use crate::item::{Origin, Salt, Seq};
 use crate::store::config::{Tier, item_cost};
 use crate::store::fill::StoreFill;
 use crate::store::held::{Class, Held};
+use crate::store::merge::Rank;
 use crate::store::tally::Tally;
+use crate::sync::{FingerprintTree, Version};
 use crate::time::Mono;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +29,8 @@ pub(super) struct Index {
     /// Items by the peer charged for them.
     peers: Tally,
     fill: StoreFill,
+    /// Of the owners' items.
+    tree: FingerprintTree,
 }
 
 impl Index {
@@ -41,11 +45,17 @@ impl Index {
             publishers: Tally::default(),
             peers: Tally::default(),
             fill: StoreFill::default(),
+            tree: FingerprintTree::default(),
         }
     }
 
     pub(super) fn get(&self, target: &Target) -> Option<&Held> {
         self.items.get(target)
+    }
+
+    /// The owners' items from a target on.
+    pub(super) fn versions(&self, from: Target) -> impl Iterator<Item = (Target, Version)> {
+        versions(&self.items, from)
     }
 
     /// From a target on, in order.
@@ -55,6 +65,11 @@ impl Index {
 
     pub(super) const fn fill(&self) -> &StoreFill {
         &self.fill
+    }
+
+    /// Fingerprints of the owners' items.
+    pub(super) const fn tree(&self) -> &FingerprintTree {
+        &self.tree
     }
 
     /// Owner items outside the tiers, by signer.
@@ -85,7 +100,12 @@ impl Index {
         for (count, n) in counts(&mut self.fill, &held) {
             *count += n;
         }
+        let version = version(&held.rank);
         self.items.insert(target, held);
+        if let Some(version) = version {
+            let Self { items, tree, .. } = self;
+            tree.insert(&target, &version, |from| versions(items, from));
+        }
         before
     }
 
@@ -106,6 +126,9 @@ impl Index {
         self.peers.remove(held.charged);
         for (count, n) in counts(&mut self.fill, &held) {
             *count -= n;
+        }
+        if let Some(version) = version(&held.rank) {
+            self.tree.remove(target, &version);
         }
         Some(held)
     }
@@ -178,6 +201,24 @@ impl Index {
         }
         fresh
     }
+}
+
+/// What the fingerprints are of: an owner's item as [`crate::sync`] sees it.
+fn version(rank: &Rank) -> Option<Version> {
+    (rank.origin() == Origin::Owner).then(|| Version {
+        origin: Origin::Owner,
+        seq: rank.seq(),
+        payload: *rank.content_hash(),
+    })
+}
+
+/// The owners' items from a target on.
+fn versions(
+    items: &BTreeMap<Target, Held>,
+    from: Target,
+) -> impl Iterator<Item = (Target, Version)> {
+    let items = items.range(from..);
+    items.filter_map(|(target, held)| Some((*target, version(&held.rank)?)))
 }
 
 /// The numbers that an item adds to.

@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::id::Target;
 use crate::item::{Origin, Seq};
 use crate::store::held::Class;
+use crate::sync::{Lead, Stamp};
 use crate::time::{Mono, Time};
 
 /// How long a mark stays: longer than TTL and any reconciliation of a Go full node.
@@ -70,6 +71,13 @@ impl Marks {
         self.marks
             .get(target)
             .is_some_and(|mark| now.mono < mark.expires && (origin, seq) <= mark.upto)
+    }
+
+    /// Whether a version is gone of which only the beginning of the target is known.
+    pub(super) fn covers_lead(&self, now: Time, stamp: &Stamp) -> bool {
+        let marks = self.marks.range(stamp.lead.first()..);
+        let mut marks = marks.take_while(|(target, _)| Lead::of(target) == stamp.lead);
+        marks.any(|(_, mark)| now.mono < mark.expires && (stamp.origin, stamp.seq) <= mark.upto)
     }
 
     /// The highest owner sequence that is gone.

@@ -19,6 +19,7 @@ pub mod merge;
 mod page;
 mod place;
 mod refusal;
+mod sync_view;
 mod tally;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub use held::Held;
 pub use marks::MARK_LIFE;
 pub use page::{DEFAULT_PAGE, Page, PageEnd, PageReader};
 pub use refusal::Refusal;
+pub use sync_view::SyncView;
 
 use crate::id::Target;
 use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Seq};

@@ -43,6 +43,8 @@ pub enum RequestPart {
     Pull(Prefix, Target),
     /// 6: an item that the other side lacks.
     Give(FetchedItem),
+    /// 7: number (1) ‖ as many of lead (8) ‖ origin (1) ‖ sequence (8): what is new here.
+    Offer(Vec<Stamp>),
 }
 
 /// What the other side answers.
@@ -63,6 +65,8 @@ pub enum ResponsePart {
     Item(FetchedItem),
     /// 7: prefix ‖ target (32): of a pull, the items before this target were sent.
     More(Prefix, Target),
+    /// 8: a bit (8 bytes) for each entry of an offer, from the lowest on: give this one.
+    Wanted(u64),
 }
 
 /// One message of the side that starts.
@@ -202,6 +206,10 @@ impl RequestPart {
                 out.push(6);
                 write_item(out, item, *life);
             }
+            Self::Offer(stamps) => {
+                out.push(7);
+                write_stamps(out, stamps);
+            }
         }
     }
 
@@ -224,6 +232,7 @@ impl RequestPart {
             }
             5 => Self::Pull(read_prefix(from)?, Target::from_bytes(*from.array()?)),
             6 => Self::Give(read_item(from)?),
+            7 => Self::Offer(read_stamps(from)?),
             other => return Err(unknown(other)),
         })
     }
@@ -247,12 +256,7 @@ impl ResponsePart {
                 out.push(5);
                 write_prefix(out, prefix);
                 out.extend_from_slice(&unknown.to_be_bytes());
-                write_len(out, stamps.len());
-                for stamp in stamps {
-                    out.extend_from_slice(&stamp.lead.0.to_be_bytes());
-                    out.push(u8::from(stamp.origin == Origin::Owner));
-                    out.extend_from_slice(&stamp.seq.0.to_be_bytes());
-                }
+                write_stamps(out, stamps);
             }
             Self::Item((item, life)) => {
                 out.push(6);
@@ -262,6 +266,10 @@ impl ResponsePart {
                 out.push(7);
                 write_prefix(out, prefix);
                 out.extend_from_slice(target.as_bytes());
+            }
+            Self::Wanted(places) => {
+                out.push(8);
+                out.extend_from_slice(&places.to_be_bytes());
             }
         }
     }
@@ -278,25 +286,40 @@ impl ResponsePart {
             5 => {
                 let prefix = read_prefix(from)?;
                 let unknown = from.number(8)?;
-                let mut stamps = Vec::new();
-                for _ in 0..read_len(from)? {
-                    stamps.push(Stamp {
-                        lead: Lead(from.number(8)?),
-                        origin: match from.small(1)? {
-                            0 => Origin::Mirror,
-                            1 => Origin::Owner,
-                            _ => return Err(Fault::Origin),
-                        },
-                        seq: Seq(from.number(8)?),
-                    });
-                }
+                let stamps = read_stamps(from)?;
                 Self::Entries(prefix, unknown, stamps)
             }
             6 => Self::Item(read_item(from)?),
             7 => Self::More(read_prefix(from)?, Target::from_bytes(*from.array()?)),
+            8 => Self::Wanted(from.number(8)?),
             other => return Err(unknown(other)),
         })
     }
+}
+
+fn write_stamps(out: &mut Vec<u8>, stamps: &[Stamp]) {
+    write_len(out, stamps.len());
+    for stamp in stamps {
+        out.extend_from_slice(&stamp.lead.0.to_be_bytes());
+        out.push(u8::from(stamp.origin == Origin::Owner));
+        out.extend_from_slice(&stamp.seq.0.to_be_bytes());
+    }
+}
+
+fn read_stamps(from: &mut Reader<'_>) -> Result<Vec<Stamp>, Fault> {
+    let mut stamps = Vec::new();
+    for _ in 0..read_len(from)? {
+        stamps.push(Stamp {
+            lead: Lead(from.number(8)?),
+            origin: match from.small(1)? {
+                0 => Origin::Mirror,
+                1 => Origin::Owner,
+                _ => return Err(Fault::Origin),
+            },
+            seq: Seq(from.number(8)?),
+        });
+    }
+    Ok(stamps)
 }
 
 fn unknown(part: usize) -> Fault {

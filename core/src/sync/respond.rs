@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::id::Target;
-use crate::sync::entry::Lead;
+use crate::sync::entry::{Lead, Stamp};
 use crate::sync::fingerprint::Sum;
 use crate::sync::item_bytes::item_bytes;
 use crate::sync::message::{
@@ -53,6 +53,11 @@ pub fn respond(source: &impl Source, request: SyncRequest) -> Reply {
                 true
             }
             RequestPart::Want(leads) => full.wanted(source, &leads, &mut reply),
+            RequestPart::Offer(stamps) => {
+                let wanted = wanted(source, &stamps, &mut reply.work);
+                reply.response.parts.push(ResponsePart::Wanted(wanted));
+                true
+            }
             RequestPart::Pull(prefix, from) => full.pulled(source, prefix, from, &mut reply),
             part => {
                 let parts = ranges(source, &request.salt, &part, &mut reply.work);
@@ -131,6 +136,23 @@ impl Full {
     }
 }
 
+/// Which of these versions would be taken, by their places.
+fn wanted(source: &impl Source, stamps: &[Stamp], work: &mut usize) -> u64 {
+    let mut places = 0;
+    for (place, stamp) in stamps.iter().enumerate().take(MAX_IDS) {
+        *work += 2;
+        let held = source.entries(stamp.lead.first()).next();
+        let held = held.filter(|(target, _)| Lead::of(target) == stamp.lead);
+        let want = match held {
+            // Of one sequence with two contents the next session decides.
+            Some((_, version)) => (stamp.origin, stamp.seq) > (version.origin, version.seq),
+            None => source.wants(stamp),
+        };
+        places |= u64::from(want) << place;
+    }
+    places
+}
+
 /// The target held that begins with `lead`.
 fn held_by_lead(source: &impl Entries, lead: Lead) -> Option<Target> {
     let (target, _) = source.entries(lead.first()).next()?;
@@ -169,7 +191,10 @@ fn ranges(
             parts
         }
         RequestPart::Ids(prefix, theirs) => named(source, salt, prefix, theirs, work),
-        RequestPart::Want(_) | RequestPart::Pull(..) | RequestPart::Give(_) => Vec::new(),
+        RequestPart::Want(_)
+        | RequestPart::Pull(..)
+        | RequestPart::Give(_)
+        | RequestPart::Offer(_) => Vec::new(),
     }
 }
 

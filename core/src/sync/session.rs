@@ -273,6 +273,7 @@ impl Session {
                 let named = self.named.remove(&prefix).ok_or(SessionError::NotAsked)?;
                 self.entries(source, &prefix, unknown, &stamps, &named)?;
             }
+            ResponsePart::Wanted(_) => return Err(SessionError::NotAsked),
             ResponsePart::Item(item) => self.item(item)?,
             ResponsePart::More(prefix, next) => {
                 let pull = self.pulls.iter().position(|pull| pull.prefix == prefix);

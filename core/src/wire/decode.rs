@@ -42,6 +42,11 @@ pub fn decode_request(frame: &Frame) -> Result<RequestMessage, WireError> {
         Method::GetItems => read_get_items(body),
         Method::PutBatch => read_batch(body),
         Method::Renew => read_renewal(body),
+        Method::Reconcile => {
+            let (message, ext) = read_counted(body)?;
+            let (sender, ext) = (Sender::default(), RequestExt::read(ext));
+            Ok(Envelope { sender, ext }.with(Request::Reconcile { message }))
+        }
     }
 }
 
@@ -99,6 +104,11 @@ pub fn decode_response(frame: &Frame) -> Result<ResponseMessage, WireError> {
         Method::Renew => {
             let (ext, stored, error) = read_verdict(body)?;
             Ok(with(ext, Response::Renew { stored, error }))
+        }
+        Method::Reconcile => {
+            let (message, ext) = read_counted(body)?;
+            let response = Response::Reconcile { message };
+            Ok(with(ResponseExt::read(ext), response))
         }
         Method::GetItems => {
             let (mut items, mut targets, mut has_more) = (Vec::new(), Vec::new(), false);
@@ -214,6 +224,17 @@ fn read_renewal(body: &[u8]) -> Result<RequestMessage> {
     };
     let len = body.len();
     parse().ok_or(WireError::ShortRenewal { len })
+}
+
+/// Bytes behind their number, and the rest.
+fn read_counted(body: &[u8]) -> Result<(Vec<u8>, &[u8])> {
+    let parse = || {
+        let (len, rest) = body.split_first_chunk()?;
+        rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
+    };
+    let len = body.len();
+    let (message, ext) = parse().ok_or(WireError::ShortReconcile { len })?;
+    Ok((message.to_vec(), ext))
 }
 
 fn read_verdict(body: &[u8]) -> Result<(Option<ResponseExt>, bool, String)> {

@@ -35,6 +35,11 @@ pub fn encode_request(message: &RequestMessage) -> Result<Vec<u8>, EncodeError> 
         if let Some(ext) = &message.ext {
             ext.write(&mut out);
         }
+    } else if let Request::Reconcile { message: bytes } = &message.request {
+        counted(&mut out, bytes);
+        if let Some(ext) = &message.ext {
+            ext.write(&mut out);
+        }
     } else {
         out.raw("{");
         sender(&mut out, "sender_id", "sender_pk", &message.sender);
@@ -55,6 +60,13 @@ pub fn encode_response(message: &ResponseMessage) -> Result<Vec<u8>, EncodeError
     let method = message.response.method();
     let mut out = Writer::new(frame::start(method, response_size(&message.response)));
     let compact = message.ext.as_ref().is_some_and(|ext| ext.compact);
+    if let Response::Reconcile { message: bytes } = &message.response {
+        counted(&mut out, bytes);
+        if let Some(ext) = &message.ext {
+            ext.write(&mut out, None);
+        }
+        return frame::finish(out.finish(), method, Side::Response);
+    }
     out.raw("{");
     response_fields(&mut out, &message.response, compact);
     if let Some(ext) = &message.ext {
@@ -158,6 +170,7 @@ fn request_size(request: &Request) -> usize {
     match request {
         Request::PutValue { item, .. } => FIXED + item.encoded_len(),
         Request::PutBatch { items, targets } => FIXED + items_size(items, targets),
+        Request::Reconcile { message } => FIXED + message.len(),
         _ => FIXED,
     }
 }
@@ -171,8 +184,16 @@ fn response_size(response: &Response) -> usize {
             FIXED + item.as_ref().map_or(0, WireItem::encoded_len) + PEER * closest.peers.len()
         }
         Response::GetItems { items, targets, .. } => FIXED + items_size(items, targets),
+        Response::Reconcile { message } => FIXED + message.len(),
         _ => FIXED,
     }
+}
+
+/// Bytes behind their number. Above 32 bits the frame is above its limit, too.
+fn counted(out: &mut Writer, bytes: &[u8]) {
+    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    out.bytes(&len.to_be_bytes());
+    out.bytes(bytes);
 }
 
 fn items_size(items: &[WireItem], targets: &[Target]) -> usize {
@@ -186,7 +207,7 @@ fn items_size(items: &[WireItem], targets: &[Target]) -> usize {
 
 fn request_fields(out: &mut Writer, request: &Request) {
     match request {
-        Request::Ping | Request::Renew { .. } => {}
+        Request::Ping | Request::Renew { .. } | Request::Reconcile { .. } => {}
         Request::FindNode { target } | Request::GetValue { target } => {
             out.field("target").array32(target.as_bytes());
         }
@@ -235,6 +256,7 @@ fn response_fields(out: &mut Writer, response: &Response, compact: bool) {
                 closest.write(out.field("closest"));
             }
         }
+        Response::Reconcile { .. } => {}
         Response::PutValue { stored, error } | Response::Renew { stored, error } => {
             out.field("stored").display(stored);
             if !error.is_empty() {

@@ -50,6 +50,12 @@ pub enum WireError {
         /// Bytes in the body.
         len: usize,
     },
+    /// A reconciliation message is shorter than it says.
+    #[error("reconciliation of {len} bytes")]
+    ShortReconcile {
+        /// Bytes in the body.
+        len: usize,
+    },
 }
 
 /// A message above its method's limit, which the receiver would drop.

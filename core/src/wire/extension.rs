@@ -68,6 +68,9 @@ pub struct ResponseExt {
     pub closest: PeerList,
     /// `"held"`: the sequence held, told with a refusal.
     pub held: Option<Seq>,
+    /// `"full"`: the server is a full node, and knows
+    /// [`Method::Reconcile`](crate::wire::Method::Reconcile).
+    pub full_node: bool,
     /// The peers of the response, or those in `closest`, are told as `"near"`, see
     /// [`PeerList`]: a fifth of the bytes. Only to callers whose request said version
     /// [`COMPACT_SINCE`] or later.
@@ -84,6 +87,7 @@ impl Default for ResponseExt {
             bind: None,
             closest: PeerList::default(),
             held: None,
+            full_node: false,
             compact: false,
         }
     }
@@ -166,6 +170,7 @@ impl ResponseExt {
     /// None when it does not parse. Compact peers are in `closest`, whatever they belong to.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         let (mut keep, mut closest, mut held) = (false, PeerList::default(), None);
+        let mut full_node = false;
         let mut near: Option<PeerList> = None;
         let shared = Shared::read(json, |reader, name| {
             match name {
@@ -173,6 +178,7 @@ impl ResponseExt {
                 "closest" => closest.read(reader)?,
                 "near" => near = PeerList::read_compact(reader)?,
                 "held" => held = reader.unsigned()?.map(Seq),
+                "full" => full_node = reader.boolean()?.unwrap_or_default(),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -186,6 +192,7 @@ impl ResponseExt {
             compact: near.is_some(),
             closest: near.unwrap_or(closest),
             held,
+            full_node,
         })
     }
 
@@ -205,6 +212,9 @@ impl ResponseExt {
         }
         if let Some(held) = self.held {
             out.field("held").display(held);
+        }
+        if self.full_node {
+            out.field("full").raw("true");
         }
         out.raw("}");
     }

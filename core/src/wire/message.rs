@@ -38,7 +38,7 @@ impl Sender {
 /// A request with everything that came along.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RequestMessage {
-    /// Who it says it is from. A [`Request::Renew`] carries none and decodes with the default;
+    /// Who it says it is from. A [`Request::Renew`] or [`Request::Reconcile`] carries none and decodes with the default;
     /// a ping's is the default when its body does not decode, which upstream does not even try.
     pub sender: Sender,
     /// What upstream does not know.
@@ -118,6 +118,12 @@ pub enum Request {
         /// Its [`Item::content_hash`](crate::item::Item::content_hash).
         content_hash: [u8; 32],
     },
+    /// Find what both hold differently. Body, both ways: length of the message u32 big-endian ‖
+    /// message ‖ the extension's JSON object if there is one.
+    Reconcile {
+        /// A [`SyncRequest`](crate::sync::SyncRequest); decoded by who serves it.
+        message: Vec<u8>,
+    },
 }
 
 impl Request {
@@ -132,6 +138,7 @@ impl Request {
             Self::GetItems { .. } => Method::GetItems,
             Self::PutBatch { .. } => Method::PutBatch,
             Self::Renew { .. } => Method::Renew,
+            Self::Reconcile { .. } => Method::Reconcile,
         }
     }
 }
@@ -195,6 +202,11 @@ pub enum Response {
         /// Why not; empty when left out.
         error: String,
     },
+    /// The other side's message; body as of the request.
+    Reconcile {
+        /// A [`SyncResponse`](crate::sync::SyncResponse).
+        message: Vec<u8>,
+    },
 }
 
 impl Response {
@@ -225,6 +237,7 @@ impl Response {
             Self::GetItems { .. } => Method::GetItems,
             Self::PutBatch { .. } => Method::PutBatch,
             Self::Renew { .. } => Method::Renew,
+            Self::Reconcile { .. } => Method::Reconcile,
         }
     }
 }

@@ -4,6 +4,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sync::MAX_SYNC_MESSAGE;
+
 /// Most bytes that any message may have, method byte and body; upstream's one limit.
 pub const MAX_MESSAGE: usize = 4_194_304;
 /// Requests that name a target, a page or nothing: upstream's take some 350 bytes, ours with
@@ -26,6 +28,9 @@ pub const MAX_GET_ITEMS_RESPONSE: usize = MAX_MESSAGE;
 /// One verdict for each item of a batch, each with an error text at worst.
 pub const MAX_PUT_BATCH_RESPONSE: usize = 2_048 * KIB;
 
+/// Reconciliation messages, request and response: the longest one, and what else is in the frame.
+pub const MAX_RECONCILE: usize = MAX_SYNC_MESSAGE + 16 * KIB;
+
 const KIB: usize = 1_024;
 
 /// What a frame asks or answers: the byte after its length.
@@ -47,6 +52,8 @@ pub enum Method {
     PutBatch = 6,
     /// Keep an item that is held already for longer. Ours; upstream closes the stream.
     Renew = 64,
+    /// Find what both hold differently. Ours; only for peers whose answers say `full`.
+    Reconcile = 65,
 }
 
 impl fmt::Display for Method {
@@ -60,13 +67,14 @@ impl fmt::Display for Method {
             Self::GetItems => "GetItems",
             Self::PutBatch => "PutBatch",
             Self::Renew => "Renew",
+            Self::Reconcile => "Reconcile",
         })
     }
 }
 
 impl Method {
     /// All of them, in order of their bytes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ping,
         Self::FindNode,
         Self::GetValue,
@@ -74,6 +82,7 @@ impl Method {
         Self::GetItems,
         Self::PutBatch,
         Self::Renew,
+        Self::Reconcile,
     ];
 
     /// The method of a byte, if there is one.
@@ -87,6 +96,7 @@ impl Method {
             5 => Self::GetItems,
             6 => Self::PutBatch,
             64 => Self::Renew,
+            65 => Self::Reconcile,
             _ => return None,
         })
     }
@@ -106,6 +116,7 @@ impl Method {
             }
             Self::PutValue => MAX_PUT_VALUE_REQUEST,
             Self::PutBatch => MAX_PUT_BATCH_REQUEST,
+            Self::Reconcile => MAX_RECONCILE,
         }
     }
 
@@ -118,6 +129,7 @@ impl Method {
             Self::GetValue => MAX_GET_VALUE_RESPONSE,
             Self::GetItems => MAX_GET_ITEMS_RESPONSE,
             Self::PutBatch => MAX_PUT_BATCH_RESPONSE,
+            Self::Reconcile => MAX_RECONCILE,
         }
     }
 }

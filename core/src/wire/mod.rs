@@ -39,8 +39,8 @@ pub use item::{KeylessItem, WireItem, decode_item, encode_item, encoded_item_len
 pub use message::{MAX_ITEMS, Request, RequestMessage, Response, ResponseMessage, Sender};
 pub use method::{
     MAX_FIND_NODE_RESPONSE, MAX_GET_ITEMS_RESPONSE, MAX_GET_VALUE_RESPONSE, MAX_MESSAGE,
-    MAX_PUT_BATCH_REQUEST, MAX_PUT_BATCH_RESPONSE, MAX_PUT_VALUE_REQUEST, MAX_SMALL_REQUEST,
-    MAX_SMALL_RESPONSE, Method, Side,
+    MAX_PUT_BATCH_REQUEST, MAX_PUT_BATCH_RESPONSE, MAX_PUT_VALUE_REQUEST, MAX_RECONCILE,
+    MAX_SMALL_REQUEST, MAX_SMALL_RESPONSE, Method, Side,
 };
 pub use peer::{MAX_PEERS, PeerList, WirePeer, decode_peer, encode_peer};
 pub use timestamp::Timestamp;

@@ -231,6 +231,9 @@ pub(super) fn answer(peer: &PublicKey, asked: &Frame, input: &mut Cursor<'_>) ->
             stored,
             error: error.into(),
         },
+        Request::Reconcile { .. } => Response::Reconcile {
+            message: input.short().to_vec(),
+        },
         Request::Renew { .. } => Response::Renew {
             stored,
             error: error.into(),

@@ -78,10 +78,18 @@ fn peers(message: &mut ResponseMessage) -> impl Iterator<Item = &mut WirePeer> {
 /// Where a renewal's extension starts.
 const RENEWAL: usize = 137;
 
+/// A reconciliation message and what follows it.
+fn counted(body: &[u8]) -> Result<(&[u8], &[u8]), Refused> {
+    let (len, rest) = body.split_first_chunk().ok_or(Refused)?;
+    rest.split_at_checked(u32::from_be_bytes(*len) as usize)
+        .ok_or(Refused)
+}
+
 /// The part of a request that is JSON.
 fn json(frame: &Frame) -> Result<&[u8], Refused> {
     match frame.method {
         Method::Renew => frame.body.get(RENEWAL..).ok_or(Refused),
+        Method::Reconcile => Ok(counted(&frame.body)?.1),
         _ => Ok(&frame.body),
     }
 }

@@ -14,7 +14,7 @@ use skydht_core::wire::{
     WirePeer,
 };
 
-use super::{RENEWAL, Refused, json, shape, time};
+use super::{RENEWAL, Refused, counted, json, shape, time};
 
 type Id = Option<[u8; 32]>;
 type Text = Option<String>;
@@ -113,6 +113,7 @@ struct ExtBody {
     closest: Option<Vec<Option<PeerBody>>>,
     near: Text,
     held: Option<u64>,
+    full: Option<bool>,
     #[serde(flatten)]
     _objects_only: IgnoredAny,
 }
@@ -142,13 +143,23 @@ pub(super) fn request(frame: &Frame) -> Result<RequestMessage> {
             },
         });
     }
+    if frame.method == Method::Reconcile {
+        let ext = shape::check(json).and_then(|()| parse(json)).ok();
+        return Ok(RequestMessage {
+            sender: Sender::default(),
+            ext: ext.and_then(request_ext),
+            request: Request::Reconcile {
+                message: counted(&frame.body)?.0.to_vec(),
+            },
+        });
+    }
     shape::check(json)?;
     let body: RequestBody = parse(json)?;
     Ok(RequestMessage {
         sender: sender(body.sender_id, body.sender_pk)?,
         ext: body.ext.and_then(request_ext),
         request: match frame.method {
-            Method::Ping | Method::Renew => Request::Ping,
+            Method::Ping | Method::Renew | Method::Reconcile => Request::Ping,
             Method::FindNode => Request::FindNode {
                 target: target(body.target),
             },
@@ -177,6 +188,16 @@ pub(super) fn request(frame: &Frame) -> Result<RequestMessage> {
 
 /// What serde makes of a response, and the times of its peers.
 pub(super) fn response(frame: &Frame) -> Result<(ResponseMessage, Vec<Option<Unix>>)> {
+    if frame.method == Method::Reconcile {
+        let (message, json) = counted(&frame.body)?;
+        let ext = shape::check(json).and_then(|()| parse(json)).ok();
+        let mut times = Vec::new();
+        let ext = ext.and_then(|ext| response_ext(ext, &mut times));
+        let response = Response::Reconcile {
+            message: message.to_vec(),
+        };
+        return Ok((ResponseMessage { ext, response }, times));
+    }
     let json = &frame.body[..];
     shape::check(json)?;
     let body: ResponseBody = parse(json)?;
@@ -203,6 +224,7 @@ pub(super) fn response(frame: &Frame) -> Result<(ResponseMessage, Vec<Option<Uni
             stored: parse::<Stored>(json)?.stored.unwrap_or_default(),
             error,
         },
+        Method::Reconcile => return Err(Refused),
         Method::GetItems => Response::GetItems {
             items: items(body.items)?,
             targets: targets(body.targets)?,
@@ -438,6 +460,7 @@ fn response_ext(ext: serde_json::Value, times: &mut Vec<Option<Unix>>) -> Option
         bind: bind(ext.bind)?,
         closest,
         held: ext.held.map(Seq),
+        full_node: ext.full.unwrap_or_default(),
         compact,
     };
     times.extend(more);

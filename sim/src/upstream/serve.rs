@@ -100,7 +100,10 @@ impl UpstreamNode {
     /// The answer to a whole request; none: close without one.
     fn serve(&mut self, caller: &PublicKey, method: u8, body: Vec<u8>) -> Option<Vec<u8>> {
         self.met(caller, self.now);
-        let method = Method::from_byte(method).filter(|method| *method != Method::Renew)?;
+        let method = Method::from_byte(method).filter(|method| {
+            // Ours, which upstream does not know.
+            !matches!(method, Method::Renew | Method::Reconcile)
+        })?;
         let message = decode_request(&Frame { method, body }).ok()?;
         match checks::keys_fate(message.keys()) {
             KeyFate::Good => {}
@@ -155,7 +158,7 @@ impl UpstreamNode {
                 self.meet_claimed(message);
                 self.keep_batch(items, targets)
             }
-            Request::Renew { .. } => return None,
+            Request::Renew { .. } | Request::Reconcile { .. } => return None,
         })
     }
 

@@ -284,6 +284,42 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
                 },
             ),
         ),
+        (
+            "pong of a full node",
+            response(
+                ResponseExt {
+                    keep: true,
+                    full_node: true,
+                    ..ResponseExt::default()
+                },
+                Response::Ping {
+                    responder: Sender::of(&key(2)),
+                },
+            ),
+        ),
+        (
+            "reconcile: everything",
+            Message::Request(RequestMessage {
+                sender: Sender::default(),
+                ext: Some(RequestExt::default()),
+                request: Request::Reconcile {
+                    message: [&[1][..], b"8 bytes!", &[1], &[7; 16]].concat(),
+                },
+            }),
+        ),
+        (
+            "reconciled: both hold the same",
+            response(
+                ResponseExt {
+                    keep: true,
+                    full_node: true,
+                    ..ResponseExt::default()
+                },
+                Response::Reconcile {
+                    message: vec![1, 0, 1, 1],
+                },
+            ),
+        ),
     ]
 }
 

@@ -89,7 +89,10 @@ impl Inbound {
             let index = batch.results.len();
             let tag = VerifyTag::Batch { stream: id, index };
             let step = match candidate(item, target, batch.ext.as_ref(), peer) {
-                Ok(candidate) => judge(base, candidate, tag, peer),
+                Ok(mut candidate) => {
+                    candidate.life = batch.next_life().or(candidate.life);
+                    judge(base, candidate, tag, peer)
+                }
                 Err(error) => Step::Judged(Err(Rejection::Item(error))),
             };
             match step {
@@ -127,6 +130,11 @@ impl Inbound {
         let room = self.room_for_answer(base, peer, len);
         if room != Room::Free {
             self.wait_for_room(base, id, Phase::BatchDone(batch), peer, room);
+            return len;
+        }
+        let mut batch = batch;
+        if let Some(message) = batch.answer.take() {
+            self.answer(base, id, Response::Reconcile { message }, None);
             return len;
         }
         let stored = batch.results.iter().map(Result::is_ok).collect();

@@ -10,6 +10,7 @@ mod page;
 mod phase;
 mod puts;
 mod queues;
+mod reconcile;
 mod requests;
 mod room;
 mod state;

@@ -13,6 +13,7 @@ use crate::node::ids::StreamId;
 use crate::node::inbound::page::PAGE_ROOM;
 use crate::node::inbound::phase::Phase;
 use crate::node::inbound::puts::candidate;
+use crate::node::inbound::reconcile::RECONCILE_ROOM;
 use crate::node::inbound::room::{Room, SMALL_ANSWER};
 use crate::node::inbound::state::Inbound;
 use crate::node::inbound::work::{Batch, PutRequest};
@@ -163,6 +164,7 @@ impl Inbound {
                 let salt = (!salt.is_empty()).then_some(salt.as_bytes());
                 self.start_page(base, id, salt, since_seq, limit);
             }
+            Request::Reconcile { message } => self.serve_reconcile(base, id, &message, peer),
             Request::PutBatch { items, targets } => {
                 let batch = Box::new(Batch::new(items, targets, ext));
                 self.start_batch(base, id, batch, peer);
@@ -248,6 +250,7 @@ impl Inbound {
 fn answer_len(base: &Base, request: &Request) -> usize {
     match request {
         Request::GetItems { .. } => PAGE_ROOM,
+        Request::Reconcile { .. } => RECONCILE_ROOM,
         Request::GetValue { target } => {
             let held = base.items.store.get(base.cx.now, target);
             SMALL_ANSWER + held.map_or(0, |held| encoded_item_len(held.item()))

@@ -1,9 +1,10 @@
 //! What is kept of a request until it is answered.
 
 use crate::id::Target;
-use crate::item::Seq;
+use crate::item::{Life, Seq};
 use crate::node::items::intake::Rejection;
 use crate::store::{Candidate, PageReader};
+use crate::sync::FetchedItem;
 use crate::wire::{PageEncoder, RequestExt, Want, WireItem};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -54,6 +55,10 @@ pub(crate) struct Batch {
     pub(super) results: Vec<Result<(), Rejection>>,
     pub(super) out: usize,
     pub(super) ext: Option<RequestExt>,
+    /// Of each item, where the items came with reconciliation.
+    lives: Vec<Life>,
+    /// The reconciliation message that answers it, in place of verdicts.
+    pub(super) answer: Option<Vec<u8>>,
     /// Bytes that it keeps until it is answered.
     pub(crate) bytes: usize,
 }
@@ -69,7 +74,24 @@ impl Batch {
             targets: targets.into_iter(),
             out: 0,
             ext,
+            lives: Vec::new(),
+            answer: None,
         }
+    }
+
+    /// Items that came with reconciliation; `answer` goes out when they are judged.
+    pub(crate) fn given(items: Vec<FetchedItem>, answer: Vec<u8>) -> Self {
+        let lives = items.iter().map(|(_, life)| *life).collect();
+        let items = items.iter().map(|(item, _)| item.into()).collect();
+        let mut batch = Self::new(items, Vec::new(), None);
+        batch.bytes += answer.len();
+        (batch.lives, batch.answer) = (lives, Some(answer));
+        batch
+    }
+
+    /// What was said of the life of the item that is judged next.
+    pub(super) fn next_life(&self) -> Option<Life> {
+        self.lives.get(self.results.len()).copied()
     }
 
     /// The next item, and where it goes.
@@ -89,6 +111,9 @@ impl Batch {
 
     /// Bytes of its answer, at most.
     pub(super) fn answer_len(&self) -> usize {
+        if let Some(answer) = &self.answer {
+            return 512 + answer.len();
+        }
         let texts = self.results.iter().map(|result| match result {
             Ok(()) => 10,
             Err(refused) => 10 + refused.text().len(),

@@ -7,7 +7,7 @@
 use alloc::string::{String, ToString};
 
 use crate::id::Target;
-use crate::item::ItemError;
+use crate::item::{ItemError, Origin};
 use crate::key::PublicKey;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
@@ -122,7 +122,15 @@ impl Items {
     ) -> Result<(), Refusal> {
         let target = candidate.target;
         let recorded = matches!(candidate.via, Via::Storage { .. });
+        let (pulled, sender) = (
+            matches!(candidate.via, Via::Pulled(_)),
+            candidate.via.sender(),
+        );
         let admission = self.store.admit(cx.now, candidate, nearer)?;
+        let news = admission.kind == AdmissionKind::Stored && admission.origin == Origin::Owner;
+        if news && cx.config.full_node && !recorded && !pulled {
+            self.changes.push((target, sender));
+        }
         self.note_admission(cx, target, admission, recorded);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What the node holds and publishes, and how the store changes.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::Target;
@@ -37,6 +38,8 @@ pub(crate) struct Items {
     pub(super) pending: BTreeMap<JobId, Pending>,
     last_change: u64,
     no_expiry_before: Mono,
+    /// What is new since it was last asked for, and who sent it; only on a full node.
+    pub(super) changes: Vec<(Target, Option<PublicKey>)>,
 }
 
 impl Items {
@@ -67,6 +70,7 @@ impl Items {
             pending: BTreeMap::new(),
             last_change: 0,
             no_expiry_before: Mono::default(),
+            changes: Vec::new(),
         }
     }
 
@@ -154,6 +158,11 @@ impl Items {
         cx.counters.count(Counter::ItemsRenewed);
         self.persist_kept(cx, target);
         Ok(())
+    }
+
+    /// What is new since the last call, and who sent it of its own accord.
+    pub(crate) fn take_changes(&mut self) -> Vec<(Target, Option<PublicKey>)> {
+        core::mem::take(&mut self.changes)
     }
 
     /// Nothing expires before `at`.

@@ -111,6 +111,8 @@ pub(crate) struct PeerStore {
     pinned: BTreeMap<PublicKey, Addrs>,
     all: RttEstimator,
     max: usize,
+    /// Peers whose last answer said that they are full nodes.
+    full_nodes: BTreeSet<PublicKey>,
 }
 
 impl PeerStore {
@@ -122,6 +124,7 @@ impl PeerStore {
             pinned: BTreeMap::new(),
             all: RttEstimator::default(),
             max,
+            full_nodes: BTreeSet::new(),
         }
     }
 
@@ -148,6 +151,21 @@ impl PeerStore {
         entry.ping_backs_failed = 0;
         entry.failures = 0;
         entry.asked = None;
+    }
+
+    /// The full nodes among the peers that are remembered as such.
+    pub(crate) const fn full_nodes(&self) -> &BTreeSet<PublicKey> {
+        &self.full_nodes
+    }
+
+    /// A peer's answer says whether it is a full node. Returns whether that is news of one; at most
+    /// `max` are remembered.
+    pub(crate) fn note_full_node(&mut self, key: &PublicKey, full: bool, max: usize) -> bool {
+        if !full {
+            self.full_nodes.remove(key);
+            return false;
+        }
+        self.full_nodes.len() < max && self.full_nodes.insert(*key)
     }
 
     /// A call to a peer began.

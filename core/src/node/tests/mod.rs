@@ -14,6 +14,7 @@ mod peers;
 mod pressure;
 mod proof;
 mod reads;
+mod replication;
 mod serving;
 mod slow_handlers;
 mod upkeep;

@@ -33,6 +33,7 @@ fn answers_that_were_not_asked_for_end_the_session() {
         alloc::vec![ResponsePart::Same, ResponsePart::Empty(all)],
         alloc::vec![ResponsePart::Entries(all, 0, alloc::vec![stamp])],
         alloc::vec![ResponsePart::Item(foreign)],
+        alloc::vec![ResponsePart::Wanted(1)],
         alloc::vec![ResponsePart::More(all, Target::default())],
     ] {
         let error = session(&set).handle(&set, &response(parts.clone()));
@@ -100,7 +101,7 @@ fn a_peer_for_whom_everything_differs_reaches_an_end() {
                     parts.push(ResponsePart::Entries(*prefix, unknown as u64, Vec::new()));
                 }
                 RequestPart::Give(_) => given += 1,
-                RequestPart::Want(_) | RequestPart::Pull(..) => {}
+                RequestPart::Want(_) | RequestPart::Pull(..) | RequestPart::Offer(_) => {}
             }
         }
         let answered = u16::try_from(request.parts.len()).unwrap();

@@ -23,6 +23,11 @@ fn messages() -> (SyncRequest, SyncResponse) {
         age: Duration::from_millis(1500),
         left: Duration::from_secs(7200),
     };
+    let stamp = Stamp {
+        lead: Lead::of(&target),
+        origin: Origin::Owner,
+        seq: Seq(1_790_000_000_000_000_000),
+    };
     let request = SyncRequest {
         salt: *b"8 bytes!",
         parts: alloc::vec![
@@ -32,12 +37,8 @@ fn messages() -> (SyncRequest, SyncResponse) {
             RequestPart::Want(alloc::vec![Lead::of(&target)]),
             RequestPart::Pull(Prefix::ALL, target),
             RequestPart::Give((item(2, 9, 3), life)),
+            RequestPart::Offer(alloc::vec![stamp]),
         ],
-    };
-    let stamp = Stamp {
-        lead: Lead::of(&target),
-        origin: Origin::Owner,
-        seq: Seq(1_790_000_000_000_000_000),
     };
     let response = SyncResponse {
         answered: 6,
@@ -49,6 +50,7 @@ fn messages() -> (SyncRequest, SyncResponse) {
             ResponsePart::Entries(prefix, 0b10, alloc::vec![stamp]),
             ResponsePart::Item((item(3, 9, 0), life)),
             ResponsePart::More(prefix, target),
+            ResponsePart::Wanted(5),
         ],
     };
     (request, response)

@@ -145,3 +145,36 @@ fn r10_sets_that_change_meanwhile_converge_in_the_next_session() {
     reconcile(&mut a, &mut b, 99).unwrap();
     assert!(equal(&a, &b));
 }
+
+#[test]
+fn offers_are_wanted_when_they_are_newer() {
+    let (a, b) = (set(0..20, 5), set(0..10, 6));
+    let stamps = a.entries(crate::id::Target::default());
+    let stamps: Vec<Stamp> = stamps
+        .map(|(target, version)| version.stamp(&target))
+        .collect();
+    let request = SyncRequest {
+        salt: [0; 8],
+        parts: alloc::vec![RequestPart::Offer(stamps.clone())],
+    };
+    let reply = respond(&b, request);
+    let lacked: u64 = (0..20)
+        .map(|place| {
+            let held = b
+                .items()
+                .any(|item| Lead::of(&item.target()) == stamps[place].lead);
+            u64::from(!held) << place
+        })
+        .sum();
+    assert_eq!(reply.response.parts, [ResponsePart::Wanted(lacked)]);
+    let stamps: Vec<Stamp> = b
+        .entries(crate::id::Target::default())
+        .map(|(target, version)| version.stamp(&target))
+        .collect();
+    let request = SyncRequest {
+        salt: [0; 8],
+        parts: alloc::vec![RequestPart::Offer(stamps)],
+    };
+    let reply = respond(&a, request);
+    assert_eq!(reply.response.parts, [ResponsePart::Wanted(0b11_1111_1111)]);
+}

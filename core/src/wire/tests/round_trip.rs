@@ -125,6 +125,9 @@ impl Arbitrary for RequestMessage {
                 signature: signature(g),
                 content_hash: bytes(g),
             },
+            Method::Reconcile => Request::Reconcile {
+                message: Vec::arbitrary(g),
+            },
         };
         let ext = maybe(g, |g| RequestExt {
             version: u8::arbitrary(g).max(1),
@@ -137,7 +140,7 @@ impl Arbitrary for RequestMessage {
         Self {
             // A renewal has no room for it.
             sender: match request {
-                Request::Renew { .. } => Sender::default(),
+                Request::Renew { .. } | Request::Reconcile { .. } => Sender::default(),
                 _ => sender(g),
             },
             ext,
@@ -169,6 +172,9 @@ impl Arbitrary for ResponseMessage {
                 errors: Vec::arbitrary(g),
             },
             Method::Renew => Response::Renew { stored, error },
+            Method::Reconcile => Response::Reconcile {
+                message: Vec::arbitrary(g),
+            },
         };
         let ext = maybe(g, |g| ResponseExt {
             version: u8::arbitrary(g).max(1),
@@ -178,6 +184,7 @@ impl Arbitrary for ResponseMessage {
             bind: maybe(g, signature),
             closest: peers(g),
             held: maybe(g, |g| Seq(u64::arbitrary(g))),
+            full_node: bool::arbitrary(g),
             compact: false,
         });
         let mut message = Self { ext, response };
@@ -221,14 +228,15 @@ quickcheck! {
         decode_response(&frame(Side::Response, &bytes)).unwrap() == message
     }
 
-    /// A body is JSON for everybody, except a renewal.
+    /// A body is JSON for everybody, except a renewal and reconciliation.
     fn bodies_are_json(sent: RequestMessage, answered: ResponseMessage) -> bool {
         let is_json = |frame: Vec<u8>| {
             serde_json::from_slice::<serde_json::Value>(&body_of(frame)).is_ok()
         };
-        let renewal = matches!(sent.request, Request::Renew { .. });
-        (renewal || is_json(encode_request(&sent).unwrap()))
-            && is_json(encode_response(&answered).unwrap())
+        let binary = matches!(sent.request, Request::Renew { .. } | Request::Reconcile { .. });
+        let binary_answer = matches!(answered.response, Response::Reconcile { .. });
+        (binary || is_json(encode_request(&sent).unwrap()))
+            && (binary_answer || is_json(encode_response(&answered).unwrap()))
     }
 
     /// Cut off or changed anywhere: an error or another message, never a panic.
@@ -242,7 +250,7 @@ quickcheck! {
         let cut = bytes[5..place].to_vec();
         let method = message.request.method();
         let _ = decode_request(&Frame { method, body });
-        let whole_anyway = matches!(method, Method::Ping | Method::Renew);
+        let whole_anyway = matches!(method, Method::Ping | Method::Renew | Method::Reconcile);
         decode_request(&Frame { method, body: cut }).is_err() || whole_anyway
     }
 

@@ -169,6 +169,7 @@ fn in_words(response: &Response) -> String {
                 (false, error) => format!("refused: {error}"),
             }
         }
+        Response::Reconcile { message } => format!("{} bytes of reconciliation", message.len()),
         Response::GetItems { items, .. } => format!("{} items", items.len()),
         Response::PutBatch { stored, .. } => {
             let kept = stored.iter().filter(|stored| **stored).count();
