@@ -64,6 +64,12 @@ fn the_swarm_holds_for_a_hundred_seeds() {
     hold("swarm.toml", 100);
 }
 
+/// The lesson R10 and R11 with everything that goes wrong between full nodes.
+#[test]
+fn full_nodes_are_equal_once_all_is_well_again() {
+    hold("full-nodes.toml", 12);
+}
+
 /// A mirror is held where nobody else published, and gives way to the owner.
 #[test]
 fn owners_take_their_places_from_mirrors() {

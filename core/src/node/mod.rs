@@ -51,7 +51,7 @@ use crate::node::ids::{CallTag, StopReason, VerifyTag};
 use crate::node::inbound::Inbound;
 use crate::node::operations::Operations;
 use crate::node::query::Queries;
-use crate::node::replication::{Replication, Sessions};
+use crate::node::replication::{Replication, Sessions, adverts};
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::node::upkeep::Upkeep;
@@ -116,6 +116,8 @@ impl Node {
             self.started = true;
             self.bootstrap();
             self.upkeep.start(&mut self.base);
+            Sessions::begin(&mut self.base);
+            adverts::start(&mut self.base);
         }
         match input {
             Input::StreamOpened { stream, path } => {
@@ -281,6 +283,7 @@ impl Node {
             Timer::Reconcile => replication.sessions.start_due(base),
             Timer::SyncRoom(sync) => replication.sessions.advance(base, sync),
             Timer::Offer => replication.offers.send(base),
+            Timer::Advert => adverts::publish(base, queries),
             Timer::Expiry => base.items.expire(&mut base.cx),
             Timer::Renewal(target) => {
                 if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {

@@ -33,6 +33,8 @@ pub(super) enum Timer {
     SyncRoom(SyncId),
     /// Offer other full nodes what is new.
     Offer,
+    /// Say that this is a full node.
+    Advert,
     /// An own item wants renewing.
     Renewal(Target),
 }
@@ -48,7 +50,8 @@ impl Timer {
             | Self::Prove
             | Self::Reconcile
             | Self::SyncRoom(_)
-            | Self::Offer => WakeReason::Maintenance,
+            | Self::Offer
+            | Self::Advert => WakeReason::Maintenance,
             Self::Expiry => WakeReason::Expiry,
             Self::Renewal(_) => WakeReason::Renewal,
         }

@@ -36,7 +36,7 @@ pub use refusal::Refusal;
 pub use sync_view::SyncView;
 
 use crate::id::Target;
-use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Seq};
+use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Salt, Seq};
 use crate::key::PublicKey;
 use crate::record::StoredRecord;
 use crate::time::{Mono, Time, Unix, nanos};
@@ -405,6 +405,14 @@ impl Store {
     /// Everything held from a target on, in order; expired items too, until they are swept.
     pub fn range(&self, from: Target) -> impl Iterator<Item = (&Target, &Held)> {
         self.index.range(from)
+    }
+
+    /// The items with a salt and a sequence above `since`, in order of their sequences; expired
+    /// ones too, until they are swept.
+    pub fn of_salt(&self, salt: &Salt, since: Seq) -> impl Iterator<Item = &Held> {
+        let last = Target::from_bytes([0xff; 32]);
+        let items = self.index.after(Some(salt), (since, last));
+        items.map(|(_, held)| held)
     }
 
     /// Compares every index and count with a recount. O(n log n), for tests.

@@ -19,6 +19,9 @@ use crate::sync::respond::{
 };
 use crate::sync::source::Source;
 
+/// Fingerprints that an answer may hold: its first part may go beyond the limit of bytes, if all of 1,024
+/// ranges differ and each is split in sixteen.
+const MAX_SPLIT: usize = 1_024 * 16 + MAX_RANGE_BYTES / 4;
 /// Items that one request asks for by name.
 const WANTS_AT_ONCE: usize = 8 * MAX_IDS;
 
@@ -213,6 +216,13 @@ impl Session {
             return Err(SessionError::Bytes(self.limits.bytes_in));
         }
         let response = SyncResponse::decode(response)?;
+        let split = response.parts.iter().map(|part| match part {
+            ResponsePart::Split(_, _, parts) => parts.len(),
+            _ => 0,
+        });
+        if split.sum::<usize>() > MAX_SPLIT {
+            return Err(SessionError::NotAsked);
+        }
         for part in response.parts {
             self.part(source, part)?;
         }

@@ -1,6 +1,10 @@
 //! Phases that only cores have.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use skydht_core::id::Target;
+use skydht_core::item::Origin;
 
 use super::cast::Kind;
 use super::state::{Cores, STEP};
@@ -14,6 +18,8 @@ use crate::scenario::{RunError, chaos};
 
 /// The most events within which a network must go quiet.
 const QUIET_EVENTS: u64 = 2_000_000;
+/// Within this long full nodes have reconciled twice.
+const RECONCILED: Duration = Duration::from_secs(150);
 /// Networks up to this size go quiet, unless a peer attacks; in larger ones some node is always
 /// at work.
 const QUIET_NODES: u32 = 300;
@@ -77,6 +83,7 @@ impl Run<'_, Cores> {
         if !self.scenario.phases.expiry.is_zero() {
             self.expiry()?;
         }
+        self.compare_full_nodes()?;
         self.check(true)?;
         let who = &self.scenario.population;
         if who.nodes <= QUIET_NODES && !who.hostile.is_possible() {
@@ -119,6 +126,59 @@ impl Run<'_, Cores> {
             }
         }
         Ok(())
+    }
+
+    /// What one full node holds and another lacks, or has in a lower rank, must not stay so for two
+    /// rounds of reconciliation.
+    fn compare_full_nodes(&mut self) -> Result<(), RunError> {
+        let who = &self.scenario.population;
+        if who.full_nodes < 2 || who.hostile.is_possible() || who.no_clock.is_possible() {
+            return Ok(());
+        }
+        let before = self.full_node_differences();
+        self.pass("reconcile", RECONCILED)?;
+        let now = self.now();
+        for (target, holder, other) in self.full_node_differences().intersection(&before) {
+            let what = format_args!("{holder} holds {target}, and {other} still does not");
+            self.violations.note(now, what);
+        }
+        Ok(())
+    }
+
+    /// Items that a full node holds, and who of the others lacks them.
+    fn full_node_differences(&self) -> BTreeSet<(Target, HostId, HostId)> {
+        let cores = &self.backend;
+        let full: Vec<HostId> = cores
+            .living(Kind::Ours)
+            .filter(|host| host.0 < self.scenario.population.full_nodes)
+            .collect();
+        let mut found = BTreeSet::new();
+        for host in &full {
+            let (Some(node), Some(time)) = (cores.world.node(*host), cores.world.time_of(*host))
+            else {
+                continue;
+            };
+            let held = node.store().range(Target::default());
+            let held = held.filter(|(_, held)| held.is_live(time));
+            for (target, held) in held.filter(|(_, held)| held.origin() == Origin::Owner) {
+                for other in full.iter().filter(|other| *other != host) {
+                    let (Some(node), Some(time)) =
+                        (cores.world.node(*other), cores.world.time_of(*other))
+                    else {
+                        continue;
+                    };
+                    let store = node.store();
+                    let same = store
+                        .get(time, target)
+                        .is_some_and(|it| it.rank() >= held.rank());
+                    let deleted = store.deleted_up_to(time, target) >= Some(held.item().seq);
+                    if !same && !deleted {
+                        found.insert((*target, *host, *other));
+                    }
+                }
+            }
+        }
+        found
     }
 
     /// Waits until nothing is under way: then what requests took is given back.

@@ -1,6 +1,9 @@
 //! Replication between full nodes: sessions that find what two of them hold differently, and offers
-//! of what is new here. Both use [`Method::Reconcile`](crate::wire::Method::Reconcile).
+//! of what is new here, both by [`Method::Reconcile`](crate::wire::Method::Reconcile); passes with
+//! upstream's full nodes by GetItems and PutBatch; adverts.
 
+pub(crate) mod adverts;
+mod go;
 mod offers;
 mod sessions;
 
@@ -13,3 +16,6 @@ pub(crate) struct Replication {
     pub(crate) sessions: Sessions,
     pub(crate) offers: Offers,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,14 @@
-//! Sessions with other full nodes: one at start and whenever a full node is met, then every five
-//! minutes with one of them in turn.
+//! Sessions with other full nodes: with each once it is met, then every minute, since that costs
+//! two short messages where both hold the same; passes with upstream's every hour, since these cost
+//! all that it holds.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::item::{Item, Life};
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
 use crate::node::base::Base;
@@ -11,16 +16,21 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, JobId, SyncId, VerifyTag};
 use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
-use crate::node::rpc::calls::CallEnded;
+use crate::node::peers::records::Dialect;
+use crate::node::replication::adverts;
+use crate::node::replication::go::{GoPass, Step};
+use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
 use crate::store::{Candidate as StoreCandidate, Precheck, Refusal, Via};
-use crate::sync::{Received, Session, SessionLimits, SessionOutput, Summary};
+use crate::sync::{Received, Session, SessionError, SessionLimits, SessionOutput};
 use crate::time::Mono;
 use crate::wire::{Request, Response};
 
 /// How often a full node reconciles with another one.
-const SYNC_EVERY: Duration = Duration::from_secs(5 * 60);
+const SYNC_EVERY: Duration = Duration::from_secs(60);
+/// How often with an upstream full node, as upstream does.
+const GO_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How soon with one that has just been met.
 const SYNC_SOON: Duration = Duration::from_millis(500);
 /// How long a session waits for room among the signatures being checked.
@@ -34,18 +44,42 @@ const FAILED_PAUSE: Duration = Duration::from_secs(60);
 /// Doublings of that pause.
 const MAX_DOUBLINGS: u32 = 6;
 
+/// What finds the differences.
+enum Engine {
+    Ours(Box<Session>),
+    Go(Box<GoPass>),
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Done,
+    /// The peer was not reached, or room was short here.
+    Unreached,
+    /// The peer breaks the rules, or does not do what a full node does.
+    Broken,
+}
+
+/// An item that came, and what the peer says of its life.
+type Arrived = (Arc<Item>, Option<Life>);
+
 /// A session under way.
 struct Running {
     peer: PublicKey,
-    session: Session,
+    engine: Engine,
     /// Items that came and are not judged yet: at most what one answer can hold.
-    inbox: VecDeque<Received>,
+    inbox: VecDeque<Arrived>,
     /// Signatures being checked.
     jobs: usize,
     /// The next request, until everything that came is judged.
-    next: Option<alloc::vec::Vec<u8>>,
-    finished: Option<Summary>,
+    next: Option<Request>,
+    /// Everything was asked and given.
+    finished: bool,
+    /// Items that came, of a pass.
+    fetched: u64,
     forgeries: u8,
+    /// A request is out.
+    calling: bool,
 }
 
 /// When a peer may be reconciled with again.
@@ -79,27 +113,50 @@ impl Sessions {
         }
     }
 
+    /// Looks for the first peers.
+    pub(crate) fn begin(base: &mut Base) {
+        if base.cx.config.full_node {
+            let at = base.cx.now.mono.plus(SYNC_EVERY);
+            base.cx.timers.set(Timer::Reconcile, at);
+        }
+    }
+
+    /// The full nodes that are known: those that said so, upstream's among the bootstrap peers (as
+    /// upstream's rule is), and who advertises it.
+    fn peers(base: &Base) -> BTreeSet<PublicKey> {
+        let most = base.cx.config.limits.full_nodes;
+        let mut peers = adverts::signers(base, most);
+        let go = base.cx.config.bootstrap.iter().map(|peer| peer.key);
+        let go = go.filter(|key| base.peers.store.dialect(key) == Dialect::Go);
+        peers.extend(go);
+        peers.extend(base.peers.store.full_nodes());
+        peers.remove(&base.cx.public);
+        peers
+    }
+
     /// Starts sessions with the full nodes whose turn it is.
     pub(crate) fn start_due(&mut self, base: &mut Base) {
         if !base.cx.config.full_node || base.cx.stopping {
             return;
         }
         let now = base.cx.now.mono;
-        let known = base.peers.store.full_nodes();
+        let known = Self::peers(base);
         self.turns.retain(|key, _| known.contains(key));
-        let mut due: alloc::vec::Vec<(Mono, PublicKey)> = known
-            .iter()
-            .map(|key| (self.turns.get(key).map_or(Mono(0), |turn| turn.due), *key))
-            .collect();
+        let turn = |key| self.turns.get(key).map_or(Mono(0), |turn| turn.due);
+        let mut due: Vec<(Mono, PublicKey)> = known.iter().map(|key| (turn(key), *key)).collect();
         // Who waited longest comes first.
         due.sort_unstable();
-        for (at, key) in &due {
-            if *at > now || !self.start(base, *key) {
+        let mut next = now.plus(SYNC_EVERY);
+        for (at, key) in due {
+            if at > now {
+                next = next.min(at);
+                break;
+            }
+            if !self.start(base, key) {
+                // A session that ends makes room.
                 break;
             }
         }
-        let next = due.iter().find(|(at, _)| *at > now).map(|(at, _)| *at);
-        let next = next.unwrap_or_else(|| now.plus(SYNC_EVERY));
         let next = next.max(now.plus(SYNC_SOON));
         base.cx.timers.set_earlier(Timer::Reconcile, next);
     }
@@ -110,28 +167,37 @@ impl Sessions {
             base.cx.hit(Limit::sync_sessions);
             return false;
         }
-        let pause = base.cx.random.sync.jitter(SYNC_EVERY);
+        let ours = base.peers.store.full_nodes().contains(&peer);
+        let pause = if ours { SYNC_EVERY } else { GO_EVERY };
+        let pause = base.cx.random.sync.jitter(pause);
         let turn = self.turns.entry(peer).or_default();
         turn.due = base.cx.now.mono.plus(pause);
         if self.running.values().any(|running| running.peer == peer) {
             return true;
         }
-        let salt = base.cx.random.sync.next().to_be_bytes();
-        let view = base.items.store.sync_view(base.cx.now);
-        let Ok(session) = Session::start(&view, salt, SessionLimits::default()) else {
-            return true;
+        let engine = if ours {
+            let salt = base.cx.random.sync.next().to_be_bytes();
+            let view = base.items.store.sync_view(base.cx.now);
+            match Session::start(&view, salt, SessionLimits::default()) {
+                Ok(session) => Engine::Ours(session.into()),
+                Err(_) => return true,
+            }
+        } else {
+            Engine::Go(GoPass::new(base.cx.config.item_ttl).into())
         };
         base.cx.counters.count(Counter::SyncsStarted);
         self.last += 1;
         let id = SyncId(self.last);
         let running = Running {
             peer,
-            session,
+            engine,
             inbox: VecDeque::new(),
             jobs: 0,
             next: None,
-            finished: None,
+            finished: false,
+            fetched: 0,
             forgeries: 0,
+            calling: false,
         };
         self.running.insert(id, running);
         self.advance(base, id);
@@ -143,25 +209,19 @@ impl Sessions {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
-        while let Some(output) = running.session.poll_output() {
-            match output {
-                SessionOutput::Send(message) => running.next = Some(message),
-                SessionOutput::Item(received) => running.inbox.push_back(received),
-                SessionOutput::Finished(summary) => running.finished = Some(summary),
-            }
-        }
+        running.drain();
         for _ in 0..SHARE {
             if running.jobs >= SHARE {
                 return;
             }
-            let Some(received) = running.inbox.pop_front() else {
+            let Some(arrived) = running.inbox.pop_front() else {
                 break;
             };
-            match take(base, id, &running.peer, received) {
+            match take(base, id, &running.peer, arrived) {
                 Taken::Judged => {}
                 Taken::Verifying => running.jobs += 1,
-                Taken::Later(received) => {
-                    running.inbox.push_front(received);
+                Taken::Later(arrived) => {
+                    running.inbox.push_front(arrived);
                     let at = base.cx.now.mono.plus(ROOM_PAUSE);
                     return base.cx.timers.set(Timer::SyncRoom(id), at);
                 }
@@ -171,18 +231,30 @@ impl Sessions {
             // Work in one step is bounded.
             return base.cx.timers.set(Timer::SyncRoom(id), base.cx.now.mono);
         }
-        if let Some(message) = running.next.take() {
+        if let (Engine::Go(pass), None, false) =
+            (&mut running.engine, &running.next, running.calling)
+        {
+            let view = base.items.store.sync_view(base.cx.now);
+            match pass.next(&view) {
+                Step::Ask(request) => running.next = Some(request),
+                Step::Again => {
+                    return base.cx.timers.set(Timer::SyncRoom(id), base.cx.now.mono);
+                }
+                Step::Done => running.finished = true,
+            }
+        }
+        if let Some(request) = running.next.take() {
             let peer = Candidate {
                 key: running.peer,
                 id: running.peer.id(),
                 addr: None,
             };
-            let request = Request::Reconcile { message };
+            running.calling = true;
             if base.ask(peer, request, CallTag::Reconcile(id)).is_none() {
-                self.end(base, id, false);
+                self.end(base, id, End::Unreached);
             }
-        } else if running.finished.is_some() && running.jobs == 0 {
-            self.end(base, id, true);
+        } else if running.finished && running.jobs == 0 {
+            self.end(base, id, End::Done);
         }
     }
 
@@ -191,15 +263,40 @@ impl Sessions {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
+        running.calling = false;
         let view = base.items.store.sync_view(base.cx.now);
-        let goes_on = match ended.result.map(|message| message.response) {
-            Ok(Response::Reconcile { message }) => running.session.handle(&view, &message).is_ok(),
-            _ => false,
+        let broken = match (&mut running.engine, ended.result) {
+            (Engine::Ours(session), Ok(message)) => match message.response {
+                Response::Reconcile { message } => match session.handle(&view, &message) {
+                    Ok(()) => None,
+                    // Much is different: the next session goes on.
+                    Err(
+                        SessionError::Rounds(_) | SessionError::Bytes(_) | SessionError::Waiting(_),
+                    ) => Some(End::Unreached),
+                    Err(_) => Some(End::Broken),
+                },
+                _ => Some(End::Broken),
+            },
+            // One of ours that upstream's rule or its advert led to.
+            (Engine::Go(_), Ok(message)) if message.ext.is_some() => Some(End::Broken),
+            (Engine::Go(pass), Ok(message)) => match pass.answered(message.response) {
+                Some(items) => {
+                    running.fetched += items.len() as u64;
+                    running
+                        .inbox
+                        .extend(items.into_iter().map(|item| (item, None)));
+                    None
+                }
+                None => Some(End::Broken),
+            },
+            (Engine::Ours(_), Err(CallFailure::Protocol)) => Some(End::Broken),
+            (Engine::Ours(_), Err(_)) => Some(End::Unreached),
+            (Engine::Go(_), Err(CallFailure::Open(_))) => Some(End::Unreached),
+            (Engine::Go(pass), Err(_)) => (!pass.failed()).then_some(End::Broken),
         };
-        if goes_on {
-            self.advance(base, id);
-        } else {
-            self.end(base, id, false);
+        match broken {
+            None => self.advance(base, id),
+            Some(end) => self.end(base, id, end),
         }
     }
 
@@ -219,7 +316,7 @@ impl Sessions {
         running.jobs -= 1;
         running.forgeries += u8::from(forged);
         if running.forgeries >= MAX_FORGERIES {
-            return self.end(base, id, false);
+            return self.end(base, id, End::Broken);
         }
         if running.jobs < SHARE / 2 {
             self.advance(base, id);
@@ -227,26 +324,43 @@ impl Sessions {
     }
 
     /// A session is over.
-    fn end(&mut self, base: &mut Base, id: SyncId, done: bool) {
+    fn end(&mut self, base: &mut Base, id: SyncId, end: End) {
         let Some(running) = self.running.remove(&id) else {
             return;
         };
         base.cx.timers.cancel(Timer::SyncRoom(id));
-        let summary = running.session.summary();
         let counters = &mut base.cx.counters;
-        counters.add(Counter::SyncFetched, summary.fetched);
-        counters.add(Counter::SyncGiven, summary.given);
-        counters.add(Counter::SyncBytes, summary.bytes_in + summary.bytes_out);
+        let (fetched, given, bytes) = match &running.engine {
+            Engine::Ours(session) => {
+                let summary = session.summary();
+                let bytes = summary.bytes_in + summary.bytes_out;
+                (summary.fetched, summary.given, bytes)
+            }
+            Engine::Go(pass) => (running.fetched, pass.given, 0),
+        };
+        counters.add(Counter::SyncFetched, fetched);
+        counters.add(Counter::SyncGiven, given);
+        counters.add(Counter::SyncBytes, bytes);
         let turn = self.turns.entry(running.peer).or_default();
-        if done {
-            turn.failures = 0;
-            return;
+        let pause = match end {
+            End::Done => {
+                turn.failures = 0;
+                // Others may wait for its room.
+                Duration::ZERO
+            }
+            End::Unreached => SYNC_EVERY,
+            End::Broken => {
+                let pause = FAILED_PAUSE * 2_u32.pow(turn.failures.min(MAX_DOUBLINGS));
+                turn.failures = turn.failures.saturating_add(1);
+                pause
+            }
+        };
+        let soon = base.cx.now.mono.plus(SYNC_SOON);
+        base.cx.timers.set_earlier(Timer::Reconcile, soon);
+        if end != End::Done {
+            base.cx.counters.count(Counter::SyncsFailed);
+            turn.due = base.cx.now.mono.plus(base.cx.random.sync.jitter(pause));
         }
-        counters.count(Counter::SyncsFailed);
-        let pause = FAILED_PAUSE * 2_u32.pow(turn.failures.min(MAX_DOUBLINGS));
-        turn.failures = turn.failures.saturating_add(1);
-        turn.due = base.cx.now.mono.plus(base.cx.random.sync.jitter(pause));
-        base.cx.timers.set_earlier(Timer::Reconcile, turn.due);
     }
 
     /// Nothing goes on.
@@ -255,31 +369,50 @@ impl Sessions {
     }
 }
 
+impl Running {
+    /// Takes what a session of ours has to say.
+    fn drain(&mut self) {
+        let Engine::Ours(session) = &mut self.engine else {
+            return;
+        };
+        while let Some(output) = session.poll_output() {
+            match output {
+                SessionOutput::Send(message) => self.next = Some(Request::Reconcile { message }),
+                SessionOutput::Item(Received { item, life }) => {
+                    self.inbox.push_back((item, Some(life)));
+                }
+                SessionOutput::Finished(_) => self.finished = true,
+            }
+        }
+    }
+}
+
 /// What became of an item that came.
 enum Taken {
     Judged,
     Verifying,
-    Later(Received),
+    Later(Arrived),
 }
 
 /// Sends an item on its way into the store.
-fn take(base: &mut Base, id: SyncId, peer: &PublicKey, received: Received) -> Taken {
-    if received.item.check_sizes().is_err() {
+fn take(base: &mut Base, id: SyncId, peer: &PublicKey, arrived: Arrived) -> Taken {
+    let (item, life) = &arrived;
+    if item.check_sizes().is_err() {
         return Taken::Judged;
     }
-    let mut candidate = StoreCandidate::of_owner(received.item.clone(), Via::Pulled(*peer));
-    candidate.life = Some(received.life);
+    let mut candidate = StoreCandidate::of_owner(item.clone(), Via::Pulled(*peer));
+    candidate.life = *life;
     let nearer = base.nearer(&candidate.target);
     match base.items.precheck(&mut base.cx, &candidate, nearer) {
         Ok(Precheck::Held) => Taken::Judged,
-        Err(Refusal::Busy) => Taken::Later(received),
+        Err(Refusal::Busy) => Taken::Later(arrived),
         Err(refusal) => {
             base.cx.count_refusal(refusal);
             Taken::Judged
         }
         Ok(Precheck::Verify) => {
             if !base.may_verify(peer) {
-                return Taken::Later(received);
+                return Taken::Later(arrived);
             }
             base.verify(peer, candidate, VerifyTag::Synced(id));
             Taken::Verifying

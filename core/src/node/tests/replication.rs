@@ -34,9 +34,13 @@ fn item(number: usize, later: u64, value: &[u8]) -> Arc<Item> {
     Arc::new(Item::sign(&secret(1000 + number), seq, value, salt))
 }
 
+/// What a node holds, adverts apart.
 fn versions(net: &Net, node: usize) -> Vec<(Target, Seq)> {
+    let adverts = (0..10).map(|node| Target::of(&secret(node).public(), b"fullnode"));
+    let adverts: BTreeSet<Target> = adverts.collect();
     let view = net.nodes[node].base.items.store.sync_view(net.time());
     view.entries(Target::default())
+        .filter(|(target, _)| !adverts.contains(target))
         .map(|(target, version)| (target, version.seq))
         .collect()
 }
@@ -75,9 +79,8 @@ fn full_nodes_that_met_hold_the_same_and_regular_nodes_are_left_alone() {
 #[test]
 fn what_comes_to_one_full_node_is_at_the_others_within_a_second() {
     let mut net = Net::settled(6, full(1..6));
-    let before = (1..6)
-        .map(|n| net.counter(n, Counter::BytesOut))
-        .sum::<u64>();
+    let sum = |net: &Net, counter| (1..6).map(|n| net.counter(n, counter)).sum::<u64>();
+    let (bytes, given) = (sum(&net, Counter::BytesOut), sum(&net, Counter::SyncGiven));
     // Over the publisher's own stream to one full node; nobody else is told.
     let item = Arc::new(Item::sign(
         &secret(0),
@@ -99,12 +102,8 @@ fn what_comes_to_one_full_node_is_at_the_others_within_a_second() {
         let held = versions(&net, node).iter().any(|(at, _)| *at == target);
         assert!(held, "{node} does not hold it");
     }
-    let given: u64 = (1..6).map(|n| net.counter(n, Counter::SyncGiven)).sum();
-    assert_eq!(given, 4, "each once");
-    let bytes = (1..6)
-        .map(|n| net.counter(n, Counter::BytesOut))
-        .sum::<u64>()
-        - before;
+    assert_eq!(sum(&net, Counter::SyncGiven) - given, 4, "each once");
+    let bytes = sum(&net, Counter::BytesOut) - bytes;
     assert!(bytes < 4 * 1500, "{bytes} bytes");
 }
 
@@ -174,12 +173,13 @@ fn limits_of_replication_are_kept_and_counted() {
             .admit(&mut base.cx, Candidate::of_owner(item.clone(), via), 0)
             .unwrap();
     }
+    let offers = net.counter(1, Counter::Offers);
     net.input(1, Input::TimerFired);
     let known = net.nodes[1].base.peers.store.full_nodes().clone();
     let hits = net.nodes[1].base.cx.hits[Limit::offers as usize];
     assert!(hits > 0 && !known.is_empty());
     net.run_for(SECOND);
-    assert!(net.counter(1, Counter::Offers) <= 3 * 2);
+    assert!(net.counter(1, Counter::Offers) - offers <= 3 * 2);
     net.run_for(900 * SECOND);
     let all: BTreeSet<Target> = items.iter().map(|item| item.target()).collect();
     let reached = (2..8).filter(|node| {
@@ -187,4 +187,60 @@ fn limits_of_replication_are_kept_and_counted() {
         all.is_subset(&held)
     });
     assert!(reached.count() >= 1);
+}
+
+#[test]
+fn full_nodes_advertise_themselves_and_regular_nodes_do_not() {
+    let mut net = Net::settled(4, full(1..3));
+    net.run_for(10 * 60 * SECOND);
+    for node in 0..4 {
+        let target = Target::of(&secret(node).public(), b"fullnode");
+        let held = net.nodes[1]
+            .base
+            .items
+            .store
+            .get(net.time(), &target)
+            .is_some();
+        assert_eq!(held, (1..3).contains(&node), "{node}");
+    }
+    // A restart is seen: the sequence is the clock's.
+    let target = Target::of(&secret(2).public(), b"fullnode");
+    let seq = |net: &Net| {
+        net.nodes[1]
+            .base
+            .items
+            .store
+            .get(net.time(), &target)
+            .unwrap()
+            .item()
+            .seq
+    };
+    let before = seq(&net);
+    let config = Config {
+        full_node: true,
+        ..super::net::config(2)
+    };
+    net.kill(2);
+    net.restart(2, super::net::addr(2), config);
+    net.run_for(30 * SECOND);
+    assert!(seq(&net) > before);
+}
+
+/// An advert names its signer; one by a node that answers no reconciliation changes nothing.
+#[test]
+fn adverts_by_nodes_that_are_not_full_are_noticed_and_dropped() {
+    let mut net = Net::settled(4, full(1..3));
+    let value = alloc::format!(
+        r#"{{"pk":"{}","stored_items":9,"full_node":true,"ts":{}}}"#,
+        secret(2).public(),
+        net.time().unix.0
+    );
+    net.put(3, "fullnode", value.as_bytes()).unwrap();
+    net.run_for(20 * 60 * SECOND);
+    // One of ours that says in its answers that it is none: asked, and left alone for longer each time.
+    let failed = net.counter(1, Counter::SyncsFailed);
+    assert!((1..=6).contains(&failed), "{failed} failed sessions");
+    let known = net.nodes[1].base.peers.store.full_nodes();
+    assert!(!known.contains(&secret(3).public()));
+    assert!(equal(&net, 1, 2));
 }

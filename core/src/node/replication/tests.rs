@@ -1,0 +1,210 @@
+//! A pass with an upstream full node, against a model of what one answers.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::go::{GoPass, Step};
+use crate::id::Target;
+use crate::item::{Item, Salt, Seq, Value};
+use crate::key::{PublicKey, Signature};
+use crate::sync::ItemSet;
+use crate::wire::{MAX_MESSAGE, Request, Response, ResponseMessage, WireItem, encode_response};
+
+const TTL: Duration = Duration::from_secs(7_200);
+
+fn item(number: u64, seq: u64, len: usize) -> Arc<Item> {
+    let mut key = [2; 33];
+    key[1..].copy_from_slice(&Sha256::digest(number.to_be_bytes()));
+    Arc::new(Item {
+        key: PublicKey::from_bytes(&key).unwrap(),
+        seq: Seq(seq),
+        signature: Signature::default(),
+        value: Value::new(&alloc::vec![7; len]),
+        salt: Salt::from("go"),
+    })
+}
+
+/// An upstream full node: pages in order of (sequence, target) that never split a sequence, and are
+/// not sent when they are too long; batches that only bring higher sequences.
+#[derive(Default)]
+struct Upstream {
+    items: BTreeMap<Target, Arc<Item>>,
+    requests: usize,
+    longest_batch: usize,
+}
+
+impl Upstream {
+    fn keep(&mut self, item: Arc<Item>) -> bool {
+        let held = self.items.get(&item.target());
+        let newer = held.is_none_or(|held| item.seq > held.seq);
+        if newer {
+            self.items.insert(item.target(), item);
+        }
+        newer
+    }
+
+    /// None: it closes the stream.
+    fn answer(&mut self, request: Request) -> Option<Response> {
+        self.requests += 1;
+        match request {
+            Request::GetItems {
+                since_seq, limit, ..
+            } => {
+                let mut all: Vec<(Seq, Target)> = self
+                    .items
+                    .iter()
+                    .map(|(at, item)| (item.seq, *at))
+                    .collect();
+                all.sort_unstable();
+                all.retain(|(seq, _)| *seq > since_seq);
+                let mut end = all.len().min(usize::try_from(limit).unwrap());
+                while end > 0 && end < all.len() && all[end].0 == all[end - 1].0 {
+                    end += 1;
+                }
+                let page = &all[..end];
+                let response = Response::GetItems {
+                    items: page
+                        .iter()
+                        .map(|(_, at)| WireItem::from(&self.items[at]))
+                        .collect(),
+                    targets: page.iter().map(|(_, at)| *at).collect(),
+                    has_more: end < all.len(),
+                };
+                let message = ResponseMessage {
+                    ext: None,
+                    response,
+                };
+                encode_response(&message).ok()?;
+                Some(message.response)
+            }
+            Request::PutBatch { items, targets } => {
+                let message = crate::wire::RequestMessage {
+                    sender: Default::default(),
+                    ext: None,
+                    request: Request::PutBatch {
+                        items: items.clone(),
+                        targets: targets.clone(),
+                    },
+                };
+                let len = crate::wire::encode_request(&message).unwrap().len();
+                self.longest_batch = self.longest_batch.max(len);
+                let stored = items
+                    .into_iter()
+                    .map(|item| self.keep(item.into_item().unwrap()))
+                    .collect();
+                Some(Response::PutBatch {
+                    stored,
+                    errors: Vec::new(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Runs a pass; returns whether it came to its end.
+fn pass(ours: &mut ItemSet, theirs: &mut Upstream) -> bool {
+    let mut pass = GoPass::new(TTL);
+    for _ in 0..10_000 {
+        match pass.next(ours) {
+            Step::Done => return true,
+            Step::Again => {}
+            Step::Ask(request) => match theirs.answer(request) {
+                Some(response) => {
+                    for item in pass.answered(response).expect("an answer") {
+                        ours.insert(item);
+                    }
+                }
+                None if pass.failed() => {}
+                None => return false,
+            },
+        }
+    }
+    panic!("it never ends");
+}
+
+fn equal(ours: &ItemSet, theirs: &Upstream) -> bool {
+    ours.items().eq(theirs.items.values())
+}
+
+#[test]
+fn five_thousand_items_each_half_shared_are_equal_after_one_pass() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..5_000 {
+        ours.insert(item(number, 1_000 + number, 300));
+        theirs.keep(item(number + 2_500, 3_500 + number, 300));
+    }
+    assert!(pass(&mut ours, &mut theirs));
+    assert!(equal(&ours, &theirs) && ours.len() == 7_500);
+    assert!(theirs.requests < 100, "{} requests", theirs.requests);
+}
+
+#[test]
+fn both_directions_are_compared_by_sequence_with_upstream_too() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..300 {
+        ours.insert(item(number, 10 + number % 3, 20));
+        theirs.keep(item(number, 10 + number % 2, 20));
+    }
+    assert!(pass(&mut ours, &mut theirs));
+    assert!(equal(&ours, &theirs));
+}
+
+/// The lesson R10: thousands with one sequence, and one absurd sequence on each side.
+#[test]
+fn r10_nothing_is_lost_when_thousands_share_a_sequence_and_one_is_absurd() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..3_000 {
+        ours.insert(item(number + 10_000, 5, 30));
+        theirs.keep(item(number, 5, 30));
+    }
+    theirs.keep(item(77_777, u64::MAX, 30));
+    theirs.keep(item(77_778, 4, 30));
+    ours.insert(item(88_888, u64::MAX, 30));
+    assert!(pass(&mut ours, &mut theirs));
+    assert!(equal(&ours, &theirs) && ours.len() == 6_003);
+}
+
+/// The lesson R10: pages that are too long are asked for again with fewer items, and batches stay
+/// below what upstream takes.
+#[test]
+fn r10_pages_and_batches_are_bounded_by_their_encoded_bytes() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..150 {
+        ours.insert(item(number + 1_000, 100 + number, 65_536));
+        theirs.keep(item(number, 100 + number, 65_536));
+    }
+    assert!(pass(&mut ours, &mut theirs));
+    assert!(equal(&ours, &theirs) && ours.len() == 300);
+    assert!(
+        theirs.longest_batch < MAX_MESSAGE / 2,
+        "{}",
+        theirs.longest_batch
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_answer_get_items_is_given_up() {
+    let mut pass = GoPass::new(TTL);
+    let ours = ItemSet::default();
+    let mut tries = 0;
+    loop {
+        assert!(matches!(pass.next(&ours), Step::Ask(_)));
+        tries += 1;
+        if !pass.failed() {
+            break;
+        }
+        assert!(tries < 20);
+    }
+    assert!(
+        pass.answered(Response::Renew {
+            stored: true,
+            error: Default::default()
+        })
+        .is_none()
+    );
+}
