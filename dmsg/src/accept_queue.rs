@@ -196,7 +196,7 @@ mod tests {
     type Sender = futures::channel::oneshot::Receiver<()>;
 
     #[test]
-    fn everybody_goes_on_when_a_full_queue_is_drained() {
+    fn every_waiter_goes_on_when_a_full_queue_is_drained() {
         run(async |world, queue, senders| {
             // All have filled it as far as they may, and wait.
             world
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_goes_on_when_a_full_queue_is_closed() {
+    fn every_waiter_goes_on_when_a_full_queue_is_closed() {
         run(async |world, queue, senders| {
             world
                 .runtime()

@@ -300,17 +300,17 @@ mod tests {
     fn a_window_remembers_exactly_the_last_1024() {
         let mut window = Window::default();
         let mut seen = std::collections::BTreeSet::new();
-        let mut chance = 1u64;
+        let mut random = 1u64;
         let mut base = 0;
         for _ in 0..50_000 {
-            chance = chance
+            random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            base += chance >> 61; // up to 7
-            if chance >> 52 & 0xff == 0 {
+            base += random >> 61; // up to 7
+            if random >> 52 & 0xff == 0 {
                 base += 1500;
             }
-            let counter = base + (chance >> 40) % 2000;
+            let counter = base + (random >> 40) % 2000;
             let highest = seen.last().copied().unwrap_or(0);
             let new = counter != 0
                 && !seen.contains(&counter)

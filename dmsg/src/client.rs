@@ -42,7 +42,7 @@ struct Shared<R: Runtime> {
     table: Mutex<Table>,
     /// Sessions came or went, the entry was published, or the client closes.
     changes: Signal,
-    chance: Mutex<ChaCha20Rng>,
+    rng: Mutex<ChaCha20Rng>,
 }
 
 impl<R: Runtime> Shared<R> {
@@ -73,8 +73,8 @@ impl<R: Runtime> Shared<R> {
     }
 
     fn draw(&self) -> u64 {
-        let chance = self.chance.lock();
-        chance.unwrap_or_else(PoisonError::into_inner).next_u64()
+        let rng = self.rng.lock();
+        rng.unwrap_or_else(PoisonError::into_inner).next_u64()
     }
 }
 
@@ -118,7 +118,7 @@ impl<R: Runtime> Client<R> {
             discovery: Arc::new(discovery),
             table: Mutex::new(Table::new(&config)),
             changes: Signal::default(),
-            chance: Mutex::new(root),
+            rng: Mutex::new(root),
             config,
             runtime,
         });
@@ -151,7 +151,7 @@ impl<R: Runtime> Client<R> {
         changes.until(|| shared.table().is_connected()).await;
     }
 
-    /// Opens a port to others: do it before [`Self::ready`] is waited for, so that nobody who
+    /// Opens a port to others: do it before [`Self::ready`] is waited for, so that no peer that
     /// reads our entry finds it closed.
     ///
     /// # Errors
@@ -172,9 +172,9 @@ impl<R: Runtime> Client<R> {
         dial::dial(self.shared(), remote, &resolve, true).await
     }
 
-    /// As [`Self::dial`], but asks nobody: entries come from what this client has seen and from
-    /// `entries`, which has no way to the network (design §3.14). Without `new_sessions` it uses
-    /// only sessions that are there.
+    /// As [`Self::dial`], but asks no discovery: entries come from what this client has seen and from
+    /// `entries`, which has no way to the network (docs/architecture.md, "Dials made for the DHT").
+    /// Without `new_sessions` it uses only sessions that are there.
     ///
     /// # Errors
     /// [`DialError`].

@@ -12,12 +12,12 @@ use futures_io::{AsyncRead, AsyncWrite};
 use skydht_core::key::{PublicKey, SecretKey};
 
 use crate::cipher::{CipherError, Sealer, WindowOpener};
-use crate::clear::Clear;
 use crate::handshake::Ephemeral;
+use crate::handshake_io::{self, HandshakeError, Handshaken};
+use crate::keepalive::Keepalive;
 use crate::object::{ErrorCode, SignedObject};
-use crate::pulse::Pulse;
+use crate::plaintext_mux::PlaintextMux;
 use crate::session::{Driver, Incoming, Role, Session, SessionConfig};
-use crate::talk::{self, HandshakeError, Shaken};
 
 /// Why an object did not come.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub struct DmsgSession {
     remote: PublicKey,
     is_hybrid: bool,
     mux: Session,
-    pulse: Pulse,
+    keepalive: Keepalive,
     sealer: Mutex<Sealer>,
     opener: Mutex<WindowOpener>,
 }
@@ -59,7 +59,7 @@ pub struct Established<IO> {
     /// The peer's streams.
     pub incoming: Incoming,
     /// Moves the session.
-    pub driver: Driver<Clear<IO>>,
+    pub driver: Driver<PlaintextMux<IO>>,
 }
 
 /// Dials a server: proves `local` and demands that the other side proves `remote`. Set a deadline
@@ -77,8 +77,8 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Send + Unpin>(
     ephemeral: Ephemeral,
     config: &SessionConfig,
 ) -> Result<Established<IO>, HandshakeError> {
-    let shaken = talk::connect(io, local, remote, ephemeral).await?;
-    Ok(establish(shaken, Role::Client, config))
+    let handshaken = handshake_io::connect(io, local, remote, ephemeral).await?;
+    Ok(establish(handshaken, Role::Client, config))
 }
 
 /// Accepts a client: proves `local` and learns the client's key. Bytes right behind the last
@@ -107,28 +107,28 @@ pub async fn accept_greeted<IO: AsyncRead + AsyncWrite + Send + Unpin>(
     config: &SessionConfig,
     greeted: impl FnOnce() + Send,
 ) -> Result<Established<IO>, HandshakeError> {
-    let shaken = talk::accept(io, local, ephemeral, greeted).await?;
-    Ok(establish(shaken, Role::Server, config))
+    let handshaken = handshake_io::accept(io, local, ephemeral, greeted).await?;
+    Ok(establish(handshaken, Role::Server, config))
 }
 
 fn establish<IO: AsyncRead + AsyncWrite + Send + Unpin>(
-    shaken: Shaken<IO>,
+    handshaken: Handshaken<IO>,
     role: Role,
     config: &SessionConfig,
 ) -> Established<IO> {
-    let Shaken {
+    let Handshaken {
         io,
         input,
         transport,
-    } = shaken;
-    let io = Clear::new(io, input);
-    let pulse = io.pulse();
+    } = handshaken;
+    let io = PlaintextMux::new(io, input);
+    let keepalive = io.keepalive();
     let (mux, incoming, driver) = Session::new(io, role, config);
     let session = DmsgSession {
         remote: transport.remote,
         is_hybrid: transport.is_hybrid,
         mux,
-        pulse,
+        keepalive,
         sealer: Mutex::new(transport.sealer),
         opener: Mutex::new(transport.opener.into_window()),
     };
@@ -164,8 +164,8 @@ impl DmsgSession {
 
     /// For keepalives.
     #[must_use]
-    pub fn pulse(&self) -> &Pulse {
-        &self.pulse
+    pub fn keepalive(&self) -> &Keepalive {
+        &self.keepalive
     }
 
     /// Seals an object for the other side and sends it.

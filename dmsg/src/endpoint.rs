@@ -4,7 +4,7 @@
 //! of DMSG, §6 and §9.1).
 
 mod listener;
-mod porter;
+mod port_table;
 pub(crate) mod replay;
 mod stream;
 
@@ -17,7 +17,7 @@ use skydht_core::key::{PublicKey, SecretKey};
 pub use listener::Listener;
 pub use stream::DmsgStream;
 
-use porter::{Lease, Porter};
+use port_table::{PortGuard, PortTable};
 use replay::Replays;
 
 use crate::dmsg_session::{self, DmsgSession, ReadError};
@@ -72,7 +72,7 @@ pub(crate) struct Endpoint {
     key: PublicKey,
     ephemerals: EphemeralSource,
     streams: StreamCounts,
-    porter: Porter<DmsgStream>,
+    ports: PortTable<DmsgStream>,
     replays: Mutex<Replays>,
 }
 
@@ -83,7 +83,7 @@ impl Endpoint {
             secret,
             ephemerals,
             streams: StreamCounts::default(),
-            porter: Porter::new(),
+            ports: PortTable::new(),
             replays: Mutex::default(),
         }
     }
@@ -106,9 +106,9 @@ impl Endpoint {
     }
 
     pub(crate) fn listen(&self, port: u16, capacity: usize) -> Result<Listener, ErrorCode> {
-        let queue = self.porter.listen(port, capacity)?;
+        let queue = self.ports.listen(port, capacity)?;
         Ok(Listener {
-            porter: self.porter.clone(),
+            ports: self.ports.clone(),
             port,
             queue,
         })
@@ -116,7 +116,7 @@ impl Endpoint {
 
     /// Closes all ports.
     pub(crate) fn close(&self) {
-        self.porter.close();
+        self.ports.close();
     }
 
     /// Opens a stream over a session. Set a deadline around it.
@@ -126,8 +126,8 @@ impl Endpoint {
         remote: Address,
         timestamp: i64,
     ) -> Result<DmsgStream, StreamError> {
-        let lease = self.porter.lease().map_err(StreamError::Refused)?;
-        let local = self.at(lease.port);
+        let guard = self.ports.acquire().map_err(StreamError::Refused)?;
+        let local = self.at(guard.port);
         let ephemeral = self.ephemerals.next();
         let mut handshake = Handshake::kk_initiator(&self.secret, &remote.key, ephemeral)?;
         let mut noise = Vec::new();
@@ -142,8 +142,8 @@ impl Endpoint {
         let (stream, response) = self.ask(session, &request, &remote.key).await?;
         handshake.read_message(&response.noise)?;
         let transport = handshake.finish()?;
-        let lease = Some(lease);
-        Ok(self.stream(stream, transport, session.remote(), [local, remote], lease))
+        let guard = Some(guard);
+        Ok(self.stream(stream, transport, session.remote(), [local, remote], guard))
     }
 
     /// Asks a server for the address that it sees us at.
@@ -152,14 +152,14 @@ impl Endpoint {
         session: &DmsgSession,
         timestamp: i64,
     ) -> Result<StreamResponse, StreamError> {
-        let lease = self.porter.lease().map_err(StreamError::Refused)?;
+        let guard = self.ports.acquire().map_err(StreamError::Refused)?;
         let server = Address {
             key: session.remote(),
             port: 1,
         };
         let request = StreamRequest {
             timestamp,
-            source: self.at(lease.port).into(),
+            source: self.at(guard.port).into(),
             destination: server.into(),
             ip_info: true,
             noise: Vec::new(),
@@ -202,7 +202,7 @@ impl Endpoint {
         transport: Transport,
         via: PublicKey,
         [local, remote]: [Address; 2],
-        lease: Option<Lease<DmsgStream>>,
+        guard: Option<PortGuard<DmsgStream>>,
     ) -> DmsgStream {
         let is_hybrid = transport.is_hybrid;
         self.streams.count(is_hybrid);
@@ -212,11 +212,11 @@ impl Endpoint {
             local,
             remote,
             via,
-            _lease: lease,
+            _guard: guard,
         }
     }
 
-    /// Answers a request to our own key: delivers the stream to whoever listens, or refuses and
+    /// Answers a request to our own key: delivers the stream to its listener, or refuses and
     /// says so. Set a deadline around it.
     pub(crate) async fn answer(
         &self,
@@ -230,7 +230,7 @@ impl Endpoint {
         } else if !self.is_new(hash) {
             ErrorCode::RequestTimestamp
         } else {
-            match self.porter.reserve(request.destination.port) {
+            match self.ports.reserve(request.destination.port) {
                 Err(code) => code,
                 Ok(slot) => {
                     let ephemeral = self.ephemerals.next();

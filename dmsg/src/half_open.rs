@@ -1,6 +1,6 @@
 //! Connections whose handshake is under way: bounded in all, and for each address.
 //!
-//! Such a connection costs its maker next to nothing, so whoever opens many must not displace
+//! Such a connection costs its maker next to nothing, so a maker of many must not displace
 //! those of others. When there is no room for one more, the address with the most of them gives
 //! up one: the oldest of those that have not said anything right yet, or of those that have,
 //! whichever are more. An honest dialler is through either part within a round trip; the room of
@@ -168,7 +168,7 @@ mod tests {
             assert!(is_killed(&mut begun[gone]), "{gone}");
         }
         assert!(!is_killed(&mut begun[0]) && !is_killed(&mut begun[1]));
-        // Those who greet do not keep out whoever has just come.
+        // Greeted connections do not keep out a new one.
         table.greeted(begun[5].id);
         begun.push(table.begin(ip(1)));
         assert!(is_killed(&mut begun[0]) && !is_killed(&mut begun[6]));

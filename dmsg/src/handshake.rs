@@ -2,7 +2,7 @@
 //! [`crate::hybrid`].
 //!
 //! Two things differ from the Noise document. A DH output is 33 bytes,
-//! and whoever writes the last message encrypts with the *second* of the split keys: in XK that is
+//! and the writer of the last message encrypts with the *second* of the split keys: in XK that is
 //! the initiator. In KK the responder writes last, which is the standard order.
 
 use std::sync::{Mutex, PoisonError};

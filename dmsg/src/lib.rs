@@ -59,7 +59,6 @@
 pub mod accept_queue;
 mod buffer;
 pub mod cipher;
-mod clear;
 pub mod client;
 pub mod discovery;
 pub mod dmsg_session;
@@ -69,15 +68,17 @@ pub mod frame;
 mod gob;
 pub mod half_open;
 pub mod handshake;
+mod handshake_io;
 pub mod hybrid;
+pub mod keepalive;
 mod message;
 mod mux_frame;
 mod noise;
 pub mod object;
 #[cfg(test)]
 mod pipe;
+mod plaintext_mux;
 mod publisher;
-pub mod pulse;
 pub mod secure;
 pub mod server;
 pub mod session;
@@ -85,6 +86,5 @@ pub mod session_layer;
 mod session_task;
 mod shares;
 mod signal;
-mod talk;
 
 pub use discovery::Discovery;

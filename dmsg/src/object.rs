@@ -49,7 +49,7 @@ impl ObjectError {
 /// One end of a stream: a key and a port, both valid in form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
-    /// Who.
+    /// Key of the client or server.
     pub key: PublicKey,
     /// Which service of theirs, or the dialler's ephemeral port; not 0.
     pub port: u16,

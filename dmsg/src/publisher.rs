@@ -150,7 +150,7 @@ impl<R: Runtime> Publisher<R> {
 
     /// Publishes an entry; `fill` says what it says. When the discovery has a later sequence, as
     /// after a restart, ours continues from there, unless that entry is newer than this one: then
-    /// somebody else publishes for this key, and we leave it (specification of discovery, §2).
+    /// another publisher is there for this key, and we leave it (specification of discovery, §2).
     pub(crate) async fn publish(
         &mut self,
         fill: impl Fn(&mut Entry),

@@ -12,10 +12,10 @@ use crate::buffer::{Input, Output};
 use crate::cipher::{CipherError, NONCE_LEN, Opener, Sealer};
 use crate::frame::FrameTooLong;
 use crate::handshake::{Ephemeral, Transport};
-use crate::pulse::Pulse;
-use crate::talk::{self, Shaken};
+use crate::handshake_io::{self, Handshaken};
+use crate::keepalive::Keepalive;
 
-pub use crate::talk::HandshakeError;
+pub use crate::handshake_io::HandshakeError;
 
 /// Why an encrypted stream died. Inside an [`io::Error`] of kind `InvalidData`: get it back with
 /// [`SecureError::of`].
@@ -54,8 +54,8 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     remote: PublicKey,
     ephemeral: Ephemeral,
 ) -> Result<Secure<IO>, HandshakeError> {
-    let shaken = talk::connect(io, local, remote, ephemeral).await?;
-    Ok(Secure::after(shaken))
+    let handshaken = handshake_io::connect(io, local, remote, ephemeral).await?;
+    Ok(Secure::after(handshaken))
 }
 
 /// Accepts: proves `local` and learns the dialler's key. Set a deadline around it. Bytes that
@@ -82,8 +82,8 @@ pub async fn accept_greeted<IO: AsyncRead + AsyncWrite + Unpin>(
     ephemeral: Ephemeral,
     greeted: impl FnOnce() + Send,
 ) -> Result<(PublicKey, Secure<IO>), HandshakeError> {
-    let shaken = talk::accept(io, local, ephemeral, greeted).await?;
-    Ok((shaken.transport.remote, Secure::after(shaken)))
+    let handshaken = handshake_io::accept(io, local, ephemeral, greeted).await?;
+    Ok((handshaken.transport.remote, Secure::after(handshaken)))
 }
 
 /// Tests whether a connection reaches the holder of `remote`, without making a session: stops
@@ -98,7 +98,7 @@ pub async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
     remote: PublicKey,
     ephemeral: Ephemeral,
 ) -> Result<(), HandshakeError> {
-    talk::probe(io, local, remote, ephemeral).await
+    handshake_io::probe(io, local, remote, ephemeral).await
 }
 
 /// An encrypted, authenticated byte stream. Written bytes collect until a record is full or the
@@ -116,7 +116,7 @@ pub struct Secure<IO> {
     /// Where decrypted bytes wait in `input`.
     plain: Range<usize>,
     end: Option<End>,
-    pulse: Pulse,
+    keepalive: Keepalive,
 }
 
 /// Why nothing more can be read.
@@ -130,19 +130,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
     /// Wraps a connection after a handshake.
     #[must_use]
     pub fn new(io: IO, transport: Transport) -> Self {
-        Self::after(Shaken {
+        Self::after(Handshaken {
             io,
             input: Input::default(),
             transport,
         })
     }
 
-    fn after(shaken: Shaken<IO>) -> Self {
-        let Shaken {
+    fn after(handshaken: Handshaken<IO>) -> Self {
+        let Handshaken {
             io,
             input,
             transport,
-        } = shaken;
+        } = handshaken;
         Self {
             io,
             sealer: transport.sealer,
@@ -151,14 +151,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
             output: Output::default(),
             plain: 0..0,
             end: None,
-            pulse: Pulse::default(),
+            keepalive: Keepalive::default(),
         }
     }
 
     /// For keepalives and to watch that the peer lives.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn keepalive(&self) -> Keepalive {
+        self.keepalive.clone()
     }
 
     #[cfg(test)]
@@ -198,7 +198,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
         let len = self.opener.open(self.input.body_mut(body.clone()))?.len();
         let start = body.start + NONCE_LEN;
         self.plain = start..start + len;
-        self.pulse.count_received();
+        self.keepalive.count_received();
         Ok(true)
     }
 
@@ -267,7 +267,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<IO> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check()?;
-        if this.pulse.take_beat(cx.waker()) && this.output.is_empty() {
+        if this.keepalive.take_ping_request(cx.waker()) && this.output.is_empty() {
             this.output.open_record();
         }
         if let Err(error) = this.output.seal(&mut this.sealer) {

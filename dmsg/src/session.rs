@@ -8,8 +8,8 @@
 
 mod config;
 mod context;
+mod cork;
 mod driver;
-mod gate;
 mod requests;
 mod room;
 mod stall;

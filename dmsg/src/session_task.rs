@@ -11,8 +11,8 @@ use futures::channel::oneshot;
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::Runtime;
 
-use crate::clear::Clear;
-use crate::pulse::Pulse;
+use crate::keepalive::Keepalive;
+use crate::plaintext_mux::PlaintextMux;
 use crate::session::{CloseReason, Driver, Stall};
 
 /// How long a ping may stay without any sign of the peer, as upstream's.
@@ -20,14 +20,14 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pings, and runs the session until the peer has shown that it runs it, too.
 pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
-    driver: &mut Driver<Clear<IO>>,
-    pulse: &Pulse,
+    driver: &mut Driver<PlaintextMux<IO>>,
+    keepalive: &Keepalive,
 ) -> Result<(), CloseReason> {
-    pulse.beat();
+    keepalive.request_ping();
     poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
         Poll::Ready(reason) => Poll::Ready(Err(reason)),
         // Only the driver, hence this task, makes it move.
-        Poll::Pending if pulse.received() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending if keepalive.received() > 0 => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     })
     .await
@@ -37,12 +37,12 @@ pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
 /// for it, or `killed` completes.
 pub(crate) async fn run<R: Runtime>(
     runtime: R,
-    mut driver: Driver<Clear<R::Connection>>,
-    pulse: Pulse,
-    keepalive: Duration,
+    mut driver: Driver<PlaintextMux<R::Connection>>,
+    keepalive: Keepalive,
+    interval: Duration,
     mut killed: oneshot::Receiver<()>,
 ) -> CloseReason {
-    let mut timer = runtime.sleep(keepalive);
+    let mut timer = runtime.sleep(interval);
     let mut stall = Stall::new(runtime.clone());
     let mut pinged_at = None;
     poll_fn(|cx| {
@@ -56,15 +56,15 @@ pub(crate) async fn run<R: Runtime>(
             return Poll::Ready(CloseReason::Io(ErrorKind::TimedOut));
         }
         while timer.as_mut().poll(cx).is_ready() {
-            let received = pulse.received();
+            let received = keepalive.received();
             let next = match pinged_at.take() {
                 Some(before) if before == received => {
                     return Poll::Ready(CloseReason::Io(ErrorKind::TimedOut));
                 }
-                Some(_) => keepalive.saturating_sub(PONG_TIMEOUT),
+                Some(_) => interval.saturating_sub(PONG_TIMEOUT),
                 None => {
                     pinged_at = Some(received);
-                    pulse.beat();
+                    keepalive.request_ping();
                     PONG_TIMEOUT
                 }
             };

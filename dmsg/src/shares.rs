@@ -1,7 +1,7 @@
 //! Who has how much of something that is bounded: by address, and within an address by owner.
 //!
 //! Keys cost nothing, so a bound for each key is none for their holder, and a bound in all lets
-//! one party take everything. Here whoever has the most gives up some of it for a newcomer: first
+//! one party take everything. Here the party with the most gives up some of it for a newcomer: first
 //! the address with the most, within it the owner with the most.
 
 use std::cmp::Reverse;
@@ -125,7 +125,7 @@ impl<O: Ord + Copy> Shares<O> {
         if let Some(other) = self.yields_to(address) {
             return self.largest_owner(other);
         }
-        // Nobody has much more than this address: it makes room itself.
+        // No party has much more than this address: it makes room itself.
         let members = self.largest_owner(address)?;
         (members.len() >= self.of_owner(address, owner) + 2).then_some(members)
     }

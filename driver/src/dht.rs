@@ -199,7 +199,7 @@ impl Dht {
         self.put_command(command).await
     }
 
-    /// Publishes an item that somebody signed, at its signer's own target; verified first.
+    /// Publishes an item signed by any key, at its signer's own target; verified first.
     ///
     /// Cancel-safe, as [`Dht::put`].
     ///
@@ -335,7 +335,7 @@ impl Dht {
     }
 
     /// Waits until the routing table is not empty and the first self-lookups are done: from
-    /// then on, puts and gets have somebody to ask. Cancel-safe.
+    /// then on, puts and gets have peers to ask. Cancel-safe.
     ///
     /// # Errors
     /// [`Stopped`], if that comes first.

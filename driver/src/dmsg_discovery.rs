@@ -1,7 +1,8 @@
 //! The DHT as DMSG's discovery: an entry is an item that its owner publishes (specification of
 //! discovery, §7 and §8.1).
 //!
-//! Dials made for the DHT do not come here, since they would lead to further ones (design §3.14).
+//! Dials made for the DHT do not come here, since they would lead to further ones (docs/architecture.md,
+//! "Dials made for the DHT").
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -81,7 +82,7 @@ impl DhtDiscovery {
         let _ = self.0.dht.set(dht.downgrade());
     }
 
-    /// As [`Discovery::entry`], but only what this node holds itself: nobody is asked.
+    /// As [`Discovery::entry`], but only what this node holds itself: no peer is asked.
     ///
     /// # Errors
     /// As [`Discovery::entry`].
@@ -226,7 +227,7 @@ impl Discovery for DhtDiscovery {
     }
 
     /// Does nothing: the item ends with its life. A tombstone would have to be outranked at the
-    /// next start (design §3.6).
+    /// next start (docs/architecture.md, "No tombstone at shutdown").
     fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         Box::pin(std::future::ready(Ok(())))
     }

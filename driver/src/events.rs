@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_learns_that_nobody_listens() {
+    fn the_sender_learns_that_the_receiver_is_gone() {
         let (sender, receiver) = ring();
         drop(receiver);
         assert!(!sender.push(1));

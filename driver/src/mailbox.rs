@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_goes_on_when_a_full_mailbox_is_drained() {
+    fn every_waiter_goes_on_when_a_full_mailbox_is_drained() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
         let mailbox = Arc::new(Mailbox::new());
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_goes_on_when_a_phase_is_reached() {
+    fn every_waiter_goes_on_when_a_phase_is_reached() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
         let mailbox = Arc::new(Mailbox::new());

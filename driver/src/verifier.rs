@@ -107,7 +107,7 @@ impl VerifyQueue {
         }
     }
 
-    /// Jobs that wait and verdicts that nobody took; those that a thread is at are in neither.
+    /// Jobs that wait and verdicts that were not taken; a job that a thread runs is in neither.
     pub(crate) fn len(&self) -> usize {
         let state = self.queue.lock();
         state.jobs.len() + state.done.len()
@@ -121,7 +121,7 @@ impl VerifyQueue {
 
 impl Drop for VerifyQueue {
     fn drop(&mut self) {
-        // Nobody waits for these any more.
+        // The node of these has ended.
         self.queue.lock().jobs.clear();
     }
 }

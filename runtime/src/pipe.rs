@@ -162,11 +162,11 @@ impl Direction {
         }
         if let Some(at) = queue.abandoned {
             let now = self.options.delay.as_ref().map_or(at, |delay| delay.now());
-            // While held, nobody learns that the reader has gone.
+            // While held, the writer does not learn that the reader has gone.
             if at <= now && !queue.held {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            // The first bytes to arrive where nobody is are answered with a reset.
+            // The first bytes that arrive after the reader has gone are answered with a reset.
             queue.abandoned = Some(at.min(now + 2 * self.arrival().saturating_sub(now)));
             return Poll::Ready(Ok(bytes.len()));
         }

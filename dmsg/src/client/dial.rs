@@ -284,7 +284,7 @@ impl<R: Runtime> Dial<'_, R> {
             Err(error) => error,
         };
         let ended = match error {
-            // The queue is full for whoever comes, on whatever way.
+            // The queue is full for every dial, through every server.
             StreamError::Refused(ErrorCode::AcceptQueueFull) => return Err(Round::Busy(error)),
             StreamError::Refused(_) | StreamError::Noise(_) => return Err(Round::Final(error)),
             StreamError::Session(SessionError::TooManyStreams) => Round::Busy(error),
@@ -301,7 +301,7 @@ impl<R: Runtime> Dial<'_, R> {
         Ok(None)
     }
 
-    /// The destination's servers: itself, if it is one. None if nobody knows.
+    /// The destination's servers: itself, if it is one. `None` if no source knows.
     async fn delegated(&self) -> Arc<[PublicKey]> {
         let key = self.remote.key;
         let shared = self.shared;

@@ -119,15 +119,15 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
         driver,
     } = established;
     let session = Arc::new(session);
-    let pulse = session.pulse().clone();
+    let keepalive = session.keepalive().clone();
     let now = shared.now();
     let Some(Started { id, killed }) = shared.table().connected(&session, distance, now) else {
         return;
     };
     shared.changes.raise();
     serve(shared, session, incoming);
-    let keepalive = shared.config.keepalive;
-    session_task::run(shared.runtime.clone(), driver, pulse, keepalive, killed).await;
+    let interval = shared.config.keepalive;
+    session_task::run(shared.runtime.clone(), driver, keepalive, interval, killed).await;
     let now = shared.now();
     shared.table().ended(&server, id, now, next_wait);
     shared.changes.raise();
@@ -166,8 +166,8 @@ async fn establish<R: Runtime>(
     shared.runtime.sleep(config.settle).await;
     // Before we tell anybody of the session, its server must know of it.
     let begun = shared.now();
-    let pulse = established.session.pulse().clone();
-    let sign = session_task::first_sign(&mut established.driver, &pulse);
+    let keepalive = established.session.keepalive().clone();
+    let sign = session_task::first_sign(&mut established.driver, &keepalive);
     within(&shared.runtime, config.handshake_timeout, sign)
         .await
         .ok_or_else(silent)?
@@ -222,7 +222,7 @@ async fn answer<R: Runtime>(
     let answered = within(runtime, config.stream_timeout, answering).await;
     let mut table = shared.table();
     if let Some(Ok(Answered::Request(source))) = answered {
-        // Whoever comes this way is there now, whatever was known of it before.
+        // A peer that comes this way is there now, whatever was known of it before.
         table.set_route(source, session.remote());
     }
     let stats = table.stats_mut();

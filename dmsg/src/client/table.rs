@@ -39,7 +39,7 @@ pub struct ClientStats {
     pub connected: u64,
     /// Attempts to make one that failed.
     pub connects_failed: u64,
-    /// Dials that waited for a session that somebody else was making.
+    /// Dials that waited for a session that another dial was making.
     pub connects_shared: u64,
     /// Sessions that ended without our doing.
     pub lost: u64,

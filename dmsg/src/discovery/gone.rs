@@ -1,6 +1,6 @@
-//! Entries that were held lately, so that nobody brings them back.
+//! Entries that were held lately, so that no replay brings them back.
 //!
-//! A client's entry has no time at which it is too old, and everybody can read it and send it again.
+//! A client's entry has no time at which it is too old, and anyone can read it and send it again.
 //! One of a server alone has: it is not remembered.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -135,7 +135,7 @@ impl EntryTable {
     }
 
     /// Writes an entry that was judged by itself; here it is judged against the one held, or that
-    /// was held lately, so that nobody brings back what its owner has removed. `source` is where it
+    /// was held lately, so that no replay brings back what its owner has removed. `source` is where it
     /// came from: when there is no room, the address with the most makes some for others.
     ///
     /// # Errors
@@ -248,7 +248,7 @@ impl EntryTable {
     }
 
     /// Whether an entry may be removed from here: only from where it was written last, if both are
-    /// known. An entry shows itself to everybody, so that it proves nothing about who sends it.
+    /// known. Anyone can read an entry, so that it proves nothing about its sender.
     #[must_use]
     pub fn may_remove(&self, key: &PublicKey, source: Option<IpAddr>) -> bool {
         let held = self.held.get(key).and_then(|held| held.source);

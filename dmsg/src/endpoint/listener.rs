@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::porter::Porter;
+use super::port_table::PortTable;
 use super::stream::DmsgStream;
 use crate::accept_queue::AcceptQueue;
 #[cfg(doc)]
@@ -12,7 +12,7 @@ use crate::object::ErrorCode;
 
 /// Accepts the streams that others open to one port. Dropping it closes the port.
 pub struct Listener {
-    pub(super) porter: Porter<DmsgStream>,
+    pub(super) ports: PortTable<DmsgStream>,
     pub(super) port: u16,
     pub(super) queue: Arc<AcceptQueue<DmsgStream>>,
 }
@@ -39,7 +39,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.porter.unlisten(self.port, &self.queue);
+        self.ports.unlisten(self.port, &self.queue);
         self.queue.close();
     }
 }

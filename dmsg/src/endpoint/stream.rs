@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_core::key::PublicKey;
 
-use super::porter::Lease;
+use super::port_table::PortGuard;
 use crate::object::Address;
 use crate::secure::Secure;
 use crate::session;
@@ -24,7 +24,7 @@ pub struct DmsgStream {
     pub(super) remote: Address,
     pub(super) via: PublicKey,
     /// The port of one that we dialled.
-    pub(super) _lease: Option<Lease<Self>>,
+    pub(super) _guard: Option<PortGuard<Self>>,
 }
 
 impl DmsgStream {

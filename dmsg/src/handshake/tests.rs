@@ -84,7 +84,7 @@ fn kk_agrees() {
 }
 
 #[test]
-fn whoever_writes_last_encrypts_with_the_second_key() {
+fn the_last_writer_encrypts_with_the_second_key() {
     let never = Hybrid::Never;
     for ((mut a, mut b), initiator_writes_last) in [
         (xk_with(never, never), true),

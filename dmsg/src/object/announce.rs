@@ -36,7 +36,7 @@ impl PeerAnnounce {
 
 impl SignedObject {
     /// Checks whether it is the announcement of the server `remote`. `None` for an object that
-    /// announces nobody: then it is a request (specification of DMSG in 2026, §2.3).
+    /// announces no peer: then it is a request (specification of DMSG in 2026, §2.3).
     ///
     /// # Errors
     /// [`ErrorCode::RequestSourceKey`] for one in another server's name,

@@ -59,7 +59,7 @@ codes! {
     RequestSourcePort = 304, "request has an invalid source port";
     /// The request's destination port is 0.
     RequestDestinationPort = 305, "request has an invalid destination port";
-    /// Nobody listens on the destination port.
+    /// No listener on the destination port.
     NoListener = 306, "nobody listens on that port";
     /// The relay has no session with the destination.
     NoNextSession = 307, "the relay has no session with the destination";

@@ -302,22 +302,22 @@ fn buffers_are_large_under_load_and_small_when_idle() {
 }
 
 #[test]
-fn a_pulse_sends_one_empty_record_when_idle() {
+fn a_keepalive_sends_one_empty_record_when_idle() {
     let (a, b) = pipe(1 << 16);
     let wire = a.output();
     let (mut a, mut b) = join_ends(a, b);
-    let (ours, theirs) = (a.pulse(), b.pulse());
+    let (ours, theirs) = (a.keepalive(), b.keepalive());
     block_on(a.flush()).unwrap();
     assert_eq!(wire.lock().unwrap().bytes.len(), 0);
-    ours.beat();
-    ours.beat();
+    ours.request_ping();
+    ours.request_ping();
     block_on(a.flush()).unwrap();
     block_on(a.flush()).unwrap();
     assert_eq!(wire.lock().unwrap().bytes.len(), 2 + RECORD_OVERHEAD);
     assert!(b.read(&mut [0]).now_or_never().is_none(), "no data");
     assert_eq!(theirs.received(), 1);
     // Data is as good as a beat.
-    ours.beat();
+    ours.request_ping();
     block_on(send(&mut a, b"x"));
     assert_eq!(wire.lock().unwrap().bytes.len(), 2 + RECORD_OVERHEAD + 1);
 }

@@ -8,11 +8,11 @@ use skydht_runtime::{Runtime, within};
 
 use super::{Notice, Shared, relay};
 use crate::dmsg_session::{self, Established};
+use crate::handshake_io::HandshakeError;
 use crate::session::{CloseReason, SessionConfig};
 use crate::session_layer::{Accept, Acceptor};
 use crate::session_task;
 use crate::shares::source;
-use crate::talk::HandshakeError;
 
 impl<R: Runtime> Accept for Shared<R> {
     type Runtime = R;
@@ -75,13 +75,13 @@ impl<R: Runtime> Accept for Shared<R> {
             self.counters.displaced_sessions.count();
         }
         self.changes.raise();
-        let (key, pulse) = (session.remote(), session.pulse().clone());
+        let (key, keepalive) = (session.remote(), session.keepalive().clone());
         relay::spawn(self, session, added.id, incoming, addr.ip());
         if added.has_rival {
             file_in_time(self, key, added.id);
         }
-        let (runtime, keepalive) = (self.runtime.clone(), self.config.keepalive);
-        let reason = session_task::run(runtime, driver, pulse, keepalive, added.killed).await;
+        let (runtime, interval) = (self.runtime.clone(), self.config.keepalive);
+        let reason = session_task::run(runtime, driver, keepalive, interval, added.killed).await;
         match reason {
             CloseReason::Io(_) | CloseReason::Protocol(_) => self.counters.lost.count(),
             CloseReason::Smux => refuse_smux(self, key, addr),

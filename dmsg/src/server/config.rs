@@ -29,7 +29,7 @@ pub struct ServerConfig {
     /// beyond, each may hold 32 KiB.
     pub send_budget: usize,
     /// Bytes of data that may have come in all sessions together without being read or passed on;
-    /// beyond, streams are reset that were read longest ago, of whoever has the most such bytes.
+    /// beyond, streams are reset that were read longest ago, of the peer with the most such bytes.
     pub receive_budget: usize,
     /// The same for one session.
     pub receive_queue: usize,

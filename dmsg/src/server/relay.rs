@@ -185,7 +185,7 @@ impl<R: Runtime> Source<'_, R> {
         if request.source.key == remote {
             return Some(request);
         }
-        // Nobody may ask in another's name (code 302), but a server may pass on a request.
+        // No peer may ask in another's name (code 302), but a server may pass on a request.
         if request.ip_info || !shared.table().is_peer(&remote, self.id) {
             return None;
         }

@@ -27,7 +27,7 @@ pub(super) struct Flow {
 pub(super) enum Refused {
     /// The source has its share of the destination's streams.
     Share,
-    /// There is no room, and nobody has more than the source.
+    /// There is no room, and no other peer has more streams than the source.
     Capacity,
 }
 
@@ -82,7 +82,7 @@ impl Relayed {
         self.state().all.len()
     }
 
-    /// Takes a place for a stream, if need be one of somebody who has more.
+    /// Takes a slot for a stream, if need be from a peer that has more.
     pub(super) fn begin(&self, flow: Flow) -> Result<Place<'_>, Refused> {
         let (id, killed, displaced) = self.state().begin(flow)?;
         Ok(Place {
@@ -169,7 +169,7 @@ mod tests {
         place.killed.try_recv().is_err()
     }
 
-    /// Streams of four keys at one address fill the table; everybody else still gets in, and
+    /// Streams of four keys at one address fill the table; every other key still gets in, and
     /// they do not displace each other for ever.
     #[test]
     fn four_keys_do_not_take_all_relayed_streams() {

@@ -145,7 +145,7 @@ pub struct SessionCounters {
     pub opened: u64,
     /// The peer's streams that were queued in [`Incoming`](super::Incoming).
     pub accepted: u64,
-    /// The peer's streams that were reset: over the limit, backlog full, or nobody listening.
+    /// The peer's streams that were reset: over the limit, backlog full, or no listener.
     pub refused: u64,
     /// Streams of ours that live now, those waiting to open included.
     pub outbound: usize,

@@ -11,10 +11,10 @@ use yamux::{ConnectionError, FrameDecodeError};
 
 use super::config::{CloseReason, Role};
 use super::context::{MOST_STREAMS, SessionContext, Side};
-use super::gate::{Gate, Switches};
+use super::cork::{CorkState, CorkedIo};
 use super::requests::Requests;
 use super::stream::Stream;
-use crate::clear::IsSmux;
+use crate::plaintext_mux::IsSmux;
 use crate::secure::SecureError;
 
 /// How many dropped streams yamux may have in its books before we wait for it. They linger only
@@ -38,8 +38,8 @@ const FRAME: usize = 32 * 1024;
 #[must_use = "a session does nothing unless its driver runs"]
 pub struct Driver<IO> {
     /// `None` when the session is over.
-    connection: Option<yamux::Connection<Gate<IO>>>,
-    switches: Arc<Switches>,
+    connection: Option<yamux::Connection<CorkedIo<IO>>>,
+    cork: Arc<CorkState>,
     requests: Arc<Requests>,
     queue: mpsc::Sender<Stream>,
     ended: Option<oneshot::Sender<()>>,
@@ -67,11 +67,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             Role::Client => yamux::Mode::Client,
             Role::Server => yamux::Mode::Server,
         };
-        let switches = Arc::new(Switches::default());
-        let gate = Gate::new(io, switches.clone(), context);
+        let cork = Arc::new(CorkState::default());
+        let corked_io = CorkedIo::new(io, cork.clone(), context);
         Self {
-            connection: Some(yamux::Connection::new(gate, config, mode)),
-            switches,
+            connection: Some(yamux::Connection::new(corked_io, config, mode)),
+            cork,
             requests,
             queue,
             ended: Some(ended),
@@ -82,28 +82,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     /// moves, then flushes once. `None`: wait for a waker.
     fn turn(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let connection = self.connection.as_mut()?;
-        let (requests, switches) = (&*self.requests, &*self.switches);
+        let (requests, cork) = (&*self.requests, &*self.cork);
         let context = &requests.context;
-        switches.start_turn();
+        cork.start_turn();
         loop {
-            switches.collect();
+            cork.collect();
             if let Err(error) = serve_requests(connection, requests, cx) {
                 return Some(reason(error));
             }
-            if let Some(end) = advance(connection, context, switches, &mut self.queue, cx) {
+            if let Some(end) = advance(connection, context, cork, &mut self.queue, cx) {
                 return Some(end);
             }
-            let held = switches.reads_are_held();
-            if switches.is_dirty() {
-                switches.flush();
-                if let Some(end) = advance(connection, context, switches, &mut self.queue, cx) {
+            let held = cork.reads_are_held();
+            if cork.is_dirty() {
+                cork.flush();
+                if let Some(end) = advance(connection, context, cork, &mut self.queue, cx) {
                     return Some(end);
                 }
             }
-            if switches.is_violated() {
+            if cork.is_violated() {
                 return Some(violation());
             }
-            let stuck = switches.is_blocked() || switches.is_dirty();
+            let stuck = cork.is_blocked() || cork.is_dirty();
             if requests.is_closing() && !stuck {
                 return Some(CloseReason::Local);
             }
@@ -160,7 +160,7 @@ impl<IO> Drop for Driver<IO> {
 
 /// Opens the streams that were asked for, as far as yamux goes.
 fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut yamux::Connection<Gate<IO>>,
+    connection: &mut yamux::Connection<CorkedIo<IO>>,
     requests: &Requests,
     cx: &mut Context<'_>,
 ) -> Result<(), ConnectionError> {
@@ -187,26 +187,26 @@ fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
 
 /// Lets yamux write and read until nothing moves, and hands out the peer's new streams.
 fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut yamux::Connection<Gate<IO>>,
+    connection: &mut yamux::Connection<CorkedIo<IO>>,
     context: &Arc<SessionContext>,
-    switches: &Switches,
+    cork: &CorkState,
     queue: &mut mpsc::Sender<Stream>,
     cx: &mut Context<'_>,
 ) -> Option<CloseReason> {
     loop {
         let dropped = context.unread.dropped();
         if dropped >= DROPPED_LIMIT {
-            switches.hold_reads();
+            cork.hold_reads();
         }
         match connection.poll_next_inbound(cx) {
             Poll::Ready(Some(Ok(stream))) => admit(stream, context, queue),
-            Poll::Ready(None | Some(Err(_))) if switches.is_violated() => {
+            Poll::Ready(None | Some(Err(_))) if cork.is_violated() => {
                 return Some(violation());
             }
             Poll::Ready(Some(Err(error))) => return Some(reason(error)),
             Poll::Ready(None) => return Some(CloseReason::Remote),
             Poll::Pending => {
-                if !switches.is_blocked() {
+                if !cork.is_blocked() {
                     // Nothing was in the way, so yamux has seen all that were dropped before.
                     context.unread.forget_dropped(dropped);
                 }

@@ -98,7 +98,7 @@ impl Room {
         }
         let mut waiting = self.waiting();
         self.has_waiting.store(true, SeqCst);
-        // It may have been drained meanwhile, by somebody who saw nobody wait.
+        // It may have been drained meanwhile, by a task that saw no waiter.
         if self.has_room() {
             return Poll::Ready(());
         }
@@ -121,7 +121,7 @@ impl Room {
         }
         self.queued.fetch_sub(n, SeqCst);
         self.budget.0.queued.fetch_sub(n, SeqCst);
-        // Whoever waits saw at least this much queued, so that this comes about for sure.
+        // A waiter saw at least this much queued, so that this comes about for sure.
         let enough = if self.budget.is_spent() {
             LEAST / 2
         } else {

@@ -250,7 +250,7 @@ fn without_a_listener_streams_are_reset() {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_holds_its_window_and_blocks_no_other() {
+fn a_stream_that_is_not_read_holds_its_window_and_blocks_no_other() {
     let mut pool = LocalPool::new();
     let (a, mut b) = pair(&pool, &SessionConfig::default());
     let mut unread = pool.run_until(a.session.open()).unwrap();
@@ -433,7 +433,7 @@ fn a_session_may_move_between_threads() {
 fn an_idle_session_sends_nothing_but_wanted_pulses() {
     let mut pool = LocalPool::new();
     let (a, b) = secured(&mut pool);
-    let (ours, theirs) = (a.pulse(), b.pulse());
+    let (ours, theirs) = (a.keepalive(), b.keepalive());
     let spawner = pool.spawner();
     let config = SessionConfig::default();
     let _a = start(&spawner, a, Role::Client, &config);
@@ -441,7 +441,7 @@ fn an_idle_session_sends_nothing_but_wanted_pulses() {
     pool.run_until_stalled();
     assert_eq!((ours.received(), theirs.received()), (0, 0));
     for beats in 1..4 {
-        ours.beat();
+        ours.request_ping();
         pool.run_until_stalled();
         assert_eq!((ours.received(), theirs.received()), (0, beats));
     }

@@ -279,7 +279,7 @@ impl Unread {
         None
     }
 
-    /// A stream of yamux's that nobody takes.
+    /// A stream of yamux's that is never accepted.
     pub(super) fn refuse(&self, stream: yamux::Stream) {
         let buffered = lock(&self.streams).remove(&stream.id().val());
         self.drop_stream(stream);

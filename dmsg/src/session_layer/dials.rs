@@ -1,4 +1,4 @@
-//! Dials under way: whoever wants the same session waits for the same one.
+//! Dials under way: all that want a session with one peer wait for one dial.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ impl<K: Ord, D, T: Clone> Dials<K, D, T> {
         self.0.remove(key);
     }
 
-    /// Answers everybody.
+    /// Answers every waiter.
     pub fn answer_all(&mut self, result: &T) {
         for (_, waiting) in self.0.values_mut() {
             for waiting in std::mem::take(waiting) {
@@ -91,7 +91,7 @@ impl<K: Ord, D, T: Clone> Dials<K, D, T> {
         }
     }
 
-    /// All end; whoever waits learns nothing.
+    /// Ends all dials; their waiters see a closed channel.
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -66,7 +66,7 @@ impl<S> Running<S> {
         self.room() == 0
     }
 
-    /// Enters a session with somebody at `ip`, if that is known.
+    /// Enters a session with a peer at `ip`, if that is known.
     pub fn add(&mut self, ip: Option<IpAddr>, session: impl FnOnce(u64) -> S) -> Started {
         self.last_id += 1;
         let id = self.last_id;

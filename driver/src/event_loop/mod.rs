@@ -503,7 +503,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
 
 impl<R: Runtime, T: Transport> Drop for EventLoop<R, T> {
     fn drop(&mut self) {
-        // Also when the executor drops the task: nobody may wait for ever.
+        // Also when the executor drops the task: no waiter may wait for ever.
         self.mailbox.advance(Phase::Stopped);
     }
 }

@@ -342,7 +342,7 @@ fn a_full_disk_ends_the_journal_and_not_the_node() {
 
 #[test]
 fn a_disk_that_hangs_does_not_stop_the_loop() {
-    // A pipe that nobody reads takes 64 KiB, then writing to it blocks.
+    // A pipe that is not read takes 64 KiB, then writing to it blocks.
     let (mut reader, writer) = std::io::pipe().unwrap();
     let file = File::from(OwnedFd::from(writer));
     let (recorder, written) = FileRecorder::start(file, u64::MAX, |_| {}).unwrap();

@@ -25,7 +25,7 @@ pub struct Pair<T> {
     pub far: T,
     /// Where `near` dials `far`; empty where keys suffice.
     pub far_addrs: Addrs,
-    /// A key that nobody holds, and where to dial for it.
+    /// A key without a node, and where to dial for it.
     pub absent: (PublicKey, Addrs),
 }
 
@@ -36,7 +36,7 @@ pub struct Pair<T> {
 /// With the rule that is broken.
 pub async fn conformance<T: Transport>(pair: Pair<T>) {
     assert_ne!(pair.near.local_key(), pair.far.local_key(), "keys differ");
-    nobody_there(&pair).await;
+    unreachable_key(&pair).await;
     both_directions(&pair).await;
     accepted_sessions_carry_streams_back(&pair).await;
     finish_and_reset(&pair).await;
@@ -90,7 +90,7 @@ async fn receive<S: AsyncRead + Unpin>(stream: &mut S, n: usize) -> Vec<u8> {
     got
 }
 
-async fn nobody_there<T: Transport>(pair: &Pair<T>) {
+async fn unreachable_key<T: Transport>(pair: &Pair<T>) {
     let (key, addrs) = &pair.absent;
     let open = pair.near.open(*key, addrs.clone(), SessionUse::ReuseOrDial);
     assert!(open.await.is_err(), "an absent peer cannot be reached");

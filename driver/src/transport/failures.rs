@@ -12,7 +12,7 @@ const MOST_ADDRESSES: usize = 8;
 /// Why a dial of a bootstrap peer failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DialFailure {
-    /// Whom.
+    /// Peer that was dialled.
     pub peer: PublicKey,
     /// Where, on transports with addresses.
     pub addr: Option<SocketAddr>,

@@ -18,8 +18,8 @@ pub const ACCEPT_QUEUE: usize = 1_024;
 
 /// A network in memory. Clones are the same network.
 ///
-/// It works like a relay: peers are found by key, without addresses, and whoever is on the
-/// network can be reached. Keys are believed, not proven, since everybody is in one process.
+/// It works like a relay: peers are found by key, without addresses, and every node on the
+/// network can be reached. Keys are believed, not proven, since all nodes are in one process.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork(Arc<Mutex<BTreeMap<PublicKey, Weak<Node>>>>);
 

@@ -86,7 +86,7 @@ pub struct TransportStats {
 /// [`SessionUse::ReuseOnly`], over the session that the peer dialled, and not only while a stream of
 /// its own is open. A node that is dialled pings its dialler back that way; most nodes have no
 /// address that could be dialled instead. With one connection for each stream it never learns of
-/// its diallers, and what they put is found by nobody: put a multiplexer over the connection
+/// its diallers, and no reader finds what they put: use a multiplexer over the connection
 /// (`skydht_dmsg::session` is one).
 ///
 /// [`crate::testing::conformance`] checks an implementation.

@@ -180,7 +180,7 @@ impl Directory {
     }
 
     /// An entry for the DHT's own dials, without a lookup in the DHT, which would lead to further
-    /// dials (design §3.14): from this node's store or from the discovery.
+    /// dials (docs/architecture.md, "Dials made for the DHT"): from this node's store or from the discovery.
     pub(super) fn entry_without_lookup(&self, key: PublicKey) -> Finding {
         let told = self.found(key);
         let dht = self.dht.clone();

@@ -98,7 +98,7 @@ fn a_hang_up_lets_what_was_under_way_arrive() {
 }
 
 /// A pipe with and without the delay of a network, the writer's end first, in a world that stalls
-/// if somebody who waits is not woken.
+/// if a waiter is not woken.
 fn in_worlds(test: impl AsyncFn(&VirtualTime, Pipe, Pipe)) {
     let world = VirtualTime::new(1);
     let (near, far) = pair(10, OnDrop::Finish);
@@ -133,7 +133,7 @@ fn filling(world: &VirtualTime, mut near: Pipe) -> oneshot::Receiver<io::Result<
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn everybody_goes_on_when_a_full_pipe_is_drained() {
+fn every_waiter_goes_on_when_a_full_pipe_is_drained() {
     in_worlds(async |world, near, mut far| {
         let writer = filling(world, near);
         world.runtime().sleep(SECOND).await;
@@ -145,7 +145,7 @@ fn everybody_goes_on_when_a_full_pipe_is_drained() {
 }
 
 #[test]
-fn everybody_goes_on_when_the_other_end_of_a_full_pipe_is_dropped() {
+fn every_waiter_goes_on_when_the_other_end_of_a_full_pipe_is_dropped() {
     in_worlds(async |world, near, far| {
         let writer = filling(world, near);
         world.runtime().sleep(SECOND).await;
@@ -155,7 +155,7 @@ fn everybody_goes_on_when_the_other_end_of_a_full_pipe_is_dropped() {
 }
 
 #[test]
-fn everybody_goes_on_when_a_pipe_is_held_and_released_or_cut() {
+fn every_waiter_goes_on_when_a_pipe_is_held_and_released_or_cut() {
     for cut in [false, true] {
         in_worlds(async |world, near, mut far| {
             let cutter = near.cutter();

@@ -168,7 +168,7 @@ impl VirtualTime {
     }
 
     /// Moves a host to an island; all begin on island 0. Between islands nothing gets through
-    /// and nobody is told: bytes wait until both hosts are on one island again, and connection
+    /// and neither end is told: bytes wait until both hosts are on one island again, and connection
     /// attempts time out.
     pub fn set_island(&self, host: IpAddr, island: u32) {
         self.0.network.set_island(host, island);

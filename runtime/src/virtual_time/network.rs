@@ -33,7 +33,7 @@ pub struct Conditions {
     pub capacity: (usize, usize),
     /// Connection attempts of a million that are refused.
     pub refused_ppm: u32,
-    /// Connection attempts of a million that nobody answers.
+    /// Connection attempts of a million that get no answer.
     pub lost_ppm: u32,
 }
 
@@ -55,9 +55,9 @@ impl Default for Conditions {
 pub struct NetworkStats {
     /// Connections made.
     pub connected: u64,
-    /// Connection attempts refused: nobody listened, the backlog was full, or by chance.
+    /// Connection attempts refused: no listener, the backlog was full, or by chance.
     pub refused: u64,
-    /// Connection attempts that nobody answered.
+    /// Connection attempts that got no answer.
     pub lost: u64,
     /// Connections broken by [`VirtualTime::disconnect`](super::VirtualTime::disconnect).
     pub broken: u64,
@@ -66,9 +66,9 @@ pub struct NetworkStats {
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014): small, and good enough to draw latencies.
-struct Chance(u64);
+struct Rng(u64);
 
-impl Chance {
+impl Rng {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -104,7 +104,7 @@ struct Inbox {
 }
 
 struct State {
-    chance: Chance,
+    rng: Rng,
     conditions: Conditions,
     listeners: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
     next_port: BTreeMap<IpAddr, u16>,
@@ -125,7 +125,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Network {
     pub(super) fn new(seed: u64) -> Self {
         Self(Mutex::new(State {
-            chance: Chance(seed),
+            rng: Rng(seed),
             conditions: Conditions::default(),
             listeners: BTreeMap::new(),
             next_port: BTreeMap::new(),
@@ -199,7 +199,7 @@ impl State {
         a != b
     }
 
-    /// A port of `host` that nobody listens on. Connections need no exclusive one.
+    /// A port of `host` without a listener. Connections need no exclusive one.
     fn free_port(&mut self, host: IpAddr) -> u16 {
         let next = self.next_port.entry(host).or_insert(FIRST_EPHEMERAL_PORT);
         let mut port = *next;
@@ -225,7 +225,7 @@ struct Link {
     executor: Arc<Executor>,
     latency: Duration,
     jitter: Duration,
-    chance: Mutex<Chance>,
+    rng: Mutex<Rng>,
 }
 
 impl Delay for Link {
@@ -236,7 +236,7 @@ impl Delay for Link {
     fn arrival(&self) -> Duration {
         let mut arrival = self.executor.now() + self.latency;
         if !self.jitter.is_zero() {
-            arrival += lock(&self.chance).between(Duration::ZERO, self.jitter);
+            arrival += lock(&self.rng).between(Duration::ZERO, self.jitter);
         }
         arrival
     }
@@ -284,14 +284,14 @@ impl Connecting {
             let mut state = lock(&world.network.0);
             let conditions = state.conditions;
             let (min, max) = conditions.latency;
-            let latency = state.chance.between(min, max);
+            let latency = state.rng.between(min, max);
             let local = SocketAddr::new(from, state.free_port(from));
-            let fate = if state.chance.hits(conditions.lost_ppm)
+            let fate = if state.rng.hits(conditions.lost_ppm)
                 || state.silent.contains(&to.ip())
                 || state.is_cut([from, to.ip()])
             {
                 Fate::Lost
-            } else if state.chance.hits(conditions.refused_ppm) {
+            } else if state.rng.hits(conditions.refused_ppm) {
                 Fate::Refused
             } else {
                 Fate::Arrives
@@ -329,10 +329,10 @@ impl World {
         let Conditions {
             jitter, capacity, ..
         } = state.conditions;
-        let capacity = state.chance.size(capacity);
-        let chance = match jitter {
+        let capacity = state.rng.size(capacity);
+        let rng = match jitter {
             Duration::ZERO => 0,
-            _ => state.chance.next(),
+            _ => state.rng.next(),
         };
         let (near, far) = pipe::connect_with(
             capacity,
@@ -341,7 +341,7 @@ impl World {
                 executor: Arc::clone(&self.executor),
                 latency,
                 jitter,
-                chance: Mutex::new(Chance(chance)),
+                rng: Mutex::new(Rng(rng)),
             }),
         );
         let cutter = near.cutter();
@@ -431,25 +431,25 @@ mod tests {
 
     #[test]
     fn chance_is_the_published_generator() {
-        let mut chance = Chance(0);
+        let mut rng = Rng(0);
         let expected = [
             0xe220_a839_7b1d_cdaf,
             0x6e78_9e6a_a1b9_65f4,
             0x06c4_5d18_8009_454f,
         ];
-        assert_eq!([(); 3].map(|()| chance.next()), expected);
+        assert_eq!([(); 3].map(|()| rng.next()), expected);
     }
 
     #[test]
     fn every_value_of_a_range_is_drawn_alike() {
-        let mut chance = Chance(7);
+        let mut rng = Rng(7);
         let (mut sizes, mut times, mut hits) = ([0; 3], [0; 3], 0);
         for _ in 0..3_000 {
-            sizes[chance.size((3, 5)) - 3] += 1;
+            sizes[rng.size((3, 5)) - 3] += 1;
             let (min, max) = (Duration::from_nanos(2), Duration::from_nanos(4));
-            times[(chance.between(min, max) - min).as_nanos() as usize] += 1;
-            hits += u32::from(chance.hits(333_333));
-            assert!(chance.hits(1_000_000));
+            times[(rng.between(min, max) - min).as_nanos() as usize] += 1;
+            hits += u32::from(rng.hits(333_333));
+            assert!(rng.hits(1_000_000));
         }
         for count in sizes.into_iter().chain(times).chain([hits]) {
             assert!((900..1_100).contains(&count), "{count}");
@@ -458,10 +458,10 @@ mod tests {
 
     #[test]
     fn without_a_choice_nothing_is_drawn() {
-        let mut chance = Chance(7);
-        assert_eq!((chance.size((5, 5)), chance.size((5, 3))), (5, 5));
-        assert!(!chance.hits(0));
-        assert_eq!(chance.0, 7);
+        let mut rng = Rng(7);
+        assert_eq!((rng.size((5, 5)), rng.size((5, 3))), (5, 5));
+        assert!(!rng.hits(0));
+        assert_eq!(rng.0, 7);
     }
 
     #[test]

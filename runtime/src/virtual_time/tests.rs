@@ -179,7 +179,7 @@ fn a_disconnected_host_loses_its_connections_and_no_others() {
 }
 
 #[test]
-fn a_port_that_nobody_asked_for_is_a_free_one() {
+fn a_port_that_was_not_asked_for_is_a_free_one() {
     let world = VirtualTime::new(1);
     let runtime = world.runtime();
     let ports = world.run_until(async {
@@ -310,7 +310,7 @@ async fn connected(world: &VirtualTime) -> (Pipe, Pipe) {
 }
 
 #[test]
-fn between_islands_bytes_wait_and_nobody_connects() {
+fn between_islands_bytes_wait_and_no_connection_is_made() {
     let world = VirtualTime::new(1);
     world
         .run_until(async {

@@ -82,7 +82,7 @@ fn a_peer_that_reads_nothing_is_owed_a_bounded_amount() {
 }
 
 #[test]
-fn everybody_goes_on_when_a_full_queue_is_drained() {
+fn every_waiter_goes_on_when_a_full_queue_is_drained() {
     let mut it = Sending::new();
     assert!(it.ended.get() <= 1);
     let mut far = it.far;
@@ -97,7 +97,7 @@ fn everybody_goes_on_when_a_full_queue_is_drained() {
 }
 
 #[test]
-fn everybody_goes_on_when_the_session_of_a_full_queue_ends() {
+fn every_waiter_goes_on_when_the_session_of_a_full_queue_ends() {
     let mut it = Sending::new();
     drop(it.far);
     it.pool.run_until_stalled();
@@ -108,7 +108,7 @@ fn everybody_goes_on_when_the_session_of_a_full_queue_ends() {
 }
 
 #[test]
-fn everybody_goes_on_when_opening_waited_for_the_peer() {
+fn every_waiter_goes_on_when_opening_waited_for_the_peer() {
     const CALLS: usize = 1_000;
     let mut pool = LocalPool::new();
     // More than the peer is asked to acknowledge at a time.

@@ -1,4 +1,4 @@
-//! Data of a peer that nobody reads.
+//! Data of a peer that is not read.
 
 use super::*;
 
@@ -115,7 +115,7 @@ fn small_frames_count_for_what_they_take() {
     assert_eq!((budget.held(), budget.cut()), (0, 1));
 }
 
-/// In all, whoever has the most makes room: the address, not the session.
+/// In all, the party with the most makes room: the address, not the session.
 #[test]
 fn the_address_with_the_most_unread_data_makes_room_for_others() {
     let mut pool = LocalPool::new();

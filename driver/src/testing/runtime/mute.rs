@@ -54,7 +54,7 @@ impl Mute {
         }
     }
 
-    /// Completes once somebody wants an item.
+    /// Completes once an item is asked for.
     pub(super) async fn asked_for_an_item(&mut self) {
         self.asked.next().await;
     }

@@ -1,7 +1,8 @@
 //! Streams through DMSG relays, over the sessions of a client or a relay that runs anyway.
 //!
 //! Entries come only from what is at hand ([`LocalEntries`]): a dial made for the DHT can lead
-//! to no other look-up, since its resolver has no way to the network (design §3.14).
+//! to no other look-up, since its resolver has no way to the network
+//! (docs/architecture.md, "Dials made for the DHT").
 
 mod failure;
 mod refusals;
@@ -217,7 +218,7 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
         })
     }
 
-    /// Sessions, their streams and dials are the client's or relay's, whoever uses them.
+    /// Sessions, their streams and dials are the client's or relay's, in all uses.
     fn stats(&self) -> TransportStats {
         let mut stats = self.shared.via.stats();
         let refusals = lock(&self.shared.refusals);

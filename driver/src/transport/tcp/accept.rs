@@ -11,7 +11,7 @@ use skydht_dmsg::session::Role;
 use skydht_dmsg::session_layer::{Accept, Acceptor};
 use skydht_runtime::Runtime;
 
-use super::{Shared, pump};
+use super::{Shared, session_task};
 
 impl<R: Runtime> Accept for Shared<R> {
     type Runtime = R;
@@ -68,7 +68,7 @@ impl<R: Runtime> Accept for Shared<R> {
             remote: Some(canonical(addr)),
         };
         // At a limit the connection is dropped, and counted there.
-        if pump::establish(self, peer, secure, Role::Server, path).is_ok() {
+        if session_task::establish(self, peer, secure, Role::Server, path).is_ok() {
             self.table().stats_mut().accepted += 1;
         }
     }

@@ -11,7 +11,7 @@ use skydht_dmsg::secure::{self, HandshakeError};
 use skydht_dmsg::session::Role;
 use skydht_runtime::Runtime;
 
-use super::{Shared, TcpOptions, pump};
+use super::{Shared, TcpOptions, session_task};
 
 /// Dials `peer` at the addresses that the table holds for it, and tells who waits.
 pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
@@ -24,7 +24,7 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
 
 async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<(), OpenFailure> {
     shared.failures.begin(&peer);
-    // Of several failures the one that says most: somebody answering beats silence.
+    // Of several failures the one that says most: any answer beats silence.
     let mut failure = OpenFailure::NoAddress;
     loop {
         let next = shared.table().next_addr(&peer).map(canonical);
@@ -96,7 +96,13 @@ async fn session<R: Runtime>(
         reach: Reach::Dialled,
         remote: Some(addr),
     };
-    Ok(pump::establish(shared, peer, secure, Role::Client, path)?)
+    Ok(session_task::establish(
+        shared,
+        peer,
+        secure,
+        Role::Client,
+        path,
+    )?)
 }
 
 async fn connect<R: Runtime>(
@@ -143,7 +149,7 @@ pub(super) async fn probe<R: Runtime>(
     done.ok_or(OpenFailure::Timeout)?.map_err(failure)
 }
 
-/// Somebody answered, but not as the peer would.
+/// An answer came, but not as the peer would answer.
 fn failure(error: HandshakeError) -> OpenFailure {
     match error {
         HandshakeError::Noise(_)

@@ -1,11 +1,11 @@
 //! Direct TCP: one session for each peer, encrypted with Noise XK, many streams inside.
 //!
-//! A session serves both directions, whoever dialled. Concurrent opens to a peer share one dial.
+//! A session serves both directions, whichever side dialled. Concurrent opens to a peer share one dial.
 //! When two peers dial each other at once, both keep the same one of the two sessions.
 
 mod accept;
 mod dial;
-mod pump;
+mod session_task;
 mod table;
 
 use std::collections::BTreeSet;

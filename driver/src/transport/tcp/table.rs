@@ -23,7 +23,7 @@ const MAX_DIAL_ADDRS: usize = 8;
 /// Peers that are refused. When there are more, the others' streams are reset one by one.
 const MAX_REFUSED: usize = 1_024;
 /// Two sessions made within this were dialled at once, and both sides choose between them by
-/// rule. Otherwise the newer stays: whoever dials has no session, so the older is dead.
+/// rule. Otherwise the newer stays: the dialler has no session, so the older is dead.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// A session that is used for new streams.
@@ -173,7 +173,7 @@ impl Table {
         Ok(SessionRequest::Dial(joined))
     }
 
-    /// The next address of a dial that somebody still waits for.
+    /// The next address of a dial that a caller still waits for.
     pub(super) fn next_addr(&mut self, peer: &PublicKey) -> Option<SocketAddr> {
         if !self.dials.is_wanted(peer) {
             return None;
@@ -249,7 +249,7 @@ impl Table {
                 retired = Some(loser);
             }
         }
-        // Whoever waits for a dial has a session now. The dial itself goes on: the peer may
+        // The callers that wait for a dial have a session now. The dial itself goes on: the peer may
         // have seen it already, and both sides must choose between the same two.
         self.dials.answer(&peer, &Ok(()));
         Ok(Added {

@@ -44,7 +44,7 @@ impl From<io::Error> for HandshakeError {
 }
 
 /// A connection after its handshake.
-pub(crate) struct Shaken<IO> {
+pub(crate) struct Handshaken<IO> {
     pub(crate) io: IO,
     /// With the bytes that came right behind the last message.
     pub(crate) input: Input,
@@ -57,12 +57,12 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     local: &SecretKey,
     remote: PublicKey,
     ephemeral: Ephemeral,
-) -> Result<Shaken<IO>, HandshakeError> {
-    let mut talk = Talk::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
-    talk.send().await?;
-    talk.receive().await?;
-    talk.send().await?;
-    talk.finish()
+) -> Result<Handshaken<IO>, HandshakeError> {
+    let mut handshake = HandshakeIo::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
+    handshake.send().await?;
+    handshake.receive().await?;
+    handshake.send().await?;
+    handshake.finish()
 }
 
 /// Proves `local` and learns the dialler's key. Calls `greeted` once the first message was valid.
@@ -71,13 +71,13 @@ pub(crate) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     local: &SecretKey,
     ephemeral: Ephemeral,
     greeted: impl FnOnce(),
-) -> Result<Shaken<IO>, HandshakeError> {
-    let mut talk = Talk::new(io, Handshake::xk_responder(local, ephemeral)?);
-    talk.receive().await?;
+) -> Result<Handshaken<IO>, HandshakeError> {
+    let mut handshake = HandshakeIo::new(io, Handshake::xk_responder(local, ephemeral)?);
+    handshake.receive().await?;
     greeted();
-    talk.send().await?;
-    talk.receive().await?;
-    talk.finish()
+    handshake.send().await?;
+    handshake.receive().await?;
+    handshake.finish()
 }
 
 /// Stops after the second message.
@@ -87,19 +87,19 @@ pub(crate) async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
     remote: PublicKey,
     ephemeral: Ephemeral,
 ) -> Result<(), HandshakeError> {
-    let mut talk = Talk::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
-    talk.send().await?;
-    talk.receive().await
+    let mut handshake = HandshakeIo::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
+    handshake.send().await?;
+    handshake.receive().await
 }
 
 /// A handshake over a connection.
-struct Talk<IO> {
+struct HandshakeIo<IO> {
     io: IO,
     input: Input,
     handshake: Handshake,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Talk<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> HandshakeIo<IO> {
     fn new(io: IO, handshake: Handshake) -> Self {
         Self {
             io,
@@ -128,8 +128,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Talk<IO> {
         }
     }
 
-    fn finish(self) -> Result<Shaken<IO>, HandshakeError> {
-        Ok(Shaken {
+    fn finish(self) -> Result<Handshaken<IO>, HandshakeError> {
+        Ok(Handshaken {
             io: self.io,
             input: self.input,
             transport: self.handshake.finish()?,

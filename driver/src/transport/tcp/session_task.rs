@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use futures::{FutureExt as _, StreamExt as _};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{OpenFailure, Path};
-use skydht_dmsg::pulse::Pulse;
+use skydht_dmsg::keepalive::Keepalive;
 use skydht_dmsg::secure::Secure;
 use skydht_dmsg::session::{CloseReason, Driver, Incoming, Role, Session, Stall};
 use skydht_runtime::{BoxFuture, Runtime};
@@ -35,7 +35,7 @@ pub(super) fn establish<R: Runtime>(
     role: Role,
     path: Path,
 ) -> Result<(), OpenFailure> {
-    let pulse = secure.pulse();
+    let keepalive = secure.keepalive();
     let (session, incoming, driver) = Session::new(secure, role, &shared.session_config(path));
     let now = shared.runtime.clocks().monotonic;
     let added = shared
@@ -49,7 +49,7 @@ pub(super) fn establish<R: Runtime>(
     if let Some(retired) = retired {
         retire(shared, peer, retired);
     }
-    let mut pump = Pump {
+    let mut task = SessionTask {
         shared: Arc::clone(shared),
         peer,
         live,
@@ -57,14 +57,14 @@ pub(super) fn establish<R: Runtime>(
         incoming: Some(incoming),
         killed,
         tick: shared.runtime.sleep(shared.options.keepalive),
-        received: pulse.received(),
-        pulse,
+        received: keepalive.received(),
+        keepalive,
         silent: 0,
         stall: Stall::new(shared.runtime.clone()),
     };
     shared
         .runtime
-        .spawn(Box::pin(std::future::poll_fn(move |cx| pump.poll(cx))));
+        .spawn(Box::pin(std::future::poll_fn(move |cx| task.poll(cx))));
     Ok(())
 }
 
@@ -82,7 +82,7 @@ fn retire<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey, live: Live) {
     }));
 }
 
-struct Pump<R: Runtime> {
+struct SessionTask<R: Runtime> {
     shared: Arc<Shared<R>>,
     peer: PublicKey,
     live: Live,
@@ -91,14 +91,14 @@ struct Pump<R: Runtime> {
     incoming: Option<Incoming>,
     killed: oneshot::Receiver<()>,
     tick: BoxFuture<'static, ()>,
-    pulse: Pulse,
-    /// What the pulse said at the last tick.
+    keepalive: Keepalive,
+    /// What the keepalive said at the last tick.
     received: u64,
     silent: u32,
     stall: Stall<R>,
 }
 
-impl<R: Runtime> Pump<R> {
+impl<R: Runtime> SessionTask<R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let end = match Pin::new(&mut self.driver).poll(cx) {
             Poll::Ready(reason) => Some(reason),
@@ -154,14 +154,14 @@ impl<R: Runtime> Pump<R> {
     /// Shows the peer that we live, closes the session if it is idle, and tells whether the peer
     /// has been silent for too long.
     fn is_lost(&mut self) -> bool {
-        let received = self.pulse.received();
+        let received = self.keepalive.received();
         self.silent = if received == self.received {
             self.silent + 1
         } else {
             0
         };
         self.received = received;
-        self.pulse.beat();
+        self.keepalive.request_ping();
         let now = self.shared.runtime.clocks().monotonic;
         if self.live.has_streams() {
             self.live.touch(&self.shared.runtime);

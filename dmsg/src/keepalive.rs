@@ -1,9 +1,10 @@
 //! Keeping an idle connection alive, and telling whether the peer still is.
 //!
-//! yamux sends nothing while it is idle. A [`Pulse`] sends something that every reader answers or
+//! yamux sends nothing while it is idle. A [`Keepalive`] sends something that every reader answers or
 //! skips, Go's included: a record without plaintext where the connection is encrypted, a ping of
 //! yamux's where it is not. It keeps NAT bindings open and makes a dead TCP connection fail.
-//! When to beat, and how long a silence is too long, is the caller's business: it has the clock.
+//! The caller, which has the clock, decides when to request a ping and how long a silence is too
+//! long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use futures::task::AtomicWaker;
 
 /// A handle on one connection's bytes; stays usable while something else owns the stream.
 #[derive(Clone, Default)]
-pub struct Pulse(Arc<Shared>);
+pub struct Keepalive(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -22,10 +23,10 @@ struct Shared {
     writer: AtomicWaker,
 }
 
-impl Pulse {
-    /// Asks for one sign of life. Only the task that flushes the connection sends it; no empty
+impl Keepalive {
+    /// Requests one ping. Only the task that flushes the connection sends it; no empty
     /// record is sent when other data is on its way anyway.
-    pub fn beat(&self) {
+    pub fn request_ping(&self) {
         self.0.wanted.store(true, Ordering::Release);
         self.0.writer.wake();
     }
@@ -41,8 +42,8 @@ impl Pulse {
         self.0.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a wanted beat, and registers who to wake for the next.
-    pub(crate) fn take_beat(&self, writer: &Waker) -> bool {
+    /// Takes a requested ping, and registers `writer` to be woken by the next request.
+    pub(crate) fn take_ping_request(&self, writer: &Waker) -> bool {
         self.0.writer.register(writer);
         self.0.wanted.swap(false, Ordering::Acquire)
     }

@@ -8,12 +8,16 @@ use crate::pipe::{End, pipe};
 use crate::session::{CloseReason, Role, Session, SessionConfig};
 
 /// A session on one end, running on the pool.
-fn session(pool: &LocalPool, io: End, role: Role) -> (Session, crate::session::Incoming, Pulse) {
-    let clear = Clear::new(io, Input::default());
-    let pulse = clear.pulse();
-    let (session, incoming, driver) = Session::new(clear, role, &SessionConfig::default());
+fn session(
+    pool: &LocalPool,
+    io: End,
+    role: Role,
+) -> (Session, crate::session::Incoming, Keepalive) {
+    let mux = PlaintextMux::new(io, Input::default());
+    let keepalive = mux.keepalive();
+    let (session, incoming, driver) = Session::new(mux, role, &SessionConfig::default());
     pool.spawner().spawn_local(driver.map(drop)).unwrap();
-    (session, incoming, pulse)
+    (session, incoming, keepalive)
 }
 
 #[test]
@@ -24,7 +28,7 @@ fn a_beat_is_a_ping_and_its_answer_stays_out_of_yamux() {
     let (_b, _incoming_b, theirs) = session(&pool, b, Role::Server);
     pool.run_until_stalled();
     for beats in 1..5 {
-        ours.beat();
+        ours.request_ping();
         pool.run_until_stalled();
         // They get the ping, we its answer.
         assert_eq!((ours.received(), theirs.received()), (beats, beats));
@@ -38,10 +42,10 @@ fn an_answer_to_no_ping_is_a_violation() {
     for answers in [&[1][..], &[1, 1], &[2]] {
         let mut pool = LocalPool::new();
         let (mut peer, end) = pipe(1 << 16);
-        let (session, _incoming, pulse) = session(&pool, end, Role::Server);
+        let (session, _incoming, keepalive) = session(&pool, end, Role::Server);
         let asked = answers.len() == 2;
         if asked {
-            pulse.beat();
+            keepalive.request_ping();
         }
         pool.run_until_stalled();
         for answer in answers {
@@ -51,7 +55,7 @@ fn an_answer_to_no_ping_is_a_violation() {
         }
         let reason = pool.run_until(session.closed());
         assert!(matches!(reason, CloseReason::Protocol(_)), "{reason:?}");
-        assert_eq!(pulse.received(), answers.len() as u64);
+        assert_eq!(keepalive.received(), answers.len() as u64);
     }
 }
 
@@ -129,12 +133,12 @@ quickcheck! {
         let pieces: Vec<usize> = pieces.into_iter().map(|p| usize::from(p) % 9_000 + 1).collect();
         let (a, b) = pipe(usize::from(capacity) * 100 + 30);
         let (a, b) = (a.in_pieces(pieces.clone()), b.in_pieces(pieces));
-        let (ours, _incoming, pulse) = session(&pool, a, Role::Client);
+        let (ours, _incoming, keepalive) = session(&pool, a, Role::Client);
         let (_theirs, mut incoming, other) = session(&pool, b, Role::Server);
         pool.spawner()
             .spawn_local(async move {
                 while let Some(mut stream) = incoming.next().await {
-                    other.beat();
+                    other.request_ping();
                     let mut request = Vec::new();
                     stream.read_to_end(&mut request).await.unwrap();
                     stream.write_all(&request).await.unwrap();
@@ -145,13 +149,13 @@ quickcheck! {
         let mut same = true;
         for size in sizes {
             if beats.is_multiple_of(2) {
-                pulse.beat();
+                keepalive.request_ping();
             }
             let request: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             let answer = pool.run_until(async {
                 let mut stream = ours.open().await.unwrap();
                 stream.write_all(&request).await.unwrap();
-                pulse.beat();
+                keepalive.request_ping();
                 stream.close().await.unwrap();
                 let mut answer = Vec::new();
                 stream.read_to_end(&mut answer).await.unwrap();

@@ -1,6 +1,6 @@
 //! Stands between yamux and its connection, so that the driver decides when to flush and read.
 //!
-//! yamux flushes after every frame. The gate holds flushes back while the driver collects what all
+//! yamux flushes after every frame. [`CorkedIo`] holds flushes back while the driver collects what all
 //! streams have to send, so that they share records and system calls. It also bounds how much one
 //! turn reads, and can stop reading altogether.
 //!
@@ -24,7 +24,7 @@ const READ_BUDGET: usize = 256 * 1024;
 
 /// The driver's side. Only the driver's task touches it, hence the relaxed order.
 #[derive(Default)]
-pub(super) struct Switches {
+pub(super) struct CorkState {
     /// Flushes wait.
     corked: AtomicBool,
     /// Reads wait.
@@ -39,7 +39,7 @@ pub(super) struct Switches {
     violated: AtomicBool,
 }
 
-impl Switches {
+impl CorkState {
     /// Starts a turn of the driver.
     pub(super) fn start_turn(&self) {
         self.budget.store(READ_BUDGET, Relaxed);
@@ -80,46 +80,44 @@ impl Switches {
     }
 }
 
-pub(super) struct Gate<IO> {
+pub(super) struct CorkedIo<IO> {
     io: IO,
     outgoing: FrameTracker,
     incoming: FrameTracker,
-    switches: Arc<Switches>,
+    cork: Arc<CorkState>,
     context: Arc<SessionContext>,
 }
 
-impl<IO> Gate<IO> {
-    pub(super) fn new(io: IO, switches: Arc<Switches>, context: Arc<SessionContext>) -> Self {
+impl<IO> CorkedIo<IO> {
+    pub(super) fn new(io: IO, cork: Arc<CorkState>, context: Arc<SessionContext>) -> Self {
         Self {
             io,
             outgoing: FrameTracker::default(),
             incoming: FrameTracker::default(),
-            switches,
+            cork,
             context,
         }
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Gate<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for CorkedIo<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if this.switches.reads_held.load(Relaxed) {
+        if this.cork.reads_held.load(Relaxed) {
             return Poll::Pending; // the driver comes back by itself
         }
-        let budget = this.switches.budget.load(Relaxed);
+        let budget = this.cork.budget.load(Relaxed);
         if budget == 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let part = buf.len().min(budget);
         let read = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf[..part]))?;
-        this.switches
-            .budget
-            .store(budget - read.min(budget), Relaxed);
+        this.cork.budget.store(budget - read.min(budget), Relaxed);
         let unread = &this.context.unread;
         this.incoming
             .advance_with(&buf[..read], |header| unread.frame_arrived(header));
@@ -127,7 +125,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Gate<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for CorkedIo<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -135,12 +133,12 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
     ) -> Poll<io::Result<usize>> {
         match self.outgoing.starts(buf) {
             Frame::PingRequest => return Poll::Ready(Ok(buf.len())),
-            Frame::GoAway => self.switches.violated.store(true, Relaxed),
+            Frame::GoAway => self.cork.violated.store(true, Relaxed),
             Frame::Other => {}
         }
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.switches.blocked.store(result.is_pending(), Relaxed);
-        self.switches.dirty.store(true, Relaxed);
+        self.cork.blocked.store(result.is_pending(), Relaxed);
+        self.cork.dirty.store(true, Relaxed);
         if let Poll::Ready(Ok(written)) = result {
             let data = self.outgoing.advance(&buf[..written]);
             self.context.count_sent(data);
@@ -149,11 +147,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.switches.corked.load(Relaxed) && self.switches.is_dirty() {
+        if self.cork.corked.load(Relaxed) && self.cork.is_dirty() {
             return Poll::Pending; // the driver flushes at the end of its turn
         }
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.switches.dirty.store(false, Relaxed);
+        self.cork.dirty.store(false, Relaxed);
         Poll::Ready(Ok(()))
     }
 

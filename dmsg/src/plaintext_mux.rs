@@ -2,7 +2,7 @@
 //!
 //! yamux reads and writes headers by themselves; the buffers make few system calls of them. The
 //! first bytes to read are those that came right behind the handshake. Pings are ours: sent for
-//! the [`Pulse`], and their answers are taken out again before yamux, which did not ask, sees
+//! the [`Keepalive`], and their answers are taken out again before yamux, which did not ask, sees
 //! them.
 
 use std::io;
@@ -13,17 +13,17 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::{Input, Output};
+use crate::keepalive::Keepalive;
 use crate::mux_frame::{self, FrameTracker, HEADER_LEN, Header};
-use crate::pulse::Pulse;
 
 /// A connection with yamux on it.
-pub struct Clear<IO> {
+pub struct PlaintextMux<IO> {
     io: IO,
     input: Input,
     incoming: Incoming,
     output: Output,
     outgoing: FrameTracker,
-    pulse: Pulse,
+    keepalive: Keepalive,
     /// A ping waits for the end of a frame.
     ping_due: bool,
     /// Numbers of our pings: those up to the first are answered, up to the second sent.
@@ -48,13 +48,13 @@ struct Incoming {
 pub(crate) struct IsSmux;
 
 impl IsSmux {
-    /// Whether this is the cause of an error that a [`Clear`] gave.
+    /// Whether this is the cause of an error that a [`PlaintextMux`] gave.
     pub(crate) fn is_cause(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|cause| cause.is::<Self>())
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> PlaintextMux<IO> {
     /// `input` may hold first bytes.
     pub(crate) fn new(io: IO, input: Input) -> Self {
         Self {
@@ -63,15 +63,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
             incoming: Incoming::default(),
             output: Output::default(),
             outgoing: FrameTracker::default(),
-            pulse: Pulse::default(),
+            keepalive: Keepalive::default(),
             ping_due: false,
             pings: (0, 0),
         }
     }
 
     /// For keepalives and to watch that the peer lives.
-    pub(crate) fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub(crate) fn keepalive(&self) -> Keepalive {
+        self.keepalive.clone()
     }
 
     /// Collects the next header that is yamux's, or what of one came before the end.
@@ -96,7 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
             incoming.collected += taken;
             if incoming.collected == HEADER_LEN {
                 incoming.collected = 0;
-                self.pulse.count_received();
+                self.keepalive.count_received();
                 if self.is_our_pong(&header) {
                     continue;
                 }
@@ -133,7 +133,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Clear<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Clear<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for PlaintextMux<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -161,7 +161,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Clear<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Clear<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PlaintextMux<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -176,7 +176,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Clear<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.ping_due |= this.pulse.take_beat(cx.waker());
+        this.ping_due |= this.keepalive.take_ping_request(cx.waker());
         this.ping();
         ready!(this.output.poll_drain(&mut this.io, cx))?;
         Pin::new(&mut this.io).poll_flush(cx)

@@ -1,4 +1,4 @@
-//! Who has which port: listeners, and the ephemeral ports of those who dial (specification of
+//! The ports of one key: listeners, and the ephemeral ports of dialled streams (specification of
 //! DMSG, §6).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,37 +12,37 @@ const FIRST_EPHEMERAL: u16 = 49_152;
 
 struct State<S> {
     listeners: BTreeMap<u16, Arc<AcceptQueue<S>>>,
-    leased: BTreeSet<u16>,
+    acquired: BTreeSet<u16>,
     last: u16,
     closed: bool,
 }
 
 /// The ports of one key, for streams `S`.
-pub(super) struct Porter<S>(Arc<Mutex<State<S>>>);
+pub(super) struct PortTable<S>(Arc<Mutex<State<S>>>);
 
-impl<S> Clone for Porter<S> {
+impl<S> Clone for PortTable<S> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
 /// An ephemeral port, given back on drop.
-pub(super) struct Lease<S> {
-    porter: Porter<S>,
+pub(super) struct PortGuard<S> {
+    ports: PortTable<S>,
     pub(super) port: u16,
 }
 
-impl<S> Drop for Lease<S> {
+impl<S> Drop for PortGuard<S> {
     fn drop(&mut self) {
-        self.porter.lock().leased.remove(&self.port);
+        self.ports.lock().acquired.remove(&self.port);
     }
 }
 
-impl<S> Porter<S> {
+impl<S> PortTable<S> {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
             listeners: BTreeMap::new(),
-            leased: BTreeSet::new(),
+            acquired: BTreeSet::new(),
             last: FIRST_EPHEMERAL,
             closed: false,
         })))
@@ -52,8 +52,8 @@ impl<S> Porter<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next ephemeral port that nobody uses.
-    pub(super) fn lease(&self) -> Result<Lease<S>, ErrorCode> {
+    /// Acquires the next free ephemeral port.
+    pub(super) fn acquire(&self) -> Result<PortGuard<S>, ErrorCode> {
         let mut state = self.lock();
         if state.closed {
             return Err(ErrorCode::EntityClosed);
@@ -61,9 +61,9 @@ impl<S> Porter<S> {
         for _ in FIRST_EPHEMERAL..=u16::MAX {
             state.last = state.last.checked_add(1).unwrap_or(FIRST_EPHEMERAL);
             let port = state.last;
-            if !state.listeners.contains_key(&port) && state.leased.insert(port) {
-                let porter = self.clone();
-                return Ok(Lease { porter, port });
+            if !state.listeners.contains_key(&port) && state.acquired.insert(port) {
+                let ports = self.clone();
+                return Ok(PortGuard { ports, port });
             }
         }
         Err(ErrorCode::PortOccupied)
@@ -79,7 +79,7 @@ impl<S> Porter<S> {
         if state.closed {
             return Err(ErrorCode::EntityClosed);
         }
-        if port == 0 || state.leased.contains(&port) || state.listeners.contains_key(&port) {
+        if port == 0 || state.acquired.contains(&port) || state.listeners.contains_key(&port) {
             return Err(ErrorCode::PortOccupied);
         }
         let queue = Arc::new(AcceptQueue::new(capacity));
@@ -96,7 +96,7 @@ impl<S> Porter<S> {
         }
     }
 
-    /// Reserves a slot in the queue of whoever listens.
+    /// Reserves a slot in the listener's queue.
     pub(super) fn reserve(&self, port: u16) -> Result<Slot<S>, ErrorCode> {
         let queue = self.lock().listeners.get(&port).cloned();
         let queue = queue.ok_or(ErrorCode::NoListener)?;
@@ -123,48 +123,48 @@ mod tests {
 
     #[test]
     fn ephemeral_ports_start_at_49153_wrap_and_skip_used_ones() {
-        let porter = Porter::<()>::new();
-        let first = porter.lease().unwrap();
+        let ports = PortTable::<()>::new();
+        let first = ports.acquire().unwrap();
         assert_eq!(first.port, 49_153);
         drop(first);
-        let held = porter.lease().unwrap();
+        let held = ports.acquire().unwrap();
         assert_eq!(held.port, 49_154);
         for port in 49_155..=u16::MAX {
-            assert_eq!(porter.lease().unwrap().port, port);
+            assert_eq!(ports.acquire().unwrap().port, port);
         }
-        assert_eq!(porter.lease().unwrap().port, 49_152);
-        assert_eq!(porter.lease().unwrap().port, 49_153);
-        assert_eq!(porter.lease().unwrap().port, 49_155);
+        assert_eq!(ports.acquire().unwrap().port, 49_152);
+        assert_eq!(ports.acquire().unwrap().port, 49_153);
+        assert_eq!(ports.acquire().unwrap().port, 49_155);
     }
 
     #[test]
     fn when_all_ports_are_used_none_is_given() {
-        let porter = Porter::<()>::new();
-        let mut all: Vec<_> = (0..16_384).map(|_| porter.lease().unwrap()).collect();
-        assert_eq!(porter.lease().err(), Some(ErrorCode::PortOccupied));
+        let ports = PortTable::<()>::new();
+        let mut all: Vec<_> = (0..16_384).map(|_| ports.acquire().unwrap()).collect();
+        assert_eq!(ports.acquire().err(), Some(ErrorCode::PortOccupied));
         let free = all.pop().unwrap().port;
-        assert_eq!(porter.lease().unwrap().port, free);
+        assert_eq!(ports.acquire().unwrap().port, free);
     }
 
     #[test]
     fn a_port_has_one_listener_and_port_0_none() {
-        let porter = Porter::<()>::new();
-        let queue = porter.listen(80, 2).unwrap();
-        assert_eq!(porter.listen(80, 2).err(), Some(ErrorCode::PortOccupied));
-        assert_eq!(porter.listen(0, 2).err(), Some(ErrorCode::PortOccupied));
-        assert_eq!(porter.reserve(81).err(), Some(ErrorCode::NoListener));
-        let slot = porter.reserve(80).unwrap();
-        let _second = porter.reserve(80).unwrap();
-        assert_eq!(porter.reserve(80).err(), Some(ErrorCode::AcceptQueueFull));
+        let ports = PortTable::<()>::new();
+        let queue = ports.listen(80, 2).unwrap();
+        assert_eq!(ports.listen(80, 2).err(), Some(ErrorCode::PortOccupied));
+        assert_eq!(ports.listen(0, 2).err(), Some(ErrorCode::PortOccupied));
+        assert_eq!(ports.reserve(81).err(), Some(ErrorCode::NoListener));
+        let slot = ports.reserve(80).unwrap();
+        let _second = ports.reserve(80).unwrap();
+        assert_eq!(ports.reserve(80).err(), Some(ErrorCode::AcceptQueueFull));
         drop(slot);
-        assert!(porter.reserve(80).is_ok());
-        porter.unlisten(80, &queue);
-        assert_eq!(porter.reserve(80).err(), Some(ErrorCode::NoListener));
-        let again = porter.listen(80, 2).unwrap();
-        porter.unlisten(80, &queue); // late: somebody else's port by now
-        assert!(porter.reserve(80).is_ok());
+        assert!(ports.reserve(80).is_ok());
+        ports.unlisten(80, &queue);
+        assert_eq!(ports.reserve(80).err(), Some(ErrorCode::NoListener));
+        let again = ports.listen(80, 2).unwrap();
+        ports.unlisten(80, &queue); // late: another listener has the port by now
+        assert!(ports.reserve(80).is_ok());
         drop(again);
-        porter.close();
-        assert_eq!(porter.lease().err(), Some(ErrorCode::EntityClosed));
+        ports.close();
+        assert_eq!(ports.acquire().err(), Some(ErrorCode::EntityClosed));
     }
 }
