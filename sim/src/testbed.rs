@@ -1,4 +1,4 @@
-//! A small world for unit tests: everybody is reached by key, as over DMSG, 50 ms away.
+//! A small world for unit tests: every host is reached by key, as over DMSG, 50 ms away.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Testbed {
     pub(crate) fn new(boots: Vec<Box<dyn Boot>>) -> Self {
         let mut config = WorldConfig::default();
         config.transport.confirm_streams = true;
-        // Whoever asks gives up first.
+        // The caller gives up first.
         config.transport.dial_timeout = Duration::from_secs(60);
         let mut testbed = Self {
             world: World::new(1, config),
@@ -146,7 +146,7 @@ fn id(n: usize) -> HostId {
     HostId(u32::try_from(n).expect("few hosts"))
 }
 
-/// Somebody who sends bytes and says nothing else: a stream for each message.
+/// A peer that only sends bytes: a stream for each message.
 #[derive(Clone)]
 pub(crate) struct Caller {
     key: PublicKey,

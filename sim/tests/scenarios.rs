@@ -70,7 +70,7 @@ fn full_nodes_are_equal_once_all_is_well_again() {
     hold("full-nodes.toml", 12);
 }
 
-/// A mirror is held where nobody else published, and gives way to the owner.
+/// A mirror is held where no owner published, and gives way to the owner.
 #[test]
 fn owners_take_their_places_from_mirrors() {
     hold("mirrors.toml", 6);

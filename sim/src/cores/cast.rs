@@ -35,12 +35,12 @@ pub(super) enum Kind {
     Mirror,
 }
 
-/// Everybody.
+/// All hosts of a run.
 #[derive(Debug)]
 pub(super) struct Cast {
     pub(super) kinds: Vec<Kind>,
     pub(super) keys: Vec<PublicKey>,
-    /// All keys behind which there is somebody.
+    /// All keys that a host has.
     pub(super) existing: Existing,
 }
 
@@ -123,16 +123,16 @@ pub(super) fn populate(
     for item in &items {
         collusion.besiege(item.target);
     }
-    let (mut nobody, mut attackers) = (Vec::new(), 0_usize);
+    let (mut absent, mut attackers) = (Vec::new(), 0_usize);
     for _ in 0..who.bootstrap_dead {
-        nobody.push(secret(random).public());
+        absent.push(secret(random).public());
     }
     let limits = draw::limits(who)?;
     let starts: Vec<PublicKey> = secrets[..who.bootstrap as usize]
         .iter()
         .map(SecretKey::public)
         .collect();
-    let start_keys: Vec<PublicKey> = nobody.iter().chain(&starts).copied().collect();
+    let start_keys: Vec<PublicKey> = absent.iter().chain(&starts).copied().collect();
     for (n, own) in secrets.into_iter().enumerate() {
         let kind = cast.kinds[n];
         let access = access(world.next_host(), who.reached, kind, nat, random);
@@ -151,13 +151,13 @@ pub(super) fn populate(
                 config.bootstrap = peers
                     .map(|(at, key)| BootstrapPeer {
                         key: *key,
-                        addrs: match (who.reached, at.checked_sub(nobody.len())) {
+                        addrs: match (who.reached, at.checked_sub(absent.len())) {
                             (Reached::Relayed, _) => Vec::new(),
                             (Reached::Direct, Some(host)) => {
                                 let there = Access::numbered(HostId(host as u32));
                                 there.addr.into_iter().collect()
                             }
-                            // An address where nobody listens.
+                            // An address without a listener.
                             (Reached::Direct, None) => {
                                 let there = Access::numbered(HostId(u32::MAX - at as u32));
                                 there.addr.into_iter().collect()

@@ -74,7 +74,7 @@ pub enum ReportError {
     /// A file or directory.
     #[error("{path}: {error}", path = path.display())]
     Io {
-        /// Which.
+        /// File that could not be used.
         path: PathBuf,
         /// What the system says.
         error: io::Error,
@@ -82,7 +82,7 @@ pub enum ReportError {
     /// Not a `run.json`.
     #[error("{path} is no result of a simulation: {error}", path = path.display())]
     Json {
-        /// Which.
+        /// File that could not be used.
         path: PathBuf,
         /// What the parser says.
         error: serde_json::Error,
@@ -90,7 +90,7 @@ pub enum ReportError {
     /// A `run.json` of another version.
     #[error("{path} has the schema {schema:?}; this program reads {SCHEMA:?}", path = path.display())]
     Schema {
-        /// Which.
+        /// File that could not be used.
         path: PathBuf,
         /// The file's.
         schema: String,

@@ -17,7 +17,7 @@ use super::state::{Attack, HostilePeer, Timer};
 
 /// Streams of attacks open at once; more wait for their turn.
 const OPEN: usize = 256;
-/// How long one stays open when nobody closes it.
+/// How long one stays open when the victim does not close it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a half-open one does: as long as the victim lets it.
 const HALF_OPEN: Duration = Duration::from_secs(600);
@@ -171,7 +171,7 @@ impl HostilePeer {
         Some((victim, encode_request(&message).ok()?, PATIENCE))
     }
 
-    /// Says in a request for a page that it is a member, or somebody who is not there, right
+    /// Says in a request for a page that it is a member, or an absent peer, right
     /// beside its victim.
     fn claim(&mut self, target: &Target) -> Option<(PublicKey, Vec<u8>, Duration)> {
         let victim = self.victim(target)?;
@@ -264,7 +264,7 @@ impl HostilePeer {
         Some((encode_request(&message).ok()?, PATIENCE))
     }
 
-    /// Somebody it knows near a target who is not one of them.
+    /// A peer that it knows near a target and that is not one of them.
     fn victim(&mut self, target: &Target) -> Option<PublicKey> {
         let known = self.inner.table().closest(target, NEAR);
         let victims: Vec<PublicKey> = known

@@ -40,14 +40,14 @@ pub enum Behaviour {
         /// How much of an answer comes; the stream stays open after it. 100: all of it.
         percent: u8,
     },
-    /// Keeps opening streams to everybody it knows.
+    /// Keeps opening streams to every peer it knows.
     Flood {
         /// What comes on them.
         what: Flood,
         /// How many a second, to all its victims together.
         per_second: u32,
     },
-    /// Answers with nobody but attackers, and claims in requests to be others.
+    /// Answers with attackers only, and claims in requests to be others.
     Poison {
         /// Claims a minute.
         per_minute: u32,
@@ -69,10 +69,10 @@ pub enum Behaviour {
         /// With our `bind` extension, which proves that it means that target.
         bound: bool,
     },
-    /// Tells false things in our extensions: an address, for itself and for everybody in its
+    /// Tells false things in our extensions: an address, for itself and for every peer in its
     /// answers, and a long life for every item.
     FalseClaims {
-        /// The address: the victim of a reflected flood, or nobody's.
+        /// The address: the victim of a reflected flood, or an unused one.
         addr: SocketAddr,
         /// The life that is left.
         #[serde(with = "text")]
@@ -86,7 +86,7 @@ pub enum Behaviour {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Forgery {
-    /// A point on the curve whose secret nobody knows.
+    /// A point on the curve whose secret is not known.
     Points,
     /// No point: Go refuses the whole answer, we drop the peer.
     OffCurve,
@@ -120,7 +120,7 @@ pub enum Flood {
     Oversized,
     /// Random bytes.
     Garbage,
-    /// Batches of items that nobody signed, so that every slot is taken, and behind them
+    /// Batches of items without a valid signature, so that every slot is taken, and behind them
     /// batches that need no signature.
     Batches,
     /// Pages of everything, which are not read.

@@ -42,7 +42,7 @@ impl Collusion {
         self.shared().prey.insert(target);
     }
 
-    /// Everybody in it, in order of their ids.
+    /// Its members, in order of their ids.
     #[must_use]
     pub fn members(&self) -> Vec<PublicKey> {
         self.shared().members.values().copied().collect()
@@ -70,7 +70,7 @@ impl Collusion {
         members.into_iter().map(|(_, key)| *key).collect()
     }
 
-    /// Remembers a version that somebody put, if it is the highest yet.
+    /// Remembers a version that a peer put, if it is the highest yet.
     pub(super) fn note(&self, target: Target, item: &Arc<Item>) {
         let mut shared = self.shared();
         if !shared.seen.contains_key(&target) && shared.seen.len() >= TARGETS {

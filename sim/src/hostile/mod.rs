@@ -3,7 +3,7 @@
 //! Each is a node of upstream's inside, which finds the network and makes itself known; what
 //! comes in is answered, and what goes out is added to, as its [`Behaviour`] says. Hostile peers
 //! share a [`Collusion`]. What ends a process of upstream's ends the node inside, too: it then looks
-//! for nobody any more, and the harm goes on. A run is a function of the configuration, the key, the seed and the inputs;
+//! for no peers any more, and the harm goes on. A run is a function of the configuration, the key, the seed and the inputs;
 //! memory is bounded whatever the others do.
 //!
 //! | question | module |

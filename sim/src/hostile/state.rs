@@ -50,7 +50,7 @@ pub(super) enum Timer {
     Piece(StreamId),
 }
 
-/// A stream that somebody opened.
+/// A stream that a peer opened.
 #[derive(Debug)]
 pub(super) enum Served {
     Reading(PublicKey, FrameReader),

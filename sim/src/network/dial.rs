@@ -116,7 +116,7 @@ impl Network {
         for addr in addrs {
             let there = self.by_addr.get(addr).copied();
             let Some(there) = there.filter(|there| self.port(*there).access.listens) else {
-                // Nobody has the address, or a NAT drops what it does not know.
+                // No host has the address, or a NAT drops what it does not know.
                 worst = worst.max_by(OpenFailure::Timeout, timeout);
                 continue;
             };
@@ -218,7 +218,7 @@ impl Network {
         stream.slot
     }
 
-    /// The dial ends: whoever waited for the session goes on.
+    /// Ends the dial: streams that waited for the session go on.
     pub(super) fn dialled(&mut self, slot: u32) {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
@@ -240,7 +240,7 @@ impl Network {
         }
     }
 
-    /// Nobody answered after all.
+    /// No answer came.
     fn abort_dial(&mut self, slot: u32, at: SimTime) {
         let reason = OpenFailure::Timeout;
         for slot in self.streams_of(slot) {

@@ -20,7 +20,7 @@ pub(super) enum Presence {
     Up,
     /// The machine is there and refuses.
     Refusing,
-    /// Nobody is there: silence.
+    /// The machine is not there: silence.
     Silent,
     /// It is there and does nothing.
     Suspended,

@@ -10,10 +10,10 @@ use super::Violations;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// Every key that somebody has.
+/// Every key that a host has.
 pub type Existing = HashSet<PublicKey, FixedState>;
 
-/// Checks one node: every key in its table belongs to somebody who exists and could prove it,
+/// Checks one node: every key in its table belongs to a host that exists and could prove it,
 /// under the id that is its own; nothing uses more than its limit.
 pub fn check(
     now: SimTime,
@@ -39,7 +39,7 @@ pub fn check(
 }
 
 /// What requests of peers still hold of a node at which nothing is under way; none if nothing. With
-/// `bytes`, the deadlines of half-sent requests and of answers that nobody took have passed, too.
+/// `bytes`, the deadlines of half-sent requests and of answers that were not taken have passed, too.
 #[must_use]
 pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Option<String> {
     let in_flight = snapshot.in_flight;

@@ -46,7 +46,7 @@ pub struct Tracked {
     promises: Vec<Promise>,
     /// A put whose fate is not known, or two values of one sequence: anything may win.
     unsure: bool,
-    /// The highest sequence that somebody else published.
+    /// The highest sequence that another node published.
     elsewhere: Seq,
 }
 
@@ -55,7 +55,7 @@ pub struct Tracked {
 pub struct Circumstances {
     /// How long an item lives, with some room for late replicas.
     pub life: Duration,
-    /// Nobody else takes part, so that the count given to a publisher must be that of holders,
+    /// Only nodes of ours take part, so that the count given to a publisher must be that of holders,
     /// but for those that crashed.
     pub all_ours: bool,
     /// Crashes so far.
@@ -76,7 +76,7 @@ pub enum Verdict {
 }
 
 impl Tracked {
-    /// An item that nobody has published yet.
+    /// An item that is not published yet.
     #[must_use]
     pub fn new(owner: HostId, key: PublicKey, target: Target) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Tracked {
         });
     }
 
-    /// Somebody else published what the owner's key signed, with this sequence. It may take the
+    /// Another node published what the owner's key signed, with this sequence. It may take the
     /// place of anything with a lower one, or the same, and may live shorter.
     pub fn elsewhere(&mut self, seq: Seq) {
         for promise in &mut self.promises {
@@ -116,7 +116,7 @@ impl Tracked {
         self.unsure = true;
     }
 
-    /// A put ended without a promise, yet may have reached somebody.
+    /// A put ended without a promise, yet may have reached a peer.
     pub fn unsure(&mut self) {
         self.unsure = true;
     }

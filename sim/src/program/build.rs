@@ -18,7 +18,7 @@ use crate::network::HostId;
 use crate::scenario::Program;
 use crate::scenario::RunError;
 
-/// The port that everybody listens on at first.
+/// The port that every host listens on at first.
 const PORT: u16 = 4_000;
 
 /// A host's address.

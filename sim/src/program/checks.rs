@@ -171,7 +171,7 @@ impl Run<'_, WholeProgram> {
             self.evicted = true;
         }
         let (driver, sessions) = (&status.driver, status.transport.sessions);
-        // Sessions keep places only for streams that somebody has. Over DMSG also for those that
+        // Sessions keep slots only for streams that are held. Over DMSG also for those that
         // are not through their handshake, see `disagreement`.
         let relayed = self.scenario.program.relays > 0;
         if !relayed && status.transport.streams > driver.streams {
@@ -213,7 +213,7 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Nobody is busy without end.
+    /// Checks that no host is busy without end.
     fn check_polls(&mut self) {
         let now = self.now();
         let seconds = now.since(self.backend.looked).as_secs();
@@ -265,7 +265,7 @@ impl Run<'_, WholeProgram> {
     }
 
     /// Nothing went wrong so far, so nothing may have failed; and no session has ended but
-    /// those that another one replaced and those that nobody used.
+    /// those that another one replaced and idle ones.
     pub(super) fn check_calm(&mut self) {
         let (program, nodes) = (&self.scenario.program, self.scenario.population.nodes);
         if program.max_sessions < nodes || program.max_streams < AMPLE_STREAMS {
@@ -275,7 +275,7 @@ impl Run<'_, WholeProgram> {
             return;
         }
         if program.go_relays {
-            return; // whoever asks for somebody who has not come yet waits in vain
+            return; // a stream to a host that has not come yet waits in vain
         }
         let now = self.now();
         let (mut made, mut accounted) = (0, 0);
@@ -287,7 +287,7 @@ impl Run<'_, WholeProgram> {
             made += it.dials + it.accepted;
             // The other end of one that was idle need not have noticed.
             accounted += it.sessions as u64 + it.superseded + 2 * it.idle_closed;
-            // Over DMSG nobody is reached before it has a session, so the first calls may fail.
+            // Over DMSG no host is reached before it has a session, so the first calls may fail.
             let relayed = program.relays > 0;
             for (what, count) in [
                 ("calls failed", counters.get(Counter::CallsFailed)),
@@ -354,7 +354,7 @@ impl Run<'_, WholeProgram> {
         Ok(())
     }
 
-    /// Whoever came back on another port is known to be there, and nowhere else.
+    /// Checks that hosts that came back on another port are known there, and nowhere else.
     fn moved(&mut self) {
         if self.scenario.program.moves == Rate::NEVER {
             return;
@@ -405,7 +405,7 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Nobody dials, both ends of every session have it, and no two hosts have more than one.
+    /// No host dials, both ends of every session have it, and no two hosts have more than one.
     fn disagreement(&mut self) -> Option<String> {
         let relays = self.backend.relays.totals();
         let (mut ends, mut underway) = (relays.sessions, relays.handshaking);

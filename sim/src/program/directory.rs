@@ -14,7 +14,7 @@ use skydht_runtime::virtual_time::VirtualTime;
 pub(crate) enum Presence {
     /// It answers.
     Here,
-    /// Nobody listens there: whoever asks knows at once.
+    /// No listener: requests fail immediately.
     Gone,
     /// It takes questions and never answers.
     Silent,

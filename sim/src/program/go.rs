@@ -1,4 +1,4 @@
-//! Go nodes of the DHT's days over DMSG: upstream's model in a loop of its own. Whoever called
+//! Go nodes of the DHT's days over DMSG: upstream's model in a loop of its own. A peer that called
 //! one is in its table for ever, and named in its answers.
 
 use std::collections::BTreeMap;

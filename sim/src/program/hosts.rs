@@ -154,7 +154,7 @@ impl Run<'_, WholeProgram> {
             .spawn(Box::pin(async move {
                 match way {
                     0 => dht.shutdown().await,
-                    // Whoever waits gives up, and the shutdown goes on: the next one waits for it.
+                    // The caller gives up, and the shutdown goes on: the next call waits for it.
                     1 => {
                         let _ = dht.shutdown().now_or_never();
                         dht.shutdown().await;

@@ -84,7 +84,7 @@ pub(super) struct Ledger {
     pub(super) lives: BTreeMap<(HostId, u32), (u64, Digest)>,
 }
 
-/// The ledger, shared by all nodes. One thread runs them, so nobody ever waits for it.
+/// The ledger, shared by all nodes. One thread runs them, so that its lock is always free.
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Ledger>>);
 

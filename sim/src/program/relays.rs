@@ -121,7 +121,7 @@ impl Relays {
         Ok(true)
     }
 
-    /// Ends one: its process, or its machine, of which nobody is told.
+    /// Ends one: its process, or its machine, of which no peer is told.
     pub(super) fn crash(
         &mut self,
         world: &VirtualTime,

@@ -84,7 +84,7 @@ pub struct Population {
     pub nodes: u32,
     /// The first so many are where the others start from; never upstream's, never hostile.
     pub bootstrap: u32,
-    /// Keys in every bootstrap list behind which there is nobody.
+    /// Keys in every bootstrap list without a node.
     pub bootstrap_dead: u32,
     /// The share that are upstream's nodes.
     pub upstream: Drawn,
@@ -103,7 +103,7 @@ pub struct Population {
     pub full_nodes: u32,
     /// How all are reached.
     pub reached: Reached,
-    /// The share of ours that nobody can dial.
+    /// The share of ours that cannot be dialled.
     pub nat: Drawn,
     /// Life of items, for ours and upstream's.
     #[serde(with = "text")]
@@ -165,7 +165,7 @@ pub struct Phases {
     /// Items are published, spread over this.
     #[serde(with = "text")]
     pub publish: Duration,
-    /// Nobody does anything: what upkeep costs is measured.
+    /// No user does anything but `work.idle_gets`: what upkeep costs is measured.
     #[serde(with = "text")]
     pub idle: Duration,
     /// Things go wrong while users work.
@@ -233,7 +233,7 @@ pub struct Chaos {
     pub drift: Drawn,
     /// The network is cut into two for up to a minute, one way or both.
     pub partition: Drawn,
-    /// Everybody is cut off from everybody for the whole phase.
+    /// Every host is cut off from every other for the whole phase.
     pub blackout: bool,
 }
 
@@ -255,7 +255,7 @@ pub struct Work {
     pub ties: u32,
     /// … read.
     pub gets: u32,
-    /// Reads of items chosen at random while nobody does anything else.
+    /// Reads of items chosen at random in the idle phase.
     pub idle_gets: u32,
     /// Reads of each item in the checked phase, half `Freshest`, half `FirstValid`.
     pub reads: u32,

@@ -52,7 +52,7 @@ pub struct Program {
     pub discovery_away: Drawn,
     /// All connections of a host break, nodes and relays alike.
     pub cut: Drawn,
-    /// Nothing gets in or out of a host for up to a minute, and nobody is told.
+    /// Nothing gets in or out of a host for up to a minute, and no peer is told.
     pub silent: Drawn,
     /// A host shuts down in order, whatever it is doing, and comes back within a minute.
     pub leave: Drawn,

@@ -145,7 +145,7 @@ impl UpstreamNode {
         self.ended(task, peer, result);
     }
 
-    /// Nobody waits for these any more. A dial that is cancelled counts as failed.
+    /// The task of these has ended. A dial that is cancelled counts as failed.
     pub(super) fn cancel_calls(&mut self, task: TaskId) {
         let streams: Vec<(StreamId, bool)> = self
             .streams

@@ -75,9 +75,9 @@ pub(super) const BACKLOG: usize = 20;
 pub(super) const NO_DHT: Duration = Duration::from_secs(600);
 /// Between two sweeps of the store; upstream calls it the refresh interval.
 pub(super) const TICK: Duration = Duration::from_secs(30);
-/// Between two tries to bootstrap while nobody is known.
+/// Interval between two tries to bootstrap while no peer is known.
 pub(super) const BOOTSTRAP_EMPTY: Duration = Duration::from_secs(30);
-/// And when somebody is.
+/// The same once a peer is known.
 pub(super) const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(300);
 
 /// Salt under which a full node announces itself.

@@ -65,7 +65,7 @@ impl Lookup {
         }
     }
 
-    /// Whom to ask next: nobody while a round is under way, and nobody when all were asked.
+    /// Returns whom to ask next: none while a round is under way, and none when all were asked.
     pub(super) fn next_round(&mut self) -> Vec<Contact> {
         if self.in_flight > 0 {
             return Vec::new();

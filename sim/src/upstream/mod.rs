@@ -108,7 +108,7 @@ impl UpstreamNode {
     }
 
     /// Whether a message has ended the process (defect 36). It resets every stream from then
-    /// on; whoever supervises it starts a new one, as [`World::crash`](crate::world::World::crash)
+    /// on; its supervisor starts a new one, as [`World::crash`](crate::world::World::crash)
     /// and [`World::start`](crate::world::World::start) do.
     #[must_use]
     pub const fn crashed(&self) -> bool {
@@ -155,7 +155,7 @@ impl UpstreamNode {
         self.crashed || self.stopped
     }
 
-    /// A peer enters the table, if there is room; nobody leaves it.
+    /// A peer enters the table, if there is room; no peer leaves it.
     fn meet(&mut self, contact: Contact) {
         if let Update::Full { .. } = self.table.update(contact) {
             self.counters.newcomers_dropped += 1;

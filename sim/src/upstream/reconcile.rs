@@ -60,7 +60,7 @@ impl UpstreamNode {
     }
 
     /// Bootstrap peers, then those that announced themselves in the last half hour. The key in
-    /// the value is believed, whoever signed (defect 28).
+    /// the value is believed, with any signer (defect 28).
     fn full_nodes(&self) -> VecDeque<PublicKey> {
         let bootstrap: BTreeSet<PublicKey> = self.config.bootstrap.iter().copied().collect();
         let mut announced = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Upstream's store: by sequence alone, whoever signed.
+//! Upstream's store: by sequence alone, with any signer.
 //!
 //! Age counts from arrival (defect 14), an equal sequence is refused also when the item is the
 //! same (12) or has expired (38), a mirror overwrites any item of a lower sequence (10) and is
@@ -104,7 +104,7 @@ pub enum Tier {
     Whitelisted,
     /// Configured, and the same.
     Trusted,
-    /// Everybody else.
+    /// All other signers.
     Public,
 }
 
@@ -206,7 +206,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps an item wherever its sender says. Whether it did is told to nobody (defect 11).
+    /// Keeps an item wherever its sender says. The sender does not learn whether it did (defect 11).
     pub fn put_mirror(&mut self, now: Mono, target: Target, item: &WireItem) -> bool {
         let held = self.items.get(&target).map(|held| held.item.seq);
         let taken = item

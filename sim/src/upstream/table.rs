@@ -1,4 +1,4 @@
-//! Upstream's routing table: 256 lists of 20, in which nobody is ever replaced.
+//! Upstream's routing table: 256 lists of 20, in which no peer is ever replaced.
 //!
 //! A full list names its longest unseen peer as a candidate for eviction; every caller ignores
 //! that, so the newcomer is dropped and dead peers stay for ever (defect 1). Entries are what a
@@ -18,7 +18,7 @@ pub const K: usize = 20;
 pub struct Contact {
     /// Where it says it is; methods 5 and 6 bring ids that no key hashes to.
     pub id: NodeId,
-    /// None is Go's zero key, which nobody can dial.
+    /// None is Go's zero key, which cannot be dialled.
     pub key: Option<PublicKey>,
     /// When it was last heard of.
     pub last_seen: Unix,

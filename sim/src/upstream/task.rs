@@ -79,7 +79,7 @@ pub(super) enum Then {
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) item: Arc<Item>,
-    /// The target of somebody else, where a mirror puts it.
+    /// The target of another owner, where a mirror puts it.
     pub(super) mirror_target: Option<Target>,
     /// Whether the own store took it.
     pub(super) local: bool,
@@ -145,7 +145,7 @@ impl Push {
         }
     }
 
-    /// How a put ends: well with one holder, and well when there was nobody to ask.
+    /// How a put ends: well with one holder, and well when there was no peer to ask.
     pub(super) fn outcome(&self, elapsed: Duration) -> Result<PutOutcome, PutError> {
         let report = self.report(elapsed);
         let asked = !self.refused.is_empty() || self.failed > 0;

@@ -15,19 +15,19 @@ use crate::world::World;
 pub enum SimEvent {
     /// A host came, for the first time or again.
     Started {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
         /// 1 for the first time, then counting.
         life: u32,
     },
     /// A host has shut down and gone, as [`World::stop`] asked.
     Stopped {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
     },
     /// A host is gone without a word.
     Crashed {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
         /// How its peers notice.
         how: Departure,
@@ -36,51 +36,51 @@ pub enum SimEvent {
     },
     /// A host stands still.
     Suspended {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
     },
     /// A suspended host goes on.
     Resumed {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
     },
     /// An operation finished.
     Finished {
-        /// At which host.
+        /// The host where it happened.
         host: HostId,
-        /// Which.
+        /// Number that [`World::command`] gave.
         op: OperationId,
-        /// How.
+        /// Result of the operation.
         outcome: Outcome,
     },
     /// A host's event.
     Event {
-        /// At which host.
+        /// The host where it happened.
         host: HostId,
-        /// What.
+        /// The event, as the node reported it.
         event: Event,
     },
     /// A change reached a host's storage, or was lost on the way.
     Stored {
-        /// At which host.
+        /// The host where it happened.
         host: HostId,
-        /// What.
+        /// The change that the node asked to persist.
         change: StoreChange,
         /// Whether it is durable.
         durable: bool,
     },
     /// Bytes reached a host. Only when watched.
     Delivered {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
         /// Its number for the stream.
         stream: StreamId,
-        /// What.
+        /// Bytes as they arrived, in one piece of any length.
         bytes: Arc<[u8]>,
     },
     /// A host took an input, and everything that it wanted was begun. Only when watched.
     Handled {
-        /// Which.
+        /// The host that it is about.
         host: HostId,
     },
     /// The time given to [`World::wake_at`] has come.

@@ -15,7 +15,7 @@ pub enum Scale {
 pub struct Axis {
     /// What it shows, with the unit.
     pub label: String,
-    /// How.
+    /// How values become positions.
     pub scale: Scale,
 }
 

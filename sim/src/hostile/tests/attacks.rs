@@ -74,7 +74,7 @@ fn each_kind_of_flood_reaches_its_victim() {
         let stored = if what == Flood::Puts { 50 } else { 0 };
         assert_eq!(victim.store().len(), stored);
     }
-    // Garbage is mostly a length that is never reached, or one that nobody takes.
+    // Garbage is mostly a length that is never reached, or one that is not accepted.
     let flood = Behaviour::Flood {
         what: Flood::Garbage,
         per_second: 20,

@@ -120,7 +120,7 @@ fn start() -> Time {
     }
 }
 
-/// One hostile peer and whoever asks it.
+/// One hostile peer and its caller.
 struct Interview {
     peer: HostilePeer,
     collusion: Collusion,

@@ -32,7 +32,7 @@ fn got(outcome: Outcome) -> Result<GetOutcome, GetError> {
     }
 }
 
-/// Gets of what node 1 put, by everybody else: how many brought the owner's value.
+/// Gets of what node 1 put, by every other node: how many brought the owner's value.
 fn right_gets(network: &mut Testbed) -> usize {
     let readers = 2..HONEST;
     let right = readers.filter(|reader| {
@@ -61,7 +61,7 @@ fn one_liar_near_the_target_spoils_upstreams_gets_and_not_ours() {
     };
     let (of_upstream, of_ours) = (run(upstream), run(ours));
     assert_eq!(of_ours, HONEST - 2);
-    // Those that hold the item themselves ask nobody.
+    // Those that hold the item themselves send no request.
     assert!(of_upstream < HONEST - 2, "{of_upstream}");
 }
 

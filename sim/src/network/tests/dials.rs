@@ -98,7 +98,7 @@ fn reuse_needs_a_session_and_idle_sessions_end() {
 #[test]
 fn a_dial_fails_for_the_reason_it_should() {
     let mut bench = Bench::with(|_| {});
-    let nobody: SocketAddr = ([192, 0, 2, 1], 1).into();
+    let no_host: SocketAddr = ([192, 0, 2, 1], 1).into();
     let stranger = key(HostId(77));
     // x is beyond the field prime.
     let mut off_curve = [255; 33];
@@ -112,7 +112,7 @@ fn a_dial_fails_for_the_reason_it_should() {
         (
             6,
             key(B),
-            [nobody].into_iter().collect(),
+            [no_host].into_iter().collect(),
             OpenFailure::Timeout,
         ),
         (8, off_curve, addrs(C), OpenFailure::InvalidKey),
@@ -120,7 +120,7 @@ fn a_dial_fails_for_the_reason_it_should() {
         assert_eq!(open_at(&mut bench, n, peer, addrs), [failed(n, reason)]);
     }
     // One good address is enough.
-    let both: Addrs = [nobody].into_iter().chain(addrs(B)).collect();
+    let both: Addrs = [no_host].into_iter().chain(addrs(B)).collect();
     assert!(matches!(
         open_at(&mut bench, 10, key(B), both)[..],
         [Delivery::Opened { .. }]

@@ -72,7 +72,7 @@ fn a_newer_version_of_what_was_seen_is_not_pushed() {
 }
 
 #[test]
-fn announcements_bring_other_full_nodes_whoever_signed_them() {
+fn announcements_bring_other_full_nodes_with_any_signer() {
     let mut network = pair();
     let third = node(
         2,

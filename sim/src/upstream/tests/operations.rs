@@ -55,7 +55,7 @@ fn nodes_find_each_other_and_what_they_put() {
     assert!(found.agree >= 15 && found.stats.converged, "{found:?}");
     // A found value does not end the search.
     assert!(found.stats.answered >= 20 && found.first_value == found.stats.elapsed);
-    // The reader keeps it and asks nobody the next time.
+    // The reader keeps it and sends no request the next time.
     assert!(
         network
             .upstream(reader)
@@ -68,7 +68,7 @@ fn nodes_find_each_other_and_what_they_put() {
 }
 
 #[test]
-fn nobody_to_ask_is_no_error() {
+fn no_peer_to_ask_is_no_error() {
     let mut alone = Testbed::new(vec![node(0, UpstreamConfig::default())]);
     let outcome = stored(alone.ask(0, put(b"v", 1)).0);
     assert_eq!((outcome.replicas.attempted(), outcome.local), (0, true));
@@ -130,7 +130,7 @@ fn an_old_copy_in_the_own_store_hides_a_newer_one() {
 }
 
 #[test]
-fn whoever_signs_the_highest_sequence_is_taken_for_the_owner() {
+fn the_signer_of_the_highest_sequence_is_taken_for_the_owner() {
     let mut network = network(40);
     let target = stored(network.ask(1, put(b"mine", 7)).0).target;
     let forged = item(2, u64::MAX, b"forged").into();
