@@ -179,7 +179,7 @@ pub enum ItemError {
     Signature(#[from] SignatureError),
 }
 
-/// Whether an item lies at its signer's own target or was put elsewhere for somebody else.
+/// Whether an item lies at its signer's own target or was put elsewhere by another key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {

@@ -18,7 +18,7 @@ use crate::web::{Request, Response};
 /// Why a request was not answered.
 pub type ExchangeError = Box<dyn Error + Send + Sync>;
 
-/// Sends requests and gives their responses: whoever has the sockets. It bounds the length of a
+/// Sends requests and gives their responses: the owner of the sockets. It bounds the length of a
 /// response; the caller sets deadlines, and may drop a call at any time.
 pub trait Exchange: Send + Sync + 'static {
     /// Sends a request to the host that its URI names.

@@ -6,7 +6,7 @@ use skydht_core::time::Unix;
 /// Where it is answered.
 pub const PATH: &str = "/health";
 
-/// How a program was built; `unknown` where nobody said.
+/// How a program was built; `unknown` where the build did not say.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BuildInfo {
     /// Its version.

@@ -2,7 +2,7 @@
 //!
 //! So far the DMSG discovery ([`dmsg`]). There are no sockets and no clock in here: a service is
 //! a value that turns a [`web::Request`] and the time into a [`web::Response`], and a client asks
-//! through an [`Exchange`] that somebody else has. [`HttpDiscovery`] makes of one a
+//! through an [`Exchange`] that the caller has. [`HttpDiscovery`] makes of one a
 //! [`skydht_dmsg::discovery::Discovery`].
 //!
 //! ```

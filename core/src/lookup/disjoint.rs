@@ -31,7 +31,7 @@ pub struct Lookup {
     rules: Rules,
     newcomers_per_answer: usize,
     paths: SmallVec<[Path; 1]>,
-    /// Who was asked and then dropped for want of room, by distance, so that nobody is asked
+    /// Who was asked and then dropped for want of room, by distance, so that no peer is asked
     /// twice. No longer than the calls in all.
     forgotten: BTreeSet<Distance>,
 }

@@ -35,7 +35,7 @@ pub const OPEN_PER_PLACE: usize = 4;
 pub const SILENT_PER_CALL: usize = 4;
 /// Calls in all, for each candidate that a lookup may keep.
 pub const ASKS_PER_CANDIDATE: usize = 4;
-/// While fewer than k peers answered and nobody else is left, a slow call is waited for
+/// While fewer than k peers answered and no other candidate is left, a slow call is waited for
 /// until this many times its soft deadline. The same holds for the replicas of a put.
 pub const PATIENCE: u32 = 3;
 
@@ -86,7 +86,7 @@ pub enum Why {
     /// The k nearest live candidates answered; or, in a network smaller than that, every
     /// candidate answered or failed, and at least one answered.
     Converged,
-    /// Fewer than k answered and nobody is left to ask; either nobody answered at all, or calls
+    /// Fewer than k answered and no candidate is left; either none answered at all, or calls
     /// are open that are past waiting for. Or the calls reached their limit, which is
     /// [`ASKS_PER_CANDIDATE`] times the candidates.
     Exhausted,

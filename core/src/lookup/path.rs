@@ -72,7 +72,7 @@ pub(super) struct Path {
     /// Nearest first, no distance twice.
     entries: Vec<Entry>,
     open: SmallVec<[Call; 4]>,
-    /// The nearest known has answered once: nobody much nearer is likely to turn up, and the
+    /// The nearest known has answered once: no much nearer peer is likely to turn up, and the
     /// rest of the k nearest are asked together (Kademlia §2.3).
     together: bool,
     asked: usize,
@@ -248,7 +248,7 @@ impl Path {
         if counted == rules.k {
             return Step::Done(Why::Converged);
         }
-        // Fewer than k answered and nobody is left: slow ones are worth some patience, and
+        // Fewer than k answered and no candidate is left: slow ones are worth some patience, and
         // all of it when there is no other answer.
         let patient = |call: &Call| self.answered == 0 || now < call.patience;
         if self.open.iter().any(patient) {
@@ -262,7 +262,7 @@ impl Path {
         })
     }
 
-    /// Until somebody answered, any of the nearest known does about as well: the one that is
+    /// Until a peer answered, any of the nearest known does about as well: the one that is
     /// expected to answer soonest. `first` is the nearest that was not asked.
     fn quickest(&self, first: usize, soft: &impl Fn(&Candidate) -> Option<Duration>) -> usize {
         let unasked = (first..self.entries.len())

@@ -37,7 +37,7 @@ impl Table {
     /// defence of arXiv 2307.12212, as a test of two densities).
     ///
     /// Both neighbourhoods, the target's and our own, hold n points of the same Poisson
-    /// process if nobody cheats; then x = D / (D + E), with the n-th nearest at D and
+    /// process if no peer cheats; then x = D / (D + E), with the n-th nearest at D and
     /// expected at E, follows Beta(n, n), and by Chernoff's bound the probability of a
     /// smaller x is at most (4x(1 − x))^n. The answer is true when that is below 1/1024. For
     /// n = 20 that needs more than the threefold density, and an attacker who owns *all* 20

@@ -13,7 +13,7 @@ use crate::time::{Mono, Time};
 const GROWTH: usize = 4;
 /// Failures in a row after which a peer leaves for a waiting replacement.
 pub const FAILURES_KEPT: u8 = 3;
-/// Failures in a row after which a peer leaves although nobody waits for its place.
+/// Failures in a row after which a peer leaves although no candidate waits for its entry.
 pub const FAILURES_KEPT_ALONE: u8 = 5;
 /// A peer that answered within this time is taken to be alive: a newcomer to its full bucket
 /// causes no ping. Without it every lookup through full buckets would double its calls.
@@ -216,8 +216,8 @@ impl Table {
 
     /// Notes that a call to a peer failed. A peer whose eviction ping is out leaves at once
     /// for the newest replacement; others leave after [`FAILURES_KEPT`] failures in a row
-    /// when somebody waits, else after [`FAILURES_KEPT_ALONE`]. With [`Blame::Unclear`]
-    /// nobody leaves and nothing is counted, and the bucket may ask for a ping again.
+    /// when a candidate waits, else after [`FAILURES_KEPT_ALONE`]. With [`Blame::Unclear`]
+    /// no peer leaves and nothing is counted, and the bucket may ask for a ping again.
     pub fn failed(&mut self, id: &NodeId, blame: Blame) -> Failed {
         let Some((bucket, position)) = self.find_mut(id) else {
             return self.replacement_failed(id, blame);
@@ -293,7 +293,7 @@ impl Table {
         self.len
     }
 
-    /// Whether nobody is known.
+    /// Whether the table is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0

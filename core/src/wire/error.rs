@@ -10,38 +10,38 @@ pub enum WireError {
     /// Not JSON.
     #[error("no JSON at byte {at}")]
     Syntax {
-        /// Where.
+        /// Offset in the frame's body, in bytes.
         at: usize,
     },
     /// JSON of another type, a number out of range, or text that is no signature, base64 or time.
     #[error("a JSON value of the wrong kind at byte {at}")]
     Value {
-        /// Where.
+        /// Offset in the frame's body, in bytes.
         at: usize,
     },
     /// Objects and arrays nested deeper than upstream allows, 10,000 levels.
     #[error("JSON nested too deeply at byte {at}")]
     Depth {
-        /// Where.
+        /// Offset in the frame's body, in bytes.
         at: usize,
     },
     /// Text that is no public key: neither 66 hexadecimal digits with tag 2 or 3, nor empty, nor
     /// all zeros.
     #[error("no public key at byte {at}")]
     BadKey {
-        /// Where.
+        /// Offset in the frame's body, in bytes.
         at: usize,
     },
     /// More elements than real ones would fit into the largest message.
     #[error("too many elements at byte {at}")]
     TooMany {
-        /// Where.
+        /// Offset in the frame's body, in bytes.
         at: usize,
     },
     /// One element or field of a batch, longer than a whole put may be.
     #[error("an element longer than a put at byte {at}")]
     TooLong {
-        /// Where.
+        /// Offset in the frame's body, in bytes.
         at: usize,
     },
     /// A renewal's fixed part is cut off.

@@ -28,7 +28,7 @@ pub enum FrameError {
         /// The most that is accepted.
         max: u32,
     },
-    /// A method that nobody knows.
+    /// The number is that of no known method.
     #[error("dht rpc: unknown method {0}")]
     UnknownMethod(u8),
 }

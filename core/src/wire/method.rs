@@ -9,7 +9,7 @@ use crate::sync::MAX_SYNC_MESSAGE;
 /// Most bytes that any message may have, method byte and body; upstream's one limit.
 pub const MAX_MESSAGE: usize = 4_194_304;
 /// Requests that name a target, a page or nothing: upstream's take some 350 bytes, ours with
-/// every extension below 1 KiB. The rest is room for fields that nobody knows yet.
+/// every extension below 1 KiB. The rest is room for fields that are not known yet.
 pub const MAX_SMALL_REQUEST: usize = 8 * KIB;
 /// A put: a value and a salt above their limits must still be decodable, so that they can be
 /// answered with the reason.

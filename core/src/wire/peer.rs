@@ -267,13 +267,13 @@ fn read_addr(json: &[u8]) -> Option<SocketAddr> {
     parse_addr(Reader::new(json).string().ok()??.as_bytes())
 }
 
-/// An address that somebody may be dialled at, in its canonical form. Both ways of reading a peer
+/// An address that a peer may be dialled at, in its canonical form. Both ways of reading a peer
 /// end here.
 fn parse_addr(text: &[u8]) -> Option<SocketAddr> {
     dialled(str::from_utf8(text).ok()?.parse().ok()?)
 }
 
-/// The canonical form of an address that somebody may be dialled at.
+/// The canonical form of an address that a peer may be dialled at.
 fn dialled(addr: SocketAddr) -> Option<SocketAddr> {
     (addr.port() != 0).then(|| canonical(addr))
 }

@@ -28,7 +28,7 @@ pub enum Refusal {
     /// The entry breaks a rule.
     #[error(transparent)]
     Invalid(EntryError),
-    /// The body is no entry; at a client: an answer that nobody knows.
+    /// The body is no entry; at a client: an unknown answer.
     #[error("something unexpected happened")]
     Unexpected,
     /// The body is too long, or the answer would be.

@@ -103,13 +103,13 @@ impl DmsgDiscovery {
         self.rules = rules;
     }
 
-    /// Answers a request from nobody in particular. Bodies beyond [`super::MAX_REQUEST`] are
-    /// refused, whoever read them.
+    /// Answers a request whose sender is unknown. Bodies beyond [`super::MAX_REQUEST`] are
+    /// refused, even if the caller has read them.
     pub fn handle(&mut self, now: Time, request: &Request) -> Response {
         self.handle_from(now, Caller::Unknown, request)
     }
 
-    /// Answers a request of somebody of whom something is known.
+    /// Answers a request of a sender of whom something is known.
     pub fn handle_from(&mut self, now: Time, caller: Caller, request: &Request) -> Response {
         let (may_ask, source) = match caller {
             Caller::Unknown => (true, None),

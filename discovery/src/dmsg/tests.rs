@@ -230,8 +230,8 @@ fn forged_and_unsigned_entries_are_refused() {
         world.post(format!("{head},\"signature\":\"00\"}}").as_bytes()),
         401
     );
-    let nobodys = text.replace(&secret(1).public().to_string(), &"0".repeat(66));
-    assert_eq!(world.post(nobodys.as_bytes()), 422);
+    let of_no_key = text.replace(&secret(1).public().to_string(), &"0".repeat(66));
+    assert_eq!(world.post(of_no_key.as_bytes()), 422);
     let forged = SignedEntry::from_json(forged.as_bytes()).unwrap();
     let removed = world.call(&Call::Remove(forged));
     assert_eq!(removed, Err(Refusal::Unauthorized.into()));
@@ -377,7 +377,7 @@ fn the_limit_of_bytes_holds_for_first_entries_and_for_longer_ones() {
     assert_eq!(world.publish(&client(1, 1)), Ok(Answer::Updated));
     assert_eq!(world.discovery.stats().bytes, 2 * length);
     world.now = at(1000);
-    // Whoever writes is not displaced for itself.
+    // A writer is not displaced for itself.
     assert_eq!(world.publish(&client(1, 10)), Ok(Answer::Updated));
     assert!(world.finds(1) && !world.finds(2));
     assert_eq!(world.discovery.stats().bytes, length + 1);

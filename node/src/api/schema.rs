@@ -149,7 +149,7 @@ impl GetBody {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PingBody {
-    /// Whom.
+    /// Key of the peer to ping.
     pub(crate) pk: PublicKey,
     /// Where to dial, if there is no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]

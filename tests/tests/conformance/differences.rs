@@ -58,7 +58,7 @@ enum Ops {
 /// One difference that must occur.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Expected {
-    /// Where.
+    /// File and case of the vector.
     pub(crate) at: At,
     /// Our result there.
     pub(crate) ours: Value,

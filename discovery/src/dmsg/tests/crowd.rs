@@ -77,7 +77,7 @@ fn servers_of_many_keys_keep_no_other_from_being_found() {
     }
 }
 
-/// Everybody can read an entry, and so send it as the proof that it is to go.
+/// Anyone can read an entry, and so send it as the proof that it is to go.
 #[test]
 fn an_entry_is_removed_only_from_where_it_was_written() {
     let mut world = World::new();
