@@ -10,7 +10,9 @@
 
 // A length or number that is cut where addresses have 32 bits is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+#![warn(missing_debug_implementations)]
 
+mod debug;
 mod dht;
 pub mod dmsg_discovery;
 mod dmsg_node;

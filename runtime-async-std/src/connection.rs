@@ -10,6 +10,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::{BoxFuture, Listener};
 
 /// A TCP connection. Small writes leave at once (`TCP_NODELAY`): sessions collect them already.
+#[derive(Debug)]
 pub struct TcpConnection(TcpStream);
 
 impl TcpConnection {
@@ -74,6 +75,7 @@ impl AsyncWrite for TcpConnection {
 }
 
 /// A listening TCP socket.
+#[derive(Debug)]
 pub struct TcpListener {
     socket: async_std::net::TcpListener,
     addr: SocketAddr,

@@ -23,6 +23,8 @@
 //! The same as `skydht-tokio`, item by item. async-std is no longer developed (RUSTSEC-2025-0052):
 //! take this crate where a program is bound to it, the other one for anything new.
 
+#![warn(missing_debug_implementations)]
+
 mod connection;
 pub mod testing;
 

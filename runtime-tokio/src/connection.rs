@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead as TokioRead, AsyncWrite as TokioWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A TCP connection. Small writes leave at once (`TCP_NODELAY`): sessions collect them already.
+#[derive(Debug)]
 pub struct TcpConnection(TcpStream);
 
 impl TcpConnection {
@@ -81,6 +82,7 @@ impl AsyncWrite for TcpConnection {
 }
 
 /// A listening TCP socket.
+#[derive(Debug)]
 pub struct TcpListener {
     socket: tokio::net::TcpListener,
     addr: SocketAddr,

@@ -19,6 +19,8 @@
 //! # }
 //! ```
 
+#![warn(missing_debug_implementations)]
+
 mod connection;
 pub mod testing;
 

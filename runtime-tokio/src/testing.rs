@@ -10,6 +10,7 @@ use crate::{TokioRuntime, entropy};
 
 /// Nodes on loopback TCP that know each other; what can be done with them is in
 /// [`skydht_driver::testing::Testnet`]. They stop when it is dropped.
+#[derive(Debug)]
 pub struct Testnet(Nodes);
 
 impl Testnet {

@@ -5,6 +5,8 @@
 //! whole network runs in one thread, as fast as it can, the same way each time. [`pipe`] is the
 //! in-memory connection that it is made of.
 
+#![warn(missing_debug_implementations)]
+
 pub mod pipe;
 pub mod virtual_time;
 
@@ -17,6 +19,20 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_io::{AsyncRead, AsyncWrite};
+
+/// Implements [`Debug`](std::fmt::Debug) with the name alone, for types that hold sockets, tasks or
+/// secrets.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! opaque_debug {
+    ($($name:ident $(<$param:ident $(: $bound:path)?>)?),* $(,)?) => { $(
+        impl $(<$param $(: $bound)?>)? ::std::fmt::Debug for $name $(<$param>)? {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    )* };
+}
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

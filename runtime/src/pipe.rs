@@ -394,5 +394,7 @@ impl Drop for Pipe {
     }
 }
 
+crate::opaque_debug!(Pipe, Cutter);
+
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ pub enum TestnetError {
 ///
 /// A runtime's own crate gives it in one call, as `skydht_tokio::testing::Testnet::new(n)`;
 /// [`Testnet::start`] works in virtual time too.
+#[derive(Debug)]
 pub struct Testnet(Vec<Dht>);
 
 impl Testnet {

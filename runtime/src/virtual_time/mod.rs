@@ -244,5 +244,7 @@ impl Runtime for VirtualRuntime {
     }
 }
 
+crate::opaque_debug!(VirtualTime, VirtualRuntime);
+
 #[cfg(test)]
 mod tests;

@@ -421,6 +421,8 @@ impl Drop for VirtualListener {
     }
 }
 
+crate::opaque_debug!(VirtualListener);
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
