@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use skydht_core::id::{NodeId, Target};
 use skydht_core::key::PublicKey;
 use skydht_core::lookup::{Candidate, Lookup, LookupParams, Step};
-use skydht_core::routing::{Sighting, Table};
+use skydht_core::routing::{PeerUpdate, Table};
 use skydht_core::time::{Mono, Time};
 
 const K: usize = 20;
@@ -27,8 +27,8 @@ fn key(number: u64) -> PublicKey {
     PublicKey::from_bytes(&key).expect("the tag is 2")
 }
 
-fn sighting(number: u64) -> Sighting {
-    Sighting {
+fn update(number: u64) -> PeerUpdate {
+    PeerUpdate {
         key: key(number),
         addr: None,
         reachable: true,
@@ -39,7 +39,7 @@ fn sighting(number: u64) -> Sighting {
 fn full_table() -> Table {
     let mut table = Table::new(NodeId::from_bytes(bytes(u64::MAX)), K, 8);
     for number in 0..100_000 {
-        table.insert_or_touch(&sighting(number), Time::default());
+        table.insert_or_update(&update(number), Time::default());
     }
     table
 }
@@ -78,19 +78,19 @@ fn table(c: &mut Criterion) {
         });
     });
     group.bench_function("network size", |b| b.iter(|| table.network_size()));
-    let known: Vec<Sighting> = table
+    let known: Vec<PeerUpdate> = table
         .iter()
-        .map(|contact| Sighting {
+        .map(|contact| PeerUpdate {
             key: contact.key,
             addr: None,
             reachable: true,
         })
         .collect();
     let mut next = known.iter().cycle();
-    group.bench_function("touch a known peer", |b| {
+    group.bench_function("result a known peer", |b| {
         b.iter(|| {
-            let sighting = next.next().expect("endless");
-            table.insert_or_touch(sighting, Time::default())
+            let update = next.next().expect("endless");
+            table.insert_or_update(update, Time::default())
         });
     });
     group.finish();

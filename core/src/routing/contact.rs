@@ -8,7 +8,7 @@ use crate::time::{Mono, Time};
 
 /// A peer that just answered us over a transport that proved its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sighting {
+pub struct PeerUpdate {
     /// The proven key.
     pub key: PublicKey,
     /// Where it can be dialled directly, when that is known; `None` keeps what was known before.
@@ -36,12 +36,12 @@ pub struct Contact {
 }
 
 impl Contact {
-    pub(super) fn new(sighting: &Sighting, id: NodeId, now: Time) -> Self {
+    pub(super) fn new(update: &PeerUpdate, id: NodeId, now: Time) -> Self {
         Self {
-            key: sighting.key,
+            key: update.key,
             id,
-            addr: sighting.addr,
-            reachable: sighting.reachable,
+            addr: update.addr,
+            reachable: update.reachable,
             last_seen: now,
             failures: 0,
         }
@@ -59,9 +59,9 @@ impl Contact {
         self.is_live() && self.last_seen.mono >= since
     }
 
-    pub(super) fn seen(&mut self, sighting: &Sighting, now: Time) {
-        self.addr = sighting.addr.or(self.addr);
-        self.reachable |= sighting.reachable;
+    pub(super) fn seen(&mut self, update: &PeerUpdate, now: Time) {
+        self.addr = update.addr.or(self.addr);
+        self.reachable |= update.reachable;
         self.seen_again(now);
     }
 

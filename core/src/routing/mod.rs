@@ -17,5 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use contact::{Contact, Sighting};
-pub use table::{Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, PING_AGE, Table, Touch, Use};
+pub use contact::{Contact, PeerUpdate};
+pub use table::{
+    Blame, Candidacy, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, InsertResult, PING_AGE, Table,
+};

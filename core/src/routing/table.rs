@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::id::{NodeId, Target};
 use crate::routing::bucket::Bucket;
-use crate::routing::contact::{Contact, Sighting};
+use crate::routing::contact::{Contact, PeerUpdate};
 use crate::time::{Mono, Time};
 
 /// Places that a bucket which is not full gets at a time.
@@ -23,10 +23,10 @@ pub const PING_AGE: Duration = Duration::from_secs(5 * 60);
 /// lookups bring more, and cost nothing extra.
 const ENOUGH_WAITING: usize = 2;
 
-/// Of what use a caller is that has not answered anything.
+/// Whether a caller that has not answered anything may enter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Use {
-    /// None.
+pub enum Candidacy {
+    /// It may not: its bucket has candidates enough.
     None,
     /// If it answers a ping there is room for it, or among those who wait.
     Member,
@@ -37,9 +37,9 @@ pub enum Use {
     },
 }
 
-/// What became of a peer that answered.
+/// Result of inserting a peer that answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Touch {
+pub enum InsertResult {
     /// It is the local node; nothing changed.
     Itself,
     /// It was in the table and is now its bucket's most recent.
@@ -48,7 +48,7 @@ pub enum Touch {
     Added,
     /// It entered in place of a peer that had failed [`FAILURES_KEPT`] times.
     Replaced {
-        /// Who left.
+        /// The peer that left.
         removed: NodeId,
     },
     /// Its bucket is full; it waits among the replacements.
@@ -120,10 +120,10 @@ impl Table {
 
     /// Notes that a peer answered, over a transport that proved its key. Nothing else may
     /// enter a table (`spec/dht.md` §14 row 3).
-    pub fn insert_or_touch(&mut self, sighting: &Sighting, now: Time) -> Touch {
-        let id = sighting.key.id();
+    pub fn insert_or_update(&mut self, update: &PeerUpdate, now: Time) -> InsertResult {
+        let id = update.key.id();
         let Some(index) = self.index_of(&id) else {
-            return Touch::Itself;
+            return InsertResult::Itself;
         };
         if index >= self.buckets.len() {
             let fresh = Bucket::new(now.mono);
@@ -131,14 +131,14 @@ impl Table {
         }
         let bucket = &mut self.buckets[index];
         if let Some(position) = bucket.position(&id) {
-            bucket.move_to_tail(position, |peer| peer.seen(sighting, now));
-            return Touch::Refreshed;
+            bucket.move_to_tail(position, |peer| peer.seen(update, now));
+            return InsertResult::Refreshed;
         }
         let mut newcomer = match bucket.forget_replacement(&id) {
             Some(waiting) => waiting,
-            None => Contact::new(sighting, id, now),
+            None => Contact::new(update, id, now),
         };
-        newcomer.seen(sighting, now);
+        newcomer.seen(update, now);
         if bucket.peers.len() < self.k {
             if bucket.peers.len() == bucket.peers.capacity() {
                 // Doubling would end beyond k.
@@ -147,14 +147,14 @@ impl Table {
             }
             bucket.peers.push(newcomer);
             self.len += 1;
-            return Touch::Added;
+            return InsertResult::Added;
         }
         let worst = (0..self.k).rev().max_by_key(|i| bucket.peers[*i].failures);
         if let Some(worst) = worst.filter(|i| bucket.peers[*i].failures >= FAILURES_KEPT) {
             let removed = bucket.peers[worst].id;
             bucket.replacements.push(newcomer);
             bucket.replace(worst);
-            return Touch::Replaced { removed };
+            return InsertResult::Replaced { removed };
         }
         bucket.remember(newcomer, self.replacements);
         let oldest = bucket.peers[0];
@@ -162,7 +162,7 @@ impl Table {
         if ping {
             bucket.pinging = Some(oldest.id);
         }
-        Touch::Full {
+        InsertResult::Full {
             oldest: oldest.id,
             ping,
         }
@@ -331,27 +331,27 @@ impl Table {
 
     /// Of what use a caller with this id is, who is not in the table. When only the oldest of
     /// its bucket is in doubt, that one's ping counts as out from now on.
-    pub fn use_for(&mut self, id: &NodeId, now: Mono) -> Use {
+    pub fn candidacy_of(&mut self, id: &NodeId, now: Mono) -> Candidacy {
         let Some(index) = self.index_of(id) else {
-            return Use::None;
+            return Candidacy::None;
         };
         let Some(bucket) = self.buckets.get_mut(index) else {
-            return Use::Member;
+            return Candidacy::Member;
         };
         if bucket.peers.len() < self.k
             || bucket.replacements.len() < self.replacements.min(ENOUGH_WAITING)
             || bucket.peers.iter().any(|peer| !peer.is_live())
         {
-            return Use::Member;
+            return Candidacy::Member;
         }
         match bucket.peers.first() {
             Some(oldest)
                 if bucket.pinging.is_none() && now.since(oldest.last_seen.mono) >= PING_AGE =>
             {
                 bucket.pinging = Some(oldest.id);
-                Use::Reminder { oldest: oldest.id }
+                Candidacy::Reminder { oldest: oldest.id }
             }
-            _ => Use::None,
+            _ => Candidacy::None,
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use skydht_core::id::{NodeId, Target};
 use skydht_core::key::PublicKey;
-use skydht_core::routing::{Sighting, Table, Touch};
+use skydht_core::routing::{InsertResult, PeerUpdate, Table};
 use skydht_core::time::{Mono, Time};
 
 use crate::hex::Hex;
@@ -128,7 +128,7 @@ fn fill(local: NodeId, k: usize, peers: &[Peer], ids: &[NodeId], report: &mut Re
         );
         let bucket = table.bucket_of(&Target::from(*id));
         case.check("bucket_index", bucket, peer.bucket_index);
-        let sighting = Sighting {
+        let update = PeerUpdate {
             key: key(&peer.pk),
             addr: None,
             reachable: true,
@@ -137,10 +137,10 @@ fn fill(local: NodeId, k: usize, peers: &[Peer], ids: &[NodeId], report: &mut Re
             mono: Mono(i as u64 * 100_000_000_000),
             ..Time::default()
         };
-        let touch = table.insert_or_touch(&sighting, now);
-        case.check("inserted", touch == Touch::Added, peer.inserted);
-        let oldest = match touch {
-            Touch::Full { oldest, .. } => Some(index(ids, &oldest)),
+        let result = table.insert_or_update(&update, now);
+        case.check("inserted", result == InsertResult::Added, peer.inserted);
+        let oldest = match result {
+            InsertResult::Full { oldest, .. } => Some(index(ids, &oldest)),
             _ => None,
         };
         case.check("evict_candidate", oldest, peer.evict_candidate);

@@ -24,7 +24,7 @@ use crate::node::output::{Event, Output, SessionUse};
 use crate::node::peers::clocks::PeerClocks;
 use crate::node::peers::records::{Dialect, PeerStore};
 use crate::node::rpc::calls::{CallEnded, CallFailure, Calls};
-use crate::routing::{Blame, Contact, Failed, Sighting, Table, Touch, Use};
+use crate::routing::{Blame, Candidacy, Contact, Failed, InsertResult, PeerUpdate, Table};
 use crate::wire::{Advertised, Request, RequestExt};
 
 /// Failed calls in a row, to whomever, after which the fault is probably ours.
@@ -199,10 +199,10 @@ impl Peers {
             return;
         }
         if !known {
-            match self.table.use_for(&id, cx.now.mono) {
-                Use::None => return,
-                Use::Reminder { oldest } => return self.ping_oldest(cx, calls, oldest),
-                Use::Member => {}
+            match self.table.candidacy_of(&id, cx.now.mono) {
+                Candidacy::None => return,
+                Candidacy::Reminder { oldest } => return self.ping_oldest(cx, calls, oldest),
+                Candidacy::Member => {}
             }
         }
         if self.probing.pinged_back.len() >= cx.config.limits.ping_backs {
@@ -247,19 +247,19 @@ impl Peers {
         // A host may have several addresses; what it says itself is not given up for another one.
         let dialled = path.filter(|path| path.reach == Reach::Dialled);
         let dialled = dialled.and_then(|path| path.remote).map(canonical);
-        let sighting = Sighting {
+        let update = PeerUpdate {
             key: peer.key,
             addr: dialled.filter(|addr| known.is_none() || own == Some(*addr)),
             reachable: matches!(reach, Some(Reach::Dialled | Reach::Relayed)),
         };
-        match self.table.insert_or_touch(&sighting, cx.now) {
-            Touch::Itself | Touch::Refreshed => {}
-            Touch::Added => self.added(cx, peer.key),
-            Touch::Replaced { removed } => {
+        match self.table.insert_or_update(&update, cx.now) {
+            InsertResult::Itself | InsertResult::Refreshed => {}
+            InsertResult::Added => self.added(cx, peer.key),
+            InsertResult::Replaced { removed } => {
                 self.added(cx, peer.key);
                 note_removed(cx, removed);
             }
-            Touch::Full { oldest, ping } => {
+            InsertResult::Full { oldest, ping } => {
                 if ping {
                     self.ping_oldest(cx, calls, oldest);
                 }

@@ -10,7 +10,7 @@ use core::time::Duration;
 use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
 use crate::random::{Random, Seed};
-use crate::routing::{Sighting, Table};
+use crate::routing::{PeerUpdate, Table};
 use crate::time::{Mono, Time};
 
 fn random(seed: u64) -> Random {
@@ -28,8 +28,8 @@ fn keys(random: &mut Random, n: usize) -> Vec<PublicKey> {
     (0..n).map(|_| any_key(random)).collect()
 }
 
-fn sighting(key: PublicKey) -> Sighting {
-    Sighting {
+fn update(key: PublicKey) -> PeerUpdate {
+    PeerUpdate {
         key,
         addr: None,
         reachable: true,
@@ -62,7 +62,7 @@ fn flipped(id: NodeId, bit: usize) -> NodeId {
 fn filled(local: NodeId, k: usize, peers: &[PublicKey]) -> Table {
     let mut table = Table::new(local, k, 8);
     for key in peers {
-        table.insert_or_touch(&sighting(*key), at(0));
+        table.insert_or_update(&update(*key), at(0));
     }
     table
 }

@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use quickcheck::quickcheck;
 
-use super::{any_id, at, filled, flipped, keys, random, sighting};
+use super::{any_id, at, filled, flipped, keys, random, update};
 use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
 use crate::routing::{
-    Blame, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, Sighting, Table, Touch, Use,
+    Blame, Candidacy, FAILURES_KEPT, FAILURES_KEPT_ALONE, Failed, InsertResult, PeerUpdate, Table,
 };
 
 const K: usize = 3;
@@ -34,8 +34,8 @@ fn full(seed: u64, n: usize) -> (Table, Vec<PublicKey>) {
     let mut table = Table::new(local, K, WAITING);
     for (second, key) in (0..).zip(&keys[..K]) {
         assert_eq!(
-            table.insert_or_touch(&sighting(*key), at(second)),
-            Touch::Added
+            table.insert_or_update(&update(*key), at(second)),
+            InsertResult::Added
         );
     }
     (table, keys)
@@ -53,7 +53,10 @@ fn ids(keys: &[PublicKey]) -> Vec<NodeId> {
 fn the_local_node_never_enters() {
     let key = keys(&mut random(1), 1)[0];
     let mut table = Table::new(key.id(), K, WAITING);
-    assert_eq!(table.insert_or_touch(&sighting(key), at(0)), Touch::Itself);
+    assert_eq!(
+        table.insert_or_update(&update(key), at(0)),
+        InsertResult::Itself
+    );
     assert!(table.is_empty() && table.iter().next().is_none());
 }
 
@@ -67,8 +70,8 @@ fn a_known_peer_moves_to_the_tail_and_its_failures_are_forgotten() {
     );
     assert!(!table.get(&first).unwrap().is_live());
     assert_eq!(
-        table.insert_or_touch(&sighting(keys[0]), at(9)),
-        Touch::Refreshed
+        table.insert_or_update(&update(keys[0]), at(9)),
+        InsertResult::Refreshed
     );
     assert_eq!(order(&table), ids(&[keys[1], keys[2], keys[0]]));
     let contact = table.get(&first).unwrap();
@@ -81,20 +84,20 @@ fn an_inbound_contact_neither_hides_nor_proves_reachability() {
     let key = keys(&mut random(3), 1)[0];
     let mut table = Table::new(any_id(&mut random(4)), K, WAITING);
     let addr = Some("192.0.2.1:100".parse().unwrap());
-    let inbound = Sighting {
+    let inbound = PeerUpdate {
         key,
         addr: None,
         reachable: false,
     };
-    let dialled = Sighting {
+    let dialled = PeerUpdate {
         key,
         addr,
         reachable: true,
     };
-    table.insert_or_touch(&inbound, at(0));
+    table.insert_or_update(&inbound, at(0));
     assert!(!table.get(&key.id()).unwrap().reachable);
-    table.insert_or_touch(&dialled, at(1));
-    table.insert_or_touch(&inbound, at(2));
+    table.insert_or_update(&dialled, at(1));
+    table.insert_or_update(&inbound, at(2));
     let contact = *table.get(&key.id()).unwrap();
     assert_eq!((contact.reachable, contact.addr), (true, addr));
     assert!(table.set_reach(&key.id(), None, false));
@@ -106,12 +109,12 @@ fn an_inbound_contact_neither_hides_nor_proves_reachability() {
 fn a_full_bucket_asks_for_one_ping_of_its_oldest() {
     let (mut table, keys) = full(5, 5);
     let oldest = keys[0].id();
-    let first = table.insert_or_touch(&sighting(keys[3]), at(400));
-    assert_eq!(first, Touch::Full { oldest, ping: true });
-    let second = table.insert_or_touch(&sighting(keys[4]), at(401));
+    let first = table.insert_or_update(&update(keys[3]), at(400));
+    assert_eq!(first, InsertResult::Full { oldest, ping: true });
+    let second = table.insert_or_update(&update(keys[4]), at(401));
     assert_eq!(
         second,
-        Touch::Full {
+        InsertResult::Full {
             oldest,
             ping: false
         }
@@ -128,27 +131,27 @@ fn a_peer_that_answered_lately_is_not_pinged() {
     let (mut table, keys) = full(6, 4);
     let oldest = keys[0].id();
     for (second, ping) in [(299, false), (300, true)] {
-        let touch = table.insert_or_touch(&sighting(keys[3]), at(second));
-        assert_eq!(touch, Touch::Full { oldest, ping }, "at {second} s");
+        let result = table.insert_or_update(&update(keys[3]), at(second));
+        assert_eq!(result, InsertResult::Full { oldest, ping }, "at {second} s");
     }
 }
 
 #[test]
 fn a_pinged_peer_that_answers_stays_and_the_next_oldest_is_pinged_next() {
     let (mut table, keys) = full(7, 4);
-    table.insert_or_touch(&sighting(keys[3]), at(400));
+    table.insert_or_update(&update(keys[3]), at(400));
     assert!(table.ping_answered(&keys[0].id(), at(401)));
     assert_eq!(order(&table), ids(&[keys[1], keys[2], keys[0]]));
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(402));
+    let result = table.insert_or_update(&update(keys[3]), at(402));
     let oldest = keys[1].id();
-    assert_eq!(touch, Touch::Full { oldest, ping: true });
+    assert_eq!(result, InsertResult::Full { oldest, ping: true });
 }
 
 #[test]
 fn a_pinged_peer_that_fails_is_replaced_at_once_by_the_newest() {
     let (mut table, keys) = full(8, 5);
-    table.insert_or_touch(&sighting(keys[3]), at(400));
-    table.insert_or_touch(&sighting(keys[4]), at(401));
+    table.insert_or_update(&update(keys[3]), at(400));
+    table.insert_or_update(&update(keys[4]), at(401));
     let failed = table.failed(&keys[0].id(), Blame::Peer);
     let replacement = Some(keys[4].id());
     assert_eq!(failed, Failed::Removed { replacement });
@@ -158,7 +161,7 @@ fn a_pinged_peer_that_fails_is_replaced_at_once_by_the_newest() {
 #[test]
 fn a_replacement_takes_the_rank_of_its_age() {
     let (mut table, keys) = full(9, 4);
-    table.insert_or_touch(&sighting(keys[3]), at(400));
+    table.insert_or_update(&update(keys[3]), at(400));
     table.ping_answered(&keys[1].id(), at(500));
     table.failed(&keys[0].id(), Blame::Peer);
     assert_eq!(order(&table), ids(&[keys[2], keys[3], keys[1]]));
@@ -168,7 +171,7 @@ fn a_replacement_takes_the_rank_of_its_age() {
 fn when_the_fault_may_be_ours_nobody_leaves_and_the_ping_may_be_repeated() {
     let (mut table, keys) = full(10, 4);
     let oldest = keys[0].id();
-    table.insert_or_touch(&sighting(keys[3]), at(400));
+    table.insert_or_update(&update(keys[3]), at(400));
     for _ in 0..20 {
         for key in &keys[..K] {
             let kept = Failed::Kept { failures: 0 };
@@ -176,14 +179,14 @@ fn when_the_fault_may_be_ours_nobody_leaves_and_the_ping_may_be_repeated() {
         }
         assert_eq!(table.failed(&keys[3].id(), Blame::Unclear), Failed::Unknown);
     }
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(401));
-    assert_eq!(touch, Touch::Full { oldest, ping: true });
+    let result = table.insert_or_update(&update(keys[3]), at(401));
+    assert_eq!(result, InsertResult::Full { oldest, ping: true });
 }
 
 #[test]
 fn the_dead_leave_after_three_failures_when_somebody_waits() {
     let (mut table, keys) = full(11, 4);
-    table.insert_or_touch(&sighting(keys[3]), at(10));
+    table.insert_or_update(&update(keys[3]), at(10));
     let dead = keys[1].id();
     for failures in 1..FAILURES_KEPT {
         assert_eq!(table.failed(&dead, Blame::Peer), Failed::Kept { failures });
@@ -210,8 +213,8 @@ fn the_dead_leave_after_five_failures_when_nobody_waits() {
     );
     assert_eq!(table.failed(&dead, Blame::Peer), Failed::Unknown);
     assert_eq!(
-        table.insert_or_touch(&sighting(keys[3]), at(20)),
-        Touch::Added
+        table.insert_or_update(&update(keys[3]), at(20)),
+        InsertResult::Added
     );
 }
 
@@ -225,8 +228,8 @@ fn a_newcomer_takes_the_place_of_who_failed_three_times_already() {
     // Of equals the one seen longest ago goes first.
     for (newcomer, gone) in [(3, 1), (4, 2)] {
         let removed = keys[gone].id();
-        let touch = table.insert_or_touch(&sighting(keys[newcomer]), at(10));
-        assert_eq!(touch, Touch::Replaced { removed });
+        let result = table.insert_or_update(&update(keys[newcomer]), at(10));
+        assert_eq!(result, InsertResult::Replaced { removed });
     }
     assert_eq!(order(&table), ids(&[keys[0], keys[3], keys[4]]));
 }
@@ -235,7 +238,7 @@ fn a_newcomer_takes_the_place_of_who_failed_three_times_already() {
 fn the_least_recent_replacement_goes_first_and_failing_ones_are_forgotten() {
     let (mut table, keys) = full(14, 6);
     for (second, key) in (10..).zip(&keys[K..]) {
-        table.insert_or_touch(&sighting(*key), at(second));
+        table.insert_or_update(&update(*key), at(second));
     }
     assert_eq!(table.buckets().collect::<Vec<_>>(), [(0, K, WAITING)]);
     let newest = keys[5].id();
@@ -255,11 +258,11 @@ fn without_a_replacement_cache_a_pinged_peer_is_counted_like_any_other() {
     let (local, keys) = one_bucket(15, 4);
     let mut table = Table::new(local, K, 0);
     for key in &keys[..K] {
-        table.insert_or_touch(&sighting(*key), at(0));
+        table.insert_or_update(&update(*key), at(0));
     }
     let oldest = keys[0].id();
-    let touch = table.insert_or_touch(&sighting(keys[3]), at(400));
-    assert_eq!(touch, Touch::Full { oldest, ping: true });
+    let result = table.insert_or_update(&update(keys[3]), at(400));
+    assert_eq!(result, InsertResult::Full { oldest, ping: true });
     assert_eq!(
         table.failed(&oldest, Blame::Peer),
         Failed::Kept { failures: 1 }
@@ -273,27 +276,30 @@ fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_li
     let mut table = Table::new(local, K, 8);
     let last = keys[K + 2].id();
     for key in &keys[..K + 2] {
-        assert_eq!(table.use_for(&last, at(0).mono), Use::Member);
-        table.insert_or_touch(&sighting(*key), at(0));
+        assert_eq!(table.candidacy_of(&last, at(0).mono), Candidacy::Member);
+        table.insert_or_update(&update(*key), at(0));
     }
-    assert_eq!(table.use_for(&last, at(299).mono), Use::None);
-    assert_eq!(table.use_for(&local, at(300).mono), Use::None);
+    assert_eq!(table.candidacy_of(&last, at(299).mono), Candidacy::None);
+    assert_eq!(table.candidacy_of(&local, at(300).mono), Candidacy::None);
     // It reminds of the oldest, once.
     let oldest = keys[0].id();
-    let reminder = Use::Reminder { oldest };
-    assert_eq!(table.use_for(&last, at(300).mono), reminder);
-    assert_eq!(table.use_for(&last, at(300).mono), Use::None);
+    let reminder = Candidacy::Reminder { oldest };
+    assert_eq!(table.candidacy_of(&last, at(300).mono), reminder);
+    assert_eq!(table.candidacy_of(&last, at(300).mono), Candidacy::None);
     table.failed(&oldest, Blame::Unclear);
-    assert_eq!(table.use_for(&last, at(300).mono), reminder);
+    assert_eq!(table.candidacy_of(&last, at(300).mono), reminder);
     assert!(table.ping_answered(&oldest, at(300)));
     let oldest = keys[1].id();
-    let reminder = Use::Reminder { oldest };
-    assert_eq!(table.use_for(&last, at(300).mono), reminder);
+    let reminder = Candidacy::Reminder { oldest };
+    assert_eq!(table.candidacy_of(&last, at(300).mono), reminder);
     // Elsewhere there is room, and here when somebody fails.
     let elsewhere = flipped(local, 200);
-    assert_eq!(table.use_for(&elsewhere, at(1).mono), Use::Member);
+    assert_eq!(
+        table.candidacy_of(&elsewhere, at(1).mono),
+        Candidacy::Member
+    );
     table.failed(&keys[2].id(), Blame::Peer);
-    assert_eq!(table.use_for(&last, at(1).mono), Use::Member);
+    assert_eq!(table.candidacy_of(&last, at(1).mono), Candidacy::Member);
 }
 
 #[test]
@@ -383,10 +389,10 @@ quickcheck! {
             let before = table.len();
             match action % 8 {
                 0..=3 => {
-                    let touch = table.insert_or_touch(&sighting(key), at(second));
-                    assert_eq!(touch == Touch::Refreshed, known.is_some());
-                    assert_eq!(touch == Touch::Added, table.len() == before + 1);
-                    assert_eq!(matches!(touch, Touch::Full { .. }), table.get(&id).is_none());
+                    let result = table.insert_or_update(&update(key), at(second));
+                    assert_eq!(result == InsertResult::Refreshed, known.is_some());
+                    assert_eq!(result == InsertResult::Added, table.len() == before + 1);
+                    assert_eq!(matches!(result, InsertResult::Full { .. }), table.get(&id).is_none());
                 }
                 4 => assert_eq!(table.ping_answered(&id, at(second)), known.is_some()),
                 5 => match table.failed(&id, Blame::Unclear) {
@@ -421,8 +427,8 @@ fn where_nobody_waits_a_newcomer_is_of_use_until_the_bucket_is_full() {
     let mut table = Table::new(local, K, 0);
     let last = keys[K].id();
     for key in &keys[..K] {
-        assert_eq!(table.use_for(&last, at(0).mono), Use::Member);
-        table.insert_or_touch(&sighting(*key), at(0));
+        assert_eq!(table.candidacy_of(&last, at(0).mono), Candidacy::Member);
+        table.insert_or_update(&update(*key), at(0));
     }
-    assert_eq!(table.use_for(&last, at(0).mono), Use::None);
+    assert_eq!(table.candidacy_of(&last, at(0).mono), Candidacy::None);
 }
