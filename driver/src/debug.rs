@@ -46,6 +46,11 @@ opaque_debug!(
     Written,
 );
 
+#[cfg(feature = "redb")]
+use crate::storage::FileStorage;
+#[cfg(feature = "redb")]
+opaque_debug!(FileStorage);
+
 impl fmt::Debug for Dht {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Dht");
