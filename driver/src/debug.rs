@@ -51,6 +51,11 @@ use crate::storage::FileStorage;
 #[cfg(feature = "redb")]
 opaque_debug!(FileStorage);
 
+#[cfg(feature = "redis")]
+use crate::storage::RedisStorage;
+#[cfg(feature = "redis")]
+opaque_debug!(RedisStorage);
+
 impl fmt::Debug for Dht {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Dht");

@@ -9,7 +9,7 @@ use futures::task::AtomicWaker;
 use skydht_core::id::Target;
 use skydht_core::node::{ChangeId, StoreChange};
 
-use super::{Kept, News, Storage, StorageError, target_of};
+use super::contract::{Kept, News, Storage, StorageError, target_of};
 
 /// Records of one page of loading.
 const PAGE: usize = 256;

@@ -35,7 +35,7 @@ use self::resp::{Command, MOST_BULK, Reply};
 use self::scan::{Scan, Window};
 use self::servers::Servers;
 use self::value::{Found, decode, encode, key_of};
-use crate::storage::{Kept, News, Page, Storage, StorageError};
+use crate::storage::contract::{Kept, News, Page, Storage, StorageError, target_of};
 
 pub use url::{RedisUrl, RedisUrlError};
 pub use value::redis_record;
@@ -235,7 +235,7 @@ impl RedisStorage {
         self.ready()?;
         let mut left: BTreeMap<Target, &StoreChange> = BTreeMap::new();
         for change in changes {
-            left.insert(crate::storage::target_of(change), change);
+            left.insert(target_of(change), change);
         }
         for _ in 0..ROUNDS {
             if left.is_empty() {
