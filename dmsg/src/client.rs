@@ -172,9 +172,9 @@ impl<R: Runtime> Client<R> {
         dial::dial(self.shared(), remote, &resolve, true).await
     }
 
-    /// As [`Self::dial`], but asks no discovery: entries come from what this client has seen and from
-    /// `entries`, which has no way to the network (docs/architecture.md, "Dials made for the DHT").
-    /// Without `new_sessions` it uses only sessions that are there.
+    /// As [`Self::dial`], but asks no discovery: entries come from what this client has seen and
+    /// from `entries`, which has no way to the network (docs/architecture.md, "Dials made for the
+    /// DHT"). Without `new_sessions` it uses only sessions that are there.
     ///
     /// # Errors
     /// [`DialError`].

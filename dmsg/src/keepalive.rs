@@ -1,10 +1,9 @@
 //! Keeping an idle connection alive, and telling whether the peer still is.
 //!
-//! yamux sends nothing while it is idle. A [`Keepalive`] sends something that every reader answers or
-//! skips, Go's included: a record without plaintext where the connection is encrypted, a ping of
-//! yamux's where it is not. It keeps NAT bindings open and makes a dead TCP connection fail.
-//! The caller, which has the clock, decides when to request a ping and how long a silence is too
-//! long.
+//! yamux sends nothing while it is idle. A [`Keepalive`] sends something that every reader answers
+//! or skips, Go's included: a record without plaintext where the connection is encrypted, a ping of
+//! yamux's where it is not. It keeps NAT bindings open and makes a dead TCP connection fail. The
+//! caller, which has the clock, decides when to request a ping and how long a silence is too long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,8 +30,8 @@ impl Keepalive {
         self.0.writer.wake();
     }
 
-    /// How many records (or frames) have come from the peer, empty ones and answers included. As long as this
-    /// number moves, the peer lives.
+    /// How many records (or frames) have come from the peer, empty ones and answers included. As
+    /// long as this number moves, the peer lives.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)

@@ -1,8 +1,8 @@
 //! Who has how much of something that is bounded: by address, and within an address by owner.
 //!
 //! Keys cost nothing, so a bound for each key is none for their holder, and a bound in all lets
-//! one party take everything. Here the party with the most gives up some of it for a newcomer: first
-//! the address with the most, within it the owner with the most.
+//! one party take everything. Here the party with the most gives up some of it for a newcomer:
+//! first the address with the most, within it the owner with the most.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! The DHT as DMSG's discovery: an entry is an item that its owner publishes (specification of
 //! discovery, §7 and §8.1).
 //!
-//! Dials made for the DHT do not come here, since they would lead to further ones (docs/architecture.md,
-//! "Dials made for the DHT").
+//! Dials made for the DHT do not come here, since they would lead to further ones
+//! (docs/architecture.md, "Dials made for the DHT").
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -42,7 +42,7 @@ const MOST_EXPLAINED: usize = 8;
 pub(crate) enum Purpose {
     /// To publish under the configured key.
     Sign,
-    /// To read; any key will do, and one of its own disturbs nobody.
+    /// To read; any key will do, and a new one disturbs no running node.
     Read,
     /// To look around, which takes being in the network first.
     Look,
@@ -202,7 +202,7 @@ impl Access {
     /// Leaves the network, if this command joined it.
     pub(crate) async fn close(self) {
         if let Self::Joined(joined) = self {
-            // Whoever does not let go in time is left behind; the process ends anyway.
+            // A handle that is not dropped in time is left behind; the process ends anyway.
             let Some(dht) = joined.local.dht_now() else {
                 return;
             };
@@ -226,7 +226,7 @@ fn endpoint(state: &StateDir) -> Result<Endpoint> {
 }
 
 impl Joined {
-    /// Says of a node that found nobody what is the matter with each bootstrap peer.
+    /// Says of a node that found no peers what is the matter with each bootstrap peer.
     async fn explain<T>(&self, result: Result<T>) -> Result<T> {
         let mut failure = match result {
             Err(failure) if failure.code == Code::NoPeers && !self.asked.is_empty() => failure,

@@ -98,7 +98,7 @@ impl Clock {
         self.lock().discovery = Some((base, ours.monotonic));
     }
 
-    /// Compares. None while nobody has said anything.
+    /// Compares. `None` while no source has said anything.
     pub(crate) fn report(&self, peers: Option<PeersClock>) -> Option<ClockReport> {
         self.report_at(peers, Clocks::system())
     }
@@ -115,7 +115,7 @@ impl Clock {
         let is_off = |offset: i64, tolerance: Duration| offset.unsigned_abs() > tolerance.as_secs();
         let (offset_s, source, wrong) = match (peers, discovery) {
             (None, None) => return None,
-            // Several agree: whoever is alone is wrong.
+            // Several agree: a single deviant is wrong.
             (Some((offset, count)), discovery)
                 if is_off(offset, PEERS_TOLERANCE)
                     || discovery.is_none_or(|it| is_off(it, PEERS_TOLERANCE)) =>

@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     Local = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// Nobody could be reached: no peers, or no running node.
+    /// Nothing could be reached: no peers, or no running node.
     Unreachable = 3,
     /// There is no such item, or its owner deleted it.
     NotFound = 4,

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fault {
-    /// Whoever gave the command: it, or the configuration, is wrong.
+    /// The caller: the command or the configuration is wrong.
     Caller,
     /// This machine, or the node on it.
     #[default]
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     Peer,
     /// The network, or the way to it.
     Network,
-    /// Nobody: that is how things are.
+    /// No one in particular: that is how things are.
     Nobody,
 }
 
@@ -73,9 +73,9 @@ codes! {
     PeerUnreachable => Unreachable, 502, Peer;
     /// Something answers there, but not the peer that was meant.
     WrongPeer => Refused, 502, Peer;
-    /// Published by nobody yet, but kept by this node, which will.
+    /// Not published yet, but kept by this node, which will publish it.
     Kept => Partial, 503, Network;
-    /// Nobody holds the item.
+    /// No peer holds the item.
     NotFound => NotFound, 404, Nobody;
     /// The owner deleted the item.
     Deleted => NotFound, 410, Nobody;

@@ -52,7 +52,7 @@ struct State {
     gone: u64,
 }
 
-/// Items that nobody renews.
+/// Items that are not renewed any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct LapsedReport {
     /// Their salts.
@@ -104,7 +104,7 @@ impl Lapsed {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an earlier run published and nobody renews; none if there is nothing, or nothing any
+    /// What an earlier run published and is not renewed; none if there is nothing, or nothing any
     /// more.
     pub(crate) fn report(&self) -> Option<LapsedReport> {
         let state = self.state();
@@ -150,7 +150,7 @@ impl Lapsed {
             let ttl = self.0.ttl.as_secs();
             Contents {
                 schema: SCHEMA.into(),
-                // What nobody renews does not live longer because it is written down again.
+                // An item that is not renewed lives no longer because it is written down again.
                 renewed_until: match state.renewed.is_empty() {
                     true => state.gone.saturating_sub(ttl),
                     false => now(),

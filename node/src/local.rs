@@ -173,7 +173,7 @@ impl Local {
         Ok(StatusReport::new(&seen, &about, &self.condition))
     }
 
-    /// Whom it knows: nobody while it is starting.
+    /// The peers that it knows: none while it is starting.
     pub(crate) async fn peers(&self) -> Result<PeersReport> {
         let Some(dht) = self.dht_now() else {
             return Ok(PeersReport::nobody(self.key()));

@@ -1,5 +1,5 @@
 //! How the core's operations end badly, in the user's terms: the cause, whose doing it is, and
-//! what to do next. The same error means other things to whoever asked for other things.
+//! what to do next. The same error means different things after different requests.
 
 use skydht_core::item::{ItemError, Seq};
 use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome};
@@ -145,7 +145,7 @@ fn conflict(held: Option<Seq>, request: &PutRequest, get: &str) -> Box<Failure> 
     ))
 }
 
-/// A put that reached nobody, of an item that the node keeps and will publish.
+/// A put that reached no peer, of an item that the node keeps and will publish.
 pub(crate) fn kept(seq: Seq) -> Box<Failure> {
     Failure::new(
         Code::Kept,

@@ -36,7 +36,7 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
     data(format!("{text}\n").as_bytes())
 }
 
-/// Writes a line to stderr. Nobody can be told when that fails.
+/// Writes a line to stderr. A failure is ignored: there is no other place to report it.
 pub(crate) fn talk(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -14,7 +14,7 @@ use crate::failure::{Code, Failure, Result};
 
 /// Mode of a private file.
 const MODE: u32 = 0o600;
-/// Mode of a file for everybody, before the process's mask.
+/// Mode of a file for all users, before the process's mask.
 const PUBLIC_MODE: u32 = 0o666;
 
 /// Fails when `path` exists; `contents` never has a moment with looser permissions.
@@ -109,7 +109,7 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a file of at most `most` bytes that belongs to this user, and that nobody else may read.
+/// Reads a file of at most `most` bytes that belongs to this user, and that no other user may read.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     // Before it is opened: opening a pipe waits for its other end.
     let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
@@ -132,7 +132,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     read_at_most(&file, path, most, Code::Config)
 }
 
-/// Reads a file of at most `most` bytes, whoever may read it.
+/// Reads a file of at most `most` bytes, even if other users may read it.
 pub(crate) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>> {
     // Configuration.
     read_public_as(path, most, Code::Config)
@@ -180,7 +180,7 @@ fn no_file(path: &Path, metadata: &fs::Metadata) -> Box<Failure> {
 }
 
 /// Makes a directory, and what is above it, that only its owner may enter. One that is there
-/// must belong to this user, and nobody else may put files into it.
+/// must belong to this user, and no other user may put files into it.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
     make_dirs(path)?;
     check_dir(path)
@@ -219,7 +219,7 @@ pub(crate) fn check_dir(path: &Path) -> Result<()> {
     )))
 }
 
-/// Keys and tokens that somebody else has made are his.
+/// Keys and tokens that another user has made are known to that user.
 fn check_owner(path: &Path, metadata: &fs::Metadata, user: u32) -> Result<()> {
     let owner = metadata.uid();
     if owner == user {

@@ -59,8 +59,8 @@ impl Signals {
     }
 }
 
-/// Whether whoever started this process has told the system to ignore a signal. Where the system
-/// does not say it in this way, nobody has.
+/// Whether the parent process has told the system to ignore a signal. Where the system
+/// does not say it in this way, it has not.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bit = kind.as_raw_value().saturating_sub(1);

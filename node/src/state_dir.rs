@@ -128,7 +128,7 @@ impl StateDir {
     /// Where the API is, if a node runs here or crashed here.
     ///
     /// # Errors
-    /// The file or its directory is somebody else's, or damaged.
+    /// The file or its directory belongs to another user, or is damaged.
     pub(crate) fn endpoint(&self) -> Result<Option<Endpoint>> {
         let path = self.endpoint_file();
         if path.symlink_metadata().is_err() {
@@ -145,7 +145,7 @@ impl StateDir {
         })
     }
 
-    /// Says that the API is gone. A leftover does no harm: commands then find nobody there.
+    /// Says that the API is gone. A leftover does no harm: commands then find no node there.
     pub(crate) fn remove_endpoint(&self) {
         let _ = fs::remove_file(self.endpoint_file());
     }

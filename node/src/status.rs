@@ -60,7 +60,7 @@ impl StatusReport {
         let store = &snapshot.store;
         let bootstrap = condition.bootstrap();
         let report = Self {
-            // The core calls the first node of a network ready; it has nobody to ask.
+            // The core calls the first node of a network ready; it has no peers to ask.
             ready: snapshot.ready && snapshot.peers_proven > 0,
             bootstrap: bootstrap.report(Some(snapshot), peers, failures),
             peers: snapshot.peers_proven,

@@ -86,7 +86,7 @@ pub(crate) fn redis(
     (storage, checked)
 }
 
-/// Renames a file, so that nothing is lost that somebody may want to look at.
+/// Renames a file, so that its owner can still look at it.
 fn put_aside(path: &Path, error: &FileError) -> Result<PathBuf> {
     let why = match error {
         FileError::OtherKey { .. } => "other-key",

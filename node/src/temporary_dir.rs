@@ -13,7 +13,7 @@ pub(crate) struct TemporaryDir(PathBuf);
 impl TemporaryDir {
     /// Makes one whose name holds `purpose`.
     pub(crate) fn new(purpose: &str) -> Result<Self> {
-        // A name that nobody else can have taken before.
+        // A name that no other process can have taken before.
         let name = HEXLOWER.encode(&crate::random_bytes()?[..8]);
         let path = std::env::temp_dir().join(format!("skydht-{purpose}-{name}"));
         private_file::create_dir(&path)?;

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(60);
 /// What lasts is told again after this.
 const REPEAT: Duration = Duration::from_secs(30 * 60);
-/// The first and the longest wait before whoever should answer is asked again.
+/// The first and the longest wait before a peer that should answer is asked again.
 const MEETING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// What can be lost.
@@ -181,7 +181,7 @@ pub(crate) async fn run(local: Local) {
     }
 }
 
-/// A node to which nobody answers asks those again that it may start from: its bootstrap peers, and
+/// A node that gets no answers asks those again that it may start from: its bootstrap peers, and
 /// over DMSG the servers that it has sessions with, which are full nodes, and may be others than
 /// when it started.
 #[derive(Default)]

@@ -145,7 +145,8 @@ fn what_once_failed_holds() {
 const DIGEST_OF_SEVEN: &str = "c97d831d618ee99009725fc737db16bb10d10b625030397a2f31aa311a13480a";
 
 /// The same bits on every machine, in debug and release builds. A change of the core's or the
-/// simulator's behaviour changes it: then `skydht sim --scenario swarm --seed 7` prints the new one.
+/// simulator's behaviour changes it: then `skydht sim --scenario swarm --seed 7` prints the new
+/// one.
 #[test]
 fn a_known_seed_has_its_known_digest() {
     let found = outcome(&load("swarm.toml"), 7);

@@ -28,7 +28,8 @@ pub const CLIENT_STALE: Duration = Duration::from_secs(900);
 /// Servers of one client that are looked at in [`EntryTable::clients_by_server`]; a client dials as
 /// many.
 pub const MOST_DELEGATED: usize = 16;
-/// Clients in one answer of [`EntryTable::clients_by_server`], each counted as often as it is in it.
+/// Clients in one answer of [`EntryTable::clients_by_server`], each counted as often as it is in
+/// it.
 pub const MOST_PAIRS: usize = 1 << 18;
 /// Servers in one answer of available ones.
 pub const MOST_SERVERS: usize = 512;
@@ -135,8 +136,8 @@ impl EntryTable {
     }
 
     /// Writes an entry that was judged by itself; here it is judged against the one held, or that
-    /// was held lately, so that no replay brings back what its owner has removed. `source` is where it
-    /// came from: when there is no room, the address with the most makes some for others.
+    /// was held lately, so that no replay brings back what its owner has removed. `source` is where
+    /// it came from: when there is no room, the address with the most makes some for others.
     ///
     /// # Errors
     /// [`DiscoveryError::Refused`] for a sequence or timestamp, or [`DiscoveryError::Full`].

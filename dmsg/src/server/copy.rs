@@ -1,7 +1,7 @@
 //! Copies a relayed stream both ways.
 //!
-//! A direction reads only when the other side has taken what was read before, so a peer that does not
-//! read holds back only who sends to them. While a stream is idle it holds no buffer; what a
+//! A direction reads only when the other side has taken what was read before, so a peer that does
+//! not read holds back only who sends to them. While a stream is idle it holds no buffer; what a
 //! buffer holds counts as unread in the session that it came over.
 
 use std::future::poll_fn;

@@ -20,8 +20,8 @@ pub enum Role {
 ///
 /// A stream holds at most 256 KiB of unread data (yamux's first window, which is kept from
 /// growing), all of them together `receive_queue`, plus some 64 KiB of buffers. Of what its streams
-/// send, `send_queue` bytes wait for the connection at most. An idle session costs a few KiB. Limits above 4096
-/// count as 4096.
+/// send, `send_queue` bytes wait for the connection at most. An idle session costs a few KiB.
+/// Limits above 4096 count as 4096.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {
@@ -29,7 +29,8 @@ pub struct SessionConfig {
     pub max_inbound: usize,
     /// Most streams of ours at once, those waiting to open included. Default 256.
     pub max_outbound: usize,
-    /// How many of the peer's streams may wait in [`Incoming`](super::Incoming); more are reset. Default 64.
+    /// How many of the peer's streams may wait in [`Incoming`](super::Incoming); more are reset.
+    /// Default 64.
     pub backlog: usize,
     /// How many of the peer's streams beyond `max_inbound` are not reset but handed out as
     /// [`Stream::is_spare`](super::Stream::is_spare). Default 0.
@@ -42,7 +43,8 @@ pub struct SessionConfig {
     /// Bytes of data of all streams that may have come without being read; beyond, those streams
     /// are reset that were read longest ago. Default 32 MiB: 128 streams' windows.
     pub receive_queue: usize,
-    /// The same over all sessions with this budget; the address and session with the most make room.
+    /// The same over all sessions with this budget; the address and session with the most make
+    /// room.
     pub receive_budget: ReceiveBudget,
     /// The address that the session counts for in the receive budget; by itself without one.
     pub source: Option<IpAddr>,

@@ -1,8 +1,8 @@
 //! Stands between yamux and its connection, so that the driver decides when to flush and read.
 //!
-//! yamux flushes after every frame. [`CorkedIo`] holds flushes back while the driver collects what all
-//! streams have to send, so that they share records and system calls. It also bounds how much one
-//! turn reads, and can stop reading altogether.
+//! yamux flushes after every frame. [`CorkedIo`] holds flushes back while the driver collects what
+//! all streams have to send, so that they share records and system calls. It also bounds how much
+//! one turn reads, and can stop reading altogether.
 //!
 //! Pings of yamux's own are not sent: they would only serve to let windows grow, which we do not
 //! want, and go by the real clock, which makes a simulated run irreproducible. And two ends that

@@ -83,8 +83,8 @@ pub struct TransportStats {
 ///
 /// Streams run over *sessions*, and **an accepted session carries streams back**: once a peer's
 /// stream was accepted, [`Transport::open`] to that peer succeeds without an address, also with
-/// [`SessionUse::ReuseOnly`], over the session that the peer dialled, and not only while a stream of
-/// its own is open. A node that is dialled pings its dialler back that way; most nodes have no
+/// [`SessionUse::ReuseOnly`], over the session that the peer dialled, and not only while a stream
+/// of its own is open. A node that is dialled pings its dialler back that way; most nodes have no
 /// address that could be dialled instead. With one connection for each stream it never learns of
 /// its diallers, and no reader finds what they put: use a multiplexer over the connection
 /// (`skydht_dmsg::session` is one).
@@ -121,8 +121,8 @@ pub trait Transport: Send + Sync + 'static {
         addr: SocketAddr,
     ) -> BoxFuture<'static, Result<(), OpenFailure>>;
 
-    /// Ends the session with `peer`, if it is direct, and refuses another from it for `duration`: it
-    /// wastes more than its streams' resets would save. Does nothing unless implemented.
+    /// Ends the session with `peer`, if it is direct, and refuses another from it for `duration`:
+    /// it wastes more than its streams' resets would save. Does nothing unless implemented.
     fn refuse(&self, peer: PublicKey, duration: Duration) {
         let _ = (peer, duration);
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Code, Failure, Result};
 
-/// Answered to everybody.
+/// Answered without a token.
 pub(crate) const OPEN_PATH: &str = "/livez";
 
 /// The rules.

@@ -23,7 +23,7 @@ use crate::state_dir::read_token;
 /// The longest answer, a full list of peers, is far below.
 const LONGEST_ANSWER: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Whatever needs nobody but the node is answered within this.
+/// Requests that need no peer are answered within this.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a request with a timeout of its own gets beyond it, for the way.
 const GRACE: Duration = Duration::from_secs(2);

@@ -26,7 +26,7 @@ use crate::http;
 use crate::local::Local;
 use auth::{Guard, OPEN_PATH};
 
-/// How many connections there may be: whoever has no token loses them first.
+/// How many connections there may be: clients without a token lose them first.
 const LIMITS: http::Limits = http::Limits {
     connections: 128,
     a_second: 500,
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) local: Local,
     /// Its configuration.
     pub(crate) config: ConfigReport,
-    /// Told when somebody wants the node to stop.
+    /// Raised when a client asks the node to stop.
     pub(crate) stop: Notify,
 }
 
@@ -96,7 +96,7 @@ async fn answer(
         response.headers_mut().insert(CONNECTION, close);
         return response;
     }
-    // Whoever needs no token is answered at once, and has shown nothing.
+    // A request that needs no token is answered immediately, and has shown nothing.
     let is_open = request.uri().path() == OPEN_PATH;
     let _slot = match slots.try_acquire() {
         Ok(slot) => Some(slot),

@@ -74,7 +74,7 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
     sources.file = None;
     sources.environment.remove(OsStr::new("SKYDHT_CONFIG"));
     let settings = crate::config::load(&sources)?.settings;
-    // Whoever starts the node may do so from another directory.
+    // The node may be started from another directory.
     let key_file = absolute(&settings.key_file()?)?;
     let state_dir = absolute(settings.state()?.path())?;
     let peers: Vec<String> = bootstrap.iter().map(ToString::to_string).collect();
@@ -96,7 +96,7 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
         .and_then(|()| private_file::create(&path, text.as_bytes()));
     if let Err(failure) = written {
         if made {
-            // Nobody knows of it yet.
+            // No other process knows of it yet.
             let _ = std::fs::remove_file(&key_file);
         }
         return Err(failure);

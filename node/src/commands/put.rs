@@ -16,7 +16,7 @@ use crate::{output, private_file};
 pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
     let mut request = request(&args)?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
-    // What joins for one operation renews nothing, and nobody expects it to.
+    // What joins for one operation renews nothing, and is not expected to.
     request.once |= !access.stays();
     let result = access.put(&request).await;
     access.close().await;

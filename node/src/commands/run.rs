@@ -125,7 +125,7 @@ pub(super) async fn operate(
     let carrier = is_dmsg.then(Carrier::default);
     let clock = Clock::default();
     let condition = Condition::new(bootstrap, carrier.clone(), clock.clone(), lapsed);
-    // The API's port first: if it is taken, nobody has heard of this node yet.
+    // The API's port first: if it is taken, no peer has heard of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
         None => None,

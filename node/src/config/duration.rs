@@ -15,9 +15,9 @@ const UNITS: [(&str, u64); 9] = [
     ("d", 86_400 * SECOND),
 ];
 const SECOND: u64 = 1_000_000_000;
-/// Bare numbers below are seconds: nobody means less than a millisecond by one.
+/// Bare numbers below are seconds: none of them can mean less than a millisecond.
 const SECONDS_BELOW: u64 = 1_000_000;
-/// Bare numbers from here on are nanoseconds, as a visor writes: nobody means 31 years by one.
+/// Bare numbers from here on are nanoseconds, as a visor writes: none of them can mean 31 years.
 const NANOSECONDS_FROM: u64 = SECOND;
 /// The shortest time for an operation.
 pub(crate) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);

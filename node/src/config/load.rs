@@ -342,7 +342,7 @@ impl Loader {
             };
         }
         let key = schema::key(name).ok_or_else(|| Wrong::Unknown(meant(name, false)))?;
-        // Go's programs write keys that nobody set: lists as null, texts as "".
+        // Go's programs write keys that were not set: lists as null, texts as "".
         let is_empty = value.as_str() == Some("");
         let of_text = matches!(key.kind, Kind::Path | Kind::Duration | Kind::List);
         if value.is_null() || (is_empty && of_text) {

@@ -1,4 +1,5 @@
-//! Where configuration and state are when nobody says: the XDG base directories.
+//! Where configuration and state are where neither option nor variable says: the XDG base
+//! directories.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +22,7 @@ pub(super) fn default_state_dir(environment: &Environment) -> Option<PathBuf> {
 
 /// `$variable/skydht`, else `$HOME/<below>/skydht`, as the XDG base directories are defined
 /// (relative paths count as unset). There is no other place: one that anybody can guess, such
-/// as a directory for temporary files, may hold somebody else's key.
+/// as a directory for temporary files, may hold another user's key.
 fn base(environment: &Environment, variable: &str, below: &str) -> Option<PathBuf> {
     let absolute = |name: &str| {
         let path = environment.get(OsStr::new(name)).map(PathBuf::from);

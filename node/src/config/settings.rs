@@ -232,7 +232,7 @@ pub(crate) struct Settings {
     pub(crate) dmsg: DmsgSettings,
     /// The file with the secret key, if it is not in the state directory.
     pub(crate) key_file: Option<PathBuf>,
-    /// Where the node keeps what it needs again; none: nobody says, and there is no home.
+    /// Where the node keeps what it needs again; none: it is not configured, and there is no home.
     pub(crate) state_dir: Option<PathBuf>,
     /// How items are kept across restarts.
     pub(crate) storage: StorageSettings,

@@ -61,7 +61,7 @@ pub(super) fn instead_of(name: &str) -> Option<&'static str> {
     Some(instead)
 }
 
-/// Whether a value is how Go's programs write a key that nobody set.
+/// Whether a value is how Go's programs write a key that was not set.
 pub(super) fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null => true,

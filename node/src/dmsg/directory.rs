@@ -26,7 +26,7 @@ use crate::report::{DiscoveryReport, ms};
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// The same with what follows from its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it is waited for by whoever knows servers without it.
+/// How long a caller that knows servers without it waits for it.
 const HASTE: Duration = Duration::from_secs(2);
 /// The first and the longest wait before it is asked again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -180,7 +180,8 @@ impl Directory {
     }
 
     /// An entry for the DHT's own dials, without a lookup in the DHT, which would lead to further
-    /// dials (docs/architecture.md, "Dials made for the DHT"): from this node's store or from the discovery.
+    /// dials (docs/architecture.md, "Dials made for the DHT"): from this node's store or from the
+    /// discovery.
     pub(super) fn entry_without_lookup(&self, key: PublicKey) -> Finding {
         let told = self.found(key);
         let dht = self.dht.clone();
@@ -322,7 +323,7 @@ impl Discovery for Directory {
 }
 
 /// The entry, with the name in a server's address looked up. One that is not known now stays, and
-/// whoever wants an address does without.
+/// the caller does without the address.
 async fn with_numbers(mut entry: Entry) -> Entry {
     let Some(server) = &mut entry.server else {
         return entry;

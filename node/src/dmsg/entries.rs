@@ -19,7 +19,7 @@ const MOST_ENTRIES: usize = 4096;
 const MOST_WANTED: usize = 256;
 /// How long an entry is believed.
 const ENTRY_LIFE: Duration = Duration::from_secs(60);
-/// How long nobody asks again for a key that the discovery did not know.
+/// How long no request is made again for a key that the discovery did not know.
 const MISS_LIFE: Duration = Duration::from_secs(10);
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub(super) trait Find: Fn(PublicKey) -> Finding + Send + Sync + 'static {}
 
 impl<F: Fn(PublicKey) -> Finding + Send + Sync + 'static> Find for F {}
 
-/// The entries of servers that are known, and of whoever was looked for.
+/// The entries of servers that are known, and of the clients that were looked for.
 pub(super) struct Entries {
     servers: BTreeMap<PublicKey, Entry>,
     answers: Mutex<BTreeMap<PublicKey, Answer>>,
@@ -107,7 +107,7 @@ impl LocalEntries for Entries {
             }
             answer.and_then(|old| old.entry.clone())
         };
-        // Until the answer comes, nobody else asks; at the limit, somebody does later.
+        // Until the answer comes, no other task asks; at the limit, one does later.
         if self.wanted.try_send(*key).is_ok() {
             self.set(*key, known.clone());
         }
@@ -115,7 +115,7 @@ impl LocalEntries for Entries {
     }
 }
 
-/// Asks for what is wanted, as long as somebody has the entries.
+/// Asks for what is wanted, as long as a handle on the entries is left.
 async fn ask(entries: Weak<Entries>, find: impl Find, mut wanted: Receiver<PublicKey>) {
     while let Some(key) = wanted.recv().await {
         let answer = tokio::time::timeout(TIMEOUT, find(key)).await;

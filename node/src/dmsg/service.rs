@@ -18,7 +18,7 @@ use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
 use crate::http::{self, BodyError, RemoteIp, read_body};
 
-/// Connections at once. Beyond, quiet ones of whoever has most make room.
+/// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
 const MOST_CONNECTIONS: usize = 1024;
 /// Connections that are taken a second, over time; more wait.
 const MOST_A_SECOND: u32 = 2_000;
@@ -33,7 +33,7 @@ pub(crate) struct DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// Starts it. On loopback it is in test mode by itself: nobody but this machine's servers
+    /// Starts it. On loopback it is in test mode by itself: no servers but this machine's
     /// can reach it.
     pub(crate) async fn start(addr: SocketAddr, test_mode: bool) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {

@@ -25,7 +25,7 @@ use crate::http::{HttpStream, Places, converse};
 
 /// DMSG's port of HTTP.
 pub(crate) const PORT: u16 = 80;
-/// Connections at once. Beyond, quiet ones of whoever has most make room.
+/// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
 const MOST_CONNECTIONS: usize = 64;
 
 const ENTRY: &str = "/dht/entry/";

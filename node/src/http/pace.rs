@@ -28,7 +28,7 @@ impl Pace {
     pub(super) fn take(&mut self) -> Instant {
         let now = Instant::now();
         self.full_at = self.full_at.max(now) + self.interval;
-        // Of a future that is nearer than this moment, nobody needs to wait for it.
+        // Of a future that is nearer than this moment, no client needs to wait for it.
         self.full_at
             .checked_sub(self.fill)
             .map_or(now, |at| at.max(now))

@@ -1,4 +1,4 @@
-//! Who may stay connected: bounded in all, and fair to whoever comes anew.
+//! Who may stay connected: bounded in all, and fair to new clients.
 //!
 //! When there is no room for one more connection, another one goes: of those that ask for nothing
 //! just now and have not for a while, one of the source that has the most, and there the one that
@@ -34,7 +34,7 @@ struct Table<S> {
 pub(crate) struct Places<S> {
     most: usize,
     table: Mutex<Table<S>>,
-    /// Something may have changed for whoever waits.
+    /// Wakes the tasks that wait: something may have changed for them.
     changed: Notify,
 }
 
@@ -55,8 +55,8 @@ impl<S: Ord + Clone> Places<S> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place, at another connection's cost if there is none free. Waits while nobody may
-    /// be sent away.
+    /// Takes a place, at another connection's cost if there is none free. Waits while no connection
+    /// may be sent away.
     pub(crate) async fn take(self: &Arc<Self>, source: S) -> Place<S> {
         loop {
             let changed = self.changed.notified();
@@ -70,7 +70,7 @@ impl<S: Ord + Clone> Places<S> {
         }
     }
 
-    /// A place; else how long until somebody can be sent away, if nothing happens before.
+    /// A place; else how long until a connection can be closed, if nothing happens before.
     fn try_take(self: &Arc<Self>, source: &S) -> Result<Place<S>, Option<Duration>> {
         let mut table = self.lock();
         if table.connections.len() >= self.most {
@@ -108,7 +108,7 @@ impl<S: Ord + Clone> Places<S> {
 }
 
 impl<S: Ord> Table<S> {
-    /// Who goes first, and since when it is quiet: whoever comes waits for that one's grace to be
+    /// Who goes first, and since when it is quiet: a newcomer waits for that one's grace to be
     /// over rather than send another one away.
     fn most_dispensable(&self) -> Option<(u64, Instant)> {
         let mut counts: BTreeMap<&S, usize> = BTreeMap::new();
@@ -221,7 +221,7 @@ mod tests {
         let last = taken(&places, 3).await;
         last.set_asks(true);
         assert!(timeout(10 * GRACE, places.take(4)).await.is_err());
-        // Whoever waits goes on when an answer is made, or a connection ends.
+        // A waiting client goes on when an answer is made, or a connection ends.
         let waiting = tokio::spawn({
             let places = Arc::clone(&places);
             async move { places.take(4).await }

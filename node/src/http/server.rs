@@ -32,7 +32,7 @@ const MOST_UNTRUSTED: u32 = 20;
 /// As many connections are taken without waiting after a pause.
 const BURST: u32 = 256;
 
-/// Among a response's extensions: whoever asked has shown a right to be here.
+/// Among a response's extensions: the caller has shown a right to be here.
 #[derive(Clone, Copy)]
 pub(crate) struct Trusted;
 

@@ -23,7 +23,7 @@ pub(crate) struct ItemReport {
     pub(crate) bytes: usize,
     /// Peers that took it or renewed its life the last time.
     pub(crate) holders: u16,
-    /// Since then; none: it has reached nobody yet.
+    /// Since then; none: it has reached no peer yet.
     pub(crate) age_ms: Option<f64>,
     /// Until the next renewal.
     pub(crate) next_renewal_ms: Option<f64>,

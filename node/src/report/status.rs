@@ -122,7 +122,7 @@ pub(crate) struct StatusReport {
     pub(crate) reasons: Vec<Reason>,
     /// What it waits for before it is up; none once it is.
     pub(crate) waits_for: Option<String>,
-    /// Whether puts and gets have somebody to ask.
+    /// Whether puts and gets have peers to ask.
     pub(crate) ready: bool,
     pub(crate) key: PublicKey,
     pub(crate) id: NodeId,
@@ -142,14 +142,14 @@ pub(crate) struct StatusReport {
     pub(crate) last_sign_of_life_ms: Option<f64>,
     /// Estimated nodes in the network, this one included.
     pub(crate) network_size: u64,
-    /// What others say of this machine's clock; none while nobody has.
+    /// What others say of this machine's clock; none while no peer has.
     pub(crate) clock: Option<ClockReport>,
     pub(crate) store: StoreReport,
     /// Where items are kept across restarts.
     pub(crate) storage: StorageReport,
     /// Own items that are kept renewed.
     pub(crate) own_items: usize,
-    /// Items that an earlier run published and nobody renews.
+    /// Items that an earlier run published and that are not renewed.
     pub(crate) lapsed: Option<LapsedReport>,
     pub(crate) transport: TransportReport,
     pub(crate) limits: Vec<LimitReport>,

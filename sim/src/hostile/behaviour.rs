@@ -52,8 +52,8 @@ pub enum Behaviour {
         /// Claims a minute.
         per_minute: u32,
     },
-    /// Denies to have what the [`Collusion`](super::Collusion) besieges, takes it and drops it, and names
-    /// only attackers to those who look for it.
+    /// Denies to have what the [`Collusion`](super::Collusion) besieges, takes it and drops it, and
+    /// names only attackers to those who look for it.
     Eclipse,
     /// Serves the oldest version that anybody in the collusion ever saw, and puts old versions to
     /// the peers near their targets again and again.

@@ -2,9 +2,9 @@
 //!
 //! Each is a node of upstream's inside, which finds the network and makes itself known; what
 //! comes in is answered, and what goes out is added to, as its [`Behaviour`] says. Hostile peers
-//! share a [`Collusion`]. What ends a process of upstream's ends the node inside, too: it then looks
-//! for no peers any more, and the harm goes on. A run is a function of the configuration, the key, the seed and the inputs;
-//! memory is bounded whatever the others do.
+//! share a [`Collusion`]. What ends a process of upstream's ends the node inside, too: it then
+//! looks for no peers any more, and the harm goes on. A run is a function of the configuration, the
+//! key, the seed and the inputs; memory is bounded whatever the others do.
 //!
 //! | question | module |
 //! |---|---|

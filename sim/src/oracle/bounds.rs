@@ -39,7 +39,8 @@ pub fn check(
 }
 
 /// What requests of peers still hold of a node at which nothing is under way; none if nothing. With
-/// `bytes`, the deadlines of half-sent requests and of answers that were not taken have passed, too.
+/// `bytes`, the deadlines of half-sent requests and of answers that were not taken have passed,
+/// too.
 #[must_use]
 pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Option<String> {
     let in_flight = snapshot.in_flight;

@@ -55,8 +55,8 @@ pub struct Tracked {
 pub struct Circumstances {
     /// How long an item lives, with some room for late replicas.
     pub life: Duration,
-    /// Only nodes of ours take part, so that the count given to a publisher must be that of holders,
-    /// but for those that crashed.
+    /// Only nodes of ours take part, so that the count given to a publisher must be that of
+    /// holders, but for those that crashed.
     pub all_ours: bool,
     /// Crashes so far.
     pub crashes: u64,

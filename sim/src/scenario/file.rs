@@ -108,8 +108,8 @@ pub struct Population {
     /// Life of items, for ours and upstream's.
     #[serde(with = "text")]
     pub item_ttl: Duration,
-    /// The share of ours whose wall clock was never set: it shows 1970, at each start again. For half of
-    /// them it is set some time in the second phase.
+    /// The share of ours whose wall clock was never set: it shows 1970, at each start again. For
+    /// half of them it is set some time in the second phase.
     pub no_clock: Drawn,
     /// The wall clocks of ours are wrong by up to this, either way.
     #[serde(with = "text")]

@@ -206,7 +206,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps an item wherever its sender says. The sender does not learn whether it did (defect 11).
+    /// Keeps an item wherever its sender says. The sender does not learn whether it did (defect
+    /// 11).
     pub fn put_mirror(&mut self, now: Mono, target: Target, item: &WireItem) -> bool {
         let held = self.items.get(&target).map(|held| held.item.seq);
         let taken = item

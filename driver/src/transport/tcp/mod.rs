@@ -1,7 +1,7 @@
 //! Direct TCP: one session for each peer, encrypted with Noise XK, many streams inside.
 //!
-//! A session serves both directions, whichever side dialled. Concurrent opens to a peer share one dial.
-//! When two peers dial each other at once, both keep the same one of the two sessions.
+//! A session serves both directions, whichever side dialled. Concurrent opens to a peer share one
+//! dial. When two peers dial each other at once, both keep the same one of the two sessions.
 
 mod accept;
 mod dial;

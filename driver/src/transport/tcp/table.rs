@@ -249,8 +249,8 @@ impl Table {
                 retired = Some(loser);
             }
         }
-        // The callers that wait for a dial have a session now. The dial itself goes on: the peer may
-        // have seen it already, and both sides must choose between the same two.
+        // The callers that wait for a dial have a session now. The dial itself goes on: the peer
+        // may have seen it already, and both sides must choose between the same two.
         self.dials.answer(&peer, &Ok(()));
         Ok(Added {
             live,

@@ -52,7 +52,7 @@ pub(super) fn set(common: &Common, key: &str, text: &str) -> Result<()> {
     let mut sources = sources(common, []);
     let path = absolute(&sources.path().ok_or_else(no_path)?)?;
     let value = match kind {
-        // Whoever starts the node may do so from another directory.
+        // The node may be started from another directory.
         Kind::Path => json!(super::as_text(&absolute(text.as_ref())?)?),
         kind => value_of_text(kind, text),
     };

@@ -48,7 +48,7 @@ pub(super) struct Report<'a> {
     pub(super) next: Vec<String>,
 }
 
-/// What to type next. Whoever starts a DMSG server wants visors on it.
+/// What to type next. An operator of a DMSG server wants visors on it.
 pub(super) fn next_commands(common: &Common, server_on: Option<&str>) -> Vec<String> {
     let mut place = String::new();
     if let Some(config) = &common.config {

@@ -71,7 +71,7 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Attacks until the time is over, or until stdin ends because whoever started this is gone.
+/// Attacks until the time is over, or until stdin ends because the parent process is gone.
 pub(in crate::commands::bench) async fn attack(args: &BenchAttacker) -> Result<Exit> {
     if !(args.peers.ip().is_loopback() && args.api.ip().is_loopback()) {
         return Err(
