@@ -111,7 +111,12 @@ impl Answer {
             _ => {}
         }
         if response.status() != StatusCode::OK {
-            let message: Message = read(body)?;
+            let status = response.status();
+            let message = read::<Message>(body).map_err(|_| {
+                AnswerError::Malformed(format!(
+                    "HTTP {status}, and no reason as a discovery gives it"
+                ))
+            })?;
             return Err(Refusal::of_message(&message.message).into());
         }
         match call {
@@ -156,5 +161,12 @@ impl Answer {
 }
 
 fn read<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> Result<T, AnswerError> {
-    serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| {
+        // What is no JSON at all needs no place in it.
+        let why = match error.classify() {
+            serde_json::error::Category::Data => error.to_string(),
+            _ => "no JSON: is something else at this address?".to_owned(),
+        };
+        AnswerError::Malformed(why)
+    })
 }

@@ -446,3 +446,20 @@ fn unknown_paths_and_methods_are_answered_as_upstreams_router_does() {
         assert_eq!(status(Method::DELETE, path), 403, "{path}");
     }
 }
+
+#[test]
+fn what_is_no_discovery_is_told_by_its_status_and_not_by_a_place_in_its_answer() {
+    for (status, body, part) in [
+        (StatusCode::SERVICE_UNAVAILABLE, "", "HTTP 503"),
+        (StatusCode::BAD_GATEWAY, "<html>", "HTTP 502"),
+        (StatusCode::OK, "<html>", "something else at this address"),
+        (StatusCode::OK, "", "something else at this address"),
+    ] {
+        let mut response = web::empty(status);
+        *response.body_mut() = body.as_bytes().to_vec();
+        for call in [Call::AvailableServers, Call::Health] {
+            let said = Answer::read(&call, &response).unwrap_err().to_string();
+            assert!(said.contains(part) && !said.contains("column"), "{said}");
+        }
+    }
+}

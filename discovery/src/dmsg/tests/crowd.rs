@@ -89,7 +89,7 @@ fn an_entry_is_removed_only_from_where_it_was_written() {
     assert_eq!(
         removed,
         Err(AnswerError::Malformed(
-            "EOF while parsing a value at line 1 column 0".into()
+            "HTTP 403 Forbidden, and no reason as a discovery gives it".into()
         ))
     );
     assert!(world.finds(1));
