@@ -36,7 +36,13 @@ pub(crate) struct ClockReport {
 
 impl Display for ClockReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Off(self.offset_s))?;
+        // Peers name contacts of some minutes ago: their clocks are no earlier than that.
+        let bound = match self.source.ends_with("peers") {
+            true if self.offset_s < 0 => "at least ",
+            true => "at most ",
+            false => "",
+        };
+        write!(f, "{bound}{}", Off(self.offset_s))?;
         write!(f, ", by {}", self.source)?;
         if let Some(was) = self.was_off_s {
             let was = Off(was);
@@ -218,6 +224,23 @@ mod tests {
         assert_eq!((report.offset_s, report.wrong), (30, false));
         // Its date is of no use any more.
         assert_eq!(clock.report_at(None, ours(3_600, 0)), None);
+    }
+
+    #[test]
+    fn what_only_bounds_the_difference_is_told_as_a_bound() {
+        for (offset_s, source, text) in [
+            (38, "4 peers", "at most 38s ahead, by 4 peers"),
+            (-3_720, "4 peers", "at least 1h2m behind, by 4 peers"),
+            (38, "the discovery", "38s ahead, by the discovery"),
+        ] {
+            let report = ClockReport {
+                offset_s,
+                source: source.into(),
+                wrong: false,
+                was_off_s: None,
+            };
+            assert_eq!(report.to_string(), text);
+        }
     }
 
     #[test]

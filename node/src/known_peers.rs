@@ -18,9 +18,9 @@ const MOST_BYTES: u64 = 64 * 1024;
 const SCHEMA: &str = "skydht.known-peers/1";
 
 #[derive(Serialize, Deserialize)]
-struct Contents {
+struct Contents<T> {
     schema: String,
-    peers: Vec<Known>,
+    peers: Vec<T>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,11 +67,14 @@ pub(crate) fn load(path: &Path) -> Result<Vec<BootstrapPeer>> {
             format_args!("{} is damaged: {why}", path.display()),
         )
     };
-    let contents: Contents = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
+    let contents: Contents<serde_json::Value> =
+        serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
     if contents.schema != SCHEMA {
         return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
     }
-    let usable = contents.peers.into_iter().take(MOST_PEERS);
+    // A bad entry is left out alone.
+    let entries = contents.peers.into_iter().take(MOST_PEERS);
+    let usable = entries.filter_map(|entry| serde_json::from_value::<Known>(entry).ok());
     let has_port = |known: &Known| known.addr.is_none_or(|addr| addr.port() != 0);
     let peers = usable.filter(|known| known.key.check_curve().is_ok() && has_port(known));
     Ok(peers
@@ -157,6 +160,21 @@ mod tests {
             let failure = load(&path).unwrap_err();
             assert!(failure.message.contains("is damaged"), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_bad_entry_is_left_out_alone() {
+        let dir = TempDir::new("knownpart");
+        let path = dir.0.join("peers.json");
+        let good = peer(1, 1, true);
+        let bad = r#"1, null, {}, {"key": "02"}, {"key": 7, "addr": "x"}"#;
+        let key = good.key;
+        let entry = format!(r#"{{"key": "{key}", "addr": "127.0.0.1:1"}}"#);
+        let bad_addr = format!(r#"{{"key": "{key}", "addr": "host"}}"#);
+        let text = format!(r#"{{"schema": "{SCHEMA}", "peers": [{bad}, {bad_addr}, {entry}]}}"#);
+        private_file::replace(&path, text.as_bytes()).unwrap();
+        let known = load(&path).unwrap();
+        assert_eq!((known.len(), known[0].key), (1, key));
     }
 
     #[test]

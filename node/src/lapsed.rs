@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ const MOST_SALTS: usize = 1_024;
 const MOST_BYTES: u64 = 1 << 20;
 /// Salts that one message names.
 const NAMED: usize = 5;
+/// How often it is told that nothing can be written.
+const REPEAT: Duration = Duration::from_secs(30 * 60);
 const SCHEMA: &str = "skydht.own-items/1";
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +52,21 @@ struct State {
     /// Those of an earlier run, and when the last of them has expired everywhere.
     lapsed: BTreeSet<String>,
     gone: u64,
+    /// When it was told last that nothing can be written; none since something was.
+    warned: Option<Instant>,
+}
+
+impl State {
+    /// Whether a write that failed is told: each is, but not one a put on a full disk.
+    fn warns_of(&mut self, has_failed: bool, now: Instant) -> bool {
+        let is_due = self.warned.is_none_or(|last| now >= last + REPEAT);
+        match has_failed {
+            true if is_due => self.warned = Some(now),
+            true => {}
+            false => self.warned = None,
+        }
+        has_failed && is_due
+    }
 }
 
 /// Items that are not renewed any more.
@@ -163,8 +180,12 @@ impl Lapsed {
             return;
         }
         let saved = tokio::task::spawn_blocking(move || save(&path, &contents)).await;
-        if let Ok(Err(failure)) = saved {
-            tracing::warn!("the next run will not know which items this one renews: {failure}");
+        if let Ok(saved) = saved {
+            if self.state().warns_of(saved.is_err(), Instant::now())
+                && let Err(failure) = saved
+            {
+                tracing::warn!("the next run will not know which items this one renews: {failure}");
+            }
         }
     }
 }
@@ -222,6 +243,24 @@ mod tests {
         // The third knows of what the second renewed, and of what lapsed before.
         let third = Lapsed::of(path.clone(), TTL);
         assert_eq!(third.report().unwrap().salts, ["", "a", "c"]);
+    }
+
+    #[test]
+    fn a_disk_that_stays_full_is_told_once_in_a_while() {
+        let begun = Instant::now();
+        let mut state = State::default();
+        for (second, has_failed, told) in [
+            (0, false, false),
+            (1, true, true),
+            (2, true, false),
+            (1_800, true, false),
+            (1_801, true, true),
+            (1_802, false, false),
+            (1_803, true, true),
+        ] {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(state.warns_of(has_failed, now), told, "{second}");
+        }
     }
 
     #[tokio::test]

@@ -19,9 +19,9 @@ const MOST_BYTES: u64 = 64 * 1024;
 const SCHEMA: &str = "skydht.known-servers/1";
 
 #[derive(Serialize, Deserialize)]
-struct Contents {
+struct Contents<T> {
     schema: String,
-    servers: Vec<Known>,
+    servers: Vec<T>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,11 +111,14 @@ fn load(path: &Path) -> Result<Vec<KnownServer>> {
         let text = format!("{} is damaged: {why}", path.display());
         Failure::new(Code::Config, text)
     };
-    let contents: Contents = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
+    let contents: Contents<serde_json::Value> =
+        serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
     if contents.schema != SCHEMA {
         return Err(damaged(&format_args!("its schema is not {SCHEMA}")));
     }
-    let usable = contents.servers.into_iter().take(MOST_SERVERS);
+    // A bad entry is left out alone.
+    let entries = contents.servers.into_iter().take(MOST_SERVERS);
+    let usable = entries.filter_map(|entry| serde_json::from_value::<Known>(entry).ok());
     let usable = usable.filter(|it| it.key.check_curve().is_ok() && it.address.port() != 0);
     let servers = usable.map(|known| KnownServer {
         key: known.key,
@@ -134,6 +137,17 @@ mod tests {
             key: crate::keys::generate().unwrap().public(),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
         }
+    }
+
+    #[test]
+    fn a_bad_entry_is_left_out_alone() {
+        let dir = TempDir::new("serverpart");
+        let path = dir.0.join("servers.json");
+        let good = server(1);
+        let entry = format!(r#"{{"key": "{}", "address": "127.0.0.1:1"}}"#, good.key);
+        let text = format!(r#"{{"schema": "{SCHEMA}", "servers": [1, {{}}, {entry}]}}"#);
+        private_file::replace(&path, text.as_bytes()).unwrap();
+        assert_eq!(load(&path).unwrap(), [good]);
     }
 
     #[test]
