@@ -135,7 +135,14 @@ fn unknown_words_suggest_only_commands_that_there_are() {
         ("confg", Some("config")),
         ("lists", None),
         ("frobnicate", None),
+        // No suggestion is the word that was refused, but where it is a command.
+        ("ls", None),
     ] {
+        if typed == "ls" {
+            let ran = run(&home, &["dht", typed]).exits(2);
+            assert!(ran.stderr.contains("`skydht ls`"), "{ran:?}");
+            continue;
+        }
         for before in [&[][..], &["dht"]] {
             let ran = run(&home, &[before, &[typed][..]].concat()).exits(2);
             let said = ran.stderr.split('`').nth(3).unwrap();
@@ -225,6 +232,14 @@ fn config_set_changes_one_key_and_writes_nothing_that_run_refuses() {
         assert!(ran.stderr.contains(why), "{key} {value}: {ran:?}");
         assert_eq!(fs::read_to_string(&file).unwrap(), before);
     }
+    // What leaves a key open may be set, and what is set be taken out again.
+    config(&["set", "full_node", "null"]).exits(0);
+    config(&["set", "full_node", "true"]).exits(0);
+    for was_set in [true, false] {
+        let ran = config(&["unset", "full_node", "--json"]).exits(0);
+        assert_eq!(ran.json()["was_set"], was_set, "{ran:?}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
     // What a visor calls by another name stands there once.
     config(&["set", "limits.store_items", "5"]).exits(0);
     let ran = config(&["set", "max_items", "6"]).exits(2);

@@ -30,7 +30,7 @@ pub(crate) struct Keygen {
 /// It needs no configuration: a key is made, and peers that were met before are met again. With
 /// `dmsg` in the configuration, or --discovery, it reaches peers over DMSG's servers, else over
 /// TCP. The first SIGINT, SIGTERM, SIGQUIT or SIGHUP, or `POST /shutdown`, ends it cleanly; a second
-/// signal immediately.
+/// signal, a second or more later, immediately. SIGUSR1 and SIGUSR2 are ignored.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -144,6 +144,17 @@ The file is made if it is not there. A running node takes the change at its next
         /// Its value; lists have commas.
         #[arg(allow_negative_numbers = true)]
         value: String,
+    },
+    /// Take one key out of the configuration file: its default is in force again.
+    #[command(after_help = "\
+Examples:
+  skydht config unset full_node
+  skydht config unset limits.streams --config ./skydht.json
+
+A running node takes the change at its next start. A key that is not set there stays unset.")]
+    Unset {
+        /// Its name; `skydht config keys` lists them.
+        key: String,
     },
     /// List every key, its variable and what it means.
     #[command(after_help = "\

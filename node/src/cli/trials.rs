@@ -183,7 +183,7 @@ pub(crate) struct BenchAbuse {
     /// Say which attacks there are.
     #[arg(long)]
     pub(crate) list: bool,
-    /// An attack, all whose names begin so, or \"all\"; may be repeated.
+    /// An attack, all whose names begin so, or "all"; may be repeated.
     #[arg(long, value_name = "NAME", default_value = "all")]
     pub(crate) attack: Vec<String>,
     /// How long each attack lasts, in seconds.

@@ -55,6 +55,7 @@ pub(crate) async fn run(common: &Common, command: ConfigCommand) -> Result<Exit>
         ConfigCommand::Show { effective } => show(common, effective),
         ConfigCommand::Get { key } => edit::get(common, &key),
         ConfigCommand::Set { key, value } => edit::set(common, &key, &value),
+        ConfigCommand::Unset { key } => edit::unset(common, &key),
         ConfigCommand::Keys => list_keys(common),
     }?;
     Ok(Exit::Ok)

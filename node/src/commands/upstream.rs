@@ -52,6 +52,14 @@ pub(crate) fn answer(words: &[OsString], below: Option<&str>) -> Box<Failure> {
     let command = Cli::command();
     let below = below.and_then(|below| command.find_subcommand(below));
     let all = below.unwrap_or(&command).get_subcommands();
+    let is_command = |command: &clap::Command| !command.is_hide_set() && command.get_name() == word;
+    if below.is_some() && command.get_subcommands().any(is_command) {
+        return Failure::new(
+            Code::Usage,
+            format_args!("`{word}` is no command of upstream's"),
+        )
+        .hint(format_args!("it stands alone here: `skydht {word}`"));
+    }
     let names = all.filter(|command| !command.is_hide_set());
     let names: Vec<&str> = names.map(|command| command.get_name()).collect();
     let begun = names.iter().copied().find(|name| name.starts_with(&*word));

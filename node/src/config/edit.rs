@@ -10,10 +10,7 @@ use super::schema::{DMSG, LIMITS};
 pub(crate) fn with_key(text: &str, key: &str, value: &Value) -> Result<String, SyntaxError> {
     let text = if text.trim().is_empty() { "{}\n" } else { text };
     let (document, entries) = Document::parse(text)?;
-    let section = [LIMITS, DMSG]
-        .into_iter()
-        .find_map(|section| Some((section, key.strip_prefix(section)?.strip_prefix('.')?)));
-    let Some((section, name)) = section else {
+    let Some((section, name)) = in_section(key) else {
         return Ok(set_in(text, text, &entries, key, value));
     };
     let there = entries.iter().find(|entry| entry.key == section);
@@ -27,6 +24,43 @@ pub(crate) fn with_key(text: &str, key: &str, value: &Value) -> Result<String, S
             &json!({ name: value }),
         )),
     }
+}
+
+/// `text` without this key; none: it is not there.
+pub(crate) fn without_key(text: &str, key: &str) -> Result<Option<String>, SyntaxError> {
+    let (document, entries) = Document::parse(text)?;
+    let Some((section, name)) = in_section(key) else {
+        return Ok(remove_in(text, text, &entries, key));
+    };
+    let there = entries.iter().find(|entry| entry.key == section);
+    let inner = there.and_then(|entry| Some((entry.raw(), document.entries(entry)?)));
+    Ok(inner.and_then(|(object, inner)| remove_in(text, object, &inner, name)))
+}
+
+/// The section that a key is in, and its name there.
+fn in_section(key: &str) -> Option<(&'static str, &str)> {
+    [LIMITS, DMSG]
+        .into_iter()
+        .find_map(|section| Some((section, key.strip_prefix(section)?.strip_prefix('.')?)))
+}
+
+/// Removes `name` from `object`, a part of `text` that holds `entries`, with the comma that parted
+/// it from its neighbour.
+fn remove_in(text: &str, object: &str, entries: &[Entry<'_>], name: &str) -> Option<String> {
+    let offset = |part: &str| (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let end_of = |entry: &Entry<'_>| offset(entry.raw()) + entry.raw().len();
+    let index = entries.iter().position(|entry| entry.key == name)?;
+    let end = end_of(&entries[index]);
+    let begin = offset(object) + object.find('{').map_or(0, |at| at + 1);
+    Some(match index.checked_sub(1) {
+        Some(before) => splice(text, end_of(&entries[before]), end, ""),
+        // Between a value and the next key is nothing but space and the comma.
+        None if entries.len() > 1 => {
+            let comma = text[end..].find(',').map_or(end, |at| end + at + 1);
+            splice(text, begin, comma, "")
+        }
+        None => splice(text, begin, offset(object) + object.rfind('}')?, ""),
+    })
 }
 
 /// Sets `name` in `object`, a part of `text` that holds `entries`.
@@ -120,5 +154,37 @@ mod tests {
             serde_json::from_str::<Value>(&new).unwrap();
         }
         assert!(with_key("{", "log", &json!("warn")).is_err());
+    }
+
+    #[test]
+    fn one_key_goes_and_nothing_else() {
+        for (text, key, after) in [
+            ("{\n  \"log\": \"warn\"\n}\n", "log", Some("{}\n")),
+            (
+                "{\n  \"log\": \"a,b\",\n  \"full_node\": true\n}\n",
+                "log",
+                Some("{\n  \"full_node\": true\n}\n"),
+            ),
+            (
+                "{\n  \"log\": \"x\",\n  \"full_node\" : true\n}\n",
+                "full_node",
+                Some("{\n  \"log\": \"x\"\n}\n"),
+            ),
+            (
+                "{\"a\": [1, 2], \"log\": null, \"b\": {}}",
+                "log",
+                Some("{\"a\": [1, 2], \"b\": {}}"),
+            ),
+            (
+                "{\"limits\": {\"calls\": 1, \"streams\": 2}, \"calls\": 2}",
+                "limits.calls",
+                Some("{\"limits\": { \"streams\": 2}, \"calls\": 2}"),
+            ),
+            ("{\"calls\": 2, \"limits\": 3}", "limits.calls", None),
+            ("{}", "log", None),
+        ] {
+            assert_eq!(without_key(text, key).unwrap().as_deref(), after, "{text}");
+        }
+        assert!(without_key("{", "log").is_err());
     }
 }

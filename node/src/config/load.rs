@@ -14,7 +14,7 @@ use super::file::{Document, Entry};
 use super::place::{Environment, default_path, default_state_dir};
 use super::schema::{self, DMSG, KEYS, Kind, LIMITS};
 use super::settings::{API_LISTEN, Advertising, DmsgSettings, LISTEN, Settings, StorageSettings};
-use super::suggest;
+use super::unknown::{dotted, example_of, is_section, meant};
 use super::unsupported::{instead_of, is_unset};
 use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
@@ -222,7 +222,7 @@ impl Loader {
                     let name = format!("{}.{}", entry.key, one.key);
                     self.entry(&mut seen, name, one, Some(&entry.key));
                 }
-            } else {
+            } else if !entry.value().is_ok_and(|value| is_open(&value)) {
                 self.problem(entry, entry.key.clone(), "expected an object".into(), None);
             }
         }
@@ -284,6 +284,10 @@ impl Loader {
                 }
                 Ok(Set::Nothing) => {}
                 Err(Wrong::Value(message)) => self.named_problem(&variable, &key, message),
+                Err(Wrong::Unknown(_)) if is_section(&key) => self.warnings.push(format!(
+                    "{variable} is ignored: `{key}` has keys of its own, such as {}",
+                    variable_of(&example_of(&key))
+                )),
                 Err(Wrong::Unknown(meant)) => self.warnings.push(match meant {
                     Some(meant) => format!(
                         "{variable} is no variable of skydht and is ignored; did you mean {}?",
@@ -328,7 +332,7 @@ impl Loader {
     fn set(&mut self, name: &str, value: &Value) -> std::result::Result<Set, Wrong> {
         if let Some(limit) = name.strip_prefix("limits.") {
             let limit = schema::limit(limit).ok_or_else(|| Wrong::Unknown(meant(limit, true)))?;
-            if value.is_null() {
+            if is_open(value) {
                 return Ok(Set::Nothing);
             }
             schema::set_limit(&mut self.settings.node.limits, limit, value)?;
@@ -342,15 +346,14 @@ impl Loader {
             };
         }
         let key = schema::key(name).ok_or_else(|| Wrong::Unknown(meant(name, false)))?;
-        // Go's programs write keys that were not set: lists as null, texts as "".
-        let is_empty = value.as_str() == Some("");
-        let of_text = matches!(key.kind, Kind::Path | Kind::Duration | Kind::List);
-        if value.is_null() || (is_empty && of_text) {
+        // A text may mean something when it is empty.
+        let is_text = key.kind == Kind::Text && !value.is_null();
+        if is_open(value) && !is_text {
             return Ok(Set::Nothing);
         }
         match (key.set)(&mut self.settings, value) {
             Ok(()) => Ok(Set::Value),
-            Err(_) if is_empty && key.kind == Kind::Text => Ok(Set::Nothing),
+            Err(_) if is_open(value) => Ok(Set::Nothing),
             Err(message) => Err(Wrong::Value(message)),
         }
     }
@@ -459,6 +462,12 @@ impl Loader {
     }
 }
 
+/// Whether a value leaves its key open. Go's programs write keys that nobody set: lists as null,
+/// texts as "".
+fn is_open(value: &Value) -> bool {
+    value.is_null() || value.as_str() == Some("")
+}
+
 /// What came of a key with its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -479,54 +488,6 @@ impl From<String> for Wrong {
     fn from(message: String) -> Self {
         Self::Value(message)
     }
-}
-
-/// The key that an unknown one may have been meant as. Right names at the wrong level first.
-fn meant(unknown: &str, within_limits: bool) -> Option<String> {
-    let keys = || KEYS.iter().map(|key| key.name);
-    let limits = || Limit::ALL.iter().map(|limit| limit.name());
-    let limit = |name: &str| format!("{LIMITS}.{name}");
-    let near_limit = || suggest::nearest(unknown, limits()).map(limit);
-    let near_key = || suggest::nearest(unknown, keys().chain([LIMITS, DMSG])).map(str::to_owned);
-    if within_limits {
-        keys()
-            .find(|name| *name == unknown)
-            .map(str::to_owned)
-            .or_else(near_limit)
-            .or_else(near_key)
-    } else {
-        limits()
-            .find(|name| *name == unknown)
-            .map(limit)
-            .or_else(near_key)
-            .or_else(near_limit)
-    }
-}
-
-fn dotted(limit: Limit) -> String {
-    format!("{LIMITS}.{}", limit.name())
-}
-
-/// What the value of a key that a user names looks like.
-pub(crate) fn kind_of(name: &str) -> Result<Kind> {
-    let limit = name
-        .strip_prefix(LIMITS)
-        .and_then(|rest| rest.strip_prefix('.'));
-    let kind = match limit {
-        Some(limit) => schema::limit(limit).map(|_| Kind::Count),
-        None => schema::key(name).map(|key| key.kind),
-    };
-    kind.ok_or_else(|| {
-        if let Some(instead) = instead_of(name) {
-            return Failure::new(Code::Config, format_args!("`{name}` is not supported"))
-                .hint(instead);
-        }
-        let failure = Failure::new(Code::Config, format_args!("there is no key `{name}`"));
-        match meant(limit.unwrap_or(name), limit.is_some()) {
-            Some(meant) => failure.hint(format_args!("did you mean `{meant}`?")),
-            None => failure.hint("`skydht config keys` lists them all"),
-        }
-    })
 }
 
 /// The key of ours that a key stands for.

@@ -25,10 +25,12 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
 }
 
 pub(super) fn count(value: &Value) -> Result<usize, String> {
-    value
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok())
-        .ok_or_else(|| "expected a whole number, not negative".into())
+    let is_large = value.as_f64().is_some_and(|n| n >= usize::MAX as f64);
+    let number = value.as_u64().and_then(|n| usize::try_from(n).ok());
+    number.ok_or_else(|| match is_large {
+        true => format!("expected a whole number, at most {}", usize::MAX),
+        false => "expected a whole number, not negative".into(),
+    })
 }
 
 pub(super) fn positive(value: &Value) -> Result<usize, String> {

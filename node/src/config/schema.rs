@@ -426,7 +426,14 @@ pub(crate) fn value_of_text(kind: Kind, text: &str) -> Value {
             "false" | "0" => Value::Bool(false),
             other => json!(other),
         },
-        Kind::Count => text.parse::<u64>().map_or(json!(text), |n| json!(n)),
+        // Longer ones than any number that is taken are numbers, too.
+        Kind::Count if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse::<u64>().map_or_else(
+                |_| json!(text.parse::<f64>().unwrap_or(f64::MAX)),
+                |n| json!(n),
+            )
+        }
+        Kind::Count => json!(text),
         Kind::Duration | Kind::Text | Kind::Path => json!(text),
         Kind::List => text
             .split(',')

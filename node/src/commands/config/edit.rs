@@ -1,11 +1,15 @@
-//! `skydht config get` and `skydht config set`.
+//! `skydht config get`, `set` and `unset`.
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::absolute;
 use crate::cli::Common;
 use crate::commands::{configuration, sources};
-use crate::config::{Kind, canonical, kind_of, load, no_path, value_of_text, with_key};
+use crate::config::{
+    Kind, SyntaxError, canonical, kind_of, load, no_path, value_of_text, with_key, without_key,
+};
 use crate::failure::{Code, Failure, Result};
 use crate::path_text::shown;
 use crate::{output, private_file};
@@ -45,49 +49,99 @@ pub(super) fn set(common: &Common, key: &str, text: &str) -> Result<()> {
     let kind = kind_of(key)?;
     if text.is_empty() && kind != Kind::List {
         return Err(
-            Failure::new(Code::Usage, format_args!("there is no value for `{key}`"))
-                .hint("to have the default again, remove the key from the file"),
+            Failure::new(Code::Usage, format_args!("there is no value for `{key}`")).hint(
+                format_args!("to have the default again: skydht config unset {key}"),
+            ),
         );
     }
-    let mut sources = sources(common, []);
-    let path = absolute(&sources.path().ok_or_else(no_path)?)?;
     let value = match kind {
+        _ if text == "null" => Value::Null,
         // The node may be started from another directory.
         Kind::Path => json!(super::as_text(&absolute(text.as_ref())?)?),
         kind => value_of_text(kind, text),
     };
-    let old = match path.exists() {
-        true => private_file::read_public(&path, MOST_BYTES)?,
-        false => Vec::new(),
-    };
-    let old = String::from_utf8(old).map_err(|_| {
-        Failure::new(Code::Config, format_args!("{} is no UTF-8", path.display()))
-            .hint("save it as UTF-8 first")
-    })?;
-    let new = with_key(&old, key, &value).map_err(|error| {
-        Failure::new(
-            Code::Config,
-            format_args!("{}:{}: {}", path.display(), error.line, error.message),
-        )
-        .hint("mend the file by hand first")
-    })?;
-    // What `run` would refuse is not written.
-    sources.file = Some(path.clone());
-    sources.text = Some(new.clone());
-    load(&sources)?;
-    if let Some(dir) = path.parent() {
-        private_file::make_dirs(dir)?;
-    }
-    private_file::replace(&path, new.as_bytes())?;
+    let file = ConfigFile::read(common)?;
+    let new = with_key(&file.text, key, &value).map_err(|error| file.wrong(&error))?;
+    file.replace(common, new)?;
     if common.json {
         return output::json(&json!({
             "schema": "skydht.config-set/1",
-            "path": shown(&path),
+            "path": shown(&file.path),
             "key": key,
             "value": value,
         }));
     }
-    output::line(format_args!("{}: {key} is {value}", path.display()))?;
+    output::line(format_args!("{}: {key} is {value}", file.path.display()))?;
     output::talk("a running node takes it at its next start");
     Ok(())
+}
+
+/// Takes one key out of the file: its default is in force again.
+pub(super) fn unset(common: &Common, key: &str) -> Result<()> {
+    kind_of(key)?;
+    let file = ConfigFile::read(common)?;
+    let new = match file.text.trim() {
+        "" => None,
+        _ => without_key(&file.text, key).map_err(|error| file.wrong(&error))?,
+    };
+    let was_set = new.is_some();
+    if let Some(new) = new {
+        file.replace(common, new)?;
+    }
+    if common.json {
+        return output::json(&json!({
+            "schema": "skydht.config-unset/1",
+            "path": shown(&file.path),
+            "key": key,
+            "was_set": was_set,
+        }));
+    }
+    let path = file.path.display();
+    match was_set {
+        true => output::talk("a running node takes it at its next start"),
+        false => return output::line(format_args!("{path}: {key} is not set there")),
+    }
+    output::line(format_args!("{path}: {key} is no longer set"))
+}
+
+/// The configuration file, to be changed.
+struct ConfigFile {
+    path: PathBuf,
+    /// Empty if there is none.
+    text: String,
+}
+
+impl ConfigFile {
+    fn read(common: &Common) -> Result<Self> {
+        let path = absolute(&sources(common, []).path().ok_or_else(no_path)?)?;
+        let bytes = match path.exists() {
+            true => private_file::read_public(&path, MOST_BYTES)?,
+            false => Vec::new(),
+        };
+        let text = String::from_utf8(bytes).map_err(|_| {
+            Failure::new(Code::Config, format_args!("{} is no UTF-8", path.display()))
+                .hint("save it as UTF-8 first")
+        })?;
+        Ok(Self { path, text })
+    }
+
+    fn wrong(&self, error: &SyntaxError) -> Box<Failure> {
+        Failure::new(
+            Code::Config,
+            format_args!("{}:{}: {}", self.path.display(), error.line, error.message),
+        )
+        .hint("mend the file by hand first")
+    }
+
+    /// Writes the new text, unless `run` would refuse it.
+    fn replace(&self, common: &Common, text: String) -> Result<()> {
+        let mut sources = sources(common, []);
+        sources.file = Some(self.path.clone());
+        sources.text = Some(text.clone());
+        load(&sources)?;
+        if let Some(dir) = self.path.parent() {
+            private_file::make_dirs(dir)?;
+        }
+        private_file::replace(&self.path, text.as_bytes())
+    }
 }

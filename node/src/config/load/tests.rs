@@ -1,3 +1,4 @@
+use super::super::unknown::kind_of;
 use super::super::unsupported::UNSUPPORTED;
 use super::*;
 use crate::private_file::tests::TempDir;
@@ -127,16 +128,10 @@ fn every_key_may_be_left_open_as_go_writes_it() {
         .iter()
         .map(|(name, _)| ((*name).to_owned(), None));
     let nothing = from_text("unset", "{}", &[]).unwrap();
-    for (name, kind) in known.chain(limits).chain(unsupported) {
-        let is_unsupported = schema::key(&name).is_none() && !name.starts_with(LIMITS);
-        let mut open = vec!["null"];
-        let as_text = matches!(
-            kind,
-            Some(Kind::Text | Kind::Path | Kind::Duration | Kind::List)
-        );
-        if as_text || is_unsupported {
-            open.push("\"\"");
-        }
+    let sections = [LIMITS, DMSG].map(|name| (name.to_owned(), None));
+    for (name, _) in known.chain(limits).chain(unsupported).chain(sections) {
+        let is_unsupported = instead_of(&name).is_some();
+        let mut open = vec!["null", "\"\""];
         if is_unsupported {
             open.push("0");
         }
@@ -150,7 +145,7 @@ fn every_key_may_be_left_open_as_go_writes_it() {
             assert_eq!(values(&loaded), values(&nothing), "{name}: {value}");
         }
         let variable = variable_of(&name);
-        if !is_unsupported {
+        if !is_unsupported && !is_section(&name) {
             let loaded = from_text("unset", "{}", &[(&variable, "")]);
             assert!(loaded.unwrap().warnings.is_empty(), "{variable}");
         }
@@ -435,4 +430,45 @@ fn wrong_servers_of_dmsg_are_refused() {
         let found = problems("servers", &text);
         assert_eq!(found[0].0, Some(3), "{server}: {found:?}");
     }
+}
+
+#[test]
+fn no_suggestion_is_the_word_that_was_refused() {
+    let limits = Limit::ALL.iter().map(|limit| limit.name());
+    let names = KEYS.iter().map(|key| key.name).chain(limits);
+    for name in names.chain([LIMITS, DMSG, "lisetn", "dmgs"]) {
+        if let Err(failure) = kind_of(name) {
+            let hint = failure.hint.unwrap();
+            assert!(!hint.contains(&format!("`{name}`")), "{name}: {hint}");
+        }
+        let variable = variable_of(name);
+        for warning in from_text("refused", "{}", &[(&variable, "")])
+            .unwrap()
+            .warnings
+        {
+            assert!(!warning.ends_with(&format!("{variable}?")), "{warning}");
+        }
+    }
+    let loaded = from_text("refused", "{}", &[("SKYDHT_DMSG", "x")]).unwrap();
+    assert!(
+        loaded.warnings[0].ends_with("SKYDHT_DMSG_DISCOVERY"),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn a_number_that_is_too_large_is_not_called_negative() {
+    for (value, part) in [
+        ("-1", "not negative"),
+        ("1.5", "a whole number"),
+        ("18446744073709551616", "at most 18446744073709551615"),
+        ("1e30", "at most 18446744073709551615"),
+    ] {
+        let found = problems("count", &format!("{{\"max_items\": {value}}}"));
+        assert!(found[0].1.contains(part), "{value}: {found:?}");
+    }
+    let variables = [("SKYDHT_MAX_ITEMS", "18446744073709551616")];
+    let failure = from_text("count", "{}", &variables).unwrap_err();
+    assert!(failure.message.contains("at most"), "{failure}");
 }
