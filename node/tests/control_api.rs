@@ -114,6 +114,36 @@ fn strangers_pages_and_nonsense_are_refused() {
     assert_eq!(api.ours("POST", "/put", r#"{"txt": "a"}"#).status, 400);
     assert_eq!(api.ours("POST", "/get", r#"{"pk": "02"}"#).status, 400);
     assert_eq!(api.ours("GET", "/get/xyz", "").status, 400);
+    // Nothing is taken by its position, and every refusal is JSON.
+    for path in ["/put", "/get", "/ping"] {
+        for body in [
+            r#"["dg=="]"#,
+            r#"["self"]"#,
+            "[]",
+            "null",
+            "1",
+            "\"x\"",
+            "",
+            " ",
+        ] {
+            let answer = api.ours("POST", path, body);
+            assert_eq!(
+                (answer.status, &answer.json()["code"]),
+                (400, &"usage".into()),
+                "{path} {body}"
+            );
+        }
+    }
+    for path in [
+        "/get/self/%ff",
+        "/get/%ff",
+        "/get/%ff/%c3",
+        "/get/self/a%00b/c",
+    ] {
+        let answer = api.ours("GET", path, "");
+        assert!(matches!(answer.status, 400 | 404), "{path}: {answer:?}");
+        assert_eq!(answer.json()["schema"], "skydht.error/1", "{path}");
+    }
     let long = format!(r#"{{"text": "{}"}}"#, "a".repeat(200_000));
     assert_eq!(api.ours("POST", "/put", &long).status, 413);
     let answer = api.ours(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -141,14 +142,28 @@ async fn read(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     ok(&shared.local.get(&body(request).await?).await?)
 }
 
-async fn read_key(shared: State<Arc<Shared>>, Path(pk): Path<String>) -> Answer {
-    read_item(shared, Path((pk, String::new()))).await
+async fn read_key(
+    State(shared): State<Arc<Shared>>,
+    pk: std::result::Result<Path<String>, PathRejection>,
+) -> Answer {
+    let Path(pk) = pk.map_err(unreadable)?;
+    read_by_path(&shared, pk, String::new()).await
 }
 
 async fn read_item(
     State(shared): State<Arc<Shared>>,
-    Path((owner, salt)): Path<(String, String)>,
+    words: std::result::Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
+    let Path((owner, salt)) = words.map_err(unreadable)?;
+    read_by_path(&shared, owner, salt).await
+}
+
+fn unreadable(rejection: PathRejection) -> Box<Failure> {
+    let text = format!("the path cannot be read: {}", rejection.body_text());
+    Failure::new(Code::Usage, text).hint("`POST /get` takes what no path can hold")
+}
+
+async fn read_by_path(shared: &Shared, owner: String, salt: String) -> Answer {
     let body = GetBody {
         owner,
         salt,
@@ -181,10 +196,15 @@ async fn body<T: DeserializeOwned>(request: Request) -> Result<T> {
             Failure::new(Code::TooLarge, text)
         }
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let text = format!("the request's body is not what this path takes: {error}");
+    let wrong = |why: &dyn std::fmt::Display| {
+        let text = format!("the request's body is not what this path takes: {why}");
         Failure::new(Code::Usage, text).hint("`GET /` says what it takes")
-    })
+    };
+    // A list would be read by position.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong(&"it is no object"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| wrong(&error))
 }
 
 fn ok(report: &impl Serialize) -> Answer {

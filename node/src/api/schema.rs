@@ -72,10 +72,7 @@ impl PutRequest {
             ("value", value.as_bytes().len(), MAX_VALUE_LEN),
             ("salt", self.salt.len(), MAX_SALT_LEN),
         ] {
-            if length > most {
-                let text = format!("a {what} has at most {most} bytes; this one has {length}");
-                return Err(Failure::new(Code::TooLarge, text));
-            }
+            check_length(what, length, most)?;
         }
         if value.as_bytes().is_empty() && !self.delete {
             return Err(usage("an empty value would delete the item")
@@ -124,6 +121,7 @@ impl GetBody {
             .as_deref()
             .map_or(Ok(ReadPolicy::Freshest), parse_policy);
         let policy = policy.map_err(usage)?;
+        check_length("salt", self.salt.len(), MAX_SALT_LEN)?;
         let salt = Salt::from(self.salt.as_str());
         let mut request = match owner {
             Owner::Myself => GetRequest::of(own, salt, policy),
@@ -166,6 +164,14 @@ fn bytes_of(base64: &str) -> Result<Value> {
         return Err(no_base64(&"text goes on behind the padding"));
     }
     Ok(Value::from(bytes))
+}
+
+fn check_length(what: &str, length: usize, most: usize) -> Result<()> {
+    if length <= most {
+        return Ok(());
+    }
+    let text = format!("a {what} has at most {most} bytes; this one has {length}");
+    Err(Failure::new(Code::TooLarge, text))
 }
 
 fn timeout(ms: Option<u64>) -> Result<Option<Duration>> {
@@ -259,6 +265,12 @@ mod tests {
         assert_eq!(request.policy, ReadPolicy::Quorum(3));
         assert_eq!(request.timeout, Some(Duration::from_millis(5)));
         assert_eq!(read(json!({"pk": request.target})).unwrap().owner, None);
+        // As long as for a put.
+        for (salt, is_right) in [(200, true), (201, false)] {
+            let read = read(json!({"pk": "self", "salt": "s".repeat(salt)}));
+            let code = read.err().map(|failure| failure.code);
+            assert_eq!(code, (!is_right).then_some(Code::TooLarge), "{salt}");
+        }
         for bad in [
             json!({"pk": request.target, "salt": "s"}),
             json!({"pk": "02"}),
