@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use skydht_core::node::Snapshot;
+use skydht_driver::transport::TransportStats;
 
 use crate::bootstrap::Bootstrap;
 use crate::clock::Clock;
@@ -23,6 +24,30 @@ struct Inner {
     clock: Clock,
     lapsed: Lapsed,
     hits: Mutex<Window>,
+    connections: Mutex<Connections>,
+}
+
+/// What became of the connections to peers.
+#[derive(Default)]
+struct Connections {
+    open: usize,
+    /// Since the start: closed because they were idle.
+    idle_closed: u64,
+    /// Whether the last ones ended otherwise, and there is none since.
+    are_lost: bool,
+}
+
+impl Connections {
+    fn observe(&mut self, open: usize, idle_closed: u64) -> bool {
+        let idle = idle_closed.saturating_sub(self.idle_closed);
+        self.are_lost = match (self.open, open) {
+            (_, 1..) => false,
+            (0, 0) => self.are_lost,
+            (before, 0) => idle < before as u64,
+        };
+        (self.open, self.idle_closed) = (open, idle_closed);
+        self.are_lost
+    }
 }
 
 impl Default for Condition {
@@ -51,6 +76,7 @@ impl Condition {
             clock,
             lapsed,
             hits: Mutex::default(),
+            connections: Mutex::default(),
         }))
     }
 
@@ -79,10 +105,46 @@ impl Condition {
         &self.0.lapsed
     }
 
+    /// Whether all connections to peers were lost, rather than closed because they were idle, and
+    /// there is none since.
+    pub(crate) fn lost_connections(&self, stats: &TransportStats) -> bool {
+        let connections = self.0.connections.lock();
+        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        connections.observe(stats.sessions, stats.idle_closed)
+    }
+
     /// How often each limit was hit lately.
     pub(crate) fn recent_hits(&self, snapshot: &Snapshot) -> Vec<u64> {
         let counts: Vec<u64> = snapshot.limits.iter().map(|limit| limit.hits).collect();
         let mut hits = self.0.hits.lock().unwrap_or_else(PoisonError::into_inner);
         hits.observe(self.0.begun.elapsed(), &counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_idle_away_are_not_lost_and_others_are_until_there_are_some() {
+        let mut connections = Connections::default();
+        for (open, idle_closed, lost) in [
+            (0, 0, false),
+            (9, 0, false),
+            (0, 9, false),
+            (9, 9, false),
+            (1, 10, false),
+            (0, 10, true),
+            (0, 10, true),
+            (1, 10, false),
+            (3, 10, false),
+            (0, 12, true),
+        ] {
+            assert_eq!(
+                connections.observe(open, idle_closed),
+                lost,
+                "{open} {idle_closed}"
+            );
+        }
     }
 }

@@ -80,6 +80,8 @@ impl StatusReport {
             storage: StorageReport::new(storage),
             own_items: snapshot.own_items,
             transport: TransportReport::new(transport),
+            connections_lost: condition.carrier().is_none()
+                && condition.lost_connections(transport),
             limits: limits.collect(),
             counters: snapshot
                 .counters
@@ -127,6 +129,7 @@ impl StatusReport {
             own_items: 0,
             lapsed: condition.lapsed().report(),
             transport: TransportReport::default(),
+            connections_lost: false,
             limits: Vec::new(),
             counters: BTreeMap::new(),
         }

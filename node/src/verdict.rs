@@ -143,6 +143,13 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
             "wait; `skydht status` again in a few seconds",
         ));
     }
+    if status.connections_lost {
+        return Some(yellow(
+            "all connections to peers were lost at once",
+            format!("{} peers had answered before; {bootstrap}", status.peers),
+            "peers are tried again by themselves: `skydht status` again in a few seconds; check this machine's network",
+        ));
+    }
     (reachable == 0 && configured > 0).then(|| {
         yellow(
             "no bootstrap peer is reachable: a restart relies on remembered peers",
@@ -258,6 +265,17 @@ mod tests {
             });
             assert_eq!((verdict, causes), (Verdict::Red, vec!["no peers".into()]));
         }
+    }
+
+    #[test]
+    fn lost_connections_are_evidence_before_any_peer_is_given_up() {
+        let (verdict, causes) = causes(1, true, |s| {
+            s.peers = 9;
+            has_bootstrap(s, 1, 1);
+            s.connections_lost = true;
+        });
+        assert_eq!((verdict, causes.len()), (Verdict::Yellow, 1));
+        assert!(causes[0].starts_with("all connections"), "{causes:?}");
     }
 
     #[test]

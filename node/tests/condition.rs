@@ -80,6 +80,21 @@ fn every_service_stops_cleanly_at_each_signal() {
 }
 
 #[test]
+fn signals_that_mean_nothing_to_a_node_do_not_end_it() {
+    let home = TempDir::new();
+    let node = Node::start(&home, "a", &[]);
+    for name in ["USR1", "USR2", "XFSZ"] {
+        signal(node.pid(), name);
+        status(&node, &home);
+    }
+    // Some send several for one wish: to the process and to its group, or again.
+    for name in ["TERM", "INT", "TERM", "QUIT"] {
+        signal(node.pid(), name);
+    }
+    assert_eq!(node.wait(), Some(0));
+}
+
+#[test]
 fn a_node_under_nohup_outlives_its_terminal() {
     let home = TempDir::new();
     let dir = home.join("a");
@@ -482,6 +497,26 @@ fn items_of_an_earlier_run_that_nobody_renews_are_named() {
         b.run(&home, &["put", "x", "--salt", salt]).exits(0);
     }
     until(&b, &home, "green", |status| status["verdict"] == "green");
+}
+
+#[test]
+fn lost_connections_are_told_before_their_peers_are_given_up() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let others: Vec<Node> = (0..3)
+        .map(|n| Node::start(&home, &format!("b{n}"), &[&a]))
+        .collect();
+    a.knows(3);
+    until(&a, &home, "three connections", |status| {
+        status["transport"]["sessions"].as_u64() >= Some(3)
+    });
+    for other in others {
+        other.kill();
+    }
+    let lost = until(&a, &home, "no connections", |status| {
+        status["transport"]["sessions"] == 0
+    });
+    assert_ne!(lost["verdict"], "green", "{lost}");
 }
 
 #[test]

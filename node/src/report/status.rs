@@ -152,6 +152,9 @@ pub(crate) struct StatusReport {
     /// Items that an earlier run published and that are not renewed.
     pub(crate) lapsed: Option<LapsedReport>,
     pub(crate) transport: TransportReport,
+    /// Whether all connections to peers were lost at once, on direct TCP, and there is none since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) connections_lost: bool,
     pub(crate) limits: Vec<LimitReport>,
     /// Counts since the start.
     pub(crate) counters: BTreeMap<String, u64>,
