@@ -1,19 +1,32 @@
 //! Data on stdout, talk on stderr, numbers for people.
 
 use std::fmt::{self, Display};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::color::{self, Painted, Tone};
 use crate::failure::{Code, Failure, Result};
+use crate::printable::{json_escaped, printable};
+
+/// Text for a stream: on a terminal it cannot steer it, whoever wrote it.
+fn shown_on(stream: &impl IsTerminal, text: String) -> String {
+    match stream.is_terminal() {
+        true => printable(text.as_bytes()),
+        false => text,
+    }
+}
 
 /// Writes one JSON document and a line end to stdout.
 pub(crate) fn json(document: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec(document)
         .map_err(|error| Failure::new(Code::Local, format_args!("cannot write JSON: {error}")))?;
     text.push(b'\n');
+    if io::stdout().is_terminal() {
+        // Such characters stand within strings alone, where JSON takes them escaped.
+        return data(json_escaped(&String::from_utf8_lossy(&text)).as_bytes());
+    }
     data(&text)
 }
 
@@ -31,13 +44,28 @@ pub(crate) fn data(bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Writes bytes to stdout as they are; on a terminal, as it may show them.
+pub(crate) fn value(bytes: &[u8]) -> Result<()> {
+    match io::stdout().is_terminal() {
+        true => data(printable(bytes).as_bytes()),
+        false => data(bytes),
+    }
+}
+
 /// Writes a line to stdout.
 pub(crate) fn line(text: impl Display) -> Result<()> {
-    data(format!("{text}\n").as_bytes())
+    data(shown_on(&io::stdout(), format!("{text}\n")).as_bytes())
+}
+
+/// Writes a line to stdout that begins with a painted word.
+pub(crate) fn painted_line(word: &Painted<String>, rest: &str) -> Result<()> {
+    let rest = shown_on(&io::stdout(), format!("{rest}\n"));
+    data(format!("{word}{rest}").as_bytes())
 }
 
 /// Writes a line to stderr. A failure is ignored: there is no other place to report it.
 pub(crate) fn talk(text: impl Display) {
+    let text = shown_on(&io::stderr(), text.to_string());
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -54,7 +82,8 @@ pub(crate) fn warn(what: impl Display) {
 fn talk_marked(mark: &str, tone: Tone, what: impl Display) {
     let on = color::is_on(&io::stderr());
     let text = mark;
-    talk(format_args!("{} {what}", Painted { text, tone, on }));
+    let what = shown_on(&io::stderr(), what.to_string());
+    let _ = writeln!(io::stderr().lock(), "{} {what}", Painted { text, tone, on });
 }
 
 /// A table with aligned columns, the last one ragged.
@@ -96,6 +125,12 @@ pub(crate) fn count(n: u64) -> String {
     text
 }
 
+/// "1 operation", "1,900 operations".
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {what}{s}", count(n))
+}
+
 /// A duration in the two units that matter: "3m12s", "41 ms".
 pub(crate) struct Human(pub(crate) Duration);
 
@@ -125,6 +160,10 @@ mod tests {
         assert_eq!(
             [0, 999, 1_000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0, 1, 2_000].map(|n| counted(n, "operation")),
+            ["0 operations", "1 operation", "2,000 operations"]
         );
         for (millis, text) in [
             (41, "41 ms"),

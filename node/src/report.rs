@@ -204,7 +204,7 @@ impl GetReport {
             schema: Self::SCHEMA.into(),
             target: outcome.target,
             key: outcome.item.key,
-            salt: outcome.item.salt.to_string(),
+            salt: crate::printable::printable_name(outcome.item.salt.as_bytes()),
             seq: outcome.item.seq,
             value: BASE64.encode(bytes),
             text: std::str::from_utf8(bytes).ok().map(str::to_owned),

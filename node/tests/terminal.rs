@@ -6,7 +6,7 @@ use std::fs;
 
 use support::commands::commands;
 use support::terminal::OnTerminal;
-use support::{Node, TempDir, program};
+use support::{Node, TempDir, program, run};
 
 /// Colours, as against moving the cursor.
 fn is_colored(screen: &str) -> bool {
@@ -81,6 +81,7 @@ fn every_command_runs_on_a_terminal() {
             0,
             None,
         ),
+        (vec!["config", "unset", "log", "--config", &config], 0, None),
         (vec!["config", "keys"], 0, None),
         (vec!["version"], 0, None),
         (
@@ -205,4 +206,33 @@ fn colors_are_for_terminals_and_for_those_who_want_them() {
     assert!(!is_colored(json.exits(0).text()), "JSON is for programs");
     let made = fs::read_dir(home.path()).unwrap().count();
     assert!(made >= 1);
+}
+
+#[test]
+fn what_others_wrote_does_not_steer_a_terminal() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let mut b = Node::start(&home, "b", &[&a]);
+    a.knows(1);
+    b.knows(1);
+    let value = "caf\u{e9}\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}2J\rX";
+    let salt = "\u{e9}\u{1b}[31m";
+    a.run(&home, &["put", value, "--salt", salt]).exits(0);
+    let key = a.text("key").to_owned();
+    let get = ["get", &key, "--salt", salt, "--state-dir", &b.dir];
+    // As it is in a pipe.
+    assert_eq!(run(&home, &get).exits(0).stdout, value.as_bytes());
+    let json = [&get[..], &["--json"]].concat();
+    let ls = ["ls", "--state-dir", &a.dir];
+    for args in [&get[..], &json, &ls] {
+        let (code, screen) = OnTerminal::start(program(&home).args(args)).finish();
+        assert_eq!(code, Some(0), "{screen:?}");
+        for steers in ['\u{1b}', '\u{7}', '\u{9b}'] {
+            assert!(!screen.contains(steers), "{args:?}: {screen:?}");
+        }
+        assert!(
+            screen.contains('\u{e9}'),
+            "text stays: {args:?}: {screen:?}"
+        );
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::io::IsTerminal as _;
 
+use skydht_core::node::ReadPolicy;
+
 use crate::access::{Access, Purpose};
 use crate::api::schema::GetBody;
-use crate::cli::{Common, Get};
+use crate::cli::{Common, Get, parse_policy};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::output;
@@ -38,12 +40,21 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
     } else {
         show(&report)?;
     }
-    Ok(Exit::Ok)
+    match parse_policy(&args.policy) {
+        Ok(ReadPolicy::Quorum(wanted)) if usize::from(report.agree) < usize::from(wanted) => {
+            output::warn(format_args!(
+                "{} peers agree, fewer than the {wanted} asked for, and no more hold it",
+                report.agree
+            ));
+            Ok(Exit::Partial)
+        }
+        _ => Ok(Exit::Ok),
+    }
 }
 
 fn show(report: &GetReport) -> Result<()> {
     let bytes = report.bytes();
-    output::data(&bytes)?;
+    output::value(&bytes)?;
     if std::io::stdout().is_terminal() && !bytes.ends_with(b"\n") {
         // For the eye only: stdout gets the value and nothing else.
         output::talk("");

@@ -2,7 +2,7 @@
 
 use crate::access::{Access, Purpose};
 use crate::api::schema::PingBody;
-use crate::cli::{Common, Ping, Status};
+use crate::cli::{Common, Ping, Status, Whom};
 use crate::color::{self, Painted, Tone};
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -19,7 +19,8 @@ pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
         output::json(&report)?;
         return Ok(Exit::Ok);
     }
-    output::line(painted(&report))?;
+    let (word, rest) = verdict_and_rest(&report);
+    output::painted_line(&word, &rest)?;
     if args.limits {
         let rows: Vec<Vec<String>> = report
             .limits
@@ -50,8 +51,8 @@ pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// The report, its verdict in colour where that is wanted.
-fn painted(report: &StatusReport) -> String {
+/// The report: its verdict, in its tone, and what follows.
+fn verdict_and_rest(report: &StatusReport) -> (Painted<String>, String) {
     let text = report.to_string();
     let end = text.find(|c: char| !c.is_ascii_uppercase());
     let (word, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -60,26 +61,26 @@ fn painted(report: &StatusReport) -> String {
         Verdict::Yellow => Tone::Warning,
         Verdict::Red => Tone::Bad,
     };
-    let on = color::is_on(&std::io::stdout());
-    format!(
-        "{}{rest}",
-        Painted {
-            text: word,
-            tone,
-            on
-        }
-    )
+    let word = Painted {
+        text: word.to_owned(),
+        tone,
+        on: color::is_on(&std::io::stdout()),
+    };
+    (word, rest.to_owned())
 }
 
 /// Asks one peer for a sign of life.
 pub(crate) async fn ping(common: &Common, args: Ping) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
-    let result = access
-        .ping(&PingBody {
-            pk: args.peer,
-            addr: args.addr,
-        })
-        .await;
+    let result = async {
+        let pk = match args.peer {
+            Whom::Key(key) => key,
+            Whom::Myself => access.own_key().await?,
+        };
+        let addr = args.addr;
+        access.ping(&PingBody { pk, addr }).await
+    };
+    let result = result.await;
     access.close().await;
     let report = result?;
     if common.json {

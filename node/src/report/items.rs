@@ -10,6 +10,7 @@ use skydht_core::node::OwnItem;
 
 use super::units::{from_ms, ms, seq_text};
 use crate::output::{Human, count, table};
+use crate::printable::printable_name;
 
 /// One of them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ impl ItemsReport {
     /// From what the node says.
     pub(crate) fn new(key: PublicKey, items: &[OwnItem]) -> Self {
         let report = |item: &OwnItem| ItemReport {
-            salt: item.salt.to_string(),
+            salt: printable_name(item.salt.as_bytes()),
             target: item.target,
             seq: item.seq,
             bytes: item.value_len,
