@@ -27,6 +27,7 @@ mod network;
 mod operation_failure;
 mod output;
 mod path_text;
+mod printable;
 mod private_file;
 mod progress;
 mod report;
@@ -44,7 +45,7 @@ mod window;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use cli::{Cli, Command, Common, Dht, SkywireCli, Visor};
 use exit::Exit;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     };
     color::choose(cli.common.color);
     let json = cli.wants_json();
-    match dispatch(cli) {
+    match signals::survive_file_size_limit().and_then(|()| dispatch(cli)) {
         Ok(exit) => exit.into(),
         Err(failure) => report(&failure, json).into(),
     }
@@ -150,13 +151,26 @@ fn refuse(error: &clap::Error) -> Exit {
         );
     }
     let text = error.to_string();
-    let text = text.trim_end();
+    let text = match negative(error) {
+        // clap would have it given as a word of its own.
+        Some(number) => format!("error: unexpected {number}: nothing here takes a negative number"),
+        None => text.trim_end().to_owned(),
+    };
     match text.strip_prefix("error: ") {
         Some(message) => output::error(message),
         // What a command without its subcommand explains.
         None => output::talk(text),
     }
     Exit::Usage
+}
+
+/// The negative number that clap takes for an unknown option.
+fn negative(error: &clap::Error) -> Option<&str> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_number = error.kind() == ErrorKind::UnknownArgument && word.parse::<f64>().is_ok();
+    is_number.then_some(word.as_str())
 }
 
 fn report(failure: &Failure, json: bool) -> Exit {

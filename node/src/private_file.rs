@@ -10,6 +10,9 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::process::{Pid, test_kill_process};
+
 use crate::failure::{Code, Failure, Result};
 
 /// Mode of a private file.
@@ -111,11 +114,10 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 
 /// Reads a file of at most `most` bytes that belongs to this user, and that no other user may read.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    // Before it is opened: opening a pipe waits for its other end.
-    let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
-    if !metadata.is_file() {
-        return Err(no_file(path, &metadata));
-    }
+    let file = open_regular(path)?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| failed("read", path, &error))?;
     check_owner(path, &metadata, effective_user())?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -128,25 +130,91 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
         )
         .hint(format_args!("run: chmod 600 {}", quoted(path))));
     }
-    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
     read_at_most(&file, path, most, Code::Config)
 }
 
 /// Reads a file of at most `most` bytes, even if other users may read it.
 pub(crate) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>> {
-    // Configuration.
-    read_public_as(path, most, Code::Config)
+    read_at_most(&open_regular(path)?, path, most, Code::Config)
 }
 
-/// As [`read_public`]; `too_long` is the failure of a longer one.
-pub(crate) fn read_public_as(path: &Path, most: u64, too_long: Code) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
+/// Reads data of the user's, which may come out of a pipe. More than `most` bytes are
+/// [`Code::TooLarge`].
+pub(crate) fn read_data(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|error| {
+        let mut failure = failed("read", path, &error);
+        if error.kind() == io::ErrorKind::NotFound {
+            // As a directory is: the name is wrong, not this machine.
+            (failure.code, failure.exit) = (Code::Usage, Code::Usage.exit() as u8);
+            failure.fault = Code::Usage.fault();
+        }
+        failure
+    })?;
     if let Ok(metadata) = file.metadata()
         && metadata.is_dir()
     {
         return Err(no_file(path, &metadata));
     }
-    read_at_most(&file, path, most, too_long)
+    read_at_most(&file, path, most, Code::TooLarge)
+}
+
+/// Opens a file for reading. Pipes and devices, whose opening or reading may never end, are
+/// refused, as directories are.
+pub(crate) fn open_regular(path: &Path) -> Result<File> {
+    open_as(path, OpenOptions::new().read(true), "read")
+}
+
+/// Opens a file that is only locked, and makes it if it is not there.
+pub(crate) fn open_lock(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE);
+    // On a full or read-only disk, reading will do.
+    open_as(path, &mut options, "create").or_else(|failure| match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => open_regular(path).map_err(|_| failure),
+        _ => Err(failure),
+    })
+}
+
+/// Opens a file that is made or replaced by what is written: no pipe or device, where nobody may
+/// be at the other end.
+pub(crate) fn open_output(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    open_as(path, &mut options, "write")
+}
+
+fn open_as(path: &Path, options: &mut OpenOptions, verb: &str) -> Result<File> {
+    // Without waiting: opening a pipe waits for its other end.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let opened = options.custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => no_file(path, &metadata),
+        _ => failed(verb, path, &error),
+    })?;
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| failed(verb, path, &error))?;
+    match metadata.is_file() {
+        true => Ok(file),
+        false => Err(no_file(path, &metadata)),
+    }
+}
+
+/// Removes the files that processes which are dead were writing in a directory.
+pub(crate) fn remove_abandoned(dir: &Path) {
+    let is_abandoned = |path: &Path| {
+        let name = path.file_name()?.to_str()?.strip_suffix(".new")?;
+        let pid: i32 = name.rsplit_once('.')?.1.parse().ok()?;
+        let is_own = u32::try_from(pid) == Ok(std::process::id());
+        let is_dead = test_kill_process(Pid::from_raw(pid)?) == Err(rustix::io::Errno::SRCH);
+        (is_own || is_dead).then_some(())
+    };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_abandoned(&entry.path()).is_some() {
+            // What cannot be removed does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn read_at_most(file: &File, path: &Path, most: u64, too_long: Code) -> Result<Vec<u8>> {
@@ -443,6 +511,34 @@ pub(crate) mod tests {
         replace(&link, b"new").unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"new");
+    }
+
+    #[test]
+    fn no_file_that_is_opened_by_its_name_makes_anybody_wait() {
+        use rustix::fs::{CWD, FileType, mknodat};
+
+        let dir = TempDir::new("pipe");
+        let pipe = dir.0.join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, MODE.into(), 0).unwrap();
+        for path in [&pipe, Path::new("/dev/null"), &dir.0] {
+            for failure in [
+                read(path, 9).map(drop),
+                read_public(path, 9).map(drop),
+                open_regular(path).map(drop),
+                open_lock(path).map(drop),
+                open_output(path).map(drop),
+            ] {
+                let failure = failure.unwrap_err();
+                assert!(failure.message.contains("where a file is"), "{failure}");
+            }
+        }
+        // Data may come out of one.
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, "data")
+        });
+        assert_eq!(read_data(&pipe, 4).unwrap(), b"data");
+        writer.join().unwrap().unwrap();
     }
 
     #[test]

@@ -1,14 +1,45 @@
-//! The signals that end a process: all of them in order, the second one immediately.
+//! The signals that end a process: all of them in order, a second one immediately; and those that
+//! do not end it.
 
 use std::fs;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
 
+/// Signals of within this time are one: a service manager, `timeout` or an impatient key sends
+/// several, to the process and to its group.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
+/// From now on, a file that reaches the limit on its size (`ulimit -f`) is a failed write, as on a
+/// full disk, and not the end of the process.
+pub(crate) fn survive_file_size_limit() -> Result<()> {
+    let failed = |error| {
+        Failure::new(
+            Code::Local,
+            format_args!("cannot listen for SIGXFSZ: {error}"),
+        )
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(failed)?;
+    let _context = runtime.enter();
+    // What is listened for once no longer ends the process, also when no stream is left.
+    let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(limit).map(drop).map_err(failed)
+}
+
 /// SIGHUP, SIGINT, SIGQUIT and SIGTERM. Each is a wish for a clean stop: a terminal that closes, a
 /// key, a service manager. Nothing is loaded again: a restart is quick, and peers are remembered.
-pub(crate) struct Signals(Vec<(&'static str, Signal)>);
+/// SIGUSR1 and SIGUSR2 are ignored.
+pub(crate) struct Signals {
+    listened: Vec<(&'static str, Signal)>,
+    /// When the first one came.
+    first: Option<Instant>,
+}
 
 impl Signals {
     /// From now on, these signals no longer end the process by themselves.
@@ -22,36 +53,63 @@ impl Signals {
         if !is_ignored(SignalKind::hangup()) {
             kinds.push(("SIGHUP", SignalKind::hangup()));
         }
+        let signals = Self::of(kinds)?;
+        // They would end the process, too.
+        let ignored = [
+            ("SIGUSR1", SignalKind::user_defined1()),
+            ("SIGUSR2", SignalKind::user_defined2()),
+        ];
+        Self::of(ignored.into())?;
+        Ok(signals)
+    }
+
+    fn of(kinds: Vec<(&'static str, SignalKind)>) -> Result<Self> {
         let listened = kinds.into_iter().map(|(name, kind)| {
             signal(kind).map(|signal| (name, signal)).map_err(|error| {
                 let text = format!("cannot listen for {name}: {error}");
                 Failure::new(Code::Local, text)
             })
         });
-        listened.collect::<Result<_>>().map(Self)
+        Ok(Self {
+            listened: listened.collect::<Result<_>>()?,
+            first: None,
+        })
     }
 
     /// The name of the next one.
     pub(crate) async fn next(&mut self) -> &'static str {
-        std::future::poll_fn(|cx| {
-            for (name, signal) in &mut self.0 {
+        let name = std::future::poll_fn(|cx| {
+            for (name, signal) in &mut self.listened {
                 if signal.poll_recv(cx).is_ready() {
                     return std::task::Poll::Ready(*name);
                 }
             }
             std::task::Poll::Pending
         })
-        .await
+        .await;
+        self.first.get_or_insert_with(Instant::now);
+        name
+    }
+
+    /// The next one that is another wish than the first.
+    async fn again(&mut self) -> &'static str {
+        loop {
+            let before = self.first;
+            let name = self.next().await;
+            if before.is_none_or(|first| first.elapsed() > ONE_WISH) {
+                return name;
+            }
+        }
     }
 
     /// What `stop` gives, unless another signal comes first.
     ///
     /// # Errors
-    /// The second signal.
+    /// A signal more than a second after the first, or any if none came yet.
     pub(crate) async fn unless_again<T>(&mut self, stop: impl Future<Output = T>) -> Result<T> {
         tokio::select! {
             stopped = stop => Ok(stopped),
-            name = self.next() => {
+            name = self.again() => {
                 let text = format!("stopped immediately by a second signal ({name})");
                 Err(Failure::new(Code::Local, text))
             }
@@ -75,6 +133,37 @@ fn ignored_signals(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn signals_within_a_second_of_the_first_are_one() {
+        // Such as do no harm to this process.
+        let kinds = [SignalKind::window_change(), SignalKind::io()];
+        let mut signals = Signals::of(vec![("first", kinds[0]), ("again", kinds[1])]).unwrap();
+        let send = |kind: SignalKind| {
+            let signal = rustix::process::Signal::from_named_raw(kind.as_raw_value()).unwrap();
+            rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
+        };
+        send(kinds[0]);
+        assert_eq!(signals.next().await, "first");
+        for kind in kinds {
+            let mut seen = signal(kind).unwrap();
+            send(kind);
+            let stop = async {
+                seen.recv().await;
+                // By now the others were told, too.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+            };
+            signals.unless_again(stop).await.unwrap();
+        }
+        tokio::time::pause();
+        tokio::time::advance(ONE_WISH + Duration::from_millis(1)).await;
+        tokio::time::resume();
+        send(kinds[1]);
+        let stop = std::future::pending::<()>();
+        let failure = signals.unless_again(stop).await.unwrap_err();
+        assert!(failure.message.contains("(again)"), "{failure}");
+    }
 
     #[test]
     fn ignored_signals_are_read_from_the_processs_status() {

@@ -1,7 +1,9 @@
 //! What a node keeps between runs: its key, the API's token and address, the peers it knows.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -19,10 +21,41 @@ const MOST_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir(PathBuf);
 
+/// Times the lock is opened again because another file has taken its name meanwhile.
+const MOST_TRIES: u32 = 8;
+
 /// Held while a node runs on the directory; the system releases it, whatever happens.
 #[derive(Debug)]
 pub(crate) struct Running {
-    _lock: File,
+    /// The directory itself, which outlasts a `lock` that somebody removes. None where the file
+    /// system cannot lock it.
+    _dir: Option<File>,
+    /// None where the directory is locked and nothing can be made in it.
+    _lock: Option<File>,
+}
+
+/// The file that tells commands where the API is. It goes when this does, unless it has become
+/// another node's.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    state: StateDir,
+    endpoint: Endpoint,
+}
+
+impl Announced {
+    /// Where the API is.
+    pub(crate) fn url(&self) -> &str {
+        &self.endpoint.url
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // A leftover does no harm: commands then find nothing there.
+        if matches!(self.state.endpoint(), Ok(Some(there)) if there == self.endpoint) {
+            let _ = fs::remove_file(self.state.endpoint_file());
+        }
+    }
 }
 
 /// Where a running node's control API is.
@@ -45,33 +78,70 @@ impl StateDir {
         &self.0
     }
 
-    /// Makes the directory and takes it for this process.
+    /// Makes the directory and takes it for this process. Files that were being written when an
+    /// earlier process died are removed.
     pub(crate) fn take(&self) -> Result<Running> {
         private_file::create_dir(&self.0)?;
-        let path = self.0.join("lock");
-        let lock = File::create(&path)
-            // On a full or read-only disk, what is there must do.
-            .or_else(|error| {
-                File::open(&path)
-                    .or_else(|_| File::open(&self.0))
-                    .map_err(|_| error)
-            })
-            .map_err(|error| private_file::failed("create", &path, &error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Running { _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Failure::new(
-                Code::Exists,
-                format_args!("another node runs on {}", self.0.display()),
-            )
-            .hint("stop it, or give this one a directory of its own with --state-dir")),
-            Err(TryLockError::Error(error)) => Err(private_file::failed("lock", &path, &error)),
+        let dir = match File::open(&self.0).map(|dir| (dir.try_lock(), dir)) {
+            Ok((Ok(()), dir)) => Some(dir),
+            Ok((Err(TryLockError::WouldBlock), _)) => return Err(self.taken()),
+            // The file in it must do.
+            Ok((Err(TryLockError::Error(_)), _)) | Err(_) => None,
+        };
+        let lock = match self.take_lock() {
+            Ok(lock) => Some(lock),
+            // On a full or read-only disk the directory will do.
+            Err(_) if dir.is_some() && self.is_without_lock() => None,
+            Err(failure) => return Err(failure),
+        };
+        private_file::remove_abandoned(&self.0);
+        Ok(Running {
+            _dir: dir,
+            _lock: lock,
+        })
+    }
+
+    fn take_lock(&self) -> Result<File> {
+        let path = self.lock_file();
+        for _ in 0..MOST_TRIES {
+            let lock = private_file::open_lock(&path)?;
+            match lock.try_lock() {
+                Ok(()) if is_at(&lock, &path) => return Ok(lock),
+                // Between opening and locking, another file has taken its name.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(self.taken()),
+                Err(TryLockError::Error(error)) => {
+                    return Err(private_file::failed("lock", &path, &error));
+                }
+            }
         }
+        let error = io::Error::other("something replaces it again and again");
+        Err(private_file::failed("lock", &path, &error))
+    }
+
+    /// Whether there is no lock, as where no file can be made.
+    fn is_without_lock(&self) -> bool {
+        self.lock_file().symlink_metadata().is_err()
+    }
+
+    fn taken(&self) -> Box<Failure> {
+        Failure::new(
+            Code::Exists,
+            format_args!("another node runs on {}", self.0.display()),
+        )
+        .hint("stop it, or give this one a directory of its own with --state-dir")
     }
 
     /// Whether a node runs on the directory.
     pub(crate) fn is_taken(&self) -> bool {
-        let lock = File::open(self.0.join("lock"));
-        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        let is_locked =
+            |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        File::open(&self.0).is_ok_and(is_locked)
+            || private_file::open_regular(&self.lock_file()).is_ok_and(is_locked)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.0.join("lock")
     }
 
     /// The file with the secret key, unless another is named.
@@ -107,8 +177,9 @@ impl StateDir {
         Ok(token)
     }
 
-    /// Tells other commands where the API is. Where that cannot be written, they need --api.
-    pub(crate) fn write_endpoint(&self, addr: SocketAddr, key: PublicKey) -> Endpoint {
+    /// Tells other commands where the API is, until the result is dropped. Where that cannot be
+    /// written, they need --api.
+    pub(crate) fn announce(&self, addr: SocketAddr, key: PublicKey) -> Announced {
         let endpoint = Endpoint {
             url: format!("http://{addr}"),
             key,
@@ -122,7 +193,10 @@ impl StateDir {
                 endpoint.url
             );
         }
-        endpoint
+        Announced {
+            state: self.clone(),
+            endpoint,
+        }
     }
 
     /// Where the API is, if a node runs here or crashed here.
@@ -143,11 +217,6 @@ impl StateDir {
             )
             .hint("restart the node, or say with --api URL where its control API is")
         })
-    }
-
-    /// Says that the API is gone. A leftover does no harm: commands then find no node there.
-    pub(crate) fn remove_endpoint(&self) {
-        let _ = fs::remove_file(self.endpoint_file());
     }
 
     /// The file with the peers that are remembered.
@@ -173,6 +242,15 @@ impl StateDir {
     fn endpoint_file(&self) -> PathBuf {
         self.0.join("api.json")
     }
+}
+
+/// Whether an open file is the one with this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let Ok(open) = file.metadata() else {
+        return false;
+    };
+    let named = fs::metadata(path);
+    named.is_ok_and(|it| (it.dev(), it.ino()) == (open.dev(), open.ino()))
 }
 
 /// Reads a token file.
@@ -208,6 +286,50 @@ mod tests {
         assert_eq!(state.take().unwrap_err().code, Code::Exists);
         drop(first);
         assert!(state.take().is_ok());
+    }
+
+    #[test]
+    fn a_directory_stays_taken_when_its_lock_is_removed_or_replaced() {
+        let dir = TempDir::new("lock-gone");
+        let state = StateDir::new(&dir.0);
+        let first = state.take().unwrap();
+        for replace in [false, true] {
+            fs::remove_file(state.lock_file()).unwrap();
+            if replace {
+                fs::write(state.lock_file(), "").unwrap();
+            }
+            assert!(state.is_taken(), "{replace}");
+            let failure = state.take().unwrap_err();
+            assert_eq!(failure.code, Code::Exists, "{replace}: {failure}");
+            fs::write(state.lock_file(), "").unwrap();
+        }
+        drop(first);
+        assert!(state.take().is_ok());
+    }
+
+    #[test]
+    fn what_dead_processes_were_writing_is_removed_at_the_start() {
+        let dir = TempDir::new("abandoned");
+        let state = StateDir::new(&dir.0);
+        // A process that has ended, and whose id no other has yet.
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let name = |pid: u32| dir.0.join(format!("own_items.json.{pid}.new"));
+        let alive = std::os::unix::process::parent_id();
+        let others = [dir.0.join("a.new"), dir.0.join(".1x.new"), name(alive)];
+        for path in others
+            .iter()
+            .chain([&name(dead), &name(std::process::id())])
+        {
+            fs::write(path, "").unwrap();
+        }
+        drop(state.take().unwrap());
+        assert!(!name(dead).exists());
+        assert!(!name(std::process::id()).exists(), "an earlier one's");
+        for path in others {
+            assert!(path.exists(), "{path:?}");
+        }
     }
 
     #[test]
@@ -253,8 +375,15 @@ mod tests {
         let state = StateDir::new(&dir.0);
         let key = crate::keys::generate().unwrap().public();
         assert_eq!(state.endpoint().unwrap(), None);
-        let endpoint = state.write_endpoint("127.0.0.1:9".parse().unwrap(), key);
-        assert_eq!(state.endpoint().unwrap(), Some(endpoint));
+        let announced = state.announce("127.0.0.1:9".parse().unwrap(), key);
+        let there = state.endpoint().unwrap();
+        assert_eq!(there.as_ref(), Some(&announced.endpoint));
+        // What has become another's stays.
+        let other = state.announce("127.0.0.1:10".parse().unwrap(), key);
+        drop(announced);
+        assert!(state.endpoint().unwrap().is_some());
+        drop(other);
+        assert_eq!(state.endpoint().unwrap(), None);
         private_file::replace(&state.endpoint_file(), b"{").unwrap();
         let failure = state.endpoint().unwrap_err();
         assert!(failure.message.contains("is damaged"), "{failure}");

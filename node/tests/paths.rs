@@ -302,7 +302,7 @@ fn on_full_disk(home: &TempDir, args: &[&str]) -> Command {
     let program = program(home);
     let mut command = Command::new("/bin/sh");
     command.env_clear().env("HOME", home.path());
-    let script = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let script = "ulimit -f 0; exec \"$@\"";
     command
         .args(["-c", script, "sh"])
         .arg(program.get_program());
@@ -511,4 +511,58 @@ fn what_is_in_the_way_is_named_with_what_to_do() {
             "no next step: {ran:?}"
         );
     }
+}
+
+#[test]
+fn no_file_that_is_named_makes_a_command_wait_for_a_pipes_other_end() {
+    let home = TempDir::new();
+    let (dir, pipe) = (home.join("state"), home.join("pipe"));
+    run(&home, &["keygen", "--state-dir", &dir]).exits(0);
+    let make = |path: &str| {
+        let made = Command::new("mkfifo").args(["-m", "600", path]).status();
+        assert!(made.unwrap().success());
+    };
+    make(&pipe);
+    let start = ["run", "--listen", "127.0.0.1:0", "--api-listen", "off"];
+    let start = [&start[..], &["--state-dir", &dir]].concat();
+    let api = ["status", "--api", "http://127.0.0.1:1", "--token-file"];
+    for args in [
+        [&start[..], &["--key-file", &pipe]].concat(),
+        [&start[..], &["--config", &pipe]].concat(),
+        [&api[..], &[&pipe]].concat(),
+        vec!["config", "check", "--config", &pipe],
+        vec!["config", "set", "log", "warn", "--config", &pipe],
+        vec!["replay", &pipe],
+        vec!["sim", "--scenario", &pipe],
+    ] {
+        let ran = run(&home, &args);
+        assert!(matches!(ran.code, Some(1 | 2)), "{args:?}: {ran:?}");
+        assert!(ran.stderr.contains("where a file is"), "{args:?}: {ran:?}");
+    }
+    // What a node keeps is made again where it can be, or named.
+    for name in ["lock", "node.key"] {
+        let path = format!("{dir}/{name}");
+        let _ = fs::remove_file(&path);
+        make(&path);
+        let ran = run(&home, &start);
+        assert!(matches!(ran.code, Some(1 | 2)), "{name}: {ran:?}");
+        assert!(ran.stderr.contains("where a file is"), "{name}: {ran:?}");
+        fs::remove_file(&path).unwrap();
+    }
+    for name in ["api.token", "api.json", "peers.json", "own_items.json"] {
+        make(&format!("{dir}/{name}"));
+    }
+    let node = Node::start_with(&home, "state", &["run", "--listen", "127.0.0.1:0"]);
+    node.run(&home, &["status"]).exits(0);
+    // Data may come from one.
+    let pipe = std::path::PathBuf::from(pipe);
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, "data")
+    });
+    let put = ["put", "--file", pipe.to_str().unwrap(), "--json"];
+    assert_eq!(node.run(&home, &put).exits(5).json()["code"], "kept");
+    writer.join().unwrap().unwrap();
+    signal(node.pid(), "TERM");
+    assert_eq!(node.wait(), Some(0));
 }

@@ -321,6 +321,39 @@ fn a_taken_port_or_directory_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_no_trace_on_the_node_that_runs() {
+    let home = TempDir::new();
+    // No file of items guards the directory a second time.
+    let config = home.join("c.json");
+    fs::write(&config, r#"{"storage": "none"}"#).unwrap();
+    let args = ["run", "--config", &config, "--listen", "127.0.0.1:0"];
+    let a = Node::start_with(&home, "a", &args);
+    let api = || fs::read_to_string(format!("{}/api.json", a.dir)).unwrap();
+    let before = api();
+    let more = ["--api-listen", "127.0.0.1:0", "--state-dir", &a.dir];
+    for damage in ["removed", "replaced"] {
+        // As a cleaner of /tmp does.
+        fs::remove_file(format!("{}/lock", a.dir)).unwrap();
+        if damage == "replaced" {
+            fs::write(format!("{}/lock", a.dir), "").unwrap();
+        }
+        let ran = run(&home, &[&args[..], &more].concat()).exits(6);
+        assert!(ran.stderr.contains("another node runs on"), "{ran:?}");
+        assert_eq!(api(), before, "{damage}");
+        a.run(&home, &["status"]).exits(0);
+        fs::write(format!("{}/lock", a.dir), "").unwrap();
+    }
+    // Nor does one that gets further, and cannot listen.
+    let dir = home.join("b");
+    let taken = a.text("listen").to_owned();
+    let args = ["run", "--listen", &taken, "--api-listen", "127.0.0.1:0"];
+    run(&home, &[&args[..], &["--state-dir", &dir]].concat()).exits(1);
+    assert!(!fs::exists(format!("{dir}/api.json")).unwrap());
+    a.run(&home, &["stop"]).exits(0);
+    assert!(!fs::exists(format!("{}/api.json", a.dir)).unwrap());
+}
+
+#[test]
 fn status_peers_and_ping_tell_how_a_node_is() {
     let home = TempDir::new();
     let (a, b, _c) = three(&home);

@@ -50,7 +50,7 @@ fn request(args: &Put) -> Result<PutRequest> {
         (Some(value), _) => PutRequest::of(value.as_bytes()),
         (None, Some(file)) => {
             let most = MAX_VALUE_LEN as u64;
-            PutRequest::of(&private_file::read_public_as(file, most, Code::TooLarge)?)
+            PutRequest::of(&private_file::read_data(file, most)?)
         }
         (None, None) => return Err(Failure::new(Code::Usage, "there is no value to put")),
     };

@@ -180,7 +180,12 @@ pub(super) async fn operate(
     if let Some(Begun::Up(Ok(started))) = &begun {
         local.is_up(started.dht.clone(), started.listen.clone());
     }
+    // Only now: what fails leaves no trace.
+    let mut announced = None;
     if !matches!(begun, Some(Begun::Up(Err(_)) | Begun::Stopped(_))) {
+        announced = server
+            .as_ref()
+            .map(|server| state.announce(server.addr(), own));
         let status = local.status().await?;
         let discovery = settings.dmsg.discovery.as_ref().map(ToString::to_string);
         let at = |addr: String| settings.dmsg.public_address.clone().unwrap_or(addr);
@@ -227,7 +232,7 @@ pub(super) async fn operate(
         Some(Begun::Up(Ok(started))) => started,
         other => {
             watch.abort();
-            state.remove_endpoint();
+            drop(announced);
             if let Some(server) = server {
                 signals.unless_again(server.stop()).await?;
             }
@@ -261,6 +266,7 @@ pub(super) async fn operate(
     resume.abort();
     let stop = async {
         condition.lapsed().save().await;
+        drop(announced);
         stop(&dht, server, &state, remember).await;
         recorded(written).await;
     };
@@ -467,9 +473,7 @@ fn serve(
         tracing::warn!(%addr, "the control API is not on loopback: its token crosses the network in the clear");
     }
     let guard = Guard::new(token, addr, &settings.api_hosts);
-    let server = Server::start(listener, Arc::clone(shared), guard)?;
-    state.write_endpoint(server.addr(), shared.local.key());
-    Ok(server)
+    Server::start(listener, Arc::clone(shared), guard)
 }
 
 /// Writes down the peers now and then, and logs what happens. Ends with the node.
@@ -551,7 +555,6 @@ async fn stop(
     state: &StateDir,
     remember: tokio::task::JoinHandle<()>,
 ) {
-    state.remove_endpoint();
     remember.abort();
     save(dht, state).await;
     let api = async {

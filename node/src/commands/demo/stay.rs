@@ -53,7 +53,8 @@ pub(super) async fn stay(
         .map_err(|error| Failure::new(Code::Local, error))?;
     let guard = Guard::new(state.token_for_node()?, addr, &[]);
     let server = Server::start(listener, Arc::clone(&shared), guard)?;
-    let endpoint = state.write_endpoint(server.addr(), first.key());
+    let announced = state.announce(server.addr(), first.key());
+    let api = announced.url();
     let here = format!("skydht --state-dir {}", place.path().display());
     let mut next = vec![
         format!("{here} status"),
@@ -64,7 +65,7 @@ pub(super) async fn stay(
         next.push(join_command(&relays.discovery()));
     }
     report.stay = Some(Stay {
-        api: endpoint.url.clone(),
+        api: api.to_owned(),
         token_file: state.token_file(),
         next: next.clone(),
     });
@@ -73,7 +74,7 @@ pub(super) async fn stay(
         output::line(format_args!(
             "{} nodes stay up until Ctrl-C\napi   {} (token in {})\nnext  {}",
             show.network.nodes.len(),
-            endpoint.url,
+            api,
             state.token_file().display(),
             next.join("\n      ")
         ))?;

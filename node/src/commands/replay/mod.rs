@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::output::{self, Human};
 use crate::path_text;
-use crate::private_file::{self, failed};
+use crate::private_file::{self, open_regular};
 use crate::progress::Progress;
 use crate::report::ms;
 
@@ -144,11 +144,11 @@ fn print(common: &Common, file: &Path, run: &Run) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     output::talk(format_args!(
-        "node {}, recorded by skydht-core {}: {} and {} operations",
+        "node {}, recorded by skydht-core {}: {} and {}",
         report.key,
         report.version,
         Human(run.at),
-        report.operations
+        output::counted(report.operations as u64, "operation")
     ));
     match ending {
         None | Some(Ending::Closed(End::Stopped)) => {}
@@ -199,7 +199,7 @@ struct Taken<'a> {
 
 impl Run {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| failed("read", path, &error))?;
+        let file = open_regular(path)?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         let reader =
             Reader::new(BufReader::new(file)).map_err(|error| unreadable(path, 0, &error))?;
