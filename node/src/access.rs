@@ -23,7 +23,7 @@ use crate::local::Local;
 use crate::report::{GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport};
 use crate::state_dir::{Endpoint, Running, StateDir};
 use crate::status::About;
-use crate::{dmsg, keys, logging, output, start};
+use crate::{dmsg, keys, logging, output, private_file, start};
 
 /// Leaving may take this long.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,6 +119,14 @@ impl Access {
     /// Whether the node goes on when the command ends, and so can renew what it published.
     pub(crate) fn stays(&self) -> bool {
         matches!(self, Self::Api(_))
+    }
+
+    /// The key that `self` stands for.
+    pub(crate) async fn own_key(&self) -> Result<PublicKey> {
+        match self {
+            Self::Api(_) => self.key().await,
+            Self::Joined(joined) => own_key(&joined.settings),
+        }
     }
 
     /// Whose node it is.
@@ -241,12 +249,22 @@ impl Joined {
             // All addresses of a key are tried together, and fail together.
             let ping = dht.ping(*key, addrs.first().copied());
             let at: Vec<String> = addrs.iter().map(ToString::to_string).collect();
-            let why = match tokio::time::timeout(EXPLAIN_TIMEOUT, ping).await {
+            let answer = tokio::time::timeout(EXPLAIN_TIMEOUT, ping).await;
+            // What the transport saw says more.
+            let seen = dht.dial_failures().into_iter().filter(|it| it.peer == *key);
+            let seen: Vec<String> = seen
+                .map(|it| match it.addr.filter(|_| addrs.len() > 1) {
+                    Some(addr) => format!("{addr}: {}", it.cause),
+                    None => it.cause,
+                })
+                .collect();
+            let why = match answer {
                 Ok(Ok(_)) => "it answers now: try again".into(),
                 Ok(Err(PingError::Open(OpenFailure::Handshake))) => {
                     wrong += 1;
                     "something answers there, but not with this key".into()
                 }
+                Ok(Err(PingError::Open(_))) | Err(_) if !seen.is_empty() => seen.join("; "),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer in time".into(),
             };
@@ -265,7 +283,13 @@ impl Joined {
 async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joined> {
     let (secret, running) = match purpose {
         Purpose::Sign => own_secret(&settings)?,
-        Purpose::Read | Purpose::Look => (keys::generate()?, None),
+        Purpose::Read | Purpose::Look => {
+            if reach.key_file.is_some() {
+                // What is named must be there, though it is used for `self` alone.
+                own_key(&settings)?;
+            }
+            (keys::generate()?, None)
+        }
     };
     let mut config = settings.node.clone();
     config.serve = false;
@@ -372,7 +396,23 @@ fn own_key(settings: &Settings) -> Result<PublicKey> {
     if let Some(secret) = keys::from_environment()? {
         return Ok(secret.public());
     }
-    Ok(keys::load(&settings.key_file()?)?.public())
+    Ok(configured_key(settings)?.public())
+}
+
+/// The key of the configured file.
+fn configured_key(settings: &Settings) -> Result<SecretKey> {
+    let file = settings.key_file()?;
+    match settings.key_file {
+        None if !file.exists() => keys::load(&file).map_err(|failure| {
+            // It makes the directory, too.
+            let dir = settings.state_dir.as_deref().unwrap_or(&file);
+            failure.hint(format_args!(
+                "run: skydht keygen --state-dir {}",
+                private_file::quoted(dir)
+            ))
+        }),
+        _ => keys::load(&file),
+    }
 }
 
 /// The configured key, for a node of one operation. Two nodes with one key would take each
@@ -381,7 +421,7 @@ fn own_secret(settings: &Settings) -> Result<(SecretKey, Option<Running>)> {
     if let Some(secret) = keys::from_environment()? {
         return Ok((secret, None));
     }
-    let secret = keys::load(&settings.key_file()?)?;
+    let secret = configured_key(settings)?;
     if settings.key_file.is_some() {
         return Ok((secret, None));
     }

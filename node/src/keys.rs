@@ -26,8 +26,7 @@ pub(crate) fn generate() -> Result<SecretKey> {
 /// may have left it, is none.
 pub(crate) fn create(path: &Path) -> Result<SecretKey> {
     let secret = generate()?;
-    let mut text = Zeroizing::new(HEXLOWER.encode(&*secret.to_bytes()));
-    text.push('\n');
+    let text = text_of(&secret);
     if is_empty(path) {
         private_file::replace(path, text.as_bytes())?;
     } else {
@@ -56,10 +55,7 @@ pub(crate) fn load(path: &Path) -> Result<SecretKey> {
             Code::Config,
             format_args!("there is no key file {}", path.display()),
         )
-        .hint(format_args!(
-            "run: skydht keygen {}",
-            private_file::quoted(path)
-        )));
+        .hint(format_args!("run: {}", make_command(path))));
     }
     let contents = Zeroizing::new(private_file::read(path, MOST_BYTES)?);
     if contents.is_empty() {
@@ -68,8 +64,8 @@ pub(crate) fn load(path: &Path) -> Result<SecretKey> {
             format_args!("the key file {} is empty", path.display()),
         )
         .hint(format_args!(
-            "put the key back, or make a new one: skydht keygen {}",
-            private_file::quoted(path)
+            "put the key back, or remove the file and make a new one: {}",
+            make_command(path)
         )));
     }
     parse(&contents).ok_or_else(|| {
@@ -81,6 +77,30 @@ pub(crate) fn load(path: &Path) -> Result<SecretKey> {
             ),
         )
     })
+}
+
+/// The command that makes a key file where there is none.
+fn make_command(path: &Path) -> String {
+    let keygen = format!("skydht keygen {}", private_file::quoted(path));
+    match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        Some(dir) if !dir.exists() => {
+            format!("mkdir -m 700 -p {} && {keygen}", private_file::quoted(dir))
+        }
+        _ => keygen,
+    }
+}
+
+/// Makes a key and writes it to a file that is not there yet, not even empty.
+pub(crate) fn create_new(path: &Path) -> Result<SecretKey> {
+    let secret = generate()?;
+    private_file::create(path, text_of(&secret).as_bytes())?;
+    Ok(secret)
+}
+
+fn text_of(secret: &SecretKey) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(HEXLOWER.encode(&*secret.to_bytes()));
+    text.push('\n');
+    text
 }
 
 /// The key in the environment, if there is one.
@@ -159,10 +179,16 @@ mod tests {
 
     #[test]
     fn a_missing_key_file_names_the_command_that_makes_one() {
-        let failure = load(Path::new("/nonexistent/node.key")).unwrap_err();
-        assert_eq!(
-            failure.hint.unwrap(),
-            "run: skydht keygen /nonexistent/node.key"
-        );
+        let dir = TempDir::new("nokey");
+        let here = dir.0.join("node.key");
+        let keygen = |path: &Path| format!("skydht keygen {}", path.display());
+        let hint = |path| load(path).unwrap_err().hint.unwrap();
+        assert_eq!(hint(&here), format!("run: {}", keygen(&here)));
+        // The command that is named works: also where the directory is missing.
+        let below = dir.0.join("a/b/node.key");
+        let first = format!("mkdir -m 700 -p {}/a/b", dir.0.display());
+        assert_eq!(hint(&below), format!("run: {first} && {}", keygen(&below)));
+        std::fs::write(&here, "").unwrap();
+        assert_eq!(create_new(&here).unwrap_err().code, Code::Exists);
     }
 }

@@ -1,11 +1,12 @@
 //! A node in this process, and what can be asked of it: by the control API, and by commands
 //! that join for one operation.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use skydht_core::id::Target;
 use skydht_core::key::PublicKey;
-use skydht_core::node::{GetError, OperationError, PutError};
+use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError};
 use skydht_driver::{Dht, Stopped};
 use tokio::sync::watch;
 
@@ -149,9 +150,44 @@ impl Local {
 
     /// A sign of life.
     pub(crate) async fn ping(&self, body: &PingBody) -> Result<PingReport> {
+        if body.pk == self.key() {
+            return Err(
+                Failure::new(Code::Usage, "this is the node's own key: it does not ping itself")
+                    .hint("`skydht status` says how it is; `skydht ping self --bootstrap PK@HOST:PORT` says whether others reach it"),
+            );
+        }
         let dht = self.dht(None).await?;
-        let outcome = dht.ping(body.pk, body.addr).await?;
+        let outcome = match dht.ping(body.pk, body.addr).await {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(self.ping_failed(&dht, body, error).await),
+        };
         Ok(PingReport::new(self.key().id(), body.pk, &outcome))
+    }
+
+    /// A ping that ended badly, with the cause for each address that was tried: which of them
+    /// failed, the core does not tell.
+    async fn ping_failed(&self, dht: &Dht, body: &PingBody, error: PingError) -> Box<Failure> {
+        let is_unreached = matches!(
+            error,
+            PingError::Open(OpenFailure::Unreachable | OpenFailure::Timeout)
+        );
+        if !is_unreached || self.condition.carrier().is_some() {
+            return error.into();
+        }
+        let peers = dht.peers().await.unwrap_or_default();
+        let known = peers.into_iter().filter(|peer| peer.key == body.pk);
+        let known = known.filter_map(|peer| peer.addr);
+        let failures = dht.dial_failures().into_iter();
+        let failed = failures
+            .filter(|it| it.peer == body.pk)
+            .filter_map(|it| it.addr);
+        let mut addrs: Vec<SocketAddr> = body.addr.into_iter().collect();
+        for addr in known.chain(failed) {
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        operation_failure::unreached(error, &addrs).await
     }
 
     /// How it is: at any time.

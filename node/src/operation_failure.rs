@@ -4,9 +4,17 @@
 use skydht_core::item::{ItemError, Seq};
 use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome};
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
 use crate::api::schema::{GetBody, PutRequest};
 use crate::failure::{Code, Failure, Fault};
 use crate::report::{LookupReport, PutReport};
+
+/// How long an address is tried for the cause why it was not reached.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl From<OperationError> for Box<Failure> {
     fn from(error: OperationError) -> Self {
@@ -220,6 +228,25 @@ impl From<PingError> for Box<Failure> {
         };
         Failure::new(code, error).hint(hint)
     }
+}
+
+/// A peer that was reached at none of these addresses: each is tried once more, for its cause.
+pub(crate) async fn unreached(error: PingError, addrs: &[SocketAddr]) -> Box<Failure> {
+    let mut causes = Vec::new();
+    for addr in addrs {
+        let connecting = tokio::time::timeout(PROBE_TIMEOUT, TcpStream::connect(addr));
+        let cause = match connecting.await {
+            Ok(Ok(_)) => "takes connections, but was not reached in time".to_owned(),
+            Ok(Err(error)) => error.kind().to_string(),
+            Err(_) => format!("no connection within {PROBE_TIMEOUT:?}"),
+        };
+        causes.push(format!("{addr}: {cause}"));
+    }
+    let mut failure: Box<Failure> = error.into();
+    if !causes.is_empty() {
+        failure.message = format!("cannot reach it: {}", causes.join("; "));
+    }
+    failure
 }
 
 #[cfg(test)]

@@ -195,3 +195,157 @@ fn people_are_shown_the_sequence_that_a_swap_needs() {
     let swap = ["put", "two", "--salt", "s", "--expect", seq];
     a.run(&home, &swap).exits(0);
 }
+
+#[test]
+fn what_stands_in_the_way_of_the_store_is_named_with_its_own_remedy() {
+    let home = TempDir::new();
+    let node = Node::start(&home, "a", &[]);
+    let dir = node.dir.clone();
+    node.run(&home, &["store", "stats"]).exits(1);
+    let running = node.run(&home, &["store", "stats"]);
+    assert!(
+        running.stderr.contains("`skydht stop` first"),
+        "{running:?}"
+    );
+    node.run(&home, &["stop"]).exits(0);
+    assert_eq!(node.wait(), Some(0));
+    let stats = || run(&home, &["store", "stats", "--state-dir", &dir]);
+    stats().exits(0);
+    let (items, key) = (format!("{dir}/items.redb"), format!("{dir}/node.key"));
+    let (right, whole) = (fs::read(&key).unwrap(), fs::read(&items).unwrap());
+    for damage in ["missing key", "empty key", "other key", "damaged file"] {
+        match damage {
+            "missing key" => fs::remove_file(&key).unwrap(),
+            "empty key" => fs::write(&key, "").unwrap(),
+            "other key" => {
+                fs::remove_file(&key).unwrap();
+                run(&home, &["keygen", &key]).exits(0);
+            }
+            _ => fs::write(&items, "no database").unwrap(),
+        }
+        let ran = stats();
+        assert!(matches!(ran.code, Some(1 | 2)), "{damage}: {ran:?}");
+        let (_, hint) = ran.stderr.trim_end().split_once('\n').unwrap();
+        // A new key would read nothing, and there is nothing to stop.
+        for wrong in ["keygen", "skydht stop"] {
+            assert!(!hint.contains(wrong), "{damage}: {ran:?}");
+        }
+        fs::remove_file(&key).unwrap_or_default();
+        fs::write(&key, &right).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&key, mode).unwrap();
+        fs::write(&items, &whole).unwrap();
+    }
+    stats().exits(0);
+}
+
+#[test]
+fn a_command_that_joins_says_why_it_reaches_nobody_and_what_it_needs() {
+    let home = TempDir::new();
+    let node = Node::start(&home, "a", &[]);
+    let key = node.text("key").to_owned();
+    let nowhere = format!("{key}@127.0.0.1:1");
+    for args in [
+        &["get", &key, "--bootstrap", &nowhere][..],
+        &["ping", &key, "--bootstrap", &nowhere],
+    ] {
+        let ran = run(&home, args).exits(3);
+        assert!(
+            ran.stderr.contains("connection refused"),
+            "{args:?}: {ran:?}"
+        );
+    }
+    // The address that is named is not blamed for another's failure, and each has its cause.
+    let other = run(&home, &["keygen", &home.join("k")]).exits(0);
+    let other = other.text().trim().to_owned();
+    let ran = node
+        .run(&home, &["ping", &other, "--addr", "127.0.0.1:1"])
+        .exits(3);
+    assert!(
+        ran.stderr.contains("127.0.0.1:1: connection refused"),
+        "{ran:?}"
+    );
+    // Oneself.
+    for whom in ["self", &key] {
+        let ran = node.run(&home, &["ping", whom]).exits(2);
+        assert!(ran.stderr.contains("the node's own key"), "{ran:?}");
+    }
+    let reach = ["--bootstrap", &node.address(), "--state-dir", &node.dir];
+    run(&home, &[&["ping", "self"], &reach[..]].concat()).exits(0);
+    // What a newcomer is told to do works.
+    let at = node.address();
+    let put = ["put", "hello", "--bootstrap", &at];
+    let ran = run(&home, &put).exits(2);
+    let command = ran
+        .stderr
+        .trim()
+        .rsplit("run: skydht ")
+        .next()
+        .unwrap()
+        .to_owned();
+    let words: Vec<&str> = command.split(' ').collect();
+    run(&home, &words).exits(0);
+    run(&home, &put).exits(0);
+    // A key file that is named must be there, for whatever it is named.
+    let missing = home.join("missing");
+    for words in [&["status"][..], &["peers"], &["ping", &key], &["get", &key]] {
+        let args = [words, &["--bootstrap", &at, "--key-file", &missing]].concat();
+        let ran = run(&home, &args).exits(2);
+        assert!(ran.stderr.contains("there is no key file"), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_right_is_refused_alike_before_anybody_is_asked() {
+    let home = TempDir::new();
+    let missing = home.join("missing");
+    let salt = "s".repeat(201);
+    for (args, code, part) in [
+        (&["put", "--file", &missing][..], 2, "cannot read"),
+        (
+            &["put", "--file", home.path().to_str().unwrap()],
+            2,
+            "a directory",
+        ),
+        (&["put", "v", "--expect", "-1"], 2, "negative"),
+        (&["put", "v", "--seq", "-1"], 2, "negative"),
+        (&["replay", "j", "--trace-op", "-1"], 2, "negative"),
+        (&["sim", "--compare", &missing, &missing], 1, &missing),
+    ] {
+        let ran = run(&home, args).exits(code);
+        assert!(ran.stderr.contains(part), "{args:?}: {ran:?}");
+        assert!(!ran.stderr.contains("-- -1"), "{ran:?}");
+    }
+    let file = home.join("empty.key");
+    fs::write(&file, "").unwrap();
+    run(&home, &["keygen", &file]).exits(6);
+    let node = Node::start(&home, "a", &[]);
+    for args in [
+        &["put", "v", "--salt", &salt][..],
+        &["get", "self", "--salt", &salt],
+    ] {
+        let ran = node.run(&home, args).exits(6);
+        assert!(ran.stderr.contains("200 bytes"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_quorum_that_was_not_met_is_done_in_part() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let mut b = Node::start(&home, "b", &[&a]);
+    a.knows(1);
+    b.knows(1);
+    a.run(&home, &["put", "x"]).exits(0);
+    let key = a.text("key").to_owned();
+    let ran = b
+        .run(&home, &["get", &key, "--policy", "quorum:25"])
+        .exits(5);
+    assert_eq!(ran.text(), "x");
+    assert!(
+        ran.stderr.contains("fewer than the 25 asked for"),
+        "{ran:?}"
+    );
+    b.run(&home, &["get", &key, "--policy", "quorum:1"])
+        .exits(0);
+}

@@ -106,9 +106,19 @@ impl Client {
     /// Completes when the node no longer shows that it lives.
     async fn silence(&self) -> Box<Failure> {
         loop {
+            let begun = Instant::now();
             tokio::time::sleep(HEARTBEAT).await;
-            if let Err(failure) = self.get::<Value>(OPEN_PATH).await {
-                return failure;
+            match self.get::<Value>(OPEN_PATH).await {
+                Ok(_) => {}
+                // It has been silent since before the last question.
+                Err(failure) if failure.code == Code::Timeout => {
+                    let limit = Limit {
+                        time: begun.elapsed(),
+                        is_asked: false,
+                    };
+                    return self.late(limit);
+                }
+                Err(failure) => return failure,
             }
         }
     }
@@ -142,7 +152,14 @@ impl Client {
         let (status, bytes) = tokio::time::timeout(left, exchange)
             .await
             .map_err(|_| self.late(limit))?
-            .map_err(|error| self.unreachable(&error))?;
+            .map_err(|error| {
+                // It answers, and is no control API.
+                let http = error.downcast_ref::<hyper::Error>();
+                match http.is_some_and(hyper::Error::is_parse) {
+                    true => self.strange(&"its answer is no HTTP"),
+                    false => self.unreachable(&error),
+                }
+            })?;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| self.strange(&error));
         }
@@ -203,6 +220,9 @@ impl Client {
                 "http://{} does not answer as a control API of this version: {what}",
                 self.authority
             ),
+        )
+        .hint(
+            "is it another program's port, or another version of skydht? `--api URL` names another",
         )
     }
 }

@@ -39,16 +39,37 @@ pub(crate) struct Status {
     pub(crate) reach: Reach,
 }
 
+/// A peer as a user names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Whom {
+    /// The node that has the configured key.
+    Myself,
+    /// The peer with this key.
+    Key(PublicKey),
+}
+
+impl std::str::FromStr for Whom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "self" => Ok(Self::Myself),
+            key => parse_public(key).map(Self::Key),
+        }
+    }
+}
+
 /// Ask one peer for a sign of life, and say which way it took.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht ping 02ab…c1
-  skydht ping 02ab…c1 --addr 192.0.2.7:7470")]
+  skydht ping 02ab…c1 --addr 192.0.2.7:7470
+  skydht ping self --bootstrap 03cd…e2@192.0.2.7:7470     whether others reach this node")]
 pub(crate) struct Ping {
-    /// Whom.
-    #[arg(value_name = "PK", value_parser = parse_public)]
-    pub(crate) peer: PublicKey,
+    /// Whom: a public key, or `self` for the one of the key file (with --bootstrap).
+    #[arg(value_name = "PK")]
+    pub(crate) peer: Whom,
     /// Where to dial, if there is no connection.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) addr: Option<SocketAddr>,

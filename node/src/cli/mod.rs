@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::color::Color;
 pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
-pub(crate) use looks::{Peers, Ping, Status};
+pub(crate) use looks::{Peers, Ping, Status, Whom};
 pub(crate) use mix::{Ask, Mix};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};

@@ -18,17 +18,21 @@ struct Report {
 
 /// Makes a key.
 pub(crate) fn run(common: &Common, args: Keygen) -> Result<Exit> {
-    let file = match args.file {
-        Some(file) => file,
+    let (file, key) = match args.file {
+        Some(file) => {
+            let key = keys::create_new(&file)?;
+            (file, key.public())
+        }
         None => {
             let settings = super::configuration(common, [])?.settings;
             if settings.key_file.is_none() {
                 private_file::create_dir(settings.state()?.path())?;
             }
-            settings.key_file()?
+            let file = settings.key_file()?;
+            let key = keys::create(&file)?;
+            (file, key.public())
         }
     };
-    let key = keys::create(&file)?.public();
     if common.json {
         output::json(&Report {
             schema: "skydht.keygen/1",

@@ -2,18 +2,18 @@
 
 mod lines;
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
 use skydht_core::id::Target;
 use skydht_core::item::Item;
+use skydht_core::key::SecretKey;
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 use skydht_core::store::merge::{Judgement, Rank, judge};
 use skydht_core::time::Unix;
-use skydht_driver::storage::{FileStorage, Kept, Storage as _, StorageError};
+use skydht_driver::storage::{FileError, FileStorage, Kept, Storage as _, StorageError};
 
 use self::lines::{Line, LineFault, Lines};
 use super::configuration;
@@ -21,10 +21,10 @@ use crate::cli::{Common, Store};
 use crate::config::{Settings, StoragePlace};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
-use crate::keys;
 use crate::output::{self, count};
 use crate::path_text::shown;
 use crate::progress::Progress;
+use crate::{keys, private_file};
 
 /// Records read or written at once.
 const PAGE: usize = 1_024;
@@ -63,12 +63,42 @@ fn open(settings: &Settings) -> Result<FileStorage> {
     }
     let secret = match keys::from_environment()? {
         Some(secret) => secret,
-        None => keys::load(&settings.key_file()?)?,
+        None => key_of(&path, &settings.key_file()?)?,
     };
-    FileStorage::open(&path, &secret).map_err(|error| {
-        Failure::new(Code::Local, error)
-            .hint("while a node runs, its file is its own: `skydht stop` first")
+    FileStorage::open(&path, &secret).map_err(|error| not_opened(&error))
+}
+
+/// The key that a file of items was written with. A new one could read nothing of it.
+fn key_of(items: &Path, file: &Path) -> Result<SecretKey> {
+    let is_missing = !file.exists() || file.metadata().is_ok_and(|file| file.len() == 0);
+    keys::load(file).map_err(|failure| match is_missing {
+        true => failure.hint(format_args!(
+            "only the key that {} was written with reads it: put it back there, name its file as `key_file` in the configuration, or give it in {}",
+            shown(items),
+            keys::SECRET_KEY_VARIABLE
+        )),
+        false => failure,
     })
+}
+
+/// What to do when the file cannot be opened.
+fn not_opened(error: &FileError) -> Box<Failure> {
+    let hint = match error {
+        FileError::InUse { .. } => {
+            "while a node runs, its file is its own: `skydht stop` first".to_owned()
+        }
+        FileError::OtherKey { .. } => format!(
+            "name the file of the key it was written with as `key_file` in the configuration, or give the key in {}",
+            keys::SECRET_KEY_VARIABLE
+        ),
+        FileError::Damaged { .. } => {
+            "`skydht run` puts it aside and begins a new one: what peers hold comes back from them"
+                .to_owned()
+        }
+        FileError::Format { .. } => "use the version that wrote it".to_owned(),
+        _ => "may this user read and write it, and is there room on its disk?".to_owned(),
+    };
+    Failure::new(Code::Local, error).hint(hint)
 }
 
 fn failed(error: StorageError) -> Box<Failure> {
@@ -177,7 +207,7 @@ fn named(path: &Path) -> impl Fn(io::Error) -> Box<Failure> {
 fn export(common: &Common, storage: &mut FileStorage, file: Option<&Path>) -> Result<Exit> {
     let path = file.unwrap_or(Path::new("stdout"));
     let mut out: Box<dyn Write> = match file {
-        Some(file) => Box::new(BufWriter::new(File::create(file).map_err(named(file))?)),
+        Some(file) => Box::new(BufWriter::new(private_file::open_output(file)?)),
         None => Box::new(BufWriter::new(io::stdout())),
     };
     let mut exported = 0;
@@ -235,7 +265,7 @@ fn import(
 ) -> Result<Exit> {
     let path = file.unwrap_or(Path::new("stdin"));
     let lines: Box<dyn BufRead> = match file {
-        Some(file) => Box::new(BufReader::new(File::open(file).map_err(named(file))?)),
+        Some(file) => Box::new(BufReader::new(private_file::open_regular(file)?)),
         None => Box::new(io::stdin().lock()),
     };
     let mut report = Imported {

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::DmsgSettings;
 use crate::http::Exchanger;
 use crate::names;
+use crate::output::Human;
 use crate::report::{DiscoveryReport, ms};
 
 /// How long the discovery is waited for, less than anybody waits for us.
@@ -63,6 +64,8 @@ struct Answers {
     cause: Option<String>,
     /// When it is asked again, if that is known.
     next: Option<Instant>,
+    /// Since when the first question has waited for an answer.
+    asked: Option<Instant>,
 }
 
 /// What became of our entry.
@@ -98,6 +101,7 @@ impl Directory {
                 since: Instant::now(),
                 cause: None,
                 next: None,
+                asked: None,
             })),
         }
     }
@@ -120,9 +124,11 @@ impl Directory {
                 let text = format!("no answer within {TIMEOUT:?}");
                 Err(DiscoveryError::Unavailable(text))
             };
+            this.answers().asked.get_or_insert_with(Instant::now);
             let answer = tokio::time::timeout(TIMEOUT, call).await;
             let answer = answer.unwrap_or_else(|_| late());
             let mut answers = this.answers();
+            answers.asked = None;
             let cause = match &answer {
                 Err(DiscoveryError::Unavailable(why)) => Some(why.clone()),
                 _ => None,
@@ -148,7 +154,10 @@ impl Directory {
             url,
             reachable: answers.is_there,
             since_ms: ms(answers.since.elapsed()),
-            cause: answers.cause.clone(),
+            cause: match (answers.is_there, answers.asked) {
+                (None, Some(asked)) => Some(format!("asked {} ago", Human(asked.elapsed()))),
+                _ => answers.cause.clone(),
+            },
             refusal,
             next_try_ms: next,
         })

@@ -31,6 +31,7 @@ impl Display for DiscoveryReport {
         let Self { url, .. } = self;
         let since = Human(from_ms(self.since_ms));
         match self.reachable {
+            None if self.cause.is_some() => write!(f, "{url} has not answered yet")?,
             None => write!(f, "{url} not asked yet")?,
             Some(true) => write!(f, "{url} reachable for {since}")?,
             Some(false) => write!(f, "{url} not reachable for {since}")?,

@@ -66,7 +66,16 @@ fn list(common: &Common) -> Result<Exit> {
 }
 
 fn compare(common: &Common, a: &Path, b: &Path) -> Result<Exit> {
-    let read = |path| RunFile::read(path).map_err(|error| Failure::new(Code::Local, error));
+    let read = |path: &Path| {
+        if !path.exists() {
+            let error = std::io::ErrorKind::NotFound.into();
+            return Err(private_file::failed("read", path, &error));
+        }
+        RunFile::read(path).map_err(|error| {
+            Failure::new(Code::Local, error)
+                .hint("name a `run.json`, or the directory that `skydht sim --out` wrote it to")
+        })
+    };
     present::comparison(common, &Comparison::of(&read(a)?, &read(b)?))?;
     Ok(Exit::Ok)
 }

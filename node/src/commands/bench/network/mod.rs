@@ -101,8 +101,8 @@ pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
     };
     if let Some(example) = failures.first() {
         output::talk(format_args!(
-            "{} operations failed, such as: {example}",
-            failures.len()
+            "{} failed, such as: {example}",
+            output::counted(failures.len() as u64, "operation")
         ));
     }
     print(common, &report)?;

@@ -76,7 +76,7 @@ pub(super) fn print(common: &Common, report: &Report) -> Result<()> {
     output::line(output::table(&head, &rows))?;
     let processors = report.node_processors.map_or_else(
         || "no processor to itself".into(),
-        |count| format!("{count} processors to itself"),
+        |count| format!("{} to itself", output::counted(count as u64, "processor")),
     );
     let samples = report.mixes.first().map_or(0, |row| row.samples.len());
     output::line(format_args!(
