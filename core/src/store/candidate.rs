@@ -17,9 +17,9 @@ pub enum Via {
     /// Over a stream whose proven key is the item's signer. Treated as [`Via::Peer`] when it
     /// is not.
     Signer(PublicKey),
-    /// Over a stream of somebody else, who chose to send it.
+    /// Over a stream of another peer, which chose to send it.
     Peer(PublicKey),
-    /// From somebody else, because this node asked (a read, a synchronisation): not charged
+    /// From another peer, because this node asked (a read, a synchronisation): not charged
     /// to that peer.
     Pulled(PublicKey),
     /// From storage, with the life recorded there.

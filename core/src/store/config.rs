@@ -45,7 +45,7 @@ pub struct StoreConfig {
     pub public_items: usize,
     /// Owner items of one key outside the tiers; 0 means unlimited. An update is no new item.
     pub items_per_publisher: usize,
-    /// Items that one peer may put, whoever signed them; 0 means unlimited. Peers that are
+    /// Items that one peer may put, with any signer; 0 means unlimited. Peers that are
     /// configured as whitelisted, trusted or mirror have no such limit.
     pub items_per_peer: usize,
     /// Marks of deleted items, and as many again of expired ones; 0 means unlimited.

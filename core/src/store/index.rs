@@ -9,8 +9,8 @@ use crate::item::{Origin, Salt, Seq};
 use crate::store::config::{Tier, item_cost};
 use crate::store::fill::StoreFill;
 use crate::store::held::{Class, Held};
+use crate::store::key_counts::KeyCounts;
 use crate::store::merge::Rank;
-use crate::store::tally::Tally;
 use crate::sync::{FingerprintTree, Version};
 use crate::time::Mono;
 
@@ -25,9 +25,9 @@ pub(super) struct Index {
     sequences: BTreeSet<(Seq, Target)>,
     salts: BTreeSet<(Salt, Seq, Target)>,
     /// Owner items outside the tiers, by signer.
-    publishers: Tally,
+    publishers: KeyCounts,
     /// Items by the peer charged for them.
-    peers: Tally,
+    peers: KeyCounts,
     fill: StoreFill,
     /// Of the owners' items.
     tree: FingerprintTree,
@@ -42,8 +42,8 @@ impl Index {
             far: Default::default(),
             sequences: BTreeSet::new(),
             salts: BTreeSet::new(),
-            publishers: Tally::default(),
-            peers: Tally::default(),
+            publishers: KeyCounts::default(),
+            peers: KeyCounts::default(),
             fill: StoreFill::default(),
             tree: FingerprintTree::default(),
         }
@@ -73,12 +73,12 @@ impl Index {
     }
 
     /// Owner items outside the tiers, by signer.
-    pub(super) const fn publishers(&self) -> &Tally {
+    pub(super) const fn publishers(&self) -> &KeyCounts {
         &self.publishers
     }
 
     /// Items by the peer charged for them.
-    pub(super) const fn peers(&self) -> &Tally {
+    pub(super) const fn peers(&self) -> &KeyCounts {
         &self.peers
     }
 

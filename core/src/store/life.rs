@@ -18,7 +18,7 @@ pub(super) struct ArrivalLife {
     /// Until it expires, were it not exempt.
     pub(super) remaining: Duration,
     /// Vouched and expiry as recorded, to return to when the clock is set.
-    pub(super) unclocked: Option<(Unix, Unix)>,
+    pub(super) awaiting_wall_clock: Option<(Unix, Unix)>,
 }
 
 impl ArrivalLife {
@@ -33,7 +33,7 @@ impl ArrivalLife {
             Self {
                 age: Some(Duration::ZERO),
                 remaining: ttl,
-                unclocked: None,
+                awaiting_wall_clock: None,
             }
         } else if let Via::Storage { vouched, expires } = candidate.via {
             Self::recorded(now, ttl, vouched, expires)
@@ -42,7 +42,7 @@ impl ArrivalLife {
         }
     }
 
-    /// From somebody who is not the signer: the smaller of what they claim and what is left
+    /// From a peer that is not the signer: the smaller of what they claim and what is left
     /// since the sequence, where that names a time; half a life when neither is known.
     fn told(now: Time, ttl: Duration, seq: Seq, claimed: Option<Life>) -> Self {
         let written = seq
@@ -59,11 +59,11 @@ impl ArrivalLife {
         Self {
             age: claimed.map(|claimed| claimed.age).or(since_written),
             remaining: remaining.min(ttl),
-            unclocked: None,
+            awaiting_wall_clock: None,
         }
     }
 
-    /// From storage. While one of the two clocks was not set, nobody knows how long the item
+    /// From storage. While one of the two clocks was not set, it is not known how long the item
     /// lay there: it gets at most half a life, and its recorded expiry once the clock is set.
     fn recorded(now: Time, ttl: Duration, vouched: Unix, expires: Option<Unix>) -> Self {
         let expires = expires.unwrap_or_else(|| vouched.plus(ttl));
@@ -77,7 +77,7 @@ impl ArrivalLife {
         Self {
             age,
             remaining: remaining.min(ttl),
-            unclocked: waits.then_some((vouched, expires)),
+            awaiting_wall_clock: waits.then_some((vouched, expires)),
         }
     }
 }

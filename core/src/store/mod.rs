@@ -8,19 +8,19 @@
 //! An expired item is absent, whether it has been swept or not. Every operation takes
 //! O(log n), but for those that say otherwise.
 
+mod admission;
 mod candidate;
 mod config;
 mod fill;
 mod held;
 mod index;
+mod key_counts;
 mod life;
 mod marks;
 pub mod merge;
 mod page;
-mod place;
 mod refusal;
 mod sync_view;
-mod tally;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -41,10 +41,10 @@ use crate::key::PublicKey;
 use crate::record::StoredRecord;
 use crate::time::{Mono, Time, Unix, nanos};
 use index::Index;
+use key_counts::KeyCounts;
 use life::ArrivalLife;
 use marks::Marks;
 use merge::Rank;
-use tally::Tally;
 
 /// Most items that one admission evicts: the largest item in place of the smallest ones.
 pub const MAX_EVICTIONS: usize = (MAX_VALUE_LEN + MAX_SALT_LEN).div_ceil(RECORD_OVERHEAD) + 1;
@@ -66,9 +66,9 @@ pub struct Store {
     /// What was deleted, by its owner or here.
     deleted: Marks,
     /// Owner items that expired.
-    bygone: Marks,
+    expired_markers: Marks,
     /// Loaded while the clock was not set: vouched and expiry as recorded.
-    unclocked: BTreeMap<Target, (Unix, Unix)>,
+    awaiting_wall_clock: BTreeMap<Target, (Unix, Unix)>,
     /// When to see whether the clock is set by now.
     clock_check: Option<Mono>,
     reserved: Reserved,
@@ -78,8 +78,8 @@ pub struct Store {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Reserved {
     bytes: usize,
-    peers: Tally,
-    publishers: Tally,
+    peers: KeyCounts,
+    publishers: KeyCounts,
 }
 
 impl Store {
@@ -89,8 +89,8 @@ impl Store {
         Self {
             index: Index::new(config.local),
             deleted: Marks::new(config.deletion_marks),
-            bygone: Marks::new(config.deletion_marks),
-            unclocked: BTreeMap::new(),
+            expired_markers: Marks::new(config.deletion_marks),
+            awaiting_wall_clock: BTreeMap::new(),
             clock_check: None,
             reserved: Reserved::default(),
             config,
@@ -141,7 +141,7 @@ impl Store {
                 let age = held.age(now).unwrap_or(self.config.ttl / 2);
                 now.mono.plus(self.config.ttl.saturating_sub(age))
             });
-            self.unclocked.remove(&target);
+            self.awaiting_wall_clock.remove(&target);
             self.index.insert(target, held);
         }
     }
@@ -157,7 +157,7 @@ impl Store {
         candidate: &Candidate,
         nearer: usize,
     ) -> Result<Precheck, Refusal> {
-        if self.place(now, candidate, nearer)?.is_none() && self.is_proven(candidate) {
+        if self.evaluate(now, candidate, nearer)?.is_none() && self.is_proven(candidate) {
             return Ok(Precheck::Held);
         }
         if self.reserved.bytes + item_cost(&candidate.item) > MAX_RESERVED_BYTES {
@@ -220,34 +220,34 @@ impl Store {
         candidate: Candidate,
         nearer: usize,
     ) -> Result<Admission, Refusal> {
-        let Some(place) = self.place(now, &candidate, nearer)? else {
+        let Some(evaluation) = self.evaluate(now, &candidate, nearer)? else {
             if let Some(bound) = candidate.bound {
                 self.change(&candidate.target, |held| held.bind(bound));
             }
             return self.keep(now, &candidate);
         };
-        for target in &place.evict {
+        for target in &evaluation.evict {
             self.take(now, target);
         }
         let target = candidate.target;
-        let (origin, expires) = (place.newcomer.origin(), place.newcomer.expires);
-        let before = self.index.insert(target, place.newcomer);
+        let (origin, expires) = (evaluation.newcomer.origin(), evaluation.newcomer.expires);
+        let before = self.index.insert(target, evaluation.newcomer);
         let before = before.filter(|before| before.is_live(now));
-        self.unclocked.remove(&target);
-        if let Some(recorded) = place.unclocked {
-            self.unclocked.insert(target, recorded);
+        self.awaiting_wall_clock.remove(&target);
+        if let Some(recorded) = evaluation.awaiting_wall_clock {
+            self.awaiting_wall_clock.insert(target, recorded);
             self.clock_check.get_or_insert(now.mono.plus(CLOCK_CHECK));
         }
         self.deleted.clear(&target);
-        self.bygone.clear(&target);
+        self.expired_markers.clear(&target);
         Ok(Admission {
             kind: AdmissionKind::Stored,
             origin,
             owner_takeover: origin == Origin::Owner
                 && before.as_ref().map(Held::origin) == Some(Origin::Mirror),
             replaced: before.map(|before| before.item),
-            conflict: place.conflict,
-            evicted: place.evict,
+            conflict: evaluation.conflict,
+            evicted: evaluation.evict,
             expires,
         })
     }
@@ -259,7 +259,7 @@ impl Store {
     /// [`Refusal::NotHeld`] when the same item is not held or has another signature, or why it is
     /// refused.
     pub fn confirm(&mut self, now: Time, candidate: &Candidate) -> Result<Admission, Refusal> {
-        match self.place(now, candidate, 0)? {
+        match self.evaluate(now, candidate, 0)? {
             None if self.is_proven(candidate) => self.keep(now, candidate),
             _ => Err(Refusal::NotHeld),
         }
@@ -355,7 +355,7 @@ impl Store {
             }
         }
         self.deleted.sweep(now, max);
-        self.bygone.sweep(now, max);
+        self.expired_markers.sweep(now, max);
         swept
     }
 
@@ -365,7 +365,7 @@ impl Store {
         let items = self.index.soonest().map(|(expires, _)| expires);
         let others = [
             self.deleted.next_expiry(),
-            self.bygone.next_expiry(),
+            self.expired_markers.next_expiry(),
             self.clock_check,
         ];
         items.into_iter().chain(others.into_iter().flatten()).min()
@@ -375,7 +375,7 @@ impl Store {
     #[must_use]
     pub fn record(&self, now: Time, target: &Target) -> Option<StoredRecord> {
         let held = self.index.get(target)?;
-        let recorded = self.unclocked.get(target).copied();
+        let recorded = self.awaiting_wall_clock.get(target).copied();
         Some(StoredRecord {
             target: *target,
             item: Item::clone(&held.item),
@@ -397,7 +397,7 @@ impl Store {
     pub fn fill(&self) -> StoreFill {
         StoreFill {
             marks: self.deleted.len(),
-            expired_marks: self.bygone.len(),
+            expired_marks: self.expired_markers.len(),
             ..*self.index.fill()
         }
     }
@@ -421,7 +421,7 @@ impl Store {
     /// When they differ.
     pub fn check_invariants(&self) {
         assert_eq!(self.index, self.index.recount(), "index and recount differ");
-        for marks in [&self.deleted, &self.bygone] {
+        for marks in [&self.deleted, &self.expired_markers] {
             marks.check_invariants();
         }
         assert!(self.reserved.bytes >= self.reserved.publishers.total() * RECORD_OVERHEAD);
@@ -430,7 +430,7 @@ impl Store {
             assert_eq!(held.expires.is_none(), held.is_permanent(), "{target}");
         }
         assert!(
-            self.unclocked
+            self.awaiting_wall_clock
                 .keys()
                 .all(|target| self.index.get(target).is_some())
         );
@@ -464,7 +464,7 @@ impl Store {
         let charged = self.charged(target, &via);
         let ttl = self.config.ttl;
         let expires = now.mono.plus(ttl);
-        self.unclocked.remove(target);
+        self.awaiting_wall_clock.remove(target);
         self.change(target, |held| {
             held.expires = held.expires.map(|held| held.max(expires));
             held.vouched = Some(held::signed(now.mono));
@@ -483,8 +483,8 @@ impl Store {
         let expires = now.mono.plus(life.remaining);
         let target = &candidate.target;
         let held = self.index.get(target)?.expires;
-        if life.unclocked.is_none() && held.is_some_and(|held| held < expires) {
-            self.unclocked.remove(target);
+        if life.awaiting_wall_clock.is_none() && held.is_some_and(|held| held < expires) {
+            self.awaiting_wall_clock.remove(target);
             self.change(target, |held| {
                 held.expires = Some(expires);
                 held.vouched = held.vouched.max(life.vouched(now));
@@ -510,7 +510,7 @@ impl Store {
         let marks = if held.is_tombstone() {
             &mut self.deleted
         } else if held.origin() == Origin::Owner && !held.is_live(now) {
-            &mut self.bygone
+            &mut self.expired_markers
         } else {
             return;
         };
@@ -518,7 +518,7 @@ impl Store {
     }
 
     fn drop_item(&mut self, target: &Target) -> Option<Held> {
-        self.unclocked.remove(target);
+        self.awaiting_wall_clock.remove(target);
         self.index.remove(target)
     }
 
@@ -529,7 +529,7 @@ impl Store {
         }
         let max = if now.unix.is_set() { max } else { 0 };
         for _ in 0..max {
-            let Some((target, (vouched, expires))) = self.unclocked.pop_first() else {
+            let Some((target, (vouched, expires))) = self.awaiting_wall_clock.pop_first() else {
                 break;
             };
             let ttl = self.config.ttl;
@@ -547,7 +547,7 @@ impl Store {
         } else {
             CLOCK_CHECK
         };
-        self.clock_check = (!self.unclocked.is_empty()).then(|| now.mono.plus(pause));
+        self.clock_check = (!self.awaiting_wall_clock.is_empty()).then(|| now.mono.plus(pause));
     }
 }
 

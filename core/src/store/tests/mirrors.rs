@@ -10,7 +10,7 @@ fn mirroring() -> Store {
     })
 }
 
-fn place() -> Target {
+fn evaluate() -> Target {
     item(OWNER, 1, b"", "s").target()
 }
 

@@ -5,9 +5,9 @@ use alloc::collections::BTreeMap;
 use crate::key::PublicKey;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Tally(BTreeMap<PublicKey, usize>);
+pub(super) struct KeyCounts(BTreeMap<PublicKey, usize>);
 
-impl Tally {
+impl KeyCounts {
     pub(super) fn get(&self, key: &PublicKey) -> usize {
         self.0.get(key).copied().unwrap_or(0)
     }

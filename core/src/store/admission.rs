@@ -1,4 +1,4 @@
-//! The rules for taking an item, none of which changes anything.
+//! Whether an item may enter: rules that change nothing.
 
 use alloc::vec::Vec;
 
@@ -14,27 +14,27 @@ use crate::store::merge::{Judgement, judge};
 use crate::store::refusal::Refusal;
 use crate::time::{Time, Unix};
 
-/// A place found for a candidate.
-pub(super) struct Place {
-    /// What it would be there.
+/// What admitting a candidate would do.
+pub(super) struct Evaluation {
+    /// The item as it would be stored.
     pub(super) newcomer: Held,
     /// When it was vouched for and when it expires, as recorded, if that has to wait until
     /// the clock is set.
-    pub(super) unclocked: Option<(Unix, Unix)>,
-    /// What has to go.
+    pub(super) awaiting_wall_clock: Option<(Unix, Unix)>,
+    /// Items to evict.
     pub(super) evict: Vec<Target>,
     /// What it replaces is another content of the same signer and sequence.
     pub(super) conflict: bool,
 }
 
 impl Store {
-    /// Finds a place; none when the same item is held.
-    pub(super) fn place(
+    /// Evaluates a candidate; `None` when the same item is held.
+    pub(super) fn evaluate(
         &self,
         now: Time,
         candidate: &Candidate,
         nearer: usize,
-    ) -> Result<Option<Place>, Refusal> {
+    ) -> Result<Option<Evaluation>, Refusal> {
         let Candidate {
             target, item, via, ..
         } = candidate;
@@ -63,7 +63,7 @@ impl Store {
             }
         } else if self.is_deleted(now, target, origin, item.seq) {
             return Err(Refusal::Deleted);
-        } else if self.is_bygone(now, candidate, origin) {
+        } else if self.has_expired(now, candidate, origin) {
             return Err(Refusal::Expired);
         }
         let tier = self.config.tier(&item.key);
@@ -83,13 +83,13 @@ impl Store {
         if let Some(bound) = candidate.bound {
             newcomer.bind(bound);
         }
-        let mut unclocked = None;
+        let mut awaiting_wall_clock = None;
         if !newcomer.is_permanent() {
             if life.remaining.is_zero() {
                 return Err(Refusal::Expired);
             }
             newcomer.expires = Some(now.mono.plus(life.remaining));
-            unclocked = life.unclocked;
+            awaiting_wall_clock = life.awaiting_wall_clock;
             if let Some(before) = held {
                 newcomer.outlive(before);
             }
@@ -99,9 +99,9 @@ impl Store {
             self.check_distance(&newcomer, nearer)?;
         }
         let evict = self.room(target, &newcomer)?;
-        Ok(Some(Place {
+        Ok(Some(Evaluation {
             newcomer,
-            unclocked,
+            awaiting_wall_clock,
             evict,
             conflict,
         }))
@@ -160,16 +160,16 @@ impl Store {
             })
     }
 
-    /// Whether an item has had its life here and comes back from somebody who does not say
+    /// Whether an item has had its life here and comes back from a peer that does not say
     /// how old it is: Go's full nodes give a copy a new life at each reconciliation, so that
     /// what its owner abandoned would circulate for ever.
-    fn is_bygone(&self, now: Time, candidate: &Candidate, origin: Origin) -> bool {
+    fn has_expired(&self, now: Time, candidate: &Candidate, origin: Origin) -> bool {
         let Candidate { target, item, .. } = candidate;
         let says_nothing = candidate.life.is_none()
             && !candidate.via.vouches(item)
             && !matches!(candidate.via, Via::Storage { .. });
         says_nothing
-            && (self.bygone.covers(now, target, origin, item.seq)
+            && (self.expired_markers.covers(now, target, origin, item.seq)
                 || self
                     .unswept(now, target)
                     .is_some_and(|held| (origin, item.seq) <= (held.origin(), held.item.seq)))
