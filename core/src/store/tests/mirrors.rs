@@ -10,7 +10,7 @@ fn mirroring() -> Store {
     })
 }
 
-fn evaluate() -> Target {
+fn place() -> Target {
     item(OWNER, 1, b"", "s").target()
 }
 

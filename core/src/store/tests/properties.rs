@@ -77,7 +77,7 @@ fn value(length: u16) -> Vec<u8> {
     (0..length).map(|i| i as u8).collect()
 }
 
-fn evaluate(signer: u8, salt: u8) -> Target {
+fn place(signer: u8, salt: u8) -> Target {
     item(signer, 0, b"", SALTS[usize::from(salt)]).target()
 }
 
