@@ -139,6 +139,32 @@ mod tests {
     }
 
     #[test]
+    fn as_many_may_be_late_as_early() {
+        for lie in [-50, 50] {
+            let mut clocks = PeerClocks::default();
+            for n in 1..=5 {
+                let theirs = now(0, if n <= 2 { lie * DAY as i64 } else { 0 }).unix;
+                clocks.note(key(n), &list(&[theirs.0]), now(0, 0));
+            }
+            assert_eq!(clocks.offset(now(0, 0)).map(|it| it.offset), Some(0));
+        }
+    }
+
+    #[test]
+    fn the_highest_of_a_quarter_of_an_hour_counts_and_then_what_a_peer_says_anew() {
+        let mut clocks = PeerClocks::default();
+        let mut says = |minutes, ahead| {
+            let theirs = now(minutes, ahead * MINUTE as i64).unix;
+            clocks.note(key(1), &list(&[theirs.0]), now(minutes, 0));
+            (clocks.0[&key(1)].base - minus(now(0, 0).unix, Mono(0))) / MINUTE as i64
+        };
+        assert_eq!(says(0, 1), 1);
+        assert_eq!(says(1, 2), 2);
+        assert_eq!(says(14, 0), 2);
+        assert_eq!(says(15, 0), 0);
+    }
+
+    #[test]
     fn what_says_nothing_is_no_sample_and_samples_are_bounded() {
         let mut clocks = PeerClocks::default();
         for n in 1..=9 {

@@ -1,8 +1,11 @@
 //! The node's behaviour, rule by rule (numbers are those of the design, section 3).
 
+mod asking;
+mod boundaries;
 mod bounds_alone;
 mod clocks;
 mod concurrent_puts;
+mod counts;
 mod evidence;
 mod hand;
 mod hidden_rules;
@@ -13,6 +16,7 @@ mod operations;
 mod peers;
 mod pressure;
 mod proof;
+mod put_outcomes;
 mod reads;
 mod replication;
 mod serving;

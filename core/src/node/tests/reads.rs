@@ -229,3 +229,91 @@ fn a_cancelled_read_gives_its_calls_up() {
         assert_eq!(hand.closed(stream), Some(CloseReason::Cancelled));
     }
 }
+
+#[test]
+fn a_quorum_is_met_by_as_many_holders_as_were_asked_for_and_not_by_fewer() {
+    for quorum in 1..=3 {
+        let mut hand = reader(|_| {});
+        let it = item(9, "s", 5, "v");
+        let (op, streams) = read(&mut hand, of(&it, ReadPolicy::Quorum(quorum)));
+        for (n, stream) in (1..).zip(streams) {
+            if n <= quorum {
+                answer(&mut hand, stream, Some(&it), None);
+                hand.run_jobs();
+                let met = hand.finished(op).is_some();
+                assert_eq!(met, n == quorum, "{n} of {quorum}");
+            }
+        }
+        assert_eq!(got(&hand, op).agree, u16::from(quorum));
+    }
+}
+
+#[test]
+fn a_read_that_times_out_gives_the_best_value_that_it_has_unless_that_is_deleted() {
+    for value in ["v", ""] {
+        let mut hand = reader(|_| {});
+        let it = item(9, "s", 5, value);
+        let timeout = Some(Duration::from_millis(150));
+        let request = GetRequest {
+            timeout,
+            ..of(&it, ReadPolicy::Freshest)
+        };
+        let (op, streams) = read(&mut hand, request);
+        answer(&mut hand, streams[0], Some(&it), None);
+        hand.run_jobs();
+        hand.pass(Duration::from_millis(150));
+        let Some(Outcome::Get(Err(GetError::Timeout { best, .. }))) = hand.finished(op) else {
+            panic!("{:?}", hand.finished(op));
+        };
+        let best = best.as_ref().map(|best| &best.item);
+        assert_eq!(best, (!value.is_empty()).then_some(&it));
+    }
+}
+
+#[test]
+fn a_reader_among_the_nearest_holds_what_it_read_unless_it_serves_nobody() {
+    for serve in [true, false] {
+        let mut hand = reader(|_| {});
+        hand.node.base.cx.config.serve = serve;
+        let it = item(9, "s", 5, "v");
+        let (op, streams) = read(&mut hand, of(&it, ReadPolicy::Freshest));
+        for stream in streams {
+            answer(&mut hand, stream, Some(&it), None);
+        }
+        hand.run_jobs();
+        assert_eq!(got(&hand, op).agree, 3);
+        assert_eq!(hand.held(&it.target()).is_some(), serve);
+    }
+}
+
+#[test]
+fn an_item_in_the_second_half_of_its_life_is_repaired_at_no_go_node() {
+    let half = Config::default().item_ttl / 2;
+    let second = Duration::from_secs(1);
+    for (left, repairs) in [(half + second, 1), (half, 1), (half - second, 0)] {
+        let mut hand = Hand::new(|_| {});
+        hand.introduce(1, Reach::Dialled, true);
+        hand.introduce(2, Reach::Dialled, false);
+        hand.introduce(3, Reach::Dialled, true);
+        let it = item(9, "s", 5, "v");
+        hand.wanted();
+        let op = hand.command(Command::Get(of(&it, ReadPolicy::Freshest)));
+        for (stream, peer, ..) in hand.wanted() {
+            hand.open(stream, Reach::Dialled);
+            if peer != key(2) {
+                let age = Duration::ZERO;
+                answer(&mut hand, stream, Some(&it), Some(Life { age, left }));
+                hand.run_jobs();
+                continue;
+            }
+            let (ext, closest) = (None, PeerList::default());
+            let response = Response::GetValue {
+                item: None,
+                closest,
+            };
+            hand.reply(stream, ResponseMessage { ext, response });
+        }
+        assert_eq!(got(&hand, op).agree, 2);
+        assert_eq!(hand.counter(Counter::Repairs), repairs, "{left:?} left");
+    }
+}

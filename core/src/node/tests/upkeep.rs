@@ -4,13 +4,16 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::hand::{Hand, key};
 use super::net::{Net, addr, secret};
 use crate::id::{NodeId, Target};
 use crate::node::base::Base;
 use crate::node::ids::CallTag;
+use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::node::*;
-use crate::wire::WirePeer;
+use crate::routing::PeerUpdate;
+use crate::wire::{Request, Response, ResponseExt, ResponseMessage, Timestamp, WirePeer};
 
 /// Calls that a self-lookup of node 5 makes.
 fn calls_to_look_around(net: &mut Net) -> u64 {
@@ -233,4 +236,157 @@ fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
     } = &mut net.nodes[full].base;
     peers.note_caller(cx, calls, caller.unwrap(), None, None);
     assert_eq!(counts(&net), (ping_backs, evictions + 1));
+}
+
+/// Whether a pause is one of `expected` seconds, give or take what keeps nodes out of step.
+fn is_about(pause: Duration, expected: u64) -> bool {
+    let expected = Duration::from_secs(expected);
+    (expected * 3 / 4..=expected * 5 / 4).contains(&pause)
+}
+
+fn bootstrap_peers(config: &mut Config) {
+    let peer = |n| BootstrapPeer {
+        key: key(n),
+        addrs: vec![addr(n)],
+    };
+    config.bootstrap = (1..=3).map(peer).collect();
+}
+
+#[test]
+fn dead_bootstrap_peers_are_asked_again_once_all_have_failed_and_ever_less_often() {
+    let mut hand = Hand::new(bootstrap_peers);
+    for seconds in [1, 2, 4, 8, 16, 30, 30] {
+        let due = |hand: &Hand| hand.node.base.cx.timers.due_at(Timer::Bootstrap);
+        let wanted = hand.wanted();
+        assert_eq!(wanted.len(), 3);
+        for (stream, ..) in wanted {
+            assert_eq!(due(&hand), None, "some are still being asked");
+            let reason = OpenFailure::Unreachable;
+            hand.input(Input::StreamFailed { stream, reason });
+        }
+        let pause = due(&hand).expect("a next time").since(hand.now);
+        assert!(is_about(pause, seconds), "{pause:?} for {seconds} s");
+        hand.pass(pause);
+    }
+}
+
+#[test]
+fn a_node_that_others_found_looks_itself_up_when_its_bootstrap_peers_have_failed() {
+    let mut hand = Hand::new(bootstrap_peers);
+    let bootstrap = hand.wanted();
+    hand.introduce(9, Reach::Relayed, true);
+    for (stream, ..) in bootstrap {
+        assert!(hand.wanted().is_empty());
+        let reason = OpenFailure::Unreachable;
+        hand.input(Input::StreamFailed { stream, reason });
+    }
+    let (stream, peer, ..) = hand.wanted().remove(0);
+    assert_eq!(peer, key(9));
+    let target = key(0).id().into();
+    let asked = hand.open(stream, Reach::Relayed).request;
+    assert_eq!(asked, Request::FindNode { target });
+}
+
+#[test]
+fn self_lookups_that_bring_no_neighbour_become_ever_rarer() {
+    let mut net = Net::settled(4, |_, _| {});
+    let due = |net: &Net| {
+        let timers = &net.nodes[3].base.cx.timers;
+        timers.due_at(Timer::SelfLookup)
+    };
+    let mut last = due(&net);
+    for seconds in [600, 1_200, 1_800, 1_800] {
+        while due(&net).is_none_or(|at| Some(at) == last) {
+            net.run_for(Duration::from_millis(500));
+        }
+        last = due(&net);
+        let pause = last.unwrap().since(net.now) + Duration::from_millis(500);
+        assert!(is_about(pause, seconds), "{pause:?} for {seconds} s");
+    }
+}
+
+#[test]
+fn a_lookup_of_the_own_id_is_known_from_that_of_a_user() {
+    let mut hand = Hand::new(|_| {});
+    hand.introduce(1, Reach::Relayed, true);
+    let target = key(0).id().into();
+    let timeout = None;
+    hand.command(Command::FindNode { target, timeout });
+    look_up_self(&mut hand.node);
+    let queries = &hand.node.queries;
+    let own: Vec<_> = queries
+        .ids()
+        .into_iter()
+        .map(|id| queries.is_self_lookup(id))
+        .collect();
+    assert_eq!(own, [false, true]);
+}
+
+#[test]
+fn sparse_buckets_are_filled_as_far_as_the_nearest_peers_and_all_of_them_where_these_are_few() {
+    for k in [1, 2, 20] {
+        let mut hand = Hand::new(|config| config.k = k);
+        let time = hand.time();
+        let own = key(0).id();
+        let bucket = |n: &usize| own.distance(&key(*n).id()).common_prefix();
+        for index in [0, 2, 4, 6] {
+            let n = (1..).find(|n| bucket(n) == index).unwrap();
+            let update = PeerUpdate {
+                key: key(n),
+                addr: None,
+                reachable: true,
+            };
+            hand.node.base.peers.table.insert_or_update(&update, time);
+        }
+        let edge = [6, 4].get(k - 1).copied().unwrap_or(u8::MAX);
+        let sparse = hand.node.base.peers.table.sparse_buckets(3);
+        let expected = sparse.filter(|index| *index <= edge).count();
+        let before = hand.counter(Counter::Lookups);
+        hand.node.upkeep.filler.begin();
+        while fill_buckets(&mut hand.node) {}
+        let lookups = hand.counter(Counter::Lookups) - before;
+        assert_eq!(lookups, expected as u64, "k {k}");
+        assert!(expected > 2);
+    }
+}
+
+/// Hidden by lookups that find everybody with few calls. The wrong way never ends.
+#[test]
+fn a_self_lookup_whose_calls_are_used_up_ends_although_strangers_are_left() {
+    let mut hand = Hand::new(|config| config.limits.lookup_candidates = 20);
+    hand.introduce(1, Reach::Relayed, true);
+    hand.node.base.cx.timers.clear();
+    let own = key(0).id();
+    let mut strangers: Vec<_> = (100..500).map(key).collect();
+    strangers.sort_by_cached_key(|key| own.distance(&key.id()));
+    hand.wanted();
+    look_up_self(&mut hand.node);
+    hand.input(Input::TimerFired);
+    let mut calls = 0;
+    loop {
+        let wanted = hand.wanted();
+        if wanted.is_empty() {
+            break;
+        }
+        for (stream, ..) in wanted {
+            calls += 1;
+            if calls % 8 != 1 {
+                let reason = OpenFailure::Unreachable;
+                hand.input(Input::StreamFailed { stream, reason });
+                continue;
+            }
+            // Ever nearer ones.
+            let named = strangers.split_off(strangers.len() - 20);
+            let named = named
+                .iter()
+                .map(|key| WirePeer::new(key, Timestamp::default(), None));
+            let closest = named.collect::<Vec<_>>().into();
+            hand.open(stream, Reach::Relayed);
+            let ext = Some(ResponseExt::default());
+            let response = Response::FindNode { closest };
+            hand.reply(stream, ResponseMessage { ext, response });
+        }
+    }
+    assert_eq!(calls, 4 * 20, "four for each candidate that it may keep");
+    assert_eq!(hand.counter(Counter::LookupsUnconverged), 1);
 }
