@@ -180,12 +180,11 @@ impl Lapsed {
             return;
         }
         let saved = tokio::task::spawn_blocking(move || save(&path, &contents)).await;
-        if let Ok(saved) = saved {
-            if self.state().warns_of(saved.is_err(), Instant::now())
-                && let Err(failure) = saved
-            {
-                tracing::warn!("the next run will not know which items this one renews: {failure}");
-            }
+        if let Ok(saved) = saved
+            && self.state().warns_of(saved.is_err(), Instant::now())
+            && let Err(failure) = saved
+        {
+            tracing::warn!("the next run will not know which items this one renews: {failure}");
         }
     }
 }

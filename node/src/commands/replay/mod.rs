@@ -148,7 +148,7 @@ fn print(common: &Common, file: &Path, run: &Run) -> Result<Exit> {
         report.key,
         report.version,
         Human(run.at),
-        output::counted(report.operations as u64, "operation")
+        output::counted(report.operations, "operation")
     ));
     match ending {
         None | Some(Ending::Closed(End::Stopped)) => {}
