@@ -286,7 +286,9 @@ fn writers_that_announce_nothing_are_found_and_what_is_lost_is_wanted_again() {
     assert_eq!(news(&mut storage, &[older.clone()]), [older]);
     server.cli(&["flushall"]);
     let mut wanted = Vec::new();
+    let end = Instant::now() + Duration::from_secs(30);
     while wanted.len() < 701 {
+        assert!(Instant::now() < end, "{} are wanted again", wanted.len());
         wanted.extend(storage.poll().unwrap().wanted);
     }
     wanted.sort_unstable();
