@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// Items in a batch.
 const BATCH_ITEMS: usize = 256;
 /// Items of the peer that are remembered, to see which it lacks.
-const MAX_SEEN: usize = 2_000_000;
+const MAX_SEEN: usize = 1 << 18;
 /// Entries looked at in one step.
 const LOOKED_AT: usize = 4_096;
 /// Pages of one pass.
