@@ -2,16 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use http::Uri;
-use http::uri::Authority;
 use skydht_core::key::PublicKey;
 use skydht_dmsg::discovery::{Discovery, DiscoveryError, KnownServer};
 use skydht_dmsg::entry::{Entry, SignedEntry};
 use skydht_runtime::BoxFuture;
 
+use crate::base_url::BaseUrl;
 use crate::dmsg::{Answer, AnswerError, Call, Refusal};
 use crate::web::{Request, Response};
 
@@ -23,72 +21,6 @@ pub type ExchangeError = Box<dyn Error + Send + Sync>;
 pub trait Exchange: Send + Sync + 'static {
     /// Sends a request to the host that its URI names.
     fn exchange(&self, request: Request) -> BoxFuture<'static, Result<Response, ExchangeError>>;
-}
-
-/// Why a text is no URL of a service.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BaseUrlError {
-    /// Not a URL with scheme and host.
-    #[error("{0:?} is no URL: write http://HOST:PORT")]
-    Form(String),
-    /// `https` and others.
-    #[error("{0:?}: only http is spoken; entries are signed, so nobody can forge them on the way")]
-    Scheme(String),
-}
-
-/// Where a service is: `http://HOST[:PORT][/PATH]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BaseUrl {
-    authority: Authority,
-    /// Without a slash at its end.
-    path: String,
-}
-
-impl FromStr for BaseUrl {
-    type Err = BaseUrlError;
-
-    fn from_str(text: &str) -> Result<Self, BaseUrlError> {
-        let wrong = || BaseUrlError::Form(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| wrong())?;
-        let authority = uri.authority().ok_or_else(wrong)?.clone();
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some(_) => return Err(BaseUrlError::Scheme(text.to_owned())),
-            None => return Err(wrong()),
-        }
-        let port = authority.port_u16();
-        let host = port.map_or(authority.host().to_owned(), |port| {
-            format!("{}:{port}", authority.host())
-        });
-        // Nothing but host and port: no user, no port beyond 65535.
-        let is_plain = authority.as_str() == host && uri.query().is_none();
-        if !is_plain || authority.host().is_empty() || port == Some(0) {
-            return Err(wrong());
-        }
-        Ok(Self {
-            authority,
-            path: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
-    }
-}
-
-impl BaseUrl {
-    /// The URI of a path below it, itself a URI's.
-    fn join(&self, path: &Uri) -> Result<Uri, http::Error> {
-        let below = path.path_and_query().map_or("/", |path| path.as_str());
-        Uri::builder()
-            .scheme("http")
-            .authority(self.authority.clone())
-            .path_and_query(format!("{}{below}", self.path))
-            .build()
-    }
 }
 
 /// A DMSG discovery at a URL. Clones share what sends the requests.

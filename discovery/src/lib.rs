@@ -22,9 +22,11 @@
 // A length or number that is cut where addresses have 32 bits is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
+mod base_url;
 mod client;
 pub mod dmsg;
 pub mod health;
 pub mod web;
 
-pub use client::{BaseUrl, BaseUrlError, Exchange, ExchangeError, HttpDiscovery};
+pub use base_url::{BaseUrl, BaseUrlError, Carrier, DMSG_PORT};
+pub use client::{Exchange, ExchangeError, HttpDiscovery};

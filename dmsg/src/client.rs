@@ -11,7 +11,7 @@ mod sessions;
 mod table;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -90,6 +90,17 @@ impl<R: Runtime> Clone for Client<R> {
     }
 }
 
+/// A handle that does not keep the client running, for what the client itself holds.
+pub struct WeakClient<R: Runtime>(Weak<Handle<R>>);
+
+impl<R: Runtime> WeakClient<R> {
+    /// The client, if it runs still.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Client<R>> {
+        self.0.upgrade().map(Client)
+    }
+}
+
 impl<R: Runtime> Drop for Handle<R> {
     fn drop(&mut self) {
         self.0.endpoint.close();
@@ -129,6 +140,12 @@ impl<R: Runtime> Client<R> {
 
     fn shared(&self) -> &Arc<Shared<R>> {
         &self.0.0
+    }
+
+    /// A handle that does not keep it running.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakClient<R> {
+        WeakClient(Arc::downgrade(&self.0))
     }
 
     /// Our key.

@@ -528,3 +528,71 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         "SKYDHT_DMSG_SESSIONS_COUNT"
     );
 }
+
+/// A network without clear HTTP, as upstream's since June 2026: who knows the discovery's key and
+/// one server gets everywhere.
+#[test]
+fn without_clear_http_a_discovery_on_dmsg_is_found_through_a_known_server() {
+    let home = TempDir::new();
+    let server = Node::start_with(&home, "first", &["dmsg-server", "--listen", "127.0.0.1:0"]);
+    let at = format!("{}@{}", server.text("key"), server.text("dmsg_server"));
+    let key_file = home.join("disc.key");
+    run(&home, &["keygen", &key_file]).exits(0);
+    let mut command = program(&home);
+    command.args([
+        "dmsg-discovery",
+        "--addr",
+        "127.0.0.1:0",
+        "--json",
+        "--key-file",
+        &key_file,
+    ]);
+    command.args(["--dmsg-server", &at]);
+    let discovery = Node::spawn(command, "discovery", String::new());
+    let url = discovery.text("dmsg_url").to_owned();
+    let config = home.path().join("dmsg.json");
+    let dmsg = json!({"dmsg": {"discovery": url, "servers": [at]}});
+    std::fs::write(&config, dmsg.to_string()).unwrap();
+    let config = config.to_str().unwrap();
+    let second = ["--config", config, "dmsg-server", "--listen", "127.0.0.1:0"];
+    let second = Node::start_with(&home, "second", &second);
+    let visor = |name| Node::start_with(&home, name, &["--config", config, "run"]);
+    let (alice, bob) = (visor("alice"), visor("bob"));
+    let end = Instant::now() + DEADLINE;
+    for node in [&second, &alice, &bob] {
+        loop {
+            let status = node.run(&home, &["status", "--json"]).exits(0).json();
+            if status["dmsg"]["discovery"]["reachable"] == true && status["ready"] == true {
+                assert_eq!(status["dmsg"]["discovery"]["url"], url);
+                break;
+            }
+            assert!(Instant::now() < end, "{status:#}");
+        }
+    }
+    let clear = discovery.text("url").strip_prefix("http://").unwrap();
+    let ask = |path: &str| {
+        let asked = request("GET", path, &[("Host", clear)], "");
+        http(clear, &asked).body
+    };
+    loop {
+        let visors = ask("/dmsg-discovery/entries");
+        let servers = ask("/dmsg-discovery/all_servers");
+        let has_visors = [&alice, &bob]
+            .iter()
+            .all(|it| visors.contains(it.text("key")));
+        if has_visors && servers.contains(second.text("key")) {
+            break;
+        }
+        assert!(Instant::now() < end, "{visors} {servers}");
+    }
+    alice
+        .run(&home, &["put", "over DMSG alone", "--salt", "s"])
+        .exits(0);
+    let get = ["get", alice.text("key"), "--salt", "s"];
+    assert!(
+        bob.run(&home, &get)
+            .exits(0)
+            .text()
+            .starts_with("over DMSG alone")
+    );
+}

@@ -7,6 +7,7 @@ use skydht_core::time::{Mono, Time, Unix};
 use skydht_dmsg::entry::{ClientFields, EntryError, ServerFields};
 
 use super::*;
+use crate::BaseUrlError;
 use crate::dmsg::{DmsgDiscovery, Rules};
 use crate::web;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use skydht_core::key::PublicKey;
+use skydht_dmsg::discovery::KnownServer;
 
 use crate::keys::parse_public;
 
@@ -18,6 +19,7 @@ use crate::keys::parse_public;
 Examples:
   skydht dmsg-discovery
   skydht dmsg-discovery --addr 0.0.0.0:9090
+  skydht dmsg-discovery --key-file disc.key --dmsg-server PK@192.0.2.7:8081
   curl http://127.0.0.1:9090/dmsg-discovery/available_servers
 
 A network on one machine, each in a terminal of its own:
@@ -34,6 +36,23 @@ pub(crate) struct DmsgDiscoveryArgs {
     /// Take servers that are on loopback; on by itself when --addr is.
     #[arg(long, short)]
     pub(crate) test_mode: bool,
+    /// Answer on DMSG, too: at dmsg://PK:80, where PK is the key in FILE (see `skydht keygen`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A DMSG server to be reached through, besides those that register; may be repeated.
+    #[arg(long, value_name = "PK@IP:PORT", value_parser = parse_server, requires = "key_file")]
+    pub(crate) dmsg_server: Vec<KnownServer>,
+}
+
+/// PK@IP:PORT.
+fn parse_server(text: &str) -> Result<KnownServer, String> {
+    let wrong = || format!("{text:?} is no DMSG server: write PK@IP:PORT");
+    let (key, at) = text.split_once('@').ok_or_else(wrong)?;
+    let key = parse_public(key)?;
+    key.check_curve()
+        .map_err(|error| format!("{key}: {error}"))?;
+    let address = at.parse().map_err(|_| wrong())?;
+    Ok(KnownServer { key, address })
 }
 
 /// Run a DMSG server: a relay for visors that is a full node of the DHT, too.

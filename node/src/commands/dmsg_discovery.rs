@@ -7,13 +7,16 @@ use crate::dmsg::{DiscoveryService, join_command};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::signals::Signals;
-use crate::{logging, output};
+use crate::{keys, logging, output};
 
 /// What a discovery says of itself when it is up.
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
     url: String,
+    /// Where it is asked over DMSG.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dmsg_url: Option<String>,
     test_mode: bool,
     next: Vec<String>,
 }
@@ -23,7 +26,11 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let filter = common.log.as_deref().unwrap_or("info");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
     let mut signals = Signals::new()?;
-    let service = DiscoveryService::start(args.addr, args.test_mode).await?;
+    let secret = args.key_file.as_deref().map(keys::load).transpose()?;
+    let mut service = DiscoveryService::start(args.addr, args.test_mode).await?;
+    if let Some(secret) = secret {
+        service.start_over_dmsg(secret, args.dmsg_server)?;
+    }
     announce(common, &service)?;
     let name = signals.next().await;
     tracing::info!("stopping because of {name}; a second signal stops immediately");
@@ -41,6 +48,7 @@ fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
     let url = service.url();
     let report = Report {
         schema: "skydht.dmsg-discovery/1",
+        dmsg_url: service.dmsg_url(),
         test_mode: service.is_in_test_mode(),
         next: vec![
             format!("skydht dmsg-server --discovery {url} --listen 127.0.0.1:8081"),
@@ -51,13 +59,15 @@ fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
     if common.json {
         return output::json(&report);
     }
+    let over_dmsg = report.dmsg_url.as_ref();
+    let over_dmsg = over_dmsg.map_or_else(String::new, |url| format!(" and {url}"));
     let mode = if report.test_mode {
         "test: servers may be on loopback"
     } else {
         "production: servers on loopback are refused"
     };
     output::line(format_args!(
-        "skydht {} DMSG discovery\nurl        {}\nmode       {mode}\nentries    in memory, gone when it stops\nnext       {}",
+        "skydht {} DMSG discovery\nurl        {}{over_dmsg}\nmode       {mode}\nentries    in memory, gone when it stops\nnext       {}",
         env!("CARGO_PKG_VERSION"),
         report.url,
         report.next.join("\n           "),

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_discovery::HttpDiscovery;
+use skydht_dmsg::client::Client;
 use skydht_dmsg::discovery::{Discovery, DiscoveryError, FixedServers, KnownServer};
 use skydht_dmsg::entry::{Entry, SignedEntry};
 use skydht_driver::{Dht, DhtDiscovery};
 use skydht_runtime::BoxFuture;
+use skydht_tokio::TokioRuntime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -18,7 +20,7 @@ use super::entries::Finding;
 use super::known_servers::KnownServers;
 use crate::clock::Clock;
 use crate::config::DmsgSettings;
-use crate::http::Exchanger;
+use crate::http::{Exchanger, ServiceDialer};
 use crate::names;
 use crate::output::Human;
 use crate::report::{DiscoveryReport, ms};
@@ -45,6 +47,8 @@ enum Source {
 #[derive(Clone)]
 pub(crate) struct Directory {
     source: Source,
+    /// How a discovery on DMSG is reached.
+    dialer: ServiceDialer,
     /// The discovery's URL; none: there is none.
     url: Option<String>,
     configured: Vec<KnownServer>,
@@ -85,12 +89,17 @@ impl Directory {
     /// As [`Directory::new`], with the servers of earlier runs, and a clock that learns what time
     /// the discovery says it is.
     pub(crate) fn with(settings: &DmsgSettings, remembered: KnownServers, clock: Clock) -> Self {
+        let dialer = ServiceDialer::default();
         let source = match &settings.discovery {
-            Some(url) => Source::Http(HttpDiscovery::new(url.clone(), Exchanger(clock))),
+            Some(url) => {
+                let dialer = dialer.clone();
+                Source::Http(HttpDiscovery::new(url.clone(), Exchanger { clock, dialer }))
+            }
             None => Source::Fixed(FixedServers::new(settings.servers.iter().copied())),
         };
         Self {
             source,
+            dialer,
             url: settings.discovery.as_ref().map(ToString::to_string),
             configured: settings.servers.clone(),
             remembered,
@@ -108,6 +117,11 @@ impl Directory {
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client over which a discovery on DMSG is asked, with the servers to look for it at.
+    pub(super) fn set_client(&self, client: &Client<TokioRuntime>, servers: &[KnownServer]) {
+        self.dialer.set(client, servers);
     }
 
     /// Waits for an answer of the discovery, and notes whether there was one.

@@ -1,11 +1,13 @@
 //! The DHT over DMSG: from settings to a client or a server with a node on it.
 
+mod answering;
 mod carrier;
 mod directory;
 mod entries;
 mod known_servers;
 mod reachable;
 mod service;
+mod service_over_dmsg;
 mod start;
 mod web;
 

@@ -3,20 +3,21 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
-use skydht_core::time::{Mono, Time, Unix, nanos};
-use skydht_discovery::dmsg::{Caller, DmsgDiscovery, MAX_REQUEST, Refusal, Rules, Stats};
+use skydht_core::key::SecretKey;
+use skydht_discovery::DMSG_PORT;
+use skydht_discovery::dmsg::{Caller, DmsgDiscovery, Rules, Stats};
 use skydht_discovery::health::Health;
-use skydht_dmsg::discovery::Limits;
-use skydht_runtime::Clocks;
+use skydht_dmsg::discovery::{KnownServer, Limits};
 use tokio::net::TcpListener;
 
+use super::answering::{answer_to, now};
+use super::service_over_dmsg::OverDmsg;
 use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
-use crate::http::{self, BodyError, RemoteIp, read_body};
+use crate::http::{self, RemoteIp};
 
 /// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
 const MOST_CONNECTIONS: usize = 1024;
@@ -25,11 +26,12 @@ const MOST_A_SECOND: u32 = 2_000;
 /// Open files for everything else.
 const OTHER_FILES: u64 = 64;
 
-/// A DMSG discovery that answers on a TCP port.
+/// A DMSG discovery that answers on a TCP port, and on DMSG where it has servers.
 pub(crate) struct DiscoveryService {
     server: http::Server,
     discovery: Arc<Mutex<DmsgDiscovery>>,
     test_mode: bool,
+    over_dmsg: Option<OverDmsg>,
 }
 
 impl DiscoveryService {
@@ -64,7 +66,25 @@ impl DiscoveryService {
             server,
             discovery,
             test_mode,
+            over_dmsg: None,
         })
+    }
+
+    /// Answers on DMSG, too, under this key, at these servers and at those that register here.
+    pub(crate) fn start_over_dmsg(
+        &mut self,
+        secret: SecretKey,
+        servers: Vec<KnownServer>,
+    ) -> Result<()> {
+        let discovery = Arc::clone(&self.discovery);
+        self.over_dmsg = Some(OverDmsg::start(secret, servers, discovery)?);
+        Ok(())
+    }
+
+    /// Where it is asked over DMSG, if it is there.
+    pub(crate) fn dmsg_url(&self) -> Option<String> {
+        let over_dmsg = self.over_dmsg.as_ref()?;
+        Some(format!("dmsg://{}:{DMSG_PORT}", over_dmsg.key()))
     }
 
     /// Where it is asked, from this machine at least.
@@ -86,35 +106,17 @@ impl DiscoveryService {
 
     /// Stops it, and says what it counted.
     pub(crate) async fn stop(self) -> Stats {
+        if let Some(over_dmsg) = self.over_dmsg {
+            over_dmsg.stop().await;
+        }
         self.server.stop().await;
         let discovery = self.discovery.lock();
         discovery.unwrap_or_else(PoisonError::into_inner).stats()
     }
 }
 
-fn now() -> Time {
-    let clocks = Clocks::system();
-    Time {
-        mono: Mono(nanos(clocks.monotonic)),
-        unix: Unix(nanos(clocks.unix)),
-    }
-}
-
 async fn answer(discovery: Arc<Mutex<DmsgDiscovery>>, request: Request<Incoming>) -> Response {
     let caller = request.extensions().get::<RemoteIp>();
     let caller = caller.map_or(Caller::Unknown, |ip| Caller::Address(ip.0));
-    let (head, body) = request.into_parts();
-    let body = match read_body(Body::new(body), MAX_REQUEST).await {
-        Ok(body) => body,
-        // The service says it, and counts it.
-        Err(BodyError::TooLong) => vec![0; MAX_REQUEST + 1],
-        Err(BodyError::Late | BodyError::Broken(_)) => {
-            return Refusal::Unexpected.write().map(Body::from);
-        }
-    };
-    let request = Request::from_parts(head, body);
-    let mut discovery = discovery.lock().unwrap_or_else(PoisonError::into_inner);
-    discovery
-        .handle_from(now(), caller, &request)
-        .map(Body::from)
+    answer_to(caller, discovery, request).await
 }

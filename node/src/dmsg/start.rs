@@ -74,6 +74,7 @@ pub(crate) async fn start_client(dmsg: &DmsgSettings, mut node: Node) -> Result<
         directory.clone(),
         client_config,
     );
+    directory.set_client(&client, &servers);
     carrier.set_client(&client, dmsg.sessions_count);
     let stays = node.stays;
     let mut node = node.over(Via::Client(client.clone()));
@@ -142,6 +143,9 @@ pub(crate) async fn start_server(
     // Everything listens before the discovery tells anybody of this server.
     let mut client_config = ClientConfig::default();
     client_config.min_sessions = 0;
+    let others = dmsg.servers.iter().filter(|it| it.key != relay.key());
+    client_config.servers = others.copied().collect();
+    let known = client_config.servers.clone();
     client_config.hybrid = dmsg.hybrid();
     let client = Client::start(
         TokioRuntime,
@@ -150,6 +154,7 @@ pub(crate) async fn start_server(
         Others::new(directory.clone(), relay.key()),
         client_config,
     );
+    directory.set_client(&client, &known);
     carrier.set_client(&client, 0);
     let own = relay.listen(web::PORT).map_err(no_port)?;
     let through_others = client.listen(web::PORT).map_err(no_port)?;

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use crate::config::DmsgSettings;
 use crate::http::{HttpStream, Places, converse};
 
-/// DMSG's port of HTTP.
-pub(crate) const PORT: u16 = 80;
+pub(super) use skydht_discovery::DMSG_PORT as PORT;
+
 /// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
 const MOST_CONNECTIONS: usize = 64;
 

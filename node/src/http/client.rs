@@ -9,10 +9,12 @@ use hyper::header::{DATE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use skydht_discovery::web;
-use skydht_discovery::{Exchange, ExchangeError};
+use skydht_discovery::{Carrier, Exchange, ExchangeError};
 use skydht_runtime::BoxFuture;
 use tokio::net::TcpStream;
 
+use super::over_dmsg::ServiceDialer;
+use super::stream::HttpStream;
 use crate::clock::Clock;
 use crate::names;
 
@@ -47,22 +49,30 @@ where
     }
 }
 
-/// Sends the requests of discovery clients over TCP, within the surrounding tokio runtime.
-/// Their answers say what time it is.
-pub(crate) struct Exchanger(pub(crate) Clock);
+/// Sends the requests of discovery clients over TCP or DMSG, as their URIs say, within the
+/// surrounding tokio runtime. Their answers say what time it is.
+pub(crate) struct Exchanger {
+    pub(crate) clock: Clock,
+    pub(crate) dialer: ServiceDialer,
+}
 
 impl Exchange for Exchanger {
     fn exchange(
         &self,
         request: web::Request,
     ) -> BoxFuture<'static, Result<web::Response, ExchangeError>> {
-        let clock = self.0.clone();
-        Box::pin(async move { exchange(request, &clock).await })
+        let (clock, dialer) = (self.clock.clone(), self.dialer.clone());
+        Box::pin(async move { exchange(request, &clock, &dialer).await })
     }
 }
 
-async fn exchange(request: web::Request, clock: &Clock) -> Result<web::Response, ExchangeError> {
+async fn exchange(
+    request: web::Request,
+    clock: &Clock,
+    dialer: &ServiceDialer,
+) -> Result<web::Response, ExchangeError> {
     let (mut head, body) = request.into_parts();
+    let carrier = Carrier::of(&head.uri)?;
     let authority = head.uri.authority().ok_or("no host")?.clone();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     head.uri = path.parse::<Uri>()?;
@@ -70,13 +80,21 @@ async fn exchange(request: web::Request, clock: &Clock) -> Result<web::Response,
     head.headers.insert(HOST, host);
     let program = HeaderValue::from_static(concat!("skydht/", env!("CARGO_PKG_VERSION")));
     head.headers.insert(USER_AGENT, program);
-    let name = authority.host();
-    // Brackets belong to the text of an IPv6 address alone.
-    let name = name.strip_prefix('[').unwrap_or(name);
-    let name = name.strip_suffix(']').unwrap_or(name);
-    let stream = connect(name, authority.port_u16().unwrap_or(80)).await?;
     let request = Request::from_parts(head, Full::new(body.into()));
-    let response = send(TokioIo::new(stream), request, LONGEST_ANSWER).await?;
+    let response = match carrier {
+        Carrier::Dmsg { key, port } => {
+            let stream = HttpStream(dialer.dial(key, port).await?);
+            send(stream, request, LONGEST_ANSWER).await?
+        }
+        Carrier::Tcp => {
+            let name = authority.host();
+            // Brackets belong to the text of an IPv6 address alone.
+            let name = name.strip_prefix('[').unwrap_or(name);
+            let name = name.strip_suffix(']').unwrap_or(name);
+            let stream = connect(name, authority.port_u16().unwrap_or(80)).await?;
+            send(TokioIo::new(stream), request, LONGEST_ANSWER).await?
+        }
+    };
     let date = response.headers().get(DATE);
     if let Some(date) = date.and_then(|date| date.to_str().ok()) {
         clock.note_date(date);

@@ -2,6 +2,7 @@
 
 mod body;
 mod client;
+mod over_dmsg;
 mod pace;
 mod patient;
 mod places;
@@ -10,6 +11,7 @@ mod stream;
 
 pub(crate) use body::{BodyError, read_body};
 pub(crate) use client::{Exchanger, send};
+pub(crate) use over_dmsg::ServiceDialer;
 pub(crate) use places::Places;
 pub(crate) use server::{Limits, RemoteIp, Server, Trusted, converse};
 pub(crate) use stream::HttpStream;

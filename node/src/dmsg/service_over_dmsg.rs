@@ -1,0 +1,145 @@
+//! The DMSG discovery on port 80 of its own DMSG key.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use skydht_core::key::{PublicKey, SecretKey};
+use skydht_discovery::dmsg::{Caller, DmsgDiscovery};
+use skydht_discovery::{DMSG_PORT, Exchange, ExchangeError, HttpDiscovery, web};
+use skydht_dmsg::client::{Client, ClientConfig};
+use skydht_dmsg::discovery::{Discovery, DiscoveryError, KnownServer};
+use skydht_dmsg::endpoint::Listener;
+use skydht_dmsg::entry::{Entry, SignedEntry};
+use skydht_runtime::BoxFuture;
+use skydht_tokio::TokioRuntime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::answering::{answer_to, now};
+use crate::failure::{Code, Failure, Result};
+use crate::http::{HttpStream, Places, converse};
+
+/// Maximum number of connections. Beyond, quiet ones of the key with the most make room.
+const MOST_CONNECTIONS: usize = 256;
+
+type Shared = Arc<Mutex<DmsgDiscovery>>;
+
+/// The discovery as a client of DMSG servers.
+pub(super) struct OverDmsg {
+    client: Client<TokioRuntime>,
+    serving: JoinHandle<()>,
+}
+
+impl OverDmsg {
+    /// Listens, and keeps sessions with all servers that are known: any may be what a caller has
+    /// in common with it.
+    pub(super) fn start(
+        secret: SecretKey,
+        servers: Vec<KnownServer>,
+        discovery: Shared,
+    ) -> Result<Self> {
+        let mut config = ClientConfig::default();
+        config.min_sessions = 0;
+        config.servers.clone_from(&servers);
+        let own = Own::new(servers, &discovery)?;
+        let entropy = crate::random_bytes()?;
+        let client = Client::start(TokioRuntime, secret, entropy, own, config);
+        let listener = client.listen(DMSG_PORT).map_err(|code| {
+            let text = format!("cannot listen over DMSG: {code}");
+            Failure::new(Code::Local, text)
+        })?;
+        let serving = tokio::spawn(serve(listener, discovery));
+        Ok(Self { client, serving })
+    }
+
+    pub(super) fn key(&self) -> PublicKey {
+        self.client.key()
+    }
+
+    pub(super) async fn stop(self) {
+        self.client.close().await;
+        self.serving.abort();
+    }
+}
+
+/// Answers until the client closes. The key that a stream has proved is the caller.
+async fn serve(mut listener: Listener, discovery: Shared) {
+    let places = Places::new(MOST_CONNECTIONS);
+    // Connections end with the client's sessions.
+    let (_stop, stopped) = watch::channel(false);
+    while let Some(stream) = listener.accept().await {
+        let key = stream.remote().key;
+        let place = places.take(key).await;
+        let (discovery, stopped) = (Arc::clone(&discovery), stopped.clone());
+        tokio::spawn(async move {
+            let answer = |request: Request<Incoming>| {
+                answer_to(Caller::Key(key), Arc::clone(&discovery), request)
+            };
+            converse(HttpStream(stream), answer, stopped, place).await;
+        });
+    }
+}
+
+/// The discovery asks itself, and has no entry: where it is has to be known.
+struct Own {
+    servers: Vec<KnownServer>,
+    itself: HttpDiscovery<Itself>,
+}
+
+struct Itself(Shared);
+
+impl Own {
+    fn new(servers: Vec<KnownServer>, discovery: &Shared) -> Result<Self> {
+        let base = "http://localhost".parse();
+        let base = base.map_err(|error| Failure::new(Code::Local, error))?;
+        Ok(Self {
+            servers,
+            itself: HttpDiscovery::new(base, Itself(Arc::clone(discovery))),
+        })
+    }
+}
+
+impl Exchange for Itself {
+    fn exchange(
+        &self,
+        request: web::Request,
+    ) -> BoxFuture<'static, std::result::Result<web::Response, ExchangeError>> {
+        let mut discovery = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let response = discovery.handle_from(now(), Caller::Unknown, &request);
+        Box::pin(std::future::ready(Ok(response)))
+    }
+}
+
+impl Discovery for Own {
+    fn entry(
+        &self,
+        key: PublicKey,
+    ) -> BoxFuture<'static, std::result::Result<Entry, DiscoveryError>> {
+        self.itself.entry(key)
+    }
+
+    fn servers(&self) -> BoxFuture<'static, std::result::Result<Vec<KnownServer>, DiscoveryError>> {
+        let (mut servers, registered) = (self.servers.clone(), self.itself.servers());
+        Box::pin(async move {
+            servers.extend(registered.await?);
+            servers.sort();
+            servers.dedup();
+            Ok(servers)
+        })
+    }
+
+    fn publish(
+        &self,
+        _: SignedEntry,
+    ) -> BoxFuture<'static, std::result::Result<(), DiscoveryError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn remove(
+        &self,
+        _: SignedEntry,
+    ) -> BoxFuture<'static, std::result::Result<(), DiscoveryError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
