@@ -63,6 +63,12 @@ extern "C" fn rust_eh_personality() -> ! {
     exit(PANICKED)
 }
 
+/// The same, where `alloc::format!` would go on unwinding.
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    exit(PANICKED)
+}
+
 const HEAP: usize = 64 << 20;
 
 /// Hands out memory in order and never takes it back.
