@@ -85,6 +85,50 @@ impl Index {
     /// Puts an item in its place and returns what was there.
     pub(super) fn insert(&mut self, target: Target, held: Held) -> Option<Held> {
         let before = self.remove(&target);
+        let version = version(&held.rank);
+        self.link(target, held);
+        self.add_version(&target, version);
+        before
+    }
+
+    /// Takes an item out of every order.
+    pub(super) fn remove(&mut self, target: &Target) -> Option<Held> {
+        let held = self.unlink(target)?;
+        self.remove_version(target, version(&held.rank));
+        Some(held)
+    }
+
+    /// Changes an item in its place. The fingerprints, which cost most, change only when the
+    /// version does: a renewal changes none.
+    pub(super) fn change(&mut self, target: &Target, change: impl FnOnce(&mut Held)) {
+        let Some(mut held) = self.unlink(target) else {
+            return;
+        };
+        let before = version(&held.rank);
+        change(&mut held);
+        let after = version(&held.rank);
+        self.link(*target, held);
+        if before != after {
+            self.remove_version(target, before);
+            self.add_version(target, after);
+        }
+    }
+
+    fn add_version(&mut self, target: &Target, version: Option<Version>) {
+        if let Some(version) = version {
+            let Self { items, tree, .. } = self;
+            tree.insert(target, &version, |from| versions(items, from));
+        }
+    }
+
+    fn remove_version(&mut self, target: &Target, version: Option<Version>) {
+        if let Some(version) = version {
+            self.tree.remove(target, &version);
+        }
+    }
+
+    /// Into every order but the fingerprints.
+    fn link(&mut self, target: Target, held: Held) {
         let class = held.class();
         if let Some(expires) = held.expires {
             self.expiry[class as usize].insert((expires, target));
@@ -100,17 +144,11 @@ impl Index {
         for (count, n) in counts(&mut self.fill, &held) {
             *count += n;
         }
-        let version = version(&held.rank);
         self.items.insert(target, held);
-        if let Some(version) = version {
-            let Self { items, tree, .. } = self;
-            tree.insert(&target, &version, |from| versions(items, from));
-        }
-        before
     }
 
-    /// Takes an item out of every order.
-    pub(super) fn remove(&mut self, target: &Target) -> Option<Held> {
+    /// Out of every order but the fingerprints.
+    fn unlink(&mut self, target: &Target) -> Option<Held> {
         let held = self.items.remove(target)?;
         let class = held.class();
         if let Some(expires) = held.expires {
@@ -126,9 +164,6 @@ impl Index {
         self.peers.remove(held.charged);
         for (count, n) in counts(&mut self.fill, &held) {
             *count -= n;
-        }
-        if let Some(version) = version(&held.rank) {
-            self.tree.remove(target, &version);
         }
         Some(held)
     }

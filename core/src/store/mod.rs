@@ -222,7 +222,8 @@ impl Store {
     ) -> Result<Admission, Refusal> {
         let Some(evaluation) = self.evaluate(now, &candidate, nearer)? else {
             if let Some(bound) = candidate.bound {
-                self.change(&candidate.target, |held| held.bind(bound));
+                self.index
+                    .change(&candidate.target, |held| held.bind(bound));
             }
             return self.keep(now, &candidate);
         };
@@ -465,7 +466,7 @@ impl Store {
         let ttl = self.config.ttl;
         let expires = now.mono.plus(ttl);
         self.awaiting_wall_clock.remove(target);
-        self.change(target, |held| {
+        self.index.change(target, |held| {
             held.expires = held.expires.map(|held| held.max(expires));
             held.vouched = Some(held::signed(now.mono));
             held.charged = charged;
@@ -485,20 +486,13 @@ impl Store {
         let held = self.index.get(target)?.expires;
         if life.awaiting_wall_clock.is_none() && held.is_some_and(|held| held < expires) {
             self.awaiting_wall_clock.remove(target);
-            self.change(target, |held| {
+            self.index.change(target, |held| {
                 held.expires = Some(expires);
                 held.vouched = held.vouched.max(life.vouched(now));
             });
             return Some(expires);
         }
         held
-    }
-
-    fn change(&mut self, target: &Target, change: impl FnOnce(&mut Held)) {
-        if let Some(mut held) = self.index.remove(target) {
-            change(&mut held);
-            self.index.insert(*target, held);
-        }
     }
 
     /// Removes an item whose time is over or whose room is needed. A tombstone leaves a mark,
@@ -533,7 +527,7 @@ impl Store {
                 break;
             };
             let ttl = self.config.ttl;
-            self.change(&target, |held| {
+            self.index.change(&target, |held| {
                 let remaining = expires.since(now.unix).min(ttl);
                 held.expires = Some(now.mono.plus(remaining));
                 held.vouched = vouched.is_set().then(|| {
