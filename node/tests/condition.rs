@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use support::{DEADLINE, Node, TempDir, http, program, request, run, signal};
+use support::{Node, TempDir, http, program, request, run, signal, status, until};
 
 /// An address where nobody listens.
 fn nobody() -> SocketAddr {
@@ -31,23 +31,6 @@ fn server(home: &TempDir, name: &str, url: &str) -> Node {
 
 fn visor(home: &TempDir, name: &str, url: &str) -> Node {
     Node::start_with(home, name, &["run", "--discovery", url])
-}
-
-fn status(node: &Node, home: &TempDir) -> Value {
-    node.run(home, &["status", "--json"]).exits(0).json()
-}
-
-/// Asks for the status until it is so.
-#[track_caller]
-fn until(node: &Node, home: &TempDir, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let status = status(node, home);
-        if holds(&status) {
-            return status;
-        }
-        assert!(Instant::now() < end, "not {what}: {status:#}");
-    }
 }
 
 fn reasons(status: &Value) -> String {

@@ -8,25 +8,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use server::RedisServer;
-use support::{DEADLINE, Node, TempDir, program};
-
-fn status(node: &Node, home: &TempDir) -> Value {
-    node.run(home, &["status", "--json"]).exits(0).json()
-}
-
-#[track_caller]
-fn until(node: &Node, home: &TempDir, what: &str, holds: impl Fn(&Value) -> bool) {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let status = status(node, home);
-        if holds(&status) {
-            return;
-        }
-        assert!(Instant::now() < end, "not {what}: {status:#}");
-    }
-}
+use support::{DEADLINE, Node, TempDir, program, until};
 
 fn full_node(home: &TempDir, name: &str, url: &str) -> Node {
     let run = ["run", "--listen", "127.0.0.1:0", "--full-node"];

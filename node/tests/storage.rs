@@ -4,27 +4,9 @@ mod support;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Instant;
 
 use serde_json::Value;
-use support::{DEADLINE, Node, TempDir, signal};
-
-fn status(node: &Node, home: &TempDir) -> Value {
-    node.run(home, &["status", "--json"]).exits(0).json()
-}
-
-/// Asks for the status until it is so.
-#[track_caller]
-fn until(node: &Node, home: &TempDir, what: &str, holds: impl Fn(&Value) -> bool) {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let status = status(node, home);
-        if holds(&status) {
-            return;
-        }
-        assert!(Instant::now() < end, "not {what}: {status:#}");
-    }
-}
+use support::{Node, TempDir, signal, status, until};
 
 /// Starts a full node in this directory, with more arguments.
 fn full_node(home: &TempDir, more: &[&str]) -> Node {

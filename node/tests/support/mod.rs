@@ -19,6 +19,29 @@ use serde_json::Value;
 /// Nothing that a test waits for takes longer on a machine that works.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
+/// A node's status.
+pub(crate) fn status(node: &Node, home: &TempDir) -> Value {
+    node.run(home, &["status", "--json"]).exits(0).json()
+}
+
+/// Asks for the status until it is so.
+#[track_caller]
+pub(crate) fn until(
+    node: &Node,
+    home: &TempDir,
+    what: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Value {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let status = status(node, home);
+        if holds(&status) {
+            return status;
+        }
+        assert!(Instant::now() < end, "not {what}: {status:#}");
+    }
+}
+
 /// A directory of its own, removed at the end.
 pub(crate) struct TempDir(PathBuf);
 
