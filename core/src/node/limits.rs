@@ -170,7 +170,7 @@ limits! {
     ping_backs: 64, 1..=10_000;
     /// Other full nodes that are remembered as such.
     full_nodes: 64, 1..=10_000;
-    /// Reconciliation sessions of ours at once.
+    /// Reconciliation sessions that this node has started and not ended.
     sync_sessions: 4, 1..=1_000;
     /// Changes that wait to be offered to one full node.
     offers: 4_096, 0..=1_000_000;

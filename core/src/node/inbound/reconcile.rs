@@ -1,4 +1,4 @@
-//! Serving reconciliation: the answer is made at once, the items that came with the request go their
+//! Serving reconciliation: the answer is made immediately, the items that came with the request go their
 //! way into the store before it leaves.
 
 use alloc::boxed::Box;

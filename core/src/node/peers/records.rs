@@ -343,7 +343,7 @@ impl PeerStore {
     }
 
     /// How long an answer of `key` usually takes at most; none when its last call failed or it
-    /// owes an answer for too long, so that nobody waits for it.
+    /// owes an answer for too long, so that no operation waits for it.
     pub(crate) fn expected(&self, key: &PublicKey, now: Mono) -> Option<Duration> {
         let failed = self
             .entries

@@ -20,7 +20,7 @@ use crate::wire::{Request, Response, ResponseMessage};
 /// How a holder stands to the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Replica {
-    /// Asked; after this moment nobody waits for it while others have the item.
+    /// Asked; after this moment the put does not wait for it while others have the item.
     Pending(Mono),
     Stored,
     Refreshed,

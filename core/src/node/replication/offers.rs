@@ -50,7 +50,7 @@ impl Offers {
         let most = base.cx.config.limits.offers;
         let mut over = false;
         for (target, from) in changes {
-            // Who has it from a full node is not the only one that it told.
+            // A node that has it from a full node is not the only one that it was offered to.
             if from.is_some_and(|from| known.contains(&from)) {
                 continue;
             }

@@ -96,7 +96,7 @@ fn a_lookup_starts_with_peers_that_failed_only_where_fewer_than_alpha_live() {
         }
         let asks = hand.wanted().len() + asked.len();
         assert_eq!(asks, usize::from(asks_it), "alpha {alpha}");
-        assert!(hand.finished(op).is_some(), "nobody waits for it");
+        assert!(hand.finished(op).is_some(), "the operation has ended");
     }
 }
 

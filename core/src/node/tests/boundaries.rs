@@ -260,8 +260,11 @@ fn expiry_is_held_until_its_moment_and_no_longer() {
     hand.try_input(Input::TimerFired).unwrap();
     assert_eq!(expired(&hand), (1, 0));
     let target = it.target();
-    let is_told = |output: &Output| matches!(output, Output::Persist { what: StoreChange::Forget(it), .. } if *it == target);
-    assert!(hand.outputs.iter().any(is_told), "storage is told");
+    let is_persisted = |output: &Output| matches!(output, Output::Persist { what: StoreChange::Forget(it), .. } if *it == target);
+    assert!(
+        hand.outputs.iter().any(is_persisted),
+        "storage gets the change"
+    );
 }
 
 #[test]
@@ -281,7 +284,7 @@ fn a_stream_that_ends_in_order_is_finished_and_any_other_is_reset() {
     }
 }
 
-/// Whoever asks for a snapshot may have an older reading of the clock than the node.
+/// The caller of a snapshot may have an older reading of the clock than the node.
 #[test]
 fn the_peers_clock_in_a_snapshot_goes_by_the_later_of_two_clock_readings() {
     let mut hand = Hand::new(|_| {});

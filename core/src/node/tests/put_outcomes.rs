@@ -1,4 +1,4 @@
-//! What holders answer to a put, and what its caller is told.
+//! What holders answer to a put, and which result its caller gets.
 
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
@@ -91,7 +91,7 @@ fn a_put_compares_with_the_majority_and_with_the_highest_of_its_holders() {
         assert_eq!(
             answer(&mut hand, holders, [OLDER; 3]),
             0,
-            "nobody is given it"
+            "no peer gets the item"
         );
         assert_eq!(*outcome(&hand, op), PutError::Conflict { held });
     }

@@ -81,7 +81,7 @@ fn what_comes_to_one_full_node_is_at_the_others_within_a_second() {
     let mut net = Net::settled(6, full(1..6));
     let sum = |net: &Net, counter| (1..6).map(|n| net.counter(n, counter)).sum::<u64>();
     let (bytes, given) = (sum(&net, Counter::BytesOut), sum(&net, Counter::SyncGiven));
-    // Over the publisher's own stream to one full node; nobody else is told.
+    // Over the publisher's own stream to one full node; no other node hears of it.
     let item = Arc::new(Item::sign(
         &secret(0),
         Seq(1_790_000_000_000_000_000),

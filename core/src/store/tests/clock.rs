@@ -275,13 +275,13 @@ fn a_longer_life_that_storage_records_is_believed_and_no_shorter_one() {
     let it = item(1, 5, b"v", "s");
     put(&mut store, at(0), own(&it)).unwrap();
     let mut record = record_of(&store, at(0), &it);
-    let told = |record: &StoredRecord, now| {
+    let recorded = |record: &StoredRecord, now| {
         let mut other = record.clone();
         other.vouched = at(now).unix;
         other.expires = Some(at(now).unix.plus(TTL));
         other
     };
-    record = told(&record, 600);
+    record = recorded(&record, 600);
     let again = loaded(&mut store, at(700), &record).unwrap();
     assert_eq!(again.kind, AdmissionKind::Unchanged);
     assert_eq!(again.expires, Some(at(600).mono.plus(TTL)));
@@ -289,7 +289,7 @@ fn a_longer_life_that_storage_records_is_believed_and_no_shorter_one() {
     let held = store.get(at(700), &it.target()).unwrap();
     assert_eq!(held.age(at(700)), Some(Duration::from_secs(100)));
     store.check_invariants();
-    let older = told(&record, 300);
+    let older = recorded(&record, 300);
     loaded(&mut store, at(700), &older).unwrap();
     assert_eq!(remaining(&store, at(700), &it), Some(2 * HOUR - 100));
     // However much it claims.
@@ -299,6 +299,6 @@ fn a_longer_life_that_storage_records_is_believed_and_no_shorter_one() {
     // Without a clock nobody knows when that is.
     put(&mut store, at(800), own(&it)).unwrap();
     let before = remaining(&store, at(900), &it);
-    loaded(&mut store, unset(900), &told(&record, 890)).unwrap();
+    loaded(&mut store, unset(900), &recorded(&record, 890)).unwrap();
     assert_eq!(remaining(&store, at(900), &it), before);
 }

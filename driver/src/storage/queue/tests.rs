@@ -197,15 +197,17 @@ fn what_a_failed_sync_lost_is_written_again() {
         looped.submit(n);
     }
     looped.until(|it| it.done.len() == 8);
-    while looped.queue.stats().failures == 0 {
-        thread::yield_now();
-    }
-    let stats = looped.queue.stats();
-    assert_eq!(stats.waiting, 8, "{stats:?}");
+    let by = |what: &str, holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < end, "{what}: {:?}", looped.queue.stats());
+            thread::yield_now();
+        }
+    };
+    by("a failed sync", &|| looped.queue.stats().failures > 0);
+    by("they wait again", &|| looped.queue.stats().waiting == 8);
     storage.set_failing(None);
-    while storage.records().len() < 8 {
-        thread::yield_now();
-    }
+    by("they are there", &|| storage.records().len() == 8);
     drop(looped.queue);
     assert_eq!(storage.records().len(), 8);
 }
