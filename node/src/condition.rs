@@ -1,7 +1,7 @@
 //! What surrounds a node and decides, with its snapshot, how it is: whom it starts from, what
 //! carries it, what its clock is worth, what happened lately.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use skydht_core::node::Snapshot;
@@ -11,6 +11,7 @@ use crate::bootstrap::Bootstrap;
 use crate::clock::Clock;
 use crate::dmsg::Carrier;
 use crate::lapsed::Lapsed;
+use crate::report::FilesReport;
 use crate::window::Window;
 
 /// The surroundings of one node. Clones are the same ones.
@@ -25,6 +26,7 @@ struct Inner {
     lapsed: Lapsed,
     hits: Mutex<Window>,
     connections: Mutex<Connections>,
+    files: OnceLock<FilesReport>,
 }
 
 /// What became of the connections to peers.
@@ -77,6 +79,7 @@ impl Condition {
             lapsed,
             hits: Mutex::default(),
             connections: Mutex::default(),
+            files: OnceLock::new(),
         }))
     }
 
@@ -111,6 +114,16 @@ impl Condition {
         let connections = self.0.connections.lock();
         let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
         connections.observe(stats.sessions, stats.idle_closed)
+    }
+
+    /// The limit on open files left fewer connections than wanted; the first to say so counts.
+    pub(crate) fn lacks_files(&self, files: FilesReport) {
+        let _ = self.0.files.set(files);
+    }
+
+    /// What the limit on open files took away, if anything.
+    pub(crate) fn files(&self) -> Option<&FilesReport> {
+        self.0.files.get()
     }
 
     /// How often each limit was hit lately.

@@ -24,7 +24,8 @@ pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, HybridRepor
 pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketState, PeersReport, PingReport};
 pub(crate) use status::{
-    BootstrapPeerReport, BootstrapReport, LimitReport, StatusReport, StoreReport, TransportReport,
+    BootstrapPeerReport, BootstrapReport, FilesReport, LimitReport, StatusReport, StoreReport,
+    TransportReport,
 };
 pub(crate) use storage::{StorageReport, StorageState};
 pub(crate) use units::{from_ms, ms, seq_text};

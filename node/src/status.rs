@@ -130,6 +130,7 @@ impl StatusReport {
             lapsed: condition.lapsed().report(),
             transport: TransportReport::default(),
             connections_lost: false,
+            files: condition.files().cloned(),
             limits: Vec::new(),
             counters: BTreeMap::new(),
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::clock::Off;
 use crate::output::Human;
 use crate::report::{
-    BootstrapReport, LimitReport, Reason, StatusReport, StorageReport, StorageState, Verdict,
+    BootstrapReport, FilesReport, LimitReport, Reason, StatusReport, StorageReport, StorageState,
+    Verdict,
 };
 use crate::window::WINDOW;
 
@@ -21,6 +22,7 @@ pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason
     reasons.extend(reach(status, joined));
     reasons.extend(surroundings(status));
     reasons.extend(storage(status));
+    reasons.extend(files(status));
     // A full table or store works as it should; what was refused because of it shows.
     let hit = status.limits.iter().filter(|limit| limit.recent_hits > 0);
     reasons.extend(hit.map(|limit| {
@@ -81,6 +83,25 @@ fn storage(status: &StatusReport) -> Option<Reason> {
                 cause.as_deref().unwrap_or("no cause is known")
             ),
             "do what the cause says, or make room on the disk; it is tried again every few seconds",
+        )
+    })
+}
+
+/// Whether the limit on open files leaves less than half of the connections that are wanted.
+fn files(status: &StatusReport) -> Option<Reason> {
+    let FilesReport {
+        key,
+        wanted,
+        room,
+        open_files,
+    } = status.files.as_ref()?;
+    (*room < wanted / 2).then(|| {
+        yellow(
+            "the limit on open files leaves too few connections",
+            format!("{room} of {wanted} ({key}): this process may have {open_files} open files"),
+            format!(
+                "raise the limit (`ulimit -n`; `LimitNOFILE=` in a systemd unit) and start again, or lower {key}"
+            ),
         )
     })
 }
@@ -352,6 +373,27 @@ mod tests {
         let (verdict, causes) = healthy(1);
         assert_eq!(verdict, Verdict::Yellow);
         assert_eq!(causes, ["limits.calls is being hit"]);
+    }
+
+    #[test]
+    fn a_limit_on_files_that_takes_most_connections_wants_attention() {
+        for (room, expected) in [
+            (1, Verdict::Yellow),
+            (511, Verdict::Yellow),
+            (512, Verdict::Green),
+        ] {
+            let (verdict, causes) = causes(1, true, |s| {
+                s.peers = 9;
+                has_bootstrap(s, 1, 1);
+                s.files = Some(FilesReport {
+                    key: "max_connections".into(),
+                    wanted: 1_024,
+                    room,
+                    open_files: 300,
+                });
+            });
+            assert_eq!(verdict, expected, "{room}: {causes:?}");
+        }
     }
 
     #[test]

@@ -550,3 +550,35 @@ fn items_of_an_earlier_run_that_storage_has_are_renewed_unless_there_is_somethin
     let two = a.run(&home, &["get", again.text("key"), "--salt", "two"]);
     assert_ne!(two.code, Some(0), "{two:?}");
 }
+
+#[test]
+fn connections_that_the_limit_on_open_files_takes_away_are_told() {
+    let home = TempDir::new();
+    let discovery = discovery(&home);
+    let url = discovery.text("url");
+    let server = ["dmsg-server", "--discovery", url, "--listen", "127.0.0.1:0"];
+    for (name, args, key) in [
+        (
+            "node",
+            &["run", "--listen", "127.0.0.1:0"][..],
+            "max_connections",
+        ),
+        ("server", &server, "dmsg.max_sessions"),
+    ] {
+        let dir = home.join(name);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 300; exec \"$@\"", "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_skydht")).args(args);
+        command.args(["--api-listen", "127.0.0.1:0", "--json", "--state-dir", &dir]);
+        let node = Node::spawn(command, name, dir);
+        let status = status(&node, &home);
+        assert_ne!(status["verdict"], "green", "{status}");
+        assert_eq!(status["files"]["key"], key, "{status}");
+        assert_eq!(status["files"]["open_files"], 300);
+        let reasons = reasons(&status);
+        assert!(reasons.contains("limit on open files"), "{reasons}");
+        assert!(reasons.contains("LimitNOFILE"), "{reasons}");
+        signal(node.pid(), "TERM");
+        assert_eq!(node.wait(), Some(0));
+    }
+}

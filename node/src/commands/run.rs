@@ -30,6 +30,7 @@ use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::lapsed::Lapsed;
 use crate::local::Local;
+use crate::report::FilesReport;
 use crate::signals::Signals;
 use crate::state_dir::StateDir;
 use crate::watch;
@@ -328,7 +329,7 @@ async fn start_service(
 ) -> Result<Started> {
     let condition = around.condition;
     let (Some(directory), Some(carrier)) = (around.directory, condition.carrier()) else {
-        return start_on_tcp(settings, config, secret, options).await;
+        return start_on_tcp(settings, config, secret, options, condition).await;
     };
     let listen = dmsg::dht_address(&secret.public());
     let node = dmsg::Node {
@@ -347,8 +348,7 @@ async fn start_service(
         Service::Node => (None, dmsg::start_client(&how, node).await?),
         Service::DmsgServer => {
             let files = descriptors::raise();
-            let files = files.saturating_sub(descriptors::handshakes(files) as u64);
-            how.max_sessions = connections("dmsg.max_sessions", how.max_sessions, files);
+            how.max_sessions = connections("dmsg.max_sessions", how.max_sessions, files, condition);
             let (server, dht) = dmsg::start_server(&how, settings.listen, node).await?;
             (Some(server), dht)
         }
@@ -365,14 +365,19 @@ async fn start_on_tcp(
     config: Config,
     secret: SecretKey,
     options: StartOptions,
+    condition: &Condition,
 ) -> Result<Started> {
     let files = descriptors::raise();
     let handshakes = descriptors::handshakes(files);
-    let rest = files.saturating_sub(handshakes as u64);
     let listening = start::Listening {
         addr: settings.listen,
         advertising: settings.advertise,
-        max_connections: connections("max_connections", settings.max_connections, rest),
+        max_connections: connections(
+            "max_connections",
+            settings.max_connections,
+            files,
+            condition,
+        ),
         max_handshakes: handshakes,
     };
     let dht = start::start(config, secret, Some(listening), options).await?;
@@ -384,15 +389,22 @@ async fn start_on_tcp(
     })
 }
 
-/// As many connections as wanted, or as there is room for.
-fn connections(key: &str, wanted: usize, files: u64) -> usize {
-    let room = usize::try_from(files.saturating_sub(OTHER_FILES))
+/// As many connections as wanted, or as there is room for beside handshakes and other files.
+fn connections(key: &str, wanted: usize, files: u64, condition: &Condition) -> usize {
+    let others = OTHER_FILES + descriptors::handshakes(files) as u64;
+    let room = usize::try_from(files.saturating_sub(others))
         .unwrap_or(usize::MAX)
         .max(1);
     if room < wanted {
         tracing::warn!(
             "{key} is {wanted}, but there is room for {room}: this process may have {files} open files; see `ulimit -n`"
         );
+        condition.lacks_files(FilesReport {
+            key: key.into(),
+            wanted,
+            room,
+            open_files: files,
+        });
     }
     wanted.min(room)
 }

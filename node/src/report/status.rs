@@ -113,6 +113,18 @@ pub(crate) struct TransportReport {
     pub(crate) lost: u64,
 }
 
+/// Connections that the limit on open files takes away.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct FilesReport {
+    /// The setting that says how many are wanted.
+    pub(crate) key: String,
+    pub(crate) wanted: usize,
+    /// As many as there can be.
+    pub(crate) room: usize,
+    /// Files that this process may have open.
+    pub(crate) open_files: u64,
+}
+
 /// How a node is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct StatusReport {
@@ -155,6 +167,9 @@ pub(crate) struct StatusReport {
     /// Whether all connections to peers were lost at once, on direct TCP, and there is none since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) connections_lost: bool,
+    /// Set where the limit on open files leaves fewer connections than wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files: Option<FilesReport>,
     pub(crate) limits: Vec<LimitReport>,
     /// Counts since the start.
     pub(crate) counters: BTreeMap<String, u64>,
