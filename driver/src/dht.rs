@@ -306,6 +306,17 @@ impl Dht {
         self.ask(Request::OwnItems).await
     }
 
+    /// Makes the node a full node, or a regular one again, until it stops. A full node stores every
+    /// item and holds what the other full nodes hold; one that is none any more lets go of what is
+    /// far, as far as the limits of a regular node ask for it, and keeps its own items.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn set_full_node(&self, full_node: bool) -> Result<(), Stopped> {
+        self.ask(|reply| Request::SetFullNode(full_node, reply))
+            .await
+    }
+
     /// What the loop itself counts.
     ///
     /// # Errors
@@ -402,7 +413,10 @@ impl Dht {
         self.0.mailbox.reached(Phase::Stopped).await;
     }
 
-    async fn ask<A>(&self, request: fn(oneshot::Sender<A>) -> Request) -> Result<A, Stopped> {
+    async fn ask<A>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<A>) -> Request,
+    ) -> Result<A, Stopped> {
         let (sender, receiver) = oneshot::channel();
         if !self.0.mailbox.ask(request(sender)) {
             return Err(Stopped);

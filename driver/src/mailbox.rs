@@ -36,6 +36,7 @@ pub(crate) enum Request {
     Stats(oneshot::Sender<DriverStats>),
     Storage(oneshot::Sender<StorageStats>),
     Subscribe(RingSender<Event>),
+    SetFullNode(bool, oneshot::Sender<()>),
 }
 
 /// How far a node is.

@@ -112,6 +112,21 @@ fn a_value_put_at_one_node_is_read_at_another() {
 }
 
 #[test]
+fn a_node_is_made_a_full_node_and_a_regular_one_again_through_its_handle() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(3);
+    bench.run(async {
+        for full_node in [true, true, false] {
+            nodes[1].set_full_node(full_node).await.unwrap();
+            let snapshot = nodes[1].snapshot().await.unwrap();
+            assert_eq!(snapshot.full_node, full_node);
+        }
+        nodes[1].shutdown().await;
+        assert_eq!(nodes[1].set_full_node(true).await, Err(Stopped));
+    });
+}
+
+#[test]
 fn a_signed_item_of_somebody_else_can_be_put_and_a_forged_one_not() {
     let bench = Bench::new(1);
     let nodes = bench.nodes(5);

@@ -280,6 +280,11 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     drop(futures::future::select(ping, snapshot).await);
     recording.saw("cancel").await?;
 
+    // A full node for a while.
+    for full_node in [true, false] {
+        soon("a switch", alice.set_full_node(full_node)).await??;
+    }
+
     soon("dave's shutdown", dave.shutdown()).await?;
     recording.saw("stream closed").await?;
     soon("alice's shutdown", alice.shutdown()).await?;

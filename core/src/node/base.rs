@@ -166,6 +166,13 @@ impl Base {
         }
     }
 
+    /// Lets go of a few items that only a full node would hold, and comes again while there are more.
+    pub(crate) fn trim_store(&mut self) {
+        let (k, table) = (self.cx.config.k, &self.peers.table);
+        let nearer = |target: &Target| table.nearer_than_local(target, k);
+        self.items.trim(&mut self.cx, nearer);
+    }
+
     pub(crate) fn load_verified(&mut self, job: JobId, verdict: Verdict) {
         let target = self.items.pending_target(job);
         match self.judge(job, verdict) {

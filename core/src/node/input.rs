@@ -280,6 +280,12 @@ pub enum Input<'a> {
     },
     /// The deadline was reached (harmless when it was not).
     TimerFired,
+    /// The node becomes a full node, or a regular one again, with all that belongs to it. Harmless
+    /// when it is one already.
+    SetFullNode {
+        /// Whether it stores every item from now on.
+        full_node: bool,
+    },
 }
 
 impl Input<'_> {
@@ -305,6 +311,7 @@ impl Input<'_> {
             Self::Persisted { change, durable } => Input::Persisted { change, durable },
             Self::Probed { probe, result } => Input::Probed { probe, result },
             Self::TimerFired => Input::TimerFired,
+            Self::SetFullNode { full_node } => Input::SetFullNode { full_node },
         }
     }
 }

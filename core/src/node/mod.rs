@@ -178,6 +178,11 @@ impl Node {
                 self.base.peers.probed(&mut self.base.cx, probe, result)?;
             }
             Input::TimerFired => self.inbound.run_backlog(&mut self.base),
+            Input::SetFullNode { full_node } => {
+                let (base, queries) = (&mut self.base, &mut self.queries);
+                self.replication.set_full_node(base, queries, full_node);
+                self.queries_ended();
+            }
         }
         if self.base.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
@@ -285,6 +290,7 @@ impl Node {
             Timer::Offer => replication.offers.send(base),
             Timer::Advert => adverts::publish(base, queries),
             Timer::Expiry => base.items.expire(&mut base.cx),
+            Timer::Trim => base.trim_store(),
             Timer::Renewal(target) => {
                 if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
                     queries.renew(base, target, item, mode);
@@ -384,7 +390,7 @@ impl Node {
         for op in self.operations.ids() {
             self.stop_operation(op, StopReason::Shutdown);
         }
-        self.replication.sessions.stop();
+        self.replication.sessions.stop(&mut self.base);
         self.replication.offers.stop();
         for query in self.queries.ids() {
             self.queries

@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub id: NodeId,
     /// Whether the table is not empty and the first self-lookups are done.
     pub ready: bool,
+    /// Whether it stores every item, whatever its distance.
+    pub full_node: bool,
     /// Configured bootstrap peers.
     pub bootstrap_configured: usize,
     /// Bootstrap peers whose last call succeeded.
@@ -145,6 +147,7 @@ impl Node {
             key: self.base.cx.public,
             id: self.base.cx.id,
             ready: self.upkeep.is_ready(),
+            full_node: self.base.cx.config.full_node,
             bootstrap_configured: self.base.cx.config.bootstrap.len(),
             bootstrap_reachable: self.upkeep.reachable(),
             bootstrap_reached: self.upkeep.reached().collect(),

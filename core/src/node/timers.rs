@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Prove,
     /// Items expire.
     Expiry,
+    /// A node that is no full node any more lets go of what is far.
+    Trim,
     /// Reconcile with the full nodes whose turn it is.
     Reconcile,
     /// Items that a session brought wait for room among the signatures being checked.
@@ -52,7 +54,7 @@ impl Timer {
             | Self::SyncRoom(_)
             | Self::Offer
             | Self::Advert => WakeReason::Maintenance,
-            Self::Expiry => WakeReason::Expiry,
+            Self::Expiry | Self::Trim => WakeReason::Expiry,
             Self::Renewal(_) => WakeReason::Renewal,
         }
     }

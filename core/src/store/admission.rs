@@ -206,19 +206,33 @@ impl Store {
 
     /// A regular node whose store fills up leaves new targets to those nearer.
     fn check_distance(&self, newcomer: &Held, nearer: usize) -> Result<(), Refusal> {
-        let fill = self.index.fill();
-        let fills_up = [
-            (fill.items, self.config.max_items),
-            (fill.bytes, self.config.max_bytes),
-            (self.index.evictable(), self.config.public_items),
-        ]
-        .iter()
-        .any(|(used, max)| *max > 0 && *used as u128 * 5 >= *max as u128 * 4);
         let far = nearer >= self.config.k && !self.config.full_node;
-        if fills_up && far && newcomer.class() != Class::Exempt {
+        if far && self.is_filled(4, 5) && newcomer.class() != Class::Exempt {
             return Err(Refusal::Distance);
         }
         Ok(())
+    }
+
+    /// Whether so many parts of as many of any limit are taken, or more.
+    pub(super) fn is_filled(&self, parts: u128, of: u128) -> bool {
+        let fills = |(used, max): (usize, usize)| used as u128 * of >= max as u128 * parts;
+        self.limits_in_use().any(fills)
+    }
+
+    /// Whether more is held than any limit allows.
+    pub(super) fn is_over(&self) -> bool {
+        self.limits_in_use().any(|(used, max)| used > max)
+    }
+
+    /// What is used of each limit that there is, and what may be.
+    fn limits_in_use(&self) -> impl Iterator<Item = (usize, usize)> {
+        let fill = self.index.fill();
+        let limits = [
+            (fill.items, self.config.max_items),
+            (fill.bytes, self.config.max_bytes),
+            (self.index.evictable(), self.config.public_items),
+        ];
+        limits.into_iter().filter(|(_, max)| *max > 0)
     }
 
     /// What has to go for a newcomer to fit: mirrors first, then owner items outside the
@@ -282,17 +296,15 @@ impl Store {
 
     /// Everything that may be evicted, first to go first.
     fn victims(&self) -> impl Iterator<Item = Target> {
-        [Class::Mirror, Class::Public, Class::Established]
-            .into_iter()
-            .flat_map(|class| {
-                let (full, regular) = match self.config.full_node {
-                    true => (Some(self.index.by_expiry(class)), None),
-                    false => (None, Some(self.index.by_distance(class))),
-                };
-                full.into_iter()
-                    .flatten()
-                    .chain(regular.into_iter().flatten())
-            })
+        Class::EVICTABLE.into_iter().flat_map(|class| {
+            let (full, regular) = match self.config.full_node {
+                true => (Some(self.index.by_expiry(class)), None),
+                false => (None, Some(self.index.by_distance(class))),
+            };
+            full.into_iter()
+                .flatten()
+                .chain(regular.into_iter().flatten())
+        })
     }
 
     /// Whether a newcomer would itself be evicted before `victim`.

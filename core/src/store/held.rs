@@ -24,6 +24,11 @@ pub(super) enum Class {
     Exempt,
 }
 
+impl Class {
+    /// Those that may be evicted, first to go first.
+    pub(super) const EVICTABLE: [Self; 3] = [Self::Mirror, Self::Public, Self::Established];
+}
+
 /// How long an owner has kept an item alive here. A later version inherits it, also a deletion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Standing {

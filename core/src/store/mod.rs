@@ -40,6 +40,7 @@ use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Salt, Seq};
 use crate::key::PublicKey;
 use crate::record::StoredRecord;
 use crate::time::{Mono, Time, Unix, nanos};
+use held::Class;
 use index::Index;
 use key_counts::KeyCounts;
 use life::ArrivalLife;
@@ -109,7 +110,7 @@ impl Store {
     }
 
     /// Changes the limits on items, see [`StoreConfig`]. A store that holds more does not grow;
-    /// it shrinks as items expire.
+    /// it shrinks as items expire, or by [`Store::trim`].
     pub fn set_limits(&mut self, max_items: usize, public_items: usize) {
         self.config.max_items = max_items;
         self.config.public_items = public_items;
@@ -358,6 +359,35 @@ impl Store {
         self.deleted.sweep(now, max);
         self.expired_markers.sweep(now, max);
         swept
+    }
+
+    /// Lets go of what a regular node would not hold, mirrors first and the farthest first: all
+    /// above the limits on items and bytes, and above four fifths of them what at least k live
+    /// peers are nearer to. `nearer` says how many are known for a target. Nothing of the tiers goes
+    /// and nothing of this node's own. Returns the targets, at most `max`: fewer when it is done.
+    pub fn trim(
+        &mut self,
+        now: Time,
+        max: usize,
+        nearer: impl Fn(&Target) -> usize,
+    ) -> Vec<Target> {
+        let mut gone = Vec::new();
+        if self.config.full_node {
+            return gone;
+        }
+        for class in Class::EVICTABLE {
+            while gone.len() < max && self.is_filled(4, 5) {
+                let Some(target) = self.index.by_distance(class).next() else {
+                    break;
+                };
+                if !self.is_over() && nearer(&target) < self.config.k {
+                    break;
+                }
+                self.take(now, &target);
+                gone.push(target);
+            }
+        }
+        gone
     }
 
     /// When [`Store::sweep`] has something to do next.

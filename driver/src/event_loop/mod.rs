@@ -300,6 +300,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     drop(reply.send(stats.unwrap_or_default()));
                 }
                 Request::Subscribe(subscriber) => self.subscribers.push(subscriber),
+                Request::SetFullNode(full_node, reply) => {
+                    self.feed(Input::SetFullNode { full_node });
+                    let _ = reply.send(());
+                }
             }
         }
         self.requests = requests;

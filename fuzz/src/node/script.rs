@@ -112,6 +112,7 @@ impl<'a> Script<'a> {
         };
         match kind % 25 {
             _ if kind >= 252 => self.crowd(),
+            _ if kind == 251 => self.switch(),
             0 => self.accept(),
             1 | 2 => self.request(),
             3 => self.raw(),
@@ -496,6 +497,12 @@ impl<'a> Script<'a> {
         if let Some(change) = self.world.changes.pop_first() {
             self.world.input(Input::Persisted { change, durable });
         }
+    }
+
+    /// A full node from now on, or a regular one.
+    fn switch(&mut self) {
+        let full_node = self.input.byte() & 1 == 0;
+        self.world.input(Input::SetFullNode { full_node });
     }
 
     /// What a driver must not do is refused, and said to be.

@@ -29,6 +29,7 @@ kinds! { of_input, INPUTS, Input<'_>,
     "persisted": Input::Persisted { .. },
     "probed": Input::Probed { .. },
     "timer fired": Input::TimerFired,
+    "set full node": Input::SetFullNode { .. },
 }
 
 kinds! { of_command, COMMANDS, Command,

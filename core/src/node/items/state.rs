@@ -21,6 +21,11 @@ use crate::wire::Life;
 /// Items expired in one `handle`.
 const EXPIRE_STEP: usize = 256;
 
+/// Items that a node which is no full node any more lets go in one `handle`, and the pause before
+/// the next ones: what storage forgets in that time.
+const TRIM_STEP: usize = 128;
+const TRIM_PAUSE: Duration = Duration::from_millis(4);
+
 /// An item whose signature is being checked.
 pub(super) struct Pending {
     pub(super) candidate: Candidate,
@@ -45,8 +50,7 @@ pub(crate) struct Items {
 impl Items {
     pub(crate) fn new(cx: &Context) -> Self {
         let (config, limits) = (&cx.config, &cx.config.limits);
-        // A full node takes what its bytes allow.
-        let unless_full = |limit| if config.full_node { 0 } else { limit };
+        let (max_items, public_items) = item_limits(cx);
         let store = Store::new(StoreConfig {
             local: cx.id,
             k: config.k,
@@ -55,9 +59,9 @@ impl Items {
             whitelisted: config.whitelisted.iter().copied().collect(),
             trusted: config.trusted.iter().copied().collect(),
             mirrors: config.mirrors.iter().copied().collect(),
-            max_items: unless_full(limits.store_items),
+            max_items,
             max_bytes: limits.store_bytes,
-            public_items: unless_full(limits.public_items),
+            public_items,
             items_per_publisher: limits.items_per_publisher,
             items_per_peer: limits.items_per_peer,
             deletion_marks: limits.deletion_marks,
@@ -165,6 +169,32 @@ impl Items {
         core::mem::take(&mut self.changes)
     }
 
+    /// Takes or leaves the rules of a full node, as the configuration says by now.
+    pub(crate) fn set_full_node(&mut self, cx: &mut Context) {
+        let (max_items, public_items) = item_limits(cx);
+        self.store.set_full_node(cx.config.full_node);
+        self.store.set_limits(max_items, public_items);
+        self.changes.clear();
+        if cx.config.full_node {
+            cx.timers.cancel(Timer::Trim);
+        } else {
+            cx.timers.set(Timer::Trim, cx.now.mono);
+        }
+    }
+
+    /// Lets go of what only a full node would hold, a bounded number at a time.
+    pub(crate) fn trim(&mut self, cx: &mut Context, nearer: impl Fn(&Target) -> usize) {
+        let gone = self.store.trim(cx.now, TRIM_STEP, nearer);
+        cx.counters.add(Counter::ItemsEvicted, gone.len() as u64);
+        if gone.len() == TRIM_STEP {
+            cx.timers.set(Timer::Trim, cx.now.mono.plus(TRIM_PAUSE));
+        }
+        for target in gone {
+            self.persist(cx, StoreChange::Forget(target));
+        }
+        self.schedule_expiry(cx);
+    }
+
     /// Nothing expires before `at`.
     pub(crate) fn hold_expiry(&mut self, at: Mono) {
         self.no_expiry_before = at;
@@ -189,6 +219,15 @@ impl Items {
             Some(at) => cx.timers.set(Timer::Expiry, at.max(self.no_expiry_before)),
             None => cx.timers.cancel(Timer::Expiry),
         }
+    }
+}
+
+/// The limits on items in all, and on those of the public tier. A full node takes what its bytes
+/// allow.
+fn item_limits(cx: &Context) -> (usize, usize) {
+    match cx.config.full_node {
+        true => (0, 0),
+        false => (cx.config.limits.store_items, cx.config.limits.public_items),
     }
 }
 

@@ -48,14 +48,27 @@ pub(crate) fn publish(base: &mut Base, queries: &mut Queries) {
     if !now.unix.is_set() {
         return;
     }
-    let salt = Salt::from(SALT);
+    let (key, items, time) = (base.cx.public, base.items.store.fill().items, now.unix.0);
+    let value = format!(r#"{{"pk":"{key}","stored_items":{items},"full_node":true,"ts":{time}}}"#);
+    spread(base, queries, Value::new(value.as_bytes()));
+}
+
+/// Deletes the node's own advert: it is no full node any more.
+pub(crate) fn withdraw(base: &mut Base, queries: &mut Queries) {
+    let target = Target::of(&base.cx.public, SALT.as_bytes());
+    let held = base.items.store.get(base.cx.now, &target);
+    if held.is_some_and(|held| !held.is_tombstone()) {
+        spread(base, queries, Value::new(b""));
+    }
+}
+
+/// Signs an advert's value and publishes it, once.
+fn spread(base: &mut Base, queries: &mut Queries, value: Value) {
+    let (now, salt) = (base.cx.now, Salt::from(SALT));
     let target = Target::of(&base.cx.public, salt.as_bytes());
     let Some(seq) = base.items.next_seq(now, &target) else {
         return;
     };
-    let (key, items, time) = (base.cx.public, base.items.store.fill().items, now.unix.0);
-    let value = format!(r#"{{"pk":"{key}","stored_items":{items},"full_node":true,"ts":{time}}}"#);
-    let value = Value::new(value.as_bytes());
     let Some(item) = base.cx.sign(seq, value, salt) else {
         return;
     };

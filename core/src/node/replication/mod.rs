@@ -7,6 +7,10 @@ mod go;
 mod offers;
 mod sessions;
 
+use crate::node::base::Base;
+use crate::node::query::Queries;
+use crate::node::timers::Timer;
+
 pub(crate) use offers::Offers;
 pub(crate) use sessions::Sessions;
 
@@ -15,6 +19,33 @@ pub(crate) use sessions::Sessions;
 pub(crate) struct Replication {
     pub(crate) sessions: Sessions,
     pub(crate) offers: Offers,
+}
+
+impl Replication {
+    /// Begins, or ends, everything that a full node does beyond what a regular one does: the store's
+    /// rules, sessions, offers and adverts. Peers learn of it from the next answer.
+    pub(crate) fn set_full_node(&mut self, base: &mut Base, queries: &mut Queries, on: bool) {
+        if base.cx.config.full_node == on || base.cx.stopping {
+            return;
+        }
+        if !on {
+            // The other full nodes hear of it from this one, as long as it is one.
+            adverts::withdraw(base, queries);
+            self.offers.gather(base);
+            self.offers.send(base);
+            self.offers.stop();
+            self.sessions.stop(base);
+            for timer in [Timer::Reconcile, Timer::Offer, Timer::Advert] {
+                base.cx.timers.cancel(timer);
+            }
+        }
+        base.cx.config.full_node = on;
+        base.items.set_full_node(&mut base.cx);
+        if on {
+            Sessions::met_full_node(base);
+            adverts::start(base);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -151,9 +151,9 @@ impl Offers {
         }
     }
 
-    /// Nothing goes on.
+    /// Nothing more is offered; what is wanted of offers that are out is still given.
     pub(crate) fn stop(&mut self) {
-        *self = Self::default();
+        self.waiting.clear();
     }
 }
 

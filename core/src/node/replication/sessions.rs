@@ -363,9 +363,12 @@ impl Sessions {
         }
     }
 
-    /// Nothing goes on.
-    pub(crate) fn stop(&mut self) {
-        self.running.clear();
+    /// Nothing goes on. What is being checked is kept if it is valid.
+    pub(crate) fn stop(&mut self, base: &mut Base) {
+        self.turns.clear();
+        while let Some((id, _)) = self.running.pop_first() {
+            base.cx.timers.cancel(Timer::SyncRoom(id));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod clocks;
 mod concurrent_puts;
 mod counts;
 mod evidence;
+mod full_node_switch;
 mod hand;
 mod hidden_rules;
 mod journal;

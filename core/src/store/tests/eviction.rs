@@ -232,3 +232,53 @@ fn a_regular_node_that_fills_up_leaves_new_targets_to_those_nearer() {
     store.set_full_node(true);
     assert_eq!(store.precheck(at(0), &next, 20), Ok(Precheck::Verify));
 }
+
+/// What only a full node holds: when it is none any more, that goes.
+#[test]
+fn trimming_lets_go_of_the_farthest_in_steps_and_spares_tiers_and_own_items() {
+    let items = by_distance(0..40);
+    let mut store = Store::new(StoreConfig {
+        full_node: true,
+        k: 3,
+        whitelisted: BTreeSet::from([items[0].key]),
+        mirrors: BTreeSet::from([key(200)]),
+        ..config()
+    });
+    for item in &items {
+        put(&mut store, at(0), own(item)).unwrap();
+    }
+    let local = Candidate::of_owner(item(250, 1, b"mine", "s"), Via::Local);
+    let mine = local.target;
+    put(&mut store, at(0), local).unwrap();
+    let near = Target::from_bytes([0; 32]);
+    put(&mut store, at(0), mirror(near, &item(200, 1, b"m", "s"))).unwrap();
+    let trim = |store: &mut Store, max: usize, nearer: usize| {
+        let gone = store.trim(at(1), max, |_| nearer);
+        store.check_invariants();
+        gone
+    };
+    // Not while it is a full node, nor without a limit.
+    store.set_limits(20, 20);
+    assert_eq!(trim(&mut store, 99, 3), []);
+    store.set_full_node(false);
+    store.set_limits(0, 0);
+    assert_eq!(trim(&mut store, 99, 3), []);
+    // Mirrors first, then the farthest, a step at a time.
+    store.set_limits(20, 0);
+    let first = trim(&mut store, 3, 0);
+    assert_eq!(first, [near, items[1].target(), items[2].target()]);
+    // Nobody is nearer: down to the limit, no further.
+    assert_eq!(trim(&mut store, 99, 2).len(), 42 - 3 - 20);
+    assert_eq!(store.fill().items, 20);
+    assert_eq!(trim(&mut store, 99, 2), []);
+    // Three are nearer: to below four fifths, where a regular node takes what is far.
+    assert_eq!(trim(&mut store, 99, 3).len(), 5);
+    assert_eq!(store.fill().items, 15);
+    for kept in [items[0].target(), mine, items[39].target()] {
+        assert!(store.get(at(1), &kept).is_some());
+    }
+    let bytes = store.fill().bytes;
+    store.config.max_bytes = bytes / 2;
+    trim(&mut store, 99, 0);
+    assert!(store.fill().bytes <= bytes / 2 && store.fill().items > 5);
+}
