@@ -1,16 +1,16 @@
 //! Large pages for simulations of many gigabytes, most of which no cache holds: about a fifth of
 //! the time.
 
-#[cfg(all(unix, feature = "mimalloc"))]
+#[cfg(all(unix, feature = "jemalloc"))]
 mod allocator {
     use std::env;
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
-    /// Where the allocator reads this setting, once, when a program starts.
-    const VARIABLE: &str = "MIMALLOC_ALLOW_THP";
+    /// Where the allocator reads its settings, once, when a program starts.
+    const VARIABLE: &str = "_RJEM_MALLOC_CONF";
     /// Ask the kernel for large pages. A node goes without: they would double what it takes.
-    const SETTING: &str = "1";
+    const SETTING: &str = "thp:always";
     /// From this many nodes on it pays.
     const WORTH: u32 = 20_000;
 
@@ -40,9 +40,9 @@ mod allocator {
     }
 }
 
-#[cfg(all(unix, feature = "mimalloc"))]
+#[cfg(all(unix, feature = "jemalloc"))]
 pub(crate) use allocator::for_nodes;
 
 /// Nothing: the system's allocator decides.
-#[cfg(not(all(unix, feature = "mimalloc")))]
+#[cfg(not(all(unix, feature = "jemalloc")))]
 pub(crate) fn for_nodes(_: u32) {}

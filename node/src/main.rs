@@ -51,9 +51,9 @@ use cli::{Cli, Command, Common, Dht, SkywireCli, Visor};
 use exit::Exit;
 use failure::{Code, Failure};
 
-#[cfg(all(feature = "mimalloc", not(feature = "count-allocations")))]
+#[cfg(all(feature = "jemalloc", not(feature = "count-allocations")))]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[cfg(feature = "count-allocations")]
 #[global_allocator]

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use attacker::attack;
 
-use attacker::Deeds;
+use attacker::AttackCounts;
 use list::{ATTACKS, Attack, Kind, chosen};
 use report::{AttackReport, Goals, LEFT_MIB, Report, Rss};
 use victim::Victim;
@@ -41,7 +41,7 @@ const RAMP: Duration = Duration::from_millis(500);
 /// attacker's process ends within this after its time.
 const GRACE: Duration = Duration::from_secs(10);
 /// Memory comes back within this.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// Attacks and measures.
 pub(super) async fn run(common: &Common, args: &BenchAbuse) -> Result<Exit> {
@@ -140,8 +140,8 @@ async fn one(attack: &Attack, seconds: u16) -> Result<AttackReport> {
     output::talk(format_args!("{}: under attack", attack.name));
     tokio::time::sleep(RAMP).await;
     let during = witness.measure(duration).await;
-    let deeds = attacker.first_line(GRACE).await;
-    let deeds: Option<Deeds> = deeds.and_then(|line| serde_json::from_str(&line).ok());
+    let counts = attacker.first_line(GRACE).await;
+    let counts: Option<AttackCounts> = counts.and_then(|line| serde_json::from_str(&line).ok());
     drop(attacker);
     tokio::time::sleep(RAMP).await;
     let after = witness.measure(duration.min(Duration::from_secs(3))).await;
@@ -154,7 +154,7 @@ async fn one(attack: &Attack, seconds: u16) -> Result<AttackReport> {
     };
     let mut report = AttackReport::new(attack, [before, during, after], rss);
     report.survived = victim.is_alive();
-    report.attacker = deeds;
+    report.attacker = counts;
     report.judge();
     witness.stop().await;
     Ok(report)

@@ -23,7 +23,7 @@ use crate::{descriptors, output};
 
 /// What an attacker did.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Deeds {
+pub(super) struct AttackCounts {
     /// Connections or streams that were opened.
     pub(super) opened: u64,
     /// Connections or streams that could not be opened.
@@ -51,9 +51,9 @@ impl Attack {
         (self.key, self.peers)
     }
 
-    fn deeds(&self) -> Deeds {
+    fn counts(&self) -> AttackCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Deeds {
+        AttackCounts {
             opened: read(&self.opened),
             refused: read(&self.refused),
             ended: read(&self.ended),
@@ -101,7 +101,7 @@ pub(in crate::commands::bench) async fn attack(args: &BenchAttacker) -> Result<E
         () = async { for one in chosen { run(&attack, one.kind).await; } } => {}
         _ = starter => {}
     }
-    output::json(&attack.deeds())?;
+    output::json(&attack.counts())?;
     Ok(Exit::Ok)
 }
 
