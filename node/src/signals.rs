@@ -1,13 +1,21 @@
 //! The signals that end a process: all of them in order, a second one immediately; and those that
-//! do not end it.
+//! do not end it. A process that was started with [`WITH_STDIN`] takes the end of its stdin, too,
+//! for such a signal.
 
 use std::fs;
+use std::io::Read as _;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
+
+/// In the environment of a process that must not outlive the one that started it, however that ends:
+/// it stops when its stdin does.
+pub(crate) const WITH_STDIN: &str = "_SKYDHT_STOP_WITH_STDIN";
 
 /// Signals of within this time are one: a service manager, `timeout` or an impatient key sends
 /// several, to the process and to its group.
@@ -37,6 +45,8 @@ pub(crate) fn survive_file_size_limit() -> Result<()> {
 /// SIGUSR1 and SIGUSR2 are ignored.
 pub(crate) struct Signals {
     listened: Vec<(&'static str, Signal)>,
+    /// Where the end of stdin is one.
+    stdin: Option<oneshot::Receiver<()>>,
     /// When the first one came.
     first: Option<Instant>,
 }
@@ -53,7 +63,8 @@ impl Signals {
         if !is_ignored(SignalKind::hangup()) {
             kinds.push(("SIGHUP", SignalKind::hangup()));
         }
-        let signals = Self::of(kinds)?;
+        let mut signals = Self::of(kinds)?;
+        signals.stdin = std::env::var_os(WITH_STDIN).map(|_| end_of_stdin());
         // They would end the process, too.
         let ignored = [
             ("SIGUSR1", SignalKind::user_defined1()),
@@ -72,6 +83,7 @@ impl Signals {
         });
         Ok(Self {
             listened: listened.collect::<Result<_>>()?,
+            stdin: None,
             first: None,
         })
     }
@@ -81,10 +93,16 @@ impl Signals {
         let name = std::future::poll_fn(|cx| {
             for (name, signal) in &mut self.listened {
                 if signal.poll_recv(cx).is_ready() {
-                    return std::task::Poll::Ready(*name);
+                    return Poll::Ready(*name);
                 }
             }
-            std::task::Poll::Pending
+            if let Some(stdin) = &mut self.stdin
+                && std::pin::Pin::new(stdin).poll(cx).is_ready()
+            {
+                self.stdin = None;
+                return Poll::Ready("the end of stdin");
+            }
+            Poll::Pending
         })
         .await;
         self.first.get_or_insert_with(Instant::now);
@@ -115,6 +133,17 @@ impl Signals {
             }
         }
     }
+}
+
+/// Told once nothing more can come from stdin. What comes is not looked at.
+pub(crate) fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        while matches!(stdin.read(&mut [0; 64]), Ok(1..)) {}
+        let _ = ended.send(());
+    });
+    end
 }
 
 /// Whether the parent process has told the system to ignore a signal. Where the system

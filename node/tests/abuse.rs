@@ -6,8 +6,9 @@ mod support;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use support::{TempDir, finish, program, run, signal};
+use support::{DEADLINE, TempDir, finish, program, run, signal};
 
 /// The bench with its temporary files in a directory of the test's.
 fn bench(home: &TempDir, args: &[&str]) -> Command {
@@ -23,12 +24,26 @@ fn bench(home: &TempDir, args: &[&str]) -> Command {
 fn assert_nothing_is_left(home: &TempDir) {
     let files: Vec<_> = fs::read_dir(home.path()).unwrap().flatten().collect();
     assert!(files.is_empty(), "{files:?}");
+    let left = processes(home);
+    assert!(left.is_empty(), "left running: {left:?}");
+}
+
+/// The command lines of processes that name a directory.
+fn processes(home: &TempDir) -> Vec<String> {
     let path = home.path().to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten();
-    for process in processes {
+    let words = processes.map(|process| {
         let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let words = String::from_utf8_lossy(&words);
-        assert!(!words.contains(path), "left running: {words}");
+        String::from_utf8_lossy(&words).replace('\0', " ")
+    });
+    words.filter(|words| words.contains(path)).collect()
+}
+
+#[track_caller]
+fn await_processes(home: &TempDir, enough: impl Fn(usize) -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !enough(processes(home).len()) {
+        assert!(Instant::now() < end, "{:?}", processes(home));
     }
 }
 
@@ -163,4 +178,26 @@ fn only_known_attacks_on_this_machine_are_run() {
             .contains("this machine"),
         "{failure}"
     );
+}
+
+#[test]
+fn what_a_bench_started_does_not_outlive_it() {
+    // The attacker's words do not name the directory.
+    for (args, started) in [
+        (&["abuse", "--attack", "relay-streams"][..], 1),
+        (&["serve", "--transport", "dmsg"], 2),
+    ] {
+        let home = TempDir::new();
+        let mut command = program(&home);
+        command.env("TMPDIR", home.path()).arg("bench").args(args);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        await_processes(&home, |count| count == started);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        await_processes(&home, |count| count == 0);
+    }
 }

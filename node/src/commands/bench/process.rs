@@ -11,6 +11,7 @@ use serde::Deserialize;
 use skydht_core::key::PublicKey;
 
 use crate::failure::{Code, Failure, Result};
+use crate::signals::WITH_STDIN;
 
 /// A node must be up after this.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,37 +24,29 @@ pub(super) struct Process(Child);
 
 impl Process {
     /// Starts this program with other words, on some processors, and with an environment that
-    /// holds nothing of ours.
-    pub(super) fn start(
-        home: &Path,
-        args: &[&str],
-        stdin: Stdio,
-        processors: &Processors,
-    ) -> Result<Self> {
-        Self::start_after(home, args, stdin, || processors.take())
+    /// holds nothing of ours. It ends with this process, however that ends.
+    pub(super) fn start(home: &Path, args: &[&str], processors: &Processors) -> Result<Self> {
+        Self::start_after(home, args, || processors.take())
     }
 
     /// The same, on what others leave of the processors: as if it had a machine of its own, and
     /// took none of theirs.
-    pub(super) fn start_behind_others(home: &Path, args: &[&str], stdin: Stdio) -> Result<Self> {
+    pub(super) fn start_behind_others(home: &Path, args: &[&str]) -> Result<Self> {
         // Where it is not allowed, figures are worse, and nothing else.
-        Self::start_after(home, args, stdin, || {
+        Self::start_after(home, args, || {
             let _ = nice(LEAST_PRIORITY);
         })
     }
 
-    fn start_after(
-        home: &Path,
-        args: &[&str],
-        stdin: Stdio,
-        prepare: impl FnOnce() + Send,
-    ) -> Result<Self> {
+    fn start_after(home: &Path, args: &[&str], prepare: impl FnOnce() + Send) -> Result<Self> {
         // A child inherits its thread's processors and priority.
         let start = move || {
             prepare();
             let mut command = Command::new(std::env::current_exe()?);
             command.args(args).env_clear().env("HOME", home);
-            command.stdin(stdin).stdout(Stdio::piped());
+            command.env(WITH_STDIN, "1");
+            // Nothing is ever written to its stdin, which the system closes with this process.
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
             command.stderr(Stdio::null()).spawn()
         };
         let started = std::thread::scope(|scope| scope.spawn(start).join());
@@ -132,7 +125,7 @@ impl Running {
         let state = dir.to_str().ok_or_else(wrong)?;
         args.extend(["--json", "--log", "off", "--api-listen", "127.0.0.1:0"]);
         args.extend(["--state-dir", state]);
-        let mut process = Process::start(dir, &args, Stdio::null(), processors)?;
+        let mut process = Process::start(dir, &args, processors)?;
         let line = process.first_line(START_TIMEOUT).await.ok_or_else(wrong)?;
         let about = serde_json::from_str(&line).map_err(|_| wrong())?;
         Ok(Self { process, about })

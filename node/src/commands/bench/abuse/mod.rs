@@ -14,7 +14,6 @@ mod victim;
 mod wire;
 mod witness;
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 pub(super) use attacker::attack;
@@ -176,7 +175,7 @@ fn start_attacker(
         &victim.api.to_string(),
         &seconds.to_string(),
     ];
-    Process::start_behind_others(dir.path(), &args, Stdio::piped())
+    Process::start_behind_others(dir.path(), &args)
 }
 
 /// Whether the attack asks for items that must be there.

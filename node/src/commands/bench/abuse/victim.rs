@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -55,7 +54,7 @@ impl Victim {
             state,
         ];
         let args = [command, &common].concat();
-        let mut process = Process::start(dir, &args, Stdio::null(), &Processors::default())?;
+        let mut process = Process::start(dir, &args, &Processors::default())?;
         let line = process.first_line(START_TIMEOUT).await.ok_or_else(wrong)?;
         let about: About = serde_json::from_str(&line).map_err(|_| wrong())?;
         let api = about.api.strip_prefix("http://").map(str::parse);

@@ -5,7 +5,6 @@ mod requests;
 mod sockets;
 
 use std::future::Future;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +18,7 @@ use super::list::{Kind, chosen};
 use crate::cli::BenchAttacker;
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::signals::end_of_stdin;
 use crate::{descriptors, output};
 
 /// What an attacker did.
@@ -91,15 +91,9 @@ pub(in crate::commands::bench) async fn attack(args: &BenchAttacker) -> Result<E
         ended: AtomicU64::new(0),
         answers: AtomicU64::new(0),
     });
-    let (gone, starter) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        // Nothing is ever written to it.
-        let _ = std::io::stdin().read(&mut [0]);
-        let _ = gone.send(());
-    });
     tokio::select! {
         () = async { for one in chosen { run(&attack, one.kind).await; } } => {}
-        _ = starter => {}
+        _ = end_of_stdin() => {}
     }
     output::json(&attack.counts())?;
     Ok(Exit::Ok)
