@@ -439,7 +439,8 @@ impl Driven {
             }
             Output::Finished { outcome, .. } => self.finished = Some(outcome),
             Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
-            Output::Persist { .. } | Output::Probe { .. } | Output::Event(_) => {}
+            Output::Persist { .. } | Output::LoadTarget { .. } => {}
+            Output::Probe { .. } | Output::Event(_) => {}
         }
         Ok(())
     }

@@ -43,6 +43,8 @@
 //!         }
 //!         // Write it somewhere, then Persisted if that was asked for.
 //!         Output::Persist { .. } => {}
+//!         // Read it there, before its turn: Loaded, then TargetLoaded.
+//!         Output::LoadTarget { .. } => {}
 //!         // This node knows nobody.
 //!         Output::Finished { outcome, .. } => println!("{outcome:?}"),
 //!         Output::Event(event) => println!("{event:?}"),

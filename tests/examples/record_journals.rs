@@ -28,6 +28,7 @@ use skydht_core::record::StoredRecord;
 use skydht_core::time::Time;
 use skydht_driver::Recorder;
 use skydht_driver::journal::{FileRecorder, Written};
+use skydht_driver::storage::{Durability, MemoryStorage, Persistence, StorageError};
 use skydht_tokio::{
     BootstrapPeer, Dht, GetRequest, Item, PutOptions, ReadPolicy, Salt, SecretKey, Seed, Seq,
     Start as _, TcpNode, Value,
@@ -222,10 +223,20 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
         addrs: vec![gone],
     });
     alice.options.records = earlier_run(bob, carol).await?;
+    let storage = MemoryStorage::default();
+    storage.set_failing(Some(StorageError::Unavailable("it is away".into())));
+    alice.options.storage = Some(Persistence::new(storage.clone(), Durability::Async));
     let mut recording = Recording::begin(name, &mut alice)?;
     let alice = alice.start().await?;
+    let read = GetRequest::of(alice.key(), Salt::from("greeting"), ReadPolicy::Local);
+    if soon("a get", alice.get(read)).await?.is_ok() {
+        return Err("found what was never put".into());
+    }
+    storage.set_failing(None);
     for kind in [
         "timer fired",
+        "loaded up to",
+        "target loaded",
         "loaded",
         "verified",
         "stream opened",

@@ -10,6 +10,7 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, JobId, QueryId, VerifyTag};
 use crate::node::items::Items;
 use crate::node::items::intake::Rejection;
+use crate::node::loading::{Loading, Need, Wanted};
 use crate::node::output::SessionUse;
 use crate::node::peers::Peers;
 use crate::node::rpc::callers::Callers;
@@ -31,6 +32,7 @@ pub(crate) struct Base {
     pub(crate) callers: Callers,
     pub(crate) peers: Peers,
     pub(crate) items: Items,
+    pub(crate) loading: Loading,
 }
 
 impl Base {
@@ -42,6 +44,7 @@ impl Base {
             callers: Callers::new(callers, seed.stream("callers").next()),
             peers: Peers::new(&cx, seed.stream("book").next()),
             items: Items::new(&cx),
+            loading: Loading::default(),
             cx,
         }
     }
@@ -136,6 +139,21 @@ impl Base {
             .start(&mut self.cx, peer, item, None, VerifyTag::Get(query))
     }
 
+    /// What a request or an operation has to wait for before it can be judged; none if all that it
+    /// needs has been loaded. Nobody waits for all of a storage that cannot be read for long.
+    pub(crate) fn needs(&mut self, need: Need) -> Option<Need> {
+        let Self { cx, loading, .. } = self;
+        let need = match need {
+            Need::All => Need::All,
+            Need::At(target) => match loading.want(cx, target) {
+                Wanted::Loaded => return None,
+                Wanted::Asked => need,
+                Wanted::Full => Need::All,
+            },
+        };
+        (need != Need::All || loading.is_worth_waiting(cx.now.mono)).then_some(need)
+    }
+
     /// Storage kept a record: verified like any other item, unless storage proves it.
     pub(crate) fn load(&mut self, record: StoredRecord, proven: bool) {
         let public = self.cx.public;
@@ -144,7 +162,7 @@ impl Base {
             return self.items.not_loaded(&mut self.cx, target);
         }
         if !proven && !self.may_verify(&public) {
-            return;
+            return self.loading.left(&mut self.cx, target);
         }
         let candidate = StoreCandidate {
             target: record.target,
@@ -157,6 +175,7 @@ impl Base {
             bound: record.bound,
         };
         if !proven {
+            self.loading.check(target);
             return self.verify(&public, candidate, VerifyTag::Loaded);
         }
         let nearer = self.nearer(&target);
@@ -174,15 +193,19 @@ impl Base {
     }
 
     pub(crate) fn load_verified(&mut self, job: JobId, verdict: Verdict) {
-        let target = self.items.pending_target(job);
-        match self.judge(job, verdict) {
-            Ok(()) => return,
+        let Some(target) = self.items.pending_target(job) else {
+            return;
+        };
+        let judged = self.judge(job, verdict);
+        match judged {
+            Ok(()) => {}
             Err(Rejection::Store(refusal)) => self.cx.count_refusal(refusal),
             Err(Rejection::Item(_)) => self.cx.counters.count(Counter::ForgedItems),
         }
-        if let Some(target) = target {
+        if judged.is_err() {
             self.items.not_loaded(&mut self.cx, target);
         }
+        self.loading.checked(&mut self.cx, target);
     }
 
     /// Asks the peers of the table that are silent for longest for a sign of life.

@@ -104,6 +104,12 @@ counters! {
     ItemsExpired => "items_expired",
     /// Items evicted for want of room.
     ItemsEvicted => "items_evicted",
+    /// Targets that storage was asked for before their turn, while it was read at the start.
+    Loads => "loads",
+    /// Those among them that storage could not be read for.
+    LoadsFailed => "loads_failed",
+    /// Requests and operations served from memory because storage did not answer in time.
+    LoadsLate => "loads_late",
     /// Changes to own items that storage did not keep.
     NotDurable => "not_durable",
     /// Equal sequences with different content.

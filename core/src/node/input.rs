@@ -264,6 +264,22 @@ pub enum Input<'a> {
         #[serde(default)]
         proven: bool,
     },
+    /// How far storage has been read: it gives its records in the order of their targets. Once
+    /// before the first record, with the first of all targets: from then on, whatever needs an item
+    /// beyond asks for it by [`Output::LoadTarget`](crate::node::Output::LoadTarget). A driver that
+    /// never says so has nothing more to give.
+    LoadedUpTo {
+        /// Every record below this has been given; none: everything has.
+        next: Option<Target>,
+    },
+    /// Answers [`Output::LoadTarget`](crate::node::Output::LoadTarget); the record, if there is
+    /// one, comes before, as [`Input::Loaded`].
+    TargetLoaded {
+        /// Which.
+        target: Target,
+        /// Storage was read; else it cannot be now, and who waits is served from memory.
+        read: bool,
+    },
     /// A change whose acknowledgement was asked for is durable, or will never be.
     Persisted {
         /// Which.
@@ -308,6 +324,8 @@ impl Input<'_> {
             Self::Cancel { op } => Input::Cancel { op },
             Self::Verified { job, verdict } => Input::Verified { job, verdict },
             Self::Loaded { record, proven } => Input::Loaded { record, proven },
+            Self::LoadedUpTo { next } => Input::LoadedUpTo { next },
+            Self::TargetLoaded { target, read } => Input::TargetLoaded { target, read },
             Self::Persisted { change, durable } => Input::Persisted { change, durable },
             Self::Probed { probe, result } => Input::Probed { probe, result },
             Self::TimerFired => Input::TimerFired,

@@ -174,6 +174,8 @@ limits! {
     sync_sessions: 4, 1..=1_000;
     /// Changes that wait to be offered to one full node.
     offers: 4_096, 0..=1_000_000;
+    /// Targets that storage is asked for before their turn, while it is read at the start.
+    loads: 1_024, 1..=1_000_000;
 }
 
 /// Whether every default is a number on targets with addresses of 32 bits, too.

@@ -16,6 +16,7 @@ mod inbound;
 mod input;
 mod items;
 mod limits;
+mod loading;
 mod lru_map;
 mod operations;
 mod outcome;
@@ -166,6 +167,14 @@ impl Node {
             Input::Cancel { op } => self.stop_operation(op, StopReason::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
             Input::Loaded { record, proven } => self.base.load(*record, proven),
+            Input::LoadedUpTo { next } => {
+                let Base { cx, loading, .. } = &mut self.base;
+                loading.advance(cx, next);
+            }
+            Input::TargetLoaded { target, read } => {
+                let Base { cx, loading, .. } = &mut self.base;
+                loading.answered(cx, target, read);
+            }
             Input::Persisted { change, durable } => {
                 if !self.base.items.is_change(change) {
                     return Err(Misuse::UnknownChange(change));
@@ -184,6 +193,7 @@ impl Node {
                 self.queries_ended();
             }
         }
+        self.loads_ended();
         if self.base.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
             self.base.cx.timers.clear();
@@ -280,6 +290,10 @@ impl Node {
         match timer {
             Timer::Query(query) => queries.advance(base, query),
             Timer::Operation(op) => self.stop_operation(op, StopReason::Timeout),
+            Timer::Load(op) => {
+                base.cx.counters.count(Counter::LoadsLate);
+                operations.start_loaded(base, queries, op);
+            }
             Timer::Put(target) => operations.start_next_put(base, queries, target),
             Timer::Bootstrap => self.bootstrap(),
             Timer::SelfLookup => upkeep.look_up_self(base, queries),
@@ -295,6 +309,18 @@ impl Node {
                 if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
                     queries.renew(base, target, item, mode);
                 }
+            }
+        }
+    }
+
+    /// What waited for storage goes on.
+    fn loads_ended(&mut self) {
+        for need in self.base.loading.take_ended() {
+            self.inbound.loaded(&mut self.base, need);
+            for op in self.operations.waiting_for(need) {
+                self.operations
+                    .start_loaded(&mut self.base, &mut self.queries, op);
+                self.queries_ended();
             }
         }
     }

@@ -218,6 +218,12 @@ pub enum Output {
         /// Answer with `Persisted`.
         acknowledge: bool,
     },
+    /// Read from storage what lies at a target, before its turn; answer with `Loaded` if there
+    /// is a record, then `TargetLoaded`. Only after a `LoadedUpTo` that is not the last.
+    LoadTarget {
+        /// Which.
+        target: Target,
+    },
     /// An operation ended. Exactly one for each.
     Finished {
         /// Which.

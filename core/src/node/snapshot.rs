@@ -278,6 +278,7 @@ impl Node {
             Limit::ping_backs => self.base.peers.probing.ping_backs(),
             Limit::full_nodes => self.base.peers.store.full_nodes().len(),
             Limit::sync_sessions => self.replication.sessions.len(),
+            Limit::loads => self.base.loading.asked(),
             Limit::offers => self.replication.offers.most_waiting(),
             Limit::streams_per_peer
             | Limit::serving_per_peer

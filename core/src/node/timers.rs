@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Query(QueryId),
     /// An operation's deadline.
     Operation(OperationId),
+    /// An operation has waited long enough for storage.
+    Load(OperationId),
     /// The next put of an own item may begin: the one before it is over.
     Put(Target),
     /// Ask the bootstrap peers again.
@@ -45,7 +47,7 @@ impl Timer {
     const fn why(self) -> WakeReason {
         match self {
             Self::Query(_) => WakeReason::Call,
-            Self::Operation(_) | Self::Put(_) => WakeReason::Operation,
+            Self::Operation(_) | Self::Load(_) | Self::Put(_) => WakeReason::Operation,
             Self::Bootstrap
             | Self::SelfLookup
             | Self::Refresh

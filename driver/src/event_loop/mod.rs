@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use futures::task::AtomicWaker;
 use skydht_core::Node;
+use skydht_core::id::Target;
 use skydht_core::node::{
     ChangeId, Command, Event, Input, JobId, OpenFailure, OperationId, Outcome, Output, ProbeId,
     StoreChange, StreamId, Verdict,
@@ -28,7 +29,7 @@ use crate::mailbox::{Mailbox, Phase, Reply, Request};
 use crate::options::StartOptions;
 use crate::recorder::Recorder;
 use crate::stats::DriverStats;
-use crate::storage::StorageQueue;
+use crate::storage::{Answer, Kept, Loaded, StorageQueue};
 use crate::transport::{Accepted, Transport};
 use crate::verifier::VerifyQueue;
 use streams::{Step, Streams};
@@ -95,6 +96,10 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
     };
     // The first input is a firing timer: the node begins with it.
     event_loop.feed(Input::TimerFired);
+    if event_loop.storage.is_some() {
+        let next = Some(Target::default());
+        event_loop.feed(Input::LoadedUpTo { next });
+    }
     for record in options.records {
         let record = Box::new(record);
         event_loop.feed(Input::Loaded {
@@ -234,6 +239,11 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 None if acknowledge => self.persisted.push((change, false)),
                 None => {}
             },
+            Output::LoadTarget { target } => {
+                if let Some(storage) = &self.storage {
+                    storage.ask(target);
+                }
+            }
             Output::Finished { op, outcome } => {
                 if matches!((&outcome, &self.ending), (Outcome::Shutdown, Ending::No)) {
                     self.ending = Ending::Flushing(now.mono.plus(SHUTDOWN_GRACE));
@@ -347,12 +357,20 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         }
     }
 
-    /// Gives the node what storage has for it, a few records a turn, and storage what it lost.
+    /// Gives the node what storage has for it, a few records a turn, first what it asked for; and
+    /// storage what it lost.
     fn take_loaded(&mut self) {
         for _ in 0..LOADED_A_TURN {
             let Some(storage) = &self.storage else {
                 return;
             };
+            if let Some(Answer { target, kept, read }) = storage.next_answer() {
+                if let Some(kept) = kept {
+                    self.load(kept);
+                }
+                self.feed(Input::TargetLoaded { target, read });
+                continue;
+            }
             if let Some(target) = storage.next_wanted() {
                 let (now, store) = (time(&self.runtime), self.node.store());
                 let record = store
@@ -366,14 +384,19 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             }
             // Beyond, the node would let them go unchecked.
             let unproven = self.verify.len() < UNPROVEN;
-            let Some(kept) = storage.next_loaded(unproven) else {
-                return;
-            };
-            self.feed(Input::Loaded {
-                record: Box::new(kept.record),
-                proven: kept.proven,
-            });
+            match storage.next_loaded(unproven) {
+                Some(Loaded::Record(kept)) => self.load(kept),
+                Some(Loaded::UpTo(next)) => self.feed(Input::LoadedUpTo { next }),
+                None => return,
+            }
         }
+    }
+
+    fn load(&mut self, kept: Kept) {
+        self.feed(Input::Loaded {
+            record: Box::new(kept.record),
+            proven: kept.proven,
+        });
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) {

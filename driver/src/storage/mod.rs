@@ -17,7 +17,7 @@ pub use contract::{Kept, News, Page, Storage, StorageError};
 #[cfg(feature = "redb")]
 pub use file::{FileError, FileStorage};
 pub use memory::MemoryStorage;
-pub(crate) use queue::StorageQueue;
+pub(crate) use queue::{Answer, Loaded, StorageQueue};
 pub use queue::{Durability, Persistence, StorageHealth, StorageStats};
 #[cfg(feature = "redis")]
 pub use redis::{RedisStorage, RedisUrl, RedisUrlError, redis_record};

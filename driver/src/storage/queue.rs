@@ -1,6 +1,8 @@
 //! Between the event loop, which never waits, and storage, which does.
 
-use std::collections::{BTreeMap, VecDeque};
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,14 +11,11 @@ use futures::task::AtomicWaker;
 use skydht_core::id::Target;
 use skydht_core::node::{ChangeId, StoreChange};
 
-use super::contract::{Kept, News, Storage, StorageError, target_of};
+use self::worker::Worker;
+use super::contract::{Kept, Storage, StorageError, target_of};
 
-/// Records of one page of loading.
-const PAGE: usize = 256;
 /// Records that wait for the event loop; loading goes on when they are fewer.
 const MOST_LOADED: usize = 1_024;
-/// Changes of one write.
-const BATCH: usize = 4_096;
 /// Targets whose changes may wait while storage does not take them. Beyond, the oldest is given
 /// up: it is counted, and not durable.
 const MOST_WAITING: usize = 65_536;
@@ -24,14 +23,6 @@ const MOST_WAITING: usize = 65_536;
 const MOST_WAITING_BYTES: usize = 64 << 20;
 /// Between the first two attempts while storage fails; twice as long after each.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest time between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Between two questions for news when there are more.
-const SOON: Duration = Duration::from_millis(5);
-/// Targets that a shared storage wants again and the loop has not taken; no news until then.
-const MOST_WANTED: usize = 1_024;
-/// With [`Durability::Async`], what was written is durable after this.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Or once it is of so many targets, or has so many bytes of values.
 const MOST_UNSYNCED: usize = 16_384;
 const MOST_UNSYNCED_BYTES: usize = 16 << 20;
@@ -120,6 +111,7 @@ impl Persistence {
             storage: self.storage,
             durability: self.durability,
             next_page: Some(Target::default()),
+            given: BTreeSet::new(),
             unsynced: Unsynced::default(),
             next_poll: None,
             pause: FIRST_PAUSE,
@@ -145,6 +137,24 @@ struct Waiting {
     /// Those who want to know when it is durable: its own number, and those that it replaced.
     acknowledge: Vec<ChangeId>,
     bytes: usize,
+}
+
+/// What comes of loading, in the order of the targets.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    /// A record of an earlier run, or of another who shares the storage.
+    Record(Kept),
+    /// Everything before this target has come; everything, if there is none.
+    UpTo(Option<Target>),
+}
+
+/// What lies at a target that the node asked for.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) target: Target,
+    pub(crate) kept: Option<Kept>,
+    /// Storage could be read.
+    pub(crate) read: bool,
 }
 
 /// What storage has taken and may still lose: kept until it is synced.
@@ -181,7 +191,11 @@ struct State {
     /// In the order of their first change; some may have been written meanwhile.
     order: VecDeque<Target>,
     waiting_bytes: usize,
-    loaded: VecDeque<Kept>,
+    loaded: VecDeque<Loaded>,
+    /// Targets that the node needs before their turn, and what was found for them. The node bounds
+    /// how many they are.
+    asked: VecDeque<Target>,
+    answers: VecDeque<Answer>,
     /// Targets whose records the storage wants again.
     wanted: VecDeque<Target>,
     /// Answers for the node: which change, and whether it is durable.
@@ -275,19 +289,46 @@ impl StorageQueue {
         self.shared.work.notify_one();
     }
 
-    /// The next record of an earlier run, or of another who shares the storage; one whose
-    /// signature has to be checked only if `unproven`.
-    pub(crate) fn next_loaded(&self, unproven: bool) -> Option<Kept> {
+    /// Asks for what lies at a target, before its turn. While storage fails the answer is that it
+    /// cannot be read.
+    pub(crate) fn ask(&self, target: Target) {
         let mut state = self.shared.lock();
-        if !unproven && state.loaded.front().is_some_and(|kept| !kept.proven) {
+        if matches!(state.stats.health, StorageHealth::Failing(_)) {
+            state.answers.push_back(Answer {
+                target,
+                kept: None,
+                read: false,
+            });
+            drop(state);
+            return self.shared.waker.wake();
+        }
+        state.asked.push_back(target);
+        drop(state);
+        self.shared.work.notify_one();
+    }
+
+    /// The next answer to what was asked.
+    pub(crate) fn next_answer(&self) -> Option<Answer> {
+        let mut state = self.shared.lock();
+        let answer = state.answers.pop_front()?;
+        state.stats.loaded += u64::from(answer.kept.is_some());
+        Some(answer)
+    }
+
+    /// What comes next of an earlier run, or of another who shares the storage; a record whose
+    /// signature has to be checked only if `unproven`.
+    pub(crate) fn next_loaded(&self, unproven: bool) -> Option<Loaded> {
+        let mut state = self.shared.lock();
+        let needs_check = |loaded: &Loaded| matches!(loaded, Loaded::Record(it) if !it.proven);
+        if !unproven && state.loaded.front().is_some_and(needs_check) {
             return None;
         }
-        let kept = state.loaded.pop_front()?;
-        state.stats.loaded += 1;
+        let loaded = state.loaded.pop_front()?;
+        state.stats.loaded += u64::from(matches!(loaded, Loaded::Record(_)));
         if state.loaded.len() == MOST_LOADED / 2 {
             self.shared.work.notify_one();
         }
-        Some(kept)
+        Some(loaded)
     }
 
     /// The next target whose record the storage has lost.
@@ -328,196 +369,6 @@ impl Drop for StorageQueue {
             // A panic has been reported already.
             let _ = thread.join();
         }
-    }
-}
-
-/// The thread's side.
-struct Worker {
-    shared: Arc<Shared>,
-    storage: Box<dyn Storage>,
-    durability: Durability,
-    /// Where loading goes on; none once everything is loaded.
-    next_page: Option<Target>,
-    unsynced: Unsynced,
-    /// When a shared storage was asked for news, and when it is to be asked again.
-    next_poll: Option<Instant>,
-    /// Before the next attempt, should this one fail.
-    pause: Duration,
-}
-
-impl Worker {
-    fn run(mut self) {
-        loop {
-            let (batch, ending) = self.wait();
-            let mut failed = None;
-            if !batch.is_empty() {
-                failed = self.write(batch);
-            } else if self
-                .unsynced
-                .since
-                .is_some_and(|at| ending || at.elapsed() >= SYNC_EVERY)
-            {
-                failed = self.write(Vec::new());
-            } else if ending {
-                return;
-            }
-            // Loading and writing take turns.
-            if failed.is_none() && self.is_wanted() {
-                failed = self.load();
-            }
-            if failed.is_none() && !ending && self.until_poll().is_some_and(|left| left.is_zero()) {
-                failed = self.poll();
-            }
-            let failing = failed.is_some();
-            self.note(failed);
-            if !failing {
-                self.pause = FIRST_PAUSE;
-            } else if ending {
-                return;
-            } else {
-                self.pause();
-            }
-        }
-    }
-
-    /// Waits for something to do, and takes what waits.
-    fn wait(&mut self) -> (Vec<Waiting>, bool) {
-        let mut state = self.shared.lock();
-        loop {
-            let loads = self.next_page.is_some() && state.loaded.len() < MOST_LOADED;
-            if loads || !state.waiting.is_empty() || state.ending {
-                break;
-            }
-            let sync = self.unsynced.since;
-            let sync = sync.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
-            let Some(left) = sync.into_iter().chain(self.until_poll()).min() else {
-                state = self
-                    .shared
-                    .work
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.shared.work.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let mut batch = Vec::new();
-        while batch.len() < BATCH
-            && let Some(waiting) = state.take_oldest()
-        {
-            batch.push(waiting);
-        }
-        (batch, state.ending)
-    }
-
-    /// How long until a shared storage is asked for news.
-    fn until_poll(&self) -> Option<Duration> {
-        self.storage.poll_every()?;
-        let at = self.next_poll.unwrap_or_else(Instant::now);
-        Some(at.saturating_duration_since(Instant::now()))
-    }
-
-    /// Asks for news, unless what came before has not been taken.
-    fn poll(&mut self) -> Option<StorageError> {
-        let every = self.storage.poll_every()?;
-        self.next_poll = Some(Instant::now() + every);
-        let state = self.shared.lock();
-        if state.loaded.len() >= MOST_LOADED || state.wanted.len() >= MOST_WANTED {
-            return None;
-        }
-        drop(state);
-        let news = match self.storage.poll() {
-            Ok(news) => news,
-            Err(error) => return Some(error),
-        };
-        if news.more {
-            self.next_poll = Some(Instant::now() + SOON);
-        }
-        if news == News::default() {
-            return None;
-        }
-        let mut state = self.shared.lock();
-        state.stats.damaged += news.damaged as u64;
-        state.loaded.extend(news.kept);
-        state.wanted.extend(news.wanted);
-        drop(state);
-        self.shared.waker.wake();
-        None
-    }
-
-    fn is_wanted(&self) -> bool {
-        let state = self.shared.lock();
-        self.next_page.is_some() && state.loaded.len() < MOST_LOADED && !state.ending
-    }
-
-    /// Writes changes; none: makes durable what was written. What was not made durable before a
-    /// failure may be gone with it, hence waits again.
-    fn write(&mut self, batch: Vec<Waiting>) -> Option<StorageError> {
-        let changes: Vec<StoreChange> = batch.iter().map(|it| it.what.clone()).collect();
-        let each = self.durability == Durability::Sync;
-        let sync = each || batch.is_empty() || self.unsynced.is_full();
-        let result = self.storage.write(&changes, sync);
-        let mut state = self.shared.lock();
-        if let Err(error) = result {
-            state.put_back(batch);
-            state.put_back(self.unsynced.take());
-            return Some(error);
-        }
-        state.stats.writes += u64::from(!changes.is_empty());
-        state.stats.written += changes.len() as u64;
-        let durable = each && self.storage.is_durable();
-        let mut batch = batch;
-        let acknowledged = batch.iter_mut().flat_map(|it| it.acknowledge.drain(..));
-        state.done.extend(acknowledged.map(|id| (id, durable)));
-        drop(state);
-        if sync {
-            self.unsynced = Unsynced::default();
-        } else {
-            self.unsynced.add(batch);
-        }
-        self.shared.waker.wake();
-        None
-    }
-
-    fn load(&mut self) -> Option<StorageError> {
-        let page = match self.storage.page(self.next_page?, PAGE) {
-            Ok(page) => page,
-            Err(error) => return Some(error),
-        };
-        self.next_page = page.next;
-        let mut state = self.shared.lock();
-        state.stats.damaged += page.damaged as u64;
-        state.loaded.extend(page.kept);
-        drop(state);
-        self.shared.waker.wake();
-        None
-    }
-
-    fn note(&self, failed: Option<StorageError>) {
-        let mut state = self.shared.lock();
-        state.stats.failures += u64::from(failed.is_some());
-        state.stats.health = match failed {
-            Some(error) => StorageHealth::Failing(error),
-            None if self.next_page.is_some() => StorageHealth::Loading,
-            None => StorageHealth::Good,
-        };
-    }
-
-    /// Waits before the next attempt, or until the end.
-    fn pause(&mut self) {
-        let pause = self.pause;
-        self.pause = LONGEST_PAUSE.min(pause * 2);
-        let state = self.shared.lock();
-        let until_end = |state: &mut State| !state.ending;
-        drop(
-            self.shared
-                .work
-                .wait_timeout_while(state, pause, until_end)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
     }
 }
 

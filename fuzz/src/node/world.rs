@@ -206,6 +206,7 @@ impl World {
                 self.tally.jobs += 1;
                 assert!(self.jobs.insert(job, work).is_none());
             }
+            Output::LoadTarget { target } => panic!("nobody has more to give at {target}"),
             Output::Persist {
                 change,
                 what,

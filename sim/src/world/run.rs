@@ -351,6 +351,8 @@ impl World {
                 };
                 return self.schedule(self.now.plus(takes), host, due);
             }
+            // Its storage has given everything before the first input.
+            Output::LoadTarget { .. } => return,
             Output::Finished { op, outcome } => {
                 self.operations.remove(&op);
                 if outcome == Outcome::Shutdown {

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod batch;
+mod loads;
 mod page;
 mod phase;
 mod puts;

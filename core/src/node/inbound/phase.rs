@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::node::inbound::loads::content_len;
 use crate::node::inbound::queues::Queue;
 use crate::node::inbound::work::Batch;
 use crate::node::inbound::work::PageJob;
 use crate::node::inbound::work::{PutRequest, Reply};
+use crate::node::loading::Need;
 use crate::store::item_cost;
 use crate::wire::{BatchDecoder, Frame, RequestMessage};
 
@@ -22,6 +24,8 @@ pub(crate) struct RequestState {
     /// The peer reads compact lists of peers.
     pub(crate) compact: bool,
     pub(crate) forgeries: u8,
+    /// The request has waited for storage.
+    pub(crate) loaded: bool,
     /// Counted by [`Inbound::set_request_bytes`](crate::node::inbound::state::Inbound::set_request_bytes).
     pub(crate) request_bytes: usize,
     /// Counted by [`Inbound::set_answer_bytes`](crate::node::inbound::state::Inbound::set_answer_bytes).
@@ -41,9 +45,11 @@ impl RequestState {
             Phase::Whole(_) | Phase::Decoding(_) | Phase::Page(_) => Some(Queue::Work),
             Phase::Put(_) | Phase::BatchWaits(_) => Some(Queue::Slot),
             Phase::Request(_) | Phase::BatchDone(_) => Some(Queue::Room),
-            Phase::Reading | Phase::Verifying(_) | Phase::Batch(_) | Phase::Answering { .. } => {
-                None
-            }
+            Phase::Reading
+            | Phase::Loading(..)
+            | Phase::Verifying(_)
+            | Phase::Batch(_)
+            | Phase::Answering { .. } => None,
         }
     }
 }
@@ -58,6 +64,8 @@ pub(crate) enum Phase {
     Whole(Frame),
     /// A batch is being decoded.
     Decoding(Box<BatchDecoder>),
+    /// A request waits for what storage has.
+    Loading(Box<RequestMessage>, Need),
     /// A request waits for room for its answer.
     Request(Box<RequestMessage>),
     /// A page of items is being made.
@@ -85,6 +93,7 @@ impl Phase {
         match self {
             Self::Whole(frame) => frame.body.capacity(),
             Self::Decoding(decoder) => decoder.allocated(),
+            Self::Loading(message, _) => content_len(&message.request),
             Self::Put(put) => item_cost(&put.candidate.item),
             Self::BatchWaits(batch) | Self::Batch(batch) | Self::BatchDone(batch) => batch.bytes,
             Self::Reading

@@ -112,6 +112,9 @@ impl Inbound {
 
     /// Serves a request if there is room for its answer, else it waits.
     fn serve(&mut self, base: &mut Base, id: StreamId, message: RequestMessage, peer: &PublicKey) {
+        let Some(message) = self.load_first(base, id, message) else {
+            return;
+        };
         let room = self.room_for_answer(base, peer, answer_len(base, &message.request));
         if room != Room::Free {
             return self.wait_for_room(base, id, Phase::Request(Box::new(message)), peer, room);

@@ -1,6 +1,7 @@
 //! Accepted streams and what their requests take: bytes, slots, places in queues.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use foldhash::fast::FixedState;
@@ -14,6 +15,7 @@ use crate::node::ids::StreamId;
 use crate::node::inbound::phase::{Phase, RequestState};
 use crate::node::inbound::queues::Backlog;
 use crate::node::inbound::work::Batch;
+use crate::node::loading::Need;
 use crate::node::output::{CloseReason, Event, Output};
 use crate::node::rpc::callers::Waste;
 use crate::node::rpc::fair_queue::Lane;
@@ -45,6 +47,8 @@ pub(crate) struct Inbound {
     /// Slots that are taken.
     pub(super) slots: usize,
     pub(super) backlog: Backlog,
+    /// Requests that wait for storage.
+    pub(super) loads: BTreeSet<(Need, StreamId)>,
 }
 
 impl Inbound {
@@ -57,6 +61,7 @@ impl Inbound {
             answer_bytes: 0,
             slots: 0,
             backlog: Backlog::default(),
+            loads: BTreeSet::new(),
         }
     }
 
@@ -70,9 +75,9 @@ impl Inbound {
         self.slots
     }
 
-    /// Requests that wait for their turn, a slot or room.
-    pub(crate) const fn waiting(&self) -> usize {
-        self.backlog.len()
+    /// Requests that wait for storage, their turn, a slot or room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.backlog.len() + self.loads.len()
     }
 
     pub(crate) const fn request_bytes(&self) -> usize {
@@ -157,6 +162,9 @@ impl Inbound {
         });
         if request.holds_slot() {
             self.release_slot(peer);
+        }
+        if let Phase::Loading(_, need) = request.phase {
+            self.loads.remove(&(need, id));
         }
         if let Some(queue) = request.queue() {
             self.backlog.queue(queue).remove(peer, &id);

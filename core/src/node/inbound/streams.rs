@@ -136,6 +136,7 @@ impl Inbound {
             return;
         };
         request.phase = Phase::Answering { keep };
+        request.loaded = false;
         let ahead = request.ahead.len();
         self.set_request_bytes(id, ahead);
         self.set_answer_bytes(id, frame.len());
@@ -179,7 +180,9 @@ impl Inbound {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
-        if stream.decoder.is_mid_frame() {
+        if matches!(stream.state.phase, Phase::Loading(..)) {
+            self.load_late(base, id);
+        } else if stream.decoder.is_mid_frame() {
             base.cx.counters.count(Counter::SlowRequests);
             self.close(&mut base.cx, id, CloseReason::Timeout);
         } else if stream.state.answer_bytes > 0 {

@@ -65,10 +65,12 @@ impl Operations {
             plan: None,
         };
         self.running.insert(op, operation);
-        self.start(base, queries, op, command, now);
+        if let Some(command) = self.load_first(base, op, command, now) {
+            self.start(base, queries, op, command, now);
+        }
     }
 
-    fn start(
+    pub(super) fn start(
         &mut self,
         base: &mut Base,
         queries: &mut Queries,
@@ -215,6 +217,10 @@ impl Operations {
                 queries.end(base, query, reason);
             }
             Some(Phase::Call(call)) => base.abandon(call),
+            Some(Phase::Loading { need, .. }) => {
+                self.loads.remove(&(need, op));
+                base.cx.timers.cancel(Timer::Load(op));
+            }
             Some(Phase::New | Phase::Verifying { .. } | Phase::Queued) | None => {}
         }
     }

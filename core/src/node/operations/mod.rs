@@ -1,6 +1,7 @@
 //! What users asked for: each operation ends in exactly one `Finished`.
 
 mod commands;
+mod loads;
 mod put;
 mod queries;
 mod state;

@@ -9,7 +9,8 @@ use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
-use crate::node::input::{Misuse, PutOptions};
+use crate::node::input::{Command, Misuse, PutOptions};
+use crate::node::loading::Need;
 use crate::node::outcome::{OperationError, Outcome};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
@@ -47,6 +48,12 @@ pub(super) enum Phase {
     },
     Query(QueryId),
     Call(CallId),
+    /// What storage has at its target is being loaded.
+    Loading {
+        command: Box<Command>,
+        started: Mono,
+        need: Need,
+    },
     /// Another put of the same own item is under way.
     Queued,
     /// The table is empty, but a peer has been asked that may enter it.
@@ -71,6 +78,8 @@ pub(super) struct Operation {
 pub(crate) struct Operations {
     pub(super) running: BTreeMap<OperationId, Operation>,
     pub(super) waiting: BTreeSet<OperationId>,
+    /// Those that wait for storage.
+    pub(super) loads: BTreeSet<(Need, OperationId)>,
     /// Puts of each own item: the first is under way, the others wait for their turn.
     pub(super) puts: BTreeMap<Target, VecDeque<OperationId>>,
     pub(super) last: Option<OperationId>,
@@ -134,7 +143,10 @@ impl Operations {
     /// Whether nothing is under way or waits.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty() && self.puts.is_empty()
+        self.running.is_empty()
+            && self.waiting.is_empty()
+            && self.loads.is_empty()
+            && self.puts.is_empty()
     }
 
     /// Takes the number of a new operation.

@@ -140,6 +140,10 @@ impl Sessions {
             return;
         }
         let now = base.cx.now.mono;
+        if base.loading.is_worth_waiting(now) {
+            // What storage has would all seem to be missing here.
+            return Self::met_full_node(base);
+        }
         let known = Self::peers(base);
         self.turns.retain(|key, _| known.contains(key));
         let turn = |key| self.turns.get(key).map_or(Mono(0), |turn| turn.due);

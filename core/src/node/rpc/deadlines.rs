@@ -1,5 +1,5 @@
 //! When streams are given up: those that read a request, those that are idle, those kept, those
-//! whose answer does not leave.
+//! whose answer does not leave, those whose request waits for storage.
 //!
 //! Within a kind the duration is the same for all, so that what is due last is nearly always
 //! added last: a queue for each, in which a stream is found by its deadline.
@@ -20,6 +20,8 @@ pub(crate) enum Wait {
     Kept,
     /// An answer must have left.
     Send,
+    /// Storage must have answered.
+    Load,
 }
 
 /// The deadlines of all streams. Adding in the order of time is O(1), else O(n) moves.
@@ -27,7 +29,7 @@ pub(crate) enum Wait {
 pub(crate) struct Deadlines {
     /// The least of the fronts, asked for after every input.
     first: Option<(Mono, StreamId)>,
-    queues: [VecDeque<(Mono, StreamId)>; 4],
+    queues: [VecDeque<(Mono, StreamId)>; 5],
 }
 
 impl Deadlines {

@@ -12,6 +12,7 @@ mod hand;
 mod hidden_rules;
 mod journal;
 mod life;
+mod loading;
 mod net;
 mod operations;
 mod peers;

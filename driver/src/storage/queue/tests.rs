@@ -1,5 +1,10 @@
 use std::future::poll_fn;
+use std::sync::mpsc;
 use std::task::Poll;
+
+use skydht_core::item::{Item, Seq, Value};
+use skydht_core::key::SecretKey;
+use skydht_core::record::StoredRecord;
 
 use super::super::MemoryStorage;
 use super::*;
@@ -12,18 +17,27 @@ struct Looped {
     storage: MemoryStorage,
     done: Vec<(ChangeId, bool)>,
     loaded: Vec<Kept>,
+    /// The last that was said of how far it is.
+    up_to: Option<Option<Target>>,
+    answers: Vec<Answer>,
 }
 
 impl Looped {
     fn over(storage: MemoryStorage, durability: Durability) -> Self {
+        Self::reading(storage.clone(), storage, durability)
+    }
+
+    fn reading(read: impl Storage, storage: MemoryStorage, durability: Durability) -> Self {
         let waker = Arc::new(AtomicWaker::new());
-        let persistence = Persistence::new(storage.clone(), durability);
+        let persistence = Persistence::new(read, durability);
         Self {
             queue: persistence.start(Arc::clone(&waker)).unwrap(),
             waker,
             storage,
             done: Vec::new(),
             loaded: Vec::new(),
+            up_to: None,
+            answers: Vec::new(),
         }
     }
 
@@ -40,8 +54,14 @@ impl Looped {
             let mut done = Vec::new();
             self.queue.take_done(&mut done);
             self.done.append(&mut done);
-            while let Some(kept) = self.queue.next_loaded(true) {
-                self.loaded.push(kept);
+            while let Some(answer) = self.queue.next_answer() {
+                self.answers.push(answer);
+            }
+            while let Some(loaded) = self.queue.next_loaded(true) {
+                match loaded {
+                    Loaded::Record(kept) => self.loaded.push(kept),
+                    Loaded::UpTo(next) => self.up_to = Some(next),
+                }
             }
             match is_over(self) {
                 true => Poll::Ready(()),
@@ -83,7 +103,7 @@ fn changes_are_written_together_acknowledged_and_the_last_of_a_target_counts() {
 #[test]
 fn everything_of_earlier_runs_comes_once_however_much_it_is() {
     let mut looped = Looped::over(filled(5_000), Durability::Async);
-    looped.until(|it| it.loaded.len() == 5_000);
+    looped.until(|it| it.up_to == Some(None));
     let mut targets: Vec<_> = looped.loaded.iter().map(|it| it.record.target).collect();
     targets.dedup();
     assert_eq!(targets.len(), 5_000);
@@ -226,4 +246,139 @@ fn what_is_not_synced_is_bounded() {
     assert!(unsynced.is_full());
     assert_eq!(unsynced.take().len(), 2);
     assert!(unsynced.bytes == 0 && unsynced.since.is_none());
+}
+
+/// Gives one record a page, and each page only when it is told to.
+struct Slow {
+    storage: MemoryStorage,
+    pages: mpsc::Receiver<()>,
+}
+
+impl Storage for Slow {
+    fn kind(&self) -> &'static str {
+        "slow"
+    }
+
+    fn page(&mut self, from: Target, _: usize) -> Result<super::super::Page, StorageError> {
+        // An error: from now on nobody holds it back.
+        let _ = self.pages.recv();
+        self.storage.page(from, 1)
+    }
+
+    fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError> {
+        self.storage.get(target)
+    }
+
+    fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError> {
+        self.storage.write(changes, sync)
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+/// A queue before slow storage with `n` records, what lets the next page come, and the records in
+/// the order of their targets.
+fn slow(n: u64) -> (Looped, mpsc::Sender<()>, Vec<StoredRecord>) {
+    let storage = filled(n);
+    let (turn, pages) = mpsc::channel();
+    let read = Slow {
+        storage: storage.clone(),
+        pages,
+    };
+    let records = storage.records();
+    (
+        Looped::reading(read, storage, Durability::Sync),
+        turn,
+        records,
+    )
+}
+
+#[test]
+fn what_the_node_asks_for_comes_before_the_rest() {
+    let (mut looped, turn, records) = slow(1_000);
+    let last = records.last().unwrap();
+    looped.queue.ask(last.target);
+    let nothing = record(5_000).target;
+    looped.queue.ask(nothing);
+    turn.send(()).unwrap();
+    looped.until(|it| it.answers.len() == 2);
+    assert!(looped.loaded.len() <= 1 && looped.up_to != Some(None));
+    let found = looped.answers[0].kept.as_ref().map(|kept| &kept.record);
+    assert_eq!((found, looped.answers[0].target), (Some(last), last.target));
+    let none = &looped.answers[1];
+    assert!(none.kept.is_none() && none.read && none.target == nothing);
+    for _ in 1..1_000 {
+        turn.send(()).unwrap();
+    }
+    looped.until(|it| it.up_to == Some(None));
+    assert_eq!(looped.loaded.len(), 1_000);
+    drop(turn);
+}
+
+#[test]
+fn while_storage_fails_every_question_is_answered_with_that() {
+    let storage = filled(10);
+    storage.set_failing(Some(StorageError::Unavailable("away".into())));
+    let mut looped = Looped::over(storage, Durability::Async);
+    for n in 0..3 {
+        looped.queue.ask(record(n).target);
+        looped.until(|it| it.answers.len() == usize::try_from(n).unwrap() + 1);
+    }
+    assert!(
+        looped
+            .answers
+            .iter()
+            .all(|it| !it.read && it.kept.is_none())
+    );
+    looped.storage.set_failing(None);
+    looped.until(|it| it.up_to == Some(None));
+    looped.queue.ask(record(1).target);
+    looped.until(|it| it.answers.len() == 4);
+    assert!(looped.answers[3].read && looped.answers[3].kept.is_some());
+}
+
+/// What the node took, or let go, before it was given what lies there.
+#[test]
+fn no_change_of_a_target_that_was_not_read_lowers_or_removes_what_lies_there() {
+    let (mut looped, turn, records) = slow(20);
+    let secret = SecretKey::from_entropy(&[7; 32]);
+    let signed = |record: &StoredRecord, seq| {
+        let item = &record.item;
+        StoredRecord {
+            item: Item::sign(&secret, Seq(seq), Value::new(b"new"), item.salt.clone()),
+            ..record.clone()
+        }
+    };
+    let lower = signed(&records[17], 0);
+    let higher = signed(&records[18], 1_000);
+    let (forgotten, seen) = (records[16].target, records[19].target);
+    looped.queue.ask(seen);
+    turn.send(()).unwrap();
+    looped.until(|it| it.answers.len() == 1);
+    let keep = |record: &StoredRecord| StoreChange::Keep(Box::new(record.clone()));
+    let queue = &looped.queue;
+    queue.submit(ChangeId(1), keep(&lower), true);
+    queue.submit(ChangeId(2), keep(&higher), true);
+    queue.submit(ChangeId(3), StoreChange::Forget(forgotten), false);
+    queue.submit(ChangeId(4), StoreChange::Forget(seen), false);
+    turn.send(()).unwrap();
+    looped.until(|it| it.done.len() == 2);
+    let there = |looped: &Looped| looped.storage.records();
+    assert_eq!(there(&looped)[17], records[17], "the higher one stays");
+    assert_eq!(there(&looped)[18], higher);
+    assert_eq!(there(&looped)[16], records[16], "forgotten unseen");
+    assert_eq!(there(&looped).len(), 19, "this one was seen");
+    let given: Vec<_> = looped.loaded.iter().map(|it| &it.record).collect();
+    assert!(given.contains(&&records[16]) && given.contains(&&records[17]));
+    // The node has them now: what it says counts.
+    let queue = &looped.queue;
+    queue.submit(ChangeId(5), StoreChange::Forget(forgotten), false);
+    queue.submit(ChangeId(6), keep(&lower), true);
+    turn.send(()).unwrap();
+    turn.send(()).unwrap();
+    looped.until(|it| it.done.len() == 3);
+    assert_eq!(there(&looped).len(), 18);
+    drop(turn);
 }

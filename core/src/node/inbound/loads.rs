@@ -1,0 +1,111 @@
+//! Requests that wait for storage, while it is read at the start: what lies at their target decides
+//! the answer.
+
+use alloc::boxed::Box;
+
+use crate::node::base::Base;
+use crate::node::counters::Counter;
+use crate::node::ids::StreamId;
+use crate::node::inbound::phase::Phase;
+use crate::node::inbound::state::Inbound;
+use crate::node::loading::{LOAD_WAIT, Need};
+use crate::node::rpc::deadlines::Wait;
+use crate::wire::{Request, RequestMessage, Want};
+
+/// Bytes that an item takes in a request beside its value and salt.
+const ITEM_BYTES: usize = 256;
+
+impl Inbound {
+    /// Gives a request back if what it needs has been loaded, else it waits for that.
+    pub(super) fn load_first(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        message: RequestMessage,
+    ) -> Option<RequestMessage> {
+        if !base.loading.is_under_way() {
+            return Some(message);
+        }
+        let was_loaded = self.request_mut(id).is_none_or(|request| request.loaded);
+        let Some(need) = need_of(&message).filter(|_| !was_loaded) else {
+            return Some(message);
+        };
+        let Some(need) = base.needs(need) else {
+            return Some(message);
+        };
+        self.loads.insert((need, id));
+        let until = base.cx.now.mono.plus(LOAD_WAIT);
+        self.streams.set_deadline(id, Some((Wait::Load, until)));
+        self.set_phase(base, id, Phase::Loading(Box::new(message), need));
+        None
+    }
+
+    /// What requests waited for has been loaded, or cannot be.
+    pub(crate) fn loaded(&mut self, base: &mut Base, need: Need) {
+        loop {
+            let next = match need {
+                Need::All => self.loads.first(),
+                Need::At(_) => self.loads.range((need, StreamId(0))..).next(),
+            };
+            let Some((_, id)) = next.filter(|(of, _)| need == Need::All || *of == need) else {
+                return;
+            };
+            self.end_load(base, *id);
+        }
+    }
+
+    /// The deadline of a request that waits for storage passed: it is served from memory.
+    pub(super) fn load_late(&mut self, base: &mut Base, id: StreamId) {
+        base.cx.counters.count(Counter::LoadsLate);
+        self.end_load(base, id);
+    }
+
+    /// A request has waited for storage: it goes on at its turn.
+    fn end_load(&mut self, base: &mut Base, id: StreamId) {
+        let Some(request) = self.request_mut(id) else {
+            return;
+        };
+        match core::mem::take(&mut request.phase) {
+            Phase::Loading(message, need) => {
+                request.loaded = true;
+                self.loads.remove(&(need, id));
+                self.streams.set_deadline(id, None);
+                self.set_phase(base, id, Phase::Request(message));
+            }
+            other => request.phase = other,
+        }
+    }
+}
+
+/// What the answer to a request depends on.
+fn need_of(message: &RequestMessage) -> Option<Need> {
+    let want = message.ext.as_ref().map_or(Want::All, |ext| ext.want);
+    match &message.request {
+        Request::Ping | Request::FindNode { .. } => None,
+        Request::GetValue { .. } if want == Want::Peers => None,
+        Request::GetValue { target } | Request::Renew { target, .. } => Some(Need::At(*target)),
+        Request::PutValue {
+            item,
+            mirror_target,
+        } => {
+            let own = || item.item().map(|item| item.target());
+            mirror_target.or_else(own).map(Need::At)
+        }
+        Request::GetItems { .. } | Request::Reconcile { .. } | Request::PutBatch { .. } => {
+            Some(Need::All)
+        }
+    }
+}
+
+/// Bytes of what a request carries.
+pub(super) fn content_len(request: &Request) -> usize {
+    match request {
+        Request::PutValue { item, .. } => ITEM_BYTES + item.content_len(),
+        Request::PutBatch { items, targets } => {
+            let items = items.iter().map(|item| ITEM_BYTES + item.content_len());
+            items.sum::<usize>() + size_of_val(targets.as_slice())
+        }
+        Request::Reconcile { message } => message.len(),
+        _ => 0,
+    }
+}

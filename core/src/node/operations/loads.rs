@@ -1,0 +1,78 @@
+//! Operations that wait for storage, while it is read at the start.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::id::Target;
+use crate::node::base::Base;
+use crate::node::ids::OperationId;
+use crate::node::input::Command;
+use crate::node::loading::{LOAD_WAIT, Need};
+use crate::node::operations::state::{Operations, Phase};
+use crate::node::query::Queries;
+use crate::node::timers::Timer;
+use crate::time::Mono;
+
+impl Operations {
+    /// Gives a command back if what storage has at its target has been loaded, else it waits for
+    /// that: a read would miss it, and a put take a sequence below it.
+    pub(super) fn load_first(
+        &mut self,
+        base: &mut Base,
+        op: OperationId,
+        command: Command,
+        started: Mono,
+    ) -> Option<Command> {
+        let target = match &command {
+            Command::Put { salt, .. } => Target::of(&base.cx.public, salt.as_bytes()),
+            Command::PutSigned { item, .. } => item.target(),
+            Command::Get(request) => request.target,
+            Command::FindNode { .. } | Command::Ping { .. } | Command::Shutdown => {
+                return Some(command);
+            }
+        };
+        if !base.loading.is_under_way() {
+            return Some(command);
+        }
+        let Some(need) = base.needs(Need::At(target)) else {
+            return Some(command);
+        };
+        self.loads.insert((need, op));
+        let until = base.cx.now.mono.plus(LOAD_WAIT);
+        base.cx.timers.set(Timer::Load(op), until);
+        let command = Box::new(command);
+        let waiting = Phase::Loading {
+            command,
+            started,
+            need,
+        };
+        self.set_phase(op, waiting);
+        None
+    }
+
+    /// Those that waited for what has been loaded.
+    pub(crate) fn waiting_for(&self, need: Need) -> Vec<OperationId> {
+        let waiting = self.loads.iter();
+        waiting
+            .filter(|(of, _)| need == Need::All || *of == need)
+            .map(|(_, op)| *op)
+            .collect()
+    }
+
+    /// An operation has waited for storage: it starts.
+    pub(crate) fn start_loaded(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
+        match self.take_phase(op) {
+            Some(Phase::Loading {
+                command,
+                started,
+                need,
+            }) => {
+                self.loads.remove(&(need, op));
+                base.cx.timers.cancel(Timer::Load(op));
+                self.start(base, queries, op, *command, started);
+            }
+            Some(other) => self.set_phase(op, other),
+            None => {}
+        }
+    }
+}
