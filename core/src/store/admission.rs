@@ -1,5 +1,6 @@
 //! Whether an item may enter: rules that change nothing.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::id::Target;
@@ -54,7 +55,7 @@ impl Store {
         let held = self.get(now, target);
         let mut conflict = false;
         if let Some(held) = held {
-            match judge(&held.rank, &rank) {
+            match judge(&held.rank(), &rank) {
                 Judgement::Same => return Ok(None),
                 Judgement::Newer { conflict: c } => conflict = c,
                 Judgement::Older { .. } if held.is_tombstone() => return Err(Refusal::Deleted),
@@ -69,17 +70,10 @@ impl Store {
         let tier = self.config.tier(&item.key);
         let life = ArrivalLife::of(now, self.config.ttl, candidate);
         let standing = self.standing(now, held, candidate, &life);
-        let mut newcomer = Held {
-            item: item.clone(),
-            rank,
-            bound: None,
-            tier,
-            pinned: *via == Via::Local || item.key.id() == self.config.local,
-            expires: None,
-            vouched: life.vouched(now),
-            charged: self.charged(target, via),
-            standing,
-        };
+        let mut newcomer = Held::new(item.clone(), &rank, tier, standing);
+        newcomer.pinned = *via == Via::Local || item.key.id() == self.config.local;
+        newcomer.set_vouched(life.vouched(now));
+        newcomer.charged = self.charged(target, via);
         if let Some(bound) = candidate.bound {
             newcomer.bind(bound);
         }
@@ -88,7 +82,7 @@ impl Store {
             if life.remaining.is_zero() {
                 return Err(Refusal::Expired);
             }
-            newcomer.expires = Some(now.mono.plus(life.remaining));
+            newcomer.set_expires(Some(now.mono.plus(life.remaining)));
             awaiting_wall_clock = life.awaiting_wall_clock;
             if let Some(before) = held {
                 newcomer.outlive(before);
@@ -126,7 +120,7 @@ impl Store {
         }
         let mut standing = held
             .filter(|held| held.origin() == Origin::Owner)
-            .map_or(fresh, |held| held.standing);
+            .map_or(fresh, Held::standing);
         if candidate.via.vouches(&candidate.item) {
             standing.vouch(now.mono, self.config.ttl);
         }
@@ -140,14 +134,16 @@ impl Store {
     /// The peer to charge for what lies at `target` from now on; none for those that the
     /// operator named. A peer whose quota is used up can still bring a newer version: the one
     /// that is charged for the older stays charged.
-    pub(super) fn charged(&self, target: &Target, via: &Via) -> Option<PublicKey> {
+    pub(super) fn charged(&self, target: &Target, via: &Via) -> Option<Arc<PublicKey>> {
         let peer = via
             .sender()
             .filter(|peer| !self.config.is_configured(peer))?;
         let limit = self.config.items_per_peer;
         match self.index.get(target) {
-            Some(before) if limit > 0 && self.index.peers().get(&peer) >= limit => before.charged,
-            _ => Some(peer),
+            Some(before) if limit > 0 && self.index.peers().get(&peer) >= limit => {
+                before.charged.clone()
+            }
+            _ => Some(self.index.peers().shared(peer)),
         }
     }
 
@@ -313,7 +309,7 @@ impl Store {
         if ours != theirs {
             ours < theirs
         } else if self.config.full_node {
-            (newcomer.expires, target) < (held.expires, victim)
+            (newcomer.expires(), target) < (held.expires(), victim)
         } else {
             let local = &self.config.local;
             target.distance(local) > victim.distance(local)

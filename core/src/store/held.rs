@@ -54,22 +54,50 @@ impl Standing {
     }
 }
 
-/// An item as the store holds it.
+/// An item as the store holds it. There are millions of these: what follows from the item is made
+/// when it is asked for, and nothing takes more bytes than it has to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Held {
     pub(super) item: Arc<Item>,
-    pub(super) rank: Rank,
-    pub(super) bound: Option<Box<Signature>>,
+    content_hash: [u8; 32],
+    bound: Option<Box<Signature>>,
+    /// Shared by all items that are charged to the same peer.
+    pub(super) charged: Option<Arc<PublicKey>>,
+    /// Never: [`NEVER`].
+    expires: Mono,
+    /// On the monotonic clock, which may not have started then: hence the sign. Not known:
+    /// [`UNKNOWN`].
+    vouched: i64,
+    since: i64,
+    established: bool,
+    origin: Origin,
     pub(super) tier: Tier,
     pub(super) pinned: bool,
-    pub(super) expires: Option<Mono>,
-    /// On the monotonic clock, which may not have started then: hence the sign.
-    pub(super) vouched: Option<i64>,
-    pub(super) charged: Option<PublicKey>,
-    pub(super) standing: Standing,
 }
 
+/// Stands for an expiry that never comes.
+const NEVER: Mono = Mono(u64::MAX);
+/// Stands for a time that is not known.
+const UNKNOWN: i64 = i64::MIN;
+
 impl Held {
+    /// An item of this rank, which never expires.
+    pub(super) fn new(item: Arc<Item>, rank: &Rank, tier: Tier, standing: Standing) -> Self {
+        Self {
+            item,
+            content_hash: *rank.content_hash(),
+            bound: None,
+            charged: None,
+            expires: NEVER,
+            vouched: UNKNOWN,
+            since: standing.since,
+            established: standing.established,
+            origin: rank.origin(),
+            tier,
+            pinned: false,
+        }
+    }
+
     /// The item.
     #[must_use]
     pub const fn item(&self) -> &Arc<Item> {
@@ -79,13 +107,19 @@ impl Held {
     /// Owner or mirror.
     #[must_use]
     pub const fn origin(&self) -> Origin {
-        self.rank.origin()
+        self.origin
     }
 
     /// Where it stands in the merge rule.
     #[must_use]
-    pub const fn rank(&self) -> &Rank {
-        &self.rank
+    pub fn rank(&self) -> Rank {
+        Rank::known(self.origin, self.content_hash, &self.item)
+    }
+
+    /// SHA-256(v ‖ salt).
+    #[must_use]
+    pub const fn content_hash(&self) -> &[u8; 32] {
+        &self.content_hash
     }
 
     /// The signer's signature over target and payload, if it came with one.
@@ -96,14 +130,39 @@ impl Held {
 
     /// When it expires; none for owner items of the tiers.
     #[must_use]
-    pub const fn expires(&self) -> Option<Mono> {
-        self.expires
+    pub fn expires(&self) -> Option<Mono> {
+        (self.expires != NEVER).then_some(self.expires)
+    }
+
+    pub(super) fn set_expires(&mut self, expires: Option<Mono>) {
+        let last = Mono(NEVER.0 - 1);
+        self.expires = expires.map_or(NEVER, |expires| expires.min(last));
+    }
+
+    /// When its signer last vouched for it, on the monotonic clock.
+    pub(super) fn vouched_at(&self) -> Option<i64> {
+        (self.vouched != UNKNOWN).then_some(self.vouched)
+    }
+
+    pub(super) fn set_vouched(&mut self, vouched: Option<i64>) {
+        self.vouched = vouched.map_or(UNKNOWN, |vouched| vouched.max(UNKNOWN + 1));
+    }
+
+    pub(super) const fn standing(&self) -> Standing {
+        Standing {
+            since: self.since,
+            established: self.established,
+        }
+    }
+
+    pub(super) fn set_standing(&mut self, standing: Standing) {
+        (self.since, self.established) = (standing.since, standing.established);
     }
 
     /// Since its signer vouched for it, as far as known.
     #[must_use]
     pub fn age(&self, now: Time) -> Option<Duration> {
-        let vouched = self.vouched?;
+        let vouched = self.vouched_at()?;
         let age = signed(now.mono).saturating_sub(vouched);
         Some(Duration::from_nanos(u64::try_from(age).unwrap_or(0)))
     }
@@ -111,7 +170,7 @@ impl Held {
     /// Until it expires; none for owner items of the tiers.
     #[must_use]
     pub fn remaining(&self, now: Time) -> Option<Duration> {
-        self.expires.map(|expires| expires.since(now.mono))
+        self.expires().map(|expires| expires.since(now.mono))
     }
 
     /// The wall-clock time at which its signer vouched for it; none when that or the time now
@@ -131,7 +190,7 @@ impl Held {
     /// Whether it has not expired.
     #[must_use]
     pub fn is_live(&self, now: Time) -> bool {
-        self.expires.is_none_or(|expires| now.mono < expires)
+        self.expires().is_none_or(|expires| now.mono < expires)
     }
 
     /// Keeps the signature that lets a mirror travel.
@@ -145,8 +204,8 @@ impl Held {
     /// it: the signer vouched for this one later.
     pub(super) fn outlive(&mut self, before: &Self) {
         if self.item.key == before.item.key && self.item.seq > before.item.seq {
-            self.expires = self.expires.max(before.expires);
-            self.vouched = self.vouched.max(before.vouched);
+            self.set_expires(self.expires().max(before.expires()));
+            self.set_vouched(self.vouched_at().max(before.vouched_at()));
         }
     }
 
@@ -160,7 +219,7 @@ impl Held {
             Class::Exempt
         } else if self.origin() == Origin::Mirror {
             Class::Mirror
-        } else if self.standing.established {
+        } else if self.established {
             Class::Established
         } else {
             Class::Public

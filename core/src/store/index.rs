@@ -1,29 +1,41 @@
 //! The items held, and every order in which they are asked for. All changes go through
 //! [`Index::insert`] and [`Index::remove`], which keep the orders and the counts together.
+//!
+//! An order does not keep targets, but their [`Head`]s: a fourth of the memory. The items of one
+//! head, nearly always one, stand together among all items; those that an entry means are those
+//! that have what it says.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::ops::Bound;
 
-use crate::id::{Distance, NodeId, Target};
+use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
+
+use crate::id::{NodeId, Target};
 use crate::item::{Origin, Salt, Seq};
 use crate::store::config::{Tier, item_cost};
 use crate::store::fill::StoreFill;
 use crate::store::held::{Class, Held};
 use crate::store::key_counts::KeyCounts;
-use crate::store::merge::Rank;
 use crate::sync::{FingerprintTree, Version};
 use crate::time::Mono;
+
+/// The first eight bytes of a target, or of a distance.
+type Head = u64;
+/// The first eight bytes of the SHA-256 of a salt.
+type SaltTag = u64;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Index {
     local: NodeId,
     items: BTreeMap<Target, Held>,
     /// By class. What never expires is in none.
-    expiry: [BTreeSet<(Mono, Target)>; 4],
-    /// By class, without [`Class::Exempt`]. A distance to this node stands for its target.
-    far: [BTreeSet<Distance>; 3],
-    sequences: BTreeSet<(Seq, Target)>,
-    salts: BTreeSet<(Salt, Seq, Target)>,
+    expiry: [BTreeSet<(Mono, Head)>; 4],
+    /// By class, without [`Class::Exempt`]: heads of the distances to this node.
+    far: [BTreeSet<Head>; 3],
+    sequences: BTreeSet<(Seq, Head)>,
+    salts: BTreeSet<(SaltTag, Seq, Head)>,
+    /// Items of all classes but [`Class::Exempt`].
+    evictable: usize,
     /// Owner items outside the tiers, by signer.
     publishers: KeyCounts,
     /// Items by the peer charged for them.
@@ -42,6 +54,7 @@ impl Index {
             far: Default::default(),
             sequences: BTreeSet::new(),
             salts: BTreeSet::new(),
+            evictable: 0,
             publishers: KeyCounts::default(),
             peers: KeyCounts::default(),
             fill: StoreFill::default(),
@@ -85,7 +98,7 @@ impl Index {
     /// Puts an item in its place and returns what was there.
     pub(super) fn insert(&mut self, target: Target, held: Held) -> Option<Held> {
         let before = self.remove(&target);
-        let version = version(&held.rank);
+        let version = version(&held);
         self.link(target, held);
         self.add_version(&target, version);
         before
@@ -94,7 +107,7 @@ impl Index {
     /// Takes an item out of every order.
     pub(super) fn remove(&mut self, target: &Target) -> Option<Held> {
         let held = self.unlink(target)?;
-        self.remove_version(target, version(&held.rank));
+        self.remove_version(target, version(&held));
         Some(held)
     }
 
@@ -104,9 +117,9 @@ impl Index {
         let Some(mut held) = self.unlink(target) else {
             return;
         };
-        let before = version(&held.rank);
+        let before = version(&held);
         change(&mut held);
-        let after = version(&held.rank);
+        let after = version(&held);
         self.link(*target, held);
         if before != after {
             self.remove_version(target, before);
@@ -129,18 +142,19 @@ impl Index {
 
     /// Into every order but the fingerprints.
     fn link(&mut self, target: Target, held: Held) {
-        let class = held.class();
-        if let Some(expires) = held.expires {
-            self.expiry[class as usize].insert((expires, target));
+        let (class, head) = (held.class(), head_of(&target));
+        if let Some(expires) = held.expires() {
+            self.expiry[class as usize].insert((expires, head));
         }
         if let Some(far) = self.far.get_mut(class as usize) {
-            far.insert(target.distance(&self.local));
+            far.insert(head ^ id_head(&self.local));
+            self.evictable += 1;
         }
         let seq = held.item.seq;
-        self.sequences.insert((seq, target));
-        self.salts.insert((held.item.salt.clone(), seq, target));
+        self.sequences.insert((seq, head));
+        self.salts.insert((tag_of(&held.item.salt), seq, head));
         self.publishers.add(held.publisher());
-        self.peers.add(held.charged);
+        self.peers.add_shared(held.charged.as_ref());
         for (count, n) in counts(&mut self.fill, &held) {
             *count += n;
         }
@@ -150,18 +164,36 @@ impl Index {
     /// Out of every order but the fingerprints.
     fn unlink(&mut self, target: &Target) -> Option<Held> {
         let held = self.items.remove(target)?;
-        let class = held.class();
-        if let Some(expires) = held.expires {
-            self.expiry[class as usize].remove(&(expires, *target));
+        let (class, head) = (held.class(), head_of(target));
+        let (seq, salt) = (held.item.seq, &held.item.salt);
+        // An entry stays while it means another item of the same head.
+        let mut kept = [false; 4];
+        for (_, other) in of_head(&self.items, head) {
+            let (same_class, same_seq) = (other.class() == class, other.item.seq == seq);
+            kept[0] |= same_class && other.expires() == held.expires();
+            kept[1] |= same_class;
+            kept[2] |= same_seq;
+            kept[3] |= same_seq && other.item.salt == *salt;
+        }
+        if let Some(expires) = held.expires()
+            && !kept[0]
+        {
+            self.expiry[class as usize].remove(&(expires, head));
         }
         if let Some(far) = self.far.get_mut(class as usize) {
-            far.remove(&target.distance(&self.local));
+            self.evictable -= 1;
+            if !kept[1] {
+                far.remove(&(head ^ id_head(&self.local)));
+            }
         }
-        let seq = held.item.seq;
-        self.sequences.remove(&(seq, *target));
-        self.salts.remove(&(held.item.salt.clone(), seq, *target));
-        self.publishers.remove(held.publisher());
-        self.peers.remove(held.charged);
+        if !kept[2] {
+            self.sequences.remove(&(seq, head));
+        }
+        if !kept[3] {
+            self.salts.remove(&(tag_of(salt), seq, head));
+        }
+        self.publishers.remove(held.publisher().as_ref());
+        self.peers.remove(held.charged.as_deref());
         for (count, n) in counts(&mut self.fill, &held) {
             *count -= n;
         }
@@ -169,35 +201,49 @@ impl Index {
     }
 
     /// Items that may be evicted.
-    pub(super) fn evictable(&self) -> usize {
-        self.far.iter().map(BTreeSet::len).sum()
+    pub(super) const fn evictable(&self) -> usize {
+        self.evictable
     }
 
     /// The item that expires first.
     pub(super) fn soonest(&self) -> Option<(Mono, Target)> {
-        self.expiry
-            .iter()
-            .filter_map(|set| set.first().copied())
-            .min()
+        let firsts = (0..).zip(&self.expiry).filter_map(|(class, set)| {
+            let (expires, head) = *set.first()?;
+            let mut items = self.expiring(class, expires, head);
+            items.next().map(|target| (expires, target))
+        });
+        firsts.min()
     }
 
     /// Items of a class, soonest to expire first.
     pub(super) fn by_expiry(&self, class: Class) -> impl Iterator<Item = Target> {
-        self.expiry[class as usize]
+        let class = class as usize;
+        self.expiry[class]
             .iter()
-            .map(|(_, target)| *target)
+            .flat_map(move |(expires, head)| self.expiring(class, *expires, *head))
+    }
+
+    fn expiring(&self, class: usize, at: Mono, head: Head) -> impl Iterator<Item = Target> {
+        of_head(&self.items, head)
+            .filter(move |(_, held)| held.class() as usize == class && held.expires() == Some(at))
+            .map(|(target, _)| *target)
     }
 
     /// Items of a class, farthest first; none of [`Class::Exempt`].
     pub(super) fn by_distance(&self, class: Class) -> impl Iterator<Item = Target> {
-        let origin = Target::from_bytes(*self.local.as_bytes());
+        let local = id_head(&self.local);
         self.far
             .get(class as usize)
             .into_iter()
             .flat_map(|set| set.iter().rev())
-            .map(move |distance| {
-                let there = NodeId::from_bytes(*distance.as_bytes());
-                Target::from_bytes(*origin.distance(&there).as_bytes())
+            .flat_map(move |distance| {
+                let items = of_head(&self.items, distance ^ local);
+                let mut targets: SmallVec<[Target; 1]> = items
+                    .filter(|(_, held)| held.class() == class)
+                    .map(|(target, _)| *target)
+                    .collect();
+                targets.sort_by_key(|target| core::cmp::Reverse(target.distance(&self.local)));
+                targets
             })
     }
 
@@ -207,25 +253,23 @@ impl Index {
         salt: Option<&Salt>,
         (seq, target): (Seq, Target),
     ) -> impl Iterator<Item = (&Target, &Held)> {
-        let last = Target::from_bytes([0xff; 32]);
-        let all = salt.is_none().then(|| {
-            let range = (Bound::Excluded((seq, target)), Bound::Unbounded);
-            self.sequences.range(range).map(|(_, target)| target)
-        });
+        let head = head_of(&target);
+        let all = salt.is_none().then(|| self.sequences.range((seq, head)..));
+        let all = all.into_iter().flatten().copied();
         let salted = salt.map(|salt| {
-            let range = (
-                Bound::Excluded((salt.clone(), seq, target)),
-                Bound::Included((salt.clone(), Seq(u64::MAX), last)),
-            );
-            // An empty range whose ends are the wrong way round is a panic.
-            let some = (seq, target) < (Seq(u64::MAX), last);
-            let items = some.then(|| self.salts.range(range).map(|(_, _, target)| target));
-            items.into_iter().flatten()
+            let tag = tag_of(salt);
+            let range = (tag, seq, head)..=(tag, Seq(u64::MAX), Head::MAX);
+            self.salts.range(range).map(|(_, seq, head)| (*seq, *head))
         });
-        all.into_iter()
-            .flatten()
-            .chain(salted.into_iter().flatten())
-            .filter_map(|target| self.items.get_key_value(target))
+        let salt = salt.cloned();
+        all.chain(salted.into_iter().flatten())
+            .flat_map(|(seq, head)| {
+                of_head(&self.items, head).filter(move |(_, held)| held.item.seq == seq)
+            })
+            .filter(move |(at, held)| {
+                (held.item.seq, **at) > (seq, target)
+                    && salt.as_ref().is_none_or(|salt| held.item.salt == *salt)
+            })
     }
 
     /// Builds every order anew from the items, to compare.
@@ -239,12 +283,38 @@ impl Index {
 }
 
 /// What the fingerprints are of: an owner's item as [`crate::sync`] sees it.
-fn version(rank: &Rank) -> Option<Version> {
-    (rank.origin() == Origin::Owner).then(|| Version {
+fn version(held: &Held) -> Option<Version> {
+    (held.origin() == Origin::Owner).then(|| Version {
         origin: Origin::Owner,
-        seq: rank.seq(),
-        payload: *rank.content_hash(),
+        seq: held.item.seq,
+        payload: *held.content_hash(),
     })
+}
+
+/// The items whose targets begin with a head, in order.
+fn of_head(items: &BTreeMap<Target, Held>, head: Head) -> impl Iterator<Item = (&Target, &Held)> {
+    let mut first = [0; 32];
+    first[..8].copy_from_slice(&head.to_be_bytes());
+    let items = items.range(Target::from_bytes(first)..);
+    items.take_while(move |(target, _)| head_of(target) == head)
+}
+
+fn head_of(target: &Target) -> Head {
+    first_eight(target.as_bytes())
+}
+
+fn id_head(id: &NodeId) -> Head {
+    first_eight(id.as_bytes())
+}
+
+fn tag_of(salt: &Salt) -> SaltTag {
+    first_eight(&Sha256::digest(salt.as_bytes()).into())
+}
+
+fn first_eight(bytes: &[u8; 32]) -> u64 {
+    bytes
+        .first_chunk()
+        .map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 /// The owners' items from a target on.
@@ -253,7 +323,7 @@ fn versions(
     from: Target,
 ) -> impl Iterator<Item = (Target, Version)> {
     let items = items.range(from..);
-    items.filter_map(|(target, held)| Some((*target, version(&held.rank)?)))
+    items.filter_map(|(target, held)| Some((*target, version(held)?)))
 }
 
 /// The numbers that an item adds to.
@@ -270,4 +340,86 @@ fn counts<'a>(fill: &'a mut StoreFill, held: &Held) -> [(&'a mut usize, usize); 
         (&mut fill.bytes, item_cost(&held.item)),
         (&mut fill.tombstones, usize::from(held.is_tombstone())),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Item, Value};
+    use crate::key::{PublicKey, Signature};
+    use crate::store::held::Standing;
+    use crate::store::merge::Rank;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+
+    /// What a million items take follows from these; with nodes of trees filled to 70 % some 450
+    /// bytes, beside value and salt.
+    #[test]
+    fn nothing_that_is_kept_for_each_item_has_grown() {
+        assert!(size_of::<Item>() <= 152, "{}", size_of::<Item>());
+        assert!(size_of::<Held>() <= 88, "{}", size_of::<Held>());
+        assert_eq!(size_of::<Target>(), 32);
+        assert_eq!(size_of::<(Mono, Head)>(), 16);
+        assert_eq!(size_of::<(SaltTag, Seq, Head)>(), 24);
+    }
+
+    /// Hidden by targets that are hashes: targets with the same head are never seen.
+    #[test]
+    fn items_of_one_head_are_told_apart_in_every_order() {
+        let target = |n: u8| {
+            let mut bytes = [7; 32];
+            bytes[31] = n;
+            Target::from_bytes(bytes)
+        };
+        let mut key = [3; 33];
+        key[0] = 2;
+        let key = PublicKey::from_bytes(&key).unwrap();
+        let mut index = Index::new(NodeId::from_bytes([7; 32]));
+        let held = |n: u8, salt: &str| {
+            let item = Item {
+                key,
+                seq: Seq(u64::from(n / 4)),
+                signature: Signature::default(),
+                value: Value::new(&[n]),
+                salt: Salt::from(salt),
+            };
+            let rank = Rank::of(&target(n), &item);
+            let mut held = Held::new(Arc::new(item), &rank, Tier::Public, Standing::new(0));
+            held.set_expires(Some(Mono(u64::from(n % 2))));
+            held
+        };
+        for n in 0..16 {
+            index.insert(target(n), held(n, ["a", "b"][usize::from(n % 3 == 0)]));
+        }
+        let all = |index: &Index| -> Vec<u8> {
+            let all = index.after(None, (Seq(0), target(1)));
+            all.map(|(target, _)| target.as_bytes()[31]).collect()
+        };
+        assert_eq!(all(&index), (2..16).collect::<Vec<u8>>());
+        let b = Salt::from("b");
+        let salted = index.after(Some(&b), (Seq(0), target(3)));
+        let salted: Vec<u8> = salted.map(|(at, _)| at.as_bytes()[31]).collect();
+        assert_eq!(salted, [6, 9, 12, 15]);
+        let by_expiry: Vec<u8> = index
+            .by_expiry(Class::Mirror)
+            .map(|it| it.as_bytes()[31])
+            .collect();
+        let even_then_odd = (0..16).step_by(2).chain((1..16).step_by(2));
+        assert_eq!(by_expiry, even_then_odd.collect::<Vec<u8>>());
+        let far: Vec<u8> = index
+            .by_distance(Class::Mirror)
+            .map(|it| it.as_bytes()[31])
+            .collect();
+        let mut expected: Vec<u8> = (0..16).collect();
+        expected.sort_by_key(|n| core::cmp::Reverse(n ^ 7));
+        assert_eq!((far, index.evictable()), (expected, 16));
+        // Any one taken out leaves the others in every order.
+        for n in [5, 0, 15, 8] {
+            index.remove(&target(n));
+            assert_eq!(index, index.recount());
+            assert!(!all(&index).contains(&n));
+        }
+        assert_eq!(index.soonest(), Some((Mono(0), target(2))));
+        assert_eq!(all(&index).len(), 11);
+    }
 }

@@ -28,10 +28,15 @@ impl Rank {
     /// The rank of `item` at `target`. Hashes the value once, and key and salt once.
     #[must_use]
     pub fn of(target: &Target, item: &Item) -> Self {
+        Self::known(item.origin_at(target), item.content_hash(), item)
+    }
+
+    /// The same, where its origin and its content's hash are known.
+    pub(super) fn known(origin: Origin, content_hash: [u8; 32], item: &Item) -> Self {
         Self {
-            origin: item.origin_at(target),
+            origin,
             seq: item.seq,
-            content: Reverse(item.content_hash()),
+            content: Reverse(content_hash),
             key: Reverse(item.key),
             salt_len: Reverse(item.salt.as_bytes().len()),
         }

@@ -138,10 +138,11 @@ impl Store {
             .collect();
         for (target, mut held) in changed {
             held.tier = self.config.tier(&held.item.key);
-            held.expires = (held.tier == Tier::Public).then(|| {
+            let expires = (held.tier == Tier::Public).then(|| {
                 let age = held.age(now).unwrap_or(self.config.ttl / 2);
                 now.mono.plus(self.config.ttl.saturating_sub(age))
             });
+            held.set_expires(expires);
             self.awaiting_wall_clock.remove(&target);
             self.index.insert(target, held);
         }
@@ -193,7 +194,10 @@ impl Store {
         let own = via.vouches(item) && item.origin_at(target) == Origin::Owner;
         let counted = before.and_then(Held::publisher) == Some(item.key);
         let reservation = Reservation {
-            peer: self.charged(target, via).filter(|_| before.is_none()),
+            peer: self
+                .charged(target, via)
+                .filter(|_| before.is_none())
+                .map(|peer| *peer),
             publisher: (own && !counted).then_some(item.key),
             bytes: item_cost(item),
         };
@@ -206,8 +210,10 @@ impl Store {
     /// Gives reserved quota back.
     pub fn release(&mut self, reservation: Reservation) {
         self.reserved.bytes -= reservation.bytes;
-        self.reserved.peers.remove(reservation.peer);
-        self.reserved.publishers.remove(reservation.publisher);
+        self.reserved.peers.remove(reservation.peer.as_ref());
+        self.reserved
+            .publishers
+            .remove(reservation.publisher.as_ref());
     }
 
     /// Takes an item whose signature (and bind signature, if any) is valid, or renews the one
@@ -232,7 +238,7 @@ impl Store {
             self.take(now, target);
         }
         let target = candidate.target;
-        let (origin, expires) = (evaluation.newcomer.origin(), evaluation.newcomer.expires);
+        let (origin, expires) = (evaluation.newcomer.origin(), evaluation.newcomer.expires());
         let before = self.index.insert(target, evaluation.newcomer);
         let before = before.filter(|before| before.is_live(now));
         self.awaiting_wall_clock.remove(&target);
@@ -289,7 +295,7 @@ impl Store {
                 Refusal::NotHeld
             });
         };
-        let rank = held.rank;
+        let rank = held.rank();
         if rank.key() != by {
             return Err(Refusal::NotHeld);
         }
@@ -457,8 +463,8 @@ impl Store {
         }
         assert!(self.reserved.bytes >= self.reserved.publishers.total() * RECORD_OVERHEAD);
         for (target, held) in self.index.range(Target::default()) {
-            assert_eq!(held.rank, Rank::of(target, &held.item));
-            assert_eq!(held.expires.is_none(), held.is_permanent(), "{target}");
+            assert_eq!(held.rank(), Rank::of(target, &held.item));
+            assert_eq!(held.expires().is_none(), held.is_permanent(), "{target}");
         }
         assert!(
             self.awaiting_wall_clock
@@ -471,7 +477,7 @@ impl Store {
     fn keep(&mut self, now: Time, candidate: &Candidate) -> Result<Admission, Refusal> {
         let target = &candidate.target;
         let held = self.get(now, target).ok_or(Refusal::NotHeld)?;
-        let (origin, mut expires) = (held.origin(), held.expires);
+        let (origin, mut expires) = (held.origin(), held.expires());
         let mut kind = AdmissionKind::Unchanged;
         if candidate.via.vouches(&candidate.item) {
             kind = AdmissionKind::Renewed;
@@ -497,15 +503,17 @@ impl Store {
         let expires = now.mono.plus(ttl);
         self.awaiting_wall_clock.remove(target);
         self.index.change(target, |held| {
-            held.expires = held.expires.map(|held| held.max(expires));
-            held.vouched = Some(held::signed(now.mono));
+            held.set_expires(held.expires().map(|held| held.max(expires)));
+            held.set_vouched(Some(held::signed(now.mono)));
             held.charged = charged;
             held.pinned |= via == Via::Local;
             if held.origin() == Origin::Owner {
-                held.standing.vouch(now.mono, ttl);
+                let mut standing = held.standing();
+                standing.vouch(now.mono, ttl);
+                held.set_standing(standing);
             }
         });
-        self.index.get(target).and_then(|held| held.expires)
+        self.index.get(target).and_then(Held::expires)
     }
 
     /// Another node that shares the storage heard the signer vouch for the item held.
@@ -513,12 +521,12 @@ impl Store {
         let life = ArrivalLife::of(now, self.config.ttl, candidate);
         let expires = now.mono.plus(life.remaining);
         let target = &candidate.target;
-        let held = self.index.get(target)?.expires;
+        let held = self.index.get(target)?.expires();
         if life.awaiting_wall_clock.is_none() && held.is_some_and(|held| held < expires) {
             self.awaiting_wall_clock.remove(target);
             self.index.change(target, |held| {
-                held.expires = Some(expires);
-                held.vouched = held.vouched.max(life.vouched(now));
+                held.set_expires(Some(expires));
+                held.set_vouched(held.vouched_at().max(life.vouched(now)));
             });
             return Some(expires);
         }
@@ -559,11 +567,12 @@ impl Store {
             let ttl = self.config.ttl;
             self.index.change(&target, |held| {
                 let remaining = expires.since(now.unix).min(ttl);
-                held.expires = Some(now.mono.plus(remaining));
-                held.vouched = vouched.is_set().then(|| {
+                held.set_expires(Some(now.mono.plus(remaining)));
+                let vouched = vouched.is_set().then(|| {
                     let age = nanos(now.unix.since(vouched));
                     held::signed(now.mono).saturating_sub_unsigned(age)
                 });
+                held.set_vouched(vouched);
             });
         }
         let pause = if now.unix.is_set() {

@@ -74,7 +74,7 @@ impl Inbound {
             && held.item().signature != signature
             && held.item().key == *peer
             && held.item().seq == seq
-            && held.rank().content_hash() == content_hash
+            && held.content_hash() == content_hash
         {
             let mut item = Item::clone(held.item());
             item.signature = signature;

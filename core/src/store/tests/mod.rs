@@ -105,7 +105,7 @@ fn remaining(store: &Store, now: Time, item: &Item) -> Option<u64> {
 fn put(store: &mut Store, now: Time, candidate: Candidate) -> Result<Admission, Refusal> {
     let before = store.precheck(now, &candidate, 0);
     let held = store.get(now, &candidate.target);
-    let same = held.is_some_and(|held| *held.rank() == candidate.rank());
+    let same = held.is_some_and(|held| held.rank() == candidate.rank());
     let after = store.admit(now, candidate, 0);
     match (before, &after) {
         // The same item is checked, too, if it comes with another signature.

@@ -143,9 +143,7 @@ fn run(store: &mut Store, now: &mut Time, step: &Step) {
         }
         Step::Renew { signer, salt, seq } => {
             let target = place(signer, salt);
-            let hash = store
-                .get(*now, &target)
-                .map(|held| *held.rank.content_hash());
+            let hash = store.get(*now, &target).map(|held| *held.content_hash());
             let hash = hash.unwrap_or_default();
             let _ = store.renew(*now, &target, Seq(seq.into()), &hash, &key(signer));
         }
