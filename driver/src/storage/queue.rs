@@ -140,6 +140,7 @@ struct Waiting {
 }
 
 /// What comes of loading, in the order of the targets.
+#[allow(clippy::large_enum_variant, reason = "nearly all are records")]
 #[derive(Debug)]
 pub(crate) enum Loaded {
     /// A record of an earlier run, or of another who shares the storage.
