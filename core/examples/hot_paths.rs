@@ -439,7 +439,7 @@ impl Driven {
             }
             Output::Finished { outcome, .. } => self.finished = Some(outcome),
             Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
-            Output::Persist { .. } | Output::LoadTarget { .. } => {}
+            Output::Persist { .. } | Output::PersistMark { .. } | Output::LoadTarget { .. } => {}
             Output::Probe { .. } | Output::Event(_) => {}
         }
         Ok(())

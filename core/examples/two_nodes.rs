@@ -185,7 +185,10 @@ impl Pair {
             }
             // Nobody reads slowly, nothing is stored, nobody has an address.
             Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
-            Output::Persist { .. } | Output::LoadTarget { .. } | Output::Probe { .. } => {}
+            Output::Persist { .. }
+            | Output::PersistMark { .. }
+            | Output::LoadTarget { .. }
+            | Output::Probe { .. } => {}
             Output::Finished { .. } | Output::Event(_) => {}
         }
     }

@@ -42,7 +42,7 @@
 //!             node.handle(now, Input::Verified { job, verdict })?;
 //!         }
 //!         // Write it somewhere, then Persisted if that was asked for.
-//!         Output::Persist { .. } => {}
+//!         Output::Persist { .. } | Output::PersistMark { .. } => {}
 //!         // Read it there, before its turn: Loaded, then TargetLoaded.
 //!         Output::LoadTarget { .. } => {}
 //!         // This node knows nobody.
@@ -96,6 +96,7 @@ pub mod item;
 pub mod journal;
 pub mod key;
 pub mod lookup;
+pub mod mark;
 pub mod node;
 mod random;
 pub mod record;

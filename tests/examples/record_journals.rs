@@ -21,14 +21,16 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use skydht_core::item::Origin;
 use skydht_core::journal::Header;
 use skydht_core::key::Signature;
+use skydht_core::mark::{MarkChange, MarkKind, StoredMark};
 use skydht_core::node::{Deadline, Input, Output, StoreChange};
 use skydht_core::record::StoredRecord;
 use skydht_core::time::Time;
 use skydht_driver::Recorder;
 use skydht_driver::journal::{FileRecorder, Written};
-use skydht_driver::storage::{Durability, MemoryStorage, Persistence, StorageError};
+use skydht_driver::storage::{Durability, MemoryStorage, Persistence, Storage as _, StorageError};
 use skydht_tokio::{
     BootstrapPeer, Dht, GetRequest, Item, PutOptions, ReadPolicy, Salt, SecretKey, Seed, Seq,
     Start as _, TcpNode, Value,
@@ -224,6 +226,15 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     });
     alice.options.records = earlier_run(bob, carol).await?;
     let storage = MemoryStorage::default();
+    let mut kept = storage.clone();
+    kept.write_marks(&[MarkChange::Keep(StoredMark {
+        target: secret(1).public().id().into(),
+        kind: MarkKind::Own,
+        origin: Origin::Owner,
+        seq: Seq(1),
+        expires: None,
+        lasting: true,
+    })])?;
     storage.set_failing(Some(StorageError::Unavailable("it is away".into())));
     alice.options.storage = Some(Persistence::new(storage.clone(), Durability::Async));
     let mut recording = Recording::begin(name, &mut alice)?;
@@ -235,6 +246,7 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     storage.set_failing(None);
     for kind in [
         "timer fired",
+        "mark loaded",
         "loaded up to",
         "target loaded",
         "loaded",

@@ -129,6 +129,7 @@ impl Pair {
                 | Output::ResumeReading { .. }
                 | Output::Probe { .. }
                 | Output::Persist { .. }
+                | Output::PersistMark { .. }
                 | Output::LoadTarget { .. }
                 | Output::Event(_) => {}
             }

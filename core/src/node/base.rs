@@ -19,7 +19,7 @@ use crate::node::rpc::fair_queue::Lane;
 use crate::node::rpc::jobs::Jobs;
 use crate::node::verify::Verdict;
 use crate::record::StoredRecord;
-use crate::store::{Candidate as StoreCandidate, Via};
+use crate::store::Candidate as StoreCandidate;
 use crate::wire::{PeerList, Request, RequestExt, WirePeer};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -164,16 +164,7 @@ impl Base {
         if !proven && !self.may_verify(&public) {
             return self.loading.left(&mut self.cx, target);
         }
-        let candidate = StoreCandidate {
-            target: record.target,
-            item: Arc::new(record.item),
-            via: Via::Storage {
-                vouched: record.vouched,
-                expires: record.expires,
-            },
-            life: None,
-            bound: record.bound,
-        };
+        let candidate = StoreCandidate::recorded(record);
         if !proven {
             self.loading.check(target);
             return self.verify(&public, candidate, VerifyTag::Loaded);

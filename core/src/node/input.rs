@@ -11,6 +11,7 @@ use crate::encoding::base64;
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::PublicKey;
+use crate::mark::StoredMark;
 use crate::node::ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 use crate::node::verify::Verdict;
 use crate::record::StoredRecord;
@@ -264,6 +265,13 @@ pub enum Input<'a> {
         #[serde(default)]
         proven: bool,
     },
+    /// What an earlier run remembered of a target, see
+    /// [`Output::PersistMark`](crate::node::Output::PersistMark). All of these come before any record,
+    /// and only from storage that proves that this node wrote them.
+    MarkLoaded {
+        /// The mark.
+        mark: StoredMark,
+    },
     /// How far storage has been read: it gives its records in the order of their targets. Once
     /// before the first record, with the first of all targets: from then on, whatever needs an item
     /// beyond asks for it by [`Output::LoadTarget`](crate::node::Output::LoadTarget). A driver that
@@ -324,6 +332,7 @@ impl Input<'_> {
             Self::Cancel { op } => Input::Cancel { op },
             Self::Verified { job, verdict } => Input::Verified { job, verdict },
             Self::Loaded { record, proven } => Input::Loaded { record, proven },
+            Self::MarkLoaded { mark } => Input::MarkLoaded { mark },
             Self::LoadedUpTo { next } => Input::LoadedUpTo { next },
             Self::TargetLoaded { target, read } => Input::TargetLoaded { target, read },
             Self::Persisted { change, durable } => Input::Persisted { change, durable },

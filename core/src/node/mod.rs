@@ -167,6 +167,10 @@ impl Node {
             Input::Cancel { op } => self.stop_operation(op, StopReason::Cancelled),
             Input::Verified { job, verdict } => self.verified(job, verdict)?,
             Input::Loaded { record, proven } => self.base.load(*record, proven),
+            Input::MarkLoaded { mark } => {
+                let Base { cx, items, .. } = &mut self.base;
+                items.load_mark(cx, &mark);
+            }
             Input::LoadedUpTo { next } => {
                 let Base { cx, loading, .. } = &mut self.base;
                 loading.advance(cx, next);
@@ -203,6 +207,8 @@ impl Node {
             self.replication.offers.gather(&mut self.base);
             self.fire_timers();
         }
+        let Base { cx, items, .. } = &mut self.base;
+        items.persist_marks(cx);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::encoding::base64;
 use crate::id::{NodeId, Target};
 use crate::item::{Item, Origin, Seq};
 use crate::key::PublicKey;
+use crate::mark::MarkChange;
 use crate::node::ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 use crate::node::outcome::Outcome;
 use crate::node::verify::VerifyJob;
@@ -217,6 +218,12 @@ pub enum Output {
         what: StoreChange,
         /// Answer with `Persisted`.
         acknowledge: bool,
+    },
+    /// Write, to storage that can prove it, what is remembered of a target beyond its item's life, so
+    /// that after a restart nothing deleted comes back and no own sequence is lowered.
+    PersistMark {
+        /// What.
+        change: MarkChange,
     },
     /// Read from storage what lies at a target, before its turn; answer with `Loaded` if there
     /// is a record, then `TargetLoaded`. Only after a `LoadedUpTo` that is not the last.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::id::Target;
 use crate::item::{Item, Life, Origin};
 use crate::key::{PublicKey, Signature};
+use crate::record::StoredRecord;
 use crate::store::merge::Rank;
 use crate::time::{Mono, Unix};
 
@@ -88,6 +89,21 @@ impl Candidate {
             via,
             life: None,
             bound: None,
+        }
+    }
+
+    /// What storage kept, with the life recorded there.
+    #[must_use]
+    pub fn recorded(record: StoredRecord) -> Self {
+        Self {
+            target: record.target,
+            item: Arc::new(record.item),
+            via: Via::Storage {
+                vouched: record.vouched,
+                expires: record.expires,
+            },
+            life: None,
+            bound: record.bound,
         }
     }
 

@@ -47,6 +47,12 @@ impl Standing {
         }
     }
 
+    /// When it began, down to a seventh of a second, in four bytes; saturates after nine years.
+    fn rounded(self) -> i32 {
+        let units = self.since >> SINCE_BITS;
+        i32::try_from(units.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or_default()
+    }
+
     /// The signer vouches for the item, now.
     pub(super) fn vouch(&mut self, now: Mono, ttl: Duration) {
         let age = signed(now).saturating_sub(self.since);
@@ -68,13 +74,16 @@ pub struct Held {
     /// On the monotonic clock, which may not have started then: hence the sign. Not known:
     /// [`UNKNOWN`].
     vouched: i64,
-    since: i64,
+    /// [`Standing::since`], in units of 2^27 ns.
+    since: i32,
     established: bool,
     origin: Origin,
     pub(super) tier: Tier,
     pub(super) pinned: bool,
 }
 
+/// Bits of a time that are not kept of when an item's standing began.
+const SINCE_BITS: u32 = 27;
 /// Stands for an expiry that never comes.
 const NEVER: Mono = Mono(u64::MAX);
 /// Stands for a time that is not known.
@@ -90,7 +99,7 @@ impl Held {
             charged: None,
             expires: NEVER,
             vouched: UNKNOWN,
-            since: standing.since,
+            since: standing.rounded(),
             established: standing.established,
             origin: rank.origin(),
             tier,
@@ -150,13 +159,13 @@ impl Held {
 
     pub(super) const fn standing(&self) -> Standing {
         Standing {
-            since: self.since,
+            since: (self.since as i64) << SINCE_BITS,
             established: self.established,
         }
     }
 
     pub(super) fn set_standing(&mut self, standing: Standing) {
-        (self.since, self.established) = (standing.since, standing.established);
+        (self.since, self.established) = (standing.rounded(), standing.established);
     }
 
     /// Since its signer vouched for it, as far as known.

@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn nothing_that_is_kept_for_each_item_has_grown() {
         assert!(size_of::<Item>() <= 152, "{}", size_of::<Item>());
-        assert!(size_of::<Held>() <= 88, "{}", size_of::<Held>());
+        assert!(size_of::<Held>() <= 80, "{}", size_of::<Held>());
         assert_eq!(size_of::<Target>(), 32);
         assert_eq!(size_of::<(Mono, Head)>(), 16);
         assert_eq!(size_of::<(SaltTag, Seq, Head)>(), 24);

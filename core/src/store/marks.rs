@@ -1,11 +1,14 @@
 //! Marks of what is gone and must not come back from peers that still have it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::Target;
 use crate::item::{Origin, Seq};
-use crate::store::held::Class;
+use crate::mark::{MarkChange, MarkKind, StoredMark};
+use crate::store::Store;
+use crate::store::held::{Class, Held};
 use crate::sync::{Lead, Stamp};
 use crate::time::{Mono, Time};
 
@@ -32,6 +35,8 @@ pub(super) struct Marks {
     by_expiry: [BTreeSet<(Mono, Target)>; 2],
     /// 0 means unlimited.
     max: usize,
+    /// Where something has changed, if storage is to be told.
+    changed: Option<BTreeSet<Target>>,
 }
 
 impl Marks {
@@ -42,6 +47,23 @@ impl Marks {
         }
     }
 
+    /// From now on [`Marks::take_changed`] says where something has changed.
+    pub(super) fn note_changes(&mut self) {
+        self.changed = Some(BTreeSet::new());
+    }
+
+    /// Where something has changed since the last call.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<Target> {
+        let changed = self.changed.as_mut();
+        changed.map(core::mem::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, target: Target) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(target);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.marks.len()
     }
@@ -49,11 +71,52 @@ impl Marks {
     /// Marks everything at `target` up to (origin, sequence) as gone. `class` is that of the item
     /// which was there.
     pub(super) fn add(&mut self, now: Time, target: Target, class: Class, upto: (Origin, Seq)) {
+        let expires = now.mono.plus(MARK_LIFE);
+        self.put(target, class >= Class::Established, upto, expires);
+        self.note(target);
+    }
+
+    /// The mark at a target, as storage keeps it.
+    pub(super) fn stored(&self, now: Time, kind: MarkKind, target: &Target) -> Option<StoredMark> {
+        let mark = self.marks.get(target)?;
+        let (origin, seq) = mark.upto;
+        Some(StoredMark {
+            target: *target,
+            kind,
+            origin,
+            seq,
+            expires: (now.unix.is_set()).then(|| now.unix.plus(mark.expires.since(now.mono))),
+            lasting: mark.lasting,
+        })
+    }
+
+    /// Takes a mark of an earlier run. What is over is forgotten.
+    pub(super) fn load(&mut self, now: Time, stored: &StoredMark) {
+        let left = match stored.expires.filter(|_| now.unix.is_set()) {
+            Some(expires) => expires.since(now.unix).min(MARK_LIFE),
+            // A clock was not set: it stays for too long rather than not long enough.
+            None => MARK_LIFE,
+        };
+        if left.is_zero() {
+            return self.note(stored.target);
+        }
+        let upto = (stored.origin, stored.seq);
+        let later = self.marks.get(&stored.target).map(|mark| mark.expires);
+        let expires = later.max(Some(now.mono.plus(left)));
+        self.put(
+            stored.target,
+            stored.lasting,
+            upto,
+            expires.unwrap_or_default(),
+        );
+    }
+
+    fn put(&mut self, target: Target, lasting: bool, upto: (Origin, Seq), expires: Mono) {
         let before = self.take(&target);
         let mark = Mark {
             upto: before.map_or(upto, |before| upto.max(before.upto)),
-            expires: now.mono.plus(MARK_LIFE),
-            lasting: class >= Class::Established || before.is_some_and(|before| before.lasting),
+            expires,
+            lasting: lasting || before.is_some_and(|before| before.lasting),
         };
         self.marks.insert(target, mark);
         self.by_expiry[usize::from(mark.lasting)].insert((mark.expires, target));
@@ -63,6 +126,7 @@ impl Marks {
             && let Some((_, target)) = marks.pop_first()
         {
             self.marks.remove(&target);
+            self.note(target);
         }
     }
 
@@ -89,7 +153,9 @@ impl Marks {
 
     /// Something newer lives there.
     pub(super) fn clear(&mut self, target: &Target) {
-        self.take(target);
+        if self.take(target).is_some() {
+            self.note(*target);
+        }
     }
 
     fn take(&mut self, target: &Target) -> Option<Mark> {
@@ -105,14 +171,16 @@ impl Marks {
 
     /// Drops at most `max` marks of each kind whose time is over.
     pub(super) fn sweep(&mut self, now: Time, max: usize) {
-        for marks in &mut self.by_expiry {
+        for kind in 0..self.by_expiry.len() {
             for _ in 0..max {
+                let marks = &mut self.by_expiry[kind];
                 let over = marks.first().filter(|(expires, _)| *expires <= now.mono);
                 let Some((_, target)) = over.copied() else {
                     break;
                 };
                 marks.pop_first();
                 self.marks.remove(&target);
+                self.note(target);
             }
         }
     }
@@ -127,5 +195,54 @@ impl Marks {
             self.max == 0 || self.marks.len() <= self.max,
             "too many marks"
         );
+    }
+}
+
+impl Store {
+    /// From now on [`Store::take_mark_changes`] says which marks have changed.
+    pub fn note_mark_changes(&mut self) {
+        self.deleted.note_changes();
+        self.expired_markers.note_changes();
+    }
+
+    /// Which marks have changed since the last call, for storage to keep or to forget.
+    pub fn take_mark_changes(&mut self, now: Time) -> Vec<MarkChange> {
+        let mut changes = Vec::new();
+        for (kind, marks) in [
+            (MarkKind::Deleted, &mut self.deleted),
+            (MarkKind::Expired, &mut self.expired_markers),
+        ] {
+            for target in marks.take_changed() {
+                let mark = marks.stored(now, kind, &target);
+                changes.push(mark.map_or(MarkChange::Forget(kind, target), MarkChange::Keep));
+            }
+        }
+        changes
+    }
+
+    /// Takes a mark that storage kept from an earlier run; [`MarkKind::Own`] is not the store's.
+    pub fn load_mark(&mut self, now: Time, mark: &StoredMark) {
+        match mark.kind {
+            MarkKind::Deleted => self.deleted.load(now, mark),
+            MarkKind::Expired => self.expired_markers.load(now, mark),
+            MarkKind::Own => {}
+        }
+    }
+
+    /// Drops an item and marks it as deleted, so that peers which still have it cannot bring
+    /// it back for [`MARK_LIFE`].
+    pub fn remove_local(&mut self, now: Time, target: &Target) -> Option<Held> {
+        let held = self.drop_item(target)?;
+        let class = held.class();
+        self.deleted
+            .add(now, *target, class, (held.origin(), held.item.seq));
+        Some(held)
+    }
+
+    /// Marks owner items up to a sequence as deleted, for tests of what others make of it.
+    #[cfg(test)]
+    pub(crate) fn mark_deleted(&mut self, now: Time, target: Target, seq: u64) {
+        let upto = (Origin::Owner, Seq(seq));
+        self.deleted.add(now, target, Class::Public, upto);
     }
 }

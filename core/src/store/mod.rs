@@ -329,23 +329,6 @@ impl Store {
         marked.max(unswept.map(|held| held.item.seq))
     }
 
-    /// Drops an item and marks it as deleted, so that peers which still have it cannot bring
-    /// it back for [`MARK_LIFE`].
-    pub fn remove_local(&mut self, now: Time, target: &Target) -> Option<Held> {
-        let held = self.drop_item(target)?;
-        let class = held.class();
-        self.deleted
-            .add(now, *target, class, (held.origin(), held.item.seq));
-        Some(held)
-    }
-
-    /// Marks owner items up to a sequence as deleted, for tests of what others make of it.
-    #[cfg(test)]
-    pub(crate) fn mark_deleted(&mut self, now: Time, target: Target, seq: u64) {
-        let upto = (Origin::Owner, Seq(seq));
-        self.deleted.add(now, target, held::Class::Public, upto);
-    }
-
     /// Removes at most `max` expired items and returns their targets; and drops at most `max`
     /// marks whose time is over; and, once the wall clock is set, gives at most `max` items that
     /// were loaded before the expiry that was recorded. Call again while

@@ -239,6 +239,11 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 None if acknowledge => self.persisted.push((change, false)),
                 None => {}
             },
+            Output::PersistMark { change } => {
+                if let Some(storage) = &self.storage {
+                    storage.submit_mark(change);
+                }
+            }
             Output::LoadTarget { target } => {
                 if let Some(storage) = &self.storage {
                     storage.ask(target);
@@ -364,6 +369,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             let Some(storage) = &self.storage else {
                 return;
             };
+            if let Some(mark) = storage.next_mark() {
+                self.feed(Input::MarkLoaded { mark });
+                continue;
+            }
             if let Some(Answer { target, kept, read }) = storage.next_answer() {
                 if let Some(kept) = kept {
                     self.load(kept);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use skydht_core::id::Target;
+use skydht_core::mark::{MarkChange, StoredMark};
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 
@@ -80,6 +81,25 @@ pub trait Storage: Send + 'static {
     /// [`StorageError`]; then nothing was written, or, where it is shared, perhaps some of it: a
     /// record of lower rank than the one there is never written, so it can be tried again.
     fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError>;
+
+    /// What is remembered of targets beyond the lives of their items: those marks that it proves
+    /// this node wrote. Storage that proves nothing keeps none.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn marks(&mut self) -> Result<Vec<StoredMark>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    /// Writes all of `changes` or none. They are durable after the next [`Storage::write`] with
+    /// `sync`.
+    ///
+    /// # Errors
+    /// [`StorageError`]; then nothing was written.
+    fn write_marks(&mut self, changes: &[MarkChange]) -> Result<(), StorageError> {
+        let _ = changes;
+        Ok(())
+    }
 
     /// Whether what was written with `sync` survives the loss of power.
     fn is_durable(&self) -> bool;

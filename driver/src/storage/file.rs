@@ -1,13 +1,18 @@
 //! Storage in one file, by redb.
 //!
-//! # Format, version 1
+//! # Format, version 2
 //!
-//! Table `meta`: `format` is the byte 1; `owner` is the authentication code of the text `owner`.
+//! Table `meta`: `format` is the byte 2; `owner` is the authentication code of the text `owner`.
 //! Table `items`: target (32 bytes) to an encoded [`StoredRecord`] and its authentication code (32
 //! bytes): HMAC-SHA256 under a key that follows from the node's secret, over the record's bytes. A
 //! record whose code is right was written by this node, hence was verified by it. One whose code is
 //! wrong is given to the core without proof, which then checks its signature; one that does not
 //! decode, or lies at another target than it says, is counted and left alone.
+//! Table `marks`: kind (a byte) and target to an encoded [`StoredMark`] and its code. One whose code
+//! is wrong is not believed.
+//!
+//! Version 1 had no marks. A file of an earlier version is changed when it is opened, in one
+//! transaction: it is of the one version or of the other, whenever the power goes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -22,6 +27,7 @@ use redb::{
 use sha2::Sha256;
 use skydht_core::id::Target;
 use skydht_core::key::SecretKey;
+use skydht_core::mark::{MarkChange, MarkKind, StoredMark};
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 use zeroize::Zeroizing;
@@ -30,8 +36,9 @@ use super::{Kept, Page, Storage, StorageError};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const ITEMS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("items");
-/// The version that is written.
-const FORMAT: u8 = 1;
+const MARKS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("marks");
+/// The version that is written; earlier ones are changed to it.
+const FORMAT: u8 = 2;
 /// What the key of the codes is derived for.
 const KEY_OF: &[u8] = b"skydht storage of items";
 /// Bytes of an authentication code.
@@ -160,8 +167,11 @@ impl FileStorage {
                         meta.insert("owner", owner.as_slice())?;
                         None
                     }
-                    (Some([FORMAT]), Some(owned)) if owned == owner => None,
-                    (Some([FORMAT]), _) => Some(FileError::OtherKey { path: path() }),
+                    (Some([1..=FORMAT]), Some(owned)) if owned == owner => {
+                        meta.insert("format", [FORMAT].as_slice())?;
+                        None
+                    }
+                    (Some([1..=FORMAT]), _) => Some(FileError::OtherKey { path: path() }),
                     (Some([format]), _) => Some(FileError::Format {
                         path: path(),
                         format: *format,
@@ -173,6 +183,7 @@ impl FileStorage {
                 }
             };
             write.open_table(ITEMS)?;
+            write.open_table(MARKS)?;
             match wrong {
                 None => write.commit()?,
                 Some(_) => write.abort()?,
@@ -334,6 +345,44 @@ impl Storage for FileStorage {
         })
     }
 
+    fn marks(&mut self) -> Result<Vec<StoredMark>, StorageError> {
+        self.run(|database, key| {
+            let marks = database.begin_read()?.open_table(MARKS)?;
+            let mut proven = Vec::new();
+            for entry in marks.iter()? {
+                let (place, value) = entry?;
+                proven.extend(proven_mark(key, place.value(), value.value()));
+            }
+            Ok(proven)
+        })
+    }
+
+    fn write_marks(&mut self, changes: &[MarkChange]) -> Result<(), StorageError> {
+        self.run(|database, key| {
+            let mut write = database.begin_write()?;
+            write.set_durability(Durability::None)?;
+            {
+                let mut marks = write.open_table(MARKS)?;
+                for change in changes {
+                    let place = place_of(change.place());
+                    match change {
+                        MarkChange::Keep(mark) => {
+                            let mut value = mark.encode().to_vec();
+                            let code = code(key, &value);
+                            value.extend_from_slice(&code);
+                            marks.insert(place.as_slice(), value.as_slice())?;
+                        }
+                        MarkChange::Forget(..) => {
+                            marks.remove(place.as_slice())?;
+                        }
+                    }
+                }
+            }
+            write.commit()?;
+            Ok(())
+        })
+    }
+
     fn is_durable(&self) -> bool {
         true
     }
@@ -345,6 +394,21 @@ fn kept(key: &[u8; 32], target: &Target, value: &[u8]) -> Option<Kept> {
     let proven = mac(key, record).verify_slice(told).is_ok();
     let record = StoredRecord::decode(record).ok()?;
     (record.target == *target).then_some(Kept { record, proven })
+}
+
+/// Where a mark lies in its table.
+fn place_of((kind, target): (MarkKind, Target)) -> [u8; 33] {
+    let mut place = [kind as u8; 33];
+    place[1..].copy_from_slice(target.as_bytes());
+    place
+}
+
+/// Reads a mark; none unless this node wrote it there.
+fn proven_mark(key: &[u8; 32], place: &[u8], value: &[u8]) -> Option<StoredMark> {
+    let (bytes, told) = value.split_last_chunk::<CODE>()?;
+    mac(key, bytes).verify_slice(told).ok()?;
+    let mark = StoredMark::decode(bytes)?;
+    (place_of((mark.kind, mark.target)) == *place).then_some(mark)
 }
 
 fn mac(key: &[u8; 32], message: &[u8]) -> Hmac<Sha256> {

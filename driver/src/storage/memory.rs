@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skydht_core::id::Target;
+use skydht_core::mark::{MarkChange, MarkKind, StoredMark};
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 
@@ -16,6 +17,7 @@ pub struct MemoryStorage(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     records: BTreeMap<Target, StoredRecord>,
+    marks: BTreeMap<(MarkKind, Target), StoredMark>,
     failing: Option<StorageError>,
     writes: u64,
 }
@@ -92,6 +94,28 @@ impl Storage for MemoryStorage {
             }
         }
         inner.writes += 1;
+        Ok(())
+    }
+
+    fn marks(&mut self) -> Result<Vec<StoredMark>, StorageError> {
+        let inner = self.lock();
+        match &inner.failing {
+            Some(error) => Err(error.clone()),
+            None => Ok(inner.marks.values().copied().collect()),
+        }
+    }
+
+    fn write_marks(&mut self, changes: &[MarkChange]) -> Result<(), StorageError> {
+        let mut inner = self.lock();
+        if let Some(error) = &inner.failing {
+            return Err(error.clone());
+        }
+        for change in changes {
+            match change {
+                MarkChange::Keep(mark) => drop(inner.marks.insert(change.place(), *mark)),
+                MarkChange::Forget(..) => drop(inner.marks.remove(&change.place())),
+            }
+        }
         Ok(())
     }
 

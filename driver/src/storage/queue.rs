@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use skydht_core::id::Target;
+use skydht_core::mark::{MarkChange, MarkKind, StoredMark};
 use skydht_core::node::{ChangeId, StoreChange};
 
 use self::worker::Worker;
@@ -111,7 +112,9 @@ impl Persistence {
             storage: self.storage,
             durability: self.durability,
             next_page: Some(Target::default()),
+            marks_read: false,
             given: BTreeSet::new(),
+            unsynced_marks: BTreeMap::new(),
             unsynced: Unsynced::default(),
             next_poll: None,
             pause: FIRST_PAUSE,
@@ -193,10 +196,14 @@ struct State {
     order: VecDeque<Target>,
     waiting_bytes: usize,
     loaded: VecDeque<Loaded>,
+    /// Changes of marks that wait, the last of each place.
+    marks_waiting: BTreeMap<(MarkKind, Target), MarkChange>,
     /// Targets that the node needs before their turn, and what was found for them. The node bounds
     /// how many they are.
     asked: VecDeque<Target>,
     answers: VecDeque<Answer>,
+    /// What earlier runs remembered; the node takes it before anything else.
+    marks: VecDeque<StoredMark>,
     /// Targets whose records the storage wants again.
     wanted: VecDeque<Target>,
     /// Answers for the node: which change, and whether it is durable.
@@ -252,6 +259,13 @@ impl State {
         }
     }
 
+    fn add_mark(&mut self, change: MarkChange) {
+        self.marks_waiting.insert(change.place(), change);
+        if self.marks_waiting.len() > MOST_WAITING && self.marks_waiting.pop_first().is_some() {
+            self.stats.given_up += 1;
+        }
+    }
+
     fn take_oldest(&mut self) -> Option<Waiting> {
         let target = self.order.pop_front()?;
         let waiting = self.waiting.remove(&target)?;
@@ -288,6 +302,19 @@ impl StorageQueue {
         state.add(change, what, acknowledge);
         drop(state);
         self.shared.work.notify_one();
+    }
+
+    /// Hands in a change of a mark. Never waits.
+    pub(crate) fn submit_mark(&self, change: MarkChange) {
+        let mut state = self.shared.lock();
+        state.add_mark(change);
+        drop(state);
+        self.shared.work.notify_one();
+    }
+
+    /// The next mark of an earlier run.
+    pub(crate) fn next_mark(&self) -> Option<StoredMark> {
+        self.shared.lock().marks.pop_front()
     }
 
     /// Asks for what lies at a target, before its turn. While storage fails the answer is that it

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use skydht_core::id::Target;
-use skydht_core::item::{Item, Salt, Seq, Value};
+use skydht_core::item::{Item, Origin, Salt, Seq, Value};
 use skydht_core::key::SecretKey;
+use skydht_core::mark::{MarkChange, MarkKind, StoredMark};
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 use skydht_core::time::Unix;
@@ -96,10 +97,45 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     let last = Target::from_bytes([0xff; 32]);
     assert_eq!(storage.page(last, 5), Ok(Page::default()));
 
+    // Marks: the last of a kind and target counts. A storage that proves nothing keeps none.
+    let mark = |n: u64, kind, seq| StoredMark {
+        target: record(n).target,
+        kind,
+        origin: Origin::Owner,
+        seq: Seq(seq),
+        expires: Some(Unix(4_000_000_000_000_000_000)),
+        lasting: n.is_multiple_of(2),
+    };
+    let mut marks: Vec<StoredMark> = (0..10)
+        .flat_map(|n| {
+            let kinds = [MarkKind::Deleted, MarkKind::Expired, MarkKind::Own];
+            kinds.map(|kind| mark(n, kind, n))
+        })
+        .collect();
+    let keep = marks.iter().copied().map(MarkChange::Keep);
+    let first = MarkChange::Keep(mark(0, MarkKind::Own, 77));
+    let changes: Vec<MarkChange> = [first].into_iter().chain(keep).collect();
+    storage.write_marks(&changes).expect("a write of marks");
+    let gone = marks.swap_remove(4);
+    let forget = MarkChange::Forget(gone.kind, gone.target);
+    storage.write_marks(&[forget, forget]).expect("a mark goes");
+    storage.write(&[], true).expect("a sync alone");
+    if storage.is_shared() {
+        marks.clear();
+    }
+    marks.sort_by_key(|mark| (mark.kind, mark.target));
+    let stored = |storage: &mut S| {
+        let mut stored = storage.marks().expect("marks");
+        stored.sort_by_key(|mark| (mark.kind, mark.target));
+        stored
+    };
+    assert_eq!(stored(&mut storage), marks);
+
     // What was written last is there after a restart.
     drop(storage);
     let mut storage = open();
     assert_eq!(all(&mut storage, 8), model, "after a restart");
+    assert_eq!(stored(&mut storage), marks, "after a restart");
     let forgotten: Vec<_> = model.keys().copied().map(StoreChange::Forget).collect();
     storage.write(&forgotten, true).expect("everything goes");
     let left = if storage.is_shared() {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use skydht_core::id::Target;
 use skydht_core::journal::{Header, Recorder, Replay, Step};
 use skydht_core::key::PublicKey;
+use skydht_core::mark::{MarkChange, StoredMark};
 use skydht_core::node::{
     ChangeId, Config, Event, Identity, Input, JobId, Misuse, OperationId, Output, Path, ProbeId,
     StoreChange, StreamId, VerifyJob,
@@ -205,6 +206,12 @@ impl World {
             Output::Verify { job, work } => {
                 self.tally.jobs += 1;
                 assert!(self.jobs.insert(job, work).is_none());
+            }
+            Output::PersistMark { change } => {
+                assert!(self.config.storage);
+                if let MarkChange::Keep(mark) = change {
+                    assert_eq!(StoredMark::decode(&mark.encode()), Some(mark));
+                }
             }
             Output::LoadTarget { target } => panic!("nobody has more to give at {target}"),
             Output::Persist {

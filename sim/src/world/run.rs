@@ -351,8 +351,8 @@ impl World {
                 };
                 return self.schedule(self.now.plus(takes), host, due);
             }
-            // Its storage has given everything before the first input.
-            Output::LoadTarget { .. } => return,
+            // A host's disk keeps records only, and has given everything before the first input.
+            Output::PersistMark { .. } | Output::LoadTarget { .. } => return,
             Output::Finished { op, outcome } => {
                 self.operations.remove(&op);
                 if outcome == Outcome::Shutdown {

@@ -404,6 +404,7 @@ impl Driver {
                     self.node.handle(self.now, verified).unwrap();
                 }
                 Output::Persist { .. }
+                | Output::PersistMark { .. }
                 | Output::LoadTarget { .. }
                 | Output::PauseReading { .. }
                 | Output::ResumeReading { .. }

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::{Item, Seq};
+use crate::item::{Item, Origin, Seq};
+use crate::mark::{MarkChange, MarkKind, StoredMark};
 use crate::node::config::GO_RENEWAL;
 use crate::node::context::Context;
 use crate::node::outcome::OwnItem;
@@ -38,6 +39,8 @@ pub(crate) struct OwnItems {
     idle: BTreeSet<(Mono, Target)>,
     renewed: usize,
     max: usize,
+    /// Whose sequence has changed or is forgotten, if storage is to be told.
+    changed: Option<BTreeSet<Target>>,
 }
 
 impl OwnItems {
@@ -47,12 +50,35 @@ impl OwnItems {
             idle: BTreeSet::new(),
             renewed: 0,
             max,
+            changed: None,
         }
     }
 
     /// How many are kept renewed.
     pub(crate) fn renewed(&self) -> usize {
         self.renewed
+    }
+
+    /// From now on [`OwnItems::take_changes`] says which sequences have changed.
+    pub(crate) fn note_changes(&mut self) {
+        self.changed = Some(BTreeSet::new());
+    }
+
+    /// Which sequences have changed since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<MarkChange> {
+        let changed = self.changed.as_mut().map(core::mem::take);
+        let change = |target: Target| match self.items.get(&target) {
+            Some(own) => MarkChange::Keep(StoredMark {
+                target,
+                kind: MarkKind::Own,
+                origin: Origin::Owner,
+                seq: own.seq,
+                expires: None,
+                lasting: true,
+            }),
+            None => MarkChange::Forget(MarkKind::Own, target),
+        };
+        changed.into_iter().flatten().map(change).collect()
     }
 
     /// The highest sequence known.
@@ -71,12 +97,17 @@ impl OwnItems {
         let own = self.items.entry(target).or_insert_with(|| {
             self.idle.insert((now, target));
             Own {
-                seq,
+                seq: Seq(0),
                 used: now,
                 renew: None,
             }
         });
-        own.seq = own.seq.max(seq);
+        if own.seq < seq || own.seq == Seq(0) {
+            own.seq = seq;
+            if let Some(changed) = &mut self.changed {
+                changed.insert(target);
+            }
+        }
         if own.renew.is_none() {
             self.idle.remove(&(own.used, target));
             own.used = now;
@@ -87,7 +118,17 @@ impl OwnItems {
                 break;
             };
             self.items.remove(&oldest);
+            if let Some(changed) = &mut self.changed {
+                changed.insert(oldest);
+            }
         }
+    }
+
+    /// Takes a sequence of an earlier run.
+    pub(crate) fn load(&mut self, target: Target, seq: Seq, now: Mono) {
+        let changed = self.changed.take();
+        self.raise(target, seq, now);
+        self.changed = changed;
     }
 
     pub(super) fn keep(&mut self, target: Target, item: Arc<Item>) -> bool {

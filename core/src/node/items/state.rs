@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::id::Target;
 use crate::item::{Item, Origin, Seq};
 use crate::key::PublicKey;
+use crate::mark::{MarkKind, StoredMark};
 use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{ChangeId, JobId};
@@ -51,7 +52,7 @@ impl Items {
     pub(crate) fn new(cx: &Context) -> Self {
         let (config, limits) = (&cx.config, &cx.config.limits);
         let (max_items, public_items) = item_limits(cx);
-        let store = Store::new(StoreConfig {
+        let mut store = Store::new(StoreConfig {
             local: cx.id,
             k: config.k,
             ttl: config.item_ttl,
@@ -66,9 +67,14 @@ impl Items {
             items_per_peer: limits.items_per_peer,
             deletion_marks: limits.deletion_marks,
         });
+        let mut own = OwnItems::new(limits.own_items);
+        if config.storage {
+            store.note_mark_changes();
+            own.note_changes();
+        }
         Self {
             store,
-            own: OwnItems::new(limits.own_items),
+            own,
             cache: ReadCache::new(limits.cached_items),
             repaired: RepairLog::default(),
             pending: BTreeMap::new(),
@@ -131,6 +137,26 @@ impl Items {
             what,
             acknowledge,
         });
+    }
+
+    /// Has what is remembered of targets beyond their items' lives written, where it has changed.
+    pub(crate) fn persist_marks(&mut self, cx: &mut Context) {
+        if !cx.config.storage {
+            return;
+        }
+        let changes = self.store.take_mark_changes(cx.now);
+        for change in changes.into_iter().chain(self.own.take_changes()) {
+            cx.output(Output::PersistMark { change });
+        }
+    }
+
+    /// Takes what an earlier run remembered of a target.
+    pub(crate) fn load_mark(&mut self, cx: &mut Context, mark: &StoredMark) {
+        match mark.kind {
+            MarkKind::Own => self.own.load(mark.target, mark.seq, cx.now.mono),
+            MarkKind::Deleted | MarkKind::Expired => self.store.load_mark(cx.now, mark),
+        }
+        self.schedule_expiry(cx);
     }
 
     /// A record of storage's was not taken: it has expired, is invalid or older than what came

@@ -13,6 +13,7 @@ mod hidden_rules;
 mod journal;
 mod life;
 mod loading;
+mod marks;
 mod net;
 mod operations;
 mod peers;

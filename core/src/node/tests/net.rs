@@ -287,7 +287,7 @@ impl Net {
             }
             Output::Event(event) => self.events.push((node, event)),
             Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
-            Output::Persist { .. } | Output::LoadTarget { .. } => {}
+            Output::Persist { .. } | Output::PersistMark { .. } | Output::LoadTarget { .. } => {}
         }
     }
 

@@ -1,4 +1,7 @@
+use alloc::collections::BTreeMap;
+
 use super::*;
+use crate::mark::{MarkChange, MarkKind, StoredMark};
 
 const DAY: u64 = 24 * HOUR;
 
@@ -159,4 +162,101 @@ fn what_merely_expired_does_not_crowd_out_the_deleted() {
     assert_eq!((store.fill().marks, store.fill().expired_marks), (1, 1));
     let back = put(&mut store, at(3 * HOUR), own(&item(1, 5, b"v", "s")));
     assert_eq!(back, Err(Refusal::Deleted));
+}
+
+/// What storage would hold of a store's marks.
+fn kept(store: &mut Store, now: Time) -> BTreeMap<(MarkKind, Target), StoredMark> {
+    let mut kept = BTreeMap::new();
+    for change in store.take_mark_changes(now) {
+        match change {
+            MarkChange::Keep(mark) => drop(kept.insert(change.place(), mark)),
+            MarkChange::Forget(..) => drop(kept.remove(&change.place())),
+        }
+    }
+    kept
+}
+
+#[test]
+fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
+    let mut store = store();
+    store.note_mark_changes();
+    let (expired, removed) = (item(1, 4, b"v", "expires"), item(1, 7, b"v", "removed"));
+    put(&mut store, at(0), own(&tombstone(5))).unwrap();
+    put(&mut store, at(0), own(&expired)).unwrap();
+    put(&mut store, at(0), own(&removed)).unwrap();
+    store.remove_local(at(1), &removed.target()).unwrap();
+    let end = 2 * HOUR;
+    assert_eq!(store.sweep(at(end), 10).len(), 2);
+    let marks = kept(&mut store, at(end));
+    assert_eq!(marks.len(), 3);
+    assert!(store.take_mark_changes(at(end)).is_empty(), "each once");
+
+    // Another run, an hour later, on a clock of its own.
+    let later = |seconds: u64| Time {
+        mono: Mono(seconds * 1_000_000_000),
+        unix: at(end + HOUR + seconds).unix,
+    };
+    let mut store = self::store();
+    store.note_mark_changes();
+    for mark in marks.values() {
+        store.load_mark(later(0), mark);
+    }
+    assert!(kept(&mut store, later(0)).is_empty(), "storage has them");
+    let says_nothing = from_peer(2, &expired);
+    for seconds in [0, DAY - HOUR - end - 1] {
+        let now = later(seconds);
+        let refused = |candidate| store.precheck(now, &candidate, 0);
+        assert_eq!(refused(own(&tombstone(5))), Err(Refusal::Deleted));
+        assert_eq!(refused(own(&item(1, 5, b"v", "s"))), Err(Refusal::Deleted));
+        assert_eq!(refused(own(&removed)), Err(Refusal::Deleted));
+        assert_eq!(refused(says_nothing.clone()), Err(Refusal::Expired));
+        assert!(refused(own(&item(1, 6, b"v", "s"))).is_ok());
+    }
+    // Their time is over when it would have been; then storage forgets them, too.
+    let now = later(DAY - HOUR);
+    assert!(store.precheck(now, &own(&removed), 0).is_ok());
+    store.sweep(now, 10);
+    assert_eq!((store.fill().marks, store.fill().expired_marks), (0, 0));
+    let forgotten = store.take_mark_changes(now);
+    assert_eq!(forgotten.len(), 3);
+    assert!(
+        forgotten
+            .iter()
+            .all(|it| matches!(it, MarkChange::Forget(..)))
+    );
+
+    // After a longer pause they are over when they are loaded; a newer item clears one.
+    let mut store = self::store();
+    store.note_mark_changes();
+    for mark in marks.values() {
+        store.load_mark(at(end + DAY), mark);
+    }
+    assert_eq!(store.fill().marks + store.fill().expired_marks, 0);
+    assert_eq!(store.take_mark_changes(at(end + DAY)).len(), 3);
+    for mark in marks.values() {
+        store.load_mark(later(0), mark);
+    }
+    put(&mut store, later(1), own(&item(1, 6, b"v", "s"))).unwrap();
+    let place = MarkChange::Forget(MarkKind::Deleted, tombstone(5).target());
+    assert_eq!(store.take_mark_changes(later(1)), [place]);
+}
+
+#[test]
+fn a_mark_that_has_to_go_for_another_is_forgotten_by_storage_too() {
+    let mut store = Store::new(StoreConfig {
+        deletion_marks: 2,
+        ..config()
+    });
+    store.note_mark_changes();
+    let items: Vec<_> = ["a", "b", "c"].map(|salt| item(1, 5, b"v", salt)).into();
+    for (n, item) in (1..).zip(&items) {
+        put(&mut store, at(n), own(item)).unwrap();
+        store.remove_local(at(n), &item.target()).unwrap();
+    }
+    let changes = store.take_mark_changes(at(9));
+    let kept = changes
+        .iter()
+        .filter(|it| matches!(it, MarkChange::Keep(_)));
+    assert_eq!(kept.count(), 2);
+    assert!(changes.contains(&MarkChange::Forget(MarkKind::Deleted, items[0].target())));
 }

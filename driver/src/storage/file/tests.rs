@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::*;
 use crate::testing::record;
+use skydht_core::item::{Origin, Seq};
+use skydht_core::time::Unix;
 
 /// What is written as one; the rest of a write may be lost.
 const SECTOR: usize = 512;
@@ -235,4 +237,166 @@ fn nothing_acknowledged_under_sync_is_lost_or_damaged_in_500_losses_of_power() {
         interrupted > 300 && opening > 5 && acknowledged > 500,
         "{interrupted}, {opening}, {acknowledged}"
     );
+}
+
+const ROUNDS: u64 = 300;
+
+fn mark(n: u64) -> StoredMark {
+    StoredMark {
+        target: record(n).target,
+        kind: MarkKind::Deleted,
+        origin: Origin::Owner,
+        seq: Seq(n),
+        expires: Some(Unix(4_000_000_000_000_000_000)),
+        lasting: false,
+    }
+}
+
+/// A file as version 1 wrote it: no table of marks.
+fn of_version_1(disk: &Disk, records: u64) {
+    let key = [7; 32];
+    let database = Database::builder().create_with_backend(disk.clone());
+    let database = database.unwrap();
+    let write = database.begin_write().unwrap();
+    {
+        let mut meta = write.open_table(META).unwrap();
+        meta.insert("format", [1].as_slice()).unwrap();
+        meta.insert("owner", code(&key, b"owner").as_slice())
+            .unwrap();
+        let mut items = write.open_table(ITEMS).unwrap();
+        for n in 0..records {
+            let mut value = record(n).encode();
+            let code = code(&key, &value);
+            value.extend_from_slice(&code);
+            items
+                .insert(record(n).target.as_bytes(), value.as_slice())
+                .unwrap();
+        }
+    }
+    write.commit().unwrap();
+}
+
+fn format_of(disk: &Disk) -> u8 {
+    let database = Database::builder()
+        .create_with_backend(disk.clone())
+        .unwrap();
+    let meta = database.begin_read().unwrap().open_table(META).unwrap();
+    meta.get("format").unwrap().unwrap().value()[0]
+}
+
+fn unlimited() -> Disk {
+    let disk = Disk::default();
+    disk.0.lock().unwrap().calls_left = u64::MAX;
+    disk
+}
+
+#[test]
+fn a_file_of_the_version_before_is_changed_in_one_transaction_and_loses_nothing() {
+    let mut numbers = Numbers(0xfade);
+    let (mut before, mut after) = (0, 0);
+    for round in 0..ROUNDS {
+        let disk = unlimited();
+        of_version_1(&disk, 20);
+        // The power goes somewhere on the way.
+        disk.0.lock().unwrap().calls_left = numbers.below(120);
+        drop(open_on(&disk));
+        let mut platter = disk.0.lock().unwrap();
+        platter.lose_power(&mut numbers);
+        platter.calls_left = u64::MAX;
+        drop(platter);
+        match format_of(&disk) {
+            1 => before += 1,
+            FORMAT => after += 1,
+            other => panic!("round {round}: format {other}"),
+        }
+        let mut storage = open_on(&disk).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let page = storage.page(Target::default(), 100).unwrap();
+        assert_eq!((page.kept.len(), page.damaged), (20, 0));
+        assert!(page.kept.iter().all(|kept| kept.proven));
+        assert_eq!(storage.marks(), Ok(Vec::new()));
+        storage.write_marks(&[MarkChange::Keep(mark(1))]).unwrap();
+        storage.write(&[], true).unwrap();
+        drop(storage);
+        assert_eq!(format_of(&disk), FORMAT);
+        assert_eq!(open_on(&disk).unwrap().marks(), Ok(vec![mark(1)]));
+    }
+    assert!(before > 20 && after > 20, "{before}, {after}");
+}
+
+#[test]
+fn a_file_of_a_later_version_or_of_none_is_refused_and_left_as_it_is() {
+    for (format, owner) in [
+        (FORMAT + 1, true),
+        (200, true),
+        (0, true),
+        (1, false),
+        (FORMAT, false),
+    ] {
+        let disk = unlimited();
+        of_version_1(&disk, 3);
+        let database = Database::builder()
+            .create_with_backend(disk.clone())
+            .unwrap();
+        let write = database.begin_write().unwrap();
+        {
+            let mut meta = write.open_table(META).unwrap();
+            meta.insert("format", [format].as_slice()).unwrap();
+            if !owner {
+                meta.insert("owner", [1; 32].as_slice()).unwrap();
+            }
+        }
+        write.commit().unwrap();
+        drop(database);
+        let error = open_on(&disk).err();
+        match (owner, &error) {
+            (true, Some(FileError::Format { format: found, .. })) => assert_eq!(*found, format),
+            (false, Some(FileError::OtherKey { .. })) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(format_of(&disk), format);
+    }
+}
+
+#[test]
+fn a_mark_that_this_node_did_not_write_there_is_not_believed() {
+    let disk = unlimited();
+    let mut storage = open_on(&disk).unwrap();
+    let keep = |n| MarkChange::Keep(mark(n));
+    storage
+        .write_marks(&[keep(1), keep(2), keep(3), keep(4)])
+        .unwrap();
+    let forget = MarkChange::Forget(MarkKind::Deleted, mark(4).target);
+    storage.write_marks(&[forget]).unwrap();
+    storage.write(&[], true).unwrap();
+    drop(storage);
+    let database = Database::builder()
+        .create_with_backend(disk.clone())
+        .unwrap();
+    let write = database.begin_write().unwrap();
+    {
+        let mut marks = write.open_table(MARKS).unwrap();
+        let place = |n| place_of((MarkKind::Deleted, mark(n).target));
+        let value = |n: u64, marks: &redb::Table<'_, &[u8], &[u8]>| {
+            marks
+                .get(place(n).as_slice())
+                .unwrap()
+                .unwrap()
+                .value()
+                .to_vec()
+        };
+        // A bit changed; another's under its place; one too short.
+        let mut changed = value(1, &marks);
+        changed[36] ^= 1;
+        marks
+            .insert(place(1).as_slice(), changed.as_slice())
+            .unwrap();
+        let others = value(3, &marks);
+        marks
+            .insert(place(2).as_slice(), others.as_slice())
+            .unwrap();
+        marks.insert([9].as_slice(), [1, 2, 3].as_slice()).unwrap();
+    }
+    write.commit().unwrap();
+    drop(database);
+    assert_eq!(open_on(&disk).unwrap().marks(), Ok(vec![mark(3)]));
 }

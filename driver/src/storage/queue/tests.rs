@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::sync::mpsc;
 use std::task::Poll;
 
-use skydht_core::item::{Item, Seq, Value};
+use skydht_core::item::{Item, Origin, Seq, Value};
 use skydht_core::key::SecretKey;
 use skydht_core::record::StoredRecord;
 
@@ -381,4 +381,61 @@ fn no_change_of_a_target_that_was_not_read_lowers_or_removes_what_lies_there() {
     looped.until(|it| it.done.len() == 3);
     assert_eq!(there(&looped).len(), 18);
     drop(turn);
+}
+
+fn mark(n: u64) -> StoredMark {
+    StoredMark {
+        target: record(n).target,
+        kind: MarkKind::Own,
+        origin: Origin::Owner,
+        seq: Seq(n),
+        expires: None,
+        lasting: true,
+    }
+}
+
+#[test]
+fn marks_come_before_every_record_and_are_written_whatever_fails_meanwhile() {
+    let mut storage = filled(10);
+    storage.write_marks(&[MarkChange::Keep(mark(1))]).unwrap();
+    storage.set_failing(Some(StorageError::Unavailable("away".into())));
+    let mut looped = Looped::over(storage, Durability::Async);
+    looped.queue.ask(record(3).target);
+    looped.until(|it| it.answers.len() == 1);
+    assert!(!looped.answers[0].read && looped.queue.next_mark().is_none());
+    for n in 2..5 {
+        looped.queue.submit_mark(MarkChange::Keep(mark(n)));
+    }
+    let forget = MarkChange::Forget(MarkKind::Own, mark(3).target);
+    looped.queue.submit_mark(forget);
+    looped.storage.set_failing(None);
+    looped.until(|it| !it.loaded.is_empty());
+    let first = looped.queue.next_mark();
+    assert_eq!(first.map(|it| it.seq), Some(Seq(1)));
+    drop(looped.queue);
+    let mut seqs: Vec<_> = looped
+        .storage
+        .marks()
+        .unwrap()
+        .iter()
+        .map(|it| it.seq.0)
+        .collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2, 4]);
+}
+
+#[test]
+fn marks_that_wait_are_bounded_and_the_last_of_each_counts() {
+    let mut state = State::default();
+    for n in 0..MOST_WAITING as u64 + 10 {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        let target = Target::from_bytes(bytes);
+        state.add_mark(MarkChange::Forget(MarkKind::Own, target));
+        state.add_mark(MarkChange::Keep(StoredMark { target, ..mark(n) }));
+        assert!(state.marks_waiting.len() <= MOST_WAITING);
+    }
+    assert_eq!(state.stats.given_up, 10);
+    let kept = state.marks_waiting.values();
+    assert!(kept.into_iter().all(|it| matches!(it, MarkChange::Keep(_))));
 }

@@ -1,10 +1,11 @@
 //! The thread that reads and writes storage.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use skydht_core::id::Target;
+use skydht_core::mark::{MarkChange, MarkKind};
 use skydht_core::node::{ChangeId, StoreChange};
 use skydht_core::store::merge::{Judgement, Rank, judge};
 
@@ -29,8 +30,12 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Targets remembered as given before their turn; beyond, all are forgotten, and looked at again.
 const MOST_GIVEN: usize = 65_536;
 
+/// Changes of marks by their places.
+type Marks = BTreeMap<(MarkKind, Target), MarkChange>;
+
 /// What there is to do.
 struct Work {
+    marks: Marks,
     /// Targets that the node needs.
     asked: VecDeque<Target>,
     batch: Vec<Waiting>,
@@ -48,6 +53,10 @@ pub(super) struct Worker {
     pub(super) durability: Durability,
     /// Where loading goes on; none once everything is loaded.
     pub(super) next_page: Option<Target>,
+    /// What earlier runs remembered has been read.
+    pub(super) marks_read: bool,
+    /// Changes of marks that were written and are not synced.
+    pub(super) unsynced_marks: BTreeMap<(MarkKind, Target), MarkChange>,
     /// Targets beyond that the node was given because it asked.
     pub(super) given: BTreeSet<Target>,
     pub(super) unsynced: Unsynced,
@@ -63,20 +72,26 @@ impl Worker {
             let Work {
                 asked,
                 batch,
+                marks,
                 ending,
             } = self.wait();
             // Somebody waits for these.
-            let mut failed = self.answer(asked);
+            let mut failed = self.load_marks();
+            if failed.is_none() {
+                failed = self.answer(asked);
+            } else {
+                self.shared.lock().asked.extend(asked);
+            }
             if failed.is_some() {
-                self.shared.lock().put_back(batch);
-            } else if !batch.is_empty() {
-                failed = self.write(batch);
+                self.put_back(batch, marks);
+            } else if !batch.is_empty() || !marks.is_empty() {
+                failed = self.write(batch, marks);
             } else if self
                 .unsynced
                 .since
                 .is_some_and(|at| ending || at.elapsed() >= SYNC_EVERY)
             {
-                failed = self.write(Vec::new());
+                failed = self.write(Vec::new(), Marks::new());
             } else if ending {
                 return;
             }
@@ -104,7 +119,8 @@ impl Worker {
         let mut state = self.shared.lock();
         loop {
             let loads = self.next_page.is_some() && state.loaded.len() < MOST_LOADED;
-            if loads || !state.asked.is_empty() || !state.waiting.is_empty() || state.ending {
+            let waits = !state.waiting.is_empty() || !state.marks_waiting.is_empty();
+            if loads || !self.marks_read || !state.asked.is_empty() || waits || state.ending {
                 break;
             }
             let sync = self.unsynced.since;
@@ -131,6 +147,7 @@ impl Worker {
         }
         Work {
             asked: std::mem::take(&mut state.asked),
+            marks: std::mem::take(&mut state.marks_waiting),
             batch,
             ending: state.ending,
         }
@@ -180,25 +197,35 @@ impl Worker {
 
     /// Writes changes; none: makes durable what was written. What was not made durable before a
     /// failure may be gone with it, hence waits again.
-    fn write(&mut self, batch: Vec<Waiting>) -> Option<StorageError> {
+    fn write(&mut self, batch: Vec<Waiting>, marks: Marks) -> Option<StorageError> {
         let (batch, outranked) = match self.spare_unread(batch) {
             Ok(split) => split,
             Err((batch, error)) => {
-                self.shared.lock().put_back(batch);
+                self.put_back(batch, marks);
                 return Some(error);
             }
         };
         let changes: Vec<StoreChange> = batch.iter().map(|it| it.what.clone()).collect();
         let each = self.durability == Durability::Sync;
-        let sync = each || changes.is_empty() || self.unsynced.is_full();
-        let result = self.storage.write(&changes, sync);
+        let sync = each || (changes.is_empty() && marks.is_empty()) || self.unsynced.is_full();
+        let changed: Vec<MarkChange> = marks.values().copied().collect();
+        let mut result = match changed.is_empty() {
+            true => Ok(()),
+            false => self.storage.write_marks(&changed),
+        };
+        if result.is_ok() && (sync || !changes.is_empty()) {
+            result = self.storage.write(&changes, sync);
+        }
         let mut state = self.shared.lock();
         if let Err(error) = result {
             state
                 .done
                 .extend(outranked.into_iter().map(|id| (id, false)));
-            state.put_back(batch);
-            state.put_back(self.unsynced.take());
+            drop(state);
+            self.put_back(batch, marks);
+            let unsynced = std::mem::take(&mut self.unsynced_marks);
+            let batch = self.unsynced.take();
+            self.put_back(batch, unsynced);
             return Some(error);
         }
         state.stats.writes += u64::from(!changes.is_empty());
@@ -212,9 +239,35 @@ impl Worker {
         drop(state);
         if sync {
             self.unsynced = Unsynced::default();
+            self.unsynced_marks.clear();
         } else {
             self.unsynced.add(batch);
+            self.unsynced_marks.extend(marks);
         }
+        self.shared.waker.wake();
+        None
+    }
+
+    /// Puts back what could not be written, unless something later waits in its place.
+    fn put_back(&self, batch: Vec<Waiting>, marks: Marks) {
+        let mut state = self.shared.lock();
+        state.put_back(batch);
+        for (place, change) in marks {
+            state.marks_waiting.entry(place).or_insert(change);
+        }
+    }
+
+    /// Reads what earlier runs remembered of targets, before anything else.
+    fn load_marks(&mut self) -> Option<StorageError> {
+        if self.marks_read {
+            return None;
+        }
+        let marks = match self.storage.marks() {
+            Ok(marks) => marks,
+            Err(error) => return Some(error),
+        };
+        self.marks_read = true;
+        self.shared.lock().marks.extend(marks);
         self.shared.waker.wake();
         None
     }

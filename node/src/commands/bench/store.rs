@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -13,7 +12,7 @@ use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{SecretKey, Signature};
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
-use skydht_core::store::{Candidate, Store, StoreConfig, Via};
+use skydht_core::store::{Candidate, Store, StoreConfig};
 use skydht_core::time::{Mono, Time, Unix, nanos};
 use skydht_driver::storage::{FileStorage, RedisStorage, Storage, StorageError};
 
@@ -197,22 +196,11 @@ impl Items {
     }
 }
 
-fn candidate(record: StoredRecord) -> Candidate {
-    Candidate {
-        target: record.target,
-        item: Arc::new(record.item),
-        via: Via::Storage {
-            vouched: record.vouched,
-            expires: record.expires,
-        },
-        life: None,
-        bound: record.bound,
-    }
-}
-
 /// Takes a record as the node takes one that is proven.
 fn admit(items: &Items, store: &mut Store, record: StoredRecord) -> bool {
-    store.admit(items.now, candidate(record), 0).is_ok()
+    store
+        .admit(items.now, Candidate::recorded(record), 0)
+        .is_ok()
 }
 
 fn in_memory(args: &BenchStore, items: &Items, store: &mut Store, report: &mut Report) {
@@ -221,7 +209,9 @@ fn in_memory(args: &BenchStore, items: &Items, store: &mut Store, report: &mut R
     let mut next = 0;
     while next < args.items {
         let end = args.items.min(next + 4_096);
-        let batch: Vec<Candidate> = (next..end).map(|n| candidate(items.record(n))).collect();
+        let batch: Vec<Candidate> = (next..end)
+            .map(|n| Candidate::recorded(items.record(n)))
+            .collect();
         next = end;
         let begun = Instant::now();
         for candidate in batch {
