@@ -95,6 +95,7 @@ pub mod id;
 pub mod item;
 pub mod journal;
 pub mod key;
+pub mod large;
 pub mod lookup;
 pub mod mark;
 pub mod node;

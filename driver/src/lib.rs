@@ -19,6 +19,7 @@ mod dmsg_node;
 mod event_loop;
 mod events;
 pub mod journal;
+pub mod large;
 mod mailbox;
 mod options;
 pub mod prelude;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{join_all, select};
+use futures::future::{join_all, join3, select};
 use skydht_core::Seed;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey, Signature};
+use skydht_core::large::Manifest;
 use skydht_core::node::{
     Addrs, BootstrapPeer, Config, Deadline, GetError, GetRequest, Identity, Input, OpenFailure,
     OperationError, Output, Path, PingError, PutError, PutOptions, ReadPolicy, SessionUse,
@@ -18,9 +19,10 @@ use skydht_driver::testing::{Pair, conformance};
 use skydht_driver::transport::memory::{MemoryNetwork, MemoryTransport};
 use skydht_driver::{
     Accepted, Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport, Verifier,
+    large,
 };
-use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualTime;
+use skydht_runtime::{BoxFuture, Runtime as _};
 
 fn secret(n: u64) -> SecretKey {
     let mut entropy = [0; 32];
@@ -419,4 +421,73 @@ fn a_closed_transport_opens_nothing() {
         one.close().await;
         assert_eq!(open(key(2)).await.err(), Some(OpenFailure::Closing));
     });
+}
+
+/// A writer that stops anywhere, chunks and manifest on their way, between readers that go on: each
+/// reads the one version or the other, whole, or is told that it could not.
+#[test]
+fn a_large_record_that_is_replaced_under_failures_is_never_a_mix() {
+    let version = |n: u8| vec![n; 5 * 65_536 + 3];
+    let salt = || Salt::from("film");
+    let (mut old, mut new, mut told) = (0, 0, 0);
+    for round in 0..24 {
+        let bench = Bench::new(round);
+        let nodes = bench.nodes(6);
+        let (writer, reader) = (&nodes[1], &nodes[2]);
+        let put = async |n: u8| {
+            let bytes = version(n);
+            let mut chunks = bytes.chunks(65_536);
+            let source = async || Ok(chunks.next().unwrap_or_default().to_vec());
+            let options = PutOptions::default();
+            large::write(writer, key(1), &salt(), &options, source).await
+        };
+        assert_eq!(bench.run(put(1)).unwrap().chunks, 6);
+        let runtime = bench.world.runtime();
+        let stop = async {
+            // Somewhere in the replacement; another node goes, too.
+            runtime.sleep(Duration::from_micros(900 * round)).await;
+            join_all([writer.shutdown(), nodes[5].shutdown()]).await;
+        };
+        let mut seen = Vec::new();
+        let read = async |seen: &mut Vec<Vec<u8>>| {
+            let request = GetRequest::of(key(1), salt(), ReadPolicy::Freshest);
+            let Ok(found) = reader.get(request).await else {
+                return false;
+            };
+            let manifest = Manifest::decode(found.item.value.as_bytes())
+                .unwrap()
+                .unwrap();
+            let mut whole = Vec::new();
+            let sink = async |bytes: &[u8]| {
+                whole.extend_from_slice(bytes);
+                Ok(())
+            };
+            let read = large::read(reader, key(1), &salt(), manifest, sink).await;
+            let is_whole = read.is_ok();
+            if is_whole {
+                seen.push(whole);
+            }
+            is_whole
+        };
+        let readers = async {
+            for _ in 0..4 {
+                told += u32::from(!read(&mut seen).await);
+            }
+        };
+        // An error: the writer was stopped first.
+        let _ = bench.run(join3(put(2), stop, readers));
+        told += u32::from(!bench.run(read(&mut seen)));
+        for whole in &seen {
+            assert!(
+                *whole == version(1) || *whole == version(2),
+                "round {round}"
+            );
+        }
+        match seen.last() {
+            Some(last) if *last == version(2) => new += 1,
+            Some(_) => old += 1,
+            None => {}
+        }
+    }
+    assert!(old > 3 && new > 3, "{old} {new} {told}");
 }

@@ -141,6 +141,11 @@ pub(crate) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>> {
 /// Reads data of the user's, which may come out of a pipe. More than `most` bytes are
 /// [`Code::TooLarge`].
 pub(crate) fn read_data(path: &Path, most: u64) -> Result<Vec<u8>> {
+    read_at_most(&open_data(path)?, path, most, Code::TooLarge)
+}
+
+/// Opens a file that the user named; a pipe will do.
+pub(crate) fn open_data(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(|error| {
         let mut failure = failed("read", path, &error);
         if error.kind() == io::ErrorKind::NotFound {
@@ -155,7 +160,7 @@ pub(crate) fn read_data(path: &Path, most: u64) -> Result<Vec<u8>> {
     {
         return Err(no_file(path, &metadata));
     }
-    read_at_most(&file, path, most, Code::TooLarge)
+    Ok(file)
 }
 
 /// Opens a file for reading. Pipes and devices, whose opening or reading may never end, are

@@ -51,13 +51,16 @@ pub(crate) struct Reach {
 
 /// Sign a value and publish it.
 ///
-/// The value is the argument, a file, or stdin. The sequence number takes care of itself.
+/// The value is the argument, a file, or stdin. The sequence number takes care of itself. What is
+/// longer than the 65,536 bytes of an item goes in chunks, up to 16 MiB, and is replaced as a whole.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   skydht put hello --salt greeting
   date | skydht put - --salt clock --min-replicas 10
   skydht put --file entry.json --salt dmsg --expect 1767225600000000000
+  skydht put --file film.mp4 --salt film
+  skydht put --list --file transports.json --salt tp
   skydht put --delete --salt greeting
   skydht put hello --bootstrap 02ab…c1@192.0.2.7:7470 --key-file alice.key")]
 pub(crate) struct Put {
@@ -73,6 +76,10 @@ pub(crate) struct Put {
     /// Read the value from a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// The value is a JSON array: put it as upstream keeps lists, 200 elements a chunk under SALT,
+    /// SALT:1, SALT:2 and so on.
+    #[arg(long, conflicts_with_all = ["delete"])]
+    pub(crate) list: bool,
     /// Delete the item: publish a signed empty value.
     #[arg(long, conflicts_with = "file")]
     pub(crate) delete: bool,
@@ -165,6 +172,8 @@ fn policy_text(text: &str) -> Result<String, String> {
 Examples:
   skydht get self --salt greeting
   skydht get 02ab…c1 dmsg
+  skydht get 02ab…c1 film --file film.mp4
+  skydht get 02ab…c1 tp --list
   skydht get 02ab…c1 --policy quorum:5 --json
   skydht get 02ab…c1 --bootstrap 03cd…e2@192.0.2.7:7470 --policy first
   skydht get 02ab…c1 dmsg --discovery http://127.0.0.1:9090
@@ -187,6 +196,13 @@ pub(crate) struct Get {
     /// Return mirrors of keys that are not configured, too.
     #[arg(long)]
     pub(crate) unknown_mirrors: bool,
+    /// Write the value to a file, which appears when it is whole.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Read a list in chunks under SALT, SALT:1, SALT:2 and so on, as upstream keeps them; the whole
+    /// array goes to stdout.
+    #[arg(long, conflicts_with_all = ["file", "policy", "unknown_mirrors"])]
+    pub(crate) list: bool,
     /// How long it may take: 10s, 500ms, or seconds.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,

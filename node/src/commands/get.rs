@@ -1,29 +1,58 @@
 //! `skydht get`.
 
-use std::io::IsTerminal as _;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use skydht_core::key::PublicKey;
+use skydht_core::large::Manifest;
 use skydht_core::node::ReadPolicy;
 
+use super::large;
 use crate::access::{Access, Purpose};
 use crate::api::schema::GetBody;
-use crate::cli::{Common, Get, parse_policy};
+use crate::cli::{Common, Get, Owner, Reach, parse_policy};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
-use crate::output;
 use crate::report::GetReport;
+use crate::{output, private_file};
 
 /// Reads an item.
 pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
     let salt = args.salt.or(args.salt_word).unwrap_or_default();
+    if args.list {
+        return list(common, &args.reach, args.owner, &salt, args.timeout).await;
+    }
     let body = GetBody {
         owner: args.owner.to_string(),
-        salt,
+        salt: salt.clone(),
         policy: Some(args.policy.to_string()),
         unknown_mirrors: args.unknown_mirrors,
         timeout_ms: args.timeout.map(super::millis),
     };
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
-    let result = access.get(body).await;
+    let mut result = access.get(body).await;
+    if let Ok(report) = &result
+        && let Some(manifest) =
+            Manifest::decode(&report.bytes()).map_err(|error| Failure::new(Code::Partial, error))?
+    {
+        let salt = match args.owner {
+            // Nobody else knows it.
+            Owner::Target(_) => report.salt.clone(),
+            Owner::Myself | Owner::Key(_) => salt,
+        };
+        let of = (report.key, salt.as_str());
+        let timeout = args.timeout.map(super::millis);
+        let read = read_large(common, &access, of, timeout, manifest, args.file.as_deref()).await;
+        match read {
+            Ok(()) => {
+                access.close().await;
+                return Ok(Exit::Ok);
+            }
+            Err(failure) => result = Err(failure),
+        }
+    }
     access.close().await;
     let report = match result {
         Ok(report) => report,
@@ -35,8 +64,13 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
             return Err(failure);
         }
     };
+    if let Some(file) = &args.file {
+        write_file(file, |out| out.write_all(&report.bytes()))?;
+    }
     if common.json {
         output::json(&report)?;
+    } else if args.file.is_some() {
+        output::talk(&report);
     } else {
         show(&report)?;
     }
@@ -50,6 +84,113 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
         }
         _ => Ok(Exit::Ok),
     }
+}
+
+/// Reads a list in upstream's chunks.
+async fn list(
+    common: &Common,
+    reach: &Reach,
+    owner: Owner,
+    salt: &str,
+    timeout: Option<Duration>,
+) -> Result<Exit> {
+    let access = Access::open(common, reach, Purpose::Read).await?;
+    let owner = match owner {
+        Owner::Myself => access.own_key().await?,
+        Owner::Key(key) => key,
+        Owner::Target(_) => {
+            return Err(Failure::new(
+                Code::Usage,
+                "a list has many targets: give key and salt",
+            ));
+        }
+    };
+    let timeout = timeout.map(super::millis);
+    let list = large::read_list(&access, (owner, salt), timeout).await;
+    access.close().await;
+    output::value(&list?)?;
+    Ok(Exit::Ok)
+}
+
+/// A large value: to a file, which appears when it is whole, or to stdout chunk by chunk.
+async fn read_large(
+    common: &Common,
+    access: &Access,
+    of: (PublicKey, &str),
+    timeout: Option<u64>,
+    manifest: Manifest,
+    file: Option<&Path>,
+) -> Result<()> {
+    let read = match file {
+        Some(file) => {
+            let (partial, mut out) = partial_file(file)?;
+            let sink = |bytes: &[u8]| out.write_all(bytes);
+            let read = large::read(access, of, timeout, manifest, sink).await;
+            finish_file(&partial, file, read.is_ok())?;
+            read?
+        }
+        None if common.json => {
+            return Err(Failure::new(
+                Code::Usage,
+                format_args!(
+                    "the value has {} bytes, which JSON would not hold",
+                    manifest.length()
+                ),
+            )
+            .hint("write it to a file: --file FILE"));
+        }
+        None => {
+            let sink = |bytes: &[u8]| {
+                let shown = output::value(bytes);
+                shown.map_err(|failure| std::io::Error::other(failure.message))
+            };
+            large::read(access, of, timeout, manifest, sink).await?
+        }
+    };
+    let report = serde_json::json!({
+        "schema": "skydht.get-large/1",
+        "key": of.0,
+        "salt": of.1,
+        "generation": read.generation().to_string(),
+        "length": read.length(),
+        "chunks": read.chunks(),
+    });
+    if common.json {
+        return output::json(&report);
+    }
+    output::talk(format_args!(
+        "{} bytes in {} chunks, version {}",
+        output::count(read.length()),
+        read.chunks(),
+        read.generation()
+    ));
+    Ok(())
+}
+
+/// A new file beside the one that is meant.
+fn partial_file(path: &Path) -> Result<(PathBuf, File)> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    let partial = PathBuf::from(name);
+    let file = File::create(&partial);
+    let file = file.map_err(|error| private_file::failed("write", &partial, &error))?;
+    Ok((partial, file))
+}
+
+/// Puts a file that is whole in its place, or takes one that is not away.
+fn finish_file(partial: &Path, path: &Path, whole: bool) -> Result<()> {
+    let done = match whole {
+        true => std::fs::rename(partial, path),
+        false => std::fs::remove_file(partial),
+    };
+    done.map_err(|error| private_file::failed("write", path, &error))
+}
+
+fn write_file(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
+    let (partial, mut file) = partial_file(path)?;
+    let written = write(&mut file);
+    finish_file(&partial, path, written.is_ok())?;
+    written.map_err(|error| private_file::failed("write", path, &error))
 }
 
 fn show(report: &GetReport) -> Result<()> {

@@ -8,6 +8,7 @@ pub(crate) mod dmsg_discovery;
 pub(crate) mod dmsg_server;
 pub(crate) mod get;
 pub(crate) mod keygen;
+mod large;
 pub(crate) mod ls;
 pub(crate) mod peers;
 pub(crate) mod put;

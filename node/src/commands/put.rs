@@ -1,9 +1,11 @@
 //! `skydht put`.
 
-use std::io::Read as _;
+use std::io::Read;
 
 use skydht_core::item::{MAX_VALUE_LEN, Seq};
+use skydht_core::large::{MAX_LARGE, MAX_LARGE_SALT};
 
+use super::large;
 use crate::access::{Access, Purpose};
 use crate::api::schema::PutRequest;
 use crate::cli::{Common, Put};
@@ -14,13 +16,81 @@ use crate::{output, private_file};
 
 /// Signs a value and publishes it.
 pub(crate) async fn run(common: &Common, args: Put) -> Result<Exit> {
-    let mut request = request(&args)?;
+    let given = given(&args)?;
+    let mut request = request(&args, &given)?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
     // What joins for one operation renews nothing, and is not expected to.
     request.once |= !access.stays();
-    let result = access.put(&request).await;
+    let result = match given {
+        Given::Nothing | Given::Item(_) => access
+            .put(&request)
+            .await
+            .and_then(|report| show(common, &report, &request)),
+        Given::List(array) => large::put_list(&access, common.json, &request, &array).await,
+        Given::Large(source) => large::put(&access, common.json, &request, source).await,
+    };
     access.close().await;
-    show(common, &result?, &request)
+    result
+}
+
+/// What is to be put.
+enum Given {
+    /// The item is to be deleted.
+    Nothing,
+    Item(Vec<u8>),
+    List(Vec<u8>),
+    Large(large::Source),
+}
+
+fn given(args: &Put) -> Result<Given> {
+    let mut source = match (&args.value, &args.file) {
+        _ if args.delete => return Ok(Given::Nothing),
+        (Some(value), _) if value == "-" => source(Box::new(std::io::stdin()), None, "stdin")?,
+        (Some(value), _) if args.list => return Ok(Given::List(value.clone().into_bytes())),
+        (Some(value), _) => return Ok(Given::Item(value.clone().into_bytes())),
+        (None, Some(file)) => {
+            let path = file.display().to_string();
+            let file = private_file::open_data(file)?;
+            let length = file.metadata().ok().filter(std::fs::Metadata::is_file);
+            let length = length.map(|metadata| metadata.len());
+            source(Box::new(file), length, &path)?
+        }
+        (None, None) => return Err(Failure::new(Code::Usage, "there is no value to put")),
+    };
+    if args.list {
+        let mut array = source.head;
+        let most = MAX_LARGE as u64;
+        let read = source.rest.by_ref().take(most).read_to_end(&mut array);
+        read.map_err(|error| unreadable("the list", &error))?;
+        return Ok(Given::List(array));
+    }
+    Ok(match source.head.len() > MAX_VALUE_LEN {
+        true => Given::Large(source),
+        false => Given::Item(source.head),
+    })
+}
+
+/// Reads enough to know whether it fits into one item.
+fn source(
+    mut rest: Box<dyn Read + Send>,
+    length: Option<u64>,
+    name: &str,
+) -> Result<large::Source> {
+    if length.is_some_and(|length| length > MAX_LARGE as u64) {
+        return Err(Failure::new(
+            Code::TooLarge,
+            format_args!("a value has at most {MAX_LARGE} bytes; {name} has more"),
+        ));
+    }
+    let mut head = Vec::new();
+    let most = MAX_VALUE_LEN as u64 + 1;
+    let read = rest.by_ref().take(most).read_to_end(&mut head);
+    read.map_err(|error| unreadable(name, &error))?;
+    Ok(large::Source { head, rest, length })
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Box<Failure> {
+    Failure::new(Code::Local, format_args!("cannot read {name}: {error}"))
 }
 
 /// Shows what came of a put. One that should be renewed and will not be is done in part.
@@ -40,19 +110,15 @@ pub(super) fn show(common: &Common, report: &PutReport, request: &PutRequest) ->
     Ok(Exit::Partial)
 }
 
-fn request(args: &Put) -> Result<PutRequest> {
-    let mut request = match (&args.value, &args.file) {
-        _ if args.delete => PutRequest {
+fn request(args: &Put, given: &Given) -> Result<PutRequest> {
+    let mut request = match given {
+        Given::Nothing => PutRequest {
             delete: true,
             ..PutRequest::default()
         },
-        (Some(value), _) if value == "-" => PutRequest::of(&stdin()?),
-        (Some(value), _) => PutRequest::of(value.as_bytes()),
-        (None, Some(file)) => {
-            let most = MAX_VALUE_LEN as u64;
-            PutRequest::of(&private_file::read_data(file, most)?)
-        }
-        (None, None) => return Err(Failure::new(Code::Usage, "there is no value to put")),
+        Given::Item(value) => PutRequest::of(value),
+        // Stands for its chunks, which are checked one by one.
+        Given::List(_) | Given::Large(_) => PutRequest::of(b"chunks"),
     };
     request.salt = args
         .salt
@@ -67,20 +133,12 @@ fn request(args: &Put) -> Result<PutRequest> {
     request.timeout_ms = args.timeout.map(super::millis);
     // What is wrong with it is said before anybody is asked.
     request.read()?;
-    Ok(request)
-}
-
-fn stdin() -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .take(MAX_VALUE_LEN as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::new(Code::Local, format_args!("cannot read stdin: {error}")))?;
-    if bytes.len() > MAX_VALUE_LEN {
+    let in_chunks = matches!(given, Given::List(_) | Given::Large(_));
+    if in_chunks && request.salt.len() > MAX_LARGE_SALT {
         return Err(Failure::new(
             Code::TooLarge,
-            format_args!("a value has at most {MAX_VALUE_LEN} bytes; stdin has more"),
+            format_args!("the salt of a value in chunks has at most {MAX_LARGE_SALT} bytes"),
         ));
     }
-    Ok(bytes)
+    Ok(request)
 }

@@ -1,0 +1,252 @@
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use futures::executor::block_on;
+use skydht_core::item::MAX_VALUE_LEN;
+use skydht_core::key::SecretKey;
+use skydht_core::large::MAX_LARGE;
+
+use super::*;
+
+/// A network that keeps items, loses some, and may stop to take any.
+#[derive(Default)]
+struct Shelf {
+    items: RefCell<BTreeMap<Vec<u8>, (Seq, Value)>>,
+    clock: Cell<u64>,
+    /// Puts until no more is taken.
+    left: Cell<Option<u32>>,
+    under_way: Cell<usize>,
+    most_under_way: Cell<usize>,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+struct Refused(&'static str);
+
+fn own() -> PublicKey {
+    SecretKey::from_entropy(&[1; 32]).public()
+}
+
+/// Lets the others run once.
+async fn turn() {
+    let mut first = true;
+    std::future::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        match std::mem::take(&mut first) {
+            true => std::task::Poll::Pending,
+            false => std::task::Poll::Ready(()),
+        }
+    })
+    .await;
+}
+
+impl Items for Shelf {
+    type Error = Refused;
+
+    async fn put(&self, salt: Salt, value: Value, options: PutOptions) -> Result<Seq, Refused> {
+        self.under_way.set(self.under_way.get() + 1);
+        let most = self.most_under_way.get().max(self.under_way.get());
+        self.most_under_way.set(most);
+        turn().await;
+        self.under_way.set(self.under_way.get() - 1);
+        if let Some(left) = self.left.get() {
+            let left = left.checked_sub(1).ok_or(Refused("nobody takes it"))?;
+            self.left.set(Some(left));
+        }
+        let mut items = self.items.borrow_mut();
+        let held = items.get(salt.as_bytes()).map(|(seq, _)| *seq);
+        if options
+            .expect
+            .is_some_and(|expected| held != Some(expected))
+        {
+            return Err(Refused("another was here"));
+        }
+        self.clock.set(self.clock.get() + 1_000);
+        let seq = options.seq.unwrap_or(Seq(self.clock.get()));
+        items.insert(salt.as_bytes().to_vec(), (seq, value));
+        Ok(seq)
+    }
+
+    async fn get(
+        &self,
+        _: PublicKey,
+        salt: Salt,
+        _: ReadPolicy,
+    ) -> Result<Option<(Seq, Value)>, Refused> {
+        turn().await;
+        let found = self.items.borrow().get(salt.as_bytes()).cloned();
+        Ok(found.filter(|(_, value)| !value.as_bytes().is_empty()))
+    }
+}
+
+impl Shelf {
+    fn put_large(&self, bytes: &[u8]) -> Result<Written, WriteError<Refused>> {
+        let mut chunks = bytes.chunks(MAX_VALUE_LEN);
+        let source = async || Ok(chunks.next().unwrap_or_default().to_vec());
+        let salt = Salt::from("film");
+        block_on(write(self, own(), &salt, &PutOptions::default(), source))
+    }
+
+    fn manifest(&self) -> Option<Manifest> {
+        let items = self.items.borrow();
+        let (_, value) = items.get(&b"film"[..])?;
+        Manifest::decode(value.as_bytes()).unwrap()
+    }
+
+    fn read_from(&self, manifest: Manifest) -> Result<Vec<u8>, ReadError<Refused>> {
+        let mut whole = Vec::new();
+        let sink = async |bytes: &[u8]| {
+            whole.extend_from_slice(bytes);
+            Ok(())
+        };
+        block_on(read(self, own(), &Salt::from("film"), manifest, sink))?;
+        Ok(whole)
+    }
+
+    fn read_large(&self) -> Result<Vec<u8>, ReadError<Refused>> {
+        self.read_from(self.manifest().unwrap())
+    }
+
+    fn lose(&self, salt: &str) {
+        self.items.borrow_mut().remove(salt.as_bytes()).unwrap();
+    }
+}
+
+fn bytes(seed: u8, len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|n| seed ^ ((n * 31) >> 3).to_le_bytes()[0])
+        .collect()
+}
+
+#[test]
+fn sixteen_mebibytes_are_put_and_read_eight_chunks_at_a_time() {
+    let shelf = Shelf::default();
+    let whole = bytes(1, MAX_LARGE);
+    let written = shelf.put_large(&whole).unwrap();
+    assert_eq!((written.chunks, written.generation), (256, 1));
+    assert_eq!(shelf.most_under_way.get(), CONCURRENT);
+    assert!(shelf.read_large().unwrap() == whole);
+    let more = bytes(1, MAX_LARGE + 1);
+    assert!(matches!(
+        shelf.put_large(&more),
+        Err(WriteError::TooLarge(_))
+    ));
+    assert!(shelf.read_large().unwrap() == whole, "what was there stays");
+}
+
+/// Wherever the writer stops, a reader gets the one version or the other, whole.
+#[test]
+fn a_replacement_that_ends_anywhere_leaves_one_version_whole() {
+    let (old, new) = (bytes(1, 5 * MAX_VALUE_LEN + 7), bytes(2, 3 * MAX_VALUE_LEN));
+    let (mut before, mut after) = (0, 0);
+    for left in 0..8 {
+        let shelf = Shelf::default();
+        shelf.put_large(&bytes(0, 7 * MAX_VALUE_LEN)).unwrap();
+        shelf.put_large(&old).unwrap();
+        shelf.left.set(Some(left));
+        let written = shelf.put_large(&new);
+        let found = shelf.read_large().unwrap();
+        match written {
+            Ok(_) => after += u32::from(found == new),
+            Err(_) => before += u32::from(found == old),
+        }
+        // Later it succeeds, and leaves nothing of the first version behind.
+        shelf.left.set(None);
+        shelf.put_large(&new).unwrap();
+        assert!(shelf.read_large().unwrap() == new);
+    }
+    assert_eq!((before, after), (4, 4));
+}
+
+#[test]
+fn a_reader_whose_version_was_replaced_twice_starts_over_or_says_so() {
+    let shelf = Shelf::default();
+    let versions = [1, 2, 3].map(|seed| bytes(seed, 3 * MAX_VALUE_LEN));
+    shelf.put_large(&versions[0]).unwrap();
+    let first = shelf.manifest().unwrap();
+    shelf.put_large(&versions[1]).unwrap();
+    // The version before is still there.
+    assert!(shelf.read_from(first.clone()).unwrap() == versions[0]);
+    shelf.put_large(&versions[2]).unwrap();
+    assert!(shelf.read_from(first.clone()).unwrap() == versions[2]);
+    // A part had been given out.
+    let mut same = versions[2].clone();
+    same[..MAX_VALUE_LEN].copy_from_slice(&versions[0][..MAX_VALUE_LEN]);
+    let shelf = Shelf::default();
+    for version in [&versions[0], &versions[1], &same] {
+        shelf.put_large(version).unwrap();
+    }
+    assert!(matches!(shelf.read_from(first), Err(ReadError::Replaced)));
+}
+
+#[test]
+fn lost_chunks_are_named() {
+    let shelf = Shelf::default();
+    shelf.put_large(&bytes(1, 6 * MAX_VALUE_LEN)).unwrap();
+    shelf.lose("film/0/2");
+    shelf.lose("film/0/5");
+    let error = shelf.read_large().unwrap_err();
+    assert_eq!(error.to_string(), "2 of 6 chunks are lost: 2, 5");
+}
+
+#[test]
+fn another_writer_with_the_same_key_is_noticed() {
+    let shelf = Shelf::default();
+    shelf.put_large(&bytes(1, 10)).unwrap();
+    let mut first = true;
+    let source = async || {
+        if !std::mem::take(&mut first) {
+            return Ok(Vec::new());
+        }
+        let late = shelf.put(
+            Salt::from("film"),
+            Value::new(b"late"),
+            PutOptions::default(),
+        );
+        late.await.unwrap();
+        Ok(vec![1])
+    };
+    let salt = Salt::from("film");
+    let written = block_on(write(&shelf, own(), &salt, &PutOptions::default(), source));
+    assert!(matches!(
+        written,
+        Err(WriteError::Item(Refused("another was here")))
+    ));
+}
+
+fn list(n: usize) -> Vec<u8> {
+    let elements: Vec<String> = (0..n).map(|n| format!("{{\"t_id\":{n}}}")).collect();
+    format!("[{}]", elements.join(",")).into_bytes()
+}
+
+/// Upstream's writer remembers what it wrote only while it runs.
+#[test]
+fn a_list_is_read_as_it_was_put_and_one_that_shrinks_leaves_no_ghosts() {
+    let (shelf, salt) = (Shelf::default(), Salt::from("tp"));
+    let options = PutOptions::default();
+    for n in [2_000, 10, 0, 450] {
+        let written = block_on(write_list(&shelf, own(), &salt, &options, &list(n))).unwrap();
+        let chunks = n.div_ceil(200).max(1);
+        assert_eq!(usize::from(written.chunks), chunks);
+        let found = block_on(read_list(&shelf, own(), &salt)).unwrap();
+        assert!(found == Some(list(n)), "{n}");
+        // As upstream reads: until there is none, or one without elements.
+        let items = shelf.items.borrow();
+        let after = chunk_salt(&salt, written.chunks);
+        let there = items.get(after.as_bytes());
+        assert!(
+            there.is_none_or(|(_, value)| value.as_bytes() == b"[]"),
+            "{n}"
+        );
+    }
+    assert!(
+        block_on(read_list(&shelf, own(), &Salt::from("none")))
+            .unwrap()
+            .is_none()
+    );
+    // A replacement that ended halfway is said, not shown.
+    shelf.left.set(Some(1));
+    assert!(block_on(write_list(&shelf, own(), &salt, &options, &list(451))).is_err());
+    let found = block_on(read_list(&shelf, own(), &salt));
+    assert!(matches!(found, Err(ReadError::Join(JoinError::Mixed(1)))));
+}
