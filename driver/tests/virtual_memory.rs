@@ -21,8 +21,8 @@ use skydht_driver::{
     Accepted, Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport, Verifier,
     large,
 };
+use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualTime;
-use skydht_runtime::{BoxFuture, Runtime as _};
 
 fn secret(n: u64) -> SecretKey {
     let mut entropy = [0; 32];
@@ -442,10 +442,19 @@ fn a_large_record_that_is_replaced_under_failures_is_never_a_mix() {
             large::write(writer, key(1), &salt(), &options, source).await
         };
         assert_eq!(bench.run(put(1)).unwrap().chunks, 6);
-        let runtime = bench.world.runtime();
         let stop = async {
-            // Somewhere in the replacement; another node goes, too.
-            runtime.sleep(Duration::from_micros(900 * round)).await;
+            // Somewhere in the replacement, which takes no time here; another node goes, too.
+            let mut left = 1_u32 << (round / 2);
+            std::future::poll_fn(|cx| {
+                left -= 1;
+                cx.waker().wake_by_ref();
+                if left == 0 {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
             join_all([writer.shutdown(), nodes[5].shutdown()]).await;
         };
         let mut seen = Vec::new();

@@ -130,18 +130,12 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
         )
         .hint(format_args!("run: chmod 600 {}", quoted(path))));
     }
-    read_at_most(&file, path, most, Code::Config)
+    read_at_most(&file, path, most)
 }
 
 /// Reads a file of at most `most` bytes, even if other users may read it.
 pub(crate) fn read_public(path: &Path, most: u64) -> Result<Vec<u8>> {
-    read_at_most(&open_regular(path)?, path, most, Code::Config)
-}
-
-/// Reads data of the user's, which may come out of a pipe. More than `most` bytes are
-/// [`Code::TooLarge`].
-pub(crate) fn read_data(path: &Path, most: u64) -> Result<Vec<u8>> {
-    read_at_most(&open_data(path)?, path, most, Code::TooLarge)
+    read_at_most(&open_regular(path)?, path, most)
 }
 
 /// Opens a file that the user named; a pipe will do.
@@ -222,14 +216,14 @@ pub(crate) fn remove_abandoned(dir: &Path) {
     }
 }
 
-fn read_at_most(file: &File, path: &Path, most: u64, too_long: Code) -> Result<Vec<u8>> {
+fn read_at_most(file: &File, path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut contents = Vec::new();
     file.take(most + 1)
         .read_to_end(&mut contents)
         .map_err(|error| failed("read", path, &error))?;
     if contents.len() as u64 > most {
         return Err(Failure::new(
-            too_long,
+            Code::Config,
             format_args!(
                 "{} is longer than the {most} bytes it may have",
                 path.display()
@@ -542,7 +536,10 @@ pub(crate) mod tests {
             let pipe = pipe.clone();
             move || fs::write(pipe, "data")
         });
-        assert_eq!(read_data(&pipe, 4).unwrap(), b"data");
+        let mut data = Vec::new();
+        let mut file = open_data(&pipe).unwrap();
+        file.read_to_end(&mut data).unwrap();
+        assert_eq!(data, b"data");
         writer.join().unwrap().unwrap();
     }
 
