@@ -16,6 +16,7 @@ mod held;
 mod index;
 mod key_counts;
 mod life;
+mod list;
 mod marks;
 pub mod merge;
 mod page;
@@ -30,6 +31,7 @@ pub use candidate::{Admission, AdmissionKind, Candidate, Precheck, Reservation, 
 pub use config::{RECORD_OVERHEAD, StoreConfig, Tier, item_cost};
 pub use fill::StoreFill;
 pub use held::Held;
+pub use list::{Filter, ListPage, Listed};
 pub use marks::MARK_LIFE;
 pub use page::{DEFAULT_PAGE, Page, PageEnd, PageReader};
 pub use refusal::Refusal;

@@ -15,6 +15,13 @@ pub struct Prefix {
     start: [u8; ID_LEN],
 }
 
+/// Everything.
+impl Default for Prefix {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
 impl PartialOrd for Prefix {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))

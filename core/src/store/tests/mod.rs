@@ -6,6 +6,7 @@ mod deletions;
 mod eviction;
 mod floods;
 mod life;
+mod lists;
 mod mirrors;
 mod pages;
 mod properties;
