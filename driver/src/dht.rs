@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use skydht_core::id::Target;
@@ -14,8 +15,9 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{
     BootstrapPeer, Command, Config, ConfigError, Event, FindNodeOutcome, GetError, GetOutcome,
     GetRequest, HopResult, Identity, OperationError, OperationId, Outcome, OwnItem, PeerInfo,
-    PingError, PingOutcome, PutError, PutOptions, PutOutcome, Snapshot,
+    PingError, PingOutcome, PutError, PutOptions, PutOutcome, Snapshot, SyncError, SyncOutcome,
 };
+use skydht_core::store::{Filter, ListPage};
 use skydht_core::{Node, Seed};
 use skydht_runtime::Runtime;
 
@@ -314,6 +316,39 @@ impl Dht {
     /// [`Stopped`].
     pub async fn set_full_node(&self, full_node: bool) -> Result<(), Stopped> {
         self.ask(|reply| Request::SetFullNode(full_node, reply))
+            .await
+    }
+
+    /// Reconciles with one full node now, or with all that are known; what it brought
+    /// is verified and stored when this returns. Without a timeout it may take as long as any operation.
+    ///
+    /// Cancel-safe: a drop forgets the result; the sessions go on.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn sync(
+        &self,
+        peer: Option<PublicKey>,
+        timeout: Option<Duration>,
+    ) -> Result<SyncOutcome, SyncError> {
+        match self.run(Command::Sync { peer, timeout })?.await? {
+            Outcome::Sync(result) => result,
+            other => Err(mismatch(&other).into()),
+        }
+    }
+
+    /// A page of what the node holds, in the order of targets from `from` on: at most `most` items.
+    /// It may be empty and not the last, see [`ListPage::next`].
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn list(
+        &self,
+        filter: Filter,
+        from: Target,
+        most: usize,
+    ) -> Result<ListPage, Stopped> {
+        self.ask(|reply| Request::List(filter, from, most, reply))
             .await
     }
 

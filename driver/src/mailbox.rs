@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
 use futures::task::AtomicWaker;
+use skydht_core::id::Target;
 use skydht_core::node::{
     Command, Event, OperationError, OperationId, Outcome, OwnItem, PeerInfo, Snapshot,
 };
+use skydht_core::store::{Filter, ListPage};
 
 use crate::events::RingSender;
 use crate::stats::DriverStats;
@@ -37,6 +39,7 @@ pub(crate) enum Request {
     Storage(oneshot::Sender<StorageStats>),
     Subscribe(RingSender<Event>),
     SetFullNode(bool, oneshot::Sender<()>),
+    List(Filter, Target, usize, oneshot::Sender<ListPage>),
 }
 
 /// How far a node is.

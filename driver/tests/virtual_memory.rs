@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use futures::future::{join_all, join3, select};
 use skydht_core::Seed;
+use skydht_core::id::Target;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey, Signature};
 use skydht_core::large::Manifest;
 use skydht_core::node::{
     Addrs, BootstrapPeer, Config, Deadline, GetError, GetRequest, Identity, Input, OpenFailure,
     OperationError, Output, Path, PingError, PutError, PutOptions, ReadPolicy, SessionUse,
+    SyncError, SyncFailure,
 };
+use skydht_core::store::Filter;
 use skydht_core::time::Time;
 use skydht_driver::testing::{Pair, conformance};
 use skydht_driver::transport::memory::{MemoryNetwork, MemoryTransport};
@@ -125,6 +128,35 @@ fn a_node_is_made_a_full_node_and_a_regular_one_again_through_its_handle() {
         }
         nodes[1].shutdown().await;
         assert_eq!(nodes[1].set_full_node(true).await, Err(Stopped));
+    });
+}
+
+#[test]
+fn a_full_node_reconciles_when_it_is_asked_to_and_lists_what_it_holds() {
+    let bench = Bench::new(1);
+    let nodes = bench.nodes(4);
+    bench.run(async {
+        let refused = nodes[1].sync(None, None).await;
+        assert_eq!(refused, Err(SyncError::NotFullNode));
+        put(&nodes[0], b"value").await.unwrap();
+        for node in [1, 2] {
+            nodes[node].set_full_node(true).await.unwrap();
+        }
+        let synced = nodes[1].sync(Some(key(2)), None).await.unwrap();
+        assert_eq!(synced.peers.len(), 1);
+        assert_eq!(
+            (synced.peers[0].peer, synced.peers[0].result),
+            (key(2), Ok(()))
+        );
+        let other = nodes[1].sync(Some(key(3)), None).await.unwrap();
+        assert_eq!(other.peers[0].result, Err(SyncFailure::NotFullNode));
+        let filter = Filter {
+            signer: Some(key(0)),
+            ..Filter::default()
+        };
+        let page = nodes[2].list(filter, Target::default(), 9).await.unwrap();
+        assert_eq!((page.items.len(), page.next), (1, None));
+        assert_eq!(page.items[0].item.value.as_bytes(), b"value");
     });
 }
 

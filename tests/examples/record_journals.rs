@@ -306,6 +306,11 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
     // A full node for a while.
     for full_node in [true, false] {
         soon("a switch", alice.set_full_node(full_node)).await??;
+        // With one that is none, and on one that is none.
+        let sync = soon("a sync", alice.sync(Some(bob.key()), None)).await?;
+        if sync.is_ok() != full_node {
+            return Err("a regular node reconciled".into());
+        }
     }
 
     soon("dave's shutdown", dave.shutdown()).await?;

@@ -181,6 +181,13 @@ pub enum Command {
         /// Where to dial, if there is no session.
         addr: Option<SocketAddr>,
     },
+    /// Reconcile now, with one full node or with all that are known. Only on a full node.
+    Sync {
+        /// With whom; none: with all.
+        peer: Option<PublicKey>,
+        /// Deadline; none means [`crate::node::Config::operation_timeout`].
+        timeout: Option<Duration>,
+    },
     /// StopReason every operation, close every stream, take nothing new.
     Shutdown,
 }

@@ -27,6 +27,7 @@ mod refusal_text;
 mod replication;
 mod rpc;
 mod snapshot;
+mod sync_outcome;
 mod timers;
 mod upkeep;
 mod verify;
@@ -43,6 +44,7 @@ pub use outcome::*;
 pub use output::*;
 pub use peers::{PACE, PROVE_AFTER, PROVE_GRACE, PeersClock};
 pub use snapshot::*;
+pub use sync_outcome::*;
 pub use verify::*;
 
 use crate::key::{PublicKey, Signature};
@@ -198,6 +200,7 @@ impl Node {
             }
         }
         self.loads_ended();
+        self.syncs_ended();
         if self.base.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
             self.base.cx.timers.clear();
@@ -206,6 +209,7 @@ impl Node {
         } else {
             self.replication.offers.gather(&mut self.base);
             self.fire_timers();
+            self.syncs_ended();
         }
         let Base { cx, items, .. } = &mut self.base;
         items.persist_marks(cx);
@@ -345,6 +349,13 @@ impl Node {
         }
     }
 
+    /// Takes the results of sessions to the operations that wait for them.
+    fn syncs_ended(&mut self) {
+        for ended in self.replication.sessions.take_ended() {
+            self.operations.sync_ended(&mut self.base.cx, ended);
+        }
+    }
+
     fn bootstrap(&mut self) {
         self.upkeep.bootstrap(&mut self.base);
         self.bootstrap_step_over();
@@ -409,8 +420,18 @@ impl Node {
             let outcome = Outcome::Shutdown;
             self.base.cx.output(Output::Finished { op, outcome });
         } else {
+            let sync = match command {
+                Command::Sync { peer, .. } => Some(peer),
+                _ => None,
+            };
             self.operations
                 .command(&mut self.base, &mut self.queries, op, command);
+            if let Some(peer) = sync
+                && self.operations.wants_sync(&mut self.base, op)
+            {
+                let peers = self.replication.sessions.request(&mut self.base, peer);
+                self.operations.sync_started(&mut self.base.cx, op, peers);
+            }
             self.queries_ended();
         }
         Ok(())

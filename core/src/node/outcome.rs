@@ -13,6 +13,7 @@ use crate::id::Target;
 use crate::item::{Item, ItemError, Origin, Salt, Seq};
 use crate::key::PublicKey;
 use crate::node::input::{OpenFailure, Path};
+use crate::node::sync_outcome::{SyncError, SyncOutcome};
 use crate::store::Refusal;
 
 /// How an operation ended.
@@ -27,6 +28,8 @@ pub enum Outcome {
     FindNode(Result<FindNodeOutcome, OperationError>),
     /// A ping.
     Ping(Result<PingOutcome, PingError>),
+    /// A reconciliation with other full nodes.
+    Sync(Result<SyncOutcome, SyncError>),
     /// A shutdown: every other operation has finished before.
     Shutdown,
 }

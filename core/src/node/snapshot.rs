@@ -13,6 +13,7 @@ use crate::node::limits::Limit;
 use crate::node::outcome::{OwnItem, PeerInfo};
 use crate::node::peers::clocks::PeersClock;
 use crate::node::peers::records::Dialect;
+use crate::node::sync_outcome::SyncProgress;
 use crate::routing::Table;
 use crate::store::{Store, StoreFill};
 use crate::time::{Mono, Time};
@@ -95,6 +96,11 @@ pub struct Snapshot {
     pub store: StoreFill,
     /// Own items kept renewed.
     pub own_items: usize,
+    /// Other full nodes that are known as such.
+    pub full_nodes: usize,
+    /// Reconciliation sessions of this node's that are under way: with whom, and what they have
+    /// brought.
+    pub syncs: Vec<(PublicKey, SyncProgress)>,
     /// What requests of peers take.
     pub in_flight: InFlight,
     /// How far the wall clocks of peers are from this node's; none while too few have answered.
@@ -168,6 +174,8 @@ impl Node {
             buckets: buckets.collect(),
             store: self.base.items.store.fill(),
             own_items: self.base.items.own.renewed(),
+            full_nodes: self.base.peers.store.full_nodes().len(),
+            syncs: self.replication.sessions.progress().collect(),
             in_flight: self.in_flight(),
             peers_clock: self.base.peers.clocks.offset(Time { mono, ..now }),
             limits: limits.collect(),

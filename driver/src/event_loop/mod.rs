@@ -315,6 +315,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     drop(reply.send(stats.unwrap_or_default()));
                 }
                 Request::Subscribe(subscriber) => self.subscribers.push(subscriber),
+                Request::List(filter, from, most, reply) => {
+                    let now = time(&self.runtime);
+                    let _ = reply.send(self.node.store().list(now, &filter, from, most));
+                }
                 Request::SetFullNode(full_node, reply) => {
                     self.feed(Input::SetFullNode { full_node });
                     let _ = reply.send(());

@@ -429,6 +429,10 @@ impl<'a> Script<'a> {
                 peer: CAST.peers[n % PEERS],
                 addr: (how & 1 != 0).then(|| addr(how)),
             },
+            7 => Command::Sync {
+                peer: (how & 1 != 0).then(|| CAST.peers[n % PEERS]),
+                timeout,
+            },
             // Rarely: nothing much happens afterwards.
             _ if how == 0xff => Command::Shutdown,
             _ => return,

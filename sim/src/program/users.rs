@@ -27,6 +27,11 @@ async fn fulfil(dht: &Dht, command: Command, watch: bool) -> Told {
         Command::Get(request) => Told::Get(dht.get(request).await),
         Command::FindNode { target, .. } => Told::Found(dht.find_node(target).await),
         Command::Ping { peer, addr } => Told::Pinged(dht.ping(peer, addr).await),
+        // Nothing that a user is told is judged.
+        Command::Sync { peer, timeout } => {
+            drop(dht.sync(peer, timeout).await);
+            Told::GaveUp
+        }
         Command::Shutdown => {
             dht.shutdown().await;
             Told::GaveUp

@@ -8,7 +8,7 @@ use skydht_core::item::{Item, ItemError, Salt, Seq, Value};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{
     Command, Event, GetError, GetOutcome, GetRequest, LookupStats, OperationError, OperationId,
-    Outcome, Output, PingError, PingOutcome, PutError, PutOptions, ReadPolicy, Source,
+    Outcome, Output, PingError, PingOutcome, PutError, PutOptions, ReadPolicy, Source, SyncError,
 };
 use skydht_core::wire::{Request, Response, WireItem};
 
@@ -48,6 +48,10 @@ impl UpstreamNode {
                 self.insert(task, Purpose::Operation(op), Work::Ping);
                 let contact = Contact::of(&peer, self.now.unix);
                 self.call(task, contact, Request::Ping);
+            }
+            // It reconciles by itself.
+            Command::Sync { .. } => {
+                self.finish(op, Outcome::Sync(Err(SyncError::NoFullNodes)));
             }
         }
     }
@@ -385,6 +389,7 @@ fn refused(command: &Command, why: OperationError) -> Outcome {
         Command::Get(_) => Outcome::Get(Err(why.into())),
         Command::FindNode { .. } => Outcome::FindNode(Err(why)),
         Command::Ping { .. } => Outcome::Ping(Err(why.into())),
+        Command::Sync { .. } => Outcome::Sync(Err(why.into())),
         Command::Shutdown => Outcome::Shutdown,
     }
 }

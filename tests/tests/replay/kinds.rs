@@ -41,5 +41,6 @@ kinds! { of_command, COMMANDS, Command,
     "get": Command::Get(_),
     "find node": Command::FindNode { .. },
     "ping": Command::Ping { .. },
+    "sync": Command::Sync { .. },
     "shutdown": Command::Shutdown,
 }

@@ -41,6 +41,7 @@ impl Operations {
             Command::Get(request) => (Kind::Get, request.timeout),
             Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
             Command::Ping { .. } => (Kind::Ping, None),
+            Command::Sync { timeout, .. } => (Kind::Sync, *timeout),
             Command::Shutdown => return,
         };
         let refused = if cx.stopping {
@@ -151,7 +152,8 @@ impl Operations {
                     }
                 }
             }
-            Command::Shutdown => {}
+            // What it needs is above: see `wants_sync`.
+            Command::Sync { .. } | Command::Shutdown => {}
         }
     }
 
@@ -220,6 +222,9 @@ impl Operations {
             Some(Phase::Loading { need, .. }) => {
                 self.loads.remove(&(need, op));
                 base.cx.timers.cancel(Timer::Load(op));
+            }
+            Some(Phase::Syncing(syncing)) => {
+                self.stop_sync(&mut base.cx, op, *syncing, reason);
             }
             Some(Phase::New | Phase::Verifying { .. } | Phase::Queued) | None => {}
         }

@@ -5,5 +5,6 @@ mod loads;
 mod put;
 mod queries;
 mod state;
+mod sync;
 
 pub(crate) use state::Operations;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
+use crate::key::PublicKey;
 use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
 use crate::node::input::{Command, Misuse, PutOptions};
@@ -14,6 +15,7 @@ use crate::node::loading::Need;
 use crate::node::outcome::{OperationError, Outcome};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
+use crate::node::sync_outcome::PeerSync;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
@@ -24,6 +26,7 @@ pub(super) enum Kind {
     Get,
     FindNode,
     Ping,
+    Sync,
 }
 
 impl Kind {
@@ -33,6 +36,7 @@ impl Kind {
             Self::Get => Outcome::Get(Err(error.into())),
             Self::FindNode => Outcome::FindNode(Err(error)),
             Self::Ping => Outcome::Ping(Err(error.into())),
+            Self::Sync => Outcome::Sync(Err(error.into())),
         }
     }
 }
@@ -56,12 +60,22 @@ pub(super) enum Phase {
     },
     /// Another put of the same own item is under way.
     Queued,
+    /// Sessions with full nodes are under way, or wait for their turn.
+    Syncing(Box<Syncing>),
     /// The table is empty, but a peer has been asked that may enter it.
     Waiting {
         kind: QueryKind,
         target: Target,
         started: Mono,
     },
+}
+
+/// A reconciliation that a user asked for.
+pub(super) struct Syncing {
+    /// Full nodes whose sessions have not ended.
+    pub(super) waiting: BTreeSet<PublicKey>,
+    pub(super) done: Vec<PeerSync>,
+    pub(super) started: Mono,
 }
 
 pub(super) struct Operation {

@@ -55,6 +55,8 @@ pub(super) struct GoPass {
     /// The sequence of each of the peer's items that stands at its owner's target.
     seen: BTreeMap<Lead, Seq>,
     pages: u32,
+    /// Requests made.
+    pub(super) requests: u32,
     /// Items pushed.
     pub(super) given: u64,
     /// Of owners whose item is older than this nothing is pushed: upstream gives it a whole new life.
@@ -70,6 +72,7 @@ impl GoPass {
             },
             seen: BTreeMap::new(),
             pages: 0,
+            requests: 0,
             given: 0,
             most_age: ttl / 2,
         }
@@ -77,7 +80,7 @@ impl GoPass {
 
     /// What is to be done next.
     pub(super) fn next(&mut self, source: &impl Source) -> Step {
-        match self.phase {
+        let step = match self.phase {
             Phase::Pull { since, limit } => Step::Ask(Request::GetItems {
                 salt: alloc::string::String::new(),
                 since_seq: since,
@@ -85,7 +88,9 @@ impl GoPass {
             }),
             Phase::Push(from) => self.push(source, from),
             Phase::Done => Step::Done,
-        }
+        };
+        self.requests += u32::from(matches!(step, Step::Ask(_)));
+        step
     }
 
     /// Takes an answer; returns the owners' items that came, none where it is no answer to what was

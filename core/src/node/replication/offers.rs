@@ -12,6 +12,7 @@ use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, SyncId};
 use crate::node::limits::Limit;
+use crate::node::replication::sessions::says_full;
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::sync::{Entries, MAX_IDS, RequestPart, ResponsePart, Source, SyncRequest, SyncResponse};
@@ -38,6 +39,12 @@ impl Offers {
     /// How many changes wait for the peer for whom most wait.
     pub(crate) fn most_waiting(&self) -> usize {
         self.waiting.values().map(BTreeSet::len).max().unwrap_or(0)
+    }
+
+    /// Offers whose answers are awaited.
+    #[cfg(test)]
+    pub(crate) fn out(&self) -> usize {
+        self.out.len()
     }
 
     /// Takes up what is new in the store.
@@ -126,8 +133,9 @@ impl Offers {
         if self.waiting.contains_key(&peer) {
             base.cx.timers.set_earlier(Timer::Offer, base.cx.now.mono);
         }
-        let Ok(Response::Reconcile { message }) = ended.result.map(|message| message.response)
-        else {
+        // Who is no full node any more is given nothing.
+        let answer = ended.result.ok().filter(says_full);
+        let Some(Response::Reconcile { message }) = answer.map(|message| message.response) else {
             return;
         };
         let Ok(response) = SyncResponse::decode(&message) else {

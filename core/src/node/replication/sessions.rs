@@ -20,12 +20,13 @@ use crate::node::peers::records::Dialect;
 use crate::node::replication::adverts;
 use crate::node::replication::go::{GoPass, Step};
 use crate::node::rpc::calls::{CallEnded, CallFailure};
+use crate::node::sync_outcome::{PeerSync, SyncFailure, SyncProgress};
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
 use crate::store::{Candidate as StoreCandidate, Precheck, Refusal, Via};
 use crate::sync::{Received, Session, SessionError, SessionLimits, SessionOutput};
 use crate::time::Mono;
-use crate::wire::{Request, Response};
+use crate::wire::{Request, Response, ResponseMessage};
 
 /// How often a full node reconciles with another one.
 const SYNC_EVERY: Duration = Duration::from_secs(60);
@@ -46,6 +47,8 @@ const MAX_DOUBLINGS: u32 = 6;
 
 /// What finds the differences.
 enum Engine {
+    /// A ping is out: whether the peer is a full node, and of which kind, stands in its answer.
+    Unknown,
     Ours(Box<Session>),
     Go(Box<GoPass>),
 }
@@ -56,8 +59,28 @@ enum End {
     Done,
     /// The peer was not reached, or room was short here.
     Unreached,
+    /// The limits of a session are reached; the next one goes on.
+    Unfinished,
+    /// The peer says that it is no full node.
+    NotFullNode,
     /// The peer breaks the rules, or does not do what a full node does.
     Broken,
+    /// This node is no full node any more.
+    Stopped,
+}
+
+impl End {
+    /// What is said of it to those who asked for the session.
+    const fn result(self) -> Result<(), SyncFailure> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Unreached => Err(SyncFailure::Unreached),
+            Self::Unfinished => Err(SyncFailure::Unfinished),
+            Self::NotFullNode => Err(SyncFailure::NotFullNode),
+            Self::Broken => Err(SyncFailure::Broken),
+            Self::Stopped => Err(SyncFailure::Stopped),
+        }
+    }
 }
 
 /// An item that came, and what the peer says of its life.
@@ -97,6 +120,10 @@ pub(crate) struct Sessions {
     running: BTreeMap<SyncId, Running>,
     last: u64,
     turns: BTreeMap<PublicKey, Turn>,
+    /// Peers whose next session a user waits for.
+    asked: BTreeSet<PublicKey>,
+    /// What came of sessions that users wait for.
+    ended: Vec<PeerSync>,
 }
 
 impl Sessions {
@@ -134,6 +161,36 @@ impl Sessions {
         peers
     }
 
+    /// Starts sessions now, with one peer or with all full nodes that are known; those for which
+    /// there is no room follow. Returns with whom.
+    pub(crate) fn request(
+        &mut self,
+        base: &mut Base,
+        peer: Option<PublicKey>,
+    ) -> BTreeSet<PublicKey> {
+        let peers = match peer {
+            Some(peer) => BTreeSet::from([peer]),
+            None => Self::peers(base),
+        };
+        for peer in &peers {
+            self.asked.insert(*peer);
+            self.turns.entry(*peer).or_default().due = Mono(0);
+        }
+        self.start_due(base);
+        peers
+    }
+
+    /// What came of sessions that users wait for.
+    pub(crate) fn take_ended(&mut self) -> Vec<PeerSync> {
+        core::mem::take(&mut self.ended)
+    }
+
+    /// The sessions under way: with whom, and what they have brought.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = (PublicKey, SyncProgress)> {
+        let running = self.running.values();
+        running.map(|running| (running.peer, running.progress()))
+    }
+
     /// Starts sessions with the full nodes whose turn it is.
     pub(crate) fn start_due(&mut self, base: &mut Base) {
         if !base.cx.config.full_node || base.cx.stopping {
@@ -144,7 +201,8 @@ impl Sessions {
             // What storage has would all seem to be missing here.
             return Self::met_full_node(base);
         }
-        let known = Self::peers(base);
+        let mut known = Self::peers(base);
+        known.extend(&self.asked);
         self.turns.retain(|key, _| known.contains(key));
         let turn = |key| self.turns.get(key).map_or(Mono(0), |turn| turn.due);
         let mut due: Vec<(Mono, PublicKey)> = known.iter().map(|key| (turn(key), *key)).collect();
@@ -179,15 +237,13 @@ impl Sessions {
         if self.running.values().any(|running| running.peer == peer) {
             return true;
         }
-        let engine = if ours {
-            let salt = base.cx.random.sync.next().to_be_bytes();
-            let view = base.items.store.sync_view(base.cx.now);
-            match Session::start(&view, salt, SessionLimits::default()) {
-                Ok(session) => Engine::Ours(session.into()),
-                Err(_) => return true,
-            }
-        } else {
-            Engine::Go(GoPass::new(base.cx.config.item_ttl).into())
+        let (engine, next) = match base.peers.store.dialect(&peer) {
+            _ if ours => match new_session(base) {
+                Some(engine) => (engine, None),
+                None => return true,
+            },
+            Dialect::Go => (new_pass(base), None),
+            Dialect::Unknown | Dialect::Skydht => (Engine::Unknown, Some(Request::Ping)),
         };
         base.cx.counters.count(Counter::SyncsStarted);
         self.last += 1;
@@ -197,7 +253,7 @@ impl Sessions {
             engine,
             inbox: VecDeque::new(),
             jobs: 0,
-            next: None,
+            next,
             finished: false,
             fetched: 0,
             forgeries: 0,
@@ -268,21 +324,38 @@ impl Sessions {
             return;
         };
         running.calling = false;
+        if let (Engine::Unknown, Ok(message)) = (&running.engine, &ended.result) {
+            let is_ours = message.ext.is_some();
+            let engine = match is_ours {
+                true if base.peers.store.full_nodes().contains(&running.peer) => new_session(base),
+                true => return self.end(base, id, End::NotFullNode),
+                false => Some(new_pass(base)),
+            };
+            return match engine {
+                Some(engine) => {
+                    running.engine = engine;
+                    self.advance(base, id);
+                }
+                None => self.end(base, id, End::Unreached),
+            };
+        }
         let view = base.items.store.sync_view(base.cx.now);
         let broken = match (&mut running.engine, ended.result) {
+            // What it lacks, it does not want.
+            (Engine::Ours(_), Ok(message)) if !says_full(&message) => Some(End::NotFullNode),
             (Engine::Ours(session), Ok(message)) => match message.response {
                 Response::Reconcile { message } => match session.handle(&view, &message) {
                     Ok(()) => None,
                     // Much is different: the next session goes on.
                     Err(
                         SessionError::Rounds(_) | SessionError::Bytes(_) | SessionError::Waiting(_),
-                    ) => Some(End::Unreached),
+                    ) => Some(End::Unfinished),
                     Err(_) => Some(End::Broken),
                 },
                 _ => Some(End::Broken),
             },
-            // One of ours that upstream's rule or its advert led to.
-            (Engine::Go(_), Ok(message)) if message.ext.is_some() => Some(End::Broken),
+            // One of upstream's that is one of ours by now.
+            (Engine::Go(_), Ok(message)) if message.ext.is_some() => Some(End::NotFullNode),
             (Engine::Go(pass), Ok(message)) => match pass.answered(message.response) {
                 Some(items) => {
                     running.fetched += items.len() as u64;
@@ -294,7 +367,7 @@ impl Sessions {
                 None => Some(End::Broken),
             },
             (Engine::Ours(_), Err(CallFailure::Protocol)) => Some(End::Broken),
-            (Engine::Ours(_), Err(_)) => Some(End::Unreached),
+            (Engine::Ours(_) | Engine::Unknown, _) => Some(End::Unreached),
             (Engine::Go(_), Err(CallFailure::Open(_))) => Some(End::Unreached),
             (Engine::Go(pass), Err(_)) => (!pass.failed()).then_some(End::Broken),
         };
@@ -334,17 +407,17 @@ impl Sessions {
         };
         base.cx.timers.cancel(Timer::SyncRoom(id));
         let counters = &mut base.cx.counters;
-        let (fetched, given, bytes) = match &running.engine {
-            Engine::Ours(session) => {
-                let summary = session.summary();
-                let bytes = summary.bytes_in + summary.bytes_out;
-                (summary.fetched, summary.given, bytes)
-            }
-            Engine::Go(pass) => (running.fetched, pass.given, 0),
-        };
-        counters.add(Counter::SyncFetched, fetched);
-        counters.add(Counter::SyncGiven, given);
-        counters.add(Counter::SyncBytes, bytes);
+        let progress = running.progress();
+        counters.add(Counter::SyncFetched, progress.fetched);
+        counters.add(Counter::SyncGiven, progress.given);
+        counters.add(Counter::SyncBytes, progress.bytes);
+        if self.asked.remove(&running.peer) {
+            self.ended.push(PeerSync {
+                peer: running.peer,
+                result: end.result(),
+                progress,
+            });
+        }
         let turn = self.turns.entry(running.peer).or_default();
         let pause = match end {
             End::Done => {
@@ -352,8 +425,8 @@ impl Sessions {
                 // Others may wait for its room.
                 Duration::ZERO
             }
-            End::Unreached => SYNC_EVERY,
-            End::Broken => {
+            End::Unreached | End::Unfinished | End::Stopped => SYNC_EVERY,
+            End::NotFullNode | End::Broken => {
                 let pause = FAILED_PAUSE * 2_u32.pow(turn.failures.min(MAX_DOUBLINGS));
                 turn.failures = turn.failures.saturating_add(1);
                 pause
@@ -362,21 +435,73 @@ impl Sessions {
         let soon = base.cx.now.mono.plus(SYNC_SOON);
         base.cx.timers.set_earlier(Timer::Reconcile, soon);
         if end != End::Done {
-            base.cx.counters.count(Counter::SyncsFailed);
+            if end != End::Stopped {
+                base.cx.counters.count(Counter::SyncsFailed);
+            }
             turn.due = base.cx.now.mono.plus(base.cx.random.sync.jitter(pause));
         }
     }
 
     /// Nothing goes on. What is being checked is kept if it is valid.
     pub(crate) fn stop(&mut self, base: &mut Base) {
-        self.turns.clear();
-        while let Some((id, _)) = self.running.pop_first() {
-            base.cx.timers.cancel(Timer::SyncRoom(id));
+        let running: Vec<SyncId> = self.running.keys().copied().collect();
+        for id in running {
+            self.end(base, id, End::Stopped);
         }
+        let progress = SyncProgress::default();
+        let result = End::Stopped.result();
+        let asked = core::mem::take(&mut self.asked).into_iter();
+        self.ended.extend(asked.map(|peer| PeerSync {
+            peer,
+            result,
+            progress,
+        }));
+        self.turns.clear();
     }
 }
 
+/// Whether an answer says that its sender is a full node.
+pub(super) fn says_full(message: &ResponseMessage) -> bool {
+    message.ext.as_ref().is_some_and(|ext| ext.full_node)
+}
+
+/// A session with one of ours, begun.
+fn new_session(base: &mut Base) -> Option<Engine> {
+    let salt = base.cx.random.sync.next().to_be_bytes();
+    let view = base.items.store.sync_view(base.cx.now);
+    let session = Session::start(&view, salt, SessionLimits::default()).ok()?;
+    Some(Engine::Ours(session.into()))
+}
+
+/// A pass with one of upstream's, begun.
+fn new_pass(base: &Base) -> Engine {
+    Engine::Go(GoPass::new(base.cx.config.item_ttl).into())
+}
+
 impl Running {
+    /// What it has cost and brought so far.
+    fn progress(&self) -> SyncProgress {
+        match &self.engine {
+            Engine::Unknown => SyncProgress::default(),
+            Engine::Ours(session) => {
+                let summary = session.summary();
+                SyncProgress {
+                    rounds: summary.rounds,
+                    fetched: summary.fetched,
+                    given: summary.given,
+                    bytes: summary.bytes_in + summary.bytes_out,
+                    item_bytes: summary.item_bytes,
+                }
+            }
+            Engine::Go(pass) => SyncProgress {
+                rounds: pass.requests,
+                fetched: self.fetched,
+                given: pass.given,
+                ..SyncProgress::default()
+            },
+        }
+    }
+
     /// Takes what a session of ours has to say.
     fn drain(&mut self) {
         let Engine::Ours(session) = &mut self.engine else {

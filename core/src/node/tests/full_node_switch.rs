@@ -141,6 +141,38 @@ fn a_full_node_made_regular_ends_its_loops_and_lets_go_of_what_is_far_in_steps()
     );
 }
 
+/// What it let go is not given back by those that do not know yet.
+#[test]
+fn a_session_or_offer_with_a_node_that_is_full_no_more_gives_it_nothing() {
+    let mut net = Net::settled(3, |n, config| {
+        config.full_node = n > 0;
+        config.k = 1;
+        config.limits.store_items = 40;
+    });
+    let items = fill(&mut net, 1, 100..200);
+    net.run_for(5 * SECOND);
+    switch(&mut net, 2, false);
+    let left = net.nodes[2].snapshot().store.items;
+    assert!(left < 45, "{left}");
+    let given = net.counter(1, Counter::SyncGiven);
+    // An offer, and a session.
+    fill(&mut net, 1, 200..210);
+    let peer = Some(secret(2).public());
+    let timeout = None;
+    let done = match net.command(1, Command::Sync { peer, timeout }) {
+        Outcome::Sync(done) => done.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(done.peers[0].result, Err(SyncFailure::NotFullNode));
+    net.run_for(180 * SECOND);
+    assert_eq!(net.counter(1, Counter::SyncGiven), given);
+    let held = |node: usize| {
+        let held = items.iter().map(|item| holds(&net, node, &item.target()));
+        held.filter(|held| *held).count()
+    };
+    assert!(held(2) < 45 && held(1) == 100);
+}
+
 #[test]
 fn switching_during_a_session_ends_it_and_begins_another() {
     let mut net = Net::settled(3, |n, config| config.full_node = n == 1);

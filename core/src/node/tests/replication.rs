@@ -244,3 +244,173 @@ fn adverts_by_nodes_that_are_not_full_are_noticed_and_dropped() {
     assert!(!known.contains(&secret(3).public()));
     assert!(equal(&net, 1, 2));
 }
+
+/// Runs `sync` at a node.
+fn sync(
+    net: &mut Net,
+    node: usize,
+    peer: Option<usize>,
+    timeout: Option<Duration>,
+) -> Result<SyncOutcome, SyncError> {
+    let peer = peer.map(|peer| secret(peer).public());
+    match net.command(node, Command::Sync { peer, timeout }) {
+        Outcome::Sync(result) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reconciliation_that_is_asked_for_is_done_now_with_one_or_all() {
+    let mut net = Net::settled(7, |n, config| {
+        config.full_node = (1..6).contains(&n);
+        config.limits.sync_sessions = 2;
+    });
+    for number in 0..60 {
+        keep(&mut net, 1 + number % 5, &item(number, 0, b"v"));
+    }
+    let done = sync(&mut net, 1, Some(2), None).unwrap();
+    assert_eq!(done.peers.len(), 1);
+    assert_eq!(done.peers[0].result, Ok(()));
+    assert_eq!(done.peers[0].peer, secret(2).public());
+    let progress = done.peers[0].progress;
+    assert_eq!((progress.fetched, progress.given), (12, 12));
+    assert!(progress.bytes > progress.item_bytes && progress.rounds > 0);
+    assert!(done.elapsed < SECOND);
+    net.run_for(Duration::from_millis(100));
+    assert_eq!(versions(&net, 1).len(), 24);
+    // Beyond the limit they wait for room.
+    let done = sync(&mut net, 1, None, None).unwrap();
+    let peers: BTreeSet<_> = done.peers.iter().map(|done| done.peer).collect();
+    assert_eq!(peers, (2..6).map(|node| secret(node).public()).collect());
+    assert!(done.peers.iter().all(|done| done.result.is_ok()));
+    net.run_for(Duration::from_millis(100));
+    assert_eq!(versions(&net, 1).len(), 60);
+    // The fifth got what there was at its turn. Then nothing is different any more: one round.
+    sync(&mut net, 1, Some(5), None).unwrap();
+    net.run_for(Duration::from_millis(100));
+    let again = sync(&mut net, 1, Some(5), None).unwrap();
+    assert_eq!(again.peers[0].progress.rounds, 1);
+    assert!(again.peers[0].progress.bytes < 64);
+    assert_eq!(net.nodes[1].snapshot().syncs, []);
+    // Regular nodes have nothing to reconcile, on either side.
+    assert_eq!(sync(&mut net, 6, None, None), Err(SyncError::NotFullNode));
+    let done = sync(&mut net, 1, Some(6), None).unwrap();
+    assert_eq!(done.peers[0].result, Err(SyncFailure::NotFullNode));
+    let done = sync(&mut net, 1, Some(66), None).unwrap();
+    assert_eq!(done.peers[0].result, Err(SyncFailure::Unreached));
+}
+
+#[test]
+fn a_reconciliation_that_is_asked_for_ends_in_time_whatever_the_peer_does() {
+    let mut net = Net::settled(4, full(1..3));
+    net.mute.insert(2);
+    let timeout = Some(2 * SECOND);
+    let done = sync(&mut net, 1, None, timeout).unwrap();
+    assert_eq!(done.peers[0].result, Err(SyncFailure::Unfinished));
+    assert_eq!(done.elapsed, 2 * SECOND);
+    // A second one waits for the same session, and learns what came of it.
+    let peer = Some(secret(2).public());
+    let op = net.start(
+        1,
+        Command::Sync {
+            peer,
+            timeout: None,
+        },
+    );
+    net.run_for(15 * SECOND);
+    let Some(Outcome::Sync(Ok(done))) = net.finished.get(&op) else {
+        panic!("not finished");
+    };
+    assert_eq!(done.peers[0].result, Err(SyncFailure::Unreached));
+    let op = net.start(
+        1,
+        Command::Sync {
+            peer,
+            timeout: None,
+        },
+    );
+    net.input(1, Input::Cancel { op });
+    let cancelled = OperationError::Cancelled.into();
+    assert_eq!(net.finished.get(&op), Some(&Outcome::Sync(Err(cancelled))));
+    let op = net.start(
+        1,
+        Command::Sync {
+            peer,
+            timeout: None,
+        },
+    );
+    net.input(1, Input::SetFullNode { full_node: false });
+    let Some(Outcome::Sync(Ok(done))) = net.finished.get(&op) else {
+        panic!("not finished");
+    };
+    assert_eq!(done.peers[0].result, Err(SyncFailure::Stopped));
+    net.mute.clear();
+    let mut alone = Net::settled(2, full(1..2));
+    assert_eq!(sync(&mut alone, 1, None, None), Err(SyncError::NoFullNodes));
+    let op = alone.start(
+        1,
+        Command::Sync {
+            peer,
+            timeout: None,
+        },
+    );
+    alone.command(1, Command::Shutdown);
+    let over = OperationError::ShuttingDown.into();
+    assert_eq!(alone.finished.get(&op), Some(&Outcome::Sync(Err(over))));
+}
+
+/// Offers go from where something came in, and only there: not once more from each that was given it.
+#[test]
+fn what_came_by_an_offer_or_a_session_is_offered_to_nobody_else() {
+    let mut net = Net::settled(5, full(1..5));
+    let offers = |net: &Net, node| net.counter(node, Counter::Offers);
+    let before: Vec<u64> = (0..5).map(|node| offers(&net, node)).collect();
+    keep(&mut net, 1, &item(1, 0, b"by a session"));
+    sync(&mut net, 2, Some(1), None).unwrap();
+    assert_eq!(versions(&net, 2).len(), 1);
+    let news = item(2, 0, b"by an offer");
+    let time = net.time();
+    let base = &mut net.nodes[1].base;
+    base.cx.now = time;
+    let via = Via::Signer(news.key);
+    let candidate = Candidate::of_owner(news.clone(), via);
+    base.items.admit(&mut base.cx, candidate, 0).unwrap();
+    net.input(1, Input::TimerFired);
+    net.run_for(SECOND);
+    for node in 2..5 {
+        let held = versions(&net, node);
+        assert!(held.iter().any(|(at, _)| *at == news.target()), "{node}");
+    }
+    let after = (0..5).map(|node| offers(&net, node) - before[node]);
+    assert_eq!(after.collect::<Vec<_>>(), [0, 3, 0, 0, 0]);
+}
+
+/// What is at both already costs a stamp and no item; and one offer is out to a peer at a time.
+#[test]
+fn an_offer_brings_what_is_wanted_and_no_more_one_after_the_other() {
+    let mut net = Net::settled(3, full(1..3));
+    let shared: Vec<Arc<Item>> = (0..100).map(|number| item(number, 0, b"both")).collect();
+    for item in &shared {
+        keep(&mut net, 2, item);
+    }
+    let given = net.counter(1, Counter::SyncGiven);
+    let offers = net.counter(1, Counter::Offers);
+    let time = net.time();
+    let base = &mut net.nodes[1].base;
+    base.cx.now = time;
+    let new: Vec<Arc<Item>> = (100..200).map(|number| item(number, 0, b"new")).collect();
+    for item in shared.iter().chain(&new) {
+        let via = Via::Signer(item.key);
+        let candidate = Candidate::of_owner(item.clone(), via);
+        base.items.admit(&mut base.cx, candidate, 0).unwrap();
+    }
+    net.input(1, Input::TimerFired);
+    for _ in 0..20 {
+        net.run_for(Duration::from_millis(15));
+        assert!(net.nodes[1].replication.offers.out() <= 1);
+    }
+    net.run_for(SECOND);
+    assert_eq!(net.counter(1, Counter::Offers) - offers, 200);
+    assert_eq!(net.counter(1, Counter::SyncGiven) - given, 100);
+    assert_eq!(versions(&net, 2).len(), 200);
+}
