@@ -9,7 +9,7 @@ use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
 use skydht_driver::{Dht, StartOptions};
 
 use crate::api::client::{Client, NOBODY};
-use crate::api::schema::{GetBody, PingBody, PutRequest};
+use crate::api::schema::{FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody};
 use crate::bootstrap::Bootstrap;
 use crate::cli::{Common, Reach};
 use crate::clock::Clock;
@@ -20,7 +20,10 @@ use crate::dmsg::{Carrier, Directory, KnownServers};
 use crate::failure::{Code, Failure, Result};
 use crate::lapsed::Lapsed;
 use crate::local::Local;
-use crate::report::{GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport};
+use crate::report::{
+    FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
+    StatusReport, SyncReport, SyncsReport,
+};
 use crate::state_dir::{Endpoint, Running, StateDir};
 use crate::status::About;
 use crate::{dmsg, keys, logging, output, private_file, start};
@@ -142,6 +145,47 @@ impl Access {
         match self {
             Self::Api(client) => client.get("/items").await,
             Self::Joined(joined) => joined.local.items().await,
+        }
+    }
+
+    /// Whether it is a full node.
+    pub(crate) async fn full_node(&self) -> Result<FullNodeReport> {
+        match self {
+            Self::Api(client) => client.get("/full-node").await,
+            Self::Joined(joined) => joined.local.full_node().await,
+        }
+    }
+
+    /// Makes it a full node, or a regular one.
+    pub(crate) async fn set_full_node(&self, full_node: bool) -> Result<FullNodeReport> {
+        let body = FullNodeBody { full_node };
+        match self {
+            Self::Api(client) => client.post("/full-node", &body).await,
+            Self::Joined(joined) => joined.local.set_full_node(body).await,
+        }
+    }
+
+    /// The reconciliations under way.
+    pub(crate) async fn syncs(&self) -> Result<SyncsReport> {
+        match self {
+            Self::Api(client) => client.get("/sync").await,
+            Self::Joined(joined) => joined.local.syncs().await,
+        }
+    }
+
+    /// Reconciles with other full nodes.
+    pub(crate) async fn sync(&self, body: &SyncBody) -> Result<SyncReport> {
+        match self {
+            Self::Api(client) => client.post("/sync", body).await,
+            Self::Joined(joined) => joined.local.sync(body).await,
+        }
+    }
+
+    /// A page of what it holds.
+    pub(crate) async fn list(&self, body: &ListBody) -> Result<ListReport> {
+        match self {
+            Self::Api(client) => client.post("/list", body).await,
+            Self::Joined(joined) => joined.local.list(body).await,
         }
     }
 

@@ -55,8 +55,6 @@ codes! {
     Usage => Usage, 400, Caller;
     /// The configuration is wrong.
     Config => Usage, 400, Caller;
-    /// A word of upstream's command line that has a replacement, or none yet.
-    Unsupported => Usage, 501, Caller;
     /// A file, a socket or a limit of the system.
     Local => Local, 500, Local;
     /// A journal that cannot be read to its end, or not at all.

@@ -10,11 +10,14 @@ use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutErr
 use skydht_driver::{Dht, Stopped};
 use tokio::sync::watch;
 
-use crate::api::schema::{GetBody, PingBody, PutRequest};
+use crate::api::schema::{FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody};
 use crate::condition::Condition;
 use crate::failure::{Code, Failure, Result};
 use crate::operation_failure;
-use crate::report::{GetReport, ItemsReport, PeersReport, PingReport, PutReport, StatusReport};
+use crate::report::{
+    FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
+    StatusReport, SyncReport, SyncsReport,
+};
 use crate::status::{About, Seen};
 
 /// How long an operation waits for a node that is starting, unless it has less time.
@@ -217,6 +220,53 @@ impl Local {
         let peers = dht.peers().await?;
         let snapshot = dht.snapshot().await?;
         Ok(PeersReport::new(&snapshot, &peers, self.about.k))
+    }
+
+    /// Whether it is a full node.
+    pub(crate) async fn full_node(&self) -> Result<FullNodeReport> {
+        let snapshot = self.dht(None).await?.snapshot().await?;
+        Ok(FullNodeReport {
+            schema: FullNodeReport::SCHEMA.into(),
+            key: snapshot.key,
+            full_node: snapshot.full_node,
+            items: snapshot.store.items,
+            full_nodes: snapshot.full_nodes,
+        })
+    }
+
+    /// Makes it a full node, or a regular one.
+    pub(crate) async fn set_full_node(&self, body: FullNodeBody) -> Result<FullNodeReport> {
+        let dht = self.dht(None).await?;
+        dht.set_full_node(body.full_node).await?;
+        tracing::info!(full_node = body.full_node, "full-node mode is switched");
+        self.full_node().await
+    }
+
+    /// The reconciliations under way.
+    pub(crate) async fn syncs(&self) -> Result<SyncsReport> {
+        let snapshot = self.dht(None).await?.snapshot().await?;
+        Ok(SyncsReport::new(&snapshot.syncs))
+    }
+
+    /// Reconciles with other full nodes.
+    pub(crate) async fn sync(&self, body: &SyncBody) -> Result<SyncReport> {
+        let timeout = body.timeout()?;
+        if body.pk == Some(self.key()) {
+            return Err(Failure::new(Code::Usage, "this is the node's own key")
+                .hint("name another full node, or none for all that are known"));
+        }
+        let dht = self.dht(Some(timeout)).await?;
+        match dht.sync(body.pk, Some(timeout)).await {
+            Ok(outcome) => Ok(SyncReport::new(&outcome)),
+            Err(error) => Err(operation_failure::sync_failed(error)),
+        }
+    }
+
+    /// A page of what it holds.
+    pub(crate) async fn list(&self, body: &ListBody) -> Result<ListReport> {
+        let (filter, from, most) = body.read()?;
+        let page = self.dht(None).await?.list(filter, from, most).await?;
+        Ok(ListReport::new(&page, body.values))
     }
 
     /// What it keeps renewed: nothing while it is starting.

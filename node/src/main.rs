@@ -97,6 +97,9 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Stop(args) => wait_for(commands::stop::run(common, args)),
         Command::Ls(args) => wait_for(commands::ls::run(common, args)),
         Command::Delete(args) => wait_for(commands::delete::run(common, args)),
+        Command::List(args) => wait_for(commands::list::run(common, args)),
+        Command::FullNode(args) => wait_for(commands::full_node::run(common, args)),
+        Command::Sync(args) => wait_for(commands::sync::run(common, args)),
         Command::Dht(words)
         | Command::Visor(Visor::Dht(words))
         | Command::Cli(SkywireCli::Visor(Visor::Dht(words))) => dispatch_dht(common, words),
@@ -111,6 +114,9 @@ fn dispatch_dht(common: &Common, words: Dht) -> failure::Result<Exit> {
         Dht::Get(args) => wait_for(commands::get::run(common, args)),
         Dht::Put(args) => wait_for(commands::put::run(common, args)),
         Dht::Peers(args) => wait_for(commands::peers::run(common, args)),
+        Dht::List(args) => wait_for(commands::list::run(common, args)),
+        Dht::FullNode(args) => wait_for(commands::full_node::run(common, args)),
+        Dht::Sync(args) => wait_for(commands::sync::run(common, args)),
         Dht::Other(words) => Err(commands::upstream::answer(&words, Some("dht"))),
     }
 }

@@ -2,7 +2,9 @@
 //! what to do next. The same error means different things after different requests.
 
 use skydht_core::item::{ItemError, Seq};
-use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome};
+use skydht_core::node::{
+    GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome, SyncError,
+};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,6 +39,18 @@ impl From<OperationError> for Box<Failure> {
             _ => (Code::Local, "try again"),
         };
         Failure::new(code, error).hint(hint)
+    }
+}
+
+/// A reconciliation that did not begin.
+pub(crate) fn sync_failed(error: SyncError) -> Box<Failure> {
+    match error {
+        SyncError::Operation(error) => error.into(),
+        SyncError::NotFullNode => Failure::new(Code::Refused, error)
+            .hint("`skydht full-node on` makes it one, and then it reconciles by itself"),
+        _ => Failure::new(Code::NoPeers, error).hint(
+            "name one, `skydht sync PK`, or wait for an advert: full nodes send one every five minutes",
+        ),
     }
 }
 

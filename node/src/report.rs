@@ -4,6 +4,7 @@
 //! are milliseconds with three decimals.
 
 mod dmsg;
+mod full;
 mod items;
 mod peers;
 mod status;
@@ -21,6 +22,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 
 pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, HybridReport, RelayReport};
+pub(crate) use full::{FullNodeReport, ListReport, SyncReport, SyncsReport};
 pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketState, PeersReport, PingReport};
 pub(crate) use status::{

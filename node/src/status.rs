@@ -62,6 +62,7 @@ impl StatusReport {
         let report = Self {
             // The core calls the first node of a network ready; it has no peers to ask.
             ready: snapshot.ready && snapshot.peers_proven > 0,
+            full_node: snapshot.full_node,
             bootstrap: bootstrap.report(Some(snapshot), peers, failures),
             peers: snapshot.peers_proven,
             proven_within_ms: ms(snapshot.proven_within),

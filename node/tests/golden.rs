@@ -136,7 +136,7 @@ fn commands_that_need_no_node() {
     fs::write(&journal, "something else").unwrap();
     check("replay_no_journal", json(&["replay", &journal], 1), &home);
     check("usage", json(&["get", "02"], 2), &home);
-    check("full_node", json(&["full-node", "on"], 2), &home);
+    check("full_node_no_node", json(&["full-node", "on"], 3), &home);
     check("status_no_node", json(&["status"], 3), &home);
     check("put_no_node", json(&["put", "v"], 3), &home);
     check("put_empty", json(&["put", ""], 2), &home);
@@ -225,6 +225,11 @@ fn commands_on_nodes() {
         json(&b, &["get", &owner, "nothing"], 4),
         &home,
     );
+    check("full_node", json(&b, &["full-node"], 0), &home);
+    check("sync_regular", json(&b, &["sync"], 6), &home);
+    check("full_node_on", json(&b, &["full-node", "on"], 0), &home);
+    check("sync_not_full", json(&b, &["sync", &owner], 5), &home);
+    check("full_node", json(&b, &["full-node", "off"], 0), &home);
     check("peers", json(&b, &["peers"], 0), &home);
     check("status", json(&b, &["status"], 0), &home);
     check("ping", json(&b, &["ping", &owner], 0), &home);
@@ -238,6 +243,10 @@ fn commands_on_nodes() {
     check("peers", body("GET", "/peers", ""), &home);
     check("ls_none", json(&b, &["ls"], 0), &home);
     check("ls_none", body("GET", "/items", ""), &home);
+    check("full_node", body("GET", "/full-node", ""), &home);
+    check("syncs_none", body("GET", "/sync", ""), &home);
+    let filter = r#"{"salt":"s","limit":1}"#;
+    check("list", body("POST", "/list", filter), &home);
     check("status", body("GET", "/status", ""), &home);
     check(
         "get_not_found",

@@ -59,6 +59,12 @@ fn every_command_runs_on_a_terminal() {
         ([&["get", "self", "nothing"], &state[..]].concat(), 4, None),
         ([&["ls"], &state[..]].concat(), 0, None),
         ([&["delete", "self", "s"], &state[..]].concat(), 0, None),
+        ([&["full-node"], &state[..]].concat(), 0, None),
+        ([&["sync"], &state[..]].concat(), 6, None),
+        ([&["full-node", "on"], &state[..]].concat(), 0, None),
+        ([&["sync", &key], &state[..]].concat(), 5, None),
+        ([&["list", "--values"], &state[..]].concat(), 0, None),
+        ([&["full-node", "off"], &state[..]].concat(), 0, None),
         ([&["peers"], &state[..]].concat(), 0, None),
         ([&["peers", "--buckets"], &state[..]].concat(), 0, None),
         ([&["status", "--limits"], &state[..]].concat(), 0, None),
@@ -135,7 +141,7 @@ fn every_command_runs_on_a_terminal() {
         ),
         (vec!["replay", &journal], 0, None),
         (vec!["sim", "--list"], 0, None),
-        (vec!["visor", "dht", "list"], 2, None),
+        (vec!["visor", "dht", "list"], 3, None),
         (vec!["stat"], 2, None),
     ];
     // Last: it ends the node.

@@ -46,6 +46,27 @@ const INDEX: &[(&str, &str, &str)] = &[
         "GET",
         "the node's own items: holders, age, next renewal",
     ),
+    (
+        "/full-node",
+        "GET",
+        "whether the node is a full node, until it stops",
+    ),
+    (
+        "/full-node",
+        "POST",
+        "make it a full node or a regular one: {full_node}",
+    ),
+    ("/sync", "GET", "the reconciliations under way"),
+    (
+        "/sync",
+        "POST",
+        "reconcile with one full node or all known ones: {pk, timeout_ms}",
+    ),
+    (
+        "/list",
+        "POST",
+        "what the node holds, a page: {salt, pk, prefix, from, limit, values}",
+    ),
     ("/config", "GET", "the configuration in force"),
     (
         "/put",
@@ -73,6 +94,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/status", get(status))
         .route("/peers", get(peers))
         .route("/items", get(items))
+        .route("/full-node", get(full_node).post(set_full_node))
+        .route("/sync", get(syncs).post(sync))
+        .route("/list", post(list))
         .route("/config", get(config))
         .route("/put", post(put))
         .route("/get", post(read))
@@ -132,6 +156,26 @@ async fn items(State(shared): State<Arc<Shared>>) -> Answer {
 
 async fn config(State(shared): State<Arc<Shared>>) -> Answer {
     ok(&shared.config)
+}
+
+async fn full_node(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&shared.local.full_node().await?)
+}
+
+async fn set_full_node(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.set_full_node(body(request).await?).await?)
+}
+
+async fn syncs(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&shared.local.syncs().await?)
+}
+
+async fn sync(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.sync(&body(request).await?).await?)
+}
+
+async fn list(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.list(&body(request).await?).await?)
 }
 
 async fn put(State(shared): State<Arc<Shared>>, request: Request) -> Answer {

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize};
+use skydht_core::id::Target;
 use skydht_core::item::{MAX_SALT_LEN, MAX_VALUE_LEN, Salt, Seq, Value};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetRequest, PutOptions, ReadPolicy};
+use skydht_core::store::Filter;
+use skydht_core::sync::Prefix;
 
-use crate::cli::{Owner, parse_policy};
+use crate::cli::{Owner, parse_policy, parse_prefix};
 use crate::failure::{Code, Failure, Result};
 
 /// No operation may take longer.
@@ -152,6 +155,81 @@ pub(crate) struct PingBody {
     /// Where to dial, if there is no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) addr: Option<std::net::SocketAddr>,
+}
+
+/// Whether the node is to be a full node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FullNodeBody {
+    /// A full node, or a regular one.
+    pub(crate) full_node: bool,
+}
+
+/// A reconciliation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyncBody {
+    /// The full node; none: all that are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pk: Option<PublicKey>,
+    /// How long it may take; none: as long as any request may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+impl SyncBody {
+    /// How long it may take.
+    pub(crate) fn timeout(&self) -> Result<Duration> {
+        Ok(timeout(self.timeout_ms)?.unwrap_or(LONGEST))
+    }
+}
+
+/// A page of what a node holds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListBody {
+    /// Only items under this salt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) salt: Option<String>,
+    /// Only items that this key signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pk: Option<PublicKey>,
+    /// Only items whose targets begin with these hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix: Option<String>,
+    /// From this target on: what the page before named as next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<Target>,
+    /// At most so many, and at most [`MOST_LISTED`].
+    #[serde(default = "most_listed")]
+    pub(crate) limit: u64,
+    /// With their values.
+    #[serde(default)]
+    pub(crate) values: bool,
+}
+
+/// Items of the longest page.
+const MOST_LISTED: u64 = 1_000;
+
+const fn most_listed() -> u64 {
+    MOST_LISTED
+}
+
+impl ListBody {
+    /// What the node is asked: which, from where on, how many.
+    pub(crate) fn read(&self) -> Result<(Filter, Target, usize)> {
+        if self.limit == 0 {
+            return Err(usage("`limit` must be at least 1"));
+        }
+        let prefix = self.prefix.as_deref().map_or(Ok(Prefix::ALL), parse_prefix);
+        let filter = Filter {
+            salt: self.salt.as_deref().map(Salt::from),
+            signer: self.pk,
+            prefix: prefix.map_err(usage)?,
+        };
+        let most = usize::try_from(self.limit.min(MOST_LISTED)).unwrap_or(1);
+        Ok((filter, self.from.unwrap_or_default(), most))
+    }
 }
 
 /// The bytes of one base64 text. The decoder takes several padded texts in one, too.

@@ -1,6 +1,7 @@
 //! The command line. Every command's help ends in examples.
 
 mod dmsg;
+mod full;
 mod items;
 mod looks;
 mod mix;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::color::Color;
 pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
+pub(crate) use full::{FullNode, List, Switch, Sync, parse_prefix};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Peers, Ping, Status, Whom};
 pub(crate) use mix::{Ask, Mix};
@@ -102,6 +104,9 @@ pub(crate) enum Command {
     Get(Get),
     Ls(Ls),
     Delete(Delete),
+    List(List),
+    FullNode(FullNode),
+    Sync(Sync),
     Peers(Peers),
     Status(Status),
     Ping(Ping),

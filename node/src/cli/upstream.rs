@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Subcommand;
 
+use super::full::{FullNode, List, Sync};
 use super::items::{Get, Put};
 use super::looks::{Peers, Status};
 
@@ -30,6 +31,9 @@ pub(crate) enum Dht {
     Get(Get),
     Put(Put),
     Peers(Peers),
+    List(List),
+    FullNode(FullNode),
+    Sync(Sync),
     /// A word that has another command here, or none yet.
     #[command(external_subcommand)]
     Other(Vec<OsString>),

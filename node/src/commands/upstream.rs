@@ -1,5 +1,4 @@
-//! Words that are no command here: upstream's are answered with what replaces them, others with
-//! the command that may have been meant.
+//! Words that are no command here are answered with the command that may have been meant.
 
 use std::ffi::OsString;
 
@@ -9,46 +8,10 @@ use crate::cli::Cli;
 use crate::config::nearest;
 use crate::failure::{Code, Failure};
 
-/// Upstream's words below `skywire cli visor dht` that have no command here.
-const UPSTREAM: &[(&str, &str)] = &[
-    (
-        "full-node",
-        "whether a node is a full node is decided at its start: `skydht run --full-node`, or `skydht config set full_node true`",
-    ),
-    (
-        "sync",
-        "copying a full node's items is not in this version; `skydht get PK SALT` reads single ones",
-    ),
-    (
-        "list",
-        "listing all items under a salt is not in this version; `skydht ls` lists the node's own, `skydht get PK SALT` reads single ones",
-    ),
-    (
-        "reconcile",
-        "reconciling with a full node is not in this version; owners renew their items by themselves",
-    ),
-];
-
 /// What to do instead of the command `words`, which stands below the command `below`.
 pub(crate) fn answer(words: &[OsString], below: Option<&str>) -> Box<Failure> {
     let mut words = words.iter().map(|word| word.to_string_lossy());
     let word = words.next().unwrap_or_default();
-    if let Some((name, hint)) = UPSTREAM.iter().find(|(name, _)| *name == word) {
-        let is_question = *name == "full-node" && words.next().is_some_and(|word| word == "status");
-        let (name, hint) = if is_question {
-            (
-                "full-node status",
-                "`skydht status` says in its first line whether the node is a full node",
-            )
-        } else {
-            (*name, *hint)
-        };
-        return Failure::new(
-            Code::Unsupported,
-            format_args!("`{name}` is upstream's word and no command of skydht"),
-        )
-        .hint(hint);
-    }
     let command = Cli::command();
     let below = below.and_then(|below| command.find_subcommand(below));
     let all = below.unwrap_or(&command).get_subcommands();

@@ -339,6 +339,10 @@ fn wanted(command: &Command, node: &PublicKey) -> (String, Option<Target>) {
         }
         Command::FindNode { target, .. } => (format!("find nodes near {target}"), Some(*target)),
         Command::Ping { peer, .. } => (format!("ping {peer}"), None),
+        Command::Sync { peer, .. } => {
+            let whom = peer.map_or("all full nodes".into(), |peer| peer.to_string());
+            (format!("reconcile with {whom}"), None)
+        }
         Command::Shutdown => ("shut down".into(), None),
     }
 }
@@ -358,6 +362,8 @@ fn result(outcome: &Outcome) -> String {
         Outcome::FindNode(Err(error)) => error.to_string(),
         Outcome::Ping(Ok(_)) => "pong".into(),
         Outcome::Ping(Err(error)) => error.to_string(),
+        Outcome::Sync(Ok(synced)) => format!("{} full nodes", synced.peers.len()),
+        Outcome::Sync(Err(error)) => error.to_string(),
         Outcome::Shutdown => "shut down".into(),
     }
 }
