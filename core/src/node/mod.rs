@@ -27,7 +27,6 @@ mod refusal_text;
 mod replication;
 mod rpc;
 mod snapshot;
-mod sync_outcome;
 mod timers;
 mod upkeep;
 mod verify;
@@ -44,7 +43,6 @@ pub use outcome::*;
 pub use output::*;
 pub use peers::{PACE, PROVE_AFTER, PROVE_GRACE, PeersClock};
 pub use snapshot::*;
-pub use sync_outcome::*;
 pub use verify::*;
 
 use crate::key::{PublicKey, Signature};

@@ -12,10 +12,9 @@ use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
 use crate::node::input::{Command, Misuse, PutOptions};
 use crate::node::loading::Need;
-use crate::node::outcome::{OperationError, Outcome};
+use crate::node::outcome::{OperationError, Outcome, PeerSync};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
-use crate::node::sync_outcome::PeerSync;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 

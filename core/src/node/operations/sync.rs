@@ -9,8 +9,7 @@ use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::ids::{OperationId, StopReason};
 use crate::node::operations::state::{Operations, Phase, Syncing};
-use crate::node::outcome::Outcome;
-use crate::node::sync_outcome::{PeerSync, SyncError, SyncFailure, SyncOutcome, SyncProgress};
+use crate::node::outcome::{Outcome, PeerSync, SyncError, SyncFailure, SyncOutcome, SyncProgress};
 
 impl Operations {
     /// Whether sessions are to be started for this operation; one on a regular node ends here.
