@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::channel::oneshot;
 use skydht_core::id::Target;
@@ -15,9 +14,8 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{
     BootstrapPeer, Command, Config, ConfigError, Event, FindNodeOutcome, GetError, GetOutcome,
     GetRequest, HopResult, Identity, OperationError, OperationId, Outcome, OwnItem, PeerInfo,
-    PingError, PingOutcome, PutError, PutOptions, PutOutcome, Snapshot, SyncError, SyncOutcome,
+    PingError, PingOutcome, PutError, PutOptions, PutOutcome, Snapshot,
 };
-use skydht_core::store::{Filter, ListPage};
 use skydht_core::{Node, Seed};
 use skydht_runtime::Runtime;
 
@@ -308,50 +306,6 @@ impl Dht {
         self.ask(Request::OwnItems).await
     }
 
-    /// Makes the node a full node, or a regular one again, until it stops. A full node stores every
-    /// item and holds what the other full nodes hold; one that is none any more lets go of what is
-    /// far, as far as the limits of a regular node ask for it, and keeps its own items.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub async fn set_full_node(&self, full_node: bool) -> Result<(), Stopped> {
-        self.ask(|reply| Request::SetFullNode(full_node, reply))
-            .await
-    }
-
-    /// Reconciles with one full node now, or with all that are known; what it brought
-    /// is verified and stored when this returns. Without a timeout it may take as long as any operation.
-    ///
-    /// Cancel-safe: a drop forgets the result; the sessions go on.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
-    pub async fn sync(
-        &self,
-        peer: Option<PublicKey>,
-        timeout: Option<Duration>,
-    ) -> Result<SyncOutcome, SyncError> {
-        match self.run(Command::Sync { peer, timeout })?.await? {
-            Outcome::Sync(result) => result,
-            other => Err(mismatch(&other).into()),
-        }
-    }
-
-    /// A page of what the node holds, in the order of targets from `from` on: at most `most` items.
-    /// It may be empty and not the last, see [`ListPage::next`].
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub async fn list(
-        &self,
-        filter: Filter,
-        from: Target,
-        most: usize,
-    ) -> Result<ListPage, Stopped> {
-        self.ask(|reply| Request::List(filter, from, most, reply))
-            .await
-    }
-
     /// What the loop itself counts.
     ///
     /// # Errors
@@ -448,7 +402,7 @@ impl Dht {
         self.0.mailbox.reached(Phase::Stopped).await;
     }
 
-    async fn ask<A>(
+    pub(crate) async fn ask<A>(
         &self,
         request: impl FnOnce(oneshot::Sender<A>) -> Request,
     ) -> Result<A, Stopped> {
@@ -459,7 +413,7 @@ impl Dht {
         receiver.await.map_err(|_| Stopped)
     }
 
-    fn run(&self, command: Command) -> Result<Operation, OperationError> {
+    pub(crate) fn run(&self, command: Command) -> Result<Operation, OperationError> {
         self.submit(command, None)
     }
 
@@ -486,13 +440,13 @@ impl Dht {
 
 /// The node answered a command with another command's outcome, which its contract rules out;
 /// to the caller this operation ended without a result.
-fn mismatch(outcome: &Outcome) -> OperationError {
+pub(crate) fn mismatch(outcome: &Outcome) -> OperationError {
     debug_assert!(false, "the outcome of another command: {outcome:?}");
     OperationError::Cancelled
 }
 
 /// One operation under way; dropped before its end, it is cancelled.
-struct Operation {
+pub(crate) struct Operation {
     dht: Dht,
     op: OperationId,
     outcome: oneshot::Receiver<Outcome>,

@@ -18,6 +18,7 @@ pub mod dmsg_discovery;
 mod dmsg_node;
 mod event_loop;
 mod events;
+mod full_node;
 pub mod journal;
 pub mod large;
 mod mailbox;

@@ -27,9 +27,11 @@ impl Operations {
             Command::Put { salt, .. } => Target::of(&base.cx.public, salt.as_bytes()),
             Command::PutSigned { item, .. } => item.target(),
             Command::Get(request) => request.target,
-            Command::FindNode { .. } | Command::Ping { .. } | Command::Shutdown => {
-                return Some(command);
-            }
+            // Sessions wait by themselves.
+            Command::FindNode { .. }
+            | Command::Ping { .. }
+            | Command::Sync { .. }
+            | Command::Shutdown => return Some(command),
         };
         if !base.loading.is_under_way() {
             return Some(command);
