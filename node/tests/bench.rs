@@ -159,3 +159,20 @@ fn storage_has_its_figures() {
     let ran = run(&home, &["bench", "store", "--backend", "redis"]).exits(2);
     assert!(ran.stderr.contains("--url redis://"), "{ran:?}");
 }
+
+#[test]
+fn a_reconciliation_has_its_figures() {
+    let home = TempDir::new();
+    let words = "bench sync --items 2000 --differences 20 --json";
+    let args: Vec<&str> = words.split(' ').collect();
+    let report = run(&home, &args).exits(0).json();
+    says_where_it_is_from(&report, "bench sync");
+    assert_eq!(report["converged"], true);
+    assert_eq!(report["fetched"], 10);
+    assert_eq!(report["given"], 10);
+    is_between(&report, "round_trips", 1.0, 4.0);
+    // Twenty items of 300 bytes and what belongs to each.
+    is_between(&report, "item_bytes", 6_000.0, 12_000.0);
+    is_between(&report, "beyond_bytes", 100.0, 16_384.0);
+    is_between(&report, "equal_bytes", 60.0, 1_024.0);
+}

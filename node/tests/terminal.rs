@@ -131,6 +131,7 @@ fn every_command_runs_on_a_terminal() {
             None,
         ),
         (vec!["bench", "store", "--items", "10"], 0, None),
+        (vec!["bench", "sync", "--items", "10"], 0, None),
         (vec!["bench", "abuse", "--list"], 0, None),
         (
             "bench serve --mix ping --duration 1ms --warm-up 1ms --items 1 --peers 1"

@@ -26,8 +26,8 @@ pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};
 pub(crate) use store::Store;
 pub(crate) use trials::{
-    Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, BenchStore, Demo, DemoTransport,
-    LoadTransport, Replay, Sim, StoreBackend,
+    Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, BenchStore, BenchSync, Demo,
+    DemoTransport, LoadTransport, Replay, Sim, StoreBackend,
 };
 pub(crate) use upstream::{Dht, SkywireCli, Visor};
 

@@ -158,6 +158,7 @@ pub(crate) enum Bench {
     Serve(BenchServe),
     Abuse(BenchAbuse),
     Store(BenchStore),
+    Sync(BenchSync),
     /// The attacker's process of `bench abuse`.
     #[command(hide = true)]
     Attacker(BenchAttacker),
@@ -363,5 +364,33 @@ pub(crate) struct BenchStore {
     pub(crate) value_bytes: u32,
     /// What draws are made from.
     #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Reconcile two full nodes in this process, over TCP on loopback, and count what it takes.
+///
+/// Half of the differences are items that one of them lacks, half are newer versions. Bytes are
+/// those on the sockets, encryption and framing with them. Exit status 0 means that both held the
+/// same afterwards.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bench sync
+  skydht bench sync --items 100000 --differences 100 --json | jq '{beyond_bytes, round_trips}'
+  skydht bench sync --items 1000000 --differences 10
+
+A million items take some 3 GB.")]
+pub(crate) struct BenchSync {
+    /// Items that both hold.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) items: u32,
+    /// Items that they hold differently.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) differences: u32,
+    /// Bytes in a value.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) value_bytes: u32,
+    /// Noted with the figures; nothing is drawn.
+    #[arg(long, default_value_t = 1, hide = true)]
     pub(crate) seed: u64,
 }

@@ -5,7 +5,9 @@ mod network;
 mod process;
 mod provenance;
 mod serve;
+mod sockets;
 mod store;
+mod sync;
 mod usage;
 
 use crate::cli::{Bench, Common};
@@ -19,6 +21,7 @@ pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
         Bench::Serve(args) => serve::run(common, args).await,
         Bench::Abuse(args) => abuse::run(common, &args).await,
         Bench::Store(args) => store::run(common, &args),
+        Bench::Sync(args) => sync::run(common, &args).await,
         Bench::Attacker(args) => abuse::attack(&args).await,
     }
 }

@@ -1,7 +1,6 @@
 //! `skydht bench network`: measured as other libraries were, all nodes in this process.
 
 mod report;
-mod sockets;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use skydht_core::node::{Config, Counter, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
 
 use super::provenance::{Provenance, median};
+use super::sockets::{CountedRuntime, SocketCounts};
 use super::usage::{own_allocations, own_cpu, own_waits};
 use crate::cli::{BenchNetwork, Common};
 use crate::exit::Exit;
@@ -19,7 +19,6 @@ use crate::measure::{Latency, each, resident_bytes};
 use crate::network::Network;
 use crate::output;
 use report::{Cost, Measured, Report, Sample, print};
-use sockets::{CountedRuntime, SocketCounts};
 
 /// Up to so many pairs of nodes are given a session before anything is measured.
 const WARM_PAIRS: usize = 20_000;
