@@ -429,13 +429,12 @@ impl<'a> Script<'a> {
                 peer: CAST.peers[n % PEERS],
                 addr: (how & 1 != 0).then(|| addr(how)),
             },
-            7 => Command::Sync {
-                peer: (how & 1 != 0).then(|| CAST.peers[n % PEERS]),
-                timeout,
-            },
             // Rarely: nothing much happens afterwards.
             _ if how == 0xff => Command::Shutdown,
-            _ => return,
+            _ => {
+                let peer = (how & 1 != 0).then(|| CAST.peers[n % PEERS]);
+                Command::Sync { peer, timeout }
+            }
         };
         self.run(command);
     }
@@ -503,7 +502,6 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// A full node from now on, or a regular one.
     fn switch(&mut self) {
         let full_node = self.input.byte() & 1 == 0;
         self.world.input(Input::SetFullNode { full_node });
