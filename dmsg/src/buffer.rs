@@ -1,6 +1,6 @@
 //! The two socket buffers of an encrypted stream. Small when idle, large while data flows.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,7 +18,7 @@ const BUSY: usize = 64 * 1024;
 const OUTPUT_LIMIT: usize = 64 * 1024;
 /// From this many unsent bytes on, a write tries the socket without waiting for a flush.
 const OUTPUT_EAGER: usize = 32 * 1024;
-/// From this many bytes on, what needs no sealing or opening goes to or from the socket at once.
+/// From this many bytes on, what needs no opening is read from the socket without a copy.
 const DIRECT: usize = 4 * 1024;
 
 /// Bytes that a frame is longer than its plaintext.
@@ -199,52 +199,6 @@ impl Output {
         }
         self.drain_eagerly(io, cx);
         Poll::Ready(Ok(Ok(taken)))
-    }
-
-    /// Takes as much of `data` as there is room for, at least one byte, and leaves it as it is.
-    pub(crate) fn poll_write_plain<IO: AsyncWrite + Unpin>(
-        &mut self,
-        io: &mut IO,
-        data: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if data.len() >= DIRECT
-            && let taken @ 1.. = self.write_through(io, data, cx)?
-        {
-            return Poll::Ready(Ok(taken));
-        }
-        let room = ready!(self.poll_room(io, cx))?;
-        let taken = data.len().min(room);
-        self.push_plain(&data[..taken]);
-        self.drain_eagerly(io, cx);
-        Poll::Ready(Ok(taken))
-    }
-
-    /// Writes what is here and then `data`, without a copy; how much of `data` the socket took.
-    fn write_through<IO: AsyncWrite + Unpin>(
-        &mut self,
-        io: &mut IO,
-        data: &[u8],
-        cx: &mut Context<'_>,
-    ) -> io::Result<usize> {
-        let unsent = self.unsent();
-        let parts = [&self.bytes[self.sent..], data].map(IoSlice::new);
-        let written = match Pin::new(io).poll_write_vectored(cx, &parts)? {
-            Poll::Pending => return Ok(0),
-            Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(written) => written,
-        };
-        self.sent += written.min(unsent);
-        self.drop_sent(OUTPUT_LIMIT / 2);
-        Ok(written.saturating_sub(unsent))
-    }
-
-    /// Appends a few bytes, room or not.
-    pub(crate) fn push_plain(&mut self, data: &[u8]) {
-        if self.bytes.capacity() - self.bytes.len() < data.len() {
-            self.drop_sent(0);
-        }
-        self.bytes.extend_from_slice(data);
     }
 
     /// How many bytes may be added, at least one.

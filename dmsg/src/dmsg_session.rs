@@ -16,7 +16,7 @@ use crate::handshake::Ephemeral;
 use crate::handshake_io::{self, HandshakeError, Handshaken};
 use crate::keepalive::Keepalive;
 use crate::object::{ErrorCode, SignedObject};
-use crate::plaintext_mux::PlaintextMux;
+use crate::read_buffered::ReadBuffered;
 use crate::session::{Driver, Incoming, Role, Session, SessionConfig};
 
 /// Why an object did not come.
@@ -59,7 +59,7 @@ pub struct Established<IO> {
     /// The peer's streams.
     pub incoming: Incoming,
     /// Moves the session.
-    pub driver: Driver<PlaintextMux<IO>>,
+    pub driver: Driver<ReadBuffered<IO>>,
 }
 
 /// Dials a server: proves `local` and demands that the other side proves `remote`. Set a deadline
@@ -121,14 +121,13 @@ fn establish<IO: AsyncRead + AsyncWrite + Send + Unpin>(
         input,
         transport,
     } = handshaken;
-    let io = PlaintextMux::new(io, input);
-    let keepalive = io.keepalive();
+    let io = ReadBuffered::new(io, input);
     let (mux, incoming, driver) = Session::new(io, role, config);
     let session = DmsgSession {
         remote: transport.remote,
         is_hybrid: transport.is_hybrid,
         mux,
-        keepalive,
+        keepalive: driver.keepalive(),
         sealer: Mutex::new(transport.sealer),
         opener: Mutex::new(transport.opener.into_window()),
     };

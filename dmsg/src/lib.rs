@@ -72,13 +72,13 @@ mod handshake_io;
 pub mod hybrid;
 pub mod keepalive;
 mod message;
-mod mux_frame;
+mod mux;
 mod noise;
 pub mod object;
 #[cfg(test)]
 mod pipe;
-mod plaintext_mux;
 mod publisher;
+mod read_buffered;
 pub mod secure;
 pub mod server;
 pub mod session;

@@ -3,15 +3,14 @@
 //! [`Session::new`] gives three things: the handle (open streams, close), the streams that the peer
 //! opens, and the driver, a future that the caller spawns and that does all the work.
 //!
-//! yamux itself ends a whole session at its stream limit. Here a stream over the limit is reset
-//! alone and counted, and what the peer can make us hold is bounded: [`SessionConfig`] says how.
+//! A stream over the limit is reset alone and counted, and what the peer can make us hold is
+//! bounded: [`SessionConfig`] says how. The multiplexing itself is a state machine, `mux`, that
+//! handles, streams and driver share behind a lock.
 
 mod config;
-mod context;
-mod cork;
 mod driver;
-mod requests;
 mod room;
+mod shared;
 mod stall;
 mod stream;
 mod unread;
@@ -22,21 +21,21 @@ use futures::channel::{mpsc, oneshot};
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_core::key::PublicKey;
 
-pub use config::{CloseReason, Role, SessionConfig, SessionCounters, SessionError};
+pub use crate::mux::Role;
+pub use config::{CloseReason, SessionConfig, SessionCounters, SessionError};
 pub use driver::Driver;
 pub use room::SendBudget;
 pub use stall::Stall;
 pub use stream::Stream;
 pub use unread::ReceiveBudget;
 
-use context::SessionContext;
-use requests::Requests;
+use shared::Shared;
 
 /// A handle on a session. When the last clone is dropped, the session closes.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
-struct Handle(Arc<Requests>);
+struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -53,23 +52,19 @@ impl Session {
     ) -> (Self, Incoming, Driver<IO>) {
         let (ended, end) = oneshot::channel();
         let (queue, incoming) = mpsc::channel(config.backlog.saturating_sub(1));
-        let context = Arc::new(SessionContext::new(config, end));
-        let requests = Arc::new(Requests::new(context));
-        let driver = Driver::new(io, role, Arc::clone(&requests), queue, ended);
-        (Self(Arc::new(Handle(requests))), Incoming(incoming), driver)
+        let shared = Shared::new(role, config, end);
+        let driver = Driver::new(io, Arc::clone(&shared), queue, ended);
+        (Self(Arc::new(Handle(shared))), Incoming(incoming), driver)
     }
 
-    /// Opens a stream. Waits while 256 of ours are still unknown to the peer (yamux's limit).
+    /// Opens a stream. Waits while 256 of ours are not acknowledged by the peer.
     /// Cancel-safe.
     ///
     /// # Errors
     /// [`SessionError`].
     pub async fn open(&self) -> Result<Stream, SessionError> {
-        let opened = self.0.0.open()?;
-        match opened.await {
-            Ok(stream) => Ok(stream),
-            Err(_) => Err(SessionError::Closed(self.0.0.context.reason())),
-        }
+        let mut permit = None;
+        std::future::poll_fn(|cx| self.0.0.poll_open(cx, &mut permit)).await
     }
 
     /// Closes the session: queued data is sent, streams end, the connection is closed. Wait for it
@@ -81,18 +76,18 @@ impl Session {
     /// Whether the session is over, or closing.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.0.is_closing()
+        self.0.0.state().is_closing
     }
 
     /// Waits for the end of the session.
     pub async fn closed(&self) -> CloseReason {
-        self.0.0.context.ended().await
+        self.0.0.ended().await
     }
 
     /// The counters.
     #[must_use]
     pub fn counters(&self) -> SessionCounters {
-        self.0.0.context.counters()
+        self.0.0.counters()
     }
 }
 

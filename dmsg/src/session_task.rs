@@ -12,7 +12,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::Runtime;
 
 use crate::keepalive::Keepalive;
-use crate::plaintext_mux::PlaintextMux;
+use crate::read_buffered::ReadBuffered;
 use crate::session::{CloseReason, Driver, Stall};
 
 /// How long a ping may stay without any sign of the peer, as upstream's.
@@ -20,7 +20,7 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pings, and runs the session until the peer has shown that it runs it, too.
 pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
-    driver: &mut Driver<PlaintextMux<IO>>,
+    driver: &mut Driver<ReadBuffered<IO>>,
     keepalive: &Keepalive,
 ) -> Result<(), CloseReason> {
     keepalive.request_ping();
@@ -37,7 +37,7 @@ pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
 /// for it, or `killed` completes.
 pub(crate) async fn run<R: Runtime>(
     runtime: R,
-    mut driver: Driver<PlaintextMux<R::Connection>>,
+    mut driver: Driver<ReadBuffered<R::Connection>>,
     keepalive: Keepalive,
     interval: Duration,
     mut killed: oneshot::Receiver<()>,

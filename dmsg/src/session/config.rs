@@ -7,15 +7,6 @@ use super::room::SendBudget;
 use super::unread::ReceiveBudget;
 use crate::secure::SecureError;
 
-/// Which end of the connection this is. yamux numbers streams by it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// We dialled.
-    Client,
-    /// We accepted.
-    Server,
-}
-
 /// A session's limits.
 ///
 /// A stream holds at most 256 KiB of unread data (yamux's first window, which is kept from

@@ -1,46 +1,31 @@
 //! The future that moves a session.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::channel::{mpsc, oneshot};
 use futures_io::{AsyncRead, AsyncWrite};
-use yamux::{ConnectionError, FrameDecodeError};
 
-use super::config::{CloseReason, Role};
-use super::context::{MOST_STREAMS, SessionContext, Side};
-use super::cork::{CorkState, CorkedIo};
-use super::requests::Requests;
+use super::config::CloseReason;
+use super::shared::{Shared, Side, State, Wish};
 use super::stream::Stream;
-use crate::plaintext_mux::IsSmux;
+use crate::keepalive::Keepalive;
+use crate::mux::{Event, Violation};
 use crate::secure::SecureError;
 
-/// How many dropped streams yamux may have in its books before we wait for it. They linger only
-/// while the connection takes no more of our data.
-const DROPPED_LIMIT: usize = 256;
-/// yamux ends the session when it counts more streams than it was told, so it is told more than
-/// there can ever be: the dropped ones, and some that other threads drop meanwhile.
-const SLACK: usize = 4 * DROPPED_LIMIT;
-
-/// What yamux is told fits addresses of 32 bits, too.
-const _: () = {
-    let streams = (3 * MOST_STREAMS + SLACK) as u64;
-    assert!(streams * yamux::DEFAULT_CREDIT as u64 <= u32::MAX as u64);
-};
-
-/// The most data in one frame, in bytes. Others' streams wait no longer for it than for what the
-/// socket holds anyway.
-const FRAME: usize = 32 * 1024;
+/// Bytes that are read in one turn before others run.
+const READ_BUDGET: usize = 256 * 1024;
 
 /// Runs one session; completes when it is over. Spawn it.
 #[must_use = "a session does nothing unless its driver runs"]
 pub struct Driver<IO> {
     /// `None` when the session is over.
-    connection: Option<yamux::Connection<CorkedIo<IO>>>,
-    cork: Arc<CorkState>,
-    requests: Arc<Requests>,
+    io: Option<IO>,
+    shared: Arc<Shared>,
+    keepalive: Keepalive,
     queue: mpsc::Sender<Stream>,
     ended: Option<oneshot::Sender<()>>,
 }
@@ -48,78 +33,141 @@ pub struct Driver<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     pub(super) fn new(
         io: IO,
-        role: Role,
-        requests: Arc<Requests>,
+        shared: Arc<Shared>,
         queue: mpsc::Sender<Stream>,
         ended: oneshot::Sender<()>,
     ) -> Self {
-        let context = Arc::clone(&requests.context);
-        let streams = context.max_streams() + SLACK;
-        let mut config = yamux::Config::default();
-        // Exactly the first window for every stream: yamux demands that much, and with nothing
-        // left over no window ever grows.
-        config
-            .set_max_connection_receive_window(None)
-            .set_max_num_streams(streams)
-            .set_split_send_size(FRAME)
-            .set_max_connection_receive_window(Some(streams * yamux::DEFAULT_CREDIT as usize));
-        let mode = match role {
-            Role::Client => yamux::Mode::Client,
-            Role::Server => yamux::Mode::Server,
-        };
-        let cork = Arc::new(CorkState::default());
-        let corked_io = CorkedIo::new(io, cork.clone(), context);
         Self {
-            connection: Some(yamux::Connection::new(corked_io, config, mode)),
-            cork,
-            requests,
+            io: Some(io),
+            shared,
+            keepalive: Keepalive::default(),
             queue,
             ended: Some(ended),
         }
     }
 
-    /// One turn: serves requests, collects what the streams send and reads what came until nothing
-    /// moves, then flushes once. `None`: wait for a waker.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        let connection = self.connection.as_mut()?;
-        let (requests, cork) = (&*self.requests, &*self.cork);
-        let context = &requests.context;
-        cork.start_turn();
+    /// One turn: sends and reads until nothing moves, then flushes once.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        if self.keepalive.take_ping_request(cx.waker()) {
+            self.shared.state().mux.ping();
+        }
+        let mut budget = READ_BUDGET;
         loop {
-            cork.collect();
-            if let Err(error) = serve_requests(connection, requests, cx) {
-                return Some(reason(error));
+            let is_blocked = self.send(cx)?;
+            let wanted = self.receive(cx, &mut budget)?;
+            // Reading makes answers; and sending may let reading go on.
+            let state = self.shared.state();
+            let has_output = state.mux.unsent() > 0;
+            let is_closing = state.is_closing;
+            let goes_on = !is_blocked && (has_output || wanted != state.mux.wants_input());
+            drop(state);
+            if goes_on {
+                continue;
             }
-            if let Some(end) = advance(connection, context, cork, &mut self.queue, cx) {
-                return Some(end);
+            let is_flushed = self.flush(cx)?;
+            if is_closing && !has_output && is_flushed {
+                return Err(CloseReason::Local);
             }
-            let held = cork.reads_are_held();
-            if cork.is_dirty() {
-                cork.flush();
-                if let Some(end) = advance(connection, context, cork, &mut self.queue, cx) {
-                    return Some(end);
+            return Ok(());
+        }
+    }
+
+    /// Gives the connection what it takes; says whether it takes no more.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+        let Some(io) = &mut self.io else {
+            return Ok(true);
+        };
+        let mut state = self.shared.state();
+        let mut taken = 0;
+        let is_blocked = loop {
+            let output = state.mux.output();
+            if output.is_empty() {
+                break false;
+            }
+            match Pin::new(&mut *io).poll_write(cx, output) {
+                Poll::Pending => break true,
+                Poll::Ready(Ok(0)) => return Err(CloseReason::Io(io::ErrorKind::WriteZero)),
+                Poll::Ready(Ok(written)) => {
+                    state.mux.sent(written);
+                    taken += written;
+                }
+                Poll::Ready(Err(error)) => return Err(reason(&error)),
+            }
+        };
+        self.shared.count_sent(taken, state.mux.unsent());
+        state.wake_openers();
+        Ok(is_blocked)
+    }
+
+    /// Reads until nothing has come, and hands it out. Says whether more was wanted at the end.
+    fn receive(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, CloseReason> {
+        let Some(io) = &mut self.io else {
+            return Ok(true);
+        };
+        // Those that found no place; dropped when the state is free, which they use.
+        let mut refused = Vec::new();
+        let mut state = self.shared.state();
+        let before = *budget;
+        let frames = state.mux.frames();
+        let result = loop {
+            if !state.mux.wants_input() {
+                break Ok(false);
+            }
+            if *budget == 0 {
+                cx.waker().wake_by_ref();
+                break Ok(true);
+            }
+            let space = state.mux.space();
+            let most = space.len().min(*budget);
+            match Pin::new(&mut *io).poll_read(cx, &mut space[..most]) {
+                Poll::Pending => break Ok(true),
+                Poll::Ready(Err(error)) => break Err(reason(&error)),
+                Poll::Ready(Ok(0)) if state.mux.is_between_frames() => {
+                    break Err(CloseReason::Remote);
+                }
+                Poll::Ready(Ok(0)) => {
+                    break Err(CloseReason::Io(io::ErrorKind::UnexpectedEof));
+                }
+                Poll::Ready(Ok(read)) => {
+                    *budget -= read;
+                    if let Err(violation) = state.mux.received(read) {
+                        break Err(violated(&mut state, io, cx, violation));
+                    }
                 }
             }
-            if cork.is_violated() {
-                return Some(violation());
+            if let Err(reason) = hand_out(&self.shared, &mut state, &mut self.queue, &mut refused) {
+                break Err(reason);
             }
-            let stuck = cork.is_blocked() || cork.is_dirty();
-            if requests.is_closing() && !stuck {
-                return Some(CloseReason::Local);
-            }
-            if !held || stuck {
-                return None;
-            }
-            // Reads were held because of dropped streams; those are gone now.
+        };
+        for _ in frames..state.mux.frames() {
+            self.keepalive.count_received();
+        }
+        if *budget < before {
+            self.shared.unread.set(state.mux.held());
+            self.shared.note_output(&state);
+            state.wake_openers();
+        }
+        drop(state);
+        drop(refused);
+        if *budget < before {
+            self.shared.enforce_limits();
+        }
+        result
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+        // Also without data: the connection may have something of its own to send.
+        match self.io.as_mut().map(|io| Pin::new(io).poll_flush(cx)) {
+            Some(Poll::Pending) => Ok(false),
+            Some(Poll::Ready(Err(error))) => Err(reason(&error)),
+            Some(Poll::Ready(Ok(()))) | None => Ok(true),
         }
     }
 
     fn end(&mut self, reason: CloseReason) {
-        self.requests.context.end(reason);
-        self.requests.close();
-        // Wakes everyone who waits on a stream; they find the reason set.
-        self.connection = None;
+        self.io = None;
         self.queue.close_channel();
+        self.shared.end(reason);
         if let Some(ended) = self.ended.take() {
             let _ = ended.send(());
         }
@@ -127,9 +175,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 }
 
 impl<IO> Driver<IO> {
-    /// Bytes of data that wait for the connection, and bytes that it has taken.
+    /// Bytes that wait for the connection, and that it has taken.
     pub(super) fn sending(&self) -> (usize, u64) {
-        self.requests.context.sending()
+        self.shared.sending()
+    }
+
+    /// To ping the peer, and to watch that it lives.
+    #[must_use]
+    pub fn keepalive(&self) -> Keepalive {
+        self.keepalive.clone()
     }
 }
 
@@ -137,10 +191,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
     type Output = CloseReason;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.requests.context.driver.register(cx.waker());
+        self.shared.driver.register(cx.waker());
         match self.turn(cx) {
-            None => Poll::Pending,
-            Some(reason) => {
+            Ok(()) => Poll::Pending,
+            Err(reason) => {
                 self.end(reason.clone());
                 Poll::Ready(reason)
             }
@@ -151,99 +205,67 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
 impl<IO> Drop for Driver<IO> {
     fn drop(&mut self) {
         if self.ended.is_some() {
-            self.requests.context.end(CloseReason::Dropped);
-            self.requests.close();
             self.queue.close_channel();
+            self.shared.end(CloseReason::Dropped);
         }
     }
 }
 
-/// Opens the streams that were asked for, as far as yamux goes.
-fn serve_requests<IO: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut yamux::Connection<CorkedIo<IO>>,
-    requests: &Requests,
-    cx: &mut Context<'_>,
-) -> Result<(), ConnectionError> {
-    let context = &requests.context;
-    while context.unread.dropped() < DROPPED_LIMIT
-        && let Some(request) = requests.next()
-    {
-        match connection.poll_new_outbound(cx) {
-            Poll::Ready(stream) => {
-                context.count_opened();
-                // Not wanted any more: dropped, hence reset.
-                if let Some(stream) = Stream::outbound(stream?, request.permit) {
-                    let _ = request.reply.send(stream);
+/// Wakes those for whom something has come, and queues the peer's new streams.
+fn hand_out(
+    shared: &Arc<Shared>,
+    state: &mut State,
+    queue: &mut mpsc::Sender<Stream>,
+    refused: &mut Vec<Stream>,
+) -> Result<(), CloseReason> {
+    while let Some(event) = state.mux.poll_event() {
+        match event {
+            Event::Readable(id) => state.wake(id, Wish::Read),
+            Event::Writable(id) => state.wake(id, Wish::Write),
+            Event::GoAway => return Err(CloseReason::Remote),
+            Event::Opened(id) => match shared.permit(Side::Inbound) {
+                None => {
+                    state.leave(id);
+                    shared.count_refused();
                 }
-            }
-            Poll::Pending => {
-                requests.postpone(request);
-                break;
-            }
+                Some(permit) => match queue.try_send(Stream::new(id, permit)) {
+                    Ok(()) => shared.count_accepted(),
+                    Err(error) => {
+                        shared.count_refused();
+                        refused.push(error.into_inner());
+                    }
+                },
+            },
         }
     }
     Ok(())
 }
 
-/// Lets yamux write and read until nothing moves, and hands out the peer's new streams.
-fn advance<IO: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut yamux::Connection<CorkedIo<IO>>,
-    context: &Arc<SessionContext>,
-    cork: &CorkState,
-    queue: &mut mpsc::Sender<Stream>,
+/// Tells the peer, if the connection takes it at once.
+fn violated<IO: AsyncWrite + Unpin>(
+    state: &mut State,
+    io: &mut IO,
     cx: &mut Context<'_>,
-) -> Option<CloseReason> {
+    violation: Violation,
+) -> CloseReason {
+    if violation == Violation::Smux {
+        return CloseReason::Smux;
+    }
+    state.mux.go_away();
     loop {
-        let dropped = context.unread.dropped();
-        if dropped >= DROPPED_LIMIT {
-            cork.hold_reads();
-        }
-        match connection.poll_next_inbound(cx) {
-            Poll::Ready(Some(Ok(stream))) => admit(stream, context, queue),
-            Poll::Ready(None | Some(Err(_))) if cork.is_violated() => {
-                return Some(violation());
-            }
-            Poll::Ready(Some(Err(error))) => return Some(reason(error)),
-            Poll::Ready(None) => return Some(CloseReason::Remote),
-            Poll::Pending => {
-                if !cork.is_blocked() {
-                    // Nothing was in the way, so yamux has seen all that were dropped before.
-                    context.unread.forget_dropped(dropped);
-                }
-                return None;
-            }
+        let output = state.mux.output();
+        match Pin::new(&mut *io).poll_write(cx, output) {
+            Poll::Ready(Ok(written @ 1..)) => state.mux.sent(written),
+            _ => break,
         }
     }
+    let _ = Pin::new(io).poll_flush(cx);
+    CloseReason::Protocol(violation.to_string().into())
 }
 
-/// Queues a stream of the peer's, or resets it when a limit is reached.
-fn admit(stream: yamux::Stream, context: &Arc<SessionContext>, queue: &mut mpsc::Sender<Stream>) {
-    let Some(permit) = context.permit(Side::Inbound) else {
-        context.unread.refuse(stream);
-        return context.count_refused();
-    };
-    let stream = Stream::inbound(stream, permit);
-    match stream.map(|stream| queue.try_send(stream)) {
-        Some(Ok(())) => context.count_accepted(),
-        Some(Err(_)) | None => context.count_refused(),
-    }
-}
-
-/// yamux logs what it was, but does not tell us.
-fn violation() -> CloseReason {
-    CloseReason::Protocol("a frame against the rules".into())
-}
-
-fn reason(error: ConnectionError) -> CloseReason {
-    match error {
-        ConnectionError::Closed => CloseReason::Remote,
-        ConnectionError::Io(error) | ConnectionError::Decode(FrameDecodeError::Io(error)) => {
-            match SecureError::of(&error) {
-                Some(error) => CloseReason::Secure(error),
-                None if IsSmux::is_cause(&error) => CloseReason::Smux,
-                None => CloseReason::Io(error.kind()),
-            }
-        }
-        other => CloseReason::Protocol(other.to_string().into()),
+fn reason(error: &io::Error) -> CloseReason {
+    match SecureError::of(error) {
+        Some(error) => CloseReason::Secure(error),
+        None => CloseReason::Io(error.kind()),
     }
 }

@@ -1,8 +1,7 @@
 //! Room for data that streams hand over and the connection has not taken: bounded for a session,
 //! and over all sessions that share a budget.
 //!
-//! yamux alone would hold a window for each stream, dropped ones included, of a peer that reads
-//! nothing.
+//! Without it a peer that reads nothing would be owed a window for each stream.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -108,19 +107,15 @@ impl Room {
         Poll::Pending
     }
 
-    /// A stream handed over `n` bytes.
-    pub(super) fn add(&self, n: usize) {
-        self.queued.fetch_add(n, SeqCst);
-        self.budget.0.queued.fetch_add(n, SeqCst);
-    }
-
-    /// The connection took `n` bytes.
-    pub(super) fn sub(&self, n: usize) {
-        if n == 0 {
+    /// So many bytes wait now. Not for two threads at the same time.
+    pub(super) fn set(&self, queued: usize) {
+        let before = self.queued.swap(queued, SeqCst);
+        if queued >= before {
+            let more = queued - before;
+            self.budget.0.queued.fetch_add(more, SeqCst);
             return;
         }
-        self.queued.fetch_sub(n, SeqCst);
-        self.budget.0.queued.fetch_sub(n, SeqCst);
+        self.budget.0.queued.fetch_sub(before - queued, SeqCst);
         // A waiter saw at least this much queued, so that this comes about for sure.
         let enough = if self.budget.is_spent() {
             LEAST / 2
@@ -172,7 +167,7 @@ mod tests {
             .collect();
         for room in &rooms {
             while has_room(room) {
-                room.add(LEAST);
+                room.set(room.queued() + LEAST);
             }
         }
         let queued: Vec<usize> = rooms.iter().map(|room| room.queued() / LEAST).collect();

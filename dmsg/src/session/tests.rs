@@ -13,6 +13,8 @@ use crate::pipe::{End, pipe};
 use crate::secure::{self, Secure};
 
 mod hostile;
+mod interop;
+mod pings;
 mod room;
 mod unread;
 
@@ -181,7 +183,7 @@ fn at_the_outbound_limit_open_says_so() {
 fn a_dropped_open_gives_its_place_back() {
     let mut pool = LocalPool::new();
     let (a, _b) = pair(&pool, &limits(8, 1, 8));
-    assert!(a.session.open().now_or_never().is_none()); // the driver has not run
+    assert!(a.session.open().now_or_never().is_some());
     pool.run_until_stalled();
     assert_eq!(a.session.counters().outbound, 0);
     assert!(pool.run_until(a.session.open()).is_ok());
@@ -378,15 +380,18 @@ fn a_dropped_driver_ends_everything() {
     let (_peer, end) = pipe(1000);
     let (session, mut incoming, driver) =
         Session::new(end, Role::Client, &SessionConfig::default());
-    let opening = session.clone();
-    let waiting = async { opening.open().await.err() };
+    let mut stream = pool.run_until(session.open()).unwrap();
     let ending = async {
         drop(driver);
         session.closed().await
     };
-    let (opened, reason) = pool.run_until(join(waiting, ending));
-    assert_eq!(opened, Some(SessionError::Closed(CloseReason::Dropped)));
+    let (read, reason) = pool.run_until(join(stream.read(&mut [0]), ending));
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionAborted);
     assert_eq!(reason, CloseReason::Dropped);
+    assert_eq!(
+        pool.run_until(session.open()).err(),
+        Some(SessionError::Closed(CloseReason::Dropped))
+    );
     assert!(pool.run_until(incoming.next()).is_none());
 }
 

@@ -68,16 +68,14 @@ fn opening_and_dropping_against_a_stalled_connection_is_survived() {
     let node = start(&pool.spawner(), end, Role::Client, &limits(4, 4, 4));
     let mut opened = 0;
     for _ in 0..5000 {
-        let mut open = std::pin::pin!(node.session.open());
-        assert!((&mut open).now_or_never().is_none());
-        pool.run_until_stalled();
-        if let Some(stream) = open.now_or_never() {
+        if let Some(stream) = node.session.open().now_or_never() {
             let _ = stream.unwrap().write(b"x").now_or_never();
             opened += 1;
         }
+        pool.run_until_stalled();
     }
-    // yamux keeps the dropped ones as long as their resets cannot be sent.
-    assert!((200..3000).contains(&opened), "{opened}");
+    // Until as many resets wait as may.
+    assert!((200..300).contains(&opened), "{opened}");
     assert!(node.session.open().now_or_never().is_none());
     assert!(!node.session.is_closed());
     // When the peer reads again, so does it go on.
@@ -218,7 +216,9 @@ fn a_bad_record_below_ends_the_session_and_is_named() {
     let mut forged = vec![0, 40];
     forged.extend([0x10; 40]);
     wire.lock().unwrap().bytes.extend(forged);
-    let _ = pool.run_until(a.session.open()); // wakes the driver, which reads the record
+    // Wakes the driver, which reads the record.
+    let mut stream = pool.run_until(a.session.open()).unwrap();
+    pool.run_until(stream.write_all(b"x")).unwrap();
     assert_eq!(
         pool.run_until(a.session.closed()),
         CloseReason::Secure(SecureError::Cipher(CipherError::Forged))

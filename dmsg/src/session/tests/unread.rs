@@ -104,15 +104,16 @@ fn streams_that_are_read_outlive_those_that_are_not() {
     assert!(budget.cut() > 10 && budget.held() <= LIMIT);
 }
 
-/// Frames of a byte each take many times their data.
+/// Frames of a byte each take no more than a large one.
 #[test]
-fn small_frames_count_for_what_they_take() {
+fn small_frames_cost_their_data() {
     let mut pool = LocalPool::new();
     let budget = ReceiveBudget::default();
     let (a, _b) = pair(&pool, &bounded(LIMIT, &budget));
     flood(&pool, &a.session, 1, 1);
     pool.run_until_stalled();
-    assert_eq!((budget.held(), budget.cut()), (0, 1));
+    assert!((WINDOW..WINDOW + 1_000).contains(&budget.held()));
+    assert_eq!(budget.cut(), 0);
 }
 
 /// In all, the party with the most makes room: the address, not the session.

@@ -1,0 +1,75 @@
+//! A frame's header, 12 bytes, big-endian: version 0 (1 byte), kind (1), flags (2), stream (4),
+//! length (4). Only data frames have a body, of that length; in a window update it is credit, in a
+//! ping a number, in a go-away a code.
+
+use super::Violation;
+
+pub(super) const HEADER_LEN: usize = 12;
+pub(super) type Header = [u8; HEADER_LEN];
+
+/// Opens a stream; on a ping: asks for an answer.
+pub(super) const SYN: u16 = 1;
+/// Acknowledges a stream.
+pub(super) const ACK: u16 = 2;
+/// Finishes the sender's side of a stream.
+pub(super) const FIN: u16 = 4;
+/// Ends a stream for both sides.
+pub(super) const RST: u16 = 8;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Data = 0,
+    WindowUpdate = 1,
+    Ping = 2,
+    GoAway = 3,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    pub(super) flags: u16,
+    /// 0 where a frame belongs to none.
+    pub(super) stream: u32,
+    pub(super) length: u32,
+}
+
+impl Frame {
+    pub(super) fn of(kind: Kind, flags: u16, stream: u32, length: u32) -> Self {
+        Self {
+            kind,
+            flags,
+            stream,
+            length,
+        }
+    }
+
+    pub(super) fn of_header(header: &Header) -> Result<Self, Violation> {
+        let [version, kind, f0, f1, s0, s1, s2, s3, l0, l1, l2, l3] = *header;
+        if version != 0 {
+            return Err(Violation::Version(version));
+        }
+        let kind = match kind {
+            0 => Kind::Data,
+            1 => Kind::WindowUpdate,
+            2 => Kind::Ping,
+            3 => Kind::GoAway,
+            other => return Err(Violation::Kind(other)),
+        };
+        let (stream, length) = ([s0, s1, s2, s3], [l0, l1, l2, l3]);
+        Ok(Self {
+            kind,
+            flags: u16::from_be_bytes([f0, f1]),
+            stream: u32::from_be_bytes(stream),
+            length: u32::from_be_bytes(length),
+        })
+    }
+
+    pub(super) fn header(self) -> Header {
+        let mut header = [0; HEADER_LEN];
+        header[1] = self.kind as u8;
+        header[2..4].copy_from_slice(&self.flags.to_be_bytes());
+        header[4..8].copy_from_slice(&self.stream.to_be_bytes());
+        header[8..].copy_from_slice(&self.length.to_be_bytes());
+        header
+    }
+}
