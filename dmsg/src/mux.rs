@@ -93,7 +93,8 @@ pub(crate) struct Mux {
     role: Role,
     /// Of the next stream of ours; 0 when there are no numbers left.
     next: u32,
-    streams: BTreeMap<u32, Flow>,
+    /// Boxed, since most sessions have few at a time and a map's node has room for eleven.
+    streams: BTreeMap<u32, Box<Flow>>,
     unacknowledged: usize,
     abandoned: VecDeque<u32>,
     input: Input,
@@ -144,7 +145,7 @@ impl Mux {
         let id = self.next;
         // Zero after two billion streams.
         self.next = id.checked_add(2).unwrap_or(0);
-        self.streams.insert(id, Flow::new(SYN, WINDOW));
+        self.streams.insert(id, Box::new(Flow::new(SYN, WINDOW)));
         self.unacknowledged += 1;
         Some(id)
     }
@@ -168,7 +169,7 @@ impl Mux {
 
     /// Whether a stream is neither finished by us nor reset.
     pub(crate) fn may_write(&self, id: u32) -> bool {
-        self.streams.get(&id).is_some_and(Flow::may_write)
+        self.streams.get(&id).is_some_and(|flow| flow.may_write())
     }
 
     /// Whether a stream was reset by [`Self::cut_down_to`].
@@ -474,7 +475,7 @@ impl Mux {
             if self.streams.contains_key(&id) {
                 return Err(Violation::OpenedTwice);
             }
-            self.streams.insert(id, Flow::new(ACK, WINDOW));
+            self.streams.insert(id, Box::new(Flow::new(ACK, WINDOW)));
             self.events.push_back(Event::Opened(id));
         }
         self.acknowledged(id);

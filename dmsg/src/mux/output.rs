@@ -10,8 +10,8 @@ pub(super) const MOST_DATA: usize = 32 * 1024;
 /// Pings of the peer's that wait for their answers, at most. More than one, since two ends that
 /// cannot write would wait for each other.
 const MOST_PONGS: usize = 8;
-/// What an empty buffer may keep allocated, in bytes.
-const IDLE: usize = 4 * 1024;
+/// So much that waits behind urgent frames goes with them, in bytes.
+const TOGETHER: usize = 4 * 1024;
 
 #[derive(Default)]
 pub(super) struct Output {
@@ -114,7 +114,7 @@ impl Output {
         if is_urgent {
             std::mem::swap(&mut self.writing, &mut self.urgent);
         }
-        if !is_urgent || self.queued.len() <= IDLE {
+        if !is_urgent || self.queued.len() <= TOGETHER {
             if is_urgent {
                 self.writing.append(&mut self.queued);
             } else {
@@ -123,8 +123,9 @@ impl Output {
             self.last = None;
             self.resets_writing = std::mem::take(&mut self.resets_queued);
         }
+        // An idle session keeps none of them.
         for buffer in [&mut self.writing, &mut self.queued, &mut self.urgent] {
-            if buffer.is_empty() && buffer.capacity() > IDLE {
+            if buffer.is_empty() {
                 *buffer = Vec::new();
             }
         }

@@ -225,7 +225,7 @@ fn hand_out(
             Event::GoAway => return Err(CloseReason::Remote),
             Event::Opened(id) => match shared.permit(Side::Inbound) {
                 None => {
-                    state.leave(id);
+                    drop(state.leave(id));
                     shared.count_refused();
                 }
                 Some(permit) => match queue.try_send(Stream::new(id, permit)) {

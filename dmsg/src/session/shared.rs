@@ -45,21 +45,14 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) mux: Mux,
     /// Who waits for what on which stream.
-    waiting: BTreeMap<u32, Waiting>,
+    waiting: BTreeMap<(u32, Wish), Waker>,
     /// Who waits for the peer to take in streams of ours.
     openers: Vec<Waker>,
     pub(super) is_closing: bool,
 }
 
-#[derive(Default)]
-struct Waiting {
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    cut: Option<Waker>,
-}
-
 /// What a stream's user waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wish {
     Read,
     Write,
@@ -67,36 +60,22 @@ pub(super) enum Wish {
     Cut,
 }
 
+impl Wish {
+    const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Cut];
+}
+
 impl State {
     /// Wakes `cx`'s task once it may be so.
     pub(super) fn wait(&mut self, id: u32, wish: Wish, cx: &Context<'_>) {
-        let waiting = self.waiting.entry(id).or_default();
-        let place = match wish {
-            Wish::Read => &mut waiting.reader,
-            Wish::Write => &mut waiting.writer,
-            Wish::Cut => &mut waiting.cut,
-        };
-        match place {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        self.waiting
+            .entry((id, wish))
+            .and_modify(|waker| waker.clone_from(cx.waker()))
+            .or_insert_with(|| cx.waker().clone());
     }
 
     pub(super) fn wake(&mut self, id: u32, wish: Wish) {
-        let Some(waiting) = self.waiting.get_mut(&id) else {
-            return;
-        };
-        let waker = match wish {
-            Wish::Read => waiting.reader.take(),
-            Wish::Write => waiting.writer.take(),
-            Wish::Cut => waiting.cut.take(),
-        };
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    fn wake_all_of(&mut self, id: u32) {
-        for wish in [Wish::Read, Wish::Write, Wish::Cut] {
-            self.wake(id, wish);
+        if let Some(waker) = self.waiting.remove(&(id, wish)) {
+            waker.wake();
         }
     }
 
@@ -106,27 +85,29 @@ impl State {
         }
     }
 
-    /// A stream's user is gone.
-    pub(super) fn leave(&mut self, id: u32) {
-        self.waiting.remove(&id);
+    /// A stream's user is gone. Whose wakers those were may have streams, too: drop them only when
+    /// the state is free.
+    #[must_use]
+    pub(super) fn leave(&mut self, id: u32) -> [Option<Waker>; 3] {
         self.mux.leave(id);
         self.wake_openers();
+        Wish::ALL.map(|wish| self.waiting.remove(&(id, wish)))
     }
 
     /// Resets streams until no more than `most` bytes are unread; says how many.
     fn cut_down_to(&mut self, most: usize) -> usize {
         let cut = self.mux.cut_down_to(most);
         for id in &cut {
-            self.wake_all_of(*id);
+            for wish in Wish::ALL {
+                self.wake(*id, wish);
+            }
         }
         cut.len()
     }
 
     fn wake_everybody(&mut self) {
-        let ids: Vec<u32> = self.waiting.keys().copied().collect();
-        for id in ids {
-            self.wake_all_of(id);
-        }
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_values().for_each(Waker::wake);
         self.openers.drain(..).for_each(Waker::wake);
     }
 }

@@ -58,10 +58,11 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let shared = self.shared();
         let mut state = shared.state();
-        state.leave(self.id);
+        let wakers = state.leave(self.id);
         shared.unread.set(state.mux.held());
         let has_output = shared.note_output(&state);
         drop(state);
+        drop(wakers);
         if has_output {
             shared.driver.wake();
         }
