@@ -161,7 +161,7 @@ impl Mux {
         if len == 0 && !data.is_empty() {
             return Ok(0);
         }
-        flow.credit -= len as u32;
+        flow.credit -= frame::length(len);
         let flags = std::mem::take(&mut flow.flags_due);
         self.output.data(id, flags, &data[..len]);
         Ok(len)

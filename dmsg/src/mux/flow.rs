@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Read, WINDOW};
+use super::{Read, WINDOW, frame};
 
 /// A buffer's size, in bytes: at the least, so that frames of a byte each cost a byte, and at the
 /// most, so that a header alone makes nothing large.
@@ -174,7 +174,7 @@ impl Flow {
                 self.chunks.pop_front();
             }
         }
-        self.read += taken as u32;
+        self.read += frame::length(taken);
         taken
     }
 

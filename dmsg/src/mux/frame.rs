@@ -16,6 +16,11 @@ pub(super) const FIN: u16 = 4;
 /// Ends a stream for both sides.
 pub(super) const RST: u16 = 8;
 
+/// A length of what is here, which is always less than 4 GiB.
+pub(super) fn length(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Data = 0,

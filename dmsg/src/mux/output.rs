@@ -1,6 +1,6 @@
 //! Frames on their way to the connection, in the order of their making but for a few that are urgent.
 
-use super::frame::{ACK, Frame, HEADER_LEN, Kind, RST, SYN};
+use super::frame::{self, ACK, Frame, HEADER_LEN, Kind, RST, SYN};
 
 /// Resets that wait for the connection, at most.
 const MOST_RESETS: usize = 256;
@@ -41,14 +41,19 @@ impl Output {
             let len = self.queued.len() - start - HEADER_LEN + data.len();
             if len <= MOST_DATA {
                 self.queued[start + 8..start + HEADER_LEN]
-                    .copy_from_slice(&(len as u32).to_be_bytes());
+                    .copy_from_slice(&frame::length(len).to_be_bytes());
                 self.queued.extend_from_slice(data);
                 return;
             }
         }
         let start = self.queued.len();
         self.queued.reserve(HEADER_LEN + data.len());
-        self.frame(Frame::of(Kind::Data, flags, stream, data.len() as u32));
+        self.frame(Frame::of(
+            Kind::Data,
+            flags,
+            stream,
+            frame::length(data.len()),
+        ));
         self.queued.extend_from_slice(data);
         self.last = Some((start, stream));
     }
