@@ -121,3 +121,21 @@ impl Batch {
         512 + texts.sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Refusal;
+
+    #[test]
+    fn the_length_of_a_batchs_answer_is_not_underestimated() {
+        let mut batch = Batch::new(Vec::new(), Vec::new(), None);
+        assert_eq!(batch.answer_len(), 512);
+        let refused = Rejection::Store(Refusal::Older);
+        let text = refused.text().len();
+        batch.results = vec![Ok(()), Err(refused), Ok(())];
+        assert_eq!(batch.answer_len(), 512 + 3 * 10 + text);
+        let given = Batch::given(Vec::new(), vec![7; 300]);
+        assert_eq!((given.answer_len(), given.bytes), (812, 300));
+    }
+}

@@ -401,3 +401,27 @@ fn is_dialable(addr: &SocketAddr) -> bool {
     };
     ip && addr.port() != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_dial_is_one_host_and_has_a_port() {
+        let dialable = |text: &str| is_dialable(&text.parse().unwrap());
+        for good in ["192.0.2.1:1", "10.0.0.1:65535", "[2001:db8::1]:7"] {
+            assert!(dialable(good), "{good}");
+        }
+        for bad in [
+            "192.0.2.1:0",
+            "[2001:db8::1]:0",
+            "0.0.0.0:1",
+            "255.255.255.255:1",
+            "224.0.0.1:1",
+            "[::]:1",
+            "[ff02::1]:1",
+        ] {
+            assert!(!dialable(bad), "{bad}");
+        }
+    }
+}

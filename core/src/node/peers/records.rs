@@ -529,6 +529,27 @@ mod tests {
     }
 
     #[test]
+    fn of_the_addresses_heard_of_the_newest_are_kept() {
+        let mut store = PeerStore::new(8, 1);
+        store.pin(key(2), &[]);
+        for key in [key(1), key(2)] {
+            for port in 1..=5 {
+                store.set_address(&key, addr(port), at(1));
+            }
+            let addrs = store.addresses(&key, None, at(1));
+            assert_eq!(addrs.as_slice(), [addr(5), addr(4), addr(3)]);
+        }
+    }
+
+    #[test]
+    fn a_round_trip_is_told_once_it_was_measured() {
+        let mut store = PeerStore::new(8, 1);
+        assert_eq!(store.rtt(&key(1)), None);
+        store.answered(&key(1), RTT, Dialect::Go, at(1));
+        assert_eq!(store.rtt(&key(1)), Some(RTT));
+    }
+
+    #[test]
     fn the_least_recently_used_are_forgotten_at_the_limit() {
         let mut store = PeerStore::new(3, 1);
         for n in 1..=5 {

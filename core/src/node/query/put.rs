@@ -215,3 +215,53 @@ impl Put {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Salt, Value};
+    use crate::key::SecretKey;
+
+    /// What a put makes of holders: those that refuse the item as deleted up to a sequence, and
+    /// how many others stored it, do not answer, or were not heard of yet.
+    fn mostly_deleted(deleted: &[u64], stored: u8, unknown: u8, pending: u8) -> Option<u64> {
+        let key = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let item = Item::sign(&key, Seq(1), Value::new(b"v"), Salt::from("s"));
+        let mut put = Put::new(Arc::new(item), PutMode::Publish, 20, false);
+        let mut id = 0;
+        let mut add = |replica: Replica, deleted: Option<u64>| {
+            id += 1;
+            let id = NodeId::from_bytes([id; 32]);
+            put.replicas.insert(id, replica);
+            if let Some(seq) = deleted {
+                put.deleted.insert(id, Seq(seq));
+            }
+        };
+        for seq in deleted {
+            add(Replica::Refused(Refusal::Deleted), Some(*seq));
+        }
+        for (replica, n) in [
+            (Replica::Stored, stored),
+            (Replica::Unknown, unknown),
+            (Replica::Pending(Mono(1)), pending),
+        ] {
+            for _ in 0..n {
+                add(replica, None);
+            }
+        }
+        put.mostly_deleted().map(|seq| seq.0)
+    }
+
+    #[test]
+    fn the_median_of_what_most_who_answered_say_is_deleted() {
+        assert_eq!(mostly_deleted(&[], 0, 0, 0), None);
+        assert_eq!(mostly_deleted(&[9], 0, 0, 0), Some(9));
+        assert_eq!(mostly_deleted(&[9, 1, 5], 0, 0, 0), Some(5));
+        assert_eq!(mostly_deleted(&[9, 1, 5, 7], 0, 0, 0), Some(7));
+        // Half is not most.
+        assert_eq!(mostly_deleted(&[9, 5], 2, 0, 0), None);
+        assert_eq!(mostly_deleted(&[9, 5, 5], 2, 0, 0), Some(5));
+        // Whoever does not answer has no voice.
+        assert_eq!(mostly_deleted(&[9], 0, 20, 20), Some(9));
+    }
+}

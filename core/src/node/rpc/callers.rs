@@ -113,3 +113,51 @@ impl Callers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::SecretKey;
+
+    const NOW: Mono = Mono(1_000_000_000_000);
+
+    fn caller() -> (Callers, PublicKey) {
+        let key = SecretKey::from_bytes(&[7; 32]).unwrap().public();
+        (Callers::new(8, 1), key)
+    }
+
+    #[test]
+    fn a_caller_is_slowed_above_the_bound_and_forgiven_with_time() {
+        let (mut callers, key) = caller();
+        let lane = |callers: &Callers, now| callers.lane(&key, now, || false);
+        assert!(callers.note_waste(&key, SLOWED_ABOVE, NOW) == Waste::Tolerated);
+        assert!(lane(&callers, NOW) == Lane::New);
+        assert!(callers.note_waste(&key, 1, NOW) == Waste::Slowed);
+        assert!(lane(&callers, NOW) == Lane::Penalised);
+        assert!(lane(&callers, NOW.plus(Duration::from_secs(1))) == Lane::New);
+    }
+
+    #[test]
+    fn a_caller_is_refused_above_the_bound_until_its_time_is_over() {
+        let (mut callers, key) = caller();
+        callers.note_answered(&key, NOW);
+        assert!(callers.took_answer(&key, NOW));
+        assert!(callers.note_waste(&key, CUT_ABOVE, NOW) == Waste::Slowed);
+        assert!(!callers.is_refused(&key, NOW));
+        let until = NOW.plus(REFUSED_FOR);
+        assert!(callers.note_waste(&key, 1, NOW) == Waste::Refused { until });
+        assert!(callers.is_refused(&key, Mono(until.0 - 1)));
+        assert!(!callers.is_refused(&key, until));
+        assert!(!callers.took_answer(&key, NOW));
+    }
+
+    #[test]
+    fn a_caller_that_took_an_answer_is_known_for_a_while() {
+        let (mut callers, key) = caller();
+        callers.note_answered(&key, NOW);
+        let end = NOW.plus(KNOWN_FOR);
+        assert!(callers.lane(&key, Mono(end.0 - 1), || false) == Lane::Known);
+        assert!(callers.lane(&key, end, || false) == Lane::New);
+        assert!(callers.lane(&key, end, || true) == Lane::Known);
+    }
+}

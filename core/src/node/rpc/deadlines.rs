@@ -107,5 +107,8 @@ mod tests {
             deadlines.of(Wait::Idle).next(),
             Some((Mono(61), StreamId(3)))
         );
+        deadlines.clear();
+        assert_eq!(deadlines.first(), None);
+        assert_eq!(deadlines.of(Wait::Idle).next(), None);
     }
 }
