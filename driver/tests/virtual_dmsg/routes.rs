@@ -12,7 +12,7 @@ use skydht_core::wire::{FrameDecoder, Response, ResponseMessage, Sender, Side, e
 use skydht_dmsg::endpoint::DmsgStream;
 use skydht_dmsg::object::Address;
 use skydht_driver::Transport as _;
-use skydht_driver::transport::dmsg::{DmsgOptions, OtherKey, Relay, Via};
+use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, OtherKey, Relay, Via};
 use skydht_runtime::{Runtime as _, within};
 
 use crate::world::{Book, World, ip, key, put_and_get};
@@ -139,6 +139,51 @@ fn relays_reach_each_other_and_each_others_clients() {
         let sessions: Vec<_> = nodes[1..].iter().map(|it| it.transport_stats()).collect();
         assert_eq!((sessions[0].sessions, sessions[0].accepted), (3, 2));
         assert_eq!((sessions[1].sessions, sessions[1].dials), (2, 1));
+    });
+}
+
+/// A client of a relay's own says that it runs no DHT: that is the answer, whatever other relays
+/// would say.
+#[test]
+fn a_relay_believes_its_own_client() {
+    let world = World::new();
+    world.run(async {
+        let (near, far) = (world.server(1).await, world.server(2).await);
+        let client = world.client(1, &[2]).await;
+        let relay = Relay::new(near, client).unwrap();
+        let _visor = world.client(11, &[1]).await;
+        let via = Via::Relay(relay);
+        let transport = DmsgTransport::new(world.host(1), via, DmsgOptions::default()).unwrap();
+        for _ in 0..2 {
+            let open = transport.open(key(11), Addrs::new(), SessionUse::ReuseOrDial);
+            assert_eq!(open.await.err(), Some(OpenFailure::Unreachable));
+        }
+        let stats = transport.stats();
+        assert_eq!((stats.without_dht, stats.avoided), (1, 1));
+        assert_eq!(far.stats().no_destination, 0, "nobody else is asked");
+    });
+}
+
+#[test]
+fn what_keeps_bootstrap_peers_from_being_reached_is_told_until_they_are() {
+    let world = World::new();
+    world.run(async {
+        let _server = world.server(1).await;
+        let (near, far) = (world.client(11, &[1]).await, world.client(12, &[1]).await);
+        let mut options = DmsgOptions::default();
+        options.bootstrap = [key(12)].into();
+        let near = world.transport(11, &near, options);
+        let open = |peer| near.open(peer, Addrs::new(), SessionUse::ReuseOrDial);
+        for peer in [12, 13] {
+            assert!(open(key(peer)).await.is_err());
+        }
+        let failures = near.dial_failures();
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        assert_eq!((failures[0].peer, failures[0].addr), (key(12), None));
+        assert!(!failures[0].cause.is_empty());
+        let _far = world.transport(12, &far, DmsgOptions::default());
+        assert!(open(key(12)).await.is_ok());
+        assert_eq!(near.dial_failures(), []);
     });
 }
 

@@ -174,3 +174,21 @@ fn busy_sessions_of_one_address_make_room_for_another() {
         assert_eq!((stats.sessions, stats.displaced, stats.refused), (4, 1, 6));
     });
 }
+
+#[test]
+fn sessions_that_wait_for_the_loop_are_counted() {
+    run(async |world| {
+        let mut narrow = options(1);
+        narrow.accept_queue = 1;
+        let one = transport(world, 1, narrow).await;
+        let two = transport(world, 2, options(2)).await;
+        let _first = greet(&two, 1).await;
+        let _second = greet(&two, 1).await;
+        world.host(ip(9)).sleep(SECOND).await;
+        assert!(one.stats().accepts_held > 0);
+        for _ in 0..2 {
+            assert_eq!(accept(&one).await.peer, key(2));
+        }
+        assert_eq!(two.stats().accepts_held, 0);
+    });
+}

@@ -1,10 +1,10 @@
 //! Whose sessions a transport uses: a client's, a relay's, or a relay's in both roles.
 
 use skydht_core::key::PublicKey;
-use skydht_dmsg::client::{Client, DialError, LocalEntries};
+use skydht_dmsg::client::{Client, ClientStats, DialError, LocalEntries};
 use skydht_dmsg::endpoint::{DmsgStream, Listener, StreamError};
 use skydht_dmsg::object::{Address, ErrorCode};
-use skydht_dmsg::server::Server;
+use skydht_dmsg::server::{Server, ServerStats};
 use skydht_runtime::Runtime;
 
 use super::PORT;
@@ -157,28 +157,70 @@ impl<R: Runtime> Via<R> {
     }
 
     pub(super) fn stats(&self) -> TransportStats {
-        let mut stats = TransportStats::default();
-        if let Some(counted) = self.client().map(Client::stats) {
-            stats.sessions += counted.sessions;
-            stats.streams += counted.streams;
-            stats.dialling += counted.connecting;
-            stats.dials += counted.connected;
-            stats.dials_failed += counted.connects_failed;
-            stats.dials_shared += counted.connects_shared;
-            stats.lost += counted.lost;
-        }
-        if let Some(counted) = self.server().map(Server::stats) {
-            stats.sessions += counted.sessions;
-            stats.streams += counted.streams;
-            stats.handshaking += counted.handshaking;
-            stats.accepted += counted.accepted;
-            stats.handshakes_failed += counted.handshakes_failed;
-            stats.handshakes_abandoned += counted.handshakes_abandoned;
-            stats.refused +=
-                counted.refused_sessions + counted.refused_smux + counted.handshakes_dropped;
-            stats.superseded += counted.superseded;
-            stats.lost += counted.lost;
-        }
-        stats
+        sum(
+            self.client().map(Client::stats),
+            self.server().map(Server::stats),
+        )
+    }
+}
+
+/// What a client and a server counted, as one transport.
+fn sum(client: Option<ClientStats>, server: Option<ServerStats>) -> TransportStats {
+    let (client, server) = (client.unwrap_or_default(), server.unwrap_or_default());
+    TransportStats {
+        sessions: client.sessions + server.sessions,
+        streams: client.streams + server.streams,
+        dialling: client.connecting,
+        dials: client.connected,
+        dials_failed: client.connects_failed,
+        dials_shared: client.connects_shared,
+        handshaking: server.handshaking,
+        accepted: server.accepted,
+        handshakes_failed: server.handshakes_failed,
+        handshakes_abandoned: server.handshakes_abandoned,
+        refused: server.refused_sessions + server.refused_smux + server.handshakes_dropped,
+        superseded: server.superseded,
+        lost: client.lost + server.lost,
+        ..TransportStats::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_counts_what_it_does_in_both_roles() {
+        let mut client = ClientStats::default();
+        (client.sessions, client.streams, client.connecting) = (1, 2, 3);
+        (client.connected, client.connects_failed) = (4, 5);
+        (client.connects_shared, client.lost) = (6, 7);
+        let mut server = ServerStats::default();
+        (server.sessions, server.streams, server.handshaking) = (10, 20, 30);
+        (server.accepted, server.handshakes_failed) = (40, 50);
+        (server.handshakes_abandoned, server.refused_sessions) = (60, 70);
+        (server.refused_smux, server.handshakes_dropped) = (700, 7_000);
+        (server.superseded, server.lost) = (80, 90);
+        let expected = TransportStats {
+            sessions: 11,
+            streams: 22,
+            dialling: 3,
+            dials: 4,
+            dials_failed: 5,
+            dials_shared: 6,
+            handshaking: 30,
+            accepted: 40,
+            handshakes_failed: 50,
+            handshakes_abandoned: 60,
+            refused: 7_770,
+            superseded: 80,
+            lost: 97,
+            ..TransportStats::default()
+        };
+        assert_eq!(sum(Some(client), Some(server)), expected);
+        let alone = sum(Some(client), None);
+        assert_eq!((alone.sessions, alone.accepted, alone.lost), (1, 0, 7));
+        let alone = sum(None, Some(server));
+        assert_eq!((alone.sessions, alone.dials, alone.lost), (10, 0, 90));
     }
 }

@@ -349,3 +349,6 @@ impl Table {
         self.dials.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
