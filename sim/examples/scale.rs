@@ -94,6 +94,7 @@ fn main() -> Result<(), WorldError> {
         let boot = OurNode {
             config: Arc::new(config),
             secret: secret(n),
+            lies: false,
         };
         world.add(Box::new(boot), access)?;
     }

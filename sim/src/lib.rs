@@ -8,6 +8,7 @@
 //! | how does a node of upstream's behave | [`upstream`] |
 //! | who is there, what happens, and how to watch it: **start here** | [`world`] |
 //! | sessions, streams, and what the network does to them | [`network`] |
+//! | disks and a Redis that fail | [`storage`] |
 //! | true time and hosts' clocks | [`clock`] |
 //! | what a scenario may say, and what is drawn from it | [`scenario`] |
 //! | the same for the whole program: driver, sessions, handles | [`program`] |
@@ -30,6 +31,7 @@ mod play;
 pub mod program;
 mod run;
 pub mod scenario;
+pub mod storage;
 #[cfg(test)]
 mod testbed;
 pub mod upstream;

@@ -7,11 +7,14 @@ use skydht_core::node::{Config, ConfigError, Identity, Input, Misuse, Output};
 use skydht_core::time::{Mono, Time};
 use skydht_core::{Node, Seed};
 
+use crate::hostile::Lies;
+
 use crate::host::{Boot, Host, Start};
 
 /// A core [`Node`] in a world.
 pub struct Ours {
     node: Node,
+    lies: Option<Lies>,
     misuse: Option<Misuse>,
     /// Answers since the last input.
     answers: usize,
@@ -34,6 +37,7 @@ impl Ours {
         let node = Node::new(config, Identity::Keyed(secret), seed, now)?;
         Ok(Self {
             node,
+            lies: None,
             misuse: None,
             answers: 0,
         })
@@ -43,6 +47,12 @@ impl Ours {
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The same, but what it says when it reconciles is made up.
+    fn lying(self, seed: Seed) -> Self {
+        let lies = Some(Lies::new(seed));
+        Self { lies, ..self }
     }
 
     /// The first breach of the node's contract: none, unless the world is wrong.
@@ -66,7 +76,10 @@ impl Host for Ours {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        let output = self.node.poll_output();
+        let mut output = self.node.poll_output();
+        if let (Some(lies), Some(Output::Send { stream, bytes })) = (&mut self.lies, &mut output) {
+            lies.twist(stream.is_ours(), bytes);
+        }
         if let Some(Output::Send { stream, .. }) = &output
             && !stream.is_ours()
         {
@@ -89,6 +102,8 @@ pub struct OurNode {
     pub config: Arc<Config>,
     /// Its identity.
     pub secret: SecretKey,
+    /// Whether it makes up what it says when it reconciles with others.
+    pub lies: bool,
 }
 
 impl Boot for OurNode {
@@ -99,6 +114,9 @@ impl Boot for OurNode {
     fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError> {
         let config = Config::clone(&self.config);
         let ours = Ours::new(config, self.secret.clone(), start.seed, start.now)?;
-        Ok(Box::new(ours))
+        Ok(Box::new(match self.lies {
+            true => ours.lying(start.seed),
+            false => ours,
+        }))
     }
 }

@@ -47,6 +47,7 @@ fn ours(n: u8) -> Box<OurNode> {
     Box::new(OurNode {
         config: Arc::new(config),
         secret: secret(n),
+        lies: false,
     })
 }
 

@@ -16,12 +16,15 @@ use crate::network::{Departure, HostId, Rate};
 use crate::oracle::Violations;
 use crate::run::{Backend, Doing, Run, Totals};
 use crate::scenario::RunError;
-use crate::scenario::action::Action;
+use crate::scenario::action::{Action, StorageFault};
 use crate::scenario::work::UserAction;
 use crate::world::SimEvent;
 
 /// The longest that an operation of upstream's takes, by its own default.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The most by which the replica of a Redis is behind.
+const REPLICA_LAG: Duration = Duration::from_secs(1);
 
 impl Backend for Cores {
     type Planned = Action;
@@ -99,6 +102,7 @@ impl Backend for Cores {
         }
         if wipe && run.backend.world.wipe(host).is_ok() {
             run.coverage.count("did_wipe", 1);
+            run.durability.forget(host);
         }
         run.unset_clock(host);
         let again = run.backend.started.contains_key(&host);
@@ -130,6 +134,9 @@ impl Backend for Cores {
     }
 
     fn step_clock(&mut self, host: HostId, by: Duration, forward: bool) -> bool {
+        if self.world.storage_of(host).shared {
+            return false;
+        }
         let step = |clock: &mut Clock, _| match forward {
             true => clock.step_forward(by),
             false => clock.step_back(by),
@@ -138,8 +145,28 @@ impl Backend for Cores {
     }
 
     fn drift_clock(&mut self, host: HostId, ppm: i32) -> bool {
+        if self.world.storage_of(host).shared {
+            return false;
+        }
         let drift = |clock: &mut Clock, at| clock.drift(at, ppm);
         self.world.change_clock(host, drift).is_ok()
+    }
+
+    fn storage_fault(&mut self, fault: StorageFault) -> bool {
+        let world = &mut self.world;
+        match fault {
+            StorageFault::Full(host) => world.set_disk_full(host, true),
+            StorageFault::Free(host) => world.set_disk_full(host, false),
+            StorageFault::FailOver => {
+                world.fail_over(REPLICA_LAG);
+                world.set_redis_away(true);
+                true
+            }
+            StorageFault::Back => {
+                world.set_redis_away(false);
+                true
+            }
+        }
     }
 
     fn divide(run: &mut Run<'_, Self>, share: Rate, one_way: bool) {
@@ -194,7 +221,13 @@ impl Backend for Cores {
         run.begin_chaos()
     }
 
-    fn plan_chaos(_: &mut Run<'_, Self>, _: SimTime, _: SimTime, _: &[HostId]) {}
+    fn plan_chaos(run: &mut Run<'_, Self>, from: SimTime, to: SimTime, victims: &[HostId]) {
+        let scenario = run.scenario;
+        let storages = &mut run.backend.storages;
+        for (at, action) in storages.plan(scenario, (from, to), victims) {
+            run.plan(at, action);
+        }
+    }
 
     fn heal(run: &mut Run<'_, Self>, victims: &[HostId]) -> Result<(), RunError> {
         run.backend.world.heal();
@@ -254,7 +287,7 @@ impl Backend for Cores {
                 coverage.add_limits(&node.snapshot().limits);
             }
         }
-        let stats = *self.world.network().stats();
+        let (stats, world) = (*self.world.network().stats(), self.world.stats());
         for (name, count) in [
             ("net_retransmissions", stats.retransmissions),
             ("net_resets", stats.resets),
@@ -262,6 +295,10 @@ impl Backend for Cores {
             ("net_held_up", stats.held_up),
             ("net_blocked", stats.blocked),
             ("net_dials_failed", stats.dials_failed),
+            ("writes_failed", world.writes_failed),
+            ("writes_lost", world.writes_lost),
+            ("records_torn", world.torn),
+            ("written_again", world.written_again),
         ] {
             coverage.count(name, count);
         }
@@ -292,19 +329,26 @@ impl Run<'_, Cores> {
         match event {
             SimEvent::Woke { token } => return self.backend.planned.get(token as usize).copied(),
             SimEvent::Started { host, life: 1 } => drop(self.backend.started.insert(host, now)),
+            SimEvent::Started { host, .. } => self.found_on_disk(host),
             SimEvent::Crashed { host, .. } => {
                 self.host_failed(host);
                 self.users_failed(host);
             }
             SimEvent::Stored {
                 host,
-                change,
+                changes,
                 durable: true,
-            } => {
-                let (clock, evicted) = (
-                    self.backend.wall_clock(host),
-                    self.backend.has_evicted(host),
-                );
+                ..
+            } => self.is_durable(host, &changes),
+            SimEvent::FailedOver { lost } => self.durability.failed_over(&lost),
+            SimEvent::Changed { host, change } => {
+                let setup = self.backend.world.storage_of(host);
+                if !setup.shared && !setup.lies {
+                    self.durability.changed(host, &change);
+                }
+                // What others wrote comes from a shared storage without being written back.
+                let evicted = setup.shared || self.backend.has_evicted(host);
+                let clock = self.backend.wall_clock(host);
                 self.stored(now, host, clock, &change, evicted);
             }
             SimEvent::Event { host, event } => match event {

@@ -168,6 +168,7 @@ pub(super) fn populate(
                 Box::new(OurNode {
                     config: Arc::new(config),
                     secret: own.clone(),
+                    lies: (who.full_nodes - who.liars..who.full_nodes).contains(&(n as u32)),
                 })
             }
             Kind::Upstream | Kind::Mirror => {

@@ -1,10 +1,13 @@
 //! Invariants of cores.
 
-use skydht_core::node::Counter;
+use std::collections::BTreeMap;
+
+use skydht_core::id::Target;
+use skydht_core::node::{Counter, StoreChange};
 
 use super::cast::Kind;
 use super::state::Cores;
-use crate::network::{Departure, Faults};
+use crate::network::{Departure, Faults, HostId};
 use crate::oracle::bounds;
 use crate::run::{Backend as _, Run};
 use crate::scenario::{RunError, Scenario};
@@ -50,6 +53,51 @@ impl Run<'_, Cores> {
         Ok(())
     }
 
+    /// A host starts again: what its disk said is durable is there.
+    pub(super) fn found_on_disk(&mut self, host: HostId) {
+        let world = &self.backend.world;
+        let setup = world.storage_of(host);
+        if self.backend.kind(host) != Kind::Ours || setup.shared {
+            return;
+        }
+        if setup.lies {
+            return self.durability.forget(host);
+        }
+        let (now, records) = (world.now(), world.records(host));
+        self.durability
+            .found(now, host, &records, &mut self.violations);
+    }
+
+    /// A host was told that these are durable.
+    pub(super) fn is_durable(&mut self, host: HostId, changes: &[StoreChange]) {
+        let setup = self.backend.world.storage_of(host);
+        if setup.shared {
+            let (now, clock) = (self.now(), self.backend.wall_clock(host));
+            self.durability.shared(now, clock, changes);
+        } else if !setup.lies {
+            self.durability.stored(host, changes);
+        }
+    }
+
+    /// Nobody holds what its signer did not sign.
+    pub(super) fn check_signatures(&mut self) {
+        let mut checked = BTreeMap::new();
+        for host in self.backend.living(Kind::Ours) {
+            let Some(node) = self.backend.world.node(host) else {
+                continue;
+            };
+            for (target, held) in node.store().range(Target::default()) {
+                let (item, seen) = (held.item(), (*target, held.rank()));
+                let signed = *checked.entry(seen).or_insert_with(|| item.check().is_ok());
+                if !signed {
+                    let now = self.backend.world.now();
+                    let what = format_args!("{host} holds a forged item at {target}");
+                    self.violations.note(now, what);
+                }
+            }
+        }
+    }
+
     /// Nothing went wrong so far, so no call may have failed.
     pub(super) fn check_calm(&mut self) {
         let Scenario {
@@ -66,6 +114,7 @@ impl Run<'_, Cores> {
             || !self.backend.all_ours()
             || who.bootstrap_dead > 0
             || who.nat.is_possible()
+            || who.liars > 0
             || !who.limits.is_empty()
         {
             return; // failing is in order

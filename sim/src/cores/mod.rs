@@ -11,6 +11,7 @@ use rand_core::SeedableRng as _;
 
 use crate::run::play;
 use crate::scenario::clocks::WallClocks;
+use crate::scenario::storage::Storages;
 use crate::scenario::{Outcome, Progress, RunError, Scenario};
 use crate::world::{World, WorldConfig};
 use cast::{Kind, populate};
@@ -40,7 +41,13 @@ pub(crate) fn run(
     let ours = world
         .hosts()
         .filter(|host| cast.kinds[host.index()] == Kind::Ours);
-    let clocks = WallClocks::new(&scenario.population, seed, ours);
-    let cores = Cores::new(world, cast);
+    let storages = Storages::new(&scenario.storage, seed, ours);
+    for (host, setup) in &storages.setups {
+        world.set_storage(*host, *setup)?;
+    }
+    let on_disk = storages.setups.iter().filter(|(_, setup)| !setup.shared);
+    let on_disk = on_disk.map(|(host, _)| *host);
+    let clocks = WallClocks::new(&scenario.population, seed, on_disk);
+    let cores = Cores::new(world, cast, storages);
     play(scenario, seed, (cores, items, random), clocks, progress)
 }

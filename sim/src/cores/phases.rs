@@ -1,16 +1,18 @@
 //! Phases that only cores have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skydht_core::id::Target;
 use skydht_core::item::Origin;
+use skydht_core::store::merge::Rank;
+use skydht_core::time::Unix;
 
 use super::cast::Kind;
 use super::state::{Cores, STEP};
 use crate::network::{GROUPS, HostId};
 use crate::oracle::bounds;
-use crate::run::{DEADLINES, Run};
+use crate::run::{Backend as _, DEADLINES, Run};
 use crate::scenario::action::Action;
 use crate::scenario::draw::shuffled;
 use crate::scenario::work;
@@ -20,6 +22,8 @@ use crate::scenario::{RunError, chaos};
 const QUIET_EVENTS: u64 = 2_000_000;
 /// Within this long full nodes have reconciled twice.
 const RECONCILED: Duration = Duration::from_secs(150);
+/// Clocks that differ by less agree about what is over.
+const NEAR: Duration = Duration::from_secs(60);
 /// Networks up to this size go quiet, unless a peer attacks; in larger ones some node is always
 /// at work.
 const QUIET_NODES: u32 = 300;
@@ -81,10 +85,15 @@ impl Run<'_, Cores> {
 
     pub(super) fn wind_up(&mut self) -> Result<(), RunError> {
         if !self.scenario.phases.expiry.is_zero() {
+            self.compare_stores()?;
             self.expiry()?;
         }
-        self.compare_full_nodes()?;
+        self.compare_stores()?;
         self.check(true)?;
+        self.check_signatures();
+        let (now, redis) = (self.now(), self.backend.world.redis().records());
+        self.durability
+            .check_shared(now, &redis, &mut self.violations);
         let who = &self.scenario.population;
         if who.nodes <= QUIET_NODES && !who.hostile.is_possible() {
             self.go_quiet(false)?;
@@ -128,29 +137,65 @@ impl Run<'_, Cores> {
         Ok(())
     }
 
-    /// What one full node holds and another lacks, or has in a lower rank, must not stay so for two
-    /// rounds of reconciliation.
-    fn compare_full_nodes(&mut self) -> Result<(), RunError> {
+    /// What one full node holds and another, or the Redis that it shares with others, lacks or has
+    /// in a lower rank, must not stay so for two rounds of reconciliation.
+    fn compare_stores(&mut self) -> Result<(), RunError> {
         let who = &self.scenario.population;
-        if who.full_nodes < 2 || who.hostile.is_possible() || who.no_clock.is_possible() {
+        let full = who.full_nodes >= 2 && !who.hostile.is_possible() && !who.no_clock.is_possible();
+        if !full && self.scenario.storage.redis == 0 {
             return Ok(());
         }
-        let before = self.full_node_differences();
+        let differences = |run: &Self| match full {
+            true => run.full_node_differences(),
+            false => BTreeSet::new(),
+        };
+        let before = (differences(self), self.lacking_in_redis());
         self.pass("reconcile", RECONCILED)?;
         let now = self.now();
-        for (target, holder, other) in self.full_node_differences().intersection(&before) {
+        for (target, holder, other) in differences(self).intersection(&before.0) {
             let what = format_args!("{holder} holds {target}, and {other} still does not");
+            self.violations.note(now, what);
+        }
+        for (target, holder) in self.lacking_in_redis().intersection(&before.1) {
+            let what = format_args!("{holder} holds {target}, and the redis still does not");
             self.violations.note(now, what);
         }
         Ok(())
     }
 
+    /// What hosts that share a Redis hold, and it lacks.
+    fn lacking_in_redis(&self) -> BTreeSet<(Target, HostId)> {
+        let world = &self.backend.world;
+        let redis = world.redis().records().into_iter();
+        let redis: BTreeMap<Target, Rank> = redis
+            .map(|it| (it.target, Rank::of(&it.target, &it.item)))
+            .collect();
+        let living = self.backend.living(Kind::Ours);
+        let mut found = BTreeSet::new();
+        for host in living.filter(|host| world.storage_of(*host).shared) {
+            let (Some(node), Some(time)) = (world.node(host), world.time_of(host)) else {
+                continue;
+            };
+            let held = node.store().range(Target::default());
+            let held = held.filter(|(_, held)| held.is_live(time));
+            let lacks = |target: &Target, rank: &Rank| redis.get(target).is_none_or(|it| it < rank);
+            let lacking = held.filter(|(target, held)| lacks(target, &held.rank()));
+            found.extend(lacking.map(|(target, _)| (*target, host)));
+        }
+        found
+    }
+
     /// Items that a full node holds, and who of the others lacks them.
     fn full_node_differences(&self) -> BTreeSet<(Target, HostId, HostId)> {
-        let cores = &self.backend;
+        let (cores, who) = (&self.backend, &self.scenario.population);
+        let right = cores.right_wall_clock();
+        // One from another node lives until its sequence and TTL say so: one that its owner has
+        // renewed without a new sequence is with those who heard that.
+        let may_be_taken = right.minus(who.item_ttl.saturating_sub(2 * RECONCILED));
         let full: Vec<HostId> = cores
             .living(Kind::Ours)
-            .filter(|host| host.0 < self.scenario.population.full_nodes)
+            .filter(|host| host.0 < who.full_nodes - who.liars)
+            .filter(|host| is_near(cores.wall_clock(*host), right))
             .collect();
         let mut found = BTreeSet::new();
         for host in &full {
@@ -160,7 +205,8 @@ impl Run<'_, Cores> {
             };
             let held = node.store().range(Target::default());
             let held = held.filter(|(_, held)| held.is_live(time));
-            for (target, held) in held.filter(|(_, held)| held.origin() == Origin::Owner) {
+            let held = held.filter(|(_, held)| held.origin() == Origin::Owner);
+            for (target, held) in held.filter(|(_, it)| it.item().seq.0 >= may_be_taken.0) {
                 for other in full.iter().filter(|other| *other != host) {
                     let (Some(node), Some(time)) =
                         (cores.world.node(*other), cores.world.time_of(*other))
@@ -211,4 +257,8 @@ impl Run<'_, Cores> {
         }
         Ok(())
     }
+}
+
+fn is_near(clock: Unix, right: Unix) -> bool {
+    clock.since(right) < NEAR && right.since(clock) < NEAR
 }

@@ -9,6 +9,7 @@ use super::cast::{Cast, Kind};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::scenario::action::Action;
+use crate::scenario::storage::Storages;
 use crate::world::World;
 
 /// Time passes in steps of this length at most, so that the caller sees that the run goes on.
@@ -26,6 +27,7 @@ pub(crate) struct Cores {
     pub(super) dead: BTreeSet<HostId>,
     /// When each host started for the first time.
     pub(super) started: BTreeMap<HostId, SimTime>,
+    pub(super) storages: Storages,
     /// Rounds of checks so far.
     pub(super) rounds: usize,
     /// Bytes a second and node while users only read.
@@ -37,7 +39,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    pub(super) fn new(world: World, cast: Cast) -> Self {
+    pub(super) fn new(world: World, cast: Cast, storages: Storages) -> Self {
         Self {
             world,
             cast,
@@ -45,6 +47,7 @@ impl Cores {
             step_end: SimTime::ZERO.plus(STEP),
             dead: BTreeSet::new(),
             started: BTreeMap::new(),
+            storages,
             rounds: 0,
             upkeep: None,
             lonely: 0,

@@ -13,12 +13,14 @@
 //! | what do attackers know together | [`Collusion`] |
 //! | what does it answer | `answers` |
 //! | what does it do by itself | `attacks` |
+//! | how does a full node of ours lie when it reconciles | `lies` |
 
 mod answers;
 mod attacks;
 mod behaviour;
 mod collusion;
 mod grind;
+mod lies;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ use answers::Reply;
 pub use behaviour::{Behaviour, Flood, Forgery, ValueLie};
 pub use collusion::Collusion;
 pub use grind::grind;
+pub(crate) use lies::Lies;
 pub use state::{Counters, HostileConfig, HostilePeer};
 use state::{Served, Timer};
 

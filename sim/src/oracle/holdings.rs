@@ -22,7 +22,7 @@ pub struct Holding {
 }
 
 /// Forgetting an item this much before its time is no violation: clocks that run wrong.
-const SLACK: Duration = Duration::from_secs(6);
+pub(super) const SLACK: Duration = Duration::from_secs(6);
 
 /// Who holds what.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// A change reached a host's storage. Ranks only rise while an item lives, and nothing is
+    /// A host holds something else. Ranks only rise while an item lives, and nothing is
     /// forgotten before its time, unless the host ever `evicted` something. `clock` is the
     /// host's.
     pub fn changed(

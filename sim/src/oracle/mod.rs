@@ -6,10 +6,12 @@
 //! | a healed network never reads an older rank than was acknowledged | [`promises`] |
 //! | the items of the dead disappear in time, and stay gone | [`promises`] |
 //! | at every holder ranks only rise | [`holdings`] |
+//! | what storage said is durable is there at the next start | [`durability`] |
 //! | no unproven key in any table; memory within its limits | [`bounds`] |
 //! | each operation finishes once, before its deadline | [`operations`] |
 
 pub mod bounds;
+pub mod durability;
 pub mod holdings;
 pub mod operations;
 pub mod promises;

@@ -20,6 +20,7 @@ use crate::network::{HostId, Rate};
 use crate::oracle::Violations;
 use crate::run::{Backend, Doing, Run, SETTLED, Totals};
 use crate::scenario::RunError;
+use crate::scenario::action::StorageFault;
 use crate::scenario::work::UserAction;
 
 impl Backend for WholeProgram {
@@ -165,6 +166,11 @@ impl Backend for WholeProgram {
     }
 
     /// One way as well: TCP gets nothing through without answers.
+    /// None: [`Scenario`](crate::scenario::Scenario) refuses it here.
+    fn storage_fault(&mut self, _: StorageFault) -> bool {
+        false
+    }
+
     fn divide(run: &mut Run<'_, Self>, share: Rate, _: bool) {
         run.backend.divide(share, &mut run.random);
     }

@@ -7,7 +7,7 @@ use super::state::{BACK, CHECK_EVERY, Doing, LATE_WRITE, Run, SETTLED};
 use crate::network::{HostId, Rate};
 use crate::oracle::promises::Circumstances;
 use crate::scenario::RunError;
-use crate::scenario::action::Action;
+use crate::scenario::action::{Action, StorageFault};
 use crate::scenario::work::{self, Task, UserAction};
 
 impl<B: Backend> Run<'_, B> {
@@ -32,6 +32,14 @@ impl<B: Backend> Run<'_, B> {
             Action::Join => {
                 B::divide(self, Rate::NEVER, false);
                 ("did_join", true)
+            }
+            Action::Storage(fault) => {
+                let name = match fault {
+                    StorageFault::Full(_) => "did_fill_disk",
+                    StorageFault::FailOver => "did_fail_over",
+                    StorageFault::Free(_) | StorageFault::Back => "did_mend_storage",
+                };
+                (name, self.backend.storage_fault(fault))
             }
             Action::SetClock(host) => ("did_set_clock", self.set_clock(host)),
             Action::User { item, task } => ("did_ask", self.take_up(item, task)),

@@ -13,7 +13,7 @@ use crate::figures::Quantity;
 use crate::network::{HostId, Rate};
 use crate::oracle::Violations;
 use crate::scenario::RunError;
-use crate::scenario::action::Action;
+use crate::scenario::action::{Action, StorageFault};
 use crate::scenario::work::UserAction;
 
 /// A simulated network on which a scenario is played: cores alone, or the whole program.
@@ -59,6 +59,7 @@ pub(crate) trait Backend: Sized {
     fn resume(&mut self, host: HostId) -> bool;
     fn step_clock(&mut self, host: HostId, by: Duration, forward: bool) -> bool;
     fn drift_clock(&mut self, host: HostId, ppm: i32) -> bool;
+    fn storage_fault(&mut self, fault: StorageFault) -> bool;
     /// Divides the network; ends the division where `share` is [`Rate::NEVER`].
     fn divide(run: &mut Run<'_, Self>, share: Rate, one_way: bool);
     /// Begins a user's operation; `None` where the node does not run.

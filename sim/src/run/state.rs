@@ -12,6 +12,7 @@ use crate::coverage::Coverage;
 use crate::figures::{Samples, Unit};
 use crate::network::HostId;
 use crate::oracle::Violations;
+use crate::oracle::durability::Durability;
 use crate::oracle::holdings::Holdings;
 use crate::oracle::operations::Operations;
 use crate::oracle::promises::Tracked;
@@ -60,6 +61,7 @@ pub(crate) struct Run<'a, B> {
     pub(crate) deleted: Vec<bool>,
     pub(crate) doing: BTreeMap<OperationId, Doing>,
     pub(crate) holdings: Holdings,
+    pub(crate) durability: Durability,
     pub(crate) operations: Operations,
     pub(crate) violations: Violations,
     pub(crate) coverage: Coverage,
@@ -93,6 +95,7 @@ impl<'a, B> Run<'a, B> {
             items,
             doing: BTreeMap::new(),
             holdings: Holdings::default(),
+            durability: Durability::default(),
             operations: Operations::default(),
             violations: Violations::default(),
             coverage: Coverage::default(),
@@ -135,7 +138,7 @@ impl<'a, B> Run<'a, B> {
         samples.or_insert_with(|| Samples::new(unit)).push(value);
     }
 
-    /// A change reached a host's storage, when its wall clock showed `clock`.
+    /// A host holds something else, and its wall clock shows `clock`.
     pub(crate) fn stored(
         &mut self,
         at: SimTime,

@@ -5,6 +5,17 @@ use std::time::Duration;
 use super::work::Task;
 use crate::network::{HostId, Rate};
 
+/// What goes wrong with storage, and what ends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StorageFault {
+    /// A host's disk is full.
+    Full(HostId),
+    Free(HostId),
+    /// The replica takes the place of the Redis that hosts share, which is away meanwhile.
+    FailOver,
+    Back,
+}
+
 /// A planned fault, its end, or a user's step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
@@ -41,6 +52,8 @@ pub(crate) enum Action {
     Join,
     /// Sets the wall clock of a host that never had the right time.
     SetClock(HostId),
+    /// A fault of storage, or its end.
+    Storage(StorageFault),
     /// A user's step on an item.
     User {
         item: usize,

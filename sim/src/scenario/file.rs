@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::drawn::Drawn;
+use super::storage::Storage;
 use super::variant::Variant;
 use super::whole_program::Program;
 use crate::clock::text;
@@ -37,6 +38,8 @@ pub struct Scenario {
     pub network: Faults,
     /// How sessions and streams are made.
     pub transport: Transport,
+    /// How records are kept.
+    pub storage: Storage,
     /// What goes wrong in the second phase.
     pub chaos: Chaos,
     /// What only the whole program knows.
@@ -101,6 +104,8 @@ pub struct Population {
     pub unknown_mirrors: u32,
     /// Our nodes, among the first, that keep everything.
     pub full_nodes: u32,
+    /// Of these the last so many lie when they reconcile, and are honest otherwise.
+    pub liars: u32,
     /// How all are reached.
     pub reached: Reached,
     /// The share of ours that cannot be dialled.
@@ -138,6 +143,7 @@ impl Default for Population {
             mirrors: 0,
             unknown_mirrors: 0,
             full_nodes: 0,
+            liars: 0,
             reached: Reached::default(),
             nat: Drawn::NEVER,
             item_ttl: skydht_core::node::ITEM_TTL,
@@ -467,6 +473,11 @@ impl Scenario {
             who.bootstrap.saturating_add(mirrors) < who.nodes,
             "population.mirrors",
             "fewer, with population.unknown_mirrors, than nodes beside the bootstrap ones",
+        )?;
+        must(
+            who.liars == 0 || who.liars < who.full_nodes,
+            "population.liars",
+            "fewer than population.full_nodes",
         )?;
         must(
             !matches!(self.work.items, Items::Count(0) | Items::Percent(0)),

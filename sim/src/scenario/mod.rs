@@ -9,6 +9,7 @@ mod drawn;
 mod file;
 mod outcome;
 mod playable;
+pub(crate) mod storage;
 mod variant;
 mod whole_program;
 pub(crate) mod work;
@@ -19,5 +20,6 @@ pub use file::{
     Bound, Chaos, Depth, Expect, Items, Phases, Population, Reached, Scenario, ScenarioError, Work,
 };
 pub use outcome::{Outcome, Progress, RunError};
+pub use storage::Storage;
 pub use variant::Variant;
 pub use whole_program::Program;

@@ -4,6 +4,7 @@ use crate::network::{Faults, Rate, Spread, Transport};
 
 use super::drawn::Drawn;
 use super::file::{Population, Reached, Scenario, ScenarioError};
+use super::storage::Storage;
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ impl Scenario {
             (
                 never(&[&who.upstream, &who.hostile, &who.nat])
                     && [who.bootstrap_dead, who.mirrors, who.unknown_mirrors] == [0; 3]
-                    && who.verify == Population::default().verify,
+                    && (who.liars, who.verify) == (0, Population::default().verify),
                 "population",
                 "of our nodes alone where the whole program runs",
             ),
@@ -66,6 +67,11 @@ impl Scenario {
                 "chaos",
                 "crash, wiped, suspend, clock_step, partition, dial_refused and dial_lost only \
              where the whole program runs",
+            ),
+            (
+                self.storage == Storage::default(),
+                "storage",
+                "left out where the whole program runs",
             ),
             (
                 self.phases.expiry.is_zero(),
@@ -140,6 +146,8 @@ mod tests {
             format!("{whole}[network]\nloss = 0.1"),
             format!("{whole}[network]\nlatency = {{ log_normal = {{ median = \"9ms\" }} }}"),
             format!("{whole}[transport]\nwindow = 5"),
+            format!("{whole}[storage]\nredis = 2"),
+            format!("{whole}full_nodes = 3\nliars = 1"),
             format!("{whole}[phases]\nexpiry = \"1s\""),
             "depth = \"program\"\n[program]\nrelays = 101".to_owned(),
             format!("{whole}[program]\nrelays = 3"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use skydht_core::id::Target;
 use skydht_core::node::{Event, OperationId, Outcome, StoreChange, StreamId};
 
 use crate::network::{Departure, HostId};
@@ -60,14 +61,29 @@ pub enum SimEvent {
         /// The event, as the node reported it.
         event: Event,
     },
-    /// A change reached a host's storage, or was lost on the way.
-    Stored {
+    /// A host holds something else from now on, and asked its storage to keep that.
+    Changed {
         /// The host where it happened.
         host: HostId,
         /// The change that the node asked to persist.
         change: StoreChange,
-        /// Whether it is durable.
+    },
+    /// Changes reached a host's storage, in one write.
+    Stored {
+        /// The host where it happened.
+        host: HostId,
+        /// How many there are.
+        count: usize,
+        /// The changes, the last of each target.
+        #[serde(skip_serializing)]
+        changes: Vec<StoreChange>,
+        /// Whether the host was told that they are durable.
         durable: bool,
+    },
+    /// The replica of the shared Redis took its place.
+    FailedOver {
+        /// Targets whose last writes it did not have.
+        lost: Vec<Target>,
     },
     /// Bytes reached a host. Only when watched.
     Delivered {

@@ -4,10 +4,11 @@ use skydht_core::Seed;
 use skydht_core::node::{Command, Input, OperationId};
 
 use super::slot::{Slot, State};
-use super::{Boot, Due, SimEvent, Start, World, WorldError};
+use super::{Boot, SimEvent, Start, World, WorldError};
 use crate::clock::{Clock, SimTime};
 use crate::network::faults::mix;
 use crate::network::{Access, Departure, HostId};
+use crate::storage::Setup;
 
 impl World {
     pub(super) fn slot_mut(&mut self, host: HostId) -> Result<&mut Slot, WorldError> {
@@ -48,6 +49,7 @@ impl World {
             life: 0,
             timer: None,
             busy_until: SimTime::ZERO,
+            setup: Setup::SOUND,
             disk: None,
         });
         Ok(self.network.add_host(key, access))
@@ -76,21 +78,14 @@ impl World {
         slot.state = State::Up;
         slot.timer = None;
         slot.busy_until = now;
-        let mut loads = false;
-        if let Some(disk) = &mut slot.disk {
-            disk.loading = disk.records.values().cloned().collect();
-            loads = !disk.loading.is_empty();
-        }
         self.network.arrive_host(host);
         self.emit(SimEvent::Started { host, life });
         self.feed(host, Input::TimerFired);
-        if loads {
-            self.schedule(now, host, Due::Load);
-        }
+        self.begin_loading(host);
         Ok(())
     }
 
-    /// Empties a host's disk, running or not.
+    /// Takes a host's disk away, running or not; not the Redis that it shares.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`].
@@ -158,10 +153,8 @@ impl World {
             slot.host = None;
             slot.state = State::Down;
             slot.timer = None;
-            if let Some(disk) = &mut slot.disk {
-                disk.loading.clear();
-            }
         }
+        self.lose_storage(host, how);
         self.network.depart_host(host, how);
         let open = self.operations.iter().filter(|(_, at)| **at == host);
         let abandoned: Vec<_> = open.map(|(op, _)| *op).collect();

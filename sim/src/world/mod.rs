@@ -40,7 +40,7 @@
 //!     if n > 0 {
 //!         config.bootstrap = vec![BootstrapPeer { key: key(0).public(), addrs: first.addr.into_iter().collect() }];
 //!     }
-//!     let host = world.add(Box::new(OurNode { config: Arc::new(config), secret: key(n) }), access)?;
+//!     let host = world.add(Box::new(OurNode { config: Arc::new(config), secret: key(n), lies: false }), access)?;
 //!     world.start(host)?;
 //! }
 //! world.run_for(Duration::from_secs(60), &mut |_: &mut World, _| {});
@@ -61,8 +61,8 @@
 //! # What is modelled
 //!
 //! Each host verifies one signature after the other, [`WorldConfig::verify`] each; the verdict
-//! itself is computed once for each distinct job. A write reaches a host's disk after
-//! [`WorldFaults::write`]; a crash before that loses it. A restarted host has a new seed and
+//! itself is computed once for each distinct job. A write reaches a host's storage after
+//! [`WorldFaults::write`]; a crash before that may lose it. A restarted host has a new seed and
 //! its old key; its clock goes on. A host's deadline in the past fires a microsecond later, so
 //! that time always moves.
 
@@ -72,6 +72,7 @@ mod event;
 mod hosts;
 mod run;
 mod slot;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -83,8 +84,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 use serde::{Deserialize, Serialize};
 use skydht_core::Node;
-use skydht_core::node::{ChangeId, JobId, OperationId, StoreChange, Verdict};
-use skydht_core::record::StoredRecord;
+use skydht_core::node::{JobId, OperationId, Verdict};
 use skydht_core::time::Time;
 
 pub use crate::host::{Boot, Start};
@@ -95,8 +95,9 @@ pub use event::{Observer, SimEvent, Watch};
 use crate::clock::{Clock, SimTime, text};
 use crate::host::Host;
 use crate::network::queue::EventQueue;
-use crate::network::{Access, Faults, HostId, Network, Rate, Spread, Transport};
+use crate::network::{Access, Faults, HostId, Network, Spread, Transport};
 use crate::ours::Ours;
+use crate::storage::Redis;
 use digest::Running;
 use slot::{Slot, State};
 use verdicts::Verdicts;
@@ -108,15 +109,12 @@ use verdicts::Verdicts;
 pub struct WorldFaults {
     /// How long a write to disk takes.
     pub write: Spread,
-    /// A write never reaches the disk.
-    pub write_lost: Rate,
 }
 
 impl Default for WorldFaults {
     fn default() -> Self {
         Self {
             write: Spread::Fixed(Duration::from_millis(2)),
-            write_lost: Rate::NEVER,
         }
     }
 }
@@ -152,12 +150,14 @@ impl Default for WorldConfig {
 enum Due {
     Timer,
     Verified(JobId, Verdict),
-    Written {
-        change: ChangeId,
-        what: Box<StoreChange>,
-        durable: bool,
-        acknowledge: bool,
-    },
+    /// A write to storage ends.
+    Written,
+    /// The pause after one that failed is over.
+    Retry,
+    /// What was written is to be synced.
+    Sync,
+    /// A shared storage is asked for news.
+    Poll,
     /// The next record is to be loaded.
     Load,
     /// A host that shut down is gone.
@@ -182,10 +182,16 @@ pub struct WorldStats {
     pub jobs: u64,
     /// Signatures really checked.
     pub jobs_run: u64,
-    /// Writes that reached a disk.
+    /// Changes that reached storage.
     pub writes: u64,
-    /// Writes that were lost, by fault or by crash.
+    /// Changes that waited for it when their host ended.
     pub writes_lost: u64,
+    /// Writes that failed, and were tried again.
+    pub writes_failed: u64,
+    /// Records that were found torn after the loss of power.
+    pub torn: u64,
+    /// Records that a shared storage had lost, and that a host wrote again.
+    pub written_again: u64,
 }
 
 /// The world; see the [module](self) for how to use it.
@@ -204,6 +210,7 @@ pub struct World {
     events: VecDeque<SimEvent>,
     watch: Watch,
     verdicts: Verdicts,
+    redis: Redis,
     digest: Running,
     stats: WorldStats,
 }
@@ -226,6 +233,7 @@ impl World {
             events: VecDeque::new(),
             watch: Watch::default(),
             verdicts: Verdicts::default(),
+            redis: Redis::default(),
             digest: Running::default(),
             stats: WorldStats::default(),
         }
@@ -276,7 +284,12 @@ impl World {
     /// Ends every fault of network and hosts; crashed and suspended hosts stay as they are.
     pub fn heal(&mut self) {
         self.network.heal();
-        self.config.hosts.write_lost = Rate::NEVER;
+        self.set_redis_away(false);
+        for host in self.hosts() {
+            if self.slots[host.index()].disk.is_some() {
+                self.set_disk_full(host, false);
+            }
+        }
     }
 
     /// The number that the next added host gets.
@@ -330,12 +343,6 @@ impl World {
     pub fn time_of(&self, host: HostId) -> Option<Time> {
         let slot = self.slots.get(host.index())?;
         Some(slot.clock.read(self.now))
-    }
-
-    /// What a host's disk holds, in the order of targets.
-    pub fn records(&self, host: HostId) -> impl Iterator<Item = &StoredRecord> {
-        let disk = self.slots.get(host.index()).and_then(|it| it.disk.as_ref());
-        disk.into_iter().flat_map(|disk| disk.records.values())
     }
 
     /// Operations without outcome, and where they run.

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use rand_core::Rng as _;
 use skydht_core::node::{CloseReason, Input, Outcome, Output};
 
 use super::slot::State;
@@ -14,7 +13,7 @@ use crate::network::{Delivery, Departure, HostId, Request};
 /// How long a host that has shut down takes to send what is queued.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// A deadline in the past fires this much later.
-const MOMENT: Duration = Duration::from_micros(1);
+pub(super) const MOMENT: Duration = Duration::from_micros(1);
 /// A write or verification for a suspended host is looked at again after this.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
@@ -183,54 +182,21 @@ impl World {
                     self.feed(host, Input::Verified { job, verdict });
                 }
             }
-            Due::Written {
-                change,
-                what,
-                durable,
-                acknowledge,
-            } => {
+            Due::Written | Due::Retry => {
                 self.jobs -= 1;
-                if !current {
-                    self.stats.writes_lost += 1;
-                    return;
-                }
-                if durable {
-                    self.stats.writes += 1;
-                    slot.disk.get_or_insert_default().write(&what);
-                } else {
-                    self.stats.writes_lost += 1;
-                }
-                let change_done = SimEvent::Stored {
-                    host,
-                    change: *what,
-                    durable,
-                };
-                self.emit(change_done);
-                if acknowledge {
-                    self.feed(host, Input::Persisted { change, durable });
+                match due {
+                    Due::Written if current => self.written(host),
+                    Due::Retry if current => self.retry(host),
+                    _ => {}
                 }
             }
-            Due::Load => {
-                if !current {
-                    return;
-                }
-                let next = slot.disk.as_mut().and_then(|it| it.loading.pop_front());
-                if let Some(record) = next {
-                    let record = Box::new(record);
-                    self.feed(
-                        host,
-                        Input::Loaded {
-                            record,
-                            proven: false,
-                        },
-                    );
-                    // One after the other: the node bounds its jobs.
-                    let at = self.now.plus(self.config.verify + MOMENT);
-                    self.schedule(at, host, Due::Load);
-                }
-            }
+            Due::Sync if current => self.sync(host),
+            Due::Poll if current => self.poll_storage(host),
+            Due::Load if current => self.load(host),
+            Due::Sync | Due::Poll | Due::Load => {}
             Due::Gone => {
                 if current {
+                    self.flush(host);
                     self.end(host, Departure::Process);
                     self.emit(SimEvent::Stopped { host });
                 }
@@ -337,22 +303,10 @@ impl World {
                 change,
                 what,
                 acknowledge,
-            } => {
-                self.jobs += 1;
-                let faults = self.config.hosts;
-                let durable = !faults.write_lost.hits(&mut self.random);
-                let takes = faults.write.at(self.random.next_u64());
-                let what = Box::new(what);
-                let due = Due::Written {
-                    change,
-                    what,
-                    durable,
-                    acknowledge,
-                };
-                return self.schedule(self.now.plus(takes), host, due);
-            }
-            // A host's disk keeps records only, and has given everything before the first input.
-            Output::PersistMark { .. } | Output::LoadTarget { .. } => return,
+            } => return self.persist(host, change, what, acknowledge),
+            Output::PersistMark { change } => return self.persist_mark(host, change),
+            // Storage says nothing of how far it has been read.
+            Output::LoadTarget { .. } => return,
             Output::Finished { op, outcome } => {
                 self.operations.remove(&op);
                 if outcome == Outcome::Shutdown {

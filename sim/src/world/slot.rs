@@ -1,13 +1,13 @@
 //! What the world keeps of each host.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use skydht_core::id::Target;
-use skydht_core::node::StoreChange;
-use skydht_core::record::StoredRecord;
+use skydht_driver::storage::Kept;
 
 use crate::clock::{Clock, SimTime};
 use crate::host::{Boot, Host};
+use crate::network::HostId;
+use crate::storage::{Engine, FaultyDisk, Queue, Redis, Setup};
 
 /// Whether a host runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,27 +31,32 @@ pub(super) struct Slot {
     pub(super) timer: Option<SimTime>,
     /// When its last verification ends: one after the other.
     pub(super) busy_until: SimTime,
+    pub(super) setup: Setup,
     pub(super) disk: Option<Box<Disk>>,
 }
 
 /// A host's storage: it outlives the host.
-#[derive(Default)]
 pub(super) struct Disk {
-    pub(super) records: BTreeMap<Target, StoredRecord>,
-    /// To be loaded after a start.
-    pub(super) loading: VecDeque<StoredRecord>,
+    pub(super) engine: Engine,
+    pub(super) queue: Queue,
+    /// To be given to the node.
+    pub(super) loading: VecDeque<Kept>,
+    /// Something of it is under way.
+    pub(super) is_loading: bool,
 }
 
 impl Disk {
-    pub(super) fn write(&mut self, change: &StoreChange) {
-        match change {
-            StoreChange::Keep(record) => {
-                self.records
-                    .insert(record.target, StoredRecord::clone(record));
-            }
-            StoreChange::Forget(target) => {
-                self.records.remove(target);
-            }
+    pub(super) fn new(setup: Setup, redis: &Redis, host: HostId) -> Self {
+        let engine = if setup.shared {
+            Engine::Redis(redis.client(host.0))
+        } else {
+            Engine::Disk(FaultyDisk::new(setup.lies))
+        };
+        Self {
+            engine,
+            queue: Queue::default(),
+            loading: VecDeque::new(),
+            is_loading: false,
         }
     }
 }

@@ -109,6 +109,7 @@ fn ours(n: usize) -> Box<dyn Boot> {
     Box::new(OurNode {
         config: Arc::new(config),
         secret: secret(n),
+        lies: false,
     })
 }
 

@@ -5,6 +5,7 @@ use skydht_core::time::Unix;
 
 use super::*;
 use crate::network::Departure;
+use crate::storage::Setup;
 
 fn with_storage(_: u32, config: &mut Config) {
     config.storage = true;
@@ -18,13 +19,20 @@ fn a_restarted_node_has_what_its_disk_held_and_nothing_after_a_wipe() {
     assert!(seen.iter().any(|event| matches!(
         event,
         SimEvent::Stored {
-            change: StoreChange::Keep(_),
+            count: 1,
             durable: true,
             ..
         }
     )));
+    assert!(seen.iter().any(|event| matches!(
+        event,
+        SimEvent::Changed {
+            change: StoreChange::Keep(_),
+            ..
+        }
+    )));
     let host = HostId(5);
-    assert_eq!(world.records(host).count(), 1);
+    assert_eq!(world.records(host).len(), 1);
     for (wiped, held) in [(false, 1), (true, 0)] {
         world.crash(host, Departure::Process).unwrap();
         assert_eq!(
@@ -42,30 +50,129 @@ fn a_restarted_node_has_what_its_disk_held_and_nothing_after_a_wipe() {
 }
 
 #[test]
-fn a_crash_before_the_write_loses_it_and_a_lost_write_never_arrives() {
+fn a_crash_before_the_write_may_lose_it_and_a_full_disk_is_tried_again() {
+    let mut config = WorldConfig::default();
+    config.hosts.write = Spread::Fixed(SECOND * 100);
+    let mut found = [0, 0];
+    for seed in 0..8 {
+        let mut world = joined(seed, 6, config, with_storage);
+        put(&mut world, 3, "salt", b"1");
+        pass(&mut world, SECOND);
+        world.crash(HostId(5), Departure::Process).unwrap();
+        world.start(HostId(5)).unwrap();
+        found[world.records(HostId(5)).len()] += 1;
+        pass(&mut world, SECOND * 200);
+        assert_eq!(world.records(HostId(4)).len(), 1);
+    }
+    assert!(found[0] > 0 && found[1] > 0, "{found:?}");
+
+    config.hosts.write = Spread::Fixed(SECOND / 1000);
+    let mut world = joined(1, 6, config, with_storage);
+    assert!(world.set_disk_full(HostId(4), true));
+    put(&mut world, 3, "salt", b"1");
+    let stored = |seen: &[SimEvent]| {
+        let at_4 = |it: &&SimEvent| {
+            matches!(
+                it,
+                SimEvent::Stored {
+                    host: HostId(4),
+                    ..
+                }
+            )
+        };
+        seen.iter().filter(at_4).count()
+    };
+    assert_eq!(stored(&pass(&mut world, SECOND * 20)), 0);
+    assert_eq!(world.records(HostId(4)).len(), 0);
+    world.heal();
+    assert_eq!(stored(&pass(&mut world, SECOND * 5)), 1);
+    assert_eq!(world.records(HostId(4)).len(), 1);
+    assert!(world.stats().writes_failed > 3);
+}
+
+#[test]
+fn power_takes_what_is_not_synced_and_a_clean_end_keeps_everything() {
+    for (how, sync, lies, left) in [
+        (Departure::Process, false, false, Some(1)),
+        (Departure::Machine, false, false, Some(0)),
+        (Departure::Machine, true, false, Some(1)),
+        (Departure::Machine, true, true, None),
+    ] {
+        let mut torn = 0;
+        for seed in 0..8 {
+            let mut config = WorldConfig::default();
+            config.hosts.write = Spread::Fixed(SECOND / 1000);
+            let mut world = with_hosts(seed, 6, config, with_storage);
+            let setup = Setup {
+                sync,
+                lies,
+                shared: false,
+            };
+            world.set_storage(HostId(5), setup).unwrap();
+            for host in world.hosts() {
+                world.start(host).unwrap();
+            }
+            pass(&mut world, SECOND * 60);
+            put(&mut world, 3, "salt", b"1234");
+            pass(&mut world, SECOND / 2);
+            world.crash(HostId(5), how).unwrap();
+            let held = world.records(HostId(5)).len();
+            assert!(left.is_none_or(|left| left == held), "{how:?} {sync}");
+            torn += world.stats().torn;
+            world.start(HostId(5)).unwrap();
+            pass(&mut world, SECOND / 10);
+            let node = world.node(HostId(5)).unwrap();
+            let sound = node.store().range(Default::default());
+            assert!(
+                sound
+                    .map(|(_, held)| held.item())
+                    .all(|it| it.check().is_ok())
+            );
+        }
+        assert_eq!(torn > 0, lies);
+    }
     let mut config = WorldConfig::default();
     config.hosts.write = Spread::Fixed(SECOND * 100);
     let mut world = joined(1, 6, config, with_storage);
     put(&mut world, 3, "salt", b"1");
-    pass(&mut world, SECOND);
-    world.crash(HostId(5), Departure::Process).unwrap();
-    world.start(HostId(5)).unwrap();
-    pass(&mut world, SECOND * 200);
-    assert_eq!(world.records(HostId(5)).count(), 0);
-    assert_eq!(world.records(HostId(4)).count(), 1);
+    world.stop(HostId(5)).unwrap();
+    pass(&mut world, SECOND * 3);
+    assert_eq!(world.records(HostId(5)).len(), 1);
+}
 
-    world.faults_mut().write_lost = Rate::ALWAYS;
-    world.faults_mut().write = Spread::Fixed(SECOND / 1000);
-    world
-        .command(HostId(3), put_command("other", b"1"))
-        .unwrap();
-    let seen = pass(&mut world, SECOND * 5);
-    assert!(
-        seen.iter()
-            .any(|event| matches!(event, SimEvent::Stored { durable: false, .. }))
-    );
-    assert_eq!(world.records(HostId(4)).count(), 1);
-    assert!(world.stats().writes_lost > 1);
+#[test]
+fn hosts_that_share_a_redis_have_what_any_of_them_was_given() {
+    let mut world = with_hosts(1, 6, WorldConfig::default(), with_storage);
+    let shared = Setup {
+        shared: true,
+        ..Setup::SOUND
+    };
+    for host in [HostId(4), HostId(5)] {
+        world.set_storage(host, shared).unwrap();
+    }
+    for host in [0, 3, 4] {
+        world.start(HostId(host)).unwrap();
+    }
+    pass(&mut world, SECOND * 60);
+    put(&mut world, 3, "salt", b"1");
+    pass(&mut world, SECOND);
+    assert_eq!(world.records(HostId(5)).len(), 1);
+    world.start(HostId(5)).unwrap();
+    pass(&mut world, SECOND / 10);
+    assert_eq!(world.node(HostId(5)).unwrap().snapshot().store.items, 1);
+    // Another writes: within a second it is here, however the network is.
+    world.network_mut().set_group(HostId(5), 1);
+    world.network_mut().cut(0, 1);
+    put(&mut world, 3, "other", b"1");
+    pass(&mut world, SECOND);
+    assert_eq!(world.node(HostId(5)).unwrap().snapshot().store.items, 2);
+    // What a failover loses is written again.
+    put(&mut world, 3, "third", b"1");
+    let lost = world.redis().fail_over(SECOND * 2);
+    assert!(!lost.is_empty());
+    pass(&mut world, SECOND);
+    assert_eq!(world.records(HostId(5)).len(), 3);
+    assert!(world.stats().written_again > 0);
 }
 
 #[test]
@@ -162,6 +269,7 @@ fn what_cannot_be_is_refused() {
         Box::new(OurNode {
             config: Arc::default(),
             secret: secret(n),
+            lies: false,
         })
     };
     let taken = Access::numbered(one);

@@ -47,6 +47,7 @@ pub(crate) fn with_hosts(
         let boot = OurNode {
             config: Arc::new(config),
             secret: secret(n),
+            lies: false,
         };
         assert_eq!(world.add(Box::new(boot), access), Ok(HostId(n)));
     }

@@ -1,6 +1,7 @@
 //! Runs as such: that they work, that they repeat, and that they become quiet.
 
 use super::*;
+use crate::network::Rate;
 
 /// A run in which everything that draws randomness draws.
 fn digest_of(seed: u64) -> WorldDigest {

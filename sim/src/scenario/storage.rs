@@ -1,0 +1,104 @@
+//! How nodes keep their records, and what goes wrong with that.
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng as _;
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, StorageFault};
+use super::drawn::Drawn;
+use super::file::Scenario;
+use crate::clock::SimTime;
+use crate::network::HostId;
+use crate::network::faults::up_to;
+use crate::storage::Setup;
+
+/// Separates these draws from all others.
+const DRAWS: u64 = 0x4449_534b_5300_0000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// The longest that a failover takes.
+const LONGEST_FAILOVER: Duration = Duration::from_secs(30);
+
+/// How our nodes keep their records; only in the core's depth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Storage {
+    /// The share that sync once a second rather than with each write: what they wrote last is lost
+    /// with power.
+    pub unsynced: Drawn,
+    /// The share whose disks say that they synced and did not: what they hold after a loss of power
+    /// is old, new or torn.
+    pub lost_syncs: Drawn,
+    /// The first so many share one Redis; their clocks are right.
+    pub redis: u32,
+    /// In each minute of the second phase: a host's disk is full for up to a minute.
+    pub full: Drawn,
+    /// Likewise: the Redis fails over, without the last writes, and is away for up to half a
+    /// minute.
+    pub failover: Drawn,
+}
+
+/// What was drawn of it.
+pub(crate) struct Storages {
+    random: ChaCha8Rng,
+    pub(crate) setups: Vec<(HostId, Setup)>,
+}
+
+impl Storages {
+    /// Draws for these hosts, in their order.
+    pub(crate) fn new(scenario: &Storage, seed: u64, hosts: impl Iterator<Item = HostId>) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
+        let unsynced = scenario.unsynced.draw(&mut random);
+        let lost_syncs = scenario.lost_syncs.draw(&mut random);
+        let setups = hosts.zip(0..).map(|(host, n)| {
+            let setup = Setup {
+                sync: !unsynced.hits(&mut random),
+                lies: lost_syncs.hits(&mut random),
+                shared: false,
+            };
+            let shared = Setup {
+                shared: true,
+                ..Setup::SOUND
+            };
+            let is_shared = n < scenario.redis;
+            (host, if is_shared { shared } else { setup })
+        });
+        let setups = setups.collect();
+        Self { random, setups }
+    }
+
+    /// What goes wrong between `from` and `to`.
+    pub(crate) fn plan(
+        &mut self,
+        scenario: &Scenario,
+        (from, to): (SimTime, SimTime),
+        victims: &[HostId],
+    ) -> Vec<(SimTime, Action)> {
+        let random = &mut self.random;
+        let full = scenario.storage.full.draw(random);
+        let failover = scenario.storage.failover.draw(random);
+        let mut plan = Vec::new();
+        for minute in 0..(to.since(from).as_secs() / 60).max(1) {
+            let begin = from.plus(MINUTE * minute as u32);
+            for host in victims.iter().copied() {
+                if full.hits(random) {
+                    let at = begin.plus(up_to(MINUTE, random));
+                    plan.push((at, StorageFault::Full(host)));
+                    let end = at.plus(up_to(MINUTE, random));
+                    plan.push((end, StorageFault::Free(host)));
+                }
+            }
+            if scenario.storage.redis > 0 && failover.hits(random) {
+                let at = begin.plus(up_to(MINUTE, random));
+                plan.push((at, StorageFault::FailOver));
+                let back = at.plus(up_to(LONGEST_FAILOVER, random));
+                plan.push((back, StorageFault::Back));
+            }
+        }
+        let plan = plan.into_iter();
+        plan.map(|(at, fault)| (at, Action::Storage(fault)))
+            .collect()
+    }
+}
