@@ -1,0 +1,52 @@
+//! What full nodes promise each other: how soon a change, a newcomer, and how long a record.
+
+mod full_nodes;
+
+use full_nodes::{SECOND, Size, change, day, newcomer, upstream};
+
+#[test]
+fn a_change_at_one_full_node_is_at_nine_others_within_a_second() {
+    for seed in 1..=3 {
+        let change = change(seed);
+        assert!(
+            change.arrived <= SECOND && change.took <= SECOND,
+            "{change:?}"
+        );
+        // No storm: to each of nine the item once, and a few words before and after.
+        assert!(
+            change.messages <= 120 && change.bytes <= 20_000,
+            "{change:?}"
+        );
+    }
+}
+
+#[test]
+fn a_fresh_full_node_has_nearly_everything_within_fifteen_seconds() {
+    let newcomer = newcomer(1, 5_200);
+    assert!(newcomer.took < 15 * SECOND, "{newcomer:?}");
+    // 300 bytes of value and what an item has besides, twice: both sides start a session.
+    assert!(newcomer.bytes < 5_200 * 1_000, "{newcomer:?}");
+}
+
+#[test]
+fn the_living_are_readable_all_day_and_the_dead_go_in_time() {
+    let size = Size {
+        owners: 20,
+        records: 10,
+        ttl: 1_200 * SECOND,
+        time: 7_200 * SECOND,
+        reads: 20,
+        leaves_every: 600 * SECOND,
+    };
+    let day = day(1, size);
+    assert!(day.wrong.is_empty(), "{:#?}", day.wrong);
+    assert!(day.undead.is_empty(), "{:#?}", day.undead);
+    assert!(day.reads > 1_000 && day.left > 10, "{day:?}");
+    let time = 600 * SECOND;
+    let theirs = upstream(1, Size { time, ..size });
+    assert!(
+        day.bytes_per_second * 10 < theirs,
+        "{} {theirs}",
+        day.bytes_per_second
+    );
+}
