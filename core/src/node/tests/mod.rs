@@ -11,6 +11,7 @@ mod full_node_switch;
 mod hand;
 mod hidden_rules;
 mod journal;
+mod lessons;
 mod life;
 mod loading;
 mod marks;

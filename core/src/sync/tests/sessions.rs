@@ -178,3 +178,27 @@ fn offers_are_wanted_when_they_are_newer() {
     let reply = respond(&a, request);
     assert_eq!(reply.response.parts, [ResponsePart::Wanted(0b11_1111_1111)]);
 }
+
+/// The lesson R1: 100,000 items of which one in a hundred is different.
+#[test]
+fn r1_one_difference_in_a_hundred_costs_less_than_3_percent_of_a_full_copy() {
+    let (mut a, mut b) = (ItemSet::default(), ItemSet::default());
+    let mut copy = 0;
+    for number in 0..100_000 {
+        let item = item(number, 1, 300);
+        copy += item_bytes(&item) as u64;
+        a.insert(item.clone());
+        b.insert(item);
+    }
+    for number in (0..100_000).step_by(100) {
+        match number % 200 {
+            0 => a.insert(item(number, 2, 300)),
+            _ => b.insert(item(number, 2, 300)),
+        };
+    }
+    let (summary, _) = reconcile(&mut a, &mut b, 4).unwrap();
+    assert!(equal(&a, &b));
+    let bytes = summary.bytes_in + summary.bytes_out;
+    assert!(bytes * 100 < 3 * copy, "{bytes} of {copy}");
+    assert!(summary.rounds <= 20, "{summary:?}");
+}
