@@ -334,6 +334,12 @@ fn while_storage_fails_every_question_is_answered_with_that() {
     );
     looped.storage.set_failing(None);
     looped.until(|it| it.up_to == Some(None));
+    // The thread says how it goes when it has handed over what it read.
+    let end = Instant::now() + Duration::from_secs(30);
+    while looped.queue.stats().health != StorageHealth::Good {
+        assert!(Instant::now() < end, "{:?}", looped.queue.stats());
+        thread::yield_now();
+    }
     looped.queue.ask(record(1).target);
     looped.until(|it| it.answers.len() == 4);
     assert!(looped.answers[3].read && looped.answers[3].kept.is_some());

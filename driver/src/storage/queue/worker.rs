@@ -381,11 +381,16 @@ impl Worker {
             self.shared.waker.wake();
         }
         state.stats.failures += u64::from(failed.is_some());
-        state.stats.health = match failed {
+        let health = match failed {
             Some(error) => StorageHealth::Failing(error),
             None if self.next_page.is_some() => StorageHealth::Loading,
             None => StorageHealth::Good,
         };
+        if state.stats.health != health {
+            // After what was read was handed over: who waits for this has to look again.
+            state.stats.health = health;
+            self.shared.waker.wake();
+        }
     }
 
     /// Waits before the next attempt, or until the end.
