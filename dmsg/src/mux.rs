@@ -16,13 +16,14 @@ mod output;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use flow::{Flow, Phase};
+pub(crate) use flow::Read;
+pub(crate) use frame::Violation;
+
+use flow::{Flow, Phase, WINDOW};
 use frame::{ACK, FIN, Frame, Kind, RST, SYN};
 use input::{Input, Part};
 use output::Output;
 
-/// What each side may send on a stream before the other has read any of it, in bytes.
-pub(crate) const WINDOW: u32 = 256 * 1024;
 /// Streams of ours that the peer has not acknowledged, at most; Go's side has room for as many.
 const MOST_UNACKNOWLEDGED: usize = 256;
 /// Streams that both we and our user are done with, and the peer may not be.
@@ -37,28 +38,6 @@ pub enum Role {
     Server,
 }
 
-/// What a peer did against the rules.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum Violation {
-    #[error("a frame of version {0}")]
-    Version(u8),
-    #[error("a frame of kind {0}")]
-    Kind(u8),
-    #[error("a frame longer than the window it goes into")]
-    TooLong,
-    #[error("a stream with a number that is not the peer's to give")]
-    StreamNumber,
-    #[error("a stream that is opened twice")]
-    OpenedTwice,
-    #[error("more credit than there can be")]
-    Credit,
-    #[error("an answer to no ping")]
-    Pong,
-    /// It speaks smux.
-    #[error("smux")]
-    Smux,
-}
-
 /// Something that the other side of a stream did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
@@ -70,18 +49,6 @@ pub(crate) enum Event {
     Writable(u32),
     /// The peer ends the session.
     GoAway,
-}
-
-/// What reading gave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Read {
-    Data(usize),
-    /// Nothing has come.
-    Nothing,
-    /// The peer has finished the stream.
-    End,
-    /// One side has reset it.
-    Reset,
 }
 
 /// A stream was reset, or is finished.

@@ -64,7 +64,8 @@ impl Session {
     /// [`SessionError`].
     pub async fn open(&self) -> Result<Stream, SessionError> {
         let mut permit = None;
-        std::future::poll_fn(|cx| self.0.0.poll_open(cx, &mut permit)).await
+        let opened = std::future::poll_fn(|cx| self.0.0.poll_open(cx, &mut permit));
+        opened.await.map(|(id, permit)| Stream::new(id, permit))
     }
 
     /// Closes the session: queued data is sent, streams end, the connection is closed. Wait for it

@@ -17,6 +17,7 @@ mod index;
 mod key_counts;
 mod life;
 mod list;
+mod marking;
 mod marks;
 pub mod merge;
 mod page;

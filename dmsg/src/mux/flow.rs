@@ -2,14 +2,28 @@
 
 use std::collections::VecDeque;
 
-use super::{Read, WINDOW, frame};
+use super::frame;
 
+/// What each side may send on a stream before the other has read any of it, in bytes.
+pub(super) const WINDOW: u32 = 256 * 1024;
 /// A buffer's size, in bytes: at the least, so that frames of a byte each cost a byte, and at the
 /// most, so that a header alone makes nothing large.
 const LEAST_CHUNK: usize = 512;
 const MOST_CHUNK: usize = 32 * 1024;
 /// Credit is given back in steps of this many bytes.
 const CREDIT_STEP: u32 = WINDOW / 2;
+
+/// What reading gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Read {
+    Data(usize),
+    /// Nothing has come.
+    Nothing,
+    /// The peer has finished the stream.
+    End,
+    /// One side has reset it.
+    Reset,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {

@@ -2,8 +2,6 @@
 //! length (4). Only data frames have a body, of that length; in a window update it is credit, in a
 //! ping a number, in a go-away a code.
 
-use super::Violation;
-
 pub(super) const HEADER_LEN: usize = 12;
 pub(super) type Header = [u8; HEADER_LEN];
 
@@ -27,6 +25,28 @@ pub(super) enum Kind {
     WindowUpdate = 1,
     Ping = 2,
     GoAway = 3,
+}
+
+/// What a peer did against the rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Violation {
+    #[error("a frame of version {0}")]
+    Version(u8),
+    #[error("a frame of kind {0}")]
+    Kind(u8),
+    #[error("a frame longer than the window it goes into")]
+    TooLong,
+    #[error("a stream with a number that is not the peer's to give")]
+    StreamNumber,
+    #[error("a stream that is opened twice")]
+    OpenedTwice,
+    #[error("more credit than there can be")]
+    Credit,
+    #[error("an answer to no ping")]
+    Pong,
+    /// It speaks smux.
+    #[error("smux")]
+    Smux,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -150,7 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         drop(state);
         drop(refused);
         if *budget < before {
-            self.shared.enforce_limits();
+            self.shared.unread.enforce(&*self.shared);
         }
         result
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt as _;
@@ -12,8 +12,7 @@ use futures::task::AtomicWaker;
 
 use super::config::{CloseReason, SessionConfig, SessionCounters, SessionError};
 use super::room::Room;
-use super::stream::Stream;
-use super::unread::Share;
+use super::unread::{Holder, Share};
 use crate::mux::{Mux, Role};
 
 /// The highest limit that can be set, for each side.
@@ -124,7 +123,7 @@ impl Shared {
             openers: Vec::new(),
             is_closing: false,
         };
-        Arc::new_cyclic(|this| Self {
+        Arc::new_cyclic(|this: &Weak<Self>| Self {
             state: Mutex::new(state),
             max_inbound: config.max_inbound.min(MOST_STREAMS),
             spare_inbound: config.spare_inbound.min(MOST_STREAMS),
@@ -154,7 +153,7 @@ impl Shared {
         self: &Arc<Self>,
         cx: &Context<'_>,
         permit: &mut Option<Permit>,
-    ) -> Poll<Result<Stream, SessionError>> {
+    ) -> Poll<Result<(u32, Permit), SessionError>> {
         let mut state = self.state();
         if state.is_closing {
             drop(state);
@@ -166,7 +165,7 @@ impl Shared {
         match state.mux.open() {
             Some(id) => {
                 self.opened.fetch_add(1, Ordering::Relaxed);
-                Poll::Ready(Ok(Stream::new(id, held)))
+                Poll::Ready(Ok((id, held)))
             }
             None => {
                 *permit = Some(held);
@@ -185,16 +184,6 @@ impl Shared {
         state.openers.drain(..).for_each(Waker::wake);
         drop(state);
         self.driver.wake();
-    }
-
-    /// Resets streams until no more than `most` bytes are unread; says how many.
-    pub(super) fn cut_down_to(&self, most: usize) -> usize {
-        let mut state = self.state();
-        let cut = state.cut_down_to(most);
-        self.unread.set(state.mux.held());
-        drop(state);
-        self.driver.wake();
-        cut
     }
 
     /// Takes in how much waits for the connection; says whether that has become more.
@@ -275,6 +264,21 @@ impl Shared {
             outbound: self.outbound.load(Ordering::Acquire),
             inbound: self.inbound.load(Ordering::Acquire),
         }
+    }
+}
+
+impl Holder for Shared {
+    fn held(&self) -> usize {
+        self.unread.held()
+    }
+
+    fn cut_down_to(&self, most: usize) -> usize {
+        let mut state = self.state();
+        let cut = state.cut_down_to(most);
+        self.unread.set(state.mux.held());
+        drop(state);
+        self.driver.wake();
+        cut
     }
 }
 

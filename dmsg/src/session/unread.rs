@@ -11,7 +11,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::shared::Shared;
+/// A session, as far as it has a part in a budget. Nobody may hold its state when it is asked.
+pub(super) trait Holder: Send + Sync {
+    /// Bytes unread.
+    fn held(&self) -> usize;
+    /// Resets streams until no more than `most` bytes are unread; says how many.
+    fn cut_down_to(&self, most: usize) -> usize;
+}
 
 /// A budget unless told otherwise, in bytes.
 const DEFAULT_BUDGET: usize = 64 << 20;
@@ -35,7 +41,7 @@ struct Total {
 struct Sessions {
     last_id: u64,
     /// With the address that each counts for.
-    live: BTreeMap<u64, (Option<IpAddr>, Weak<Shared>)>,
+    live: BTreeMap<u64, (Option<IpAddr>, Weak<dyn Holder>)>,
 }
 
 impl ReceiveBudget {
@@ -69,7 +75,7 @@ impl ReceiveBudget {
     }
 
     /// The session that makes room first.
-    fn largest(&self) -> Option<Arc<Shared>> {
+    fn largest(&self) -> Option<Arc<dyn Holder>> {
         let live: Vec<_> = {
             let sessions = lock(&self.0.sessions);
             let live = sessions.live.iter().filter_map(|(id, (source, shared))| {
@@ -80,14 +86,14 @@ impl ReceiveBudget {
             // None of them may end while the lock is held, since that takes it, too.
             live.collect()
         };
-        let mut groups = BTreeMap::<_, (usize, Vec<Arc<Shared>>)>::new();
+        let mut groups = BTreeMap::<_, (usize, Vec<Arc<dyn Holder>>)>::new();
         for (group, shared) in live {
             let (held, members) = groups.entry(group).or_default();
-            *held += shared.unread.held();
+            *held += shared.held();
             members.push(shared);
         }
         let (_, members) = groups.into_values().max_by_key(|(held, _)| *held)?;
-        members.into_iter().max_by_key(|it| it.unread.held())
+        members.into_iter().max_by_key(|it| it.held())
     }
 
     /// A share of a session that counts for `source`.
@@ -95,7 +101,7 @@ impl ReceiveBudget {
         &self,
         limit: usize,
         source: Option<IpAddr>,
-        shared: Weak<Shared>,
+        shared: Weak<dyn Holder>,
     ) -> Share {
         let mut sessions = lock(&self.0.sessions);
         sessions.last_id += 1;
@@ -121,7 +127,7 @@ impl ReceiveBudget {
                 return;
             };
             // Not more at once, since another one then has the most.
-            let cut = largest.cut_down_to(largest.unread.held() / 2);
+            let cut = largest.cut_down_to(largest.held() / 2);
             self.0.cut.fetch_add(cut as u64, Relaxed);
             if self.held() >= before {
                 return;
@@ -155,6 +161,16 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// Data has come for `holder`, whose share this is: streams are reset that hold too much, there
+    /// or in another session.
+    pub(super) fn enforce(&self, holder: &dyn Holder) {
+        if self.held() > self.limit {
+            let cut = holder.cut_down_to(self.limit - self.limit / 8);
+            self.budget.0.cut.fetch_add(cut as u64, Relaxed);
+        }
+        self.budget.enforce();
+    }
+
     pub(super) fn held(&self) -> usize {
         self.held.load(SeqCst)
     }
@@ -168,19 +184,6 @@ impl Share {
         } else {
             total.fetch_sub(before - held, SeqCst);
         }
-    }
-}
-
-impl Shared {
-    /// Data has come: streams are reset that hold too much, here or in another session. Nobody may
-    /// hold a session's state.
-    pub(super) fn enforce_limits(&self) {
-        let Share { limit, budget, .. } = &self.unread;
-        if self.unread.held() > *limit {
-            let cut = self.cut_down_to(limit - limit / 8);
-            budget.0.cut.fetch_add(cut as u64, Relaxed);
-        }
-        budget.enforce();
     }
 }
 

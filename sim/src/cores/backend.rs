@@ -16,7 +16,8 @@ use crate::network::{Departure, HostId, Rate};
 use crate::oracle::Violations;
 use crate::run::{Backend, Doing, Run, Totals};
 use crate::scenario::RunError;
-use crate::scenario::action::{Action, StorageFault};
+use crate::scenario::action::Action;
+use crate::scenario::storage::StorageFault;
 use crate::scenario::work::UserAction;
 use crate::world::SimEvent;
 
@@ -224,8 +225,8 @@ impl Backend for Cores {
     fn plan_chaos(run: &mut Run<'_, Self>, from: SimTime, to: SimTime, victims: &[HostId]) {
         let scenario = run.scenario;
         let storages = &mut run.backend.storages;
-        for (at, action) in storages.plan(scenario, (from, to), victims) {
-            run.plan(at, action);
+        for (at, fault) in storages.plan(&scenario.storage, (from, to), victims) {
+            run.plan(at, Action::Storage(fault));
         }
     }
 

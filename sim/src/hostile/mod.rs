@@ -36,12 +36,11 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{CloseReason, Command, ConfigError, Identity, Input, Output, StreamId};
 use skydht_core::time::{Mono, Time};
 
-use crate::host::Host;
+use crate::host::{Boot, Host, Start};
 use crate::upstream::frame::{FrameReader, Progress};
 use crate::upstream::store::Limits;
 use crate::upstream::timers::Timers;
 use crate::upstream::{UpstreamConfig, UpstreamNode};
-use crate::world::{Boot, Start};
 use answers::Reply;
 pub use behaviour::{Behaviour, Flood, Forgery, ValueLie};
 pub use collusion::Collusion;

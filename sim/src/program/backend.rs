@@ -20,7 +20,7 @@ use crate::network::{HostId, Rate};
 use crate::oracle::Violations;
 use crate::run::{Backend, Doing, Run, SETTLED, Totals};
 use crate::scenario::RunError;
-use crate::scenario::action::StorageFault;
+use crate::scenario::storage::StorageFault;
 use crate::scenario::work::UserAction;
 
 impl Backend for WholeProgram {

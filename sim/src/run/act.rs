@@ -7,7 +7,8 @@ use super::state::{BACK, CHECK_EVERY, Doing, LATE_WRITE, Run, SETTLED};
 use crate::network::{HostId, Rate};
 use crate::oracle::promises::Circumstances;
 use crate::scenario::RunError;
-use crate::scenario::action::{Action, StorageFault};
+use crate::scenario::action::Action;
+use crate::scenario::storage::StorageFault;
 use crate::scenario::work::{self, Task, UserAction};
 
 impl<B: Backend> Run<'_, B> {

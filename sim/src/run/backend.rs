@@ -13,7 +13,8 @@ use crate::figures::Quantity;
 use crate::network::{HostId, Rate};
 use crate::oracle::Violations;
 use crate::scenario::RunError;
-use crate::scenario::action::{Action, StorageFault};
+use crate::scenario::action::Action;
+use crate::scenario::storage::StorageFault;
 use crate::scenario::work::UserAction;
 
 /// A simulated network on which a scenario is played: cores alone, or the whole program.

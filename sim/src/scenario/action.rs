@@ -2,19 +2,9 @@
 
 use std::time::Duration;
 
+use super::storage::StorageFault;
 use super::work::Task;
 use crate::network::{HostId, Rate};
-
-/// What goes wrong with storage, and what ends it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum StorageFault {
-    /// A host's disk is full.
-    Full(HostId),
-    Free(HostId),
-    /// The replica takes the place of the Redis that hosts share, which is away meanwhile.
-    FailOver,
-    Back,
-}
 
 /// A planned fault, its end, or a user's step.
 #[derive(Clone, Copy, Debug)]

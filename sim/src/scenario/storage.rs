@@ -6,9 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng as _;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, StorageFault};
 use super::drawn::Drawn;
-use super::file::Scenario;
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::network::faults::up_to;
@@ -19,6 +17,17 @@ const DRAWS: u64 = 0x4449_534b_5300_0000;
 const MINUTE: Duration = Duration::from_secs(60);
 /// The longest that a failover takes.
 const LONGEST_FAILOVER: Duration = Duration::from_secs(30);
+
+/// What goes wrong with storage, and what ends it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StorageFault {
+    /// A host's disk is full.
+    Full(HostId),
+    Free(HostId),
+    /// The replica takes the place of the Redis that hosts share, which is away meanwhile.
+    FailOver,
+    Back,
+}
 
 /// How our nodes keep their records; only in the core's depth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -72,13 +81,13 @@ impl Storages {
     /// What goes wrong between `from` and `to`.
     pub(crate) fn plan(
         &mut self,
-        scenario: &Scenario,
+        scenario: &Storage,
         (from, to): (SimTime, SimTime),
         victims: &[HostId],
-    ) -> Vec<(SimTime, Action)> {
+    ) -> Vec<(SimTime, StorageFault)> {
         let random = &mut self.random;
-        let full = scenario.storage.full.draw(random);
-        let failover = scenario.storage.failover.draw(random);
+        let full = scenario.full.draw(random);
+        let failover = scenario.failover.draw(random);
         let mut plan = Vec::new();
         for minute in 0..(to.since(from).as_secs() / 60).max(1) {
             let begin = from.plus(MINUTE * minute as u32);
@@ -90,15 +99,13 @@ impl Storages {
                     plan.push((end, StorageFault::Free(host)));
                 }
             }
-            if scenario.storage.redis > 0 && failover.hits(random) {
+            if scenario.redis > 0 && failover.hits(random) {
                 let at = begin.plus(up_to(MINUTE, random));
                 plan.push((at, StorageFault::FailOver));
                 let back = at.plus(up_to(LONGEST_FAILOVER, random));
                 plan.push((back, StorageFault::Back));
             }
         }
-        let plan = plan.into_iter();
-        plan.map(|(at, fault)| (at, Action::Storage(fault)))
-            .collect()
+        plan
     }
 }

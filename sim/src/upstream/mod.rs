@@ -51,8 +51,7 @@ use skydht_core::node::{
 };
 use skydht_core::time::{Mono, Time};
 
-use crate::host::Host;
-use crate::world::{Boot, Start};
+use crate::host::{Boot, Host, Start};
 pub use config::{Counters, MirrorConfig, UpstreamConfig};
 pub use state::UpstreamNode;
 use state::{CallFailure, Stream, Timer};

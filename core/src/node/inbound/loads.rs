@@ -12,9 +12,6 @@ use crate::node::loading::{LOAD_WAIT, Need};
 use crate::node::rpc::deadlines::Wait;
 use crate::wire::{Request, RequestMessage, Want};
 
-/// Bytes that an item takes in a request beside its value and salt.
-const ITEM_BYTES: usize = 256;
-
 impl Inbound {
     /// Gives a request back if what it needs has been loaded, else it waits for that.
     pub(super) fn load_first(
@@ -94,18 +91,5 @@ fn need_of(message: &RequestMessage) -> Option<Need> {
         Request::GetItems { .. } | Request::Reconcile { .. } | Request::PutBatch { .. } => {
             Some(Need::All)
         }
-    }
-}
-
-/// Bytes of what a request carries.
-pub(super) fn content_len(request: &Request) -> usize {
-    match request {
-        Request::PutValue { item, .. } => ITEM_BYTES + item.content_len(),
-        Request::PutBatch { items, targets } => {
-            let items = items.iter().map(|item| ITEM_BYTES + item.content_len());
-            items.sum::<usize>() + size_of_val(targets.as_slice())
-        }
-        Request::Reconcile { message } => message.len(),
-        _ => 0,
     }
 }

@@ -3,14 +3,16 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::node::inbound::loads::content_len;
 use crate::node::inbound::queues::Queue;
 use crate::node::inbound::work::Batch;
 use crate::node::inbound::work::PageJob;
 use crate::node::inbound::work::{PutRequest, Reply};
 use crate::node::loading::Need;
 use crate::store::item_cost;
-use crate::wire::{BatchDecoder, Frame, RequestMessage};
+use crate::wire::{BatchDecoder, Frame, Request, RequestMessage};
+
+/// Bytes that an item takes in a request beside its value and salt.
+const ITEM_BYTES: usize = 256;
 
 /// An accepted stream.
 #[derive(Default)]
@@ -102,5 +104,18 @@ impl Phase {
             | Self::Verifying(_)
             | Self::Answering { .. } => 0,
         }
+    }
+}
+
+/// Bytes of what a request carries.
+fn content_len(request: &Request) -> usize {
+    match request {
+        Request::PutValue { item, .. } => ITEM_BYTES + item.content_len(),
+        Request::PutBatch { items, targets } => {
+            let items = items.iter().map(|item| ITEM_BYTES + item.content_len());
+            items.sum::<usize>() + size_of_val(targets.as_slice())
+        }
+        Request::Reconcile { message } => message.len(),
+        _ => 0,
     }
 }

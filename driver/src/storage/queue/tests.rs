@@ -1,12 +1,16 @@
 use std::future::poll_fn;
 use std::sync::mpsc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use skydht_core::item::{Item, Origin, Seq, Value};
 use skydht_core::key::SecretKey;
+use skydht_core::mark::MarkKind;
 use skydht_core::record::StoredRecord;
 
 use super::super::MemoryStorage;
+use super::super::contract::{Kept, StorageError};
+use super::state::*;
 use super::*;
 use crate::testing::record;
 

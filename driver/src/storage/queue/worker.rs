@@ -9,7 +9,7 @@ use skydht_core::mark::{MarkChange, MarkKind};
 use skydht_core::node::{ChangeId, StoreChange};
 use skydht_core::store::merge::{Judgement, Rank, judge};
 
-use super::{
+use super::state::{
     Answer, Durability, FIRST_PAUSE, Loaded, MOST_LOADED, Shared, State, StorageHealth, Unsynced,
     Waiting,
 };
