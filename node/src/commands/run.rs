@@ -490,8 +490,9 @@ fn serve(
 
 /// Writes down the peers now and then, and logs what happens. Ends with the node.
 async fn remember(dht: Dht, mut events: EventStream, state: StateDir) {
-    let mut known = None;
-    let mut changed = false;
+    let mut known = log_peers(&dht, None).await;
+    // Peers may have come before their events were listened for.
+    let mut changed = known.is_some_and(|peers| peers > 0);
     let mut next_save = Instant::now();
     loop {
         known = log_peers(&dht, known).await;
