@@ -52,7 +52,7 @@ pub enum StorageHealth {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct StorageStats {
-    /// What it is, see [`Storage::kind`].
+    /// What it is, see [`Storage::kind`](crate::storage::Storage::kind).
     pub kind: &'static str,
     /// How it does now.
     pub health: StorageHealth,
