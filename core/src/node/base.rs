@@ -140,7 +140,7 @@ impl Base {
     }
 
     /// What a request or an operation has to wait for before it can be judged; none if all that it
-    /// needs has been loaded. Nobody waits for all of a storage that cannot be read for long.
+    /// needs has been loaded. No request waits for all of a storage that cannot be read for long.
     pub(crate) fn needs(&mut self, need: Need) -> Option<Need> {
         let Self { cx, loading, .. } = self;
         let need = match need {

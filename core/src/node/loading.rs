@@ -14,7 +14,7 @@ use crate::time::Mono;
 
 /// How long a request waits for storage. Then it is served from memory.
 pub(crate) const LOAD_WAIT: Duration = Duration::from_secs(4);
-/// Storage of which not everything has been read after this long is away, or slow: nobody waits for
+/// Storage of which not everything has been read after this long is away, or slow: no request waits for
 /// all of it any more.
 const LOAD_ALL: Duration = Duration::from_secs(60);
 /// Targets that the driver is asked for at a time: with the records that come in their order,

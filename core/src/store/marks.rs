@@ -33,7 +33,7 @@ pub(super) struct Marks {
     by_expiry: [BTreeSet<(Mono, Target)>; 2],
     /// 0 means unlimited.
     max: usize,
-    /// Where something has changed, if storage is to be told.
+    /// Targets whose mark has changed, if storage is to be told.
     changed: Option<BTreeSet<Target>>,
 }
 

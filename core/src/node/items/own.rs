@@ -39,7 +39,7 @@ pub(crate) struct OwnItems {
     idle: BTreeSet<(Mono, Target)>,
     renewed: usize,
     max: usize,
-    /// Whose sequence has changed or is forgotten, if storage is to be told.
+    /// Targets whose sequence has changed or is forgotten, if storage is to be told.
     changed: Option<BTreeSet<Target>>,
 }
 

@@ -337,7 +337,7 @@ impl PeerStore {
             .unwrap_or(INITIAL_SOFT_DEADLINE)
     }
 
-    /// After this long, nobody waits for a call to `key` any more who has another answer.
+    /// After this long, an operation that has another answer waits no longer for a call to `key`.
     pub(crate) fn patience(&self, key: &PublicKey) -> Duration {
         self.soft_deadline(key).saturating_mul(PATIENCE)
     }

@@ -261,7 +261,7 @@ mod tests {
         // Half is not most.
         assert_eq!(mostly_deleted(&[9, 5], 2, 0, 0), None);
         assert_eq!(mostly_deleted(&[9, 5, 5], 2, 0, 0), Some(5));
-        // Whoever does not answer has no voice.
+        // Holders that do not answer do not count.
         assert_eq!(mostly_deleted(&[9], 0, 20, 20), Some(9));
     }
 }

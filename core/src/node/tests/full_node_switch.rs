@@ -63,7 +63,7 @@ fn a_node_made_full_at_run_time_does_all_that_one_from_the_start_does() {
     assert!(holds(&net, 1, &advert(3)) && holds(&net, 3, &advert(3)));
     net.run_for(120 * SECOND);
     let known = |node: usize| net.nodes[node].base.peers.store.full_nodes().clone();
-    assert!(known(1).contains(&secret(3).public()), "nobody noticed");
+    assert!(known(1).contains(&secret(3).public()), "no node noticed");
     let later = fill(&mut net, 1, 140..150);
     net.run_for(SECOND);
     assert!(later.iter().all(|item| holds(&net, 3, &item.target())));

@@ -107,7 +107,7 @@ fn every_request_that_needs_an_item_asks_storage_for_it_and_is_answered_with_wha
                 other => panic!("{other:?}"),
             }
             assert_eq!(hand.held(&target).unwrap().seq, Seq(5));
-            // Loaded now: nobody asks again.
+            // It is loaded now and not asked for again.
             assert!(value_in(hand.ask(2, ours(), Request::GetValue { target })).is_some());
             assert_eq!(
                 (asked(&mut hand).len(), hand.counter(Counter::Loads)),
@@ -214,7 +214,7 @@ fn storage_that_does_not_answer_or_cannot_be_read_holds_nobody_for_longer() {
     hand.input(Input::TargetLoaded { target, read });
     assert!(hand.answer_on(stream).is_some());
     assert_eq!(hand.counter(Counter::LoadsFailed), 2);
-    // Nobody asked.
+    // No request asked for it.
     hand.input(Input::TargetLoaded { target, read });
     assert_eq!(hand.counter(Counter::LateEvents), 1);
     // A stream that is closed meanwhile leaves nothing behind.

@@ -267,7 +267,7 @@ fn trimming_lets_go_of_the_farthest_in_steps_and_spares_tiers_and_own_items() {
     store.set_limits(20, 0);
     let first = trim(&mut store, 3, 0);
     assert_eq!(first, [near, items[1].target(), items[2].target()]);
-    // Nobody is nearer: down to the limit, no further.
+    // No peer is nearer: down to the limit and no further.
     assert_eq!(trim(&mut store, 99, 2).len(), 42 - 3 - 20);
     assert_eq!(store.fill().items, 20);
     assert_eq!(trim(&mut store, 99, 2), []);

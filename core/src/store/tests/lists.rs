@@ -70,11 +70,11 @@ fn a_page_looks_at_a_bounded_number_and_holds_bounded_bytes() {
             store.admit(at(0), own(&item), 0).unwrap();
         }
     }
-    let nobody = Filter {
+    let unknown = Filter {
         signer: Some(key(255)),
         ..Filter::default()
     };
-    let page = store.list(at(1), &nobody, Target::default(), 9);
+    let page = store.list(at(1), &unknown, Target::default(), 9);
     assert!(page.items.is_empty() && page.next.is_some());
     assert_eq!(store.range(page.next.unwrap()).count(), 250 * 18 - 4_096);
     let mut large = super::store();
