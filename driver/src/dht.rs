@@ -154,7 +154,7 @@ impl Dht {
             node.record_signatures();
             recorder.start(header);
         }
-        let mailbox = Arc::new(Mailbox::new());
+        let mailbox = Arc::new(Mailbox::new(options.waiting_commands));
         let storage = options.storage.take();
         let storage = storage.map(|storage| storage.start(Arc::clone(&mailbox.waker)));
         let storage = storage

@@ -3,6 +3,7 @@
 //! One mutex, held for a few instructions; the loop takes everything that waits in one go.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
@@ -17,8 +18,9 @@ use crate::events::RingSender;
 use crate::stats::DriverStats;
 use crate::storage::StorageStats;
 
-/// Commands that wait for the loop at most; then the answer is [`OperationError::Busy`].
-pub(crate) const WAITING_COMMANDS: usize = 1_024;
+/// Commands that wait for the loop unless
+/// [`StartOptions::waiting_commands`](crate::StartOptions::waiting_commands) says otherwise.
+const WAITING_COMMANDS: usize = 1_024;
 
 /// Where an operation's results go.
 pub(crate) struct Reply {
@@ -60,14 +62,17 @@ struct State {
 
 /// Shared by all handles and the loop.
 pub(crate) struct Mailbox {
+    /// Commands that wait for the loop at most; then the answer is [`OperationError::Busy`].
+    most: usize,
     state: Mutex<State>,
     /// Wakes the loop.
     pub(crate) waker: Arc<AtomicWaker>,
 }
 
 impl Mailbox {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(most: Option<NonZeroUsize>) -> Self {
         Self {
+            most: most.map_or(WAITING_COMMANDS, NonZeroUsize::get),
             state: Mutex::new(State {
                 requests: VecDeque::new(),
                 commands: 0,
@@ -94,8 +99,8 @@ impl Mailbox {
             return Err(OperationError::ShuttingDown);
         }
         // A shutdown must get through however busy the node is.
-        if state.commands >= WAITING_COMMANDS && command != Command::Shutdown {
-            return Err(OperationError::Busy(WAITING_COMMANDS));
+        if state.commands >= self.most && command != Command::Shutdown {
+            return Err(OperationError::Busy(self.most));
         }
         state.commands += 1;
         state.last_op += 1;
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_answers_busy_but_takes_a_shutdown() {
-        let mailbox = Mailbox::new();
+        let mailbox = Mailbox::new(None);
         for n in 1..=WAITING_COMMANDS as u64 {
             assert_eq!(command(&mailbox, find()), Ok(OperationId(n)));
         }
@@ -211,8 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mailbox_takes_as_many_commands_as_it_is_told() {
+        for most in [1, 2, 1_024, 2_000] {
+            let mailbox = Mailbox::new(NonZeroUsize::new(most));
+            for _ in 0..most {
+                assert!(command(&mailbox, find()).is_ok());
+            }
+            let refused = Err(OperationError::Busy(most));
+            assert_eq!(command(&mailbox, find()), refused);
+        }
+    }
+
+    #[test]
     fn a_stopped_mailbox_takes_nothing_and_drops_what_waits() {
-        let mailbox = Mailbox::new();
+        let mailbox = Mailbox::new(None);
         let (sender, mut receiver) = oneshot::channel();
         assert!(mailbox.ask(Request::Peers(sender)));
         mailbox.advance(Phase::Stopped);
@@ -242,7 +259,7 @@ mod tests {
     fn every_waiter_goes_on_when_a_full_mailbox_is_drained() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
-        let mailbox = Arc::new(Mailbox::new());
+        let mailbox = Arc::new(Mailbox::new(None));
         for _ in 0..WAITING_COMMANDS {
             assert!(command(&mailbox, find()).is_ok());
         }
@@ -269,7 +286,7 @@ mod tests {
     fn every_waiter_goes_on_when_a_phase_is_reached() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
-        let mailbox = Arc::new(Mailbox::new());
+        let mailbox = Arc::new(Mailbox::new(None));
         let (advancing, clock) = (Arc::clone(&mailbox), runtime.clone());
         runtime.spawn(Box::pin(async move {
             for phase in [Phase::Ready, Phase::Stopped] {

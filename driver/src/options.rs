@@ -1,5 +1,7 @@
 //! What a node may be started with beyond what every node needs.
 
+use std::num::NonZeroUsize;
+
 use skydht_core::record::StoredRecord;
 
 use crate::recorder::Recorder;
@@ -18,4 +20,7 @@ pub struct StartOptions {
     pub records: Vec<StoredRecord>,
     /// Where items are kept across restarts; none: nowhere. Sets [`Config::storage`](skydht_core::node::Config::storage).
     pub storage: Option<Persistence>,
+    /// Commands that wait for the node's loop at most; the next is answered with
+    /// [`OperationError::Busy`](skydht_core::node::OperationError::Busy). None: 1,024.
+    pub waiting_commands: Option<NonZeroUsize>,
 }

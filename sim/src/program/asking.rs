@@ -95,6 +95,8 @@ impl Run<'_, WholeProgram> {
             // Our own types have no map keys or values that JSON cannot hold.
             let line = serde_json::to_vec(&line).unwrap_or_default();
             self.backend.told.update(line);
+            let busy = end.told.was_busy();
+            self.coverage.count("users_told_busy", u64::from(busy));
             let Some(doing) = self.doing.remove(&OperationId(end.id)) else {
                 continue; // it was asked beside others, and its answer does not matter
             };

@@ -1,6 +1,8 @@
 //! How a host's node is built: the one place that knows which transport it has.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use skydht_core::Seed;
@@ -78,8 +80,22 @@ pub(super) trait Build {
 /// Direct TCP: Noise and yamux.
 pub(super) struct Tcp {
     options: TcpOptions,
-    /// The least and the most of [`TcpOptions::accept_queue`].
-    accept_queue: (u64, u64),
+    /// What [`TcpOptions::accept_queue`] is drawn from.
+    accept_queue: RangeInclusive<u32>,
+    commands: RangeInclusive<u32>,
+}
+
+/// One of `range`, by four bytes that are drawn anew for each start.
+fn drawn(range: &RangeInclusive<u32>, bytes: [u8; 4]) -> usize {
+    let many = u64::from(range.end() - range.start()) + 1;
+    let above = u64::from(u32::from_le_bytes(bytes)) % many;
+    *range.start() as usize + above as usize
+}
+
+/// [`StartOptions::waiting_commands`] of a start with these bytes.
+fn commands(range: &RangeInclusive<u32>, handshakes: &[u8; 32]) -> Option<NonZeroUsize> {
+    let [.., a, b, c, d] = *handshakes;
+    NonZeroUsize::new(drawn(range, [a, b, c, d]))
 }
 
 impl Tcp {
@@ -90,10 +106,10 @@ impl Tcp {
         options.max_sessions = program.max_sessions as usize;
         options.max_handshakes = program.max_handshakes as usize;
         options.max_streams = program.max_streams as usize;
-        let accept_queue = (program.accept_queue_min, program.accept_queue_max);
         Self {
             options,
-            accept_queue: (accept_queue.0.into(), accept_queue.1.into()),
+            accept_queue: program.accept_queue_min..=program.accept_queue_max,
+            commands: program.commands_min..=program.commands_max,
         }
     }
 }
@@ -111,15 +127,9 @@ impl Build for Tcp {
         node.seed = Some(plan.seed);
         node.options = plan.options;
         let handshakes = plan.handshakes;
-        let (least, most) = self.accept_queue;
-        // These bytes are drawn anew for each start.
-        let drawn = u64::from(u32::from_le_bytes([
-            handshakes[0],
-            handshakes[1],
-            handshakes[2],
-            handshakes[3],
-        ]));
-        node.tcp.accept_queue = (least + drawn % (most - least + 1)) as usize;
+        let [a, b, c, d, ..] = handshakes;
+        node.tcp.accept_queue = drawn(&self.accept_queue, [a, b, c, d]);
+        node.options.waiting_commands = commands(&self.commands, &handshakes);
         Box::pin(async move { Ok(node.start_on(runtime, move || Ok(handshakes)).await?) })
     }
 }
@@ -128,6 +138,7 @@ impl Build for Tcp {
 pub(super) struct Dmsg {
     discovery: Directory,
     config: ClientConfig,
+    commands: RangeInclusive<u32>,
 }
 
 impl Dmsg {
@@ -140,6 +151,7 @@ impl Dmsg {
         Self {
             discovery: discovery.clone(),
             config,
+            commands: program.commands_min..=program.commands_max,
         }
     }
 }
@@ -158,6 +170,7 @@ impl Build for Dmsg {
         node.dmsg.close_sessions = true;
         node.seed = Some(plan.seed);
         node.options = plan.options;
+        node.options.waiting_commands = commands(&self.commands, &entropy);
         // Its seed is there: nothing is drawn.
         Box::pin(async move { Ok(node.start_on(runtime, move || Ok(entropy)).await?) })
     }

@@ -52,6 +52,19 @@ pub(super) enum Told {
     GaveUp,
 }
 
+impl Told {
+    /// Whether the node had too much to do to begin.
+    pub(super) const fn was_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::Put(Err(PutError::Operation(OperationError::Busy(_))))
+                | Self::Get(Err(GetError::Operation(OperationError::Busy(_))))
+                | Self::Found(Err(OperationError::Busy(_)))
+                | Self::Pinged(Err(PingError::Operation(OperationError::Busy(_))))
+        )
+    }
+}
+
 /// The end of what user number `id` asked for.
 pub(super) struct Ended {
     pub(super) id: u64,

@@ -153,7 +153,7 @@ impl Machine {
                 verifier: Verifier::inline(),
                 recorder: Some(shared.watch(self.host, self.lives)),
                 records,
-                storage: None,
+                ..StartOptions::default()
             },
         };
         let host = world.host(self.ip);

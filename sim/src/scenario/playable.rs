@@ -90,6 +90,11 @@ impl Scenario {
                 "1 to program.accept_queue_max",
             ),
             (
+                1 <= program.commands_min && program.commands_min <= program.commands_max,
+                "program.commands_min",
+                "1 to program.commands_max",
+            ),
+            (
                 program.keepalive >= Duration::from_secs(1),
                 "program.keepalive",
                 "at least 1s",
@@ -158,6 +163,8 @@ mod tests {
             format!("{whole}[program]\nbuffer_min = 70000"),
             format!("{whole}[program]\nkeepalive = \"1ms\""),
             format!("{whole}[program]\naccept_queue_min = 2000"),
+            format!("{whole}[program]\ncommands_min = 2000"),
+            format!("{whole}[program]\ncommands_min = 0"),
         ] {
             assert!(Scenario::parse("it", &text, &[]).is_err(), "{text}");
         }

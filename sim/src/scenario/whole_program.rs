@@ -33,6 +33,10 @@ pub struct Program {
     pub accept_queue_min: u32,
     /// … to here. Small ones make sessions wait.
     pub accept_queue_max: u32,
+    /// Commands of users that may wait for one node's event loop, drawn at each start from here …
+    pub commands_min: u32,
+    /// … to here. Of small ones users are told that the node is busy.
+    pub commands_max: u32,
     /// DMSG relays; with population.reached = "relayed", at least 1.
     pub relays: u32,
     /// Relays that each node keeps a session with.
@@ -73,6 +77,8 @@ impl Default for Program {
             max_streams: 128,
             accept_queue_min: 1_024,
             accept_queue_max: 1_024,
+            commands_min: 1_024,
+            commands_max: 1_024,
             relays: 0,
             relay_sessions: 2,
             relay_streams: 2_048,
