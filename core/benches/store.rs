@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use sha2::{Digest, Sha256};
+use skydht_core::cap::Cap;
 use skydht_core::id::NodeId;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, Signature};
@@ -49,12 +50,12 @@ fn filled(items: u64) -> Store {
         whitelisted: BTreeSet::new(),
         trusted: BTreeSet::new(),
         mirrors: BTreeSet::new(),
-        max_items: 0,
-        max_bytes: 0,
-        public_items: 0,
-        items_per_publisher: 50,
-        items_per_peer: 0,
-        deletion_marks: 10_000,
+        max_items: Cap::UNLIMITED,
+        max_bytes: Cap::UNLIMITED,
+        public_items: Cap::UNLIMITED,
+        items_per_publisher: Cap::new(50),
+        items_per_peer: Cap::UNLIMITED,
+        deletion_marks: Cap::new(10_000),
     });
     for number in 0..items {
         store

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use skydht_core::cap::Cap;
 use skydht_core::id::Target;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey, Signature};
@@ -297,8 +298,8 @@ impl Driven {
                 addrs: vec![([192, 0, 2, 1], 1_000).into()],
             })
             .collect();
-        config.limits.items_per_publisher = 0;
-        config.limits.items_per_peer = 0;
+        config.limits.items_per_publisher = Cap::UNLIMITED;
+        config.limits.items_per_peer = Cap::UNLIMITED;
         let identity = Identity::Keyed(SecretKey::from_entropy(&[200; 32]));
         let answer = |response| -> Result<Arc<[u8]>, Box<dyn Error>> {
             let ext = Some(ResponseExt {
@@ -573,12 +574,12 @@ fn empty_store() -> Store {
         whitelisted: Default::default(),
         trusted: Default::default(),
         mirrors: Default::default(),
-        max_items: 0,
-        max_bytes: 0,
-        public_items: 0,
-        items_per_publisher: 50,
-        items_per_peer: 0,
-        deletion_marks: 10_000,
+        max_items: Cap::UNLIMITED,
+        max_bytes: Cap::UNLIMITED,
+        public_items: Cap::UNLIMITED,
+        items_per_publisher: Cap::new(50),
+        items_per_peer: Cap::UNLIMITED,
+        deletion_marks: Cap::new(10_000),
     })
 }
 

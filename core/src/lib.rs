@@ -60,7 +60,7 @@
 //!
 //! # Where things are
 //!
-//! From the ground up, each usable and tested alone: [`time`], [`id`], [`key`], [`item`],
+//! From the ground up, each usable and tested alone: [`time`], [`cap`], [`id`], [`key`], [`item`],
 //! [`record`] (how storage keeps an item), [`wire`] (frames and messages in Go's JSON),
 //! [`sync`] (set reconciliation), [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
 //! window), [`node`] (everything together), [`journal`] (record and replay). How the node is built
@@ -90,6 +90,7 @@
 extern crate alloc;
 
 pub mod address;
+pub mod cap;
 mod encoding;
 pub mod id;
 pub mod item;

@@ -12,7 +12,7 @@ use skydht_core::large::list::{
     JoinError, Joiner, ListError, MAX_LIST_CHUNKS, chunk_salt, chunk_seq, split,
 };
 use skydht_core::large::{Draft, MAX_LARGE_SALT, Manifest, ManifestError, TooLarge};
-use skydht_core::node::{GetError, GetRequest, PutError, PutOptions, ReadPolicy};
+use skydht_core::node::{Expected, GetError, GetRequest, PutError, PutOptions, ReadPolicy};
 
 use crate::Dht;
 
@@ -225,7 +225,9 @@ pub async fn write<I: Items>(
     let (manifest, left) = draft.finish(salt);
     let switch = PutOptions {
         // Another writer with the same key has not been here meanwhile.
-        expect: options.expect.or(current.map(|(seq, _)| seq)),
+        expect: options
+            .expect
+            .or(current.map(|(seq, _)| Expected::Version(seq))),
         ..options.clone()
     };
     let value = Value::from(manifest.encode());

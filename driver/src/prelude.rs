@@ -2,12 +2,13 @@
 //! handles. The crates of the runtimes give it on.
 
 pub use skydht_core::Seed;
+pub use skydht_core::cap::Cap;
 pub use skydht_core::id::{NodeId, Target};
 pub use skydht_core::item::{Item, Origin, Salt, Seq, Value};
 pub use skydht_core::key::{PublicKey, SecretKey, Signature};
 pub use skydht_core::node::{
-    Advertise, BootstrapPeer, Config, ConfigError, Counter, Event, FindNodeOutcome, GetError,
-    GetOutcome, GetRequest, HopResult, Identity, Limit, LimitUse, Limits, LookupStats,
+    Advertise, BootstrapPeer, Config, ConfigError, Counter, Event, Expected, FindNodeOutcome,
+    GetError, GetOutcome, GetRequest, HopResult, Identity, Limit, LimitUse, Limits, LookupStats,
     OperationError, OperationId, OwnItem, PeerInfo, PingError, PingOutcome, PutError, PutOptions,
     PutOutcome, Reach, ReadPolicy, Replicas, Snapshot, Source,
 };

@@ -43,7 +43,7 @@ pub fn journals(data: &[u8]) {
                 Limit::store_items | Limit::public_items | Limit::outputs
             ) {
                 assert!(
-                    usage.max == 0 || usage.used <= usage.max,
+                    usage.max.is_none_or(|max| usage.used <= max),
                     "{}",
                     usage.limit.name()
                 );

@@ -3,7 +3,7 @@
 
 use skydht_core::item::{ItemError, Seq};
 use skydht_core::node::{
-    GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome, SyncError,
+    Expected, GetError, OpenFailure, OperationError, PingError, PutError, PutOutcome, SyncError,
 };
 
 use std::net::SocketAddr;
@@ -146,8 +146,9 @@ fn put_report(partial: &PutOutcome, renewed: bool) -> PutReport {
 }
 
 fn conflict(held: Option<Seq>, request: &PutRequest, get: &str) -> Box<Failure> {
-    let expected = request.expect.unwrap_or_default();
+    let expected = request.expect.and_then(Expected::version);
     let Some(held) = held else {
+        let expected = expected.unwrap_or_default();
         return Failure::new(
             Code::Conflict,
             format_args!("nothing is held, where sequence {expected} was expected"),
@@ -155,8 +156,8 @@ fn conflict(held: Option<Seq>, request: &PutRequest, get: &str) -> Box<Failure> 
         .hint("it was deleted, has died or was never there; to put it then, give --expect 0");
     };
     let was = match expected {
-        Seq(0) => "where nothing was expected".to_owned(),
-        expected => format!("not {expected}"),
+        None => "where nothing was expected".to_owned(),
+        Some(expected) => format!("not {expected}"),
     };
     Failure::new(
         Code::Conflict,

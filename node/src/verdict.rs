@@ -29,11 +29,10 @@ pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason
         let LimitReport {
             key,
             used,
-            max,
             recent_hits,
             ..
         } = limit;
-        let within = Human(WINDOW);
+        let (within, max) = (Human(WINDOW), limit.most());
         yellow(
             format!("{key} is being hit"),
             format!("{recent_hits} times within {within}; {used} of {max} in use now"),
@@ -363,7 +362,7 @@ mod tests {
                 s.limits = vec![LimitReport {
                     key: "limits.calls".into(),
                     used: 3,
-                    max: 3,
+                    max: Some(3),
                     hits: 500,
                     recent_hits,
                 }];

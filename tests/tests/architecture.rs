@@ -31,7 +31,7 @@ const CRATES: [(&str, &[&str]); 9] = [
 
 /// The core from the ground up: each imports only what stands before it.
 const CORE: [&[&str]; 10] = [
-    &["address", "encoding", "id", "time"],
+    &["address", "cap", "encoding", "id", "time"],
     &["key", "random"],
     &["item"],
     &["mark", "record"],

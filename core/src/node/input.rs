@@ -94,15 +94,51 @@ pub enum ReadPolicy {
     Local,
 }
 
+/// What a put is to replace: compare-and-swap. In JSON the sequence, and 0 for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "Seq", into = "Seq")]
+pub enum Expected {
+    /// No holder has the item, whatever its sequence.
+    Nothing,
+    /// This is the highest sequence.
+    Version(Seq),
+}
+
+impl Expected {
+    /// The sequence, unless nothing is expected.
+    #[must_use]
+    pub const fn version(self) -> Option<Seq> {
+        match self {
+            Self::Nothing => None,
+            Self::Version(seq) => Some(seq),
+        }
+    }
+}
+
+impl From<Seq> for Expected {
+    fn from(seq: Seq) -> Self {
+        match seq {
+            Seq(0) => Self::Nothing,
+            seq => Self::Version(seq),
+        }
+    }
+}
+
+impl From<Expected> for Seq {
+    fn from(expected: Expected) -> Self {
+        expected.version().unwrap_or_default()
+    }
+}
+
 /// What a put may do, beyond key, salt and value.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PutOptions {
     /// This sequence rather than the automatic one.
     pub seq: Option<Seq>,
-    /// Only if the highest sequence is this one; `Seq(0)` means that nothing may be there. Exact
-    /// among the puts of one node, which take turns, and against what it holds itself; advisory
-    /// across nodes with the same key, by majority of the holders that answer.
-    pub expect: Option<Seq>,
+    /// Only if this is what is held. Exact among the puts of one node, which take turns, and
+    /// against what it holds itself; advisory across nodes with the same key, by majority of the
+    /// holders that answer.
+    pub expect: Option<Expected>,
     /// Fail when fewer peers than this acknowledge. 0 and 1 ask for one.
     pub min_replicas: u16,
     /// Allow a sequence more than a day ahead of the clock.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cap::Cap;
 use crate::key::PublicKey;
 
 /// A field of [`Config`](crate::node::Config) that cannot be.
@@ -28,15 +29,49 @@ pub enum ConfigError {
     },
 }
 
+/// What stands for a `count`, a number, and for a `cap`, which may be left out.
+macro_rules! bound {
+    (type count) => {
+        usize
+    };
+    (type cap) => {
+        Cap
+    };
+    (default count $value:expr) => {
+        $value
+    };
+    (default cap $value:expr) => {
+        Cap::new($value)
+    };
+    (number count $value:expr) => {
+        $value
+    };
+    (number cap $value:expr) => {
+        $value.number()
+    };
+    (optional count) => {
+        false
+    };
+    (optional cap) => {
+        true
+    };
+    (most count $value:expr) => {
+        Some($value)
+    };
+    (most cap $value:expr) => {
+        $value.most()
+    };
+}
+
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])* $name:ident: $default:expr, $min:literal..=$max:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ident $default:expr, $min:literal..=$max:literal;)*) => {
         /// Every bound there is. `docs/limits.md` adds up the memory that they imply: by default
         /// below 128 MiB for queues and buffers, beside `store_bytes`.
         #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(default)]
         #[non_exhaustive]
         pub struct Limits {
-            $($(#[doc = $doc])* pub $name: usize,)*
+            $($(#[doc = $doc])* pub $name: bound!(type $kind),)*
         }
 
         impl Default for Limits {
@@ -46,7 +81,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            const DEFAULT: Self = Self { $($name: $default,)* };
+            const DEFAULT: Self = Self { $($name: bound!(default $kind $default),)* };
 
             /// Checks every field.
             ///
@@ -54,7 +89,7 @@ macro_rules! limits {
             /// The first one out of its range.
             pub fn validate(&self) -> Result<(), ConfigError> {
                 // In 64 bits, whatever the target: a range may go beyond its addresses.
-                $(let value = self.$name as u64;
+                $(let value = bound!(number $kind self.$name) as u64;
                 if !($min..=$max).contains(&value) {
                     return Err(ConfigError::OutOfRange {
                         field: concat!("limits.", stringify!($name)),
@@ -97,10 +132,16 @@ macro_rules! limits {
                 }
             }
 
-            /// The value in `limits`.
+            /// Whether there need be none: 0 in a file.
             #[must_use]
-            pub const fn of(self, limits: &Limits) -> usize {
-                match self { $(Self::$name => limits.$name,)* }
+            pub const fn is_optional(self) -> bool {
+                match self { $(Self::$name => bound!(optional $kind),)* }
+            }
+
+            /// The value in `limits`; none where it is unlimited.
+            #[must_use]
+            pub const fn of(self, limits: &Limits) -> Option<usize> {
+                match self { $(Self::$name => bound!(most $kind limits.$name),)* }
             }
         }
     };
@@ -108,81 +149,83 @@ macro_rules! limits {
 
 limits! {
     /// Streams open at once, both directions.
-    streams: 2_048, 8..=1_000_000;
+    streams: count 2_048, 8..=1_000_000;
     /// Streams that one peer may have opened here.
-    streams_per_peer: 32, 1..=1_000_000;
+    streams_per_peer: count 32, 1..=1_000_000;
     /// Slots for requests whose signatures are being checked (Go's number); others need none.
-    serving: 128, 1..=1_000_000;
+    serving: count 128, 1..=1_000_000;
     /// Slots of one peer.
-    serving_per_peer: 16, 1..=1_000_000;
+    serving_per_peer: count 16, 1..=1_000_000;
     /// Bytes of requests, from their first byte to their answer.
-    request_bytes: 33_554_432, 65_536..=1_073_741_824;
+    request_bytes: count 33_554_432, 65_536..=1_073_741_824;
     /// The same, of one peer.
-    request_bytes_per_peer: 8_388_608, 65_536..=1_073_741_824;
+    request_bytes_per_peer: count 8_388_608, 65_536..=1_073_741_824;
     /// Bytes of answers that have not left. Those above 16 KiB may take three quarters.
-    answer_bytes: 33_554_432, 65_536..=1_073_741_824;
+    answer_bytes: count 33_554_432, 65_536..=1_073_741_824;
     /// The same, of one peer.
-    answer_bytes_per_peer: 8_388_608, 65_536..=1_073_741_824;
+    answer_bytes_per_peer: count 8_388_608, 65_536..=1_073_741_824;
     /// Callers of whom is remembered whether they were useful or wasted work.
-    callers: 4_096, 16..=10_000_000;
+    callers: count 4_096, 16..=10_000_000;
     /// Calls of ours in flight.
-    calls: 1_024, 1..=1_000_000;
+    calls: count 1_024, 1..=1_000_000;
     /// Idle streams of ours kept for the next call.
-    idle_streams: 512, 0..=1_000_000;
+    idle_streams: count 512, 0..=1_000_000;
     /// Operations at once.
-    operations: 256, 1..=1_000_000;
+    operations: count 256, 1..=1_000_000;
     /// Verification jobs, waiting for their turn or out.
-    verify_jobs: 1_024, 1..=1_000_000;
+    verify_jobs: count 1_024, 1..=1_000_000;
     /// Verification jobs for one peer, waiting or out.
-    verify_jobs_per_peer: 128, 1..=1_000_000;
+    verify_jobs_per_peer: count 128, 1..=1_000_000;
     /// Verification jobs handed to the driver and not yet answered: more only wait there, where
     /// they have no turns.
-    verify_window: 64, 1..=1_000_000;
+    verify_window: count 64, 1..=1_000_000;
     /// Outputs waiting to be drained.
-    outputs: 65_536, 64..=10_000_000;
-    /// Items held; 0 means unlimited.
-    store_items: 10_000, 0..=100_000_000;
-    /// Bytes of items held (value, salt and 640 a record); 0 means unlimited.
-    store_bytes: 67_108_864, 0..=1_099_511_627_776;
-    /// Items in the public tier, those of keys neither whitelisted nor trusted; 0 means unlimited.
-    public_items: 5_000, 0..=100_000_000;
-    /// Items of one publisher in the public tier; 0 means unlimited.
-    items_per_publisher: 50, 0..=100_000_000;
-    /// Items put over streams of one peer, whoever signed them; 0 means unlimited.
-    items_per_peer: 2_500, 0..=100_000_000;
-    /// Marks of deleted items, and as many again of expired ones; 0 means unlimited.
-    deletion_marks: 10_000, 0..=100_000_000;
+    outputs: count 65_536, 64..=10_000_000;
+    /// Items held.
+    store_items: cap 10_000, 0..=100_000_000;
+    /// Bytes of items held (value, salt and 640 a record).
+    store_bytes: cap 67_108_864, 0..=1_099_511_627_776;
+    /// Items in the public tier, those of keys neither whitelisted nor trusted.
+    public_items: cap 5_000, 0..=100_000_000;
+    /// Items of one publisher in the public tier.
+    items_per_publisher: cap 50, 0..=100_000_000;
+    /// Items put over streams of one peer, whoever signed them.
+    items_per_peer: cap 2_500, 0..=100_000_000;
+    /// Marks of deleted items, and as many again of expired ones.
+    deletion_marks: cap 10_000, 0..=100_000_000;
     /// Own items to keep renewed.
-    own_items: 1_024, 0..=1_000_000;
+    own_items: count 1_024, 0..=1_000_000;
     /// Items in the private read cache.
-    cached_items: 256, 0..=1_000_000;
+    cached_items: count 256, 0..=1_000_000;
     /// Replacement candidates of one bucket.
-    replacements: 8, 0..=1_000;
+    replacements: count 8, 0..=1_000;
     /// Peers remembered outside the table: round trips, capabilities, addresses, back-off.
-    known_peers: 4_096, 16..=10_000_000;
+    known_peers: count 4_096, 16..=10_000_000;
     /// Newcomers that one answer may bring into a lookup.
-    newcomers_per_answer: 20, 1..=1_000;
+    newcomers_per_answer: count 20, 1..=1_000;
     /// Candidates that a lookup keeps.
-    lookup_candidates: 256, 20..=10_000;
+    lookup_candidates: count 256, 20..=10_000;
     /// Address probes in flight.
-    probes: 32, 1..=1_000;
+    probes: count 32, 1..=1_000;
     /// Unknown callers being pinged back.
-    ping_backs: 64, 1..=10_000;
+    ping_backs: count 64, 1..=10_000;
     /// Other full nodes that are remembered as such.
-    full_nodes: 64, 1..=10_000;
+    full_nodes: count 64, 1..=10_000;
     /// Reconciliation sessions that this node has started and not ended.
-    sync_sessions: 4, 1..=1_000;
+    sync_sessions: count 4, 1..=1_000;
     /// Changes that wait to be offered to one full node.
-    offers: 4_096, 0..=1_000_000;
+    offers: count 4_096, 0..=1_000_000;
     /// Targets that storage is asked for before their turn, while it is read at the start.
-    loads: 1_024, 1..=1_000_000;
+    loads: count 1_024, 1..=1_000_000;
 }
 
 /// Whether every default is a number on targets with addresses of 32 bits, too.
 const fn defaults_fit_32_bits() -> bool {
     let mut all = Limit::ALL;
     while let [first, rest @ ..] = all {
-        if first.of(&Limits::DEFAULT) as u64 > u32::MAX as u64 {
+        if let Some(most) = first.of(&Limits::DEFAULT)
+            && most as u64 > u32::MAX as u64
+        {
             return false;
         }
         all = rest;

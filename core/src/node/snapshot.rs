@@ -35,8 +35,8 @@ pub struct LimitUse {
     pub limit: Limit,
     /// How much is used.
     pub used: usize,
-    /// How much may be used; 0 means unlimited.
-    pub max: usize,
+    /// How much may be used; none where it is unlimited.
+    pub max: Option<usize>,
     /// How often something was refused because of it.
     pub hits: u64,
 }
@@ -143,7 +143,7 @@ impl Node {
             used: self.used(*limit),
             max: match limit {
                 // A full node takes what its bytes allow.
-                Limit::store_items | Limit::public_items if self.base.cx.config.full_node => 0,
+                Limit::store_items | Limit::public_items if self.base.cx.config.full_node => None,
                 _ => limit.of(&self.base.cx.config.limits),
             },
             hits: self.base.cx.hits[*limit as usize],

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::cap::Cap;
 use crate::id::Target;
 use crate::item::{ItemError, Origin, Seq};
 use crate::key::PublicKey;
@@ -138,11 +139,12 @@ impl Store {
         let peer = via
             .sender()
             .filter(|peer| !self.config.is_configured(peer))?;
-        let limit = self.config.items_per_peer;
+        let has_room = self
+            .config
+            .items_per_peer
+            .has_room(self.index.peers().get(&peer));
         match self.index.get(target) {
-            Some(before) if limit > 0 && self.index.peers().get(&peer) >= limit => {
-                before.charged.clone()
-            }
+            Some(before) if !has_room => before.charged.clone(),
             _ => Some(self.index.peers().shared(peer)),
         }
     }
@@ -181,21 +183,21 @@ impl Store {
         let before = self.index.get(target);
         let publisher = &newcomer.item.key;
         let counted = before.and_then(Held::publisher) == Some(*publisher);
-        let limit = self.config.items_per_publisher;
         let limited = matches!(newcomer.class(), Class::Public | Class::Established);
-        if limited && !counted && limit > 0 {
+        if limited && !counted {
             let reserved = self.reserved.publishers.get(publisher);
-            if self.index.publishers().get(publisher) + reserved >= limit {
+            let used = self.index.publishers().get(publisher) + reserved;
+            if !self.config.items_per_publisher.has_room(used) {
                 return Err(Refusal::Quota);
             }
         }
-        let limit = self.config.items_per_peer;
         if let Some(peer) = &newcomer.charged
             && before.is_none()
-            && limit > 0
-            && self.index.peers().get(peer) + self.reserved.peers.get(peer) >= limit
         {
-            return Err(Refusal::Quota);
+            let used = self.index.peers().get(peer) + self.reserved.peers.get(peer);
+            if !self.config.items_per_peer.has_room(used) {
+                return Err(Refusal::Quota);
+            }
         }
         Ok(())
     }
@@ -228,7 +230,9 @@ impl Store {
             (fill.bytes, self.config.max_bytes),
             (self.index.evictable(), self.config.public_items),
         ];
-        limits.into_iter().filter(|(_, max)| *max > 0)
+        limits
+            .into_iter()
+            .filter_map(|(used, cap)| Some((used, cap.most()?)))
     }
 
     /// What has to go for a newcomer to fit: mirrors first, then owner items outside the
@@ -267,11 +271,8 @@ impl Store {
     /// admission stays cheap.
     fn excess(&self, target: &Target, newcomer: &Held) -> Excess {
         let before = self.index.get(target);
-        let above = |max: usize, used: usize, of: &dyn Fn(&Held) -> usize| match max {
-            0 => 0,
-            max => (used + of(newcomer))
-                .saturating_sub(before.map_or(0, of))
-                .saturating_sub(max),
+        let above = |cap: Cap, used: usize, of: &dyn Fn(&Held) -> usize| {
+            cap.excess((used + of(newcomer)).saturating_sub(before.map_or(0, of)))
         };
         let evictable = |held: &Held| usize::from(held.class() != Class::Exempt);
         let StoreConfig {

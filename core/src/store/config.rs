@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use core::time::Duration;
 
+use crate::cap::Cap;
 use crate::id::NodeId;
 use crate::item::Item;
 use crate::key::PublicKey;
@@ -28,7 +29,7 @@ pub struct StoreConfig {
     /// Life of an item after its signer vouched for it.
     pub ttl: Duration,
     /// Take items whatever their distance, and evict the soonest to expire instead of the
-    /// farthest. A full node is bounded by bytes: give it 0 for `max_items` and `public_items`.
+    /// farthest. A full node is bounded by bytes: give it no `max_items` and no `public_items`.
     pub full_node: bool,
     /// Keys whose owner items never expire, are never evicted, and have no quota.
     pub whitelisted: BTreeSet<PublicKey>,
@@ -36,20 +37,19 @@ pub struct StoreConfig {
     pub trusted: BTreeSet<PublicKey>,
     /// Keys from which mirrors are accepted.
     pub mirrors: BTreeSet<PublicKey>,
-    /// Items held; 0 means unlimited. Items of the tiers and of this node may exceed it.
-    pub max_items: usize,
-    /// Bytes held, by [`item_cost`]; 0 means unlimited. Nothing exceeds it.
-    pub max_bytes: usize,
-    /// Items that are neither of the tiers nor put by this node, mirrors included; 0 means
-    /// unlimited.
-    pub public_items: usize,
-    /// Owner items of one key outside the tiers; 0 means unlimited. An update is no new item.
-    pub items_per_publisher: usize,
-    /// Items that one peer may put, with any signer; 0 means unlimited. Peers that are
+    /// Items held. Items of the tiers and of this node may exceed it.
+    pub max_items: Cap,
+    /// Bytes held, by [`item_cost`]. Nothing exceeds it.
+    pub max_bytes: Cap,
+    /// Items that are neither of the tiers nor put by this node, mirrors included.
+    pub public_items: Cap,
+    /// Owner items of one key outside the tiers. An update is no new item.
+    pub items_per_publisher: Cap,
+    /// Items that one peer may put, with any signer. Peers that are
     /// configured as whitelisted, trusted or mirror have no such limit.
-    pub items_per_peer: usize,
-    /// Marks of deleted items, and as many again of expired ones; 0 means unlimited.
-    pub deletion_marks: usize,
+    pub items_per_peer: Cap,
+    /// Marks of deleted items, and as many again of expired ones.
+    pub deletion_marks: Cap,
 }
 
 /// Which rules an owner's items follow.

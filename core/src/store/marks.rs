@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
+use crate::cap::Cap;
 use crate::id::Target;
 use crate::item::{Origin, Seq};
 use crate::mark::{MarkKind, StoredMark};
@@ -31,14 +32,13 @@ pub(super) struct Marks {
     marks: BTreeMap<Target, Mark>,
     /// First those that go first.
     by_expiry: [BTreeSet<(Mono, Target)>; 2],
-    /// 0 means unlimited.
-    max: usize,
+    max: Cap,
     /// Targets whose mark has changed, if storage is to be told.
     changed: Option<BTreeSet<Target>>,
 }
 
 impl Marks {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: Cap) -> Self {
         Self {
             max,
             ..Self::default()
@@ -118,8 +118,7 @@ impl Marks {
         };
         self.marks.insert(target, mark);
         self.by_expiry[usize::from(mark.lasting)].insert((mark.expires, target));
-        if self.max > 0
-            && self.marks.len() > self.max
+        if self.max.excess(self.marks.len()) > 0
             && let Some(marks) = self.by_expiry.iter_mut().find(|marks| !marks.is_empty())
             && let Some((_, target)) = marks.pop_first()
         {
@@ -189,9 +188,6 @@ impl Marks {
             order[usize::from(mark.lasting)].insert((mark.expires, *target));
         }
         assert_eq!(self.by_expiry, order);
-        assert!(
-            self.max == 0 || self.marks.len() <= self.max,
-            "too many marks"
-        );
+        assert_eq!(self.max.excess(self.marks.len()), 0, "too many marks");
     }
 }

@@ -38,6 +38,7 @@ pub use page::{DEFAULT_PAGE, Page, PageEnd, PageReader};
 pub use refusal::Refusal;
 pub use sync_view::SyncView;
 
+use crate::cap::Cap;
 use crate::id::Target;
 use crate::item::{Item, MAX_SALT_LEN, MAX_VALUE_LEN, Origin, Salt, Seq};
 use crate::key::PublicKey;
@@ -114,7 +115,7 @@ impl Store {
 
     /// Changes the limits on items, see [`StoreConfig`]. A store that holds more does not grow;
     /// it shrinks as items expire, or by [`Store::trim`].
-    pub fn set_limits(&mut self, max_items: usize, public_items: usize) {
+    pub fn set_limits(&mut self, max_items: Cap, public_items: Cap) {
         self.config.max_items = max_items;
         self.config.public_items = public_items;
     }

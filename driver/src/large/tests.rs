@@ -57,7 +57,7 @@ impl Items for Shelf {
         let held = items.get(salt.as_bytes()).map(|(seq, _)| *seq);
         if options
             .expect
-            .is_some_and(|expected| held != Some(expected))
+            .is_some_and(|expected| held != expected.version())
         {
             return Err(Refused("another was here"));
         }

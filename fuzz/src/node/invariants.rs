@@ -32,13 +32,12 @@ pub(super) fn check(world: &World) {
     let snapshot = world.node.snapshot();
     for usage in &snapshot.limits {
         let (limit, used, max) = (usage.limit, usage.used, usage.max);
-        let (unlimited, exempt) = match limit {
-            Limit::store_items | Limit::public_items => (true, exempt(world)),
-            Limit::store_bytes | Limit::deletion_marks => (true, 0),
-            _ => (false, 0),
+        let exempt = match limit {
+            Limit::store_items | Limit::public_items => exempt(world),
+            _ => 0,
         };
-        let fits = used <= max + exempt || (unlimited && max == 0);
-        assert!(fits, "{}: {used} of {max} and {exempt}", limit.name());
+        let fits = max.is_none_or(|max| used <= max + exempt);
+        assert!(fits, "{}: {used} of {max:?} and {exempt}", limit.name());
     }
     let used = |limit: Limit| {
         let usage = snapshot.limits.iter().find(|usage| usage.limit == limit);

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 
 use core::time::Duration;
 
+use skydht_core::cap::Cap;
 use skydht_core::item::{Salt, Seq, Value};
 use skydht_core::node::{
     Advertise, BootstrapPeer, ChangeId, Command, Config, GetRequest, Input, JobId, Limits, Misuse,
@@ -76,12 +77,12 @@ fn small_limits(store: u8, streams: u8, jobs: u8, rest: u8) -> Limits {
     limits.calls = 1 + part(rest, 0, 16);
     limits.idle_streams = part(rest, 4, 4);
     limits.operations = 1 + part(rest, 6, 4);
-    limits.store_items = 1 + part(store, 0, 8);
-    limits.store_bytes = 700 * (1 + part(store, 3, 8));
-    limits.public_items = 1 + part(store, 0, 4);
-    limits.items_per_publisher = 1 + part(store, 6, 4);
-    limits.items_per_peer = 1 + part(store, 5, 8);
-    limits.deletion_marks = part(store, 4, 4);
+    limits.store_items = Cap::new(1 + part(store, 0, 8));
+    limits.store_bytes = Cap::new(700 * (1 + part(store, 3, 8)));
+    limits.public_items = Cap::new(1 + part(store, 0, 4));
+    limits.items_per_publisher = Cap::new(1 + part(store, 6, 4));
+    limits.items_per_peer = Cap::new(1 + part(store, 5, 8));
+    limits.deletion_marks = Cap::new(part(store, 4, 4));
     limits.own_items = part(rest, 5, 4);
     limits.cached_items = part(rest, 3, 4);
     limits.replacements = part(streams, 6, 4);
@@ -388,7 +389,7 @@ impl<'a> Script<'a> {
             local_only: how & 8 != 0,
             once: how & 16 != 0,
             seq: (how & 32 != 0).then_some(item.seq),
-            expect: (how & 64 != 0).then_some(Seq(u64::from(how >> 7))),
+            expect: (how & 64 != 0).then_some(Seq(u64::from(how >> 7)).into()),
             min_replicas: u16::from(kind >> 5),
         };
         let command = match kind % 8 {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use skydht_core::id::Target;
 use skydht_core::item::{MAX_SALT_LEN, MAX_VALUE_LEN, Salt, Seq, Value};
 use skydht_core::key::PublicKey;
-use skydht_core::node::{GetRequest, PutOptions, ReadPolicy};
+use skydht_core::node::{Expected, GetRequest, PutOptions, ReadPolicy};
 use skydht_core::store::Filter;
 use skydht_core::sync::Prefix;
 
@@ -35,9 +35,9 @@ pub(crate) struct PutRequest {
     /// This sequence number rather than the next one: a text or a number.
     #[serde(deserialize_with = "seq", skip_serializing_if = "Option::is_none")]
     pub(crate) seq: Option<Seq>,
-    /// Only if this one is held.
-    #[serde(deserialize_with = "seq", skip_serializing_if = "Option::is_none")]
-    pub(crate) expect: Option<Seq>,
+    /// Only if this one is held; 0: only if none is.
+    #[serde(deserialize_with = "expected", skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<Expected>,
     /// Fail if fewer peers take it.
     pub(crate) min_replicas: u16,
     /// Allow a sequence number more than a day ahead of the clock.
@@ -281,6 +281,11 @@ fn seq<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Seq>, D::E
     })
 }
 
+/// What a put is to replace, as [`seq`] with 0 for nothing.
+fn expected<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Expected>, D::Error> {
+    Ok(seq(d)?.map(Expected::from))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +299,7 @@ mod tests {
         assert_eq!(value.as_bytes(), b"x");
         assert_eq!(
             (options.seq, options.expect),
-            (Some(Seq(u64::MAX)), Some(Seq(7)))
+            (Some(Seq(u64::MAX)), Some(Expected::Version(Seq(7))))
         );
         assert_eq!(
             from_value::<PutRequest>(to_value(&put).unwrap()).unwrap(),

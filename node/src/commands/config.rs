@@ -245,10 +245,15 @@ fn list_keys(common: &Common) -> Result<()> {
     };
     let limits = skydht_core::node::Limit::ALL.iter().map(|limit| {
         let default = limit.of(&skydht_core::node::Limits::default());
+        let unlimited = match limit.is_optional() {
+            true => "; 0 means unlimited",
+            false => "",
+        };
         let doc = format!(
-            "{}; {} (default {default})",
+            "{}{unlimited}; {} (default {})",
             limit.meaning().trim_end_matches('.'),
-            limit.allowed().replace('_', "")
+            limit.allowed().replace('_', ""),
+            default.unwrap_or_default(),
         );
         (format!("{LIMITS}.{}", limit.name()), "number", doc)
     });

@@ -126,7 +126,7 @@ fn request(args: &Put, given: &Given) -> Result<PutRequest> {
         .or_else(|| args.salt_word.clone())
         .unwrap_or_default();
     request.seq = args.seq.map(Seq);
-    request.expect = args.expect.map(Seq);
+    request.expect = args.expect.map(|seq| Seq(seq).into());
     request.min_replicas = args.min_replicas;
     request.force = args.force;
     request.once = args.once;

@@ -26,18 +26,13 @@ pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
             .limits
             .iter()
             .map(|limit| {
-                let max = if limit.max == 0 {
-                    "unlimited".into()
-                } else {
-                    limit.max.to_string()
-                };
                 let percent = limit
                     .percent()
                     .map_or("-".into(), |percent| format!("{percent} %"));
                 vec![
                     limit.key.clone(),
                     limit.used.to_string(),
-                    max,
+                    limit.most(),
                     percent,
                     limit.hits.to_string(),
                 ]

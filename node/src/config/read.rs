@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use skydht_core::node::{Limit, Limits};
+use skydht_core::cap::Cap;
 use skydht_dmsg::discovery::KnownServer;
 
 use super::duration;
@@ -40,10 +40,15 @@ pub(super) fn positive(value: &Value) -> Result<usize, String> {
     }
 }
 
-pub(super) fn or_default(value: &Value, limit: Limit) -> Result<usize, String> {
-    Ok(match count(value)? {
-        0 => limit.of(&Limits::default()),
-        n => n,
+pub(super) fn cap(value: &Value) -> Result<Cap, String> {
+    count(value).map(Cap::new)
+}
+
+pub(super) fn cap_or(value: &Value, default: Cap) -> Result<Cap, String> {
+    let given = cap(value)?;
+    Ok(match given {
+        Cap::UNLIMITED => default,
+        cap => cap,
     })
 }
 

@@ -10,7 +10,7 @@ use skydht_driver::storage::Durability;
 
 use super::duration;
 use super::read::{
-    address, assign, count, flag, host_and_port, list, or_default, positive, read_duration,
+    address, assign, cap, cap_or, count, flag, host_and_port, list, positive, read_duration,
     servers, text,
 };
 use super::settings::{Advertising, PeerAddress, Settings};
@@ -102,7 +102,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Count,
         doc: "a visor's word for limits.store_items; 0 means unlimited",
         means: Some(Limit::store_items),
-        set: |s, v| assign(&mut s.node.limits.store_items, count(v)),
+        set: |s, v| assign(&mut s.node.limits.store_items, cap(v)),
         show: |s| json!(s.node.limits.store_items),
     },
     Key {
@@ -111,10 +111,8 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "a visor's word for limits.public_items; 0 means the default",
         means: Some(Limit::public_items),
         set: |s, v| {
-            assign(
-                &mut s.node.limits.public_items,
-                or_default(v, Limit::public_items),
-            )
+            let default = Limits::default().public_items;
+            assign(&mut s.node.limits.public_items, cap_or(v, default))
         },
         show: |s| json!(s.node.limits.public_items),
     },
@@ -124,8 +122,8 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "a visor's word for limits.items_per_publisher; 0 means the default",
         means: Some(Limit::items_per_publisher),
         set: |s, v| {
-            let field = &mut s.node.limits.items_per_publisher;
-            assign(field, or_default(v, Limit::items_per_publisher))
+            let default = Limits::default().items_per_publisher;
+            assign(&mut s.node.limits.items_per_publisher, cap_or(v, default))
         },
         show: |s| json!(s.node.limits.items_per_publisher),
     },

@@ -70,11 +70,11 @@ fn put_rows() -> Vec<Row> {
         ..plain.clone()
     };
     let with_expect = PutRequest {
-        expect: Some(Seq(3)),
+        expect: Some(Expected::Version(Seq(3))),
         ..plain.clone()
     };
     let expecting_none = PutRequest {
-        expect: Some(Seq(0)),
+        expect: Some(Expected::Nothing),
         ..plain.clone()
     };
     let once = PutRequest {

@@ -33,8 +33,8 @@ pub(crate) struct LimitReport {
     /// The configuration key.
     pub(crate) key: String,
     pub(crate) used: usize,
-    /// 0 means unlimited.
-    pub(crate) max: usize,
+    /// None where it is unlimited.
+    pub(crate) max: Option<usize>,
     /// How often something was refused because of it, since the start.
     pub(crate) hits: u64,
     /// The same within the last minutes.
@@ -43,9 +43,15 @@ pub(crate) struct LimitReport {
 }
 
 impl LimitReport {
+    /// How much may be used, in words.
+    pub(crate) fn most(&self) -> String {
+        self.max
+            .map_or_else(|| "unlimited".into(), |max| max.to_string())
+    }
+
     /// How full it is, in percent; none when unlimited.
     pub(crate) fn percent(&self) -> Option<usize> {
-        (self.max > 0).then(|| self.used.saturating_mul(100) / self.max)
+        Some(self.used.saturating_mul(100) / self.max.filter(|max| *max > 0)?)
     }
 }
 

@@ -17,7 +17,7 @@ use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_runtime::Connection;
 use skydht_tokio::dmsg::client::Client;
 use skydht_tokio::dmsg::object::Address;
-use skydht_tokio::{BootstrapPeer, Dht, DmsgNode, GetRequest, PutOptions, ReadPolicy};
+use skydht_tokio::{BootstrapPeer, Cap, Dht, DmsgNode, GetRequest, PutOptions, ReadPolicy};
 use skydht_tokio::{Salt, Start as _, TokioRuntime, Value, Via};
 
 use process::Process;
@@ -261,11 +261,9 @@ async fn puts(n: usize) -> Result<()> {
         let (secret, client) = roles::fresh_client(&key, &addr)?;
         let mut node = DmsgNode::new(secret, Via::Client(client));
         let limits = &mut node.config.limits;
-        (
-            limits.items_per_publisher,
-            limits.items_per_peer,
-            limits.public_items,
-        ) = (0, 0, 0);
+        limits.items_per_publisher = Cap::UNLIMITED;
+        limits.items_per_peer = Cap::UNLIMITED;
+        limits.public_items = Cap::UNLIMITED;
         let first = nodes.first().map(Dht::key);
         node.config.bootstrap = first
             .map(|key| BootstrapPeer {

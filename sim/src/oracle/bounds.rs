@@ -66,9 +66,10 @@ const RELEASED: [Limit; 3] = [Limit::operations, Limit::outputs, Limit::verify_w
 /// Checks that nothing uses more than its limit.
 pub fn limits(now: SimTime, host: HostId, limits: &[LimitUse], violations: &mut Violations) {
     for limit in limits {
-        // Zero is unlimited where it is allowed at all.
-        if limit.used > limit.max && limit.max > 0 {
-            let (name, used, max) = (limit.limit.name(), limit.used, limit.max);
+        if let Some(max) = limit.max
+            && limit.used > max
+        {
+            let (name, used) = (limit.limit.name(), limit.used);
             violations.note(now, format_args!("{host}: {used} of {max} {name}"));
         }
     }

@@ -16,6 +16,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
+use skydht_core::cap::Cap;
 use skydht_core::id::{NodeId, Target};
 use skydht_core::item::{Item, ItemError, Origin, Seq};
 use skydht_core::key::PublicKey;
@@ -232,12 +233,12 @@ impl Replay {
             whitelisted: keys(&config.whitelisted),
             trusted: keys(&config.trusted),
             mirrors: mirrors.map(|op| op.item().key).collect(),
-            max_items: config.max_items,
-            max_bytes: 0,
-            public_items: config.public_pool_size,
-            items_per_publisher: config.rate_limit_per_pk,
-            items_per_peer: 0,
-            deletion_marks: 0,
+            max_items: Cap::new(config.max_items),
+            max_bytes: Cap::UNLIMITED,
+            public_items: Cap::new(config.public_pool_size),
+            items_per_publisher: Cap::new(config.rate_limit_per_pk),
+            items_per_peer: Cap::UNLIMITED,
+            deletion_marks: Cap::UNLIMITED,
         });
         Self {
             store,
@@ -261,7 +262,7 @@ impl Replay {
                     Some(true) => 0,
                     _ => self.limits.0,
                 };
-                self.store.set_limits(items, self.limits.1);
+                self.store.set_limits(items.into(), self.limits.1.into());
                 result.add("is_full_after", items == 0, op.is_full_after);
             }
             Kind::SetTrust => {
@@ -442,8 +443,8 @@ impl Replay {
         let config = self.store.config().clone();
         let (max_items, public_items) = (config.max_items, config.public_items);
         self.store = Store::new(StoreConfig {
-            max_items: 0,
-            public_items: 0,
+            max_items: Cap::UNLIMITED,
+            public_items: Cap::UNLIMITED,
             ..config
         });
         for (target, (item, since)) in &self.go.0 {

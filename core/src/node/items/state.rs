@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::cap::Cap;
 use crate::id::Target;
 use crate::item::{Item, Origin, Seq};
 use crate::key::PublicKey;
@@ -250,9 +251,9 @@ impl Items {
 
 /// The limits on items in all, and on those of the public tier. A full node takes what its bytes
 /// allow.
-fn item_limits(cx: &Context) -> (usize, usize) {
+fn item_limits(cx: &Context) -> (Cap, Cap) {
     match cx.config.full_node {
-        true => (0, 0),
+        true => (Cap::UNLIMITED, Cap::UNLIMITED),
         false => (cx.config.limits.store_items, cx.config.limits.public_items),
     }
 }

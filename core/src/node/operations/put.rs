@@ -12,7 +12,7 @@ use crate::id::Target;
 use crate::item::{Item, Seq};
 use crate::node::base::Base;
 use crate::node::ids::{OperationId, PutMode, StopReason};
-use crate::node::input::{GetRequest, PutOptions, ReadPolicy};
+use crate::node::input::{Expected, GetRequest, PutOptions, ReadPolicy};
 use crate::node::operations::state::{Operations, PutPlan, stopped};
 use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
 use crate::node::query::get::Get;
@@ -96,14 +96,15 @@ impl Operations {
             // Advisory: the majority of those who answered must hold what is expected.
             let without = usize::from(get.without);
             let total: usize = get.owner_seqs().map(|(_, n)| n).sum::<usize>() + without;
-            let agreeing: usize = if expected == Seq(0) {
-                without
-            } else {
-                let expected = get.owner_seqs().filter(|(seq, _)| *seq == expected);
-                expected.map(|(_, n)| n).sum()
+            let agreeing: usize = match expected {
+                Expected::Nothing => without,
+                Expected::Version(expected) => {
+                    let expected = get.owner_seqs().filter(|(seq, _)| *seq == expected);
+                    expected.map(|(_, n)| n).sum()
+                }
             };
-            let majority = agreeing * 2 > total || (total == 0 && expected == Seq(0));
-            if highest > Some(expected) || !majority {
+            let majority = agreeing * 2 > total || (total == 0 && expected == Expected::Nothing);
+            if highest > expected.version() || !majority {
                 return self.put_failed(base, op, PutError::Conflict { held: highest });
             }
         }
@@ -121,8 +122,8 @@ impl Operations {
         let options = &plan.options;
         if let Some(expected) = options.expect {
             let own = base.items.own_version(base.cx.now, &target);
-            let nothing = Some(expected).filter(|it| *it != Seq(0));
-            if own > Some(expected) || (options.local_only && own != nothing) {
+            let expected = expected.version();
+            if own > expected || (options.local_only && own != expected) {
                 return self.put_failed(base, op, PutError::Conflict { held: own });
             }
         }

@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::hand::{Hand, item, key, ours, put};
 use super::net::{addr, secret};
 use crate::Seed;
+use crate::cap::Cap;
 use crate::key::PublicKey;
 use crate::node::rpc::callers::{Callers, Waste};
 use crate::node::rpc::fair_queue::Lane;
@@ -200,7 +201,7 @@ fn jobs_out(hand: &Hand) -> usize {
 
 #[test]
 fn a_batch_for_whose_slot_nobody_waits_always_has_its_whole_share_checked() {
-    let mut hand = Hand::new(|config| config.limits.items_per_publisher = 0);
+    let mut hand = Hand::new(|config| config.limits.items_per_publisher = Cap::UNLIMITED);
     let items = (0..40).map(|n| item(1, &format!("{n}"), 5, "v").into());
     let (items, targets) = (items.collect(), vec![]);
     let stream = hand.accept(1);

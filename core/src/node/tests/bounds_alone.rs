@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::hand::{Hand, item, key, ours, put};
+use crate::cap::Cap;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::node::*;
 use crate::wire::{Method, Request, encode_request};
@@ -83,7 +84,7 @@ fn a_batch_lets_a_put_go_first_that_waits_for_its_peers_jobs() {
 fn a_long_batch_lets_another_peer_go_first_after_its_share() {
     let mut hand = Hand::new(|config| {
         config.limits.serving = 1;
-        config.limits.items_per_publisher = 0;
+        config.limits.items_per_publisher = Cap::UNLIMITED;
     });
     let (batched, single) = (hand.accept(1), hand.accept(2));
     hand.request(batched, 1, ours(), batch(1, 200));

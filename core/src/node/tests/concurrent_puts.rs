@@ -21,7 +21,7 @@ fn put_with(value: u8, options: PutOptions) -> Command {
 
 fn expecting(seq: u64) -> PutOptions {
     PutOptions {
-        expect: Some(Seq(seq)),
+        expect: Some(Seq(seq).into()),
         ..PutOptions::default()
     }
 }
@@ -66,7 +66,7 @@ fn of_ten_comparing_puts_at_one_node_one_succeeds_and_the_others_see_it() {
 fn a_comparison_is_made_here_also_when_nobody_else_is_asked_or_has_the_newest() {
     let mut net = Net::settled(6, |_, _| {});
     let local = |expect| PutOptions {
-        expect: Some(Seq(expect)),
+        expect: Some(Seq(expect).into()),
         local_only: true,
         ..PutOptions::default()
     };

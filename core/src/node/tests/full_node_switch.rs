@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::net::{Net, secret};
+use crate::cap::Cap;
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::journal::{Header, Recorder, Replay};
@@ -75,7 +76,10 @@ fn a_node_made_full_at_run_time_does_all_that_one_from_the_start_does() {
         let limits = net.nodes[3].snapshot().limits;
         limits.iter().find(|it| it.limit == limit).unwrap().max
     };
-    assert_eq!((max(Limit::store_items), max(Limit::public_items)), (0, 0));
+    assert_eq!(
+        (max(Limit::store_items), max(Limit::public_items)),
+        (None, None)
+    );
     // Twice is as good as once.
     switch(&mut net, 3, true);
     assert!(net.nodes[3].base.cx.timers.due_at(Timer::Advert).is_some());
@@ -85,10 +89,10 @@ fn a_node_made_full_at_run_time_does_all_that_one_from_the_start_does() {
 fn a_full_node_made_regular_ends_its_loops_and_lets_go_of_what_is_far_in_steps() {
     let mut net = Net::settled(24, |n, config| {
         config.full_node = (1..3).contains(&n);
-        config.limits.items_per_peer = 0;
+        config.limits.items_per_peer = Cap::UNLIMITED;
         if n == 2 {
-            config.limits.store_items = 400;
-            config.limits.public_items = 300;
+            config.limits.store_items = Cap::new(400);
+            config.limits.public_items = Cap::new(300);
             // Far is what a peer is nearer to: in a network of 24 that takes a small k.
             config.k = 4;
         }
@@ -147,7 +151,7 @@ fn a_session_or_offer_with_a_node_that_is_full_no_more_gives_it_nothing() {
     let mut net = Net::settled(3, |n, config| {
         config.full_node = n > 0;
         config.k = 1;
-        config.limits.store_items = 40;
+        config.limits.store_items = Cap::new(40);
     });
     let items = fill(&mut net, 1, 100..200);
     net.run_for(5 * SECOND);

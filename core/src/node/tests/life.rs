@@ -139,7 +139,7 @@ fn a_deleted_item_cannot_be_brought_back_by_somebody_who_kept_it() {
 fn compare_and_swap_tells_who_was_faster() {
     let mut net = Net::settled(6, |_, _| {});
     let nothing = PutOptions {
-        expect: Some(Seq(0)),
+        expect: Some(Expected::Nothing),
         ..PutOptions::default()
     };
     let first = net.put_with(1, "x", b"a", nothing.clone()).unwrap();
@@ -151,7 +151,7 @@ fn compare_and_swap_tells_who_was_faster() {
         })
     );
     let expect = PutOptions {
-        expect: Some(first.seq),
+        expect: Some(Expected::Version(first.seq)),
         ..PutOptions::default()
     };
     assert!(net.put_with(1, "x", b"b", expect).is_ok());

@@ -82,7 +82,7 @@ fn a_put_compares_with_the_majority_and_with_the_highest_of_its_holders() {
         ([Some(&five), None, None], Some(Seq(5))),
     ];
     let options = PutOptions {
-        expect: Some(Seq(5)),
+        expect: Some(Expected::Version(Seq(5))),
         ..PutOptions::default()
     };
     for (holders, held) in cases {

@@ -1,6 +1,7 @@
 use alloc::collections::BTreeMap;
 
 use super::*;
+use crate::cap::Cap;
 use crate::mark::{MarkChange, MarkKind, StoredMark};
 
 const DAY: u64 = 24 * HOUR;
@@ -118,7 +119,7 @@ fn a_mirror_does_not_come_over_a_tombstone_or_its_mark() {
 fn an_evicted_tombstone_leaves_a_mark() {
     let mut store = Store::new(StoreConfig {
         full_node: true,
-        max_items: 1,
+        max_items: Cap::new(1),
         ..config()
     });
     put(&mut store, at(0), own(&tombstone(5))).unwrap();
@@ -132,7 +133,7 @@ fn an_evicted_tombstone_leaves_a_mark() {
 #[test]
 fn marks_are_bounded_and_the_oldest_goes() {
     let mut store = Store::new(StoreConfig {
-        deletion_marks: 2,
+        deletion_marks: Cap::new(2),
         ..config()
     });
     for (i, salt) in ["a", "b", "c"].into_iter().enumerate() {
@@ -152,7 +153,7 @@ fn marks_are_bounded_and_the_oldest_goes() {
 #[test]
 fn what_merely_expired_does_not_crowd_out_the_deleted() {
     let mut store = Store::new(StoreConfig {
-        deletion_marks: 1,
+        deletion_marks: Cap::new(1),
         ..config()
     });
     put(&mut store, at(0), own(&tombstone(5))).unwrap();
@@ -244,7 +245,7 @@ fn marks_of_every_kind_outlast_a_restart_with_what_was_left_of_their_time() {
 #[test]
 fn a_mark_that_has_to_go_for_another_is_forgotten_by_storage_too() {
     let mut store = Store::new(StoreConfig {
-        deletion_marks: 2,
+        deletion_marks: Cap::new(2),
         ..config()
     });
     store.note_mark_changes();

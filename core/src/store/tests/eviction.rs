@@ -1,4 +1,5 @@
 use super::*;
+use crate::cap::Cap;
 
 /// Items of these signers, farthest from the store's node (at zero) first.
 fn by_distance(signers: core::ops::Range<u8>) -> Vec<Arc<Item>> {
@@ -9,7 +10,7 @@ fn by_distance(signers: core::ops::Range<u8>) -> Vec<Arc<Item>> {
 
 fn small(limit: usize) -> StoreConfig {
     StoreConfig {
-        max_items: limit,
+        max_items: Cap::new(limit),
         ..config()
     }
 }
@@ -84,7 +85,7 @@ fn mirrors_go_first_and_never_push_an_owner_out() {
 fn mirrors_count_against_the_public_pool() {
     let mut store = Store::new(StoreConfig {
         full_node: true,
-        public_items: 2,
+        public_items: Cap::new(2),
         mirrors: BTreeSet::from([key(200)]),
         ..config()
     });
@@ -132,7 +133,7 @@ fn what_was_held_for_others_is_pinned_when_this_node_puts_it() {
 fn bytes_are_a_hard_limit_for_everyone() {
     let cost = item_cost(&item(1, 1, b"v", "s"));
     let mut store = Store::new(StoreConfig {
-        max_bytes: 2 * cost,
+        max_bytes: Cap::new(2 * cost),
         whitelisted: BTreeSet::from([key(1)]),
         ..config()
     });
@@ -154,7 +155,7 @@ fn one_large_item_takes_the_place_of_many_small_ones_within_the_bound() {
     let large = item(1, 1, &[0; crate::item::MAX_VALUE_LEN], "s");
     let mut store = Store::new(StoreConfig {
         full_node: true,
-        max_bytes: item_cost(&large),
+        max_bytes: Cap::new(item_cost(&large)),
         ..config()
     });
     for n in 0..100 {
@@ -177,7 +178,7 @@ fn the_most_evictions_are_the_largest_item_for_the_smallest() {
     let places = item_cost(&large).div_ceil(RECORD_OVERHEAD);
     let mut store = Store::new(StoreConfig {
         full_node: true,
-        max_bytes: places * RECORD_OVERHEAD,
+        max_bytes: Cap::new(places * RECORD_OVERHEAD),
         ..config()
     });
     for signer in 0..places {
@@ -202,7 +203,7 @@ fn a_store_above_its_limits_does_not_grow() {
             let mine = Candidate::of_owner(item(50 + n, 1, b"v", "mine"), Via::Local);
             put(&mut store, at(40), mine).unwrap();
         }
-        store.set_limits(limits.0, limits.1);
+        store.set_limits(limits.0.into(), limits.1.into());
         let before = store.fill().items;
         for n in 0..5 {
             let done = put(&mut store, at(50), own(&item(60 + n, 1, b"v", "s"))).unwrap();
@@ -258,13 +259,13 @@ fn trimming_lets_go_of_the_farthest_in_steps_and_spares_tiers_and_own_items() {
         gone
     };
     // Not while it is a full node, nor without a limit.
-    store.set_limits(20, 20);
+    store.set_limits(Cap::new(20), Cap::new(20));
     assert_eq!(trim(&mut store, 99, 3), []);
     store.set_full_node(false);
-    store.set_limits(0, 0);
+    store.set_limits(Cap::UNLIMITED, Cap::UNLIMITED);
     assert_eq!(trim(&mut store, 99, 3), []);
     // Mirrors first, then the farthest, a step at a time.
-    store.set_limits(20, 0);
+    store.set_limits(Cap::new(20), Cap::UNLIMITED);
     let first = trim(&mut store, 3, 0);
     assert_eq!(first, [near, items[1].target(), items[2].target()]);
     // No peer is nearer: down to the limit and no further.
@@ -278,7 +279,7 @@ fn trimming_lets_go_of_the_farthest_in_steps_and_spares_tiers_and_own_items() {
         assert!(store.get(at(1), &kept).is_some());
     }
     let bytes = store.fill().bytes;
-    store.config.max_bytes = bytes / 2;
+    store.config.max_bytes = Cap::new(bytes / 2);
     trim(&mut store, 99, 0);
     assert!(store.fill().bytes <= bytes / 2 && store.fill().items > 5);
 }

@@ -2,6 +2,7 @@
 
 use super::held::Class;
 use super::*;
+use crate::cap::Cap;
 
 const FULL: usize = 8;
 
@@ -23,7 +24,7 @@ fn nearer_than(than: &Item, count: usize) -> Vec<Arc<Item>> {
 fn crowded(full_node: bool) -> Store {
     Store::new(StoreConfig {
         full_node,
-        max_items: FULL,
+        max_items: Cap::new(FULL),
         ..config()
     })
 }
@@ -92,7 +93,7 @@ fn what_was_not_renewed_goes_before_what_is_farther() {
     let mut items: Vec<_> = (0..4).map(|n| item(n, 1, b"v", "s")).collect();
     items.sort_by_key(|item| item.target());
     let mut store = Store::new(StoreConfig {
-        max_items: 3,
+        max_items: Cap::new(3),
         ..config()
     });
     for it in &items[1..] {
@@ -114,7 +115,7 @@ fn what_was_not_renewed_goes_before_what_is_farther() {
 fn deleting_in_a_flood_does_not_bring_back_what_an_owner_deleted() {
     let owners = item(1, 1, b"mine", "dmsg");
     let mut store = Store::new(StoreConfig {
-        deletion_marks: 4,
+        deletion_marks: Cap::new(4),
         ..config()
     });
     established(&mut store, &owners);
@@ -138,9 +139,9 @@ fn deleting_in_a_flood_does_not_bring_back_what_an_owner_deleted() {
 #[test]
 fn fifty_thousand_items_leave_what_was_established() {
     let mut store = Store::new(StoreConfig {
-        public_items: 5_000,
-        items_per_publisher: 50,
-        items_per_peer: 2_500,
+        public_items: Cap::new(5_000),
+        items_per_publisher: Cap::new(50),
+        items_per_peer: Cap::new(2_500),
         ..config()
     });
     let owners: Vec<_> = (1..=100).map(|n| item(n, 1, b"mine", "dmsg")).collect();

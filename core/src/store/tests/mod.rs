@@ -18,6 +18,7 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::*;
+use crate::cap::Cap;
 use crate::id::NodeId;
 use crate::item::{Salt, Value};
 use crate::key::Signature;
@@ -52,12 +53,12 @@ fn config() -> StoreConfig {
         whitelisted: BTreeSet::new(),
         trusted: BTreeSet::new(),
         mirrors: BTreeSet::new(),
-        max_items: 0,
-        max_bytes: 0,
-        public_items: 0,
-        items_per_publisher: 0,
-        items_per_peer: 0,
-        deletion_marks: 0,
+        max_items: Cap::UNLIMITED,
+        max_bytes: Cap::UNLIMITED,
+        public_items: Cap::UNLIMITED,
+        items_per_publisher: Cap::UNLIMITED,
+        items_per_peer: Cap::UNLIMITED,
+        deletion_marks: Cap::UNLIMITED,
     }
 }
 

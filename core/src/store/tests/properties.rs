@@ -1,4 +1,5 @@
 use super::*;
+use crate::cap::Cap;
 use crate::item::Life;
 use quickcheck::{Arbitrary, Gen, TestResult, quickcheck};
 
@@ -84,12 +85,12 @@ fn place(signer: u8, salt: u8) -> Target {
 fn limited() -> StoreConfig {
     StoreConfig {
         local: key(0).id(),
-        max_items: 8,
-        max_bytes: 12 * RECORD_OVERHEAD,
-        public_items: 6,
-        items_per_publisher: 2,
-        items_per_peer: 4,
-        deletion_marks: 3,
+        max_items: Cap::new(8),
+        max_bytes: Cap::new(12 * RECORD_OVERHEAD),
+        public_items: Cap::new(6),
+        items_per_publisher: Cap::new(2),
+        items_per_peer: Cap::new(4),
+        deletion_marks: Cap::new(3),
         mirrors: BTreeSet::from([key(1), key(2)]),
         ..config()
     }
@@ -172,7 +173,9 @@ fn run(store: &mut Store, now: &mut Time, step: &Step) {
             };
             store.set_trust(*now, set(0), set(3));
         }
-        Step::Limits(items, pool) => store.set_limits(items.into(), pool.into()),
+        Step::Limits(items, pool) => {
+            store.set_limits(usize::from(items).into(), usize::from(pool).into());
+        }
     }
 }
 
@@ -182,7 +185,7 @@ quickcheck! {
         for step in &steps {
             run(&mut store, &mut now, step);
             store.check_invariants();
-            assert!(store.fill().bytes <= store.config.max_bytes);
+            assert_eq!(store.config.max_bytes.excess(store.fill().bytes), 0);
         }
         true
     }

@@ -1,9 +1,10 @@
 use super::*;
+use crate::cap::Cap;
 
 #[test]
 fn a_publisher_has_so_many_targets_and_updates_them_freely() {
     let mut store = Store::new(StoreConfig {
-        items_per_publisher: 2,
+        items_per_publisher: Cap::new(2),
         ..config()
     });
     let (a, b, c) = (
@@ -29,7 +30,7 @@ fn a_publisher_has_so_many_targets_and_updates_them_freely() {
 #[test]
 fn taking_over_from_a_mirror_counts_as_a_new_item() {
     let mut store = Store::new(StoreConfig {
-        items_per_publisher: 1,
+        items_per_publisher: Cap::new(1),
         mirrors: BTreeSet::from([key(7)]),
         ..config()
     });
@@ -54,8 +55,8 @@ fn taking_over_from_a_mirror_counts_as_a_new_item() {
 fn this_nodes_own_items_have_no_quota() {
     let mut store = Store::new(StoreConfig {
         local: key(1).id(),
-        items_per_publisher: 1,
-        max_items: 2,
+        items_per_publisher: Cap::new(1),
+        max_items: Cap::new(2),
         ..config()
     });
     for salt in ["a", "b", "c"] {
@@ -68,7 +69,7 @@ fn this_nodes_own_items_have_no_quota() {
 #[test]
 fn a_peer_is_charged_for_what_it_puts_whoever_signed() {
     let mut store = Store::new(StoreConfig {
-        items_per_peer: 2,
+        items_per_peer: Cap::new(2),
         ..config()
     });
     put(&mut store, at(0), from_peer(9, &item(1, 1, b"v", "s"))).unwrap();
@@ -90,7 +91,7 @@ fn a_peer_is_charged_for_what_it_puts_whoever_signed() {
 #[test]
 fn a_peer_whose_quota_is_used_up_can_bring_newer_versions() {
     let mut store = Store::new(StoreConfig {
-        items_per_peer: 1,
+        items_per_peer: Cap::new(1),
         ..config()
     });
     put(&mut store, at(0), from_peer(8, &item(1, 1, b"v", "s"))).unwrap();
@@ -103,7 +104,7 @@ fn a_peer_whose_quota_is_used_up_can_bring_newer_versions() {
 #[test]
 fn configured_peers_have_no_quota() {
     let mut store = Store::new(StoreConfig {
-        items_per_peer: 1,
+        items_per_peer: Cap::new(1),
         trusted: BTreeSet::from([key(9)]),
         mirrors: BTreeSet::from([key(8)]),
         ..config()
@@ -124,8 +125,8 @@ fn configured_peers_have_no_quota() {
 #[test]
 fn quota_is_held_while_signatures_are_checked() {
     let mut store = Store::new(StoreConfig {
-        items_per_publisher: 2,
-        items_per_peer: 3,
+        items_per_publisher: Cap::new(2),
+        items_per_peer: Cap::new(3),
         ..config()
     });
     let mut held = Vec::new();
@@ -158,7 +159,7 @@ fn quota_is_held_while_signatures_are_checked() {
 #[test]
 fn forgeries_in_flight_do_not_use_up_a_publishers_quota() {
     let mut store = Store::new(StoreConfig {
-        items_per_publisher: 1,
+        items_per_publisher: Cap::new(1),
         ..config()
     });
     let forged = from_peer(9, &item(1, 1, b"forged", "a"));

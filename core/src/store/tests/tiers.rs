@@ -1,13 +1,14 @@
 use super::*;
+use crate::cap::Cap;
 
 fn tiered() -> Store {
     Store::new(StoreConfig {
         whitelisted: BTreeSet::from([key(1)]),
         trusted: BTreeSet::from([key(2)]),
-        max_items: 2,
-        public_items: 2,
-        items_per_publisher: 1,
-        items_per_peer: 1,
+        max_items: Cap::new(2),
+        public_items: Cap::new(2),
+        items_per_publisher: Cap::new(1),
+        items_per_peer: Cap::new(1),
         ..config()
     })
 }

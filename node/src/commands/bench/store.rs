@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use skydht_core::cap::Cap;
 use skydht_core::id::{NodeId, Target};
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{SecretKey, Signature};
@@ -177,12 +178,12 @@ impl Items {
             whitelisted: [].into(),
             trusted: [].into(),
             mirrors: [].into(),
-            max_items: 0,
-            max_bytes: 0,
-            public_items: 0,
-            items_per_publisher: 0,
-            items_per_peer: 0,
-            deletion_marks: 1,
+            max_items: Cap::UNLIMITED,
+            max_bytes: Cap::UNLIMITED,
+            public_items: Cap::UNLIMITED,
+            items_per_publisher: Cap::UNLIMITED,
+            items_per_peer: Cap::UNLIMITED,
+            deletion_marks: Cap::new(1),
         })
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use skydht_core::cap::Cap;
 use skydht_core::id::Target;
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{SecretKey, Signature};
@@ -142,8 +143,8 @@ async fn node(
     node.config.full_node = true;
     node.config.bootstrap.extend(from);
     // The store's limits are not what is measured.
-    node.config.limits.items_per_publisher = 0;
-    node.config.limits.store_bytes = 0;
+    node.config.limits.items_per_publisher = Cap::UNLIMITED;
+    node.config.limits.store_bytes = Cap::UNLIMITED;
     node.options.storage = Some(Persistence::new(source.clone(), Durability::Async));
     start_node_on(runtime.clone(), node).await
 }

@@ -3,6 +3,7 @@ use super::super::unsupported::UNSUPPORTED;
 use super::*;
 use crate::private_file::tests::TempDir;
 use serde_json::json;
+use skydht_core::cap::Cap;
 
 const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
 
@@ -61,7 +62,7 @@ fn a_visors_section_is_understood() {
             limits.public_items,
             limits.items_per_publisher
         ),
-        (7, 9, 50)
+        (Cap::new(7), Cap::new(9), Cap::new(50))
     );
 }
 

@@ -5,6 +5,7 @@ mod report;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use skydht_core::cap::Cap;
 use skydht_core::item::{Salt, Value};
 use skydht_core::node::{Config, Counter, GetRequest, PutOptions, ReadPolicy};
 use skydht_driver::Dht;
@@ -30,11 +31,11 @@ pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
     let provenance = Provenance::new(common, args.seed)?;
     let mut config = Config::default();
     // The store's quotas are not what is measured.
-    config.limits.items_per_publisher = 0;
-    config.limits.items_per_peer = 0;
-    config.limits.public_items = 0;
-    config.limits.store_items = 0;
-    config.limits.store_bytes = 0;
+    config.limits.items_per_publisher = Cap::UNLIMITED;
+    config.limits.items_per_peer = Cap::UNLIMITED;
+    config.limits.public_items = Cap::UNLIMITED;
+    config.limits.store_items = Cap::UNLIMITED;
+    config.limits.store_bytes = Cap::UNLIMITED;
     let count = usize::from(args.nodes);
     let runtime = CountedRuntime::default();
     let network = Network::start_on(runtime.clone(), count, args.seed, &config, |_| {}).await?;

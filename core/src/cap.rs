@@ -1,0 +1,97 @@
+//! A limit that may be left out.
+
+use core::num::NonZeroUsize;
+
+use serde::{Deserialize, Serialize};
+
+/// How much there may be of something, or that there is no limit. In JSON and in configuration
+/// files a number, and 0 for no limit, as upstream writes it. By default none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "usize", into = "usize")]
+pub struct Cap(Option<NonZeroUsize>);
+
+impl Cap {
+    /// No limit.
+    pub const UNLIMITED: Self = Self(None);
+
+    /// At most this many; none for 0.
+    #[must_use]
+    pub const fn new(most: usize) -> Self {
+        Self(NonZeroUsize::new(most))
+    }
+
+    /// How much there may be, if that is limited.
+    #[must_use]
+    pub const fn most(self) -> Option<usize> {
+        match self.0 {
+            Some(most) => Some(most.get()),
+            None => None,
+        }
+    }
+
+    /// Whether one more may come to so many.
+    #[must_use]
+    pub const fn has_room(self, used: usize) -> bool {
+        match self.0 {
+            Some(most) => used < most.get(),
+            None => true,
+        }
+    }
+
+    /// How much so many are above it.
+    #[must_use]
+    pub const fn excess(self, used: usize) -> usize {
+        match self.0 {
+            Some(most) => used.saturating_sub(most.get()),
+            None => 0,
+        }
+    }
+
+    /// The number that stands for it in a file.
+    pub(crate) const fn number(self) -> usize {
+        match self.0 {
+            Some(most) => most.get(),
+            None => 0,
+        }
+    }
+}
+
+impl From<usize> for Cap {
+    fn from(most: usize) -> Self {
+        Self::new(most)
+    }
+}
+
+impl From<Cap> for usize {
+    fn from(cap: Cap) -> Self {
+        cap.number()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_has_room_for_anything_and_is_never_exceeded() {
+        for (cap, used, room, excess) in [
+            (Cap::new(3), 0, true, 0),
+            (Cap::new(3), 2, true, 0),
+            (Cap::new(3), 3, false, 0),
+            (Cap::new(3), 5, false, 2),
+            (Cap::UNLIMITED, 0, true, 0),
+            (Cap::UNLIMITED, usize::MAX, true, 0),
+        ] {
+            assert_eq!((cap.has_room(used), cap.excess(used)), (room, excess));
+        }
+    }
+
+    #[test]
+    fn in_json_no_limit_is_0() {
+        for (cap, text) in [(Cap::UNLIMITED, "0"), (Cap::new(7), "7")] {
+            assert_eq!(serde_json::to_string(&cap).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Cap>(text).unwrap(), cap);
+        }
+        assert_eq!((Cap::new(0), Cap::new(0).most()), (Cap::UNLIMITED, None));
+    }
+}
