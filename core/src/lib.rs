@@ -83,6 +83,7 @@
 //! by the transport before they come in; the core never takes an identity from a message.
 
 #![cfg_attr(not(test), no_std)]
+#![warn(missing_debug_implementations)]
 // A length or number that is cut where addresses have 32 bits is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 #![cfg_attr(test, allow(clippy::disallowed_types, clippy::disallowed_methods))]
@@ -91,6 +92,7 @@ extern crate alloc;
 
 pub mod address;
 pub mod cap;
+mod debug;
 mod encoding;
 pub mod id;
 pub mod item;

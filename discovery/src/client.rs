@@ -1,5 +1,6 @@
 //! A DMSG discovery somewhere else, over HTTP.
 
+use skydht_runtime::opaque_debug;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct HttpDiscovery<E> {
     base: BaseUrl,
     exchange: Arc<E>,
 }
+
+opaque_debug!(HttpDiscovery<E>);
 
 impl<E> Clone for HttpDiscovery<E> {
     fn clone(&self) -> Self {

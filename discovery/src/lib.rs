@@ -21,6 +21,7 @@
 
 // A length or number that is cut where addresses have 32 bits is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+#![warn(missing_debug_implementations)]
 
 mod base_url;
 mod client;

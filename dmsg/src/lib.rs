@@ -55,11 +55,13 @@
 
 // A length or number that is cut where addresses have 32 bits is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+#![warn(missing_debug_implementations)]
 
 pub mod accept_queue;
 mod buffer;
 pub mod cipher;
 pub mod client;
+mod debug;
 pub mod discovery;
 pub mod dmsg_session;
 pub mod endpoint;

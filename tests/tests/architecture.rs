@@ -30,7 +30,7 @@ const CRATES: [(&str, &[&str]); 9] = [
 ];
 
 /// The core from the ground up: each imports only what stands before it.
-const CORE: [&[&str]; 10] = [
+const CORE: [&[&str]; 11] = [
     &["address", "cap", "encoding", "id", "time"],
     &["key", "random"],
     &["item"],
@@ -41,6 +41,7 @@ const CORE: [&[&str]; 10] = [
     &["store", "lookup"],
     &["node"],
     &["journal"],
+    &["debug"],
 ];
 
 /// The node from the ground up, below its door.

@@ -78,6 +78,8 @@ pub struct DmsgDiscovery {
     clients: Option<(Mono, BTreeMap<PublicKey, Vec<PublicKey>>)>,
 }
 
+skydht_runtime::opaque_debug!(DmsgDiscovery);
+
 impl DmsgDiscovery {
     /// An empty one that starts now, with the default limits.
     #[must_use]
