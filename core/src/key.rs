@@ -10,13 +10,16 @@ use core::str::FromStr;
 
 use alloc::borrow::Cow;
 use data_encoding::HEXLOWER;
-use k256::ecdsa::{RecoveryId, SigningKey, VerifyingKey};
+use k256::ecdsa::{SigningKey, VerifyingKey};
 use k256::elliptic_curve::sec1::ToSec1Point as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::id::{NodeId, Target};
+use recover::recover;
+
+mod recover;
 
 /// Bytes in a compressed public key.
 pub const PUBLIC_KEY_LEN: usize = 33;
@@ -278,7 +281,7 @@ impl fmt::Debug for SecretKey {
 
 impl PublicKey {
     /// Whether this key signed `digest`, judged exactly as Go judges: recover, compare, then form.
-    /// Some 58 µs.
+    /// Some 58 µs, or 30 with the feature `libsecp256k1`.
     ///
     /// # Errors
     /// What Go would say, in Go's order.
@@ -294,11 +297,8 @@ impl PublicKey {
     fn judge(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
         let (rs, id) = signature.0.split_at(64);
         // Go uses only the low two bits to recover and refuses higher ones afterwards.
-        let recovery = RecoveryId::from_byte(id[0] & 3).ok_or(SignatureError::Recover)?;
-        let parsed = k256::ecdsa::Signature::from_slice(rs).map_err(|_| SignatureError::Recover)?;
-        let recovered = VerifyingKey::recover_from_prehash(digest, &parsed, recovery)
-            .map_err(|_| SignatureError::Recover)?;
-        if compress(&recovered) != *self {
+        let signer = recover(digest, rs, id[0] & 3).ok_or(SignatureError::Recover)?;
+        if signer != *self {
             return Err(SignatureError::OtherKey);
         }
         if rs[32] & 0x80 != 0 || id[0] > 3 || digest.iter().all(|b| *b == 0) {
