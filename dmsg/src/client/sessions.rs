@@ -61,8 +61,8 @@ async fn make_sessions<R: Runtime>(shared: &Arc<Shared<R>>) -> Option<Duration> 
     due.truncate(missing);
     let tried = !due.is_empty();
     join_all(due.iter().map(|server| session_with(shared, *server))).await;
-    if tried && config.min_sessions > 0 {
-        return Some(Duration::ZERO); // there may be others
+    if tried {
+        return Some(Duration::ZERO); // there may be others, and what failed is due again
     }
     let retry = match next {
         Some(at) => at.saturating_sub(now),

@@ -4,6 +4,7 @@ mod basics;
 mod crowd;
 mod hostile;
 mod hybrid;
+mod keeping;
 mod kinds;
 mod moved;
 mod pings;
