@@ -2,6 +2,8 @@
 
 mod basics;
 mod crowd;
+mod dials;
+mod handles;
 mod hostile;
 mod hybrid;
 mod keeping;

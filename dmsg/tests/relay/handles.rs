@@ -1,0 +1,210 @@
+//! What the handles of clients and servers tell, and when what they wait for is there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::join;
+use skydht_core::key::PublicKey;
+use skydht_dmsg::client::{Client, ClientConfig, DialError};
+use skydht_dmsg::discovery::{Discovery, DiscoveryError, KnownServer, MemoryDiscovery};
+use skydht_dmsg::entry::{Entry, SignedEntry};
+use skydht_dmsg::object::SignedObject;
+use skydht_dmsg::server::Server;
+use skydht_runtime::virtual_time::VirtualRuntime;
+use skydht_runtime::{BoxFuture, Runtime as _};
+
+use crate::world::{PORT, World, at, ip, key, secret};
+
+/// A discovery that takes no entry until it is opened.
+#[derive(Clone)]
+struct Shut {
+    entries: MemoryDiscovery,
+    is_open: Arc<AtomicBool>,
+}
+
+impl Shut {
+    fn of(world: &World) -> Self {
+        Self {
+            entries: world.discovery.clone(),
+            is_open: Arc::default(),
+        }
+    }
+
+    fn open(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Discovery for Shut {
+    fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        self.entries.entry(key)
+    }
+
+    fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
+        self.entries.servers()
+    }
+
+    fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        if self.is_open.load(Ordering::Relaxed) {
+            return self.entries.publish(entry);
+        }
+        let shut = DiscoveryError::Unavailable("shut".into());
+        Box::pin(std::future::ready(Err(shut)))
+    }
+
+    fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        self.entries.remove(entry)
+    }
+}
+
+fn known(n: u8) -> KnownServer {
+    KnownServer {
+        key: key(n),
+        address: SocketAddr::new(ip(n), PORT),
+    }
+}
+
+/// A client that knows these servers, and is not waited for.
+fn client_of(
+    world: &World,
+    n: u8,
+    servers: &[u8],
+    discovery: impl Discovery,
+) -> Client<VirtualRuntime> {
+    let mut config = ClientConfig::default();
+    config.servers = servers.iter().map(|n| known(*n)).collect();
+    config.min_sessions = 0;
+    Client::start(world.host(n), secret(n), [n; 32], discovery, config)
+}
+
+#[test]
+fn a_server_is_ready_once_its_entry_was_taken_and_tries_again_less_and_less() {
+    let world = World::new();
+    let discovery = Shut::of(&world);
+    let config = World::server_config(1);
+    let starting = Server::start(world.host(1), secret(1), [1; 32], discovery.clone(), config);
+    let server = world.run(starting).unwrap();
+    world.sleep(Duration::from_secs(60));
+    assert!(server.ready().now_or_never().is_none());
+    // Waits of 1, 2, 4, 8 and 16 s lie between them.
+    let stats = server.stats();
+    assert_eq!((stats.publish_failed, stats.published), (6, 0));
+    discovery.open();
+    world.run(server.ready());
+    assert_eq!(server.stats().published, 1);
+    assert_eq!(server.local_addr(), SocketAddr::new(ip(1), PORT));
+    assert_eq!(server.key(), key(1));
+}
+
+#[test]
+fn a_client_is_connected_with_its_first_session_and_ready_once_its_entry_was_answered() {
+    let world = World::new();
+    let client = client_of(&world, 2, &[1], world.discovery.clone());
+    world.sleep(Duration::from_secs(5));
+    assert!(client.connected().now_or_never().is_none());
+    assert!(client.ready().now_or_never().is_none());
+    let server = world.server(1);
+    world.run(client.connected());
+    assert_eq!(client.stats().sessions, 1);
+    world.run(client.ready());
+    assert_eq!(client.stats().published, 1);
+    assert!(server.has_session(&key(2)) && !server.has_session(&key(3)));
+    assert_eq!(client.key(), key(2));
+    // An answer that is a refusal is one.
+    let shut = client_of(&world, 3, &[1], Shut::of(&world));
+    world.run(shut.ready());
+    let stats = shut.stats();
+    assert_eq!((stats.published, stats.publish_failed), (0, 1));
+}
+
+#[test]
+fn a_weak_handle_gives_the_client_while_another_holds_it() {
+    let world = World::new();
+    let _server = world.server(1);
+    let client = world.client(2);
+    let weak = client.downgrade();
+    assert_eq!(weak.upgrade().unwrap().key(), key(2));
+    drop(client);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn the_states_of_servers_say_why_each_is_not_there() {
+    let world = World::new();
+    let (_one, two) = (world.server(1), world.server(2));
+    // Where the server 9 is said to be another one answers.
+    let starting = Server::start(
+        world.host(9),
+        secret(7),
+        [7; 32],
+        Shut::of(&world),
+        World::server_config(9),
+    );
+    let _other = world.run(starting).unwrap();
+    let client = client_of(&world, 5, &[1, 2, 8, 9], Shut::of(&world));
+    world.until("two sessions", || client.stats().sessions == 2);
+    world.run(two.close());
+    world.until("one is lost", || client.stats().lost == 1);
+    let mut states = client.server_states();
+    states.sort_by_key(|state| state.server.address);
+    let told: Vec<_> = states
+        .iter()
+        .map(|state| (state.connected, state.lost, state.failure.as_deref()))
+        .collect();
+    let [one, two, eight, nine] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*one, (true, false, None));
+    assert_eq!((two.0, two.1), (false, true));
+    assert!(two.2.is_some());
+    assert_eq!(*eight, (false, false, Some("connection refused")));
+    assert_eq!((nine.0, nine.1), (false, false));
+    assert!(nine.2.unwrap().starts_with("another key answers there"));
+}
+
+/// Whoever signs says when: peers refuse what is older than what they have seen.
+#[test]
+fn requests_say_the_time_of_their_signature() {
+    let world = World::new();
+    world.sleep(Duration::from_secs(7));
+    let now = || world.time.runtime().clocks().unix.as_nanos() as i64;
+    let is_of_now = |object: &SignedObject| {
+        let timestamp = object.verify_request().unwrap().timestamp;
+        assert!(
+            (0..1_000_000_000).contains(&(now() - timestamp)),
+            "{timestamp}"
+        );
+    };
+    let relay = world.raw_server(1);
+    let client = client_of(&world, 2, &[1], world.discovery.clone());
+    let mut session = world.run(relay.accept());
+    world.run(client.connected());
+    let (asked, ()) = world.run(join(client.lookup_ip(None), async {
+        is_of_now(&session.accept().await.1);
+    }));
+    assert!(asked.is_err());
+    let (dialled, ()) = world.run(join(client.dial(at(3, 7)), async {
+        is_of_now(&session.accept().await.1);
+    }));
+    assert!(dialled.is_err());
+    let server = world.server(4);
+    let mut session = world.raw_client(5, 4);
+    let (dialled, ()) = world.run(join(server.dial(at(5, 7)), async {
+        is_of_now(&session.accept().await.1);
+    }));
+    assert!(dialled.is_err());
+}
+
+#[test]
+fn an_address_that_is_not_public_is_told_with_the_reason() {
+    let seen = DialError::NotPublic(Some([10, 0, 0, 9].into())).to_string();
+    assert_eq!(
+        seen,
+        "the server sees us at 10.0.0.9, which is no public address"
+    );
+    let none = DialError::NotPublic(None).to_string();
+    assert_eq!(none, "the server told no address");
+}
