@@ -286,3 +286,37 @@ fn is_public(ip: IpAddr) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_the_internet_does_not_reach_are_not_public() {
+        for (addr, expected) in [
+            ("93.184.216.34", true),
+            ("10.0.0.1", false),
+            ("172.16.0.1", false),
+            ("192.168.0.1", false),
+            ("127.0.0.1", false),
+            ("169.254.0.1", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            // Shared by the customers of a provider: 100.64.0.0/10.
+            ("100.63.255.255", true),
+            ("100.64.0.0", false),
+            ("100.127.255.255", false),
+            ("100.128.0.0", true),
+            ("101.64.0.0", true),
+            ("2606:2800:220:1::1", true),
+            ("::1", false),
+            ("::", false),
+            ("ff02::1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_public(addr.parse().unwrap()), expected, "{addr}");
+        }
+    }
+}

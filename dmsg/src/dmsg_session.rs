@@ -223,3 +223,38 @@ pub(crate) async fn read_len<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u16
     stream.read_exact(&mut prefix).await?;
     Ok(u16::from_be_bytes(prefix))
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Sessions without a network.
+
+    use std::sync::Arc;
+
+    use futures::executor::block_on;
+    use futures::future::join;
+
+    use super::*;
+    use crate::pipe::{End, pipe};
+
+    /// Keeps a session open; nothing moves it.
+    pub(crate) struct Held {
+        _ends: [Driver<ReadBuffered<End>>; 2],
+    }
+
+    /// A session with `remote`.
+    pub(crate) fn session(remote: &SecretKey) -> (Arc<DmsgSession>, Held) {
+        let (near, far) = pipe(1 << 16);
+        let local = SecretKey::from_bytes(&[99; 32]).unwrap();
+        let fresh = |n| Ephemeral::from_entropy(&[n; 32]);
+        let limits = SessionConfig::default();
+        let (ours, theirs) = block_on(join(
+            connect(near, &local, remote.public(), fresh(1), &limits),
+            accept(far, remote, fresh(2), &limits),
+        ));
+        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+        let held = Held {
+            _ends: [ours.driver, theirs.driver],
+        };
+        (Arc::new(ours.session), held)
+    }
+}

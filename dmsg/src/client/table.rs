@@ -461,3 +461,6 @@ fn make_room<T>(map: &mut BTreeMap<PublicKey, T>, key: &PublicKey) {
         map.pop_first();
     }
 }
+
+#[cfg(test)]
+mod tests;

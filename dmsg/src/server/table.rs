@@ -256,3 +256,6 @@ impl Table {
         self.peers = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;
