@@ -184,3 +184,6 @@ fn nonzero(written: usize) -> io::Result<usize> {
         n => Ok(n),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,3 +96,26 @@ impl SmuxPace {
         Some(std::mem::take(others))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_speak_smux_are_worth_a_line_a_minute_with_how_many_they_were() {
+        let pace = SmuxPace::default();
+        let begin = Duration::from_secs(7);
+        assert_eq!(pace.due(begin), Some(0));
+        for _ in 0..3 {
+            assert_eq!(pace.due(begin + SMUX_EVERY - Duration::from_nanos(1)), None);
+        }
+        assert_eq!(pace.due(begin + SMUX_EVERY), Some(3));
+        assert_eq!(pace.due(begin + 2 * SMUX_EVERY), Some(0));
+    }
+
+    #[test]
+    fn a_receiver_of_notices_shows_whether_it_is_there() {
+        assert_eq!(format!("{:?}", Notify::default()), "Notify(false)");
+        assert_eq!(format!("{:?}", Notify::new(|_| ())), "Notify(true)");
+    }
+}

@@ -37,7 +37,7 @@ macro_rules! counters {
                 ServerStats {
                     sessions: table.session_count(),
                     streams: table.streams(),
-                    $($name: self.$name.0.load(Relaxed),)*
+                    $($name: self.$name.get(),)*
                     ..ServerStats::default()
                 }
             }
@@ -113,6 +113,10 @@ pub(super) struct Counter(AtomicU64);
 impl Counter {
     pub(super) fn add(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 
     pub(super) fn count(&self) {

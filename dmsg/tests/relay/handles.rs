@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use futures::future::join;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _};
 use skydht_core::key::PublicKey;
 use skydht_dmsg::client::{Client, ClientConfig, DialError};
 use skydht_dmsg::discovery::{Discovery, DiscoveryError, KnownServer, MemoryDiscovery};
@@ -14,8 +14,9 @@ use skydht_dmsg::entry::{Entry, SignedEntry};
 use skydht_dmsg::object::SignedObject;
 use skydht_dmsg::server::Server;
 use skydht_runtime::virtual_time::VirtualRuntime;
-use skydht_runtime::{BoxFuture, Runtime as _};
+use skydht_runtime::{BoxFuture, Runtime as _, within};
 
+use crate::raw::{request, signed};
 use crate::world::{PORT, World, at, ip, key, secret};
 
 /// A discovery that takes no entry until it is opened.
@@ -207,4 +208,74 @@ fn an_address_that_is_not_public_is_told_with_the_reason() {
     );
     let none = DialError::NotPublic(None).to_string();
     assert_eq!(none, "the server told no address");
+}
+
+#[test]
+fn a_client_counts_what_became_of_the_streams_of_others() {
+    let world = World::new();
+    let relay = world.raw_server(1);
+    let client = client_of(&world, 2, &[1], world.discovery.clone());
+    let session = world.run(relay.accept());
+    world.run(client.connected());
+    let _listener = client.listen(7).unwrap();
+    let good = signed(3, at(2, 7), 5);
+    let no_listener = signed(3, at(2, 8), 6);
+    let forged = request(at(3, 50_000), at(2, 7), 7).0.sign(&secret(4));
+    for (round, expected) in [(1, (1, 1, 1)), (2, (1, 3, 2))] {
+        for object in [&good, &no_listener, &forged] {
+            world.run(session.ask(object));
+        }
+        let stats = client.stats();
+        let counted = (stats.accepted, stats.refused, stats.invalid);
+        // The second time the good one is a repetition, which is refused.
+        assert_eq!(counted, expected, "{round}");
+    }
+}
+
+#[test]
+fn the_entry_of_a_server_says_what_its_configuration_does() {
+    let world = World::new();
+    let mut config = World::server_config(1);
+    config.server_type = "public".to_owned();
+    config.public_address = Some("relay.example:8080".to_owned());
+    config.max_sessions = 77;
+    config.dht_bootstrap = true;
+    let _server = world.server_with(1, config);
+    let entry = world.discovery.get(&key(1)).unwrap();
+    let told = entry.entry().server.clone().unwrap();
+    assert_eq!(
+        (&*told.server_type, &*told.address),
+        ("public", "relay.example:8080")
+    );
+    assert_eq!((told.available_sessions, told.dht_bootstrap), (77, true));
+}
+
+/// As old relays do: whatever more comes is taken, until the other side has finished.
+#[test]
+fn a_stream_to_a_stranger_may_be_left_open_until_its_source_has_finished() {
+    let world = World::new();
+    let mut config = World::server_config(1);
+    config.leaves_unknown_open = true;
+    let server = world.server_with(1, config);
+    let client = world.raw_client(2, 1);
+    let runtime = world.time.runtime();
+    let mut stream = world.run(async {
+        let mut stream = client.session.mux().open().await.unwrap();
+        let object = signed(2, at(9, 7), 5);
+        let sent = client.session.write_object(&mut stream, &object);
+        sent.await.unwrap();
+        stream.write_all(b"more").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut byte = [0];
+        let reading = stream.read(&mut byte);
+        let answer = within(&runtime, Duration::from_secs(60), reading).await;
+        assert!(answer.is_none(), "nothing is said");
+        stream
+    });
+    assert_eq!(
+        (server.stats().no_destination, server.stats().streams),
+        (1, 1)
+    );
+    world.run(stream.close()).unwrap();
+    world.until("it is gone", || server.stats().streams == 0);
 }
