@@ -19,6 +19,7 @@ use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
 use crate::transport::memory::{MemoryNetwork, MemoryTransport};
 use crate::transport::tcp::TcpTransport;
 use crate::verifier::Verifier;
+use crate::watch::Watch;
 
 opaque_debug!(
     Accepted<S>,
@@ -42,6 +43,7 @@ opaque_debug!(
     TcpTransport<R: Runtime>,
     Verifier,
     Via<R: Runtime>,
+    Watch,
     WeakDht,
     Written,
 );

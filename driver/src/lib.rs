@@ -31,6 +31,7 @@ mod tcp_node;
 pub mod testing;
 pub mod transport;
 mod verifier;
+mod watch;
 
 /// DMSG itself: clients and relays, whose sessions a node uses.
 pub use skydht_dmsg as dmsg;

@@ -29,3 +29,4 @@ pub use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Relay, Via};
 pub use crate::transport::tcp::{TcpOptions, TcpTransport};
 pub use crate::transport::{DialFailure, Transport, TransportStats};
 pub use crate::verifier::Verifier;
+pub use crate::watch::Watch;

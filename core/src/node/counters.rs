@@ -160,6 +160,8 @@ counters! {
     SyncGiven => "sync_given",
     /// Bytes of the messages of sessions of ours, both ways.
     SyncBytes => "sync_bytes",
+    /// Requests of peers that waited for a newer item.
+    PollsServed => "polls_served",
     /// Items offered to full nodes, once for each.
     Offers => "offers",
 }

@@ -91,6 +91,8 @@ pub(crate) enum CallTag {
     Offer(SyncId),
     /// What was wanted of an offer.
     Given,
+    /// Has a holder something newer for a watch?
+    Poll(OperationId),
 }
 
 /// What a signature being checked belongs to.

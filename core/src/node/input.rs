@@ -178,6 +178,12 @@ impl GetRequest {
             timeout: None,
         }
     }
+
+    /// Whether the target is that of the owner and salt given with it.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let owner = self.owner.as_ref();
+        owner.is_none_or(|(key, salt)| Target::of(key, salt.as_bytes()) == self.target)
+    }
 }
 
 /// What a user of the node asks for. Each ends in exactly one
@@ -224,7 +230,16 @@ pub enum Command {
         /// Deadline; none means [`crate::node::Config::operation_timeout`].
         timeout: Option<Duration>,
     },
-    /// StopReason every operation, close every stream, take nothing new.
+    /// Wait for the next version of an item: a higher sequence than `after`. Deletions count. Ends
+    /// immediately if there is one, else as soon as a holder hears of it; versions in between that
+    /// are replaced before that are not told.
+    Watch {
+        /// Which item; always with [`ReadPolicy::Freshest`].
+        request: GetRequest,
+        /// The version known already; none: any will do.
+        after: Option<Seq>,
+    },
+    /// Stop every operation, close every stream, take nothing new.
     Shutdown,
 }
 

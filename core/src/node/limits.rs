@@ -215,6 +215,8 @@ limits! {
     sync_sessions: count 4, 1..=1_000;
     /// Changes that wait to be offered to one full node.
     offers: count 4_096, 0..=1_000_000;
+    /// Requests of peers that wait for a newer item; more are answered immediately.
+    watches: count 1_024, 0..=1_000_000;
     /// Targets that storage is asked for before their turn, while it is read at the start.
     loads: count 1_024, 1..=1_000_000;
 }

@@ -206,9 +206,11 @@ impl Node {
             self.inbound.clear_deadlines();
         } else {
             self.replication.offers.gather(&mut self.base);
+            self.items_changed();
             self.fire_timers();
             self.syncs_ended();
         }
+        self.items_changed();
         let Base { cx, items, .. } = &mut self.base;
         items.persist_marks(cx);
         Ok(())
@@ -302,6 +304,7 @@ impl Node {
                 base.cx.counters.count(Counter::LoadsLate);
                 operations.start_loaded(base, queries, op);
             }
+            Timer::Watch(op) => operations.watch_due(base, queries, op),
             Timer::Put(target) => operations.start_next_put(base, queries, target),
             Timer::Bootstrap => self.bootstrap(),
             Timer::SelfLookup => upkeep.look_up_self(base, queries),
@@ -344,6 +347,14 @@ impl Node {
                 }
                 None => self.upkeep.self_lookup_ended(&mut self.base, &ended),
             }
+        }
+    }
+
+    /// Those who wait for news of an item learn of it.
+    fn items_changed(&mut self) {
+        while let Some(target) = self.base.items.pop_news() {
+            self.inbound.item_changed(&mut self.base, target);
+            self.operations.item_changed(&mut self.base, target);
         }
     }
 
@@ -502,6 +513,7 @@ impl Node {
                 }
                 self.operations.ping_ended(&mut self.base.cx, op, &ended);
             }
+            CallTag::Poll(op) => self.operations.poll_ended(&mut self.base, op, ended),
             CallTag::Bootstrap => self.bootstrap_ended(&key, answered),
             CallTag::PingBack => {
                 peers.ping_back_ended(cx, &key, answered);

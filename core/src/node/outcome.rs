@@ -29,6 +29,9 @@ pub enum Outcome {
     Ping(Result<PingOutcome, PingError>),
     /// A reconciliation with other full nodes.
     Sync(Result<SyncOutcome, SyncError>),
+    /// The next version of an item; a deletion is one that
+    /// [reads as deleted](crate::item::Item::reads_as_deleted).
+    Watch(Result<GetOutcome, GetError>),
     /// A shutdown: every other operation has finished before.
     Shutdown,
 }

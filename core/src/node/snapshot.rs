@@ -286,6 +286,7 @@ impl Node {
             Limit::full_nodes => self.base.peers.store.full_nodes().len(),
             Limit::sync_sessions => self.replication.sessions.len(),
             Limit::loads => self.base.loading.asked(),
+            Limit::watches => self.inbound.watches(),
             Limit::offers => self.replication.offers.most_waiting(),
             Limit::streams_per_peer
             | Limit::serving_per_peer

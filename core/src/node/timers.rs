@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Operation(OperationId),
     /// An operation has waited long enough for storage.
     Load(OperationId),
+    /// The holders of what an operation watches are to be read again.
+    Watch(OperationId),
     /// The next put of an own item may begin: the one before it is over.
     Put(Target),
     /// Ask the bootstrap peers again.
@@ -47,7 +49,9 @@ impl Timer {
     const fn why(self) -> WakeReason {
         match self {
             Self::Query(_) => WakeReason::Call,
-            Self::Operation(_) | Self::Load(_) | Self::Put(_) => WakeReason::Operation,
+            Self::Operation(_) | Self::Load(_) | Self::Watch(_) | Self::Put(_) => {
+                WakeReason::Operation
+            }
             Self::Bootstrap
             | Self::SelfLookup
             | Self::Refresh

@@ -36,6 +36,8 @@ pub struct RequestExt {
     pub bind: Option<Signature>,
     /// `"want"`: what the answer shall hold.
     pub want: Want,
+    /// `"wait"` and `"after"`: of a request for an item, that its answer may come later.
+    pub poll: Option<LongPoll>,
 }
 
 impl Default for RequestExt {
@@ -47,8 +49,19 @@ impl Default for RequestExt {
             life: None,
             bind: None,
             want: Want::All,
+            poll: None,
         }
     }
+}
+
+/// How long an answer to a [`Request::GetValue`](crate::wire::Request::GetValue) may wait for a
+/// newer item. A server that has no room to wait, or does not know this, answers immediately.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LongPoll {
+    /// `"wait"`: at most this long, in whole milliseconds.
+    pub time: Duration,
+    /// `"after"`: for a higher sequence than this; left out, for any item.
+    pub after: Option<Seq>,
 }
 
 /// What comes along with a response.
@@ -128,6 +141,7 @@ impl RequestExt {
     /// None when it does not parse.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         let (mut serves, mut want) = (false, Want::All);
+        let (mut wait, mut after) = (None, None);
         let shared = Shared::read(json, |reader, name| {
             match name {
                 "serve" => serves = reader.boolean()?.unwrap_or_default(),
@@ -136,6 +150,8 @@ impl RequestExt {
                         .string()?
                         .map_or(Want::All, |text| Want::parse(&text))
                 }
+                "wait" => wait = reader.unsigned()?.map(Duration::from_millis),
+                "after" => after = reader.unsigned()?.map(Seq),
                 _ => reader.skip()?,
             }
             Ok(())
@@ -147,6 +163,7 @@ impl RequestExt {
             life: shared.life,
             bind: shared.bind,
             want,
+            poll: wait.map(|time| LongPoll { time, after }),
         })
     }
 
@@ -161,6 +178,12 @@ impl RequestExt {
             Want::All => {}
             Want::Item => out.field("want").quote("item"),
             Want::Peers => out.field("want").quote("peers"),
+        }
+        if let Some(LongPoll { time, after }) = self.poll {
+            out.field("wait").display(time.as_millis());
+            if let Some(after) = after {
+                out.field("after").display(after);
+            }
         }
         out.raw("}");
     }

@@ -32,7 +32,8 @@ pub use decode::{decode_request, decode_response};
 pub use encode::{PageEncoder, encode_request, encode_response, encoded_target_len};
 pub use error::{EncodeError, WireError};
 pub use extension::{
-    Advertised, COMPACT_SINCE, EXT_VERSION, ParseAdvertisedError, RequestExt, ResponseExt, Want,
+    Advertised, COMPACT_SINCE, EXT_VERSION, LongPoll, ParseAdvertisedError, RequestExt,
+    ResponseExt, Want,
 };
 pub use frame::{Frame, FrameDecoder, FrameError};
 pub use item::{KeylessItem, WireItem, decode_item, encode_item, encoded_item_len};

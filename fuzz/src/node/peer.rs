@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use skydht_core::item::{Item, Seq};
 use skydht_core::key::PublicKey;
-use skydht_core::wire::{
+use skydht_core::wire::{LongPoll, 
     Advertised, Frame, KeylessItem, Life, PeerList, Request, RequestExt, RequestMessage, Response,
     ResponseExt, ResponseMessage, Sender, Want, WireItem, WirePeer, decode_request, encode_request,
     encode_response,
@@ -38,7 +38,7 @@ fn life(input: &mut Cursor<'_>) -> Life {
     }
 }
 
-/// Bits: 0 any, 1 serves, 2 an address, 3 a port, 4 life, 5 bind, 6 and 7 want.
+/// Bits: 0 any, 1 serves, 2 an address, 3 a port, 4 life, 5 bind, 6 and 7 want; both of these: a long poll.
 fn request_ext(input: &mut Cursor<'_>) -> Option<RequestExt> {
     let bits = input.byte();
     let addr_of = if bits & 4 != 0 {
@@ -52,6 +52,10 @@ fn request_ext(input: &mut Cursor<'_>) -> Option<RequestExt> {
         life: (bits & 16 != 0).then(|| life(input)),
         bind: (bits & 32 != 0).then(|| bind(input)),
         want: [Want::All, Want::Item, Want::Peers, Want::All][usize::from(bits >> 6)],
+        poll: (bits >> 6 == 3).then(|| LongPoll {
+            time: Duration::from_millis(u64::from(input.byte()) * 200),
+            after: (bits & 16 != 0).then_some(CAST.items[usize::from(bits >> 2 & 3)].seq),
+        }),
         ..RequestExt::default()
     })
 }

@@ -420,7 +420,12 @@ impl<'a> Script<'a> {
                     request.owner = None;
                     request.target = CAST.targets[n % CAST.targets.len()];
                 }
-                Command::Get(request)
+                if kind & 16 != 0 {
+                    let after = (how & 4 != 0).then_some(item.seq);
+                    Command::Watch { request, after }
+                } else {
+                    Command::Get(request)
+                }
             }
             5 => Command::FindNode {
                 target: CAST.targets[n % CAST.targets.len()],

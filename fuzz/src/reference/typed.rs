@@ -8,7 +8,7 @@ use skydht_core::id::{NodeId, Target};
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, Signature};
 use skydht_core::time::Unix;
-use skydht_core::wire::{
+use skydht_core::wire::{LongPoll, 
     Advertised, Frame, KeylessItem, Life, MAX_ITEMS, MAX_PEERS, Method, PeerList, Request,
     RequestExt, RequestMessage, Response, ResponseExt, ResponseMessage, Sender, Want, WireItem,
     WirePeer,
@@ -113,6 +113,8 @@ struct ExtBody {
     closest: Option<Vec<Option<PeerBody>>>,
     near: Text,
     held: Option<u64>,
+    wait: Option<u64>,
+    after: Option<u64>,
     full: Option<bool>,
     #[serde(flatten)]
     _objects_only: IgnoredAny,
@@ -440,6 +442,10 @@ fn request_ext(ext: serde_json::Value) -> Option<RequestExt> {
             Some("peers") => Want::Peers,
             _ => Want::All,
         },
+        poll: ext.wait.map(|wait| LongPoll {
+            time: core::time::Duration::from_millis(wait),
+            after: ext.after.map(Seq),
+        }),
     })
 }
 

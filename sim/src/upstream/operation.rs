@@ -49,6 +49,11 @@ impl UpstreamNode {
                 let contact = Contact::of(&peer, self.now.unix);
                 self.call(task, contact, Request::Ping);
             }
+            // It has no such thing.
+            Command::Watch { .. } => {
+                let error = OperationError::NoPeers;
+                self.finish(op, Outcome::Watch(Err(error.into())));
+            }
             // It reconciles by itself.
             Command::Sync { .. } => {
                 self.finish(op, Outcome::Sync(Err(SyncError::NoFullNodes)));
@@ -390,6 +395,7 @@ fn refused(command: &Command, why: OperationError) -> Outcome {
         Command::FindNode { .. } => Outcome::FindNode(Err(why)),
         Command::Ping { .. } => Outcome::Ping(Err(why.into())),
         Command::Sync { .. } => Outcome::Sync(Err(why.into())),
+        Command::Watch { .. } => Outcome::Watch(Err(why.into())),
         Command::Shutdown => Outcome::Shutdown,
     }
 }

@@ -42,5 +42,6 @@ kinds! { of_command, COMMANDS, Command,
     "find node": Command::FindNode { .. },
     "ping": Command::Ping { .. },
     "sync": Command::Sync { .. },
+    "watch": Command::Watch { .. },
     "shutdown": Command::Shutdown,
 }

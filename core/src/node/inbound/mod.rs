@@ -16,6 +16,7 @@ mod requests;
 mod room;
 mod state;
 mod streams;
+mod watches;
 mod work;
 
 pub(crate) use state::Inbound;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::id::Target;
 use crate::node::inbound::queues::Queue;
 use crate::node::inbound::work::Batch;
 use crate::node::inbound::work::PageJob;
@@ -28,6 +29,8 @@ pub(crate) struct RequestState {
     pub(crate) forgeries: u8,
     /// The request has waited for storage.
     pub(crate) loaded: bool,
+    /// The request has waited for news.
+    pub(crate) polled: bool,
     /// Counted by [`Inbound::set_request_bytes`](crate::node::inbound::state::Inbound::set_request_bytes).
     pub(crate) request_bytes: usize,
     /// Counted by [`Inbound::set_answer_bytes`](crate::node::inbound::state::Inbound::set_answer_bytes).
@@ -49,6 +52,7 @@ impl RequestState {
             Phase::Request(_) | Phase::BatchDone(_) => Some(Queue::Room),
             Phase::Reading
             | Phase::Loading(..)
+            | Phase::Watching(..)
             | Phase::Verifying(_)
             | Phase::Batch(_)
             | Phase::Answering { .. } => None,
@@ -68,6 +72,8 @@ pub(crate) enum Phase {
     Decoding(Box<BatchDecoder>),
     /// A request waits for what storage has.
     Loading(Box<RequestMessage>, Need),
+    /// A request waits for a newer item there.
+    Watching(Box<RequestMessage>, Target),
     /// A request waits for room for its answer.
     Request(Box<RequestMessage>),
     /// A page of items is being made.
@@ -99,6 +105,7 @@ impl Phase {
             Self::Put(put) => item_cost(&put.candidate.item),
             Self::BatchWaits(batch) | Self::Batch(batch) | Self::BatchDone(batch) => batch.bytes,
             Self::Reading
+            | Self::Watching(..)
             | Self::Request(_)
             | Self::Page(_)
             | Self::Verifying(_)

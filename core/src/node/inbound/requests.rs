@@ -115,6 +115,9 @@ impl Inbound {
         let Some(message) = self.load_first(base, id, message) else {
             return;
         };
+        let Some(message) = self.poll_first(base, id, message) else {
+            return;
+        };
         let room = self.room_for_answer(base, peer, answer_len(base, &message.request));
         if room != Room::Free {
             return self.wait_for_room(base, id, Phase::Request(Box::new(message)), peer, room);

@@ -2,7 +2,7 @@
 //!
 //! Streams whose request is incomplete go first: of unknown peers before known ones, of peers
 //! (and of addresses) that have many before those that have few, the older first. Then idle
-//! streams, then those whose peer does not take its answer.
+//! streams, then long polls, then those whose peer does not take its answer.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -47,10 +47,12 @@ impl Inbound {
         let half_sent = self.worst(base, Wait::Read);
         let idle = self.streams.waiting_for(Wait::Idle).next();
         // A lone half-sent request may just be under way.
+        let polls = || self.worst(base, Wait::News).map(|found| found.stream);
         let victim = half_sent
             .filter(|found| found.crowd > 1)
             .map(|found| found.stream)
             .or_else(|| idle.map(|(_, id)| id))
+            .or_else(polls)
             .or_else(|| half_sent.map(|found| found.stream))
             .or_else(|| self.worst(base, Wait::Send).map(|found| found.stream));
         let Some(victim) = victim else {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::id::Target;
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::context::Context;
@@ -49,6 +50,8 @@ pub(crate) struct Inbound {
     pub(super) backlog: Backlog,
     /// Requests that wait for storage.
     pub(super) loads: BTreeSet<(Need, StreamId)>,
+    /// Requests that wait for a newer item.
+    pub(super) watches: BTreeSet<(Target, StreamId)>,
 }
 
 impl Inbound {
@@ -62,6 +65,7 @@ impl Inbound {
             slots: 0,
             backlog: Backlog::default(),
             loads: BTreeSet::new(),
+            watches: BTreeSet::new(),
         }
     }
 
@@ -78,6 +82,11 @@ impl Inbound {
     /// Requests that wait for storage, their turn, a slot or room.
     pub(crate) fn waiting(&self) -> usize {
         self.backlog.len() + self.loads.len()
+    }
+
+    /// Requests that wait for a newer item.
+    pub(crate) fn watches(&self) -> usize {
+        self.watches.len()
     }
 
     pub(crate) const fn request_bytes(&self) -> usize {
@@ -163,8 +172,10 @@ impl Inbound {
         if request.holds_slot() {
             self.release_slot(peer);
         }
-        if let Phase::Loading(_, need) = request.phase {
-            self.loads.remove(&(need, id));
+        match request.phase {
+            Phase::Loading(_, need) => drop(self.loads.remove(&(need, id))),
+            Phase::Watching(_, target) => drop(self.watches.remove(&(target, id))),
+            _ => {}
         }
         if let Some(queue) = request.queue() {
             self.backlog.queue(queue).remove(peer, &id);

@@ -137,6 +137,7 @@ impl Inbound {
         };
         request.phase = Phase::Answering { keep };
         request.loaded = false;
+        request.polled = false;
         let ahead = request.ahead.len();
         self.set_request_bytes(id, ahead);
         self.set_answer_bytes(id, frame.len());
@@ -182,6 +183,8 @@ impl Inbound {
         };
         if matches!(stream.state.phase, Phase::Loading(..)) {
             self.load_late(base, id);
+        } else if matches!(stream.state.phase, Phase::Watching(..)) {
+            self.end_poll(base, id);
         } else if stream.decoder.is_mid_frame() {
             base.cx.counters.count(Counter::SlowRequests);
             self.close(&mut base.cx, id, CloseReason::Timeout);

@@ -144,7 +144,10 @@ impl Items {
         recorded: bool,
     ) {
         match admission.kind {
-            AdmissionKind::Stored => cx.counters.count(Counter::ItemsStored),
+            AdmissionKind::Stored => {
+                cx.counters.count(Counter::ItemsStored);
+                self.news.push(target);
+            }
             AdmissionKind::Renewed => cx.counters.count(Counter::ItemsRenewed),
             AdmissionKind::Unchanged => {}
         }

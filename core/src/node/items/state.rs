@@ -47,6 +47,8 @@ pub(crate) struct Items {
     no_expiry_before: Mono,
     /// What is new since it was last asked for, and who sent it; only on a full node.
     pub(super) changes: Vec<(Target, Option<PublicKey>)>,
+    /// Targets whose item is another one than before.
+    pub(super) news: Vec<Target>,
 }
 
 impl Items {
@@ -82,6 +84,7 @@ impl Items {
             last_change: 0,
             no_expiry_before: Mono::default(),
             changes: Vec::new(),
+            news: Vec::new(),
         }
     }
 
@@ -194,6 +197,11 @@ impl Items {
     /// What is new since the last call, and who sent it of its own accord.
     pub(crate) fn take_changes(&mut self) -> Vec<(Target, Option<PublicKey>)> {
         core::mem::take(&mut self.changes)
+    }
+
+    /// A target whose item has changed; each once.
+    pub(crate) fn pop_news(&mut self) -> Option<Target> {
+        self.news.pop()
     }
 
     /// Takes or leaves the rules of a full node, as the configuration says by now.

@@ -42,6 +42,7 @@ impl Operations {
             Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
             Command::Ping { .. } => (Kind::Ping, None),
             Command::Sync { timeout, .. } => (Kind::Sync, *timeout),
+            Command::Watch { request, .. } => (Kind::Watch, request.timeout),
             Command::Shutdown => return,
         };
         let refused = if cx.stopping {
@@ -64,6 +65,7 @@ impl Operations {
             phase: Phase::New,
             item: None,
             plan: None,
+            watching: None,
         };
         self.running.insert(op, operation);
         if let Some(command) = self.load_first(base, op, command, now) {
@@ -119,14 +121,18 @@ impl Operations {
                 let candidate = StoreCandidate::of_owner(item, via);
                 base.verify(&public, candidate, VerifyTag::Signed(op));
             }
+            Command::Get(request) if !request.is_consistent() => {
+                let outcome = Outcome::Get(Err(GetError::WrongTarget));
+                self.finish(&mut base.cx, op, outcome);
+            }
+            Command::Watch { request, .. } if !request.is_consistent() => {
+                let outcome = Outcome::Watch(Err(GetError::WrongTarget));
+                self.finish(&mut base.cx, op, outcome);
+            }
+            Command::Watch { request, after } => {
+                self.start_watch(base, queries, op, (request, after), started);
+            }
             Command::Get(request) => {
-                let owner = request.owner.as_ref();
-                if owner
-                    .is_some_and(|(key, salt)| Target::of(key, salt.as_bytes()) != request.target)
-                {
-                    let outcome = Outcome::Get(Err(GetError::WrongTarget));
-                    return self.finish(&mut base.cx, op, outcome);
-                }
                 let get = Box::new(Get::new(request, false));
                 self.start_get(base, queries, op, get, started);
             }
@@ -226,6 +232,7 @@ impl Operations {
             Some(Phase::Syncing(syncing)) => {
                 self.stop_sync(&mut base.cx, op, *syncing, reason);
             }
+            Some(Phase::Watching(watching)) => self.stop_watch(base, op, *watching, reason),
             Some(Phase::New | Phase::Verifying { .. } | Phase::Queued) | None => {}
         }
     }

@@ -26,7 +26,7 @@ impl Operations {
         let target = match &command {
             Command::Put { salt, .. } => Target::of(&base.cx.public, salt.as_bytes()),
             Command::PutSigned { item, .. } => item.target(),
-            Command::Get(request) => request.target,
+            Command::Get(request) | Command::Watch { request, .. } => request.target,
             // Sessions wait by themselves.
             Command::FindNode { .. }
             | Command::Ping { .. }

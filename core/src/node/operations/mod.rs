@@ -6,5 +6,6 @@ mod put;
 mod queries;
 mod state;
 mod sync;
+mod watches;
 
 pub(crate) use state::Operations;

@@ -83,10 +83,13 @@ impl Operations {
         ended: &Ended,
     ) {
         let Ended { query, reason } = ended;
-        let for_put = self.running.get(&op).is_some_and(|it| it.kind == Kind::Put);
+        let kind = self.running.get(&op).map(|it| it.kind);
         match &query.kind {
-            QueryKind::Get(get) if for_put => {
+            QueryKind::Get(get) if kind == Some(Kind::Put) => {
                 self.put_after_read(base, queries, op, get, *reason);
+            }
+            QueryKind::Get(get) if kind == Some(Kind::Watch) => {
+                self.watch_read(base, op, get, ended);
             }
             QueryKind::Get(get) => {
                 let outcome = Outcome::Get(get_result(&base.cx, query, get, *reason));

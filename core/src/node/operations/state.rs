@@ -12,6 +12,7 @@ use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
 use crate::node::input::{Command, Misuse, PutOptions};
 use crate::node::loading::Need;
+use crate::node::operations::watches::Watching;
 use crate::node::outcome::{OperationError, Outcome, PeerSync};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
@@ -26,6 +27,7 @@ pub(super) enum Kind {
     FindNode,
     Ping,
     Sync,
+    Watch,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::FindNode => Outcome::FindNode(Err(error)),
             Self::Ping => Outcome::Ping(Err(error.into())),
             Self::Sync => Outcome::Sync(Err(error.into())),
+            Self::Watch => Outcome::Watch(Err(error.into())),
         }
     }
 }
@@ -61,6 +64,8 @@ pub(super) enum Phase {
     Queued,
     /// Sessions with full nodes are under way, or wait for their turn.
     Syncing(Box<Syncing>),
+    /// Holders are polled for something newer.
+    Watching(Box<Watching>),
     /// The table is empty, but a peer has been asked that may enter it.
     Waiting {
         kind: QueryKind,
@@ -84,6 +89,8 @@ pub(super) struct Operation {
     pub(super) item: Option<Target>,
     /// What to publish, as long as it may have to be signed.
     pub(super) plan: Option<Box<PutPlan>>,
+    /// What it watches, while it reads.
+    pub(super) watching: Option<Box<Watching>>,
 }
 
 /// The operations under way.
@@ -93,6 +100,8 @@ pub(crate) struct Operations {
     pub(super) waiting: BTreeSet<OperationId>,
     /// Those that wait for storage.
     pub(super) loads: BTreeSet<(Need, OperationId)>,
+    /// Those that watch a target.
+    pub(super) watches: BTreeSet<(Target, OperationId)>,
     /// Puts of each own item: the first is under way, the others wait for their turn.
     pub(super) puts: BTreeMap<Target, VecDeque<OperationId>>,
     pub(super) last: Option<OperationId>,
@@ -231,6 +240,10 @@ impl Operations {
                 cx.timers.set(Timer::Put(item), cx.now.mono);
             }
             self.waiting.remove(&op);
+            if operation.kind == Kind::Watch {
+                self.watches.retain(|(_, other)| *other != op);
+                cx.timers.cancel(Timer::Watch(op));
+            }
             cx.timers.cancel(Timer::Operation(op));
             cx.output(Output::Finished { op, outcome });
         }

@@ -122,8 +122,10 @@ impl Peers {
                     Some(_) => Dialect::Skydht,
                     None => Dialect::Go,
                 };
-                // The stream's opening counts: the next call may have to open one, too.
-                let rtt = now.since(ended.started);
+                // The stream's opening counts: the next call may have to open one, too. A poll's time
+                // is the server's.
+                let is_poll = matches!(ended.tag, CallTag::Poll(_));
+                let rtt = (!is_poll).then(|| now.since(ended.started));
                 self.store.answered(&peer.key, rtt, dialect, now);
                 let advertised = message.ext.as_ref().and_then(|ext| ext.addr);
                 self.note_advertised(cx, &peer.key, advertised, ended.path);

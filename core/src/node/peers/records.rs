@@ -143,10 +143,20 @@ impl PeerStore {
     }
 
     /// A peer answered: it is alive, and this long away.
-    pub(crate) fn answered(&mut self, key: &PublicKey, rtt: Duration, dialect: Dialect, now: Mono) {
-        self.all.sample(rtt);
+    pub(crate) fn answered(
+        &mut self,
+        key: &PublicKey,
+        rtt: Option<Duration>,
+        dialect: Dialect,
+        now: Mono,
+    ) {
+        if let Some(rtt) = rtt {
+            self.all.sample(rtt);
+        }
         let entry = self.entry(key, now);
-        entry.rtt.sample(rtt);
+        if let Some(rtt) = rtt {
+            entry.rtt.sample(rtt);
+        }
         entry.dialect = dialect;
         entry.ping_backs_failed = 0;
         entry.failures = 0;
@@ -427,14 +437,14 @@ mod tests {
             assert!(!store.is_paused(&key(1), at(now)), "{pause}");
         }
         store.unreachable(&key(1), &[], at(now));
-        store.answered(&key(1), RTT, Dialect::Go, at(now + 1));
+        store.answered(&key(1), Some(RTT), Dialect::Go, at(now + 1));
         assert!(!store.is_paused(&key(1), at(now + 1)));
     }
 
     #[test]
     fn nobody_waits_for_whom_failed_last_or_owes_an_answer_for_too_long() {
         let mut store = PeerStore::new(8, 1);
-        store.answered(&key(1), RTT, Dialect::Skydht, at(1));
+        store.answered(&key(1), Some(RTT), Dialect::Skydht, at(1));
         let millis = |n: u64| at(10).plus(Duration::from_millis(n));
         let soft = store.expected(&key(1), millis(0)).unwrap();
         store.call_began(&key(1), millis(0));
@@ -444,14 +454,14 @@ mod tests {
         assert!(store.expected(&key(1), millis(patience)).is_none());
         assert!(store.is_overdue(&key(1), millis(patience)));
         // It answers one of them: it is alive, and the clock starts with the next call.
-        store.answered(&key(1), RTT, Dialect::Skydht, millis(patience));
+        store.answered(&key(1), Some(RTT), Dialect::Skydht, millis(patience));
         store.call_ended(&key(1), millis(patience));
         assert!(store.expected(&key(1), millis(9_000)).is_some());
         store.unreachable(&key(1), &[], millis(9_000));
         // Long after the pause it is still the one that failed last.
         assert!(!store.is_paused(&key(1), at(900)));
         assert!(store.expected(&key(1), at(900)).is_none());
-        store.answered(&key(1), RTT, Dialect::Go, at(900));
+        store.answered(&key(1), Some(RTT), Dialect::Go, at(900));
         assert!(store.expected(&key(1), at(900)).is_some());
         for _ in 0..MAX_OWED {
             assert!(!store.owes_much(&key(2)));
@@ -545,7 +555,7 @@ mod tests {
     fn a_round_trip_is_told_once_it_was_measured() {
         let mut store = PeerStore::new(8, 1);
         assert_eq!(store.rtt(&key(1)), None);
-        store.answered(&key(1), RTT, Dialect::Go, at(1));
+        store.answered(&key(1), Some(RTT), Dialect::Go, at(1));
         assert_eq!(store.rtt(&key(1)), Some(RTT));
     }
 
@@ -553,7 +563,7 @@ mod tests {
     fn the_least_recently_used_are_forgotten_at_the_limit() {
         let mut store = PeerStore::new(3, 1);
         for n in 1..=5 {
-            store.answered(&key(n), RTT, Dialect::Go, at(u64::from(n) * 100));
+            store.answered(&key(n), Some(RTT), Dialect::Go, at(u64::from(n) * 100));
             store.unreachable(&key(n), &[addr(n.into())], at(u64::from(n) * 100));
         }
         assert_eq!((store.len(), store.addresses.len()), (3, 3));

@@ -36,8 +36,8 @@ impl Version {
 /// What a read knows so far.
 pub(crate) struct Get {
     pub(crate) request: GetRequest,
-    /// It serves a put, whose caller wants no value.
-    for_put: bool,
+    /// It serves a put or a watch, whose caller is not told of the first value.
+    quiet: bool,
     versions: Vec<Version>,
     /// Answers whose signatures are being checked, and who else gave the same.
     jobs: BTreeMap<JobId, (Unverified, BTreeSet<NodeId>)>,
@@ -49,10 +49,10 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    pub(crate) fn new(request: GetRequest, for_put: bool) -> Self {
+    pub(crate) fn new(request: GetRequest, quiet: bool) -> Self {
         Self {
             request,
-            for_put,
+            quiet,
             versions: Vec::new(),
             jobs: BTreeMap::new(),
             first_value: None,
@@ -154,7 +154,7 @@ impl Get {
         now: Mono,
         out: &mut Outbox,
     ) {
-        if self.first_value.is_none() && !self.for_put && !item.reads_as_deleted() {
+        if self.first_value.is_none() && !self.quiet && !item.reads_as_deleted() {
             self.first_value = Some(now);
             let item = item.clone();
             out.push(Action::FirstValue { item, from });

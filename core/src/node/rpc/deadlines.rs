@@ -1,7 +1,7 @@
 //! When streams are given up: those that read a request, those that are idle, those kept, those
-//! whose answer does not leave, those whose request waits for storage.
+//! whose answer does not leave, those whose request waits for storage or for news.
 //!
-//! Within a kind the duration is the same for all, so that what is due last is nearly always
+//! Within a kind the duration is nearly always the same, so that what is due last is nearly always
 //! added last: a queue for each, in which a stream is found by its deadline.
 
 use alloc::collections::VecDeque;
@@ -22,6 +22,8 @@ pub(crate) enum Wait {
     Send,
     /// Storage must have answered.
     Load,
+    /// A request that waits for a newer item is answered without one.
+    News,
 }
 
 /// The deadlines of all streams. Adding in the order of time is O(1), else O(n) moves.
@@ -29,7 +31,7 @@ pub(crate) enum Wait {
 pub(crate) struct Deadlines {
     /// The least of the fronts, asked for after every input.
     first: Option<(Mono, StreamId)>,
-    queues: [VecDeque<(Mono, StreamId)>; 5],
+    queues: [VecDeque<(Mono, StreamId)>; 6],
 }
 
 impl Deadlines {

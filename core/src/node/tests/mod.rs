@@ -26,3 +26,4 @@ mod replication;
 mod serving;
 mod slow_handlers;
 mod upkeep;
+mod watches;

@@ -47,10 +47,14 @@ fn a_request_without_it_is_upstreams_and_with_it_only_longer_at_the_end() {
         }),
         bind: Some(Signature::from_bytes([0xab; 65])),
         want: Want::Peers,
+        poll: Some(LongPoll {
+            time: Duration::from_millis(25_000),
+            after: Some(Seq(9)),
+        }),
         ..RequestExt::default()
     };
     let expected = format!(
-        "{},\"ext\":{{\"v\":2,\"serve\":true,\"addr\":\":7000\",\"life\":{{\"age\":1,\"left\":7200000}},\"bind\":\"{}\",\"want\":\"peers\"}}}}",
+        "{},\"ext\":{{\"v\":2,\"serve\":true,\"addr\":\":7000\",\"life\":{{\"age\":1,\"left\":7200000}},\"bind\":\"{}\",\"want\":\"peers\",\"wait\":25000,\"after\":9}}}}",
         &plain[..plain.len() - 1],
         "ab".repeat(65)
     );

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::{format, vec};
+use core::time::Duration;
 
 use super::*;
 use crate::id::Target;
@@ -153,6 +154,10 @@ fn requests_with_everything_stay_far_below_the_small_limit() {
             life: Some(Life::default()),
             bind: Some(Default::default()),
             want: Want::Peers,
+            poll: Some(LongPoll {
+                time: Duration::from_millis(u64::MAX),
+                after: Some(Seq(u64::MAX)),
+            }),
         }),
         request: Request::GetItems {
             salt: "<".repeat(200),

@@ -136,6 +136,10 @@ impl Arbitrary for RequestMessage {
             life: maybe(g, life),
             bind: maybe(g, signature),
             want: *g.choose(&[Want::All, Want::Item, Want::Peers]).unwrap(),
+            poll: maybe(g, |g| LongPoll {
+                time: Duration::from_millis(u32::arbitrary(g).into()),
+                after: maybe(g, |g| Seq(u64::arbitrary(g))),
+            }),
         });
         Self {
             // A renewal has no room for it.

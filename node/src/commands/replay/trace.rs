@@ -337,6 +337,11 @@ fn wanted(command: &Command, node: &PublicKey) -> (String, Option<Target>) {
             };
             (format!("get {whose}, {policy}"), Some(request.target))
         }
+        Command::Watch { request, after } => {
+            let target = request.target;
+            let after = after.map(|seq| format!(" after {seq}")).unwrap_or_default();
+            (format!("watch {target}{after}"), Some(target))
+        }
         Command::FindNode { target, .. } => (format!("find nodes near {target}"), Some(*target)),
         Command::Ping { peer, .. } => (format!("ping {peer}"), None),
         Command::Sync { peer, .. } => {
@@ -362,6 +367,8 @@ fn result(outcome: &Outcome) -> String {
         Outcome::FindNode(Err(error)) => error.to_string(),
         Outcome::Ping(Ok(_)) => "pong".into(),
         Outcome::Ping(Err(error)) => error.to_string(),
+        Outcome::Watch(Ok(found)) => format!("sequence {}", found.item.seq),
+        Outcome::Watch(Err(error)) => error.to_string(),
         Outcome::Sync(Ok(synced)) => format!("{} full nodes", synced.peers.len()),
         Outcome::Sync(Err(error)) => error.to_string(),
         Outcome::Shutdown => "shut down".into(),

@@ -1,0 +1,78 @@
+//! Requests that wait for a newer item at their target: long polls.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use crate::id::Target;
+use crate::node::base::Base;
+use crate::node::counters::Counter;
+use crate::node::ids::StreamId;
+use crate::node::inbound::phase::Phase;
+use crate::node::inbound::state::Inbound;
+use crate::node::limits::Limit;
+use crate::node::rpc::deadlines::Wait;
+use crate::wire::{Request, RequestMessage};
+
+/// No request waits longer, whatever it asks for.
+const MAX_POLL: Duration = Duration::from_secs(30);
+
+impl Inbound {
+    /// Gives a request back if its answer is due, else it waits for a newer item.
+    pub(super) fn poll_first(
+        &mut self,
+        base: &mut Base,
+        id: StreamId,
+        message: RequestMessage,
+    ) -> Option<RequestMessage> {
+        let poll = message.ext.as_ref().and_then(|ext| ext.poll);
+        let (Some(poll), Request::GetValue { target }) = (poll, &message.request) else {
+            return Some(message);
+        };
+        let held = base.items.store.get(base.cx.now, target);
+        let news = held.is_some_and(|held| Some(held.item().seq) > poll.after);
+        let has_waited = self.request_mut(id).is_none_or(|request| request.polled);
+        if news || has_waited || poll.time.is_zero() {
+            return Some(message);
+        }
+        if self.watches.len() >= base.cx.config.limits.watches {
+            base.cx.hit(Limit::watches);
+            return Some(message);
+        }
+        base.cx.counters.count(Counter::PollsServed);
+        let target = *target;
+        self.watches.insert((target, id));
+        let until = base.cx.now.mono.plus(poll.time.min(MAX_POLL));
+        self.streams.set_deadline(id, Some((Wait::News, until)));
+        self.set_phase(base, id, Phase::Watching(Box::new(message), target));
+        None
+    }
+
+    /// What lies at a target has changed: requests that wait for that are answered at their turn.
+    pub(crate) fn item_changed(&mut self, base: &mut Base, target: Target) {
+        while let Some((_, id)) = self
+            .watches
+            .range((target, StreamId(0))..)
+            .next()
+            .filter(|(at, _)| *at == target)
+            .copied()
+        {
+            self.end_poll(base, id);
+        }
+    }
+
+    /// A request has waited for news, which came or did not: it goes on at its turn.
+    pub(super) fn end_poll(&mut self, base: &mut Base, id: StreamId) {
+        let Some(request) = self.request_mut(id) else {
+            return;
+        };
+        match core::mem::take(&mut request.phase) {
+            Phase::Watching(message, target) => {
+                request.polled = true;
+                self.watches.remove(&(target, id));
+                self.streams.set_deadline(id, None);
+                self.set_phase(base, id, Phase::Request(message));
+            }
+            other => request.phase = other,
+        }
+    }
+}
