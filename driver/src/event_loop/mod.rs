@@ -68,46 +68,9 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
     options: StartOptions,
     storage: Option<StorageQueue>,
 ) {
-    let waker = Arc::clone(&mailbox.waker);
-    let mut event_loop = EventLoop {
-        streams: Streams::new(Arc::clone(&waker)),
-        verify: options.verifier.queue(Arc::clone(&waker)),
-        recorder: options.recorder,
-        runtime: runtime.clone(),
-        transport,
-        node,
-        mailbox,
-        waker,
-        probes: FuturesUnordered::new(),
-        operations: HashMap::new(),
-        subscribers: Vec::new(),
-        storage,
-        persisted: Vec::new(),
-        alarm: None,
-        next_accepted: 1,
-        ending: Ending::No,
-        stats: DriverStats::default(),
-        budget: 0,
-        requests: VecDeque::new(),
-        verdicts: Vec::new(),
-        ready: Vec::new(),
-        busy: Vec::new(),
-        buffer: vec![0; READ_BUFFER],
-    };
-    // The first input is a firing timer: the node begins with it.
-    event_loop.feed(Input::TimerFired);
-    if event_loop.storage.is_some() {
-        let next = Some(Target::default());
-        event_loop.feed(Input::LoadedUpTo { next });
-    }
-    for record in options.records {
-        let record = Box::new(record);
-        event_loop.feed(Input::Loaded {
-            record,
-            proven: false,
-        });
-    }
-    runtime.spawn(Box::pin(std::future::poll_fn(move |cx| {
+    let spawner = runtime.clone();
+    let mut event_loop = EventLoop::new(runtime, transport, node, mailbox, options, storage);
+    spawner.spawn(Box::pin(std::future::poll_fn(move |cx| {
         event_loop.poll(cx)
     })));
 }
@@ -155,6 +118,56 @@ struct EventLoop<R: Runtime, T: Transport> {
 }
 
 impl<R: Runtime, T: Transport> EventLoop<R, T> {
+    fn new(
+        runtime: R,
+        transport: Arc<T>,
+        node: Node,
+        mailbox: Arc<Mailbox>,
+        options: StartOptions,
+        storage: Option<StorageQueue>,
+    ) -> Self {
+        let waker = Arc::clone(&mailbox.waker);
+        let mut event_loop = Self {
+            streams: Streams::new(Arc::clone(&waker)),
+            verify: options.verifier.queue(Arc::clone(&waker)),
+            recorder: options.recorder,
+            runtime,
+            transport,
+            node,
+            mailbox,
+            waker,
+            probes: FuturesUnordered::new(),
+            operations: HashMap::new(),
+            subscribers: Vec::new(),
+            storage,
+            persisted: Vec::new(),
+            alarm: None,
+            next_accepted: 1,
+            ending: Ending::No,
+            stats: DriverStats::default(),
+            budget: 0,
+            requests: VecDeque::new(),
+            verdicts: Vec::new(),
+            ready: Vec::new(),
+            busy: Vec::new(),
+            buffer: vec![0; READ_BUFFER],
+        };
+        // The first input is a firing timer: the node begins with it.
+        event_loop.feed(Input::TimerFired);
+        if event_loop.storage.is_some() {
+            let next = Some(Target::default());
+            event_loop.feed(Input::LoadedUpTo { next });
+        }
+        for record in options.records {
+            let record = Box::new(record);
+            event_loop.feed(Input::Loaded {
+                record,
+                proven: false,
+            });
+        }
+        event_loop
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Before looking anywhere, so that no wake between look and sleep is lost.
         self.waker.register(cx.waker());
@@ -547,3 +560,6 @@ impl<R: Runtime, T: Transport> Drop for EventLoop<R, T> {
         self.mailbox.advance(Phase::Stopped);
     }
 }
+
+#[cfg(test)]
+mod tests;
