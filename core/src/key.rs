@@ -298,7 +298,7 @@ impl PublicKey {
         let (rs, id) = signature.0.split_at(64);
         // Go uses only the low two bits to recover and refuses higher ones afterwards.
         let signer = recover(digest, rs, id[0] & 3).ok_or(SignatureError::Recover)?;
-        if signer != *self {
+        if signer != self.0 {
             return Err(SignatureError::OtherKey);
         }
         if rs[32] & 0x80 != 0 || id[0] > 3 || digest.iter().all(|b| *b == 0) {

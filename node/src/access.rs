@@ -9,7 +9,9 @@ use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
 use skydht_driver::{Dht, StartOptions};
 
 use crate::api::client::{Client, NOBODY};
-use crate::api::schema::{FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody};
+use crate::api::schema::{
+    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, WatchBody,
+};
 use crate::bootstrap::Bootstrap;
 use crate::cli::{Common, Reach};
 use crate::clock::Clock;
@@ -22,7 +24,7 @@ use crate::lapsed::Lapsed;
 use crate::local::Local;
 use crate::report::{
     FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
-    StatusReport, SyncReport, SyncsReport,
+    StatusReport, SyncReport, SyncsReport, VersionReport,
 };
 use crate::state_dir::{Endpoint, Running, StateDir};
 use crate::status::About;
@@ -223,6 +225,20 @@ impl Access {
                     body.owner = own_key(&joined.settings)?.to_string();
                 }
                 joined.explain(joined.local.get(&body).await).await
+            }
+        }
+    }
+
+    /// Waits for the next version of an item.
+    pub(crate) async fn watch(&self, body: &WatchBody) -> Result<VersionReport> {
+        match self {
+            Self::Api(client) => client.post("/watch", body).await,
+            Self::Joined(joined) => {
+                let mut body = body.clone();
+                if body.owner == "self" {
+                    body.owner = own_key(&joined.settings)?.to_string();
+                }
+                joined.explain(joined.local.watch(&body).await).await
             }
         }
     }

@@ -95,6 +95,8 @@ codes! {
     Cancelled => Local, 499, Local;
     /// Not done in time.
     Timeout => Timeout, 504, Network;
+    /// A watch saw nothing newer in its time.
+    NothingNew => Timeout, 504, Nobody;
     /// The control API wants its token.
     Unauthorized => Refused, 401, Caller;
     /// The control API does not go by this host name.

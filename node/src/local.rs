@@ -5,18 +5,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use skydht_core::id::Target;
+use skydht_core::item::Seq;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError};
 use skydht_driver::{Dht, Stopped};
+use skydht_tokio::Watch;
 use tokio::sync::watch;
 
-use crate::api::schema::{FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody};
+use crate::api::schema::{
+    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, WatchBody,
+};
 use crate::condition::Condition;
 use crate::failure::{Code, Failure, Result};
 use crate::operation_failure;
 use crate::report::{
     FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
-    StatusReport, SyncReport, SyncsReport,
+    StatusReport, SyncReport, SyncsReport, VersionReport,
 };
 use crate::status::{About, Seen};
 
@@ -149,6 +153,27 @@ impl Local {
             }
             Err(error) => Err(operation_failure::get_failed(&error, body)),
         }
+    }
+
+    /// Waits for the next version of an item.
+    pub(crate) async fn watch(&self, body: &WatchBody) -> Result<VersionReport> {
+        let item = body.item();
+        let request = item.read(self.key())?;
+        let dht = self.dht(request.timeout).await?;
+        match dht.next_version(request, body.after).await {
+            Ok(found) => Ok(VersionReport::new(&found)),
+            Err(GetError::Operation(OperationError::Timeout)) => {
+                Err(Failure::new(Code::NothingNew, "nothing newer came in time"))
+            }
+            Err(error) => Err(operation_failure::get_failed(&error, &item)),
+        }
+    }
+
+    /// All versions of an item from now on.
+    pub(crate) async fn versions(&self, item: &GetBody, after: Option<Seq>) -> Result<Watch> {
+        let request = item.read(self.key())?;
+        let dht = self.dht(request.timeout).await?;
+        Ok(dht.watch(request, after))
     }
 
     /// A sign of life.

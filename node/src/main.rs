@@ -83,6 +83,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Run(args) => wait_for(commands::run::run(common, args)),
         Command::Put(args) => wait_for(commands::put::run(common, args)),
         Command::Get(args) => wait_for(commands::get::run(common, args)),
+        Command::Watch(args) => wait_for(commands::watch::run(common, args)),
         Command::Peers(args) => wait_for(commands::peers::run(common, args)),
         Command::Status(args) => wait_for(commands::status::run(common, args)),
         Command::Ping(args) => wait_for(commands::status::ping(common, args)),

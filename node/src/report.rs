@@ -11,6 +11,7 @@ mod status;
 mod storage;
 mod units;
 mod verdict;
+mod version;
 
 use std::fmt::{self, Display};
 
@@ -32,6 +33,7 @@ pub(crate) use status::{
 pub(crate) use storage::{StorageReport, StorageState};
 pub(crate) use units::{from_ms, ms, seq_text};
 pub(crate) use verdict::{Reason, Verdict};
+pub(crate) use version::VersionReport;
 
 use crate::output::Human;
 

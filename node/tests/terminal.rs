@@ -57,6 +57,16 @@ fn every_command_runs_on_a_terminal() {
         ),
         ([&["get", "self", "s"], &state[..]].concat(), 0, None),
         ([&["get", "self", "nothing"], &state[..]].concat(), 4, None),
+        (
+            [&["watch", "self", "s", "--count", "1"], &state[..]].concat(),
+            0,
+            None,
+        ),
+        (
+            [&["watch", "self", "nothing", "--timeout", "1"], &state[..]].concat(),
+            7,
+            None,
+        ),
         ([&["ls"], &state[..]].concat(), 0, None),
         ([&["delete", "self", "s"], &state[..]].concat(), 0, None),
         ([&["full-node"], &state[..]].concat(), 0, None),

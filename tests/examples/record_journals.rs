@@ -288,7 +288,8 @@ async fn record_node(bob: &Dht, carol: &Dht) -> Result<()> {
         ReadPolicy::Quorum(2),
     ] {
         let read = GetRequest::of(carol.key(), Salt::from("carol's"), policy);
-        soon("a get", alice.get(read)).await??;
+        soon("a get", alice.get(read.clone())).await??;
+        soon("a watch", alice.next_version(read, None)).await??;
     }
     let nothing = GetRequest::of(carol.key(), Salt::from("nothing"), ReadPolicy::Freshest);
     if soon("a get", alice.get(nothing)).await?.is_ok() {

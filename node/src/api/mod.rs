@@ -3,6 +3,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod client;
+mod events;
 mod routes;
 pub(crate) mod schema;
 

@@ -13,9 +13,10 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AU
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use skydht_core::item::Seq;
 
-use super::Shared;
 use super::schema::GetBody;
+use super::{Shared, events};
 use crate::failure::{Code, Failure, Result};
 use crate::http::{BodyError, read_body};
 
@@ -80,6 +81,21 @@ const INDEX: &[(&str, &str, &str)] = &[
     ),
     ("/get/{pk}", "GET", "read the item without salt"),
     ("/get/{pk}/{salt}", "GET", "read an item"),
+    (
+        "/watch",
+        "POST",
+        "wait for the next version: {pk, salt, after, unknown_mirrors, timeout_ms}",
+    ),
+    (
+        "/watch/{pk}",
+        "GET",
+        "versions of the item without salt as server-sent events",
+    ),
+    (
+        "/watch/{pk}/{salt}",
+        "GET",
+        "versions of an item as server-sent events; Last-Event-ID or ?after=SEQ to go on",
+    ),
     ("/ping", "POST", "ask a peer for a sign of life: {pk, addr}"),
     ("/shutdown", "POST", "stop the node cleanly"),
 ];
@@ -102,6 +118,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/get", post(read))
         .route("/get/{pk}", get(read_key))
         .route("/get/{pk}/{salt}", get(read_item))
+        .route("/watch", post(watch))
+        .route("/watch/{pk}", get(watch_key))
+        .route("/watch/{pk}/{salt}", get(watch_item))
         .route("/ping", post(ping))
         .route("/shutdown", post(shutdown))
         .fallback(|| async {
@@ -208,14 +227,46 @@ fn unreadable(rejection: PathRejection) -> Box<Failure> {
 }
 
 async fn read_by_path(shared: &Shared, owner: String, salt: String) -> Answer {
-    let body = GetBody {
+    ok(&shared.local.get(&item(owner, salt)).await?)
+}
+
+fn item(owner: String, salt: String) -> GetBody {
+    GetBody {
         owner,
         salt,
         policy: None,
         unknown_mirrors: false,
         timeout_ms: None,
-    };
-    ok(&shared.local.get(&body).await?)
+    }
+}
+
+async fn watch(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.watch(&body(request).await?).await?)
+}
+
+async fn watch_key(
+    State(shared): State<Arc<Shared>>,
+    pk: std::result::Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let Path(pk) = pk.map_err(unreadable)?;
+    let after = events::resume_after(request.headers(), request.uri().query())?;
+    stream_versions(&shared, item(pk, String::new()), after).await
+}
+
+async fn watch_item(
+    State(shared): State<Arc<Shared>>,
+    words: std::result::Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let Path((owner, salt)) = words.map_err(unreadable)?;
+    let after = events::resume_after(request.headers(), request.uri().query())?;
+    stream_versions(&shared, item(owner, salt), after).await
+}
+
+async fn stream_versions(shared: &Shared, item: GetBody, after: Option<Seq>) -> Answer {
+    let watch = shared.local.versions(&item, after).await?;
+    Ok(events::stream(watch, item))
 }
 
 async fn ping(State(shared): State<Arc<Shared>>, request: Request) -> Answer {

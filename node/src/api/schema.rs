@@ -146,6 +146,44 @@ impl GetBody {
     }
 }
 
+/// The next version of an item.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WatchBody {
+    /// A public key, "self", or a target.
+    #[serde(rename = "pk")]
+    pub(crate) owner: String,
+    /// Which of the key's items.
+    #[serde(default)]
+    pub(crate) salt: String,
+    /// Only one with a higher sequence number than this.
+    #[serde(
+        default,
+        deserialize_with = "seq",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) after: Option<Seq>,
+    /// Return mirrors of keys that are not configured, too.
+    #[serde(default)]
+    pub(crate) unknown_mirrors: bool,
+    /// How long to wait for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+impl WatchBody {
+    /// The item, as a get would name it.
+    pub(crate) fn item(&self) -> GetBody {
+        GetBody {
+            owner: self.owner.clone(),
+            salt: self.salt.clone(),
+            policy: None,
+            unknown_mirrors: self.unknown_mirrors,
+            timeout_ms: self.timeout_ms,
+        }
+    }
+}
+
 /// A ping.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

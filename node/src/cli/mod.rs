@@ -10,6 +10,7 @@ mod own;
 mod store;
 mod trials;
 mod upstream;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(crate) use trials::{
     DemoTransport, LoadTransport, Replay, Sim, StoreBackend,
 };
 pub(crate) use upstream::{Dht, SkywireCli, Visor};
+pub(crate) use watch::Watch;
 
 /// Run, use and measure a node of Skywire's DHT.
 #[derive(Parser, Debug)]
@@ -102,6 +104,7 @@ pub(crate) enum Command {
     Stop(Stop),
     Put(Put),
     Get(Get),
+    Watch(Watch),
     Ls(Ls),
     Delete(Delete),
     List(List),

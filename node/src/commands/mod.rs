@@ -23,6 +23,7 @@ pub(crate) mod store;
 pub(crate) mod sync;
 pub(crate) mod upstream;
 pub(crate) mod version;
+pub(crate) mod watch;
 
 use serde_json::json;
 

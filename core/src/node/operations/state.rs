@@ -5,14 +5,14 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::id::Target;
+use crate::id::{NodeId, Target};
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::PublicKey;
+use crate::lookup::Candidate;
 use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
-use crate::node::input::{Command, Misuse, PutOptions};
+use crate::node::input::{Command, GetRequest, Misuse, PutOptions};
 use crate::node::loading::Need;
-use crate::node::operations::watches::Watching;
 use crate::node::outcome::{OperationError, Outcome, PeerSync};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
@@ -80,6 +80,20 @@ pub(super) struct Syncing {
     pub(super) waiting: BTreeSet<PublicKey>,
     pub(super) done: Vec<PeerSync>,
     pub(super) started: Mono,
+}
+
+/// A watch under way.
+pub(super) struct Watching {
+    pub(super) request: GetRequest,
+    pub(super) after: Option<Seq>,
+    pub(super) started: Mono,
+    pub(super) last_read: Mono,
+    /// The polls that are out.
+    pub(super) polls: BTreeMap<CallId, Candidate>,
+    /// Peers whose news turned out to be none.
+    pub(super) distrusted: BTreeSet<NodeId>,
+    /// Those whose news the read under way is to find.
+    pub(super) suspects: Vec<NodeId>,
 }
 
 pub(super) struct Operation {

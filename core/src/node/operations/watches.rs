@@ -9,13 +9,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::id::{NodeId, Target};
+use crate::id::Target;
 use crate::item::Seq;
 use crate::lookup::Candidate;
 use crate::node::base::Base;
-use crate::node::ids::{CallId, CallTag, OperationId, StopReason};
+use crate::node::ids::{CallTag, OperationId, StopReason};
 use crate::node::input::{GetRequest, ReadPolicy};
-use crate::node::operations::state::{Operations, Phase, stopped};
+use crate::node::operations::state::{Operations, Phase, Watching, stopped};
 use crate::node::outcome::{OperationError, Outcome};
 use crate::node::peers::records::Dialect;
 use crate::node::query::get::Get;
@@ -33,20 +33,6 @@ const READ_EVERY: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
 /// Least time from one read to the next, whatever peers say.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(1);
-
-/// A watch under way.
-pub(crate) struct Watching {
-    request: GetRequest,
-    after: Option<Seq>,
-    started: Mono,
-    last_read: Mono,
-    /// The polls that are out.
-    polls: BTreeMap<CallId, Candidate>,
-    /// Peers whose news turned out to be none.
-    distrusted: BTreeSet<NodeId>,
-    /// Those whose news the read under way is to find.
-    suspects: Vec<NodeId>,
-}
 
 impl Operations {
     /// A user wants the next version.

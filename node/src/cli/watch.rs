@@ -1,0 +1,47 @@
+//! Watching an item.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::items::{Owner, Reach};
+use crate::config::parse_timeout;
+
+/// Show each newer version of an item as soon as it is published.
+///
+/// Values go to stdout, one a line, what is said of them to stderr; with --json one object a line.
+/// What is replaced before it was seen is left out. Stop it with Ctrl-C.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht watch 02ab…c1 dmsg
+  skydht watch self greeting --count 1 --timeout 60
+  skydht watch 02ab…c1 dmsg --after 1777000000000000000 --json | jq -r .text
+
+A watch that was interrupted goes on without a gap and without repeating with --after and the
+sequence number that it saw last. Exit status 7 means that nothing newer came within --timeout.")]
+pub(crate) struct Watch {
+    /// A public key, `self`, or a target.
+    #[arg(value_name = "PK")]
+    pub(crate) owner: Owner,
+    /// Which of the key's items.
+    #[arg(value_name = "SALT", conflicts_with = "salt")]
+    pub(crate) salt_word: Option<String>,
+    /// Which of the key's items [default: the one without salt].
+    #[arg(long, value_name = "SALT")]
+    pub(crate) salt: Option<String>,
+    /// Only versions with a higher sequence number [default: also the one that is there].
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) after: Option<u64>,
+    /// Stop after so many versions.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Return mirrors of keys that are not configured, too.
+    #[arg(long)]
+    pub(crate) unknown_mirrors: bool,
+    /// Stop when nothing newer came for so long: 10s, 5min, or seconds [default: never].
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
