@@ -202,8 +202,6 @@ impl Node {
         if self.base.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
             self.base.cx.timers.clear();
-            self.base.calls.clear_stream_deadlines();
-            self.inbound.clear_deadlines();
         } else {
             self.replication.offers.gather(&mut self.base);
             self.items_changed();

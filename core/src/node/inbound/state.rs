@@ -106,10 +106,6 @@ impl Inbound {
         self.streams.next_deadline()
     }
 
-    pub(crate) fn clear_deadlines(&mut self) {
-        self.streams.clear_deadlines();
-    }
-
     /// Changes a peer's use; an entry without streams and slots goes.
     pub(super) fn change_usage(&mut self, peer: PublicKey, change: impl FnOnce(&mut Usage)) {
         let usage = self.usage.entry(peer).or_default();

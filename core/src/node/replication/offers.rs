@@ -49,8 +49,9 @@ impl Offers {
 
     /// Takes up what is new in the store.
     pub(crate) fn gather(&mut self, base: &mut Base) {
+        // Only a full node notes any.
         let changes = base.items.take_changes();
-        if changes.is_empty() || !base.cx.config.full_node || base.cx.stopping {
+        if changes.is_empty() {
             return;
         }
         let known = base.peers.store.full_nodes();

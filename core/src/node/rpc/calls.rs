@@ -174,10 +174,6 @@ impl Calls {
         self.streams.next_deadline()
     }
 
-    pub(crate) fn clear_stream_deadlines(&mut self) {
-        self.streams.clear_deadlines();
-    }
-
     /// Starts a call; `None` when there are too many.
     pub(crate) fn start(
         &mut self,

@@ -73,10 +73,6 @@ impl Deadlines {
     pub(crate) fn of(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
         self.queues[wait as usize].iter().copied()
     }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]
@@ -109,8 +105,5 @@ mod tests {
             deadlines.of(Wait::Idle).next(),
             Some((Mono(61), StreamId(3)))
         );
-        deadlines.clear();
-        assert_eq!(deadlines.first(), None);
-        assert_eq!(deadlines.of(Wait::Idle).next(), None);
     }
 }

@@ -96,11 +96,6 @@ impl<S> StreamTable<S> {
         self.deadlines.first()
     }
 
-    /// From now on no stream is given up.
-    pub(crate) fn clear_deadlines(&mut self) {
-        self.deadlines.clear();
-    }
-
     /// The streams that wait for something, the one due first in front.
     pub(crate) fn waiting_for(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
         self.deadlines.of(wait)
