@@ -290,9 +290,13 @@ impl PeerStore {
             pinned.truncate(MAX_HEARD - 1);
             return pinned.insert(0, addr);
         }
-        let heard = self.entry(key, now).heard.get_or_insert_default();
+        let entry = self.entry(key, now);
+        // What was its own word comes after: the user may know that it moved.
+        let own = entry.own.take().filter(|own| *own != addr);
+        let heard = entry.heard.get_or_insert_default();
         heard.failures = 0;
         heard.addrs.retain(|known| *known != addr);
+        own.into_iter().for_each(|own| heard.addrs.insert(0, own));
         heard.addrs.truncate(MAX_HEARD - 1);
         heard.addrs.insert(0, addr);
     }
@@ -509,6 +513,26 @@ mod tests {
         store.claims(&key(1), addr(2), at(1));
         let addrs = store.addresses(&key(1), None, at(1));
         assert_eq!(addrs.as_slice(), [addr(2), addr(1)]);
+    }
+
+    #[test]
+    fn an_address_is_paused_until_its_moment() {
+        let mut store = PeerStore::new(8, 1);
+        store.pause_address(addr(1), at(10));
+        assert!(store.address_paused(&addr(1), Mono(at(11).0 - 1)));
+        assert!(!store.address_paused(&addr(1), at(11)));
+    }
+
+    #[test]
+    fn a_call_is_overdue_since_the_first_that_is_out_and_not_when_none_is() {
+        let mut store = PeerStore::new(8, 1);
+        for _ in 0..2 {
+            store.call_began(&key(1), at(10));
+        }
+        store.call_ended(&key(1), at(11));
+        assert!(store.is_overdue(&key(1), at(100)));
+        store.call_ended(&key(1), at(11));
+        assert!(!store.is_overdue(&key(1), at(100)));
     }
 
     #[test]
