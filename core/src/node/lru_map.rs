@@ -154,6 +154,22 @@ mod tests {
         PublicKey::from_bytes(&bytes).unwrap()
     }
 
+    #[test]
+    fn it_grows_by_an_eighth_and_not_at_every_peer() {
+        let mut recent = LruMap::<u64>::new(2_000, 5);
+        let (mut before, mut grown) = (0, 0);
+        for n in 0..2_000_u64 {
+            let mut bytes = [2; 33];
+            bytes[25..].copy_from_slice(&n.to_be_bytes());
+            recent.get_or_default(&PublicKey::from_bytes(&bytes).unwrap(), Mono(n));
+            let (len, room) = (recent.slots.len(), recent.slots.capacity());
+            assert!(room <= len + len / 8 + 8, "{room} for {len}");
+            grown += usize::from(room != before);
+            before = room;
+        }
+        assert!(grown < 80, "{grown} times");
+    }
+
     /// Against the plainest thing that does the same.
     #[test]
     fn it_forgets_what_was_used_least_recently() {

@@ -105,6 +105,22 @@ mod tests {
     }
 
     #[test]
+    fn a_memory_of_nothing_keeps_nothing() {
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let item = Item::sign(&secret, Seq(1), Value::new(b"v"), Salt::from("s"));
+        let (target, item) = (item.target(), Arc::new(item));
+        let life = Life {
+            age: Duration::ZERO,
+            left: Duration::MAX,
+        };
+        for (max, kept) in [(0, 0), (1, 1)] {
+            let mut cache = ReadCache::new(max);
+            cache.put(target, item.clone(), life, at(1));
+            assert_eq!(cache.len(), kept);
+        }
+    }
+
+    #[test]
     fn values_last_sixty_seconds_and_the_oldest_go_first() {
         let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
         let item = Arc::new(Item::sign(

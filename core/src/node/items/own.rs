@@ -286,6 +286,34 @@ mod tests {
     }
 
     #[test]
+    fn storage_is_told_of_a_sequence_once() {
+        let mut own = OwnItems::new(2);
+        own.note_changes();
+        for (seq, changes) in [(5, 1), (5, 0), (4, 0), (6, 1)] {
+            own.raise(target(1), Seq(seq), at(seq));
+            assert_eq!(own.take_changes().len(), changes, "{seq}");
+        }
+    }
+
+    #[test]
+    fn who_holds_an_item_is_known_until_its_value_changes() {
+        let mut own = OwnItems::new(2);
+        own.raise(target(1), Seq(1), at(1));
+        assert!(own.keep(target(1), item()));
+        let renew = own.items.get_mut(&target(1)).unwrap().renew.as_mut();
+        renew.unwrap().published = Some((at(1), 7));
+        let changed = Arc::new(Item {
+            value: Value::new(b"w"),
+            ..(*item()).clone()
+        });
+        for (item, holders) in [(item(), 7), (changed, 0)] {
+            assert!(own.keep(target(1), item));
+            let listed = own.list(&Timers::default(), at(2));
+            assert_eq!(listed[0].holders, holders);
+        }
+    }
+
+    #[test]
     fn no_more_are_kept_than_the_limit_and_keeping_one_again_counts_once() {
         let mut own = OwnItems::new(2);
         for n in 1..=3 {

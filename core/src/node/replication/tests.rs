@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::go::{GoPass, Step};
 use crate::id::Target;
-use crate::item::{Item, Salt, Seq, Value};
+use crate::item::{Item, Life, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
-use crate::sync::ItemSet;
+use crate::sync::{Entries, FingerprintTree, ItemSet, Source, Stamp, Version};
 use crate::wire::{MAX_MESSAGE, Request, Response, ResponseMessage, WireItem, encode_response};
 
 const TTL: Duration = Duration::from_secs(7_200);
@@ -106,13 +106,13 @@ impl Upstream {
     }
 }
 
-/// Runs a pass; returns whether it came to its end.
-fn pass(ours: &mut ItemSet, theirs: &mut Upstream) -> bool {
-    let mut pass = GoPass::new(TTL);
+/// Runs a pass; returns whether it came to its end, and how often it had to look at more entries.
+fn run(pass: &mut GoPass, ours: &mut ItemSet, theirs: &mut Upstream) -> (bool, usize) {
+    let mut again = 0;
     for _ in 0..10_000 {
         match pass.next(ours) {
-            Step::Done => return true,
-            Step::Again => {}
+            Step::Done => return (true, again),
+            Step::Again => again += 1,
             Step::Ask(request) => match theirs.answer(request) {
                 Some(response) => {
                     for item in pass.answered(response).expect("an answer") {
@@ -120,11 +120,15 @@ fn pass(ours: &mut ItemSet, theirs: &mut Upstream) -> bool {
                     }
                 }
                 None if pass.failed() => {}
-                None => return false,
+                None => return (false, again),
             },
         }
     }
     panic!("it never ends");
+}
+
+fn pass(ours: &mut ItemSet, theirs: &mut Upstream) -> bool {
+    run(&mut GoPass::new(TTL), ours, theirs).0
 }
 
 fn equal(ours: &ItemSet, theirs: &Upstream) -> bool {
@@ -200,6 +204,8 @@ fn a_peer_that_does_not_answer_get_items_is_given_up() {
         }
         assert!(tries < 20);
     }
+    // 256, 128, …, 1.
+    assert_eq!(tries, 9);
     assert!(
         pass.answered(Response::Renew {
             stored: true,
@@ -207,4 +213,118 @@ fn a_peer_that_does_not_answer_get_items_is_given_up() {
         })
         .is_none()
     );
+}
+
+#[test]
+fn what_both_hold_is_read_and_not_given_back() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..600 {
+        ours.insert(item(number, 1 + number, 20));
+        theirs.keep(item(number, 1 + number, 20));
+    }
+    let mut pass = GoPass::new(TTL);
+    assert_eq!(run(&mut pass, &mut ours, &mut theirs), (true, 0));
+    assert_eq!((pass.given, pass.requests, theirs.requests), (0, 3, 3));
+    for number in 600..900 {
+        ours.insert(item(number, 1 + number, 20));
+    }
+    let mut pass = GoPass::new(TTL);
+    assert_eq!(run(&mut pass, &mut ours, &mut theirs), (true, 0));
+    assert_eq!((pass.given, pass.requests), (300, 5));
+    assert!(equal(&ours, &theirs));
+}
+
+/// Entries are looked at a few thousand at a time.
+#[test]
+fn a_pass_looks_at_4096_entries_at_a_time() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..5_000 {
+        ours.insert(item(number, 1 + number, 1));
+        theirs.keep(item(number, 1 + number, 1));
+    }
+    let mut pass = GoPass::new(TTL);
+    assert_eq!(run(&mut pass, &mut ours, &mut theirs), (true, 1));
+    assert_eq!(pass.given, 0);
+}
+
+#[test]
+fn a_batch_reaches_a_mebibyte_and_ends_with_the_item_that_does() {
+    let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
+    for number in 0..300 {
+        ours.insert(item(number, 1 + number, 3_400));
+    }
+    assert!(pass(&mut ours, &mut theirs));
+    let batch = 1024 * 1024;
+    let longest = theirs.longest_batch;
+    assert!((batch..batch + 6_000).contains(&longest), "{longest}");
+}
+
+/// Answers to what a pass asks: pages without end, each with so many items that are new.
+fn pages(new: usize) -> u32 {
+    let (ours, mut pass) = (ItemSet::default(), GoPass::new(TTL));
+    for n in 0.. {
+        let Step::Ask(Request::GetItems { .. }) = pass.next(&ours) else {
+            break;
+        };
+        let items: Vec<_> = (0..new as u64).map(|_| item(n, 1 + n, 1)).collect();
+        let response = Response::GetItems {
+            items: items.iter().map(WireItem::from).collect(),
+            targets: Vec::new(),
+            has_more: true,
+        };
+        assert_eq!(pass.answered(response).unwrap().len(), new);
+    }
+    pass.requests
+}
+
+#[test]
+fn a_peer_that_names_ever_more_pages_is_read_up_to_a_limit_and_one_that_repeats_itself_is_not() {
+    assert_eq!(pages(1), 16_384);
+    assert_eq!(pages(0), 1);
+}
+
+/// Items of this age.
+struct Aged<'a>(&'a ItemSet, Duration);
+
+impl Entries for Aged<'_> {
+    fn entries(&self, from: Target) -> impl Iterator<Item = (Target, Version)> {
+        self.0.entries(from)
+    }
+}
+
+impl Source for Aged<'_> {
+    fn tree(&self) -> &FingerprintTree {
+        self.0.tree()
+    }
+
+    fn item(&self, target: &Target) -> Option<(Arc<Item>, Life)> {
+        let (item, life) = self.0.item(target)?;
+        let age = self.1;
+        Some((item, Life { age, ..life }))
+    }
+
+    fn wants(&self, stamp: &Stamp) -> bool {
+        self.0.wants(stamp)
+    }
+}
+
+#[test]
+fn what_is_in_the_second_half_of_its_life_is_given_to_no_upstream_node() {
+    let mut ours = ItemSet::default();
+    ours.insert(item(1, 1, 1));
+    let tick = Duration::from_nanos(1);
+    for (age, given) in [(TTL / 2 - tick, 1), (TTL / 2, 1), (TTL / 2 + tick, 0)] {
+        let mut pass = GoPass::new(TTL);
+        let source = Aged(&ours, age);
+        assert!(matches!(pass.next(&source), Step::Ask(_)));
+        let response = Response::GetItems {
+            items: Vec::new(),
+            targets: Vec::new(),
+            has_more: false,
+        };
+        assert!(pass.answered(response).is_some());
+        let step = pass.next(&source);
+        assert_eq!(matches!(step, Step::Done), given == 0, "{age:?}");
+        assert_eq!(pass.given, given);
+    }
 }

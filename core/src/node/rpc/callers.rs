@@ -135,6 +135,11 @@ mod tests {
         assert!(callers.note_waste(&key, 1, NOW) == Waste::Slowed);
         assert!(lane(&callers, NOW) == Lane::Penalised);
         assert!(lane(&callers, NOW.plus(Duration::from_secs(1))) == Lane::New);
+        // No more than so much each second.
+        assert!(callers.note_waste(&key, FORGIVEN, NOW) == Waste::Slowed);
+        let second = NOW.plus(Duration::from_secs(1));
+        assert!(lane(&callers, second) == Lane::Penalised);
+        assert!(lane(&callers, second.plus(Duration::from_millis(1))) == Lane::New);
     }
 
     #[test]

@@ -194,11 +194,6 @@ fn who_took_an_answer_or_is_in_the_table_waits_among_the_known() {
     assert_eq!(lanes, [Lane::Known, Lane::Known, Lane::New]);
 }
 
-fn jobs_out(hand: &Hand) -> usize {
-    let is_job = |output: &&Output| matches!(output, Output::Verify { .. });
-    hand.outputs.iter().filter(is_job).count()
-}
-
 #[test]
 fn a_batch_for_whose_slot_nobody_waits_always_has_its_whole_share_checked() {
     let mut hand = Hand::new(|config| config.limits.items_per_publisher = Cap::UNLIMITED);
@@ -207,7 +202,7 @@ fn a_batch_for_whose_slot_nobody_waits_always_has_its_whole_share_checked() {
     let stream = hand.accept(1);
     hand.request(stream, 1, ours(), Request::PutBatch { items, targets });
     for _ in 0..8 {
-        assert_eq!(jobs_out(&hand), 32);
+        assert_eq!(hand.jobs_out(), 32);
         let is_job = |output: &Output| matches!(output, Output::Verify { .. });
         let at = hand.outputs.iter().position(is_job).unwrap();
         if let Output::Verify { job, work } = hand.outputs.remove(at) {
@@ -215,7 +210,7 @@ fn a_batch_for_whose_slot_nobody_waits_always_has_its_whole_share_checked() {
             hand.input(Input::Verified { job, verdict });
         }
     }
-    assert_eq!(jobs_out(&hand), 32);
+    assert_eq!(hand.jobs_out(), 32);
 }
 
 /// Requests that cost nearly nothing: what they bring is held by the time of their turn.
@@ -322,7 +317,7 @@ fn records_of_storage_beyond_the_jobs_are_left_unless_storage_proves_them() {
     };
     load(&mut hand, "a", false);
     load(&mut hand, "b", false);
-    assert_eq!((jobs_out(&hand), hand.hits(Limit::verify_jobs)), (1, 1));
+    assert_eq!((hand.jobs_out(), hand.hits(Limit::verify_jobs)), (1, 1));
     let proven = load(&mut hand, "c", true);
     assert!(hand.held(&proven).is_some());
     assert_eq!(hand.hits(Limit::verify_jobs), 1);

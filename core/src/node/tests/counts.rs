@@ -13,14 +13,9 @@ use crate::wire::{
     encode_request,
 };
 
-fn used(hand: &Hand, limit: Limit) -> usize {
-    let limits = hand.node.snapshot().limits;
-    limits.iter().find(|used| used.limit == limit).unwrap().used
-}
-
 fn assert_used(hand: &Hand, expected: &[(Limit, usize)]) {
     for (limit, n) in expected {
-        assert_eq!(used(hand, *limit), *n, "{limit:?}");
+        assert_eq!(hand.used(*limit), *n, "{limit:?}");
     }
 }
 
@@ -121,7 +116,7 @@ fn the_use_of_each_limit_is_exact_while_it_is_in_use() {
     hand.node
         .handle(time, Input::Command { op, command })
         .unwrap();
-    let waiting = used(&hand, Limit::outputs);
+    let waiting = hand.used(Limit::outputs);
     assert_eq!(
         core::iter::from_fn(|| hand.node.poll_output()).count(),
         waiting
@@ -243,10 +238,10 @@ fn shutdown_closes_the_streams_of_peers_and_those_kept_for_the_next_call() {
         ..ResponseExt::default()
     };
     hand.reply(kept, pong(3, ext));
-    assert_eq!(used(&hand, Limit::idle_streams), 1);
+    assert_eq!(hand.used(Limit::idle_streams), 1);
     hand.command(Command::Shutdown);
     for stream in [accepted[0], accepted[1], kept] {
         assert_eq!(hand.closed(stream), Some(CloseReason::Shutdown), "{stream}");
     }
-    assert_eq!(used(&hand, Limit::streams), 0);
+    assert_eq!(hand.used(Limit::streams), 0);
 }

@@ -131,13 +131,18 @@ impl Hand {
         op
     }
 
-    /// A stream from a peer.
+    /// A stream from a peer, each of which has an address of its own.
     pub(crate) fn accept(&mut self, peer: usize) -> StreamId {
+        self.accept_from(peer, peer)
+    }
+
+    /// A stream from a peer, from the address of another one.
+    pub(crate) fn accept_from(&mut self, peer: usize, host: usize) -> StreamId {
         let stream = StreamId(self.next_stream);
         self.next_stream += 2;
         let path = Path {
             reach: Reach::Accepted,
-            remote: Some(addr(peer)),
+            remote: Some(addr(host)),
         };
         self.input(Input::StreamAccepted {
             stream,
@@ -231,6 +236,12 @@ impl Hand {
         })
     }
 
+    /// How many signatures are out to be checked.
+    pub(crate) fn jobs_out(&self) -> usize {
+        let is_job = |output: &&Output| matches!(output, Output::Verify { .. });
+        self.outputs.iter().filter(is_job).count()
+    }
+
     /// Streams asked for, not yet opened and still wanted, with the peer and where to dial it.
     pub(crate) fn wanted(&mut self) -> Vec<(StreamId, PublicKey, Addrs, SessionUse)> {
         let mut wanted = Vec::new();
@@ -248,6 +259,22 @@ impl Hand {
         });
         wanted.retain(|(stream, ..)| self.closed(*stream).is_none());
         wanted
+    }
+
+    /// The first of the streams that are wanted; the others stay.
+    pub(crate) fn wanted_first(&mut self) -> Option<(StreamId, PublicKey, Addrs, SessionUse)> {
+        let at = self.outputs.iter().position(|output| {
+            matches!(output, Output::OpenStream { stream, .. } if self.closed(*stream).is_none())
+        })?;
+        match self.outputs.remove(at) {
+            Output::OpenStream {
+                stream,
+                peer,
+                addrs,
+                session,
+            } => Some((stream, peer, addrs, session)),
+            _ => None,
+        }
     }
 
     /// Opens a stream that was asked for, and returns the request that comes on it.
@@ -281,6 +308,12 @@ impl Hand {
 
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
         self.node.snapshot().counters.get(counter)
+    }
+
+    /// How much of a limit is in use.
+    pub(crate) fn used(&self, limit: Limit) -> usize {
+        let limits = self.node.snapshot().limits;
+        limits.iter().find(|used| used.limit == limit).unwrap().used
     }
 
     pub(crate) fn hits(&self, limit: Limit) -> u64 {

@@ -7,10 +7,12 @@ use core::time::Duration;
 use super::hand::{Hand, item, key, ours, put};
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
+use crate::node::base::Base;
+use crate::node::loading::Wanted;
 use crate::node::*;
 use crate::record::StoredRecord;
 use crate::sync::{SyncRequest, SyncResponse};
-use crate::wire::{Request, Response, ResponseMessage};
+use crate::wire::{Request, RequestExt, Response, ResponseMessage, Want};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -321,4 +323,194 @@ fn operations_wait_for_what_lies_at_their_target() {
     }
     assert_eq!(hand.counter(Counter::LoadsLate), 1);
     assert!(hand.node.operations.is_idle());
+}
+
+#[test]
+fn a_target_has_been_loaded_when_all_below_the_next_one_has_and_it_lies_there() {
+    let stored = item(1, "s", 5, "stored");
+    let target = stored.target();
+    let mut above = *target.as_bytes();
+    above[31] = above[31].wrapping_add(1);
+    assert_ne!(above[31], 0);
+    for (next, waits) in [(target, true), (Target::from_bytes(above), false)] {
+        let mut hand = loading(|_| {});
+        let next = Some(next);
+        hand.input(Input::LoadedUpTo { next });
+        let stream = hand.accept(1);
+        hand.request(stream, 1, ours(), Request::GetValue { target });
+        assert_eq!(asked(&mut hand).len(), usize::from(waits));
+        assert_eq!(hand.used(Limit::loads), usize::from(waits));
+        assert_eq!(hand.answer_on(stream).is_none(), waits);
+        if !waits {
+            continue;
+        }
+        answer(&mut hand, target, Some(&stored), true);
+        assert_eq!(hand.used(Limit::loads), 0);
+        // It was loaded before its turn, which is still to come.
+        for next in [next, Some(Target::from_bytes(above))] {
+            hand.input(Input::LoadedUpTo { next });
+            assert!(value_in(hand.ask(1, ours(), Request::GetValue { target })).is_some());
+        }
+        assert_eq!(hand.counter(Counter::Loads), 1);
+    }
+}
+
+#[test]
+fn what_was_loaded_before_its_turn_is_remembered_up_to_a_limit_and_forgotten_at_its_turn() {
+    const MOST: u64 = 65_536;
+    let numbered = |n: u64| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        Target::from_bytes(bytes)
+    };
+    let mut hand = loading(|_| {});
+    let Base { cx, loading, .. } = &mut hand.node.base;
+    for n in 0..=MOST {
+        if n == MOST {
+            assert_eq!(loading.want(cx, numbered(n - 1)), Wanted::Loaded);
+        }
+        assert_eq!(loading.want(cx, numbered(n)), Wanted::Asked);
+        loading.answered(cx, numbered(n), true);
+    }
+    // The farthest is forgotten.
+    assert_eq!(loading.want(cx, numbered(MOST - 1)), Wanted::Loaded);
+    assert_eq!(loading.want(cx, numbered(MOST)), Wanted::Asked);
+    loading.answered(cx, numbered(MOST), true);
+    loading.advance(cx, Some(numbered(MOST - 1)));
+    // There is room again.
+    for n in MOST..MOST + 9 {
+        loading.want(cx, numbered(n));
+        loading.answered(cx, numbered(n), true);
+        assert_eq!(loading.want(cx, numbered(n)), Wanted::Loaded);
+    }
+}
+
+#[test]
+fn a_target_is_loaded_when_all_records_that_came_for_it_are_checked() {
+    let mut hand = loading(|_| {});
+    let [older, newer] = [4, 5].map(|seq| item(1, "s", seq, "v"));
+    let target = newer.target();
+    let stream = hand.accept(2);
+    hand.request(stream, 2, ours(), Request::GetValue { target });
+    for it in [&older, &newer] {
+        let record = record(&hand, it);
+        let proven = false;
+        hand.input(Input::Loaded { record, proven });
+    }
+    let read = true;
+    hand.input(Input::TargetLoaded { target, read });
+    for answered in [false, true] {
+        let is_job = |output: &Output| matches!(output, Output::Verify { .. });
+        let at = hand.outputs.iter().position(is_job).unwrap();
+        if let Output::Verify { job, work } = hand.outputs.remove(at) {
+            let verdict = work.run();
+            hand.input(Input::Verified { job, verdict });
+        }
+        let value = value_in(hand.answer_on(stream));
+        assert_eq!(value.is_some(), answered);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_checked_now_holds_nobody_up() {
+    let mut hand = loading(|limits| limits.verify_jobs = 1);
+    let [first, second] = [1, 2].map(|owner| item(owner, "s", 5, "v"));
+    let streams = [&first, &second].map(|it| {
+        let stream = hand.accept(3);
+        let target = it.target();
+        hand.request(stream, 3, ours(), Request::GetValue { target });
+        stream
+    });
+    for it in [&first, &second] {
+        let record = record(&hand, it);
+        let proven = false;
+        hand.input(Input::Loaded { record, proven });
+    }
+    assert!(hand.answer_on(streams[0]).is_none());
+    let answer = hand.answer_on(streams[1]).expect("served from memory");
+    assert!(value_in(Some(answer)).is_none());
+    assert_eq!(hand.counter(Counter::LoadsFailed), 1);
+    assert_eq!(hand.hits(Limit::verify_jobs), 1);
+}
+
+#[test]
+fn after_a_minute_no_request_waits_for_all_of_storage_but_for_its_own_target() {
+    let tick = Duration::from_nanos(1);
+    let minute = Duration::from_secs(60);
+    let target = item(1, "s", 5, "v").target();
+    let page = Request::GetItems {
+        salt: Default::default(),
+        since_seq: Seq(0),
+        limit: 10,
+    };
+    for (after, waits) in [(minute - tick, true), (minute, false)] {
+        let mut hand = loading(|_| {});
+        hand.now = hand.now.plus(after);
+        let streams = [page.clone(), Request::GetValue { target }].map(|request| {
+            let stream = hand.accept(1);
+            hand.request(stream, 1, ours(), request);
+            stream
+        });
+        let answered = streams.map(|stream| hand.answer_on(stream).is_some());
+        assert_eq!(answered, [!waits, false]);
+        assert_eq!(asked(&mut hand), [target]);
+    }
+}
+
+#[test]
+fn who_wants_only_peers_waits_for_no_storage() {
+    let target = item(1, "s", 5, "v").target();
+    for (want, waits) in [(Want::Peers, false), (Want::Item, true), (Want::All, true)] {
+        let mut hand = loading(|_| {});
+        let stream = hand.accept(1);
+        let ext = Some(RequestExt {
+            want,
+            ..RequestExt::default()
+        });
+        hand.request(stream, 1, ext, Request::GetValue { target });
+        assert_eq!(hand.answer_on(stream).is_none(), waits, "{want:?}");
+        assert_eq!(asked(&mut hand).len(), usize::from(waits));
+    }
+}
+
+#[test]
+fn what_a_request_brings_is_counted_while_it_waits_for_storage() {
+    let [first, second] = ["a", "bcd"].map(|salt| item(1, salt, 5, "a value"));
+    let cost = |it: &Item| 256 + it.salt.as_bytes().len() + it.value.as_bytes().len();
+    let message = SyncRequest::default().encode();
+    let targets = alloc::vec![first.target()];
+    let items = [&first, &second].map(Into::into).into();
+    let batch = cost(&first) + cost(&second) + size_of::<Target>();
+    let target = first.target();
+    for (request, bytes) in [
+        (put(&first), cost(&first)),
+        (Request::PutBatch { items, targets }, batch),
+        (
+            Request::Reconcile {
+                message: message.clone(),
+            },
+            message.len(),
+        ),
+        (Request::GetValue { target }, 0),
+    ] {
+        let mut hand = loading(|_| {});
+        let stream = hand.accept(1);
+        hand.request(stream, 1, ours(), request.clone());
+        assert_eq!(hand.node.in_flight().waiting_requests, 1);
+        assert_eq!(hand.node.in_flight().request_bytes, bytes, "{request:?}");
+    }
+}
+
+#[test]
+fn an_operation_goes_on_when_its_own_target_is_loaded_and_not_before() {
+    let get = |n: usize| {
+        let policy = ReadPolicy::Local;
+        Command::Get(GetRequest::of(key(n), Salt::from("s"), policy))
+    };
+    let mut hand = loading(|_| {});
+    let ops = [1, 2].map(|n| hand.command(get(n)));
+    let target = item(2, "s", 5, "v").target();
+    answer(&mut hand, target, None, true);
+    let finished = ops.map(|op| hand.finished(op).is_some());
+    assert_eq!(finished, [false, true]);
 }

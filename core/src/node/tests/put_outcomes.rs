@@ -103,31 +103,211 @@ fn a_put_compares_with_the_majority_and_with_the_highest_of_its_holders() {
     );
 }
 
+/// Peers that hold the item with a sequence, or nothing, or do not answer.
+fn compares(held: &[Option<u64>], silent: usize, expect: u64, local: Option<u64>) -> Option<Seq> {
+    let mut hand = Hand::new(|_| {});
+    for peer in 1..=held.len() + silent {
+        hand.introduce(peer, Reach::Relayed, true);
+    }
+    hand.wanted();
+    if let Some(seq) = local {
+        let it = item(0, "x", seq, "old");
+        hand.ask(9, None, super::hand::put(&it));
+    }
+    let options = PutOptions {
+        expect: Some(Seq(expect)),
+        local_only: local.is_some(),
+        ..PutOptions::default()
+    };
+    let op = start(&mut hand, options);
+    for _ in 0..50 {
+        let Some((stream, peer, ..)) = hand.wanted_first() else {
+            break;
+        };
+        let place = (1..=held.len()).position(|n| key(n) == peer);
+        let Some(held) = place.map(|place| held[place]) else {
+            let reason = OpenFailure::Unreachable;
+            hand.input(Input::StreamFailed { stream, reason });
+            continue;
+        };
+        let response = match hand.open(stream, Reach::Relayed).request {
+            Request::GetValue { .. } => {
+                let item = held.map(|seq| (&item(0, "x", seq, "old")).into());
+                let closest = Default::default();
+                Response::GetValue { item, closest }
+            }
+            _ => put_answer(true, ""),
+        };
+        let ext = Some(ResponseExt::default());
+        hand.reply(stream, ResponseMessage { ext, response });
+    }
+    match hand.finished(op) {
+        Some(Outcome::Put(Err(PutError::Conflict { held }))) => Some(held.unwrap_or_default()),
+        Some(Outcome::Put(_)) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn a_put_that_has_holders_or_no_older_item_against_it_was_overtaken_by_nobody() {
-    let cases = [
-        ([NO_QUOTA; 3], 0, (Refusal::Quota, 3)),
-        // Tried once more with a higher sequence.
-        (["", OLDER, OLDER], 1, (Refusal::Older, 2)),
+fn a_put_that_compares_needs_more_than_half_of_those_that_answer() {
+    const FIVE: Option<u64> = Some(5);
+    // What is held, and how many do not answer; what is expected; with what it conflicts.
+    type Case = (&'static [Option<u64>], usize, u64, Option<u64>);
+    let cases: [Case; 11] = [
+        (&[FIVE, None], 0, 5, Some(5)),
+        (&[FIVE, FIVE, None], 0, 5, None),
+        (&[FIVE, FIVE, None, None], 0, 5, Some(5)),
+        (&[FIVE, FIVE, FIVE, None, None], 0, 5, None),
+        (&[FIVE], 2, 5, None),
+        (&[FIVE], 0, 6, Some(5)),
+        (&[None, None, None], 0, 0, None),
+        (&[None, None, FIVE], 0, 0, Some(5)),
+        (&[None], 0, 5, Some(0)),
+        // No peer says anything.
+        (&[], 2, 0, None),
+        (&[], 2, 5, Some(0)),
     ];
-    for (refusals, acknowledged, refused) in cases {
+    for (held, silent, expect, conflict) in cases {
+        let found = compares(held, silent, expect, None);
+        assert_eq!(found, conflict.map(Seq), "{held:?} {silent} {expect}");
+    }
+    // One that is kept here alone compares with what is here.
+    for (own, expect, conflict) in [
+        (5, 5, None),
+        (5, 7, Some(5)),
+        (5, 4, Some(5)),
+        (5, 0, Some(5)),
+    ] {
+        let found = compares(&[], 0, expect, Some(own));
+        assert_eq!(found, conflict.map(Seq), "{own} {expect}");
+    }
+}
+
+#[test]
+fn a_put_that_compared_and_was_taken_by_some_had_too_few_replicas_and_no_conflict() {
+    let five = item(0, "x", 5, "old");
+    for (refusals, conflict) in [(["", OLDER, OLDER], false), ([OLDER; 3], true)] {
         let mut hand = three_peers();
         let options = PutOptions {
+            expect: Some(Seq(5)),
             min_replicas: 2,
             ..PutOptions::default()
         };
         let op = start(&mut hand, options);
-        answer(&mut hand, [None; 3], refusals);
-        let PutError::TooFewReplicas { wanted: 2, partial } = outcome(&hand, op) else {
-            panic!("{:?}", outcome(&hand, op));
-        };
-        assert_eq!(partial.replicas.acknowledged(), acknowledged);
-        assert_eq!(partial.replicas.refused, [refused]);
+        answer(&mut hand, [Some(&five); 3], refusals);
+        let found = matches!(outcome(&hand, op), PutError::Conflict { .. });
+        assert_eq!(found, conflict, "{:?}", outcome(&hand, op));
     }
-    let mut hand = three_peers();
-    let op = start(&mut hand, PutOptions::default());
-    answer(&mut hand, [None; 3], [OLDER; 3]);
-    assert_eq!(*outcome(&hand, op), PutError::Overtaken { have: None });
+}
+
+#[test]
+fn a_sequence_of_the_callers_may_be_a_day_ahead_of_the_clock() {
+    let day = 24 * 3_600_000_000_000;
+    for (ahead, force, allowed) in [
+        (day, false, true),
+        (day + 1, false, false),
+        (day + 1, true, true),
+    ] {
+        let mut hand = Hand::new(|_| {});
+        let seq = Seq(hand.time().unix.0 + ahead);
+        let options = PutOptions {
+            seq: Some(seq),
+            force,
+            local_only: true,
+            ..PutOptions::default()
+        };
+        let op = start(&mut hand, options);
+        match hand.finished(op) {
+            Some(Outcome::Put(Ok(put))) => assert!(allowed && put.seq == seq),
+            Some(Outcome::Put(Err(error))) => {
+                assert!(!allowed);
+                assert_eq!(*error, PutError::SequenceAhead(seq));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_put_with_a_sequence_of_its_own_learns_which_one_is_held() {
+    // What two peers answer, with what they hold; how many must take it.
+    for (answers, held, wanted, sequence) in [
+        ([OLDER, OLDER], 9, 1, true),
+        ([OLDER, OLDER], 7, 1, false),
+        ([OLDER, OLDER], 6, 1, false),
+        (["", OLDER], 9, 2, false),
+        ([NO_QUOTA, NO_QUOTA], 9, 1, false),
+    ] {
+        let mut hand = Hand::new(|_| {});
+        for peer in 1..=2 {
+            hand.introduce(peer, Reach::Relayed, true);
+        }
+        hand.wanted();
+        let options = PutOptions {
+            seq: Some(Seq(7)),
+            min_replicas: wanted,
+            ..PutOptions::default()
+        };
+        let op = start(&mut hand, options);
+        while let Some((stream, peer, ..)) = hand.wanted_first() {
+            let request = hand.open(stream, Reach::Relayed).request;
+            assert!(matches!(request, Request::PutValue { .. }), "{request:?}");
+            let error = answers[usize::from(peer == key(2))];
+            let ext = Some(ResponseExt {
+                held: Some(Seq(held)),
+                ..ResponseExt::default()
+            });
+            let response = put_answer(error.is_empty(), error);
+            hand.reply(stream, ResponseMessage { ext, response });
+        }
+        let (have, got) = (Seq(held), Seq(7));
+        match outcome(&hand, op) {
+            error if sequence => assert_eq!(*error, PutError::Sequence { have, got }),
+            PutError::TooFewReplicas { .. } => {}
+            other => panic!("{other:?} for {answers:?} {held}"),
+        }
+    }
+}
+
+#[test]
+fn a_put_found_nobody_when_no_peer_answered_and_none_may_have_it() {
+    let reason = OpenFailure::Unreachable;
+    // It answers a lookup and is gone then; it is gone; it takes the item and never answers.
+    for (ours, answers, nobody) in [
+        (false, true, false),
+        (false, false, true),
+        (true, false, false),
+    ] {
+        let mut hand = Hand::new(|_| {});
+        hand.introduce(1, Reach::Relayed, ours);
+        hand.wanted();
+        hand.node.base.cx.timers.clear();
+        let op = start(&mut hand, PutOptions::default());
+        let (mut stream, ..) = hand.wanted_first().unwrap();
+        if answers {
+            let asked = hand.open(stream, Reach::Relayed).request;
+            assert!(matches!(asked, Request::FindNode { .. }), "{asked:?}");
+            let closest = Default::default();
+            let response = Response::FindNode { closest };
+            hand.reply(
+                stream,
+                ResponseMessage {
+                    ext: None,
+                    response,
+                },
+            );
+            (stream, ..) = hand.wanted_first().unwrap();
+        }
+        if ours {
+            let asked = hand.open(stream, Reach::Relayed).request;
+            assert!(matches!(asked, Request::PutValue { .. }), "{asked:?}");
+            hand.pass(core::time::Duration::from_secs(11));
+        } else {
+            hand.input(Input::StreamFailed { stream, reason });
+        }
+        let found = *outcome(&hand, op) == PutError::Operation(OperationError::NoPeers);
+        assert_eq!(found, nobody, "{:?}", outcome(&hand, op));
+    }
 }
 
 fn new_put(mode: PutMode) -> Put {

@@ -8,7 +8,8 @@ use super::hand::{Hand, key};
 use super::net::{Net, addr, secret};
 use crate::id::{NodeId, Target};
 use crate::node::base::Base;
-use crate::node::ids::CallTag;
+use crate::node::ids::{CallTag, StopReason};
+use crate::node::query::{Ended, Query, QueryKind};
 use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::node::*;
@@ -389,4 +390,149 @@ fn a_self_lookup_whose_calls_are_used_up_ends_although_strangers_are_left() {
     }
     assert_eq!(calls, 4 * 20, "four for each candidate that it may keep");
     assert_eq!(hand.counter(Counter::LookupsUnconverged), 1);
+}
+
+#[test]
+fn a_self_lookup_is_under_way_once_and_is_tried_again_soon_where_the_table_is_empty() {
+    let mut hand = Hand::new(bootstrap_peers);
+    hand.node.base.cx.timers.clear();
+    look_up_self(&mut hand.node);
+    assert_eq!(hand.node.queries.ids().len(), 0);
+    let due = hand.node.base.cx.timers.due_at(Timer::SelfLookup);
+    let pause = due.expect("another try").since(hand.now);
+    assert!(is_about(pause, 8), "{pause:?}");
+    hand.introduce(9, Reach::Relayed, true);
+    for _ in 0..3 {
+        look_up_self(&mut hand.node);
+        assert_eq!(hand.node.queries.ids().len(), 1);
+    }
+}
+
+/// Ends a self-lookup that found nobody itself; the pause until the next.
+fn end_self_lookup(hand: &mut Hand) -> Duration {
+    let Node { base, upkeep, .. } = &mut hand.node;
+    let target = Target::from(base.cx.id);
+    let (op, started) = (OperationId(1), base.cx.now.mono);
+    let query = Query::idle(&base.cx, QueryKind::Nodes, op, target, started);
+    let reason = StopReason::Done;
+    base.cx.timers.cancel(Timer::SelfLookup);
+    upkeep.self_lookup_ended(base, &Ended { query, reason });
+    let due = base
+        .cx
+        .timers
+        .due_at(Timer::SelfLookup)
+        .expect("a next one");
+    due.since(base.cx.now.mono)
+}
+
+#[test]
+fn self_lookups_that_bring_neighbours_follow_each_other_and_become_rarer() {
+    let mut hand = Hand::new(bootstrap_peers);
+    hand.introduce(9, Reach::Relayed, true);
+    for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 150, 150] {
+        let pause = end_self_lookup(&mut hand);
+        assert!(is_about(pause, seconds), "{pause:?} for {seconds} s");
+    }
+    // Nobody has answered one yet.
+    assert!(!hand.node.snapshot().ready);
+    // Two that bring nobody, and the neighbourhood counts as known.
+    let mut hand = Hand::new(bootstrap_peers);
+    for seconds in [1, 300, 600, 1_200, 1_800, 1_800] {
+        let pause = end_self_lookup(&mut hand);
+        assert!(is_about(pause, seconds), "{pause:?} for {seconds} s");
+    }
+}
+
+#[test]
+fn the_first_self_lookups_ask_all_of_the_nearest_and_later_ones_eight() {
+    let asks = |hand: &mut Hand| {
+        hand.wanted();
+        let before = hand.counter(Counter::CallsStarted);
+        look_up_self(&mut hand.node);
+        hand.input(Input::TimerFired);
+        while let Some((stream, ..)) = hand.wanted_first() {
+            hand.open(stream, Reach::Relayed);
+            let closest = Default::default();
+            let response = Response::FindNode { closest };
+            let ext = Some(ResponseExt::default());
+            hand.reply(stream, ResponseMessage { ext, response });
+        }
+        hand.counter(Counter::CallsStarted) - before
+    };
+    let mut hand = Hand::new(bootstrap_peers);
+    let time = hand.time();
+    for n in 10..70 {
+        let update = PeerUpdate {
+            key: key(n),
+            addr: None,
+            reachable: true,
+        };
+        hand.node.base.peers.table.insert_or_update(&update, time);
+    }
+    hand.node.base.cx.timers.clear();
+    let first = asks(&mut hand);
+    assert!((20..=24).contains(&first), "{first}");
+    hand.node.base.cx.timers.clear();
+    let later = asks(&mut hand);
+    assert!((8..=12).contains(&later), "{later}");
+}
+
+#[test]
+fn many_stale_buckets_are_looked_up_a_few_at_a_time_and_soon_after_each_other() {
+    let mut hand = Hand::new(bootstrap_peers);
+    let time = hand.time();
+    for n in 10..100 {
+        let update = PeerUpdate {
+            key: key(n),
+            addr: None,
+            reachable: true,
+        };
+        hand.node.base.peers.table.insert_or_update(&update, time);
+    }
+    let buckets = hand.node.table().buckets().count();
+    assert!((5..8).contains(&buckets), "{buckets}");
+    hand.now = hand.now.plus(Duration::from_secs(3_601));
+    hand.node.base.cx.now = hand.time();
+    let mut refresh = || {
+        let before = hand.counter(Counter::Lookups);
+        let Node {
+            base,
+            queries,
+            upkeep,
+            ..
+        } = &mut hand.node;
+        base.cx.timers.clear();
+        upkeep.refresh(base, queries);
+        let due = base.cx.timers.due_at(Timer::Refresh).unwrap();
+        let pause = due.since(base.cx.now.mono);
+        (hand.counter(Counter::Lookups) - before, pause)
+    };
+    let (lookups, pause) = refresh();
+    assert!(lookups == 4 && is_about(pause, 30), "{lookups} {pause:?}");
+    let (lookups, pause) = refresh();
+    assert!(lookups < 4 && is_about(pause, 300), "{lookups} {pause:?}");
+}
+
+#[test]
+fn who_is_known_or_failed_lately_is_not_pinged_to_fill_a_bucket() {
+    for (known, failed, expected) in [(false, false, 2), (true, false, 1), (false, true, 1)] {
+        let (mut net, bucket) = joining();
+        let named = strangers(&net, bucket, 0);
+        hear_of(&mut net.nodes[5], &named);
+        let time = net.time();
+        let peers = &mut net.nodes[5].base.peers;
+        let key = named[0].key.unwrap();
+        if known {
+            let update = PeerUpdate {
+                key,
+                addr: None,
+                reachable: true,
+            };
+            peers.table.insert_or_update(&update, time);
+        }
+        if failed {
+            peers.store.unreachable(&key, &[], time.mono);
+        }
+        assert_eq!(fills(&mut net), expected, "{known} {failed}");
+    }
 }
