@@ -226,7 +226,8 @@ impl PeerStore {
         if let Some(heard) = &mut entry.heard {
             heard.addrs.retain(|addr| !addrs.contains(addr));
         }
-        if entry.own.is_none_or(|own| !addrs.contains(&own)) {
+        // Where its own word is known nothing else is tried.
+        if entry.own.is_none() {
             let heard = entry.heard.get_or_insert_default();
             heard.failures = heard.failures.saturating_add(1);
         }

@@ -123,6 +123,29 @@ fn a_call_whose_stream_ends_is_made_again_where_its_request_was_probably_lost() 
 }
 
 #[test]
+fn a_call_that_is_made_again_dials_where_it_may_dial() {
+    for may_dial in [true, false] {
+        let mut hand = Hand::new(|_| {});
+        let now = hand.now;
+        hand.node.base.peers.store.claims(&key(1), addr(5), now);
+        if may_dial {
+            ping(&mut hand, key(1));
+        } else {
+            // Pinged back on its own session.
+            hand.ask(1, ours(), Request::Ping);
+        }
+        for _ in 0..2 {
+            let (stream, _, addrs, _) = hand.wanted().remove(0);
+            let expected: &[_] = if may_dial { &[addr(5)] } else { &[] };
+            assert_eq!(addrs.as_slice(), expected);
+            hand.open(stream, Reach::Accepted);
+            let end = StreamEnd::Lost;
+            hand.input(Input::StreamClosed { stream, end });
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_is_none_ends_its_call_and_its_stream_immediately() {
     let response = Response::FindNode {
         closest: Default::default(),

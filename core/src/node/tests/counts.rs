@@ -245,3 +245,18 @@ fn shutdown_closes_the_streams_of_peers_and_those_kept_for_the_next_call() {
     }
     assert_eq!(hand.used(Limit::streams), 0);
 }
+
+#[test]
+fn a_snapshot_names_the_limits_of_a_regular_node_and_none_of_items_on_a_full_one() {
+    for full_node in [false, true] {
+        let mut hand = Hand::new(|config| config.full_node = full_node);
+        hand.ask(1, None, Request::Ping);
+        let snapshot = hand.node.snapshot();
+        assert_eq!(snapshot.counters.get(Counter::RequestsServed), 1);
+        for limit in [Limit::store_items, Limit::public_items] {
+            let shown = snapshot.limits.iter().find(|it| it.limit == limit).unwrap();
+            assert_eq!(shown.max.is_none(), full_node);
+        }
+        assert_eq!(*hand.node.counters(), snapshot.counters);
+    }
+}

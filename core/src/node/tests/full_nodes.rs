@@ -280,6 +280,40 @@ fn sessions_begin_with_all_whose_turn_it_is_as_far_as_there_is_room() {
     }
 }
 
+#[test]
+fn a_session_begins_at_the_moment_it_is_due() {
+    let mut hand = full();
+    meet(&mut hand, 1);
+    // Half a second after the node looked whether one was.
+    let mut soon = 0;
+    for begun in 0..8 {
+        // When the node woke for it, and when it did before.
+        let (mut woke, mut before) = (hand.now, hand.now);
+        while hand.counter(Counter::SyncsStarted) == begun {
+            let due = hand.node.base.cx.timers.due_at(Timer::Reconcile).unwrap();
+            // Nothing else goes on.
+            hand.node.base.cx.timers.clear();
+            hand.node.base.cx.timers.set(Timer::Reconcile, due);
+            (before, woke) = (woke, due);
+            hand.now = due;
+            hand.input(Input::TimerFired);
+        }
+        soon += usize::from(woke.since(before) == Duration::from_millis(500));
+        let (stream, asked) = requests(&mut hand, 1).remove(0);
+        let Request::Reconcile { message } = asked.request else {
+            panic!("{:?}", asked.request);
+        };
+        let asked = SyncRequest::decode(&message).unwrap();
+        let message = respond(&ItemSet::default(), asked).response.encode();
+        let response = Response::Reconcile { message };
+        let ext = ext(Some(true));
+        hand.reply(stream, ResponseMessage { ext, response });
+        assert_eq!(hand.used(Limit::sync_sessions), 0);
+    }
+    // The first one, and those whose turn comes just after another look.
+    assert!(soon <= 4, "{soon} of 8");
+}
+
 fn sync(hand: &mut Hand, peer: usize) -> OperationId {
     hand.wanted();
     let peer = Some(key(peer));

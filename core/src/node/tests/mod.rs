@@ -11,6 +11,7 @@ mod evidence;
 mod full_node_switch;
 mod full_nodes;
 mod hand;
+mod handlers;
 mod hidden_rules;
 mod journal;
 mod lessons;

@@ -14,7 +14,7 @@ use crate::node::query::put::Put;
 use crate::node::*;
 use crate::store::Refusal;
 use crate::time::Mono;
-use crate::wire::{Request, Response, ResponseExt, ResponseMessage};
+use crate::wire::{Request, RequestExt, Response, ResponseExt, ResponseMessage};
 
 const NO_QUOTA: &str = "dht: rate limit exceeded for public key";
 const OLDER: &str = "dht: sequence number must increase";
@@ -115,7 +115,7 @@ fn compares(held: &[Option<u64>], silent: usize, expect: u64, local: Option<u64>
         hand.ask(9, None, super::hand::put(&it));
     }
     let options = PutOptions {
-        expect: Some(Seq(expect)),
+        expect: Some(Seq(expect).into()),
         local_only: local.is_some(),
         ..PutOptions::default()
     };
@@ -184,12 +184,28 @@ fn a_put_that_compares_needs_more_than_half_of_those_that_answer() {
 }
 
 #[test]
+fn a_put_that_compares_sees_what_came_while_it_asked_others() {
+    let [five, nine] = [5, 9].map(|seq| item(0, "x", seq, "old"));
+    let mut hand = three_peers();
+    let options = PutOptions {
+        expect: Some(Seq(5).into()),
+        ..PutOptions::default()
+    };
+    let op = start(&mut hand, options);
+    // From another node with the same key.
+    hand.ask(9, Some(RequestExt::default()), super::hand::put(&nine));
+    assert_eq!(answer(&mut hand, [Some(&five); 3], [""; 3]), 0);
+    let held = Some(Seq(9));
+    assert_eq!(*outcome(&hand, op), PutError::Conflict { held });
+}
+
+#[test]
 fn a_put_that_compared_and_was_taken_by_some_had_too_few_replicas_and_no_conflict() {
     let five = item(0, "x", 5, "old");
     for (refusals, conflict) in [(["", OLDER, OLDER], false), ([OLDER; 3], true)] {
         let mut hand = three_peers();
         let options = PutOptions {
-            expect: Some(Seq(5)),
+            expect: Some(Seq(5).into()),
             min_replicas: 2,
             ..PutOptions::default()
         };
@@ -308,6 +324,33 @@ fn a_put_found_nobody_when_no_peer_answered_and_none_may_have_it() {
         let found = *outcome(&hand, op) == PutError::Operation(OperationError::NoPeers);
         assert_eq!(found, nobody, "{:?}", outcome(&hand, op));
     }
+}
+
+#[test]
+fn a_put_that_has_holders_or_no_older_item_against_it_was_overtaken_by_nobody() {
+    let cases = [
+        ([NO_QUOTA; 3], 0, (Refusal::Quota, 3)),
+        // Tried once more with a higher sequence.
+        (["", OLDER, OLDER], 1, (Refusal::Older, 2)),
+    ];
+    for (refusals, acknowledged, refused) in cases {
+        let mut hand = three_peers();
+        let options = PutOptions {
+            min_replicas: 2,
+            ..PutOptions::default()
+        };
+        let op = start(&mut hand, options);
+        answer(&mut hand, [None; 3], refusals);
+        let PutError::TooFewReplicas { wanted: 2, partial } = outcome(&hand, op) else {
+            panic!("{:?}", outcome(&hand, op));
+        };
+        assert_eq!(partial.replicas.acknowledged(), acknowledged);
+        assert_eq!(partial.replicas.refused, [refused]);
+    }
+    let mut hand = three_peers();
+    let op = start(&mut hand, PutOptions::default());
+    answer(&mut hand, [None; 3], [OLDER; 3]);
+    assert_eq!(*outcome(&hand, op), PutError::Overtaken { have: None });
 }
 
 fn new_put(mode: PutMode) -> Put {

@@ -52,6 +52,8 @@ enum Peer {
     Gone,
     /// It never answers.
     Silent,
+    /// It answers a lookup as upstream's do, and no put.
+    SilentHolder,
 }
 
 /// Answers everything that is asked until nothing more is; which requests each peer got.
@@ -74,7 +76,8 @@ fn answer_all(
         }
         let request = hand.open(stream, Reach::Relayed).request;
         asked.entry(peer).or_default().push(request.clone());
-        if kind(peer) == Peer::Silent {
+        let is_put = matches!(request, Request::PutValue { .. });
+        if kind(peer) == Peer::Silent || (is_put && kind(peer) == Peer::SilentHolder) {
             continue;
         }
         let closest = Default::default();
@@ -166,7 +169,7 @@ fn a_put_gives_the_item_immediately_to_peers_that_are_ours_and_probably_among_th
         for n in 1..=80 {
             let rtt = Duration::from_millis(1);
             let store = &mut hand.node.base.peers.store;
-            store.answered(&key(n), rtt, Dialect::Skydht, now);
+            store.answered(&key(n), Some(rtt), Dialect::Skydht, now);
         }
         let radius = hand.node.table().expected_radius(2);
         let it = item(0, &format!("{n}"), 1, "v");
@@ -237,33 +240,37 @@ fn a_renewal_that_reached_nobody_is_reported_unless_it_was_stopped() {
 
 #[test]
 fn a_put_that_enough_hold_waits_for_a_silent_peer_no_longer_than_its_patience() {
-    let mut hand = with_peers(2, |_| {});
-    let now = hand.now;
-    for n in 1..=2 {
-        let rtt = Duration::from_millis(50);
-        hand.node
-            .base
-            .peers
-            .store
-            .answered(&key(n), rtt, Dialect::Skydht, now);
+    // One of ours was given the item by the lookup, one of upstream's after it.
+    for (silent, dialect, requests) in [
+        (Peer::Silent, Dialect::Skydht, 1),
+        (Peer::SilentHolder, Dialect::Go, 2),
+    ] {
+        let mut hand = with_peers(2, |_| {});
+        let now = hand.now;
+        for (n, dialect) in [(1, Dialect::Skydht), (2, dialect)] {
+            let rtt = Some(Duration::from_millis(50));
+            let store = &mut hand.node.base.peers.store;
+            store.answered(&key(n), rtt, dialect, now);
+        }
+        let it = item(0, "x", 1, "v");
+        let op = hand.command(Command::Put {
+            salt: it.salt.clone(),
+            value: it.value.clone(),
+            options: PutOptions::default(),
+        });
+        let kind = |peer| if peer == 1 { Peer::Ours } else { silent };
+        let asked = answer_all(&mut hand, kind, |_| None, None);
+        assert_eq!(asked[&2].len(), requests);
+        hand.node.base.cx.timers.cancel(Timer::Prove);
+        let patience = hand.node.base.peers.store.patience(&key(2));
+        hand.pass(patience - Duration::from_millis(1));
+        assert!(hand.finished(op).is_none());
+        hand.pass(Duration::from_millis(1));
+        let Some(Outcome::Put(Ok(done))) = hand.finished(op) else {
+            panic!("{silent:?}: {:?}", hand.finished(op));
+        };
+        assert_eq!((done.replicas.stored, done.replicas.unknown), (1, 1));
     }
-    let patience = hand.node.base.peers.store.patience(&key(2));
-    let it = item(0, "x", 1, "v");
-    let op = hand.command(Command::Put {
-        salt: it.salt.clone(),
-        value: it.value.clone(),
-        options: PutOptions::default(),
-    });
-    let kind = |peer| if peer == 1 { Peer::Ours } else { Peer::Silent };
-    let asked = answer_all(&mut hand, kind, |_| None, None);
-    assert_eq!(asked[&2].len(), 1);
-    hand.pass(patience - Duration::from_millis(1));
-    assert!(hand.finished(op).is_none());
-    hand.pass(Duration::from_millis(1));
-    let Some(Outcome::Put(Ok(done))) = hand.finished(op) else {
-        panic!("{:?}", hand.finished(op));
-    };
-    assert_eq!((done.replicas.stored, done.replicas.unknown), (1, 1));
 }
 
 #[test]
@@ -276,7 +283,7 @@ fn the_first_valid_value_is_asked_of_the_nearest_alone_until_it_is_late() {
             .base
             .peers
             .store
-            .answered(&key(n), rtt, Dialect::Skydht, now);
+            .answered(&key(n), Some(rtt), Dialect::Skydht, now);
     }
     let late = hand.node.base.peers.store.soft_deadline(&key(1));
     let it = item(9, "s", 5, "v");
