@@ -188,3 +188,80 @@ fn tls_is_spoken_to_a_server_whose_certificate_is_believed_and_to_no_other() {
     assert!(ran.text().contains("redis not usable now"), "{ran:?}");
     assert!(ran.stderr.contains("certificate"), "{ran:?}");
 }
+
+/// Five full nodes that name each other, on a Redis that they share or on files of their own.
+fn servers(home: &TempDir, order: [usize; 5], url: Option<&str>) -> Vec<Node> {
+    let word = if url.is_some() { "redis" } else { "file" };
+    let places: Vec<(String, String)> = (0..5)
+        .map(|n| {
+            let (name, dir) = (format!("{word}{n}"), home.join(&format!("{word}{n}")));
+
+            let made = support::run(home, &["keygen", "--state-dir", &dir, "--json"]).exits(0);
+            let key = made.json()["key"].as_str().unwrap().to_owned();
+            let port = server::free_port();
+            (name, format!("{key}@127.0.0.1:{port}"))
+        })
+        .collect();
+    let mut nodes = Vec::new();
+    for n in order {
+        let (name, place) = &places[n];
+        let listen = place.split_once('@').unwrap().1;
+        let mut words = vec!["run", "--full-node", "--listen", listen];
+        for (_, other) in places.iter().filter(|(other, _)| other != name) {
+            words.extend(["--bootstrap", other]);
+        }
+        words.extend(url.iter().flat_map(|url| ["--storage", url]));
+        nodes.push(Node::start_with(home, name, &words));
+    }
+    nodes
+}
+
+#[test]
+fn r15_servers_that_start_in_any_order_know_each_other_and_a_redis_that_dies_stops_none() {
+    let home = TempDir::new();
+    let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let url = server.url();
+    for (order, url) in [
+        ([3, 0, 4, 1, 2], None),
+        ([4, 2, 0, 1, 3], Some(url.as_str())),
+    ] {
+        let begun = Instant::now();
+        let nodes = servers(&home, order, url);
+        for node in &nodes {
+            until(node, &home, "acquainted", |status| status["peers"] == 4);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        let Some(_) = url else { continue };
+        let put = |n: usize, salt: &str| {
+            nodes[n].run(&home, &["put", "v", "--salt", salt]).exits(0);
+        };
+        put(0, "before");
+        until(&nodes[0], &home, "written", |status| {
+            status["storage"]["waiting"] == 0
+        });
+        server.kill();
+        for n in 0..5 {
+            put(n, &format!("without {n}"));
+            assert!(local(&nodes[n], &home, &nodes[0], "before"));
+        }
+        for node in &nodes {
+            until(node, &home, "failing", |status| {
+                status["storage"]["health"] == "failing"
+                    && status["reasons"] != serde_json::json!([])
+            });
+        }
+        server.launch();
+        for node in &nodes {
+            until(node, &home, "caught up", |status| {
+                status["storage"]["health"] == "good" && status["storage"]["waiting"] == 0
+            });
+        }
+        // Six items; full nodes put adverts beside them.
+        let keys = server.cli(&["keys", "dht:????*"]);
+        let items = keys.lines().filter(|key| key.len() == 68).count();
+        assert!(items >= 6, "{keys}");
+        for n in 0..5 {
+            assert!(local(&nodes[0], &home, &nodes[n], &format!("without {n}")));
+        }
+    }
+}
