@@ -113,6 +113,24 @@ impl Base {
         self.peers.table.nearer_than_local(target, k)
     }
 
+    /// The full nodes nearest to `target` that are known and may be dialled, nearest first.
+    /// O(m) hashes for m known ones.
+    pub(crate) fn nearest_full_nodes(&self, target: &Target, most: usize) -> Vec<Candidate> {
+        let (now, store) = (self.cx.now.mono, &self.peers.store);
+        let known = store.full_nodes().iter();
+        let mut near: Vec<Candidate> = known
+            .filter(|key| !store.is_paused(key, now))
+            .map(|key| Candidate {
+                key: *key,
+                id: key.id(),
+                addr: None,
+            })
+            .collect();
+        near.sort_by_key(|peer| target.distance(&peer.id));
+        near.truncate(most);
+        near
+    }
+
     /// Has the signature of an item checked on behalf of `peer`.
     pub(crate) fn verify(&mut self, peer: &PublicKey, candidate: StoreCandidate, tag: VerifyTag) {
         let peer = (*peer, self.lane(peer));

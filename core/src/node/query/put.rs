@@ -37,6 +37,8 @@ pub(crate) struct Put {
     replicas: BTreeMap<NodeId, Replica>,
     pending: usize,
     acknowledged: usize,
+    /// Full nodes that are asked beside the nearest.
+    beside: usize,
     /// Whether a holder is a Go node, which renews only by a higher sequence.
     pub(crate) go_holders: bool,
     pub(crate) highest_held: Option<Seq>,
@@ -54,6 +56,7 @@ impl Put {
             replicas: BTreeMap::new(),
             pending: 0,
             acknowledged: 0,
+            beside: 0,
             go_holders: false,
             highest_held: None,
             deleted: BTreeMap::new(),
@@ -85,6 +88,12 @@ impl Put {
     /// A peer was asked; after `until` its answer is not waited for while others have the item.
     pub(crate) fn asked(&mut self, id: NodeId, until: Mono) {
         self.set(id, Replica::Pending(until));
+    }
+
+    /// So many full nodes were asked beside the nearest: the put does not end before they are
+    /// reached, or have had their time.
+    pub(crate) fn asked_beside(&mut self, full_nodes: usize) {
+        self.beside = full_nodes;
     }
 
     /// A peer answered, or did not. `repeated`: an earlier attempt may have reached it.
@@ -139,11 +148,11 @@ impl Put {
     }
 
     /// Whether nothing is waited for once the lookup is over: everybody asked has answered or
-    /// failed; or `k` hold the item; or as many as are wanted do, and the others are silent for
+    /// failed; or `k` and the full nodes beside hold the item; or as many as are wanted do, and the others are silent for
     /// so long that they would only hold the put up.
     pub(crate) fn is_complete(&self, k: usize, now: Mono) -> bool {
         self.pending == 0
-            || self.acknowledged >= k
+            || self.acknowledged >= k + self.beside
             || (self.is_enough() && self.patience().is_none_or(|until| until <= now))
     }
 

@@ -1,6 +1,7 @@
 //! The steps of a query: whom to ask, and what an answer means.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::item::{Item, Origin};
@@ -24,6 +25,8 @@ use crate::node::verify::Verdict;
 use crate::store::Held;
 use crate::wire::{PeerList, Request, Response, Want, WireItem};
 
+/// A put gives its item also to so many full nodes, those nearest to the target.
+const FULL_NODES: usize = 2;
 /// Candidates are widened to this many when the nearest are suspiciously dense.
 const WIDENED: usize = 64;
 
@@ -222,9 +225,18 @@ impl Query {
         }
         if let QueryKind::Put(_) = self.kind {
             let closest = self.lookup.answered_closest().copied();
-            for peer in closest.collect::<alloc::vec::Vec<_>>() {
+            for peer in closest.collect::<Vec<_>>() {
                 let call = self.store_at(base, id, &peer, false, false);
                 self.note_call(call);
+            }
+            // They tell all other full nodes, however far these are.
+            let mut beside = 0;
+            for peer in base.nearest_full_nodes(&self.target, FULL_NODES) {
+                let call = self.store_at(base, id, &peer, false, false);
+                beside += usize::from(self.note_call(call));
+            }
+            if let QueryKind::Put(put) = &mut self.kind {
+                put.asked_beside(beside);
             }
         }
     }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::net::{Net, secret};
+use super::net::{Net, addr, secret};
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::node::*;
@@ -413,4 +413,40 @@ fn an_offer_brings_what_is_wanted_and_no_more_one_after_the_other() {
     assert_eq!(net.counter(1, Counter::Offers) - offers, 200);
     assert_eq!(net.counter(1, Counter::SyncGiven) - given, 100);
     assert_eq!(versions(&net, 2).len(), 200);
+}
+
+#[test]
+fn a_publisher_gives_what_it_puts_to_the_two_nearest_full_nodes() {
+    let full_nodes = 30..34;
+    let mut net = Net::settled(34, |n, config| {
+        config.k = 5;
+        config.limits.offers = 0;
+        config.full_node = full_nodes.contains(&n);
+    });
+    // It has met them all, as a node does that asks around.
+    for node in full_nodes.clone() {
+        let (peer, addr) = (secret(node).public(), Some(addr(node)));
+        let met = net.command(7, Command::Ping { peer, addr });
+        assert!(matches!(met, Outcome::Ping(Ok(_))));
+    }
+    let mut far = 0;
+    for n in 0..12 {
+        let salt = alloc::format!("item {n}");
+        let target = Target::of(&secret(7).public(), salt.as_bytes());
+        let mut nearest: Vec<usize> = (0..34).filter(|node| *node != 7).collect();
+        nearest.sort_by_key(|node| target.distance(&secret(*node).public().id()));
+        let near = &nearest[..5];
+        let mut wanted: BTreeSet<usize> = nearest
+            .iter()
+            .copied()
+            .filter(|it| *it >= 30)
+            .take(2)
+            .collect();
+        far += wanted.iter().filter(|node| !near.contains(node)).count();
+        wanted.extend(near.iter().filter(|node| **node >= 30));
+        net.put(7, &salt, b"v").unwrap();
+        let held = net.holders(7, &salt).into_iter().filter(|it| *it >= 30);
+        assert_eq!(held.collect::<BTreeSet<_>>(), wanted, "{salt}");
+    }
+    assert!(far > 12, "{far}");
 }
