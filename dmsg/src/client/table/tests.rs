@@ -237,9 +237,9 @@ fn sessions_are_given_nearest_first_and_only_while_they_are_open() {
         let opening = session.mux().open();
         futures::executor::block_on(opening).unwrap()
     };
-    let _streams = [open(&session), open(&session), open(&other)];
+    let _streams = [open(&session), open(&session), open(&session), open(&other)];
     let stats = table.stats();
-    assert_eq!((stats.sessions, stats.streams, stats.connected), (3, 3, 3));
+    assert_eq!((stats.sessions, stats.streams, stats.connected), (3, 4, 3));
     assert_eq!(table.hybrid_sessions().collect::<Vec<_>>(), [true; 3]);
     drop(made);
 }
