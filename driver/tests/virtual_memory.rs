@@ -24,8 +24,8 @@ use skydht_driver::{
     Accepted, Dht, GetEvent, Recorder, StartError, StartOptions, Stopped, Transport, Verifier,
     large,
 };
-use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualTime;
+use skydht_runtime::{BoxFuture, within};
 
 fn secret(n: u64) -> SecretKey {
     let mut entropy = [0; 32];
@@ -84,8 +84,13 @@ impl Bench {
         nodes
     }
 
+    /// Runs until the future completes; fails after a day.
+    #[track_caller]
     fn run<F: Future>(&self, future: F) -> F::Output {
-        self.world.run_until(future).unwrap()
+        let runtime = self.world.runtime();
+        let limited = within(&runtime, Duration::from_secs(24 * 3600), future);
+        let done = self.world.run_until(limited).expect("the world goes on");
+        done.expect("not within a day")
     }
 }
 

@@ -31,8 +31,8 @@ use skydht_driver::testing::{Pair, Testnet, conformance};
 use skydht_driver::transport::TransportStats;
 use skydht_driver::transport::tcp::{TcpOptions, TcpTransport};
 use skydht_driver::{Accepted, Dht, StartOptions, TcpNode, Transport as _, Verifier};
-use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
+use skydht_runtime::{Runtime as _, within};
 
 type Tcp = TcpTransport<VirtualRuntime>;
 
@@ -88,9 +88,14 @@ async fn greet(from: &Tcp, to: u8) -> (Stream, Path) {
     (stream, path)
 }
 
+/// Runs a test, which fails after a day.
+#[track_caller]
 fn run<T>(test: impl AsyncFnOnce(&VirtualTime) -> T) -> T {
     let world = VirtualTime::new(5);
-    world.run_until(test(&world)).unwrap()
+    let runtime = world.runtime();
+    let limited = within(&runtime, 24 * 3600 * SECOND, test(&world));
+    let done = world.run_until(limited).expect("the world goes on");
+    done.expect("not within a day")
 }
 
 #[test]
