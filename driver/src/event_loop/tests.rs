@@ -36,8 +36,12 @@ fn key(n: u8) -> PublicKey {
     secret(n).public()
 }
 
-/// A stream that takes all, and gives what is in it.
-struct Stream(VecDeque<Vec<u8>>);
+/// A stream that gives what is in it, and takes all or nothing.
+#[derive(Default)]
+struct Stream {
+    reads: VecDeque<Vec<u8>>,
+    takes_nothing: bool,
+}
 
 impl AsyncRead for Stream {
     fn poll_read(
@@ -45,7 +49,7 @@ impl AsyncRead for Stream {
         _: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.pop_front().map_or(Poll::Pending, |bytes| {
+        self.reads.pop_front().map_or(Poll::Pending, |bytes| {
             buf[..bytes.len()].copy_from_slice(&bytes);
             Poll::Ready(Ok(bytes.len()))
         })
@@ -58,7 +62,10 @@ impl AsyncWrite for Stream {
         _: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
+        match self.takes_nothing {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(buf.len())),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -244,7 +251,10 @@ impl Bench {
         let accepted = Accepted {
             peer: key(n),
             path: PATH,
-            stream: Stream(reads.into_iter().collect()),
+            stream: Stream {
+                reads: reads.into_iter().collect(),
+                ..Stream::default()
+            },
         };
         let waiting = &self.event_loop.transport.accepted;
         waiting.lock().unwrap().push_back(accepted);
@@ -408,10 +418,19 @@ fn each_thing_that_waits_is_counted_by_itself() {
         let pending = Box::pin(std::future::pending());
         event_loop.streams.open(StreamId(2 * n), pending);
     }
-    event_loop
-        .streams
-        .accept(StreamId(1), Stream(VecDeque::new()));
-    event_loop.streams.send(StreamId(1), [0; 7][..].into());
+    // Of which one takes its time to finish.
+    for (n, bytes) in [(1, 7), (3, 9)] {
+        let stream = Stream {
+            takes_nothing: true,
+            ..Stream::default()
+        };
+        event_loop.streams.accept(StreamId(n), stream);
+        let frame: Arc<[u8]> = vec![0; bytes].into();
+        event_loop.streams.send(StreamId(n), frame);
+    }
+    event_loop.streams.close(StreamId(3), true);
+    event_loop.budget = 9;
+    event_loop.visit_streams();
     for n in 0..4 {
         let (outcome, _) = oneshot::channel();
         let reply = Reply {
@@ -430,8 +449,10 @@ fn each_thing_that_waits_is_counted_by_itself() {
     }
     event_loop.stats.misuse = 8;
     let expected = DriverStats {
-        streams: 3,
-        unsent_bytes: 7,
+        streams: 4,
+        lingering: 1,
+        lingering_bytes: 9,
+        unsent_bytes: 7 + 9,
         operations: 4,
         verifying: 5,
         probes: 6,
