@@ -11,8 +11,6 @@ use futures::channel::oneshot;
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::Runtime;
 
-use crate::keepalive::Keepalive;
-use crate::read_buffered::ReadBuffered;
 use crate::session::{CloseReason, Driver, Stall};
 
 /// How long a ping may stay without any sign of the peer, as upstream's.
@@ -20,9 +18,9 @@ const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pings, and runs the session until the peer has shown that it runs it, too.
 pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
-    driver: &mut Driver<ReadBuffered<IO>>,
-    keepalive: &Keepalive,
+    driver: &mut Driver<IO>,
 ) -> Result<(), CloseReason> {
+    let keepalive = driver.keepalive();
     keepalive.request_ping();
     poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
         Poll::Ready(reason) => Poll::Ready(Err(reason)),
@@ -35,13 +33,13 @@ pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
 
 /// Runs a session until it ends, its peer is silent for too long or takes nothing of what waits
 /// for it, or `killed` completes.
-pub(crate) async fn run<R: Runtime>(
+pub(crate) async fn run<R: Runtime, IO: AsyncRead + AsyncWrite + Unpin>(
     runtime: R,
-    mut driver: Driver<ReadBuffered<R::Connection>>,
-    keepalive: Keepalive,
+    mut driver: Driver<IO>,
     interval: Duration,
     mut killed: oneshot::Receiver<()>,
 ) -> CloseReason {
+    let keepalive = driver.keepalive();
     let mut timer = runtime.sleep(interval);
     let mut stall = Stall::new(runtime.clone());
     let mut pinged_at = None;

@@ -119,7 +119,6 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
         driver,
     } = established;
     let session = Arc::new(session);
-    let keepalive = session.keepalive().clone();
     let now = shared.now();
     let Some(Started { id, killed }) = shared.table().connected(&session, distance, now) else {
         return;
@@ -127,7 +126,7 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
     shared.changes.raise();
     serve(shared, session, incoming);
     let interval = shared.config.keepalive;
-    session_task::run(shared.runtime.clone(), driver, keepalive, interval, killed).await;
+    session_task::run(shared.runtime.clone(), driver, interval, killed).await;
     let now = shared.now();
     shared.table().ended(&server, id, now, next_wait);
     shared.changes.raise();
@@ -166,8 +165,7 @@ async fn establish<R: Runtime>(
     shared.runtime.sleep(config.settle).await;
     // Before we tell anybody of the session, its server must know of it.
     let begun = shared.now();
-    let keepalive = established.session.keepalive().clone();
-    let sign = session_task::first_sign(&mut established.driver, &keepalive);
+    let sign = session_task::first_sign(&mut established.driver);
     within(&shared.runtime, config.handshake_timeout, sign)
         .await
         .ok_or_else(silent)?

@@ -75,13 +75,13 @@ impl<R: Runtime> Accept for Shared<R> {
             self.counters.displaced_sessions.count();
         }
         self.changes.raise();
-        let (key, keepalive) = (session.remote(), session.keepalive().clone());
+        let key = session.remote();
         relay::spawn(self, session, added.id, incoming, addr.ip());
         if added.has_rival {
             file_in_time(self, key, added.id);
         }
         let (runtime, interval) = (self.runtime.clone(), self.config.keepalive);
-        let reason = session_task::run(runtime, driver, keepalive, interval, added.killed).await;
+        let reason = session_task::run(runtime, driver, interval, added.killed).await;
         match reason {
             CloseReason::Io(_) | CloseReason::Protocol(_) => self.counters.lost.count(),
             CloseReason::Smux => refuse_smux(self, key, addr),
