@@ -212,7 +212,7 @@ fn poll(base: &mut Base, op: OperationId, watching: &mut Watching, holder: Candi
         }),
         ..base.cx.request_ext()
     };
-    let call = base.ask_with(holder.clone(), request, ext, CallTag::Poll(op));
+    let call = base.ask_with(holder, request, ext, CallTag::Poll(op));
     if let Some(call) = call {
         watching.polls.insert(call, holder);
     }
