@@ -18,6 +18,7 @@ use crate::sync::{
 };
 use crate::wire::{
     Method, Request, RequestMessage, Response, ResponseExt, ResponseMessage, Sender,
+    encode_response,
 };
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -443,6 +444,39 @@ fn a_pass_with_an_upstream_node_brings_what_either_lacks_and_says_what_it_cost()
     assert_eq!(hand.counter(Counter::SyncFetched), 2);
     assert_eq!(hand.counter(Counter::SyncsFailed), 0);
     assert_eq!(hand.used(Limit::sync_sessions), 0);
+}
+
+#[test]
+fn what_a_session_brings_is_checked_32_at_a_time_and_more_follow_when_half_are() {
+    let mut hand = with_upstream();
+    sync(&mut hand, 1);
+    let (stream, _) = requests(&mut hand, 1).remove(0);
+    let theirs: Vec<_> = (100..160).map(|owner| item(owner, "s", 5, "v")).collect();
+    let response = page(&theirs.iter().collect::<Vec<_>>());
+    let message = ResponseMessage {
+        ext: None,
+        response,
+    };
+    hand.bytes(stream, &encode_response(&message).unwrap());
+    let mut out = Vec::new();
+    while hand.jobs_out() > 0 {
+        out.push(hand.jobs_out());
+        let is_job = |output: &Output| matches!(output, Output::Verify { .. });
+        let at = hand.outputs.iter().position(is_job).unwrap();
+        if let Output::Verify { job, work } = hand.outputs.remove(at) {
+            let verdict = work.run();
+            hand.input(Input::Verified { job, verdict });
+        }
+    }
+    // 17 are judged, and there is room for as many.
+    let expected: Vec<_> = (16..=32).rev().chain((16..=32).rev()).collect();
+    assert_eq!(out[..34], expected);
+    assert_eq!(out.len(), 60);
+    assert!(
+        theirs
+            .iter()
+            .all(|item| hand.held(&item.target()).is_some())
+    );
 }
 
 #[test]

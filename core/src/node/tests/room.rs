@@ -199,12 +199,8 @@ fn a_batch_has_fewer_items_checked_at_a_time_while_others_wait_and_where_they_ar
     hand.request(first, 1, None, put(&item(1, "x", 5, "v")));
     hand.request(batched, 2, ours(), batch(2, 40, 1));
     hand.request(last, 3, None, put(&item(3, "x", 5, "v")));
-    let is_job = |output: &Output| matches!(output, Output::Verify { .. });
-    let at = hand.outputs.iter().position(is_job).unwrap();
-    if let Output::Verify { job, work } = hand.outputs.remove(at) {
-        let verdict = work.run();
-        hand.input(Input::Verified { job, verdict });
-    }
+    verdict(&mut hand);
+    hand.run_requests();
     assert_eq!(hand.jobs_out(), 8);
 
     let mut hand = Hand::new(|config| config.limits.items_per_publisher = Cap::UNLIMITED);
@@ -218,6 +214,39 @@ fn a_batch_has_fewer_items_checked_at_a_time_while_others_wait_and_where_they_ar
     let stream = hand.accept(2);
     hand.request(stream, 2, ours(), batch(2, 10, 65_535));
     assert_eq!(hand.jobs_out(), 2);
+}
+
+/// Gives the verdict on one job, and fires no timer.
+fn verdict(hand: &mut Hand) {
+    let is_job = |output: &Output| matches!(output, Output::Verify { .. });
+    let at = hand.outputs.iter().position(is_job).unwrap();
+    if let Output::Verify { job, work } = hand.outputs.remove(at) {
+        let verdict = work.run();
+        hand.try_input(Input::Verified { job, verdict }).unwrap();
+    }
+}
+
+#[test]
+fn a_batch_goes_on_and_ends_with_its_verdicts_and_waits_for_no_slot_of_others() {
+    // Nobody waits for its slot: the next item follows.
+    let mut hand = Hand::new(|config| config.limits.verify_jobs_per_peer = 1);
+    let stream = hand.accept(1);
+    hand.request(stream, 1, ours(), batch(1, 3, 1));
+    for left in [1, 1, 0] {
+        assert_eq!(hand.node.in_flight().slots, 1);
+        verdict(&mut hand);
+        assert_eq!(hand.jobs_out(), left);
+    }
+    assert!(hand.answer_on(stream).is_some());
+    // Others wait: it is answered before them.
+    let mut hand = Hand::new(|config| config.limits.serving = 1);
+    let [batched, other] = [1, 2].map(|peer| hand.accept(peer));
+    hand.request(batched, 1, ours(), batch(1, 2, 1));
+    hand.request(other, 2, None, put(&item(2, "x", 5, "v")));
+    verdict(&mut hand);
+    assert!(hand.answer_on(batched).is_none());
+    verdict(&mut hand);
+    assert!(hand.answer_on(batched).is_some());
 }
 
 #[test]
@@ -306,12 +335,7 @@ fn four_waiting_batches_are_taken_up_in_one_handle() {
         hand.request(stream, peer, ours(), batch(2, 3, 1));
     }
     assert_eq!(hand.node.in_flight().waiting_requests, 12);
-    let is_job = |output: &Output| matches!(output, Output::Verify { .. });
-    let at = hand.outputs.iter().position(is_job).unwrap();
-    if let Output::Verify { job, work } = hand.outputs.remove(at) {
-        let verdict = work.run();
-        hand.try_input(Input::Verified { job, verdict }).unwrap();
-    }
+    verdict(&mut hand);
     for left in [8, 4, 0] {
         hand.try_input(Input::TimerFired).unwrap();
         assert_eq!(hand.node.in_flight().waiting_requests, left);
