@@ -8,7 +8,7 @@ use super::net::{Net, secret};
 use crate::id::Target;
 use crate::item::{Salt, Seq};
 use crate::node::*;
-use crate::wire::{LongPoll, Request, RequestExt, Response};
+use crate::wire::{LongPoll, Request, RequestExt, Response, ResponseExt, ResponseMessage};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -267,4 +267,63 @@ fn polls_make_room_for_streams_of_others() {
     let closed = polls.iter().filter(|it| hand.closed(**it).is_some());
     assert_eq!(closed.count(), 1);
     assert_eq!(hand.node.inbound.watches(), 11);
+}
+
+/// Answers the reads that are wanted with nothing, and leaves the polls; how many were read for.
+fn reads(hand: &mut Hand) -> usize {
+    let mut reads = 0;
+    while let Some((stream, ..)) = hand.wanted_first() {
+        let asked = hand.open(stream, Reach::Relayed);
+        if asked.ext.is_some_and(|ext| ext.poll.is_some()) {
+            continue;
+        }
+        let Request::GetValue { .. } = asked.request else {
+            continue;
+        };
+        reads += 1;
+        let (item, closest) = (None, Default::default());
+        let response = Response::GetValue { item, closest };
+        let ext = Some(ResponseExt::default());
+        hand.reply(stream, ResponseMessage { ext, response });
+    }
+    reads
+}
+
+#[test]
+fn a_change_wakes_those_who_watch_its_target_and_no_others() {
+    let mut hand = Hand::new(|_| {});
+    hand.introduce(20, Reach::Relayed, true);
+    reads(&mut hand);
+    hand.node.base.cx.timers.clear();
+    let minutes = Duration::from_secs(600);
+    let start = |hand: &mut Hand, owner| {
+        let op = hand.command(watch(owner, None, minutes));
+        assert_eq!(reads(hand), 1);
+        op
+    };
+    let [first, second] = [1, 1].map(|owner| start(&mut hand, owner));
+    let other = start(&mut hand, 2);
+    hand.input(Input::Cancel { op: first });
+    let it = item(1, "news", 5, "v");
+    hand.ask(1, Some(RequestExt::default()), put(&it));
+    // The store is asked first, so that the one who still watches is told without a read.
+    hand.pass(Duration::from_secs(2));
+    reads(&mut hand);
+    let told = |op| matches!(hand.finished(op), Some(Outcome::Watch(Ok(_))));
+    assert_eq!([first, second, other].map(told), [false, true, false]);
+}
+
+#[test]
+fn a_target_must_be_its_owners_in_a_read_and_in_a_watch() {
+    let mut request = GetRequest::of(key(1), Salt::from("a"), ReadPolicy::Freshest);
+    request.target = item(1, "b", 1, "v").target();
+    let (get, after) = (Command::Get(request.clone()), None);
+    let watch = Command::Watch { request, after };
+    let mut hand = Hand::new(|_| {});
+    let op = hand.command(get);
+    let refused = Some(&Outcome::Get(Err(GetError::WrongTarget)));
+    assert_eq!(hand.finished(op), refused);
+    let op = hand.command(watch);
+    let refused = Some(&Outcome::Watch(Err(GetError::WrongTarget)));
+    assert_eq!(hand.finished(op), refused);
 }
