@@ -45,7 +45,7 @@
 //!         Output::Persist { .. } | Output::PersistMark { .. } => {}
 //!         // Read it there, before its turn: Loaded, then TargetLoaded.
 //!         Output::LoadTarget { .. } => {}
-//!         // This node knows nobody.
+//!         // This node knows no peer.
 //!         Output::Finished { outcome, .. } => println!("{outcome:?}"),
 //!         Output::Event(event) => println!("{event:?}"),
 //!     }
@@ -74,7 +74,7 @@
 //! - **An accepted session carries streams back.** The node that was dialled opens streams to its
 //!   dialler over the same session, with no address. With one connection for each stream it could
 //!   not: it never learns whom it may ask, the dialler enters no table, and what the dialler puts is
-//!   found by nobody. Such a transport needs a multiplexer over its connections.
+//!   found by no peer. Such a transport needs a multiplexer over its connections.
 //! - The session outlives its streams for a while: it is not ended with the last one.
 //!
 //! # Not here

@@ -264,7 +264,7 @@ impl<R: Runtime> Client<R> {
     }
 }
 
-/// Whether anybody on the internet could reach it.
+/// Whether it can be reached from the internet.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

@@ -144,7 +144,7 @@ pub struct Transport {
     pub remote: PublicKey,
     /// The handshake hash: equal on both sides, unique to this handshake.
     pub hash: [u8; 32],
-    /// Whether the keys hold against whoever has a quantum computer one day.
+    /// Whether the keys hold against a quantum computer.
     pub is_hybrid: bool,
 }
 

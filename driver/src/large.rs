@@ -33,7 +33,7 @@ pub trait Items {
     /// Publishes an item of the own key. Returns its sequence.
     async fn put(&self, salt: Salt, value: Value, options: PutOptions) -> Result<Seq, Self::Error>;
 
-    /// Reads an item; none if nobody has it, or its owner deleted it.
+    /// Reads an item; none if no peer has it, or its owner deleted it.
     async fn get(
         &self,
         owner: PublicKey,
@@ -125,7 +125,7 @@ pub enum ReadError<E: fmt::Display> {
     /// Its manifest is none.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Nobody asked has these chunks.
+    /// No peer that was asked has these chunks.
     #[error("{} of {of} chunks are lost: {}", .chunks.len(), Numbers(.chunks))]
     Lost {
         /// Which.
@@ -338,7 +338,7 @@ async fn read_version<I: Items>(
 }
 
 /// Publishes a JSON array as upstream keeps lists, and takes away the chunks of a longer one that was
-/// there, whoever put it.
+/// there, of any writer with the key.
 ///
 /// # Errors
 /// [`WriteError`]; readers may see that it was not replaced as a whole.

@@ -32,7 +32,7 @@ struct Known {
 }
 
 /// Remembers those of `peers` that can be reached again, most recently seen first. A node that knows
-/// nobody right now keeps what it remembered. Returns how many were written.
+/// no peer right now keeps what it remembered. Returns how many were written.
 pub(crate) fn save(path: &Path, peers: &[PeerInfo]) -> Result<usize> {
     let mut reached: Vec<_> = peers.iter().filter(|peer| peer.reachable).collect();
     reached.sort_by_key(|peer| (peer.last_seen, peer.key));

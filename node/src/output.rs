@@ -10,7 +10,7 @@ use crate::color::{self, Painted, Tone};
 use crate::failure::{Code, Failure, Result};
 use crate::printable::{json_escaped, printable};
 
-/// Text for a stream: on a terminal it cannot steer it, whoever wrote it.
+/// Text for a stream: on a terminal it cannot steer it, wherever it comes from.
 fn shown_on(stream: &impl IsTerminal, text: String) -> String {
     match stream.is_terminal() {
         true => printable(text.as_bytes()),

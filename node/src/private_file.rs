@@ -174,7 +174,7 @@ pub(crate) fn open_lock(path: &Path) -> Result<File> {
     })
 }
 
-/// Opens a file that is made or replaced by what is written: no pipe or device, where nobody may
+/// Opens a file that is made or replaced by what is written: no pipe or device, where no reader may
 /// be at the other end.
 pub(crate) fn open_output(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
@@ -253,7 +253,7 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     check_dir(path)
 }
 
-/// Makes a directory, and what is above it; one that is there may be anybody's.
+/// Makes a directory, and what is above it; one that is there may be another user's.
 pub(crate) fn make_dirs(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)

@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(5);
 enum Resumed {
     /// It is renewed from now on, or need not be, or cannot be.
     Done,
-    /// Nobody has answered, or storage is still being read.
+    /// No peer has answered, or storage is still being read.
     Later,
 }
 
@@ -55,7 +55,7 @@ async fn resume(dht: &Dht, key: &PublicKey, lapsed: &Lapsed, salt: &str) -> Resu
             let storage = dht.storage_stats().await.map(|stats| stats.health);
             return match storage {
                 Ok(StorageHealth::Loading | StorageHealth::Failing(_)) => Resumed::Later,
-                // It stays among what nobody renews.
+                // It stays among what is not renewed.
                 _ => Resumed::Done,
             };
         }

@@ -27,7 +27,7 @@ const MOST_TRIES: u32 = 8;
 /// Held while a node runs on the directory; the system releases it, whatever happens.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// The directory itself, which outlasts a `lock` that somebody removes. None where the file
+    /// The directory itself, which outlasts a `lock` that is removed. None where the file
     /// system cannot lock it.
     _dir: Option<File>,
     /// None where the directory is locked and nothing can be made in it.

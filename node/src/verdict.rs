@@ -12,7 +12,7 @@ use crate::window::WINDOW;
 
 /// A node that has just started is not blamed for what it has not done yet.
 const START_GRACE_MS: f64 = 10_000.0;
-/// How long fewer sessions than wanted are none of anybody's business.
+/// How long fewer sessions than wanted do not matter.
 const SESSIONS_GRACE_MS: f64 = 60_000.0;
 
 /// The verdict, and every reason against green, the worst first. It speaks of now: `status` holds

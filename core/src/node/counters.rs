@@ -54,7 +54,7 @@ counters! {
     FrameLength => "frame_length",
     /// Frames cut off by the end of their stream.
     FrameTruncated => "frame_truncated",
-    /// Methods that nobody knows.
+    /// Methods that do not exist.
     UnknownMethod => "unknown_method",
     /// Bodies that do not decode.
     Undecodable => "undecodable",

@@ -143,7 +143,7 @@ pub struct PutOptions {
     pub min_replicas: u16,
     /// Allow a sequence more than a day ahead of the clock.
     pub force: bool,
-    /// Keep it here and tell nobody.
+    /// Keep it here and tell no peer.
     pub local_only: bool,
     /// Do not renew it: the item dies TTL from now unless put again.
     pub once: bool,
@@ -200,7 +200,7 @@ pub enum Command {
         /// Anything out of the ordinary.
         options: PutOptions,
     },
-    /// Publish an item that somebody signed, at its signer's own target.
+    /// Publish an item with any signature, at its signer's own target.
     PutSigned {
         /// The item; verified first.
         item: Box<Item>,
@@ -264,7 +264,7 @@ pub enum Input<'a> {
     },
     /// A peer opened a stream. From now on, for as long as its session lasts, the node may open
     /// streams to this peer with [`SessionUse::ReuseOnly`](crate::node::SessionUse) and no
-    /// address: that is how it pings an unknown caller back, and learns of whoever cannot be
+    /// address: that is how it pings an unknown caller back, and learns of peers that cannot be
     /// dialled. See "What a transport must do" in the [crate's documentation](crate).
     StreamAccepted {
         /// Odd, higher than any before.

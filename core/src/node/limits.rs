@@ -189,7 +189,7 @@ limits! {
     public_items: cap 5_000, 0..=100_000_000;
     /// Items of one publisher in the public tier.
     items_per_publisher: cap 50, 0..=100_000_000;
-    /// Items put over streams of one peer, whoever signed them.
+    /// Items put over streams of one peer, with any signer.
     items_per_peer: cap 2_500, 0..=100_000_000;
     /// Marks of deleted items, and as many again of expired ones.
     deletion_marks: cap 10_000, 0..=100_000_000;

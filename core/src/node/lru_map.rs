@@ -15,7 +15,7 @@ use crate::time::Mono;
 
 /// A use is noted at most this often, so that hot peers cost no reordering.
 const USE_GRAIN: Duration = Duration::from_secs(10);
-/// The number of nobody.
+/// The number that no entry has.
 const NONE: u32 = u32::MAX;
 
 struct Slot<T> {

@@ -334,7 +334,7 @@ impl Node {
         }
     }
 
-    /// Takes the results of queries that are over to whoever started them, which may start
+    /// Takes the results of queries that are over to what started them, which may start
     /// others.
     fn queries_ended(&mut self) {
         while let Some(ended) = self.queries.pop_ended() {

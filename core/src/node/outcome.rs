@@ -204,7 +204,7 @@ pub struct GetOutcome {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GetError {
-    /// Nobody asked holds it.
+    /// No peer that was asked holds it.
     #[error("not found: {} peers answered, none holds it", .stats.answered)]
     NotFound {
         /// The cost.
@@ -291,7 +291,7 @@ pub struct OwnItem {
     pub value_len: usize,
     /// Peers that took it or renewed its life the last time.
     pub holders: u16,
-    /// Since then; none: it has reached nobody yet.
+    /// Since then; none: it has reached no peer yet.
     pub age: Option<Duration>,
     /// Until the next renewal.
     pub next_renewal: Option<Duration>,

@@ -148,7 +148,7 @@ impl DmsgDiscovery {
                 }
             }
             // As upstream: whatever is held goes, also if it is newer, or nothing. Unlike there,
-            // only at the wish of whoever is where it was written: its text alone is anybody's.
+            // only at the wish of the host where it was written: its text alone proves nothing.
             Call::Remove(entry) => {
                 self.rules.remove(&entry, now.unix)?;
                 let key = entry.entry().key;

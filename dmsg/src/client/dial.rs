@@ -52,7 +52,7 @@ fn not_public(seen: Option<IpAddr>) -> String {
     }
 }
 
-/// Entries at hand, without asking anybody: for dials that must not lead to other dials.
+/// Entries at hand, without asking another host: for dials that must not lead to other dials.
 pub trait LocalEntries: Sync {
     /// The entry of a key, if it is at hand.
     fn entry(&self, key: &PublicKey) -> Option<Entry>;

@@ -163,7 +163,7 @@ async fn establish<R: Runtime>(
         .map_err(|error| format!("another key answers there, or no DMSG server: {error}"))?;
     // The driver does not run yet, so nothing is sent.
     shared.runtime.sleep(config.settle).await;
-    // Before we tell anybody of the session, its server must know of it.
+    // Before the session is published, its server must know of it.
     let begun = shared.now();
     let sign = session_task::first_sign(&mut established.driver);
     within(&shared.runtime, config.handshake_timeout, sign)

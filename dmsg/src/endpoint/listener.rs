@@ -18,7 +18,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The next stream; none once the client or server is closed. Cancel-safe. While nobody
+    /// The next stream; none once the client or server is closed. Cancel-safe. While no caller
     /// accepts, streams beyond the queue are refused with [`ErrorCode::AcceptQueueFull`], and
     /// those who dial try again.
     pub async fn accept(&mut self) -> Option<DmsgStream> {

@@ -25,7 +25,7 @@ impl SignedEntry {
         if json.len() > MAX_ENTRY {
             return Err(EntryError::TooLong(json.len()));
         }
-        // Go reads it into an entry of nobody.
+        // Go reads it into an entry without a key.
         if json.trim_ascii() == b"null" {
             return Err(EntryError::NoKey);
         }

@@ -28,7 +28,7 @@ pub(super) struct Input {
     is_last: bool,
     /// A frame of a stream has begun and [`Self::frame_ended`] was not told of its end.
     is_open: bool,
-    /// Space for what nobody wants, while there is such a thing.
+    /// Space for what is not wanted, while there is such a thing.
     skipped: Vec<u8>,
 }
 

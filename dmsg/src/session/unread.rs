@@ -2,7 +2,7 @@
 //! budget.
 //!
 //! A peer may send 256 KiB on each stream whether its reader takes them or not, since yamux has no
-//! smaller window, and not to read the connection would hold back its other streams. So whoever
+//! smaller window, and not to read the connection would hold back its other streams. So the side that
 //! holds too much loses streams: the address with the most, of its sessions the one with the
 //! most, of its streams those that were read longest ago.
 
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// A session, as far as it has a part in a budget. Nobody may hold its state when it is asked.
+/// A session, as far as it has a part in a budget. Its state must not be held when it is asked.
 pub(super) trait Holder: Send + Sync {
     /// Bytes unread.
     fn held(&self) -> usize;

@@ -12,7 +12,7 @@ use crate::keys::parse_public;
 /// Run a DMSG discovery: the directory in which DMSG's servers and clients find each other.
 ///
 /// It speaks upstream's HTTP API, so that Go's servers and visors can use it, too. Entries are
-/// signed by their owners and kept in memory; whoever runs puts his own there again within a
+/// signed by their owners and kept in memory; what runs puts its own there again within a
 /// minute. SIGINT or SIGTERM ends it.
 #[derive(Args, Debug)]
 #[command(after_help = "\

@@ -115,7 +115,7 @@ pub(crate) enum Owner {
     Myself,
     /// This key's.
     Key(PublicKey),
-    /// Whoever's item lies there.
+    /// The item that lies there.
     Target(Target),
 }
 

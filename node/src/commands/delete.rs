@@ -17,7 +17,7 @@ pub(crate) async fn run(common: &Common, args: Delete) -> Result<Exit> {
         timeout_ms: args.timeout.map(super::millis),
         ..PutRequest::default()
     };
-    // What is wrong with it is said before anybody is asked.
+    // What is wrong with it is said before a peer is asked.
     request.read()?;
     let access = Access::open(common, &args.reach, Purpose::Sign).await?;
     let result = match check(&access, args.owner).await {

@@ -38,7 +38,7 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
             Manifest::decode(&report.bytes()).map_err(|error| Failure::new(Code::Partial, error))?
     {
         let salt = match args.owner {
-            // Nobody else knows it.
+            // No other source knows it.
             Owner::Target(_) => report.salt.clone(),
             Owner::Myself | Owner::Key(_) => salt,
         };

@@ -131,7 +131,7 @@ fn request(args: &Put, given: &Given) -> Result<PutRequest> {
     request.force = args.force;
     request.once = args.once;
     request.timeout_ms = args.timeout.map(super::millis);
-    // What is wrong with it is said before anybody is asked.
+    // What is wrong with it is said before a peer is asked.
     request.read()?;
     let in_chunks = matches!(given, Given::List(_) | Given::Large(_));
     if in_chunks && request.salt.len() > MAX_LARGE_SALT {

@@ -292,7 +292,7 @@ fn import(
             }
             Ok(record) if record.expires.is_some_and(|at| at <= now) => report.expired += 1,
             Ok(mut record) => {
-                // Nobody lives longer than a whole life from now, whatever a line says.
+                // Nothing lives longer than a whole life from now, whatever a line says.
                 record.vouched = record.vouched.min(now);
                 let longest = now.plus(settings.node.item_ttl);
                 record.expires = record.expires.map(|at| at.min(longest));

@@ -462,7 +462,7 @@ impl Loader {
     }
 }
 
-/// Whether a value leaves its key open. Go's programs write keys that nobody set: lists as null,
+/// Whether a value leaves its key open. Go's programs write keys that are not set: lists as null,
 /// texts as "".
 fn is_open(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("")

@@ -21,7 +21,7 @@ pub(super) fn default_state_dir(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// `$variable/skydht`, else `$HOME/<below>/skydht`, as the XDG base directories are defined
-/// (relative paths count as unset). There is no other place: one that anybody can guess, such
+/// (relative paths count as unset). There is no other place: one that others can guess, such
 /// as a directory for temporary files, may hold another user's key.
 fn base(environment: &Environment, variable: &str, below: &str) -> Option<PathBuf> {
     let absolute = |name: &str| {

@@ -25,7 +25,7 @@ use crate::names;
 use crate::output::Human;
 use crate::report::{DiscoveryReport, ms};
 
-/// How long the discovery is waited for, less than anybody waits for us.
+/// How long the discovery is waited for, less than callers wait for it.
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// The same with what follows from its answer.
 const PATIENCE: Duration = Duration::from_secs(10);

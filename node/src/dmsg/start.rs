@@ -140,7 +140,7 @@ pub(crate) async fn start_server(
     .map_err(|error| cannot_listen(Some(listen), "DMSG clients", &error))?;
 
     carrier.set_relay(&relay);
-    // Everything listens before the discovery tells anybody of this server.
+    // Everything listens before the discovery tells others of this server.
     let mut client_config = ClientConfig::default();
     client_config.min_sessions = 0;
     let others = dmsg.servers.iter().filter(|it| it.key != relay.key());

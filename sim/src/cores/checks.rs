@@ -79,7 +79,7 @@ impl Run<'_, Cores> {
         }
     }
 
-    /// Nobody holds what its signer did not sign.
+    /// No node holds what its signer did not sign.
     pub(super) fn check_signatures(&mut self) {
         let mut checked = BTreeMap::new();
         for host in self.backend.living(Kind::Ours) {

@@ -55,7 +55,7 @@ pub enum Behaviour {
     /// Denies to have what the [`Collusion`](super::Collusion) besieges, takes it and drops it, and
     /// names only attackers to those who look for it.
     Eclipse,
-    /// Serves the oldest version that anybody in the collusion ever saw, and puts old versions to
+    /// Serves the oldest version that the collusion ever saw, and puts old versions to
     /// the peers near their targets again and again.
     Replay {
         /// Puts a minute.
@@ -116,7 +116,7 @@ pub enum Flood {
     Requests,
     /// Good items under random salts.
     Puts,
-    /// Frames that announce more than anybody takes, and a great deal of it.
+    /// Frames that announce more than any node takes, and a great deal of it.
     Oversized,
     /// Random bytes.
     Garbage,

@@ -292,7 +292,7 @@ impl World {
         }
     }
 
-    /// A host is gone. Nobody knows whether the write that was under way came through, and with
+    /// A host is gone. It is not known whether the write that was under way came through, and with
     /// its machine goes what was not synced.
     pub(super) fn lose_storage(&mut self, host: HostId, how: Departure) {
         let sync = self.storage_of(host).sync;

@@ -37,7 +37,7 @@ pub(crate) enum Room {
     Free,
     /// The peer has to take what it has.
     PeerFull,
-    /// There is none for anybody.
+    /// There is none for any peer.
     Full,
 }
 

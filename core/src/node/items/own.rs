@@ -14,7 +14,7 @@ use crate::node::outcome::OwnItem;
 use crate::node::timers::{Timer, Timers};
 use crate::time::Mono;
 
-/// When a renewal reached nobody, the next one comes this much later.
+/// When a renewal reached no peer, the next one comes this much later.
 const RETRY: Duration = Duration::from_secs(60);
 
 pub(super) struct Own {

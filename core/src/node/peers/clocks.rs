@@ -1,5 +1,5 @@
 //! What time peers say it is: the newest `last_seen` in an answer is at most so old as the
-//! answering peer's last contact with anybody, hence close below its wall clock.
+//! answering peer's last contact with any node, hence close below its wall clock.
 //!
 //! One peer may lie or be wrong, so that only the median of several counts. Kept as the
 //! difference between their wall clock and our monotonic one, which a step of our own wall clock

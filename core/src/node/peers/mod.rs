@@ -380,7 +380,7 @@ impl Peers {
             Err(_) => {
                 cx.counters.count(Counter::ProbesFailed);
                 self.store.pause_address(addr, now);
-                // Where it says it is nobody answers for it, so it is handed out no more.
+                // Where it says it is no node answers for it, so it is handed out no more.
                 if self.table.get(&peer.id()).and_then(|it| it.addr) == Some(addr) {
                     self.table.set_reach(&peer.id(), Some(addr), false);
                 }

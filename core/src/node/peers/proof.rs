@@ -1,4 +1,4 @@
-//! Who of the table still lives: peers that are silent for long are asked, so that nobody is
+//! Who of the table still lives: peers that are silent for long are asked, so that no peer is
 //! handed out or counted on old evidence, however idle the node is.
 //!
 //! The pace is by the size of the table, so that an idle node's traffic stays bounded: a peer is

@@ -206,7 +206,7 @@ impl PeerStore {
         entry.is_some_and(|entry| entry.owed >= MAX_OWED)
     }
 
-    /// Whether a peer owes an answer for longer than anybody waits for it.
+    /// Whether a peer owes an answer for longer than a call waits for it.
     pub(crate) fn is_overdue(&self, key: &PublicKey, now: Mono) -> bool {
         let asked = self.entries.get(key).and_then(|entry| entry.asked);
         asked.is_some_and(|asked| now.since(asked) >= self.patience(key))

@@ -1,4 +1,4 @@
-//! What a read or a put wants done. Whoever runs it does that, in this order.
+//! What a read or a put wants done. Its query does that, in this order.
 
 use alloc::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Queries: a lookup together with what it is for. Each ends in a value, [`Ended`], for whoever
+//! Queries: a lookup together with what it is for. Each ends in a value, [`Ended`], for what
 //! started it.
 
 pub(crate) mod action;
@@ -143,12 +143,12 @@ pub(crate) struct Queries {
     /// Boxed: a tree keeps room for eleven, most nodes have one or none.
     running: BTreeMap<QueryId, Box<Query>>,
     last: u64,
-    /// Those that are over, for whoever started them.
+    /// Those that are over, for what started them.
     ended: VecDeque<Ended>,
 }
 
 impl Queries {
-    /// The number that the next query gets. It may end as soon as it is started, so whoever
+    /// The number that the next query gets. It may end as soon as it is started, so what
     /// starts it notes that first.
     pub(crate) fn next_id(&self) -> QueryId {
         QueryId(self.last + 1)
@@ -359,7 +359,7 @@ impl Query {
     }
 }
 
-/// Where a lookup starts: the nearest live peers, or whoever there is.
+/// Where a lookup starts: the nearest live peers, or any others.
 fn seeds(base: &Base, target: &Target) -> Vec<Candidate> {
     let (table, config) = (&base.peers.table, &base.cx.config);
     let n = config.k.max(config.alpha);

@@ -147,7 +147,7 @@ impl Put {
         self.replicas.contains_key(id)
     }
 
-    /// Whether nothing is waited for once the lookup is over: everybody asked has answered or
+    /// Whether nothing is waited for once the lookup is over: all peers asked have answered or
     /// failed; or `k` and the full nodes beside hold the item; or as many as are wanted do, and the others are silent for
     /// so long that they would only hold the put up.
     pub(crate) fn is_complete(&self, k: usize, now: Mono) -> bool {
@@ -163,7 +163,7 @@ impl Put {
             || (self.acknowledged == 0 && self.refused_as_older())
     }
 
-    /// Until when answers are waited for although enough hold the item; none when nobody's is.
+    /// Until when answers are waited for although enough hold the item; none when no answer is.
     pub(crate) fn patience(&self) -> Option<Mono> {
         let pending = self.replicas.values().filter_map(|replica| match replica {
             Replica::Pending(until) => Some(*until),
@@ -196,7 +196,7 @@ impl Put {
             .any(|replica| matches!(replica, Replica::Refused(Refusal::Older | Refusal::Deleted)))
     }
 
-    /// The sequence up to which most holders that answered refuse the item as deleted: nobody
+    /// The sequence up to which most holders that answered refuse the item as deleted: no node
     /// can verify it, so the median of what they say counts, which few cannot move.
     pub(crate) fn mostly_deleted(&self) -> Option<Seq> {
         let mut said: Vec<Seq> = self.deleted.values().copied().collect();

@@ -10,7 +10,7 @@ use crate::time::Mono;
 /// A caller counts as known for this long after a request of its was answered and the answer
 /// taken.
 const KNOWN_FOR: Duration = Duration::from_secs(10 * 60);
-/// Bytes' worth of wasted work after which a caller's requests wait behind everybody else's.
+/// Bytes' worth of wasted work after which a caller's requests wait behind all others.
 const SLOWED_ABOVE: u64 = 256 * 1024;
 /// Bytes' worth of wasted work after which a caller is cut off.
 const CUT_ABOVE: u64 = 8 * 1024 * 1024;

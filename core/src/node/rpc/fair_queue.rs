@@ -11,7 +11,7 @@ pub(crate) enum Lane {
     Known,
     /// Nothing is known of it.
     New,
-    /// It wasted work lately: served when nobody else waits, and every eighth time.
+    /// It wasted work lately: served when no other caller waits, and every eighth time.
     Penalised,
 }
 

@@ -2,9 +2,9 @@
 //! only each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all
 //! farther buckets at joining).
 //!
-//! The self-lookups pass through these buckets: their answers name many peers there whom
-//! nobody needs to ask. Some are remembered and pinged once the neighbourhood is known, which
-//! costs a third of a lookup. A bucket that still holds hardly anybody is looked up.
+//! The self-lookups pass through these buckets: their answers name many peers there that
+//! need no lookup of their own. Some are remembered and pinged once the neighbourhood is known, which
+//! costs a third of a lookup. A bucket that still holds few peers is looked up.
 
 use alloc::collections::BTreeMap;
 

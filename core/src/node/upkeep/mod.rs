@@ -26,7 +26,7 @@ const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// The first pause between self-lookups after joining; doubles.
 const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
-/// Self-lookups that bring nobody among the k nearest, after which the neighbourhood counts as known.
+/// Self-lookups that bring no new peer among the k nearest, after which the neighbourhood counts as known.
 const QUIET_ROUNDS: u8 = 2;
 /// The pause between self-lookups once the neighbourhood is known; doubles.
 const SELF_LOOKUP_AGAIN: Duration = Duration::from_secs(5 * 60);
@@ -39,7 +39,7 @@ const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Stale buckets looked up at a time.
 const REFRESH_STEP: usize = 4;
 /// A later self-lookup asks so many of the nearest, and the rest of the k nearest only when
-/// these name somebody new among them.
+/// these name a new peer among them.
 const CONFIRMING: usize = 8;
 /// Bootstrap peers asked at a time while the table is not empty, in turn.
 const BOOTSTRAP_STEP: usize = 3;

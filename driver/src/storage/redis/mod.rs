@@ -361,7 +361,7 @@ impl RedisStorage {
 
     /// Whether a record that this node forgets is of no use to others either.
     fn may_remove(&self, found: &Found, target: &Target, content: &[u8]) -> bool {
-        // Whoever says nothing of its life had the node judge it.
+        // What says nothing of its life was judged by a node.
         let is_judged = !found.has_life
             && found.record.item.seq.as_time().is_none()
             && self.known.is_last(target, content);

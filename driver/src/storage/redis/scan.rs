@@ -1,5 +1,5 @@
 //! Going through all keys: in the order of targets for a page, or in Redis' own order for what
-//! nobody announced.
+//! no node announced.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

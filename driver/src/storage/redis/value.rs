@@ -106,7 +106,7 @@ pub(super) fn encode(record: &StoredRecord) -> Vec<u8> {
 }
 
 impl Found {
-    /// Whether nobody would serve it any more. `ttl` counts where it says nothing itself.
+    /// Whether no node would serve it any more. `ttl` counts where it says nothing itself.
     pub(super) fn is_over(&self, now: Unix, ttl: Duration) -> bool {
         let StoredRecord {
             vouched, expires, ..

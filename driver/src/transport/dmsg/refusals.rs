@@ -112,7 +112,7 @@ mod tests {
         for n in 0..1_024 {
             refusals.note(key(n), Duration::from_millis(2_000 - u64::from(n)));
         }
-        refusals.note(key(7), Duration::from_secs(3)); // known: nobody makes room
+        refusals.note(key(7), Duration::from_secs(3)); // known: none makes room
         assert_eq!((refusals.len(), refusals.evicted), (MAX_REFUSALS, 0));
         refusals.note(key(5_000), Duration::from_secs(3));
         assert_eq!((refusals.len(), refusals.evicted), (MAX_REFUSALS, 1));
