@@ -21,7 +21,7 @@ const UNREACHABLE: Duration = Duration::from_millis(30);
 const START: Unix = Unix(1_790_000_000_000_000_000);
 
 /// Who holds the other end of a stream.
-type StopReason = (usize, StreamId);
+type LinkEnd = (usize, StreamId);
 
 pub(crate) struct Net {
     pub(crate) nodes: Vec<Node>,
@@ -35,7 +35,7 @@ pub(crate) struct Net {
     /// Where those are who moved.
     moved: BTreeMap<usize, SocketAddr>,
     by_key: BTreeMap<PublicKey, usize>,
-    links: BTreeMap<StopReason, StopReason>,
+    links: BTreeMap<LinkEnd, LinkEnd>,
     accepted: Vec<u64>,
     queue: BTreeMap<(Mono, u64), (usize, Input<'static>)>,
     sequence: u64,
@@ -327,7 +327,7 @@ impl Net {
     /// Stops a node without a word: its streams are reset.
     pub(crate) fn kill(&mut self, node: usize) {
         self.up[node] = false;
-        let ends: Vec<(StopReason, StopReason)> = self
+        let ends: Vec<(LinkEnd, LinkEnd)> = self
             .links
             .iter()
             .filter(|((a, _), _)| *a == node)

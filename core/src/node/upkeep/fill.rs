@@ -1,4 +1,4 @@
-//! BucketFiller the buckets beyond the neighbourhood at joining: a neighbourhood whose nodes know
+//! Fills the buckets beyond the neighbourhood at joining: a neighbourhood whose nodes know
 //! only each other answers lookups for elsewhere with itself (Kademlia §2.3 refreshes all
 //! farther buckets at joining).
 //!
