@@ -180,6 +180,12 @@ async fn check(common: &Common) -> Result<()> {
     for warning in &warnings {
         output::warn(warning);
     }
+    let set = loaded.effective.iter().filter(|it| it.source != "default");
+    let used: Vec<&str> = set.map(|setting| setting.key.as_str()).collect();
+    if !loaded.ignored.is_empty() && !common.json {
+        output::talk(format_args!("used: {}", used.join(", ")));
+        output::talk(format_args!("not used: {}", loaded.ignored.join(", ")));
+    }
     if common.json {
         return output::json(&json!({
             "schema": "skydht.config-check/1",
@@ -189,6 +195,8 @@ async fn check(common: &Common) -> Result<()> {
             "bootstrap": settings.bootstrap_pks.len() + settings.bootstrap.len(),
             "dmsg": dmsg,
             "redis": redis,
+            "used": used,
+            "ignored": loaded.ignored,
             "warnings": warnings,
         }));
     }

@@ -113,6 +113,17 @@ impl<'a> Document<'a> {
         self.object(entry.raw)
     }
 
+    /// The elements of a value that is a list, without keys.
+    pub(crate) fn elements(&self, entry: &Entry<'a>) -> Option<Vec<Entry<'a>>> {
+        let values: Vec<&'a RawValue> = serde_json::from_str(entry.raw).ok()?;
+        let element = |value: &'a RawValue| Entry {
+            key: String::new(),
+            line: self.line_of(value.get()),
+            raw: value.get(),
+        };
+        Some(values.into_iter().map(element).collect())
+    }
+
     fn object(&self, raw: &'a str) -> Option<Vec<Entry<'a>>> {
         let Pairs(pairs) = serde_json::from_str(raw).ok()?;
         let entry = |(Key(key, place), value): (Key<'a>, &'a RawValue)| Entry {

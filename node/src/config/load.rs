@@ -117,6 +117,8 @@ pub(crate) struct Loaded {
     pub(crate) effective: Vec<Setting>,
     /// What is odd but not wrong.
     pub(crate) warnings: Vec<String>,
+    /// Keys of a visor's configuration that mean nothing here.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// Where one key was set, in words for [`Setting::source`] and for problems.
@@ -141,6 +143,7 @@ struct Loader {
     set_at: BTreeMap<String, Source>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
+    ignored: Vec<String>,
 }
 
 /// Loads the configuration.
@@ -166,6 +169,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
         set_at: BTreeMap::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
+        ignored: Vec::new(),
     };
     if let Some(path) = &path {
         match &sources.text {
@@ -184,6 +188,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
         settings: loader.settings,
         path,
         warnings: loader.warnings,
+        ignored: loader.ignored,
     })
 }
 
@@ -211,33 +216,47 @@ impl Loader {
     fn text(&mut self, path: &Path, text: &str) -> Result<()> {
         let (document, entries) = Document::parse(text)
             .map_err(|error| failure(Some(path), &[Problem::at(error.line, error.message)]))?;
-        let mut seen = BTreeMap::new();
-        for entry in &entries {
+        if visor::is_a_visors(&entries) {
+            self.visor(&document, &entries);
+        } else {
+            self.entries(&document, &entries, &mut BTreeMap::new());
+        }
+        Ok(())
+    }
+
+    /// The entries of our own configuration.
+    fn entries(
+        &mut self,
+        document: &Document<'_>,
+        entries: &[Entry<'_>],
+        seen: &mut BTreeMap<String, (String, usize)>,
+    ) {
+        for entry in entries {
             if ![LIMITS, DMSG].contains(&entry.key.as_str()) {
                 let means = schema::key(&entry.key).and_then(|key| key.means);
                 let name = means.map_or_else(|| entry.key.clone(), dotted);
-                self.entry(&mut seen, name, entry, None);
+                self.entry(seen, name, entry, None, &entry.key);
             } else if let Some(inner) = document.entries(entry) {
                 for one in &inner {
                     let name = format!("{}.{}", entry.key, one.key);
-                    self.entry(&mut seen, name, one, Some(&entry.key));
+                    self.entry(seen, name, one, Some(&entry.key), &one.key);
                 }
             } else if !entry.value().is_ok_and(|value| is_open(&value)) {
                 self.problem(entry, entry.key.clone(), "expected an object".into(), None);
             }
         }
-        Ok(())
     }
 
-    /// One entry of the file. `name` is its key with aliases resolved.
+    /// One entry of the file. `name` is its key with aliases resolved; it sets `key`.
     fn entry(
         &mut self,
         seen: &mut BTreeMap<String, (String, usize)>,
         name: String,
         entry: &Entry<'_>,
         within: Option<&str>,
+        key: &str,
     ) {
-        let written = within.map_or_else(|| entry.key.clone(), |_| name.clone());
+        let written = within.map_or_else(|| key.to_owned(), |_| name.clone());
         if let Some((as_what, line)) = seen.get(&name) {
             let message = if *as_what == written {
                 format!("already set on line {line}")
@@ -547,6 +566,8 @@ fn failure(path: Option<&Path>, problems: &[Problem]) -> Box<Failure> {
         problems,
     })
 }
+
+mod visor;
 
 #[cfg(test)]
 mod tests;

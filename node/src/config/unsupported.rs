@@ -51,7 +51,7 @@ pub(crate) const UNSUPPORTED: &[(&str, &str)] = &[
     ),
     (
         "dht",
-        "this looks like a visor's whole configuration: put the contents of its \"dht\" section at the top level",
+        "this is the section of a visor's configuration: put its contents at the top level, or give the visor's whole file",
     ),
 ];
 

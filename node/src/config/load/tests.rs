@@ -473,3 +473,108 @@ fn a_number_that_is_too_large_is_not_called_negative() {
     let failure = from_text("count", "{}", &variables).unwrap_err();
     assert!(failure.message.contains("at most"), "{failure}");
 }
+
+/// A file as `skywire cli config gen` writes it today, shortened; `dmsg` is what stands there.
+fn visors(dmsg: &str) -> String {
+    format!(
+        r#"{{"version":"v1.3.99","sk":"{secret}","pk":"{KEY}",
+ "dmsg":{dmsg},
+ "dht":{{"enable":true,"full_node":true,"bootstrap_pks":["{KEY}"],"refresh_interval":"1m0s","new":1}},
+ "transport":{{"discovery":"","discovery_dmsg":"dmsg://{KEY}:80","log_store":{{"type":"file"}},"stcpr_port":0}},
+ "routing":{{"route_setup_nodes":null,"min_hops":1}},"launcher":{{"apps":[]}},
+ "hypervisors":[],"cli_addr":"localhost:3435","local_path":"./local","log_level":"debug"}}"#,
+        secret = "5".repeat(64),
+    )
+}
+
+#[test]
+fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
+    let server = format!(
+        r#"{{"version":"","sequence":0,"timestamp":0,"static":"{KEY}","server":{{"address":"192.0.2.1:8080","availableSessions":0}}}}"#
+    );
+    let rest = format!(
+        r#""sessions_count":3,"servers":[{server}],"servers_type":"all","protocol":"yamux","carriers":["quic"],"server":{{"enabled":false}}"#
+    );
+    let url = format!("dmsg://{KEY}:80");
+    for (dmsg, more) in [
+        (format!(r#"{{"discovery":"{url}",{rest}}}"#), &[][..]),
+        (
+            format!(r#"{{"discovery":"","discovery_dmsg":"{url}",{rest}}}"#),
+            &[],
+        ),
+        (format!(r#"{{"discovery_dmsg":"{url}",{rest}}}"#), &[]),
+        (
+            format!(r#"[{{"discovery":"{url}",{rest}}},{{"discovery":"x"}}]"#),
+            &["dmsg[1]"],
+        ),
+    ] {
+        let loaded = from_text("visor", &visors(&dmsg), &[]);
+        let loaded = loaded.unwrap_or_else(|failure| panic!("{dmsg}: {failure:?}"));
+        let settings = &loaded.settings;
+        assert_eq!(settings.dmsg.discovery.as_ref().unwrap().to_string(), url);
+        assert_eq!(settings.dmsg.sessions_count, 3);
+        assert_eq!(settings.dmsg.servers.len(), 1);
+        assert!(settings.node.full_node);
+        assert_eq!(settings.bootstrap_pks.len(), 1);
+        assert_eq!(settings.log, "debug");
+        for name in [
+            "sk",
+            "pk",
+            "version",
+            "transport",
+            "routing",
+            "launcher",
+            "hypervisors",
+            "cli_addr",
+            "local_path",
+            "dht.enable",
+            "dht.refresh_interval",
+            "dht.new",
+            "dmsg.carriers",
+            "dmsg.server",
+        ]
+        .iter()
+        .chain(more)
+        {
+            assert!(
+                loaded.ignored.iter().any(|it| it == name),
+                "{name}: {:?}",
+                loaded.ignored
+            );
+        }
+        assert_eq!(
+            loaded.ignored.len(),
+            14 + more.len(),
+            "{:?}",
+            loaded.ignored
+        );
+        assert!(
+            loaded
+                .warnings
+                .iter()
+                .any(|it| it.contains("a key of its own"))
+        );
+        let shown = format!("{:?}", loaded.effective);
+        assert!(
+            !shown.contains(&"5".repeat(64)),
+            "the visor's secret is shown"
+        );
+    }
+    // What is wrong in there is still said, with its line.
+    for (dmsg, line) in [
+        (r#"{"discovery":"ftp://x"}"#, 2),
+        (r#"{"discovery":"","sessions_count":-1}"#, 2),
+        ("7", 2),
+        ("[7]", 2),
+    ] {
+        let failure = from_text("visor", &visors(dmsg), &[]).unwrap_err();
+        assert!(
+            failure.message.contains(&format!(":{line}: ")),
+            "{failure:?}"
+        );
+    }
+    // None of these is a visor's.
+    for text in [r#"{"sk":"x"}"#, r#"{"version":"1","full_node":true}"#] {
+        assert!(from_text("visor", text, &[]).is_err(), "{text}");
+    }
+}

@@ -1,0 +1,124 @@
+//! A visor's whole configuration, `skywire-config.json`: what of it is meant for this program. The rest
+//! is left out by name.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::file::{Document, Entry};
+use super::super::schema::{self, DMSG};
+use super::super::unknown::is_section;
+use super::super::unsupported::{instead_of, is_unset};
+use super::{Loader, Source, is_open};
+
+/// Names at the top of a visor's file that are none here.
+const OF_A_VISOR: &[&str] = &[
+    "version",
+    "sk",
+    "pk",
+    "transport",
+    "routing",
+    "launcher",
+    "hypervisors",
+    "cli_addr",
+    "local_path",
+    "uptime_tracker",
+];
+/// So many of them are no accident.
+const ENOUGH: usize = 3;
+
+/// Whether a file is a visor's, rather than ours with a name that does not belong.
+pub(super) fn is_a_visors(entries: &[Entry<'_>]) -> bool {
+    let of_a_visor = |entry: &&Entry<'_>| OF_A_VISOR.contains(&entry.key.as_str());
+    entries.iter().filter(of_a_visor).count() >= ENOUGH
+}
+
+impl Loader {
+    /// Takes the sections `dht` and `dmsg`, and the level of the log.
+    pub(super) fn visor(&mut self, document: &Document<'_>, entries: &[Entry<'_>]) {
+        let mut seen = BTreeMap::new();
+        for entry in entries {
+            match entry.key.as_str() {
+                "dht" => match document.entries(entry) {
+                    Some(mut inner) => {
+                        let is_ours = |key: &str| schema::key(key).is_some() || is_section(key);
+                        for other in inner.extract_if(.., |one| !is_ours(&one.key)) {
+                            self.ignored.push(format!("dht.{}", other.key));
+                        }
+                        self.entries(document, &inner, &mut seen);
+                    }
+                    None => self.expect_nothing(entry),
+                },
+                DMSG => self.visors_dmsg(document, entry),
+                "log_level" => {
+                    let level = entry.value().unwrap_or_default();
+                    match self.set("log", &level) {
+                        Ok(_) => self.note("log", entry),
+                        Err(_) => self.ignored.push("log_level".into()),
+                    }
+                }
+                other => self.ignored.push(other.to_owned()),
+            }
+        }
+        self.warnings.push(format!(
+            "this is a visor's configuration: {} of its keys mean nothing here (`skydht config check` lists them), its `sk` among them: the node has a key of its own, since two programs with one key take each other's sessions",
+            self.ignored.len()
+        ));
+    }
+
+    /// An object, or a list of them, of which the first counts: one for each discovery.
+    fn visors_dmsg(&mut self, document: &Document<'_>, entry: &Entry<'_>) {
+        let elements = document.elements(entry);
+        let more = elements.as_ref().map_or(0, Vec::len);
+        self.ignored
+            .extend((1..more).map(|n| format!("{DMSG}[{n}]")));
+        let first = match &elements {
+            Some(elements) => elements.first(),
+            None => Some(entry),
+        };
+        let Some(inner) = first.and_then(|first| document.entries(first)) else {
+            if more > 0 || elements.is_none() {
+                self.expect_nothing(entry);
+            }
+            return;
+        };
+        let mut seen = BTreeMap::new();
+        let has_discovery = inner
+            .iter()
+            .any(|one| one.key == "discovery" && one.value().is_ok_and(|value| !is_open(&value)));
+        for one in &inner {
+            let name = format!("{DMSG}.{}", one.key);
+            match one.key.as_str() {
+                "discovery" if !has_discovery => {}
+                "discovery_dmsg" if !has_discovery => {
+                    let discovery = format!("{DMSG}.discovery");
+                    self.entry(&mut seen, discovery, one, Some(DMSG), "discovery");
+                }
+                key if schema::key(&name).is_some() => {
+                    self.entry(&mut seen, name.clone(), one, Some(DMSG), key);
+                }
+                // Values that a node of ours has anyway need no word.
+                "servers_type" | "protocol" if is_usual(&one.value()) => {}
+                _ if instead_of(&name).is_some() && one.value().is_ok_and(|it| is_unset(&it)) => {}
+                _ => self.ignored.push(name),
+            }
+        }
+    }
+
+    fn expect_nothing(&mut self, entry: &Entry<'_>) {
+        if !entry.value().is_ok_and(|value| is_open(&value)) {
+            self.problem(entry, entry.key.clone(), "expected an object".into(), None);
+        }
+    }
+
+    fn note(&mut self, name: &str, entry: &Entry<'_>) {
+        let line = Source::Line(entry.line);
+        self.set_at.insert(name.into(), line);
+    }
+}
+
+/// All servers, spoken to by yamux.
+fn is_usual(value: &Result<Value, String>) -> bool {
+    let text = value.as_ref().ok().and_then(Value::as_str);
+    matches!(text, Some("all" | "yamux" | ""))
+}
