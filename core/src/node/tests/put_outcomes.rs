@@ -199,6 +199,51 @@ fn a_put_that_compares_sees_what_came_while_it_asked_others() {
     assert_eq!(*outcome(&hand, op), PutError::Conflict { held });
 }
 
+/// Where a reader keeps what it read, that says it, too.
+#[test]
+fn a_node_that_keeps_nothing_of_what_it_reads_compares_with_the_highest() {
+    let [five, six] = [5, 6].map(|seq| item(0, "x", seq, "old"));
+    let mut hand = Hand::new(|config| config.serve = false);
+    for peer in 1..=3 {
+        let update = crate::routing::PeerUpdate {
+            key: key(peer),
+            addr: None,
+            reachable: true,
+        };
+        let time = hand.time();
+        hand.node.base.peers.table.insert_or_update(&update, time);
+    }
+    hand.node.base.cx.timers.clear();
+    let options = PutOptions {
+        expect: Some(Seq(5).into()),
+        ..PutOptions::default()
+    };
+    let op = start(&mut hand, options);
+    let held = [Some(&five), Some(&five), Some(&six)];
+    assert_eq!(answer(&mut hand, held, [""; 3]), 0);
+    let held = Some(Seq(6));
+    assert_eq!(*outcome(&hand, op), PutError::Conflict { held });
+}
+
+#[test]
+fn an_item_that_is_for_this_node_alone_and_finds_no_room_fails() {
+    for local_only in [true, false] {
+        let mut hand = Hand::new(|config| config.limits.store_bytes = crate::cap::Cap::new(1));
+        hand.introduce(1, Reach::Relayed, true);
+        hand.wanted();
+        let options = PutOptions {
+            local_only,
+            ..PutOptions::default()
+        };
+        let op = start(&mut hand, options);
+        let failed = matches!(
+            hand.finished(op),
+            Some(Outcome::Put(Err(PutError::Local(_))))
+        );
+        assert_eq!(failed, local_only, "{:?}", hand.finished(op));
+    }
+}
+
 #[test]
 fn a_put_that_compared_and_was_taken_by_some_had_too_few_replicas_and_no_conflict() {
     let five = item(0, "x", 5, "old");

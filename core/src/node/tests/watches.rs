@@ -7,8 +7,10 @@ use super::hand::{Hand, item, key, ours, put};
 use super::net::{Net, secret};
 use crate::id::Target;
 use crate::item::{Salt, Seq};
+use crate::key::PublicKey;
+use crate::node::timers::Timer;
 use crate::node::*;
-use crate::wire::{LongPoll, Request, RequestExt, Response, ResponseExt, ResponseMessage};
+use crate::wire::{LongPoll, Request, RequestExt, Response, ResponseExt, ResponseMessage, Want};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -269,35 +271,102 @@ fn polls_make_room_for_streams_of_others() {
     assert_eq!(hand.node.inbound.watches(), 11);
 }
 
-/// Answers the reads that are wanted with nothing, and leaves the polls; how many were read for.
-fn reads(hand: &mut Hand) -> usize {
-    let mut reads = 0;
-    while let Some((stream, ..)) = hand.wanted_first() {
+/// Answers the reads that are wanted with nothing, peer 24 as a full node, and leaves the polls;
+/// how many were read for, and the polls.
+fn asked(hand: &mut Hand) -> (usize, Vec<(StreamId, PublicKey, RequestExt)>) {
+    let (mut reads, mut polls) = (0, Vec::new());
+    while let Some((stream, peer, ..)) = hand.wanted_first() {
         let asked = hand.open(stream, Reach::Relayed);
-        if asked.ext.is_some_and(|ext| ext.poll.is_some()) {
-            continue;
-        }
         let Request::GetValue { .. } = asked.request else {
             continue;
         };
+        let ext = asked.ext.unwrap();
+        if ext.poll.is_some() {
+            polls.push((stream, peer, ext));
+            continue;
+        }
         reads += 1;
         let (item, closest) = (None, Default::default());
         let response = Response::GetValue { item, closest };
-        let ext = Some(ResponseExt::default());
+        let ext = Some(ResponseExt {
+            full_node: peer == key(24),
+            ..ResponseExt::default()
+        });
         hand.reply(stream, ResponseMessage { ext, response });
     }
-    reads
+    (reads, polls)
+}
+
+fn reads(hand: &mut Hand) -> usize {
+    asked(hand).0
+}
+
+fn with_holders(holders: core::ops::RangeInclusive<usize>) -> Hand {
+    let mut hand = Hand::new(|_| {});
+    for peer in holders {
+        hand.introduce(peer, Reach::Relayed, true);
+    }
+    reads(&mut hand);
+    hand.node.base.cx.timers.clear();
+    hand
+}
+
+#[test]
+fn full_nodes_are_polled_first_and_for_the_item_alone() {
+    let mut hand = with_holders(20..=24);
+    hand.command(watch(1, None, 10 * MINUTE));
+    let (_, polls) = asked(&mut hand);
+    assert_eq!(polls.len(), 2);
+    assert_eq!(polls[0].1, key(24));
+    assert!(polls.iter().all(|(.., ext)| ext.want == Want::Item));
+}
+
+#[test]
+fn what_came_while_others_were_asked_is_read_a_second_later_if_it_is_newer() {
+    for (after, told) in [
+        (None, true),
+        (Some(4), true),
+        (Some(5), false),
+        (Some(6), false),
+    ] {
+        let mut hand = with_holders(20..=20);
+        let op = hand.command(watch(1, after.map(Seq), 10 * MINUTE));
+        let it = item(1, "news", 5, "v");
+        hand.ask(1, Some(RequestExt::default()), put(&it));
+        assert_eq!(reads(&mut hand), 1, "{after:?}");
+        hand.pass(SECOND);
+        reads(&mut hand);
+        assert_eq!(hand.finished(op).is_some(), told, "{after:?}");
+        if !told {
+            hand.pass(10 * SECOND);
+            assert_eq!(reads(&mut hand), 0, "{after:?}");
+        }
+    }
+}
+
+#[test]
+fn a_poll_that_fails_is_followed_by_a_read_after_a_pause() {
+    let mut hand = with_holders(20..=20);
+    hand.command(watch(1, None, 10 * MINUTE));
+    let (_, polls) = asked(&mut hand);
+    let (stream, end) = (polls[0].0, StreamEnd::Reset);
+    // Once more over another stream.
+    hand.input(Input::StreamClosed { stream, end });
+    let (_, again) = asked(&mut hand);
+    for (stream, ..) in again {
+        hand.input(Input::StreamClosed { stream, end });
+    }
+    hand.pass(4 * SECOND);
+    assert_eq!(reads(&mut hand), 0);
+    hand.pass(2 * SECOND);
+    assert_eq!(reads(&mut hand), 1);
 }
 
 #[test]
 fn a_change_wakes_those_who_watch_its_target_and_no_others() {
-    let mut hand = Hand::new(|_| {});
-    hand.introduce(20, Reach::Relayed, true);
-    reads(&mut hand);
-    hand.node.base.cx.timers.clear();
-    let minutes = Duration::from_secs(600);
+    let mut hand = with_holders(20..=20);
     let start = |hand: &mut Hand, owner| {
-        let op = hand.command(watch(owner, None, minutes));
+        let op = hand.command(watch(owner, None, 10 * MINUTE));
         assert_eq!(reads(hand), 1);
         op
     };
@@ -326,4 +395,15 @@ fn a_target_must_be_its_owners_in_a_read_and_in_a_watch() {
     let op = hand.command(watch);
     let refused = Some(&Outcome::Watch(Err(GetError::WrongTarget)));
     assert_eq!(hand.finished(op), refused);
+}
+
+#[test]
+fn a_watch_that_ends_gives_its_polls_up() {
+    let mut hand = with_holders(20..=20);
+    let op = hand.command(watch(1, None, 10 * MINUTE));
+    let (_, polls) = asked(&mut hand);
+    hand.input(Input::Cancel { op });
+    assert_eq!(hand.closed(polls[0].0), Some(CloseReason::Cancelled));
+    assert_eq!(hand.used(Limit::calls), 0);
+    assert_eq!(hand.node.base.cx.timers.due_at(Timer::Watch(op)), None);
 }
