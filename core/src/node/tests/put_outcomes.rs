@@ -499,3 +499,13 @@ fn a_conflict_says_what_is_held() {
     assert_eq!(text(Some(Seq(7))), "another version is held: sequence 7");
     assert_eq!(text(None), "another version was expected, but none is held");
 }
+
+#[test]
+fn what_a_put_expects_is_a_number_in_json_and_nought_for_nothing() {
+    let five = Expected::Version(Seq(5));
+    for (expected, text) in [(Expected::Nothing, "0"), (five, "5")] {
+        assert_eq!(serde_json::to_string(&expected).unwrap(), text);
+        let read: Expected = serde_json::from_str(text).unwrap();
+        assert_eq!(read, expected);
+    }
+}
