@@ -2,6 +2,7 @@
 
 mod hostile;
 mod messages;
+mod pages;
 mod sessions;
 mod tree;
 
