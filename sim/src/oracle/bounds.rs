@@ -61,7 +61,12 @@ pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Op
 }
 
 /// Limits of which nothing is used where nothing is under way.
-const RELEASED: [Limit; 3] = [Limit::operations, Limit::outputs, Limit::verify_window];
+const RELEASED: [Limit; 4] = [
+    Limit::operations,
+    Limit::outputs,
+    Limit::verify_window,
+    Limit::watches,
+];
 
 /// Checks that nothing uses more than its limit.
 pub fn limits(now: SimTime, host: HostId, limits: &[LimitUse], violations: &mut Violations) {

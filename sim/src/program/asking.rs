@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sha2::Digest as _;
-use skydht_core::node::{Command, OPERATION_TIMEOUT, OperationId};
+use skydht_core::node::{Command, GetRequest, OPERATION_TIMEOUT, OperationId, ReadPolicy};
 
 use super::ledger::{Event, Told};
 use super::state::WholeProgram;
@@ -13,6 +13,8 @@ use crate::network::faults::{below, up_to};
 use crate::run::Run;
 use crate::scenario::work::UserAction;
 
+/// Watches end after this.
+const WATCHED: Duration = Duration::from_secs(12);
 /// Users that give up do so within this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -41,12 +43,23 @@ impl Run<'_, WholeProgram> {
                 peer: other.key,
                 addr: Some(other.addr()),
             }),
+            2 => Some(self.watch(item)),
             _ => None,
         };
         if let Some(command) = beside {
             self.ask(host, command, false);
         }
         Some(id)
+    }
+
+    /// A watch of an item, for what is newer than has been promised so far.
+    fn watch(&self, item: usize) -> Command {
+        let tracked = &self.tracked[item];
+        let owner = (tracked.key, self.items[item].salt.clone());
+        let mut request = GetRequest::of(owner.0, owner.1, ReadPolicy::Freshest);
+        request.timeout = Some(WATCHED);
+        let after = tracked.floor();
+        Command::Watch { request, after }
     }
 
     /// A user of a host asks; with `watch`, it reads every event of a get.
@@ -97,6 +110,14 @@ impl Run<'_, WholeProgram> {
             self.backend.told.update(line);
             let busy = end.told.was_busy();
             self.coverage.count("users_told_busy", u64::from(busy));
+            if let Told::Seen(after, Ok(found)) = &end.told {
+                self.coverage.count("versions_seen", 1);
+                if Some(found.item.seq) <= *after {
+                    let (host, seq) = (end.host, found.item.seq);
+                    let what = format_args!("{host}: a watch after {after:?} saw {seq}");
+                    self.violations.note(end.at, what);
+                }
+            }
             let Some(doing) = self.doing.remove(&OperationId(end.id)) else {
                 continue; // it was asked beside others, and its answer does not matter
             };
@@ -109,7 +130,7 @@ impl Run<'_, WholeProgram> {
                 }
                 Told::Get(read) => self.read(doing, end.at, read),
                 Told::Put(put) => self.put(doing, end.at, put),
-                Told::Found(_) | Told::Pinged(_) => {}
+                Told::Seen(..) | Told::Found(_) | Told::Pinged(_) => {}
             }
         }
     }

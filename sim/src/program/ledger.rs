@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use skydht_core::id::Target;
+use skydht_core::item::Seq;
 use skydht_core::journal::{Digest, Header, RunDigest};
 use skydht_core::key::Signature;
 use skydht_core::node::{
@@ -46,6 +47,8 @@ pub(super) struct Seen {
 pub(super) enum Told {
     Put(Result<PutOutcome, PutError>),
     Get(Result<GetOutcome, GetError>),
+    /// What a watch for something newer than this saw.
+    Seen(Option<Seq>, Result<GetOutcome, GetError>),
     Found(Result<FindNodeOutcome, OperationError>),
     Pinged(Result<PingOutcome, PingError>),
     /// The user dropped the future.
@@ -59,6 +62,7 @@ impl Told {
             self,
             Self::Put(Err(PutError::Operation(OperationError::Busy(_))))
                 | Self::Get(Err(GetError::Operation(OperationError::Busy(_))))
+                | Self::Seen(_, Err(GetError::Operation(OperationError::Busy(_))))
                 | Self::Found(Err(OperationError::Busy(_)))
                 | Self::Pinged(Err(PingError::Operation(OperationError::Busy(_))))
         )

@@ -25,7 +25,9 @@ async fn fulfil(dht: &Dht, command: Command, watch: bool) -> Told {
             Err(error) => Told::Get(Err(error.into())),
         },
         Command::Get(request) => Told::Get(dht.get(request).await),
-        Command::Watch { request, after } => Told::Get(dht.next_version(request, after).await),
+        Command::Watch { request, after } => {
+            Told::Seen(after, dht.next_version(request, after).await)
+        }
         Command::FindNode { target, .. } => Told::Found(dht.find_node(target).await),
         Command::Ping { peer, addr } => Told::Pinged(dht.ping(peer, addr).await),
         // Nothing that a user is told is judged.
