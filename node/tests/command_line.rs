@@ -149,7 +149,7 @@ fn every_option_that_is_a_time_reads_alike() {
             seen += 1;
             let positional: &[&str] = match command.words.last().unwrap().as_str() {
                 "put" => &["v"],
-                "get" | "delete" => &["self"],
+                "get" | "delete" | "watch" => &["self"],
                 "ping" => &[KEY],
                 _ => &[],
             };

@@ -167,6 +167,8 @@ fn every_answer_is_json_with_a_schema_that_nobody_keeps() {
     for endpoint in endpoints
         .iter()
         .filter(|endpoint| endpoint["path"] != "/shutdown")
+        // Events without end.
+        .filter(|endpoint| !endpoint["path"].as_str().unwrap().starts_with("/watch/"))
     {
         let path = endpoint["path"]
             .as_str()

@@ -92,7 +92,7 @@ fn the_command_shows_each_version_and_goes_on_where_it_was_told() {
     }
     first.run(&home, &["delete", "self", "news"]).exits(0);
     assert_eq!(next()["deleted"], true);
-    signal(watching.id(), "INT");
+    signal(watching.id(), "TERM");
     watching.wait().unwrap();
 
     let fourth = put(&first, &home, "four");
