@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use skydht_core::item::{Item, Seq};
 use skydht_core::key::PublicKey;
-use skydht_core::wire::{LongPoll, 
-    Advertised, Frame, KeylessItem, Life, PeerList, Request, RequestExt, RequestMessage, Response,
-    ResponseExt, ResponseMessage, Sender, Want, WireItem, WirePeer, decode_request, encode_request,
-    encode_response,
+use skydht_core::wire::{
+    Advertised, Frame, KeylessItem, Life, LongPoll, PeerList, Request, RequestExt, RequestMessage,
+    Response, ResponseExt, ResponseMessage, Sender, Want, WireItem, WirePeer, decode_request,
+    encode_request, encode_response,
 };
 
 use super::cast::{CAST, PEERS};

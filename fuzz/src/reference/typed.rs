@@ -8,10 +8,10 @@ use skydht_core::id::{NodeId, Target};
 use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, Signature};
 use skydht_core::time::Unix;
-use skydht_core::wire::{LongPoll, 
-    Advertised, Frame, KeylessItem, Life, MAX_ITEMS, MAX_PEERS, Method, PeerList, Request,
-    RequestExt, RequestMessage, Response, ResponseExt, ResponseMessage, Sender, Want, WireItem,
-    WirePeer,
+use skydht_core::wire::{
+    Advertised, Frame, KeylessItem, Life, LongPoll, MAX_ITEMS, MAX_PEERS, Method, PeerList,
+    Request, RequestExt, RequestMessage, Response, ResponseExt, ResponseMessage, Sender, Want,
+    WireItem, WirePeer,
 };
 
 use super::{RENEWAL, Refused, counted, json, shape, time};
