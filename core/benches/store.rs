@@ -4,7 +4,6 @@
 
 #![allow(missing_docs, reason = "criterion's macros make a public function")]
 
-use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,19 +42,10 @@ fn candidate(number: u64, seq: u64) -> Candidate {
 /// A full node's store with so many items of as many publishers.
 fn filled(items: u64) -> Store {
     let mut store = Store::new(StoreConfig {
-        local: NodeId::from_bytes([7; 32]),
-        k: 20,
-        ttl: Duration::from_secs(7_200),
         full_node: true,
-        whitelisted: BTreeSet::new(),
-        trusted: BTreeSet::new(),
-        mirrors: BTreeSet::new(),
-        max_items: Cap::UNLIMITED,
-        max_bytes: Cap::UNLIMITED,
-        public_items: Cap::UNLIMITED,
         items_per_publisher: Cap::new(50),
-        items_per_peer: Cap::UNLIMITED,
         deletion_marks: Cap::new(10_000),
+        ..StoreConfig::unlimited(NodeId::from_bytes([7; 32]), Duration::from_secs(7_200))
     });
     for number in 0..items {
         store

@@ -567,19 +567,10 @@ fn responses(item: &Arc<Item>) -> Vec<Response> {
 /// A full node's store.
 fn empty_store() -> Store {
     Store::new(StoreConfig {
-        local: public(200).id(),
-        k: 20,
-        ttl: std::time::Duration::from_secs(7_200),
         full_node: true,
-        whitelisted: Default::default(),
-        trusted: Default::default(),
-        mirrors: Default::default(),
-        max_items: Cap::UNLIMITED,
-        max_bytes: Cap::UNLIMITED,
-        public_items: Cap::UNLIMITED,
         items_per_publisher: Cap::new(50),
-        items_per_peer: Cap::UNLIMITED,
         deletion_marks: Cap::new(10_000),
+        ..StoreConfig::unlimited(public(200).id(), std::time::Duration::from_secs(7_200))
     })
 }
 

@@ -64,6 +64,26 @@ pub enum Tier {
 }
 
 impl StoreConfig {
+    /// A regular node's with the default replication of 20, without tiers, mirrors and limits.
+    #[must_use]
+    pub const fn unlimited(local: NodeId, ttl: Duration) -> Self {
+        Self {
+            local,
+            k: 20,
+            ttl,
+            full_node: false,
+            whitelisted: BTreeSet::new(),
+            trusted: BTreeSet::new(),
+            mirrors: BTreeSet::new(),
+            max_items: Cap::UNLIMITED,
+            max_bytes: Cap::UNLIMITED,
+            public_items: Cap::UNLIMITED,
+            items_per_publisher: Cap::UNLIMITED,
+            items_per_peer: Cap::UNLIMITED,
+            deletion_marks: Cap::UNLIMITED,
+        }
+    }
+
     /// The tier of a key's owner items.
     #[must_use]
     pub fn tier(&self, key: &PublicKey) -> Tier {

@@ -33,7 +33,7 @@ pub(super) struct Marks {
     /// First those that go first.
     by_expiry: [BTreeSet<(Mono, Target)>; 2],
     max: Cap,
-    /// Targets whose mark has changed, if storage is to be told.
+    /// Targets whose mark has changed, if storage keeps them.
     changed: Option<BTreeSet<Target>>,
 }
 

@@ -226,19 +226,17 @@ impl Replay {
         let config = &trace.config;
         let mirrors = trace.ops.iter().filter(|op| op.op == Kind::PutMirror);
         let store = Store::new(StoreConfig {
-            local: NodeId::default(),
-            k: 20,
-            ttl: Duration::from_secs_f64(config.item_ttl_seconds),
             full_node: true,
             whitelisted: keys(&config.whitelisted),
             trusted: keys(&config.trusted),
             mirrors: mirrors.map(|op| op.item().key).collect(),
             max_items: Cap::new(config.max_items),
-            max_bytes: Cap::UNLIMITED,
             public_items: Cap::new(config.public_pool_size),
             items_per_publisher: Cap::new(config.rate_limit_per_pk),
-            items_per_peer: Cap::UNLIMITED,
-            deletion_marks: Cap::UNLIMITED,
+            ..StoreConfig::unlimited(
+                NodeId::default(),
+                Duration::from_secs_f64(config.item_ttl_seconds),
+            )
         });
         Self {
             store,

@@ -18,7 +18,6 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::*;
-use crate::cap::Cap;
 use crate::id::NodeId;
 use crate::item::{Salt, Value};
 use crate::key::Signature;
@@ -45,21 +44,7 @@ fn item(signer: u8, seq: u64, value: &[u8], salt: &str) -> Arc<Item> {
 
 /// No limits, no tiers, no mirrors.
 fn config() -> StoreConfig {
-    StoreConfig {
-        local: NodeId::from_bytes([0; 32]),
-        k: 20,
-        ttl: TTL,
-        full_node: false,
-        whitelisted: BTreeSet::new(),
-        trusted: BTreeSet::new(),
-        mirrors: BTreeSet::new(),
-        max_items: Cap::UNLIMITED,
-        max_bytes: Cap::UNLIMITED,
-        public_items: Cap::UNLIMITED,
-        items_per_publisher: Cap::UNLIMITED,
-        items_per_peer: Cap::UNLIMITED,
-        deletion_marks: Cap::UNLIMITED,
-    }
+    StoreConfig::unlimited(NodeId::from_bytes([0; 32]), TTL)
 }
 
 fn store() -> Store {

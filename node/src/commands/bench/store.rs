@@ -171,19 +171,9 @@ impl Items {
 
     fn store(&self) -> Store {
         Store::new(StoreConfig {
-            local: NodeId::from_bytes([7; 32]),
-            k: 20,
-            ttl: TTL,
             full_node: true,
-            whitelisted: [].into(),
-            trusted: [].into(),
-            mirrors: [].into(),
-            max_items: Cap::UNLIMITED,
-            max_bytes: Cap::UNLIMITED,
-            public_items: Cap::UNLIMITED,
-            items_per_publisher: Cap::UNLIMITED,
-            items_per_peer: Cap::UNLIMITED,
             deletion_marks: Cap::new(1),
+            ..StoreConfig::unlimited(NodeId::from_bytes([7; 32]), TTL)
         })
     }
 
