@@ -47,30 +47,14 @@ impl Inbound {
             let Some((_, id)) = next.filter(|(of, _)| need == Need::All || *of == need) else {
                 return;
             };
-            self.end_load(base, *id);
+            self.end_wait(base, *id);
         }
     }
 
     /// The deadline of a request that waits for storage passed: it is served from memory.
     pub(super) fn load_late(&mut self, base: &mut Base, id: StreamId) {
         base.cx.counters.count(Counter::LoadsLate);
-        self.end_load(base, id);
-    }
-
-    /// A request has waited for storage: it goes on at its turn.
-    fn end_load(&mut self, base: &mut Base, id: StreamId) {
-        let Some(request) = self.request_mut(id) else {
-            return;
-        };
-        match core::mem::take(&mut request.phase) {
-            Phase::Loading(message, need) => {
-                request.loaded = true;
-                self.loads.remove(&(need, id));
-                self.streams.set_deadline(id, None);
-                self.set_phase(base, id, Phase::Request(message));
-            }
-            other => request.phase = other,
-        }
+        self.end_wait(base, id);
     }
 }
 

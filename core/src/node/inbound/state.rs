@@ -222,6 +222,28 @@ impl Inbound {
         }
     }
 
+    /// A request has waited for storage or for news, which came or did not: it goes on at its turn.
+    pub(super) fn end_wait(&mut self, base: &mut Base, id: StreamId) {
+        let Some(request) = self.streams.get_mut(id).map(|stream| &mut stream.state) else {
+            return;
+        };
+        let message = match core::mem::take(&mut request.phase) {
+            Phase::Loading(message, need) => {
+                request.loaded = true;
+                self.loads.remove(&(need, id));
+                message
+            }
+            Phase::Watching(message, target) => {
+                request.polled = true;
+                self.watches.remove(&(target, id));
+                message
+            }
+            other => return request.phase = other,
+        };
+        self.streams.set_deadline(id, None);
+        self.set_phase(base, id, Phase::Request(message));
+    }
+
     /// A peer made this node work for nothing. One that goes on is cut off for a while.
     pub(super) fn note_waste(&mut self, base: &mut Base, peer: &PublicKey, bytes: u64) {
         let now = base.cx.now.mono;

@@ -184,7 +184,7 @@ impl Inbound {
         if matches!(stream.state.phase, Phase::Loading(..)) {
             self.load_late(base, id);
         } else if matches!(stream.state.phase, Phase::Watching(..)) {
-            self.end_poll(base, id);
+            self.end_wait(base, id);
         } else if stream.decoder.is_mid_frame() {
             base.cx.counters.count(Counter::SlowRequests);
             self.close(&mut base.cx, id, CloseReason::Timeout);

@@ -56,23 +56,7 @@ impl Inbound {
             .filter(|(at, _)| *at == target)
             .copied()
         {
-            self.end_poll(base, id);
-        }
-    }
-
-    /// A request has waited for news, which came or did not: it goes on at its turn.
-    pub(super) fn end_poll(&mut self, base: &mut Base, id: StreamId) {
-        let Some(request) = self.request_mut(id) else {
-            return;
-        };
-        match core::mem::take(&mut request.phase) {
-            Phase::Watching(message, target) => {
-                request.polled = true;
-                self.watches.remove(&(target, id));
-                self.streams.set_deadline(id, None);
-                self.set_phase(base, id, Phase::Request(message));
-            }
-            other => request.phase = other,
+            self.end_wait(base, id);
         }
     }
 }
