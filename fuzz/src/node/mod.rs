@@ -2,6 +2,7 @@
 //! may behave, and invariants after every input.
 
 mod cast;
+mod config;
 mod invariants;
 mod peer;
 mod script;

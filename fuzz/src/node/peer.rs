@@ -38,7 +38,8 @@ fn life(input: &mut Cursor<'_>) -> Life {
     }
 }
 
-/// Bits: 0 any, 1 serves, 2 an address, 3 a port, 4 life, 5 bind, 6 and 7 want; both of these: a long poll.
+/// Bits: 0 any, 1 serves, 2 an address, 3 a port, 4 life, 5 bind, 6 and 7 want; both of these: a
+/// long poll.
 fn request_ext(input: &mut Cursor<'_>) -> Option<RequestExt> {
     let bits = input.byte();
     let addr_of = if bits & 4 != 0 {
