@@ -7,7 +7,7 @@ use super::hand::{Hand, key};
 use super::net::addr;
 use crate::key::PublicKey;
 use crate::node::*;
-use crate::wire::{Request, Response, ResponseExt, ResponseMessage, Sender};
+use crate::wire::{Request, Response, ResponseExt, ResponseMessage};
 
 /// A node with these peers and no upkeep of its own.
 fn node(peers: core::ops::RangeInclusive<usize>, alpha: usize) -> Hand {
@@ -26,18 +26,6 @@ fn ping(hand: &mut Hand, peer: usize, at: Option<usize>) -> (OperationId, Stream
     let op = hand.command(Command::Ping { peer, addr });
     let (stream, _, addrs, _) = hand.wanted().remove(0);
     (op, stream, addrs)
-}
-
-fn pong(hand: &mut Hand, stream: StreamId, peer: usize) {
-    let responder = Sender::of(&key(peer));
-    let response = Response::Ping { responder };
-    hand.reply(
-        stream,
-        ResponseMessage {
-            ext: None,
-            response,
-        },
-    );
 }
 
 fn opened(hand: &mut Hand, stream: StreamId, remote: usize) {
@@ -122,7 +110,7 @@ fn a_peer_is_known_to_be_asked_while_a_call_to_it_is_out() {
     assert!(is_asked(&hand));
     hand.open(stream, Reach::Relayed);
     assert!(is_asked(&hand));
-    pong(&mut hand, stream, 1);
+    hand.pong(stream, 1);
     assert!(!is_asked(&hand));
 }
 
@@ -146,7 +134,7 @@ fn a_peer_that_moved_is_handed_out_where_it_answered_last() {
     for at in [5, 6, 7] {
         let (_, stream, _) = ping(&mut hand, 1, Some(at));
         opened(&mut hand, stream, at);
-        pong(&mut hand, stream, 1);
+        hand.pong(stream, 1);
         assert_eq!(hand.node.peers()[0].addr, Some(addr(at)));
     }
 }
@@ -181,7 +169,7 @@ fn an_address_where_nobody_was_met_until_the_caller_gave_up_is_paused() {
         let mut hand = Hand::new(|_| {});
         let (_, stream, _) = ping(&mut hand, 1, Some(5));
         opened(&mut hand, stream, 5);
-        pong(&mut hand, stream, 1);
+        hand.pong(stream, 1);
         hand.node.base.cx.timers.clear();
         let (op, asked) = look_for(&mut hand, 1);
         if is_met {

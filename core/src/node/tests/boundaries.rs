@@ -16,7 +16,7 @@ use crate::node::*;
 use crate::record::StoredRecord;
 use crate::routing::PeerUpdate;
 use crate::time::{Mono, Time, Unix};
-use crate::wire::{Method, Request, Response, ResponseMessage, Sender, WirePeer};
+use crate::wire::{Method, Request, WirePeer};
 
 const TICK: Duration = Duration::from_nanos(1);
 
@@ -180,15 +180,7 @@ fn who_took_an_answer_or_is_in_the_table_waits_among_the_known() {
     hand.command(Command::Ping { peer, addr });
     let (stream, ..) = hand.wanted()[0];
     hand.open(stream, Reach::Relayed);
-    let responder = Sender::of(&key(2));
-    let response = Response::Ping { responder };
-    hand.reply(
-        stream,
-        ResponseMessage {
-            ext: None,
-            response,
-        },
-    );
+    hand.pong(stream, 2);
     assert_eq!(hand.node.peers().len(), 1);
     let lanes = [1, 2, 3].map(|peer| hand.node.base.lane(&key(peer)));
     assert_eq!(lanes, [Lane::Known, Lane::Known, Lane::New]);

@@ -8,7 +8,7 @@ use super::net::addr;
 use crate::key::PublicKey;
 use crate::node::timers::Timer;
 use crate::node::*;
-use crate::routing::{Contact, PeerUpdate};
+use crate::routing::Contact;
 use crate::wire::{
     Advertised, Method, Request, Response, ResponseExt, ResponseMessage, Sender, encode_response,
 };
@@ -171,7 +171,7 @@ fn an_answer_that_is_none_ends_its_call_and_its_stream_immediately() {
 }
 
 #[test]
-fn a_key_that_cannot_be_is_counted_where_nobody_was_dialled() {
+fn a_key_that_cannot_be_is_counted_where_no_peer_was_dialled() {
     let mut bytes = [0xff; 33];
     bytes[0] = 2;
     let impossible = PublicKey::from_bytes(&bytes).unwrap();
@@ -320,7 +320,7 @@ fn a_peer_that_is_not_handed_out_where_it_says_is_probed_there_at_its_next_answe
         hand.introduce(1, Reach::Dialled, true);
         hand.node.base.cx.timers.clear();
         if said == 1 {
-            // Nobody has reached it yet.
+            // It has not been reached yet.
             hand.node
                 .base
                 .peers
@@ -374,15 +374,7 @@ fn a_peer_that_is_not_handed_out_where_it_says_is_probed_there_at_its_next_answe
 fn many_silent_peers_are_asked_sixteen_at_a_time_a_second_apart_and_few_less_often() {
     for (peers, seconds) in [(15, 15), (16, 6), (40, 6)] {
         let mut hand = Hand::new(|_| {});
-        let time = hand.time();
-        for n in 1..=peers {
-            let update = PeerUpdate {
-                key: key(n),
-                addr: None,
-                reachable: true,
-            };
-            hand.node.base.peers.table.insert_or_update(&update, time);
-        }
+        hand.know(1..=peers);
         let asked = hand.node.peers().len();
         let silence = hand.node.base.peers.proven_within();
         hand.now = hand.now.plus(silence);

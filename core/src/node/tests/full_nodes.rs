@@ -370,15 +370,7 @@ fn with_upstream() -> Hand {
         }];
     });
     let (stream, _) = requests(&mut hand, 1).remove(0);
-    let responder = Sender::of(&key(1));
-    let response = Response::Ping { responder };
-    hand.reply(
-        stream,
-        ResponseMessage {
-            ext: None,
-            response,
-        },
-    );
+    hand.pong(stream, 1);
     hand.node.base.cx.timers.clear();
     hand.wanted();
     publish(&mut hand, 9, b"ours");

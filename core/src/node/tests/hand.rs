@@ -306,6 +306,27 @@ impl Hand {
         self.run_jobs();
     }
 
+    /// A ping is answered as upstream does.
+    pub(crate) fn pong(&mut self, stream: StreamId, peer: usize) {
+        let responder = Sender::of(&key(peer));
+        let response = crate::wire::Response::Ping { responder };
+        let ext = None;
+        self.reply(stream, ResponseMessage { ext, response });
+    }
+
+    /// These stand in the table, reachable and of unknown dialect.
+    pub(crate) fn know(&mut self, peers: impl IntoIterator<Item = usize>) {
+        let time = self.time();
+        for peer in peers {
+            let update = crate::routing::PeerUpdate {
+                key: key(peer),
+                addr: None,
+                reachable: true,
+            };
+            self.node.base.peers.table.insert_or_update(&update, time);
+        }
+    }
+
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
         self.node.snapshot().counters.get(counter)
     }

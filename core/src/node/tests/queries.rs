@@ -19,22 +19,13 @@ use crate::node::query::put::Put;
 use crate::node::rpc::calls::CallFailure;
 use crate::node::timers::Timer;
 use crate::node::*;
-use crate::routing::PeerUpdate;
 use crate::time::Mono;
 use crate::wire::{Life, Method, Request, Response, ResponseExt, ResponseMessage};
 
 /// A node with these peers in its table, whose dialect it does not know, and without upkeep.
 fn with_peers(peers: usize, configure: impl Fn(&mut Config)) -> Hand {
     let mut hand = Hand::new(configure);
-    let time = hand.time();
-    for n in 1..=peers {
-        let update = PeerUpdate {
-            key: key(n),
-            addr: None,
-            reachable: true,
-        };
-        hand.node.base.peers.table.insert_or_update(&update, time);
-    }
+    hand.know(1..=peers);
     hand.node.base.cx.timers.clear();
     hand
 }
@@ -213,7 +204,7 @@ fn what_is_renewed_goes_without_the_item_to_peers_of_ours_that_hold_it_and_whole
 }
 
 #[test]
-fn a_renewal_that_reached_nobody_is_reported_unless_it_was_stopped() {
+fn a_renewal_that_reached_no_peer_is_reported_unless_it_was_stopped() {
     for (kind, stop, reported) in [
         (Peer::Ours, false, 0),
         (Peer::Gone, false, 1),

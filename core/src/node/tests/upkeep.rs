@@ -408,7 +408,7 @@ fn a_self_lookup_is_under_way_once_and_is_tried_again_soon_where_the_table_is_em
     }
 }
 
-/// Ends a self-lookup that found nobody itself; the pause until the next.
+/// Ends a self-lookup that found no new peer; the pause until the next.
 fn end_self_lookup(hand: &mut Hand) -> Duration {
     let Node { base, upkeep, .. } = &mut hand.node;
     let target = Target::from(base.cx.id);
@@ -433,9 +433,9 @@ fn self_lookups_that_bring_neighbours_follow_each_other_and_become_rarer() {
         let pause = end_self_lookup(&mut hand);
         assert!(is_about(pause, seconds), "{pause:?} for {seconds} s");
     }
-    // Nobody has answered one yet.
+    // No peer has answered one yet.
     assert!(!hand.node.snapshot().ready);
-    // Two that bring nobody, and the neighbourhood counts as known.
+    // Two that bring no new peer, and the neighbourhood counts as known.
     let mut hand = Hand::new(bootstrap_peers);
     for seconds in [1, 300, 600, 1_200, 1_800, 1_800] {
         let pause = end_self_lookup(&mut hand);
@@ -460,15 +460,7 @@ fn the_first_self_lookups_ask_all_of_the_nearest_and_later_ones_eight() {
         hand.counter(Counter::CallsStarted) - before
     };
     let mut hand = Hand::new(bootstrap_peers);
-    let time = hand.time();
-    for n in 10..70 {
-        let update = PeerUpdate {
-            key: key(n),
-            addr: None,
-            reachable: true,
-        };
-        hand.node.base.peers.table.insert_or_update(&update, time);
-    }
+    hand.know(10..70);
     hand.node.base.cx.timers.clear();
     let first = asks(&mut hand);
     assert!((20..=24).contains(&first), "{first}");
