@@ -6,8 +6,8 @@
 //! frame is never longer than that, and while resets pile up that the connection does not take, no
 //! stream opens and nothing more is to be read ([`Mux::wants_input`]).
 //!
-//! Streams of the peer's are not counted here: the session that takes [`Event::Opened`] drops those that are
-//! too many before the next bytes are read.
+//! Streams of the peer's are not counted here: the session that takes [`Event::Opened`] drops
+//! those that are too many before the next bytes are read.
 
 mod flow;
 mod frame;

@@ -19,7 +19,7 @@ impl Dht {
     ///
     /// Two holders are asked to answer when something newer comes, full nodes first; the version
     /// itself is read from the nearest holders, as [`Dht::get`] does. What is replaced in the
-    /// meantime is not told. Ends at the request's timeout, else at the configuration's.
+    /// meantime is left out. Ends at the request's timeout, else at the configuration's.
     ///
     /// Cancel-safe: a drop ends the search.
     ///

@@ -41,8 +41,8 @@ async fn publish(writer: &Dht, bytes: &[u8]) {
     written.await.unwrap();
 }
 
-/// What a reader gets that takes so long over each chunk; none where it is told that the record was
-/// replaced meanwhile.
+/// What a reader gets that takes so long over each chunk; none where the record was replaced
+/// meanwhile, as the error says.
 async fn read(
     runtime: &VirtualRuntime,
     reader: &Dht,

@@ -232,7 +232,7 @@ pub enum Command {
     },
     /// Wait for the next version of an item: a higher sequence than `after`. Deletions count. Ends
     /// immediately if there is one, else as soon as a holder hears of it; versions in between that
-    /// are replaced before that are not told.
+    /// are replaced before that are left out.
     Watch {
         /// Which item; always with [`ReadPolicy::Freshest`].
         request: GetRequest,

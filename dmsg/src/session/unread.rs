@@ -2,8 +2,8 @@
 //! budget.
 //!
 //! A peer may send 256 KiB on each stream whether its reader takes them or not, since yamux has no
-//! smaller window, and not to read the connection would hold back its other streams. So the side that
-//! holds too much loses streams: the address with the most, of its sessions the one with the
+//! smaller window, and not to read the connection would hold back its other streams. So the side
+//! that holds too much loses streams: the address with the most, of its sessions the one with the
 //! most, of its streams those that were read longest ago.
 
 use std::collections::BTreeMap;

@@ -383,7 +383,7 @@ fn what_is_to_be_durable_is_told_that_without_storage_nothing_is() {
     let _outcome = bench.command(put());
     let turn = bench.turn();
     assert!(turn.contains(&"persisted false".to_owned()), "{turn:?}");
-    // What is another's nobody asks for.
+    // What is another's is not asked for.
     let mut outcome = bench.command(Command::PutSigned {
         item: Box::new(other_item()),
         options: PutOptions {
@@ -534,7 +534,7 @@ fn the_end_waits_for_streams_and_storage_for_a_while_and_then_for_the_transport(
         bench.event_loop.ending = Ending::Flushing(until);
         let cx = &mut Context::from_waker(Waker::noop());
         if streams || storage {
-            // Nobody told this storage to end.
+            // This storage was not asked to end.
             bench
                 .world
                 .advance(SHUTDOWN_GRACE - Duration::from_nanos(1))

@@ -39,7 +39,7 @@ pub(crate) struct OwnItems {
     idle: BTreeSet<(Mono, Target)>,
     renewed: usize,
     max: usize,
-    /// Targets whose sequence has changed or is forgotten, if storage is to be told.
+    /// Targets whose sequence has changed or is forgotten, if storage keeps them.
     changed: Option<BTreeSet<Target>>,
 }
 
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn storage_is_told_of_a_sequence_once() {
+    fn storage_gets_a_sequence_once() {
         let mut own = OwnItems::new(2);
         own.note_changes();
         for (seq, changes) in [(5, 1), (5, 0), (4, 0), (6, 1)] {

@@ -25,7 +25,7 @@ use crate::node::timers::Timer;
 use crate::time::Mono;
 use crate::wire::{LongPoll, Request, RequestExt, Response, Want, WireItem};
 
-/// Holders that are polled at once.
+/// Maximum number of holders that one watch polls concurrently.
 const POLLED: usize = 2;
 /// The holders are read again at least this often: they change, and those polled may be silent.
 const READ_EVERY: Duration = Duration::from_secs(60);

@@ -36,7 +36,7 @@ impl Version {
 /// What a read knows so far.
 pub(crate) struct Get {
     pub(crate) request: GetRequest,
-    /// It serves a put or a watch, whose caller is not told of the first value.
+    /// It serves a put or a watch, whose caller gets no first value.
     quiet: bool,
     versions: Vec<Version>,
     /// Answers whose signatures are being checked, and who else gave the same.

@@ -148,8 +148,8 @@ impl Put {
     }
 
     /// Whether nothing is waited for once the lookup is over: all peers asked have answered or
-    /// failed; or `k` and the full nodes beside hold the item; or as many as are wanted do, and the others are silent for
-    /// so long that they would only hold the put up.
+    /// failed; or `k` and the full nodes beside hold the item; or as many as are wanted do, and the
+    /// others are silent for so long that they would only hold the put up.
     pub(crate) fn is_complete(&self, k: usize, now: Mono) -> bool {
         self.pending == 0
             || self.acknowledged >= k + self.beside

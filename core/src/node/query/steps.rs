@@ -132,7 +132,7 @@ impl Query {
         let now = base.cx.now.mono;
         let store = &base.peers.store;
         let expected = store.expected(&peer.key, now);
-        // A peer that is not expected to answer is asked beside the others, but only so many are, and
+        // A peer that is not expected to answer is asked beside the others; only so many are, and
         // only so often.
         let many = self.lookup.counts().open >= base.cx.config.alpha * OPEN_PER_PLACE
             || store.owes_much(&peer.key);

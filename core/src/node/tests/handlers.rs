@@ -147,7 +147,7 @@ fn an_undecodable_reconciliation_is_charged_like_any_other_junk() {
     assert_eq!(junk(1), (3, Lane::Penalised));
 }
 
-/// An item of a publisher of its own, whose signature nobody checks.
+/// An item of a publisher of its own, whose signature is not checked.
 fn unsigned(number: usize, len: usize) -> Arc<Item> {
     let mut key = [2; 33];
     key[25..].copy_from_slice(&number.to_be_bytes());

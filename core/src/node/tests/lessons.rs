@@ -71,7 +71,7 @@ fn r11_a_fresh_full_node_has_99_of_100_of_5300_items_within_a_minute() {
     net.run_for(MINUTE);
     let has = net.nodes[2].snapshot().store.items;
     assert!(has * 100 >= 5_300 * 99, "{has} after a minute");
-    // Later changes arrive at once; two minutes are enough.
+    // Later changes arrive immediately; two minutes are enough.
     net.put(0, "later", b"v").unwrap();
     net.run_for(Duration::from_secs(1));
     let later = Target::of(&secret(0).public(), b"later");

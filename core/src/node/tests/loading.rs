@@ -412,7 +412,7 @@ fn a_target_is_loaded_when_all_records_that_came_for_it_are_checked() {
 }
 
 #[test]
-fn a_record_that_cannot_be_checked_now_holds_nobody_up() {
+fn a_record_that_cannot_be_checked_now_holds_nothing_up() {
     let mut hand = loading(|limits| limits.verify_jobs = 1);
     let [first, second] = [1, 2].map(|owner| item(owner, "s", 5, "v"));
     let streams = [&first, &second].map(|it| {

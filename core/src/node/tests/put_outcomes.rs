@@ -331,10 +331,10 @@ fn a_put_with_a_sequence_of_its_own_learns_which_one_is_held() {
 }
 
 #[test]
-fn a_put_found_nobody_when_no_peer_answered_and_none_may_have_it() {
+fn a_put_found_no_peer_when_no_peer_answered_and_none_may_have_it() {
     let reason = OpenFailure::Unreachable;
     // It answers a lookup and is gone then; it is gone; it takes the item and never answers.
-    for (ours, answers, nobody) in [
+    for (ours, answers, none) in [
         (false, true, false),
         (false, false, true),
         (true, false, false),
@@ -367,7 +367,7 @@ fn a_put_found_nobody_when_no_peer_answered_and_none_may_have_it() {
             hand.input(Input::StreamFailed { stream, reason });
         }
         let found = *outcome(&hand, op) == PutError::Operation(OperationError::NoPeers);
-        assert_eq!(found, nobody, "{:?}", outcome(&hand, op));
+        assert_eq!(found, none, "{:?}", outcome(&hand, op));
     }
 }
 

@@ -228,7 +228,7 @@ fn verdict(hand: &mut Hand) {
 
 #[test]
 fn a_batch_goes_on_and_ends_with_its_verdicts_and_waits_for_no_slot_of_others() {
-    // Nobody waits for its slot: the next item follows.
+    // No other request waits for its slot: the next item follows.
     let mut hand = Hand::new(|config| config.limits.verify_jobs_per_peer = 1);
     let stream = hand.accept(1);
     hand.request(stream, 1, ours(), batch(1, 3, 1));
@@ -250,7 +250,7 @@ fn a_batch_goes_on_and_ends_with_its_verdicts_and_waits_for_no_slot_of_others() 
 }
 
 #[test]
-fn a_node_that_serves_nobody_or_stops_takes_no_stream() {
+fn a_node_that_serves_no_peer_or_stops_takes_no_stream() {
     for (serve, stops) in [(true, false), (false, false), (true, true), (false, true)] {
         let mut hand = Hand::new(|config| config.serve = serve);
         if stops {

@@ -1,4 +1,4 @@
-//! Watches: the next version of an item, from far away, at once; and what a server bounds.
+//! Watches: the next version of an item, from far away, immediately; and what a server bounds.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -375,7 +375,7 @@ fn a_change_wakes_those_who_watch_its_target_and_no_others() {
     hand.input(Input::Cancel { op: first });
     let it = item(1, "news", 5, "v");
     hand.ask(1, Some(RequestExt::default()), put(&it));
-    // The store is asked first, so that the one who still watches is told without a read.
+    // The store is asked first, so that the one who still watches ends without a read.
     hand.pass(Duration::from_secs(2));
     reads(&mut hand);
     let told = |op| matches!(hand.finished(op), Some(Outcome::Watch(Ok(_))));

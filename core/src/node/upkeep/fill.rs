@@ -3,8 +3,8 @@
 //! farther buckets at joining).
 //!
 //! The self-lookups pass through these buckets: their answers name many peers there that
-//! need no lookup of their own. Some are remembered and pinged once the neighbourhood is known, which
-//! costs a third of a lookup. A bucket that still holds few peers is looked up.
+//! need no lookup of their own. Some are remembered and pinged once the neighbourhood is known,
+//! which costs a third of a lookup. A bucket that still holds few peers is looked up.
 
 use alloc::collections::BTreeMap;
 

@@ -26,7 +26,8 @@ const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// The first pause between self-lookups after joining; doubles.
 const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
-/// Self-lookups that bring no new peer among the k nearest, after which the neighbourhood counts as known.
+/// Self-lookups that bring no new peer among the k nearest, after which the neighbourhood counts
+/// as known.
 const QUIET_ROUNDS: u8 = 2;
 /// The pause between self-lookups once the neighbourhood is known; doubles.
 const SELF_LOOKUP_AGAIN: Duration = Duration::from_secs(5 * 60);

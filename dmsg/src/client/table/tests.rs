@@ -101,7 +101,7 @@ fn servers_are_due_once_they_have_waited_and_their_hosts_may_be_dialled() {
     table.not_connected(&server(4), Duration::ZERO, String::new(), |_| 2 * SECOND);
     assert_eq!(table.due(SECOND), ([server(5)].into(), Some(2 * SECOND)));
 
-    // Five keys on one host: three at once, and the others when those have begun.
+    // Five keys on one host: three concurrently, and the others when those have begun.
     let mut table = self::table();
     let on_host = |n| KnownServer {
         address: ([10, 0, 0, 9], 1_000 + n).into(),

@@ -323,7 +323,7 @@ fn after_a_failed_write_nothing_is_kept_to_be_sent() {
     assert_eq!((bench.streams.unsent(), bench.streams.len()), (0, 1));
     bench.send(1, b"ghi");
     assert_eq!(bench.streams.unsent(), 0);
-    // It closes at once: nothing is left to flush.
+    // It closes immediately: nothing is left to flush.
     bench.streams.close(StreamId(1), true);
     assert!(bench.turn().is_empty());
     assert_eq!((bench.streams.len(), bench.streams.lingering()), (0, 0));

@@ -1,4 +1,4 @@
-//! What comes from storage, and what storage is told.
+//! What comes from storage, and what it is given.
 
 use super::*;
 use crate::storage::{Durability, MemoryStorage, Page, Persistence, Storage, StorageError};

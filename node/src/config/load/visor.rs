@@ -1,5 +1,5 @@
-//! A visor's whole configuration, `skywire-config.json`: what of it is meant for this program. The rest
-//! is left out by name.
+//! A visor's whole configuration, `skywire-config.json`: what of it is meant for this program. The
+//! rest is left out by name.
 
 use std::collections::BTreeMap;
 
