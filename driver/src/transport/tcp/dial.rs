@@ -1,9 +1,12 @@
-//! Dialling: addresses in order, each with its time, then the handshake.
+//! Dialling: addresses in order, a silent one does not keep the next waiting, then the handshake.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::{Either, select};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use skydht_core::address::canonical;
 use skydht_core::key::PublicKey;
 use skydht_core::node::{OpenFailure, Path, Reach};
@@ -22,22 +25,28 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
     }));
 }
 
+/// How long an address may be silent before the next one is tried beside it (RFC 8305, section 5,
+/// "Connection Attempt Delay").
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
 async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<(), OpenFailure> {
     shared.failures.begin(&peer);
     // Of several failures the one that says most: any answer beats silence.
     let mut failure = OpenFailure::NoAddress;
+    let mut attempts = FuturesUnordered::new();
     loop {
         let next = shared.table().next_addr(&peer).map(canonical);
-        let Some(addr) = next else {
-            return Err(failure);
-        };
-        let reason = match session(shared, peer, addr).await {
-            Ok(()) => {
-                shared.failures.begin(&peer);
-                return Ok(());
-            }
-            Err(reason) => reason,
-        };
+        attempts.extend(next.map(|addr| async move { (addr, session(shared, peer, addr).await) }));
+        let (addr, reason) =
+            match select(attempts.next(), shared.runtime.sleep(NEXT_ADDRESS)).await {
+                Either::Right(_) => continue,
+                Either::Left((None, _)) => return Err(failure),
+                Either::Left((Some((_, Ok(()))), _)) => {
+                    shared.failures.begin(&peer);
+                    return Ok(());
+                }
+                Either::Left((Some((addr, Err(reason))), _)) => (addr, reason),
+            };
         shared
             .failures
             .note(&peer, Some(addr), || reason.text(&shared.options));
