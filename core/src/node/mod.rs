@@ -382,7 +382,7 @@ impl Node {
             return;
         }
         let pause = self.upkeep.end_bootstrap_round(&self.base);
-        if !self.base.peers.table.is_empty() {
+        if self.base.peers.table.has_live() {
             // No bootstrap peer may have answered, but others have found us.
             self.join();
         }

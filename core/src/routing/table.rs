@@ -185,6 +185,14 @@ impl Table {
             .flat_map(move |bucket| bucket.silent_since(since))
     }
 
+    /// Whether there is a peer whose last call did not fail.
+    #[must_use]
+    pub fn has_live(&self) -> bool {
+        self.buckets
+            .iter()
+            .any(|bucket| bucket.live().next().is_some())
+    }
+
     /// When the live peer that is silent for longest gave its last sign of life.
     #[must_use]
     pub fn longest_silent(&self) -> Option<Mono> {

@@ -10,6 +10,7 @@ pub use proof::{PACE, PROVE_AFTER, PROVE_GRACE};
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use crate::address::canonical;
 use crate::id::NodeId;
@@ -24,11 +25,14 @@ use crate::node::output::{Event, Output, SessionUse};
 use crate::node::peers::clocks::PeerClocks;
 use crate::node::peers::records::{Dialect, PeerStore};
 use crate::node::rpc::calls::{CallEnded, CallFailure, Calls};
+use crate::node::timers::Timer;
 use crate::routing::{Blame, Candidacy, Contact, Failed, InsertResult, PeerUpdate, Table};
 use crate::wire::{Advertised, Request, RequestExt};
 
 /// Failed calls in a row, to whomever, after which the fault is probably ours.
 const ALL_FAIL: u32 = 16;
+/// How soon after the last live peer is lost bootstrap peers are asked.
+const CUT_OFF_PAUSE: Duration = Duration::from_secs(1);
 
 /// Address probes and ping-backs that are out.
 #[derive(Default)]
@@ -75,11 +79,26 @@ impl Peers {
         }
     }
 
-    /// Whether the table is empty, but bootstrap peers or callers are being asked. A node without
-    /// bootstrap peers learns of others only by their calls.
+    /// Whether no live peer is known, but bootstrap peers or callers are being asked. A node
+    /// without bootstrap peers learns of others only by their calls.
     pub(crate) fn may_soon_know_one(&self) -> bool {
         let asking = self.probing.bootstrapping > 0 || !self.probing.pinged_back.is_empty();
-        asking && self.table.is_empty()
+        asking && !self.table.has_live()
+    }
+
+    /// Whether no peer answers: there is none whose last call did not fail, or nothing but
+    /// failures came for a while.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.probing.failures_in_a_row > ALL_FAIL || !self.table.has_live()
+    }
+
+    /// Has bootstrap peers asked soon if the node is cut off now, and was not before.
+    fn note_cut_off(&self, cx: &mut Context, before: bool) {
+        if !before && self.is_cut_off() && !cx.config.bootstrap.is_empty() {
+            let pause = cx.random.maintenance.jitter(CUT_OFF_PAUSE);
+            let at = cx.now.mono.plus(pause);
+            cx.timers.set_earlier(Timer::Bootstrap, at);
+        }
     }
 
     /// Starts a call; `None` when there are too many.
@@ -320,6 +339,7 @@ impl Peers {
             CallFailure::Open(OpenFailure::NoAddress) => why == CallTag::PingBack,
             _ => false,
         };
+        let was_cut_off = self.is_cut_off();
         self.probing.failures_in_a_row = self.probing.failures_in_a_row.saturating_add(1);
         let blame = if ours || self.probing.failures_in_a_row > ALL_FAIL {
             Blame::Unclear
@@ -338,6 +358,7 @@ impl Peers {
             }
             note_removed(cx, peer.id);
         }
+        self.note_cut_off(cx, was_cut_off);
     }
 
     /// Finds out whether others can dial a peer that so far only dialled us.

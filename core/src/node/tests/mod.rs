@@ -7,6 +7,7 @@ mod calls;
 mod clocks;
 mod concurrent_puts;
 mod counts;
+mod cut_off;
 mod evidence;
 mod full_node_switch;
 mod full_nodes;

@@ -18,11 +18,11 @@ use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::wire::Request;
 
-/// The first pause between bootstrap attempts while the table is empty; doubles.
+/// The first pause between bootstrap attempts while no peer answers; doubles.
 const BOOTSTRAP_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause between bootstrap attempts while the table is empty.
+/// The longest pause between bootstrap attempts while no peer answers.
 const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
-/// Some bootstrap peers are asked again this often while the table is not empty: heals partitions.
+/// Some bootstrap peers are asked again this often while others answer: heals partitions.
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// The first pause between self-lookups after joining; doubles.
 const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ const REFRESH_STEP: usize = 4;
 /// A later self-lookup asks so many of the nearest, and the rest of the k nearest only when
 /// these name a new peer among them.
 const CONFIRMING: usize = 8;
-/// Bootstrap peers asked at a time while the table is not empty, in turn.
+/// Bootstrap peers asked at a time while others answer, in turn.
 const BOOTSTRAP_STEP: usize = 3;
 /// How soon after joining, and how fast one after the other.
 const FILL_SOON: Duration = Duration::from_secs(2);
@@ -61,6 +61,8 @@ pub(crate) struct Upkeep {
     /// Whom to ask next; none while all are asked.
     bootstrap_from: Option<usize>,
     bootstrap_reachable: BTreeSet<PublicKey>,
+    /// No peer answered when bootstrap peers were last asked, and none of these has since.
+    cut_off: bool,
     looking_up_self: bool,
     /// The nearest peers when the self-lookup under way began.
     nearest_before: Vec<NodeId>,
@@ -98,6 +100,10 @@ impl Upkeep {
     /// Pings all bootstrap peers, or the next few once they have been asked.
     pub(crate) fn bootstrap(&mut self, base: &mut Base) {
         let peers = base.cx.config.bootstrap.clone();
+        if base.peers.is_cut_off() {
+            self.bootstrap_from = None;
+            self.cut_off = true;
+        }
         let from = self.bootstrap_from.unwrap_or(0);
         let step = match self.bootstrap_from {
             Some(_) => BOOTSTRAP_STEP.min(peers.len()),
@@ -127,6 +133,9 @@ impl Upkeep {
         base.peers.probing.bootstrapping -= 1;
         if answered {
             self.bootstrap_reachable.insert(*peer);
+            if core::mem::take(&mut self.cut_off) && self.ready {
+                self.look_around_anew(base);
+            }
         } else {
             self.bootstrap_reachable.remove(peer);
         }
@@ -134,7 +143,7 @@ impl Upkeep {
 
     /// All bootstrap peers asked have answered or failed: how long until the next are asked.
     pub(crate) fn end_bootstrap_round(&mut self, base: &Base) -> Duration {
-        if base.peers.table.is_empty() {
+        if base.peers.is_cut_off() {
             let next = |pause: Duration| (pause * 2).min(BOOTSTRAP_MAX);
             let pause = self.bootstrap_pause.map_or(BOOTSTRAP_FIRST, next);
             self.bootstrap_pause = Some(pause);
@@ -162,7 +171,7 @@ impl Upkeep {
         if self.looking_up_self || cx.stopping {
             return;
         }
-        if base.peers.table.is_empty() {
+        if !base.peers.table.has_live() {
             // Found by others later: look then.
             let pause = cx.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
             return cx.timers.set(Timer::SelfLookup, cx.now.mono.plus(pause));
@@ -273,10 +282,15 @@ impl Upkeep {
         let grace = base.cx.random.maintenance.jitter(JUMP_GRACE);
         base.items.hold_expiry(base.cx.now.mono.plus(grace));
         self.bootstrap_from = None;
+        base.cx.timers.set(Timer::Bootstrap, base.cx.now.mono);
+        self.look_around_anew(base);
+    }
+
+    /// Looks up the own id as at joining: what is known of the neighbourhood is out of date.
+    fn look_around_anew(&mut self, base: &mut Base) {
         self.quiet_rounds = 0;
         self.filler = BucketFiller::default();
         self.self_lookup_pause = Duration::ZERO;
-        base.cx.timers.set(Timer::Bootstrap, base.cx.now.mono);
         base.cx
             .timers
             .set(Timer::SelfLookup, base.cx.now.mono.plus(SELF_LOOKUP_FIRST));
