@@ -111,6 +111,16 @@ impl<E: Exchange> Discovery for HttpDiscovery<E> {
         })
     }
 
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        let answer = self.call(Call::Entry(key));
+        Box::pin(async move {
+            match answer.await? {
+                Answer::Entry(signed) if signed.entry().key == key => Ok(signed),
+                _ => Err(strange()),
+            }
+        })
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         let asked = self.server_entries();
         Box::pin(async move {

@@ -65,6 +65,13 @@ pub trait Discovery: Send + Sync + 'static {
     /// The entry of a key. The implementation has checked its signature, or trusts its source.
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>>;
 
+    /// The caller's own entry as it was published, word for word: asked for where [`publish`] puts
+    /// it, and nowhere else. [`DiscoveryError::NotFound`] alone says that there is none. Its
+    /// signature is not checked.
+    ///
+    /// [`publish`]: Self::publish
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>>;
+
     /// Servers that take clients.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>>;
 

@@ -114,6 +114,16 @@ pub struct Entry {
     pub protocol: String,
 }
 
+/// A part of an entry: one key may be a client and a server, each with a process of its own that
+/// publishes its half (specification of DMSG in 2026, §5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Half {
+    /// `client` and `client_type`.
+    Client,
+    /// `server`.
+    Server,
+}
+
 /// What a client says of itself.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct ClientFields {
@@ -221,6 +231,15 @@ impl Entry {
         client
             .and_then(|client| client.delegated_servers.as_deref())
             .unwrap_or_default()
+    }
+
+    /// Whether it has the half that is not this one.
+    #[must_use]
+    pub fn has_other_half(&self, half: Half) -> bool {
+        match half {
+            Half::Client => self.server.is_some(),
+            Half::Server => self.client.is_some(),
+        }
     }
 
     /// Whether it has a member that discoveries of October 2024 do not know. They sign what they

@@ -9,7 +9,7 @@ use skydht_core::key::SecretKey;
 use skydht_runtime::{Runtime, within};
 
 use crate::discovery::{Discovery, DiscoveryError};
-use crate::entry::{Entry, EntryError, SignedEntry};
+use crate::entry::{Entry, EntryError, Half, SignedEntry};
 use crate::signal::Signal;
 
 /// When an entry is published.
@@ -120,11 +120,21 @@ pub(crate) struct Publisher<R: Runtime> {
     runtime: R,
     discovery: Arc<dyn Discovery>,
     secret: SecretKey,
+    half: Half,
     timeout: Duration,
-    /// The next entry's sequence, once the discovery's is known.
-    next: Option<u64>,
+    /// What the discovery holds as far as is known.
+    stored: Stored,
     /// Since when the discovery gets entries without the members that it did not know.
     plain_since: Option<Duration>,
+}
+
+enum Stored {
+    /// It was not asked yet.
+    Unknown,
+    /// Our half alone, of this sequence; none: nothing.
+    Ours(Option<u64>),
+    /// Another process of this key has its half in this entry.
+    Shared(SignedEntry),
 }
 
 /// How long a discovery is taken for one that does not know our members, before it gets them once
@@ -136,52 +146,52 @@ impl<R: Runtime> Publisher<R> {
         runtime: R,
         discovery: Arc<dyn Discovery>,
         secret: SecretKey,
+        half: Half,
         timeout: Duration,
     ) -> Self {
         Self {
             runtime,
             discovery,
             secret,
+            half,
             timeout,
-            next: None,
+            stored: Stored::Unknown,
             plain_since: None,
         }
     }
 
-    /// Publishes an entry; `fill` says what it says. When the discovery has a later sequence, as
+    /// Publishes our half; `fill` says what it says. When the discovery has a later sequence, as
     /// after a restart, ours continues from there, unless that entry is newer than this one: then
     /// another publisher is there for this key, and we leave it (specification of discovery, §2).
+    /// What the discovery holds beside our half stays as it is.
     pub(crate) async fn publish(
         &mut self,
         fill: impl Fn(&mut Entry),
     ) -> Result<SignedEntry, DiscoveryError> {
-        let mut sequence = match self.next {
-            Some(next) => next,
-            None => match self.stored().await {
-                Ok(stored) => stored.sequence.saturating_add(1),
-                // One that cannot be read may still be written, and tells if this is too low.
-                Err(DiscoveryError::NotFound | DiscoveryError::Unavailable(_)) => 0,
-                Err(error) => return Err(error),
-            },
-        };
-        let timestamp = self.runtime.clocks().unix.as_nanos();
-        let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
+        // Of an entry that is shared, the other half may have changed or gone.
+        if !matches!(self.stored, Stored::Ours(_)) {
+            self.ask().await?;
+        }
+        let timestamp = self.timestamp();
         let now = self.runtime.clocks().monotonic;
         let is_known = |since: Duration| now.saturating_sub(since) < PLAIN_LIFE;
         let mut plain_since = self.plain_since.filter(|since| is_known(*since));
         let mut followed = false;
         loop {
-            let mut entry = Entry::new(self.secret.public(), sequence, timestamp);
+            let mut entry = Entry::new(self.secret.public(), self.sequence(), timestamp);
             fill(&mut entry);
             let has_more = entry.has_later_members();
             if plain_since.is_some() {
                 entry.remove_later_members();
             }
-            let entry = entry.sign(&self.secret);
+            let entry = match &self.stored {
+                Stored::Shared(stored) => stored.with_half(self.half, &entry, &self.secret)?,
+                Stored::Unknown | Stored::Ours(_) => entry.sign(&self.secret),
+            };
             let published = self.call(self.discovery.publish(entry.clone())).await;
             match published {
                 Ok(()) => {
-                    self.next = Some(sequence.saturating_add(1));
+                    self.note(entry.clone());
                     self.plain_since = plain_since;
                     return Ok(entry);
                 }
@@ -194,19 +204,58 @@ impl<R: Runtime> Publisher<R> {
                 }
                 Err(DiscoveryError::Refused(EntryError::Sequence)) if !followed => {
                     followed = true;
-                    let stored = self.stored().await?;
-                    if stored.timestamp > timestamp {
+                    if self.ask().await? > Some(timestamp) {
                         return Ok(entry);
                     }
-                    sequence = stored.sequence.saturating_add(1);
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    async fn stored(&self) -> Result<Entry, DiscoveryError> {
-        self.call(self.discovery.entry(self.secret.public())).await
+    fn timestamp(&self) -> i64 {
+        let unix = self.runtime.clocks().unix.as_nanos();
+        i64::try_from(unix).unwrap_or(i64::MAX)
+    }
+
+    /// The next entry's.
+    fn sequence(&self) -> u64 {
+        let last = match &self.stored {
+            Stored::Unknown => None,
+            Stored::Ours(last) => *last,
+            Stored::Shared(stored) => Some(stored.entry().sequence),
+        };
+        last.map_or(0, |last| last.saturating_add(1))
+    }
+
+    /// A half that this key did not sign, or that cannot be shown to be, is not kept: it would be
+    /// signed for a discovery that made it up.
+    fn note(&mut self, stored: SignedEntry) {
+        let is_shared = stored.entry().has_other_half(self.half);
+        self.stored = if is_shared && stored.verify_stored().is_ok() {
+            Stored::Shared(stored)
+        } else {
+            Stored::Ours(Some(stored.entry().sequence))
+        };
+    }
+
+    /// Asks what the discovery holds, and gives its timestamp. A discovery that does not say so is
+    /// no reason to begin at 0, which would fight with an entry that is there (specification of
+    /// DMSG in 2026, §4.4).
+    async fn ask(&mut self) -> Result<Option<i64>, DiscoveryError> {
+        let stored = self.discovery.stored(self.secret.public());
+        match self.call(stored).await {
+            Ok(stored) => {
+                let timestamp = stored.entry().timestamp;
+                self.note(stored);
+                Ok(Some(timestamp))
+            }
+            Err(DiscoveryError::NotFound) => {
+                self.stored = Stored::Ours(None);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn call<T>(
@@ -215,6 +264,22 @@ impl<R: Runtime> Publisher<R> {
     ) -> Result<T, DiscoveryError> {
         let done = within(&self.runtime, self.timeout, call).await;
         done.unwrap_or_else(|| Err(DiscoveryError::Unavailable("no answer in time".into())))
+    }
+
+    /// Takes back what was published: our half, and the entry with it if it is all of it.
+    pub(crate) async fn withdraw(mut self, published: SignedEntry) {
+        if published.entry().has_other_half(self.half)
+            && self.ask().await.is_ok()
+            && let Stored::Shared(stored) = &self.stored
+        {
+            let key = self.secret.public();
+            let nothing = Entry::new(key, self.sequence(), self.timestamp());
+            if let Ok(rest) = stored.with_half(self.half, &nothing, &self.secret) {
+                let _ = self.call(self.discovery.publish(rest)).await;
+            }
+            return;
+        }
+        let _ = self.call(self.discovery.remove(published)).await;
     }
 }
 

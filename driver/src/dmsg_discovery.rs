@@ -104,6 +104,14 @@ impl DhtDiscovery {
     }
 
     async fn find(&self, key: PublicKey, policy: ReadPolicy) -> Result<Entry, DiscoveryError> {
+        Ok(self.find_signed(key, policy).await?.entry().clone())
+    }
+
+    async fn find_signed(
+        &self,
+        key: PublicKey,
+        policy: ReadPolicy,
+    ) -> Result<SignedEntry, DiscoveryError> {
         let asked = GetRequest::of(key, Salt::from(SALT), policy);
         let dht = self.dht()?.ok_or(DiscoveryError::NotFound)?;
         let found = match dht.get(asked).await {
@@ -117,7 +125,7 @@ impl DhtDiscovery {
             Err(error) => return Err(DiscoveryError::Unavailable(error.to_string())),
         };
         let entry = read(key, found.item.value.as_bytes()).ok_or(DiscoveryError::NotFound)?;
-        self.state().learn(&entry);
+        self.state().learn(entry.entry());
         Ok(entry)
     }
 
@@ -199,11 +207,11 @@ fn is_recent(before: i64, now: i64) -> bool {
 
 /// The entry in a value, if it is one that this key's owner signed. Upstream's readers also take
 /// `{}` for one.
-fn read(key: PublicKey, value: &[u8]) -> Option<Entry> {
+fn read(key: PublicKey, value: &[u8]) -> Option<SignedEntry> {
     let signed = SignedEntry::from_json(value).ok()?;
     let entry = signed.entry();
     let holds = entry.key == key && entry.validate().is_ok() && signed.verify_stored().is_ok();
-    holds.then(|| entry.clone())
+    holds.then_some(signed)
 }
 
 impl Discovery for DhtDiscovery {
@@ -211,6 +219,11 @@ impl Discovery for DhtDiscovery {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         let this = self.clone();
         Box::pin(async move { this.find(key, ReadPolicy::Freshest).await })
+    }
+
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        let this = self.clone();
+        Box::pin(async move { this.find_signed(key, ReadPolicy::Freshest).await })
     }
 
     /// The servers that are known beforehand, and those that entries named; when they are few,

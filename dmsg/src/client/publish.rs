@@ -7,31 +7,36 @@ use skydht_runtime::Runtime;
 
 use super::Shared;
 use crate::discovery::DiscoveryError;
-use crate::entry::{ClientFields, Entry, SignedEntry};
+use crate::entry::{ClientFields, Entry, Half, SignedEntry};
 use crate::publisher::{self, Cadence, Owner, Publisher};
 use crate::signal::Signal;
 
 /// Publishes until the client closes.
 pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
-    let publisher = Publisher::new(
+    let config = &shared.config;
+    let cadence = Cadence {
+        interval: config.update_interval,
+        debounce: config.debounce,
+        retry: config.retry,
+    };
+    publisher::spawn(publisher(shared), shared, cadence);
+}
+
+fn publisher<R: Runtime>(shared: &Shared<R>) -> Publisher<R> {
+    Publisher::new(
         shared.runtime.clone(),
         Arc::clone(&shared.discovery),
         shared.endpoint.secret().clone(),
+        Half::Client,
         shared.config.discovery_timeout,
-    );
-    let cadence = Cadence {
-        interval: shared.config.update_interval,
-        debounce: shared.config.debounce,
-        retry: shared.config.retry,
-    };
-    publisher::spawn(publisher, shared, cadence);
+    )
 }
 
-/// Removes the entry that was published last.
+/// Takes back what was published last.
 pub(super) async fn remove<R: Runtime>(shared: &Shared<R>) {
     let published = shared.table().take_published();
     if let Some(entry) = published {
-        let _ = shared.discovery.remove(entry).await;
+        publisher(shared).withdraw(entry).await;
     }
 }
 

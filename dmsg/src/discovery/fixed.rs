@@ -36,6 +36,10 @@ impl Discovery for FixedServers {
         Box::pin(std::future::ready(entry.ok_or(DiscoveryError::NotFound)))
     }
 
+    fn stored(&self, _: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         let servers = self.0.iter().map(|(key, address)| KnownServer {
             key: *key,

@@ -66,6 +66,11 @@ impl Discovery for MemoryDiscovery {
         Box::pin(std::future::ready(found.ok_or(DiscoveryError::NotFound)))
     }
 
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        let found = self.get(&key).ok_or(DiscoveryError::NotFound);
+        Box::pin(std::future::ready(found))
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         let now = self.now();
         let open = self.table().available_servers(now);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use skydht_core::key::{SecretKey, Signature};
 
-use super::{Entry, EntryError, MAX_ENTRY, ServerFields, text};
+use super::{Entry, EntryError, Half, MAX_ENTRY, ServerFields, text};
 
 /// An entry and the text that it came in or goes out as.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +55,32 @@ impl SignedEntry {
         Self { entry, json }
     }
 
+    /// This entry with one half of it, its sequence and its timestamp as in `own`, and all else
+    /// that its owner signed word for word as it is here, signed anew. An `own` without that half
+    /// takes it away.
+    ///
+    /// # Errors
+    /// As [`Self::verify_stored`]: what the owner did not sign before is not signed now.
+    /// [`EntryError::TooLong`] when it then is.
+    ///
+    /// # Panics
+    /// When the secret key is not the owner's.
+    pub fn with_half(
+        &self,
+        half: Half,
+        own: &Entry,
+        secret: &SecretKey,
+    ) -> Result<Self, EntryError> {
+        assert_eq!(
+            self.entry.key,
+            secret.public(),
+            "an entry is signed by its owner"
+        );
+        let sign = |text: &[u8]| secret.sign(&Sha256::digest(text).into()).to_string();
+        let json = text::beside(&self.covered_stored()?, &to_json(own), half, sign);
+        Self::from_json(&json.map_err(|error| EntryError::Malformed(error.to_string()))?)
+    }
+
     /// What it says.
     #[must_use]
     pub fn entry(&self) -> &Entry {
@@ -98,14 +124,7 @@ impl SignedEntry {
     /// # Errors
     /// [`EntryError::SignatureForm`] or [`EntryError::Signature`].
     pub fn verify(&self) -> Result<(), EntryError> {
-        let signature = &self.entry.signature;
-        let signature = signature.parse().map_err(|_| EntryError::SignatureForm)?;
-        if let Some(text) = self.without_signature()
-            && self.covers(&text, &signature).is_ok()
-        {
-            return Ok(());
-        }
-        self.covers(&unsigned(&self.entry), &signature)
+        self.covered().map(drop)
     }
 
     /// As [`Self::verify`], and also accepts what a discovery made of a server's entry: it fills
@@ -114,24 +133,48 @@ impl SignedEntry {
     /// # Errors
     /// As [`Self::verify`].
     pub fn verify_stored(&self) -> Result<(), EntryError> {
-        let (error, server) = match (self.verify(), &self.entry.server) {
+        self.covered_stored().map(drop)
+    }
+
+    fn signature(&self) -> Result<Signature, EntryError> {
+        let signature = self.entry.signature.parse();
+        signature.map_err(|_| EntryError::SignatureForm)
+    }
+
+    /// The text that the owner signed.
+    fn covered(&self) -> Result<Vec<u8>, EntryError> {
+        let signature = self.signature()?;
+        if let Some(text) = self.without_signature()
+            && self.covers(&text, &signature).is_ok()
+        {
+            return Ok(text);
+        }
+        let text = unsigned(&self.entry);
+        self.covers(&text, &signature).map(|()| text)
+    }
+
+    /// The text that the owner signed, before a discovery filled in the type of a server.
+    fn covered_stored(&self) -> Result<Vec<u8>, EntryError> {
+        let (error, server) = match (self.covered(), &self.entry.server) {
             (Err(EntryError::Signature(error)), Some(server)) => (error, server),
             (other, _) => return other,
         };
+        let signature = self.signature()?;
+        if let Ok(text) = text::without_server_type(&self.json)
+            && self.covers(&text, &signature).is_ok()
+        {
+            return Ok(text);
+        }
         let mut entry = self.entry.clone();
         entry.server = Some(ServerFields {
             server_type: String::new(),
             ..server.clone()
         });
-        let signature = entry.signature.parse();
-        let signature = signature.map_err(|_| EntryError::SignatureForm)?;
-        if let Ok(text) = text::without_server_type(&self.json)
-            && self.covers(&text, &signature).is_ok()
-        {
-            return Ok(());
+        let text = unsigned(&entry);
+        match self.covers(&text, &signature) {
+            Ok(()) => Ok(text),
+            Err(_) => Err(EntryError::Signature(error)),
         }
-        self.covers(&unsigned(&entry), &signature)
-            .map_err(|_| EntryError::Signature(error))
     }
 
     fn covers(&self, text: &[u8], signature: &Signature) -> Result<(), EntryError> {

@@ -153,3 +153,49 @@ fn the_clock_is_judged_to_the_nanosecond() {
     entry.timestamp = i64::MIN;
     assert!(entry.validate_time(Duration::MAX).is_err());
 }
+
+#[test]
+fn the_other_half_keeps_what_is_unknown_in_it_and_its_order() {
+    // A member of a later version, signed by a Go server as it writes it.
+    let mut entry = server("192.0.2.4:8080");
+    entry.sequence = 4;
+    let known = String::from_utf8(to_unsigned(&entry)).unwrap();
+    let text = known.replace(
+        "\"availableSessions\"",
+        "\"address_wt\":\"w\",\"availableSessions\"",
+    );
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(&text).into();
+    let signature = secret(2).sign(&digest);
+    let signed = text.replace("}}", &format!("}},\"signature\":\"{signature}\"}}"));
+    let stored = reread(&signed);
+    assert_eq!(stored.verify(), Ok(()));
+
+    let mut own = Entry::new(secret(2).public(), 5, 1000);
+    own.client = client().client;
+    let both = stored.with_half(Half::Client, &own, &secret(2)).unwrap();
+    assert_eq!(both.verify(), Ok(()));
+    assert_eq!(both.entry().sequence, 5);
+    let json = String::from_utf8(both.json().to_vec()).unwrap();
+    let names = [
+        "version",
+        "sequence",
+        "timestamp",
+        "static",
+        "client",
+        "server",
+        "signature",
+    ];
+    let at = names.map(|name| json.find(&format!("\"{name}\":")).unwrap());
+    assert!(at.is_sorted(), "{json}");
+    assert!(json.contains("\"address_wt\":\"w\",\"availableSessions\""));
+    // What a discovery fills in is not signed over.
+    let completed = both.with_server_type("official").unwrap();
+    let again = completed.with_half(Half::Client, &own, &secret(2)).unwrap();
+    assert_eq!(again.entry().server.as_ref().unwrap().server_type, "");
+
+    let nothing = Entry::new(own.key, 6, 6);
+    let rest = both.with_half(Half::Client, &nothing, &secret(2)).unwrap();
+    assert_eq!((rest.entry().client.clone(), rest.verify()), (None, Ok(())));
+    let forged = reread(&signed.replace("\"w\"", "\"x\""));
+    assert!(forged.with_half(Half::Client, &own, &secret(2)).is_err());
+}

@@ -8,6 +8,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
+use super::Half;
+
 /// What the discovery fills in.
 const SERVER_TYPE: &str = "serverType";
 /// The member before it, in Go's order.
@@ -50,10 +52,66 @@ impl Serialize for Members<'_> {
     }
 }
 
-impl Members<'_> {
+/// The members of an entry, in Go's order.
+const ORDER: [&str; 9] = [
+    "version",
+    "sequence",
+    "timestamp",
+    "static",
+    "client",
+    "client_type",
+    "server",
+    SIGNATURE,
+    "protocol",
+];
+const SIGNATURE: &str = "signature";
+/// The members of an entry's halves.
+const CLIENT: [&str; 2] = ["client", "client_type"];
+const SERVER: [&str; 1] = ["server"];
+
+impl<'a> Members<'a> {
     fn remove(&mut self, name: &str) {
         self.0.retain(|(it, _)| it != name);
     }
+
+    /// Sets a member of an entry: where it is, else where Go has it.
+    fn set(&mut self, name: &'static str, value: Cow<'a, RawValue>) {
+        if let Some((_, before)) = self.0.iter_mut().find(|(it, _)| it == name) {
+            *before = value;
+            return;
+        }
+        let earlier = ORDER.iter().take_while(|it| **it != name);
+        let earlier: Vec<_> = earlier.collect();
+        let last = self.0.iter().rposition(|(it, _)| earlier.contains(&&&**it));
+        let at = last.map_or(0, |last| last + 1);
+        self.0.insert(at, (Cow::Borrowed(name), value));
+    }
+}
+
+/// The text of an entry with one half of it, its version, sequence and timestamp from another
+/// text, signed. Both texts have no signature; `sign` makes it.
+pub(super) fn beside(
+    stored: &[u8],
+    own: &[u8],
+    half: Half,
+    sign: impl FnOnce(&[u8]) -> String,
+) -> serde_json::Result<Vec<u8>> {
+    let mut entry: Members<'_> = serde_json::from_slice(stored)?;
+    let own: Members<'_> = serde_json::from_slice(own)?;
+    let replaced: &[&'static str] = match half {
+        Half::Client => &CLIENT,
+        Half::Server => &SERVER,
+    };
+    for name in replaced.iter().chain(&ORDER[..3]) {
+        match own.0.iter().find(|(it, _)| it == name) {
+            Some((_, value)) => entry.set(name, value.clone()),
+            None => entry.remove(name),
+        }
+    }
+    let signature = sign(&serde_json::to_vec(&entry)?);
+    let signature = serde_json::value::to_raw_value(&signature)?;
+    entry.set(SIGNATURE, Cow::Owned(signature));
+    serde_json::to_vec(&entry)
 }
 
 /// Writes the text anew after `change` has had its `server`.
@@ -85,6 +143,6 @@ pub(super) fn with_server_type(json: &[u8], kind: &str) -> serde_json::Result<Ve
 pub(super) fn without_server_type(json: &[u8]) -> serde_json::Result<Vec<u8>> {
     let text = with_server(json, |server| server.remove(SERVER_TYPE))?;
     let mut entry: Members<'_> = serde_json::from_slice(&text)?;
-    entry.remove("signature");
+    entry.remove(SIGNATURE);
     serde_json::to_vec(&entry)
 }

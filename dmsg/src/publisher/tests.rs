@@ -6,6 +6,8 @@ use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
 use super::*;
+
+mod halves;
 use crate::discovery::{KnownServer, MemoryDiscovery};
 use crate::entry::{ClientFields, ServerFields};
 
@@ -23,6 +25,7 @@ fn publisher(world: &VirtualTime, discovery: &MemoryDiscovery) -> Publisher<Virt
         world.runtime(),
         Arc::new(discovery.clone()),
         secret(),
+        Half::Client,
         limit,
     )
 }
@@ -75,6 +78,10 @@ impl Discovery for Silent {
         Box::pin(std::future::pending())
     }
 
+    fn stored(&self, _: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        Box::pin(std::future::pending())
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         Box::pin(std::future::pending())
     }
@@ -92,10 +99,20 @@ impl Discovery for Silent {
 fn a_discovery_that_says_nothing_is_given_up() {
     let world = VirtualTime::new(1);
     let limit = Duration::from_secs(1);
-    let mut ours = Publisher::new(world.runtime(), Arc::new(Silent), secret(), limit);
+    let mut ours = Publisher::new(
+        world.runtime(),
+        Arc::new(Silent),
+        secret(),
+        Half::Client,
+        limit,
+    );
     let error = world.run_until(ours.publish(fill)).unwrap().unwrap_err();
     assert!(matches!(error, DiscoveryError::Unavailable(_)));
-    assert_eq!(world.now(), 2 * limit, "asked, then told");
+    assert_eq!(
+        world.now(),
+        limit,
+        "nothing is published over what may be there"
+    );
 }
 
 /// A discovery of October 2024: it signs anew what it knows of an entry.
@@ -110,6 +127,10 @@ struct Older {
 impl Discovery for Older {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         self.entries.entry(key)
+    }
+
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        self.entries.stored(key)
     }
 
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
@@ -139,6 +160,10 @@ struct Strict;
 
 impl Discovery for Strict {
     fn entry(&self, _: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
+        Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
+    }
+
+    fn stored(&self, _: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
         Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
     }
 
@@ -177,7 +202,7 @@ fn a_discovery_that_does_not_know_a_member_gets_the_plain_entry_and_that_is_reme
         };
         let limit = Duration::from_secs(1);
         let shared = Arc::new(discovery.clone());
-        let mut ours = Publisher::new(world.runtime(), shared, secret(), limit);
+        let mut ours = Publisher::new(world.runtime(), shared, secret(), Half::Server, limit);
         let mut publish = |pause| {
             world.advance(pause).unwrap();
             let filled = |entry: &mut Entry| {
@@ -216,7 +241,13 @@ fn a_discovery_that_does_not_know_a_member_gets_the_plain_entry_and_that_is_reme
 fn an_entry_that_is_refused_in_its_plain_form_too_is_not_published_plain() {
     let world = VirtualTime::new(1);
     let limit = Duration::from_secs(1);
-    let mut ours = Publisher::new(world.runtime(), Arc::new(Strict), secret(), limit);
+    let mut ours = Publisher::new(
+        world.runtime(),
+        Arc::new(Strict),
+        secret(),
+        Half::Server,
+        limit,
+    );
     let filled = |entry: &mut Entry| {
         entry.server = Some(ServerFields {
             address: "192.0.2.4:8080".to_owned(),

@@ -6,32 +6,36 @@ use skydht_runtime::Runtime;
 
 use super::{Notice, Shared};
 use crate::discovery::DiscoveryError;
-use crate::entry::{Entry, ServerFields, SignedEntry};
+use crate::entry::{Entry, Half, ServerFields, SignedEntry};
 use crate::publisher::{self, Cadence, Owner, Publisher};
 use crate::signal::Signal;
 
 /// Publishes until the server closes.
 pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
     let config = &shared.config;
-    let publisher = Publisher::new(
-        shared.runtime.clone(),
-        Arc::clone(&shared.discovery),
-        shared.endpoint.secret().clone(),
-        config.discovery_timeout,
-    );
     let cadence = Cadence {
         interval: config.update_interval,
         debounce: config.debounce,
         retry: config.retry,
     };
-    publisher::spawn(publisher, shared, cadence);
+    publisher::spawn(publisher(shared), shared, cadence);
 }
 
-/// Removes the entry that was published last.
+fn publisher<R: Runtime>(shared: &Shared<R>) -> Publisher<R> {
+    Publisher::new(
+        shared.runtime.clone(),
+        Arc::clone(&shared.discovery),
+        shared.endpoint.secret().clone(),
+        Half::Server,
+        shared.config.discovery_timeout,
+    )
+}
+
+/// Takes back what was published last.
 pub(super) async fn remove<R: Runtime>(shared: &Shared<R>) {
     let published = shared.table().take_published();
     if let Some(entry) = published {
-        let _ = shared.discovery.remove(entry).await;
+        publisher(shared).withdraw(entry).await;
     }
 }
 

@@ -44,6 +44,10 @@ impl Discovery for Shut {
         self.entries.entry(key)
     }
 
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        self.entries.stored(key)
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         self.entries.servers()
     }

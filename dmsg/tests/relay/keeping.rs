@@ -39,6 +39,10 @@ impl Discovery for Counting {
         self.entries.entry(key)
     }
 
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        self.entries.stored(key)
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.entries.servers()

@@ -290,6 +290,10 @@ impl Discovery for Older {
         self.0.entry(key)
     }
 
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        self.0.stored(key)
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         self.0.servers()
     }

@@ -20,6 +20,10 @@ impl Discovery for Mute {
         Box::pin(std::future::pending())
     }
 
+    fn stored(&self, _: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        Box::pin(std::future::pending())
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         Box::pin(std::future::pending())
     }

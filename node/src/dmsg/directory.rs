@@ -301,6 +301,21 @@ impl Discovery for Directory {
         })
     }
 
+    /// A discovery that is away does not keep our entry from the DHT: it follows what is there. The
+    /// discovery refuses it when it is back and knows a later one.
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        let asked = self.asked(self.inner().stored(key));
+        let held = tokio::time::timeout(TIMEOUT, self.dht.stored(key));
+        Box::pin(async move {
+            let (answer, held) = tokio::join!(asked, held);
+            match (answer, held) {
+                (Err(DiscoveryError::Unavailable(_)), Ok(Ok(entry))) => Ok(entry),
+                (Err(DiscoveryError::Unavailable(_)), _) => Err(DiscoveryError::NotFound),
+                (answer, _) => answer,
+            }
+        })
+    }
+
     /// A list of servers may be old, and an HTTP discovery may be away: then those that the DHT
     /// knows.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
@@ -395,6 +410,10 @@ impl Others {
 impl Discovery for Others {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         self.directory.entry(key)
+    }
+
+    fn stored(&self, _: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
     }
 
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {

@@ -119,6 +119,13 @@ impl Discovery for Own {
         self.itself.entry(key)
     }
 
+    fn stored(
+        &self,
+        key: PublicKey,
+    ) -> BoxFuture<'static, std::result::Result<SignedEntry, DiscoveryError>> {
+        self.itself.stored(key)
+    }
+
     fn servers(&self) -> BoxFuture<'static, std::result::Result<Vec<KnownServer>, DiscoveryError>> {
         let (mut servers, registered) = (self.servers.clone(), self.itself.servers());
         Box::pin(async move {

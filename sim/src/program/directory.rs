@@ -64,6 +64,10 @@ impl Discovery for Directory {
         self.ask(|it| it.entry(key))
     }
 
+    fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>> {
+        self.ask(|it| it.stored(key))
+    }
+
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         self.ask(|it| it.servers())
     }

@@ -37,16 +37,16 @@ async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<()
     loop {
         let next = shared.table().next_addr(&peer).map(canonical);
         attempts.extend(next.map(|addr| async move { (addr, session(shared, peer, addr).await) }));
-        let (addr, reason) =
-            match select(attempts.next(), shared.runtime.sleep(NEXT_ADDRESS)).await {
-                Either::Right(_) => continue,
-                Either::Left((None, _)) => return Err(failure),
-                Either::Left((Some((_, Ok(()))), _)) => {
-                    shared.failures.begin(&peer);
-                    return Ok(());
-                }
-                Either::Left((Some((addr, Err(reason))), _)) => (addr, reason),
-            };
+        let (addr, reason) = match select(attempts.next(), shared.runtime.sleep(NEXT_ADDRESS)).await
+        {
+            Either::Right(_) => continue,
+            Either::Left((None, _)) => return Err(failure),
+            Either::Left((Some((_, Ok(()))), _)) => {
+                shared.failures.begin(&peer);
+                return Ok(());
+            }
+            Either::Left((Some((addr, Err(reason))), _)) => (addr, reason),
+        };
         shared
             .failures
             .note(&peer, Some(addr), || reason.text(&shared.options));
