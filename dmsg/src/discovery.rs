@@ -6,6 +6,7 @@ mod memory;
 mod table;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_runtime::BoxFuture;
@@ -32,6 +33,12 @@ pub enum DiscoveryError {
     /// It holds as many entries as it can.
     #[error("discovery is full")]
     Full,
+    /// It takes nothing as long as that.
+    #[error("the discovery takes no entry of this length")]
+    TooLong,
+    /// It was asked too often, and is to be left alone for so long.
+    #[error("the discovery was asked too often, and wants to be left alone for {0:?}")]
+    TooOften(Duration),
     /// It cannot be asked.
     #[error("discovery unavailable: {0}")]
     Unavailable(String),

@@ -53,6 +53,9 @@ pub(crate) fn spawn<R: Runtime, O: Owner>(
     runtime.spawn(Box::pin(run(publisher, Arc::clone(owner), cadence)));
 }
 
+/// A discovery that was asked too often is left alone for as long as it wants, up to this.
+const LONGEST_WANTED: Duration = Duration::from_secs(10 * 60);
+
 async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, cadence: Cadence) {
     let runtime = publisher.runtime.clone();
     let now = || runtime.clocks().monotonic;
@@ -88,12 +91,15 @@ async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, c
         if publisher.plain_since.is_some() && !was_plain {
             owner.published_plain();
         }
-        if answer.is_ok() {
-            last = Some((content, now()));
-            wait = Duration::ZERO;
-        } else {
-            wait = (wait * 2).clamp(cadence.retry.0, cadence.retry.1);
-        }
+        let longer = (wait * 2).clamp(cadence.retry.0, cadence.retry.1);
+        wait = match &answer {
+            Ok(_) => {
+                last = Some((content, now()));
+                Duration::ZERO
+            }
+            Err(DiscoveryError::TooOften(wanted)) => (*wanted).clamp(longer, LONGEST_WANTED),
+            Err(_) => longer,
+        };
         owner.published(answer);
         pause(&runtime, &*owner, wait).await;
     }

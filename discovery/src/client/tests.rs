@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use futures::executor::block_on;
 use http::StatusCode;
@@ -7,9 +8,9 @@ use skydht_core::time::{Mono, Time, Unix};
 use skydht_dmsg::entry::{ClientFields, EntryError, ServerFields};
 
 use super::*;
-use crate::BaseUrlError;
 use crate::dmsg::{DmsgDiscovery, Rules};
 use crate::web;
+use crate::{BaseUrlError, Carrier};
 
 const NOW: Time = Time {
     mono: Mono(0),
@@ -181,6 +182,43 @@ fn only_plain_http_urls_are_taken() {
             "{url}: {read:?}"
         );
     }
-    let read = "https://disc.example".parse::<BaseUrl>();
+    let base: BaseUrl = "https://disc.example/x".parse().unwrap();
+    assert_eq!(
+        (base.carrier(), base.to_string()),
+        (Carrier::Tls, "https://disc.example/x".into())
+    );
+    let read = "ftp://disc.example".parse::<BaseUrl>();
     assert!(matches!(read, Err(BaseUrlError::Scheme(_))), "{read:?}");
+}
+
+#[test]
+fn what_a_discovery_wants_of_a_caller_is_understood() {
+    let said = |status: u16, wait: Option<&str>| {
+        struct Asks(StatusCode, Option<String>);
+        impl Exchange for Asks {
+            fn exchange(&self, _: Request) -> BoxFuture<'static, Result<Response, ExchangeError>> {
+                let mut response = web::plain(self.0, "rate limit exceeded");
+                if let Some(wait) = &self.1 {
+                    let wait = wait.parse().unwrap();
+                    response.headers_mut().insert("retry-after", wait);
+                }
+                Box::pin(std::future::ready(Ok(response)))
+            }
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        let discovery = HttpDiscovery::new(base(), Asks(status, wait.map(Into::into)));
+        block_on(discovery.publish(client(1, 0))).unwrap_err()
+    };
+    let seconds = |n| DiscoveryError::TooOften(Duration::from_secs(n));
+    assert_eq!(said(429, Some("17")), seconds(17));
+    for wait in [
+        None,
+        Some("soon"),
+        Some("Sun, 29 Nov 2026 06:00:00 GMT"),
+        Some("-1"),
+        Some("99999999999"),
+    ] {
+        assert_eq!(said(429, wait), seconds(1), "{wait:?}");
+    }
+    assert_eq!(said(413, None), DiscoveryError::TooLong);
 }

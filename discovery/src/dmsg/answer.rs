@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::value::RawValue;
 use skydht_core::key::PublicKey;
 use skydht_dmsg::entry::SignedEntry;
 
-use super::refusal::Message;
+use super::refusal::{Message, RETRY_AFTER};
 use super::{Call, Refusal};
 use crate::health::Health;
 use crate::web::{self, Response};
@@ -106,7 +106,10 @@ impl Answer {
         let body = response.body();
         // Whatever stands in the body.
         match response.status() {
-            StatusCode::TOO_MANY_REQUESTS => return Err(Refusal::RateLimited.into()),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let retry_after = retry_after(response);
+                return Err(Refusal::RateLimited { retry_after }.into());
+            }
             StatusCode::PAYLOAD_TOO_LARGE => return Err(Refusal::TooLong.into()),
             _ => {}
         }
@@ -158,6 +161,14 @@ impl Answer {
             Call::Health => Ok(Self::Health(read(body)?)),
         }
     }
+}
+
+/// The seconds in `Retry-After`; a date there, or nonsense, counts as none.
+fn retry_after(response: &Response) -> u16 {
+    let said = response.headers().get(header::RETRY_AFTER);
+    let said = said.and_then(|value| value.to_str().ok());
+    said.and_then(|text| text.trim().parse().ok())
+        .unwrap_or(RETRY_AFTER)
 }
 
 fn read<'b, T: serde::Deserialize<'b>>(body: &'b [u8]) -> Result<T, AnswerError> {

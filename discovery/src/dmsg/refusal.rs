@@ -1,5 +1,7 @@
 //! Why a DMSG discovery refuses, with upstream's texts and statuses.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,10 @@ pub enum Refusal {
     TooLong,
     /// The caller asks too often.
     #[error("rate limit exceeded")]
-    RateLimited,
+    RateLimited {
+        /// Seconds after which it may ask again: the header `Retry-After`.
+        retry_after: u16,
+    },
     /// No more entries fit. Go has no limit.
     #[error("discovery is full")]
     Full,
@@ -51,8 +56,8 @@ pub enum Refusal {
     Method(&'static str),
 }
 
-/// Seconds after which who asked too often may ask again.
-const RETRY_AFTER: &str = "1";
+/// Seconds after which a caller that asked too often may ask again, if nothing else is said.
+pub(super) const RETRY_AFTER: u16 = 1;
 
 /// How answers travel that are only a text.
 #[derive(Serialize, Deserialize)]
@@ -75,7 +80,9 @@ const SAID: &[Refusal] = &[
     Refusal::BadInput,
     Refusal::Unauthorized,
     Refusal::TooLong,
-    Refusal::RateLimited,
+    Refusal::RateLimited {
+        retry_after: RETRY_AFTER,
+    },
     Refusal::Full,
     Refusal::Invalid(EntryError::NoKey),
     Refusal::Invalid(EntryError::NoSignature),
@@ -99,7 +106,7 @@ impl Refusal {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unexpected => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -113,9 +120,9 @@ impl Refusal {
             Self::NoSuchPath => web::no_such_path(),
             Self::Method(allowed) => web::method_not_allowed(allowed),
             Self::Forbidden => web::empty(self.status()),
-            Self::RateLimited => {
+            Self::RateLimited { retry_after } => {
                 let mut response = Message::respond(self.status(), self.to_string());
-                let wait = HeaderValue::from_static(RETRY_AFTER);
+                let wait = HeaderValue::from(*retry_after);
                 response.headers_mut().insert(header::RETRY_AFTER, wait);
                 response
             }
@@ -147,6 +154,10 @@ impl From<DiscoveryError> for Refusal {
             DiscoveryError::NotFound => Self::NotFound,
             DiscoveryError::Refused(error) => error.into(),
             DiscoveryError::Full => Self::Full,
+            DiscoveryError::TooLong => Self::TooLong,
+            DiscoveryError::TooOften(wait) => Self::RateLimited {
+                retry_after: u16::try_from(wait.as_secs()).unwrap_or(u16::MAX),
+            },
             _ => Self::Unexpected,
         }
     }
@@ -157,6 +168,10 @@ impl From<Refusal> for DiscoveryError {
         match refusal {
             Refusal::NotFound => Self::NotFound,
             Refusal::Full => Self::Full,
+            Refusal::RateLimited { retry_after } => {
+                Self::TooOften(Duration::from_secs(retry_after.into()))
+            }
+            Refusal::TooLong => Self::TooLong,
             Refusal::Invalid(rule) => Self::Refused(rule),
             Refusal::Unauthorized => Self::Refused(SignatureError::OtherKey.into()),
             other => Self::Unavailable(other.to_string()),

@@ -9,6 +9,7 @@ use skydht_core::time::{Mono, Time};
 use skydht_dmsg::discovery::{EntryTable, Limits, Written};
 
 use super::pace::Pace;
+use super::refusal::RETRY_AFTER;
 use super::{Answer, Call, MOST_ANSWERED, Refusal, Rules};
 use crate::health::Health;
 use crate::web::{Request, Response};
@@ -120,7 +121,9 @@ impl DmsgDiscovery {
         };
         let answer = match may_ask {
             true => Call::read(request).and_then(|call| self.apply(now, source, call)),
-            false => Err(Refusal::RateLimited),
+            false => Err(Refusal::RateLimited {
+                retry_after: RETRY_AFTER,
+            }),
         };
         self.count(&answer);
         match answer {
@@ -219,7 +222,7 @@ impl DmsgDiscovery {
             Err(Refusal::Invalid(_)) => &mut stats.invalid,
             Err(Refusal::Unauthorized) => &mut stats.unauthorized,
             Err(Refusal::TooLong) => &mut stats.too_long,
-            Err(Refusal::RateLimited) => &mut stats.rate_limited,
+            Err(Refusal::RateLimited { .. }) => &mut stats.rate_limited,
             Err(Refusal::Full) => &mut stats.full,
             Err(
                 Refusal::BadInput

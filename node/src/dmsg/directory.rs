@@ -34,6 +34,9 @@ const HASTE: Duration = Duration::from_secs(2);
 /// The first and the longest wait before it is asked again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// A discovery that was asked too often is left alone for as long as it wants, up to this.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
+
 /// What a discovery says that says nothing.
 const NONE: &str = "the discovery knows no server";
 
@@ -70,6 +73,8 @@ struct Answers {
     next: Option<Instant>,
     /// Since when the first question has waited for an answer.
     asked: Option<Instant>,
+    /// It was asked too often, and is left alone until then.
+    left_alone: Option<Instant>,
 }
 
 /// What became of our entry.
@@ -111,6 +116,7 @@ impl Directory {
                 cause: None,
                 next: None,
                 asked: None,
+                left_alone: None,
             })),
         }
     }
@@ -138,11 +144,22 @@ impl Directory {
                 let text = format!("no answer within {TIMEOUT:?}");
                 Err(DiscoveryError::Unavailable(text))
             };
+            let left_alone = this.answers().left_alone;
+            let left = left_alone.map(|until| until.saturating_duration_since(Instant::now()));
+            if let Some(left) = left.filter(|left| !left.is_zero()) {
+                return Err(DiscoveryError::TooOften(left));
+            }
             this.answers().asked.get_or_insert_with(Instant::now);
             let answer = tokio::time::timeout(TIMEOUT, call).await;
             let answer = answer.unwrap_or_else(|_| late());
             let mut answers = this.answers();
             answers.asked = None;
+            answers.left_alone = match &answer {
+                Err(DiscoveryError::TooOften(wait)) => {
+                    Some(Instant::now() + (*wait).min(LEFT_ALONE))
+                }
+                _ => None,
+            };
             let cause = match &answer {
                 Err(DiscoveryError::Unavailable(why)) => Some(why.clone()),
                 _ => None,

@@ -294,7 +294,7 @@ fn a_caller_over_dmsg_has_its_pace_and_clear_callers_have_none() {
         if response.status() == 429 {
             assert_eq!(response.headers()["retry-after"], "1");
             let said = Answer::read(&Call::Clients, &response);
-            assert_eq!(said, Err(Refusal::RateLimited.into()));
+            assert_eq!(said, Err(Refusal::RateLimited { retry_after: 1 }.into()));
         }
     }
     assert_eq!(statuses, BTreeMap::from([(200, 200), (429, 100)]));
@@ -306,7 +306,10 @@ fn a_caller_over_dmsg_has_its_pace_and_clear_callers_have_none() {
     }
     assert_eq!(world.discovery.stats().rate_limited, 100);
     // Others say it in their own words.
-    for (status, refusal) in [(429, Refusal::RateLimited), (413, Refusal::TooLong)] {
+    for (status, refusal) in [
+        (429, Refusal::RateLimited { retry_after: 1 }),
+        (413, Refusal::TooLong),
+    ] {
         let status = StatusCode::from_u16(status).unwrap();
         let response = web::plain(status, "slow down");
         let read = Answer::read(&Call::Clients, &response);
