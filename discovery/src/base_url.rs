@@ -15,12 +15,10 @@ pub const DMSG_PORT: u16 = 80;
 #[non_exhaustive]
 pub enum BaseUrlError {
     /// Not a URL with scheme and host.
-    #[error("{0:?} is no URL: write http://HOST:PORT, or dmsg://PK:80")]
+    #[error("{0:?} is no URL: write http://HOST:PORT, https://HOST, or dmsg://PK:80")]
     Form(String),
-    /// `https` and others.
-    #[error(
-        "{0:?}: only http and dmsg are spoken; entries are signed, so they cannot be forged on the way"
-    )]
+    /// `ftp` and others.
+    #[error("{0:?}: only http, https and dmsg are spoken")]
     Scheme(String),
     /// The host of a `dmsg` URL is no public key.
     #[error("{0:?}: the host of a dmsg URL is a public key, 66 hexadecimal digits")]
@@ -32,6 +30,8 @@ pub enum BaseUrlError {
 pub enum Carrier {
     /// TCP.
     Tcp,
+    /// TLS on TCP.
+    Tls,
     /// A DMSG stream to this key and port.
     Dmsg {
         /// Whom to dial, which proves who answers.
@@ -50,6 +50,7 @@ impl Carrier {
         let text = || uri.to_string();
         match uri.scheme_str() {
             Some("http") => Ok(Self::Tcp),
+            Some("https") => Ok(Self::Tls),
             Some("dmsg") => {
                 let host = uri.host().unwrap_or_default();
                 let key = host.parse::<PublicKey>();
@@ -65,7 +66,8 @@ impl Carrier {
     }
 }
 
-/// Where a service is: `http://HOST[:PORT][/PATH]` or `dmsg://PK[:PORT][/PATH]`.
+/// Where a service is: `http://HOST[:PORT][/PATH]`, the same with `https`, or
+/// `dmsg://PK[:PORT][/PATH]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BaseUrl {
     carrier: Carrier,
@@ -109,6 +111,7 @@ impl BaseUrl {
     fn scheme(&self) -> &'static str {
         match self.carrier {
             Carrier::Tcp => "http",
+            Carrier::Tls => "https",
             Carrier::Dmsg { .. } => "dmsg",
         }
     }

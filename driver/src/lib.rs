@@ -29,6 +29,8 @@ mod stats;
 pub mod storage;
 mod tcp_node;
 pub mod testing;
+#[cfg(feature = "redis")]
+pub mod tls;
 pub mod transport;
 mod verifier;
 mod watch;

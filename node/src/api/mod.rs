@@ -68,7 +68,7 @@ impl Server {
             let (guard, slots) = (Arc::clone(&guard), Arc::clone(&slots));
             answer(app.clone(), guard, slots, request)
         };
-        http::Server::start(listener, "the control API", LIMITS, answer).map(Self)
+        http::Server::start(listener, "the control API", None, LIMITS, answer).map(Self)
     }
 
     /// Where it listens.

@@ -1,11 +1,14 @@
 //! `skydht dmsg-discovery`.
 
 use serde::Serialize;
+use tokio_rustls::TlsAcceptor;
 
 use crate::cli::{Common, DmsgDiscoveryArgs};
 use crate::dmsg::{DiscoveryService, join_command};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::http::{CertificateError, acceptor};
+use crate::path_text::shown;
 use crate::signals::Signals;
 use crate::{keys, logging, output};
 
@@ -27,7 +30,8 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
     let mut signals = Signals::new()?;
     let secret = args.key_file.as_deref().map(keys::load).transpose()?;
-    let mut service = DiscoveryService::start(args.addr, args.test_mode).await?;
+    let tls = secured(&args)?;
+    let mut service = DiscoveryService::start(args.addr, args.test_mode, tls).await?;
     if let Some(secret) = secret {
         service.start_over_dmsg(secret, args.dmsg_server)?;
     }
@@ -42,6 +46,23 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
         "stopped"
     );
     Ok(Exit::Ok)
+}
+
+/// HTTPS, where files for it are given.
+fn secured(args: &DmsgDiscoveryArgs) -> Result<Option<TlsAcceptor>> {
+    let (Some(chain), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Ok(None);
+    };
+    let acceptor = acceptor(chain, key).map_err(|error| {
+        let (file, why) = match error {
+            CertificateError::Chain(why) => (chain, why),
+            CertificateError::Key(why) => (key, why),
+            CertificateError::Pair(why) => (chain, format!("with {}: {why}", shown(key))),
+        };
+        let failure = Failure::new(Code::Local, format_args!("{}: {why}", shown(file)));
+        failure.hint("--tls-cert takes a PEM file with the certificate and those above it, --tls-key one with its private key")
+    })?;
+    Ok(Some(acceptor))
 }
 
 fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {

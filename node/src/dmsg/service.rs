@@ -12,6 +12,7 @@ use skydht_discovery::dmsg::{Caller, DmsgDiscovery, Rules, Stats};
 use skydht_discovery::health::Health;
 use skydht_dmsg::discovery::{KnownServer, Limits};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::answering::{answer_to, now};
 use super::service_over_dmsg::OverDmsg;
@@ -29,6 +30,7 @@ const OTHER_FILES: u64 = 64;
 /// A DMSG discovery that answers on a TCP port, and on DMSG where it has servers.
 pub(crate) struct DiscoveryService {
     server: http::Server,
+    is_secure: bool,
     discovery: Arc<Mutex<DmsgDiscovery>>,
     test_mode: bool,
     over_dmsg: Option<OverDmsg>,
@@ -37,7 +39,11 @@ pub(crate) struct DiscoveryService {
 impl DiscoveryService {
     /// Starts it. On loopback it is in test mode by itself: no servers but this machine's
     /// can reach it.
-    pub(crate) async fn start(addr: SocketAddr, test_mode: bool) -> Result<Self> {
+    pub(crate) async fn start(
+        addr: SocketAddr,
+        test_mode: bool,
+        tls: Option<TlsAcceptor>,
+    ) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
             Failure::new(
                 Code::Local,
@@ -45,6 +51,7 @@ impl DiscoveryService {
             )
             .hint("choose another address with --addr IP:PORT (port 0: any free one)")
         })?;
+        let is_secure = tls.is_some();
         let test_mode = test_mode || addr.ip().is_loopback();
         let rules = Rules {
             allow_loopback: test_mode,
@@ -61,9 +68,10 @@ impl DiscoveryService {
             connections: most.clamp(1, MOST_CONNECTIONS),
             a_second: MOST_A_SECOND,
         };
-        let server = http::Server::start(listener, "the DMSG discovery", limits, answer)?;
+        let server = http::Server::start(listener, "the DMSG discovery", tls, limits, answer)?;
         Ok(Self {
             server,
+            is_secure,
             discovery,
             test_mode,
             over_dmsg: None,
@@ -96,7 +104,8 @@ impl DiscoveryService {
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        format!("http://{addr}")
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{addr}")
     }
 
     /// Whether servers may be on loopback.

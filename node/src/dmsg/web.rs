@@ -131,7 +131,8 @@ pub(super) async fn serve(mut listener: Listener, services: Arc<Services>) {
         let (services, stopped) = (Arc::clone(&services), stopped.clone());
         tokio::spawn(async move {
             let answer = |request| answer(Arc::clone(&services), request);
-            converse(HttpStream(stream), answer, stopped, place).await;
+            let io = std::future::ready(Ok(HttpStream(stream)));
+            converse(io, answer, stopped, place).await;
         });
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{DATE, HOST, HeaderValue, USER_AGENT};
+use hyper::http::uri::Authority;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use skydht_discovery::web;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::over_dmsg::ServiceDialer;
 use super::stream::HttpStream;
+use super::tls;
 use crate::clock::Clock;
 use crate::names;
 
@@ -49,7 +51,7 @@ where
     }
 }
 
-/// Sends the requests of discovery clients over TCP or DMSG, as their URIs say, within the
+/// Sends the requests of discovery clients over TCP, TLS or DMSG, as their URIs say, within the
 /// surrounding tokio runtime. Their answers say what time it is.
 pub(crate) struct Exchanger {
     pub(crate) clock: Clock,
@@ -87,11 +89,12 @@ async fn exchange(
             send(stream, request, LONGEST_ANSWER).await?
         }
         Carrier::Tcp => {
-            let name = authority.host();
-            // Brackets belong to the text of an IPv6 address alone.
-            let name = name.strip_prefix('[').unwrap_or(name);
-            let name = name.strip_suffix(']').unwrap_or(name);
-            let stream = connect(name, authority.port_u16().unwrap_or(80)).await?;
+            let stream = connect(&authority, 80).await?;
+            send(TokioIo::new(stream), request, LONGEST_ANSWER).await?
+        }
+        Carrier::Tls => {
+            let stream = connect(&authority, 443).await?;
+            let stream = tls::connect(stream, name(&authority)).await?;
             send(TokioIo::new(stream), request, LONGEST_ANSWER).await?
         }
     };
@@ -102,10 +105,18 @@ async fn exchange(
     Ok(response.map(|body| body.to_vec()))
 }
 
+/// A host's name or address; brackets belong to the text of an IPv6 address alone.
+fn name(authority: &Authority) -> &str {
+    let name = authority.host();
+    let name = name.strip_prefix('[').unwrap_or(name);
+    name.strip_suffix(']').unwrap_or(name)
+}
+
 /// A connection to a host; its name is looked up anew each time.
-async fn connect(host: &str, port: u16) -> Result<TcpStream, ExchangeError> {
+async fn connect(authority: &Authority, default_port: u16) -> Result<TcpStream, ExchangeError> {
     let mut causes = Vec::new();
-    for addr in names::resolve(host, port).await? {
+    let port = authority.port_u16().unwrap_or(default_port);
+    for addr in names::resolve(name(authority), port).await? {
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr));
         match connecting.await {
             Ok(Ok(stream)) => return Ok(stream),

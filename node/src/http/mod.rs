@@ -8,6 +8,7 @@ mod patient;
 mod places;
 mod server;
 mod stream;
+mod tls;
 
 pub(crate) use body::{BodyError, read_body};
 pub(crate) use client::{Exchanger, send};
@@ -15,3 +16,4 @@ pub(crate) use over_dmsg::ServiceDialer;
 pub(crate) use places::Places;
 pub(crate) use server::{Limits, RemoteIp, Server, Trusted, converse};
 pub(crate) use stream::HttpStream;
+pub(crate) use tls::{CertificateError, acceptor};

@@ -1,11 +1,14 @@
 //! Answering, with bounds on connections, requests and time.
 
 use std::convert::Infallible;
+use std::future::ready;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
+use futures::TryFutureExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -15,10 +18,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+use tokio_rustls::TlsAcceptor;
 
 use super::pace::Pace;
 use super::patient::Patient;
 use super::places::{Place, Places};
+use super::tls;
 use crate::failure::{Code, Failure, Result};
 
 /// A request's head must be there after this; idle connections are closed after it, too.
@@ -57,6 +62,7 @@ impl Server {
     pub(crate) fn start<F, O>(
         listener: TcpListener,
         what: &'static str,
+        tls: Option<TlsAcceptor>,
         limits: Limits,
         answer: F,
     ) -> Result<Self>
@@ -68,7 +74,7 @@ impl Server {
             .local_addr()
             .map_err(|error| Failure::new(Code::Local, error))?;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, what, limits, answer, stopped));
+        let task = tokio::spawn(serve(listener, what, tls, limits, answer, stopped));
         Ok(Self { addr, stop, task })
     }
 
@@ -92,6 +98,7 @@ pub(crate) struct RemoteIp(pub(crate) IpAddr);
 async fn serve<F, O>(
     listener: TcpListener,
     what: &'static str,
+    tls: Option<TlsAcceptor>,
     limits: Limits,
     answer: F,
     mut stopped: watch::Receiver<bool>,
@@ -119,13 +126,18 @@ async fn serve<F, O>(
                     place = place => place,
                     _ = stopped.changed() => break,
                 };
-                let (answer, stopped) = (answer.clone(), stopped.clone());
+                let (answer, stopped, tls) = (answer.clone(), stopped.clone(), tls.clone());
                 connections.spawn(async move {
                     let answer = |mut request: Request<Incoming>| {
                         request.extensions_mut().insert(RemoteIp(addr.ip()));
                         answer(request)
                     };
-                    converse(TokioIo::new(stream), answer, stopped, place).await;
+                    let Some(acceptor) = tls else {
+                        let io = ready(Ok(TokioIo::new(stream)));
+                        return converse(io, answer, stopped, place).await;
+                    };
+                    let io = tls::accept(&acceptor, stream).map_ok(TokioIo::new);
+                    converse(io, answer, stopped, place).await;
                 });
             }
             Err(error) => {
@@ -142,9 +154,10 @@ async fn serve<F, O>(
     .await;
 }
 
-/// Answers the requests of one connection until it ends, must make room, or `stopped` changes.
+/// Answers the requests of one connection, once it stands, until it ends, must make room, or
+/// `stopped` changes.
 pub(crate) async fn converse<T, F, O, S>(
-    io: T,
+    io: impl Future<Output = io::Result<T>>,
     answer: F,
     mut stopped: watch::Receiver<bool>,
     mut place: Place<S>,
@@ -154,7 +167,16 @@ pub(crate) async fn converse<T, F, O, S>(
     O: Future<Output = Response>,
     S: Ord + Clone,
 {
-    let killed = place.killed();
+    let mut killed = std::pin::pin!(place.killed());
+    let io = tokio::select! {
+        io = io => io,
+        () = killed.as_mut() => return,
+        _ = stopped.changed() => return,
+    };
+    let io = match io {
+        Ok(io) => io,
+        Err(error) => return tracing::debug!(%error, "a connection came to nothing"),
+    };
     let untrusted = AtomicU32::new(0);
     let service = service_fn(|request| {
         let (answer, place, untrusted) = (answer(request), &place, &untrusted);

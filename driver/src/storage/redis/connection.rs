@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::fault::Fault;
 use super::resp::{Command, Reply};
 use super::url::{Credentials, ServerAddr};
+use crate::tls;
 
 /// For a connection to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -151,7 +152,7 @@ impl Connector {
     fn secure(&mut self, host: &str, mut stream: TcpStream) -> io::Result<Wire> {
         let config = match &self.tls {
             Some(config) => Arc::clone(config),
-            None => Arc::clone(self.tls.insert(Arc::new(tls_config()?))),
+            None => Arc::clone(self.tls.insert(Arc::new(tls::client_config()?))),
         };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
@@ -168,24 +169,6 @@ fn lost(error: &io::Error) -> String {
         Fault::Lost(why) => why,
         _ => error.to_string(),
     }
-}
-
-/// Believes the certificates that the system does, or those of `SSL_CERT_FILE`.
-fn tls_config() -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(io::Error::other(
-            "the system has no certificates to check the server's with: install them, or name a file in SSL_CERT_FILE",
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 /// A connection that is ready for commands. After an error it is of no more use.
