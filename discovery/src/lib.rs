@@ -27,6 +27,7 @@ mod base_url;
 mod client;
 pub mod dmsg;
 pub mod health;
+pub mod record;
 pub mod web;
 
 pub use base_url::{BaseUrl, BaseUrlError, Carrier, DMSG_PORT};
