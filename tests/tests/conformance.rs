@@ -40,6 +40,8 @@ mod report;
 mod signatures;
 #[path = "conformance/store_trace.rs"]
 mod store_trace;
+#[path = "conformance/tp_svc.rs"]
+mod tp_svc;
 
 use files::Runner;
 
@@ -158,6 +160,16 @@ const RUNNERS: &[Runner] = &[
         file: "disc_entry.json",
         sections: &["client_http", "discovery_http"],
         run: disc_http::run,
+    },
+    Runner {
+        file: "tp_svc.json",
+        sections: &[
+            "transport_entries",
+            "signed_entries",
+            "services",
+            "service_decoding",
+        ],
+        run: tp_svc::run,
     },
 ];
 

@@ -123,8 +123,11 @@ pub enum ElementError {
     /// It stands there twice.
     #[error("it is there twice")]
     Twice,
-    /// Port 0.
-    #[error("port cannot be 0")]
+    /// Upstream's text.
+    #[error("public key cannot be null in address")]
+    NoKey,
+    /// Upstream's text.
+    #[error("port cannot be 0 in address")]
     NoPort,
 }
 

@@ -46,11 +46,9 @@ impl ServiceAddress {
     /// Checks that both are there, in upstream's order.
     ///
     /// # Errors
-    /// [`ElementError::Missing`] or [`ElementError::NoPort`].
+    /// [`ElementError::NoKey`] or [`ElementError::NoPort`].
     pub fn validate(&self) -> Result<PublicKey, ElementError> {
-        let key = self
-            .key
-            .ok_or(ElementError::Missing("the key in address"))?;
+        let key = self.key.ok_or(ElementError::NoKey)?;
         if self.port == 0 {
             return Err(ElementError::NoPort);
         }
