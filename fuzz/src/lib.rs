@@ -16,6 +16,7 @@ mod messages;
 mod node;
 mod noise_frames;
 mod reconcile;
+mod records;
 mod reference;
 mod stored_records;
 
@@ -30,6 +31,7 @@ pub use messages::messages;
 pub use node::node;
 pub use noise_frames::noise_frames;
 pub use reconcile::reconcile;
+pub use records::records;
 pub use stored_records::stored_records;
 
 /// A target: panics when what it is given breaks a property.
@@ -48,5 +50,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("node", node),
     ("noise_frames", noise_frames),
     ("reconcile", reconcile),
+    ("records", records),
     ("stored_records", stored_records),
 ];

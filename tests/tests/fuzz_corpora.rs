@@ -72,5 +72,6 @@ targets! {
     node
     noise_frames
     reconcile
+    records
     stored_records
 }
