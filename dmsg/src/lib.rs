@@ -83,6 +83,7 @@ mod publisher;
 mod read_buffered;
 pub mod secure;
 pub mod server;
+mod server_session;
 pub mod session;
 pub mod session_layer;
 mod session_task;

@@ -7,6 +7,7 @@
 mod accept;
 mod config;
 mod copy;
+mod links;
 mod notice;
 mod pace;
 mod publish;
@@ -14,10 +15,12 @@ mod relay;
 mod relayed;
 mod stats;
 mod table;
+mod ways;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_runtime::{Listener as _, Runtime, within};
@@ -26,6 +29,7 @@ pub use config::ServerConfig;
 pub use notice::{Notice, Notify};
 pub use stats::ServerStats;
 
+use links::Links;
 use notice::SmuxPace;
 use relayed::Relayed;
 use stats::Counters;
@@ -53,6 +57,7 @@ struct Shared<R: Runtime> {
     send_budget: SendBudget,
     receive_budget: ReceiveBudget,
     relayed: Relayed,
+    links: Mutex<Links>,
     smux_pace: SmuxPace,
     /// Sessions came or went, the entry was published, or the server closes.
     changes: Signal,
@@ -61,6 +66,14 @@ struct Shared<R: Runtime> {
 impl<R: Runtime> Shared<R> {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.runtime.clocks().monotonic
     }
 
     fn timestamp(&self) -> i64 {
@@ -117,6 +130,7 @@ impl<R: Runtime> Server<R> {
             send_budget: SendBudget::new(config.send_budget),
             receive_budget: ReceiveBudget::new(config.receive_budget),
             relayed: Relayed::new(&config),
+            links: Mutex::default(),
             smux_pace: SmuxPace::default(),
             changes: Signal::default(),
             config,
@@ -124,6 +138,7 @@ impl<R: Runtime> Server<R> {
         });
         session_layer::spawn(&shared, listener);
         publish::spawn(&shared);
+        links::spawn(&shared);
         Ok(Self(Arc::new(Handle(shared))))
     }
 

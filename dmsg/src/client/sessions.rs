@@ -1,6 +1,5 @@
 //! Sessions with servers: made when too few, served while they last.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,9 @@ use skydht_runtime::{Runtime, within};
 use super::Shared;
 use super::table::SessionRequest;
 use crate::discovery::KnownServer;
-use crate::dmsg_session::{self, DmsgSession, Established};
+use crate::dmsg_session::{DmsgSession, Established};
 use crate::endpoint::{self, Opening, StreamError};
+use crate::server_session::{self, Times};
 use crate::session::{self, Incoming, SessionConfig, SessionError};
 use crate::session_layer::{Joined, Started};
 use crate::session_task;
@@ -100,12 +100,17 @@ pub(super) async fn session_with<R: Runtime>(
 }
 
 async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
-    let KnownServer {
-        key: server,
-        address,
-    } = known;
+    let server = known.key;
     let next_wait = |last| shared.longer(last);
-    let (established, distance) = match establish(shared, server, address).await {
+    let config = &shared.config;
+    let times = Times {
+        connect: config.connect_timeout,
+        handshake: config.handshake_timeout,
+        settle: config.settle,
+    };
+    let limits = SessionConfig::with_pings(config.max_streams);
+    let made = server_session::connect(&shared.runtime, &shared.endpoint, known, times, &limits);
+    let (established, distance) = match made.await {
         Ok(made) => made,
         Err(cause) => {
             let now = shared.now();
@@ -130,47 +135,6 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
     let now = shared.now();
     shared.table().ended(&server, id, now, next_wait);
     shared.changes.raise();
-}
-
-/// Makes a session, and measures how far away its server is. A failure is for people.
-async fn establish<R: Runtime>(
-    shared: &Arc<Shared<R>>,
-    server: PublicKey,
-    address: SocketAddr,
-) -> Result<(Established<R::Connection>, Duration), String> {
-    let config = &shared.config;
-    let connecting = shared.runtime.connect(address);
-    let connection = within(&shared.runtime, config.connect_timeout, connecting).await;
-    let connection = connection
-        .ok_or_else(|| format!("no connection within {:?}", config.connect_timeout))?
-        .map_err(|error| error.kind().to_string())?;
-    let limits = SessionConfig::with_pings(config.max_streams);
-    let endpoint = &shared.endpoint;
-    let handshake = dmsg_session::connect(
-        connection,
-        endpoint.secret(),
-        server,
-        endpoint.ephemerals().next(),
-        &limits,
-    );
-    let done = within(&shared.runtime, config.handshake_timeout, handshake).await;
-    let silent = || {
-        let limit = config.handshake_timeout;
-        format!("takes the connection, but no handshake within {limit:?}")
-    };
-    let mut established = done
-        .ok_or_else(silent)?
-        .map_err(|error| format!("another key answers there, or no DMSG server: {error}"))?;
-    // The driver does not run yet, so nothing is sent.
-    shared.runtime.sleep(config.settle).await;
-    // Before the session is published, its server must know of it.
-    let begun = shared.now();
-    let sign = session_task::first_sign(&mut established.driver);
-    within(&shared.runtime, config.handshake_timeout, sign)
-        .await
-        .ok_or_else(silent)?
-        .map_err(|error| format!("the session ended immediately: {error}"))?;
-    Ok((established, shared.now().saturating_sub(begun)))
 }
 
 /// Answers the streams that come over a session.

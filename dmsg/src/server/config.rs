@@ -1,9 +1,13 @@
 //! How a server behaves.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use skydht_core::key::PublicKey;
+
 use super::notice::Notify;
+use crate::discovery::KnownServer;
 use crate::hybrid::Hybrid;
 
 /// How a server behaves. The defaults are upstream's, unless they say why not (specification of
@@ -47,6 +51,18 @@ pub struct ServerConfig {
     pub accept_queue: usize,
     /// Links of other servers at once that may pass on requests; more are refused. 0: none may.
     pub max_peers: usize,
+    /// The servers that may pass on requests; none: any.
+    pub accepted_peers: BTreeSet<PublicKey>,
+    /// Servers that are dialled and announced to, so that each passes on requests for the other's
+    /// clients.
+    pub peers: Vec<KnownServer>,
+    /// Whether all servers of the discovery are, too; upstream's are since August 2026.
+    pub links_all: bool,
+    /// Streams at once whose request another server passed on, or a client in another's name.
+    pub max_passed_on: usize,
+    /// Whether a client may pass on what another key has signed. Upstream's may since September
+    /// 2026.
+    pub clients_pass_on: bool,
     /// How long the handshake of a session may take, its first object when there is another
     /// session of the same key, and the first two bytes of a stream.
     pub handshake_timeout: Duration,
@@ -97,6 +113,11 @@ impl ServerConfig {
             max_relayed: 8192,
             max_relayed_per_pair: 512,
             max_peers: 512,
+            accepted_peers: BTreeSet::new(),
+            peers: Vec::new(),
+            links_all: false,
+            max_passed_on: 4096,
+            clients_pass_on: false,
             streams_per_second: 1000,
             stream_burst: 256,
             accept_queue: 20,

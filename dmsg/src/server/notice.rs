@@ -26,6 +26,11 @@ pub enum Notice {
     /// The discovery does not know a member of our entry, which is published without such members
     /// from now on.
     PlainEntry,
+    /// A server that we are linked with did not answer that we announced ourselves.
+    Unanswered {
+        /// The server.
+        key: PublicKey,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -46,6 +51,11 @@ impl fmt::Display for Notice {
                     others => write!(f, " ({others} more since the last such line)"),
                 }
             }
+            Self::Unanswered { key } => write!(
+                f,
+                "the DMSG server {key} did not answer our announcement: it may be older than \
+                 August 2026, and then passes on nothing"
+            ),
             Self::PlainEntry => f.write_str(
                 "the discovery did not accept the signature of this server's entry: it is older \
                  than the member dht_bootstrap; the entry is published without it",

@@ -4,12 +4,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::future::select;
+use futures::future::{Either, select};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
 use super::pace::Pace;
 use super::relayed::{Flow, Refused};
+use super::ways::Way;
 use super::{Shared, copy};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{self, Opening, StreamError};
@@ -49,6 +51,17 @@ pub(super) fn spawn<R: Runtime>(
     }));
 }
 
+/// Links over which one request is tried.
+const MOST_LINKS: usize = 16;
+
+/// What a key counts for that signed a request which was passed on. Sessions' numbers are far
+/// below.
+fn number_of(key: &PublicKey) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&key.as_bytes()[1..9]);
+    u64::from_be_bytes(bytes) | 1 << 63
+}
+
 /// Who opened a stream.
 struct Source<'a, R: Runtime> {
     shared: &'a Shared<R>,
@@ -63,42 +76,72 @@ struct Asked {
     stream: Stream,
     object: SignedObject,
     request: VerifiedRequest,
-    /// With its number in the table.
-    destination: (u64, Arc<DmsgSession>),
+    is_passed_on: bool,
+    /// The sessions that may lead there, with their numbers in the table: one of the
+    /// destination's own, or links with other servers.
+    ways: Vec<(u64, Arc<DmsgSession>)>,
+    over_links: bool,
+}
+
+/// What became of one way.
+enum Tried {
+    /// The destination's stream.
+    Open(Stream),
+    /// The destination refused, and the source was told.
+    Refused,
+    /// It does not lead there.
+    Failed,
 }
 
 /// Whatever goes wrong, the source's stream is dropped, hence reset at once: we cannot sign a
 /// refusal in the destination's name.
 impl<R: Runtime> Source<'_, R> {
     async fn serve(&self, stream: Stream) {
-        let Some(asked) = self.read_request(stream).await else {
+        let Some(mut asked) = self.read_request(stream).await else {
             return;
         };
-        let counters = &self.shared.counters;
-        let place = self.shared.relayed.begin(Flow {
-            address: source(self.ip),
-            source: self.id,
-            destination: asked.destination.0,
-        });
-        let mut place = match place {
-            Ok(place) => place,
-            Err(Refused::Share) => return counters.over_share.count(),
-            Err(Refused::Capacity) => return counters.over_capacity.count(),
-        };
-        if place.displaced {
-            counters.displaced_streams.count();
-        }
-        select(Box::pin(self.relay(asked)), &mut place.killed).await;
-    }
-
-    async fn relay(&self, asked: Asked) {
         let (shared, counters) = (self.shared, &self.shared.counters);
-        let Some((source, destination)) = self.open(asked).await else {
-            return;
+        let source_id = match asked.is_passed_on {
+            true => number_of(&asked.request.source.key),
+            false => self.id,
         };
-        counters.relayed.count();
-        let (linger, bytes) = (shared.config.linger, &counters.relayed_bytes);
-        copy::both_ways(&shared.runtime, source, destination, linger, bytes).await;
+        for (id, way) in std::mem::take(&mut asked.ways) {
+            let place = shared.relayed.begin(Flow {
+                address: source(self.ip),
+                source: source_id,
+                destination: id,
+                is_passed_on: asked.is_passed_on,
+            });
+            let mut place = match place {
+                Ok(place) => place,
+                Err(Refused::Share) => return counters.over_share.count(),
+                Err(Refused::Capacity) => return counters.over_capacity.count(),
+            };
+            if place.displaced {
+                counters.displaced_streams.count();
+            }
+            let tried = select(Box::pin(self.open(&mut asked, &way)), &mut place.killed);
+            let there = match tried.await {
+                Either::Left((Tried::Open(there), _)) => there,
+                Either::Left((Tried::Failed, _)) => continue,
+                Either::Left((Tried::Refused, _)) | Either::Right(_) => return,
+            };
+            if asked.over_links {
+                counters.forwarded.count();
+                let (to, via) = (asked.request.destination.key, way.remote());
+                shared.links().ways.set(shared.now(), to, Way::Via(via));
+            }
+            counters.relayed.count();
+            let (linger, bytes) = (shared.config.linger, &counters.relayed_bytes);
+            let copying = copy::both_ways(&shared.runtime, asked.stream, there, linger, bytes);
+            select(Box::pin(copying), &mut place.killed).await;
+            return;
+        }
+        if asked.over_links {
+            counters.no_destination.count();
+            let to = asked.request.destination.key;
+            shared.links().ways.set(shared.now(), to, Way::Missing);
+        }
     }
 
     /// `step`'s result, if it comes in time.
@@ -156,6 +199,9 @@ impl<R: Runtime> Source<'_, R> {
             false => &counters.peers_refused,
         };
         counter.count();
+        if filed.accepted {
+            shared.links().ways.forget_missing();
+        }
         let response = StreamResponse {
             request_hash: object.hash(),
             accepted: filed.accepted,
@@ -175,22 +221,53 @@ impl<R: Runtime> Source<'_, R> {
         self.in_time(answering).await;
     }
 
-    /// The request in an object, if its source may make it here.
-    fn judge(&self, object: &SignedObject) -> Option<VerifiedRequest> {
+    /// The request in an object, if its source may make it here, and whether it is passed on.
+    fn judge(&self, object: &SignedObject) -> Option<(VerifiedRequest, bool)> {
         let (shared, remote) = (self.shared, self.session.remote());
         let request = object.verify_request().ok()?;
         if shared.table().file_client(&remote, self.id) {
             shared.counters.superseded.count();
         }
         if request.source.key == remote {
-            return Some(request);
+            return Some((request, false));
         }
-        // No peer may ask in another's name (code 302), but a server may pass on a request.
-        if request.ip_info || !shared.table().is_peer(&remote, self.id) {
+        // A server may pass on a request; a client may not ask in another's name (code 302), or
+        // only where that is allowed.
+        let may = shared.config.clients_pass_on || self.is_server();
+        if request.ip_info || !may {
             return None;
         }
         shared.counters.passed_on.count();
-        Some(request)
+        Some((request, true))
+    }
+
+    fn is_server(&self) -> bool {
+        let remote = self.session.remote();
+        self.shared.table().is_peer(&remote, self.id)
+    }
+
+    /// Where a key is: its session here; else links with other servers, the one that had it before
+    /// first. What came over a link goes no further.
+    fn ways(&self, to: &PublicKey) -> (Vec<(u64, Arc<DmsgSession>)>, bool) {
+        let shared = self.shared;
+        if let Some(here) = shared.table().route(to) {
+            return (vec![here], false);
+        }
+        if self.is_server() {
+            return (Vec::new(), false);
+        }
+        let known = shared.links().ways.get(shared.now(), to);
+        if known == Some(Way::Missing) {
+            shared.counters.remembered_missing.count();
+            return (Vec::new(), false);
+        }
+        let mut links = shared.table().links(Some(&self.session.remote()));
+        if let Some(Way::Via(via)) = known {
+            links.sort_by_key(|(_, link)| link.remote() != via);
+        }
+        links.truncate(MOST_LINKS);
+        let over_links = !links.is_empty();
+        (links, over_links)
     }
 
     /// Reads the request and answers it, or says where it leads.
@@ -201,7 +278,7 @@ impl<R: Runtime> Source<'_, R> {
             self.answer_announce(stream, &object).await;
             return None;
         }
-        let Some(request) = self.judge(&object) else {
+        let Some((request, is_passed_on)) = self.judge(&object) else {
             counters.invalid_requests.count();
             return None;
         };
@@ -213,44 +290,46 @@ impl<R: Runtime> Source<'_, R> {
             counters.invalid_requests.count();
             return None;
         }
-        let destination = shared.table().route(&request.destination.key);
-        let Some(destination) = destination else {
+        let (ways, over_links) = self.ways(&request.destination.key);
+        if ways.is_empty() {
             counters.no_destination.count();
             if shared.config.leaves_unknown_open {
                 let mut byte = [0];
                 while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {}
             }
             return None;
-        };
+        }
         Some(Asked {
             stream,
             object,
             request,
-            destination,
+            is_passed_on,
+            ways,
+            over_links,
         })
     }
 
-    /// Opens the way to the destination.
-    async fn open(&self, asked: Asked) -> Option<(Stream, Stream)> {
+    /// Tries one way to the destination.
+    async fn open(&self, asked: &mut Asked, way: &DmsgSession) -> Tried {
         let counters = &self.shared.counters;
-        let Asked {
-            mut stream,
-            object,
-            request,
-            destination: (_, destination),
-        } = asked;
-        let forwarding = self.forward(&mut stream, &destination, &object, &request);
-        match self.in_time(forwarding).await {
-            Some(Ok(Some(there))) => Some((stream, there)),
+        let forwarding = self.forward(&mut asked.stream, way, &asked.object, &asked.request);
+        let limit = match asked.over_links {
+            true => self.shared.config.stream_timeout / 2,
+            false => self.shared.config.stream_timeout,
+        };
+        match within(&self.shared.runtime, limit, forwarding).await {
+            Some(Ok(Some(there))) => Tried::Open(there),
             Some(Ok(None)) => {
                 counters.refusals.count();
                 // So that the refusal arrives before the end.
-                let _ = self.in_time(stream.close()).await;
-                None
+                let _ = self.in_time(asked.stream.close()).await;
+                Tried::Refused
             }
             Some(Err(_)) | None => {
-                counters.failed_destinations.count();
-                None
+                if !asked.over_links {
+                    counters.failed_destinations.count();
+                }
+                Tried::Failed
             }
         }
     }

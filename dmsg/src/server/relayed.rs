@@ -20,6 +20,8 @@ pub(super) struct Flow {
     pub(super) address: IpAddr,
     pub(super) source: u64,
     pub(super) destination: u64,
+    /// Another one than the session's key signed the request.
+    pub(super) is_passed_on: bool,
 }
 
 /// Why a stream is not relayed.
@@ -40,7 +42,10 @@ struct State {
     max_to_one: usize,
     last_id: u64,
     streams: BTreeMap<u64, (Flow, oneshot::Sender<()>)>,
+    max_passed_on: usize,
     all: Shares<u64>,
+    /// Those that were passed on.
+    passed_on: Shares<u64>,
     /// By destination; never an empty one.
     to: BTreeMap<u64, Shares<u64>>,
 }
@@ -69,7 +74,9 @@ impl Relayed {
             max_to_one: config.max_streams - config.max_streams / KEPT,
             last_id: 0,
             streams: BTreeMap::new(),
+            max_passed_on: config.max_passed_on,
             all: Shares::default(),
+            passed_on: Shares::default(),
             to: BTreeMap::new(),
         }))
     }
@@ -100,6 +107,7 @@ impl State {
             address,
             source,
             destination,
+            is_passed_on,
         } = flow;
         let mut displaced = false;
         if let Some(to) = self.to.get(&destination) {
@@ -117,10 +125,18 @@ impl State {
             self.remove(newest);
             displaced = true;
         }
+        if is_passed_on && self.passed_on.len() >= self.max_passed_on {
+            let newest = newest(&self.passed_on, address, source).ok_or(Refused::Capacity)?;
+            self.remove(newest);
+            displaced = true;
+        }
         self.last_id += 1;
         let id = self.last_id;
         let (kill, killed) = oneshot::channel();
         self.all.insert(address, source, id);
+        if is_passed_on {
+            self.passed_on.insert(address, source, id);
+        }
         let to = self.to.entry(destination).or_default();
         to.insert(address, source, id);
         self.streams.insert(id, (flow, kill));
@@ -132,6 +148,9 @@ impl State {
             return;
         };
         self.all.remove(flow.address, flow.source, id);
+        if flow.is_passed_on {
+            self.passed_on.remove(flow.address, flow.source, id);
+        }
         if let Some(to) = self.to.get_mut(&flow.destination) {
             to.remove(flow.address, flow.source, id);
             if to.len() == 0 {
@@ -155,6 +174,7 @@ mod tests {
             address: [192, 0, 2, address].into(),
             source,
             destination,
+            is_passed_on: false,
         }
     }
 
@@ -224,5 +244,27 @@ mod tests {
         let other = relayed.begin(flow(2, 20, 7)).unwrap();
         assert!(other.displaced && !sybils.iter_mut().any(is_killed));
         assert_eq!(relayed.state().to[&7].len(), 8);
+    }
+
+    /// What others' servers pass on has a bound of its own, and no source takes all of it.
+    #[test]
+    fn what_is_passed_on_is_bounded_apart() {
+        let mut config = ServerConfig::new(([127, 0, 0, 1], 1).into());
+        config.max_passed_on = 4;
+        let relayed = Relayed::new(&config);
+        let passed_on = |address, source, n| Flow {
+            is_passed_on: true,
+            ..flow(address, source, n)
+        };
+        let mut flood: Vec<_> = (0..4)
+            .map(|n| relayed.begin(passed_on(1, 1, n)).unwrap())
+            .collect();
+        let full = relayed.begin(passed_on(1, 1, 9));
+        assert!(matches!(full, Err(Refused::Capacity)));
+        let other = relayed.begin(passed_on(1, 2, 9)).unwrap();
+        assert!(other.displaced && is_killed(&mut flood[3]));
+        assert!(relayed.begin(flow(1, 1, 9)).is_ok_and(|it| !it.displaced));
+        drop((flood, other));
+        assert_eq!(relayed.state().passed_on.len(), 0);
     }
 }

@@ -6,8 +6,8 @@ use super::table::Table;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a server counts; all since its start, except `sessions`, `streams`, `handshaking`,
-        /// `relaying` and `unread_bytes`.
+        /// What a server counts; all since its start, except `sessions`, `streams`, `links`,
+        /// `handshaking`, `relaying` and `unread_bytes`.
         #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
         #[non_exhaustive]
         pub struct ServerStats {
@@ -15,6 +15,8 @@ macro_rules! counters {
             pub sessions: usize,
             /// Streams of these sessions, in both directions, those being opened included.
             pub streams: usize,
+            /// Servers that are linked now, by a session from either side.
+            pub links: usize,
             /// Handshakes of sessions under way now.
             pub handshaking: usize,
             /// Streams that are relayed now, or about to be.
@@ -37,6 +39,7 @@ macro_rules! counters {
                 ServerStats {
                     sessions: table.session_count(),
                     streams: table.streams(),
+                    links: table.links(None).len(),
                     $($name: self.$name.get(),)*
                     ..ServerStats::default()
                 }
@@ -76,8 +79,20 @@ counters! {
     peers_accepted,
     /// Announcements of servers that were refused because of the limit.
     peers_refused,
-    /// Requests that servers passed on to us.
+    /// Requests that servers passed on to us, or clients in another's name.
     passed_on,
+    /// Streams of our clients that another server took on.
+    forwarded,
+    /// Links to other servers that were made.
+    links_made,
+    /// Links to other servers that could not be made.
+    links_failed,
+    /// Links whose server did not answer that we announced ourselves.
+    links_unanswered,
+    /// Links whose server does not let us pass on requests.
+    links_refused,
+    /// Requests to keys that no server had just before.
+    remembered_missing,
     /// Streams that waited because their session opened too many a second.
     paced,
     /// Requests to keys that have no session here.

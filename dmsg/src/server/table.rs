@@ -1,6 +1,6 @@
 //! Who has a session here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::config::ServerConfig;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
 use crate::session::Session;
-use crate::session_layer::Running;
+use crate::session_layer::{Running, Started};
 
 /// What a session is for. Its first object tells (specification of DMSG in 2026, §2.3), and one
 /// of each kind may live at once: a server may be another server's client, too.
@@ -23,12 +23,20 @@ pub(super) enum Kind {
     Client,
     /// A server's that announced itself and may pass on requests.
     Peer,
+    /// A server's that we dialled, and that may pass on requests, too.
+    Link,
     /// A server's that may not.
     Refused,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::New, Self::Client, Self::Peer, Self::Refused];
+    const ALL: [Self; 5] = [
+        Self::New,
+        Self::Client,
+        Self::Peer,
+        Self::Link,
+        Self::Refused,
+    ];
 }
 
 /// What became of an announcement.
@@ -70,6 +78,7 @@ pub(super) struct Table {
     /// What the running ones are for.
     filed: BTreeMap<(PublicKey, Kind), u64>,
     max_peers: usize,
+    accepted_peers: BTreeSet<PublicKey>,
     /// Sessions of the kind [`Kind::Peer`].
     peers: usize,
     published: Option<SignedEntry>,
@@ -82,6 +91,7 @@ impl Table {
             running: Running::new(config.max_sessions),
             filed: BTreeMap::new(),
             max_peers: config.max_peers,
+            accepted_peers: config.accepted_peers.clone(),
             peers: 0,
             published: None,
             closed: false,
@@ -130,12 +140,14 @@ impl Table {
 
     /// The same, with its number.
     pub(super) fn route(&self, key: &PublicKey) -> Option<(u64, Arc<DmsgSession>)> {
-        let of_kind = |kind| {
-            let id = *self.filed.get(&(*key, kind))?;
-            let live = self.running.get(id)?;
-            (!live.session.mux().is_closed()).then(|| (id, Arc::clone(&live.session)))
-        };
-        of_kind(Kind::New).or_else(|| of_kind(Kind::Client))
+        self.live(key, Kind::New)
+            .or_else(|| self.live(key, Kind::Client))
+    }
+
+    fn live(&self, key: &PublicKey, kind: Kind) -> Option<(u64, Arc<DmsgSession>)> {
+        let id = *self.filed.get(&(*key, kind))?;
+        let live = self.running.get(id)?;
+        (!live.session.mux().is_closed()).then(|| (id, Arc::clone(&live.session)))
     }
 
     fn kind_of(&self, key: &PublicKey, id: u64) -> Option<Kind> {
@@ -221,7 +233,8 @@ impl Table {
         let kind = self.kind_of(key, id)?;
         let id = self.unfile(key, kind)?;
         let has_room = self.peers < self.max_peers;
-        let accepted = has_room || self.filed.contains_key(&(*key, Kind::Peer));
+        let is_let = self.accepted_peers.is_empty() || self.accepted_peers.contains(key);
+        let accepted = is_let && (has_room || self.filed.contains_key(&(*key, Kind::Peer)));
         let kind = if accepted { Kind::Peer } else { Kind::Refused };
         let superseded = self.file(*key, kind, id);
         Some(Filed {
@@ -232,7 +245,40 @@ impl Table {
 
     /// Whether a session is a server's that may pass on requests.
     pub(super) fn is_peer(&self, key: &PublicKey, id: u64) -> bool {
-        self.kind_of(key, id) == Some(Kind::Peer)
+        matches!(self.kind_of(key, id), Some(Kind::Peer | Kind::Link))
+    }
+
+    /// Enters a session with a server that we dialled. `None` when there is no room for it, and
+    /// once closed.
+    pub(super) fn add_link(&mut self, session: &Arc<DmsgSession>, ip: IpAddr) -> Option<Started> {
+        if self.closed || self.running.is_full() {
+            return None;
+        }
+        let (key, session) = (session.remote(), Arc::clone(session));
+        let started = self.running.add(Some(ip), |_| Live { key, session });
+        self.file(key, Kind::Link, started.id);
+        Some(started)
+    }
+
+    /// Whether there is a link with a server, from either side.
+    pub(super) fn is_linked(&self, key: &PublicKey) -> bool {
+        self.link(key).is_some()
+    }
+
+    /// The link with a server: of two, the one that we dialled.
+    pub(super) fn link(&self, key: &PublicKey) -> Option<(u64, Arc<DmsgSession>)> {
+        self.live(key, Kind::Link)
+            .or_else(|| self.live(key, Kind::Peer))
+    }
+
+    /// One link with each server, but not with this one.
+    pub(super) fn links(&self, but: Option<&PublicKey>) -> Vec<(u64, Arc<DmsgSession>)> {
+        let keys = self.filed.keys();
+        let keys = keys.filter(|(_, kind)| matches!(kind, Kind::Peer | Kind::Link));
+        let mut keys: Vec<_> = keys.map(|(key, _)| key).collect();
+        keys.dedup();
+        let others = keys.into_iter().filter(|key| but != Some(*key));
+        others.filter_map(|key| self.link(key)).collect()
     }
 
     /// A session has ended.

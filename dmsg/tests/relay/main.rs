@@ -8,6 +8,7 @@ mod hostile;
 mod hybrid;
 mod keeping;
 mod kinds;
+mod mesh;
 mod moved;
 mod pings;
 mod raw;
