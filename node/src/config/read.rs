@@ -85,8 +85,11 @@ pub(super) fn servers(value: &Value) -> Result<Vec<KnownServer>, String> {
         let (key, at) = match what {
             Value::String(text) => text.split_once('@').ok_or_else(|| wrong(what))?,
             entry => {
-                let key = entry["static"].as_str().ok_or_else(|| wrong(what))?;
+                // A discovery's entry, or one of an upstream server's `peers`.
+                let key = entry["static"].as_str().or(entry["public_key"].as_str());
+                let key = key.ok_or_else(|| wrong(what))?;
                 let at = entry["server"]["address"].as_str();
+                let at = at.or(entry["address"].as_str());
                 (key, at.ok_or_else(|| wrong(what))?)
             }
         };

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Limit, Limits};
 use skydht_discovery::BaseUrlError;
+use skydht_dmsg::discovery::KnownServer;
 use skydht_driver::storage::Durability;
 
 use super::duration;
@@ -216,14 +217,7 @@ pub(crate) const KEYS: &[Key] = &[
         doc: "DMSG servers that are known anyway, each PK@IP:PORT or a discovery's entry",
         means: None,
         set: |s, v| assign(&mut s.dmsg.servers, servers(v)),
-        show: |s| {
-            let servers = s.dmsg.servers.iter();
-            json!(
-                servers
-                    .map(|server| format!("{}@{}", server.key, server.address))
-                    .collect::<Vec<_>>()
-            )
-        },
+        show: |s| shown_servers(&s.dmsg.servers),
     },
     Key {
         name: "dmsg.sessions_count",
@@ -254,6 +248,54 @@ pub(crate) const KEYS: &[Key] = &[
         means: None,
         set: |s, v| assign(&mut s.dmsg.max_sessions, positive(v)),
         show: |s| json!(s.dmsg.max_sessions),
+    },
+    Key {
+        name: "dmsg.peers",
+        kind: Kind::List,
+        doc: "for `dmsg-server`: servers to link with, so that clients of one reach those of the other; each PK@IP:PORT",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.peers, servers(v)),
+        show: |s| shown_servers(&s.dmsg.peers),
+    },
+    Key {
+        name: "dmsg.link_all",
+        kind: Kind::Flag,
+        doc: "for `dmsg-server`: link with all servers that the discovery names, too",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.link_all, flag(v)),
+        show: |s| json!(s.dmsg.link_all),
+    },
+    Key {
+        name: "dmsg.accepted_peer_pks",
+        kind: Kind::List,
+        doc: "for `dmsg-server`: the servers that may pass on requests to it; none means any",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.accepted_peer_pks, list(v, keys::parse_public)),
+        show: |s| json!(s.dmsg.accepted_peer_pks),
+    },
+    Key {
+        name: "dmsg.max_peer_links",
+        kind: Kind::Count,
+        doc: "for `dmsg-server`: servers that may pass on requests to it at once; 0 means none",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.max_peer_links, count(v)),
+        show: |s| json!(s.dmsg.max_peer_links),
+    },
+    Key {
+        name: "dmsg.max_relayed_streams",
+        kind: Kind::Count,
+        doc: "for `dmsg-server`: streams at once whose requests other servers passed on, or clients in another's name",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.max_relayed_streams, count(v)),
+        show: |s| json!(s.dmsg.max_relayed_streams),
+    },
+    Key {
+        name: "dmsg.reject_relayed_requests",
+        kind: Kind::Flag,
+        doc: "for `dmsg-server`: take from a client only what its own key signed",
+        means: None,
+        set: |s, v| assign(&mut s.dmsg.reject_relayed_requests, flag(v)),
+        show: |s| json!(s.dmsg.reject_relayed_requests),
     },
     Key {
         name: "dmsg.require_pq",
@@ -448,4 +490,11 @@ pub(crate) fn without_address<'a>(
 ) -> impl Iterator<Item = &'a PublicKey> {
     keys.iter()
         .filter(|key| !with_address.iter().any(|peer| peer.key == **key))
+}
+
+fn shown_servers(servers: &[KnownServer]) -> Value {
+    let servers = servers.iter();
+    servers
+        .map(|server| format!("{}@{}", server.key, server.address))
+        .collect()
 }

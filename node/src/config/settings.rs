@@ -180,6 +180,18 @@ pub(crate) struct DmsgSettings {
     pub(crate) max_sessions: usize,
     /// Whether handshakes without a post-quantum half are refused.
     pub(crate) require_pq: bool,
+    /// Servers that a server links with.
+    pub(crate) peers: Vec<KnownServer>,
+    /// Whether it links with all servers of the discovery.
+    pub(crate) link_all: bool,
+    /// Servers that may pass on requests to it; none: any.
+    pub(crate) accepted_peer_pks: Vec<PublicKey>,
+    /// How many may.
+    pub(crate) max_peer_links: usize,
+    /// Streams that were passed on, at once.
+    pub(crate) max_relayed_streams: usize,
+    /// Whether its clients may pass on nothing of other keys.
+    pub(crate) reject_relayed_requests: bool,
 }
 
 impl DmsgSettings {
@@ -208,6 +220,12 @@ impl Default for DmsgSettings {
             public_address: None,
             max_sessions: 2048,
             require_pq: false,
+            peers: Vec::new(),
+            link_all: true,
+            accepted_peer_pks: Vec::new(),
+            max_peer_links: 512,
+            max_relayed_streams: 4096,
+            reject_relayed_requests: false,
         }
     }
 }

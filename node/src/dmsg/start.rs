@@ -125,6 +125,12 @@ pub(crate) async fn start_server(
         .clone_from(&dmsg.public_address);
     server_config.max_sessions = dmsg.max_sessions;
     server_config.hybrid = dmsg.hybrid();
+    server_config.peers.clone_from(&dmsg.peers);
+    server_config.links_all = dmsg.link_all;
+    server_config.accepted_peers = dmsg.accepted_peer_pks.iter().copied().collect();
+    server_config.max_peers = dmsg.max_peer_links;
+    server_config.max_passed_on = dmsg.max_relayed_streams;
+    server_config.clients_pass_on = !dmsg.reject_relayed_requests;
     server_config.max_handshakes = descriptors::handshakes(descriptors::raise());
     server_config.max_handshakes_per_address = server_config.max_handshakes.div_ceil(2);
     server_config.dht_bootstrap = true;

@@ -93,6 +93,15 @@ pub(crate) struct RelayReport {
     pub(crate) over_share: u64,
     /// Requests for which there was no room.
     pub(crate) over_capacity: u64,
+    /// Servers that are linked now.
+    #[serde(default)]
+    pub(crate) links: usize,
+    /// Since the start: streams of this server's clients that another server took on.
+    #[serde(default)]
+    pub(crate) forwarded: u64,
+    /// Requests that other servers passed on to this one, or clients in another's name.
+    #[serde(default)]
+    pub(crate) passed_on: u64,
 }
 
 impl From<ServerStats> for RelayReport {
@@ -108,6 +117,9 @@ impl From<ServerStats> for RelayReport {
             refused_sessions: stats.refused_sessions,
             over_share: stats.over_share,
             over_capacity: stats.over_capacity,
+            links: stats.links,
+            forwarded: stats.forwarded,
+            passed_on: stats.passed_on,
         }
     }
 }
@@ -226,7 +238,13 @@ impl Display for DmsgReport {
         }
         if let Some(relay) = &self.relay {
             let cut = relay.cut_streams + relay.displaced_streams + relay.displaced_sessions;
-            write!(f, " · {} streams relayed, {cut} cut", relay.relaying)?;
+            let RelayReport {
+                links, relaying, ..
+            } = relay;
+            write!(
+                f,
+                " · {links} servers linked · {relaying} streams relayed, {cut} cut"
+            )?;
         }
         match &self.discovery {
             Some(discovery) => write!(f, " · discovery {discovery}")?,
