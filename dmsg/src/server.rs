@@ -7,6 +7,7 @@
 mod accept;
 mod config;
 mod copy;
+mod link_table;
 mod links;
 mod notice;
 mod pace;
@@ -29,7 +30,7 @@ pub use config::ServerConfig;
 pub use notice::{Notice, Notify};
 pub use stats::ServerStats;
 
-use links::Links;
+use link_table::Links;
 use notice::SmuxPace;
 use relayed::Relayed;
 use stats::Counters;

@@ -2,7 +2,6 @@
 //! other's clients (specification of DMSG in 2026, §2.3). One link serves both sides; only two
 //! servers that dial each other at the same time have two.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use futures::future::select;
 use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
-use super::ways::Ways;
+use super::link_table::REDIAL;
 use super::{Notice, Shared, relay};
 use crate::discovery::KnownServer;
 use crate::dmsg_session::{DmsgSession, Established};
@@ -24,99 +23,17 @@ use crate::shares::source;
 
 /// The discovery is asked for servers so long after the start.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
-/// The first and the longest wait before a server is dialled again; each is 1.5 times the last.
-const REDIAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// A link that lived as long begins anew with the first wait.
-const GOOD: Duration = Duration::from_secs(30);
 /// How long the answer to an announcement is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long the keeper rests when there is nothing to do.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Servers remembered. A discovery may name as many.
-const MOST_SERVERS: usize = 512;
 /// A server that the discovery no longer names is dialled for as long.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
-/// Servers dialled at a time.
-const MOST_DIALS: usize = 16;
 const TIMES: Times = Times {
     connect: Duration::from_secs(10),
     handshake: Duration::from_secs(5),
     settle: Duration::from_millis(20),
 };
-
-struct Known {
-    server: KnownServer,
-    /// Until when it is dialled; none: for ever.
-    until: Option<Duration>,
-    wait: Duration,
-    due: Duration,
-    dialling: bool,
-}
-
-/// The servers to be linked with, and where their clients were.
-#[derive(Default)]
-pub(super) struct Links {
-    known: BTreeMap<PublicKey, Known>,
-    pub(super) ways: Ways,
-}
-
-impl Links {
-    fn learn(&mut self, server: KnownServer, now: Duration, until: Option<Duration>) {
-        if let Some(known) = self.known.get_mut(&server.key) {
-            known.server = server;
-            known.until = known.until.and(until);
-            return;
-        }
-        if self.known.len() < MOST_SERVERS {
-            let known = Known {
-                server,
-                until,
-                wait: Duration::ZERO,
-                due: now,
-                dialling: false,
-            };
-            self.known.insert(server.key, known);
-        }
-    }
-
-    /// Who is dialled now; they count as such until [`Links::ended`].
-    fn begin(&mut self, now: Duration, is_linked: impl Fn(&PublicKey) -> bool) -> Vec<KnownServer> {
-        self.known
-            .retain(|_, it| it.dialling || it.until.is_none_or(|until| until > now));
-        let mut room = MOST_DIALS.saturating_sub(self.dialling(&is_linked));
-        let mut begun = Vec::new();
-        for known in self.known.values_mut() {
-            if room > 0 && !known.dialling && known.due <= now && !is_linked(&known.server.key) {
-                room -= 1;
-                known.dialling = true;
-                begun.push(known.server);
-            }
-        }
-        begun
-    }
-
-    /// Servers that are dialled and not linked yet.
-    fn dialling(&self, is_linked: impl Fn(&PublicKey) -> bool) -> usize {
-        let dialled = self.known.values().filter(|it| it.dialling);
-        dialled.filter(|it| !is_linked(&it.server.key)).count()
-    }
-
-    /// When the next is due at the latest.
-    fn next(&self) -> Option<Duration> {
-        let waiting = self.known.values().filter(|it| !it.dialling);
-        waiting.map(|it| it.due).min()
-    }
-
-    /// A link ended, or was not made.
-    fn ended(&mut self, now: Duration, key: &PublicKey, lived: Duration) {
-        let Some(known) = self.known.get_mut(key) else {
-            return;
-        };
-        let longer = (known.wait * 3 / 2).clamp(REDIAL.0, REDIAL.1);
-        known.wait = if lived >= GOOD { REDIAL.0 } else { longer };
-        (known.due, known.dialling) = (now + known.wait, false);
-    }
-}
 
 /// Keeps links until the server closes.
 pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
@@ -264,66 +181,5 @@ async fn announce<R: Runtime>(
                 .notify
                 .call(&Notice::Unanswered { key: server.key });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use skydht_core::key::SecretKey;
-
-    use super::*;
-
-    fn server(n: u16) -> KnownServer {
-        let mut bytes = [1; 32];
-        bytes[..2].copy_from_slice(&n.to_be_bytes());
-        KnownServer {
-            key: SecretKey::from_bytes(&bytes).unwrap().public(),
-            address: ([192, 0, 2, 1], 80).into(),
-        }
-    }
-
-    const fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_server_is_dialled_ever_less_often_until_a_link_lived() {
-        let mut links = Links::default();
-        links.learn(server(1), at(0), None);
-        let (mut now, mut waits) = (at(0), Vec::new());
-        for _ in 0..8 {
-            assert_eq!(links.begin(now, |_| false), [server(1)]);
-            assert_eq!(links.begin(now, |_| false), [], "once at a time");
-            links.ended(now, &server(1).key, at(29));
-            waits.push((links.next().unwrap() - now).as_millis());
-            now = links.next().unwrap();
-        }
-        assert_eq!(
-            waits,
-            [5_000, 7_500, 11_250, 16_875, 25_312, 37_968, 56_953, 60_000]
-        );
-        links.begin(now, |_| false);
-        links.ended(now, &server(1).key, GOOD);
-        assert_eq!(links.next(), Some(now + REDIAL.0));
-        assert_eq!(
-            links.begin(now + REDIAL.0, |_| true),
-            [],
-            "linked from the other side"
-        );
-    }
-
-    #[test]
-    fn servers_and_dials_are_bounded_and_what_is_not_named_is_forgotten() {
-        let mut links = Links::default();
-        for n in 0..600 {
-            links.learn(server(n), at(0), Some(at(5)));
-        }
-        assert_eq!(links.known.len(), MOST_SERVERS);
-        assert_eq!(links.begin(at(0), |_| false).len(), MOST_DIALS);
-        assert_eq!(links.begin(at(0), |_| false).len(), 0);
-        links.learn(server(3), at(1), None);
-        links.begin(at(6), |_| false);
-        // Those being dialled, and the one that is configured.
-        assert_eq!(links.known.len(), MOST_DIALS + 1);
     }
 }
