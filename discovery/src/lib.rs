@@ -27,6 +27,7 @@ mod base_url;
 mod client;
 pub mod dmsg;
 pub mod health;
+pub mod hybrid;
 pub mod record;
 pub mod web;
 

@@ -334,6 +334,7 @@ mod tests {
                     cause: None,
                     refusal: None,
                     next_try_ms: None,
+                    lookups: Default::default(),
                 });
                 s.dmsg = Some(dmsg);
             });

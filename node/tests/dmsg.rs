@@ -498,7 +498,7 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         &["the address that they are told", "--public-address"],
     );
     for (command, url, part) in [
-        ("run", "https://disc.example", "only http"),
+        ("run", "ftp://disc.example", "only http"),
         ("run", "disc.example", "http://HOST:PORT"),
         ("dmsg-server", "http://", "http://HOST:PORT"),
     ] {

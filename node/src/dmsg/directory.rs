@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::entries::Finding;
 use super::known_servers::KnownServers;
+use super::two_sources::TwoSources;
 use crate::clock::Clock;
 use crate::config::DmsgSettings;
 use crate::http::{Exchanger, ServiceDialer};
@@ -59,6 +60,7 @@ pub(crate) struct Directory {
     dht: DhtDiscovery,
     own: Arc<Mutex<Own>>,
     answers: Arc<Mutex<Answers>>,
+    sources: Arc<TwoSources>,
 }
 
 /// Whether the discovery answers.
@@ -110,6 +112,7 @@ impl Directory {
             remembered,
             dht: DhtDiscovery::new(settings.servers.iter().map(|server| server.key)),
             own: Arc::default(),
+            sources: Arc::default(),
             answers: Arc::new(Mutex::new(Answers {
                 is_there: None,
                 since: Instant::now(),
@@ -152,6 +155,7 @@ impl Directory {
             this.answers().asked.get_or_insert_with(Instant::now);
             let answer = tokio::time::timeout(TIMEOUT, call).await;
             let answer = answer.unwrap_or_else(|_| late());
+            this.sources.note(&answer);
             let mut answers = this.answers();
             answers.asked = None;
             answers.left_alone = match &answer {
@@ -191,6 +195,7 @@ impl Directory {
             },
             refusal,
             next_try_ms: next,
+            lookups: self.sources.stats().into(),
         })
     }
 
@@ -225,9 +230,10 @@ impl Directory {
     pub(super) fn entry_without_lookup(&self, key: PublicKey) -> Finding {
         let told = self.found(key);
         let dht = self.dht.clone();
+        let sources = Arc::clone(&self.sources);
         Box::pin(async move {
-            let (held, told) = tokio::join!(dht.at_hand(key), told);
-            later(held, told)
+            let held = Box::pin(async move { dht.at_hand(key).await });
+            sources.find(held, told).await
         })
     }
 
@@ -308,14 +314,9 @@ impl Directory {
 
 impl Discovery for Directory {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
-        let asked = self.found(key);
-        let dht = self.dht.clone();
-        Box::pin(async move {
-            match asked.await {
-                Ok(entry) => Ok(entry),
-                Err(error) => dht.entry(key).await.map_err(|_| error),
-            }
-        })
+        let (held, told) = (self.dht.entry(key), self.found(key));
+        let sources = Arc::clone(&self.sources);
+        Box::pin(async move { sources.find(held, told).await })
     }
 
     /// A discovery that is away does not keep our entry from the DHT: it follows what is there. The
@@ -398,18 +399,6 @@ async fn with_numbers(mut entry: Entry) -> Entry {
     entry
 }
 
-/// The entry that its owner signed later; what is known, if only one is.
-fn later(
-    held: Result<Entry, DiscoveryError>,
-    told: Result<Entry, DiscoveryError>,
-) -> Result<Entry, DiscoveryError> {
-    match (held, told) {
-        (Ok(held), Ok(told)) if held.timestamp <= told.timestamp => Ok(told),
-        (Ok(held), _) => Ok(held),
-        (Err(_), told) => told,
-    }
-}
-
 /// The other servers of a directory, for a server's own sessions with them. It publishes nothing:
 /// there is one entry for a key, and that is the server's.
 pub(crate) struct Others {
@@ -483,18 +472,5 @@ mod tests {
                     .ends_with(found.unwrap_or_default())
             );
         }
-    }
-
-    #[test]
-    fn the_entry_that_was_signed_later_counts() {
-        let key = SecretKey::from_bytes(&[1; 32]).unwrap().public();
-        let signed = |at| Ok(Entry::new(key, 0, at));
-        let none = || Err(DiscoveryError::NotFound);
-        let away = || Err(DiscoveryError::Unavailable(String::new()));
-        assert_eq!(later(signed(5), signed(6)), signed(6));
-        assert_eq!(later(signed(6), signed(5)), signed(6));
-        assert_eq!(later(signed(5), away()), signed(5));
-        assert_eq!(later(none(), signed(5)), signed(5));
-        assert_eq!(later(none(), away()), away());
     }
 }

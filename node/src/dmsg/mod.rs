@@ -9,6 +9,7 @@ mod reachable;
 mod service;
 mod service_over_dmsg;
 mod start;
+mod two_sources;
 mod web;
 
 pub(crate) use carrier::Carrier;

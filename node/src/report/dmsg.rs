@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
+use skydht_discovery::hybrid::Stats;
 use skydht_dmsg::hybrid::HybridStats;
 use skydht_dmsg::server::ServerStats;
 
@@ -24,6 +25,40 @@ pub(crate) struct DiscoveryReport {
     pub(crate) refusal: Option<String>,
     /// When it is asked again, where that is known.
     pub(crate) next_try_ms: Option<f64>,
+    /// Questions for entries, which go to the DHT, too.
+    #[serde(default)]
+    pub(crate) lookups: LookupReport,
+}
+
+/// Who answered for entries, since the start; upstream's names where it has them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LookupReport {
+    pub(crate) lookup_dht_hits: u64,
+    pub(crate) lookup_http_hits: u64,
+    pub(crate) lookup_http_misses: u64,
+    /// Both had one, and not the same.
+    pub(crate) disagreements: u64,
+    /// Neither could be asked.
+    pub(crate) unknown: u64,
+}
+
+impl From<Stats> for LookupReport {
+    fn from(stats: Stats) -> Self {
+        let Stats {
+            lookup_dht_hits,
+            lookup_http_hits,
+            lookup_http_misses,
+            disagreements,
+            unknown,
+        } = stats;
+        Self {
+            lookup_dht_hits,
+            lookup_http_hits,
+            lookup_http_misses,
+            disagreements,
+            unknown,
+        }
+    }
 }
 
 impl Display for DiscoveryReport {
