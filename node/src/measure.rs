@@ -215,8 +215,10 @@ mod tests {
 
     #[test]
     fn the_machine_is_known() {
-        assert!(resident_bytes().unwrap() > 100_000);
-        assert!(peak_bytes() >= resident_bytes());
+        // Other tests may take memory between the two.
+        let resident = resident_bytes();
+        assert!(resident.unwrap() > 100_000);
+        assert!(peak_bytes() >= resident);
         assert!(machine().contains("cores"));
     }
 }

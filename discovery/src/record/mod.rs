@@ -6,7 +6,7 @@
 //! deletions, as design rule 6 of docs/architecture.md has it. Each writer writes one shape, which
 //! Go reads, in Go's JSON byte by byte.
 //!
-//! A record that proves its owner is checked here, whoever stored it: a DMSG entry by its own
+//! A record that proves its owner is checked here, wherever it was stored: a DMSG entry by its own
 //! signature, a transport by those of its edges where it has them. Everything else counts as far
 //! as the item that it came in: its target is bound to the owner's key.
 

@@ -59,7 +59,7 @@ impl fmt::Display for SaltPattern {
 /// What says that a record is true.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {
-    /// A signature of the owner's within the value, whoever stored it.
+    /// A signature of the owner's within the value, wherever it was stored.
     Inside,
     /// Signatures of the edges where the shape has them; else the item's.
     Edges,

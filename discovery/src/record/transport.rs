@@ -111,7 +111,7 @@ pub struct SignedTransport {
 /// Which edges have signed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Signed {
-    /// None: it is a claim of whoever says so.
+    /// None: it is a claim of the key that published it.
     Neither,
     /// One of them.
     One,
@@ -120,7 +120,7 @@ pub enum Signed {
 }
 
 impl SignedTransport {
-    /// One that nobody has signed yet.
+    /// One without signatures.
     #[must_use]
     pub fn new(entry: Transport) -> Self {
         Self {

@@ -58,7 +58,7 @@ pub struct ServerConfig {
     pub peers: Vec<KnownServer>,
     /// Whether all servers of the discovery are, too; upstream's are since August 2026.
     pub links_all: bool,
-    /// Streams at once whose request another server passed on, or a client in another's name.
+    /// Concurrent streams whose request another server passed on, or a client in another's name.
     pub max_passed_on: usize,
     /// Whether a client may pass on what another key has signed. Upstream's may since September
     /// 2026.

@@ -87,7 +87,7 @@ struct Asked {
 enum Tried {
     /// The destination's stream.
     Open(Stream),
-    /// The destination refused, and the source was told.
+    /// The destination refused, and the source has the refusal.
     Refused,
     /// It does not lead there.
     Failed,

@@ -276,7 +276,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "dmsg.max_peer_links",
         kind: Kind::Count,
-        doc: "for `dmsg-server`: servers that may pass on requests to it at once; 0 means none",
+        doc: "for `dmsg-server`: most servers that may pass on requests to it; 0 means none",
         means: None,
         set: |s, v| assign(&mut s.dmsg.max_peer_links, count(v)),
         show: |s| json!(s.dmsg.max_peer_links),
@@ -284,7 +284,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "dmsg.max_relayed_streams",
         kind: Kind::Count,
-        doc: "for `dmsg-server`: streams at once whose requests other servers passed on, or clients in another's name",
+        doc: "for `dmsg-server`: most concurrent streams whose requests other servers passed on, or clients in another's name",
         means: None,
         set: |s, v| assign(&mut s.dmsg.max_relayed_streams, count(v)),
         show: |s| json!(s.dmsg.max_relayed_streams),

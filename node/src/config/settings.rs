@@ -188,7 +188,7 @@ pub(crate) struct DmsgSettings {
     pub(crate) accepted_peer_pks: Vec<PublicKey>,
     /// How many may.
     pub(crate) max_peer_links: usize,
-    /// Streams that were passed on, at once.
+    /// Concurrent streams that were passed on.
     pub(crate) max_relayed_streams: usize,
     /// Whether its clients may pass on nothing of other keys.
     pub(crate) reject_relayed_requests: bool,
