@@ -140,7 +140,7 @@ enum Stored {
     /// Our half alone, of this sequence; none: nothing.
     Ours(Option<u64>),
     /// Another process of this key has its half in this entry.
-    Shared(SignedEntry),
+    Shared(Box<SignedEntry>),
 }
 
 /// How long a discovery is taken for one that does not know our members, before it gets them once
@@ -239,7 +239,7 @@ impl<R: Runtime> Publisher<R> {
     fn note(&mut self, stored: SignedEntry) {
         let is_shared = stored.entry().has_other_half(self.half);
         self.stored = if is_shared && stored.verify_stored().is_ok() {
-            Stored::Shared(stored)
+            Stored::Shared(Box::new(stored))
         } else {
             Stored::Ours(Some(stored.entry().sequence))
         };

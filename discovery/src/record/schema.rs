@@ -79,6 +79,9 @@ impl fmt::Display for Proof {
     }
 }
 
+/// Reads a value: its salt, its owner, the value.
+type Reader = fn(&[u8], &PublicKey, &[u8]) -> Result<Record, RecordError>;
+
 /// A row of the table.
 #[derive(Clone, Copy)]
 pub struct Schema {
@@ -96,7 +99,7 @@ pub struct Schema {
     pub most: Option<usize>,
     /// What says that it is true.
     pub proof: Proof,
-    pub(super) read: fn(&[u8], &PublicKey, &[u8]) -> Result<Record, RecordError>,
+    pub(super) read: Reader,
 }
 
 impl fmt::Debug for Schema {
