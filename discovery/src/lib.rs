@@ -28,6 +28,7 @@ mod client;
 pub mod dmsg;
 pub mod health;
 pub mod hybrid;
+pub mod index;
 pub mod record;
 pub mod web;
 

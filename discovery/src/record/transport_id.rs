@@ -19,6 +19,10 @@ pub struct TransportId([u8; 16]);
 pub struct NoUuid;
 
 impl TransportId {
+    /// Ends of the range of all ids.
+    pub(crate) const FIRST: Self = Self([0; 16]);
+    pub(crate) const LAST: Self = Self([0xff; 16]);
+
     /// Of a transport between two keys, in any order.
     #[must_use]
     pub fn of(one: &PublicKey, other: &PublicKey, kind: &str) -> Self {
