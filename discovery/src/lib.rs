@@ -1,6 +1,7 @@
 //! Skywire's discovery services: what they answer over HTTP, and how to ask them.
 //!
-//! So far the DMSG discovery ([`dmsg`]). There are no sockets and no clock in here: a service is
+//! The DMSG discovery ([`dmsg`]) and the service discovery ([`service`]); of what keys publish under
+//! these services' salts in the DHT, the records ([`record`]). There are no sockets and no clock in here: a service is
 //! a value that turns a [`web::Request`] and the time into a [`web::Response`], and a client asks
 //! through an [`Exchange`] that the caller has. [`HttpDiscovery`] makes of one a
 //! [`skydht_dmsg::discovery::Discovery`].
@@ -23,6 +24,7 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 #![warn(missing_debug_implementations)]
 
+pub mod auth;
 mod base_url;
 mod client;
 pub mod dmsg;

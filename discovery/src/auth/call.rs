@@ -1,0 +1,101 @@
+//! A caller's request, signed, with the number that the service wants.
+
+use http::StatusCode;
+use skydht_core::key::SecretKey;
+
+use super::AuthError;
+use super::headers::sign;
+use super::nonces::{NextNonce, question};
+use crate::web::{Request, Response};
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Step {
+    /// This goes to the service, and its response to [`SignedCall::handle`].
+    Send(Request),
+    /// The service's answer.
+    Done(Response),
+}
+
+enum Sent {
+    Question,
+    Request,
+}
+
+/// One signed request. A number that the service does not take is asked for anew, once.
+pub struct SignedCall {
+    request: Request,
+    secret: SecretKey,
+    next: Option<u64>,
+    asked: bool,
+    sent: Sent,
+}
+
+impl std::fmt::Debug for SignedCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedCall").finish_non_exhaustive()
+    }
+}
+
+impl SignedCall {
+    /// A request, by this key, with the number that the last one left ([`SignedCall::next`]), and
+    /// what goes to the service first.
+    #[must_use]
+    pub fn start(request: Request, secret: SecretKey, next: Option<u64>) -> (Self, Request) {
+        let mut call = Self {
+            request,
+            secret,
+            next,
+            asked: false,
+            sent: Sent::Question,
+        };
+        let first = call.send();
+        (call, first)
+    }
+
+    fn send(&mut self) -> Request {
+        let Some(nonce) = self.next else {
+            (self.asked, self.sent) = (true, Sent::Question);
+            return question(&self.secret.public());
+        };
+        self.sent = Sent::Request;
+        let mut request = self.request.clone();
+        sign(&mut request, &self.secret, nonce);
+        request
+    }
+
+    /// Takes the response to what was sent last. What a service answers instead of a number is its
+    /// answer to the request.
+    pub fn handle(&mut self, response: Response) -> Step {
+        match self.sent {
+            Sent::Question => {
+                let said = serde_json::from_slice::<NextNonce>(response.body());
+                match said {
+                    Ok(said) if response.status() == StatusCode::OK => {
+                        self.next = Some(said.next_nonce);
+                        Step::Send(self.send())
+                    }
+                    _ => Step::Done(response),
+                }
+            }
+            Sent::Request if AuthError::is_mismatch(&response) && !self.asked => {
+                self.next = None;
+                Step::Send(self.send())
+            }
+            Sent::Request => {
+                if response.status() == StatusCode::OK {
+                    self.next = self.next.map(|next| next.saturating_add(1));
+                } else if AuthError::is_mismatch(&response) {
+                    self.next = None;
+                }
+                Step::Done(response)
+            }
+        }
+    }
+
+    /// The number for the next request, if it is known.
+    #[must_use]
+    pub fn next(&self) -> Option<u64> {
+        self.next
+    }
+}
