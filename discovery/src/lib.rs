@@ -32,6 +32,7 @@ pub mod health;
 pub mod hybrid;
 pub mod index;
 pub mod record;
+pub mod service;
 pub mod web;
 
 pub use base_url::{BaseUrl, BaseUrlError, Carrier, DMSG_PORT};

@@ -21,6 +21,21 @@ pub fn request(method: Method, path: &str, body: Vec<u8>) -> Request {
     request
 }
 
+/// The bytes of a part of a path, or of a query's value; none if it is badly escaped.
+#[must_use]
+pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    let (mut bytes, mut decoded) = (text.bytes(), Vec::new());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
+            other => other,
+        });
+    }
+    Some(decoded)
+}
+
 /// A response in JSON.
 #[must_use]
 pub fn json(status: StatusCode, content: &impl Serialize) -> Response {

@@ -94,31 +94,14 @@ fn wanted(path: &str, query: &str) -> Result<(PublicKey, Salt), &'static str> {
     }
     let key = key.parse().map_err(|_| "invalid pk")?;
     let salt = query.split('&').find_map(|pair| pair.strip_prefix("salt="));
-    let salt = match salt.map(percent_decoded).transpose()? {
+    let salt = match salt.map(web::percent_decoded) {
         None => "dmsg".into(),
-        Some(salt) if salt.is_empty() => "dmsg".into(),
-        Some(salt) if salt.len() > MAX_SALT_LEN => return Err("salt too long"),
-        Some(salt) => salt,
+        Some(None) => return Err("invalid salt"),
+        Some(Some(salt)) if salt.is_empty() => "dmsg".into(),
+        Some(Some(salt)) if salt.len() > MAX_SALT_LEN => return Err("salt too long"),
+        Some(Some(salt)) => salt,
     };
     Ok((key, Salt::new(&salt)))
-}
-
-/// The bytes of a query's value.
-fn percent_decoded(text: &str) -> Result<Vec<u8>, &'static str> {
-    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
-                (Some(high), Some(low)) => (high * 16 + low) as u8,
-                _ => return Err("invalid salt"),
-            },
-            other => other,
-        });
-    }
-    Ok(decoded)
 }
 
 /// Answers the connections of one port until the server closes.

@@ -1,0 +1,88 @@
+//! What a service discovery answers.
+
+use http::StatusCode;
+
+use super::refusal::Wrapped;
+use super::{Call, MOST_ANSWERED, Refusal};
+use crate::record::{Service, Services};
+use crate::web::{self, Response};
+
+/// What came of a [`Call`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// Services.
+    List(Vec<Service>),
+    /// One, as it is kept.
+    One(Box<Service>),
+    /// It is gone.
+    Deregistered,
+}
+
+/// Why there is no answer to a call.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The service discovery refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The answer cannot be read.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+}
+
+impl Answer {
+    /// Writes the response.
+    #[must_use]
+    pub fn write(&self) -> Response {
+        match self {
+            Self::List(list) => {
+                let list = Services { list: list.clone() };
+                web::json_text(StatusCode::OK, list.to_json())
+            }
+            Self::One(service) => web::json_text(StatusCode::OK, service.to_json()),
+            Self::Deregistered => web::json_text(StatusCode::OK, b"true".to_vec()),
+        }
+    }
+
+    /// Reads the response to `call`. Services in a list that cannot be read are left out.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn read(call: &Call, response: &Response) -> Result<Self, AnswerError> {
+        let (status, body) = (response.status(), response.body());
+        let malformed = |error: serde_json::Error| AnswerError::Malformed(error.to_string());
+        if status != StatusCode::OK {
+            let said = serde_json::from_slice::<Wrapped>(body);
+            let text = said.map_or_else(|_| format!("HTTP {status}"), |said| said.error);
+            let refusal = match status {
+                StatusCode::NOT_FOUND if matches!(call, Call::One(..)) => Refusal::NotFound,
+                status => Refusal::Said {
+                    status: status.as_u16(),
+                    text,
+                },
+            };
+            return Err(refusal.into());
+        }
+        match call {
+            Call::List { .. } => {
+                let texts: Option<Vec<&serde_json::value::RawValue>> =
+                    serde_json::from_slice(body).map_err(malformed)?;
+                let texts = texts.unwrap_or_default();
+                if texts.len() > MOST_ANSWERED {
+                    let text = format!("more than {MOST_ANSWERED} services");
+                    return Err(AnswerError::Malformed(text));
+                }
+                let read = |text: &serde_json::value::RawValue| {
+                    let service = serde_json::from_str::<Service>(text.get()).ok()?;
+                    service.validate().is_ok().then_some(service)
+                };
+                Ok(Self::List(texts.into_iter().filter_map(read).collect()))
+            }
+            Call::One(..) | Call::Register(_) => {
+                let service = serde_json::from_slice(body).map_err(malformed)?;
+                Ok(Self::One(Box::new(service)))
+            }
+            Call::Deregister(..) => Ok(Self::Deregistered),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Services in memory, each for some minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use skydht_core::key::PublicKey;
+use skydht_core::time::Mono;
+
+use super::Refusal;
+use crate::record::{Service, ServiceAddress, ServiceKind};
+
+/// How long a service is kept that does not come again; upstream's.
+pub const SERVICE_LIFE: Duration = Duration::from_secs(5 * 60);
+
+/// How much is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Services.
+    pub services: usize,
+    /// Services of one key.
+    pub of_key: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            services: 20_000,
+            of_key: 32,
+        }
+    }
+}
+
+type Id = (ServiceKind, ServiceAddress);
+
+/// The services.
+pub(super) struct Table {
+    limits: Limits,
+    services: BTreeMap<Id, (Service, Mono)>,
+    by_end: BTreeSet<(Mono, Id)>,
+    of_key: BTreeMap<PublicKey, usize>,
+}
+
+impl Table {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            services: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            of_key: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.services.len()
+    }
+
+    /// Forgets what has expired. Its cost follows what has.
+    pub(super) fn expire(&mut self, now: Mono) {
+        while let Some((end, id)) = self.by_end.first().cloned() {
+            if end > now {
+                return;
+            }
+            self.remove(&id);
+        }
+    }
+
+    /// Keeps a service of a key for its life, in place of the one of its type and address.
+    pub(super) fn put(
+        &mut self,
+        now: Mono,
+        key: PublicKey,
+        service: Service,
+    ) -> Result<(), Refusal> {
+        let id = (service.kind(), service.address);
+        let is_new = !self.services.contains_key(&id);
+        let of_key = self.of_key.get(&key).copied().unwrap_or(0);
+        if is_new && (self.len() >= self.limits.services || of_key >= self.limits.of_key) {
+            return Err(Refusal::Full);
+        }
+        self.remove(&id);
+        let end = now.plus(SERVICE_LIFE);
+        self.by_end.insert((end, id.clone()));
+        self.services.insert(id, (service, end));
+        *self.of_key.entry(key).or_default() += 1;
+        Ok(())
+    }
+
+    /// Takes one out; whether it was there.
+    pub(super) fn remove(&mut self, id: &Id) -> bool {
+        let Some((service, end)) = self.services.remove(id) else {
+            return false;
+        };
+        self.by_end.remove(&(end, id.clone()));
+        if let Some(key) = service.address.key
+            && let Some(count) = self.of_key.get_mut(&key)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_key.remove(&key);
+            }
+        }
+        true
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Option<&Service> {
+        self.services.get(id).map(|(service, _)| service)
+    }
+
+    /// All of a kind.
+    pub(super) fn of_kind(&self, kind: &ServiceKind) -> impl Iterator<Item = &Service> {
+        let from = (kind.clone(), ServiceAddress::default());
+        let all = self.services.range(from..);
+        let of_kind = all.take_while(move |((it, _), _)| it == kind);
+        of_kind.map(|(_, (service, _))| service)
+    }
+}
