@@ -87,6 +87,12 @@ impl Nonces {
         self.counts.get(key).map_or(self.floor, |count| count.next)
     }
 
+    /// Whether numbers are asked for at a path.
+    #[must_use]
+    pub fn has_path(path: &str) -> bool {
+        path.starts_with(PATH)
+    }
+
     /// The answer to a question for a number, if a request is one.
     #[must_use]
     pub fn answer(&self, request: &Request) -> Option<Response> {

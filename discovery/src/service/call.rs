@@ -38,6 +38,12 @@ impl Call {
         matches!(self, Self::Register(_) | Self::Deregister(..))
     }
 
+    /// Whether a path is one of these calls'.
+    pub(super) fn has_path(path: &str) -> bool {
+        let rest = path.strip_prefix(SERVICES);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Reads a request, but judges nothing in it.
     ///
     /// # Errors

@@ -74,6 +74,12 @@ impl ServiceDiscovery {
         }
     }
 
+    /// Whether a path is one of this service's, rather than of another one beside it.
+    #[must_use]
+    pub fn has_path(path: &str) -> bool {
+        Call::has_path(path) || Nonces::has_path(path)
+    }
+
     /// Answers a request of a caller.
     pub fn handle(&mut self, now: Mono, caller: Caller, request: &Request) -> Response {
         self.stats.requests += 1;

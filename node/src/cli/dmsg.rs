@@ -19,6 +19,7 @@ use crate::keys::parse_public;
 Examples:
   skydht dmsg-discovery
   skydht dmsg-discovery --addr 0.0.0.0:9090
+  skydht dmsg-discovery --services
   skydht dmsg-discovery --addr 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
   skydht dmsg-discovery --key-file disc.key --dmsg-server PK@192.0.2.7:8081
   curl http://127.0.0.1:9090/dmsg-discovery/available_servers
@@ -37,6 +38,9 @@ pub(crate) struct DmsgDiscoveryArgs {
     /// Take servers that are on loopback; on by itself when --addr is.
     #[arg(long, short)]
     pub(crate) test_mode: bool,
+    /// Be a service discovery, too: /api/services, as upstream has it.
+    #[arg(long)]
+    pub(crate) services: bool,
     /// Answer over HTTPS: a PEM file with the certificate, then those above it.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -21,6 +21,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     dmsg_url: Option<String>,
     test_mode: bool,
+    /// Whether it is a service discovery, too.
+    services: bool,
     next: Vec<String>,
 }
 
@@ -31,7 +33,8 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let mut signals = Signals::new()?;
     let secret = args.key_file.as_deref().map(keys::load).transpose()?;
     let tls = secured(&args)?;
-    let mut service = DiscoveryService::start(args.addr, args.test_mode, tls).await?;
+    let mut service =
+        DiscoveryService::start(args.addr, args.test_mode, args.services, tls).await?;
     if let Some(secret) = secret {
         service.start_over_dmsg(secret, args.dmsg_server)?;
     }
@@ -71,6 +74,7 @@ fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
         schema: "skydht.dmsg-discovery/1",
         dmsg_url: service.dmsg_url(),
         test_mode: service.is_in_test_mode(),
+        services: service.has_services(),
         next: vec![
             format!("skydht dmsg-server --discovery {url} --listen 127.0.0.1:8081"),
             join_command(&url),
@@ -87,8 +91,12 @@ fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
     } else {
         "production: servers on loopback are refused"
     };
+    let services = match report.services {
+        true => format!("\nservices   {}/api/services", report.url),
+        false => String::new(),
+    };
     output::line(format_args!(
-        "skydht {} DMSG discovery\nurl        {}{over_dmsg}\nmode       {mode}\nentries    in memory, gone when it stops\nnext       {}",
+        "skydht {} DMSG discovery\nurl        {}{over_dmsg}{services}\nmode       {mode}\nentries    in memory, gone when it stops\nnext       {}",
         env!("CARGO_PKG_VERSION"),
         report.url,
         report.next.join("\n           "),

@@ -1,6 +1,7 @@
-//! A request to the DMSG discovery, whatever it came over, and its answer.
+//! A request to the DMSG discovery, or to the service discovery beside it, whatever it came over, and
+//! its answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -8,6 +9,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 use skydht_core::time::{Mono, Time, Unix, nanos};
 use skydht_discovery::dmsg::{Caller, DmsgDiscovery, MAX_REQUEST, Refusal};
+use skydht_discovery::service::ServiceDiscovery;
+use skydht_discovery::web;
 use skydht_runtime::Clocks;
 
 use crate::http::{BodyError, read_body};
@@ -20,10 +23,34 @@ pub(super) fn now() -> Time {
     }
 }
 
+/// What is answered.
+pub(super) struct Discoveries {
+    pub(super) dmsg: Mutex<DmsgDiscovery>,
+    /// None: this program is no service discovery.
+    pub(super) services: Option<Mutex<ServiceDiscovery>>,
+}
+
+impl Discoveries {
+    pub(super) fn dmsg(&self) -> MutexGuard<'_, DmsgDiscovery> {
+        self.dmsg.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, caller: Caller, request: &web::Request) -> web::Response {
+        let services = self.services.as_ref();
+        match services.filter(|_| ServiceDiscovery::has_path(request.uri().path())) {
+            Some(services) => {
+                let mut services = services.lock().unwrap_or_else(PoisonError::into_inner);
+                services.handle(now().mono, caller, request)
+            }
+            None => self.dmsg().handle_from(now(), caller, request),
+        }
+    }
+}
+
 /// Answers a caller of whom this is known.
 pub(super) async fn answer_to(
     caller: Caller,
-    discovery: Arc<Mutex<DmsgDiscovery>>,
+    discoveries: Arc<Discoveries>,
     request: Request<Incoming>,
 ) -> Response {
     let (head, body) = request.into_parts();
@@ -36,8 +63,5 @@ pub(super) async fn answer_to(
         }
     };
     let request = Request::from_parts(head, body);
-    let mut discovery = discovery.lock().unwrap_or_else(PoisonError::into_inner);
-    discovery
-        .handle_from(now(), caller, &request)
-        .map(Body::from)
+    discoveries.handle(caller, &request).map(Body::from)
 }

@@ -1,7 +1,7 @@
 //! The DMSG discovery on a TCP port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::response::Response;
 use hyper::Request;
@@ -14,7 +14,7 @@ use skydht_dmsg::discovery::{KnownServer, Limits};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::answering::{answer_to, now};
+use super::answering::{Discoveries, answer_to, now};
 use super::service_over_dmsg::OverDmsg;
 use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
@@ -31,7 +31,7 @@ const OTHER_FILES: u64 = 64;
 pub(crate) struct DiscoveryService {
     server: http::Server,
     is_secure: bool,
-    discovery: Arc<Mutex<DmsgDiscovery>>,
+    discoveries: Arc<Discoveries>,
     test_mode: bool,
     over_dmsg: Option<OverDmsg>,
 }
@@ -42,6 +42,7 @@ impl DiscoveryService {
     pub(crate) async fn start(
         addr: SocketAddr,
         test_mode: bool,
+        services: bool,
         tls: Option<TlsAcceptor>,
     ) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
@@ -58,9 +59,11 @@ impl DiscoveryService {
             ..Rules::default()
         };
         let health = Health::new(now().unix, env!("CARGO_PKG_VERSION"));
-        let discovery = DmsgDiscovery::with(rules, Limits::default(), health);
-        let discovery = Arc::new(Mutex::new(discovery));
-        let serving = Arc::clone(&discovery);
+        let discoveries = Arc::new(Discoveries {
+            dmsg: Mutex::new(DmsgDiscovery::with(rules, Limits::default(), health)),
+            services: services.then(Mutex::default),
+        });
+        let serving = Arc::clone(&discoveries);
         let answer = move |request| answer(Arc::clone(&serving), request);
         let most = descriptors::raise().saturating_sub(OTHER_FILES);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -72,7 +75,7 @@ impl DiscoveryService {
         Ok(Self {
             server,
             is_secure,
-            discovery,
+            discoveries,
             test_mode,
             over_dmsg: None,
         })
@@ -84,8 +87,8 @@ impl DiscoveryService {
         secret: SecretKey,
         servers: Vec<KnownServer>,
     ) -> Result<()> {
-        let discovery = Arc::clone(&self.discovery);
-        self.over_dmsg = Some(OverDmsg::start(secret, servers, discovery)?);
+        let discoveries = Arc::clone(&self.discoveries);
+        self.over_dmsg = Some(OverDmsg::start(secret, servers, discoveries)?);
         Ok(())
     }
 
@@ -108,6 +111,11 @@ impl DiscoveryService {
         format!("{scheme}://{addr}")
     }
 
+    /// Whether it is a service discovery, too.
+    pub(crate) fn has_services(&self) -> bool {
+        self.discoveries.services.is_some()
+    }
+
     /// Whether servers may be on loopback.
     pub(crate) fn is_in_test_mode(&self) -> bool {
         self.test_mode
@@ -119,13 +127,12 @@ impl DiscoveryService {
             over_dmsg.stop().await;
         }
         self.server.stop().await;
-        let discovery = self.discovery.lock();
-        discovery.unwrap_or_else(PoisonError::into_inner).stats()
+        self.discoveries.dmsg().stats()
     }
 }
 
-async fn answer(discovery: Arc<Mutex<DmsgDiscovery>>, request: Request<Incoming>) -> Response {
+async fn answer(discoveries: Arc<Discoveries>, request: Request<Incoming>) -> Response {
     let caller = request.extensions().get::<RemoteIp>();
     let caller = caller.map_or(Caller::Unknown, |ip| Caller::Address(ip.0));
-    answer_to(caller, discovery, request).await
+    answer_to(caller, discoveries, request).await
 }

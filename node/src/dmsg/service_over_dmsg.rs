@@ -1,11 +1,11 @@
 //! The DMSG discovery on port 80 of its own DMSG key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_discovery::dmsg::{Caller, DmsgDiscovery};
+use skydht_discovery::dmsg::Caller;
 use skydht_discovery::{DMSG_PORT, Exchange, ExchangeError, HttpDiscovery, web};
 use skydht_dmsg::client::{Client, ClientConfig};
 use skydht_dmsg::discovery::{Discovery, DiscoveryError, KnownServer};
@@ -16,14 +16,14 @@ use skydht_tokio::TokioRuntime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::answering::{answer_to, now};
+use super::answering::{Discoveries, answer_to, now};
 use crate::failure::{Code, Failure, Result};
 use crate::http::{HttpStream, Places, converse};
 
 /// Maximum number of connections. Beyond, quiet ones of the key with the most make room.
 const MOST_CONNECTIONS: usize = 256;
 
-type Shared = Arc<Mutex<DmsgDiscovery>>;
+type Shared = Arc<Discoveries>;
 
 /// The discovery as a client of DMSG servers.
 pub(super) struct OverDmsg {
@@ -106,8 +106,7 @@ impl Exchange for Itself {
         &self,
         request: web::Request,
     ) -> BoxFuture<'static, std::result::Result<web::Response, ExchangeError>> {
-        let mut discovery = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let response = discovery.handle_from(now(), Caller::Unknown, &request);
+        let response = self.0.dmsg().handle_from(now(), Caller::Unknown, &request);
         Box::pin(std::future::ready(Ok(response)))
     }
 }

@@ -64,7 +64,7 @@ pub(super) async fn start(
 ) -> Result<(Vec<Dht>, Relays)> {
     enough_files(descriptors::raise(), servers, count)?;
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let discovery = DiscoveryService::start(loopback, true, None).await?;
+    let discovery = DiscoveryService::start(loopback, true, false, None).await?;
     let url = discovery.url().parse();
     let dmsg = DmsgSettings {
         discovery: Some(url.map_err(|error| Failure::new(Code::Local, error))?),
