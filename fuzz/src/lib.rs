@@ -18,6 +18,7 @@ mod noise_frames;
 mod reconcile;
 mod records;
 mod reference;
+mod services;
 mod stored_records;
 
 pub use discovery::discovery;
@@ -32,6 +33,7 @@ pub use node::node;
 pub use noise_frames::noise_frames;
 pub use reconcile::reconcile;
 pub use records::records;
+pub use services::services;
 pub use stored_records::stored_records;
 
 /// A target: panics when what it is given breaks a property.
@@ -51,5 +53,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("noise_frames", noise_frames),
     ("reconcile", reconcile),
     ("records", records),
+    ("services", services),
     ("stored_records", stored_records),
 ];

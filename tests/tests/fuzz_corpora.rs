@@ -73,5 +73,6 @@ targets! {
     noise_frames
     reconcile
     records
+    services
     stored_records
 }
