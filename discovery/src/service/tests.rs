@@ -96,7 +96,7 @@ fn services_are_registered_found_and_gone() {
     proxy.type_text = "proxy".into();
     world.register(1, proxy.clone()).unwrap();
     assert_eq!(world.list(None, None).len(), 2);
-    assert_eq!(world.list(Some("de"), None), [one.clone()]);
+    assert_eq!(world.list(Some("de"), None), std::slice::from_ref(&one));
     let ask = Call::One(address(1, 3), ServiceKind::of("proxy"));
     assert_eq!(world.ask(9, &ask), Ok(Answer::One(Box::new(proxy))));
     // Again and again it lives; else five minutes.
