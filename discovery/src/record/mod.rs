@@ -157,15 +157,17 @@ pub fn read(salt: &[u8], owner: &PublicKey, value: &[u8]) -> Result<Record, Reco
 
 /// Whether a value says that its record is gone.
 fn is_deleted(value: &[u8]) -> bool {
-    let value = value.trim_ascii();
-    let inner = |open, close| {
-        let inner = value.strip_prefix(&[open])?.strip_suffix(&[close])?;
-        Some(inner.trim_ascii().is_empty())
-    };
-    value.is_empty()
-        || value == b"null"
-        || inner(b'{', b'}') == Some(true)
-        || inner(b'[', b']') == Some(true)
+    // What JSON has between its signs, and no more.
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let before = value.iter().take_while(is_space).count();
+    let behind = value.iter().rev().take_while(is_space).count();
+    let text = value.get(before..value.len() - behind).unwrap_or_default();
+    let is_empty = |inner: &[u8]| inner.iter().all(|byte| is_space(&byte));
+    match text {
+        [] | b"null" => true,
+        [b'{', inner @ .., b'}'] | [b'[', inner @ .., b']'] => is_empty(inner),
+        _ => false,
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> RecordError {

@@ -124,6 +124,8 @@ fn r14_no_decoder_gives_a_part_of_what_it_was_given() {
             "[null]",
             "{\"pk\":1}",
             "\u{0}",
+            "[ ]\u{c}",
+            "\u{c}",
         ] {
             assert!(
                 read(salt.as_bytes(), &key(1), junk.as_bytes()).is_err(),
