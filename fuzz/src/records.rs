@@ -51,7 +51,8 @@ pub fn records(data: &[u8]) {
         return;
     };
     assert!(schema_of(salt.as_bytes()).is_some_and(|row| value.len() <= row.longest));
-    // Bytes that are no text are passed over in members that mean nothing, as in Go.
+    // In members that mean nothing, bytes that are no text and numbers that are too large are passed
+    // over, as in Go; the plain reading takes no such numbers, and then says nothing.
     let plain = serde_json::from_str::<Value>(&String::from_utf8_lossy(&value));
     let says_nothing = match &plain {
         Ok(Value::Null) => true,
@@ -65,16 +66,13 @@ pub fn records(data: &[u8]) {
     match record {
         Record::Deleted => {}
         Record::Transports(transports) => {
-            listed(&owner, &transports, &plain.expect("what is read is JSON"));
+            listed(&owner, &transports, plain.ok().as_ref());
         }
         Record::Services(services) if salt == "svc" => {
-            assert_eq!(
-                plain
-                    .expect("what is read is JSON")
-                    .as_array()
-                    .map(Vec::len),
-                Some(services.list.len())
-            );
+            if let Ok(plain) = &plain {
+                let there = plain.as_array().map(Vec::len);
+                assert_eq!(there, Some(services.list.len()));
+            }
             let written = services.to_json();
             if written.len() <= MAX_VALUE_LEN {
                 let again = read(b"svc", &owner, &written);
@@ -87,14 +85,16 @@ pub fn records(data: &[u8]) {
             assert!(entry.verify_stored().is_ok());
         }
         Record::Addresses(_) | Record::Server(_) | Record::Advert(_) => {
-            assert!(plain.expect("what is read is JSON").is_object());
+            assert!(plain.map_or(true, |plain| plain.is_object()));
         }
     }
 }
 
-fn listed(owner: &PublicKey, transports: &Transports, plain: &Value) {
-    let there = plain.get("ts").unwrap_or(plain);
-    assert_eq!(there.as_array().map(Vec::len), Some(transports.list.len()));
+fn listed(owner: &PublicKey, transports: &Transports, plain: Option<&Value>) {
+    if let Some(plain) = plain {
+        let there = plain.get("ts").unwrap_or(plain);
+        assert_eq!(there.as_array().map(Vec::len), Some(transports.list.len()));
+    }
     let list: Vec<Transport> = transports
         .list
         .iter()
