@@ -298,3 +298,21 @@ fn small_records_name_their_owner() {
 fn address_text() -> &'static str {
     r#"{"remote_addr":"192.0.2.1:7","port":"7","addresses":["10.0.0.1"]}"#
 }
+
+#[test]
+fn numbers_are_read_to_the_last_digit() {
+    for lat in [
+        "6.666666666666666e+49",
+        "0.1",
+        "-103.25",
+        "5e-324",
+        "1.7976931348623157e+308",
+    ] {
+        let text = format!(
+            r#"{{"address":"{}:3","type":"vpn","geo":{{"lat":{lat}}}}}"#,
+            key(1)
+        );
+        let service: Service = serde_json::from_str(&text).unwrap();
+        assert_eq!(String::from_utf8(service.to_json()).unwrap(), text);
+    }
+}
