@@ -94,6 +94,8 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Replay(args) => commands::replay::run(common, &args),
         Command::Sim(args) => commands::sim::run(common, &args),
         Command::Store(command) => commands::store::run(common, command),
+        Command::Completions(args) => commands::completions::run(common, &args),
+        Command::Man(args) => commands::man::run(common, &args),
         Command::Version => commands::version::run(common),
         Command::Stop(args) => wait_for(commands::stop::run(common, args)),
         Command::Ls(args) => wait_for(commands::ls::run(common, args)),

@@ -45,6 +45,7 @@ fn every_command_runs_on_a_terminal() {
     let own = ["--state-dir", own_state.as_str()];
     let (file, config) = (home.join("a.key"), home.join("c.json"));
     let lines = home.join("items.jsonl");
+    let pages = home.join("man1");
     let api = ["--api-listen", "127.0.0.1:0"];
     let anywhere = ["--listen", "127.0.0.1:0"];
     // Command, its exit status, and what it shows when it is up and waits to be stopped.
@@ -100,6 +101,8 @@ fn every_command_runs_on_a_terminal() {
         (vec!["config", "unset", "log", "--config", &config], 0, None),
         (vec!["config", "keys"], 0, None),
         (vec!["version"], 0, None),
+        (vec!["completions", "bash"], 0, None),
+        (vec!["man", &pages], 0, None),
         (
             [&["run"], &anywhere[..], &api, &own].concat(),
             0,

@@ -33,25 +33,41 @@ A network on one machine, each in a terminal of its own:
   skydht --state-dir /tmp/a put 'hello' --salt greeting")]
 pub(crate) struct DmsgDiscoveryArgs {
     /// The address to listen at, IP:PORT; port 0 takes any free one.
-    #[arg(long, short, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    #[arg(
+        long,
+        short,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:9090",
+        help_heading = "What it answers"
+    )]
     pub(crate) addr: SocketAddr,
     /// Take servers that are on loopback; on by itself when --addr is.
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = "What it answers")]
     pub(crate) test_mode: bool,
     /// Be a service discovery, too: /api/services, as upstream has it.
-    #[arg(long)]
+    #[arg(long, help_heading = "What it answers")]
     pub(crate) services: bool,
     /// Answer over HTTPS: a PEM file with the certificate, then those above it.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "HTTPS"
+    )]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The PEM file with the certificate's private key.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "HTTPS"
+    )]
     pub(crate) tls_key: Option<PathBuf>,
     /// Answer on DMSG, too: at dmsg://PK:80, where PK is the key in FILE (see `skydht keygen`).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Over DMSG")]
     pub(crate) key_file: Option<PathBuf>,
     /// A DMSG server to be reached through, besides those that register; may be repeated.
-    #[arg(long, value_name = "PK@IP:PORT", value_parser = parse_server, requires = "key_file")]
+    #[arg(long, value_name = "PK@IP:PORT", value_parser = parse_server, requires = "key_file", help_heading = "Over DMSG")]
     pub(crate) dmsg_server: Vec<KnownServer>,
 }
 
@@ -82,25 +98,25 @@ Examples:
 In the configuration: {\"dmsg\": {\"discovery\": URL, \"public_address\": …, \"max_sessions\": …}}.")]
 pub(crate) struct DmsgServerArgs {
     /// The discovery that tells clients of this server; without one they must be told by hand.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Clients and peers")]
     pub(crate) discovery: Option<String>,
     /// The address that clients connect to, IP:PORT; port 0 takes any free one [default:
     /// 0.0.0.0:7470].
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Clients and peers")]
     pub(crate) listen: Option<SocketAddr>,
     /// What clients are told to connect to [default: where it listens].
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Clients and peers")]
     pub(crate) public_address: Option<String>,
     /// Clients to take; each needs an open file.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Clients and peers")]
     pub(crate) max_sessions: Option<u32>,
     /// A peer of the DHT to start from, besides those configured; may be repeated.
-    #[arg(long, value_name = "PK", value_parser = parse_public)]
+    #[arg(long, value_name = "PK", value_parser = parse_public, help_heading = "Clients and peers")]
     pub(crate) bootstrap: Vec<PublicKey>,
     /// The file with the secret key [default: node.key in the state directory].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "What it is and keeps")]
     pub(crate) key_file: Option<PathBuf>,
     /// The control API's address, or "off" [default: 127.0.0.1:7471].
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Control")]
     pub(crate) api_listen: Option<String>,
 }

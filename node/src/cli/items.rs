@@ -71,38 +71,43 @@ pub(crate) struct Put {
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
     /// Which of the key's items [default: the one without salt].
-    #[arg(long, value_name = "SALT")]
+    #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
     /// Read the value from a file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "The item")]
     pub(crate) file: Option<PathBuf>,
     /// The value is a JSON array: put it as upstream keeps lists, 200 elements a chunk under SALT,
     /// SALT:1, SALT:2 and so on.
-    #[arg(long, conflicts_with_all = ["delete"])]
+    #[arg(long, conflicts_with_all = ["delete"], help_heading = "The item")]
     pub(crate) list: bool,
     /// Delete the item: publish a signed empty value.
-    #[arg(long, conflicts_with = "file")]
+    #[arg(long, conflicts_with = "file", help_heading = "The item")]
     pub(crate) delete: bool,
     /// This sequence number rather than the next one.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Its version")]
     pub(crate) seq: Option<u64>,
     /// Only if this sequence is the one held; 0: only if nothing is held. Puts through one node
     /// take turns: of several that expect the same, one succeeds and the others see it. Across
     /// nodes with the same key it is what most of the holders asked say; two nodes that publish
     /// in the same moment may both succeed, and then the higher sequence stays.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Its version")]
     pub(crate) expect: Option<u64>,
     /// Fail with status 5 if fewer peers take it.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "Publishing it"
+    )]
     pub(crate) min_replicas: u16,
     /// Allow a sequence number more than a day ahead of the clock.
-    #[arg(long)]
+    #[arg(long, help_heading = "Its version")]
     pub(crate) force: bool,
     /// Do not renew it: it dies when its life ends.
-    #[arg(long)]
+    #[arg(long, help_heading = "Publishing it")]
     pub(crate) once: bool,
     /// How long it may take: 10s, 500ms, or seconds.
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Publishing it")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,
@@ -188,23 +193,23 @@ pub(crate) struct Get {
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
     /// Which of the key's items [default: the one without salt].
-    #[arg(long, value_name = "SALT")]
+    #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
     /// When to be content: freshest, quorum:N, first, local.
-    #[arg(long, value_parser = policy_text, default_value = "freshest")]
+    #[arg(long, value_parser = policy_text, default_value = "freshest", help_heading = "Reading it")]
     pub(crate) policy: String,
     /// Return mirrors of keys that are not configured, too.
-    #[arg(long)]
+    #[arg(long, help_heading = "Reading it")]
     pub(crate) unknown_mirrors: bool,
     /// Write the value to a file, which appears when it is whole.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "The item")]
     pub(crate) file: Option<PathBuf>,
     /// Read a list in chunks under SALT, SALT:1, SALT:2 and so on, as upstream keeps them; the whole
     /// array goes to stdout.
-    #[arg(long, conflicts_with_all = ["file", "policy", "unknown_mirrors"])]
+    #[arg(long, conflicts_with_all = ["file", "policy", "unknown_mirrors"], help_heading = "The item")]
     pub(crate) list: bool,
     /// How long it may take: 10s, 500ms, or seconds.
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Reading it")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,

@@ -7,6 +7,7 @@ mod looks;
 mod mix;
 mod node;
 mod own;
+mod reference;
 mod store;
 mod trials;
 mod upstream;
@@ -25,6 +26,7 @@ pub(crate) use looks::{Peers, Ping, Status, Whom};
 pub(crate) use mix::{Ask, Mix};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Delete, Ls, Stop};
+pub(crate) use reference::{Completions, Man};
 pub(crate) use store::Store;
 pub(crate) use trials::{
     Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, BenchStore, BenchSync, Demo,
@@ -78,6 +80,7 @@ impl Cli {
 
 /// Options of every command.
 #[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Of every command")]
 pub(crate) struct Common {
     /// Print JSON on stdout, for failures too.
     #[arg(long, global = true)]
@@ -124,6 +127,8 @@ pub(crate) enum Command {
     Bench(Bench),
     Replay(Replay),
     Sim(Sim),
+    Completions(Completions),
+    Man(Man),
     /// Say which version this is.
     #[command(after_help = "\
 Examples:

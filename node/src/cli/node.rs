@@ -43,40 +43,40 @@ Examples:
   skydht --config /etc/skydht.json run --log info,skydht=debug")]
 pub(crate) struct Run {
     /// The address that peers dial, IP:PORT; port 0 takes any free one [default: 0.0.0.0:7470].
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Peers")]
     pub(crate) listen: Option<SocketAddr>,
     /// Reach peers over DMSG, with servers from the discovery at this URL; nothing listens on TCP.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "advertise"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "advertise"], help_heading = "Peers")]
     pub(crate) discovery: Option<String>,
     /// What peers are told to dial: auto, none, or IP:PORT [default: auto].
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", help_heading = "Peers")]
     pub(crate) advertise: Option<String>,
     /// A peer to start from, besides those configured; may be repeated. Over DMSG its key is enough.
-    #[arg(long, value_name = "PK[@HOST:PORT]")]
+    #[arg(long, value_name = "PK[@HOST:PORT]", help_heading = "Peers")]
     pub(crate) bootstrap: Vec<StartPeer>,
     /// The file with the secret key [default: node.key in the state directory].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "What it is and keeps")]
     pub(crate) key_file: Option<PathBuf>,
     /// Store every item, whatever its distance.
-    #[arg(long)]
+    #[arg(long, help_heading = "What it is and keeps")]
     pub(crate) full_node: bool,
     /// Where items are kept: file, none, or the URL of a Redis [default: file].
     ///
     /// Others on the machine can see an option: a URL with a password belongs into the configuration,
     /// or into SKYDHT_STORAGE.
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", help_heading = "What it is and keeps")]
     pub(crate) storage: Option<String>,
     /// The control API's address, or "off" [default: 127.0.0.1:7471].
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Control")]
     pub(crate) api_listen: Option<String>,
     /// Record everything that happens to the node, for `skydht replay`.
     ///
     /// The file holds no secret key, but all that peers sent and all addresses. The two runs
     /// before this one are kept as FILE.1 and FILE.2.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Recording")]
     pub(crate) journal: Option<PathBuf>,
     /// Record the first SIZE of each run: a journal replays from its node's start only.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = LIMIT, requires = "journal")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = LIMIT, requires = "journal", help_heading = "Recording")]
     pub(crate) journal_limit: u64,
 }
 

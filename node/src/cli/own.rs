@@ -12,10 +12,10 @@ use crate::config::parse_timeout;
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct Running {
     /// The control API of a running node [default: the one that runs on the state directory].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = "Through a running node")]
     pub(crate) api: Option<String>,
     /// The file with that API's token [default: api.token in the state directory].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Through a running node")]
     pub(crate) token_file: Option<PathBuf>,
 }
 
@@ -72,16 +72,21 @@ pub(crate) struct Delete {
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
     /// Which of the key's items [default: the one without salt].
-    #[arg(long, value_name = "SALT")]
+    #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
     /// Fail with status 5 if fewer peers take it.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "Publishing it"
+    )]
     pub(crate) min_replicas: u16,
     /// Allow a sequence number more than a day ahead of the clock.
-    #[arg(long)]
+    #[arg(long, help_heading = "Publishing it")]
     pub(crate) force: bool,
     /// How long it may take: 10s, 500ms, or seconds.
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Publishing it")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,

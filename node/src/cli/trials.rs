@@ -65,23 +65,24 @@ It uses real TCP connections on this machine's loopback address and touches noth
 Exit status 0 means that nothing was lost.")]
 pub(crate) struct Demo {
     /// How many nodes.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(3..=2000))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(3..=2000), help_heading = "The network")]
     pub(crate) nodes: u16,
     /// How they reach each other.
-    #[arg(long, value_enum, default_value_t = DemoTransport::Dmsg)]
+    #[arg(long, value_enum, default_value_t = DemoTransport::Dmsg, help_heading = "The network")]
     pub(crate) transport: DemoTransport,
     /// How many items.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "The network")]
     pub(crate) items: u16,
     /// Keep the network up afterwards, with a control API on its first node.
-    #[arg(long)]
+    #[arg(long, help_heading = "Afterwards")]
     pub(crate) stay: bool,
     /// The control API's address, with --stay; port 0 takes any free one.
     #[arg(
         long,
         value_name = "IP:PORT",
         default_value = "127.0.0.1:0",
-        requires = "stay"
+        requires = "stay",
+        help_heading = "Afterwards"
     )]
     pub(crate) api_listen: SocketAddr,
 }
@@ -105,44 +106,49 @@ Examples:
 repro.sh.")]
 pub(crate) struct Sim {
     /// Say which scenarios there are.
-    #[arg(long, conflicts_with_all = ["scenario", "compare"])]
+    #[arg(long, conflicts_with_all = ["scenario", "compare"], help_heading = "What to run")]
     pub(crate) list: bool,
     /// One of the list, or a file.
-    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["list", "compare"])]
+    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["list", "compare"], help_heading = "What to run")]
     pub(crate) scenario: Option<String>,
     /// Where all randomness comes from.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "What to run"
+    )]
     pub(crate) seed: u64,
     /// Run with so many seeds, one after the other from --seed on.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), help_heading = "What to run")]
     pub(crate) seeds: u64,
     /// How many nodes, rather than what the scenario says.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "What to run")]
     pub(crate) nodes: Option<u32>,
     /// Change a setting; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "What to run")]
     pub(crate) set: Vec<String>,
     /// Run with each of these values; may be repeated, for all combinations.
-    #[arg(long, value_name = "KEY=A,B,C")]
+    #[arg(long, value_name = "KEY=A,B,C", help_heading = "What to run")]
     pub(crate) sweep: Vec<Sweep>,
     /// Run with these nodes: ours, upstream (a model of the Go ones), mixed.
-    #[arg(long, value_name = "A,B")]
+    #[arg(long, value_name = "A,B", help_heading = "What to run")]
     pub(crate) model: Option<String>,
     /// Write results and drawings into this directory.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "What to make of it")]
     pub(crate) out: Option<PathBuf>,
     /// Runs at the same time [default: one a core].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "What to run")]
     pub(crate) jobs: Option<NonZero<usize>>,
     /// Measure the memory a node, too, one run after the other; this figure alone differs from
     /// machine to machine.
-    #[arg(long, conflicts_with = "jobs")]
+    #[arg(long, conflicts_with = "jobs", help_heading = "What to make of it")]
     pub(crate) memory: bool,
     /// Fail unless what the scenario wants to have happened did, over all runs together.
-    #[arg(long)]
+    #[arg(long, help_heading = "What to make of it")]
     pub(crate) coverage: bool,
     /// Show how two results of --out differ.
-    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with = "scenario")]
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with = "scenario", help_heading = "What to make of it")]
     pub(crate) compare: Vec<PathBuf>,
 }
 
@@ -225,25 +231,25 @@ Examples:
 Allocations are counted by a program built with --features count-allocations, and only there.")]
 pub(crate) struct BenchNetwork {
     /// How many nodes.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=2000))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=2000), help_heading = "The network")]
     pub(crate) nodes: u16,
     /// How many operations of each kind.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "What is measured")]
     pub(crate) ops: u32,
     /// How many at once.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "What is measured")]
     pub(crate) concurrency: u16,
     /// Bytes in a value.
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "The network")]
     pub(crate) value_bytes: u32,
     /// Measure so often in the same network, each time with fresh items, and show the medians.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "What is measured")]
     pub(crate) samples: u16,
     /// Operations of each kind that are done before and not measured.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000), help_heading = "What is measured")]
     pub(crate) warm_up: u32,
     /// What keys and values are made from.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, help_heading = "The network")]
     pub(crate) seed: u64,
 }
 
@@ -277,44 +283,44 @@ By default the node has one processor for itself and the load the others, where 
 others.")]
 pub(crate) struct BenchServe {
     /// How requests reach the node.
-    #[arg(long, value_enum, default_value_t = LoadTransport::Tcp)]
+    #[arg(long, value_enum, default_value_t = LoadTransport::Tcp, help_heading = "Load")]
     pub(crate) transport: LoadTransport,
     /// Connections, each with a key of its own.
-    #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Load")]
     pub(crate) connections: u16,
     /// Requests in flight on each connection.
-    #[arg(long, value_name = "D", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=32))]
+    #[arg(long, value_name = "D", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=32), help_heading = "Load")]
     pub(crate) in_flight: u16,
     /// What is asked, one request or several with their weights; may be repeated [default: each
     /// request alone, then find-node=4,get-value=4,put-new=1,renew=1].
-    #[arg(long, value_name = "REQUEST[=N],…")]
+    #[arg(long, value_name = "REQUEST[=N],…", help_heading = "Load")]
     pub(crate) mix: Vec<Mix>,
     /// How long a sample is measured; one with put-new ends earlier when its items are used up.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout, help_heading = "Load")]
     pub(crate) duration: Duration,
     /// How long the load runs before that.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_timeout, help_heading = "Load")]
     pub(crate) warm_up: Duration,
     /// Measure so often and show the medians.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "Load")]
     pub(crate) samples: u16,
     /// Items that the node holds and that are asked for.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "The node")]
     pub(crate) items: u32,
     /// Items for put-new in each sample, signed before.
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Load")]
     pub(crate) new_items: u32,
     /// Bytes in a value.
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Load")]
     pub(crate) value_bytes: u32,
     /// Peers that the node knows; they run in this process.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=500))]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(0..=500), help_heading = "The node")]
     pub(crate) peers: u16,
     /// Processors for the node alone; 0: node and load share all.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "The node")]
     pub(crate) node_processors: usize,
     /// What keys, values and draws are made from.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, help_heading = "Load")]
     pub(crate) seed: u64,
 }
 

@@ -28,19 +28,19 @@ pub(crate) struct Watch {
     #[arg(value_name = "SALT", conflicts_with = "salt")]
     pub(crate) salt_word: Option<String>,
     /// Which of the key's items [default: the one without salt].
-    #[arg(long, value_name = "SALT")]
+    #[arg(long, value_name = "SALT", help_heading = "The item")]
     pub(crate) salt: Option<String>,
     /// Only versions with a higher sequence number [default: also the one that is there].
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", help_heading = "The item")]
     pub(crate) after: Option<u64>,
     /// Stop after so many versions.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to stop")]
     pub(crate) count: Option<u64>,
     /// Return mirrors of keys that are not configured, too.
-    #[arg(long)]
+    #[arg(long, help_heading = "The item")]
     pub(crate) unknown_mirrors: bool,
     /// Stop when nothing newer came for so long: 10s, 5min, or seconds [default: never].
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "When to stop")]
     pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) reach: Reach,

@@ -1,6 +1,7 @@
 //! The commands.
 
 pub(crate) mod bench;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod delete;
 pub(crate) mod demo;
@@ -12,6 +13,7 @@ pub(crate) mod keygen;
 mod large;
 pub(crate) mod list;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod peers;
 pub(crate) mod put;
 pub(crate) mod replay;
