@@ -37,6 +37,7 @@ mod start;
 mod state_dir;
 mod status;
 mod storage;
+mod supervisor;
 mod temporary_dir;
 mod verdict;
 mod watch;

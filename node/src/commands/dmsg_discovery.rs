@@ -1,6 +1,7 @@
 //! `skydht dmsg-discovery`.
 
 use serde::Serialize;
+use skydht_discovery::dmsg::Stats;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cli::{Common, DmsgDiscoveryArgs};
@@ -10,6 +11,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::http::{CertificateError, acceptor};
 use crate::path_text::shown;
 use crate::signals::Signals;
+use crate::supervisor::Supervisor;
 use crate::{keys, logging, output};
 
 /// What a discovery says of itself when it is up.
@@ -31,6 +33,7 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let filter = common.log.as_deref().unwrap_or("info");
     logging::start(filter).map_err(|error| Failure::new(Code::Usage, error))?;
     let mut signals = Signals::new()?;
+    let supervisor = Supervisor::from_environment();
     let secret = args.key_file.as_deref().map(keys::load).transpose()?;
     let tls = secured(&args)?;
     let mut service =
@@ -39,7 +42,21 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
         service.start_over_dmsg(secret, args.dmsg_server)?;
     }
     announce(common, &service)?;
-    let name = signals.next().await;
+    let words = || {
+        let Stats {
+            entries, servers, ..
+        } = service.stats();
+        format!("{entries} entries, {servers} of them servers")
+    };
+    supervisor.ready(&words()).await;
+    let kept = supervisor
+        .clone()
+        .keep(|| std::future::ready(Some(words())));
+    let name = tokio::select! {
+        name = signals.next() => name,
+        () = kept => signals.next().await,
+    };
+    supervisor.stopping().await;
     tracing::info!("stopping because of {name}; a second signal stops immediately");
     let stats = signals.unless_again(service.stop()).await?;
     tracing::info!(

@@ -1,6 +1,7 @@
 //! `skydht run`; and `skydht dmsg-server`, which is a node that relays, too.
 
 mod announce;
+mod remember;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,13 +9,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
-use skydht_core::node::{BootstrapPeer, Config, Event};
+use skydht_core::node::{BootstrapPeer, Config};
 use skydht_driver::journal::Written;
-use skydht_driver::{Dht, EventStream, Recorder, StartOptions};
+use skydht_driver::{Dht, Recorder, StartOptions};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use announce::{Report, announce, next_commands};
+use remember::{remember, save};
 
 use super::config::ConfigReport;
 use crate::access::about;
@@ -33,11 +35,10 @@ use crate::local::Local;
 use crate::report::FilesReport;
 use crate::signals::Signals;
 use crate::state_dir::StateDir;
+use crate::supervisor::Supervisor;
 use crate::watch;
 use crate::{descriptors, dmsg, journal, keys, known_peers, logging, resume, start};
 
-/// Peers are remembered at most this often.
-const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A node that is not up after this says what it waits for.
 const BANNER_PATIENCE: Duration = Duration::from_secs(2);
 /// Stopping may take this long.
@@ -91,6 +92,7 @@ pub(super) async fn operate(
         tracing::warn!("{warning}");
     }
     let mut signals = Signals::new()?;
+    let supervisor = Supervisor::from_environment();
     let state = settings.state()?;
     let running = state.take()?;
     let secret = secret(settings)?;
@@ -216,7 +218,13 @@ pub(super) async fn operate(
             dmsg_server: relay,
         };
         announce(&report, common.json)?;
+        supervisor.ready(&local.status().await?.in_a_line()).await;
     }
+    let looked_at = local.clone();
+    let kept = tokio::spawn(supervisor.clone().keep(move || {
+        let local = looked_at.clone();
+        async move { local.status().await.ok().map(|status| status.in_a_line()) }
+    }));
     if begun.is_none() {
         let up = tokio::select! {
             started = starting.as_mut() => Begun::Up(started),
@@ -233,6 +241,8 @@ pub(super) async fn operate(
         Some(Begun::Up(Ok(started))) => started,
         other => {
             watch.abort();
+            kept.abort();
+            supervisor.stopping().await;
             drop(announced);
             if let Some(server) = server {
                 signals.unless_again(server.stop()).await?;
@@ -259,9 +269,12 @@ pub(super) async fn operate(
         () = stopped(&dht) => {
             // Of all runs, this one should be readable.
             let _ = timeout(STOP_TIMEOUT, recorded(written)).await;
+            kept.abort();
             return Err(Failure::new(Code::Local, "the node stopped by itself"));
         }
     }
+    kept.abort();
+    supervisor.stopping().await;
     watch.abort();
     names.abort();
     resume.abort();
@@ -486,80 +499,6 @@ fn serve(
     }
     let guard = Guard::new(token, addr, &settings.api_hosts);
     Server::start(listener, Arc::clone(shared), guard)
-}
-
-/// Writes down the peers now and then, and logs what happens. Ends with the node.
-async fn remember(dht: Dht, mut events: EventStream, state: StateDir) {
-    let mut known = log_peers(&dht, None).await;
-    // Peers may have come before their events were listened for.
-    let mut changed = known.is_some_and(|peers| peers > 0);
-    let mut next_save = Instant::now();
-    loop {
-        known = log_peers(&dht, known).await;
-        let event = if changed {
-            match tokio::time::timeout_at(next_save, events.next()).await {
-                Ok(event) => event,
-                Err(_) => {
-                    save(&dht, &state).await;
-                    changed = false;
-                    next_save = Instant::now() + SAVE_INTERVAL;
-                    continue;
-                }
-            }
-        } else {
-            events.next().await
-        };
-        match event {
-            None => return,
-            Some(Ok(event)) => changed |= log(&event),
-            Some(Err(lagged)) => {
-                tracing::debug!("{lagged}");
-                changed = true;
-            }
-        }
-    }
-}
-
-/// Logs how many peers there are, if that is news.
-async fn log_peers(dht: &Dht, known: Option<usize>) -> Option<usize> {
-    let now = dht.snapshot().await.ok()?.peers;
-    if known != Some(now) {
-        tracing::debug!(now, "peers");
-    }
-    Some(now)
-}
-
-/// Logs an event. Says whether the peers changed.
-fn log(event: &Event) -> bool {
-    match event {
-        Event::Ready { peers } => tracing::info!(peers, "ready"),
-        Event::PeerAdded { peer } => tracing::debug!(%peer, "peer added"),
-        Event::PeerRemoved { id } => tracing::debug!(%id, "peer removed"),
-        Event::RenewalFailed { target, seq } => {
-            tracing::warn!(%target, %seq, "an item of this node could not be renewed at any peer");
-        }
-        Event::PeerRefused { peer, .. } => {
-            // A crowd of keys must not fill the log; `callers_cut` counts them.
-            tracing::debug!(%peer, "a peer wasted much work; it is refused for a minute");
-        }
-        Event::ClockJumped => tracing::warn!("the clock jumped; starting over with the peers"),
-        _ => {}
-    }
-    matches!(
-        event,
-        Event::Ready { .. } | Event::PeerAdded { .. } | Event::PeerRemoved { .. }
-    )
-}
-
-async fn save(dht: &Dht, state: &StateDir) {
-    let Ok(peers) = dht.peers().await else { return };
-    let path = state.peers_file();
-    let saved = tokio::task::spawn_blocking(move || known_peers::save(&path, &peers)).await;
-    match saved {
-        Ok(Ok(count)) => tracing::debug!(count, "peers remembered"),
-        Ok(Err(failure)) => tracing::warn!("peers cannot be remembered: {failure}"),
-        Err(error) => tracing::warn!(%error, "peers cannot be remembered"),
-    }
 }
 
 async fn stop(

@@ -121,6 +121,11 @@ impl DiscoveryService {
         self.test_mode
     }
 
+    /// What it counted until now.
+    pub(crate) fn stats(&self) -> Stats {
+        self.discoveries.dmsg().stats()
+    }
+
     /// Stops it, and says what it counted.
     pub(crate) async fn stop(self) -> Stats {
         if let Some(over_dmsg) = self.over_dmsg {

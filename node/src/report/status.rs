@@ -184,6 +184,18 @@ pub(crate) struct StatusReport {
 impl StatusReport {
     /// Name and version of this shape.
     pub(crate) const SCHEMA: &'static str = "skydht.status/1";
+
+    /// The verdict and what is most to the point, for a place with a single line.
+    pub(crate) fn in_a_line(&self) -> String {
+        let verdict = self.verdict;
+        if let Some(what) = &self.waits_for {
+            return format!("{verdict}: starting, waits for {what}");
+        }
+        match self.reasons.first() {
+            Some(Reason { cause, .. }) => format!("{verdict}: {cause}"),
+            None => format!("{verdict}: {} peers", count(self.peers as u64)),
+        }
+    }
 }
 
 impl Display for StatusReport {

@@ -1,0 +1,87 @@
+//! The peers that a node meets are written down, and what happens is logged.
+
+use std::time::Duration;
+
+use skydht_core::node::Event;
+use skydht_driver::{Dht, EventStream};
+use tokio::time::Instant;
+
+use crate::known_peers;
+use crate::state_dir::StateDir;
+
+/// Peers are remembered at most this often.
+const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes down the peers now and then, and logs what happens. Ends with the node.
+pub(super) async fn remember(dht: Dht, mut events: EventStream, state: StateDir) {
+    let mut known = log_peers(&dht, None).await;
+    // Peers may have come before their events were listened for.
+    let mut changed = known.is_some_and(|peers| peers > 0);
+    let mut next_save = Instant::now();
+    loop {
+        known = log_peers(&dht, known).await;
+        let event = if changed {
+            match tokio::time::timeout_at(next_save, events.next()).await {
+                Ok(event) => event,
+                Err(_) => {
+                    save(&dht, &state).await;
+                    changed = false;
+                    next_save = Instant::now() + SAVE_INTERVAL;
+                    continue;
+                }
+            }
+        } else {
+            events.next().await
+        };
+        match event {
+            None => return,
+            Some(Ok(event)) => changed |= log(&event),
+            Some(Err(lagged)) => {
+                tracing::debug!("{lagged}");
+                changed = true;
+            }
+        }
+    }
+}
+
+/// Logs how many peers there are, if that is news.
+async fn log_peers(dht: &Dht, known: Option<usize>) -> Option<usize> {
+    let now = dht.snapshot().await.ok()?.peers;
+    if known != Some(now) {
+        tracing::debug!(now, "peers");
+    }
+    Some(now)
+}
+
+/// Logs an event. Says whether the peers changed.
+fn log(event: &Event) -> bool {
+    match event {
+        Event::Ready { peers } => tracing::info!(peers, "ready"),
+        Event::PeerAdded { peer } => tracing::debug!(%peer, "peer added"),
+        Event::PeerRemoved { id } => tracing::debug!(%id, "peer removed"),
+        Event::RenewalFailed { target, seq } => {
+            tracing::warn!(%target, %seq, "an item of this node could not be renewed at any peer");
+        }
+        Event::PeerRefused { peer, .. } => {
+            // A crowd of keys must not fill the log; `callers_cut` counts them.
+            tracing::debug!(%peer, "a peer wasted much work; it is refused for a minute");
+        }
+        Event::ClockJumped => tracing::warn!("the clock jumped; starting over with the peers"),
+        _ => {}
+    }
+    matches!(
+        event,
+        Event::Ready { .. } | Event::PeerAdded { .. } | Event::PeerRemoved { .. }
+    )
+}
+
+pub(super) async fn save(dht: &Dht, state: &StateDir) {
+    let Ok(peers) = dht.peers().await else { return };
+    let path = state.peers_file();
+    let saved = tokio::task::spawn_blocking(move || known_peers::save(&path, &peers)).await;
+    match saved {
+        Ok(Ok(count)) => tracing::debug!(count, "peers remembered"),
+        Ok(Err(failure)) => tracing::warn!("peers cannot be remembered: {failure}"),
+        Err(error) => tracing::warn!(%error, "peers cannot be remembered"),
+    }
+}
