@@ -26,7 +26,7 @@ use crate::report::{
     FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
     StatusReport, SyncReport, SyncsReport, VersionReport,
 };
-use crate::state_dir::{Endpoint, Running, StateDir};
+use crate::state_dir::{Endpoint, Running, StateDir, read_token};
 use crate::status::About;
 use crate::{dmsg, keys, logging, output, private_file, start};
 
@@ -102,15 +102,15 @@ impl Access {
                 "--key-file needs --bootstrap or --discovery: a running node signs with its own key",
             ));
         }
-        let token_file = match &reach.token_file {
-            Some(file) => file.clone(),
-            None => settings.state()?.token_file(),
-        };
         let url = match &reach.api {
             Some(url) => url.clone(),
             None => endpoint(&settings.state()?)?.url,
         };
-        Client::new(&url, &token_file).map(Self::Api)
+        let token = || match &reach.token_file {
+            Some(file) => read_token(file),
+            None => settings.state()?.token(),
+        };
+        Client::new(&url, token).map(Self::Api)
     }
 
     /// Signs and publishes.

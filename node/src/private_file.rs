@@ -114,11 +114,16 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 
 /// Reads a file of at most `most` bytes that belongs to this user, and that no other user may read.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    read_of(effective_user(), path, most)
+}
+
+/// As [`read`], of a file that belongs to `user`: see [`service_user`].
+pub(crate) fn read_of(user: u32, path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = open_regular(path)?;
     let metadata = file
         .metadata()
         .map_err(|error| failed("read", path, &error))?;
-    check_owner(path, &metadata, effective_user())?;
+    check_owner(path, &metadata, user)?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(Failure::new(
@@ -262,13 +267,29 @@ pub(crate) fn make_dirs(path: &Path) -> Result<()> {
         .map_err(|error| failed("create the directory", path, &error))
 }
 
+/// Whose the files in a state directory are by which a command reaches the node that runs there:
+/// this user's. Root reaches services, too, which run under users of their own: for root they are
+/// the directory's owner's, and nothing else there is read, such as what a link of that user names.
+pub(crate) fn service_user(dir: &Path) -> u32 {
+    let own = effective_user();
+    match fs::metadata(dir) {
+        Ok(metadata) if own == 0 => metadata.uid(),
+        _ => own,
+    }
+}
+
 /// Whether a directory that is there may be used.
-pub(crate) fn check_dir(path: &Path) -> Result<()> {
+fn check_dir(path: &Path) -> Result<()> {
+    check_dir_of(effective_user(), path)
+}
+
+/// Whether a directory that is there may be used, as `user`'s.
+pub(crate) fn check_dir_of(user: u32, path: &Path) -> Result<()> {
     let metadata = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
     if !metadata.is_dir() {
         return Err(failed("read", path, &io::ErrorKind::NotADirectory.into()));
     }
-    check_owner(path, &metadata, effective_user())?;
+    check_owner(path, &metadata, user)?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o022 == 0 {
         return Ok(());

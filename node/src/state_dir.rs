@@ -16,6 +16,8 @@ use crate::private_file;
 
 /// Longer files of ours are damaged.
 const MOST_BYTES: u64 = 1 << 20;
+/// So is a longer file with a token.
+const MOST_TOKEN: u64 = 256;
 
 /// The directory of one node.
 #[derive(Clone, Debug)]
@@ -154,6 +156,12 @@ impl StateDir {
         self.0.join("api.token")
     }
 
+    /// The API's token, for a command that reaches the node that runs here.
+    pub(crate) fn token(&self) -> Result<Zeroizing<String>> {
+        let (path, user) = (self.token_file(), private_file::service_user(&self.0));
+        token(&path, private_file::read_of(user, &path, MOST_TOKEN)?)
+    }
+
     /// The API's token. One that is not there, damaged or known to others is made anew, and
     /// used even if it cannot be written: the node itself does without the file.
     pub(crate) fn token_for_node(&self) -> Result<Zeroizing<String>> {
@@ -208,8 +216,9 @@ impl StateDir {
         if path.symlink_metadata().is_err() {
             return Ok(None);
         }
-        private_file::check_dir(&self.0)?;
-        let text = private_file::read(&path, MOST_BYTES)?;
+        let user = private_file::service_user(&self.0);
+        private_file::check_dir_of(user, &self.0)?;
+        let text = private_file::read_of(user, &path, MOST_BYTES)?;
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             Failure::new(
                 Code::Local,
@@ -253,9 +262,14 @@ fn is_at(file: &File, path: &Path) -> bool {
     named.is_ok_and(|it| (it.dev(), it.ino()) == (open.dev(), open.ino()))
 }
 
-/// Reads a token file.
+/// Reads a token file of this user's.
 pub(crate) fn read_token(path: &Path) -> Result<Zeroizing<String>> {
-    let bytes = Zeroizing::new(private_file::read(path, 256)?);
+    token(path, private_file::read(path, MOST_TOKEN)?)
+}
+
+/// What a token file holds.
+fn token(path: &Path, bytes: Vec<u8>) -> Result<Zeroizing<String>> {
+    let bytes = Zeroizing::new(bytes);
     let token = bytes.trim_ascii();
     if token.len() < 32 || !token.iter().all(u8::is_ascii_alphanumeric) {
         return Err(Failure::new(

@@ -1,14 +1,20 @@
-//! What the program sends to a service manager, over real sockets: ready, alive, stopping.
+//! The program as a service: what it sends to a service manager, over real sockets, and how root
+//! reaches one of another user.
 #![cfg(target_os = "linux")]
 
 mod support;
 
+use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use std::time::Instant;
 
 use support::{DEADLINE, Node, TempDir, program, run, signal};
+
+/// Any key.
+const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
 
 /// A service manager's end.
 struct Manager(UnixDatagram);
@@ -215,4 +221,42 @@ fn a_second_start_on_one_state_directory_is_never_ready() {
     manager.0.set_nonblocking(true).unwrap();
     assert!(manager.0.recv(&mut [0; 64]).is_err(), "it sent something");
     run(&home, &["status", "--state-dir", &first.dir]).exits(0);
+}
+
+#[test]
+fn root_reaches_a_service_of_another_user_and_reads_nothing_else_there() {
+    use std::os::unix::process::CommandExt as _;
+    let home = TempDir::new();
+    let (dir, service) = (home.join("service"), 65_534);
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = program(&home);
+    command.args(["run", "--listen", "127.0.0.1:0", "--json"]);
+    command.args(["--api-listen", "127.0.0.1:0", "--state-dir", &dir]);
+    command.uid(service);
+    // Only root has it so; and the user must be able to run the program where it lies.
+    let is_given = std::os::unix::fs::chown(&dir, Some(service), None).is_ok();
+    let mut version = program(&home);
+    let version = version.arg("version").uid(service).status();
+    if !is_given || !version.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let node = Node::spawn(command, "service", dir.clone());
+    node.run(&home, &["status"]).exits(0);
+    node.run(&home, &["put", "v"]).exits(5);
+    // Its key is its own.
+    let with = ["get", "self", "--bootstrap", &format!("{KEY}@127.0.0.1:1")];
+    let ran = node.run(&home, &with).exits(2);
+    assert!(ran.stderr.contains("belongs to another user"), "{ran:?}");
+    // A file of root's, to which that user has made a link, is not sent to where that user says.
+    let token = format!("{dir}/api.token");
+    fs::rename(&token, format!("{dir}/kept")).unwrap();
+    let secret = home.join("root.key");
+    run(&home, &["keygen", &secret]).exits(0);
+    std::os::unix::fs::symlink(&secret, &token).unwrap();
+    let ran = node.run(&home, &["status"]).exits(2);
+    assert!(ran.stderr.contains("belongs to another user"), "{ran:?}");
+    fs::rename(format!("{dir}/kept"), &token).unwrap();
+    node.run(&home, &["stop"]).exits(0);
+    assert_eq!(node.wait(), Some(0));
 }

@@ -1,6 +1,5 @@
 //! The control API's client, for this program's own commands.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
@@ -18,7 +17,6 @@ use super::auth::OPEN_PATH;
 use crate::failure::{Code, Failure, Result};
 use crate::http::send;
 use crate::output::Human;
-use crate::state_dir::read_token;
 
 /// The longest answer, a full list of peers, is far below.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -47,8 +45,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The API at `url`, with the token in `token_file`.
-    pub(crate) fn new(url: &str, token_file: &Path) -> Result<Self> {
+    /// The API at `url`, with a token.
+    pub(crate) fn new(
+        url: &str,
+        token: impl FnOnce() -> Result<Zeroizing<String>>,
+    ) -> Result<Self> {
         let wrong = || {
             Failure::new(
                 Code::Usage,
@@ -65,7 +66,7 @@ impl Client {
         let port = authority.port_u16().unwrap_or(80);
         Ok(Self {
             authority: format!("{}:{port}", authority.host()),
-            token: read_token(token_file)?,
+            token: token()?,
         })
     }
 
