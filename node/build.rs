@@ -1,4 +1,4 @@
-//! Puts the scenarios of `tests/scenarios` into the program.
+//! Puts the scenarios of `tests/scenarios`, to which `scenarios` is a link, into the program.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let dir = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../tests/scenarios");
+    let dir = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("scenarios");
     println!("cargo::rerun-if-changed={}", dir.display());
     let mut paths = Vec::new();
     for entry in fs::read_dir(&dir)? {
