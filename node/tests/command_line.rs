@@ -394,6 +394,22 @@ fn config_init_makes_what_run_then_uses() {
         .exits(0)
         .json();
     assert_eq!(check["key"], made["key"]);
+
+    // A node beside one that is configured where it is looked for is another one.
+    let first = run(&home, &["config", "init", "--json"]).exits(0).json();
+    let (file, state) = (home.join("beside.json"), home.join("beside"));
+    let args = [
+        "config",
+        "init",
+        "--json",
+        "--config",
+        &file,
+        "--state-dir",
+        &state,
+    ];
+    let beside = run(&home, &args).exits(0).json();
+    assert_ne!(beside["key"], first["key"]);
+    assert_eq!(beside["key_file"], format!("{state}/node.key"));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 mod edit;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -71,9 +70,9 @@ fn init(common: &Common, full_node: bool, bootstrap: &[PeerAddress]) -> Result<(
         )
         .hint("edit it, move it away first, or name another file with --config"));
     }
-    // The same loader tells the defaults; the file, which is not there, is not read.
-    sources.file = None;
-    sources.environment.remove(OsStr::new("SKYDHT_CONFIG"));
+    // The same loader tells the defaults. Neither this file, which is not there, is read, nor that of
+    // another node, whose key and directory would become this one's, too.
+    sources.text = Some("{}".into());
     let settings = crate::config::load(&sources)?.settings;
     // The node may be started from another directory.
     let key_file = absolute(&settings.key_file()?)?;
