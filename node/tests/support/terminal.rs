@@ -64,14 +64,20 @@ impl OnTerminal {
     /// Waits until the terminal has shown `part`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, part: &str) {
+        self.wait_until(part, |screen| screen.contains(part));
+    }
+
+    /// Waits until what the terminal has shown is so.
+    #[track_caller]
+    pub(crate) fn wait_until(&mut self, what: &str, holds: impl Fn(&str) -> bool) {
         let end = Instant::now() + DEADLINE;
-        while !self.screen.contains(part) {
+        while !holds(&self.screen) {
             match self
                 .shown
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(bytes) => self.screen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(why) => panic!("{why}: no {part:?} in {:?}", self.screen),
+                Err(why) => panic!("{why}: no {what:?} in {}", self.screen),
             }
         }
     }
