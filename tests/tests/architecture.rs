@@ -45,7 +45,7 @@ const CORE: [&[&str]; 11] = [
 ];
 
 /// The node from the ground up, below its door.
-const NODE: [&[&str]; 11] = [
+const NODE: [&[&str]; 12] = [
     &[
         "ids",
         "limits",
@@ -55,6 +55,7 @@ const NODE: [&[&str]; 11] = [
         "verify",
     ],
     &["config", "input", "outcome", "output", "timers"],
+    &["measurements"],
     &["context"],
     &["loading", "rpc"],
     &["peers"],

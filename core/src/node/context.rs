@@ -1,6 +1,7 @@
 //! What every layer is given: the configuration, the clock, the key to sign with, and where its
 //! outputs, timers and counts go.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,6 +15,7 @@ use crate::node::config::{Advertise, Config, Identity};
 use crate::node::counters::{Counter, Counters};
 use crate::node::ids::StreamId;
 use crate::node::limits::Limit;
+use crate::node::measurements::{Measurements, Side};
 use crate::node::output::{Event, Output};
 use crate::node::timers::Timers;
 use crate::random::Random;
@@ -44,6 +46,7 @@ pub(crate) struct Context {
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
+    pub(crate) measured: Box<Measurements>,
     /// How often each limit refused something.
     pub(crate) hits: [u64; Limit::ALL.len()],
     pub(crate) random: Randoms,
@@ -67,6 +70,7 @@ impl Context {
             outputs: VecDeque::new(),
             timers: Timers::default(),
             counters: Counters::default(),
+            measured: Box::default(),
             hits: [0; Limit::ALL.len()],
             random: Randoms {
                 maintenance: seed.stream("maintenance"),
@@ -148,6 +152,7 @@ impl Context {
 
     pub(crate) fn count_refusal(&mut self, refusal: Refusal) {
         self.counters.count(Counter::ItemsRefused);
+        self.measured.refusals.count((Side::Inbound, refusal));
         match refusal {
             Refusal::MirrorNotAccepted => self.counters.count(Counter::MirrorsRefused),
             Refusal::Deleted => self.counters.count(Counter::DeletedRefused),

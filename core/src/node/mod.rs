@@ -18,6 +18,7 @@ mod items;
 mod limits;
 mod loading;
 mod lru_map;
+mod measurements;
 mod operations;
 mod outcome;
 mod output;
@@ -39,6 +40,11 @@ pub use counters::*;
 pub use ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 pub use input::*;
 pub use limits::*;
+pub use measurements::{
+    By, CallOutcome, Direction, Histogram, Key, Label, Measurements, OperationKind,
+    OperationOutcome, RepairOutcome, Scale, ServedOutcome, Side, SyncKind, SyncResult, Task,
+    VerifyOutcome,
+};
 pub use outcome::*;
 pub use output::*;
 pub use peers::{PACE, PROVE_AFTER, PROVE_GRACE, PeersClock};
@@ -307,12 +313,21 @@ impl Node {
             Timer::Bootstrap => self.bootstrap(),
             Timer::SelfLookup => upkeep.look_up_self(base, queries),
             Timer::Refresh => upkeep.refresh(base, queries),
-            Timer::Prove => base.prove_peers(),
+            Timer::Prove => {
+                let now = base.cx.now.mono;
+                base.cx.measured.task_ran(Task::Prove, now);
+                base.prove_peers();
+            }
             Timer::Reconcile => replication.sessions.start_due(base),
             Timer::SyncRoom(sync) => replication.sessions.advance(base, sync),
             Timer::Offer => replication.offers.send(base),
             Timer::Advert => adverts::publish(base, queries),
-            Timer::Expiry => base.items.expire(&mut base.cx),
+            Timer::Expiry => {
+                let (now, cx) = (base.cx.now.mono, &mut base.cx);
+                cx.measured.task_ran(Task::Expiry, now);
+                base.items.expire(cx);
+                cx.measured.task_did(Task::Expiry, now);
+            }
             Timer::Trim => base.trim_store(),
             Timer::Renewal(target) => {
                 if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
@@ -525,18 +540,28 @@ impl Node {
                 let offers = &mut self.replication.offers;
                 offers.call_ended(&mut self.base, sync, ended);
             }
-            CallTag::Eviction
-            | CallTag::Proof
-            | CallTag::Fill
-            | CallTag::Repair
-            | CallTag::Given => {}
+            CallTag::Proof if answered => {
+                let now = cx.now.mono;
+                cx.measured.task_did(Task::Prove, now);
+            }
+            CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Given => {}
+            CallTag::Repair => cx.measured.repairs.count(match &ended.result {
+                Ok(message) => match message.response {
+                    Response::PutValue { stored: true, .. } => RepairOutcome::Stored,
+                    _ => RepairOutcome::Refused,
+                },
+                Err(_) => RepairOutcome::Failed,
+            }),
         }
         self.queries_ended();
     }
 
     /// A verdict came: what it belongs to goes on.
     fn verified(&mut self, job: JobId, verdict: Verdict) -> Result<(), Misuse> {
-        let (peer, tag) = self.base.jobs.end(job)?;
+        let (peer, tag) = {
+            let Base { cx, jobs, .. } = &mut self.base;
+            jobs.end(cx, job, &verdict)?
+        };
         self.inbound.job_ended(&peer);
         match tag {
             VerifyTag::Get(query) => self.queries.verified(&mut self.base, query, job, &verdict),

@@ -1,5 +1,6 @@
 //! Sizes, counts and limits at one moment.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -10,9 +11,11 @@ use crate::key::PublicKey;
 use crate::node::Node;
 use crate::node::counters::Counters;
 use crate::node::limits::Limit;
+use crate::node::measurements::{Label as _, Measurements, Task};
 use crate::node::outcome::{OwnItem, PeerInfo, SyncProgress};
 use crate::node::peers::clocks::PeersClock;
 use crate::node::peers::records::Dialect;
+use crate::node::timers::Timer;
 use crate::routing::Table;
 use crate::store::{Store, StoreFill};
 use crate::time::{Mono, Time};
@@ -39,6 +42,21 @@ pub struct LimitUse {
     pub max: Option<usize>,
     /// How often something was refused because of it.
     pub hits: u64,
+}
+
+/// How a task that the node does again and again goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct TaskState {
+    /// Which.
+    pub task: Task,
+    /// How often it began.
+    pub runs: u64,
+    /// Since it last began.
+    pub last_run: Option<Duration>,
+    /// Since it last did what it is for.
+    pub last_ok: Option<Duration>,
+    /// Until it begins again, if that is planned.
+    pub next: Option<Duration>,
 }
 
 /// What is taken by requests of peers and by signatures being checked. All of it is given back:
@@ -100,14 +118,27 @@ pub struct Snapshot {
     /// Reconciliation sessions of this node's that are under way: with whom, and what they have
     /// brought.
     pub syncs: Vec<(PublicKey, SyncProgress)>,
+    /// Requests of peers that came whole and are not answered.
+    pub requests_in_flight: usize,
+    /// Calls to peers that are under way.
+    pub calls_in_flight: usize,
+    /// Streams that peers opened.
+    pub accepted_streams: usize,
+    /// Streams that this node opened.
+    pub opened_streams: usize,
     /// What requests of peers take.
     pub in_flight: InFlight,
     /// How far the wall clocks of peers are from this node's; none while too few have answered.
     pub peers_clock: Option<PeersClock>,
+    /// What it does again and again.
+    pub tasks: Vec<TaskState>,
     /// Limits and their use.
     pub limits: Vec<LimitUse>,
     /// Counts since the start.
     pub counters: Counters,
+    /// What was measured by kind since the start. Not in the serialised form, which is read by eye.
+    #[serde(skip)]
+    pub measured: Box<Measurements>,
 }
 
 impl Node {
@@ -117,7 +148,7 @@ impl Node {
         self.base.cx.public
     }
 
-    /// Sizes, counts and limits, as of the last input. O(peers in the table + limits).
+    /// Sizes, counts and limits, as of the last input. O(peers in the table + limits + own items).
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot_at(self.base.cx.now)
@@ -175,10 +206,40 @@ impl Node {
             own_items: self.base.items.own.renewed(),
             full_nodes: self.base.peers.store.full_nodes().len(),
             syncs: self.replication.sessions.progress().collect(),
+            requests_in_flight: self.inbound.serving(),
+            calls_in_flight: self.base.calls.len(),
+            accepted_streams: self.inbound.accepted(),
+            opened_streams: self.base.calls.open_streams(),
             in_flight: self.in_flight(),
             peers_clock: self.base.peers.clocks.offset(Time { mono, ..now }),
+            tasks: Task::ALL
+                .iter()
+                .map(|task| self.task(*task, mono))
+                .collect(),
             limits: limits.collect(),
             counters: self.base.cx.counters.clone(),
+            measured: self.base.cx.measured.clone(),
+        }
+    }
+
+    fn task(&self, task: Task, now: Mono) -> TaskState {
+        let timers = &self.base.cx.timers;
+        let due = match task {
+            Task::Bootstrap => timers.due_at(Timer::Bootstrap),
+            Task::SelfLookup => timers.due_at(Timer::SelfLookup),
+            Task::Refresh => timers.due_at(Timer::Refresh),
+            Task::Prove => timers.due_at(Timer::Prove),
+            Task::Renewal => timers.first_renewal(),
+            Task::Reconcile => timers.due_at(Timer::Reconcile),
+            Task::Expiry => timers.due_at(Timer::Expiry),
+        };
+        let runs = self.base.cx.measured.tasks.of(task);
+        TaskState {
+            task,
+            runs: runs.runs,
+            last_run: runs.last_run.map(|at| now.since(at)),
+            last_ok: runs.last_ok.map(|at| now.since(at)),
+            next: due.map(|at| at.since(now)),
         }
     }
 

@@ -97,6 +97,13 @@ impl Timers {
         self.at.get(&timer).copied()
     }
 
+    /// When the first own item wants renewing. O(own items).
+    pub(super) fn first_renewal(&self) -> Option<Mono> {
+        let from = Timer::Renewal(Target::default());
+        let renewals = self.at.range(from..);
+        renewals.map(|(_, at)| *at).min()
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         if let Some(old) = self.at.remove(&timer) {
             self.due.remove(&(old, timer));

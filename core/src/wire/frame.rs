@@ -14,6 +14,14 @@ pub struct Frame {
     pub body: Vec<u8>,
 }
 
+impl Frame {
+    /// Bytes that it takes on the wire, header included.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        HEADER_LEN + self.body.len()
+    }
+}
+
 /// Why a stream cannot be read on. The stream is to be dropped; upstream sends no answer either.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {

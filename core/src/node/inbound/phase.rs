@@ -10,7 +10,8 @@ use crate::node::inbound::work::PageJob;
 use crate::node::inbound::work::{PutRequest, Reply};
 use crate::node::loading::Need;
 use crate::store::item_cost;
-use crate::wire::{BatchDecoder, Frame, Request, RequestMessage};
+use crate::time::Mono;
+use crate::wire::{BatchDecoder, Frame, Method, Request, RequestMessage};
 
 /// Bytes that an item takes in a request beside its value and salt.
 const ITEM_BYTES: usize = 256;
@@ -22,6 +23,8 @@ pub(crate) struct RequestState {
     /// Bytes of the next request.
     pub(crate) ahead: Vec<u8>,
     pub(crate) paused: bool,
+    /// What came whole and is not answered yet, and since when.
+    pub(crate) serving: Option<(Method, Mono)>,
     /// The peer speaks our dialect: keep the stream.
     pub(crate) keep: bool,
     /// The peer reads compact lists of peers.

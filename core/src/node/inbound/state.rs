@@ -17,6 +17,7 @@ use crate::node::inbound::phase::{Phase, RequestState};
 use crate::node::inbound::queues::Backlog;
 use crate::node::inbound::work::Batch;
 use crate::node::loading::Need;
+use crate::node::measurements::ServedOutcome;
 use crate::node::output::{CloseReason, Event, Output};
 use crate::node::rpc::callers::Waste;
 use crate::node::rpc::fair_queue::Lane;
@@ -45,6 +46,8 @@ pub(crate) struct Inbound {
     pub(super) request_bytes: usize,
     /// Bytes of all answers that have not left.
     pub(super) answer_bytes: usize,
+    /// Requests that came whole and are not answered yet.
+    pub(super) serving: usize,
     /// Slots that are taken.
     pub(super) slots: usize,
     pub(super) backlog: Backlog,
@@ -62,6 +65,7 @@ impl Inbound {
             last_accepted: None,
             request_bytes: 0,
             answer_bytes: 0,
+            serving: 0,
             slots: 0,
             backlog: Backlog::default(),
             loads: BTreeSet::new(),
@@ -70,7 +74,6 @@ impl Inbound {
     }
 
     /// Streams that peers have opened.
-    #[cfg(test)]
     pub(crate) fn accepted(&self) -> usize {
         self.streams.len()
     }
@@ -87,6 +90,11 @@ impl Inbound {
     /// Requests that wait for a newer item.
     pub(crate) fn watches(&self) -> usize {
         self.watches.len()
+    }
+
+    /// Requests that came whole and are not answered yet.
+    pub(crate) const fn serving(&self) -> usize {
+        self.serving
     }
 
     pub(crate) const fn request_bytes(&self) -> usize {
@@ -160,6 +168,7 @@ impl Inbound {
         let (peer, request) = (&stream.peer, &stream.state);
         self.request_bytes -= request.request_bytes;
         self.answer_bytes -= request.answer_bytes;
+        self.serving -= usize::from(request.serving.is_some());
         self.change_usage(*peer, |usage| {
             usage.request_bytes -= request.request_bytes;
             usage.answer_bytes -= request.answer_bytes;
@@ -184,19 +193,25 @@ impl Inbound {
 
     /// Closes a stream, unless it is gone.
     pub(crate) fn close(&mut self, cx: &mut Context, stream: StreamId, reason: CloseReason) {
-        if self.remove(cx, stream).is_some() {
+        if let Some(removed) = self.remove(cx, stream) {
+            if let Some((method, _)) = removed.state.serving {
+                cx.measured.unanswered(method, reason);
+            }
             cx.output(Output::CloseStream { stream, reason });
         }
     }
 
     /// A peer closed its stream, or it was lost.
     pub(crate) fn stream_closed(&mut self, cx: &mut Context, id: StreamId) {
-        match self.remove(cx, id) {
-            Some(stream) if stream.decoder.is_mid_frame() => {
-                cx.counters.count(Counter::FrameTruncated);
-            }
-            Some(_) => {}
-            None => cx.counters.count(Counter::LateEvents),
+        let Some(stream) = self.remove(cx, id) else {
+            return cx.counters.count(Counter::LateEvents);
+        };
+        if stream.decoder.is_mid_frame() {
+            cx.counters.count(Counter::FrameTruncated);
+        }
+        if let Some((method, _)) = stream.state.serving {
+            let left = (method, ServedOutcome::PeerLeft);
+            cx.measured.served.count(left);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::node::inbound::phase::{Phase, RequestState};
 use crate::node::inbound::state::Inbound;
 use crate::node::input::Path;
 use crate::node::limits::Limit;
+use crate::node::measurements::{Direction, ServedOutcome};
 use crate::node::output::{CloseReason, Output};
 use crate::node::rpc::deadlines::Wait;
 use crate::node::rpc::streams::Stream;
@@ -117,6 +118,13 @@ impl Inbound {
     /// A whole request. It is counted here, and decoded here unless it is large.
     fn request(&mut self, base: &mut Base, id: StreamId, frame: Frame) {
         base.cx.counters.count(Counter::RequestsServed);
+        let received = (Direction::Received, frame.method);
+        let len = frame.wire_len() as u64;
+        base.cx.measured.message_bytes.add(received, len);
+        if let Some(request) = self.request_mut(id) {
+            request.serving = Some((frame.method, base.cx.now.mono));
+            self.serving += 1;
+        }
         if frame.body.len() <= DECODED_ON_ARRIVAL {
             return self.decode(base, id, &frame);
         }
@@ -132,6 +140,18 @@ impl Inbound {
         frame: Vec<u8>,
         keep: bool,
     ) {
+        let Some(request) = self.request_mut(id) else {
+            return;
+        };
+        if let Some((method, since)) = request.serving.take() {
+            let measured = &mut base.cx.measured;
+            measured.served.count((method, ServedOutcome::Answered));
+            let time = measured.served_time.of_mut(method);
+            time.observe_time(base.cx.now.mono.since(since));
+            let sent = (Direction::Sent, method);
+            measured.message_bytes.add(sent, frame.len() as u64);
+            self.serving -= 1;
+        }
         let Some(request) = self.request_mut(id) else {
             return;
         };

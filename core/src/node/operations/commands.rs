@@ -55,6 +55,8 @@ impl Operations {
         };
         if let Some(error) = refused {
             let outcome = kind.failed(error);
+            let result = cx.measured.finished(&outcome);
+            cx.measured.operations.count((kind, result));
             return cx.output(Output::Finished { op, outcome });
         }
         let now = cx.now.mono;
@@ -63,6 +65,7 @@ impl Operations {
         let operation = Operation {
             kind,
             phase: Phase::New,
+            started: now,
             item: None,
             plan: None,
             watching: None,

@@ -13,24 +13,15 @@ use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
 use crate::node::input::{Command, GetRequest, Misuse, PutOptions};
 use crate::node::loading::Need;
+pub(super) use crate::node::measurements::OperationKind as Kind;
 use crate::node::outcome::{OperationError, Outcome, PeerSync};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
-/// Which outcome an operation owes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Put,
-    Get,
-    FindNode,
-    Ping,
-    Sync,
-    Watch,
-}
-
 impl Kind {
+    /// How an operation of this kind ends that has no result of its own.
     pub(super) fn failed(self, error: OperationError) -> Outcome {
         match self {
             Self::Put => Outcome::Put(Err(error.into())),
@@ -99,6 +90,7 @@ pub(super) struct Watching {
 pub(super) struct Operation {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
+    pub(super) started: Mono,
     /// The own item that it puts.
     pub(super) item: Option<Target>,
     /// What to publish, as long as it may have to be signed.
@@ -259,6 +251,11 @@ impl Operations {
                 cx.timers.cancel(Timer::Watch(op));
             }
             cx.timers.cancel(Timer::Operation(op));
+            let result = cx.measured.finished(&outcome);
+            cx.measured.operations.count((operation.kind, result));
+            let time = cx.now.mono.since(operation.started);
+            let times = cx.measured.operation_time.of_mut(operation.kind);
+            times.observe_time(time);
             cx.output(Output::Finished { op, outcome });
         }
     }

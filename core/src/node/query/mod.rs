@@ -19,6 +19,7 @@ use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, OperationId, PutMode, QueryId, StopReason};
+use crate::node::measurements::Task;
 use crate::node::outcome::LookupStats;
 use crate::node::output::Event;
 use crate::node::peers::records::Dialect;
@@ -205,6 +206,8 @@ impl Queries {
         mode: PutMode,
     ) {
         base.cx.counters.count(Counter::Renewals);
+        let started = base.cx.now.mono;
+        base.cx.measured.task_ran(Task::Renewal, started);
         let put = Box::new(Put::new(item, mode, 1, true));
         let now = base.cx.now.mono;
         self.start(base, QueryKind::Put(put), None, target, now);
@@ -263,10 +266,21 @@ impl Queries {
                 base.abandon(*call);
             }
         }
+        if reason == StopReason::Done && query.requests > 0 {
+            let measured = &mut base.cx.measured;
+            let hops = u64::from(query.lookup.hops());
+            measured.lookup_hops.observe(hops);
+            let requests = u64::from(query.requests);
+            measured.lookup_requests.observe(requests);
+        }
         match &query.kind {
             QueryKind::Nodes | QueryKind::Neighbourhood { .. } => {}
             QueryKind::Bucket(index) | QueryKind::Fill(index) => {
-                return base.peers.table.refreshed(*index, base.cx.now.mono);
+                let now = base.cx.now.mono;
+                if reason == StopReason::Done && query.lookup.counts().answered > 0 {
+                    base.cx.measured.task_did(Task::Refresh, now);
+                }
+                return base.peers.table.refreshed(*index, now);
             }
             QueryKind::Get(get) => {
                 if let (StopReason::Done, Some(best)) = (reason, get.best())
@@ -279,11 +293,17 @@ impl Queries {
             QueryKind::Put(put) => {
                 let acknowledged = put.count().acknowledged();
                 let (cx, target) = (&mut base.cx, query.target);
+                let replicas = &mut cx.measured.put_replicas;
+                replicas.observe(u64::from(acknowledged));
                 if put.item.key == cx.public {
                     let own = &mut base.items.own;
                     own.published(cx, &target, acknowledged, put.go_holders);
                 }
                 if query.op.is_none() {
+                    if acknowledged > 0 {
+                        let now = cx.now.mono;
+                        cx.measured.task_did(Task::Renewal, now);
+                    }
                     if acknowledged == 0 && reason == StopReason::Done {
                         let seq = put.item.seq;
                         cx.event(Event::RenewalFailed { target, seq });

@@ -143,6 +143,14 @@ impl Put {
         self.set(peer.id, replica);
     }
 
+    /// Why a peer refused the item, if it did.
+    pub(crate) fn refusal(&self, id: &NodeId) -> Option<Refusal> {
+        match self.replicas.get(id)? {
+            Replica::Refused(refusal) => Some(*refusal),
+            _ => None,
+        }
+    }
+
     pub(crate) fn has_asked(&self, id: &NodeId) -> bool {
         self.replicas.contains_key(id)
     }

@@ -13,6 +13,7 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, JobId, OperationId, QueryId};
 use crate::node::input::ReadPolicy;
 use crate::node::items::held_life;
+use crate::node::measurements::Side;
 use crate::node::outcome::Source;
 use crate::node::output::{Event, HopResult};
 use crate::node::peers::records::Dialect;
@@ -59,6 +60,13 @@ impl Queries {
             let mut out = Outbox::new();
             let result = ended.result.as_ref().map_err(|failure| *failure);
             put.on_answer(&peer, ended.repeated, result, &mut out);
+            if result.is_ok() {
+                base.cx.measured.replicas_asked += 1;
+            }
+            if let Some(refusal) = put.refusal(&peer.id) {
+                let refused = (Side::Outbound, refusal);
+                base.cx.measured.refusals.count(refused);
+            }
             query.run(base, id, out);
         }
         if step {

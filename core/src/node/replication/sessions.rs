@@ -16,6 +16,7 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, JobId, SyncId, VerifyTag};
 use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
+use crate::node::measurements::{SyncKind, SyncResult, Task};
 use crate::node::outcome::{PeerSync, SyncFailure, SyncProgress};
 use crate::node::peers::records::Dialect;
 use crate::node::replication::adverts;
@@ -79,6 +80,17 @@ impl End {
             Self::NotFullNode => Err(SyncFailure::NotFullNode),
             Self::Broken => Err(SyncFailure::Broken),
             Self::Stopped => Err(SyncFailure::Stopped),
+        }
+    }
+
+    const fn measured(self) -> SyncResult {
+        match self {
+            Self::Done => SyncResult::Done,
+            Self::Unreached => SyncResult::Unreached,
+            Self::Unfinished => SyncResult::Unfinished,
+            Self::NotFullNode => SyncResult::NotFullNode,
+            Self::Broken => SyncResult::Broken,
+            Self::Stopped => SyncResult::Stopped,
         }
     }
 }
@@ -246,6 +258,8 @@ impl Sessions {
             Dialect::Unknown | Dialect::Skydht => (Engine::Unknown, Some(Request::Ping)),
         };
         base.cx.counters.count(Counter::SyncsStarted);
+        let now = base.cx.now.mono;
+        base.cx.measured.task_ran(Task::Reconcile, now);
         self.last += 1;
         let id = SyncId(self.last);
         let running = Running {
@@ -406,6 +420,17 @@ impl Sessions {
             return;
         };
         base.cx.timers.cancel(Timer::SyncRoom(id));
+        let kind = match running.engine {
+            Engine::Unknown => SyncKind::Unknown,
+            Engine::Ours(_) => SyncKind::Reconcile,
+            Engine::Go(_) => SyncKind::Pages,
+        };
+        let measured = (kind, end.measured());
+        base.cx.measured.syncs.count(measured);
+        if end == End::Done {
+            let now = base.cx.now.mono;
+            base.cx.measured.task_did(Task::Reconcile, now);
+        }
         let counters = &mut base.cx.counters;
         let progress = running.progress();
         counters.add(Counter::SyncFetched, progress.fetched);

@@ -22,6 +22,8 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, StreamId};
 use crate::node::input::{OpenFailure, Path, Reach, StreamEnd};
 use crate::node::limits::Limit;
+use crate::node::measurements::outcomes::open_outcome;
+use crate::node::measurements::{CallOutcome, Direction};
 use crate::node::output::{Addrs, CloseReason, Output, SessionUse};
 use crate::node::rpc::deadlines::Wait;
 use crate::node::rpc::streams::{Stream, StreamTable};
@@ -99,6 +101,18 @@ pub(crate) enum CallFailure {
     Protocol,
 }
 
+impl CallFailure {
+    const fn outcome(self) -> CallOutcome {
+        match self {
+            Self::Open(reason) => open_outcome(reason),
+            Self::Timeout => CallOutcome::TimedOut,
+            Self::Closed => CallOutcome::Closed,
+            Self::Lost => CallOutcome::Lost,
+            Self::Protocol => CallOutcome::Malformed,
+        }
+    }
+}
+
 /// A call that is over.
 pub(crate) struct CallEnded {
     pub(crate) id: CallId,
@@ -142,6 +156,11 @@ impl Calls {
 
     pub(crate) fn len(&self) -> usize {
         self.running.len()
+    }
+
+    /// How many streams there are, those included that are being opened.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.len()
     }
 
     /// How many streams are kept for the next call.
@@ -279,6 +298,8 @@ impl Calls {
         };
         call.sent = Some(cx.now.mono);
         call.path = self.streams.get(call.stream).and_then(|stream| stream.path);
+        let sent = (Direction::Sent, call.method);
+        cx.measured.message_bytes.add(sent, call.frame.len() as u64);
         cx.send(call.stream, call.frame.clone());
     }
 
@@ -380,6 +401,9 @@ impl Calls {
             cx.counters.count(Counter::WrongMethod);
             return self.broken(cx, id, stream_id);
         }
+        let received = (Direction::Received, frame.method);
+        let len = frame.wire_len() as u64;
+        cx.measured.message_bytes.add(received, len);
         let message = match decode_response(&frame) {
             Ok(message) => message,
             Err(error) => {
@@ -525,6 +549,8 @@ impl Calls {
     /// without coming to a stream.
     pub(crate) fn abandon(&mut self, cx: &mut Context, id: CallId) -> Option<(PublicKey, Addrs)> {
         let call = self.take(cx, id)?;
+        let abandoned = (call.method, CallOutcome::Abandoned);
+        cx.measured.calls.count(abandoned);
         self.close(cx, call.stream, CloseReason::Cancelled);
         Some((call.peer.key, call.failed_addrs()))
     }
@@ -541,6 +567,15 @@ impl Calls {
             Ok(_) => Counter::CallsAnswered,
             Err(_) => Counter::CallsFailed,
         });
+        let outcome = match result {
+            Ok(_) => {
+                let time = cx.measured.call_time.of_mut(call.method);
+                time.observe_time(cx.now.mono.since(call.started));
+                CallOutcome::Answered
+            }
+            Err(failure) => failure.outcome(),
+        };
+        cx.measured.calls.count((call.method, outcome));
         Some(CallEnded {
             id,
             tag: call.tag,

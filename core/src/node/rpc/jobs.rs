@@ -17,15 +17,19 @@ use crate::node::counters::Counter;
 use crate::node::ids::{JobId, VerifyTag};
 use crate::node::input::Misuse;
 use crate::node::limits::Limit;
+use crate::node::measurements::VerifyOutcome;
 use crate::node::output::Output;
 use crate::node::rpc::fair_queue::{FairQueue, Lane};
-use crate::node::verify::VerifyJob;
+use crate::node::verify::{Verdict, VerifyJob};
+use crate::time::Mono;
 
 struct Job {
     peer: PublicKey,
     tag: VerifyTag,
     /// Until it goes out.
     work: Option<VerifyJob>,
+    /// When it went out.
+    out_at: Mono,
 }
 
 /// The jobs, waiting or out.
@@ -92,7 +96,14 @@ impl Jobs {
         let id = JobId(self.last);
         *self.by_peer.entry(peer).or_default() += 1;
         let work = Some(VerifyJob::new(item, bind));
-        self.all.insert(id, Job { peer, tag, work });
+        let out_at = cx.now.mono;
+        let job = Job {
+            peer,
+            tag,
+            work,
+            out_at,
+        };
+        self.all.insert(id, job);
         self.waiting.push(peer, lane, id);
         self.hand_out(cx);
         id
@@ -104,8 +115,11 @@ impl Jobs {
             let Some((_, id)) = self.waiting.pop() else {
                 return;
             };
-            let job = self.all.get_mut(&id);
-            if let Some(work) = job.and_then(|job| job.work.take()) {
+            let Some(job) = self.all.get_mut(&id) else {
+                continue;
+            };
+            if let Some(work) = job.work.take() {
+                job.out_at = cx.now.mono;
                 cx.counters.count(Counter::VerifyJobs);
                 cx.output(Output::Verify { job: id, work });
             }
@@ -116,11 +130,22 @@ impl Jobs {
     }
 
     /// The verdict on a job came: for whom it was, and what it belongs to.
-    pub(crate) fn end(&mut self, id: JobId) -> Result<(PublicKey, VerifyTag), Misuse> {
+    pub(crate) fn end(
+        &mut self,
+        cx: &mut Context,
+        id: JobId,
+        verdict: &Verdict,
+    ) -> Result<(PublicKey, VerifyTag), Misuse> {
         let job = match self.all.entry(id) {
             Entry::Occupied(entry) if entry.get().work.is_none() => entry.remove(),
             _ => return Err(Misuse::UnknownJob(id)),
         };
+        let time = cx.now.mono.since(job.out_at);
+        cx.measured.verify_time.observe_time(time);
+        cx.measured.verified.count(match verdict {
+            Ok(()) => VerifyOutcome::Valid,
+            Err(_) => VerifyOutcome::Invalid,
+        });
         if let Some(count) = self.by_peer.get_mut(&job.peer) {
             *count -= 1;
             if *count == 0 {

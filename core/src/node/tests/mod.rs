@@ -19,6 +19,7 @@ mod lessons;
 mod life;
 mod loading;
 mod marks;
+mod measurements;
 mod net;
 mod operations;
 mod peers;

@@ -12,6 +12,7 @@ use crate::lookup::Candidate;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, StopReason};
+use crate::node::measurements::Task;
 use crate::node::output::Event;
 use crate::node::query::{Ended, Queries, QueryKind};
 use crate::node::timers::Timer;
@@ -100,6 +101,10 @@ impl Upkeep {
     /// Pings all bootstrap peers, or the next few once they have been asked.
     pub(crate) fn bootstrap(&mut self, base: &mut Base) {
         let peers = base.cx.config.bootstrap.clone();
+        if !peers.is_empty() {
+            let now = base.cx.now.mono;
+            base.cx.measured.task_ran(Task::Bootstrap, now);
+        }
         if base.peers.is_cut_off() {
             self.bootstrap_from = None;
             self.cut_off = true;
@@ -132,6 +137,8 @@ impl Upkeep {
     pub(crate) fn bootstrap_ended(&mut self, base: &mut Base, peer: &PublicKey, answered: bool) {
         base.peers.probing.bootstrapping -= 1;
         if answered {
+            let now = base.cx.now.mono;
+            base.cx.measured.task_did(Task::Bootstrap, now);
             self.bootstrap_reachable.insert(*peer);
             if core::mem::take(&mut self.cut_off) && self.ready {
                 self.look_around_anew(base);
@@ -177,6 +184,8 @@ impl Upkeep {
             return cx.timers.set(Timer::SelfLookup, cx.now.mono.plus(pause));
         }
         self.looking_up_self = true;
+        let now = base.cx.now.mono;
+        base.cx.measured.task_ran(Task::SelfLookup, now);
         self.nearest_before = nearest(base).collect();
         let (own, now) = (Target::from(base.cx.id), base.cx.now.mono);
         let width = self.self_lookup_width(base);
@@ -230,6 +239,8 @@ impl Upkeep {
                 .set_earlier(Timer::Refresh, base.cx.now.mono.plus(soon));
         }
         if ended.query.stats(base.cx.now.mono).answered > 0 {
+            let now = base.cx.now.mono;
+            base.cx.measured.task_did(Task::SelfLookup, now);
             self.become_ready(base);
         }
     }
@@ -248,6 +259,7 @@ impl Upkeep {
     /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
     pub(crate) fn refresh(&mut self, base: &mut Base, queries: &mut Queries) {
         let now = base.cx.now.mono;
+        base.cx.measured.task_ran(Task::Refresh, now);
         let failing: alloc::vec::Vec<NodeId> = base
             .peers
             .table
@@ -264,6 +276,10 @@ impl Upkeep {
         } else {
             let stale = base.peers.table.stale_buckets(now, BUCKET_AGE);
             let stale: Buckets = stale.take(REFRESH_STEP).collect();
+            if stale.is_empty() {
+                // Nothing to do is done.
+                base.cx.measured.task_did(Task::Refresh, now);
+            }
             queries.look_up_buckets(base, &stale, QueryKind::Bucket);
             if stale.len() == REFRESH_STEP {
                 REFRESH_EVERY / 10
