@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
@@ -10,7 +11,7 @@ use skydht_driver::{Dht, StartOptions};
 
 use crate::api::client::{Client, NOBODY};
 use crate::api::schema::{
-    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, WatchBody,
+    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, VerifyBody, WatchBody,
 };
 use crate::bootstrap::Bootstrap;
 use crate::cli::{Common, Reach};
@@ -24,10 +25,11 @@ use crate::lapsed::Lapsed;
 use crate::local::Local;
 use crate::report::{
     FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
-    StatusReport, SyncReport, SyncsReport, VersionReport,
+    StatusReport, SyncReport, SyncsReport, VerifyReport, VersionReport,
 };
 use crate::state_dir::{Endpoint, Running, StateDir, read_token};
 use crate::status::About;
+use crate::tasks::Tasks;
 use crate::{dmsg, keys, logging, output, private_file, start};
 
 /// Leaving may take this long.
@@ -51,6 +53,19 @@ pub(crate) enum Purpose {
     Read,
     /// To look around, which takes being in the network first.
     Look,
+}
+
+/// A path that opens the status page once.
+#[derive(Deserialize)]
+struct UiCode {
+    path: String,
+    expires_in_ms: u64,
+}
+
+/// A link that opens the status page once.
+pub(crate) struct UiLink {
+    pub(crate) url: String,
+    pub(crate) expires_in_ms: u64,
 }
 
 /// A way to the network.
@@ -147,6 +162,28 @@ impl Access {
         match self {
             Self::Api(client) => client.get("/items").await,
             Self::Joined(joined) => joined.local.items().await,
+        }
+    }
+
+    /// Reads its own items back.
+    pub(crate) async fn verify(&self, body: &VerifyBody) -> Result<VerifyReport> {
+        match self {
+            Self::Api(client) => client.post("/verify", body).await,
+            Self::Joined(joined) => joined.local.verify(body).await,
+        }
+    }
+
+    /// A link that opens its status page once.
+    pub(crate) async fn ui_link(&self) -> Result<UiLink> {
+        match self {
+            Self::Api(client) => {
+                let code: UiCode = client.post("/ui/code", &json!({})).await?;
+                Ok(UiLink {
+                    url: client.url(&code.path),
+                    expires_in_ms: code.expires_in_ms,
+                })
+            }
+            Self::Joined(_) => Err(Failure::new(Code::Usage, "only a running node has a page")),
         }
     }
 
@@ -259,6 +296,14 @@ impl Access {
         }
     }
 
+    /// What it counts and measures, as Prometheus reads it.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        match self {
+            Self::Api(client) => client.text("/metrics").await,
+            Self::Joined(joined) => joined.local.metrics().await,
+        }
+    }
+
     /// Whom it knows.
     pub(crate) async fn peers(&self) -> Result<PeersReport> {
         match self {
@@ -364,6 +409,7 @@ async fn join(settings: Settings, reach: &Reach, purpose: Purpose) -> Result<Joi
             Some(carrier.clone()),
             clock.clone(),
             Lapsed::default(),
+            Tasks::default(),
         );
         over_dmsg(&settings, config, secret, carrier, clock).await?
     } else {

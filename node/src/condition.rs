@@ -12,6 +12,8 @@ use crate::clock::Clock;
 use crate::dmsg::Carrier;
 use crate::lapsed::Lapsed;
 use crate::report::FilesReport;
+use crate::tasks::Tasks;
+use crate::verify::Verified;
 use crate::window::Window;
 
 /// The surroundings of one node. Clones are the same ones.
@@ -27,6 +29,8 @@ struct Inner {
     hits: Mutex<Window>,
     connections: Mutex<Connections>,
     files: OnceLock<FilesReport>,
+    verified: Verified,
+    tasks: Tasks,
 }
 
 /// What became of the connections to peers.
@@ -59,6 +63,7 @@ impl Default for Condition {
             None,
             Clock::default(),
             Lapsed::default(),
+            Tasks::default(),
         )
     }
 }
@@ -70,6 +75,7 @@ impl Condition {
         carrier: Option<Carrier>,
         clock: Clock,
         lapsed: Lapsed,
+        tasks: Tasks,
     ) -> Self {
         Self(Arc::new(Inner {
             begun: Instant::now(),
@@ -80,6 +86,8 @@ impl Condition {
             hits: Mutex::default(),
             connections: Mutex::default(),
             files: OnceLock::new(),
+            verified: Verified::default(),
+            tasks,
         }))
     }
 
@@ -106,6 +114,16 @@ impl Condition {
     /// Items of an earlier run.
     pub(crate) fn lapsed(&self) -> &Lapsed {
         &self.0.lapsed
+    }
+
+    /// What it does by itself again and again.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    /// What was found when own items were last read back.
+    pub(crate) fn verified(&self) -> &Verified {
+        &self.0.verified
     }
 
     /// Whether all connections to peers were lost, rather than closed because they were idle, and

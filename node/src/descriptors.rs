@@ -7,6 +7,9 @@ use crate::failure::{Code, Failure};
 /// See [`handshakes`].
 const MOST_HANDSHAKES: usize = 1_024;
 
+/// Open files for everything but connections to peers.
+const OTHER_FILES: u64 = 256;
+
 /// Raises this process's limit as far as the system lets it, and returns it.
 pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -26,6 +29,14 @@ pub(crate) fn handshakes(limit: u64) -> usize {
     usize::try_from(limit / 4)
         .unwrap_or(usize::MAX)
         .clamp(2, MOST_HANDSHAKES)
+}
+
+/// Connections for which there is room beside handshakes and other files; at least one.
+pub(crate) fn room_for_connections(limit: u64) -> usize {
+    let others = OTHER_FILES + handshakes(limit) as u64;
+    usize::try_from(limit.saturating_sub(others))
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 /// The failure of something that needs more than the limit.

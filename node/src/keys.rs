@@ -37,10 +37,15 @@ pub(crate) fn create(path: &Path) -> Result<SecretKey> {
 
 /// Reads a key file; makes it, if it is not there or empty. Says whether it was made.
 pub(crate) fn load_or_create(path: &Path) -> Result<(SecretKey, bool)> {
-    if path.exists() && !is_empty(path) {
+    if !is_to_be_made(path) {
         return Ok((load(path)?, false));
     }
     Ok((create(path)?, true))
+}
+
+/// Whether [`load_or_create`] would make the file.
+pub(crate) fn is_to_be_made(path: &Path) -> bool {
+    !path.exists() || is_empty(path)
 }
 
 fn is_empty(path: &Path) -> bool {

@@ -13,16 +13,19 @@ use skydht_tokio::Watch;
 use tokio::sync::watch;
 
 use crate::api::schema::{
-    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, WatchBody,
+    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, VerifyBody, WatchBody,
 };
 use crate::condition::Condition;
 use crate::failure::{Code, Failure, Result};
+use crate::metrics;
 use crate::operation_failure;
 use crate::report::{
     FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
-    StatusReport, SyncReport, SyncsReport, VersionReport,
+    StatusReport, SyncReport, SyncsReport, VerifyReport, VersionReport,
 };
 use crate::status::{About, Seen};
+use crate::ui::{Page, Sort};
+use crate::verify;
 
 /// How long an operation waits for a node that is starting, unless it has less time.
 const START_PATIENCE: Duration = Duration::from_secs(5);
@@ -220,8 +223,46 @@ impl Local {
 
     /// How it is: at any time.
     pub(crate) async fn status(&self) -> Result<StatusReport> {
+        Ok(self.look().await?.0)
+    }
+
+    /// What it counts and measures, as Prometheus reads it: at any time.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        let (status, seen) = self.look().await?;
+        let own = match self.dht_now() {
+            Some(dht) => dht.own_items().await?,
+            None => Vec::new(),
+        };
+        Ok(metrics::render(&status, seen.as_ref(), &own))
+    }
+
+    /// What the status page shows: at any time.
+    pub(crate) async fn page(&self, sort: Sort) -> Result<Page> {
+        let (status, seen) = self.look().await?;
+        let own = match self.dht_now() {
+            Some(dht) => dht.own_items().await?,
+            None => Vec::new(),
+        };
+        let k = self.about.k;
+        let peers = match &seen {
+            Some(seen) => PeersReport::new(&seen.snapshot, &seen.peers, k),
+            None => PeersReport::nobody(self.key()),
+        };
+        Ok(Page {
+            status,
+            peers,
+            items: ItemsReport::new(self.key(), &own),
+            snapshot: seen.map(|seen| seen.snapshot),
+            k,
+            sort,
+        })
+    }
+
+    /// How it is, and what was seen of it; nothing until it is up.
+    async fn look(&self) -> Result<(StatusReport, Option<Seen>)> {
         let Some(Up { dht, listen }) = self.up.borrow().clone() else {
-            return Ok(StatusReport::starting(&self.about, &self.condition));
+            let starting = StatusReport::starting(&self.about, &self.condition);
+            return Ok((starting, None));
         };
         let seen = Seen {
             snapshot: dht.snapshot().await?,
@@ -234,7 +275,8 @@ impl Local {
             listen,
             ..self.about.clone()
         };
-        Ok(StatusReport::new(&seen, &about, &self.condition))
+        let status = StatusReport::new(&seen, &about, &self.condition);
+        Ok((status, Some(seen)))
     }
 
     /// The peers that it knows: none while it is starting.
@@ -292,6 +334,15 @@ impl Local {
         let (filter, from, most) = body.read()?;
         let page = self.dht(None).await?.list(filter, from, most).await?;
         Ok(ListReport::new(&page, body.values))
+    }
+
+    /// Reads own items back from the nearest peers.
+    pub(crate) async fn verify(&self, body: &VerifyBody) -> Result<VerifyReport> {
+        let patience = body.timeout()?;
+        let dht = self.dht(Some(patience)).await?;
+        let items = body.choose(dht.own_items().await?)?;
+        let verified = self.condition.verified();
+        Ok(verify::read_back(&dht, self.key(), items, patience, verified).await)
     }
 
     /// What it keeps renewed: nothing while it is starting.

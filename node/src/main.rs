@@ -11,6 +11,7 @@ mod condition;
 mod config;
 mod descriptors;
 mod dmsg;
+mod doctor;
 mod exit;
 mod failure;
 mod http;
@@ -22,6 +23,7 @@ mod large_pages;
 mod local;
 mod logging;
 mod measure;
+mod metrics;
 mod names;
 mod network;
 mod operation_failure;
@@ -38,8 +40,12 @@ mod state_dir;
 mod status;
 mod storage;
 mod supervisor;
+mod tar;
+mod tasks;
 mod temporary_dir;
+mod ui;
 mod verdict;
+mod verify;
 mod watch;
 mod window;
 
@@ -87,6 +93,7 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Watch(args) => wait_for(commands::watch::run(common, args)),
         Command::Peers(args) => wait_for(commands::peers::run(common, args)),
         Command::Status(args) => wait_for(commands::status::run(common, args)),
+        Command::Doctor(args) => wait_for(commands::doctor::run(common, &args)),
         Command::Ping(args) => wait_for(commands::status::ping(common, args)),
         Command::DmsgServer(args) => wait_for(commands::dmsg_server::run(common, args)),
         Command::DmsgDiscovery(args) => wait_for(commands::dmsg_discovery::run(common, args)),
@@ -100,6 +107,10 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Version => commands::version::run(common),
         Command::Stop(args) => wait_for(commands::stop::run(common, args)),
         Command::Ls(args) => wait_for(commands::ls::run(common, args)),
+        Command::Bundle(args) => wait_for(commands::bundle::run(common, args)),
+        Command::Top(args) => wait_for(commands::top::run(common, args)),
+        Command::Ui(args) => wait_for(commands::ui::run(common, args)),
+        Command::Verify(args) => wait_for(commands::verify::run(common, args)),
         Command::Delete(args) => wait_for(commands::delete::run(common, args)),
         Command::List(args) => wait_for(commands::list::run(common, args)),
         Command::FullNode(args) => wait_for(commands::full_node::run(common, args)),

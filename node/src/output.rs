@@ -32,16 +32,37 @@ pub(crate) fn json(document: &impl Serialize) -> Result<()> {
 
 /// Writes bytes to stdout.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
+    data_wanted(bytes).map(drop)
+}
+
+/// Writes bytes to stdout; whether its reader may want more.
+pub(crate) fn data_wanted(bytes: &[u8]) -> Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         // The reader (`| head`) has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(
             Code::Local,
             format_args!("cannot write to stdout: {error}"),
         )),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
     }
+}
+
+/// Shows a picture in place of the one before, on a terminal; else adds it. Whether its reader may
+/// want more.
+pub(crate) fn redraw(text: &str) -> Result<bool> {
+    if !io::stdout().is_terminal() {
+        return data_wanted(format!("{text}\n").as_bytes());
+    }
+    // Line by line, so that nothing flickers; then what is left of the one before.
+    let mut picture = String::from("\x1b[H");
+    for line in text.lines() {
+        picture.push_str(&printable(line.as_bytes()));
+        picture.push_str("\x1b[K\n");
+    }
+    picture.push_str("\x1b[J");
+    data_wanted(picture.as_bytes())
 }
 
 /// Writes bytes to stdout as they are; on a terminal, as it may show them.

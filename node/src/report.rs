@@ -11,6 +11,7 @@ mod status;
 mod storage;
 mod units;
 mod verdict;
+mod verify;
 mod version;
 
 use std::fmt::{self, Display};
@@ -25,14 +26,17 @@ use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, HybridReport, RelayReport};
 pub(crate) use full::{FullNodeReport, ListReport, SyncReport, SyncsReport};
 pub(crate) use items::ItemsReport;
-pub(crate) use peers::{BucketState, PeersReport, PingReport};
+pub(crate) use peers::{BucketReport, BucketState, PeerReport, PeersReport, PingReport};
 pub(crate) use status::{
     BootstrapPeerReport, BootstrapReport, FilesReport, LimitReport, StatusReport, StoreReport,
-    TransportReport,
+    TaskReport, TransportReport,
 };
 pub(crate) use storage::{StorageReport, StorageState};
 pub(crate) use units::{from_ms, ms, seq_text};
-pub(crate) use verdict::{Reason, Verdict};
+pub(crate) use verdict::{Check, Reason, Verdict};
+#[cfg(test)]
+pub(crate) use verify::VerifiedReport;
+pub(crate) use verify::{VerifiedItem, VerifyOutcome, VerifyReport};
 pub(crate) use version::VersionReport;
 
 use crate::output::Human;

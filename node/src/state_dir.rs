@@ -243,6 +243,11 @@ impl StateDir {
         self.0.join("own_items.json")
     }
 
+    /// The file with when tasks last succeeded.
+    pub(crate) fn tasks_file(&self) -> PathBuf {
+        self.0.join("tasks.json")
+    }
+
     /// The file with the items.
     pub(crate) fn items_file(&self) -> PathBuf {
         self.0.join("items.redb")

@@ -83,6 +83,7 @@ impl StatusReport {
             transport: TransportReport::new(transport),
             connections_lost: condition.carrier().is_none()
                 && condition.lost_connections(transport),
+            tasks: condition.tasks().report(Some(snapshot)),
             limits: limits.collect(),
             counters: snapshot
                 .counters
@@ -129,9 +130,14 @@ impl StatusReport {
             storage: StorageReport::default(),
             own_items: 0,
             lapsed: condition.lapsed().report(),
+            verified: condition
+                .verified()
+                .last()
+                .map(|(age, report)| report.summary(age)),
             transport: TransportReport::default(),
             connections_lost: false,
             files: condition.files().cloned(),
+            tasks: condition.tasks().report(None),
             limits: Vec::new(),
             counters: BTreeMap::new(),
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::clock::Off;
+use crate::clock::{ClockReport, Off};
 use crate::output::Human;
 use crate::report::{
-    BootstrapReport, FilesReport, LimitReport, Reason, StatusReport, StorageReport, StorageState,
-    Verdict,
+    BootstrapReport, Check, FilesReport, LimitReport, Reason, StatusReport, StorageReport,
+    StorageState, Verdict,
 };
 use crate::window::WINDOW;
 
@@ -22,7 +22,7 @@ pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason
     reasons.extend(reach(status, joined));
     reasons.extend(surroundings(status));
     reasons.extend(storage(status));
-    reasons.extend(files(status));
+    reasons.extend(status.files.as_ref().and_then(files));
     // A full table or store works as it should; what was refused because of it shows.
     let hit = status.limits.iter().filter(|limit| limit.recent_hits > 0);
     reasons.extend(hit.map(|limit| {
@@ -34,6 +34,7 @@ pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason
         } = limit;
         let (within, max) = (Human(WINDOW), limit.most());
         yellow(
+            Check::Limits,
             format!("{key} is being hit"),
             format!("{recent_hits} times within {within}; {used} of {max} in use now"),
             format!("raise {key} in the configuration, if memory allows"),
@@ -47,22 +48,29 @@ pub(crate) fn judge(status: &StatusReport, joined: bool) -> (Verdict, Vec<Reason
 }
 
 fn yellow(
+    check: Check,
     cause: impl Into<String>,
     evidence: impl Into<String>,
     remedy: impl Into<String>,
 ) -> Reason {
     Reason {
         verdict: Verdict::Yellow,
+        check: Some(check),
         cause: cause.into(),
         evidence: evidence.into(),
         remedy: remedy.into(),
     }
 }
 
-fn red(cause: impl Into<String>, evidence: impl Into<String>, remedy: impl Into<String>) -> Reason {
+fn red(
+    check: Check,
+    cause: impl Into<String>,
+    evidence: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Reason {
     Reason {
         verdict: Verdict::Red,
-        ..yellow(cause, evidence, remedy)
+        ..yellow(check, cause, evidence, remedy)
     }
 }
 
@@ -76,6 +84,7 @@ fn storage(status: &StatusReport) -> Option<Reason> {
     } = &status.storage;
     (*health == StorageState::Failing).then(|| {
         yellow(
+            Check::Storage,
             "items are not written to storage",
             format!(
                 "{waiting} changes wait: {}",
@@ -87,15 +96,16 @@ fn storage(status: &StatusReport) -> Option<Reason> {
 }
 
 /// Whether the limit on open files leaves less than half of the connections that are wanted.
-fn files(status: &StatusReport) -> Option<Reason> {
+pub(crate) fn files(report: &FilesReport) -> Option<Reason> {
     let FilesReport {
         key,
         wanted,
         room,
         open_files,
-    } = status.files.as_ref()?;
+    } = report;
     (*room < wanted / 2).then(|| {
         yellow(
+            Check::OpenFiles,
             "the limit on open files leaves too few connections",
             format!("{room} of {wanted} ({key}): this process may have {open_files} open files"),
             format!(
@@ -112,6 +122,7 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     let worst_at_once = if is_new { yellow } else { red };
     if let Some(waits_for) = &status.waits_for {
         return Some(worst_at_once(
+            Check::Start,
             "starting: it is not up yet",
             format!("waits for {waits_for}"),
             "it goes on by itself once that is there; check `dmsg.discovery`, `dmsg.servers` and this machine's network",
@@ -121,6 +132,7 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     // A server reaches others by the sessions that they have with it, too.
     if let Some(dmsg) = dmsg.filter(|it| it.clients.is_none() && it.connected == 0) {
         return Some(red(
+            Check::DmsgServers,
             "no DMSG server is connected",
             format!("{} known: {}", dmsg.servers.len(), dmsg.server_causes()),
             "it tries again by itself; check that this machine reaches the servers, or name others under `dmsg.servers`",
@@ -143,6 +155,7 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
         "check the addresses and keys under `bootstrap`, and that this machine reaches them";
     if status.peers == 0 && known == 0 {
         return Some(yellow(
+            Check::Peers,
             "alone: no peers, and none to start from",
             "no bootstrap peers configured",
             "run with --bootstrap PK@HOST:PORT, or let others bootstrap from this node",
@@ -154,10 +167,11 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
             format!("the last one was heard of {ago} ago; ")
         });
         let evidence = format!("{}{bootstrap}", last.unwrap_or_default());
-        return Some(red("no peers", evidence, check));
+        return Some(red(Check::Peers, "no peers", evidence, check));
     }
     if status.peers == 0 || !joined {
         return Some(yellow(
+            Check::Start,
             "starting: the first searches are not done",
             format!("{} peers so far", status.peers),
             "wait; `skydht status` again in a few seconds",
@@ -165,6 +179,7 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     }
     if status.connections_lost {
         return Some(yellow(
+            Check::Peers,
             "all connections to peers were lost at once",
             format!("{} peers had answered before; {bootstrap}", status.peers),
             "peers are tried again by themselves: `skydht status` again in a few seconds; check this machine's network",
@@ -172,9 +187,22 @@ fn reach(status: &StatusReport, joined: bool) -> Option<Reason> {
     }
     (reachable == 0 && configured > 0).then(|| {
         yellow(
+            Check::Bootstrap,
             "no bootstrap peer is reachable: a restart relies on remembered peers",
             bootstrap,
             check,
+        )
+    })
+}
+
+/// Whether this machine's clock is right.
+pub(crate) fn clock(clock: &ClockReport) -> Option<Reason> {
+    clock.wrong.then(|| {
+        yellow(
+            Check::Clock,
+            format!("this machine's clock is wrong: {}", Off(clock.offset_s)),
+            format!("by {}", clock.source),
+            "set it (`timedatectl set-ntp true`); until then what is put here gets wrong sequence numbers",
         )
     })
 }
@@ -186,6 +214,7 @@ fn surroundings(status: &StatusReport) -> Vec<Reason> {
     if let Some(dmsg) = status.dmsg.as_ref().filter(|_| up) {
         if let Some(lost) = dmsg.lost_discovery() {
             reasons.push(yellow(
+                Check::Discovery,
                 "the DMSG discovery is not reachable: servers and peers are those that are known",
                 lost.to_string(),
                 "check its URL under `dmsg.discovery`, and that it runs",
@@ -193,6 +222,7 @@ fn surroundings(status: &StatusReport) -> Vec<Reason> {
         }
         if let Some(why) = dmsg.refusal() {
             reasons.push(yellow(
+                Check::DiscoveryEntry,
                 "the DMSG discovery does not take this node's entry: others cannot find it there",
                 why,
                 "change what it objects to; it is asked again by itself",
@@ -201,6 +231,7 @@ fn surroundings(status: &StatusReport) -> Vec<Reason> {
         let possible = dmsg.wanted.min(dmsg.servers.len());
         if (1..possible).contains(&dmsg.connected) && status.uptime_ms > SESSIONS_GRACE_MS {
             reasons.push(yellow(
+                Check::DmsgServers,
                 "fewer DMSG servers are connected than wanted",
                 format!(
                     "{} of {}: {}",
@@ -212,18 +243,23 @@ fn surroundings(status: &StatusReport) -> Vec<Reason> {
             ));
         }
     }
-    if let Some(clock) = status.clock.as_ref().filter(|clock| clock.wrong) {
-        reasons.push(yellow(
-            format!("this machine's clock is wrong: {}", Off(clock.offset_s)),
-            format!("by {}", clock.source),
-            "set it (`timedatectl set-ntp true`); until then what is put here gets wrong sequence numbers",
-        ));
-    }
+    reasons.extend(status.clock.as_ref().and_then(clock));
     if let Some(lapsed) = &status.lapsed {
         reasons.push(yellow(
+            Check::OwnItems,
             "items of an earlier run are not renewed",
             lapsed.to_string(),
             "they are renewed when peers answer, if storage has them; else put them again: `skydht put VALUE --salt SALT`",
+        ));
+    }
+    let verified = status.verified.as_ref();
+    if let Some(verified) = verified.filter(|it| !it.not_held.is_empty()) {
+        let age = Human(Duration::from_secs_f64(verified.age_ms.max(0.0) / 1e3));
+        reasons.push(yellow(
+            Check::OwnItems,
+            "own items are not where readers look for them",
+            format!("{}; read back {age} ago", verified.not_held.join(", ")),
+            "they are renewed by themselves; `skydht verify` again after that, or put them again",
         ));
     }
     reasons
@@ -232,10 +268,9 @@ fn surroundings(status: &StatusReport) -> Vec<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ClockReport;
     use crate::lapsed::LapsedReport;
     use crate::report::tests::{dmsg, status};
-    use crate::report::{BootstrapPeerReport, DiscoveryReport};
+    use crate::report::{BootstrapPeerReport, DiscoveryReport, VerifiedReport};
 
     /// Of a node that is up for an hour.
     fn causes(
@@ -414,6 +449,24 @@ mod tests {
         });
         assert_eq!((verdict, causes.len()), (Verdict::Yellow, 2));
         assert!(causes[0].contains("3d0h behind"), "{causes:?}");
+    }
+
+    #[test]
+    fn items_that_were_not_found_want_attention_and_others_do_not() {
+        for (not_held, expected) in [
+            (vec![], Verdict::Green),
+            (vec!["dmsg 0/20 lost".to_owned()], Verdict::Yellow),
+        ] {
+            let (verdict, causes) = causes(1, true, |s| {
+                s.peers = 9;
+                s.verified = Some(VerifiedReport {
+                    age_ms: 5.0,
+                    items: 2,
+                    not_held,
+                });
+            });
+            assert_eq!(verdict, expected, "{causes:?}");
+        }
     }
 
     #[test]

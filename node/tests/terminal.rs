@@ -78,8 +78,17 @@ fn every_command_runs_on_a_terminal() {
         ([&["full-node", "off"], &state[..]].concat(), 0, None),
         ([&["peers"], &state[..]].concat(), 0, None),
         ([&["peers", "--buckets"], &state[..]].concat(), 0, None),
-        ([&["status", "--limits"], &state[..]].concat(), 0, None),
+        (
+            [&["status", "--limits", "--tasks"], &state[..]].concat(),
+            0,
+            None,
+        ),
         ([&["ping", &key], &state[..]].concat(), 0, None),
+        ([&["doctor"], &state[..]].concat(), 0, None),
+        ([&["verify"], &state[..]].concat(), 0, None),
+        ([&["ui"], &state[..]].concat(), 0, None),
+        ([&["bundle"], &state[..]].concat(), 0, None),
+        ([&["top", "--once"], &state[..]].concat(), 0, None),
         (
             vec!["get", &key, "--bootstrap", &peer, "--timeout", "5"],
             4,

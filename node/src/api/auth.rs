@@ -10,20 +10,51 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::failure::{Code, Failure, Result};
+use crate::ui::Sessions;
 
 /// Answered without a token.
 pub(crate) const OPEN_PATH: &str = "/livez";
 
+/// Of the status page, and what it loads: the page asks for the token itself, the rest is no secret.
+const PAGE_PATHS: [&str; 3] = ["/ui", "/ui/app.js", "/ui/style.css"];
+/// Where the page exchanges the token; the path checks it.
+const LOGIN_PATH: &str = "/ui/login";
+/// What a browser with the page's cookie may read.
+const READ_PATHS: [&str; 6] = [
+    "/ui/events",
+    "/status",
+    "/peers",
+    "/items",
+    "/readyz",
+    "/metrics",
+];
+
+/// Whether a client has shown that it may ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Admission {
+    /// It has the token, or a cookie for it.
+    Known,
+    /// It asks for what is open to all on this machine.
+    Unknown,
+}
+
 /// The rules.
 pub(crate) struct Guard {
     token: Zeroizing<String>,
+    sessions: Sessions,
     hosts: BTreeSet<String>,
 }
 
 impl Guard {
     /// An API at `addr`, which may also go by the names in `more`.
-    pub(crate) fn new(token: Zeroizing<String>, addr: SocketAddr, more: &[String]) -> Self {
+    pub(crate) fn new(
+        token: Zeroizing<String>,
+        addr: SocketAddr,
+        more: &[String],
+        sessions: Sessions,
+    ) -> Self {
         let port = addr.port();
+        sessions.begin(&token, port);
         let mut hosts: BTreeSet<String> = more.iter().cloned().collect();
         hosts.insert(addr.to_string());
         if addr.ip().is_loopback() || addr.ip().is_unspecified() {
@@ -40,20 +71,36 @@ impl Guard {
             .filter_map(|host| host.strip_suffix(":80").map(str::to_owned))
             .collect();
         hosts.extend(short);
-        Self { token, hosts }
+        Self {
+            token,
+            sessions,
+            hosts,
+        }
     }
 
     /// Whether a request may be answered.
-    pub(crate) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Admission> {
         self.check_host(uri, headers)?;
         let writes = !matches!(*method, Method::GET | Method::HEAD);
         if writes {
             self.check_origin(headers)?;
         }
-        if writes || uri.path() != OPEN_PATH {
-            self.check_token(headers)?;
+        let path = uri.path();
+        let may_read = PAGE_PATHS.contains(&path) || READ_PATHS.contains(&path);
+        if !writes && may_read && self.sessions.holds(headers) {
+            return Ok(Admission::Known);
         }
-        Ok(())
+        let is_open = path == OPEN_PATH || PAGE_PATHS.contains(&path);
+        if (!writes && is_open) || (*method == Method::POST && path == LOGIN_PATH) {
+            return Ok(Admission::Unknown);
+        }
+        self.check_token(headers)?;
+        Ok(Admission::Known)
     }
 
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
@@ -128,6 +175,7 @@ mod tests {
             Zeroizing::new(TOKEN.into()),
             "127.0.0.1:7471".parse().unwrap(),
             &["node.example:7471".into()],
+            Sessions::default(),
         );
         let mut map = HeaderMap::new();
         for (name, value) in headers {

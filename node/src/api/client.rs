@@ -70,6 +70,11 @@ impl Client {
         })
     }
 
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.authority)
+    }
+
     /// Reads a path that the node answers by itself.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let limit = Limit {
@@ -130,6 +135,16 @@ impl Client {
         matches!(connect.await, Ok(Ok(_)))
     }
 
+    /// Reads a path whose answer is text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String> {
+        let limit = Limit {
+            time: LOCAL_TIMEOUT,
+            is_asked: false,
+        };
+        let bytes = self.answer(Method::GET, path, Bytes::new(), limit).await?;
+        String::from_utf8(bytes.into()).map_err(|error| self.strange(&error))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -137,6 +152,12 @@ impl Client {
         body: Bytes,
         limit: Limit,
     ) -> Result<T> {
+        let bytes = self.answer(method, path, body, limit).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(&error))
+    }
+
+    /// The body of an answer that is no failure.
+    async fn answer(&self, method: Method, path: &str, body: Bytes, limit: Limit) -> Result<Bytes> {
         let begun = Instant::now();
         let connecting = TcpStream::connect(&self.authority);
         let patience = CONNECT_TIMEOUT.min(limit.time);
@@ -162,7 +183,7 @@ impl Client {
                 }
             })?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| self.strange(&error));
+            return Ok(bytes);
         }
         Err(match serde_json::from_slice::<Failure>(&bytes) {
             Ok(failure) if failure.schema == Failure::SCHEMA => Box::new(failure),

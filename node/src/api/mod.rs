@@ -1,11 +1,13 @@
 //! The control API: HTTP/1.1 and JSON on loopback, for this program's commands and for
 //! scripts. Its answers are what the commands print with `--json`.
 
+mod answers;
 pub(crate) mod auth;
 pub(crate) mod client;
 mod events;
 mod routes;
 pub(crate) mod schema;
+mod ui;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +27,8 @@ use crate::commands::config::ConfigReport;
 use crate::failure::{Code, Failure, Result};
 use crate::http;
 use crate::local::Local;
-use auth::{Guard, OPEN_PATH};
+use crate::ui::Sessions;
+use auth::{Admission, Guard, OPEN_PATH};
 
 /// How many connections there may be: clients without a token lose them first.
 const LIMITS: http::Limits = http::Limits {
@@ -34,6 +37,8 @@ const LIMITS: http::Limits = http::Limits {
 };
 /// Requests being answered at the same time, so that connections are left for `/livez`.
 const MOST_REQUESTS: usize = 96;
+/// Browsers that get news of the status page.
+const MOST_BROWSERS: usize = 16;
 /// No request takes longer, whatever it asks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 
@@ -43,8 +48,25 @@ pub(crate) struct Shared {
     pub(crate) local: Local,
     /// Its configuration.
     pub(crate) config: ConfigReport,
+    /// Browsers that may look at the status page.
+    pub(crate) sessions: Sessions,
+    /// Room for browsers that get news.
+    pub(crate) browsers: Arc<Semaphore>,
     /// Raised when a client asks the node to stop.
     pub(crate) stop: Notify,
+}
+
+impl Shared {
+    /// What requests to the API of this node share.
+    pub(crate) fn new(local: Local, config: ConfigReport) -> Self {
+        Self {
+            local,
+            config,
+            sessions: Sessions::default(),
+            browsers: Arc::new(Semaphore::new(MOST_BROWSERS)),
+            stop: Notify::new(),
+        }
+    }
 }
 
 /// A control API that runs.
@@ -90,14 +112,17 @@ async fn answer(
     slots: Arc<Semaphore>,
     request: Request<Incoming>,
 ) -> Response {
-    if let Err(failure) = guard.check(request.method(), request.uri(), request.headers()) {
-        // A guess at the token costs a connection.
-        let mut response = failure.into_response();
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-        return response;
-    }
-    // A request that needs no token is answered immediately, and has shown nothing.
+    let admission = match guard.check(request.method(), request.uri(), request.headers()) {
+        Ok(admission) => admission,
+        Err(failure) => {
+            // A guess at the token costs a connection.
+            let mut response = failure.into_response();
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            return response;
+        }
+    };
+    // It is answered immediately, and has shown nothing.
     let is_open = request.uri().path() == OPEN_PATH;
     let _slot = match slots.try_acquire() {
         Ok(slot) => Some(slot),
@@ -114,7 +139,7 @@ async fn answer(
         Ok(answer) => answer.unwrap_or_else(|never| match never {}),
         Err(_) => Failure::new(Code::Timeout, "the request took too long").into_response(),
     };
-    if !is_open {
+    if admission == Admission::Known {
         response.extensions_mut().insert(http::Trusted);
     }
     response

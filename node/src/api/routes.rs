@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use skydht_core::item::Seq;
 
+use super::answers::{Answer, ok, unkept};
 use super::schema::GetBody;
-use super::{Shared, events};
+use super::{Shared, events, ui};
 use crate::failure::{Code, Failure, Result};
 use crate::http::{BodyError, read_body};
+use crate::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 
 /// A value of 64 KiB in base64, and room for the rest.
 const LONGEST_BODY: usize = 128 * 1024;
@@ -40,6 +38,11 @@ const INDEX: &[(&str, &str, &str)] = &[
         "/status",
         "GET",
         "verdict with reasons, peers, store, limits, counters",
+    ),
+    (
+        "/metrics",
+        "GET",
+        "everything that is counted and measured, in Prometheus' text format",
     ),
     ("/peers", "GET", "the routing table and its buckets, judged"),
     (
@@ -97,10 +100,24 @@ const INDEX: &[(&str, &str, &str)] = &[
         "versions of an item as server-sent events; Last-Event-ID or ?after=SEQ to go on",
     ),
     ("/ping", "POST", "ask a peer for a sign of life: {pk, addr}"),
+    (
+        "/verify",
+        "POST",
+        "read own items back from the nearest peers: {salts, all, timeout_ms}",
+    ),
+    ("/ui", "GET", "the status page, for browsers"),
+    (
+        "/ui/events",
+        "GET",
+        "what changes on it as server-sent events",
+    ),
+    (
+        "/ui/code",
+        "POST",
+        "a path that opens the status page once, within a minute",
+    ),
     ("/shutdown", "POST", "stop the node cleanly"),
 ];
-
-type Answer = Result<Response>;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -108,6 +125,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/livez", get(|| async { live() }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/metrics", get(metrics))
         .route("/peers", get(peers))
         .route("/items", get(items))
         .route("/full-node", get(full_node).post(set_full_node))
@@ -122,6 +140,13 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/watch/{pk}", get(watch_key))
         .route("/watch/{pk}/{salt}", get(watch_item))
         .route("/ping", post(ping))
+        .route("/verify", post(verify))
+        .route("/ui", get(ui::show))
+        .route("/ui/events", get(ui::events))
+        .route("/ui/app.js", get(ui::script))
+        .route("/ui/style.css", get(ui::style))
+        .route("/ui/code", post(ui::new_code))
+        .route("/ui/login", post(ui::log_in))
         .route("/shutdown", post(shutdown))
         .fallback(|| async {
             Failure::new(Code::NoSuchPath, "there is no such path").hint("`GET /` lists them")
@@ -163,6 +188,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Answer {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Answer {
     ok(&shared.local.status().await?)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Answer {
+    let text = shared.local.metrics().await?;
+    Ok(unkept(StatusCode::OK, CONTENT_TYPE_OF_METRICS, text))
 }
 
 async fn peers(State(shared): State<Arc<Shared>>) -> Answer {
@@ -273,6 +303,10 @@ async fn ping(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     ok(&shared.local.ping(&body(request).await?).await?)
 }
 
+async fn verify(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.verify(&body(request).await?).await?)
+}
+
 async fn shutdown(State(shared): State<Arc<Shared>>) -> Answer {
     shared.stop.notify_one();
     ok(&json!({"schema": "skydht.shutdown/1", "stopping": true}))
@@ -300,39 +334,4 @@ async fn body<T: DeserializeOwned>(request: Request) -> Result<T> {
         return Err(wrong(&"it is no object"));
     }
     serde_json::from_slice(&bytes).map_err(|error| wrong(&error))
-}
-
-fn ok(report: &impl Serialize) -> Answer {
-    answer(StatusCode::OK, report)
-}
-
-/// JSON that no browser guesses about, keeps or shows in a frame.
-fn answer(status: StatusCode, report: &impl Serialize) -> Answer {
-    let text = serde_json::to_vec(report).map_err(|error| Failure::new(Code::Local, error))?;
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        HeaderName::from_static("x-content-type-options"),
-        HeaderValue::from_static("nosniff"),
-    );
-    Ok(response)
-}
-
-impl IntoResponse for Box<Failure> {
-    fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = match answer(status, &self) {
-            Ok(response) => response,
-            Err(_) => status.into_response(),
-        };
-        if status == StatusCode::UNAUTHORIZED {
-            let headers = response.headers_mut();
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
-    }
 }

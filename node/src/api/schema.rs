@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use skydht_core::id::Target;
 use skydht_core::item::{MAX_SALT_LEN, MAX_VALUE_LEN, Salt, Seq, Value};
 use skydht_core::key::PublicKey;
-use skydht_core::node::{Expected, GetRequest, PutOptions, ReadPolicy};
+use skydht_core::node::{Expected, GetRequest, OwnItem, PutOptions, ReadPolicy};
 use skydht_core::store::Filter;
 use skydht_core::sync::Prefix;
 
@@ -219,6 +219,59 @@ impl SyncBody {
     /// How long it may take.
     pub(crate) fn timeout(&self) -> Result<Duration> {
         Ok(timeout(self.timeout_ms)?.unwrap_or(LONGEST))
+    }
+}
+
+/// Own items to read back.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct VerifyBody {
+    /// Under these salts; none: those with the fewest holders.
+    pub(crate) salts: Vec<String>,
+    /// All of them.
+    pub(crate) all: bool,
+    /// How long each may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+/// Items that are read back unless others are asked for.
+const VERIFIED: usize = 20;
+/// How long reading one of them back takes at most, unless said otherwise.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(20);
+
+impl VerifyBody {
+    /// How long each may take.
+    pub(crate) fn timeout(&self) -> Result<Duration> {
+        Ok(timeout(self.timeout_ms)?.unwrap_or(VERIFY_TIMEOUT))
+    }
+
+    /// Which of the node's items are meant.
+    pub(crate) fn choose(&self, mut items: Vec<OwnItem>) -> Result<Vec<OwnItem>> {
+        // Reading a deletion back says that there is nothing, and not where.
+        items.retain(|item| item.value_len > 0);
+        if self.salts.is_empty() {
+            items.sort_by_key(|item| item.holders);
+            items.truncate(if self.all { usize::MAX } else { VERIFIED });
+            return Ok(items);
+        }
+        for salt in &self.salts {
+            if !items
+                .iter()
+                .any(|item| item.salt.as_bytes() == salt.as_bytes())
+            {
+                let text = format!("the node renews no item under the salt {salt:?}");
+                return Err(Failure::new(Code::NotFound, text).hint("`skydht ls` lists them"));
+            }
+        }
+        let wanted = |item: &OwnItem| {
+            let salts = self.salts.iter();
+            salts
+                .map(String::as_bytes)
+                .any(|salt| salt == item.salt.as_bytes())
+        };
+        items.retain(wanted);
+        Ok(items)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Looking at a node and its peers.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use skydht_core::key::PublicKey;
 
+use crate::config::parse_timeout;
 use crate::keys::parse_public;
 
 use super::items::Reach;
@@ -30,13 +32,59 @@ pub(crate) struct Peers {
 Examples:
   skydht status
   skydht status --limits
+  skydht status --tasks
+  skydht status --watch --every 5s
   skydht status --json | jq .verdict")]
 pub(crate) struct Status {
     /// Show every limit: used, allowed, how often it was hit.
     #[arg(long)]
     pub(crate) limits: bool,
+    /// Show what the node does by itself: when it last succeeded, when it comes again.
+    #[arg(long)]
+    pub(crate) tasks: bool,
+    /// Go on: redraw on a terminal, else a line of JSON each time.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// How often, with --watch.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "2s")]
+    pub(crate) every: Duration,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// Show a node as it goes on: what the status page shows, in a terminal.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht top
+  skydht top --every 5s
+  ssh HOST skydht top --once")]
+pub(crate) struct Top {
+    /// How often it is drawn.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "2s")]
+    pub(crate) every: Duration,
+    /// Draw it once.
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Say what keeps a node from its work: cause, evidence, and the command to run.
+///
+/// A node that runs is asked. Without one, what `skydht run` would need is tried: configuration, key
+/// file, state directory, ports, open files, discovery, bootstrap peers, the clock. Exit status: 0
+/// GREEN, 1 YELLOW, 2 RED.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht doctor
+  skydht doctor --state-dir /var/lib/skydht
+  skydht doctor --json | jq -r '.reasons[] | .cause + \": \" + .remedy'")]
+pub(crate) struct Doctor {
+    /// How long each peer is waited for.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "3s")]
+    pub(crate) timeout: Duration,
 }
 
 /// A peer as a user names it.

@@ -22,10 +22,10 @@ use crate::color::Color;
 pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
 pub(crate) use full::{FullNode, List, Switch, Sync, parse_prefix};
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
-pub(crate) use looks::{Peers, Ping, Status, Whom};
+pub(crate) use looks::{Doctor, Peers, Ping, Status, Top, Whom};
 pub(crate) use mix::{Ask, Mix};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
-pub(crate) use own::{Delete, Ls, Stop};
+pub(crate) use own::{Bundle, Delete, Ls, Stop, Ui, Verify};
 pub(crate) use reference::{Completions, Man};
 pub(crate) use store::Store;
 pub(crate) use trials::{
@@ -109,12 +109,17 @@ pub(crate) enum Command {
     Get(Get),
     Watch(Watch),
     Ls(Ls),
+    Verify(Verify),
     Delete(Delete),
     List(List),
     FullNode(FullNode),
     Sync(Sync),
     Peers(Peers),
     Status(Status),
+    Doctor(Doctor),
+    Top(Top),
+    Ui(Ui),
+    Bundle(Bundle),
     Ping(Ping),
     #[command(subcommand)]
     Config(ConfigCommand),

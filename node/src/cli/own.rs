@@ -43,6 +43,69 @@ pub(crate) struct Ls {
     pub(crate) running: Running,
 }
 
+/// Say whether the node's own items are where readers look for them.
+///
+/// Each is read back from the peers nearest to it: how many of those that answered hold this very
+/// version. Exit status 5 unless at least half of them do, for every item. The node's verdict remembers
+/// what was found for an hour.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht verify                      the 20 items with the fewest holders
+  skydht verify --all
+  skydht verify dmsg tp
+  skydht verify --all --json | jq '.items[] | select(.outcome != \"held\")'")]
+pub(crate) struct Verify {
+    /// Under these salts; "" is the item without salt.
+    #[arg(value_name = "SALT", conflicts_with = "all")]
+    pub(crate) salts: Vec<String>,
+    /// All that the node keeps renewed.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How long each may take [default: 20s].
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+/// Print a link to the status page of a running node.
+///
+/// It opens the page once, within a minute; after that the browser may look for 12 hours. What it may do
+/// is read.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht ui
+  xdg-open \"$(skydht ui)\"
+  ssh -L 7471:127.0.0.1:7471 HOST skydht ui     the page of a node elsewhere")]
+pub(crate) struct Ui {
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+/// Collect what a bug report needs into one file.
+///
+/// Doctor, machine, configuration, status, peers, own items and metrics, as a tar archive that its owner
+/// alone may read; its contents are listed. Keys, tokens and passwords are taken out, wherever they stand;
+/// addresses and public keys of peers are in it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bundle
+  skydht bundle --out report.tar --log-file /var/log/skydht.log
+  journalctl -u skydht > log && skydht bundle --log-file log")]
+pub(crate) struct Bundle {
+    /// The archive [default: skydht-bundle-TIME.tar here]; one that is there is left as it is.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// A log whose last MiB belongs into it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
 /// Stop a running node, and wait for its end.
 #[derive(Args, Debug)]
 #[command(after_help = "\

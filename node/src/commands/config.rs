@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use skydht_driver::storage::StorageError;
 
 use crate::cli::{Common, ConfigCommand};
+use crate::clock::Clock;
 use crate::config::{
     KEYS, Kind, LIMITS, Loaded, PeerAddress, Setting, StoragePlace, UNSUPPORTED, no_path,
     variable_of,
@@ -159,7 +160,7 @@ async fn check(common: &Common) -> Result<()> {
     };
     let mut warnings = loaded.warnings;
     let dmsg = match settings.dmsg.is_on() {
-        true => Some(dmsg::Reachable::look(&settings.dmsg).await),
+        true => Some(dmsg::Reachable::look(&settings.dmsg, Clock::default()).await),
         false => None,
     };
     warnings.extend(dmsg.as_ref().and_then(dmsg::Reachable::warning));

@@ -1,12 +1,14 @@
 //! The commands.
 
 pub(crate) mod bench;
+pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod dmsg_discovery;
 pub(crate) mod dmsg_server;
+pub(crate) mod doctor;
 pub(crate) mod full_node;
 pub(crate) mod get;
 pub(crate) mod keygen;
@@ -23,7 +25,10 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod sync;
+pub(crate) mod top;
+pub(crate) mod ui;
 pub(crate) mod upstream;
+pub(crate) mod verify;
 pub(crate) mod version;
 pub(crate) mod watch;
 

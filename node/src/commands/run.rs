@@ -12,7 +12,6 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config};
 use skydht_driver::journal::Written;
 use skydht_driver::{Dht, Recorder, StartOptions};
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use announce::{Report, announce, next_commands};
@@ -36,6 +35,7 @@ use crate::report::FilesReport;
 use crate::signals::Signals;
 use crate::state_dir::StateDir;
 use crate::supervisor::Supervisor;
+use crate::tasks::Tasks;
 use crate::watch;
 use crate::{descriptors, dmsg, journal, keys, known_peers, logging, resume, start};
 
@@ -43,8 +43,6 @@ use crate::{descriptors, dmsg, journal, keys, known_peers, logging, resume, star
 const BANNER_PATIENCE: Duration = Duration::from_secs(2);
 /// Stopping may take this long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Open files for everything but connections to peers.
-const OTHER_FILES: u64 = 256;
 
 /// What a process runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,9 +123,16 @@ pub(super) async fn operate(
             "items of an earlier run are not renewed yet ({items}): those in storage will be, when peers answer"
         );
     }
+    let tasks = Tasks::of(state.tasks_file());
     let carrier = is_dmsg.then(Carrier::default);
     let clock = Clock::default();
-    let condition = Condition::new(bootstrap, carrier.clone(), clock.clone(), lapsed);
+    let condition = Condition::new(
+        bootstrap,
+        carrier.clone(),
+        clock.clone(),
+        lapsed,
+        tasks.clone(),
+    );
     // The API's port first: if it is taken, no peer has heard of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
@@ -145,11 +150,8 @@ pub(super) async fn operate(
         false => settings.listen.to_string(),
     };
     let about = about(&config, own, listen);
-    let shared = Arc::new(Shared {
-        local: Local::starting(about, condition.clone()),
-        config: ConfigReport::new(loaded),
-        stop: Notify::new(),
-    });
+    let local = Local::starting(about, condition.clone());
+    let shared = Arc::new(Shared::new(local, ConfigReport::new(loaded)));
     let server = match api {
         Some(listener) => Some(serve(listener, &shared, &state, settings)?),
         None => None,
@@ -262,7 +264,7 @@ pub(super) async fn operate(
     let names = condition.bootstrap().clone();
     let names = tokio::spawn(names.keep(dht.clone(), bootstrap::System));
     let resume = tokio::spawn(resume::run(dht.clone(), own, condition.lapsed().clone()));
-    let remember = tokio::spawn(remember(dht.clone(), events, state.clone()));
+    let remember = tokio::spawn(remember(dht.clone(), events, state.clone(), tasks.clone()));
     tokio::select! {
         name = signals.next() => tracing::info!("stopping because of {name}; a second signal stops immediately"),
         () = shared.stop.notified() => tracing::info!("stopping as asked over the control API"),
@@ -281,7 +283,7 @@ pub(super) async fn operate(
     let stop = async {
         condition.lapsed().save().await;
         drop(announced);
-        stop(&dht, server, &state, remember).await;
+        stop(&dht, server, &state, &tasks, remember).await;
         recorded(written).await;
     };
     let stopped = signals.unless_again(timeout(STOP_TIMEOUT, stop)).await?;
@@ -404,10 +406,7 @@ async fn start_on_tcp(
 
 /// As many connections as wanted, or as there is room for beside handshakes and other files.
 fn connections(key: &str, wanted: usize, files: u64, condition: &Condition) -> usize {
-    let others = OTHER_FILES + descriptors::handshakes(files) as u64;
-    let room = usize::try_from(files.saturating_sub(others))
-        .unwrap_or(usize::MAX)
-        .max(1);
+    let room = descriptors::room_for_connections(files);
     if room < wanted {
         tracing::warn!(
             "{key} is {wanted}, but there is room for {room}: this process may have {files} open files; see `ulimit -n`"
@@ -497,7 +496,7 @@ fn serve(
     if !addr.ip().is_loopback() {
         tracing::warn!(%addr, "the control API is not on loopback: its token crosses the network in the clear");
     }
-    let guard = Guard::new(token, addr, &settings.api_hosts);
+    let guard = Guard::new(token, addr, &settings.api_hosts, shared.sessions.clone());
     Server::start(listener, Arc::clone(shared), guard)
 }
 
@@ -505,10 +504,11 @@ async fn stop(
     dht: &Dht,
     server: Option<Server>,
     state: &StateDir,
+    tasks: &Tasks,
     remember: tokio::task::JoinHandle<()>,
 ) {
     remember.abort();
-    save(dht, state).await;
+    save(dht, state, tasks).await;
     let api = async {
         if let Some(server) = server {
             server.stop().await;

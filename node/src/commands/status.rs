@@ -1,49 +1,100 @@
 //! `skydht status` and `skydht ping`.
 
+use std::io::IsTerminal as _;
+
 use crate::access::{Access, Purpose};
 use crate::api::schema::PingBody;
 use crate::cli::{Common, Ping, Status, Whom};
-use crate::color::{self, Painted, Tone};
+use crate::color::Painted;
 use crate::exit::Exit;
-use crate::failure::Result;
-use crate::output;
-use crate::report::{StatusReport, Verdict};
+use crate::failure::{Code, Failure, Result};
+use crate::output::{self, Human};
+use crate::report::{LimitReport, StatusReport, TaskReport, from_ms};
 
 /// Says how a node is.
 pub(crate) async fn run(common: &Common, args: Status) -> Result<Exit> {
     let access = Access::open(common, &args.reach, Purpose::Look).await?;
-    let result = access.status().await;
+    let result = match args.watch {
+        true => watch(common, &access, &args).await,
+        false => once(common, &access, &args).await,
+    };
     access.close().await;
-    let report = result?;
+    result.map(|()| Exit::Ok)
+}
+
+async fn once(common: &Common, access: &Access, args: &Status) -> Result<()> {
+    let report = access.status().await?;
     if common.json {
-        output::json(&report)?;
-        return Ok(Exit::Ok);
+        return output::json(&report);
     }
     let (word, rest) = verdict_and_rest(&report);
     output::painted_line(&word, &rest)?;
-    if args.limits {
-        let rows: Vec<Vec<String>> = report
-            .limits
-            .iter()
-            .map(|limit| {
-                let percent = limit
-                    .percent()
-                    .map_or("-".into(), |percent| format!("{percent} %"));
-                vec![
-                    limit.key.clone(),
-                    limit.used.to_string(),
-                    limit.most(),
-                    percent,
-                    limit.hits.to_string(),
-                ]
-            })
-            .collect();
-        output::line(output::table(
-            &["LIMIT", "USED", "MOST", "FULL", "HITS"],
-            &rows,
-        ))?;
+    for table in tables(&report, args) {
+        output::line(table)?;
     }
-    Ok(Exit::Ok)
+    Ok(())
+}
+
+/// Goes on until its reader has seen enough, or the node is gone.
+async fn watch(common: &Common, access: &Access, args: &Status) -> Result<()> {
+    let as_json = common.json || !std::io::stdout().is_terminal();
+    loop {
+        let report = access.status().await?;
+        let text = match as_json {
+            true => {
+                serde_json::to_string(&report).map_err(|error| Failure::new(Code::Local, error))?
+            }
+            false => {
+                let mut parts = vec![report.to_string()];
+                parts.extend(tables(&report, args));
+                parts.join("\n")
+            }
+        };
+        if !output::redraw(&text)? {
+            return Ok(());
+        }
+        tokio::time::sleep(args.every).await;
+    }
+}
+
+/// The tables that are asked for.
+fn tables(report: &StatusReport, args: &Status) -> Vec<String> {
+    let limits = args.limits.then(|| limits(report));
+    let tasks = args.tasks.then(|| tasks(report));
+    limits.into_iter().chain(tasks).collect()
+}
+
+fn tasks(report: &StatusReport) -> String {
+    let time = |ms: Option<f64>| ms.map_or("-".into(), |ms| Human(from_ms(ms)).to_string());
+    let row = |task: &TaskReport| {
+        vec![
+            task.task.clone(),
+            time(task.last_ok_ms),
+            time(task.last_run_ms),
+            time(task.next_ms),
+            task.runs.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = report.tasks.iter().map(row).collect();
+    let head = ["TASK", "LAST OK", "LAST RUN", "NEXT", "RUNS"];
+    output::table(&head, &rows)
+}
+
+fn limits(report: &StatusReport) -> String {
+    let row = |limit: &LimitReport| {
+        let percent = limit
+            .percent()
+            .map_or("-".into(), |percent| format!("{percent} %"));
+        vec![
+            limit.key.clone(),
+            limit.used.to_string(),
+            limit.most(),
+            percent,
+            limit.hits.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = report.limits.iter().map(row).collect();
+    output::table(&["LIMIT", "USED", "MOST", "FULL", "HITS"], &rows)
 }
 
 /// The report: its verdict, in its tone, and what follows.
@@ -51,17 +102,8 @@ fn verdict_and_rest(report: &StatusReport) -> (Painted<String>, String) {
     let text = report.to_string();
     let end = text.find(|c: char| !c.is_ascii_uppercase());
     let (word, rest) = text.split_at(end.unwrap_or(text.len()));
-    let tone = match report.verdict {
-        Verdict::Green => Tone::Good,
-        Verdict::Yellow => Tone::Warning,
-        Verdict::Red => Tone::Bad,
-    };
-    let word = Painted {
-        text: word.to_owned(),
-        tone,
-        on: color::is_on(&std::io::stdout()),
-    };
-    (word, rest.to_owned())
+    debug_assert_eq!(word, report.verdict.to_string());
+    (report.verdict.painted(), rest.to_owned())
 }
 
 /// Asks one peer for a sign of life.

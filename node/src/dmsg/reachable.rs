@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::directory::Directory;
+use super::known_servers::KnownServers;
+use crate::clock::Clock;
 use crate::config::DmsgSettings;
 
 /// How long a server's address is tried.
@@ -30,8 +32,9 @@ pub(crate) struct Reachable {
 
 impl Reachable {
     /// Asks the discovery and tries its servers.
-    pub(crate) async fn look(dmsg: &DmsgSettings) -> Self {
-        let (servers, answer) = Directory::new(dmsg).ask_servers().await;
+    pub(crate) async fn look(dmsg: &DmsgSettings, clock: Clock) -> Self {
+        let directory = Directory::with(dmsg, KnownServers::default(), clock);
+        let (servers, answer) = directory.ask_servers().await;
         let mut trying: JoinSet<bool> = servers
             .iter()
             .take(MOST)
@@ -46,6 +49,16 @@ impl Reachable {
             reachable,
             discovery_error: answer.err(),
         }
+    }
+
+    /// How many servers there are, and how many of those that were tried take connections.
+    pub(crate) const fn servers(&self) -> (usize, usize) {
+        (self.servers, self.reachable)
+    }
+
+    /// Why the discovery says nothing, if it does not.
+    pub(crate) fn discovery_error(&self) -> Option<&str> {
+        self.discovery_error.as_deref()
     }
 
     /// What `run` would wait for.

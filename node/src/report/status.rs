@@ -11,6 +11,7 @@ use super::dmsg::DmsgReport;
 use super::storage::{StorageReport, StorageState};
 use super::units::from_ms;
 use super::verdict::{Reason, Verdict};
+use super::verify::VerifiedReport;
 use crate::clock::ClockReport;
 use crate::lapsed::LapsedReport;
 use crate::output::{Human, count};
@@ -53,6 +54,21 @@ impl LimitReport {
     pub(crate) fn percent(&self) -> Option<usize> {
         Some(self.used.saturating_mul(100) / self.max.filter(|max| *max > 0)?)
     }
+}
+
+/// How a task goes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct TaskReport {
+    /// Its name.
+    pub(crate) task: String,
+    /// How often it began in this run.
+    pub(crate) runs: u64,
+    /// Since it last began in this run.
+    pub(crate) last_run_ms: Option<f64>,
+    /// Since it last did what it is for, in this run or an earlier one.
+    pub(crate) last_ok_ms: Option<f64>,
+    /// Until it begins again, if that is planned.
+    pub(crate) next_ms: Option<f64>,
 }
 
 /// Configured bootstrap peers.
@@ -169,6 +185,9 @@ pub(crate) struct StatusReport {
     pub(crate) own_items: usize,
     /// Items that an earlier run published and that are not renewed.
     pub(crate) lapsed: Option<LapsedReport>,
+    /// What `skydht verify` found within the last hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verified: Option<VerifiedReport>,
     pub(crate) transport: TransportReport,
     /// Whether all connections to peers were lost at once, on direct TCP, and there is none since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -176,6 +195,9 @@ pub(crate) struct StatusReport {
     /// Set where the limit on open files leaves fewer connections than wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) files: Option<FilesReport>,
+    /// What it does by itself again and again.
+    #[serde(default)]
+    pub(crate) tasks: Vec<TaskReport>,
     pub(crate) limits: Vec<LimitReport>,
     /// Counts since the start.
     pub(crate) counters: BTreeMap<String, u64>,

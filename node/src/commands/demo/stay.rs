@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::{Report, Show, Stay, print};
 use crate::access::about;
 use crate::api::auth::Guard;
@@ -35,23 +33,21 @@ pub(super) async fn stay(
         Some(addr) => addr.to_string(),
         None => dht_address(&first.key()),
     };
-    let shared = Arc::new(Shared {
-        local: Local::new(
-            first.clone(),
-            about(&show.config, first.key(), listen),
-            Condition::default(),
-        ),
-        config: ConfigReport {
-            schema: ConfigReport::SCHEMA.into(),
-            path: None,
-            settings: Vec::new(),
-        },
-        stop: Notify::new(),
-    });
+    let local = Local::new(
+        first.clone(),
+        about(&show.config, first.key(), listen),
+        Condition::default(),
+    );
+    let config = ConfigReport {
+        schema: ConfigReport::SCHEMA.into(),
+        path: None,
+        settings: Vec::new(),
+    };
+    let shared = Arc::new(Shared::new(local, config));
     let addr = listener
         .local_addr()
         .map_err(|error| Failure::new(Code::Local, error))?;
-    let guard = Guard::new(state.token_for_node()?, addr, &[]);
+    let guard = Guard::new(state.token_for_node()?, addr, &[], shared.sessions.clone());
     let server = Server::start(listener, Arc::clone(&shared), guard)?;
     let announced = state.announce(server.addr(), first.key());
     let api = announced.url();

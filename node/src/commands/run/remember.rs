@@ -1,4 +1,4 @@
-//! The peers that a node meets are written down, and what happens is logged.
+//! The peers that a node meets are written down, and when its tasks succeeded; what happens is logged.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use crate::known_peers;
 use crate::state_dir::StateDir;
+use crate::tasks::Tasks;
 
 /// Peers are remembered at most this often.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes down the peers now and then, and logs what happens. Ends with the node.
-pub(super) async fn remember(dht: Dht, mut events: EventStream, state: StateDir) {
+pub(super) async fn remember(dht: Dht, mut events: EventStream, state: StateDir, tasks: Tasks) {
     let mut known = log_peers(&dht, None).await;
     // Peers may have come before their events were listened for.
     let mut changed = known.is_some_and(|peers| peers > 0);
@@ -24,7 +25,7 @@ pub(super) async fn remember(dht: Dht, mut events: EventStream, state: StateDir)
             match tokio::time::timeout_at(next_save, events.next()).await {
                 Ok(event) => event,
                 Err(_) => {
-                    save(&dht, &state).await;
+                    save(&dht, &state, &tasks).await;
                     changed = false;
                     next_save = Instant::now() + SAVE_INTERVAL;
                     continue;
@@ -75,7 +76,8 @@ fn log(event: &Event) -> bool {
     )
 }
 
-pub(super) async fn save(dht: &Dht, state: &StateDir) {
+pub(super) async fn save(dht: &Dht, state: &StateDir, tasks: &Tasks) {
+    save_tasks(dht, tasks).await;
     let Ok(peers) = dht.peers().await else { return };
     let path = state.peers_file();
     let saved = tokio::task::spawn_blocking(move || known_peers::save(&path, &peers)).await;
@@ -83,5 +85,17 @@ pub(super) async fn save(dht: &Dht, state: &StateDir) {
         Ok(Ok(count)) => tracing::debug!(count, "peers remembered"),
         Ok(Err(failure)) => tracing::warn!("peers cannot be remembered: {failure}"),
         Err(error) => tracing::warn!(%error, "peers cannot be remembered"),
+    }
+}
+
+async fn save_tasks(dht: &Dht, tasks: &Tasks) {
+    let Ok(snapshot) = dht.snapshot().await else {
+        return;
+    };
+    let tasks = tasks.clone();
+    match tokio::task::spawn_blocking(move || tasks.save(&snapshot)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!("when tasks succeeded cannot be kept: {failure}"),
+        Err(error) => tracing::warn!(%error, "when tasks succeeded cannot be kept"),
     }
 }

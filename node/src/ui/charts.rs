@@ -1,0 +1,162 @@
+//! Drawings: each has a title and a description, and stands beside a table that says the same.
+
+use skydht_core::node::Histogram;
+
+use super::tree::{Element, el};
+use crate::report::{BucketReport, BucketState, PeersReport};
+
+/// Height of the tallest bar.
+const HEIGHT: u64 = 60;
+/// Width of a bar and its gap.
+const STEP: usize = 16;
+/// Peers drawn on the ring.
+const MOST_ON_RING: usize = 512;
+
+fn drawing(id: &str, (width, height): (usize, usize), title: &str, about: &str) -> Element {
+    let (title_id, about_id) = (format!("{id}-t"), format!("{id}-d"));
+    el("svg")
+        .attr("viewBox", format_args!("0 0 {width} {height}"))
+        .attr("role", "img")
+        .attr("aria-labelledby", format_args!("{title_id} {about_id}"))
+        .child(el("title").attr("id", title_id).text(title))
+        .child(el("desc").attr("id", about_id).text(about))
+}
+
+fn rect(class: &str, x: usize, height: u64, width: usize) -> Element {
+    el("rect")
+        .attr("class", class)
+        .attr("x", x)
+        .attr("y", HEIGHT + 4 - height)
+        .attr("width", width)
+        .attr("height", height)
+}
+
+fn label(x: usize, text: impl ToString) -> Element {
+    el("text").attr("x", x).attr("y", HEIGHT + 15).text(text)
+}
+
+/// One bar for each bucket: filled, against a dashed frame of what is expected.
+pub(super) fn bucket_strip(buckets: &[BucketReport], k: usize) -> Element {
+    let width = (buckets.len().max(8)) * STEP + 4;
+    let low = buckets.iter().filter(|it| it.state == BucketState::Low);
+    let about = format!(
+        "{} buckets, {} of them with less than half of what is expected; a full one has {k} peers.",
+        buckets.len(),
+        low.count()
+    );
+    let height = |peers: u64| (peers * HEIGHT / (k.max(1) as u64)).min(HEIGHT);
+    let bars = buckets.iter().enumerate().flat_map(|(place, bucket)| {
+        let x = 2 + place * STEP;
+        let frame = match bucket.state {
+            BucketState::Low => "low",
+            BucketState::Good | BucketState::Irrelevant => "want",
+        };
+        let spare = u64::from(bucket.replacements > 0) * 2;
+        [
+            rect("bar", x + 2, height(bucket.peers.into()), STEP - 6),
+            rect(frame, x + 1, height(bucket.expected), STEP - 4),
+            rect("spare", x + 2, spare, STEP - 6),
+            label(x + 2, bucket.bucket),
+        ]
+    });
+    drawing(
+        "buckets",
+        (width, HEIGHT as usize + 20),
+        "Peers by the length of the prefix that they share with this node",
+        &about,
+    )
+    .children(bars)
+}
+
+/// The nodes on a circle, by the first bits of their ids.
+pub(super) fn ring(peers: &PeersReport) -> Element {
+    let at = |id: &[u8; 32]| {
+        let turn = f64::from(u16::from_be_bytes([id[0], id[1]])) / 65_536.0;
+        let angle = turn * std::f64::consts::TAU;
+        (
+            format!("{:.1}", 100.0 + 88.0 * angle.sin()),
+            format!("{:.1}", 100.0 - 88.0 * angle.cos()),
+        )
+    };
+    let dot = |id: &[u8; 32], class: &str, r: u8| {
+        let (x, y) = at(id);
+        el("circle")
+            .attr("class", class)
+            .attr("cx", x)
+            .attr("cy", y)
+            .attr("r", r)
+    };
+    let circle = el("circle")
+        .attr("class", "line")
+        .attr("cx", 100)
+        .attr("cy", 100)
+        .attr("r", 88);
+    let others = peers.peers.iter().take(MOST_ON_RING);
+    let others = others.map(|peer| dot(peer.id.as_bytes(), "bar", 2));
+    let own = peers.key.id();
+    let about = format!("This node and {} peers.", peers.peers.len());
+    drawing("ring", (200, 200), "Where ids lie", &about)
+        .attr("class", "ring")
+        .child(circle)
+        .children(others)
+        .child(dot(own.as_bytes(), "self", 4))
+}
+
+/// The bars of a histogram.
+pub(super) fn histogram(id: &str, title: &str, histogram: &Histogram) -> Element {
+    let bars = steps(histogram);
+    let most = bars.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let about = format!("{} values, by upper bounds.", histogram.count());
+    let step = STEP * 3;
+    let drawn = bars.iter().enumerate().flat_map(|(place, (bound, count))| {
+        let height = count * HEIGHT / most.max(1);
+        let x = 2 + place * step;
+        [rect("bar", x, height, step - 6), label(x, bound)]
+    });
+    let size = (bars.len() * step + 4, HEIGHT as usize + 20);
+    drawing(id, size, title, &about).children(drawn)
+}
+
+/// Each bound in words, and how many values lie below it and above the one before.
+pub(super) fn steps(histogram: &Histogram) -> Vec<(String, u64)> {
+    let mut before = 0;
+    let mut last = 0;
+    let mut steps: Vec<_> = histogram
+        .cumulative()
+        .map(|(bound, below)| {
+            let count = below - before;
+            (before, last) = (below, bound);
+            (format!("≤ {}", in_words(histogram, bound)), count)
+        })
+        .collect();
+    let above = format!("> {}", in_words(histogram, last));
+    steps.push((above, histogram.count() - before));
+    steps
+}
+
+/// The bound that a share of the values, in percent, is not above.
+pub(super) fn percentile(histogram: &Histogram, percent: u64) -> String {
+    let count = histogram.count();
+    if count == 0 {
+        return "–".into();
+    }
+    let wanted = (count * percent).div_ceil(100);
+    let mut last = 0;
+    for (bound, below) in histogram.cumulative() {
+        if below >= wanted {
+            return format!("≤ {}", in_words(histogram, bound));
+        }
+        last = bound;
+    }
+    format!("> {}", in_words(histogram, last))
+}
+
+fn in_words(histogram: &Histogram, value: u64) -> String {
+    if !histogram.scale().is_time() {
+        return value.to_string();
+    }
+    match value / 1_000_000 {
+        ms @ 0..1_000 => format!("{ms} ms"),
+        ms => format!("{} s", ms / 1_000),
+    }
+}
