@@ -3,9 +3,11 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
 
-use support::{Node, TempDir, http, request};
+use support::{DEADLINE, Node, TempDir, http, request};
 
 fn scrape(node: &Node) -> BTreeMap<String, f64> {
     let bearer = format!("Bearer {}", node.token());
@@ -112,4 +114,33 @@ fn a_node_that_is_not_up_yet_is_scraped_too() {
         &request("GET", "/livez", &[("Host", node.api())], ""),
     );
     assert_eq!(live.status, 200);
+}
+
+#[test]
+fn a_node_that_is_busy_is_scraped_too() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let _b = Node::start(&home, "b", &[&a]);
+    a.knows(1);
+    let bearer = format!("Bearer {}", a.token());
+    let headers = [("Host", a.api()), ("Authorization", &bearer)];
+    // Each waits for an item that never comes.
+    let body = r#"{"pk":"self","salt":"never","timeout_ms":60000}"#;
+    let wait = request("POST", "/watch", &headers, body);
+    let waiting: Vec<TcpStream> = (0..96)
+        .map(|_| {
+            let mut stream = TcpStream::connect(a.api()).unwrap();
+            stream.write_all(wait.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let end = Instant::now() + DEADLINE;
+    let ask = request("GET", "/status", &headers, "");
+    while http(a.api(), &ask).status != 503 {
+        assert!(Instant::now() < end, "never busy");
+    }
+    let series = scrape(&a);
+    let waits = series[r#"skydht_queue_length{queue="operations"}"#];
+    assert!(waits >= 90.0, "{waits}");
+    drop(waiting);
 }

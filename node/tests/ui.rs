@@ -59,6 +59,7 @@ fn a_link_opens_the_page_once_and_the_cookie_reads_alone() {
         "content-type: text/html",
         "cache-control: no-store",
         "x-frame-options: deny",
+        "referrer-policy: same-origin",
         "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
     ] {
         assert!(page.head.contains(part), "{part}: {}", page.head);
@@ -155,6 +156,35 @@ fn a_server_shows_what_it_relays() {
     let page = get(&server, "/ui", Some(&cookie)).body;
     assert!(page.contains("DMSG server and full node"), "{page}");
     assert!(page.contains("streams relayed now"), "{page}");
+}
+
+#[test]
+fn the_script_builds_what_the_server_sends() {
+    if Command::new("node").arg("--version").output().is_err() {
+        return println!("skipped: no node.js is installed");
+    }
+    let home = TempDir::new();
+    let node = Node::start(&home, "a", &[]);
+    node.run(&home, &["put", "v", "--salt", "<b>\u{e9}</b>"])
+        .exits(5);
+    let cookie = cookie(&get(&node, &link(&node, &home), None));
+    let mut stream = TcpStream::connect(node.api()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let headers = [("Host", node.api()), ("Cookie", &cookie)];
+    let ask = request("GET", "/ui/events", &headers, "");
+    stream.write_all(ask.as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let tree = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
+    let file = home.join("tree.json");
+    std::fs::write(&file, tree.unwrap()).unwrap();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ran = Command::new("node")
+        .arg(dir.join("tests/page/dom.js"))
+        .arg(dir.join("src/ui/app.js"))
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
 }
 
 /// A browser that runs the page's script, where one is installed.

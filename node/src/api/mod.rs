@@ -39,6 +39,8 @@ const LIMITS: http::Limits = http::Limits {
 const MOST_REQUESTS: usize = 96;
 /// Browsers that get news of the status page.
 const MOST_BROWSERS: usize = 16;
+/// Answered however many requests are.
+const METRICS_PATH: &str = "/metrics";
 /// No request takes longer, whatever it asks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 
@@ -126,7 +128,9 @@ async fn answer(
     let is_open = request.uri().path() == OPEN_PATH;
     let _slot = match slots.try_acquire() {
         Ok(slot) => Some(slot),
-        Err(_) if is_open => None,
+        // What watches a node that is overloaded, answered from its counts: as many as there are
+        // connections, at most.
+        Err(_) if is_open || request.uri().path() == METRICS_PATH => None,
         Err(_) => {
             let busy = format!("the control API is answering {MOST_REQUESTS} requests already");
             return Failure::new(Code::Busy, busy)

@@ -33,7 +33,8 @@ fn page(status: StatusCode, text: String) -> Response {
     let mut response = unkept(status, HTML, text);
     for (name, value) in [
         ("content-security-policy", ui::POLICY),
-        ("referrer-policy", "no-referrer"),
+        // With none at all, browsers would call the origin of the login null.
+        ("referrer-policy", "same-origin"),
         ("x-frame-options", "DENY"),
     ] {
         let name = HeaderName::from_static(name);

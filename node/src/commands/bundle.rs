@@ -14,7 +14,6 @@ use crate::commands::config::ConfigReport;
 use crate::commands::configuration;
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
-use crate::state_dir::read_token;
 use crate::tar::Tar;
 use crate::{doctor, keys, output, path_text, private_file};
 

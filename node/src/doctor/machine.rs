@@ -24,7 +24,7 @@ pub(super) fn state_dir(found: &mut Examination, state: &StateDir) {
     if path.symlink_metadata().is_err() {
         return to_be_made(found, path);
     }
-    if let Err(failure) = private_file::check_dir(path) {
+    if let Err(failure) = private_file::check_dir_of(private_file::service_user(path), path) {
         let cause = "the state directory cannot be used";
         let remedy = format!("chmod 700 {}", private_file::quoted(path));
         return found.failed(Subject::StateDir, cause, &failure, &remedy);

@@ -90,7 +90,7 @@ async fn node(found: &mut Examination, state: &StateDir) {
             crate::failure::Failure::new(Code::Unreachable, text)
                 .hint("start it with --api-listen IP:PORT, so that it can be asked")
         })?;
-        let client = Client::new(&endpoint.url, &state.token_file())?;
+        let client = Client::new(&endpoint.url, || state.token())?;
         client.get("/status").await
     }
     .await;
