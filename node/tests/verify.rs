@@ -31,7 +31,7 @@ fn an_item_that_its_holders_lost_is_named_and_the_verdict_remembers() {
     assert!(unknown.stderr.contains("skydht ls"), "{unknown:?}");
 
     // The same keys, and nothing held.
-    holders.map(Node::kill);
+    holders.into_iter().for_each(Node::kill);
     let holders = ["b", "c"].map(|name| forgetful(&home, name, &a));
     let end = Instant::now() + DEADLINE;
     for holder in &holders {

@@ -111,9 +111,7 @@ impl Parts {
         }
         if let Ok(loaded) = configuration(common, []) {
             let settings = &loaded.settings;
-            let token = settings
-                .state()
-                .and_then(|state| read_token(&state.token_file()));
+            let token = settings.state().and_then(|state| state.token());
             if let Ok(token) = token {
                 keep(token.as_bytes());
             }
