@@ -11,6 +11,7 @@ use crate::bootstrap::Bootstrap;
 use crate::clock::Clock;
 use crate::dmsg::Carrier;
 use crate::lapsed::Lapsed;
+use crate::recent::Recent;
 use crate::report::FilesReport;
 use crate::tasks::Tasks;
 use crate::verify::Verified;
@@ -31,6 +32,7 @@ struct Inner {
     files: OnceLock<FilesReport>,
     verified: Verified,
     tasks: Tasks,
+    recent: Recent,
 }
 
 /// What became of the connections to peers.
@@ -88,6 +90,7 @@ impl Condition {
             files: OnceLock::new(),
             verified: Verified::default(),
             tasks,
+            recent: Recent::default(),
         }))
     }
 
@@ -119,6 +122,11 @@ impl Condition {
     /// What it does by itself again and again.
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
+    }
+
+    /// What its users asked for last.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 
     /// What was found when own items were last read back.

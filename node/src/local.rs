@@ -109,6 +109,12 @@ impl Local {
 
     /// Signs and publishes.
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutReport> {
+        let result = self.publish(request).await;
+        self.condition.recent().put(&request.salt, &result);
+        result
+    }
+
+    async fn publish(&self, request: &PutRequest) -> Result<PutReport> {
         let (salt, value, options) = request.read()?;
         let dht = self.dht(options.timeout).await?;
         let target = Target::of(&self.key(), salt.as_bytes());
@@ -140,6 +146,13 @@ impl Local {
 
     /// Reads. A value that came too late for its policy is in the failure's details.
     pub(crate) async fn get(&self, body: &GetBody) -> Result<GetReport> {
+        let result = self.read(body).await;
+        let recent = self.condition.recent();
+        recent.get(&body.owner, &body.salt, &result);
+        result
+    }
+
+    async fn read(&self, body: &GetBody) -> Result<GetReport> {
         let request = body.read(self.key())?;
         let dht = self.dht(request.timeout).await?;
         match dht.get(request).await {
@@ -253,6 +266,7 @@ impl Local {
             peers,
             items: ItemsReport::new(self.key(), &own),
             snapshot: seen.map(|seen| seen.snapshot),
+            recent: self.condition.recent().all(),
             k,
             sort,
         })

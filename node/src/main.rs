@@ -32,6 +32,7 @@ mod path_text;
 mod printable;
 mod private_file;
 mod progress;
+mod recent;
 mod report;
 mod resume;
 mod signals;

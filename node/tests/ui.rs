@@ -143,6 +143,29 @@ fn browsers_get_news_as_a_tree() {
 }
 
 #[test]
+fn what_was_asked_last_is_shown_with_its_cost() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let b = Node::start(&home, "b", &[&a]);
+    a.knows(1);
+    b.run(&home, &["put", "v", "--salt", "asked-last"]).exits(0);
+    b.run(&home, &["get", "self", "nothing-there"]).exits(4);
+    let cookie = cookie(&get(&b, &link(&b, &home), None));
+    let page = get(&b, "/ui", Some(&cookie)).body;
+    let (before, last) = page
+        .split_once("Reads and puts that ended last</caption>")
+        .unwrap();
+    assert!(before.contains("operations"));
+    let read = last.find("self nothing-there").unwrap();
+    let put = last.find("asked-last").unwrap();
+    assert!(read < put, "the newest first");
+    assert!(
+        last.contains("stored 1/1") && last.contains("not found"),
+        "{last}"
+    );
+}
+
+#[test]
 fn a_server_shows_what_it_relays() {
     let home = TempDir::new();
     let mut command = support::program(&home);

@@ -2,6 +2,7 @@
 
 use skydht_core::node::{Measurements, Snapshot};
 
+use crate::recent::Ended;
 use crate::report::{ItemsReport, PeersReport, StatusReport};
 
 /// What the table of peers is ordered by.
@@ -45,6 +46,8 @@ pub(crate) struct Page {
     pub(crate) items: ItemsReport,
     /// None until the node is up.
     pub(crate) snapshot: Option<Snapshot>,
+    /// Reads and puts that ended last, newest first.
+    pub(crate) recent: Vec<Ended>,
     /// Bucket size.
     pub(crate) k: usize,
     pub(crate) sort: Sort,

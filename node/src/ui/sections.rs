@@ -198,9 +198,37 @@ pub(super) fn lookups(page: &Page) -> Element {
     if rows.is_empty() {
         return section.child(nothing("None since the start."));
     }
+    let last = page.recent.iter().map(|ended| {
+        let cost = ended
+            .lookup
+            .as_ref()
+            .map(|it| [it.hops, it.requests, it.answered, it.failed].map(|n| n.to_string()));
+        let cost = cost.unwrap_or_else(|| ["–"; 4].map(str::to_owned));
+        let head = [
+            Human(ended.ago).to_string(),
+            ended.kind.to_owned(),
+            ended.item.clone(),
+            ended.outcome.clone(),
+        ];
+        head.into_iter().chain(cost).collect()
+    });
+    let columns = [
+        "#Ago",
+        "What",
+        "Item",
+        "Outcome",
+        "#Hops",
+        "#Requests",
+        "#Answered",
+        "#Failed",
+    ];
+    let last = table("Reads and puts that ended last", &columns, last);
     let caption = "Since the start; percentiles are bounds of the histograms";
     let head = ["What", "#Count", "#p50", "#p95", "#p99"];
-    section.child(table(caption, &head, rows)).children(drawn)
+    section
+        .child(table(caption, &head, rows))
+        .child(last)
+        .children(drawn)
 }
 
 pub(super) fn own_items(page: &Page) -> Element {

@@ -16,6 +16,7 @@ fn page(status: StatusReport) -> Page {
         items: ItemsReport::new(snapshot.key, &[]),
         snapshot: Some(snapshot),
         status,
+        recent: Vec::new(),
         k: 20,
         sort: Sort::Bucket,
     }
