@@ -11,6 +11,7 @@ use crate::node::ids::{CallId, CallTag, JobId, QueryId, VerifyTag};
 use crate::node::items::Items;
 use crate::node::items::intake::Rejection;
 use crate::node::loading::{Loading, Need, Wanted};
+use crate::node::measurements::Task;
 use crate::node::output::SessionUse;
 use crate::node::peers::Peers;
 use crate::node::rpc::callers::Callers;
@@ -219,7 +220,18 @@ impl Base {
 
     /// Asks the peers of the table that are silent for longest for a sign of life.
     pub(crate) fn prove_peers(&mut self) {
+        let now = self.cx.now.mono;
+        self.cx.measured.task_ran(Task::Prove, now);
         self.peers.prove(&mut self.cx, &mut self.calls);
+    }
+
+    /// Lets go of items whose life is over.
+    pub(crate) fn expire(&mut self) {
+        let Self { cx, items, .. } = self;
+        let now = cx.now.mono;
+        cx.measured.task_ran(Task::Expiry, now);
+        items.expire(cx);
+        cx.measured.task_did(Task::Expiry, now);
     }
 
     /// The nearest peers that others can reach. Addresses are for our dialect only.

@@ -313,21 +313,12 @@ impl Node {
             Timer::Bootstrap => self.bootstrap(),
             Timer::SelfLookup => upkeep.look_up_self(base, queries),
             Timer::Refresh => upkeep.refresh(base, queries),
-            Timer::Prove => {
-                let now = base.cx.now.mono;
-                base.cx.measured.task_ran(Task::Prove, now);
-                base.prove_peers();
-            }
+            Timer::Prove => base.prove_peers(),
             Timer::Reconcile => replication.sessions.start_due(base),
             Timer::SyncRoom(sync) => replication.sessions.advance(base, sync),
             Timer::Offer => replication.offers.send(base),
             Timer::Advert => adverts::publish(base, queries),
-            Timer::Expiry => {
-                let (now, cx) = (base.cx.now.mono, &mut base.cx);
-                cx.measured.task_ran(Task::Expiry, now);
-                base.items.expire(cx);
-                cx.measured.task_did(Task::Expiry, now);
-            }
+            Timer::Expiry => base.expire(),
             Timer::Trim => base.trim_store(),
             Timer::Renewal(target) => {
                 if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
@@ -545,13 +536,7 @@ impl Node {
                 cx.measured.task_did(Task::Prove, now);
             }
             CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Given => {}
-            CallTag::Repair => cx.measured.repairs.count(match &ended.result {
-                Ok(message) => match message.response {
-                    Response::PutValue { stored: true, .. } => RepairOutcome::Stored,
-                    _ => RepairOutcome::Refused,
-                },
-                Err(_) => RepairOutcome::Failed,
-            }),
+            CallTag::Repair => cx.measured.repaired(ended.result.as_ref().ok()),
         }
         self.queries_ended();
     }

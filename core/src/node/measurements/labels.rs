@@ -1,4 +1,4 @@
-//! What measurements are told apart by. Each enum lists its values once, so that none is left out
+//! What measurements are distinguished by. Each enum lists its values once, so that none is left out
 //! of an array, and none is counted under another's name.
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::node::outcome::Source;
 use crate::store::Refusal;
 use crate::wire::Method;
 
-/// A value that measurements are told apart by.
+/// A value that measurements are distinguished by.
 pub trait Label: Copy + 'static {
     /// All of them, in the order of their indices.
     const ALL: &'static [Self];

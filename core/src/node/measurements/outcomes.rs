@@ -1,12 +1,14 @@
 //! Which count each way of ending belongs to. Matched exhaustively: what is added has to be placed.
 
 use crate::node::input::OpenFailure;
-use crate::node::measurements::{CallOutcome, Measurements, OperationOutcome, ServedOutcome};
+use crate::node::measurements::{
+    CallOutcome, Measurements, OperationOutcome, RepairOutcome, ServedOutcome,
+};
 use crate::node::outcome::{
     GetError, GetOutcome, OperationError, Outcome, PingError, PutError, SyncError,
 };
 use crate::node::output::CloseReason;
-use crate::wire::Method;
+use crate::wire::{Method, Response, ResponseMessage};
 
 impl Measurements {
     /// An operation is over.
@@ -44,6 +46,16 @@ impl Measurements {
         if let Some(age) = found.age {
             self.read_age.of_mut(found.origin).observe_time(age);
         }
+    }
+
+    /// A holder that lags was given the item; none: it did not answer.
+    pub(crate) fn repaired(&mut self, answer: Option<&ResponseMessage>) {
+        self.repairs
+            .count(match answer.map(|message| &message.response) {
+                Some(Response::PutValue { stored: true, .. }) => RepairOutcome::Stored,
+                Some(_) => RepairOutcome::Refused,
+                None => RepairOutcome::Failed,
+            });
     }
 
     /// A request of a peer's that came whole was not answered.
