@@ -184,7 +184,13 @@ fn every_cause_of_a_verdict_is_explained() {
     for call in ["yellow(", "red(", "worst_at_once("] {
         for (at, _) in source.match_indices(call) {
             let rest = &source[at + call.len()..];
-            let arguments = rest.trim_start().trim_start_matches("format!(");
+            // After what it is about.
+            let rest = rest.trim_start();
+            let rest = match rest.strip_prefix("Check::") {
+                Some(rest) => rest.split_once(',').unwrap().1.trim_start(),
+                None => rest,
+            };
+            let arguments = rest.trim_start_matches("format!(");
             if let Some(text) = arguments.strip_prefix('"') {
                 causes.push(text.split('"').next().unwrap());
             }

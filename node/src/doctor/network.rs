@@ -128,8 +128,8 @@ async fn ask(settings: &Settings, peers: Vec<BootstrapPeer>, patience: Duration)
     }
     let mut config = settings.node.clone();
     config.serve = false;
-    // Pings alone: it joins nothing.
-    config.bootstrap = Vec::new();
+    // Why a dial failed is remembered of these alone.
+    config.bootstrap = peers.clone();
     let started = async {
         let secret = keys::generate()?;
         start::start(config, secret, None, StartOptions::default()).await
@@ -154,7 +154,8 @@ async fn ask_one(dht: &Dht, peer: &BootstrapPeer, patience: Duration) -> Option<
             }
             Ok(Err(error)) => {
                 let mut seen = dht.dial_failures().into_iter();
-                let seen = seen.find(|it| it.peer == peer.key && it.addr == Some(*addr));
+                let seen =
+                    seen.find(|it| it.peer == peer.key && it.addr.is_none_or(|at| at == *addr));
                 let why = seen.map_or_else(|| error.to_string(), |it| it.cause);
                 format!("{addr}: {why}")
             }
