@@ -163,6 +163,15 @@ impl Failure {
         self
     }
 
+    /// Adds one member to the details, which are an object or nothing yet.
+    pub(crate) fn add_detail(&mut self, name: &str, detail: &impl Serialize) {
+        let details = self.details.get_or_insert_with(|| serde_json::json!({}));
+        if let (Some(members), Ok(detail)) = (details.as_object_mut(), serde_json::to_value(detail))
+        {
+            members.insert(name.into(), detail);
+        }
+    }
+
     /// Adds structured details.
     pub(crate) fn details(mut self: Box<Self>, details: &impl Serialize) -> Box<Self> {
         self.details = serde_json::to_value(details).ok();

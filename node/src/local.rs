@@ -16,12 +16,13 @@ use crate::api::schema::{
     FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, VerifyBody, WatchBody,
 };
 use crate::condition::Condition;
+use crate::course;
 use crate::failure::{Code, Failure, Result};
 use crate::metrics;
 use crate::operation_failure;
 use crate::report::{
-    FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
-    StatusReport, SyncReport, SyncsReport, VerifyReport, VersionReport,
+    FullNodeReport, GetReport, HopReport, ItemsReport, ListReport, PeersReport, PingReport,
+    PutReport, StatusReport, SyncReport, SyncsReport, VerifyReport, VersionReport,
 };
 use crate::status::{About, Seen};
 use crate::ui::{Page, Sort};
@@ -146,16 +147,31 @@ impl Local {
 
     /// Reads. A value that came too late for its policy is in the failure's details.
     pub(crate) async fn get(&self, body: &GetBody) -> Result<GetReport> {
-        let result = self.read(body).await;
+        let (mut result, hops) = self.read(body).await;
         let recent = self.condition.recent();
-        recent.get(&body.owner, &body.salt, &result);
+        recent.get(&body.owner, &body.salt, &result, &hops);
+        if body.trace {
+            match &mut result {
+                Ok(report) => report.trace = hops,
+                Err(failure) => failure.add_detail("trace", &hops),
+            }
+        }
         result
     }
 
-    async fn read(&self, body: &GetBody) -> Result<GetReport> {
-        let request = body.read(self.key())?;
-        let dht = self.dht(request.timeout).await?;
-        match dht.get(request).await {
+    /// Reads, and says every step.
+    async fn read(&self, body: &GetBody) -> (Result<GetReport>, Vec<HopReport>) {
+        let started = async {
+            let request = body.read(self.key())?;
+            let dht = self.dht(request.timeout).await?;
+            Ok((dht, request))
+        };
+        let (dht, request) = match started.await {
+            Ok(started) => started,
+            Err(failure) => return (Err(failure), Vec::new()),
+        };
+        let (read, hops) = course::follow(&dht, request).await;
+        let result = match read {
             Ok(outcome) => Ok(GetReport::new(&outcome, true)),
             Err(GetError::Timeout {
                 best: Some(best), ..
@@ -168,7 +184,8 @@ impl Local {
                 .details(&report))
             }
             Err(error) => Err(operation_failure::get_failed(&error, body)),
-        }
+        };
+        (result, hops)
     }
 
     /// Waits for the next version of an item.

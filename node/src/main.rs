@@ -9,6 +9,7 @@ mod color;
 mod commands;
 mod condition;
 mod config;
+mod course;
 mod descriptors;
 mod dmsg;
 mod doctor;

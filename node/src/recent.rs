@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::failure::Result;
-use crate::report::{GetReport, LookupReport, PutReport};
+use crate::report::{GetReport, HopReport, LookupReport, PutReport};
 
 /// How many are remembered.
 const MOST: usize = 20;
@@ -23,6 +23,8 @@ pub(crate) struct Ended {
     pub(crate) outcome: String,
     /// What it cost; none where it failed.
     pub(crate) lookup: Option<LookupReport>,
+    /// The steps of a read.
+    pub(crate) hops: Vec<HopReport>,
 }
 
 /// The last ones, newest first. Clones are the same.
@@ -49,11 +51,18 @@ impl Recent {
             item: salt.to_owned(),
             outcome: line(result),
             lookup,
+            hops: Vec::new(),
         });
     }
 
     /// A read ended.
-    pub(crate) fn get(&self, owner: &str, salt: &str, result: &Result<GetReport>) {
+    pub(crate) fn get(
+        &self,
+        owner: &str,
+        salt: &str,
+        result: &Result<GetReport>,
+        hops: &[HopReport],
+    ) {
         let lookup = result.as_ref().ok().map(|report| report.lookup.clone());
         self.add(Ended {
             ago: Duration::ZERO,
@@ -61,6 +70,7 @@ impl Recent {
             item: format!("{owner} {salt}").trim_end().to_owned(),
             outcome: line(result),
             lookup,
+            hops: hops.to_vec(),
         });
     }
 
@@ -97,7 +107,7 @@ mod tests {
         let recent = Recent::default();
         for n in 0..MOST + 5 {
             let failed = Err(Failure::new(Code::NotFound, format_args!("no {n}\nmore")));
-            recent.get("02ab", &n.to_string(), &failed);
+            recent.get("02ab", &n.to_string(), &failed, &[]);
         }
         let all = recent.all();
         assert_eq!(all.len(), MOST);

@@ -5,6 +5,7 @@
 
 mod dmsg;
 mod full;
+mod hop;
 mod items;
 mod peers;
 mod status;
@@ -25,6 +26,7 @@ use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 
 pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, HybridReport, RelayReport};
 pub(crate) use full::{FullNodeReport, ListReport, SyncReport, SyncsReport};
+pub(crate) use hop::{HopReport, HopState};
 pub(crate) use items::ItemsReport;
 pub(crate) use peers::{BucketReport, BucketState, PeerReport, PeersReport, PingReport};
 pub(crate) use status::{
@@ -200,6 +202,9 @@ pub(crate) struct GetReport {
     pub(crate) complete: bool,
     /// The cost.
     pub(crate) lookup: LookupReport,
+    /// Its steps, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trace: Vec<HopReport>,
 }
 
 impl GetReport {
@@ -230,6 +235,7 @@ impl GetReport {
             first_value_ms: ms(outcome.first_value),
             complete,
             lookup: LookupReport::new(&outcome.stats),
+            trace: Vec::new(),
         }
     }
 

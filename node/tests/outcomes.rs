@@ -349,3 +349,30 @@ fn a_quorum_that_was_not_met_is_done_in_part() {
     b.run(&home, &["get", &key, "--policy", "quorum:1"])
         .exits(0);
 }
+
+#[test]
+fn a_read_says_and_draws_its_steps() {
+    let home = TempDir::new();
+    let mut a = Node::start(&home, "a", &[]);
+    let b = Node::start(&home, "b", &[&a]);
+    a.knows(1);
+    a.run(&home, &["put", "hello", "--salt", "x"]).exits(0);
+    let (key, svg) = (a.text("key").to_owned(), home.join("course.svg"));
+    let read = ["get", &key, "x", "--trace", "--svg", &svg];
+    let ran = b.run(&home, &read).exits(0);
+    assert_eq!(ran.text(), "hello");
+    for part in ["  asked", "has it", &key] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+    }
+    let drawn = fs::read_to_string(&svg).unwrap();
+    assert!(drawn.contains("bits shared with the target"), "{drawn}");
+    let json = b.run(&home, &[&read[..4], &["--json"]].concat()).exits(0);
+    assert_eq!(json.json()["trace"][0]["peer"], key);
+    // One that finds nothing has a course, too.
+    let none = ["get", &key, "nothing", "--trace", "--svg", &svg];
+    let ran = b.run(&home, &none).exits(4);
+    assert!(ran.stderr.contains("answered, 0 new"), "{ran:?}");
+    // Without the word nothing is said of it.
+    let plain = b.run(&home, &["get", &key, "x", "--json"]).exits(0);
+    assert!(plain.json().get("trace").is_none());
+}

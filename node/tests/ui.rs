@@ -163,6 +163,15 @@ fn what_was_asked_last_is_shown_with_its_cost() {
         last.contains("stored 1/1") && last.contains("not found"),
         "{last}"
     );
+    // The course of the read, drawn and as a table.
+    let course = last
+        .split_once("Course of get self nothing-there")
+        .unwrap()
+        .1;
+    assert!(
+        course.contains("<svg ") && course.contains(a.text("key")),
+        "{course}"
+    );
 }
 
 #[test]

@@ -80,7 +80,7 @@ const INDEX: &[(&str, &str, &str)] = &[
     (
         "/get",
         "POST",
-        "read: {pk, salt, policy, unknown_mirrors, timeout_ms}",
+        "read: {pk, salt, policy, unknown_mirrors, timeout_ms, trace}",
     ),
     ("/get/{pk}", "GET", "read the item without salt"),
     ("/get/{pk}/{salt}", "GET", "read an item"),
@@ -267,6 +267,7 @@ fn item(owner: String, salt: String) -> GetBody {
         policy: None,
         unknown_mirrors: false,
         timeout_ms: None,
+        trace: false,
     }
 }
 

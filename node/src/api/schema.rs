@@ -113,6 +113,9 @@ pub(crate) struct GetBody {
     /// How long it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
+    /// Whether the answer names each step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) trace: bool,
 }
 
 impl GetBody {
@@ -180,6 +183,7 @@ impl WatchBody {
             policy: None,
             unknown_mirrors: self.unknown_mirrors,
             timeout_ms: self.timeout_ms,
+            trace: false,
         }
     }
 }

@@ -182,6 +182,7 @@ Examples:
   skydht get 02ab…c1 --policy quorum:5 --json
   skydht get 02ab…c1 --bootstrap 03cd…e2@192.0.2.7:7470 --policy first
   skydht get 02ab…c1 dmsg --discovery http://127.0.0.1:9090
+  skydht get 02ab…c1 dmsg --trace --svg course.svg
 
 Policies: freshest asks the 20 nearest peers; quorum:N stops when N agree on the newest;
 first takes the first valid value; local asks nobody.")]
@@ -211,6 +212,17 @@ pub(crate) struct Get {
     /// How long it may take: 10s, 500ms, or seconds.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Reading it")]
     pub(crate) timeout: Option<Duration>,
+    /// Say each step: when, which peer, how near, and what came of it.
+    #[arg(long, conflicts_with = "list", help_heading = "Reading it")]
+    pub(crate) trace: bool,
+    /// Draw the steps into a file, which is replaced.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "list",
+        help_heading = "Reading it"
+    )]
+    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reach: Reach,
 }

@@ -15,12 +15,13 @@ use crate::api::schema::GetBody;
 use crate::cli::{Common, Get, Owner, Reach, parse_policy};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
-use crate::report::GetReport;
+use crate::report::{GetReport, HopReport};
 use crate::{output, private_file};
 
 /// Reads an item.
 pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
-    let salt = args.salt.or(args.salt_word).unwrap_or_default();
+    let salt = args.salt.clone().or_else(|| args.salt_word.clone());
+    let salt = salt.unwrap_or_default();
     if args.list {
         return list(common, &args.reach, args.owner, &salt, args.timeout).await;
     }
@@ -30,9 +31,11 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
         policy: Some(args.policy.to_string()),
         unknown_mirrors: args.unknown_mirrors,
         timeout_ms: args.timeout.map(super::millis),
+        trace: args.trace || args.svg.is_some(),
     };
     let access = Access::open(common, &args.reach, Purpose::Read).await?;
     let mut result = access.get(body).await;
+    course(common, &args, &salt, &result)?;
     if let Ok(report) = &result
         && let Some(manifest) =
             Manifest::decode(&report.bytes()).map_err(|error| Failure::new(Code::Partial, error))?
@@ -84,6 +87,30 @@ pub(crate) async fn run(common: &Common, args: Get) -> Result<Exit> {
         }
         _ => Ok(Exit::Ok),
     }
+}
+
+/// Says and draws the steps, if that is asked for.
+fn course(common: &Common, args: &Get, salt: &str, result: &Result<GetReport>) -> Result<()> {
+    let hops: Vec<HopReport> = match result {
+        Ok(report) => report.trace.clone(),
+        Err(failure) => {
+            let details = failure.details.as_ref();
+            let hops = details.and_then(|details| details.get("trace")).cloned();
+            hops.and_then(|hops| serde_json::from_value(hops).ok())
+                .unwrap_or_default()
+        }
+    };
+    if args.trace && !common.json {
+        for hop in &hops {
+            output::talk(hop);
+        }
+    }
+    if let Some(file) = &args.svg {
+        let title = format!("get {} {salt}", args.owner);
+        let drawn = crate::course::draw(title.trim_end(), &hops);
+        private_file::replace_public(file, drawn.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Reads a list in upstream's chunks.

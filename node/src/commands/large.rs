@@ -104,6 +104,7 @@ impl Items for Chunks<'_> {
             policy: Some(policy.into()),
             unknown_mirrors: false,
             timeout_ms: self.request.timeout_ms,
+            trace: false,
         };
         match self.access.get(body).await {
             Ok(report) => Ok(Some((report.seq, Value::from(report.bytes())))),

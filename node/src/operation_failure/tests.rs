@@ -228,6 +228,7 @@ fn get_rows() -> Vec<Row> {
         policy: policy.map(str::to_owned),
         unknown_mirrors: false,
         timeout_ms: None,
+        trace: false,
     };
     let get = |error| get_failed(&error, &body(None));
     let local = get_failed(&GetError::NotFound { stats }, &body(Some("local")));

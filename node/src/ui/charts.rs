@@ -3,7 +3,8 @@
 use skydht_core::node::Histogram;
 
 use super::tree::{Element, el};
-use crate::report::{BucketReport, BucketState, PeersReport};
+use crate::course::spans;
+use crate::report::{BucketReport, BucketState, HopReport, HopState, PeersReport};
 
 /// Height of the tallest bar.
 const HEIGHT: u64 = 60;
@@ -100,6 +101,51 @@ pub(super) fn ring(peers: &PeersReport) -> Element {
         .child(circle)
         .children(others)
         .child(dot(own.as_bytes(), "self", 4))
+}
+
+/// The course of a read: time from left to right, nearness to the target upwards, a line a question.
+pub(super) fn course(id: &str, title: &str, hops: &[HopReport]) -> Element {
+    const WIDTH: f64 = 380.0;
+    let spans = spans(hops);
+    let longest = spans.iter().map(|span| span.to_ms).fold(0.0, f64::max);
+    let longest = if longest > 0.0 { longest } else { 1.0 };
+    let nearest = spans
+        .iter()
+        .map(|span| span.prefix)
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    let about = format!(
+        "{} questions over {longest:.1} ms; higher is nearer to the target, by up to {nearest} bits. \
+         A dot: answered; a dashed ring: it had the item; a thick ring: failed.",
+        spans.len()
+    );
+    let lines = spans.iter().flat_map(|span| {
+        let x = |at: f64| format!("{:.1}", 8.0 + at / longest * WIDTH);
+        let share = f64::from(span.prefix) / f64::from(nearest);
+        let y = format!("{:.1}", 72.0 - share * 60.0);
+        let line = el("line")
+            .attr("class", "line")
+            .attr("x1", x(span.from_ms))
+            .attr("x2", x(span.to_ms))
+            .attr("y1", &y)
+            .attr("y2", &y);
+        let (class, r) = match (span.state, span.item) {
+            (HopState::Answered, true) => ("want", 4),
+            (HopState::Answered, false) => ("bar", 2),
+            (HopState::Failed, _) => ("low", 2),
+            (HopState::Asked, _) => ("spare", 2),
+        };
+        let end = el("circle").attr("class", class).attr("r", r);
+        [line, end.attr("cx", x(span.to_ms)).attr("cy", y)]
+    });
+    let start = el("text").attr("x", 2).attr("y", 88).text("0 ms");
+    let end = el("text").attr("x", 350).attr("y", 88);
+    let end = end.text(format_args!("{longest:.0} ms"));
+    drawing(id, (400, 92), title, &about)
+        .children(lines)
+        .child(start)
+        .child(end)
 }
 
 /// The bars of a histogram.

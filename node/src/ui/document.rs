@@ -34,7 +34,7 @@ impl Page {
             Verdict::Yellow => "YELLOW",
             Verdict::Red => "RED",
         };
-        let age = el("p").attr("id", "age").attr("role", "status");
+        let age = el("p").attr("id", "age");
         let age = age.text("as of this page's loading; reload for news, where scripts are off");
         let body = el("body")
             .child(age)

@@ -225,9 +225,27 @@ pub(super) fn lookups(page: &Page) -> Element {
     let last = table("Reads and puts that ended last", &columns, last);
     let caption = "Since the start; percentiles are bounds of the histograms";
     let head = ["What", "#Count", "#p50", "#p95", "#p99"];
+    let courses = page.recent.iter().filter(|ended| !ended.hops.is_empty());
+    let courses = courses.enumerate().map(|(place, ended)| {
+        let title = format!("{} {}: {}", ended.kind, ended.item, ended.outcome);
+        let rows = ended.hops.iter().map(|hop| {
+            vec![
+                format!("{:.1} ms", hop.at_ms),
+                hop.peer.to_string(),
+                hop.prefix.to_string(),
+                hop.what(),
+            ]
+        });
+        let columns = ["#After", "Peer", "#Bits shared", "What"];
+        let content = el("div")
+            .child(charts::course(&format!("c{place}"), &title, &ended.hops))
+            .child(table("Its steps", &columns, rows));
+        details(&format!("Course of {title}"), content)
+    });
     section
         .child(table(caption, &head, rows))
         .child(last)
+        .children(courses)
         .children(drawn)
 }
 
@@ -253,7 +271,7 @@ pub(super) fn own_items(page: &Page) -> Element {
             count(item.bytes as u64),
         ]
     });
-    let head = ["Salt", "#Holders", "", "#Age", "#Renewed in", "#Bytes"];
+    let head = ["Salt", "#Holders", "Share", "#Age", "#Renewed in", "#Bytes"];
     let mut section = section.child(table("Items that this node keeps renewed", &head, rows));
     if let Some(verified) = &page.status.verified {
         let found = match verified.not_held.is_empty() {

@@ -1,0 +1,78 @@
+//! The course of a read: whom it asked, and what came of that.
+
+use std::fmt::{self, Display};
+
+use serde::{Deserialize, Serialize};
+use skydht_core::key::PublicKey;
+use skydht_core::node::HopResult;
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HopState {
+    /// A request went out.
+    Asked,
+    /// An answer came.
+    Answered,
+    /// No usable answer came.
+    Failed,
+}
+
+/// One step of a read.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct HopReport {
+    /// Since the read began.
+    pub(crate) at_ms: f64,
+    pub(crate) peer: PublicKey,
+    /// Length of the prefix that it shares with the target.
+    pub(crate) prefix: u16,
+    pub(crate) state: HopState,
+    /// Peers that its answer named and that were new.
+    pub(crate) new: u16,
+    /// Whether its answer carried an item.
+    pub(crate) item: bool,
+}
+
+impl HopReport {
+    pub(crate) fn new(at_ms: f64, peer: PublicKey, prefix: u16, result: HopResult) -> Self {
+        let (state, new, item) = match result {
+            HopResult::Asked => (HopState::Asked, 0, false),
+            HopResult::Answered { new, item } => (HopState::Answered, new, item),
+            HopResult::Failed => (HopState::Failed, 0, false),
+        };
+        Self {
+            at_ms,
+            peer,
+            prefix,
+            state,
+            new,
+            item,
+        }
+    }
+
+    /// What happened, in words.
+    pub(crate) fn what(&self) -> String {
+        match self.state {
+            HopState::Asked => "asked".into(),
+            HopState::Failed => "failed".into(),
+            HopState::Answered if self.item => format!("answered, {} new, has it", self.new),
+            HopState::Answered => format!("answered, {} new", self.new),
+        }
+    }
+}
+
+impl Display for HopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at_ms,
+            peer,
+            prefix,
+            ..
+        } = self;
+        write!(
+            f,
+            "+{at_ms:>8.1} ms  {peer}  {prefix:>3} bits  {}",
+            self.what()
+        )
+    }
+}
