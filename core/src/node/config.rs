@@ -80,6 +80,11 @@ pub struct Config {
     pub trusted: Vec<PublicKey>,
     /// Keys from which mirrored items are accepted.
     pub mirrors: Vec<PublicKey>,
+    /// Peers from which items of these mirrors are accepted without a binding signature: full
+    /// nodes of upstream's that pass on what a mirror gave them. Such a peer can put an item of a
+    /// mirror at a wrong target, so name only your own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirror_relays: Vec<PublicKey>,
     /// A call is given up after this.
     pub hard_deadline: Duration,
     /// Default deadline of an operation.
@@ -103,6 +108,7 @@ impl Default for Config {
             whitelisted: Vec::new(),
             trusted: Vec::new(),
             mirrors: Vec::new(),
+            mirror_relays: Vec::new(),
             hard_deadline: HARD_DEADLINE,
             operation_timeout: OPERATION_TIMEOUT,
             limits: Limits::default(),
@@ -155,6 +161,7 @@ impl Config {
             ("whitelisted", &self.whitelisted),
             ("trusted", &self.trusted),
             ("mirrors", &self.mirrors),
+            ("mirror_relays", &self.mirror_relays),
         ] {
             if let Some(key) = keys.iter().find(|key| key.check_curve().is_err()) {
                 return Err(ConfigError::Key { field, key: *key });

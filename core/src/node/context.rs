@@ -8,12 +8,13 @@ use alloc::vec::Vec;
 
 use crate::Seed;
 use crate::address::canonical;
-use crate::id::NodeId;
-use crate::item::{Item, Salt, Seq, Value};
+use crate::id::{NodeId, Target};
+use crate::item::{Item, Origin, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
 use crate::node::config::{Advertise, Config, Identity};
 use crate::node::counters::{Counter, Counters};
 use crate::node::ids::StreamId;
+use crate::node::items::placed::Placed;
 use crate::node::limits::Limit;
 use crate::node::measurements::{Measurements, Side};
 use crate::node::output::{Event, Output};
@@ -161,27 +162,40 @@ impl Context {
         }
     }
 
-    /// Signs with the node's key, or takes the signature from a recorded run.
-    pub(crate) fn sign(&mut self, seq: Seq, value: Value, salt: Salt) -> Option<Item> {
+    /// Binds an item of this node to a target; at another key's target with a signature over it.
+    pub(crate) fn place(&mut self, item: Arc<Item>, target: Target) -> Option<Placed> {
+        let bind = match item.origin_at(&target) {
+            Origin::Owner => None,
+            Origin::Mirror => Some(self.sign_digest(|| item.bind_digest(&target))?),
+        };
+        Some(Placed { item, target, bind })
+    }
+
+    /// Signs a digest with the node's key, or takes the signature from a recorded run.
+    fn sign_digest(&mut self, digest: impl FnOnce() -> [u8; 32]) -> Option<Signature> {
         match &self.identity {
             Identity::Keyed(secret) => {
-                let item = Item::sign(secret, seq, value, salt);
+                let signature = secret.sign(&digest());
                 if let Some(signed) = &mut self.signed {
-                    signed.push(item.signature);
+                    signed.push(signature);
                 }
-                Some(item)
+                Some(signature)
             }
-            Identity::PublicOnly(key) => {
-                let signature = self.tape.pop_front()?;
-                Some(Item {
-                    key: *key,
-                    seq,
-                    signature,
-                    value,
-                    salt,
-                })
-            }
+            Identity::PublicOnly(_) => self.tape.pop_front(),
         }
+    }
+
+    /// Signs an item, as [`Context::sign_digest`].
+    pub(crate) fn sign(&mut self, seq: Seq, value: Value, salt: Salt) -> Option<Item> {
+        let mut item = Item {
+            key: self.public,
+            seq,
+            signature: Signature::default(),
+            value,
+            salt,
+        };
+        item.signature = self.sign_digest(|| item.digest())?;
+        Some(item)
     }
 
     pub(crate) fn record_signatures(&mut self) {

@@ -143,12 +143,25 @@ pub struct PutOptions {
     pub min_replicas: u16,
     /// Allow a sequence more than a day ahead of the clock.
     pub force: bool,
+    /// Publish it at the target of this key, as a mirror of what it published elsewhere. Peers take
+    /// it if they have this node's key among [`crate::node::Config::mirrors`], and only as long as
+    /// they hold nothing that the key itself signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_of: Option<PublicKey>,
     /// Keep it here and tell no peer.
     pub local_only: bool,
     /// Do not renew it: the item dies TTL from now unless put again.
     pub once: bool,
     /// Deadline; none means [`crate::node::Config::operation_timeout`].
     pub timeout: Option<Duration>,
+}
+
+impl PutOptions {
+    /// Where an item of the key `own` with `salt` goes.
+    #[must_use]
+    pub fn target(&self, own: &PublicKey, salt: &Salt) -> Target {
+        Target::of(self.mirror_of.as_ref().unwrap_or(own), salt.as_bytes())
+    }
 }
 
 /// What to read.

@@ -321,8 +321,8 @@ impl Node {
             Timer::Expiry => base.expire(),
             Timer::Trim => base.trim_store(),
             Timer::Renewal(target) => {
-                if let Some((item, mode)) = base.items.renew_own(&mut base.cx, target) {
-                    queries.renew(base, target, item, mode);
+                if let Some((placed, mode)) = base.items.renew_own(&mut base.cx, target) {
+                    queries.renew(base, placed, mode);
                 }
             }
         }

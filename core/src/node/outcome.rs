@@ -123,6 +123,12 @@ pub enum PutError {
         /// The highest sequence that a holder named.
         have: Option<Seq>,
     },
+    /// The key itself publishes here, which no mirror comes before.
+    #[error("the owner publishes this item itself, with sequence {have}")]
+    OwnerPublishes {
+        /// Of the owner's item.
+        have: Seq,
+    },
     /// The automatic sequence has no successor.
     #[error("the owner's sequence is at its maximum and cannot grow")]
     SequenceSaturated,

@@ -48,7 +48,11 @@ impl Store {
         let rank = candidate.rank();
         let origin = rank.origin();
         if origin == Origin::Mirror {
-            let travels = candidate.bound.is_some() || matches!(via, Via::Storage { .. });
+            let travels = match via {
+                Via::Storage { .. } => true,
+                Via::Peer(peer) | Via::Pulled(peer) => self.config.mirror_relays.contains(peer),
+                Via::Signer(_) | Via::Local => false,
+            } || candidate.bound.is_some();
             if !(travels || via.vouches(item)) || !self.takes_mirrors_of(&item.key) {
                 return Err(Refusal::MirrorNotAccepted);
             }

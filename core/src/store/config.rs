@@ -37,6 +37,8 @@ pub struct StoreConfig {
     pub trusted: BTreeSet<PublicKey>,
     /// Keys from which mirrors are accepted.
     pub mirrors: BTreeSet<PublicKey>,
+    /// Peers that may pass mirrors on without a binding signature.
+    pub mirror_relays: BTreeSet<PublicKey>,
     /// Items held. Items of the tiers and of this node may exceed it.
     pub max_items: Cap,
     /// Bytes held, by [`item_cost`]. Nothing exceeds it.
@@ -75,6 +77,7 @@ impl StoreConfig {
             whitelisted: BTreeSet::new(),
             trusted: BTreeSet::new(),
             mirrors: BTreeSet::new(),
+            mirror_relays: BTreeSet::new(),
             max_items: Cap::UNLIMITED,
             max_bytes: Cap::UNLIMITED,
             public_items: Cap::UNLIMITED,
@@ -98,6 +101,8 @@ impl StoreConfig {
 
     /// Whether the operator named this key in any role.
     pub(super) fn is_configured(&self, key: &PublicKey) -> bool {
-        self.tier(key) != Tier::Public || self.mirrors.contains(key)
+        self.tier(key) != Tier::Public
+            || self.mirrors.contains(key)
+            || self.mirror_relays.contains(key)
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 pub(crate) mod intake;
 pub(crate) mod own;
+pub(crate) mod placed;
 mod renewal;
 mod state;
 

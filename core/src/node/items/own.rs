@@ -1,15 +1,15 @@
 //! The node's own items: their sequences, and renewing them in time.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::{Item, Origin, Seq};
+use crate::item::{Origin, Seq};
 use crate::mark::{MarkChange, MarkKind, StoredMark};
 use crate::node::config::GO_RENEWAL;
 use crate::node::context::Context;
+use crate::node::items::placed::Placed;
 use crate::node::outcome::OwnItem;
 use crate::node::timers::{Timer, Timers};
 use crate::time::Mono;
@@ -25,7 +25,7 @@ pub(super) struct Own {
 }
 
 pub(super) struct Renew {
-    pub(super) item: Arc<Item>,
+    pub(super) placed: Placed,
     /// Some holder renews only by a higher sequence.
     pub(super) by_seq: bool,
     /// When holders last acknowledged it, and how many.
@@ -89,7 +89,7 @@ impl OwnItems {
     /// The sequence of the item that is kept renewed.
     pub(crate) fn kept_seq(&self, target: &Target) -> Option<Seq> {
         let renew = self.items.get(target)?.renew.as_ref()?;
-        Some(renew.item.seq)
+        Some(renew.placed.item.seq)
     }
 
     /// A verified sequence: the next one must be higher.
@@ -131,7 +131,8 @@ impl OwnItems {
         self.changed = changed;
     }
 
-    pub(super) fn keep(&mut self, target: Target, item: Arc<Item>) -> bool {
+    pub(super) fn keep(&mut self, placed: Placed) -> bool {
+        let target = placed.target;
         let Some(own) = self.items.get_mut(&target) else {
             return false;
         };
@@ -146,10 +147,10 @@ impl OwnItems {
         let by_seq = before.is_some_and(|renew| renew.by_seq);
         // A newer sequence of the same value is a renewal of it.
         let published = before
-            .filter(|renew| renew.item.value == item.value)
+            .filter(|renew| renew.placed.item.value == placed.item.value)
             .and_then(|renew| renew.published);
         own.renew = Some(Renew {
-            item,
+            placed,
             by_seq,
             published,
         });
@@ -207,9 +208,8 @@ impl OwnItems {
         let renewed = self.items.iter();
         renewed
             .filter_map(|(target, own)| {
-                let Renew {
-                    item, published, ..
-                } = own.renew.as_ref()?;
+                let renew = own.renew.as_ref()?;
+                let (item, published) = (&renew.placed.item, renew.published);
                 let next_renewal = timers.due_at(Timer::Renewal(*target));
                 Some(OwnItem {
                     target: *target,
@@ -227,8 +227,10 @@ impl OwnItems {
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::Arc;
+
     use super::*;
-    use crate::item::{Salt, Value};
+    use crate::item::{Item, Salt, Value};
     use crate::key::SecretKey;
 
     fn at(seconds: u64) -> Mono {
@@ -249,12 +251,20 @@ mod tests {
         ))
     }
 
+    fn placed(target: Target) -> Placed {
+        Placed {
+            item: item(),
+            target,
+            bind: None,
+        }
+    }
+
     /// Hidden by nodes that publish fewer items than are remembered.
     #[test]
     fn what_is_kept_renewed_is_never_forgotten_for_what_is_idle() {
         let mut own = OwnItems::new(2);
         own.raise(target(1), Seq(1), at(1));
-        assert!(own.keep(target(1), item()));
+        assert!(own.keep(placed(target(1))));
         for n in 2..9 {
             own.raise(target(n), Seq(n.into()), at(n.into()));
             assert_eq!(own.kept_seq(&target(1)), Some(Seq(1)), "{n}");
@@ -280,7 +290,7 @@ mod tests {
         own.raise(target(1), Seq(9), at(1));
         own.raise(target(1), Seq(5), at(2));
         assert_eq!(own.seq(&target(1)), Some(Seq(9)));
-        own.keep(target(1), item());
+        own.keep(placed(target(1)));
         own.raise(target(1), Seq(7), at(3));
         assert_eq!(own.seq(&target(1)), Some(Seq(9)));
     }
@@ -299,7 +309,7 @@ mod tests {
     fn who_holds_an_item_is_known_until_its_value_changes() {
         let mut own = OwnItems::new(2);
         own.raise(target(1), Seq(1), at(1));
-        assert!(own.keep(target(1), item()));
+        assert!(own.keep(placed(target(1))));
         let renew = own.items.get_mut(&target(1)).unwrap().renew.as_mut();
         renew.unwrap().published = Some((at(1), 7));
         let changed = Arc::new(Item {
@@ -307,7 +317,12 @@ mod tests {
             ..(*item()).clone()
         });
         for (item, holders) in [(item(), 7), (changed, 0)] {
-            assert!(own.keep(target(1), item));
+            let target = target(1);
+            assert!(own.keep(Placed {
+                item,
+                target,
+                bind: None
+            }));
             let listed = own.list(&Timers::default(), at(2));
             assert_eq!(listed[0].holders, holders);
         }
@@ -320,13 +335,13 @@ mod tests {
             own.raise(target(n), Seq(1), at(n.into()));
         }
         assert!(
-            !own.keep(target(1), item()),
+            !own.keep(placed(target(1))),
             "forgotten: two are remembered"
         );
-        assert!(own.keep(target(2), item()) && own.keep(target(2), item()));
-        assert!(own.keep(target(3), item()));
+        assert!(own.keep(placed(target(2))) && own.keep(placed(target(2))));
+        assert!(own.keep(placed(target(3))));
         own.raise(target(4), Seq(1), at(4));
-        assert!(!own.keep(target(4), item()));
+        assert!(!own.keep(placed(target(4))));
         assert_eq!(own.renewed(), 2);
     }
 }

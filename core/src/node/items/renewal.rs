@@ -1,19 +1,20 @@
 //! Keeping own items alive: which are renewed, and with which sequence.
 
 use crate::id::Target;
-use crate::item::Item;
 use crate::node::context::Context;
 use crate::node::ids::PutMode;
+use crate::node::items::placed::Placed;
 use crate::node::items::state::Items;
 use crate::node::limits::Limit;
 use crate::node::timers::Timer;
-use crate::store::{Candidate, Via};
+use crate::store::Via;
 use alloc::sync::Arc;
 
 impl Items {
     /// From now on this item is renewed until it is deleted.
-    pub(crate) fn remember_own(&mut self, cx: &mut Context, target: Target, item: Arc<Item>) {
-        if self.own.keep(target, item) {
+    pub(crate) fn remember_own(&mut self, cx: &mut Context, placed: Placed) {
+        let target = placed.target;
+        if self.own.keep(placed) {
             self.own.schedule_renewal(cx, &target);
         } else {
             cx.hit(Limit::own_items);
@@ -31,22 +32,23 @@ impl Items {
         &mut self,
         cx: &mut Context,
         target: Target,
-    ) -> Option<(Arc<Item>, PutMode)> {
+    ) -> Option<(Placed, PutMode)> {
         let renew = self.own.items.get(&target)?.renew.as_ref()?;
-        let (mut item, by_seq) = (renew.item.clone(), renew.by_seq);
+        let (mut placed, by_seq) = (renew.placed.clone(), renew.by_seq);
         let mut mode = PutMode::Renew;
         if by_seq
             && let Some(next) = self.next_seq(cx.now, &target)
-            && let Some(newer) = cx.sign(next, item.value.clone(), item.salt.clone())
+            && let Some(newer) = cx.sign(next, placed.item.value.clone(), placed.item.salt.clone())
+            && let Some(newer) = cx.place(Arc::new(newer), target)
         {
-            item = Arc::new(newer);
+            placed = newer;
             mode = PutMode::Publish;
             self.own.raise(target, next, cx.now.mono);
-            self.own.keep(target, item.clone());
+            self.own.keep(placed.clone());
         }
-        let _ = self.admit(cx, Candidate::of_owner(item.clone(), Via::Local), 0);
+        let _ = self.admit(cx, placed.candidate(Via::Local), 0);
         // Should this renewal get lost, the next one comes anyway.
         self.own.schedule_renewal(cx, &target);
-        Some((item, mode))
+        Some((placed, mode))
     }
 }

@@ -63,6 +63,7 @@ impl Items {
             whitelisted: config.whitelisted.iter().copied().collect(),
             trusted: config.trusted.iter().copied().collect(),
             mirrors: config.mirrors.iter().copied().collect(),
+            mirror_relays: config.mirror_relays.iter().copied().collect(),
             max_items,
             max_bytes: limits.store_bytes,
             public_items,

@@ -90,7 +90,7 @@ impl Operations {
                 value,
                 options,
             } => {
-                let target = Target::of(&base.cx.public, salt.as_bytes());
+                let target = options.target(&base.cx.public, &salt);
                 let plan = Box::new(PutPlan::new(salt, value, options, started));
                 // One after the other: each sees the one before it, and takes the next sequence.
                 if self.queue_put(op, target) {

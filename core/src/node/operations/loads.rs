@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::id::Target;
 use crate::node::base::Base;
 use crate::node::ids::OperationId;
 use crate::node::input::Command;
@@ -24,7 +23,7 @@ impl Operations {
         started: Mono,
     ) -> Option<Command> {
         let target = match &command {
-            Command::Put { salt, .. } => Target::of(&base.cx.public, salt.as_bytes()),
+            Command::Put { salt, options, .. } => options.target(&base.cx.public, salt),
             Command::PutSigned { item, .. } => item.target(),
             Command::Get(request) | Command::Watch { request, .. } => request.target,
             // Sessions wait by themselves.

@@ -9,16 +9,17 @@ use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::{Item, Seq};
+use crate::item::{Item, Origin, Seq};
 use crate::node::base::Base;
 use crate::node::ids::{OperationId, PutMode, StopReason};
 use crate::node::input::{Expected, GetRequest, PutOptions, ReadPolicy};
+use crate::node::items::placed::Placed;
 use crate::node::operations::state::{Operations, PutPlan, stopped};
 use crate::node::outcome::{OperationError, Outcome, PutError, PutOutcome};
 use crate::node::query::get::Get;
 use crate::node::query::put::Put;
 use crate::node::query::{Ended, Queries, Query, QueryKind};
-use crate::store::{Candidate, Refusal, Via};
+use crate::store::{Refusal, Via};
 use crate::time::{Mono, nanos};
 
 /// A sequence more than this ahead of the clock is refused without force.
@@ -61,7 +62,8 @@ impl Operations {
     ) {
         plan.reads += 1;
         let started = plan.started;
-        let request = GetRequest::of(base.cx.public, plan.salt.clone(), ReadPolicy::Freshest);
+        let owner = plan.options.mirror_of.unwrap_or(base.cx.public);
+        let request = GetRequest::of(owner, plan.salt.clone(), ReadPolicy::Freshest);
         self.set_plan(op, plan);
         self.start_get(
             base,
@@ -118,7 +120,7 @@ impl Operations {
         op: OperationId,
         plan: Box<PutPlan>,
     ) {
-        let target = Target::of(&base.cx.public, plan.salt.as_bytes());
+        let target = plan.options.target(&base.cx.public, &plan.salt);
         let options = &plan.options;
         if let Some(expected) = options.expect {
             let own = base.items.own_version(base.cx.now, &target);
@@ -132,12 +134,20 @@ impl Operations {
             Err(error) => return self.put_failed(base, op, error),
         };
         let (cx, items) = (&mut base.cx, &mut base.items);
+        let Some(placed) = cx.place(item.clone(), target) else {
+            return self.put_failed(base, op, PutError::NoSecretKey);
+        };
         items.cache.forget(&target);
-        let admitted = items.admit(cx, Candidate::of_owner(item.clone(), Via::Local), 0);
+        let admitted = items.admit(cx, placed.candidate(Via::Local), 0);
         if let Err(refusal) = admitted
             && (options.local_only || refusal == Refusal::Older)
         {
+            let held = items.store.get(cx.now, &target);
+            let by_owner = held.filter(|held| held.origin() == Origin::Owner);
             let error = match (refusal, items.known_seq(cx.now, &target)) {
+                (Refusal::Older, Some(have)) if placed.is_mirror() && by_owner.is_some() => {
+                    PutError::OwnerPublishes { have }
+                }
                 (Refusal::Older, Some(have)) => PutError::Sequence {
                     have,
                     got: item.seq,
@@ -152,10 +162,10 @@ impl Operations {
         } else if options.local_only {
             // No other node holds it, so there is nothing to renew.
         } else {
-            items.remember_own(cx, target, item.clone());
+            items.remember_own(cx, placed.clone());
         }
         let (wanted, local_only) = (options.min_replicas, options.local_only);
-        let put = Put::new(item, PutMode::Publish, wanted, admitted.is_ok());
+        let put = Put::new(placed, PutMode::Publish, wanted, admitted.is_ok());
         let started = plan.started;
         self.set_plan(op, plan);
         self.publish(base, queries, op, put, (started, local_only));
@@ -176,7 +186,8 @@ impl Operations {
             return self.put_failed(base, op, PutError::Local(refusal));
         }
         let wanted = options.min_replicas;
-        let put = Put::new(item, PutMode::Publish, wanted, admitted.is_ok());
+        let placed = Placed::own(item);
+        let put = Put::new(placed, PutMode::Publish, wanted, admitted.is_ok());
         self.publish(base, queries, op, put, (started, options.local_only));
     }
 
@@ -188,13 +199,13 @@ impl Operations {
         put: Put,
         (started, local_only): (Mono, bool),
     ) {
-        let target = put.item.target();
+        let target = put.target();
         if local_only {
             let stats = Query::idle(&base.cx, QueryKind::Nodes, op, target, started)
                 .stats(base.cx.now.mono);
             let outcome = Outcome::Put(Ok(PutOutcome {
                 target,
-                seq: put.item.seq,
+                seq: put.item().seq,
                 replicas: put.count(),
                 local: put.local,
                 stats,
@@ -217,7 +228,7 @@ impl Operations {
         let Ended { query, reason } = ended;
         let partial = PutOutcome {
             target: query.target,
-            seq: put.item.seq,
+            seq: put.item().seq,
             replicas: put.count(),
             local: put.local,
             stats: query.stats(base.cx.now.mono),
@@ -225,14 +236,16 @@ impl Operations {
         let acknowledged = partial.replicas.acknowledged();
         let older = put.refused_as_older();
         let (mut compared, mut automatic) = (false, false);
+        let is_mirror = put.is_mirror();
         if let Some(mut plan) = self.take_plan(op)
             && *reason == StopReason::Done
             && older
         {
             compared = plan.options.expect.is_some();
             automatic = plan.options.seq.is_none();
-            // Once in any case; then only as long as no holder takes it.
-            if plan.may_try_again() && (plan.reads == 0 || acknowledged == 0) {
+            // Once in any case; then only as long as no holder takes it. No sequence puts a mirror
+            // above its owner's item.
+            if !is_mirror && plan.may_try_again() && (plan.reads == 0 || acknowledged == 0) {
                 // A holder has a higher sequence than the clock, or another node publishes at the
                 // same time: learn it and sign anew.
                 plan.deleted = plan.deleted.max(put.mostly_deleted());
@@ -241,7 +254,7 @@ impl Operations {
         }
         let wanted = put.wanted;
         let nobody = partial.replicas.attempted() == 0 && partial.stats.answered == 0;
-        let (have, got) = (put.highest_held, put.item.seq);
+        let (have, got) = (put.highest_held, put.item().seq);
         let result = match reason {
             StopReason::Cancelled => Err(OperationError::Cancelled.into()),
             StopReason::Shutdown => Err(OperationError::ShuttingDown.into()),
@@ -252,6 +265,16 @@ impl Operations {
             StopReason::Done if nobody => Err(OperationError::NoPeers.into()),
             StopReason::Done if acknowledged == 0 && older && compared => {
                 Err(PutError::Conflict { held: have })
+            }
+            StopReason::Done
+                if acknowledged == 0
+                    && older
+                    && is_mirror
+                    && have.is_none_or(|have| have <= got) =>
+            {
+                Err(PutError::OwnerPublishes {
+                    have: have.unwrap_or_default(),
+                })
             }
             StopReason::Done if acknowledged == 0 && older && automatic => {
                 Err(PutError::Overtaken { have })

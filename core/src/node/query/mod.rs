@@ -8,18 +8,17 @@ pub(crate) mod steps;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::id::Target;
-use crate::item::Item;
 use crate::lookup::{Candidate, Lookup, LookupParams};
 use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, OperationId, PutMode, QueryId, StopReason};
 use crate::node::measurements::Task;
+use crate::node::items::placed::Placed;
 use crate::node::outcome::LookupStats;
 use crate::node::output::Event;
 use crate::node::peers::records::Dialect;
@@ -198,17 +197,12 @@ impl Queries {
     }
 
     /// Starts renewing an own item, for the node itself.
-    pub(crate) fn renew(
-        &mut self,
-        base: &mut Base,
-        target: Target,
-        item: Arc<Item>,
-        mode: PutMode,
-    ) {
+    pub(crate) fn renew(&mut self, base: &mut Base, placed: Placed, mode: PutMode) {
         base.cx.counters.count(Counter::Renewals);
         let started = base.cx.now.mono;
         base.cx.measured.task_ran(Task::Renewal, started);
-        let put = Box::new(Put::new(item, mode, 1, true));
+        let target = placed.target;
+        let put = Box::new(Put::new(placed, mode, 1, true));
         let now = base.cx.now.mono;
         self.start(base, QueryKind::Put(put), None, target, now);
     }
@@ -295,7 +289,7 @@ impl Queries {
                 let (cx, target) = (&mut base.cx, query.target);
                 let replicas = &mut cx.measured.put_replicas;
                 replicas.observe(u64::from(acknowledged));
-                if put.item.key == cx.public {
+                if put.item().key == cx.public {
                     let own = &mut base.items.own;
                     own.published(cx, &target, acknowledged, put.go_holders);
                 }
@@ -305,7 +299,7 @@ impl Queries {
                         cx.measured.task_did(Task::Renewal, now);
                     }
                     if acknowledged == 0 && reason == StopReason::Done {
-                        let seq = put.item.seq;
+                        let seq = put.item().seq;
                         cx.event(Event::RenewalFailed { target, seq });
                     }
                     return;

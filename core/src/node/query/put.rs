@@ -5,10 +5,12 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::id::NodeId;
+use crate::id::{NodeId, Target};
 use crate::item::{Item, Seq};
+use crate::key::Signature;
 use crate::lookup::Candidate;
 use crate::node::ids::PutMode;
+use crate::node::items::placed::Placed;
 use crate::node::outcome::Replicas;
 use crate::node::query::action::{Action, Outbox};
 use crate::node::refusal_text;
@@ -30,7 +32,7 @@ enum Replica {
 
 /// What a put knows so far.
 pub(crate) struct Put {
-    pub(crate) item: Arc<Item>,
+    placed: Placed,
     mode: PutMode,
     pub(crate) wanted: u16,
     pub(crate) local: bool,
@@ -47,9 +49,9 @@ pub(crate) struct Put {
 }
 
 impl Put {
-    pub(crate) fn new(item: Arc<Item>, mode: PutMode, wanted: u16, local: bool) -> Self {
+    pub(crate) fn new(placed: Placed, mode: PutMode, wanted: u16, local: bool) -> Self {
         Self {
-            item,
+            placed,
             mode,
             wanted: wanted.max(1),
             local,
@@ -63,15 +65,35 @@ impl Put {
         }
     }
 
+    /// What is published.
+    pub(crate) fn item(&self) -> &Arc<Item> {
+        &self.placed.item
+    }
+
+    /// Where.
+    pub(crate) fn target(&self) -> Target {
+        self.placed.target
+    }
+
+    /// Whether it goes to another key's target.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.placed.is_mirror()
+    }
+
+    /// What binds it to that target.
+    pub(crate) fn bind(&self) -> Option<Signature> {
+        self.placed.bind
+    }
+
     /// The request that gives the item to a peer. Only peers of our dialect know `Renew`, and only
     /// a put answers with nearer peers, as a `step` of a lookup has to.
     pub(crate) fn request(&self, dialect_is_ours: bool, step: bool) -> Request {
         if self.mode == PutMode::Renew && dialect_is_ours && !step {
             return Request::Renew {
-                target: self.item.target(),
-                seq: self.item.seq,
-                signature: self.item.signature,
-                content_hash: self.item.content_hash(),
+                target: self.placed.target,
+                seq: self.item().seq,
+                signature: self.item().signature,
+                content_hash: self.item().content_hash(),
             };
         }
         self.whole()
@@ -80,8 +102,8 @@ impl Put {
     /// The request that carries the whole item.
     pub(crate) fn whole(&self) -> Request {
         Request::PutValue {
-            item: (&self.item).into(),
-            mirror_target: None,
+            item: (&self.placed.item).into(),
+            mirror_target: self.is_mirror().then_some(self.placed.target),
         }
     }
 
@@ -118,7 +140,7 @@ impl Put {
         let held = message.ext.as_ref().and_then(|ext| ext.held);
         if stored {
             self.go_holders |= message.ext.is_none();
-            let replica = if held == Some(self.item.seq) {
+            let replica = if held == Some(self.item().seq) {
                 Replica::Refreshed
             } else {
                 Replica::Stored
@@ -244,7 +266,7 @@ mod tests {
     fn mostly_deleted(deleted: &[u64], stored: u8, unknown: u8, pending: u8) -> Option<u64> {
         let key = SecretKey::from_bytes(&[1; 32]).unwrap();
         let item = Item::sign(&key, Seq(1), Value::new(b"v"), Salt::from("s"));
-        let mut put = Put::new(Arc::new(item), PutMode::Publish, 20, false);
+        let mut put = Put::new(Placed::own(Arc::new(item)), PutMode::Publish, 20, false);
         let mut id = 0;
         let mut add = |replica: Replica, deleted: Option<u64>| {
             id += 1;

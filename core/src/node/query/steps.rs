@@ -198,8 +198,9 @@ impl Query {
         let dialect_is_ours = base.peers.store.dialect(&peer.key) == Dialect::Skydht;
         let request = put.request(dialect_is_ours && !whole, step);
         if matches!(request, Request::PutValue { .. }) {
-            if put.item.key != base.cx.public {
-                ext.life = base.items.carried_life(base.cx.now, &put.item);
+            ext.bind = put.bind();
+            if put.item().key != base.cx.public {
+                ext.life = base.items.carried_life(base.cx.now, put.item());
             }
             if step {
                 ext.want = Want::Peers;

@@ -12,6 +12,7 @@ use crate::item::{Origin, Salt, Seq, Value};
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::ids::PutMode;
+use crate::node::items::placed::Placed;
 use crate::node::query::Queries;
 use crate::node::timers::Timer;
 use crate::store::{Candidate, Via};
@@ -76,7 +77,7 @@ fn spread(base: &mut Base, queries: &mut Queries, value: Value) {
     base.items.own.raise(target, seq, now.mono);
     let own = Candidate::of_owner(item.clone(), Via::Local);
     if base.items.admit(&mut base.cx, own, 0).is_ok() {
-        queries.renew(base, target, item, PutMode::Publish);
+        queries.renew(base, Placed::own(item), PutMode::Publish);
     }
 }
 

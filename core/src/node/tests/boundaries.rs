@@ -106,6 +106,9 @@ fn each_field_of_the_configuration_is_checked_at_its_limits() {
         ("whitelisted", |config, key| config.whitelisted = vec![key]),
         ("trusted", |config, key| config.trusted = vec![key]),
         ("mirrors", |config, key| config.mirrors = vec![key]),
+        ("mirror_relays", |config, key| {
+            config.mirror_relays = vec![key]
+        }),
         ("bootstrap", |config, key| {
             config.bootstrap = vec![BootstrapPeer { key, addrs: vec![] }];
         }),

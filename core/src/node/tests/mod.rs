@@ -20,6 +20,7 @@ mod life;
 mod loading;
 mod marks;
 mod measurements;
+mod mirrors;
 mod net;
 mod operations;
 mod peers;

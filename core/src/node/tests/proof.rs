@@ -164,3 +164,26 @@ fn a_binding_of_an_item_that_is_held_is_checked_too() {
     );
     assert_eq!(hand.counter(Counter::VerifyJobs), jobs + 2);
 }
+
+/// Upstream's full nodes pass mirrors on, by PutValue and PutBatch, and know no binding.
+#[test]
+fn an_unbound_mirror_is_taken_from_its_signer_and_from_relays_that_are_named() {
+    let mirrored = item(9, "dmsg", 7, "mirror");
+    let target = item(1, "dmsg", 5, "owner").target();
+    for (peer, is_taken) in [(9, true), (8, true), (7, false)] {
+        for request in [put_at(&mirrored, target), batch(&mirrored, target)] {
+            let mut hand = Hand::new(|config| {
+                config.mirrors.push(key(9));
+                config.mirror_relays.push(key(8));
+            });
+            assert_eq!(
+                is_stored(&mut hand, peer, None, request),
+                is_taken,
+                "{peer}"
+            );
+        }
+        // A relay makes no mirror of a key that is none.
+        let mut hand = Hand::new(|config| config.mirror_relays.push(key(8)));
+        assert!(!is_stored(&mut hand, peer, None, put_at(&mirrored, target)));
+    }
+}

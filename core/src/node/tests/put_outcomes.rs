@@ -9,6 +9,7 @@ use crate::item::{Item, Salt, Seq, Value};
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
 use crate::node::ids::PutMode;
+use crate::node::items::placed::Placed;
 use crate::node::query::action::{Action, Outbox};
 use crate::node::query::put::Put;
 use crate::node::*;
@@ -399,7 +400,7 @@ fn a_put_that_has_holders_or_no_older_item_against_it_was_overtaken_by_nobody() 
 }
 
 fn new_put(mode: PutMode) -> Put {
-    Put::new(item(0, "x", 5, "v"), mode, 1, true)
+    Put::new(Placed::own(item(0, "x", 5, "v")), mode, 1, true)
 }
 
 #[test]

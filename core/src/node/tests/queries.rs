@@ -12,6 +12,7 @@ use crate::item::Item;
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
 use crate::node::ids::PutMode;
+use crate::node::items::placed::Placed;
 use crate::node::peers::records::Dialect;
 use crate::node::query::QueryKind;
 use crate::node::query::action::Outbox;
@@ -189,7 +190,7 @@ fn what_is_renewed_goes_without_the_item_to_peers_of_ours_that_hold_it_and_whole
     let mut hand = with_peers(2, |_| {});
     let it = item(0, "x", 5, "v");
     let Node { base, queries, .. } = &mut hand.node;
-    queries.renew(base, it.target(), it.clone(), PutMode::Renew);
+    queries.renew(base, Placed::own(it.clone()), PutMode::Renew);
     hand.input(Input::TimerFired);
     let kind = |peer| if peer == 1 { Peer::Ours } else { Peer::Go };
     let asked = answer_all(&mut hand, kind, |_| None, None);
@@ -213,7 +214,7 @@ fn a_renewal_that_reached_no_peer_is_reported_unless_it_was_stopped() {
         let mut hand = with_peers(3, |_| {});
         let it = item(0, "x", 5, "v");
         let Node { base, queries, .. } = &mut hand.node;
-        queries.renew(base, it.target(), it.clone(), PutMode::Renew);
+        queries.renew(base, Placed::own(it.clone()), PutMode::Renew);
         hand.input(Input::TimerFired);
         answer_all(&mut hand, |_| kind, |_| None, None);
         if stop {
@@ -461,7 +462,7 @@ fn a_put_is_enough_when_as_many_as_wanted_have_it_or_it_needs_a_higher_sequence(
         (&[], false),
     ];
     for (answers, enough) in cases {
-        let mut put = Put::new(item(0, "x", 5, "v"), PutMode::Publish, 2, true);
+        let mut put = Put::new(Placed::own(item(0, "x", 5, "v")), PutMode::Publish, 2, true);
         for n in 0..=answers.len() {
             put.asked(peer(n).id, Mono(10));
         }
@@ -473,7 +474,7 @@ fn a_put_is_enough_when_as_many_as_wanted_have_it_or_it_needs_a_higher_sequence(
         assert_eq!(put.is_complete(20, Mono(10)), enough, "{answers:?}");
     }
     // Who is asked once more does not hold it any more, until it says so.
-    let mut put = Put::new(item(0, "x", 5, "v"), PutMode::Publish, 1, true);
+    let mut put = Put::new(Placed::own(item(0, "x", 5, "v")), PutMode::Publish, 1, true);
     put.asked(peer(1).id, Mono(10));
     put.on_answer(&peer(1), false, Ok(&answer("")), &mut Outbox::new());
     assert!(put.is_complete(1, Mono(0)));
@@ -494,7 +495,7 @@ fn a_peer_that_was_never_reached_is_no_replica_and_one_that_may_have_been_is_unk
         (unreachable, true, 1),
         (CallFailure::Timeout, false, 1),
     ] {
-        let mut put = Put::new(item(0, "x", 5, "v"), PutMode::Publish, 1, true);
+        let mut put = Put::new(Placed::own(item(0, "x", 5, "v")), PutMode::Publish, 1, true);
         put.asked(peer.id, Mono(1));
         put.on_answer(&peer, repeated, Err(failure), &mut Outbox::new());
         let count = put.count();
