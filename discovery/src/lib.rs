@@ -29,11 +29,18 @@ mod base_url;
 mod client;
 pub mod dmsg;
 pub mod health;
+mod host;
 pub mod hybrid;
 pub mod index;
+pub mod mirror;
+mod pace;
+pub mod publish;
 pub mod record;
+pub mod resolver;
 pub mod service;
+pub mod transport;
 pub mod web;
 
 pub use base_url::{BaseUrl, BaseUrlError, Carrier, DMSG_PORT};
 pub use client::{Exchange, ExchangeError, HttpDiscovery};
+pub use host::{Host, MAX_REQUEST};

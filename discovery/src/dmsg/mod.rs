@@ -10,7 +10,6 @@
 
 mod answer;
 mod call;
-mod pace;
 mod refusal;
 mod rules;
 mod service;

@@ -8,14 +8,18 @@ use skydht_core::key::PublicKey;
 use skydht_core::time::{Mono, Time};
 use skydht_dmsg::discovery::{EntryTable, Limits, Written};
 
-use super::pace::Pace;
 use super::refusal::RETRY_AFTER;
 use super::{Answer, Call, MOST_ANSWERED, Refusal, Rules};
 use crate::health::Health;
+use crate::pace::Pace;
 use crate::web::{Request, Response};
 
 /// How long the clients of servers are answered from what was collected.
 const CLIENTS_LIFE: Duration = Duration::from_secs(15);
+
+/// Requests of one caller over DMSG, as Go's service has it: one each so often, and so many without a
+/// pause.
+const PACE: (Duration, u32) = (Duration::from_millis(10), 200);
 
 /// What is known of who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +78,7 @@ pub struct DmsgDiscovery {
     table: EntryTable,
     health: Health,
     stats: Stats,
-    pace: Pace,
+    pace: Pace<PublicKey>,
     /// The clients of each server, and when they were collected.
     clients: Option<(Mono, BTreeMap<PublicKey, Vec<PublicKey>>)>,
 }
@@ -96,7 +100,7 @@ impl DmsgDiscovery {
             table: EntryTable::new(limits),
             health,
             stats: Stats::default(),
-            pace: Pace::default(),
+            pace: Pace::new(PACE.0, PACE.1),
             clients: None,
         }
     }

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// The text of a value. In strings Go writes `<`, `>`, `&` and two line separators as escapes.
-pub(super) fn text(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn text(value: &impl Serialize) -> Vec<u8> {
     let plain = serde_json::to_string(value);
     let plain = plain.expect("strings, numbers and lists are always JSON");
     if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {

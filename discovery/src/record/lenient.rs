@@ -20,7 +20,7 @@ pub(super) fn is_empty<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// A JSON object. serde would take a list of its members, too.
-pub(super) struct Object<T>(pub(super) T);
+pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -13,7 +13,7 @@
 mod address;
 mod advert;
 mod at_most;
-mod go_json;
+pub(crate) mod go_json;
 mod lenient;
 mod schema;
 mod server;
@@ -31,6 +31,8 @@ use skydht_dmsg::entry::{EntryError, SignedEntry};
 
 pub use address::{Addresses, Network, VisorAddress};
 pub use advert::Advert;
+pub(crate) use at_most::AtMost;
+pub(crate) use lenient::Object;
 pub use schema::{Proof, SCHEMAS, SaltPattern, Schema, schema_of};
 pub use server::ServerRecord;
 pub use service::{Geo, MOST_SERVICES, Service, ServiceInfo, ServiceKind, Services};

@@ -30,6 +30,9 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
+    /// Before all others.
+    pub(crate) const FIRST: Self = Self::Skysocks;
+
     /// What a text says.
     #[must_use]
     pub fn of(text: &str) -> Self {

@@ -1,5 +1,7 @@
 //! A service discovery that answers from memory.
 
+use std::collections::BTreeSet;
+
 use skydht_core::key::PublicKey;
 use skydht_core::time::Mono;
 
@@ -9,9 +11,6 @@ use crate::auth::Nonces;
 use crate::dmsg::Caller;
 use crate::record::{Service, ServiceKind};
 use crate::web::{Request, Response};
-
-/// Keys whose numbers are remembered.
-const MOST_CALLERS: usize = 50_000;
 
 /// What was counted since the start; `services` is of now.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -33,10 +32,11 @@ pub struct Stats {
 /// The service. Its owner gives it requests and the time, and sends the responses.
 pub struct ServiceDiscovery {
     table: Table,
-    nonces: Nonces,
     /// Where the next list with a quantity begins, so that the first are not asked for always.
     turn: usize,
     stats: Stats,
+    /// Keys whose services have changed, if somewhere else wants to know.
+    changed: Option<BTreeSet<PublicKey>>,
 }
 
 impl std::fmt::Debug for ServiceDiscovery {
@@ -59,9 +59,9 @@ impl ServiceDiscovery {
     pub fn new(limits: Limits) -> Self {
         Self {
             table: Table::new(limits),
-            nonces: Nonces::new(MOST_CALLERS),
             turn: 0,
             stats: Stats::default(),
+            changed: None,
         }
     }
 
@@ -77,21 +77,50 @@ impl ServiceDiscovery {
     /// Whether a path is one of this service's, rather than of another one beside it.
     #[must_use]
     pub fn has_path(path: &str) -> bool {
-        Call::has_path(path) || Nonces::has_path(path)
+        Call::has_path(path)
+    }
+
+    /// From now on [`ServiceDiscovery::take_changes`] says whose services have changed.
+    pub fn note_changes(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The keys whose services have changed since the last call, with what they are now.
+    pub fn take_changes(&mut self) -> Vec<(PublicKey, Vec<Service>)> {
+        let changed = self.changed.as_mut().map(std::mem::take);
+        let list = |key: PublicKey| (key, self.table.of_key(&key));
+        changed.into_iter().flatten().map(list).collect()
+    }
+
+    /// Forgets what has expired.
+    pub fn expire(&mut self, now: Mono) {
+        let gone = self.table.expire(now);
+        if let Some(changed) = &mut self.changed {
+            changed.extend(gone);
+        }
+    }
+
+    fn note(&mut self, key: Option<PublicKey>) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(key);
+        }
     }
 
     /// Answers a request of a caller.
-    pub fn handle(&mut self, now: Mono, caller: Caller, request: &Request) -> Response {
+    pub fn handle(
+        &mut self,
+        now: Mono,
+        nonces: &mut Nonces,
+        caller: Caller,
+        request: &Request,
+    ) -> Response {
         self.stats.requests += 1;
-        self.table.expire(now);
-        if let Some(answer) = self.nonces.answer(request) {
-            return answer;
-        }
-        match self.answer(now, caller, request) {
+        self.expire(now);
+        match self.answer(now, nonces, caller, request) {
             Ok((answer, key)) => {
                 let response = answer.write();
                 if let Some(key) = key {
-                    self.nonces.answered(caller, &key, response.status());
+                    nonces.answered(caller, &key, response.status());
                 }
                 response
             }
@@ -111,13 +140,14 @@ impl ServiceDiscovery {
     fn answer(
         &mut self,
         now: Mono,
+        nonces: &Nonces,
         caller: Caller,
         request: &Request,
     ) -> Result<(Answer, Option<PublicKey>), Refusal> {
         let call = Call::read(request)?;
         let key = match call.is_signed() {
             true => {
-                let key = self.nonces.caller(caller, request);
+                let key = nonces.caller(caller, request);
                 Some(key.map_err(Refusal::Unauthorized)?)
             }
             false => None,
@@ -143,7 +173,9 @@ impl ServiceDiscovery {
                 if needs_version && service.version.is_empty() {
                     return Err(Refusal::NoVersion);
                 }
-                self.table.put(now, owner, (*service).clone())?;
+                if self.table.put(now, owner, (*service).clone())? {
+                    self.note(Some(owner));
+                }
                 self.stats.registered += 1;
                 Answer::One(service)
             }
@@ -151,10 +183,11 @@ impl ServiceDiscovery {
                 if address.key != key {
                     return Err(Refusal::ForeignKey);
                 }
-                match self.table.remove(&(kind, address)) {
-                    true => Answer::Deregistered,
-                    false => return Err(Refusal::NotFound),
+                if !self.table.remove(&(kind, address)) {
+                    return Err(Refusal::NotFound);
                 }
+                self.note(key);
+                Answer::Deregistered
             }
         };
         Ok((answer, key))

@@ -37,7 +37,7 @@ pub(super) struct Table {
     limits: Limits,
     services: BTreeMap<Id, (Service, Mono)>,
     by_end: BTreeSet<(Mono, Id)>,
-    of_key: BTreeMap<PublicKey, usize>,
+    of_key: BTreeSet<(PublicKey, Id)>,
 }
 
 impl Table {
@@ -46,7 +46,7 @@ impl Table {
             limits,
             services: BTreeMap::new(),
             by_end: BTreeSet::new(),
-            of_key: BTreeMap::new(),
+            of_key: BTreeSet::new(),
         }
     }
 
@@ -54,35 +54,54 @@ impl Table {
         self.services.len()
     }
 
-    /// Forgets what has expired. Its cost follows what has.
-    pub(super) fn expire(&mut self, now: Mono) {
+    /// Forgets what has expired, and says whose it was. Its cost follows what has.
+    pub(super) fn expire(&mut self, now: Mono) -> BTreeSet<PublicKey> {
+        let mut of = BTreeSet::new();
         while let Some((end, id)) = self.by_end.first().cloned() {
             if end > now {
-                return;
+                break;
             }
+            of.extend(id.1.key);
             self.remove(&id);
         }
+        of
     }
 
-    /// Keeps a service of a key for its life, in place of the one of its type and address.
+    fn ids_of(&self, key: PublicKey) -> impl Iterator<Item = &Id> {
+        let first = (ServiceKind::FIRST, ServiceAddress::default());
+        let all = self.of_key.range((key, first)..);
+        all.take_while(move |(it, _)| *it == key).map(|(_, id)| id)
+    }
+
+    /// All of a key, in the order of their types.
+    pub(super) fn of_key(&self, key: &PublicKey) -> Vec<Service> {
+        let all = self.ids_of(*key).filter_map(|id| self.get(id));
+        all.cloned().collect()
+    }
+
+    /// Keeps a service of a key for its life, in place of the one of its type and address. Returns
+    /// whether it is new or has changed.
     pub(super) fn put(
         &mut self,
         now: Mono,
         key: PublicKey,
         service: Service,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let id = (service.kind(), service.address);
-        let is_new = !self.services.contains_key(&id);
-        let of_key = self.of_key.get(&key).copied().unwrap_or(0);
-        if is_new && (self.len() >= self.limits.services || of_key >= self.limits.of_key) {
+        let before = self.get(&id);
+        let has_changed = before != Some(&service);
+        if before.is_none()
+            && (self.len() >= self.limits.services
+                || self.ids_of(key).count() >= self.limits.of_key)
+        {
             return Err(Refusal::Full);
         }
         self.remove(&id);
         let end = now.plus(SERVICE_LIFE);
         self.by_end.insert((end, id.clone()));
+        self.of_key.insert((key, id.clone()));
         self.services.insert(id, (service, end));
-        *self.of_key.entry(key).or_default() += 1;
-        Ok(())
+        Ok(has_changed)
     }
 
     /// Takes one out; whether it was there.
@@ -91,13 +110,8 @@ impl Table {
             return false;
         };
         self.by_end.remove(&(end, id.clone()));
-        if let Some(key) = service.address.key
-            && let Some(count) = self.of_key.get_mut(&key)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.of_key.remove(&key);
-            }
+        if let Some(key) = service.address.key {
+            self.of_key.remove(&(key, id.clone()));
         }
         true
     }

@@ -5,10 +5,10 @@ use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::time::Mono;
 
 use super::*;
-use crate::auth::{SignedCall, Step};
+use crate::auth::{Nonces, SignedCall, Step};
 use crate::dmsg::Caller;
 use crate::record::{Geo, Service, ServiceAddress, ServiceKind};
-use crate::web::{self, Response};
+use crate::web::{self, Request, Response};
 
 fn secret(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).unwrap()
@@ -37,6 +37,7 @@ fn vpn(n: u8, country: &str) -> Service {
 
 struct World {
     discovery: ServiceDiscovery,
+    nonces: Nonces,
     now: Mono,
 }
 
@@ -44,8 +45,17 @@ impl World {
     fn new(limits: Limits) -> Self {
         Self {
             discovery: ServiceDiscovery::new(limits),
+            nonces: Nonces::new(100),
             now: Mono(0),
         }
+    }
+
+    fn handle(&mut self, caller: Caller, request: &Request) -> Response {
+        if let Some(answer) = self.nonces.answer(request) {
+            return answer;
+        }
+        self.discovery
+            .handle(self.now, &mut self.nonces, caller, request)
     }
 
     /// Asks as the key `n`, in clear.
@@ -53,15 +63,14 @@ impl World {
         let response = if call.is_signed() {
             let (mut signed, mut request) = SignedCall::start(call.write(), secret(n), None);
             loop {
-                let response = self.discovery.handle(self.now, Caller::Unknown, &request);
+                let response = self.handle(Caller::Unknown, &request);
                 match signed.handle(response) {
                     Step::Send(next) => request = next,
                     Step::Done(response) => break response,
                 }
             }
         } else {
-            self.discovery
-                .handle(self.now, Caller::Unknown, &call.write())
+            self.handle(Caller::Unknown, &call.write())
         };
         Answer::read(call, &response)
     }
@@ -155,7 +164,7 @@ fn callers_prove_their_key_and_over_dmsg_they_have() {
     let mut world = World::new(Limits::default());
     let call = Call::Register(Box::new(vpn(1, "")));
     let mut handle = |caller| {
-        let response = world.discovery.handle(Mono(0), caller, &call.write());
+        let response = world.handle(caller, &call.write());
         response.status().as_u16()
     };
     assert_eq!(handle(Caller::Unknown), 401);
@@ -188,9 +197,7 @@ fn requests_that_make_no_sense_are_refused() {
     let mut status = |method: &str, path: &str, body: &[u8]| {
         let mut request = web::request(method.parse().unwrap(), path, body.to_vec());
         *request.method_mut() = method.parse().unwrap();
-        let response = world
-            .discovery
-            .handle(Mono(0), Caller::Key(key(1)), &request);
+        let response = world.handle(Caller::Key(key(1)), &request);
         response.status().as_u16()
     };
     let one = format!("/api/services/{}:44", key(1));

@@ -1,0 +1,103 @@
+//! Upstream's discovery services behind one address: DMSG discovery, transport discovery, service
+//! discovery and address resolver, whose paths differ.
+//!
+//! The numbers of signed requests are counted once for all of them, since they are asked for at one
+//! path.
+
+use skydht_core::key::PublicKey;
+use skydht_core::time::{Mono, Time};
+
+use crate::auth::Nonces;
+use crate::dmsg::{Caller, DmsgDiscovery};
+use crate::resolver::AddressResolver;
+use crate::service::ServiceDiscovery;
+use crate::transport::TransportDiscovery;
+use crate::web::{Request, Response};
+
+/// Keys whose numbers are remembered.
+const MOST_CALLERS: usize = 50_000;
+/// The longest body that any of the services reads, in bytes.
+pub const MAX_REQUEST: usize = 1 << 20;
+
+/// The services. What is `None` is not offered, and its paths are not there.
+pub struct Host {
+    /// Where DMSG's clients and servers find each other.
+    pub dmsg: DmsgDiscovery,
+    /// Who offers what.
+    pub services: Option<ServiceDiscovery>,
+    /// Which links there are.
+    pub transports: Option<TransportDiscovery>,
+    /// Where visors listen.
+    pub addresses: Option<AddressResolver>,
+    nonces: Nonces,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("dmsg", &self.dmsg.stats())
+            .field("services", &self.services)
+            .field("transports", &self.transports)
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// A DMSG discovery, so far alone.
+    #[must_use]
+    pub fn new(dmsg: DmsgDiscovery) -> Self {
+        Self {
+            dmsg,
+            services: None,
+            transports: None,
+            addresses: None,
+            nonces: Nonces::new(MOST_CALLERS),
+        }
+    }
+
+    /// The next number of a key, for signed requests in clear.
+    #[must_use]
+    pub fn next_nonce(&self, key: &PublicKey) -> u64 {
+        self.nonces.next(key)
+    }
+
+    /// Forgets what has expired.
+    pub fn expire(&mut self, now: Mono) {
+        if let Some(services) = &mut self.services {
+            services.expire(now);
+        }
+        if let Some(transports) = &mut self.transports {
+            transports.expire(now);
+        }
+        if let Some(addresses) = &mut self.addresses {
+            addresses.expire(now);
+        }
+    }
+
+    /// Answers a request of a caller.
+    pub fn handle(&mut self, now: Time, caller: Caller, request: &Request) -> Response {
+        let (path, nonces) = (request.uri().path(), &mut self.nonces);
+        let has_signed =
+            self.services.is_some() || self.transports.is_some() || self.addresses.is_some();
+        if has_signed && let Some(answer) = nonces.answer(request) {
+            return answer;
+        }
+        if let Some(services) = &mut self.services
+            && ServiceDiscovery::has_path(path)
+        {
+            return services.handle(now.mono, nonces, caller, request);
+        }
+        if let Some(transports) = &mut self.transports
+            && TransportDiscovery::has_path(path)
+        {
+            return transports.handle(now.mono, nonces, caller, request);
+        }
+        if let Some(addresses) = &mut self.addresses
+            && AddressResolver::has_path(path)
+        {
+            return addresses.handle(now.mono, nonces, caller, request);
+        }
+        self.dmsg.handle_from(now, caller, request)
+    }
+}

@@ -1,0 +1,126 @@
+//! Following a DMSG discovery.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use skydht_core::item::Salt;
+use skydht_core::key::PublicKey;
+use skydht_dmsg::entry::SignedEntry;
+
+use super::round::{Call, Habits, Round, RoundError, Step};
+use crate::dmsg::{Answer, AnswerError, Call as Asked, Refusal};
+use crate::publish::{Content, RecordId};
+use crate::web::{Request, Response};
+
+/// Clients and servers of one discovery.
+const MOST: usize = 50_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct EntryCall(pub(super) Asked);
+
+pub(super) fn first() -> Vec<Call> {
+    let calls = [Asked::AllServers, Asked::Clients];
+    calls.map(|call| Call::Entry(EntryCall(call))).into()
+}
+
+impl EntryCall {
+    pub(super) fn write(&self) -> Request {
+        self.0.write()
+    }
+
+    pub(super) fn answered(
+        self,
+        response: &Response,
+        habits: &mut Habits,
+        round: &mut Round,
+    ) -> Step {
+        match (Answer::read(&self.0, response), self.0) {
+            (Ok(Answer::Keys(keys)), _) => {
+                if keys.len() > MOST {
+                    return Step::Failed(RoundError::TooMany(MOST));
+                }
+                habits.edges = keys.iter().copied().collect();
+                ask_for(&keys, habits, round);
+                Step::Next
+            }
+            (Ok(Answer::Servers(servers)), _) => {
+                for server in servers {
+                    keep(server.entry().key, &server, round);
+                }
+                Step::Next
+            }
+            (Ok(Answer::Entries(entries)), _) => {
+                for (key, entry) in entries {
+                    keep(key, &entry, round);
+                }
+                Step::Next
+            }
+            (Ok(Answer::Entry(entry)), Asked::Entry(key)) => {
+                keep(key, &entry, round);
+                Step::Next
+            }
+            (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
+            (Err(error), call) => refused(&error, call, response, habits, round),
+        }
+    }
+}
+
+fn refused(
+    error: &AnswerError,
+    call: Asked,
+    response: &Response,
+    habits: &mut Habits,
+    round: &mut Round,
+) -> Step {
+    if let AnswerError::Refused(Refusal::RateLimited { retry_after }) = error {
+        round.queue.push_front(Call::Entry(EntryCall(call)));
+        return Step::Pause(Duration::from_secs((*retry_after).into()));
+    }
+    match (call, response.status()) {
+        // It went since its key was listed; or there is no server.
+        (Asked::Entry(_) | Asked::AllServers, StatusCode::NOT_FOUND) => Step::Next,
+        (Asked::Batch(keys), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+            habits.one_by_one = true;
+            ask_for(&keys, habits, round);
+            Step::Next
+        }
+        (Asked::Batch(keys), StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) => {
+            if keys.len() <= 1 {
+                return Step::Failed(RoundError::Batch);
+            }
+            habits.batch = habits.batch.min(keys.len() / 2).max(1);
+            ask_for(&keys, habits, round);
+            Step::Next
+        }
+        _ => Step::Failed(RoundError::Answer(error.to_string())),
+    }
+}
+
+fn ask_for(keys: &[PublicKey], habits: &Habits, round: &mut Round) {
+    let call = |call| Call::Entry(EntryCall(call));
+    if habits.one_by_one {
+        round
+            .queue
+            .extend(keys.iter().map(|key| call(Asked::Entry(*key))));
+    } else {
+        let batches = keys.chunks(habits.batch);
+        round
+            .queue
+            .extend(batches.map(|keys| call(Asked::Batch(keys.to_vec()))));
+    }
+}
+
+/// An entry of another key than the one asked for is none.
+fn keep(key: PublicKey, entry: &SignedEntry, round: &mut Round) {
+    if entry.entry().key != key {
+        round.rejected += 1;
+        return;
+    }
+    let id = RecordId {
+        owner: key,
+        salt: Salt::from("dmsg"),
+    };
+    round
+        .found
+        .insert(id, Content::Value(entry.json().to_vec()));
+}

@@ -1,0 +1,79 @@
+//! Following a service discovery.
+
+use std::collections::BTreeMap;
+
+use skydht_core::item::Salt;
+use skydht_core::key::PublicKey;
+
+use super::round::{Call, Round, RoundError, Step};
+use crate::publish::{Content, RecordId};
+use crate::record::{Service, ServiceAddress, ServiceKind, Services};
+use crate::service::{Answer, Call as Asked};
+use crate::web::{Request, Response};
+
+#[derive(Clone, Debug)]
+pub(super) struct ServiceCall(pub(super) Asked);
+
+/// The types that are followed: a service discovery has no list of all.
+pub(super) fn first() -> Vec<Call> {
+    let kinds = [ServiceKind::Visor, ServiceKind::Vpn, ServiceKind::Skysocks];
+    let call = |kind| {
+        Call::Service(ServiceCall(Asked::List {
+            kind,
+            version: None,
+            country: None,
+            quantity: None,
+        }))
+    };
+    kinds.map(call).into()
+}
+
+impl ServiceCall {
+    pub(super) fn write(&self) -> Request {
+        self.0.write()
+    }
+
+    pub(super) fn answered(self, response: &Response, round: &mut Round) -> Step {
+        match Answer::read(&self.0, response) {
+            Ok(Answer::List(list)) => {
+                for service in list {
+                    let place = (service.address, service.kind());
+                    round.services.insert(place, service);
+                }
+                Step::Next
+            }
+            Ok(_) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
+            Err(error) => Step::Failed(RoundError::Answer(error.to_string())),
+        }
+    }
+}
+
+/// Each visor's services.
+pub(super) fn records(
+    services: &BTreeMap<(ServiceAddress, ServiceKind), Service>,
+) -> BTreeMap<RecordId, Content> {
+    let mut by_owner: BTreeMap<PublicKey, Vec<Service>> = BTreeMap::new();
+    for service in services.values() {
+        if let Some(owner) = service.address.key {
+            by_owner.entry(owner).or_default().push(service.clone());
+        }
+    }
+    let record = |(owner, list)| (id_of(owner), list_of(list));
+    by_owner.into_iter().map(record).collect()
+}
+
+/// Where a visor's services are.
+pub(super) fn id_of(owner: PublicKey) -> RecordId {
+    RecordId {
+        owner,
+        salt: Salt::from("svc"),
+    }
+}
+
+/// A visor's services, as Go reads them.
+pub(super) fn list_of(list: Vec<Service>) -> Content {
+    match list.is_empty() {
+        true => Content::Gone,
+        false => Content::Value(Services { list }.to_json()),
+    }
+}

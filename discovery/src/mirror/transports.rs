@@ -1,0 +1,123 @@
+//! Following a transport discovery.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use skydht_core::item::Salt;
+use skydht_core::key::PublicKey;
+
+use super::round::{Call, Habits, Round, RoundError, Step};
+use crate::publish::{Content, RecordId};
+use crate::record::{Transport, TransportId, go_json};
+use crate::transport::{Answer, AnswerError, Call as Asked, Refusal};
+use crate::web::{Request, Response};
+
+#[derive(Clone, Debug)]
+pub(super) struct TransportCall(pub(super) Asked);
+
+pub(super) fn first(habits: &Habits) -> Vec<Call> {
+    let call = |call| Call::Transport(TransportCall(call));
+    if !habits.by_edge {
+        return vec![call(Asked::All)];
+    }
+    let edges: Vec<PublicKey> = habits.edges.iter().copied().collect();
+    by_edge(&edges, habits)
+}
+
+fn by_edge(edges: &[PublicKey], habits: &Habits) -> Vec<Call> {
+    let call = |call| Call::Transport(TransportCall(call));
+    if habits.each_edge {
+        edges
+            .iter()
+            .map(|edge| call(Asked::OfEdge(*edge)))
+            .collect()
+    } else {
+        let batches = edges.chunks(habits.batch);
+        batches
+            .map(|edges| call(Asked::OfEdges(edges.to_vec())))
+            .collect()
+    }
+}
+
+impl TransportCall {
+    pub(super) fn write(&self) -> Request {
+        self.0.write()
+    }
+
+    pub(super) fn answered(
+        self,
+        response: &Response,
+        habits: &mut Habits,
+        round: &mut Round,
+    ) -> Step {
+        match (Answer::read(&self.0, response), self.0) {
+            (Ok(Answer::List(list)), _) => {
+                for transport in list {
+                    round.transports.insert(transport.id, transport);
+                }
+                Step::Next
+            }
+            (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
+            (Err(AnswerError::Refused(Refusal::TooOften(wait))), call) => {
+                round.queue.push_front(Call::Transport(Self(call)));
+                Step::Pause(wait)
+            }
+            (Err(AnswerError::Refused(refusal)), call) => {
+                match (call, response.status()) {
+                    (Asked::All, StatusCode::GONE | StatusCode::NOT_FOUND) => {
+                        habits.by_edge = true;
+                        round.queue.extend(first(habits));
+                    }
+                    (
+                        Asked::OfEdges(edges),
+                        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED,
+                    ) => {
+                        habits.each_edge = true;
+                        round.queue.extend(by_edge(&edges, habits));
+                    }
+                    (
+                        Asked::OfEdges(edges),
+                        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
+                    ) if edges.len() > 1 => {
+                        habits.batch = habits.batch.min(edges.len() / 2).max(1);
+                        round.queue.extend(by_edge(&edges, habits));
+                    }
+                    (Asked::OfEdge(_), StatusCode::NOT_FOUND) => {}
+                    _ => return Step::Failed(RoundError::Answer(refusal.to_string())),
+                }
+                Step::Next
+            }
+            (Err(error), _) => Step::Failed(RoundError::Answer(error.to_string())),
+        }
+    }
+}
+
+/// Each visor's list: a transport is in those of both its edges.
+pub(super) fn lists(transports: &BTreeMap<TransportId, Transport>) -> BTreeMap<RecordId, Content> {
+    let mut by_edge: BTreeMap<PublicKey, Vec<&Transport>> = BTreeMap::new();
+    for transport in transports.values() {
+        let [first, second] = transport.edges;
+        by_edge.entry(first).or_default().push(transport);
+        if second != first {
+            by_edge.entry(second).or_default().push(transport);
+        }
+    }
+    let record = |(edge, list): (PublicKey, Vec<&Transport>)| (id_of(edge), list_of(&list));
+    by_edge.into_iter().map(record).collect()
+}
+
+/// Where a visor's list is.
+pub(super) fn id_of(owner: PublicKey) -> RecordId {
+    RecordId {
+        owner,
+        salt: Salt::from("tp"),
+    }
+}
+
+/// A visor's list, as Go reads it. Without transports there is none.
+pub(super) fn list_of(list: &[&Transport]) -> Content {
+    match list {
+        [] => Content::Gone,
+        list => Content::List(go_json::text(&list)),
+    }
+}
