@@ -123,7 +123,7 @@ impl BaseUrl {
     }
 
     /// The URI of a path below it, itself a URI's.
-    pub(crate) fn join(&self, path: &Uri) -> Result<Uri, http::Error> {
+    pub fn join(&self, path: &Uri) -> Result<Uri, http::Error> {
         let below = path.path_and_query().map_or("/", |path| path.as_str());
         Uri::builder()
             .scheme(self.scheme())

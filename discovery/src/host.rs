@@ -62,8 +62,23 @@ impl Host {
         self.nonces.next(key)
     }
 
+    /// From now on each service notes what changes.
+    pub fn note_changes(&mut self) {
+        self.dmsg.note_changes();
+        if let Some(services) = &mut self.services {
+            services.note_changes();
+        }
+        if let Some(transports) = &mut self.transports {
+            transports.note_changes();
+        }
+        if let Some(addresses) = &mut self.addresses {
+            addresses.note_changes();
+        }
+    }
+
     /// Forgets what has expired.
     pub fn expire(&mut self, now: Mono) {
+        self.dmsg.expire(now);
         if let Some(services) = &mut self.services {
             services.expire(now);
         }

@@ -9,6 +9,7 @@ mod discovery;
 mod dmsg_objects;
 mod dmsg_streams;
 mod frames;
+mod host;
 mod items_and_signatures;
 mod journal_files;
 mod journals;
@@ -25,6 +26,7 @@ pub use discovery::discovery;
 pub use dmsg_objects::dmsg_objects;
 pub use dmsg_streams::dmsg_streams;
 pub use frames::frames;
+pub use host::host;
 pub use items_and_signatures::items_and_signatures;
 pub use journal_files::journal_files;
 pub use journals::journals;
@@ -54,5 +56,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("reconcile", reconcile),
     ("records", records),
     ("services", services),
+    ("host", host),
     ("stored_records", stored_records),
 ];

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::{Method, Request};
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::time::Mono;
-use skydht_discovery::auth::{SignedCall, Step};
+use skydht_discovery::auth::{Nonces, SignedCall, Step};
 use skydht_discovery::dmsg::Caller;
 use skydht_discovery::record::{Service, ServiceAddress, ServiceKind};
 use skydht_discovery::service::{Answer, Call, Limits, SERVICE_LIFE, ServiceDiscovery};
-use skydht_discovery::web::Response;
+use skydht_discovery::web::{Request as Asked, Response};
 
 use crate::cursor::Cursor;
 
@@ -25,6 +25,7 @@ type Id = (ServiceKind, ServiceAddress);
 
 struct World {
     discovery: ServiceDiscovery,
+    nonces: Nonces,
     limits: Limits,
     now: Mono,
     /// What is registered, and until when.
@@ -45,6 +46,7 @@ pub fn services(data: &[u8]) {
     };
     let mut world = World {
         discovery: ServiceDiscovery::new(limits),
+        nonces: Nonces::new(100),
         limits,
         now: Mono(0),
         model: BTreeMap::new(),
@@ -117,7 +119,7 @@ impl World {
                     return;
                 };
                 let caller = Caller::Key(SECRETS[usize::from(owner % 4)].public());
-                let response = self.discovery.handle(self.now, caller, &request);
+                let response = self.handle(caller, &request);
                 if let Ok(Call::Register(service)) = Call::read(&request)
                     && response.status() == 200
                 {
@@ -127,6 +129,14 @@ impl World {
                 assert!(response.status().as_u16() < 600);
             }
         }
+    }
+
+    fn handle(&mut self, caller: Caller, request: &Asked) -> Response {
+        if let Some(answer) = self.nonces.answer(request) {
+            return answer;
+        }
+        let nonces = &mut self.nonces;
+        self.discovery.handle(self.now, nonces, caller, request)
     }
 
     fn register(&mut self, who: u8, service: Service) {
@@ -155,12 +165,12 @@ impl World {
             } else {
                 Caller::Unknown
             };
-            return (key, self.discovery.handle(self.now, caller, &call.write()));
+            return (key, self.handle(caller, &call.write()));
         }
         let next = (who & 0x40 != 0).then_some(u64::from(who));
         let (mut signed, mut request) = SignedCall::start(call.write(), secret.clone(), next);
         for _ in 0..4 {
-            let response = self.discovery.handle(self.now, Caller::Unknown, &request);
+            let response = self.handle(Caller::Unknown, &request);
             match signed.handle(response) {
                 Step::Send(next) => request = next,
                 Step::Done(response) => return (key, response),
@@ -182,7 +192,7 @@ impl World {
                 quantity: None,
             };
             let request = call.write();
-            let response = self.discovery.handle(now, Caller::Unknown, &request);
+            let response = self.handle(Caller::Unknown, &request);
             let Ok(Answer::List(list)) = Answer::read(&call, &response) else {
                 panic!("no list: {response:?}")
             };

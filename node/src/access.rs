@@ -10,8 +10,10 @@ use skydht_core::node::{BootstrapPeer, Config, OpenFailure, PingError};
 use skydht_driver::{Dht, StartOptions};
 
 use crate::api::client::{Client, NOBODY};
+use crate::api::register::RegisterBody;
 use crate::api::schema::{
-    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, SyncBody, VerifyBody, WatchBody,
+    FullNodeBody, GetBody, ListBody, PingBody, PutRequest, ServicesBody, SyncBody, TransportsBody,
+    VerifyBody, WatchBody,
 };
 use crate::bootstrap::Bootstrap;
 use crate::cli::{Common, Reach};
@@ -25,7 +27,8 @@ use crate::lapsed::Lapsed;
 use crate::local::Local;
 use crate::report::{
     FullNodeReport, GetReport, ItemsReport, ListReport, PeersReport, PingReport, PutReport,
-    StatusReport, SyncReport, SyncsReport, VerifyReport, VersionReport,
+    RegistriesReport, ServicesReport, StatusReport, SyncReport, SyncsReport, TransportsReport,
+    VerifyReport, VersionReport,
 };
 use crate::state_dir::{Endpoint, Running, StateDir, read_token};
 use crate::status::About;
@@ -225,6 +228,42 @@ impl Access {
         match self {
             Self::Api(client) => client.post("/list", body).await,
             Self::Joined(joined) => joined.local.list(body).await,
+        }
+    }
+
+    /// What this visor has from now on.
+    pub(crate) async fn register(&self, body: &RegisterBody) -> Result<RegistriesReport> {
+        self.running()?.post("/register", body).await
+    }
+
+    /// What this visor has registered.
+    pub(crate) async fn registered(&self) -> Result<RegistriesReport> {
+        self.running()?.get("/register").await
+    }
+
+    fn running(&self) -> Result<&Client> {
+        match self {
+            Self::Api(client) => Ok(client),
+            Self::Joined(_) => {
+                let text = "only a node that goes on running keeps records registered";
+                Err(Failure::new(Code::Usage, text))
+            }
+        }
+    }
+
+    /// Services that a full node knows.
+    pub(crate) async fn services(&self, body: &ServicesBody) -> Result<ServicesReport> {
+        match self {
+            Self::Api(client) => client.post("/services", body).await,
+            Self::Joined(joined) => joined.local.services(body).await,
+        }
+    }
+
+    /// Transports that a full node knows.
+    pub(crate) async fn transports(&self, body: &TransportsBody) -> Result<TransportsReport> {
+        match self {
+            Self::Api(client) => client.post("/transports", body).await,
+            Self::Joined(joined) => joined.local.transports(body).await,
         }
     }
 

@@ -9,8 +9,10 @@ use skydht_driver::transport::TransportStats;
 
 use crate::bootstrap::Bootstrap;
 use crate::clock::Clock;
+use crate::derived::Derived;
 use crate::dmsg::Carrier;
 use crate::lapsed::Lapsed;
+use crate::mirror::Mirror;
 use crate::recent::Recent;
 use crate::report::FilesReport;
 use crate::tasks::Tasks;
@@ -33,6 +35,8 @@ struct Inner {
     verified: Verified,
     tasks: Tasks,
     recent: Recent,
+    mirror: OnceLock<Mirror>,
+    derived: Derived,
 }
 
 /// What became of the connections to peers.
@@ -79,6 +83,7 @@ impl Condition {
         lapsed: Lapsed,
         tasks: Tasks,
     ) -> Self {
+        let derived = carrier.as_ref().map(Carrier::derived).unwrap_or_default();
         Self(Arc::new(Inner {
             begun: Instant::now(),
             bootstrap,
@@ -91,6 +96,8 @@ impl Condition {
             verified: Verified::default(),
             tasks,
             recent: Recent::default(),
+            mirror: OnceLock::new(),
+            derived,
         }))
     }
 
@@ -107,6 +114,21 @@ impl Condition {
     /// What carries it; none on direct TCP.
     pub(crate) fn carrier(&self) -> Option<&Carrier> {
         self.0.carrier.as_ref()
+    }
+
+    /// It mirrors services; the first to say so counts.
+    pub(crate) fn mirrors(&self, mirror: Mirror) {
+        let _ = self.0.mirror.set(mirror);
+    }
+
+    /// What it mirrors, if it does.
+    pub(crate) fn mirror(&self) -> Option<&Mirror> {
+        self.0.mirror.get()
+    }
+
+    /// What is derived from the records that it holds.
+    pub(crate) fn derived(&self) -> &Derived {
+        &self.0.derived
     }
 
     /// What time others say it is.

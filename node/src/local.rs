@@ -1,6 +1,8 @@
 //! A node in this process, and what can be asked of it: by the control API, and by commands
 //! that join for one operation.
 
+mod found;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

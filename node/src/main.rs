@@ -10,6 +10,7 @@ mod commands;
 mod condition;
 mod config;
 mod course;
+mod derived;
 mod descriptors;
 mod dmsg;
 mod doctor;
@@ -25,6 +26,7 @@ mod local;
 mod logging;
 mod measure;
 mod metrics;
+mod mirror;
 mod names;
 mod network;
 mod operation_failure;
@@ -34,6 +36,7 @@ mod printable;
 mod private_file;
 mod progress;
 mod recent;
+mod registering;
 mod report;
 mod resume;
 mod signals;
@@ -97,6 +100,12 @@ fn dispatch(cli: Cli) -> failure::Result<Exit> {
         Command::Status(args) => wait_for(commands::status::run(common, args)),
         Command::Doctor(args) => wait_for(commands::doctor::run(common, &args)),
         Command::Ping(args) => wait_for(commands::status::ping(common, args)),
+        Command::Register(args) => wait_for(commands::register::run(common, args)),
+        Command::Diff(args) => wait_for(commands::diff::run(common, args)),
+        Command::Services(args) => wait_for(commands::found::services(common, args)),
+        Command::Transports(args) => wait_for(commands::found::transports(common, args)),
+        Command::Gateway(args) => wait_for(commands::gateway::run(common, args)),
+        Command::Mirror(args) => wait_for(commands::mirror::run(common, args)),
         Command::DmsgServer(args) => wait_for(commands::dmsg_server::run(common, args)),
         Command::DmsgDiscovery(args) => wait_for(commands::dmsg_discovery::run(common, args)),
         Command::Demo(args) => wait_for(commands::demo::run(common, args)),

@@ -4,10 +4,13 @@
 //! are milliseconds with three decimals.
 
 mod dmsg;
+mod found;
 mod full;
 mod hop;
 mod items;
+mod mirror;
 mod peers;
+mod registries;
 mod status;
 mod storage;
 mod units;
@@ -25,10 +28,13 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{GetOutcome, LookupStats, PutOutcome, Source};
 
 pub(crate) use dmsg::{DiscoveryReport, DmsgReport, DmsgServerReport, HybridReport, RelayReport};
+pub(crate) use found::{ServicesReport, TransportsReport};
 pub(crate) use full::{FullNodeReport, ListReport, SyncReport, SyncsReport};
 pub(crate) use hop::{HopReport, HopState};
 pub(crate) use items::ItemsReport;
+pub(crate) use mirror::{MirrorReport, MirrorSourceReport};
 pub(crate) use peers::{BucketReport, BucketState, PeerReport, PeersReport, PingReport};
+pub(crate) use registries::{RegistriesReport, RegistryReport};
 pub(crate) use status::{
     BootstrapPeerReport, BootstrapReport, FilesReport, LimitReport, StatusReport, StoreReport,
     TaskReport, TransportReport,

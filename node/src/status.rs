@@ -10,6 +10,7 @@ use skydht_driver::transport::{DialFailure, TransportStats};
 
 use crate::condition::Condition;
 use crate::dmsg::Carrier;
+use crate::mirror::Mirror;
 use crate::report::{
     BootstrapReport, DmsgReport, LimitReport, StatusReport, StorageReport, StoreReport,
     TransportReport, Verdict, ms,
@@ -121,6 +122,7 @@ impl StatusReport {
             listen: about.listen.clone(),
             bootstrap: BootstrapReport::default(),
             dmsg: condition.carrier().map(Carrier::report),
+            mirror: condition.mirror().map(Mirror::report),
             peers: 0,
             proven_within_ms: 0.0,
             last_sign_of_life_ms: None,

@@ -76,6 +76,14 @@ fn every_command_runs_on_a_terminal() {
         ([&["sync", &key], &state[..]].concat(), 5, None),
         ([&["list", "--values"], &state[..]].concat(), 0, None),
         ([&["full-node", "off"], &state[..]].concat(), 0, None),
+        ([&["services", "vpn"], &state[..]].concat(), 4, None),
+        ([&["transports", &key], &state[..]].concat(), 4, None),
+        ([&["register"], &state[..]].concat(), 0, None),
+        (
+            [&["diff", "--http", "http://127.0.0.1:1"], &state[..]].concat(),
+            3,
+            None,
+        ),
         ([&["peers"], &state[..]].concat(), 0, None),
         ([&["peers", "--buckets"], &state[..]].concat(), 0, None),
         (
@@ -133,6 +141,28 @@ fn every_command_runs_on_a_terminal() {
             0,
             Some("next "),
         ),
+        (
+            [
+                &["mirror", "--dmsg-discovery", "http://127.0.0.1:1"],
+                &anywhere[..],
+                &api,
+                &own,
+            ]
+            .concat(),
+            0,
+            Some("next "),
+        ),
+        (
+            [
+                &["gateway", "--addr", "127.0.0.1:0"],
+                &anywhere[..],
+                &api,
+                &own,
+            ]
+            .concat(),
+            0,
+            Some("next "),
+        ),
         ([&["store", "stats"], &own[..]].concat(), 0, None),
         ([&["store", "check"], &own[..]].concat(), 0, None),
         (
@@ -155,6 +185,13 @@ fn every_command_runs_on_a_terminal() {
         (vec!["bench", "store", "--items", "10"], 0, None),
         (vec!["bench", "sync", "--items", "10"], 0, None),
         (vec!["bench", "abuse", "--list"], 0, None),
+        (
+            "bench gateway --registrations 5 --seconds 1 --visors 5"
+                .split(' ')
+                .collect(),
+            0,
+            None,
+        ),
         (
             "bench serve --mix ping --duration 1ms --warm-up 1ms --items 1 --peers 1"
                 .split(' ')

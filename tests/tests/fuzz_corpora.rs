@@ -74,5 +74,6 @@ targets! {
     reconcile
     records
     services
+    host
     stored_records
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use skydht_core::key::PublicKey;
 use skydht_core::time::{Mono, Time};
 use skydht_dmsg::discovery::{EntryTable, Limits, Written};
+use skydht_dmsg::entry::SignedEntry;
 
 use super::refusal::RETRY_AFTER;
 use super::{Answer, Call, MOST_ANSWERED, Refusal, Rules};
@@ -103,6 +104,21 @@ impl DmsgDiscovery {
             pace: Pace::new(PACE.0, PACE.1),
             clients: None,
         }
+    }
+
+    /// From now on [`DmsgDiscovery::take_changes`] says which entries have changed or gone.
+    pub fn note_changes(&mut self) {
+        self.table.note_changes();
+    }
+
+    /// The keys whose entry has changed since the last call, with what it is now.
+    pub fn take_changes(&mut self) -> Vec<(PublicKey, Option<SignedEntry>)> {
+        self.table.take_changes()
+    }
+
+    /// Forgets what has expired.
+    pub fn expire(&mut self, now: Mono) {
+        self.table.expire(now);
     }
 
     /// From now on entries are judged by these rules.

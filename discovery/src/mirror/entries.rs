@@ -20,7 +20,9 @@ pub(super) struct EntryCall(pub(super) Asked);
 
 pub(super) fn first() -> Vec<Call> {
     let calls = [Asked::AllServers, Asked::Clients];
-    calls.map(|call| Call::Entry(EntryCall(call))).into()
+    calls
+        .map(|call| Call::Entry(Box::new(EntryCall(call))))
+        .into()
 }
 
 impl EntryCall {
@@ -73,7 +75,9 @@ fn refused(
     round: &mut Round,
 ) -> Step {
     if let AnswerError::Refused(Refusal::RateLimited { retry_after }) = error {
-        round.queue.push_front(Call::Entry(EntryCall(call)));
+        round
+            .queue
+            .push_front(Call::Entry(Box::new(EntryCall(call))));
         return Step::Pause(Duration::from_secs((*retry_after).into()));
     }
     match (call, response.status()) {
@@ -97,7 +101,7 @@ fn refused(
 }
 
 fn ask_for(keys: &[PublicKey], habits: &Habits, round: &mut Round) {
-    let call = |call| Call::Entry(EntryCall(call));
+    let call = |call| Call::Entry(Box::new(EntryCall(call)));
     if habits.one_by_one {
         round
             .queue

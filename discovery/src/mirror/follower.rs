@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use skydht_core::key::PublicKey;
 use skydht_core::time::Mono;
 
+use super::changes::{Change, Changes};
 use super::round::{Call, Habits, Round, RoundError, Step};
 use super::{entries, services, transports};
 use crate::publish::{Content, RecordId};
-use crate::record;
 use crate::web::{Request, Response};
 
 /// A record goes when the service has answered without it for so long: visors register again every
@@ -65,13 +64,6 @@ pub struct Stats {
     pub rejected: u64,
 }
 
-#[derive(Debug)]
-struct Known {
-    hash: [u8; 32],
-    /// Since when the service has answered without it.
-    absent_since: Option<Mono>,
-}
-
 /// See the module's documentation.
 pub struct Follower {
     followed: Followed,
@@ -83,7 +75,7 @@ pub struct Follower {
     /// When the round goes on, or the next one begins.
     due: Mono,
     failures: u32,
-    known: BTreeMap<RecordId, Known>,
+    known: Changes,
     changes: Vec<(RecordId, Content)>,
     stats: Stats,
 }
@@ -110,7 +102,7 @@ impl Follower {
             last_id: 0,
             due: now,
             failures: 0,
-            known: BTreeMap::new(),
+            known: Changes::default(),
             changes: Vec::new(),
             stats: Stats::default(),
         }
@@ -242,52 +234,21 @@ impl Follower {
             return;
         }
         if is_whole {
-            let mut gone = Vec::new();
-            for (id, known) in &mut self.known {
-                if found.contains_key(id) {
-                    known.absent_since = None;
-                    continue;
-                }
-                let since = *known.absent_since.get_or_insert(now);
-                if now.since(since) >= ABSENT {
-                    gone.push(id.clone());
-                }
-            }
-            for id in gone {
-                self.known.remove(&id);
+            let is_there = |id: &RecordId| found.contains_key(id);
+            for id in self.known.forget_absent(now, ABSENT, is_there) {
                 self.stats.gone += 1;
                 self.changes.push((id, Content::Gone));
             }
         }
         for (id, content) in found {
-            let hash: [u8; 32] = Sha256::digest(content.bytes()).into();
-            if let Some(known) = self.known.get_mut(&id)
-                && known.hash == hash
-            {
-                known.absent_since = None;
-                continue;
+            match self.known.note(now, &id, &content) {
+                Change::Same => {}
+                Change::Rejected => self.stats.rejected += 1,
+                Change::Publish => {
+                    self.stats.changed += 1;
+                    self.changes.push((id, content));
+                }
             }
-            if !is_believed(&id, &content) {
-                self.stats.rejected += 1;
-                continue;
-            }
-            let known = Known {
-                hash,
-                absent_since: None,
-            };
-            self.known.insert(id.clone(), known);
-            self.stats.changed += 1;
-            self.changes.push((id, content));
         }
-    }
-}
-
-/// Whether a record is one: an entry is signed by its owner. Lists were made here, of transports and
-/// services that were checked one by one.
-fn is_believed(id: &RecordId, content: &Content) -> bool {
-    match content {
-        Content::Value(value) => record::read(id.salt.as_bytes(), &id.owner, value).is_ok(),
-        Content::List(_) => true,
-        Content::Gone => false,
     }
 }

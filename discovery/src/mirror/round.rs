@@ -33,7 +33,7 @@ pub enum RoundError {
 /// What a service is asked.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
-    Entry(EntryCall),
+    Entry(Box<EntryCall>),
     Transport(TransportCall),
     Service(ServiceCall),
 }

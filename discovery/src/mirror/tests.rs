@@ -9,10 +9,12 @@ use skydht_dmsg::entry::{ClientFields, Entry};
 use super::*;
 use crate::auth::Nonces;
 use crate::dmsg::{Caller, DmsgDiscovery};
+use crate::host::Host;
 use crate::publish::{Content, RecordId};
 use crate::record::{Record, Service, ServiceAddress, ServiceKind, Transport, read};
+use crate::resolver::{self, AddressResolver};
 use crate::service::ServiceDiscovery;
-use crate::transport::{Limits, Rules, TransportDiscovery};
+use crate::transport::{self, Limits, Rules, TransportDiscovery};
 use crate::web::{self, Request, Response};
 
 const START: Unix = Unix(1_790_000_000_000_000_000);
@@ -87,10 +89,15 @@ impl World {
     }
 
     fn post_entry(&mut self, n: u8, sequence: u64) {
+        self.post_entry_at(n, sequence, 99);
+    }
+
+    /// An entry of a client that is at one server.
+    fn post_entry_at(&mut self, n: u8, sequence: u64, server: u8) {
         let timestamp = i64::try_from(self.time().unix.0).unwrap();
         let mut entry = Entry::new(key(n), sequence, timestamp);
         entry.client = Some(ClientFields {
-            delegated_servers: Some(vec![key(99)]),
+            delegated_servers: Some(vec![key(server)]),
         });
         entry.client_type = "visor".into();
         let call = crate::dmsg::Call::Publish {
@@ -168,11 +175,21 @@ fn every_entry_is_mirrored_as_it_was_signed_and_again_when_it_changes() {
     };
     assert_eq!(entry.entry().key, key(3));
     assert_eq!(world.next(&mut follower), BTreeMap::new());
-    world.post_entry(2, 1);
+    world.post_entry_at(2, 1, 98);
     let changes = world.next(&mut follower);
     assert_eq!(changes.keys().cloned().collect::<Vec<_>>(), [id(2, "dmsg")]);
     assert_eq!(follower.keys().len(), 5);
     assert_eq!((follower.stats().rounds, follower.stats().records), (3, 5));
+    // Signed anew, and nothing else: not before a while.
+    let begin = world.now;
+    let (mut sequence, mut published) = (0, Vec::new());
+    while published.is_empty() {
+        sequence += 1;
+        world.post_entry(3, sequence);
+        published.extend(world.next(&mut follower).into_keys());
+    }
+    assert_eq!(published, [id(3, "dmsg")]);
+    assert!(world.now.since(begin) >= REFRESH - INTERVAL * 3);
 }
 
 #[test]
@@ -371,4 +388,120 @@ fn a_pause_that_is_asked_for_is_kept_and_the_round_goes_on() {
     world.fault = |_| None;
     assert_eq!(world.next(&mut follower).len(), 2);
     assert_eq!(follower.stats().failed_rounds, 0);
+}
+
+fn host() -> Host {
+    let time = Time {
+        mono: Mono(1),
+        unix: START,
+    };
+    let mut host = Host::new(DmsgDiscovery::new(crate::dmsg::Rules::default(), time));
+    host.transports = Some(unhurried(true));
+    host.services = Some(ServiceDiscovery::default());
+    host.addresses = Some(AddressResolver::new(resolver::Limits {
+        allow_private: true,
+        ..resolver::Limits::default()
+    }));
+    host
+}
+
+/// At a host, over DMSG.
+fn call(host: &mut Host, mono: Mono, n: u8, request: &Request) -> u16 {
+    let unix = START.plus(mono.since(Mono(1)));
+    let time = Time { mono, unix };
+    let response = host.handle(time, Caller::Key(key(n)), request);
+    response.status().as_u16()
+}
+
+#[test]
+fn what_is_registered_in_this_process_is_passed_on_and_what_expires_there_goes() {
+    let mut host = host();
+    let mut feed = Feed::new(&mut host);
+    let now = Mono(1);
+    let register = |list: &[Transport]| transport::Call::RegisterBare(list.to_vec()).write();
+    assert_eq!(call(&mut host, now, 1, &register(&[between(1, 2)])), 201);
+    let address = ServiceAddress {
+        key: Some(key(1)),
+        port: 44,
+    };
+    let service = Service::new(address, &ServiceKind::Visor);
+    let sent = crate::service::Call::Register(Box::new(service)).write();
+    assert_eq!(call(&mut host, now, 1, &sent), 200);
+    let body = br#"{"port":"7777","addresses":[],"public_ip":"127.0.0.1"}"#;
+    let sent = web::request(http::Method::POST, "/bind/stcpr", body.to_vec());
+    assert_eq!(call(&mut host, now, 1, &sent), 200);
+    let timestamp = i64::try_from(START.0).unwrap();
+    let mut entry = Entry::new(key(1), 0, timestamp);
+    entry.client = Some(ClientFields {
+        delegated_servers: Some(vec![key(99)]),
+    });
+    let entry = entry.sign(&secret(1));
+    let sent = crate::dmsg::Call::Publish {
+        entry,
+        expiring: false,
+    };
+    assert_eq!(call(&mut host, now, 1, &sent.write()), 200);
+    let changes: BTreeMap<_, _> = feed.take_changes(now, &mut host).into_iter().collect();
+    let expected = [
+        id(1, "dmsg"),
+        id(1, "tp"),
+        id(2, "tp"),
+        id(1, "svc"),
+        id(1, "addr:stcpr"),
+    ];
+    assert_eq!(changes.len(), expected.len());
+    for id in &expected {
+        // Each is what a reader of the DHT takes.
+        let value = changes[id].bytes();
+        read(id.salt.as_bytes(), &id.owner, value).unwrap();
+    }
+    assert_eq!(feed.take_changes(now, &mut host), []);
+    // Two hours later all of it has expired.
+    let later = now.plus(Duration::from_secs(7200));
+    let gone: BTreeMap<_, _> = feed.take_changes(later, &mut host).into_iter().collect();
+    assert_eq!(gone.len(), expected.len());
+    assert!(gone.values().all(|content| *content == Content::Gone));
+    assert_eq!(feed.records(), 0);
+}
+
+/// R12 of the lessons: what is registered again unchanged costs nothing further on.
+#[test]
+fn r12_of_many_registrations_only_what_changed_is_passed_on() {
+    let mut host = host();
+    let mut feed = Feed::new(&mut host);
+    let secrets: Vec<SecretKey> = (0..200u16)
+        .map(|n| {
+            let mut entropy = [3; 32];
+            entropy[..2].copy_from_slice(&n.to_be_bytes());
+            SecretKey::from_entropy(&entropy)
+        })
+        .collect();
+    let list_of = |n: usize, kind: &str| {
+        let (own, next) = (&secrets[n], &secrets[(n + 1) % secrets.len()]);
+        vec![Transport::new(own.public(), next.public(), kind, "user")]
+    };
+    let mut now = Mono(1);
+    let mut passed_on = Vec::new();
+    for round in 0..10 {
+        for (n, secret) in secrets.iter().enumerate() {
+            // One visor in a hundred has a transport of another type each time.
+            let kind = match n % 100 == 7 && round > 0 {
+                true => format!("type{round}"),
+                false => "stcpr".to_owned(),
+            };
+            let call = transport::Call::RegisterBare(list_of(n, &kind));
+            let caller = Caller::Key(secret.public());
+            let time = Time {
+                mono: now,
+                unix: START,
+            };
+            let response = host.handle(time, caller, &call.write());
+            assert_eq!(response.status(), 201);
+        }
+        now = now.plus(Duration::from_secs(9));
+        passed_on.push(feed.take_changes(now, &mut host).len());
+    }
+    // Each such transport has two edges.
+    assert_eq!(passed_on[0], 200);
+    assert_eq!(passed_on[1..], [4; 9]);
 }

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::refusal::Wrapped;
 use super::{Call, MOST_ANSWERED, Refusal};
+use crate::index::{Index, ServiceQuery};
 use crate::record::{Service, Services};
 use crate::web::{self, Response};
 
@@ -31,6 +32,30 @@ pub enum AnswerError {
 }
 
 impl Answer {
+    /// What a full node's records say; none to a call that an index does not answer.
+    #[must_use]
+    pub fn derived(index: &Index, call: &Call) -> Option<Self> {
+        match call {
+            Call::List {
+                kind,
+                version,
+                country,
+                quantity,
+            } => {
+                let query = ServiceQuery {
+                    kind: kind.clone(),
+                    version: version.clone(),
+                    country: country.clone(),
+                };
+                let most = quantity.unwrap_or(MOST_ANSWERED).min(MOST_ANSWERED);
+                let list = index.services(&query).take(most).cloned().collect();
+                Some(Self::List(list))
+            }
+            // One is asked for by its key, whose records need no index.
+            Call::One(..) | Call::Register(_) | Call::Deregister(..) => None,
+        }
+    }
+
     /// Writes the response.
     #[must_use]
     pub fn write(&self) -> Response {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::Wrapped;
 use super::{Call, MOST_ANSWERED, Refusal};
+use crate::index::Index;
 use crate::record::{Transport, go_json};
 use crate::web::{self, Response};
 
@@ -50,6 +51,27 @@ pub enum AnswerError {
 }
 
 impl Answer {
+    /// What a full node's records say, whoever asks.
+    ///
+    /// # Errors
+    /// [`Refusal`] of a call that changes something, asks for all, or finds nothing.
+    pub fn derived(index: &Index, call: &Call) -> Result<Self, Refusal> {
+        let of = |edge| index.transports_of(edge).map(|it| it.transport().clone());
+        Ok(match call {
+            Call::ById(id) => {
+                let found = index.transport(id).ok_or(Refusal::NoSuchId(*id))?;
+                Self::One(found.transport().clone())
+            }
+            Call::ByEdge(edge) => match of(edge).collect::<Vec<_>>() {
+                list if list.is_empty() => return Err(Refusal::NoneOfEdge(*edge)),
+                list => Self::List(list),
+            },
+            Call::OfEdge(edge) => Self::List(of(edge).collect()),
+            Call::All => return Err(Refusal::Gone),
+            _ => return Err(Refusal::Method("GET")),
+        })
+    }
+
     /// Writes the response to `call`.
     #[must_use]
     pub fn write(&self, call: &Call) -> Response {

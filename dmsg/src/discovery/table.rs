@@ -94,6 +94,8 @@ pub struct EntryTable {
     cursor: Option<PublicKey>,
     expired: u64,
     displaced: u64,
+    /// Keys whose entry has changed or gone, if somewhere else wants to know.
+    changed: Option<BTreeSet<PublicKey>>,
 }
 
 impl EntryTable {
@@ -114,6 +116,25 @@ impl EntryTable {
             cursor: None,
             expired: 0,
             displaced: 0,
+            changed: None,
+        }
+    }
+
+    /// From now on [`EntryTable::take_changes`] says which entries have changed or gone.
+    pub fn note_changes(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The keys whose entry has changed since the last call, with what it is now.
+    pub fn take_changes(&mut self) -> Vec<(PublicKey, Option<SignedEntry>)> {
+        let changed = self.changed.as_mut().map(std::mem::take);
+        let changed = changed.into_iter().flatten();
+        changed.map(|key| (key, self.get(&key).cloned())).collect()
+    }
+
+    fn note(&mut self, key: PublicKey) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(key);
         }
     }
 
@@ -209,6 +230,7 @@ impl EntryTable {
             is_displaceable,
         };
         self.held.insert(key, held);
+        self.note(key);
         Ok(written)
     }
 
@@ -269,6 +291,7 @@ impl EntryTable {
     /// Forgets a key.
     fn remove(&mut self, key: &PublicKey) -> Option<SignedEntry> {
         let held = self.held.remove(key)?;
+        self.note(*key);
         self.expiring.remove(&(held.expires, *key));
         if held.is_displaceable {
             self.displaceable.remove(&(held.written, *key));

@@ -5,6 +5,7 @@ mod answers;
 pub(crate) mod auth;
 pub(crate) mod client;
 mod events;
+pub(crate) mod register;
 mod routes;
 pub(crate) mod schema;
 mod ui;
@@ -27,6 +28,7 @@ use crate::commands::config::ConfigReport;
 use crate::failure::{Code, Failure, Result};
 use crate::http;
 use crate::local::Local;
+use crate::registering::Registering;
 use crate::ui::Sessions;
 use auth::{Admission, Guard, OPEN_PATH};
 
@@ -54,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     /// Room for browsers that get news.
     pub(crate) browsers: Arc<Semaphore>,
+    /// Its own records; none in a demo.
+    pub(crate) registering: Option<Registering>,
     /// Raised when a client asks the node to stop.
     pub(crate) stop: Notify,
 }
@@ -66,6 +70,7 @@ impl Shared {
             config,
             sessions: Sessions::default(),
             browsers: Arc::new(Semaphore::new(MOST_BROWSERS)),
+            registering: None,
             stop: Notify::new(),
         }
     }

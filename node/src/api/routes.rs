@@ -12,14 +12,19 @@ use serde_json::json;
 use skydht_core::item::Seq;
 
 use super::answers::{Answer, ok, unkept};
+use super::register::RegisterBody;
 use super::schema::GetBody;
 use super::{Shared, events, ui};
 use crate::failure::{Code, Failure, Result};
 use crate::http::{BodyError, read_body};
 use crate::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
+use crate::registering::Registering;
 
 /// A value of 64 KiB in base64, and room for the rest.
 const LONGEST_BODY: usize = 128 * 1024;
+
+/// The transports of upstream's largest hub several times over.
+const LONGEST_REGISTER: usize = 2 << 20;
 
 /// Paths, methods and meanings, as `/` lists them.
 const INDEX: &[(&str, &str, &str)] = &[
@@ -70,6 +75,26 @@ const INDEX: &[(&str, &str, &str)] = &[
         "/list",
         "POST",
         "what the node holds, a page: {salt, pk, prefix, from, limit, values}",
+    ),
+    (
+        "/services",
+        "POST",
+        "services of visors, from a full node's records: {type, country, version}",
+    ),
+    (
+        "/transports",
+        "POST",
+        "transports between visors, from the records held: {edge | id}",
+    ),
+    (
+        "/register",
+        "GET",
+        "what this visor has registered, and how it goes at each service",
+    ),
+    (
+        "/register",
+        "POST",
+        "what this visor has from now on, in upstream's words: {transports, services, address}",
     ),
     ("/config", "GET", "the configuration in force"),
     (
@@ -131,6 +156,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/full-node", get(full_node).post(set_full_node))
         .route("/sync", get(syncs).post(sync))
         .route("/list", post(list))
+        .route("/services", post(services))
+        .route("/transports", post(transports))
+        .route("/register", get(registered).post(register))
         .route("/config", get(config))
         .route("/put", post(put))
         .route("/get", post(read))
@@ -221,6 +249,29 @@ async fn syncs(State(shared): State<Arc<Shared>>) -> Answer {
 
 async fn sync(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
     ok(&shared.local.sync(&body(request).await?).await?)
+}
+
+async fn services(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.services(&body(request).await?).await?)
+}
+
+async fn transports(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    ok(&shared.local.transports(&body(request).await?).await?)
+}
+
+async fn registered(State(shared): State<Arc<Shared>>) -> Answer {
+    ok(&registering(&shared)?.report())
+}
+
+async fn register(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+    let body: RegisterBody = body_of(request, LONGEST_REGISTER).await?;
+    let given = body.read(&shared.local.key())?;
+    ok(&registering(&shared)?.set(shared.local.key(), given))
+}
+
+fn registering(shared: &Shared) -> Result<&Registering> {
+    let none = || Failure::new(Code::Usage, "the nodes of a demo register nothing");
+    shared.registering.as_ref().ok_or_else(none)
 }
 
 async fn list(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
@@ -314,7 +365,11 @@ async fn shutdown(State(shared): State<Arc<Shared>>) -> Answer {
 }
 
 async fn body<T: DeserializeOwned>(request: Request) -> Result<T> {
-    let read = read_body(request.into_body(), LONGEST_BODY).await;
+    body_of(request, LONGEST_BODY).await
+}
+
+async fn body_of<T: DeserializeOwned>(request: Request, longest: usize) -> Result<T> {
+    let read = read_body(request.into_body(), longest).await;
     let bytes = read.map_err(|error| match error {
         BodyError::Late => Failure::new(Code::Timeout, "the request's body did not come in time"),
         BodyError::Broken(error) => Failure::new(
@@ -322,7 +377,7 @@ async fn body<T: DeserializeOwned>(request: Request) -> Result<T> {
             format_args!("the request's body broke off: {error}"),
         ),
         BodyError::TooLong => {
-            let text = format!("the request's body is longer than {LONGEST_BODY} bytes");
+            let text = format!("the request's body is longer than {longest} bytes");
             Failure::new(Code::TooLarge, text)
         }
     })?;

@@ -11,6 +11,7 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{Expected, GetRequest, OwnItem, PutOptions, ReadPolicy};
 use skydht_core::store::Filter;
 use skydht_core::sync::Prefix;
+use skydht_discovery::record::TransportId;
 
 use crate::cli::{Owner, parse_policy, parse_prefix};
 use crate::failure::{Code, Failure, Result};
@@ -82,6 +83,7 @@ impl PutRequest {
                 .hint("if that is what you want, say so: --delete, or \"delete\": true"));
         }
         let options = PutOptions {
+            mirror_of: None,
             seq: self.seq,
             expect: self.expect,
             min_replicas: self.min_replicas,
@@ -301,6 +303,33 @@ pub(crate) struct ListBody {
     /// With their values.
     #[serde(default)]
     pub(crate) values: bool,
+}
+
+/// Which services are asked for.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServicesBody {
+    /// `vpn`, `skysocks`, `visor`, or any other word.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// Only in this country.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) country: Option<String>,
+    /// Only of this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+}
+
+/// Which transports are asked for.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TransportsBody {
+    /// Those of this visor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edge: Option<PublicKey>,
+    /// The one with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<TransportId>,
 }
 
 /// Items of the longest page.

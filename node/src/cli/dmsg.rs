@@ -19,7 +19,7 @@ use crate::keys::parse_public;
 Examples:
   skydht dmsg-discovery
   skydht dmsg-discovery --addr 0.0.0.0:9090
-  skydht dmsg-discovery --services
+  skydht dmsg-discovery --services --transports --addresses
   skydht dmsg-discovery --addr 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
   skydht dmsg-discovery --key-file disc.key --dmsg-server PK@192.0.2.7:8081
   curl http://127.0.0.1:9090/dmsg-discovery/available_servers
@@ -47,6 +47,12 @@ pub(crate) struct DmsgDiscoveryArgs {
     /// Be a service discovery, too: /api/services, as upstream has it.
     #[arg(long, help_heading = "What it answers")]
     pub(crate) services: bool,
+    /// Be a transport discovery, too: /transports, /v3/transports, /all-transports.
+    #[arg(long)]
+    pub(crate) transports: bool,
+    /// Be an address resolver, too, for TCP: /bind/stcpr, /resolve.
+    #[arg(long)]
+    pub(crate) addresses: bool,
     /// Answer over HTTPS: a PEM file with the certificate, then those above it.
     #[arg(
         long,

@@ -1,13 +1,18 @@
 //! The command line. Every command's help ends in examples.
 
+mod diff;
 mod dmsg;
+mod found;
 mod full;
+mod gateway;
 mod items;
 mod looks;
+mod mirror;
 mod mix;
 mod node;
 mod own;
 mod reference;
+mod register;
 mod store;
 mod trials;
 mod upstream;
@@ -19,18 +24,23 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::color::Color;
+pub(crate) use diff::{DiffArgs, DiffSalt};
 pub(crate) use dmsg::{DmsgDiscoveryArgs, DmsgServerArgs};
+pub(crate) use found::{ServicesArgs, TransportsArgs};
 pub(crate) use full::{FullNode, List, Switch, Sync, parse_prefix};
+pub(crate) use gateway::GatewayArgs;
 pub(crate) use items::{Get, Owner, Put, Reach, parse_policy};
 pub(crate) use looks::{Doctor, Peers, Ping, Status, Top, Whom};
+pub(crate) use mirror::MirrorArgs;
 pub(crate) use mix::{Ask, Mix};
 pub(crate) use node::{ConfigCommand, Keygen, Run};
 pub(crate) use own::{Bundle, Delete, Ls, Stop, Ui, Verify};
 pub(crate) use reference::{Completions, Man};
+pub(crate) use register::RegisterArgs;
 pub(crate) use store::Store;
 pub(crate) use trials::{
-    Bench, BenchAbuse, BenchAttacker, BenchNetwork, BenchServe, BenchStore, BenchSync, Demo,
-    DemoTransport, LoadTransport, Replay, Sim, StoreBackend,
+    Bench, BenchAbuse, BenchAttacker, BenchGateway, BenchNetwork, BenchServe, BenchStore,
+    BenchSync, Demo, DemoTransport, LoadTransport, Replay, Sim, StoreBackend,
 };
 pub(crate) use upstream::{Dht, SkywireCli, Visor};
 pub(crate) use watch::Watch;
@@ -112,6 +122,10 @@ pub(crate) enum Command {
     Verify(Verify),
     Delete(Delete),
     List(List),
+    Register(RegisterArgs),
+    Diff(DiffArgs),
+    Services(ServicesArgs),
+    Transports(TransportsArgs),
     FullNode(FullNode),
     Sync(Sync),
     Peers(Peers),
@@ -125,6 +139,8 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     #[command(subcommand)]
     Store(Store),
+    Gateway(GatewayArgs),
+    Mirror(MirrorArgs),
     DmsgServer(DmsgServerArgs),
     DmsgDiscovery(DmsgDiscoveryArgs),
     Demo(Demo),

@@ -165,9 +165,38 @@ pub(crate) enum Bench {
     Abuse(BenchAbuse),
     Store(BenchStore),
     Sync(BenchSync),
+    Gateway(BenchGateway),
     /// The attacker's process of `bench abuse`.
     #[command(hide = true)]
     Attacker(BenchAttacker),
+}
+
+/// Let visors register at a gateway again and again, and measure how it keeps up.
+///
+/// The gateway and three nodes run in processes of their own. Each registration is signed, on a
+/// connection of its own, at an even pace; its time runs from when it was due. Exit status 0 means that
+/// all were taken, 5 that some were not.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  skydht bench gateway
+  skydht bench gateway --registrations 50000 --seconds 90 --changed 1 --json")]
+pub(crate) struct BenchGateway {
+    /// Registrations in all.
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) registrations: u32,
+    /// In so many seconds.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3_600))]
+    pub(crate) seconds: u16,
+    /// How many in a hundred are changed.
+    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) changed: u8,
+    /// Visors that take turns.
+    #[arg(long, value_name = "N", default_value_t = 1_400, value_parser = clap::value_parser!(u16).range(5..=10_000))]
+    pub(crate) visors: u16,
+    /// Repeat the same run.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// Attack a full node on loopback, and measure what a good client notices.

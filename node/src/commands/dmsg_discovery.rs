@@ -1,11 +1,13 @@
 //! `skydht dmsg-discovery`.
 
+use std::path::Path;
+
 use serde::Serialize;
 use skydht_discovery::dmsg::Stats;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cli::{Common, DmsgDiscoveryArgs};
-use crate::dmsg::{DiscoveryService, join_command};
+use crate::dmsg::{DiscoveryService, Offered, join_command};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 use crate::http::{CertificateError, acceptor};
@@ -25,6 +27,10 @@ struct Report {
     test_mode: bool,
     /// Whether it is a service discovery, too.
     services: bool,
+    /// Whether it is a transport discovery, too.
+    transports: bool,
+    /// Whether it is an address resolver, too.
+    addresses: bool,
     next: Vec<String>,
 }
 
@@ -35,9 +41,13 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
     let mut signals = Signals::new()?;
     let supervisor = Supervisor::from_environment();
     let secret = args.key_file.as_deref().map(keys::load).transpose()?;
-    let tls = secured(&args)?;
-    let mut service =
-        DiscoveryService::start(args.addr, args.test_mode, args.services, tls).await?;
+    let tls = secured(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
+    let offered = Offered {
+        services: args.services,
+        transports: args.transports,
+        addresses: args.addresses,
+    };
+    let mut service = DiscoveryService::start(args.addr, args.test_mode, offered, tls).await?;
     if let Some(secret) = secret {
         service.start_over_dmsg(secret, args.dmsg_server)?;
     }
@@ -69,8 +79,8 @@ pub(crate) async fn run(common: &Common, args: DmsgDiscoveryArgs) -> Result<Exit
 }
 
 /// HTTPS, where files for it are given.
-fn secured(args: &DmsgDiscoveryArgs) -> Result<Option<TlsAcceptor>> {
-    let (Some(chain), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+pub(super) fn secured(chain: Option<&Path>, key: Option<&Path>) -> Result<Option<TlsAcceptor>> {
+    let (Some(chain), Some(key)) = (chain, key) else {
         return Ok(None);
     };
     let acceptor = acceptor(chain, key).map_err(|error| {
@@ -86,12 +96,14 @@ fn secured(args: &DmsgDiscoveryArgs) -> Result<Option<TlsAcceptor>> {
 }
 
 fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
-    let url = service.url();
+    let (url, offered) = (service.url(), service.offered());
     let report = Report {
         schema: "skydht.dmsg-discovery/1",
         dmsg_url: service.dmsg_url(),
         test_mode: service.is_in_test_mode(),
-        services: service.has_services(),
+        services: offered.services,
+        transports: offered.transports,
+        addresses: offered.addresses,
         next: vec![
             format!("skydht dmsg-server --discovery {url} --listen 127.0.0.1:8081"),
             join_command(&url),
@@ -108,10 +120,15 @@ fn announce(common: &Common, service: &DiscoveryService) -> Result<()> {
     } else {
         "production: servers on loopback are refused"
     };
-    let services = match report.services {
-        true => format!("\nservices   {}/api/services", report.url),
-        false => String::new(),
-    };
+    let beside = [
+        (report.services, "services  ", "/api/services"),
+        (report.transports, "transports", "/transports"),
+        (report.addresses, "addresses ", "/resolve"),
+    ];
+    let mut services = String::new();
+    for (_, name, path) in beside.iter().filter(|(is_offered, ..)| *is_offered) {
+        services.push_str(&format!("\n{name} {}{path}", report.url));
+    }
     output::line(format_args!(
         "skydht {} DMSG discovery\nurl        {}{over_dmsg}{services}\nmode       {mode}\nentries    in memory, gone when it stops\nnext       {}",
         env!("CARGO_PKG_VERSION"),

@@ -15,7 +15,7 @@ pub(crate) async fn run(common: &Common, args: DmsgServerArgs) -> Result<Exit> {
         path: None,
         limit: 0,
     };
-    operate(common, &loaded, Service::DmsgServer, journal).await
+    operate(common, &loaded, Service::DmsgServer, journal, None).await
 }
 
 fn load(common: &Common, args: DmsgServerArgs) -> Result<Loaded> {

@@ -59,6 +59,17 @@ impl<'a> Chunks<'a> {
     }
 }
 
+/// Reads a list whole, as upstream keeps it; none if there is none.
+pub(super) async fn list_if_any(
+    access: &Access,
+    owner: PublicKey,
+    salt: &Salt,
+) -> Result<Option<Vec<u8>>> {
+    let request = PutRequest::default();
+    let read = large::read_list(&Chunks::new(access, &request), owner, salt).await;
+    read.map_err(|error| Failure::new(Code::Partial, error))
+}
+
 fn text_of(salt: &Salt) -> String {
     String::from_utf8_lossy(salt.as_bytes()).into_owned()
 }
@@ -168,6 +179,7 @@ pub(super) async fn put_list(
 
 fn options(request: &PutRequest) -> PutOptions {
     PutOptions {
+        mirror_of: None,
         seq: request.seq,
         expect: request.expect,
         min_replicas: request.min_replicas,

@@ -1,13 +1,13 @@
 //! `skydht run`; and `skydht dmsg-server`, which is a node that relays, too.
 
 mod announce;
+mod options;
 mod remember;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_core::node::{BootstrapPeer, Config};
 use skydht_driver::journal::Written;
@@ -15,6 +15,7 @@ use skydht_driver::{Dht, Recorder, StartOptions};
 use tokio::time::timeout;
 
 use announce::{Report, announce, next_commands};
+pub(super) use options::flags;
 use remember::{remember, save};
 
 use super::config::ConfigReport;
@@ -25,12 +26,15 @@ use crate::bootstrap::{self, Bootstrap};
 use crate::cli::{Common, Run};
 use crate::clock::Clock;
 use crate::condition::Condition;
-use crate::config::{Loaded, PeerAddress, Settings, StartPeer};
-use crate::dmsg::{Carrier, Directory, KnownServers};
+use crate::config::{Loaded, Settings};
+use crate::dmsg::{Carrier, Directory, DiscoveryService, KnownServers};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
+use crate::http::Exchanger;
 use crate::lapsed::Lapsed;
 use crate::local::Local;
+use crate::mirror::{self, Mirror};
+use crate::registering::Registering;
 use crate::report::FilesReport;
 use crate::signals::Signals;
 use crate::state_dir::StateDir;
@@ -73,8 +77,8 @@ pub(crate) async fn run(common: &Common, args: Run) -> Result<Exit> {
         path: args.journal.clone(),
         limit: args.journal_limit,
     };
-    let loaded = load(common, args)?;
-    operate(common, &loaded, Service::Node, journal).await
+    let loaded = super::configuration(common, flags(common, args)?)?;
+    operate(common, &loaded, Service::Node, journal, None).await
 }
 
 /// Runs a service until it is told to stop.
@@ -83,6 +87,7 @@ pub(super) async fn operate(
     loaded: &Loaded,
     service: Service,
     journal: Journal,
+    mut gateway: Option<DiscoveryService>,
 ) -> Result<Exit> {
     let settings = &loaded.settings;
     logging::start(&settings.log).map_err(|error| Failure::new(Code::Config, error))?;
@@ -133,6 +138,12 @@ pub(super) async fn operate(
         lapsed,
         tasks.clone(),
     );
+    let is_mirror = settings.mirror.is_on() || gateway.is_some();
+    let mirror = is_mirror.then(|| Mirror::new(&settings.mirror));
+    if let Some(mirror) = &mirror {
+        condition.mirrors(mirror.clone());
+        mirror::prepare(&mut config, own);
+    }
     // The API's port first: if it is taken, no peer has heard of this node yet.
     let api = match settings.api_listen {
         Some(addr) => Some(bind(addr).await?),
@@ -151,7 +162,10 @@ pub(super) async fn operate(
     };
     let about = about(&config, own, listen);
     let local = Local::starting(about, condition.clone());
-    let shared = Arc::new(Shared::new(local, ConfigReport::new(loaded)));
+    let registering = Registering::new(secret.clone(), &settings.register);
+    let mut shared = Shared::new(local, ConfigReport::new(loaded));
+    shared.registering = Some(registering.clone());
+    let shared = Arc::new(shared);
     let server = match api {
         Some(listener) => Some(serve(listener, &shared, &state, settings)?),
         None => None,
@@ -217,6 +231,7 @@ pub(super) async fn operate(
             remembered: remembered_count,
             next: next_commands(common, relay.as_ref().and(discovery.as_deref())),
             discovery,
+            gateway: gateway.as_ref().map(DiscoveryService::url),
             dmsg_server: relay,
         };
         announce(&report, common.json)?;
@@ -265,6 +280,20 @@ pub(super) async fn operate(
     let names = tokio::spawn(names.keep(dht.clone(), bootstrap::System));
     let resume = tokio::spawn(resume::run(dht.clone(), own, condition.lapsed().clone()));
     let remember = tokio::spawn(remember(dht.clone(), events, state.clone(), tasks.clone()));
+    let exchanger = || {
+        let dialer = carrier.as_ref().and_then(Carrier::dialer);
+        Exchanger {
+            clock: condition.clock().clone(),
+            dialer: dialer.unwrap_or_default(),
+        }
+    };
+    let registering = tokio::spawn(registering.run(dht.clone(), exchanger()));
+    let mirror = mirror.map(|mirror| {
+        if let Some(gateway) = &mut gateway {
+            gateway.start_gateway(&dht, mirror.publishing());
+        }
+        tokio::spawn(mirror.run(dht.clone(), exchanger()))
+    });
     tokio::select! {
         name = signals.next() => tracing::info!("stopping because of {name}; a second signal stops immediately"),
         () = shared.stop.notified() => tracing::info!("stopping as asked over the control API"),
@@ -280,6 +309,13 @@ pub(super) async fn operate(
     watch.abort();
     names.abort();
     resume.abort();
+    registering.abort();
+    if let Some(mirror) = mirror {
+        mirror.abort();
+    }
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
+    }
     let stop = async {
         condition.lapsed().save().await;
         drop(announced);
@@ -419,52 +455,6 @@ fn connections(key: &str, wanted: usize, files: u64, condition: &Condition) -> u
         });
     }
     wanted.min(room)
-}
-
-fn load(common: &Common, args: Run) -> Result<Loaded> {
-    let mut flags: Vec<super::Flag> = Vec::new();
-    if let Some(addr) = args.listen {
-        flags.push(("--listen", "listen", json!(addr.to_string()).into()));
-    }
-    if let Some(url) = args.discovery {
-        flags.push(("--discovery", "dmsg.discovery", json!(url).into()));
-    }
-    if let Some(what) = args.advertise {
-        flags.push(("--advertise", "advertise", json!(what).into()));
-    }
-    if let Some(file) = args.key_file {
-        flags.push(("--key-file", "key_file", file.into()));
-    }
-    if args.full_node {
-        flags.push(("--full-node", "full_node", json!(true).into()));
-    }
-    if let Some(place) = args.storage {
-        flags.push(("--storage", "storage", json!(place).into()));
-    }
-    if let Some(addr) = args.api_listen {
-        flags.push(("--api-listen", "api_listen", json!(addr).into()));
-    }
-    if !args.bootstrap.is_empty() {
-        // Besides those configured, which must be known first.
-        let configured = super::configuration(common, flags.clone())?.settings;
-        let (mut keys, mut peers) = (configured.bootstrap_pks, configured.bootstrap);
-        let before = (keys.len(), peers.len());
-        for peer in args.bootstrap {
-            match peer {
-                StartPeer::Key(key) => keys.push(key),
-                StartPeer::At(peer) => peers.push(peer),
-            }
-        }
-        // A list is the flag's only if the flag added to it.
-        if keys.len() > before.0 {
-            flags.push(("--bootstrap", "bootstrap_pks", json!(keys).into()));
-        }
-        if peers.len() > before.1 {
-            let peers: Vec<String> = peers.iter().map(PeerAddress::to_string).collect();
-            flags.push(("--bootstrap", "bootstrap", json!(peers).into()));
-        }
-    }
-    super::configuration(common, flags)
 }
 
 fn secret(settings: &Settings) -> Result<SecretKey> {

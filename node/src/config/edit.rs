@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::file::{Document, Entry, SyntaxError};
-use super::schema::{DMSG, LIMITS};
+use super::schema::SECTIONS;
 
 /// `text` with this key set to this value.
 pub(crate) fn with_key(text: &str, key: &str, value: &Value) -> Result<String, SyntaxError> {
@@ -39,7 +39,7 @@ pub(crate) fn without_key(text: &str, key: &str) -> Result<Option<String>, Synta
 
 /// The section that a key is in, and its name there.
 fn in_section(key: &str) -> Option<(&'static str, &str)> {
-    [LIMITS, DMSG]
+    SECTIONS
         .into_iter()
         .find_map(|section| Some((section, key.strip_prefix(section)?.strip_prefix('.')?)))
 }

@@ -12,8 +12,11 @@ use skydht_tokio::TcpOptions;
 
 use super::file::{Document, Entry};
 use super::place::{Environment, default_path, default_state_dir};
-use super::schema::{self, DMSG, KEYS, Kind, LIMITS};
-use super::settings::{API_LISTEN, Advertising, DmsgSettings, LISTEN, Settings, StorageSettings};
+use super::schema::{self, KEYS, Kind, SECTIONS};
+use super::settings::{
+    API_LISTEN, Advertising, DmsgSettings, LISTEN, MirrorSettings, RegisterSettings, Settings,
+    StorageSettings,
+};
 use super::unknown::{dotted, example_of, is_section, meant};
 use super::unsupported::{instead_of, is_unset};
 use crate::failure::{Code, Failure, Result};
@@ -158,6 +161,8 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded> {
             listen: LISTEN,
             max_connections: TcpOptions::default().max_sessions,
             advertise: Advertising::Auto,
+            mirror: MirrorSettings::default(),
+            register: RegisterSettings::default(),
             dmsg: DmsgSettings::default(),
             key_file: None,
             state_dir: default_state_dir(&sources.environment),
@@ -232,7 +237,7 @@ impl Loader {
         seen: &mut BTreeMap<String, (String, usize)>,
     ) {
         for entry in entries {
-            if ![LIMITS, DMSG].contains(&entry.key.as_str()) {
+            if !SECTIONS.contains(&entry.key.as_str()) {
                 let means = schema::key(&entry.key).and_then(|key| key.means);
                 let name = means.map_or_else(|| entry.key.clone(), dotted);
                 self.entry(seen, name, entry, None, &entry.key);

@@ -21,7 +21,8 @@ pub(crate) use load::{Given, Loaded, Setting, Sources, canonical, load, variable
 pub(crate) use place::no_path;
 pub(crate) use schema::{KEYS, Kind, LIMITS, value_of_text};
 pub(crate) use settings::{
-    Advertising, DmsgSettings, PeerAddress, Settings, StartPeer, StoragePlace,
+    Advertising, DmsgSettings, MirrorSettings, PeerAddress, RegisterSettings, Settings, StartPeer,
+    StoragePlace,
 };
 pub(crate) use suggest::nearest;
 pub(crate) use unknown::kind_of;

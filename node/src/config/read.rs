@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use skydht_core::cap::Cap;
+use skydht_discovery::{BaseUrl, BaseUrlError};
 use skydht_dmsg::discovery::KnownServer;
 
 use super::duration;
@@ -12,6 +13,29 @@ use crate::keys;
 pub(super) fn assign<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
     *field = value?;
     Ok(())
+}
+
+/// A service's URL; the empty text or `null` is none.
+pub(super) fn optional_url(value: &Value) -> Result<Option<BaseUrl>, String> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    match text(value)? {
+        "" => Ok(None),
+        url => {
+            let url = url
+                .parse()
+                .map_err(|error: BaseUrlError| error.to_string())?;
+            Ok(Some(url))
+        }
+    }
+}
+
+/// Shows it as [`optional_url`] takes it.
+pub(super) fn shown_url(url: &Option<BaseUrl>) -> Value {
+    url.as_ref()
+        .map_or_else(String::new, ToString::to_string)
+        .into()
 }
 
 pub(super) fn flag(value: &Value) -> Result<bool, String> {

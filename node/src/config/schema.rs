@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Limit, Limits};
-use skydht_discovery::BaseUrlError;
 use skydht_dmsg::discovery::KnownServer;
 use skydht_driver::storage::Durability;
 
 use super::duration;
 use super::read::{
-    address, assign, cap, cap_or, count, flag, host_and_port, list, positive, read_duration,
-    servers, text,
+    address, assign, cap, cap_or, count, flag, host_and_port, list, optional_url, positive,
+    read_duration, servers, shown_url, text,
 };
 use super::settings::{Advertising, PeerAddress, Settings};
 use crate::keys;
@@ -55,6 +54,12 @@ pub(crate) struct Key {
 pub(crate) const LIMITS: &str = "limits";
 /// A visor's object, whose keys are `dmsg.<key>` here.
 pub(crate) const DMSG: &str = "dmsg";
+/// The object whose keys are `mirror.<key>`.
+pub(crate) const MIRROR: &str = "mirror";
+/// The object whose keys are `register.<key>`.
+pub(crate) const REGISTER: &str = "register";
+/// The objects that hold keys.
+pub(crate) const SECTIONS: [&str; 4] = [LIMITS, DMSG, MIRROR, REGISTER];
 
 /// All keys but those of [`LIMITS`]. The first twelve are a visor's.
 pub(crate) const KEYS: &[Key] = &[
@@ -137,6 +142,70 @@ pub(crate) const KEYS: &[Key] = &[
         show: |s| json!(s.node.mirrors),
     },
     Key {
+        name: "mirror_relay_pks",
+        kind: Kind::List,
+        doc: "peers that may pass mirrored items on without a binding signature: your own Go full nodes",
+        means: None,
+        set: |s, v| assign(&mut s.node.mirror_relays, list(v, keys::parse_public)),
+        show: |s| json!(s.node.mirror_relays),
+    },
+    Key {
+        name: "mirror.dmsg_discovery",
+        kind: Kind::Text,
+        doc: "the URL of a DMSG discovery whose entries this node publishes in the DHT",
+        means: None,
+        set: |s, v| assign(&mut s.mirror.dmsg, optional_url(v)),
+        show: |s| shown_url(&s.mirror.dmsg),
+    },
+    Key {
+        name: "mirror.transport_discovery",
+        kind: Kind::Text,
+        doc: "the same of a transport discovery",
+        means: None,
+        set: |s, v| assign(&mut s.mirror.transports, optional_url(v)),
+        show: |s| shown_url(&s.mirror.transports),
+    },
+    Key {
+        name: "mirror.service_discovery",
+        kind: Kind::Text,
+        doc: "the same of a service discovery",
+        means: None,
+        set: |s, v| assign(&mut s.mirror.services, optional_url(v)),
+        show: |s| shown_url(&s.mirror.services),
+    },
+    Key {
+        name: "mirror.interval",
+        kind: Kind::Duration,
+        doc: "how often these services are asked for what has changed",
+        means: None,
+        set: |s, v| assign(&mut s.mirror.interval, read_duration(v)),
+        show: |s| json!(duration::format(s.mirror.interval)),
+    },
+    Key {
+        name: "register.transport_discovery",
+        kind: Kind::Text,
+        doc: "the URL of the transport discovery where this visor's transports are registered, too",
+        means: None,
+        set: |s, v| assign(&mut s.register.transports, optional_url(v)),
+        show: |s| shown_url(&s.register.transports),
+    },
+    Key {
+        name: "register.service_discovery",
+        kind: Kind::Text,
+        doc: "the same of its services",
+        means: None,
+        set: |s, v| assign(&mut s.register.services, optional_url(v)),
+        show: |s| shown_url(&s.register.services),
+    },
+    Key {
+        name: "register.address_resolver",
+        kind: Kind::Text,
+        doc: "the same of its address for TCP",
+        means: None,
+        set: |s, v| assign(&mut s.register.addresses, optional_url(v)),
+        show: |s| shown_url(&s.register.addresses),
+    },
+    Key {
         name: "bootstrap",
         kind: Kind::List,
         doc: "peers to start from, each PK@HOST:PORT",
@@ -192,24 +261,8 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         doc: "the URL of the DMSG discovery; with it, or with dmsg.servers, the DHT runs over DMSG",
         means: None,
-        set: |s, v| {
-            s.dmsg.discovery = match text(v)? {
-                "" => None,
-                url => Some(
-                    url.parse()
-                        .map_err(|error: BaseUrlError| error.to_string())?,
-                ),
-            };
-            Ok(())
-        },
-        show: |s| {
-            json!(
-                s.dmsg
-                    .discovery
-                    .as_ref()
-                    .map_or(String::new(), ToString::to_string)
-            )
-        },
+        set: |s, v| assign(&mut s.dmsg.discovery, optional_url(v)),
+        show: |s| shown_url(&s.dmsg.discovery),
     },
     Key {
         name: "dmsg.servers",
@@ -436,7 +489,11 @@ pub(crate) fn name_of_variable(lower: &str) -> String {
         let rest = lower.strip_prefix(section)?.strip_prefix('_')?;
         Some(format!("{section}.{rest}"))
     };
-    let name = section(LIMITS).or_else(|| section(DMSG));
+    let sections = [LIMITS, DMSG, REGISTER].into_iter();
+    let mut names = sections.filter_map(section);
+    let name = names
+        .next()
+        .or_else(|| section(MIRROR).filter(|name| key(name).is_some()));
     name.unwrap_or_else(|| lower.to_owned())
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 use skydht_core::node::Config;
@@ -165,6 +166,48 @@ impl fmt::Display for Advertising {
     }
 }
 
+/// Where this visor's own records are registered beside the DHT.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct RegisterSettings {
+    /// The transport discovery.
+    pub(crate) transports: Option<BaseUrl>,
+    /// The service discovery.
+    pub(crate) services: Option<BaseUrl>,
+    /// The address resolver.
+    pub(crate) addresses: Option<BaseUrl>,
+}
+
+/// Which discovery services this node mirrors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct MirrorSettings {
+    /// Whose entries.
+    pub(crate) dmsg: Option<BaseUrl>,
+    /// Whose transports.
+    pub(crate) transports: Option<BaseUrl>,
+    /// Whose services.
+    pub(crate) services: Option<BaseUrl>,
+    /// How often they are asked.
+    pub(crate) interval: Duration,
+}
+
+impl MirrorSettings {
+    /// Whether there is any.
+    pub(crate) fn is_on(&self) -> bool {
+        self.dmsg.is_some() || self.transports.is_some() || self.services.is_some()
+    }
+}
+
+impl Default for MirrorSettings {
+    fn default() -> Self {
+        Self {
+            dmsg: None,
+            transports: None,
+            services: None,
+            interval: Duration::from_secs(20),
+        }
+    }
+}
+
 /// What is configured of DMSG.
 #[derive(Clone, Debug)]
 pub(crate) struct DmsgSettings {
@@ -246,6 +289,10 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     /// What they are told.
     pub(crate) advertise: Advertising,
+    /// Services whose records this node publishes, too.
+    pub(crate) mirror: MirrorSettings,
+    /// Services where this visor's own records are registered, too.
+    pub(crate) register: RegisterSettings,
     /// DMSG, if that is how peers are reached.
     pub(crate) dmsg: DmsgSettings,
     /// The file with the secret key, if it is not in the state directory.

@@ -2,7 +2,7 @@
 
 use skydht_core::node::Limit;
 
-use super::schema::{self, DMSG, KEYS, Kind, LIMITS};
+use super::schema::{self, KEYS, Kind, LIMITS, MIRROR, REGISTER, SECTIONS};
 use super::suggest;
 use super::unsupported::instead_of;
 use crate::failure::{Code, Failure, Result};
@@ -41,7 +41,7 @@ pub(super) fn meant(unknown: &str, within_limits: bool) -> Option<String> {
     let limits = || Limit::ALL.iter().map(|limit| limit.name());
     let limit = |name: &str| format!("{LIMITS}.{name}");
     let near_limit = || suggest::nearest(unknown, limits()).map(limit);
-    let near_key = || suggest::nearest(unknown, keys().chain([LIMITS, DMSG])).map(str::to_owned);
+    let near_key = || suggest::nearest(unknown, keys().chain(SECTIONS)).map(str::to_owned);
     let meant = if within_limits {
         keys()
             .find(|name| *name == unknown)
@@ -61,13 +61,15 @@ pub(super) fn meant(unknown: &str, within_limits: bool) -> Option<String> {
 
 /// Whether a name is no key, but the part before the point of some.
 pub(super) fn is_section(name: &str) -> bool {
-    [LIMITS, DMSG].contains(&name)
+    SECTIONS.contains(&name)
 }
 
 /// A key of a section.
 pub(super) fn example_of(section: &str) -> String {
     match section {
         LIMITS => dotted(Limit::streams),
+        MIRROR => format!("{MIRROR}.dmsg_discovery"),
+        REGISTER => format!("{REGISTER}.transport_discovery"),
         section => format!("{section}.discovery"),
     }
 }

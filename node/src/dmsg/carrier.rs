@@ -8,11 +8,13 @@ use skydht_dmsg::server::Server;
 use skydht_tokio::TokioRuntime;
 
 use super::directory::Directory;
+use crate::derived::Derived;
+use crate::http::ServiceDialer;
 use crate::report::{DmsgReport, DmsgServerReport, HybridReport, RelayReport};
 
 /// What carries a node. Clones are the same one.
 #[derive(Clone, Default)]
-pub(crate) struct Carrier(Arc<Mutex<State>>);
+pub(crate) struct Carrier(Arc<Mutex<State>>, Derived);
 
 #[derive(Default)]
 struct State {
@@ -28,8 +30,19 @@ impl Carrier {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is derived from the records that the node holds.
+    pub(crate) fn derived(&self) -> Derived {
+        self.1.clone()
+    }
+
     pub(super) fn set_directory(&self, directory: &Directory) {
         self.lock().directory = Some(directory.clone());
+    }
+
+    /// What dials services on DMSG.
+    pub(crate) fn dialer(&self) -> Option<ServiceDialer> {
+        let state = self.lock();
+        state.directory.as_ref().map(Directory::dialer)
     }
 
     /// The sessions with servers; `wanted` of them.

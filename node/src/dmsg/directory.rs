@@ -128,6 +128,11 @@ impl Directory {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What dials services on DMSG.
+    pub(super) fn dialer(&self) -> ServiceDialer {
+        self.dialer.clone()
+    }
+
     /// The client over which a discovery on DMSG is asked, with the servers to look for it at.
     pub(super) fn set_client(&self, client: &Client<TokioRuntime>, servers: &[KnownServer]) {
         self.dialer.set(client, servers);

@@ -12,6 +12,7 @@ mod start;
 mod two_sources;
 mod web;
 
+pub(crate) use answering::Offered;
 pub(crate) use carrier::Carrier;
 pub(crate) use directory::Directory;
 pub(crate) use known_servers::KnownServers;

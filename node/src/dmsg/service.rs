@@ -1,7 +1,8 @@
 //! The DMSG discovery on a TCP port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
 use hyper::Request;
@@ -10,20 +11,26 @@ use skydht_core::key::SecretKey;
 use skydht_discovery::DMSG_PORT;
 use skydht_discovery::dmsg::{Caller, DmsgDiscovery, Rules, Stats};
 use skydht_discovery::health::Health;
+use skydht_discovery::mirror::Feed;
 use skydht_dmsg::discovery::{KnownServer, Limits};
+use skydht_driver::Dht;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::answering::{Discoveries, answer_to, now};
+use super::answering::{Discoveries, Offered, answer_to, now};
 use super::service_over_dmsg::OverDmsg;
 use crate::descriptors;
 use crate::failure::{Code, Failure, Result};
 use crate::http::{self, RemoteIp};
+use crate::mirror::Publishing;
 
 /// Maximum number of connections. Beyond, quiet ones of the client with the most make room.
 const MOST_CONNECTIONS: usize = 1024;
 /// Connections that are taken a second, over time; more wait.
 const MOST_A_SECOND: u32 = 2_000;
+/// How often what was registered at a gateway is passed on.
+const FEED_INTERVAL: Duration = Duration::from_millis(500);
 /// Open files for everything else.
 const OTHER_FILES: u64 = 64;
 
@@ -32,8 +39,11 @@ pub(crate) struct DiscoveryService {
     server: http::Server,
     is_secure: bool,
     discoveries: Arc<Discoveries>,
+    offered: Offered,
     test_mode: bool,
     over_dmsg: Option<OverDmsg>,
+    /// Passes on what is registered, at a gateway.
+    feeding: Option<JoinHandle<()>>,
 }
 
 impl DiscoveryService {
@@ -42,7 +52,7 @@ impl DiscoveryService {
     pub(crate) async fn start(
         addr: SocketAddr,
         test_mode: bool,
-        services: bool,
+        offered: Offered,
         tls: Option<TlsAcceptor>,
     ) -> Result<Self> {
         let listener = TcpListener::bind(addr).await.map_err(|error| {
@@ -59,10 +69,8 @@ impl DiscoveryService {
             ..Rules::default()
         };
         let health = Health::new(now().unix, env!("CARGO_PKG_VERSION"));
-        let discoveries = Arc::new(Discoveries {
-            dmsg: Mutex::new(DmsgDiscovery::with(rules, Limits::default(), health)),
-            services: services.then(Mutex::default),
-        });
+        let dmsg = DmsgDiscovery::with(rules, Limits::default(), health);
+        let discoveries = Arc::new(Discoveries::new(dmsg, offered, test_mode));
         let serving = Arc::clone(&discoveries);
         let answer = move |request| answer(Arc::clone(&serving), request);
         let most = descriptors::raise().saturating_sub(OTHER_FILES);
@@ -76,8 +84,10 @@ impl DiscoveryService {
             server,
             is_secure,
             discoveries,
+            offered,
             test_mode,
             over_dmsg: None,
+            feeding: None,
         })
     }
 
@@ -90,6 +100,24 @@ impl DiscoveryService {
         let discoveries = Arc::clone(&self.discoveries);
         self.over_dmsg = Some(OverDmsg::start(secret, servers, discoveries)?);
         Ok(())
+    }
+
+    /// From now on it is a gateway: what is registered here is published by a node, and what is not
+    /// is looked for in the DHT. The changes go out within half a second.
+    pub(crate) fn start_gateway(&mut self, dht: &Dht, publishing: Publishing) {
+        let discoveries = Arc::clone(&self.discoveries);
+        discoveries.attach(dht);
+        let mut feed = Feed::new(&mut discoveries.host());
+        self.feeding = Some(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(FEED_INTERVAL);
+            loop {
+                ticks.tick().await;
+                let changes = feed.take_changes(now().mono, &mut discoveries.host());
+                for (id, content) in changes {
+                    publishing.set(&id, content);
+                }
+            }
+        }));
     }
 
     /// Where it is asked over DMSG, if it is there.
@@ -111,9 +139,9 @@ impl DiscoveryService {
         format!("{scheme}://{addr}")
     }
 
-    /// Whether it is a service discovery, too.
-    pub(crate) fn has_services(&self) -> bool {
-        self.discoveries.services.is_some()
+    /// What it is beside a DMSG discovery.
+    pub(crate) const fn offered(&self) -> Offered {
+        self.offered
     }
 
     /// Whether servers may be on loopback.
@@ -123,16 +151,19 @@ impl DiscoveryService {
 
     /// What it counted until now.
     pub(crate) fn stats(&self) -> Stats {
-        self.discoveries.dmsg().stats()
+        self.discoveries.host().dmsg.stats()
     }
 
     /// Stops it, and says what it counted.
     pub(crate) async fn stop(self) -> Stats {
+        if let Some(feeding) = self.feeding {
+            feeding.abort();
+        }
         if let Some(over_dmsg) = self.over_dmsg {
             over_dmsg.stop().await;
         }
         self.server.stop().await;
-        self.discoveries.dmsg().stats()
+        self.discoveries.host().dmsg.stats()
     }
 }
 

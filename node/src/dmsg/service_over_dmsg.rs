@@ -16,7 +16,7 @@ use skydht_tokio::TokioRuntime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::answering::{Discoveries, answer_to, now};
+use super::answering::{Discoveries, answer_to};
 use crate::failure::{Code, Failure, Result};
 use crate::http::{HttpStream, Places, converse};
 
@@ -106,7 +106,7 @@ impl Exchange for Itself {
         &self,
         request: web::Request,
     ) -> BoxFuture<'static, std::result::Result<web::Response, ExchangeError>> {
-        let response = self.0.dmsg().handle_from(now(), Caller::Unknown, &request);
+        let response = self.0.handle(Caller::Unknown, &request);
         Box::pin(std::future::ready(Ok(response)))
     }
 }

@@ -164,7 +164,7 @@ pub(crate) async fn start_server(
     carrier.set_client(&client, 0);
     let own = relay.listen(web::PORT).map_err(no_port)?;
     let through_others = client.listen(web::PORT).map_err(no_port)?;
-    let services = web::Services::new(&relay, dmsg);
+    let services = web::Services::new(&relay, dmsg, carrier.derived());
     let web = [own, through_others].map(|listener| {
         let serving = web::serve(listener, Arc::clone(&services));
         tokio::spawn(serving)

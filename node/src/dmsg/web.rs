@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Body;
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Uri};
 use skydht_core::item::{MAX_SALT_LEN, Salt};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{GetRequest, ReadPolicy};
 use skydht_core::time::{Unix, nanos};
 use skydht_discovery::health::{self, Health};
-use skydht_discovery::web;
+use skydht_discovery::{service, transport, web};
 use skydht_dmsg::endpoint::Listener;
 use skydht_dmsg::server::Server;
 use skydht_driver::Dht;
@@ -21,6 +21,7 @@ use skydht_tokio::TokioRuntime;
 use tokio::sync::watch;
 
 use crate::config::DmsgSettings;
+use crate::derived::Derived;
 use crate::http::{HttpStream, Places, converse};
 
 pub(super) use skydht_discovery::DMSG_PORT as PORT;
@@ -34,11 +35,16 @@ const ENTRY: &str = "/dht/entry/";
 pub(super) struct Services {
     health: Health,
     dht: OnceLock<Dht>,
+    derived: Derived,
 }
 
 impl Services {
     /// Those of this server, whose node is about to start.
-    pub(super) fn new(relay: &Server<TokioRuntime>, dmsg: &DmsgSettings) -> Arc<Self> {
+    pub(super) fn new(
+        relay: &Server<TokioRuntime>,
+        dmsg: &DmsgSettings,
+        derived: Derived,
+    ) -> Arc<Self> {
         let now = Unix(nanos(Clocks::system().unix));
         let mut health = Health::new(now, env!("CARGO_PKG_VERSION"));
         health.service_name = "dmsg-server".into();
@@ -49,6 +55,7 @@ impl Services {
         Arc::new(Self {
             health,
             dht: OnceLock::new(),
+            derived,
         })
     }
 
@@ -56,6 +63,39 @@ impl Services {
     pub(super) fn node_started(&self, dht: &Dht) {
         // There is one node a server.
         let _ = self.dht.set(dht.clone());
+    }
+
+    /// What the records say that this full node holds; none for another path.
+    async fn derived(&self, uri: &Uri) -> Option<web::Response> {
+        let request = web::request(Method::GET, uri.path_and_query()?.as_str(), Vec::new());
+        let services = service::Call::read(&request);
+        let transports = transport::Call::read(&request);
+        if matches!(
+            (&services, &transports),
+            (
+                Err(service::Refusal::NoSuchPath),
+                Err(transport::Refusal::NoSuchPath)
+            )
+        ) {
+            return None;
+        }
+        let unavailable = || web::plain(StatusCode::SERVICE_UNAVAILABLE, "DHT not available");
+        let Some(dht) = self.dht.get() else {
+            return Some(unavailable());
+        };
+        let Ok(index) = self.derived.read(dht).await else {
+            return Some(unavailable());
+        };
+        Some(match (services, transports) {
+            (Ok(call), _) => service::Answer::derived(&index, &call).map_or_else(
+                || service::Refusal::Forbidden.write(),
+                |answer| answer.write(),
+            ),
+            (_, Ok(call)) => transport::Answer::derived(&index, &call)
+                .map_or_else(|refusal| refusal.write(), |answer| answer.write(&call)),
+            (Err(service::Refusal::NoSuchPath), Err(refusal)) => refusal.write(),
+            (Err(refusal), _) => refusal.write(),
+        })
     }
 
     async fn answer(&self, method: &Method, path: &str, query: &str) -> web::Response {
@@ -123,6 +163,13 @@ pub(super) async fn serve(mut listener: Listener, services: Arc<Services>) {
 async fn answer(services: Arc<Services>, request: Request<Incoming>) -> Response {
     let uri = request.uri();
     let query = uri.query().unwrap_or_default();
+    let derived = match *request.method() {
+        Method::GET => services.derived(uri).await,
+        _ => None,
+    };
+    if let Some(answer) = derived {
+        return answer.map(Body::from);
+    }
     let answer = services.answer(request.method(), uri.path(), query);
     answer.await.map(Body::from)
 }

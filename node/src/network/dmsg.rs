@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use super::parts::{OTHER_FILES, all_ready, draws, secret};
 use crate::config::DmsgSettings;
 use crate::descriptors;
-use crate::dmsg::{Carrier, Directory, DiscoveryService, Node, Server, start_client, start_server};
+use crate::dmsg::{
+    Carrier, Directory, DiscoveryService, Node, Offered, Server, start_client, start_server,
+};
 use crate::failure::{Code, Failure, Result};
 
 /// Visors that start at once.
@@ -64,7 +66,7 @@ pub(super) async fn start(
 ) -> Result<(Vec<Dht>, Relays)> {
     enough_files(descriptors::raise(), servers, count)?;
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let discovery = DiscoveryService::start(loopback, true, false, None).await?;
+    let discovery = DiscoveryService::start(loopback, true, Offered::default(), None).await?;
     let url = discovery.url().parse();
     let dmsg = DmsgSettings {
         discovery: Some(url.map_err(|error| Failure::new(Code::Local, error))?),

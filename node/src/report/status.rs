@@ -8,6 +8,7 @@ use skydht_core::id::NodeId;
 use skydht_core::key::PublicKey;
 
 use super::dmsg::DmsgReport;
+use super::mirror::MirrorReport;
 use super::storage::{StorageReport, StorageState};
 use super::units::from_ms;
 use super::verdict::{Reason, Verdict};
@@ -168,6 +169,9 @@ pub(crate) struct StatusReport {
     pub(crate) bootstrap: BootstrapReport,
     /// What carries it; none on direct TCP.
     pub(crate) dmsg: Option<DmsgReport>,
+    /// What it publishes for others; none if it mirrors nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mirror: Option<MirrorReport>,
     /// Peers in the routing table that have proven their key and answered within
     /// `proven_within_ms`.
     pub(crate) peers: usize,
@@ -252,6 +256,9 @@ impl Display for StatusReport {
         }
         if let Some(dmsg) = &self.dmsg {
             writeln!(f, "{dmsg}")?;
+        }
+        if let Some(mirror) = &self.mirror {
+            writeln!(f, "{mirror}")?;
         }
         if let Some(clock) = &self.clock {
             writeln!(f, "clock {clock}")?;

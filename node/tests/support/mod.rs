@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 pub(crate) mod commands;
+pub(crate) mod old_visor;
 pub(crate) mod terminal;
 
 use std::fmt;

@@ -90,6 +90,7 @@ const fn put_outcome(error: &PutError) -> OperationOutcome {
         | PutError::NoSecretKey
         | PutError::Sequence { .. }
         | PutError::Overtaken { .. }
+        | PutError::OwnerPublishes { .. }
         | PutError::SequenceSaturated
         | PutError::SequenceAhead(_)
         | PutError::Conflict { .. }

@@ -102,7 +102,7 @@ fn each_field_of_the_configuration_is_checked_at_its_limits() {
     let mut bytes = [0xff; 33];
     bytes[0] = 2;
     let impossible = PublicKey::from_bytes(&bytes).unwrap();
-    let keys: [(&str, SetKey); 4] = [
+    let keys: [(&str, SetKey); 5] = [
         ("whitelisted", |config, key| config.whitelisted = vec![key]),
         ("trusted", |config, key| config.trusted = vec![key]),
         ("mirrors", |config, key| config.mirrors = vec![key]),

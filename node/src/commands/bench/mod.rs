@@ -1,6 +1,7 @@
 //! `skydht bench`: figures, and whether they are as wanted.
 
 mod abuse;
+mod gateway;
 mod network;
 mod process;
 mod provenance;
@@ -21,6 +22,7 @@ pub(crate) async fn run(common: &Common, bench: Bench) -> Result<Exit> {
         Bench::Serve(args) => serve::run(common, args).await,
         Bench::Abuse(args) => abuse::run(common, &args).await,
         Bench::Store(args) => store::run(common, &args),
+        Bench::Gateway(args) => gateway::run(common, &args).await,
         Bench::Sync(args) => sync::run(common, &args).await,
         Bench::Attacker(args) => abuse::attack(&args).await,
     }

@@ -111,6 +111,9 @@ pub(super) struct About {
     pub(super) key: PublicKey,
     pub(super) listen: String,
     pub(super) dmsg_server: Option<String>,
+    #[serde(default)]
+    pub(super) gateway: Option<String>,
+    pub(super) api: Option<String>,
 }
 
 impl Running {

@@ -28,6 +28,9 @@ pub(super) struct Report<'a> {
     /// The DMSG discovery in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discovery: Option<String>,
+    /// Where old visors ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gateway: Option<String>,
     /// Where a DMSG server's clients connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dmsg_server: Option<String>,
@@ -86,6 +89,8 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
     let waits = waits.map_or_else(String::new, |what| format!("\nwaits for  {what}"));
     let server = report.dmsg_server.as_ref();
     let server = server.map_or_else(String::new, |at| format!("\nclients    {at}"));
+    let gateway = report.gateway.as_ref();
+    let gateway = gateway.map_or_else(String::new, |at| format!("\ngateway    {at}"));
     let api = match (&report.api, &report.token_file) {
         (Some(url), Some(file)) => format!("{url} (token in {})", file.display()),
         _ => "off".into(),
@@ -98,7 +103,7 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
         format!("\njournal    {}", path.display())
     });
     output::line(format_args!(
-        "skydht {} {role}\nkey        {}\nlistening  {listening}{server}{waits}\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
+        "skydht {} {role}\nkey        {}\nlistening  {listening}{server}{gateway}{waits}\napi        {api}\npeers      {} configured, {} remembered\nconfig     {config}\nstate      {}{journal}\nnext       {}",
         env!("CARGO_PKG_VERSION"),
         report.key,
         report.bootstrap,

@@ -1,3 +1,4 @@
+use super::super::schema::LIMITS;
 use super::super::unknown::kind_of;
 use super::super::unsupported::UNSUPPORTED;
 use super::*;
@@ -129,7 +130,7 @@ fn every_key_may_be_left_open_as_go_writes_it() {
         .iter()
         .map(|(name, _)| ((*name).to_owned(), None));
     let nothing = from_text("unset", "{}", &[]).unwrap();
-    let sections = [LIMITS, DMSG].map(|name| (name.to_owned(), None));
+    let sections = SECTIONS.map(|name| (name.to_owned(), None));
     for (name, _) in known.chain(limits).chain(unsupported).chain(sections) {
         let is_unsupported = instead_of(&name).is_some();
         let mut open = vec!["null", "\"\""];
@@ -437,7 +438,7 @@ fn wrong_servers_of_dmsg_are_refused() {
 fn no_suggestion_is_the_word_that_was_refused() {
     let limits = Limit::ALL.iter().map(|limit| limit.name());
     let names = KEYS.iter().map(|key| key.name).chain(limits);
-    for name in names.chain([LIMITS, DMSG, "lisetn", "dmgs"]) {
+    for name in names.chain(SECTIONS).chain(["lisetn", "dmgs"]) {
         if let Err(failure) = kind_of(name) {
             let hint = failure.hint.unwrap();
             assert!(!hint.contains(&format!("`{name}`")), "{name}: {hint}");
@@ -472,6 +473,29 @@ fn a_number_that_is_too_large_is_not_called_negative() {
     let variables = [("SKYDHT_MAX_ITEMS", "18446744073709551616")];
     let failure = from_text("count", "{}", &variables).unwrap_err();
     assert!(failure.message.contains("at most"), "{failure}");
+}
+
+#[test]
+fn of_a_visors_services_the_url_over_dmsg_stays_where_there_are_two() {
+    let dmsg = format!("dmsg://{KEY}:80");
+    for (clear, over_dmsg, expected) in [
+        ("http://tpd.example", dmsg.as_str(), Some(dmsg.as_str())),
+        ("http://tpd.example", "", Some("http://tpd.example")),
+        ("", dmsg.as_str(), Some(dmsg.as_str())),
+        ("", "", None),
+    ] {
+        let text = format!(
+            r#"{{"version":"v1","pk":"{KEY}","hypervisors":[],
+ "transport":{{"address_resolver":"{clear}","address_resolver_dmsg":"{over_dmsg}"}},
+ "launcher":{{"service_discovery_dmsg":"{over_dmsg}","service_discovery":"{clear}"}}}}"#
+        );
+        let settings = from_text("visor", &text, &[]).unwrap().settings;
+        let register = &settings.register;
+        for found in [&register.addresses, &register.services] {
+            let found = found.as_ref().map(ToString::to_string);
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
 }
 
 /// A file as `skywire cli config gen` writes it today, shortened; `dmsg` is what stands there.
@@ -512,6 +536,8 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
         let loaded = loaded.unwrap_or_else(|failure| panic!("{dmsg}: {failure:?}"));
         let settings = &loaded.settings;
         assert_eq!(settings.dmsg.discovery.as_ref().unwrap().to_string(), url);
+        let transports = settings.register.transports.as_ref();
+        assert_eq!(transports.unwrap().to_string(), url);
         assert_eq!(settings.dmsg.sessions_count, 3);
         assert_eq!(settings.dmsg.servers.len(), 1);
         assert!(settings.node.full_node);
@@ -521,9 +547,10 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
             "sk",
             "pk",
             "version",
-            "transport",
+            "transport.log_store",
+            "transport.stcpr_port",
             "routing",
-            "launcher",
+            "launcher.apps",
             "hypervisors",
             "cli_addr",
             "local_path",
@@ -544,7 +571,7 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
         }
         assert_eq!(
             loaded.ignored.len(),
-            14 + more.len(),
+            15 + more.len(),
             "{:?}",
             loaded.ignored
         );

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::file::{Document, Entry};
-use super::super::schema::{self, DMSG};
+use super::super::schema::{self, DMSG, REGISTER};
 use super::super::unknown::is_section;
 use super::super::unsupported::{instead_of, is_unset};
 use super::{Loader, Source, is_open};
@@ -34,7 +34,7 @@ pub(super) fn is_a_visors(entries: &[Entry<'_>]) -> bool {
 }
 
 impl Loader {
-    /// Takes the sections `dht` and `dmsg`, and the level of the log.
+    /// Takes the sections `dht` and `dmsg`, the URLs of services, and the level of the log.
     pub(super) fn visor(&mut self, document: &Document<'_>, entries: &[Entry<'_>]) {
         let mut seen = BTreeMap::new();
         for entry in entries {
@@ -50,6 +50,7 @@ impl Loader {
                     None => self.expect_nothing(entry),
                 },
                 DMSG => self.visors_dmsg(document, entry),
+                "transport" | "launcher" => self.visors_services(document, entry),
                 "log_level" => {
                     let level = entry.value().unwrap_or_default();
                     match self.set("log", &level) {
@@ -102,6 +103,38 @@ impl Loader {
                 _ if instead_of(&name).is_some() && one.value().is_ok_and(|it| is_unset(&it)) => {}
                 _ => self.ignored.push(name),
             }
+        }
+    }
+
+    /// The services at which a visor registers: of a pair `X` and `X_dmsg` either may be empty, and
+    /// the one over DMSG is what stays.
+    fn visors_services(&mut self, document: &Document<'_>, entry: &Entry<'_>) {
+        let Some(inner) = document.entries(entry) else {
+            return self.expect_nothing(entry);
+        };
+        let mut seen = BTreeMap::new();
+        for one in &inner {
+            let name = format!("{}.{}", entry.key, one.key);
+            let key = match name.trim_end_matches("_dmsg") {
+                "transport.discovery" => "transport_discovery",
+                "transport.address_resolver" => "address_resolver",
+                "launcher.service_discovery" => "service_discovery",
+                _ => {
+                    self.ignored.push(name);
+                    continue;
+                }
+            };
+            let other = match one.key.strip_suffix("_dmsg") {
+                Some(clear) => clear.to_owned(),
+                None => format!("{}_dmsg", one.key),
+            };
+            let is_set = |it: &&Entry<'_>| it.value().is_ok_and(|value| !is_open(&value));
+            let has_other = inner.iter().filter(is_set).any(|it| it.key == other);
+            if !is_set(&one) || (has_other && !one.key.ends_with("_dmsg")) {
+                continue;
+            }
+            let full = format!("{REGISTER}.{key}");
+            self.entry(&mut seen, full, one, Some(REGISTER), key);
         }
     }
 

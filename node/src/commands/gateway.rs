@@ -1,0 +1,25 @@
+//! `skydht gateway`.
+
+use super::dmsg_discovery::secured;
+use super::run::{Journal, Service, flags, operate};
+use crate::cli::{Common, GatewayArgs};
+use crate::dmsg::{DiscoveryService, Offered};
+use crate::exit::Exit;
+use crate::failure::Result;
+
+/// Runs a node that serves the discovery services' APIs until it is told to stop.
+pub(crate) async fn run(common: &Common, args: GatewayArgs) -> Result<Exit> {
+    let journal = Journal {
+        path: args.run.journal.clone(),
+        limit: args.run.journal_limit,
+    };
+    let tls = secured(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
+    let loaded = super::configuration(common, flags(common, args.run)?)?;
+    let all = Offered {
+        services: true,
+        transports: true,
+        addresses: true,
+    };
+    let service = DiscoveryService::start(args.addr, args.test_mode, all, tls).await?;
+    operate(common, &loaded, Service::Node, journal, Some(service)).await
+}
