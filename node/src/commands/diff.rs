@@ -176,6 +176,7 @@ async fn value(access: &Access, id: &RecordId) -> Result<Option<Vec<u8>>> {
         salt,
         policy: None,
         unknown_mirrors: false,
+        trace: false,
         timeout_ms: None,
     };
     match access.get(body).await {
