@@ -28,6 +28,9 @@ fn key(n: u8) -> PublicKey {
     secret(n).public()
 }
 
+/// What is answered to a request instead of what the service says.
+type Fault = fn(&Request) -> Option<Result<Response, String>>;
+
 /// Real services, and what stands between them and the follower.
 struct World {
     dmsg: DmsgDiscovery,
@@ -36,7 +39,7 @@ struct World {
     nonces: Nonces,
     now: Mono,
     /// What is answered instead, if something is.
-    fault: fn(&Request) -> Option<Result<Response, String>>,
+    fault: Fault,
     asked: Vec<String>,
 }
 
@@ -272,7 +275,7 @@ fn services_are_mirrored_by_their_owners() {
 }
 
 /// What a bad service may answer.
-const FAULTS: [fn(&Request) -> Option<Result<Response, String>>; 7] = [
+const FAULTS: [Fault; 7] = [
     |_| Some(Err("connection refused".into())),
     |_| Some(Ok(web::empty(http::StatusCode::INTERNAL_SERVER_ERROR))),
     |_| Some(Ok(web::json_text(http::StatusCode::OK, b"<html>".to_vec()))),
