@@ -60,7 +60,7 @@ fn units(home: &TempDir) -> Vec<PathBuf> {
         fs::write(&copy, text.replace("/usr/bin/skydht", PROGRAM)).unwrap();
         units.push(copy);
     }
-    assert!(units.len() >= 2, "{units:?}");
+    assert!(units.len() >= 3, "{units:?}");
     units
 }
 
@@ -191,6 +191,7 @@ fn the_debian_package_has_all_that_it_installs() {
         "usr/share/fish/vendor_completions.d/skydht.fish",
         "usr/lib/systemd/system/skydht.service",
         "usr/lib/systemd/system/skydht-dmsg-server.service",
+        "usr/lib/systemd/system/skydht-gateway.service",
         "usr/share/doc/skydht/copyright",
     ] {
         let length = fs::metadata(files.join(path)).map_or(0, |metadata| metadata.len());

@@ -164,6 +164,27 @@ fn dmsg_services_say_so_too() {
 }
 
 #[test]
+fn a_gateway_says_so_too() {
+    let home = TempDir::new();
+    let path = home.join("notify");
+    let manager = Manager::at(&SocketAddr::from_pathname(&path).unwrap());
+    let mut command = node(&home, &path);
+    command.args(["--addr", "127.0.0.1:0"]);
+    let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut command = program(&home);
+    command.arg("gateway").args(&args[1..]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000");
+    let gateway = Node::spawn(command, "gateway", home.join("state"));
+    assert!(manager.next().starts_with("READY=1\n"));
+    manager.wait_for("WATCHDOG=1");
+    signal(gateway.pid(), "TERM");
+    manager.wait_for("STOPPING=1");
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[test]
 fn a_watchdog_that_is_not_this_processs_gets_no_signs_of_life() {
     let home = TempDir::new();
     let path = home.join("notify");
