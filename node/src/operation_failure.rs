@@ -94,6 +94,8 @@ pub(crate) fn put_failed(error: &PutError, request: &PutRequest, renewed: bool) 
         PutError::Overtaken { .. } => failure(Code::Conflict).hint(format_args!(
             "let one node at a time publish an item, or compare: read with `{get}`, then put with --expect SEQ"
         )),
+        PutError::OwnerPublishes { .. } => failure(Code::Refused)
+            .hint("what the owner publishes comes before every mirror: there is nothing to do"),
         PutError::SequenceSaturated => {
             failure(Code::Refused).hint("no put can succeed it: use another --salt")
         }

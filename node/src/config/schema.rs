@@ -61,6 +61,10 @@ pub(crate) const REGISTER: &str = "register";
 /// The objects that hold keys.
 pub(crate) const SECTIONS: [&str; 4] = [LIMITS, DMSG, MIRROR, REGISTER];
 
+/// How often services that are mirrored may be asked.
+const MIRROR_INTERVAL: std::ops::RangeInclusive<std::time::Duration> =
+    std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(24 * 3_600);
+
 /// All keys but those of [`LIMITS`]. The first twelve are a visor's.
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -178,7 +182,14 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Duration,
         doc: "how often these services are asked for what has changed",
         means: None,
-        set: |s, v| assign(&mut s.mirror.interval, read_duration(v)),
+        set: |s, v| {
+            let interval = read_duration(v)?;
+            if !MIRROR_INTERVAL.contains(&interval) {
+                let shown = duration::format(interval);
+                return Err(format!("must be from 1s to 24h, not {shown}"));
+            }
+            assign(&mut s.mirror.interval, Ok(interval))
+        },
         show: |s| json!(duration::format(s.mirror.interval)),
     },
     Key {

@@ -138,6 +138,13 @@ fn put_rows() -> Vec<Row> {
             "--expect SEQ",
         ),
         row(
+            "OwnerPublishes",
+            put(&PutError::OwnerPublishes { have: Seq(9) }, &plain),
+            (C::Refused, E::Refused, F::Caller),
+            "the owner publishes this item itself",
+            "before every mirror",
+        ),
+        row(
             "SequenceSaturated",
             put(&PutError::SequenceSaturated, &plain),
             (C::Refused, E::Refused, F::Caller),

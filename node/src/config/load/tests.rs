@@ -6,7 +6,7 @@ use crate::private_file::tests::TempDir;
 use serde_json::json;
 use skydht_core::cap::Cap;
 
-const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
+pub(super) const KEY: &str = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5";
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs
@@ -15,7 +15,7 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
         .collect()
 }
 
-fn from_text(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<Loaded> {
+pub(super) fn from_text(name: &str, text: &str, variables: &[(&str, &str)]) -> Result<Loaded> {
     let dir = TempDir::new(name);
     let path = dir.0.join("c.json");
     std::fs::write(&path, text).unwrap();
@@ -163,7 +163,9 @@ fn an_option_that_is_empty_is_refused() {
             flags: vec![flag],
             ..Sources::default()
         };
-        let turns_off = ["dmsg.discovery", "dmsg.public_address"].contains(&key.name);
+        let turns_off = key.name == "dmsg.public_address"
+            || key.name.ends_with("discovery")
+            || key.name.ends_with("address_resolver");
         assert_eq!(load(&sources).is_ok(), turns_off, "{}", key.name);
     }
 }
@@ -473,29 +475,6 @@ fn a_number_that_is_too_large_is_not_called_negative() {
     let variables = [("SKYDHT_MAX_ITEMS", "18446744073709551616")];
     let failure = from_text("count", "{}", &variables).unwrap_err();
     assert!(failure.message.contains("at most"), "{failure}");
-}
-
-#[test]
-fn of_a_visors_services_the_url_over_dmsg_stays_where_there_are_two() {
-    let dmsg = format!("dmsg://{KEY}:80");
-    for (clear, over_dmsg, expected) in [
-        ("http://tpd.example", dmsg.as_str(), Some(dmsg.as_str())),
-        ("http://tpd.example", "", Some("http://tpd.example")),
-        ("", dmsg.as_str(), Some(dmsg.as_str())),
-        ("", "", None),
-    ] {
-        let text = format!(
-            r#"{{"version":"v1","pk":"{KEY}","hypervisors":[],
- "transport":{{"address_resolver":"{clear}","address_resolver_dmsg":"{over_dmsg}"}},
- "launcher":{{"service_discovery_dmsg":"{over_dmsg}","service_discovery":"{clear}"}}}}"#
-        );
-        let settings = from_text("visor", &text, &[]).unwrap().settings;
-        let register = &settings.register;
-        for found in [&register.addresses, &register.services] {
-            let found = found.as_ref().map(ToString::to_string);
-            assert_eq!(found.as_deref(), expected, "{text}");
-        }
-    }
 }
 
 /// A file as `skywire cli config gen` writes it today, shortened; `dmsg` is what stands there.

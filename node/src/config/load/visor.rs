@@ -155,3 +155,31 @@ fn is_usual(value: &Result<Value, String>) -> bool {
     let text = value.as_ref().ok().and_then(Value::as_str);
     matches!(text, Some("all" | "yamux" | ""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{KEY, from_text};
+
+    #[test]
+    fn of_a_visors_services_the_url_over_dmsg_stays_where_there_are_two() {
+        let dmsg = format!("dmsg://{KEY}:80");
+        for (clear, over_dmsg, expected) in [
+            ("http://tpd.example", dmsg.as_str(), Some(dmsg.as_str())),
+            ("http://tpd.example", "", Some("http://tpd.example")),
+            ("", dmsg.as_str(), Some(dmsg.as_str())),
+            ("", "", None),
+        ] {
+            let text = format!(
+                r#"{{"version":"v1","pk":"{KEY}","hypervisors":[],
+     "transport":{{"address_resolver":"{clear}","address_resolver_dmsg":"{over_dmsg}"}},
+     "launcher":{{"service_discovery_dmsg":"{over_dmsg}","service_discovery":"{clear}"}}}}"#
+            );
+            let settings = from_text("visor", &text, &[]).unwrap().settings;
+            let register = &settings.register;
+            for found in [&register.addresses, &register.services] {
+                let found = found.as_ref().map(ToString::to_string);
+                assert_eq!(found.as_deref(), expected, "{text}");
+            }
+        }
+    }
+}
