@@ -318,6 +318,7 @@ impl<'a> Script<'a> {
             [None, None, Some(1), Some(60)][usize::from(how) % 4].map(Duration::from_secs);
         let item = &CAST.items[n % CAST.items.len()];
         let options = PutOptions {
+            mirror_of: None,
             timeout,
             force: how & 4 != 0,
             local_only: how & 8 != 0,
