@@ -118,6 +118,17 @@ pub struct Written {
     pub seq: Seq,
 }
 
+/// An item that was deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deleted {
+    /// The sequence of its tombstone.
+    pub seq: Seq,
+    /// The chunks that it had, if it was a large record.
+    pub chunks: Vec<Salt>,
+    /// How many of them were not deleted: they are not renewed, and end with their lives.
+    pub left: usize,
+}
+
 /// Why a large record or a list was not read whole.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -233,16 +244,62 @@ pub async fn write<I: Items>(
     let value = Value::from(manifest.encode());
     let seq = items.put(salt.clone(), value, switch).await;
     let seq = seq.map_err(WriteError::Item)?;
-    for salt in left {
-        // No reader looks there: what stays dies with its life.
-        let _ = items.put(salt, Value::new(&[]), of_chunk.clone()).await;
-    }
+    delete_chunks(items, &left, options).await;
     Ok(Written {
         generation: manifest.generation(),
         length: manifest.length(),
         chunks: manifest.chunks(),
         seq,
     })
+}
+
+/// Deletes an item, and its chunks if it is a large record of this module's.
+///
+/// # Errors
+/// The item was not deleted.
+pub async fn delete<I: Items>(
+    items: &I,
+    own: PublicKey,
+    salt: &Salt,
+    options: &PutOptions,
+) -> Result<Deleted, I::Error> {
+    let chunks = chunks_of(items, own, salt).await;
+    let seq = items
+        .put(salt.clone(), Value::new(&[]), options.clone())
+        .await?;
+    let left = delete_chunks(items, &chunks, options).await;
+    Ok(Deleted { seq, chunks, left })
+}
+
+/// The salts of all chunks of the large record that is there, of the version before among them;
+/// none if it is none or cannot be read.
+pub async fn chunks_of<I: Items>(items: &I, own: PublicKey, salt: &Salt) -> Vec<Salt> {
+    // Most have been put by this node, which then holds it.
+    for policy in [ReadPolicy::Local, ReadPolicy::Freshest] {
+        let there = items.get(own, salt.clone(), policy).await;
+        if let Ok(Some((_, value))) = there {
+            let manifest = Manifest::decode(value.as_bytes()).ok().flatten();
+            return manifest.map_or_else(Vec::new, |manifest| manifest.salts(salt).collect());
+        }
+    }
+    Vec::new()
+}
+
+/// Deletes chunks that no manifest names any more, [`CONCURRENT`] at a time. Returns how many were
+/// not deleted: these end with their lives.
+pub async fn delete_chunks<I: Items>(items: &I, chunks: &[Salt], options: &PutOptions) -> usize {
+    let of_chunk = PutOptions {
+        seq: None,
+        expect: None,
+        force: false,
+        ..options.clone()
+    };
+    stream::iter(chunks.to_vec())
+        .map(|salt| items.put(salt, Value::new(&[]), of_chunk.clone()))
+        .buffer_unordered(CONCURRENT)
+        .filter(|put| std::future::ready(put.is_err()))
+        .count()
+        .await
 }
 
 /// Reads a large record whose manifest has been read, and gives it to `sink` in order. Returns the

@@ -155,6 +155,18 @@ impl Lapsed {
         }
     }
 
+    /// These items are not renewed any more, of whichever run they are.
+    pub(crate) async fn ended<'a>(&self, salts: impl Iterator<Item = &'a str>) {
+        let is_news = {
+            let mut state = self.state();
+            let mut end = |salt| state.renewed.remove(salt) | state.lapsed.remove(salt);
+            salts.fold(false, |any, salt| end(salt) | any)
+        };
+        if is_news {
+            self.save().await;
+        }
+    }
+
     /// Writes down what is renewed, and until when: now.
     pub(crate) async fn save(&self) {
         let Some(path) = self.0.path.clone() else {
@@ -242,6 +254,10 @@ mod tests {
         // The third knows of what the second renewed, and of what lapsed before.
         let third = Lapsed::of(path.clone(), TTL);
         assert_eq!(third.report().unwrap().salts, ["", "a", "c"]);
+        // Some ended with what they belonged to, whichever run they are of.
+        second.ended(["a", "c", "d"].into_iter()).await;
+        assert_eq!(second.report().unwrap().salts, [""]);
+        assert_eq!(Lapsed::of(path, TTL).report().unwrap().salts, [""]);
     }
 
     #[test]

@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use skydht_core::id::Target;
-use skydht_core::item::Seq;
+use skydht_core::item::{Salt, Seq};
 use skydht_core::key::PublicKey;
-use skydht_core::node::{GetError, OpenFailure, OperationError, PingError, PutError};
-use skydht_driver::{Dht, Stopped};
+use skydht_core::node::{
+    GetError, GetRequest, OpenFailure, OperationError, PingError, PutError, ReadPolicy,
+};
+use skydht_driver::{Dht, Stopped, large};
 use skydht_tokio::Watch;
 use tokio::sync::watch;
 
@@ -121,7 +123,23 @@ impl Local {
         let (salt, value, options) = request.read()?;
         let dht = self.dht(options.timeout).await?;
         let target = Target::of(&self.key(), salt.as_bytes());
+        // A large record ends with its chunks, also one of an earlier run.
+        let chunks = match request.delete {
+            true => large::chunks_of(&dht, self.key(), &salt).await,
+            false => Vec::new(),
+        };
+        let (record, of_chunks) = (salt.clone(), options.clone());
         let put = dht.put(salt, value, options).await;
+        if !chunks.is_empty() && (put.is_ok() || self.is_deleted_here(&dht, record).await) {
+            let left = large::delete_chunks(&dht, &chunks, &of_chunks).await;
+            if left > 0 {
+                let of = chunks.len();
+                tracing::warn!("{left} of {of} chunks not deleted: they end with their lives");
+            }
+            let chunks = chunks.iter();
+            let chunks = chunks.filter_map(|salt| str::from_utf8(salt.as_bytes()).ok());
+            self.condition.lapsed().ended(chunks).await;
+        }
         let wanted = request.wants_renewal();
         let items = dht.own_items().await.unwrap_or_default();
         let renewed = items.into_iter().find(|item| item.target == target);
@@ -145,6 +163,12 @@ impl Local {
                 Err(operation_failure::put_failed(&error, request, renewed))
             }
         }
+    }
+
+    /// Whether the node itself holds a tombstone there, however few peers took it.
+    async fn is_deleted_here(&self, dht: &Dht, salt: Salt) -> bool {
+        let request = GetRequest::of(self.key(), salt, ReadPolicy::Local);
+        matches!(dht.get(request).await, Err(GetError::Deleted { .. }))
     }
 
     /// Reads. A value that came too late for its policy is in the failure's details.

@@ -158,6 +158,46 @@ fn a_replacement_that_ends_anywhere_leaves_one_version_whole() {
     assert_eq!((before, after), (4, 4));
 }
 
+/// Also by a process that did not write it.
+#[test]
+fn a_deleted_record_leaves_no_chunk_and_what_is_no_record_is_deleted_alone() {
+    let (shelf, options) = (Shelf::default(), PutOptions::default());
+    shelf.put_large(&bytes(1, 12 * MAX_VALUE_LEN)).unwrap();
+    shelf.put_large(&bytes(2, 2 * MAX_VALUE_LEN)).unwrap();
+    let film = Salt::from("film");
+    for salt in ["film/1/9", "poster"] {
+        let put = shelf.put(Salt::from(salt), Value::new(b"another's"), options.clone());
+        block_on(put).unwrap();
+    }
+    let living = || -> Vec<Vec<u8>> {
+        let items = shelf.items.borrow();
+        let living = items
+            .iter()
+            .filter(|(_, (_, value))| !value.as_bytes().is_empty());
+        living.map(|(salt, _)| salt.clone()).collect()
+    };
+    assert_eq!(living().len(), 1 + 12 + 2 + 2);
+    shelf.most_under_way.set(0);
+    let deleted = block_on(delete(&shelf, own(), &film, &options)).unwrap();
+    assert_eq!((deleted.chunks.len(), deleted.left), (14, 0));
+    assert_eq!(shelf.most_under_way.get(), CONCURRENT);
+    assert_eq!(living(), [&b"film/1/9"[..], b"poster"]);
+    for salt in ["poster", "film"] {
+        let deleted = block_on(delete(&shelf, own(), &Salt::from(salt), &options)).unwrap();
+        assert_eq!(deleted.chunks, [], "{salt}");
+    }
+    assert_eq!(living(), [&b"film/1/9"[..]]);
+    // Chunks that are not taken are counted; a record that is not deleted keeps its chunks.
+    shelf.put_large(&bytes(1, 3 * MAX_VALUE_LEN)).unwrap();
+    for (left, chunks) in [(2, Some(2)), (0, None)] {
+        shelf.left.set(Some(left));
+        let deleted = block_on(delete(&shelf, own(), &film, &options)).ok();
+        assert_eq!(deleted.map(|deleted| deleted.left), chunks);
+        shelf.left.set(None);
+        shelf.put_large(&bytes(1, 3 * MAX_VALUE_LEN)).unwrap();
+    }
+}
+
 #[test]
 fn a_reader_whose_version_was_replaced_twice_starts_over_or_says_so() {
     let shelf = Shelf::default();

@@ -1,6 +1,7 @@
 //! Keeping own items alive: which are renewed, and with which sequence.
 
 use crate::id::Target;
+use crate::large::Manifest;
 use crate::node::context::Context;
 use crate::node::ids::PutMode;
 use crate::node::items::placed::Placed;
@@ -14,6 +15,9 @@ impl Items {
     /// From now on this item is renewed until it is deleted.
     pub(crate) fn remember_own(&mut self, cx: &mut Context, placed: Placed) {
         let target = placed.target;
+        if !matches!(Manifest::decode(placed.item.value.as_bytes()), Ok(Some(_))) {
+            self.forget_chunks(cx, &target);
+        }
         if self.own.keep(placed) {
             self.own.schedule_renewal(cx, &target);
         } else {
@@ -21,10 +25,32 @@ impl Items {
         }
     }
 
-    /// From now on only its sequence matters.
+    /// From now on only its sequence matters, and those of its chunks if it is a large record.
     pub(crate) fn forget_own(&mut self, cx: &mut Context, target: &Target) {
+        self.forget_chunks(cx, target);
         self.own.forget(target);
         cx.timers.cancel(Timer::Renewal(*target));
+    }
+
+    /// Ends the renewal of the chunks that the record kept renewed here names: with its manifest it
+    /// has lost its readers.
+    fn forget_chunks(&mut self, cx: &mut Context, target: &Target) {
+        let own = self.own.items.get(target);
+        let Some(record) = own.and_then(|own| own.renew.as_ref()) else {
+            return;
+        };
+        if record.placed.is_mirror() {
+            return;
+        }
+        let record = record.placed.item.clone();
+        let Ok(Some(manifest)) = Manifest::decode(record.value.as_bytes()) else {
+            return;
+        };
+        for salt in manifest.salts(&record.salt) {
+            let chunk = Target::of(&record.key, salt.as_bytes());
+            self.own.forget(&chunk);
+            cx.timers.cancel(Timer::Renewal(chunk));
+        }
     }
 
     /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.

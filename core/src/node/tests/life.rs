@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use super::hand::{Hand, item, key, put};
 use super::net::Net;
-use crate::item::{Item, Salt, Seq, Value};
+use crate::item::{Item, MAX_VALUE_LEN, Salt, Seq, Value};
+use crate::large::{Draft, Manifest};
 use crate::node::*;
 use crate::wire::{PeerList, Request, Response, ResponseMessage, Sender};
 
@@ -55,6 +56,64 @@ fn own_items_tell_holders_age_and_the_next_renewal() {
     let own = &alone.nodes[0].own_items(alone.now)[0];
     assert_eq!((own.holders, own.age), (0, None));
     assert!(own.next_renewal.unwrap() < Duration::from_secs(120));
+}
+
+/// Publishes `value` as node 1's large record `film`, its chunks before its manifest.
+fn put_large(net: &mut Net, before: Option<&Manifest>, value: &[u8], once: bool) -> Manifest {
+    let options = PutOptions {
+        once,
+        ..PutOptions::default()
+    };
+    let record = Salt::from("film");
+    let mut draft = Draft::after(before);
+    for chunk in value.chunks(MAX_VALUE_LEN) {
+        let n = draft.push(chunk).unwrap();
+        let salt = draft.salt(&record, n);
+        let salt = core::str::from_utf8(salt.as_bytes()).unwrap();
+        net.put_with(1, salt, chunk, options.clone()).unwrap();
+    }
+    let (manifest, _) = draft.finish(&record);
+    net.put_with(1, "film", &manifest.encode(), options)
+        .unwrap();
+    manifest
+}
+
+#[test]
+fn chunks_are_renewed_as_long_as_a_manifest_names_them() {
+    let mut net = Net::settled(4, |_, _| {});
+    let renewed = |net: &Net| -> Vec<Salt> {
+        let own = net.nodes[1].own_items(net.now);
+        let mut salts: Vec<Salt> = own.into_iter().map(|item| item.salt).collect();
+        salts.sort();
+        salts
+    };
+    net.put(1, "film/0/9", b"no chunk of it").unwrap();
+    let value = alloc::vec![1; MAX_VALUE_LEN + 1];
+    let first = put_large(&mut net, None, &value, false);
+    put_large(&mut net, Some(&first), b"short", false);
+    // A reader of the version before may be under way.
+    let all = ["film", "film/0/0", "film/0/1", "film/0/9", "film/1/0"];
+    assert_eq!(renewed(&net), all.map(Salt::from));
+    // An ordinary value in its place, a tombstone, or a version that is not renewed.
+    for n in 0..3 {
+        match n {
+            0 => drop(net.put(1, "film", b"a poster").unwrap()),
+            1 => drop(net.put(1, "film", b"").unwrap()),
+            _ => drop(put_large(&mut net, None, &value, true)),
+        }
+        let mut left: Vec<&str> = Vec::from(["film/0/9"]);
+        if n == 0 {
+            left.insert(0, "film");
+        }
+        let left: Vec<Salt> = left.into_iter().map(Salt::from).collect();
+        assert_eq!(renewed(&net), left, "{n}");
+        put_large(&mut net, None, &value, false);
+        assert_eq!(renewed(&net).len(), 4, "{n}");
+    }
+    net.put(1, "film", b"").unwrap();
+    net.run_for(HOUR * 3);
+    assert!(net.holders(1, "film/0/0").is_empty());
+    assert!(!net.holders(1, "film/0/9").is_empty());
 }
 
 #[test]
