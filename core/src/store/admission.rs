@@ -57,7 +57,10 @@ impl Store {
                 return Err(Refusal::MirrorNotAccepted);
             }
         }
-        let held = self.get(now, target);
+        // The one search: each costs as much as hashing the item.
+        let there = self.index.get(target);
+        let held = there.filter(|held| held.is_live(now));
+        let unswept = there.filter(|_| held.is_none());
         let mut conflict = false;
         if let Some(held) = held {
             match judge(&held.rank(), &rank) {
@@ -67,14 +70,14 @@ impl Store {
                 Judgement::Older { conflict: true } => return Err(Refusal::Conflict),
                 Judgement::Older { conflict: false } => return Err(Refusal::Older),
             }
-        } else if self.is_deleted(now, target, origin, item.seq) {
+        } else if self.is_deleted_there(now, (target, unswept), origin, item.seq) {
             return Err(Refusal::Deleted);
-        } else if self.has_expired(now, candidate, origin) {
+        } else if self.has_expired(now, candidate, unswept, origin) {
             return Err(Refusal::Expired);
         }
         let tier = self.config.tier(&item.key);
         let life = ArrivalLife::of(now, self.config.ttl, candidate);
-        let standing = self.standing(now, held, candidate, &life);
+        let standing = self.standing(now, held, (candidate, origin), &life);
         let mut newcomer = Held::new(item.clone(), &rank, tier, standing);
         newcomer.pinned = *via == Via::Local || item.key.id() == self.config.local;
         newcomer.set_vouched(life.vouched(now));
@@ -93,11 +96,11 @@ impl Store {
                 newcomer.outlive(before);
             }
         }
-        self.check_quotas(target, &newcomer)?;
+        self.check_quotas(there, &newcomer)?;
         if held.is_none() {
             self.check_distance(&newcomer, nearer)?;
         }
-        let evict = self.room(target, &newcomer)?;
+        let evict = self.room((target, there), &newcomer)?;
         Ok(Some(Evaluation {
             newcomer,
             awaiting_wall_clock,
@@ -112,7 +115,7 @@ impl Store {
         &self,
         now: Time,
         held: Option<&Held>,
-        candidate: &Candidate,
+        (candidate, origin): (&Candidate, Origin),
         life: &ArrivalLife,
     ) -> Standing {
         let arrived = match candidate.via {
@@ -120,7 +123,7 @@ impl Store {
             _ => None,
         };
         let fresh = Standing::new(arrived.unwrap_or_else(|| signed(now.mono)));
-        if candidate.rank().origin() == Origin::Mirror {
+        if origin == Origin::Mirror {
             return fresh;
         }
         let mut standing = held
@@ -156,8 +159,20 @@ impl Store {
     /// Whether an item there would bring back what is deleted: by a mark, or by a tombstone
     /// that has expired but is not swept.
     pub(super) fn is_deleted(&self, now: Time, target: &Target, origin: Origin, seq: Seq) -> bool {
+        let there = self.index.get(target);
+        let unswept = there.filter(|held| !held.is_live(now));
+        self.is_deleted_there(now, (target, unswept), origin, seq)
+    }
+
+    fn is_deleted_there(
+        &self,
+        now: Time,
+        (target, unswept): (&Target, Option<&Held>),
+        origin: Origin,
+        seq: Seq,
+    ) -> bool {
         self.deleted.covers(now, target, origin, seq)
-            || self.unswept(now, target).is_some_and(|held| {
+            || unswept.is_some_and(|held| {
                 held.is_tombstone() && (origin, seq) <= (held.origin(), held.item.seq)
             })
     }
@@ -165,26 +180,25 @@ impl Store {
     /// Whether an item has had its life here and comes back from a peer that does not say
     /// how old it is: Go's full nodes give a copy a new life at each reconciliation, so that
     /// what its owner abandoned would circulate for ever.
-    fn has_expired(&self, now: Time, candidate: &Candidate, origin: Origin) -> bool {
+    fn has_expired(
+        &self,
+        now: Time,
+        candidate: &Candidate,
+        unswept: Option<&Held>,
+        origin: Origin,
+    ) -> bool {
         let Candidate { target, item, .. } = candidate;
         let says_nothing = candidate.life.is_none()
             && !candidate.via.vouches(item)
             && !matches!(candidate.via, Via::Storage { .. });
         says_nothing
             && (self.expired_markers.covers(now, target, origin, item.seq)
-                || self
-                    .unswept(now, target)
-                    .is_some_and(|held| (origin, item.seq) <= (held.origin(), held.item.seq)))
-    }
-
-    fn unswept(&self, now: Time, target: &Target) -> Option<&Held> {
-        self.index.get(target).filter(|held| !held.is_live(now))
+                || unswept.is_some_and(|held| (origin, item.seq) <= (held.origin(), held.item.seq)))
     }
 
     /// The quotas of publisher and sender. What takes the place of an item that counts
     /// already needs none.
-    fn check_quotas(&self, target: &Target, newcomer: &Held) -> Result<(), Refusal> {
-        let before = self.index.get(target);
+    fn check_quotas(&self, before: Option<&Held>, newcomer: &Held) -> Result<(), Refusal> {
         let publisher = &newcomer.item.key;
         let counted = before.and_then(Held::publisher) == Some(*publisher);
         let limited = matches!(newcomer.class(), Class::Public | Class::Established);
@@ -242,9 +256,17 @@ impl Store {
     /// What has to go for a newcomer to fit: mirrors first, then owner items outside the
     /// tiers, the established last; the farthest, or on a full node the soonest to expire. If the newcomer itself
     /// would be among them it is refused.
-    fn room(&self, target: &Target, newcomer: &Held) -> Result<Vec<Target>, Refusal> {
-        let mut over = self.excess(target, newcomer);
+    fn room(
+        &self,
+        (target, before): (&Target, Option<&Held>),
+        newcomer: &Held,
+    ) -> Result<Vec<Target>, Refusal> {
+        let mut over = self.excess(before, newcomer);
         let mut evict = Vec::new();
+        if over.is_none() {
+            // Finding the first victim costs a search.
+            return Ok(evict);
+        }
         for victim in self.victims().filter(|victim| victim != target) {
             if over.is_none() {
                 return Ok(evict);
@@ -273,8 +295,7 @@ impl Store {
     /// What has to be freed. For the limits on numbers that is one item: so a store that is
     /// above them (because they were lowered, or by items of the tiers) does not grow, and an
     /// admission stays cheap.
-    fn excess(&self, target: &Target, newcomer: &Held) -> Excess {
-        let before = self.index.get(target);
+    fn excess(&self, before: Option<&Held>, newcomer: &Held) -> Excess {
         let above = |cap: Cap, used: usize, of: &dyn Fn(&Held) -> usize| {
             cap.excess((used + of(newcomer)).saturating_sub(before.map_or(0, of)))
         };

@@ -6,6 +6,7 @@
 //! that have what it says.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
@@ -97,10 +98,12 @@ impl Index {
 
     /// Puts an item in its place and returns what was there.
     pub(super) fn insert(&mut self, target: Target, held: Held) -> Option<Held> {
-        let before = self.remove(&target);
-        let version = version(&held);
-        self.link(target, held);
-        self.add_version(&target, version);
+        let new = version(&held);
+        let before = self.link(target, held);
+        if let Some(before) = &before {
+            self.remove_version(&target, version(before));
+        }
+        self.add_version(&target, new);
         before
     }
 
@@ -140,8 +143,8 @@ impl Index {
         }
     }
 
-    /// Into every order but the fingerprints.
-    fn link(&mut self, target: Target, held: Held) {
+    /// Into every order but the fingerprints, in place of what it returns.
+    fn link(&mut self, target: Target, held: Held) -> Option<Held> {
         let (class, head) = (held.class(), head_of(&target));
         if let Some(expires) = held.expires() {
             self.expiry[class as usize].insert((expires, head));
@@ -158,12 +161,20 @@ impl Index {
         for (count, n) in counts(&mut self.fill, &held) {
             *count += n;
         }
-        self.items.insert(target, held);
+        let before = self.items.insert(target, held)?;
+        self.leave_orders(&target, &before);
+        Some(before)
     }
 
     /// Out of every order but the fingerprints.
     fn unlink(&mut self, target: &Target) -> Option<Held> {
         let held = self.items.remove(target)?;
+        self.leave_orders(target, &held);
+        Some(held)
+    }
+
+    /// Takes an item that is among all items no more out of the other orders.
+    fn leave_orders(&mut self, target: &Target, held: &Held) {
         let (class, head) = (held.class(), head_of(target));
         let (seq, salt) = (held.item.seq, &held.item.salt);
         // An entry stays while it means another item of the same head.
@@ -194,10 +205,9 @@ impl Index {
         }
         self.publishers.remove(held.publisher().as_ref());
         self.peers.remove(held.charged.as_deref());
-        for (count, n) in counts(&mut self.fill, &held) {
+        for (count, n) in counts(&mut self.fill, held) {
             *count -= n;
         }
-        Some(held)
     }
 
     /// Items that may be evicted.
@@ -213,6 +223,21 @@ impl Index {
             items.next().map(|target| (expires, target))
         });
         firsts.min()
+    }
+
+    /// At most `max` items that expire by then, soonest first.
+    pub(super) fn expired(&self, by: Mono, max: usize) -> Vec<Target> {
+        let mut expired: Vec<(Mono, Target)> = Vec::new();
+        for (class, set) in (0..).zip(&self.expiry) {
+            let over = set.iter().take_while(|(at, _)| *at <= by).take(max);
+            for (at, head) in over {
+                let items = self.expiring(class, *at, *head);
+                expired.extend(items.map(|target| (*at, target)));
+            }
+        }
+        expired.sort_unstable();
+        expired.truncate(max);
+        expired.into_iter().map(|(_, target)| target).collect()
     }
 
     /// Items of a class, soonest to expire first.
@@ -350,7 +375,6 @@ mod tests {
     use crate::store::held::Standing;
     use crate::store::merge::Rank;
     use alloc::sync::Arc;
-    use alloc::vec::Vec;
 
     /// What a million items take follows from these; with nodes of trees filled to 70 % some 450
     /// bytes, beside value and salt.

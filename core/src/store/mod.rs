@@ -339,15 +339,9 @@ impl Store {
     /// [`Store::next_expiry`] is not in the future.
     pub fn sweep(&mut self, now: Time, max: usize) -> Vec<Target> {
         self.set_clock(now, max);
-        let mut swept = Vec::new();
-        while swept.len() < max {
-            match self.index.soonest() {
-                Some((expires, target)) if expires <= now.mono => {
-                    self.take(now, &target);
-                    swept.push(target);
-                }
-                _ => break,
-            }
+        let swept = self.index.expired(now.mono, max);
+        for target in &swept {
+            self.take(now, target);
         }
         self.deleted.sweep(now, max);
         self.expired_markers.sweep(now, max);
