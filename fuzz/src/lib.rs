@@ -18,6 +18,7 @@ mod node;
 mod noise_frames;
 mod reconcile;
 mod records;
+mod redis;
 mod reference;
 mod services;
 mod stored_records;
@@ -35,6 +36,7 @@ pub use node::node;
 pub use noise_frames::noise_frames;
 pub use reconcile::reconcile;
 pub use records::records;
+pub use redis::redis;
 pub use services::services;
 pub use stored_records::stored_records;
 
@@ -55,6 +57,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("noise_frames", noise_frames),
     ("reconcile", reconcile),
     ("records", records),
+    ("redis", redis),
     ("services", services),
     ("host", host),
     ("stored_records", stored_records),

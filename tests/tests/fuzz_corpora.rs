@@ -73,6 +73,7 @@ targets! {
     noise_frames
     reconcile
     records
+    redis
     services
     host
     stored_records

@@ -20,4 +20,4 @@ pub use memory::MemoryStorage;
 pub(crate) use queue::{Answer, Loaded, StorageQueue};
 pub use queue::{Durability, Persistence, StorageHealth, StorageStats};
 #[cfg(feature = "redis")]
-pub use redis::{RedisStorage, RedisUrl, RedisUrlError, redis_record};
+pub use redis::{RedisReply, RedisStorage, RedisUrl, RedisUrlError, redis_record, redis_value};

@@ -34,11 +34,12 @@ use self::known::Known;
 use self::resp::{Command, MOST_BULK, Reply};
 use self::scan::{Scan, Window};
 use self::servers::Servers;
-use self::value::{Found, decode, encode, key_of};
+use self::value::{Found, decode, key_of};
 use crate::storage::contract::{Kept, News, Page, Storage, StorageError, target_of};
 
+pub use resp::Reply as RedisReply;
 pub use url::{RedisUrl, RedisUrlError};
-pub use value::redis_record;
+pub use value::{redis_record, redis_value};
 
 /// Between two looks at what others wrote.
 const POLL: Duration = Duration::from_millis(200);
@@ -321,7 +322,7 @@ impl RedisStorage {
         let found = decode(target, &old);
         match change {
             StoreChange::Keep(record) => {
-                let new = encode(record);
+                let new = redis_value(record);
                 let keeps =
                     old == new || found.is_some_and(|found| self.yields(&found, record, &old));
                 match keeps {

@@ -59,19 +59,23 @@ pub(super) fn slot_of(key: &[u8]) -> u16 {
     crc % 16_384
 }
 
-/// What Redis answers.
+/// What a Redis answers, in its protocol RESP 2.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Reply {
+pub enum Reply {
     /// `OK` and the like.
     Status(String),
     /// Its first word says which.
     Error(String),
+    /// A number.
     Number(i64),
+    /// A value.
     Bulk(Vec<u8>),
-    /// A value of more than [`MOST_BULK`] bytes.
+    /// The length of a value of more than 128 KiB, which was skipped.
     Oversized(u64),
+    /// No value.
     Nil,
-    List(Vec<Reply>),
+    /// Several replies.
+    List(Vec<Self>),
 }
 
 impl Reply {
@@ -95,11 +99,11 @@ impl Reply {
         }
     }
 
-    /// Reads one reply.
+    /// Reads one reply, of at most 32 MiB of values and 131,072 parts, lists within lists 8 deep.
     ///
     /// # Errors
     /// The connection's; [`io::ErrorKind::InvalidData`] when it is no reply, or beyond a bound.
-    pub(super) fn read(from: &mut impl BufRead) -> io::Result<Self> {
+    pub fn read(from: &mut impl BufRead) -> io::Result<Self> {
         let mut budget = Budget {
             bytes: MOST_REPLY,
             parts: MOST_PARTS,

@@ -89,8 +89,10 @@ fn read(target: &Target, json: &[u8]) -> Option<Found> {
     })
 }
 
-/// Writes a value.
-pub(super) fn encode(record: &StoredRecord) -> Vec<u8> {
+/// Writes a record as our nodes keep it in Redis: [`redis_record`] reads it, and upstream's programs read the
+/// item in it.
+#[must_use]
+pub fn redis_value(record: &StoredRecord) -> Vec<u8> {
     let mut json = encode_item(&WireItem::from(record.item.clone()));
     json.pop();
     json.extend_from_slice(format!(",\"vouched\":{}", record.vouched.0).as_bytes());
@@ -130,7 +132,7 @@ mod tests {
             if n == 5 {
                 record.bound = Some(Signature::from_bytes([9; 65]));
             }
-            let json = encode(&record);
+            let json = redis_value(&record);
             let found = decode(&record.target, &json).unwrap();
             assert_eq!((found.record, found.has_life), (record.clone(), true));
             // As upstream would: the item's fields alone.
@@ -170,7 +172,7 @@ mod tests {
         for key in [&b"dht:"[..], b"dht:changes", b"other", &upper, &[b'x'; 68]] {
             assert_eq!(target_of_key(key), None);
         }
-        let good = String::from_utf8(encode(&record(1))).unwrap();
+        let good = String::from_utf8(redis_value(&record(1))).unwrap();
         let cut = &good[..good.len() - 1];
         let keyless = good.replacen("\"k\":\"0", "\"k\":\"1", 1);
         for json in [
