@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use support::{Node, TempDir, finish, program, run};
+use support::{Node, TempDir, finish, program, run, until};
 
 /// Text that differs in every chunk.
 fn text(word: &str, lines: usize) -> String {
@@ -95,4 +95,63 @@ fn what_is_above_16_mebibytes_is_refused_before_anybody_is_asked() {
     fs::write(&file, vec![b'x'; (16 << 20) + 1]).unwrap();
     let ran = run(&home, &["put", "--file", &file]).exits(6);
     assert!(ran.stderr.contains("at most 16777216 bytes"), "{ran:?}");
+}
+
+#[test]
+fn a_large_value_is_deleted_with_its_chunks_also_by_a_later_run() {
+    let home = TempDir::new();
+    let a = Node::start(&home, "a", &[]);
+    let address = a.address();
+    let args = ["run", "--listen", "127.0.0.1:0", "--bootstrap", &address];
+    let start = || {
+        let node = Node::start_with(&home, "b", &args);
+        until(&node, &home, "green", |status| status["verdict"] == "green");
+        node
+    };
+    let renewed = |node: &Node| -> Vec<String> {
+        let listed = node.run(&home, &["ls", "--json"]).exits(0).json();
+        let items = listed["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["salt"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let put = |node: &Node, word: &str| {
+        let file = home.join("film");
+        fs::write(&file, text(word, 6_000)).unwrap();
+        let put = ["put", "--file", &file, "--salt", "film"];
+        node.run(&home, &put).exits(0);
+    };
+    let gone = |owner: &str| {
+        for salt in ["film", "film/0/0", "film/0/1", "film/1/0", "film/1/1"] {
+            a.run(&home, &["get", owner, salt]).exits(4);
+        }
+    };
+
+    let b = start();
+    let owner = b.text("key").to_owned();
+    b.run(&home, &["put", "stays", "--salt", "film/0/7"])
+        .exits(0);
+    put(&b, "first");
+    put(&b, "second");
+    assert_eq!(renewed(&b).len(), 6);
+    b.run(&home, &["delete", "self", "film"]).exits(0);
+    assert_eq!(renewed(&b), ["film/0/7"]);
+    gone(&owner);
+    put(&b, "third");
+    b.run(&home, &["stop"]).exits(0);
+    assert_eq!(b.wait(), Some(0));
+
+    let b = start();
+    until(&b, &home, "renewed", |status| status["lapsed"].is_null());
+    assert_eq!(renewed(&b).len(), 4);
+    b.run(&home, &["put", "--delete", "--salt", "film"])
+        .exits(0);
+    assert_eq!(renewed(&b), ["film/0/7"]);
+    gone(&owner);
+    b.run(&home, &["stop"]).exits(0);
+    assert_eq!(b.wait(), Some(0));
+    let b = start();
+    until(&b, &home, "renewed", |status| status["lapsed"].is_null());
+    assert_eq!(renewed(&b), ["film/0/7"]);
+    a.run(&home, &["get", &owner, "film/0/7"]).exits(0);
 }
