@@ -164,6 +164,10 @@ counters! {
     PollsServed => "polls_served",
     /// Items offered to full nodes, once for each.
     Offers => "offers",
+    /// Items given to peers that entered the table among the nearest to them.
+    Handovers => "handovers",
+    /// Peers that entered the table and were handed nothing, since too many waited.
+    HandoversSkipped => "handovers_skipped",
 }
 
 /// The counts, indexed by [`Counter`].

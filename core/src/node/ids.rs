@@ -91,6 +91,8 @@ pub(crate) enum CallTag {
     Offer(SyncId),
     /// What was wanted of an offer.
     Given,
+    /// An offer to a newcomer, or what it wanted of it.
+    HandOver,
     /// Has a holder something newer for a watch?
     Poll(OperationId),
 }

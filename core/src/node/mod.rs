@@ -204,12 +204,16 @@ impl Node {
             }
         }
         self.loads_ended();
+        for heard in self.inbound.take_heard() {
+            self.replication.heard(&mut self.base, &heard);
+        }
         self.syncs_ended();
         if self.base.cx.stopping {
             // A verdict that comes late still stores, but nothing is scheduled any more.
             self.base.cx.timers.clear();
         } else {
             self.replication.offers.gather(&mut self.base);
+            self.replication.handover.note(&mut self.base);
             self.items_changed();
             self.fire_timers();
             self.syncs_ended();
@@ -317,6 +321,7 @@ impl Node {
             Timer::Reconcile => replication.sessions.start_due(base),
             Timer::SyncRoom(sync) => replication.sessions.advance(base, sync),
             Timer::Offer => replication.offers.send(base),
+            Timer::HandOver => replication.handover.advance(base),
             Timer::Advert => adverts::publish(base, queries),
             Timer::Expiry => base.expire(),
             Timer::Trim => base.trim_store(),
@@ -537,6 +542,10 @@ impl Node {
             }
             CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Given => {}
             CallTag::Repair => cx.measured.repaired(ended.result.as_ref().ok()),
+            CallTag::HandOver => {
+                let handover = &mut self.replication.handover;
+                handover.call_ended(&mut self.base, &ended);
+            }
         }
         self.queries_ended();
     }

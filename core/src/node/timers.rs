@@ -39,6 +39,8 @@ pub(super) enum Timer {
     SyncRoom(SyncId),
     /// Offer other full nodes what is new.
     Offer,
+    /// Hand newcomers what they should hold.
+    HandOver,
     /// Say that this is a full node.
     Advert,
     /// An own item wants renewing.
@@ -59,6 +61,7 @@ impl Timer {
             | Self::Reconcile
             | Self::SyncRoom(_)
             | Self::Offer
+            | Self::HandOver
             | Self::Advert => WakeReason::Maintenance,
             Self::Expiry | Self::Trim => WakeReason::Expiry,
             Self::Renewal(_) => WakeReason::Renewal,

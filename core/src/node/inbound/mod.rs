@@ -19,4 +19,4 @@ mod streams;
 mod watches;
 mod work;
 
-pub(crate) use state::Inbound;
+pub(crate) use state::{Heard, Inbound};

@@ -22,6 +22,7 @@ use crate::node::output::{CloseReason, Event, Output};
 use crate::node::rpc::callers::Waste;
 use crate::node::rpc::fair_queue::Lane;
 use crate::node::rpc::streams::{Stream, StreamTable};
+use crate::sync::Stamp;
 use crate::time::Mono;
 
 /// What one peer uses.
@@ -35,6 +36,15 @@ pub(crate) struct Usage {
     pub(super) request_bytes: usize,
     /// Bytes of answers to it that have not left.
     pub(super) answer_bytes: usize,
+}
+
+/// What a reconciliation message that was served says of its sender.
+pub(crate) struct Heard {
+    pub(crate) peer: PublicKey,
+    /// It compares what both hold: a session of its own is under way.
+    pub(crate) compares: bool,
+    /// What it announces.
+    pub(crate) offered: Vec<Stamp>,
 }
 
 /// The accepted streams, and the requests on them.
@@ -55,9 +65,16 @@ pub(crate) struct Inbound {
     pub(super) loads: BTreeSet<(Need, StreamId)>,
     /// Requests that wait for a newer item.
     pub(super) watches: BTreeSet<(Target, StreamId)>,
+    /// What replication has not taken yet.
+    pub(super) heard: Vec<Heard>,
 }
 
 impl Inbound {
+    /// What reconciliation messages have said since the last call.
+    pub(crate) fn take_heard(&mut self) -> Vec<Heard> {
+        core::mem::take(&mut self.heard)
+    }
+
     pub(crate) fn new(hash_seed: u64) -> Self {
         Self {
             streams: StreamTable::new(hash_seed),
@@ -70,6 +87,7 @@ impl Inbound {
             backlog: Backlog::default(),
             loads: BTreeSet::new(),
             watches: BTreeSet::new(),
+            heard: Vec::new(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::key::PublicKey;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::{JobId, VerifyTag};
-use crate::node::items::state::{Items, Pending};
+use crate::node::items::state::{Change, ChangeFrom, Items, Pending};
 use crate::node::output::StoreChange;
 use crate::node::refusal_text;
 use crate::node::rpc::fair_queue::Lane;
@@ -128,8 +128,13 @@ impl Items {
         );
         let admission = self.store.admit(cx.now, candidate, nearer)?;
         let news = admission.kind == AdmissionKind::Stored && admission.origin == Origin::Owner;
-        if news && cx.config.full_node && !recorded && !pulled {
-            self.changes.push((target, sender));
+        if news && cx.config.full_node && !pulled {
+            let from = match sender {
+                _ if recorded => ChangeFrom::Storage,
+                Some(peer) => ChangeFrom::Peer(peer),
+                None => ChangeFrom::Here,
+            };
+            self.changes.push(Change { target, from });
         }
         self.note_admission(cx, target, admission, recorded);
         Ok(())

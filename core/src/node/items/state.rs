@@ -35,6 +35,24 @@ pub(super) struct Pending {
     pub(super) reservation: Option<Reservation>,
 }
 
+/// An item that is new in the store of a full node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    pub(crate) target: Target,
+    pub(crate) from: ChangeFrom,
+}
+
+/// Whence a new item is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ChangeFrom {
+    /// This node's own, or of a user of it.
+    Here,
+    /// A peer sent it of its own accord.
+    Peer(PublicKey),
+    /// Storage, of an earlier run or of another node that shares it.
+    Storage,
+}
+
 /// What the node holds and publishes.
 pub(crate) struct Items {
     pub(crate) store: Store,
@@ -45,8 +63,8 @@ pub(crate) struct Items {
     pub(super) pending: BTreeMap<JobId, Pending>,
     last_change: u64,
     no_expiry_before: Mono,
-    /// What is new since it was last asked for, and who sent it; only on a full node.
-    pub(super) changes: Vec<(Target, Option<PublicKey>)>,
+    /// What is new since it was last asked for; only on a full node.
+    pub(super) changes: Vec<Change>,
     /// Targets whose item is another one than before.
     pub(super) news: Vec<Target>,
 }
@@ -195,8 +213,8 @@ impl Items {
         Ok(())
     }
 
-    /// What is new since the last call, and who sent it of its own accord.
-    pub(crate) fn take_changes(&mut self) -> Vec<(Target, Option<PublicKey>)> {
+    /// What is new since the last call.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         core::mem::take(&mut self.changes)
     }
 

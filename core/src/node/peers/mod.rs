@@ -9,6 +9,7 @@ pub use clocks::PeersClock;
 pub use proof::{PACE, PROVE_AFTER, PROVE_GRACE};
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -62,6 +63,8 @@ pub(crate) struct Peers {
     pub(crate) table: Table,
     pub(crate) probing: Probing,
     pub(crate) clocks: PeerClocks,
+    /// Who has entered the table, until that is taken up.
+    newcomers: Vec<PublicKey>,
 }
 
 impl Peers {
@@ -76,7 +79,13 @@ impl Peers {
             table: Table::new(cx.id, config.k, limits.replacements),
             probing: Probing::default(),
             clocks: PeerClocks::default(),
+            newcomers: Vec::new(),
         }
+    }
+
+    /// Who has entered the table since the last call.
+    pub(crate) fn take_newcomers(&mut self) -> Vec<PublicKey> {
+        core::mem::take(&mut self.newcomers)
     }
 
     /// Whether no live peer is known, but bootstrap peers or callers are being asked. A node
@@ -294,7 +303,8 @@ impl Peers {
         }
     }
 
-    fn added(&self, cx: &mut Context, peer: PublicKey) {
+    fn added(&mut self, cx: &mut Context, peer: PublicKey) {
+        self.newcomers.push(peer);
         self.schedule_proof(cx);
         cx.counters.count(Counter::PeersAdded);
         cx.event(Event::PeerAdded { peer });

@@ -11,11 +11,15 @@ use crate::lookup::Candidate;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, SyncId};
+use crate::node::items::{Change, ChangeFrom};
 use crate::node::limits::Limit;
+use crate::node::replication::later::Later;
 use crate::node::replication::sessions::says_full;
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
-use crate::sync::{Entries, MAX_IDS, RequestPart, ResponsePart, Source, SyncRequest, SyncResponse};
+use crate::sync::{
+    Entries, MAX_IDS, RequestPart, ResponsePart, Source, Stamp, SyncRequest, SyncResponse,
+};
 use crate::wire::{Request, Response};
 
 /// How long changes are gathered.
@@ -31,14 +35,17 @@ struct Out {
 #[derive(Default)]
 pub(crate) struct Offers {
     waiting: BTreeMap<PublicKey, BTreeSet<Target>>,
+    /// What another node that shares the storage may announce before this one.
+    later: Later,
     out: BTreeMap<SyncId, Out>,
     last: u64,
 }
 
 impl Offers {
-    /// How many changes wait for the peer for whom most wait.
+    /// How many changes wait for the peer for whom most wait, or for their time.
     pub(crate) fn most_waiting(&self) -> usize {
-        self.waiting.values().map(BTreeSet::len).max().unwrap_or(0)
+        let most = self.waiting.values().map(BTreeSet::len).max();
+        most.unwrap_or(0).max(self.later.len())
     }
 
     /// Offers whose answers are awaited.
@@ -54,21 +61,19 @@ impl Offers {
         if changes.is_empty() {
             return;
         }
-        let known = base.peers.store.full_nodes();
         let most = base.cx.config.limits.offers;
         let mut over = false;
-        for (target, from) in changes {
-            // A node that has it from a full node is not the only one that it was offered to.
-            if from.is_some_and(|from| known.contains(&from)) {
-                continue;
-            }
-            for peer in known {
-                let waiting = self.waiting.entry(*peer).or_default();
-                if waiting.len() < most {
-                    waiting.insert(target);
-                } else {
-                    over = true;
+        for Change { target, from } in changes {
+            match from {
+                // A node that has it from a full node is not the only one that it was offered to.
+                ChangeFrom::Peer(peer) if base.peers.store.full_nodes().contains(&peer) => {}
+                ChangeFrom::Peer(_) | ChangeFrom::Here => over |= self.wait(base, target),
+                // What an earlier run left is found by sessions.
+                ChangeFrom::Storage if base.loading.is_under_way() => {}
+                ChangeFrom::Storage if self.later.len() < most => {
+                    self.later.add(&mut base.cx, target);
                 }
+                ChangeFrom::Storage => over = true,
             }
         }
         if over {
@@ -78,10 +83,46 @@ impl Offers {
             let at = base.cx.now.mono.plus(GATHER);
             base.cx.timers.set_earlier(Timer::Offer, at);
         }
+        self.arm_later(base);
+    }
+
+    /// Has a change offered to all full nodes that are known; returns whether it is too many for one.
+    fn wait(&mut self, base: &Base, target: Target) -> bool {
+        let most = base.cx.config.limits.offers;
+        let mut over = false;
+        for peer in base.peers.store.full_nodes() {
+            let waiting = self.waiting.entry(*peer).or_default();
+            if waiting.len() < most {
+                waiting.insert(target);
+            } else {
+                over = true;
+            }
+        }
+        over
+    }
+
+    fn arm_later(&self, base: &mut Base) {
+        if let Some(at) = self.later.first() {
+            base.cx.timers.set_earlier(Timer::Offer, at);
+        }
+    }
+
+    /// A peer has announced these versions, as it does to all full nodes that it knows.
+    pub(crate) fn offered(&mut self, base: &Base, stamps: &[Stamp]) {
+        let view = base.items.store.sync_view(base.cx.now);
+        self.later.offered(&view, stamps);
     }
 
     /// Offers what is waiting, to each peer that has answered the offer before.
     pub(crate) fn send(&mut self, base: &mut Base) {
+        let mut over = false;
+        while let Some(target) = self.later.pop(base.cx.now.mono) {
+            over |= self.wait(base, target);
+        }
+        if over {
+            base.cx.hit(Limit::offers);
+        }
+        self.arm_later(base);
         let busy: BTreeSet<PublicKey> = self.out.values().map(|out| out.peer).collect();
         let peers: Vec<PublicKey> = self.waiting.keys().copied().collect();
         for peer in peers {
@@ -163,11 +204,12 @@ impl Offers {
     /// Nothing more is offered; what is wanted of offers that are out is still given.
     pub(crate) fn stop(&mut self) {
         self.waiting.clear();
+        self.later.clear();
     }
 }
 
 /// How many items fit into a message.
-fn fitting(parts: &[RequestPart]) -> usize {
+pub(super) fn fitting(parts: &[RequestPart]) -> usize {
     let mut bytes = 0;
     let fits = parts.iter().take_while(|part| {
         if let RequestPart::Give((item, _)) = part {
@@ -178,7 +220,7 @@ fn fitting(parts: &[RequestPart]) -> usize {
     fits.count()
 }
 
-fn ask(base: &mut Base, peer: PublicKey, parts: Vec<RequestPart>, tag: CallTag) -> bool {
+pub(super) fn ask(base: &mut Base, peer: PublicKey, parts: Vec<RequestPart>, tag: CallTag) -> bool {
     let message = SyncRequest {
         salt: [0; 8],
         parts,

@@ -115,6 +115,8 @@ struct Running {
     forgeries: u8,
     /// A request is out.
     calling: bool,
+    /// The peer's own session goes on instead: nothing more is asked.
+    yielded: bool,
 }
 
 /// When a peer may be reconciled with again.
@@ -272,10 +274,38 @@ impl Sessions {
             fetched: 0,
             forgeries: 0,
             calling: false,
+            yielded: false,
         };
         self.running.insert(id, running);
         self.advance(base, id);
         true
+    }
+
+    /// A peer compares its store with this one, in a session that it started. That brings to both
+    /// what either lacks, so none is started from here for a while; where both have started one,
+    /// the smaller key's goes on.
+    pub(super) fn asked_by(&mut self, base: &mut Base, peer: PublicKey) {
+        if !base.cx.config.full_node || self.asked.contains(&peer) {
+            return;
+        }
+        let room = self.turns.len() < 2 * base.cx.config.limits.full_nodes;
+        if room || self.turns.contains_key(&peer) {
+            let turn = self.turns.entry(peer).or_default();
+            turn.due = turn.due.max(base.cx.now.mono.plus(SYNC_EVERY));
+        }
+        if peer > base.cx.public {
+            return;
+        }
+        let mut running = self.running.iter_mut();
+        let running = running.find(|(_, running)| running.peer == peer && !running.yielded);
+        let Some((id, running)) = running else {
+            return;
+        };
+        if matches!(running.engine, Engine::Ours(_)) {
+            running.yielded = true;
+            let id = *id;
+            self.advance(base, id);
+        }
     }
 
     /// Judges what came, and asks on when all is judged.
@@ -284,6 +314,10 @@ impl Sessions {
             return;
         };
         running.drain();
+        if running.yielded {
+            running.next = None;
+            running.finished = !running.calling;
+        }
         for _ in 0..SHARE {
             if running.jobs >= SHARE {
                 return;

@@ -24,12 +24,12 @@ use crate::wire::{
 const MOMENT: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn full() -> Hand {
+pub(super) fn full() -> Hand {
     Hand::new(|config| config.full_node = true)
 }
 
 /// What a peer answers with: as an upstream node, a regular one of ours, or a full one.
-fn ext(full_node: Option<bool>) -> Option<ResponseExt> {
+pub(super) fn ext(full_node: Option<bool>) -> Option<ResponseExt> {
     let full_node = full_node?;
     Some(ResponseExt {
         full_node,
@@ -38,7 +38,7 @@ fn ext(full_node: Option<bool>) -> Option<ResponseExt> {
 }
 
 /// Lets a full node be met.
-fn meet(hand: &mut Hand, peer: usize) {
+pub(super) fn meet(hand: &mut Hand, peer: usize) {
     hand.wanted();
     hand.ask(peer, ours(), Request::Ping);
     let (stream, ..) = hand.wanted()[0];
@@ -55,21 +55,21 @@ fn meet(hand: &mut Hand, peer: usize) {
 }
 
 /// The requests to a peer that go out now, with their streams.
-fn requests(hand: &mut Hand, peer: usize) -> Vec<(StreamId, RequestMessage)> {
+pub(super) fn requests(hand: &mut Hand, peer: usize) -> Vec<(StreamId, RequestMessage)> {
     let streams: Vec<_> = hand.wanted();
     let to = streams.into_iter().filter(|want| want.1 == key(peer));
     to.map(|(stream, ..)| (stream, hand.open(stream, Reach::Dialled)))
         .collect()
 }
 
-fn parts(request: &RequestMessage) -> Vec<RequestPart> {
+pub(super) fn parts(request: &RequestMessage) -> Vec<RequestPart> {
     match &request.request {
         Request::Reconcile { message } => SyncRequest::decode(message).unwrap().parts,
         other => panic!("{other:?}"),
     }
 }
 
-fn reconciled(hand: &mut Hand, stream: StreamId, parts: Vec<ResponsePart>) {
+pub(super) fn reconciled(hand: &mut Hand, stream: StreamId, parts: Vec<ResponsePart>) {
     let answered = u16::try_from(parts.len()).unwrap();
     let message = SyncResponse { answered, parts }.encode();
     let response = Response::Reconcile { message };
@@ -83,7 +83,7 @@ fn reconciled(hand: &mut Hand, stream: StreamId, parts: Vec<ResponsePart>) {
 }
 
 /// Something new comes from its publisher.
-fn publish(hand: &mut Hand, owner: usize, value: &[u8]) -> Arc<Item> {
+pub(super) fn publish(hand: &mut Hand, owner: usize, value: &[u8]) -> Arc<Item> {
     let (value, salt) = (Value::new(value), Salt::from("s"));
     let item = Arc::new(Item::sign(&secret(owner), Seq(1), value, salt));
     assert!(hand.ask(owner, None, put(&item)).is_some());
@@ -147,7 +147,7 @@ fn what_is_offered_came_from_outside_is_new_and_its_owners() {
         (true, Via::Local, false, 1),
         (false, Via::Signer(key(1)), false, 0),
         (true, Via::Pulled(key(2)), false, 0),
-        (true, kept, false, 0),
+        (true, kept, false, 1),
         (true, Via::Signer(key(1)), true, 0),
     ] {
         let mut hand = Hand::new(|config| config.full_node = full_node);

@@ -154,7 +154,8 @@ fn a_newcomer_among_the_nearest_is_mended_by_a_read() {
     net.put(1, "x", b"v").unwrap();
     net.up[8] = true;
     net.input(8, Input::TimerFired);
-    net.run_for(Duration::from_secs(60));
+    // Before it is handed over.
+    net.run_for(Duration::from_secs(5));
     assert!(!net.holders(1, "x").contains(&8));
     net.get(2, 1, "x", ReadPolicy::Freshest).unwrap();
     net.run_for(Duration::from_secs(1));

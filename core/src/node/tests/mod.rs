@@ -1,5 +1,6 @@
 //! The node's behaviour, rule by rule (numbers are those of the design, section 3).
 
+mod announcing;
 mod asking;
 mod boundaries;
 mod bounds_alone;
@@ -12,6 +13,7 @@ mod evidence;
 mod full_node_switch;
 mod full_nodes;
 mod hand;
+mod handing_over;
 mod handlers;
 mod hidden_rules;
 mod journal;

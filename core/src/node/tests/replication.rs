@@ -55,7 +55,7 @@ fn full(nodes: core::ops::Range<usize>) -> impl Fn(usize, &mut Config) {
 }
 
 #[test]
-fn full_nodes_that_met_hold_the_same_and_regular_nodes_are_left_alone() {
+fn full_nodes_that_met_hold_the_same_and_regular_nodes_start_no_session() {
     let mut net = Net::new(4, full(1..4));
     for number in 0..120 {
         let later = u64::from(number % 3 == 0);
@@ -71,7 +71,8 @@ fn full_nodes_that_met_hold_the_same_and_regular_nodes_are_left_alone() {
     let newer = held.iter().filter(|(_, seq)| seq.0 % 10 == 1).count();
     assert_eq!(newer, 40);
     assert_eq!(net.counter(0, Counter::SyncsStarted), 0);
-    assert_eq!(net.counter(0, Counter::SyncsServed), 0);
+    // One of the k nearest to everything, it is handed it.
+    assert!(equal(&net, 0, 1));
     let failed: u64 = (0..4).map(|n| net.counter(n, Counter::SyncsFailed)).sum();
     assert_eq!(failed, 0);
 }
