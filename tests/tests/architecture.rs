@@ -34,7 +34,7 @@ const CORE: [&[&str]; 11] = [
     &["address", "cap", "encoding", "id", "time"],
     &["key", "random"],
     &["item"],
-    &["mark", "record"],
+    &["large", "mark", "record"],
     &["sync"],
     &["wire"],
     &["routing"],
