@@ -6,7 +6,7 @@
 #[path = "../tests/full_nodes/mod.rs"]
 mod full_nodes;
 
-use full_nodes::{Change, Newcomer, SECOND, Size, change, day, newcomer, upstream};
+use full_nodes::{Change, Newcomer, SECOND, Size, change, day, newcomer, newcomers, upstream};
 
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u32>().ok());
@@ -24,6 +24,16 @@ fn main() {
     );
     let Newcomer { took, bytes } = newcomer(seed, 5_200);
     println!("a newcomer: 99 % of 5,200 items after {took:?}, {bytes} bytes");
+    let late = newcomers(seed, 60);
+    let held = |holders: &[usize]| holders.iter().sum::<usize>();
+    println!(
+        "20 regular nodes join 60: of 1,200 places {} hold their item, a minute later {}; \
+         {} items handed over, {} by renewals and repairs",
+        held(&late.before),
+        held(&late.after),
+        late.given,
+        late.otherwise
+    );
     let size = Size {
         owners: 104,
         records: 50,

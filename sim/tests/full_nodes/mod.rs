@@ -1,6 +1,8 @@
 //! Full nodes at work: what a change, a newcomer and a whole day cost. Tests play them small, the
 //! example `full_nodes` in the sizes of docs/replication.md.
 
+mod newcomers;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use skydht_sim::network::{Access, Departure, HostId, Spread};
 use skydht_sim::ours::OurNode;
 use skydht_sim::upstream::{UpstreamConfig, UpstreamNode};
 use skydht_sim::world::{SimEvent, Watch, World, WorldConfig};
+
+pub(crate) use newcomers::newcomers;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
