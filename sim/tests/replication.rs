@@ -37,9 +37,9 @@ fn regular_nodes_that_come_later_hold_what_they_should_within_a_minute() {
     // A fourth of the nodes are new, and hold nothing at first.
     let (before, after) = (missing(&newcomers.before), missing(&newcomers.after));
     assert!(before > 200, "{newcomers:?}");
-    assert!(after * 50 < before, "{newcomers:?}");
-    // Three nodes may offer each, but it is given once.
-    assert!(newcomers.given < 2 * before as u64, "{newcomers:?}");
+    assert!(after * 30 < before, "{newcomers:?}");
+    // Three nodes offer each, and what one gives the others are not asked for.
+    assert!(newcomers.given < 3 * before as u64, "{newcomers:?}");
 }
 
 #[test]
