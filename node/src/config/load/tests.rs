@@ -511,7 +511,7 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
             &["dmsg[1]"],
         ),
     ] {
-        let loaded = from_text("visor", &visors(&dmsg), &[]);
+        let loaded = from_text("visor-whole", &visors(&dmsg), &[]);
         let loaded = loaded.unwrap_or_else(|failure| panic!("{dmsg}: {failure:?}"));
         let settings = &loaded.settings;
         assert_eq!(settings.dmsg.discovery.as_ref().unwrap().to_string(), url);
@@ -573,7 +573,7 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
         ("7", 2),
         ("[7]", 2),
     ] {
-        let failure = from_text("visor", &visors(dmsg), &[]).unwrap_err();
+        let failure = from_text("visor-wrong", &visors(dmsg), &[]).unwrap_err();
         assert!(
             failure.message.contains(&format!(":{line}: ")),
             "{failure:?}"
@@ -581,6 +581,6 @@ fn a_visors_whole_configuration_is_taken_and_what_is_not_used_is_named() {
     }
     // None of these is a visor's.
     for text in [r#"{"sk":"x"}"#, r#"{"version":"1","full_node":true}"#] {
-        assert!(from_text("visor", text, &[]).is_err(), "{text}");
+        assert!(from_text("visor-damaged", text, &[]).is_err(), "{text}");
     }
 }
