@@ -8,13 +8,12 @@ use alloc::vec::Vec;
 
 use crate::Seed;
 use crate::address::canonical;
-use crate::id::{NodeId, Target};
-use crate::item::{Item, Origin, Salt, Seq, Value};
+use crate::id::NodeId;
+use crate::item::{Item, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
 use crate::node::config::{Advertise, Config, Identity};
 use crate::node::counters::{Counter, Counters};
 use crate::node::ids::StreamId;
-use crate::node::items::placed::Placed;
 use crate::node::limits::Limit;
 use crate::node::measurements::{Measurements, Side};
 use crate::node::output::{Event, Output};
@@ -162,17 +161,8 @@ impl Context {
         }
     }
 
-    /// Binds an item of this node to a target; at another key's target with a signature over it.
-    pub(crate) fn place(&mut self, item: Arc<Item>, target: Target) -> Option<Placed> {
-        let bind = match item.origin_at(&target) {
-            Origin::Owner => None,
-            Origin::Mirror => Some(self.sign_digest(|| item.bind_digest(&target))?),
-        };
-        Some(Placed { item, target, bind })
-    }
-
     /// Signs a digest with the node's key, or takes the signature from a recorded run.
-    fn sign_digest(&mut self, digest: impl FnOnce() -> [u8; 32]) -> Option<Signature> {
+    pub(crate) fn sign_digest(&mut self, digest: impl FnOnce() -> [u8; 32]) -> Option<Signature> {
         match &self.identity {
             Identity::Keyed(secret) => {
                 let signature = secret.sign(&digest());

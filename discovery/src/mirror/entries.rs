@@ -10,60 +10,49 @@ use skydht_dmsg::entry::SignedEntry;
 use super::round::{Call, Habits, Round, RoundError, Step};
 use crate::dmsg::{Answer, AnswerError, Call as Asked, Refusal};
 use crate::publish::{Content, RecordId};
-use crate::web::{Request, Response};
+use crate::web::Response;
 
 /// Clients and servers of one discovery.
 const MOST: usize = 50_000;
 
-#[derive(Clone, Debug)]
-pub(super) struct EntryCall(pub(super) Asked);
-
 pub(super) fn first() -> Vec<Call> {
     let calls = [Asked::AllServers, Asked::Clients];
-    calls
-        .map(|call| Call::Entry(Box::new(EntryCall(call))))
-        .into()
+    calls.map(|call| Call::Entry(Box::new(call))).into()
 }
 
-impl EntryCall {
-    pub(super) fn write(&self) -> Request {
-        self.0.write()
-    }
-
-    pub(super) fn answered(
-        self,
-        response: &Response,
-        habits: &mut Habits,
-        round: &mut Round,
-    ) -> Step {
-        match (Answer::read(&self.0, response), self.0) {
-            (Ok(Answer::Keys(keys)), _) => {
-                if keys.len() > MOST {
-                    return Step::Failed(RoundError::TooMany(MOST));
-                }
-                habits.edges = keys.iter().copied().collect();
-                ask_for(&keys, habits, round);
-                Step::Next
+pub(super) fn answered(
+    call: Asked,
+    response: &Response,
+    habits: &mut Habits,
+    round: &mut Round,
+) -> Step {
+    match (Answer::read(&call, response), call) {
+        (Ok(Answer::Keys(keys)), _) => {
+            if keys.len() > MOST {
+                return Step::Failed(RoundError::TooMany(MOST));
             }
-            (Ok(Answer::Servers(servers)), _) => {
-                for server in servers {
-                    keep(server.entry().key, &server, round);
-                }
-                Step::Next
-            }
-            (Ok(Answer::Entries(entries)), _) => {
-                for (key, entry) in entries {
-                    keep(key, &entry, round);
-                }
-                Step::Next
-            }
-            (Ok(Answer::Entry(entry)), Asked::Entry(key)) => {
-                keep(key, &entry, round);
-                Step::Next
-            }
-            (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
-            (Err(error), call) => refused(&error, call, response, habits, round),
+            habits.edges = keys.iter().copied().collect();
+            ask_for(&keys, habits, round);
+            Step::Next
         }
+        (Ok(Answer::Servers(servers)), _) => {
+            for server in servers {
+                keep(server.entry().key, &server, round);
+            }
+            Step::Next
+        }
+        (Ok(Answer::Entries(entries)), _) => {
+            for (key, entry) in entries {
+                keep(key, &entry, round);
+            }
+            Step::Next
+        }
+        (Ok(Answer::Entry(entry)), Asked::Entry(key)) => {
+            keep(key, &entry, round);
+            Step::Next
+        }
+        (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
+        (Err(error), call) => refused(&error, call, response, habits, round),
     }
 }
 
@@ -75,9 +64,7 @@ fn refused(
     round: &mut Round,
 ) -> Step {
     if let AnswerError::Refused(Refusal::RateLimited { retry_after }) = error {
-        round
-            .queue
-            .push_front(Call::Entry(Box::new(EntryCall(call))));
+        round.queue.push_front(Call::Entry(Box::new(call)));
         return Step::Pause(Duration::from_secs((*retry_after).into()));
     }
     match (call, response.status()) {
@@ -101,7 +88,7 @@ fn refused(
 }
 
 fn ask_for(keys: &[PublicKey], habits: &Habits, round: &mut Round) {
-    let call = |call| Call::Entry(Box::new(EntryCall(call)));
+    let call = |call| Call::Entry(Box::new(call));
     if habits.one_by_one {
         round
             .queue

@@ -165,7 +165,13 @@ impl Follower {
             return;
         };
         let step = match result {
-            Ok(response) => call.answered(&response, &mut self.habits, round),
+            Ok(response) => match call {
+                Call::Entry(call) => entries::answered(*call, &response, &mut self.habits, round),
+                Call::Transport(call) => {
+                    transports::answered(call, &response, &mut self.habits, round)
+                }
+                Call::Service(call) => services::answered(&call, &response, round),
+            },
             Err(why) => Step::Failed(RoundError::Unreachable(why)),
         };
         match step {

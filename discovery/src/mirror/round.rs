@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 
-use super::entries::EntryCall;
-use super::services::ServiceCall;
-use super::transports::TransportCall;
 use crate::publish::{Content, RecordId};
 use crate::record::{Service, ServiceAddress, ServiceKind, Transport, TransportId};
-use crate::web::{Request, Response};
+use crate::web::Request;
+use crate::{dmsg, service, transport};
 
 /// Why a round did not find everything.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,9 +31,9 @@ pub enum RoundError {
 /// What a service is asked.
 #[derive(Clone, Debug)]
 pub(super) enum Call {
-    Entry(Box<EntryCall>),
-    Transport(TransportCall),
-    Service(ServiceCall),
+    Entry(Box<dmsg::Call>),
+    Transport(transport::Call),
+    Service(service::Call),
 }
 
 /// What follows from an answer.
@@ -66,19 +64,6 @@ impl Call {
             Self::Entry(call) => call.write(),
             Self::Transport(call) => call.write(),
             Self::Service(call) => call.write(),
-        }
-    }
-
-    pub(super) fn answered(
-        self,
-        response: &Response,
-        habits: &mut Habits,
-        round: &mut Round,
-    ) -> Step {
-        match self {
-            Self::Entry(call) => call.answered(response, habits, round),
-            Self::Transport(call) => call.answered(response, habits, round),
-            Self::Service(call) => call.answered(response, round),
         }
     }
 }

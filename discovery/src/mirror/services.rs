@@ -9,42 +9,33 @@ use super::round::{Call, Round, RoundError, Step};
 use crate::publish::{Content, RecordId};
 use crate::record::{Service, ServiceAddress, ServiceKind, Services};
 use crate::service::{Answer, Call as Asked};
-use crate::web::{Request, Response};
-
-#[derive(Clone, Debug)]
-pub(super) struct ServiceCall(pub(super) Asked);
+use crate::web::Response;
 
 /// The types that are followed: a service discovery has no list of all.
 pub(super) fn first() -> Vec<Call> {
     let kinds = [ServiceKind::Visor, ServiceKind::Vpn, ServiceKind::Skysocks];
     let call = |kind| {
-        Call::Service(ServiceCall(Asked::List {
+        Call::Service(Asked::List {
             kind,
             version: None,
             country: None,
             quantity: None,
-        }))
+        })
     };
     kinds.map(call).into()
 }
 
-impl ServiceCall {
-    pub(super) fn write(&self) -> Request {
-        self.0.write()
-    }
-
-    pub(super) fn answered(self, response: &Response, round: &mut Round) -> Step {
-        match Answer::read(&self.0, response) {
-            Ok(Answer::List(list)) => {
-                for service in list {
-                    let place = (service.address, service.kind());
-                    round.services.insert(place, service);
-                }
-                Step::Next
+pub(super) fn answered(call: &Asked, response: &Response, round: &mut Round) -> Step {
+    match Answer::read(call, response) {
+        Ok(Answer::List(list)) => {
+            for service in list {
+                let place = (service.address, service.kind());
+                round.services.insert(place, service);
             }
-            Ok(_) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
-            Err(error) => Step::Failed(RoundError::Answer(error.to_string())),
+            Step::Next
         }
+        Ok(_) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
+        Err(error) => Step::Failed(RoundError::Answer(error.to_string())),
     }
 }
 

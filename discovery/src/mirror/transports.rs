@@ -10,13 +10,10 @@ use super::round::{Call, Habits, Round, RoundError, Step};
 use crate::publish::{Content, RecordId};
 use crate::record::{Transport, TransportId, go_json};
 use crate::transport::{Answer, AnswerError, Call as Asked, Refusal};
-use crate::web::{Request, Response};
-
-#[derive(Clone, Debug)]
-pub(super) struct TransportCall(pub(super) Asked);
+use crate::web::Response;
 
 pub(super) fn first(habits: &Habits) -> Vec<Call> {
-    let call = |call| Call::Transport(TransportCall(call));
+    let call = Call::Transport;
     if !habits.by_edge {
         return vec![call(Asked::All)];
     }
@@ -25,7 +22,7 @@ pub(super) fn first(habits: &Habits) -> Vec<Call> {
 }
 
 fn by_edge(edges: &[PublicKey], habits: &Habits) -> Vec<Call> {
-    let call = |call| Call::Transport(TransportCall(call));
+    let call = Call::Transport;
     if habits.each_edge {
         edges
             .iter()
@@ -39,56 +36,47 @@ fn by_edge(edges: &[PublicKey], habits: &Habits) -> Vec<Call> {
     }
 }
 
-impl TransportCall {
-    pub(super) fn write(&self) -> Request {
-        self.0.write()
-    }
-
-    pub(super) fn answered(
-        self,
-        response: &Response,
-        habits: &mut Habits,
-        round: &mut Round,
-    ) -> Step {
-        match (Answer::read(&self.0, response), self.0) {
-            (Ok(Answer::List(list)), _) => {
-                for transport in list {
-                    round.transports.insert(transport.id, transport);
-                }
-                Step::Next
+pub(super) fn answered(
+    call: Asked,
+    response: &Response,
+    habits: &mut Habits,
+    round: &mut Round,
+) -> Step {
+    match (Answer::read(&call, response), call) {
+        (Ok(Answer::List(list)), _) => {
+            for transport in list {
+                round.transports.insert(transport.id, transport);
             }
-            (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
-            (Err(AnswerError::Refused(Refusal::TooOften(wait))), call) => {
-                round.queue.push_front(Call::Transport(Self(call)));
-                Step::Pause(wait)
-            }
-            (Err(AnswerError::Refused(refusal)), call) => {
-                match (call, response.status()) {
-                    (Asked::All, StatusCode::GONE | StatusCode::NOT_FOUND) => {
-                        habits.by_edge = true;
-                        round.queue.extend(first(habits));
-                    }
-                    (
-                        Asked::OfEdges(edges),
-                        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED,
-                    ) => {
-                        habits.each_edge = true;
-                        round.queue.extend(by_edge(&edges, habits));
-                    }
-                    (
-                        Asked::OfEdges(edges),
-                        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
-                    ) if edges.len() > 1 => {
-                        habits.batch = habits.batch.min(edges.len() / 2).max(1);
-                        round.queue.extend(by_edge(&edges, habits));
-                    }
-                    (Asked::OfEdge(_), StatusCode::NOT_FOUND) => {}
-                    _ => return Step::Failed(RoundError::Answer(refusal.to_string())),
-                }
-                Step::Next
-            }
-            (Err(error), _) => Step::Failed(RoundError::Answer(error.to_string())),
+            Step::Next
         }
+        (Ok(_), _) => Step::Failed(RoundError::Answer("an answer of another kind".into())),
+        (Err(AnswerError::Refused(Refusal::TooOften(wait))), call) => {
+            round.queue.push_front(Call::Transport(call));
+            Step::Pause(wait)
+        }
+        (Err(AnswerError::Refused(refusal)), call) => {
+            match (call, response.status()) {
+                (Asked::All, StatusCode::GONE | StatusCode::NOT_FOUND) => {
+                    habits.by_edge = true;
+                    round.queue.extend(first(habits));
+                }
+                (Asked::OfEdges(edges), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+                    habits.each_edge = true;
+                    round.queue.extend(by_edge(&edges, habits));
+                }
+                (
+                    Asked::OfEdges(edges),
+                    StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
+                ) if edges.len() > 1 => {
+                    habits.batch = habits.batch.min(edges.len() / 2).max(1);
+                    round.queue.extend(by_edge(&edges, habits));
+                }
+                (Asked::OfEdge(_), StatusCode::NOT_FOUND) => {}
+                _ => return Step::Failed(RoundError::Answer(refusal.to_string())),
+            }
+            Step::Next
+        }
+        (Err(error), _) => Step::Failed(RoundError::Answer(error.to_string())),
     }
 }
 

@@ -78,7 +78,7 @@ impl Discoveries {
     }
 
     /// The answer with what the DHT has instead of one that says that there is nothing here.
-    async fn from_dht(
+    async fn found_in_dht(
         &self,
         request: &web::Request,
         response: &web::Response,
@@ -123,6 +123,6 @@ pub(super) async fn answer_to(
     };
     let request = Request::from_parts(head, body);
     let response = discoveries.handle(caller, &request);
-    let found = discoveries.from_dht(&request, &response).await;
+    let found = discoveries.found_in_dht(&request, &response).await;
     found.unwrap_or(response).map(Body::from)
 }

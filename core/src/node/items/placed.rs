@@ -4,8 +4,9 @@
 use alloc::sync::Arc;
 
 use crate::id::Target;
-use crate::item::Item;
+use crate::item::{Item, Origin};
 use crate::key::Signature;
+use crate::node::context::Context;
 use crate::store::{Candidate, Via};
 
 /// An item with its target.
@@ -26,6 +27,15 @@ impl Placed {
             item,
             bind: None,
         }
+    }
+
+    /// Binds an item of this node to a target; at another key's target with a signature over it.
+    pub(crate) fn sign(cx: &mut Context, item: Arc<Item>, target: Target) -> Option<Self> {
+        let bind = match item.origin_at(&target) {
+            Origin::Owner => None,
+            Origin::Mirror => Some(cx.sign_digest(|| item.bind_digest(&target))?),
+        };
+        Some(Self { item, target, bind })
     }
 
     /// Whether it is at another key's target.

@@ -65,7 +65,7 @@ impl Items {
         if by_seq
             && let Some(next) = self.next_seq(cx.now, &target)
             && let Some(newer) = cx.sign(next, placed.item.value.clone(), placed.item.salt.clone())
-            && let Some(newer) = cx.place(Arc::new(newer), target)
+            && let Some(newer) = Placed::sign(cx, Arc::new(newer), target)
         {
             placed = newer;
             mode = PutMode::Publish;

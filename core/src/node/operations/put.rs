@@ -134,7 +134,7 @@ impl Operations {
             Err(error) => return self.put_failed(base, op, error),
         };
         let (cx, items) = (&mut base.cx, &mut base.items);
-        let Some(placed) = cx.place(item.clone(), target) else {
+        let Some(placed) = Placed::sign(cx, item.clone(), target) else {
             return self.put_failed(base, op, PutError::NoSecretKey);
         };
         items.cache.forget(&target);
