@@ -1,11 +1,10 @@
 //! The node: one door in, one door out.
 //!
-//! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to
-//! be done, [`Node::next_deadline`] says when to come back. From the ground up: `ids` (numbers and
-//! tags), `rpc` (streams, calls, signatures being checked), `peers` (what is remembered of them,
-//! who enters the table), `items` (their way into the store, own items), `inbound` (requests of
-//! peers), `query` (lookups and what they are for), `upkeep` (bootstrap, refresh), `operations`
-//! (what users asked for).
+//! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to be done,
+//! [`Node::next_deadline`] says when to come back. From the ground up: `ids` (numbers and tags), `rpc`
+//! (streams, calls, signatures being checked), `peers` (what is remembered of them, who enters the table),
+//! `items` (their way into the store, own items), `inbound` (requests of peers), `query` (lookups and what
+//! they are for), `upkeep` (bootstrap, refresh), `operations` (what users asked for).
 
 mod base;
 mod config;
@@ -261,9 +260,8 @@ impl Node {
             self.base.cx.counters.count(Counter::ClockWentBack);
             now.mono = self.base.cx.now.mono;
         }
-        let due = self
-            .next_deadline()
-            .map(|deadline| deadline.at.max(self.base.cx.now.mono));
+        let due = self.next_deadline();
+        let due = due.map(|deadline| deadline.at.max(self.base.cx.now.mono));
         self.base.cx.now = now;
         if self.started && due.is_some_and(|due| now.mono.since(due) > CLOCK_JUMP) {
             self.upkeep.clock_jumped(&mut self.base);
@@ -345,14 +343,13 @@ impl Node {
         }
     }
 
-    /// Takes the results of queries that are over to what started them, which may start
-    /// others.
+    /// Takes the results of queries that are over to what started them, which may start others.
     fn queries_ended(&mut self) {
         while let Some(ended) = self.queries.pop_ended() {
             match ended.query.op {
                 Some(op) => {
-                    self.operations
-                        .query_ended(&mut self.base, &mut self.queries, op, &ended);
+                    let (base, queries) = (&mut self.base, &mut self.queries);
+                    self.operations.query_ended(base, queries, op, &ended);
                 }
                 None => self.upkeep.self_lookup_ended(&mut self.base, &ended),
             }
@@ -415,19 +412,19 @@ impl Node {
             return;
         }
         for op in self.operations.take_waiting() {
-            self.operations
-                .resume(&mut self.base, &mut self.queries, op);
+            let (base, queries) = (&mut self.base, &mut self.queries);
+            self.operations.resume(base, queries, op);
             self.queries_ended();
         }
     }
 
     /// Ends an operation early, with what it has.
     fn stop_operation(&mut self, op: OperationId, reason: StopReason) {
-        self.operations
-            .stop(&mut self.base, &mut self.queries, op, reason);
+        let (base, queries) = (&mut self.base, &mut self.queries);
+        self.operations.stop(base, queries, op, reason);
         self.queries_ended();
-        self.operations
-            .finish_stopped(&mut self.base.cx, op, reason);
+        let cx = &mut self.base.cx;
+        self.operations.finish_stopped(cx, op, reason);
     }
 
     fn command(&mut self, op: OperationId, command: Command) -> Result<(), Misuse> {
@@ -442,8 +439,8 @@ impl Node {
                 Command::Sync { peer, .. } => Some(peer),
                 _ => None,
             };
-            self.operations
-                .command(&mut self.base, &mut self.queries, op, command);
+            let (base, queries) = (&mut self.base, &mut self.queries);
+            self.operations.command(base, queries, op, command);
             if let Some(peer) = sync
                 && self.operations.wants_sync(&mut self.base, op)
             {
@@ -464,8 +461,8 @@ impl Node {
         self.replication.sessions.stop(&mut self.base);
         self.replication.offers.stop();
         for query in self.queries.ids() {
-            self.queries
-                .stop(&mut self.base, query, StopReason::Shutdown);
+            let base = &mut self.base;
+            self.queries.stop(base, query, StopReason::Shutdown);
             self.queries_ended();
         }
         for call in self.base.calls.ids() {
@@ -536,10 +533,7 @@ impl Node {
                 let offers = &mut self.replication.offers;
                 offers.call_ended(&mut self.base, sync, ended);
             }
-            CallTag::Proof if answered => {
-                let now = cx.now.mono;
-                cx.measured.task_did(Task::Prove, now);
-            }
+            CallTag::Proof if answered => cx.measured.task_did(Task::Prove, cx.now.mono),
             CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Given => {}
             CallTag::Repair => cx.measured.repaired(ended.result.as_ref().ok()),
             CallTag::HandOver => {
@@ -584,9 +578,8 @@ impl Node {
         Ok(())
     }
 
-    /// From now on every signature that the node makes is kept for
-    /// [`Node::take_signatures`], so that a journal can replay without the secret key. To be
-    /// called before the first input.
+    /// From now on every signature that the node makes is kept for [`Node::take_signatures`], so that a
+    /// journal can replay without the secret key. To be called before the first input.
     pub fn record_signatures(&mut self) {
         self.base.cx.record_signatures();
     }

@@ -51,7 +51,7 @@ pub enum AnswerError {
 }
 
 impl Answer {
-    /// What a full node's records say, whoever asks.
+    /// What a full node's records say; who asks does not matter.
     ///
     /// # Errors
     /// [`Refusal`] of a call that changes something, asks for all, or finds nothing.

@@ -27,7 +27,7 @@ pub(crate) struct RegisterBody {
 }
 
 impl RegisterBody {
-    /// What the node is told: all of it belongs to the visor with the key `own`.
+    /// What the node gets: all of it belongs to the visor with the key `own`.
     pub(crate) fn read(self, own: &PublicKey) -> Result<Given> {
         let wrong = |what: &str, index: usize, why: &dyn fmt::Display| {
             Failure::new(Code::Usage, format_args!("{what} {index}: {why}"))

@@ -7,7 +7,7 @@ use crate::dmsg::{DiscoveryService, Offered};
 use crate::exit::Exit;
 use crate::failure::Result;
 
-/// Runs a node that serves the discovery services' APIs until it is told to stop.
+/// Runs a node that serves the discovery services' APIs until it is stopped.
 pub(crate) async fn run(common: &Common, args: GatewayArgs) -> Result<Exit> {
     let journal = Journal {
         path: args.run.journal.clone(),

@@ -7,7 +7,7 @@ use crate::cli::{Common, MirrorArgs};
 use crate::exit::Exit;
 use crate::failure::{Code, Failure, Result};
 
-/// Runs a node that mirrors services until it is told to stop.
+/// Runs a node that mirrors services until it is stopped.
 pub(crate) async fn run(common: &Common, args: MirrorArgs) -> Result<Exit> {
     let journal = Journal {
         path: args.run.journal.clone(),

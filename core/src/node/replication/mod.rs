@@ -4,6 +4,7 @@
 //! newcomers.
 
 pub(crate) mod adverts;
+mod arrival;
 mod go;
 mod handover;
 mod later;

@@ -4,27 +4,25 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::item::{Item, Life};
 use crate::key::PublicKey;
 use crate::lookup::Candidate;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
-use crate::node::ids::{CallTag, JobId, SyncId, VerifyTag};
+use crate::node::ids::{CallTag, JobId, SyncId};
 use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
 use crate::node::measurements::{SyncKind, SyncResult, Task};
 use crate::node::outcome::{PeerSync, SyncFailure, SyncProgress};
 use crate::node::peers::records::Dialect;
 use crate::node::replication::adverts;
+use crate::node::replication::arrival::{Arrived, Taken, take};
 use crate::node::replication::go::{GoPass, Step};
 use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
-use crate::store::{Candidate as StoreCandidate, Precheck, Refusal, Via};
 use crate::sync::{Received, Session, SessionError, SessionLimits, SessionOutput};
 use crate::time::Mono;
 use crate::wire::{Request, Response, ResponseMessage};
@@ -94,9 +92,6 @@ impl End {
         }
     }
 }
-
-/// An item that came, and what the peer says of its life.
-type Arrived = (Arc<Item>, Option<Life>);
 
 /// A session under way.
 struct Running {
@@ -574,39 +569,6 @@ impl Running {
                 }
                 SessionOutput::Finished(_) => self.finished = true,
             }
-        }
-    }
-}
-
-/// What became of an item that came.
-enum Taken {
-    Judged,
-    Verifying,
-    Later(Arrived),
-}
-
-/// Sends an item on its way into the store.
-fn take(base: &mut Base, id: SyncId, peer: &PublicKey, arrived: Arrived) -> Taken {
-    let (item, life) = &arrived;
-    if item.check_sizes().is_err() {
-        return Taken::Judged;
-    }
-    let mut candidate = StoreCandidate::of_owner(item.clone(), Via::Pulled(*peer));
-    candidate.life = *life;
-    let nearer = base.nearer(&candidate.target);
-    match base.items.precheck(&mut base.cx, &candidate, nearer) {
-        Ok(Precheck::Held) => Taken::Judged,
-        Err(Refusal::Busy) => Taken::Later(arrived),
-        Err(refusal) => {
-            base.cx.count_refusal(refusal);
-            Taken::Judged
-        }
-        Ok(Precheck::Verify) => {
-            if !base.may_verify(peer) {
-                return Taken::Later(arrived);
-            }
-            base.verify(peer, candidate, VerifyTag::Synced(id));
-            Taken::Verifying
         }
     }
 }
