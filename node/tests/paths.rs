@@ -32,6 +32,19 @@ fn words(described: &Described) -> Vec<&str> {
         // Not one of this machine's addresses.
         "run" | "dmsg-server" => &["--listen", "192.0.2.1:1", "--api-listen", "off"],
         "dmsg-discovery" => &["--addr", "192.0.2.1:1"],
+        "gateway" => &["--addr", "192.0.2.1:1", "--api-listen", "off"],
+        "mirror" => &[
+            "--dmsg-discovery",
+            "http://127.0.0.1:1",
+            "--listen",
+            "192.0.2.1:1",
+            "--api-listen",
+            "off",
+        ],
+        "services" => &["vpn"],
+        "transports" => &[KEY],
+        "diff" => &["--http", "http://127.0.0.1:1"],
+        "bench gateway" => &["--registrations", "5", "--seconds", "1", "--visors", "5"],
         "demo" => &["--nodes", "3", "--items", "1"],
         "bench network" => &["--nodes", "2", "--ops", "1"],
         "bench serve" => &[
