@@ -302,7 +302,7 @@ impl Local {
         let k = self.about.k;
         let peers = match &seen {
             Some(seen) => PeersReport::new(&seen.snapshot, &seen.peers, k),
-            None => PeersReport::nobody(self.key()),
+            None => PeersReport::none(self.key()),
         };
         Ok(Page {
             status,
@@ -339,7 +339,7 @@ impl Local {
     /// The peers that it knows: none while it is starting.
     pub(crate) async fn peers(&self) -> Result<PeersReport> {
         let Some(dht) = self.dht_now() else {
-            return Ok(PeersReport::nobody(self.key()));
+            return Ok(PeersReport::none(self.key()));
         };
         let peers = dht.peers().await?;
         let snapshot = dht.snapshot().await?;

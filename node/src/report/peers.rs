@@ -69,7 +69,7 @@ impl PeersReport {
     pub(crate) const SCHEMA: &'static str = "skydht.peers/1";
 
     /// Of a node that is not up yet.
-    pub(crate) fn nobody(key: PublicKey) -> Self {
+    pub(crate) fn none(key: PublicKey) -> Self {
         Self {
             schema: Self::SCHEMA.into(),
             key,

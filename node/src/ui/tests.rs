@@ -104,7 +104,7 @@ fn a_node_that_starts_says_what_it_waits_for() {
     let status = StatusReport::starting(&about, &Condition::default());
     let mut page = page(status);
     page.snapshot = None;
-    page.peers = PeersReport::nobody(about.key);
+    page.peers = PeersReport::none(about.key);
     let html = holds(&page);
     assert!(html.contains("Starting: waits for this machine"), "{html}");
     assert!(html.contains("The node is not up yet."));
