@@ -1,5 +1,7 @@
-//! The two socket buffers of an encrypted stream. Small when idle, large while data flows.
+//! The two socket buffers of an encrypted stream. An idle one holds no memory: bytes are
+//! read into space that all streams of a thread share, and what came is copied from there.
 
+use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::pin::Pin;
@@ -10,8 +12,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::cipher::{CipherError, NONCE_LEN, RECORD_OVERHEAD, Sealer};
 use crate::frame::{self, FrameTooLong, MAX_PLAINTEXT, PREFIX_LEN};
 
-/// What an idle buffer may keep allocated, in bytes.
-const IDLE: usize = 2048;
+/// What a direct read takes beyond its destination, in bytes.
+const BEHIND: usize = 2048;
 /// What one read from the socket may take while data flows, in bytes.
 const BUSY: usize = 64 * 1024;
 /// From this many unsent bytes on, writes wait for the socket.
@@ -93,18 +95,16 @@ impl Input {
         buf: &mut [u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.bytes.is_empty() {
-            self.bytes = vec![0; IDLE];
-        }
-        let behind = self.bytes.len().min(IDLE);
         let len = buf.len();
-        let mut parts = [
-            IoSliceMut::new(buf),
-            IoSliceMut::new(&mut self.bytes[..behind]),
-        ];
-        let read = ready!(Pin::new(io).poll_read_vectored(cx, &mut parts))?;
-        self.filled = 0..read.saturating_sub(len);
-        Poll::Ready(Ok(read.min(len)))
+        with_scratch(|scratch| {
+            let behind = &mut scratch[..BEHIND];
+            let mut parts = [IoSliceMut::new(buf), IoSliceMut::new(behind)];
+            let read = ready!(Pin::new(io).poll_read_vectored(cx, &mut parts))?;
+            let beyond = read.saturating_sub(len);
+            self.bytes = scratch[..beyond].to_vec();
+            self.filled = 0..beyond;
+            Poll::Ready(Ok(read.min(len)))
+        })
     }
 
     /// Whether a part of a frame is waiting for its rest.
@@ -120,33 +120,54 @@ impl Input {
     ) -> Poll<io::Result<usize>> {
         self.bytes.copy_within(self.filled.clone(), 0);
         self.filled = 0..self.filled.len();
-        if self.bytes.is_empty() {
-            self.bytes = vec![0; IDLE];
-        }
-        if self.busy || self.filled.end == self.bytes.len() {
+        let read = if self.busy {
             self.bytes.resize(BUSY, 0);
-        }
-        match Pin::new(io).poll_read(cx, &mut self.bytes[self.filled.end..]) {
-            Poll::Pending => {
-                if self.filled.is_empty() && self.bytes.len() > IDLE {
-                    self.bytes = vec![0; IDLE];
-                    self.busy = false;
-                }
-                Poll::Pending
-            }
-            Poll::Ready(Ok(read)) => {
-                self.filled.end += read;
-                self.busy = self.filled.end == self.bytes.len();
+            Pin::new(io).poll_read(cx, &mut self.bytes[self.filled.end..])
+        } else {
+            self.bytes.truncate(self.filled.end);
+            with_scratch(|scratch| {
+                let read = ready!(Pin::new(io).poll_read(cx, scratch))?;
+                self.bytes.reserve_exact(read);
+                self.bytes.extend_from_slice(&scratch[..read]);
                 Poll::Ready(Ok(read))
+            })
+        };
+        match read {
+            Poll::Pending if self.filled.is_empty() => *self = Self::default(),
+            Poll::Ready(Ok(read)) => {
+                let space = if self.busy {
+                    BUSY - self.filled.end
+                } else {
+                    BUSY
+                };
+                self.busy = read == space;
+                self.filled.end += read;
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending | Poll::Ready(Err(_)) => {}
         }
+        read
     }
 
     #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
         self.bytes.capacity()
     }
+}
+
+thread_local! {
+    /// What [`with_scratch`] lends; empty while it is lent, and before its first use.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends `BUSY` bytes of space that all streams of this thread read into. A connection that itself
+/// reads from such a stream gets space of its own.
+fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.resize(BUSY, 0);
+    let result = read(&mut scratch);
+    // An error: the thread is ending.
+    let _ = SCRATCH.try_with(|shared| shared.set(scratch));
+    result
 }
 
 /// Records on their way to the socket. Plaintext collects in the last record until it is full or
@@ -269,9 +290,9 @@ impl Output {
     /// Frees what the socket has taken: all of it, or a part of at least `step` bytes, since the
     /// rest must then be moved.
     fn drop_sent(&mut self, step: usize) {
-        if self.is_empty() && self.bytes.capacity() > IDLE {
+        if self.is_empty() {
             self.bytes = Vec::new();
-        } else if self.is_empty() || self.sent >= step {
+        } else if self.sent >= step {
             self.bytes.drain(..self.sent);
             self.open = self.open.map(|start| start - self.sent);
         } else {

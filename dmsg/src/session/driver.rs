@@ -180,6 +180,12 @@ impl<IO> Driver<IO> {
         self.shared.sending()
     }
 
+    /// Streams of the peer's that were queued for the user of [`Incoming`](super::Incoming).
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted()
+    }
+
     /// To ping the peer, and to watch that it lives.
     #[must_use]
     pub fn keepalive(&self) -> Keepalive {

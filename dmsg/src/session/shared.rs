@@ -252,6 +252,10 @@ impl Shared {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
