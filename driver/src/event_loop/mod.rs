@@ -97,6 +97,8 @@ struct EventLoop<R: Runtime, T: Transport> {
     verify: VerifyQueue,
     /// Bounded by the core's limit.
     probes: FuturesUnordered<Probing>,
+    /// Some of them were never polled.
+    has_new_probes: bool,
     operations: HashMap<OperationId, Reply>,
     subscribers: Vec<RingSender<Event>>,
     storage: Option<StorageQueue>,
@@ -137,6 +139,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             mailbox,
             waker,
             probes: FuturesUnordered::new(),
+            has_new_probes: false,
             operations: HashMap::new(),
             subscribers: Vec::new(),
             storage,
@@ -173,14 +176,15 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         self.waker.register(cx.waker());
         self.budget = TURN_INPUTS;
         loop {
-            let before = self.budget;
             self.take_requests();
             self.take_verdicts();
             self.acknowledge();
-            self.take_loaded();
+            let has_more = self.take_loaded();
             self.poll_accept(cx);
             self.poll_probes(cx);
-            self.visit_streams();
+            while self.budget > 0 && self.streams.has_ready() {
+                self.visit_streams();
+            }
             self.fire();
             if self.poll_ending(cx).is_ready() {
                 return Poll::Ready(());
@@ -189,7 +193,12 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.budget == before && self.poll_alarm(cx).is_pending() {
+            // What comes from outside wakes the task. What this turn itself made does not.
+            let goes_on = has_more
+                || self.streams.has_ready()
+                || self.has_new_probes
+                || !self.persisted.is_empty();
+            if !goes_on && self.poll_alarm(cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -240,6 +249,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 let probing = self.transport.probe(peer, addr);
                 self.probes
                     .push(Box::pin(async move { (probe, probing.await) }));
+                self.has_new_probes = true;
             }
             Output::Verify { job, work } => self.verify.submit(job, work),
             Output::Persist {
@@ -380,11 +390,11 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
     }
 
     /// Gives the node what storage has for it, a few records a turn, first what it asked for; and
-    /// storage what it lost.
-    fn take_loaded(&mut self) {
+    /// storage what it lost. Returns whether there may be more.
+    fn take_loaded(&mut self) -> bool {
         for _ in 0..LOADED_A_TURN {
             let Some(storage) = &self.storage else {
-                return;
+                return false;
             };
             if let Some(mark) = storage.next_mark() {
                 self.feed(Input::MarkLoaded { mark });
@@ -413,9 +423,10 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             match storage.next_loaded(unproven) {
                 Some(Loaded::Record(kept)) => self.load(kept),
                 Some(Loaded::UpTo(next)) => self.feed(Input::LoadedUpTo { next }),
-                None => return,
+                None => return false,
             }
         }
+        true
     }
 
     fn load(&mut self, kept: Kept) {
@@ -443,6 +454,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
     }
 
     fn poll_probes(&mut self, cx: &mut Context<'_>) {
+        self.has_new_probes = false;
         while let Poll::Ready(Some((probe, result))) = self.probes.poll_next_unpin(cx) {
             self.feed(Input::Probed { probe, result });
         }

@@ -278,6 +278,12 @@ impl<S: Connection> Streams<S> {
         self.slots.clear();
     }
 
+    /// Whether slots are marked.
+    pub(super) fn has_ready(&self) -> bool {
+        let marked = self.ready.marked.lock();
+        !marked.unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Swaps the marked slots with `empty`; each may be marked again from now on.
     pub(super) fn take_ready(&self, empty: &mut Vec<usize>) {
         let mut marked = self

@@ -55,6 +55,7 @@ pub(super) fn establish<R: Runtime>(
         live,
         driver,
         incoming: Some(incoming),
+        taken: None,
         killed,
         tick: shared.runtime.sleep(shared.options.keepalive),
         received: keepalive.received(),
@@ -89,6 +90,8 @@ struct SessionTask<R: Runtime> {
     driver: Driver<Secure<R::Connection>>,
     /// None after its end.
     incoming: Option<Incoming>,
+    /// Streams of the peer's that the session had accepted when `incoming` was last found empty.
+    taken: Option<u64>,
     killed: oneshot::Receiver<()>,
     tick: BoxFuture<'static, ()>,
     keepalive: Keepalive,
@@ -131,13 +134,18 @@ impl<R: Runtime> SessionTask<R> {
     }
 
     fn poll_incoming(&mut self, cx: &mut Context<'_>) {
+        // Only this task's driver adds to them, and it closes the queue when it ends.
+        let accepted = self.driver.accepted();
+        if self.taken == Some(accepted) {
+            return;
+        }
         while let Some(incoming) = &mut self.incoming {
             // Without room the peer's streams wait in the session, which has a limit of its own.
             if self.shared.inbox.poll_room(cx).is_pending() {
                 return;
             }
             match incoming.poll_next_unpin(cx) {
-                Poll::Pending => return,
+                Poll::Pending => break,
                 Poll::Ready(None) => self.incoming = None,
                 Poll::Ready(Some(stream)) => {
                     self.live.touch(&self.shared.runtime);
@@ -149,6 +157,7 @@ impl<R: Runtime> SessionTask<R> {
                 }
             }
         }
+        self.taken = Some(accepted);
     }
 
     /// Shows the peer that we live, closes the session if it is idle, and tells whether the peer
