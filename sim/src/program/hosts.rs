@@ -51,6 +51,8 @@ impl Run<'_, WholeProgram> {
             if wipe {
                 disk.clear();
                 self.coverage.count("did_wipe", 1);
+                // Also what it stored while it shut down, after it was counted as gone.
+                self.holdings.gone(host);
             }
             disk.values().cloned().collect()
         };
