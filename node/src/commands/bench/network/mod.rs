@@ -16,7 +16,7 @@ use super::usage::{own_allocations, own_cpu, own_waits};
 use crate::cli::{BenchNetwork, Common};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::measure::{Latency, each, resident_bytes};
+use crate::measure::{Latency, each, peak_bytes, resident_bytes};
 use crate::network::Network;
 use crate::output;
 use report::{Cost, Measured, Report, Sample, print};
@@ -73,7 +73,7 @@ pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
     }
     let middle: Sample = median(&samples)?;
     let (put, get, fresh) = (&middle.put, &middle.get, &middle.get_fresh);
-    let rss = resident_bytes().unwrap_or(0);
+    let mib = |bytes: Option<u64>| bytes.unwrap_or(0) as f64 / f64::from(1 << 20);
     let report = Report {
         schema: "skydht.bench-network/2",
         nodes: bench.args.nodes,
@@ -84,7 +84,8 @@ pub(super) async fn run(common: &Common, args: BenchNetwork) -> Result<Exit> {
         up_s: network.up.as_secs_f64(),
         warm_up_s,
         sessions,
-        rss_mib: rss as f64 / f64::from(1 << 20),
+        rss_mib: mib(resident_bytes()),
+        rss_peak_mib: mib(peak_bytes()),
         puts_per_s: put.per_second,
         gets_per_s: get.per_second,
         gets_fresh_per_s: fresh.per_second,

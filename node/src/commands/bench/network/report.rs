@@ -58,6 +58,8 @@ pub(super) struct Report {
     /// Sessions when the measurement began, those at both ends counted twice.
     pub(super) sessions: usize,
     pub(super) rss_mib: f64,
+    /// The most resident memory of the process.
+    pub(super) rss_peak_mib: f64,
     pub(super) puts_per_s: f64,
     pub(super) gets_per_s: f64,
     pub(super) gets_fresh_per_s: f64,
@@ -141,12 +143,13 @@ pub(super) fn print(common: &Common, report: &Report) -> Result<()> {
     ];
     output::line(output::table(&head, &rows))?;
     output::line(format_args!(
-        "{} nodes on TCP, up in {:.1} s, warm after {:.1} s with {} sessions, {:.0} MiB; {} operations each, {} at once, {} bytes, median of {}; {} failed\n{}",
+        "{} nodes on TCP, up in {:.1} s, warm after {:.1} s with {} sessions, {:.0} MiB, {:.0} at most; {} operations each, {} at once, {} bytes, median of {}; {} failed\n{}",
         report.nodes,
         report.up_s,
         report.warm_up_s,
         report.sessions / 2,
         report.rss_mib,
+        report.rss_peak_mib,
         report.ops,
         report.concurrency,
         report.value_bytes,
