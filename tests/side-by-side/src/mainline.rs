@@ -116,8 +116,10 @@ impl crate::bench::Network for Network {
     /// A node that holds it asks itself over UDP, as it asks others.
     async fn get(&self, node: usize, owner: usize, salt: &str) -> Result<Found> {
         let key = self.keys[owner].verifying_key().to_bytes();
-        let mut found = self.nodes[node].get_mutable(&key, Some(salt.as_bytes()), None);
-        let item = found.next().await.ok_or("no item")?;
+        let mut found = self.nodes[node].get_mutable_detailed(&key, Some(salt.as_bytes()), None);
+        let Some(item) = found.items.next().await else {
+            return Err(format!("no item: {:?}", found.outcome.recv().await));
+        };
         Ok(Found {
             value: item.value().to_vec(),
             local: false,
