@@ -231,3 +231,55 @@ fn what_a_visor_of_ours_registers_is_in_the_dht_and_at_the_services() {
     let refused = visor.run(&home, &["register", "--services", &services]);
     assert!(refused.exits(2).stderr.contains("another key"));
 }
+
+/// A gateway without clear HTTP: who knows its key and a DMSG server registers there, and finds
+/// others through it.
+#[test]
+fn a_gateway_is_asked_over_dmsg() {
+    let home = TempDir::new();
+    let relay = Node::start_with(&home, "relay", &["dmsg-server", "--listen", "127.0.0.1:0"]);
+    let at = format!("{}@{}", relay.text("key"), relay.text("dmsg_server"));
+    let [own, on_dmsg] = ["own.key", "dmsg.key"].map(|name| home.join(name));
+    support::run(&home, &["keygen", &own]).exits(0);
+    support::run(&home, &["keygen", &on_dmsg]).exits(0);
+    let words = |on_dmsg| {
+        let words = [
+            "gateway",
+            "--addr",
+            "127.0.0.1:0",
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        let keys = ["--key-file", &own, "--dmsg-key-file", on_dmsg];
+        [&words[..], &keys, &["--dmsg-server", &at]].concat()
+    };
+    let same = support::run(&home, &[&words(&own)[..], &["--json"]].concat()).exits(2);
+    assert!(
+        same.text().contains("the node's own key"),
+        "{}",
+        same.text()
+    );
+    let gateway = Node::start_with(&home, "gateway", &words(&on_dmsg));
+    let url = gateway.text("gateway_on_dmsg");
+    assert!(url.starts_with("dmsg://") && url.ends_with(":80"), "{url}");
+    let config = home.join("dmsg.json");
+    let dmsg = json!({"dmsg": {"discovery": url, "servers": [at]}});
+    std::fs::write(&config, dmsg.to_string()).unwrap();
+    let visor = |name| Node::start_with(&home, name, &["--config", &config, "run"]);
+    let (alice, bob) = (visor("alice"), visor("bob"));
+    for node in [&alice, &bob] {
+        until(node, &home, "registered over DMSG", |status| {
+            let discovery = &status["dmsg"]["discovery"];
+            discovery["reachable"] == true && discovery["url"] == *url
+        });
+    }
+    // It has no peers that could take them yet.
+    until(&gateway, &home, "both entries to publish", |status| {
+        status["mirror"]["waiting"] == 2
+    });
+    until_answer("the other visor", || {
+        let ping = ["ping", bob.text("key"), "--json"];
+        let pong = alice.run(&home, &ping);
+        (pong.code == Some(0)).then_some(pong)
+    });
+}

@@ -78,7 +78,7 @@ pub(crate) struct DmsgDiscoveryArgs {
 }
 
 /// PK@IP:PORT.
-fn parse_server(text: &str) -> Result<KnownServer, String> {
+pub(super) fn parse_server(text: &str) -> Result<KnownServer, String> {
     let wrong = || format!("{text:?} is no DMSG server: write PK@IP:PORT");
     let (key, at) = text.split_once('@').ok_or_else(wrong)?;
     let key = parse_public(key)?;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use skydht_dmsg::discovery::KnownServer;
 
+use super::dmsg::parse_server;
 use super::node::Run;
 
 /// Run a node that serves the discovery services' HTTP APIs from the DHT.
@@ -19,6 +21,7 @@ Examples:
   skydht gateway --bootstrap 02ab…c1@192.0.2.7:7470
   skydht gateway --addr 0.0.0.0:9090 --discovery http://127.0.0.1:9091
   skydht gateway --addr 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
+  skydht gateway --dmsg-key-file gateway.key --dmsg-server 02ab…c1@192.0.2.7:8081
   curl http://127.0.0.1:9090/dmsg-discovery/entries")]
 pub(crate) struct GatewayArgs {
     /// The address that visors ask, IP:PORT; port 0 takes any free one.
@@ -33,6 +36,13 @@ pub(crate) struct GatewayArgs {
     /// The PEM file with the certificate's private key.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Answer on DMSG, too: at dmsg://PK:80, where PK is the key in FILE (see `skydht keygen`). Not
+    /// the node's own key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dmsg_key_file: Option<PathBuf>,
+    /// A DMSG server to be reached through, besides those that register here; may be repeated.
+    #[arg(long, value_name = "PK@IP:PORT", value_parser = parse_server, requires = "dmsg_key_file")]
+    pub(crate) dmsg_server: Vec<KnownServer>,
     #[command(flatten)]
     pub(crate) run: Run,
 }

@@ -6,6 +6,7 @@ use crate::cli::{Common, GatewayArgs};
 use crate::dmsg::{DiscoveryService, Offered};
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::keys;
 
 /// Runs a node that serves the discovery services' APIs until it is stopped.
 pub(crate) async fn run(common: &Common, args: GatewayArgs) -> Result<Exit> {
@@ -20,6 +21,10 @@ pub(crate) async fn run(common: &Common, args: GatewayArgs) -> Result<Exit> {
         transports: true,
         addresses: true,
     };
-    let service = DiscoveryService::start(args.addr, args.test_mode, all, tls).await?;
+    let over_dmsg = args.dmsg_key_file.as_deref().map(keys::load).transpose()?;
+    let mut service = DiscoveryService::start(args.addr, args.test_mode, all, tls).await?;
+    if let Some(secret) = over_dmsg {
+        service.start_over_dmsg(secret, args.dmsg_server)?;
+    }
     operate(common, &loaded, Service::Node, journal, Some(service)).await
 }

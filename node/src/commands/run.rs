@@ -100,6 +100,12 @@ pub(super) async fn operate(
     let running = state.take()?;
     let secret = secret(settings)?;
     let own = secret.public();
+    let gateway_key = gateway.as_ref().and_then(DiscoveryService::dmsg_key);
+    if gateway_key == Some(own) {
+        let text = "the gateway's key on DMSG is the node's own key";
+        return Err(Failure::new(Code::Config, text)
+            .hint("make another one for --dmsg-key-file: skydht keygen FILE"));
+    }
     let is_dmsg = service == Service::DmsgServer || settings.dmsg.is_on();
     if is_dmsg && service == Service::Node {
         warn_of_unused(loaded);
@@ -232,6 +238,7 @@ pub(super) async fn operate(
             next: next_commands(common, relay.as_ref().and(discovery.as_deref())),
             discovery,
             gateway: gateway.as_ref().map(DiscoveryService::url),
+            gateway_on_dmsg: gateway.as_ref().and_then(DiscoveryService::dmsg_url),
             dmsg_server: relay,
         };
         announce(&report, common.json)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
-use skydht_core::key::SecretKey;
+use skydht_core::key::{PublicKey, SecretKey};
 use skydht_discovery::DMSG_PORT;
 use skydht_discovery::dmsg::{Caller, DmsgDiscovery, Rules, Stats};
 use skydht_discovery::health::Health;
@@ -120,10 +120,14 @@ impl DiscoveryService {
         }));
     }
 
+    /// Its key on DMSG, if it is there.
+    pub(crate) fn dmsg_key(&self) -> Option<PublicKey> {
+        self.over_dmsg.as_ref().map(OverDmsg::key)
+    }
+
     /// Where it is asked over DMSG, if it is there.
     pub(crate) fn dmsg_url(&self) -> Option<String> {
-        let over_dmsg = self.over_dmsg.as_ref()?;
-        Some(format!("dmsg://{}:{DMSG_PORT}", over_dmsg.key()))
+        Some(format!("dmsg://{}:{DMSG_PORT}", self.dmsg_key()?))
     }
 
     /// Where it is asked, from this machine at least.

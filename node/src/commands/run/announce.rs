@@ -31,6 +31,9 @@ pub(super) struct Report<'a> {
     /// Where old visors ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gateway: Option<String>,
+    /// Where they ask over DMSG.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gateway_on_dmsg: Option<String>,
     /// Where a DMSG server's clients connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dmsg_server: Option<String>,
@@ -90,7 +93,10 @@ pub(super) fn announce(report: &Report<'_>, json: bool) -> Result<()> {
     let server = report.dmsg_server.as_ref();
     let server = server.map_or_else(String::new, |at| format!("\nclients    {at}"));
     let gateway = report.gateway.as_ref();
-    let gateway = gateway.map_or_else(String::new, |at| format!("\ngateway    {at}"));
+    let mut gateway = gateway.map_or_else(String::new, |at| format!("\ngateway    {at}"));
+    if let Some(url) = &report.gateway_on_dmsg {
+        gateway.push_str(&format!(" and {url}"));
+    }
     let api = match (&report.api, &report.token_file) {
         (Some(url), Some(file)) => format!("{url} (token in {})", file.display()),
         _ => "off".into(),
