@@ -1,4 +1,4 @@
-//! What a handshake costs both ends together, with and without its post-quantum half.
+//! Measures the cost of a handshake for both ends together, with and without its post-quantum half.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use skydht_core::key::SecretKey;

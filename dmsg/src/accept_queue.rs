@@ -1,34 +1,35 @@
-//! What waits to be accepted: from many tasks to one, within a capacity.
+//! A bounded queue of items to be accepted, from many tasks to one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-struct State<T> {
+struct QueueState<T> {
     waiting: VecDeque<T>,
-    /// Slots that are reserved and not filled.
+    /// Slots that are reserved and not filled yet.
     reserved: usize,
     closed: bool,
     receiver_waker: Option<Waker>,
-    /// Tasks that wait for room.
+    /// Wakers of the tasks that wait for room.
     sender_wakers: Vec<Waker>,
-    /// Times that one began to wait.
+    /// How many times a task began to wait for room.
     held: u64,
 }
 
-impl<T> State<T> {
+impl<T> QueueState<T> {
     fn taken(&self) -> usize {
         self.waiting.len() + self.reserved
     }
 }
 
-/// A queue from many tasks to one. Who adds to it waits for room, or reserves a slot.
+/// A bounded queue from many tasks to one. Senders wait for room ([`Self::poll_room`]) or reserve a
+/// slot.
 pub struct AcceptQueue<T> {
     capacity: usize,
-    state: Mutex<State<T>>,
+    state: Mutex<QueueState<T>>,
 }
 
-/// Why there is no slot.
+/// Why no slot was reserved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NoSlot {
     Closed,
@@ -36,12 +37,12 @@ pub(crate) enum NoSlot {
 }
 
 impl<T> AcceptQueue<T> {
-    /// Room for `capacity`, at least one.
+    /// Creates a queue for `capacity` items, at least one.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 waiting: VecDeque::new(),
                 reserved: 0,
                 closed: false,
@@ -52,11 +53,11 @@ impl<T> AcceptQueue<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ready when there is room for one more.
+    /// Completes when there is room for one more item, or the queue is closed.
     pub fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.taken() < self.capacity || state.closed {
@@ -70,13 +71,13 @@ impl<T> AcceptQueue<T> {
         Poll::Pending
     }
 
-    /// Times that a task had to wait for room.
+    /// Returns how many times a task had to wait for room.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.lock().held
     }
 
-    /// Reserves a slot for what is not there yet.
+    /// Reserves a slot for an item that is not ready yet.
     pub(crate) fn reserve(self: &Arc<Self>) -> Result<Slot<T>, NoSlot> {
         let mut state = self.lock();
         if state.closed {
@@ -89,7 +90,8 @@ impl<T> AcceptQueue<T> {
         Ok(Slot(Arc::clone(self)))
     }
 
-    /// Adds one; after the close it is dropped, hence reset.
+    /// Adds an item. After [`Self::close`] it is dropped instead, which resets it if it is a
+    /// stream.
     pub fn push(&self, item: T) {
         let mut state = self.lock();
         if state.closed {
@@ -102,7 +104,7 @@ impl<T> AcceptQueue<T> {
         receiver.into_iter().for_each(Waker::wake);
     }
 
-    /// The next one; none after the close.
+    /// Polls for the next item; `None` after the queue was closed.
     pub fn poll_pop(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         let mut state = self.lock();
         if let Some(item) = state.waiting.pop_front() {
@@ -121,7 +123,7 @@ impl<T> AcceptQueue<T> {
         Poll::Pending
     }
 
-    /// Drops what waits; nothing more comes.
+    /// Drops the waiting items and refuses further ones.
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -135,11 +137,11 @@ impl<T> AcceptQueue<T> {
     }
 }
 
-/// A slot in a queue, given back on drop.
+/// A reserved slot of a queue, released on drop.
 pub(crate) struct Slot<T>(Arc<AcceptQueue<T>>);
 
 impl<T> Slot<T> {
-    /// Fills the slot.
+    /// Fills the slot with an item.
     pub(crate) fn fill(self, item: T) {
         self.0.push(item);
     }
@@ -170,8 +172,8 @@ mod tests {
     const SENDERS: usize = 10;
     const EACH: usize = 5;
 
-    /// Runs senders, each a task of its own as a session is; the world stalls if one of them is
-    /// not woken.
+    /// Runs `test` with senders that are tasks of their own, as sessions are. The virtual time
+    /// stalls if one of them is not woken.
     fn run<T>(
         test: impl AsyncFnOnce(&VirtualTime, Arc<AcceptQueue<usize>>, Vec<Sender>) -> T,
     ) -> T {
@@ -196,9 +198,9 @@ mod tests {
     type Sender = futures::channel::oneshot::Receiver<()>;
 
     #[test]
-    fn every_waiter_goes_on_when_a_full_queue_is_drained() {
+    fn waiters_are_woken_when_a_full_queue_is_drained() {
         run(async |world, queue, senders| {
-            // All have filled it as far as they may, and wait.
+            // Every sender has pushed as much as it could, and waits.
             world
                 .runtime()
                 .sleep(std::time::Duration::from_secs(1))
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn every_waiter_goes_on_when_a_full_queue_is_closed() {
+    fn waiters_are_woken_when_a_full_queue_is_closed() {
         run(async |world, queue, senders| {
             world
                 .runtime()
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_receiver_goes_on_when_something_comes_and_at_the_end() {
+    fn a_waiting_receiver_is_woken_by_items_and_by_the_close() {
         let world = VirtualTime::new(1);
         let queue = Arc::new(AcceptQueue::new(CAPACITY));
         let sending = Arc::clone(&queue);

@@ -1,5 +1,5 @@
-//! The two socket buffers of an encrypted stream. An idle one holds no memory: bytes are
-//! read into space that all streams of a thread share, and what came is copied from there.
+//! Socket buffers of an encrypted stream. An idle stream holds no memory: bytes are read into space
+//! that all streams of a thread share, and what has arrived is copied from there.
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
@@ -12,32 +12,34 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::cipher::{CipherError, NONCE_LEN, RECORD_OVERHEAD, Sealer};
 use crate::frame::{self, FrameTooLong, MAX_PLAINTEXT, PREFIX_LEN};
 
-/// What a direct read takes beyond its destination, in bytes.
+/// Bytes that a direct read accepts beyond its destination.
 const BEHIND: usize = 2048;
-/// What one read from the socket may take while data flows, in bytes.
+/// Maximum size of one read from the socket, in bytes.
 const BUSY: usize = 64 * 1024;
-/// From this many unsent bytes on, writes wait for the socket.
+/// Unsent bytes from which writes wait for the socket.
 const OUTPUT_LIMIT: usize = 64 * 1024;
-/// From this many unsent bytes on, a write tries the socket without waiting for a flush.
+/// Unsent bytes from which a write tries the socket without waiting for a flush.
 const OUTPUT_EAGER: usize = 32 * 1024;
-/// From this many bytes on, what needs no opening is read from the socket without a copy.
+/// Size of a caller's buffer from which data that needs no decryption is read without a copy, in
+/// bytes.
 const DIRECT: usize = 4 * 1024;
 
-/// Bytes that a frame is longer than its plaintext.
+/// How much longer a frame is than its plaintext, in bytes.
 const FRAME_OVERHEAD: usize = PREFIX_LEN + RECORD_OVERHEAD;
 
-/// Bytes from the socket, cut into frames.
+/// Received bytes, split into frames.
 #[derive(Default)]
 pub(crate) struct Input {
-    /// All of it initialised; `filled` is the part that holds data.
+    /// Fully initialised; `filled` is the part that holds data.
     bytes: Vec<u8>,
     filled: Range<usize>,
-    /// The last read filled the buffer: the next one gets a large one.
+    /// Whether the last read filled the buffer, so that the next one uses a large one.
     busy: bool,
 }
 
 impl Input {
-    /// Takes the next whole frame and returns where its body is. Stays valid until the next fill.
+    /// Takes the next complete frame and returns the range of its body, valid until the next
+    /// [`Self::poll_fill`].
     pub(crate) fn next_frame(&mut self) -> Result<Option<Range<usize>>, FrameTooLong> {
         let filled = &self.bytes[self.filled.clone()];
         let Some((prefix, rest)) = filled.split_first_chunk::<PREFIX_LEN>() else {
@@ -60,7 +62,7 @@ impl Input {
         &mut self.bytes[range]
     }
 
-    /// Takes bytes as they are, as many as are there.
+    /// Takes buffered bytes without interpreting them. Returns how many were there.
     pub(crate) fn take(&mut self, buf: &mut [u8]) -> usize {
         let part = buf.len().min(self.filled.len());
         let end = self.filled.start + part;
@@ -69,8 +71,8 @@ impl Input {
         part
     }
 
-    /// Reads into `buf`, at its end 0: what is here, else from the socket, and what comes behind
-    /// it into here.
+    /// Reads into `buf`; 0 is the end. Takes buffered bytes first; otherwise reads from the socket,
+    /// and buffers what is behind them.
     pub(crate) fn poll_take<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
@@ -88,7 +90,8 @@ impl Input {
         Poll::Ready(Ok(self.take(buf)))
     }
 
-    /// Without a copy; nothing is here.
+    /// Reads into `buf` without a copy while the buffer is empty. Bytes beyond `buf` go to the
+    /// buffer.
     fn poll_read_around<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
@@ -107,12 +110,13 @@ impl Input {
         })
     }
 
-    /// Whether a part of a frame is waiting for its rest.
+    /// Returns whether no bytes are buffered. At the end of the connection, buffered bytes are a
+    /// truncated frame.
     pub(crate) fn is_empty(&self) -> bool {
         self.filled.is_empty()
     }
 
-    /// Reads once from the socket, 0 at its end. Call it when [`Self::next_frame`] has no more.
+    /// Reads once from the socket; 0 is its end. Call it when [`Self::next_frame`] returns `None`.
     pub(crate) fn poll_fill<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
@@ -170,14 +174,14 @@ fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     result
 }
 
-/// Records on their way to the socket. Plaintext collects in the last record until it is full or
-/// flushed, and is encrypted where it lies.
+/// Records to be sent. Plaintext collects in the last record until it is full or flushed, and is
+/// encrypted in place.
 #[derive(Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
     /// How much of `bytes` the socket has taken.
     sent: usize,
-    /// Where the record that still collects plaintext starts, with its prefix.
+    /// Start of the record that still collects plaintext, including its prefix.
     open: Option<usize>,
 }
 
@@ -190,7 +194,7 @@ impl Output {
         self.bytes.len() == self.sent
     }
 
-    /// Takes as much of `data` as there is room for, at least one byte.
+    /// Takes as much of `data` as fits, at least one byte.
     pub(crate) fn poll_write<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
@@ -222,7 +226,7 @@ impl Output {
         Poll::Ready(Ok(Ok(taken)))
     }
 
-    /// How many bytes may be added, at least one.
+    /// Completes with how many bytes may be added, at least one.
     fn poll_room<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
@@ -237,15 +241,16 @@ impl Output {
         Poll::Ready(Ok(OUTPUT_LIMIT.saturating_sub(self.unsent()).max(1)))
     }
 
-    /// Once much has collected. The bytes are taken, whatever the socket says now; a failure shows
-    /// again at the flush.
+    /// Writes to the socket once [`OUTPUT_EAGER`] bytes have collected. Ignores errors, because the
+    /// data was accepted already; the flush returns them again.
     fn drain_eagerly<IO: AsyncWrite + Unpin>(&mut self, io: &mut IO, cx: &mut Context<'_>) {
         if self.unsent() >= OUTPUT_EAGER {
             let _ = self.poll_drain(io, cx);
         }
     }
 
-    /// Opens an empty record, unless one is open: sealed, it is a record without plaintext.
+    /// Opens an empty record, unless one is open. Sealed without plaintext, it serves as a
+    /// keepalive.
     pub(crate) fn open_record(&mut self) -> usize {
         *self.open.get_or_insert_with(|| {
             let start = self.bytes.len();
@@ -254,7 +259,7 @@ impl Output {
         })
     }
 
-    /// Seals the record that collects plaintext, if there is one.
+    /// Encrypts the record that collects plaintext, if there is one.
     pub(crate) fn seal(&mut self, sealer: &mut Sealer) -> Result<(), CipherError> {
         if let Some(start) = self.open.take() {
             sealer.seal_in_place(&mut self.bytes, start + PREFIX_LEN)?;
@@ -265,7 +270,7 @@ impl Output {
         Ok(())
     }
 
-    /// Writes all sealed records to the socket. Its own flush is the caller's.
+    /// Writes all sealed records to the socket, without flushing the socket itself.
     pub(crate) fn poll_drain<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
@@ -287,7 +292,7 @@ impl Output {
         result
     }
 
-    /// Frees what the socket has taken: all of it, or a part of at least `step` bytes, since the
+    /// Frees bytes that the socket has taken: all of them, or else at least `step` bytes, since the
     /// rest must then be moved.
     fn drop_sent(&mut self, step: usize) {
         if self.is_empty() {

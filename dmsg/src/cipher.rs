@@ -1,4 +1,4 @@
-//! Transport records: what follows a handshake.
+//! Transport records, which follow a handshake.
 //!
 //! A record is the nonce (u64, big-endian) ‖ ciphertext ‖ tag (16). Each direction counts from 1;
 //! there is no associated data and no rekeying.
@@ -7,27 +7,27 @@ use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Tag};
 
 use crate::noise::{TAG_LEN, nonce};
 
-/// Bytes of the nonce in front of a record.
+/// Length of the nonce that precedes a record, in bytes.
 pub const NONCE_LEN: usize = 8;
-/// Bytes that a record is longer than its plaintext.
+/// How much longer a record is than its plaintext, in bytes.
 pub const RECORD_OVERHEAD: usize = NONCE_LEN + TAG_LEN;
 
 /// Why a record was refused, or could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CipherError {
-    /// Shorter than its nonce.
+    /// The record is shorter than its nonce.
     #[error("record shorter than its nonce")]
     TooShort,
-    /// The nonce is not above the last one that was accepted.
+    /// The nonce is not above the last accepted one, or was accepted before within the window.
     #[error("record nonce {nonce} is not above {last}")]
     Replay {
         /// The record's nonce.
         nonce: u64,
-        /// The last accepted one.
+        /// The last accepted nonce; with a window, the highest.
         last: u64,
     },
-    /// The tag does not fit: forged, damaged, or sealed with another key.
+    /// The tag does not match: forged, damaged, or sealed with another key.
     #[error("record failed authentication")]
     Forged,
     /// All nonces are used up.
@@ -42,7 +42,7 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Starts a direction; the first record has nonce 1.
+    /// Creates the sealer; its first record has nonce 1.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Sealer {
             .inspect_err(|_| out.truncate(start))
     }
 
-    /// Turns `out[start..]`, which is [`NONCE_LEN`] spare bytes and the plaintext, into a record.
+    /// Turns `out[start..]`, [`NONCE_LEN`] reserved bytes and the plaintext, into a record.
     pub(crate) fn seal_in_place(
         &mut self,
         out: &mut Vec<u8>,
@@ -92,7 +92,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Starts a direction; any nonce above 0 is fine at first.
+    /// Creates the opener; its first record may have any nonce above 0.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         Self {
@@ -101,15 +101,15 @@ impl Opener {
         }
     }
 
-    /// The nonce of the last accepted record; 0 before the first.
+    /// Returns the nonce of the last accepted record; 0 before the first.
     #[must_use]
     pub fn last_nonce(&self) -> u64 {
         self.last
     }
 
     /// Decrypts a record in place and returns its plaintext. Nonces must rise; gaps are accepted.
-    /// Unlike Go's, a record that is refused does not move the counter, so a forger cannot make
-    /// the next good record look like a replay.
+    /// Unlike in Go, a refused record does not advance the counter, so a forger cannot make the
+    /// next valid record look like a replay.
     ///
     /// # Errors
     /// [`CipherError`]; the contents of `record` are then undefined.
@@ -126,7 +126,7 @@ impl Opener {
         Ok(body)
     }
 
-    /// The same direction for records that may overtake each other.
+    /// Converts the opener for records that may arrive out of order.
     #[must_use]
     pub fn into_window(self) -> WindowOpener {
         WindowOpener {
@@ -136,7 +136,7 @@ impl Opener {
     }
 }
 
-/// Takes the nonce off a record.
+/// Splits the nonce off a record.
 fn split_nonce(record: &mut [u8]) -> Result<(u64, &mut [u8]), CipherError> {
     let (counter, sealed) = record
         .split_first_chunk_mut::<NONCE_LEN>()
@@ -158,17 +158,17 @@ fn open_sealed<'a>(
     Ok(body)
 }
 
-/// The receiving direction where records may overtake each other, as a session's objects do on
-/// their streams: each nonce is accepted once, and none that is [`REPLAY_WINDOW`] or more behind
-/// the highest (specification of DMSG, §2). The key is zeroised on drop.
+/// The receiving direction for records that may arrive out of order, as a session's objects do on
+/// their streams: each nonce is accepted once, and none that is [`REPLAY_WINDOW`] or more below the
+/// highest (specification of DMSG, §2). The key is zeroised on drop.
 pub struct WindowOpener {
     cipher: ChaCha20Poly1305,
     window: Window,
 }
 
 impl WindowOpener {
-    /// Decrypts a record in place and returns its plaintext. A record that is refused does not
-    /// move the window.
+    /// Decrypts a record in place and returns its plaintext. A refused record does not move the
+    /// window.
     ///
     /// # Errors
     /// [`CipherError`]; the contents of `record` are then undefined.
@@ -186,12 +186,12 @@ impl WindowOpener {
     }
 }
 
-/// How far behind the highest nonce one may come.
+/// Number of nonces, up to the highest accepted one, among which records may arrive out of order.
 pub const REPLAY_WINDOW: u64 = 1024;
 #[allow(clippy::cast_possible_truncation, reason = "a constant that fits")]
 const WORDS: usize = REPLAY_WINDOW as usize / 64;
 
-/// Which of the last nonces came: a ring of bits.
+/// The accepted nonces of the window, as a ring of bits.
 #[derive(Default)]
 struct Window {
     highest: u64,

@@ -1,7 +1,7 @@
-//! A DMSG client: sessions with relays, streams to any key that has some.
+//! A DMSG client: sessions with relays, and streams to any key that is reachable through them.
 //!
-//! [`Client::start`] spawns the tasks: one keeps enough sessions, one publishes our entry, each
-//! session has its own. Everything that waits, waits on the runtime's timers.
+//! [`Client::start`] spawns the tasks: one keeps enough sessions, one publishes the client's entry,
+//! and each session has its own. All waiting uses the runtime's timers.
 
 mod config;
 mod dial;
@@ -24,7 +24,7 @@ pub use config::ClientConfig;
 pub use dial::{DialError, LocalEntries};
 pub use table::{ClientStats, ServerState};
 
-use table::Table;
+use table::ClientTable;
 
 use crate::discovery::Discovery;
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
@@ -34,19 +34,20 @@ use crate::object::{Address, ErrorCode};
 use crate::session_layer::{self, CLOSE_GRACE};
 use crate::signal::Signal;
 
-struct Shared<R: Runtime> {
+struct ClientInner<R: Runtime> {
     runtime: R,
     discovery: Arc<dyn Discovery>,
     endpoint: Endpoint,
     config: ClientConfig,
-    table: Mutex<Table>,
-    /// Sessions came or went, the entry was published, or the client closes.
+    table: Mutex<ClientTable>,
+    /// Raised when a session starts or ends, when an attempt to publish was answered, and when the
+    /// client closes.
     changes: Signal,
     rng: Mutex<ChaCha20Rng>,
 }
 
-impl<R: Runtime> Shared<R> {
-    fn table(&self) -> MutexGuard<'_, Table> {
+impl<R: Runtime> ClientInner<R> {
+    fn table(&self) -> MutexGuard<'_, ClientTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,20 +55,22 @@ impl<R: Runtime> Shared<R> {
         self.runtime.clocks().monotonic
     }
 
-    /// The wall clock as objects and entries have it.
+    /// Returns the wall clock in nanoseconds since the Unix epoch, as objects and entries encode
+    /// it.
     fn timestamp(&self) -> i64 {
         i64::try_from(self.runtime.clocks().unix.as_nanos()).unwrap_or(i64::MAX)
     }
 
-    /// Between a half of `wait` and the whole.
+    /// Returns a random duration between half of `wait` and `wait`.
     fn jittered(&self, wait: Duration) -> Duration {
         let half = wait / 2;
         let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
         half + Duration::from_nanos(self.draw() % nanos.saturating_add(1))
     }
 
-    /// The wait for a server or a discovery after one of `last`.
-    fn longer(&self, last: Duration) -> Duration {
+    /// Returns the wait that follows one of `last`: doubled, clamped to [`ClientConfig::retry`],
+    /// jittered.
+    fn next_backoff(&self, last: Duration) -> Duration {
         let (first, longest) = self.config.retry;
         self.jittered((last * 2).clamp(first, longest))
     }
@@ -78,11 +81,11 @@ impl<R: Runtime> Shared<R> {
     }
 }
 
-/// A handle on a running client. When the last clone is dropped, the client closes at once;
-/// [`Client::close`] does it in order.
+/// A handle to a running client. Dropping the last clone closes the client immediately;
+/// [`Client::close`] withdraws the entry and flushes the sessions first.
 pub struct Client<R: Runtime>(Arc<Handle<R>>);
 
-struct Handle<R: Runtime>(Arc<Shared<R>>);
+struct Handle<R: Runtime>(Arc<ClientInner<R>>);
 
 impl<R: Runtime> Clone for Client<R> {
     fn clone(&self) -> Self {
@@ -90,11 +93,11 @@ impl<R: Runtime> Clone for Client<R> {
     }
 }
 
-/// A handle that does not keep the client running, for what the client itself holds.
+/// A handle that does not keep the client running, for values that the client itself owns.
 pub struct WeakClient<R: Runtime>(Weak<Handle<R>>);
 
 impl<R: Runtime> WeakClient<R> {
-    /// The client, if it runs still.
+    /// Returns a strong handle, or `None` once the last [`Client`] was dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Client<R>> {
         self.0.upgrade().map(Client)
@@ -124,10 +127,10 @@ impl<R: Runtime> Client<R> {
         let mut root = ChaCha20Rng::from_seed(entropy);
         let mut ephemerals = Zeroizing::new([0; 32]);
         root.fill_bytes(&mut *ephemerals);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ClientInner {
             endpoint: Endpoint::new(secret, EphemeralSource::new(*ephemerals, config.hybrid)),
             discovery: Arc::new(discovery),
-            table: Mutex::new(Table::new(&config)),
+            table: Mutex::new(ClientTable::new(&config)),
             changes: Signal::default(),
             rng: Mutex::new(root),
             config,
@@ -138,23 +141,23 @@ impl<R: Runtime> Client<R> {
         Self(Arc::new(Handle(shared)))
     }
 
-    fn shared(&self) -> &Arc<Shared<R>> {
+    fn shared(&self) -> &Arc<ClientInner<R>> {
         &self.0.0
     }
 
-    /// A handle that does not keep it running.
+    /// Returns a handle that does not keep the client running.
     #[must_use]
     pub fn downgrade(&self) -> WeakClient<R> {
         WeakClient(Arc::downgrade(&self.0))
     }
 
-    /// Our key.
+    /// Returns the public key of the client.
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.shared().endpoint.key()
     }
 
-    /// Completes once there is a session and the first attempt to publish our entry was answered,
+    /// Completes once there is a session and the first attempt to publish the entry was answered,
     /// or once the client is closed.
     pub async fn ready(&self) {
         let shared = self.shared();
@@ -168,19 +171,20 @@ impl<R: Runtime> Client<R> {
         changes.until(|| shared.table().is_connected()).await;
     }
 
-    /// Opens a port to others: do it before [`Self::ready`] is waited for, so that no peer that
-    /// reads our entry finds it closed.
+    /// Opens `port` for streams from other keys. Call it before awaiting [`Self::ready`], so that
+    /// no peer that reads the published entry finds the port closed.
     ///
     /// # Errors
-    /// [`ErrorCode::PortOccupied`] or [`ErrorCode::EntityClosed`].
+    /// [`ErrorCode::PortOccupied`] if the port is 0 or in use, [`ErrorCode::EntityClosed`] once the
+    /// client is closed.
     pub fn listen(&self, port: u16) -> Result<Listener, ErrorCode> {
         let shared = self.shared();
         shared.endpoint.listen(port, shared.config.accept_queue)
     }
 
-    /// Opens a stream to `remote`: over a session that leads there, else over a new one with a
-    /// server of the destination's. Tries again while the destination is only overloaded. May be
-    /// dropped at any time.
+    /// Opens a stream to `remote`, over an existing session that leads there or else over a new one
+    /// with one of the destination's servers. Retries while the destination is overloaded.
+    /// Cancel-safe.
     ///
     /// # Errors
     /// [`DialError`].
@@ -189,9 +193,9 @@ impl<R: Runtime> Client<R> {
         dial::dial(self.shared(), remote, &resolve, true).await
     }
 
-    /// As [`Self::dial`], but asks no discovery: entries come from what this client has seen and
-    /// from `entries`, which has no way to the network (docs/architecture.md, "Dials made for the
-    /// DHT"). Without `new_sessions` it uses only sessions that are there.
+    /// Opens a stream like [`Self::dial`], but without asking the discovery: entries come from this
+    /// client's cache and from `entries`, which must not use the network (docs/architecture.md,
+    /// "Dials made for the DHT"). With `new_sessions` false it uses only existing sessions.
     ///
     /// # Errors
     /// [`DialError`].
@@ -205,10 +209,12 @@ impl<R: Runtime> Client<R> {
         dial::dial(self.shared(), remote, &resolve, new_sessions).await
     }
 
-    /// The address that a server sees us at, over a session that is there; any, if none is named.
+    /// Asks a server for the address that it sees us at, over an existing session; the nearest
+    /// server if `server` is `None`.
     ///
     /// # Errors
-    /// [`DialError`]; [`DialError::NotPublic`] unless our type is `test`.
+    /// [`DialError`]; [`DialError::NotPublic`] if the address is not public, unless
+    /// [`ClientConfig::client_type`] is `test`.
     pub async fn lookup_ip(&self, server: Option<PublicKey>) -> Result<IpAddr, DialError> {
         let shared = self.shared();
         let session = shared.table().session_or_any(server);
@@ -225,25 +231,25 @@ impl<R: Runtime> Client<R> {
         Ok(ip)
     }
 
-    /// The servers that we have sessions with, nearest first.
+    /// Returns the servers that we have sessions with, nearest first.
     #[must_use]
     pub fn servers(&self) -> Vec<PublicKey> {
         self.shared().table().by_distance()
     }
 
-    /// The servers that are known, with what became of them, in the order of their keys.
+    /// Returns the known servers and the state of their sessions, in the order of their keys.
     #[must_use]
     pub fn server_states(&self) -> Vec<ServerState> {
         self.shared().table().server_states()
     }
 
-    /// What was counted.
+    /// Returns the client's counters.
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.shared().table().stats()
     }
 
-    /// How much of its sessions and streams is hybrid.
+    /// Counts how many of the client's sessions and streams are hybrid.
     #[must_use]
     pub fn hybrid_stats(&self) -> HybridStats {
         let shared = self.shared();
@@ -251,8 +257,8 @@ impl<R: Runtime> Client<R> {
         shared.endpoint.hybrid_stats(table.hybrid_sessions())
     }
 
-    /// Closes: removes our entry, ends listeners and sessions, sends what is queued. Takes a few
-    /// seconds at most.
+    /// Closes the client: withdraws its entry, closes listeners and sessions, and sends what they
+    /// have queued. Takes at most twice [`CLOSE_GRACE`].
     pub async fn close(&self) {
         let shared = self.shared();
         shared.endpoint.close();
@@ -264,7 +270,7 @@ impl<R: Runtime> Client<R> {
     }
 }
 
-/// Whether it can be reached from the internet.
+/// Returns whether `ip` is reachable from the internet.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

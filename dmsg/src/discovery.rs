@@ -1,8 +1,8 @@
-//! Where entries are published and found.
+//! Publishing and finding entries.
 
 mod fixed;
-mod gone;
 mod memory;
+mod removed;
 mod table;
 
 use std::net::SocketAddr;
@@ -20,26 +20,26 @@ pub use table::{
     MOST_PAIRS, MOST_SERVERS, SERVER_LIFE, Written,
 };
 
-/// Why a discovery did not do what was asked.
+/// Why a call to a discovery failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiscoveryError {
     /// There is no entry of that key.
     #[error("no entry of this key")]
     NotFound,
-    /// It refused the entry.
+    /// The discovery refused the entry.
     #[error("entry refused: {0}")]
     Refused(#[from] EntryError),
-    /// It holds as many entries as it can.
+    /// It holds as many entries as its limits allow.
     #[error("discovery is full")]
     Full,
-    /// It takes nothing as long as that.
+    /// The entry is longer than the discovery accepts.
     #[error("the discovery takes no entry of this length")]
     TooLong,
-    /// It was asked too often, and is to be left alone for so long.
+    /// It was asked too often, and asks for a pause of this length.
     #[error("the discovery was asked too often, and wants to be left alone for {0:?}")]
     TooOften(Duration),
-    /// It cannot be asked.
+    /// It cannot be reached, or failed.
     #[error("discovery unavailable: {0}")]
     Unavailable(String),
 }
@@ -49,12 +49,12 @@ pub enum DiscoveryError {
 pub struct KnownServer {
     /// Its key.
     pub key: PublicKey,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
 }
 
 impl KnownServer {
-    /// The server of an entry, if it is one's with a numerical address.
+    /// Returns the server that an entry describes, if its address is numerical.
     #[must_use]
     pub fn of(entry: &Entry) -> Option<Self> {
         let server = entry.server.as_ref()?;
@@ -67,24 +67,26 @@ impl KnownServer {
 }
 
 /// A directory of entries: [`FixedServers`], [`MemoryDiscovery`], one over HTTP
-/// (`skydht_discovery::HttpDiscovery`), or the DHT (`skydht_driver::DhtDiscovery`). Every call may be dropped at any time; the caller sets deadlines.
+/// (`skydht_discovery::HttpDiscovery`), or the DHT (`skydht_driver::DhtDiscovery`). All calls are
+/// cancel-safe; the caller sets deadlines.
 pub trait Discovery: Send + Sync + 'static {
-    /// The entry of a key. The implementation has checked its signature, or trusts its source.
+    /// Returns the entry of a key. The implementation has verified its signature, or trusts its
+    /// source.
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>>;
 
-    /// The caller's own entry as it was published, word for word: asked for where [`publish`] puts
-    /// it, and nowhere else. [`DiscoveryError::NotFound`] alone says that there is none. Its
-    /// signature is not checked.
+    /// Returns the caller's own entry exactly as it was published, from where [`publish`] puts it
+    /// and from no other source. Only [`DiscoveryError::NotFound`] means that there is none. The
+    /// signature is not verified.
     ///
     /// [`publish`]: Self::publish
     fn stored(&self, key: PublicKey) -> BoxFuture<'static, Result<SignedEntry, DiscoveryError>>;
 
-    /// Servers that take clients.
+    /// Returns servers that accept clients.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>>;
 
     /// Publishes the caller's own entry.
     fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>>;
 
-    /// Removes the caller's own entry, which proves itself by its signature.
+    /// Removes the caller's own entry. Its signature authorises the removal.
     fn remove(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>>;
 }

@@ -1,4 +1,4 @@
-//! DMSG's session: Noise XK, then yamux in clear over the same connection.
+//! A DMSG session: a Noise XK handshake, then unencrypted yamux over the same connection.
 //!
 //! The handshake proves both keys and yields the keys that seal the objects (specification of
 //! DMSG, §1–§4). Unlike [`crate::secure`], the multiplexer's frames are not encrypted: what a
@@ -13,36 +13,36 @@ use skydht_core::key::{PublicKey, SecretKey};
 
 use crate::cipher::{CipherError, Sealer, WindowOpener};
 use crate::handshake::Ephemeral;
-use crate::handshake_io::{self, HandshakeError, Handshaken};
+use crate::handshake_io::{self, CompletedHandshake, HandshakeError};
 use crate::keepalive::Keepalive;
 use crate::object::{ErrorCode, SignedObject};
 use crate::read_buffered::ReadBuffered;
 use crate::session::{Driver, Incoming, Role, Session, SessionConfig};
 
-/// Why an object did not come.
+/// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The other side closed or reset the stream, or the session ended. Go says nothing else when
-    /// it refuses.
+    /// The peer closed or reset the stream, or the session ended. Go peers refuse in this way,
+    /// without an error code.
     #[error("stream closed without a word")]
     Closed,
-    /// It was not sealed for this session, was damaged, or came before.
+    /// It was not sealed for this session, was altered, or was replayed.
     #[error(transparent)]
     Cipher(#[from] CipherError),
-    /// It is too short to be signed.
+    /// It is too short to hold a signature.
     #[error(transparent)]
     Code(#[from] ErrorCode),
 }
 
 impl From<io::Error> for ReadError {
     fn from(_: io::Error) -> Self {
-        // A stream's errors are its reset and its session's end.
+        // A stream fails only by its reset or its session's end.
         Self::Closed
     }
 }
 
-/// One session, as both a client and a relay see it.
+/// A session, as both a client and a relay see it.
 pub struct DmsgSession {
     remote: PublicKey,
     is_hybrid: bool,
@@ -52,21 +52,21 @@ pub struct DmsgSession {
     opener: Mutex<WindowOpener>,
 }
 
-/// A session, the streams that the other side opens, and what moves it all: spawn the driver.
+/// A new session with the streams that the peer opens, and the driver that must be spawned.
 pub struct Established<IO> {
     /// The session.
     pub session: DmsgSession,
-    /// The peer's streams.
+    /// The streams that the peer opens.
     pub incoming: Incoming,
-    /// Moves the session.
+    /// Drives the session; without it nothing is sent or received.
     pub driver: Driver<ReadBuffered<IO>>,
 }
 
-/// Dials a server: proves `local` and demands that the other side proves `remote`. Set a deadline
-/// around it.
+/// Dials a server: proves `local` and demands that the server proves `remote`. The caller sets a
+/// deadline.
 ///
-/// Do not poll the driver at once: a Go server that finds bytes right behind the last handshake
-/// message ends the session (code 203), and TCP may deliver both as one.
+/// Do not poll the driver immediately: a Go server that reads bytes right behind the last handshake
+/// message ends the session (code 203), and TCP may deliver both together.
 ///
 /// # Errors
 /// [`HandshakeError`]; the connection is then dropped.
@@ -77,12 +77,12 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Send + Unpin>(
     ephemeral: Ephemeral,
     config: &SessionConfig,
 ) -> Result<Established<IO>, HandshakeError> {
-    let handshaken = handshake_io::connect(io, local, remote, ephemeral).await?;
-    Ok(establish(handshaken, Role::Client, config))
+    let completed = handshake_io::connect(io, local, remote, ephemeral).await?;
+    Ok(establish(completed, Role::Client, config))
 }
 
 /// Accepts a client: proves `local` and learns the client's key. Bytes right behind the last
-/// message are the first of the session. Set a deadline around it.
+/// message are the first of the session. The caller sets a deadline.
 ///
 /// # Errors
 /// [`HandshakeError`]; the connection is then dropped.
@@ -107,20 +107,20 @@ pub async fn accept_greeted<IO: AsyncRead + AsyncWrite + Send + Unpin>(
     config: &SessionConfig,
     greeted: impl FnOnce() + Send,
 ) -> Result<Established<IO>, HandshakeError> {
-    let handshaken = handshake_io::accept(io, local, ephemeral, greeted).await?;
-    Ok(establish(handshaken, Role::Server, config))
+    let completed = handshake_io::accept(io, local, ephemeral, greeted).await?;
+    Ok(establish(completed, Role::Server, config))
 }
 
 fn establish<IO: AsyncRead + AsyncWrite + Send + Unpin>(
-    handshaken: Handshaken<IO>,
+    completed: CompletedHandshake<IO>,
     role: Role,
     config: &SessionConfig,
 ) -> Established<IO> {
-    let Handshaken {
+    let CompletedHandshake {
         io,
         input,
         transport,
-    } = handshaken;
+    } = completed;
     let io = ReadBuffered::new(io, input);
     let (mux, incoming, driver) = Session::new(io, role, config);
     let session = DmsgSession {
@@ -143,34 +143,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl DmsgSession {
-    /// The key that the other side proved.
+    /// Returns the key that the peer has proven.
     #[must_use]
     pub fn remote(&self) -> PublicKey {
         self.remote
     }
 
-    /// Whether its handshake had a post-quantum half.
+    /// Returns whether the handshake had a post-quantum half.
     #[must_use]
     pub fn is_hybrid(&self) -> bool {
         self.is_hybrid
     }
 
-    /// Its streams.
+    /// Returns the session's multiplexer.
     #[must_use]
     pub fn mux(&self) -> &Session {
         &self.mux
     }
 
-    /// For keepalives.
+    /// Returns the handle that pings the peer.
     #[must_use]
     pub fn keepalive(&self) -> &Keepalive {
         &self.keepalive
     }
 
-    /// Seals an object for the other side and sends it.
+    /// Seals an object for the peer and sends it.
     ///
     /// # Errors
-    /// What the stream says; `InvalidInput` once all nonces are used up.
+    /// Errors of the stream; `InvalidInput` once all nonces are used up.
     pub async fn write_object<S: AsyncWrite + Unpin>(
         &self,
         stream: &mut S,
@@ -180,15 +180,15 @@ impl DmsgSession {
         lock(&self.sealer)
             .seal(object.as_bytes(), &mut sealed)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        // An object has room for what sealing adds.
+        // The maximum length of an object leaves room for what sealing adds.
         let len = u16::try_from(sealed.len() - 2).map_err(|_| io::ErrorKind::InvalidInput)?;
         sealed[..2].copy_from_slice(&len.to_be_bytes());
         stream.write_all(&sealed).await?;
         stream.flush().await
     }
 
-    /// Receives an object that was sealed for us. The memory follows what comes, not what its
-    /// length says.
+    /// Receives an object that was sealed for us. Allocates as bytes arrive, not by the announced
+    /// length.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -200,7 +200,7 @@ impl DmsgSession {
         self.read_sealed(stream, len).await
     }
 
-    /// Receives an object of which the length has been read.
+    /// Receives an object whose length has been read.
     pub(crate) async fn read_sealed<S: AsyncRead + Unpin>(
         &self,
         stream: &mut S,
@@ -216,8 +216,8 @@ impl DmsgSession {
     }
 }
 
-/// Reads what stands before an object: its length. 0 is no object but a ping
-/// (specification of DMSG in 2026, §2.1).
+/// Reads the length that precedes an object. 0 denotes a ping (specification of DMSG in 2026,
+/// §2.1).
 pub(crate) async fn read_len<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u16, ReadError> {
     let mut prefix = [0; 2];
     stream.read_exact(&mut prefix).await?;
@@ -236,13 +236,13 @@ pub(crate) mod testing {
     use super::*;
     use crate::pipe::{End, pipe};
 
-    /// Keeps a session open; nothing moves it.
-    pub(crate) struct Held {
+    /// Keeps a session open: holds both drivers, which are never polled.
+    pub(crate) struct SessionGuard {
         _ends: [Driver<ReadBuffered<End>>; 2],
     }
 
-    /// A session with `remote`.
-    pub(crate) fn session(remote: &SecretKey) -> (Arc<DmsgSession>, Held) {
+    /// Creates a session with `remote`.
+    pub(crate) fn session(remote: &SecretKey) -> (Arc<DmsgSession>, SessionGuard) {
         let (near, far) = pipe(1 << 16);
         let local = SecretKey::from_bytes(&[99; 32]).unwrap();
         let fresh = |n| Ephemeral::from_entropy(&[n; 32]);
@@ -252,7 +252,7 @@ pub(crate) mod testing {
             accept(far, remote, fresh(2), &limits),
         ));
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
-        let held = Held {
+        let held = SessionGuard {
             _ends: [ours.driver, theirs.driver],
         };
         (Arc::new(ours.session), held)

@@ -1,7 +1,8 @@
-//! One key's end of streams: its ports, the handshakes of streams that it dials and accepts.
+//! One end of DMSG streams: the ports of a key, and the handshakes of the streams that it dials and
+//! accepts.
 //!
-//! Both a client and a relay have one: a relay serves its own key like any other (specification
-//! of DMSG, §6 and §9.1).
+//! Clients and relays both have one: a relay accepts streams to its own key like any client
+//! (specification of DMSG, §6 and §9.1).
 
 mod listener;
 mod port_table;
@@ -18,7 +19,7 @@ pub use listener::Listener;
 pub use stream::DmsgStream;
 
 use port_table::{PortGuard, PortTable};
-use replay::Replays;
+use replay::ReplayCache;
 
 use crate::dmsg_session::{self, DmsgSession, ReadError};
 use crate::handshake::{EphemeralSource, Handshake, NoiseError, Transport};
@@ -33,22 +34,22 @@ use crate::session::{self, SessionError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The destination refused, and signed that; or our own ports are used up.
+    /// The destination sent a signed refusal, or no local port is available.
     #[error("refused: {0}")]
     Refused(ErrorCode),
-    /// The relay, or a destination of Go's, closed the stream without a word.
+    /// The relay, or a destination that runs Go, closed the stream without a response.
     #[error("closed without a word")]
     Closed,
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
-    /// The session is over or full.
+    /// The session is over or at its stream limit.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The answer was not what the destination would send.
+    /// The response is invalid, or not signed by the destination.
     #[error("invalid response: {0}")]
     Response(ObjectError),
-    /// The answer was not sealed for this session.
+    /// The response was not sealed for this session.
     #[error("invalid response: {0}")]
     Sealing(#[from] crate::cipher::CipherError),
     /// The end-to-end handshake failed.
@@ -66,14 +67,14 @@ impl From<ReadError> for StreamError {
     }
 }
 
-/// A key with its ports.
+/// A key with its ports, and the state of its handshakes.
 pub(crate) struct Endpoint {
     secret: SecretKey,
     key: PublicKey,
     ephemerals: EphemeralSource,
     streams: StreamCounts,
     ports: PortTable<DmsgStream>,
-    replays: Mutex<Replays>,
+    replays: Mutex<ReplayCache>,
 }
 
 impl Endpoint {
@@ -96,7 +97,7 @@ impl Endpoint {
         &self.secret
     }
 
-    /// What is hybrid of streams so far, and of these sessions.
+    /// Returns the hybrid counts of all streams so far and of `sessions`.
     pub(crate) fn hybrid_stats(&self, sessions: impl Iterator<Item = bool>) -> HybridStats {
         self.streams.with_sessions(sessions)
     }
@@ -119,7 +120,7 @@ impl Endpoint {
         self.ports.close();
     }
 
-    /// Opens a stream over a session. Set a deadline around it.
+    /// Opens a stream over a session. The caller sets a deadline.
     pub(crate) async fn dial(
         &self,
         session: &DmsgSession,
@@ -146,7 +147,7 @@ impl Endpoint {
         Ok(self.stream(stream, transport, session.remote(), [local, remote], guard))
     }
 
-    /// Asks a server for the address that it sees us at.
+    /// Asks a server for the address that it sees us at. The caller sets a deadline.
     pub(crate) async fn ask_ip(
         &self,
         session: &DmsgSession,
@@ -168,7 +169,8 @@ impl Endpoint {
         Ok(response)
     }
 
-    /// Sends a request and reads the author's response that accepts it.
+    /// Sends a request and reads the response, which `author` must have signed and which must
+    /// accept it.
     async fn ask(
         &self,
         session: &DmsgSession,
@@ -216,8 +218,8 @@ impl Endpoint {
         }
     }
 
-    /// Answers a request to our own key: delivers the stream to its listener, or refuses and
-    /// says so. Set a deadline around it.
+    /// Answers a request to our own key: delivers the stream to its listener, or sends a signed
+    /// refusal. The caller sets a deadline.
     pub(crate) async fn answer(
         &self,
         session: &DmsgSession,
@@ -227,7 +229,7 @@ impl Endpoint {
         let hash = request.hash;
         let refusal = if request.destination.key != self.key {
             ErrorCode::RequestDestinationKey
-        } else if !self.is_new(hash) {
+        } else if !self.record_request(hash) {
             ErrorCode::RequestTimestamp
         } else {
             match self.ports.reserve(request.destination.port) {
@@ -271,23 +273,23 @@ impl Endpoint {
         sent.map_err(|_| StreamError::Closed)
     }
 
-    /// Whether a request comes for the first time.
-    pub(crate) fn is_new(&self, hash: [u8; 32]) -> bool {
+    /// Records the hash of a request. Returns whether it was not seen before.
+    pub(crate) fn record_request(&self, hash: [u8; 32]) -> bool {
         let replays = self.replays.lock();
-        replays.unwrap_or_else(PoisonError::into_inner).note(hash)
+        replays.unwrap_or_else(PoisonError::into_inner).insert(hash)
     }
 }
 
-/// What a stream that was just opened to us is for.
+/// What an inbound stream is for, as its first two bytes say.
 pub(crate) enum Opening {
-    /// The other side wants to know whether the session lives: two zero bytes, which are sent
-    /// back (specification of DMSG in 2026, §2.1).
+    /// A liveness check of the session: two zero bytes, which are sent back (specification of DMSG
+    /// in 2026, §2.1).
     Ping,
     /// An object of this length.
     Object(u16),
 }
 
-/// Reads the first two bytes of a stream that was just opened to us. Set a deadline around it.
+/// Reads the first two bytes of an inbound stream. The caller sets a deadline.
 pub(crate) async fn read_opening(stream: &mut session::Stream) -> Result<Opening, StreamError> {
     Ok(match dmsg_session::read_len(stream).await? {
         0 => Opening::Ping,
@@ -295,7 +297,7 @@ pub(crate) async fn read_opening(stream: &mut session::Stream) -> Result<Opening
     })
 }
 
-/// Answers a ping, and closes its stream. Set a deadline around it.
+/// Answers a ping and closes its stream. The caller sets a deadline.
 pub(crate) async fn answer_ping(mut stream: session::Stream) -> Result<(), StreamError> {
     let answered = async {
         stream.write_all(&[0, 0]).await?;

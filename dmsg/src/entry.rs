@@ -1,9 +1,8 @@
-//! DMSG's discovery entries: who is where, signed by its owner.
+//! DMSG's discovery entries: how a key can be reached, signed by its owner.
 //!
-//! A client's entry names the servers that it has sessions with; a server's entry says where to
-//! connect. The signature covers the JSON text without its `signature`, so an entry is kept as
-//! the text that came ([`SignedEntry`]) and is handed on unchanged (specification of discovery,
-//! §1).
+//! A client's entry names the servers that it has sessions with; a server's entry has its address.
+//! The signature covers the JSON text without its `signature`, so an entry is kept as the text that
+//! was received ([`SignedEntry`]) and forwarded unchanged (specification of discovery, §1).
 
 mod rules;
 mod signed;
@@ -19,93 +18,94 @@ pub use signed::SignedEntry;
 
 /// The version that entries carry.
 pub const VERSION: &str = "0.0.1";
-/// The longest entry that is read, in bytes of JSON.
+/// Maximum length of an entry, in bytes of JSON.
 pub const MAX_ENTRY: usize = 64 * 1024;
 
-/// Why an entry is refused. The texts of the rules are upstream's: they travel in HTTP answers.
+/// Why an entry is refused. The texts of upstream's rules are upstream's: they are sent in HTTP
+/// answers.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
-    /// Not the JSON of an entry.
+    /// It is not the JSON of an entry.
     #[error("malformed entry: {0}")]
     Malformed(String),
-    /// Longer than [`MAX_ENTRY`].
+    /// It is longer than [`MAX_ENTRY`].
     #[error("entry of {0} bytes is too long")]
     TooLong(usize),
-    /// No owner.
+    /// It has no owner.
     #[error("entry validation error: entry Keys is nil")]
     NoKey,
-    /// No signature.
+    /// It has no signature.
     #[error("entry validation error: entry has no signature")]
     NoSignature,
-    /// No version.
+    /// It has no version.
     #[error("entry validation error: entry has no version")]
     NoVersion,
-    /// Neither a client's nor a server's.
+    /// It is neither a client's nor a server's.
     #[error("entry validation error: entry has neither client or server field")]
     NoRole,
-    /// A server's without an address.
+    /// It is a server's without an address.
     #[error("entry validation error: server address cannot be empty")]
     NoAddress,
-    /// A server's with an address that only its own host can reach.
+    /// It is a server's with a loopback address.
     #[error(
         "entry validation error: advertising localhost listening address is not allowed in production mode"
     )]
     LoopbackAddress,
-    /// A server's that is more than a minute old, or more than 5 s ahead.
+    /// It is a server's that is more than a minute old, or more than 5 s in the future.
     #[error("entry validation error: advertised entry has outdated timestamp")]
     Outdated,
-    /// Its sequence is not above the last one's.
+    /// Its sequence is not above that of the stored entry.
     #[error("entry validation error: sequence field of new entry is not sequence of old entry + 1")]
     Sequence,
-    /// Its timestamp is before the last one's.
+    /// Its timestamp is before that of the stored entry.
     #[error("entry validation error: advertised entry timestamp is not greater than previous")]
     Timestamp,
-    /// Not 130 hexadecimal digits.
+    /// The signature is not 130 hexadecimal digits.
     #[error("Invalid signature length")]
     SignatureForm,
-    /// Not the owner's signature.
+    /// The signature is not the owner's.
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
 
-/// An entry's content, in the order in which it is signed. Unknown members are ignored, and
-/// `null` is nothing, as in Go.
+/// An entry's content, with the fields in the order in which they are signed. Unknown members are
+/// ignored, and `null` is the default value, as in Go.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// The form of the entry: [`VERSION`].
+    /// The format version of the entry: [`VERSION`].
     #[serde(default, deserialize_with = "or_default")]
     pub version: String,
-    /// Counts the entries of this owner.
+    /// Number of the entry among its owner's; each one is higher than the last.
     #[serde(default, deserialize_with = "or_default")]
     pub sequence: u64,
-    /// When it was made, in nanoseconds since 1970.
+    /// When it was made, in nanoseconds since the Unix epoch.
     #[serde(default, deserialize_with = "or_default")]
     pub timestamp: i64,
     /// The owner.
     #[serde(rename = "static")]
     pub key: PublicKey,
-    /// What a client says.
+    /// The client's part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientFields>,
-    /// What kind of client, for instance `visor`; may be empty.
+    /// The type of client, for instance `visor`; may be empty.
     #[serde(
         default,
         deserialize_with = "or_default",
         skip_serializing_if = "String::is_empty"
     )]
     pub client_type: String,
-    /// What a server says.
+    /// The server's part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerFields>,
-    /// 130 hexadecimal digits, or nothing.
+    /// 130 hexadecimal digits; empty before it is signed.
     #[serde(
         default,
         deserialize_with = "or_default",
         skip_serializing_if = "String::is_empty"
     )]
     signature: String,
-    /// The multiplexer, `smux` or nothing. Behind the signature in the text.
+    /// The multiplexer, `smux` or empty. Follows the signature in the text.
     #[serde(
         default,
         deserialize_with = "or_default",
@@ -114,8 +114,8 @@ pub struct Entry {
     pub protocol: String,
 }
 
-/// A part of an entry: one key may be a client and a server, each with a process of its own that
-/// publishes its half (specification of DMSG in 2026, §5.1).
+/// One part of an entry. One key may be both a client and a server, each a process that publishes
+/// its own half (specification of DMSG in 2026, §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Half {
     /// `client` and `client_type`.
@@ -124,23 +124,22 @@ pub enum Half {
     Server,
 }
 
-/// What a client says of itself.
+/// A client's part of an entry.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct ClientFields {
-    /// The servers that it has sessions with. None is Go's `null`, with the meaning of an empty
-    /// list.
+    /// The servers that it has sessions with. `None` is Go's `null`, which means an empty list.
     #[serde(default)]
     pub delegated_servers: Option<Vec<PublicKey>>,
 }
 
-/// What a server says of itself.
+/// A server's part of an entry.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerFields {
-    /// Where it listens: `host:port`.
+    /// Its address, `host:port`.
     #[serde(default, deserialize_with = "or_default")]
     pub address: String,
-    /// The same on IPv6; later than April 2026, as the next three.
+    /// Its address on IPv6. This field and the next three are later than April 2026.
     #[serde(
         default,
         deserialize_with = "or_default",
@@ -148,7 +147,7 @@ pub struct ServerFields {
         skip_serializing_if = "String::is_empty"
     )]
     pub address_v6: String,
-    /// Over QUIC.
+    /// Its address over QUIC.
     #[serde(
         default,
         deserialize_with = "or_default",
@@ -156,7 +155,7 @@ pub struct ServerFields {
         skip_serializing_if = "String::is_empty"
     )]
     pub address_udp: String,
-    /// Over QUIC on IPv6.
+    /// Its address over QUIC on IPv6.
     #[serde(
         default,
         deserialize_with = "or_default",
@@ -164,7 +163,7 @@ pub struct ServerFields {
         skip_serializing_if = "String::is_empty"
     )]
     pub address_udp_v6: String,
-    /// Over WebSocket.
+    /// Its address over WebSocket.
     #[serde(
         default,
         deserialize_with = "or_default",
@@ -172,10 +171,10 @@ pub struct ServerFields {
         skip_serializing_if = "String::is_empty"
     )]
     pub address_ws: String,
-    /// How many more clients it takes.
+    /// How many more sessions it accepts.
     #[serde(default, deserialize_with = "or_default")]
     pub available_sessions: i64,
-    /// `official` or `community`, rewritten by the discovery after it checked the signature.
+    /// `official` or `community`. The discovery overwrites it after verifying the signature.
     #[serde(
         default,
         deserialize_with = "or_default",
@@ -192,7 +191,7 @@ pub struct ServerFields {
     pub dht_bootstrap: bool,
 }
 
-/// Go leaves out what is `null`.
+/// Reads `null` as the default value, since Go writes empty values as `null`.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     value: D,
 ) -> Result<T, D::Error> {
@@ -208,7 +207,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Entry {
-    /// An entry of `key` that says nothing yet.
+    /// Creates an entry of `key` without a client's or server's part.
     #[must_use]
     pub fn new(key: PublicKey, sequence: u64, timestamp: i64) -> Self {
         Self {
@@ -224,7 +223,7 @@ impl Entry {
         }
     }
 
-    /// The servers that a client has sessions with; none for an entry that is not a client's.
+    /// Returns the servers that a client has sessions with; empty for any other entry.
     #[must_use]
     pub fn delegated_servers(&self) -> &[PublicKey] {
         let client = self.client.as_ref();
@@ -233,7 +232,7 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// Whether it has the half that is not this one.
+    /// Returns whether the entry has the half other than `half`.
     #[must_use]
     pub fn has_other_half(&self, half: Half) -> bool {
         match half {
@@ -242,8 +241,8 @@ impl Entry {
         }
     }
 
-    /// Whether it has a member that discoveries of October 2024 do not know. They sign what they
-    /// know of an entry anew, and so find its signature wrong.
+    /// Returns whether it has a member that discoveries of October 2024 do not know. These verify
+    /// the signature over the members they know, and so find it wrong.
     #[must_use]
     pub fn has_later_members(&self) -> bool {
         let mut plain = self.clone();
@@ -251,10 +250,10 @@ impl Entry {
         plain != *self
     }
 
-    /// Leaves out what discoveries of October 2024 do not know.
+    /// Removes the members that discoveries of October 2024 do not know.
     pub fn remove_later_members(&mut self) {
         self.protocol.clear();
-        // Every member by its name, so that a new one is thought of here.
+        // The pattern names every member, so that the compiler asks for a decision about new ones.
         if let Some(ServerFields {
             address: _,
             address_v6,
@@ -274,10 +273,10 @@ impl Entry {
         }
     }
 
-    /// Signs it.
+    /// Signs the entry.
     ///
     /// # Panics
-    /// When the secret key is not the owner's.
+    /// If `secret` is not the owner's.
     #[must_use]
     pub fn sign(self, secret: &SecretKey) -> SignedEntry {
         SignedEntry::sign(self, secret)

@@ -4,11 +4,11 @@
 
 use crate::cipher::RECORD_OVERHEAD;
 
-/// Bytes of the length prefix.
+/// Length of the prefix, in bytes.
 pub const PREFIX_LEN: usize = 2;
-/// The longest body, in bytes.
+/// Maximum length of a body, in bytes.
 pub const MAX_BODY: usize = 4096 - PREFIX_LEN;
-/// The most plaintext in one record that fits a frame, in bytes.
+/// Maximum length of the plaintext in one record, in bytes, so that it fits a frame.
 pub const MAX_PLAINTEXT: usize = MAX_BODY - RECORD_OVERHEAD;
 
 /// A length prefix above [`MAX_BODY`].
@@ -16,7 +16,7 @@ pub const MAX_PLAINTEXT: usize = MAX_BODY - RECORD_OVERHEAD;
 #[error("frame of {0} bytes exceeds {MAX_BODY}")]
 pub struct FrameTooLong(pub u16);
 
-/// Reads a prefix.
+/// Reads a length prefix.
 ///
 /// # Errors
 /// [`FrameTooLong`].
@@ -28,7 +28,7 @@ pub fn body_len(prefix: [u8; PREFIX_LEN]) -> Result<usize, FrameTooLong> {
     Ok(len.into())
 }
 
-/// The prefix of a body.
+/// Returns the length prefix of a body.
 ///
 /// # Errors
 /// [`FrameTooLong`].

@@ -1,11 +1,11 @@
 //! Go's gob encoding, for the structs that DMSG sends in it.
 //!
-//! One object is a gob stream of its own: descriptors of every type used, then one value. Type
-//! numbers differ from process to process, so a reader goes by the descriptors and by field
-//! *names*; fields that it does not know are skipped (specification of DMSG, §5.1).
+//! One object is a gob stream of its own: descriptors of every type used, then one value. Type ids
+//! differ from process to process, so a reader relies on the descriptors and on field *names*;
+//! unknown fields are skipped (specification of DMSG, §5.1).
 //!
-//! Everything read is borrowed from the input, and no number in it sizes anything: the work is
-//! bounded by the input's length times [`error::MAX_DEPTH`].
+//! Everything read is borrowed from the input, and no number in the input sizes an allocation: the
+//! work is bounded by the input's length times [`error::MAX_DEPTH`].
 
 mod announce;
 mod error;

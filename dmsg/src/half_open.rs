@@ -1,11 +1,11 @@
-//! Connections whose handshake is under way: bounded in all, and for each address.
+//! Connections with a handshake in progress, limited in total and per address.
 //!
-//! Such a connection costs its maker next to nothing, so a maker of many must not displace
-//! those of others. When there is no room for one more, the address with the most of them gives
-//! up one: the oldest of those that have not said anything right yet, or of those that have,
-//! whichever are more. An honest dialler is through either part within a round trip; the room of
-//! one address divided by twice the rate at which it opens connections is how long that may take
-//! while others behind the same address attack.
+//! Opening such a connection costs next to nothing, so opening many must not displace those of
+//! other addresses. At a limit, the address with the most connections loses one: the oldest of
+//! those whose first message was not valid yet, or of those whose was ("greeted"), whichever are
+//! more numerous. An honest dialer passes either phase within a round trip. If others behind its
+//! address attack, it has as much time as the limit of one address divided by twice the rate at
+//! which that address opens connections.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,31 +17,33 @@ use crate::shares::{Shares, source};
 struct Connection {
     address: IpAddr,
     has_greeted: bool,
+    /// Completes [`Begun::killed`] when dropped.
     _kill: oneshot::Sender<()>,
 }
 
-/// A connection that was let in.
+/// A connection that was admitted.
 pub struct Begun {
-    /// Its number.
+    /// Its id.
     pub id: u64,
     /// Completes when the connection must make room.
     pub killed: oneshot::Receiver<()>,
-    /// Another one had to make room for it.
+    /// Whether another connection had to make room for it.
     pub displaced: bool,
 }
 
-/// Which handshakes of others are under way.
+/// The connections of others whose handshake is in progress.
 pub struct HalfOpen {
     max: usize,
     max_per_address: usize,
     last_id: u64,
     connections: BTreeMap<u64, Connection>,
-    /// By address, and by whether they have greeted.
+    /// Ids by address, and by whether the connection has greeted.
     shares: Shares<bool>,
 }
 
 impl HalfOpen {
-    /// Room for `max` connections, and for `max_per_address` of one address; each is at least 1.
+    /// Creates a table for `max` connections, `max_per_address` of them from one address; each at
+    /// least 1.
     #[must_use]
     pub fn new(max: usize, max_per_address: usize) -> Self {
         Self {
@@ -53,19 +55,19 @@ impl HalfOpen {
         }
     }
 
-    /// How many are under way.
+    /// Returns the number of connections.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shares.len()
     }
 
-    /// Whether none is under way.
+    /// Returns whether there is no connection.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
-    /// Lets a connection from `ip` in, at the cost of another one when there is no room.
+    /// Admits a connection from `ip`. At a limit, another one makes room.
     pub fn begin(&mut self, ip: IpAddr) -> Begun {
         let address = source(ip);
         let displaced = self.displaced_by(address);
@@ -89,7 +91,7 @@ impl HalfOpen {
         }
     }
 
-    /// The connection's first message was valid.
+    /// Records that the connection's first message was valid.
     pub fn greeted(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
@@ -101,20 +103,20 @@ impl HalfOpen {
         }
     }
 
-    /// The connection's handshake has ended, or must.
+    /// Removes a connection whose handshake has ended, or must end.
     pub fn end(&mut self, id: u64) {
         if let Some(it) = self.connections.remove(&id) {
             self.shares.remove(it.address, it.has_greeted, id);
         }
     }
 
-    /// All end.
+    /// Removes all connections.
     pub fn clear(&mut self) {
         self.connections.clear();
         self.shares.clear();
     }
 
-    /// Which one makes room for another of this address, if one must.
+    /// Returns the connection that must make room for one from `address`, if any.
     fn displaced_by(&self, address: IpAddr) -> Option<u64> {
         let largest = if self.shares.of_address(address) >= self.max_per_address {
             address
@@ -148,7 +150,7 @@ mod tests {
         assert!(!is_killed(&mut honest));
         assert!(flood[..92].iter_mut().all(is_killed));
         assert!(!flood[92..].iter_mut().any(is_killed));
-        // The table is full: the flood makes room for two more addresses.
+        // The table is full: the flood makes room for the second of two more addresses.
         let mut more = [table.begin(ip(3)), table.begin(ip(4))];
         assert!(!more[0].displaced && more[1].displaced);
         assert!(is_killed(&mut flood[92]) && !is_killed(&mut flood[93]));
@@ -168,11 +170,11 @@ mod tests {
             assert!(is_killed(&mut begun[gone]), "{gone}");
         }
         assert!(!is_killed(&mut begun[0]) && !is_killed(&mut begun[1]));
-        // Greeted connections do not keep out a new one.
+        // Greeted connections do not prevent new ones.
         table.greeted(begun[5].id);
         begun.push(table.begin(ip(1)));
         assert!(is_killed(&mut begun[0]) && !is_killed(&mut begun[6]));
-        // What has ended already changes nothing.
+        // Connections that have ended change nothing.
         table.greeted(begun[0].id);
         table.end(begun[0].id);
         assert_eq!(table.len(), 4);

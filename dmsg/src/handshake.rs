@@ -1,9 +1,9 @@
-//! Noise XK and KK as DMSG runs them: no prologue, and payloads that are empty or those of
+//! Noise XK and KK as DMSG uses them: without a prologue, and with empty payloads or those of
 //! [`crate::hybrid`].
 //!
-//! Two things differ from the Noise document. A DH output is 33 bytes,
-//! and the writer of the last message encrypts with the *second* of the split keys: in XK that is
-//! the initiator. In KK the responder writes last, which is the standard order.
+//! Two things differ from the Noise specification. A DH output is 33 bytes, and the writer of the
+//! last message encrypts with the *second* of the split keys: in XK that is the initiator. In KK
+//! the responder writes last, which gives the standard order.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -22,31 +22,32 @@ use crate::frame::MAX_BODY;
 use crate::hybrid::{Exchange, Hybrid, OFFER_LEN};
 use crate::noise::{Resolver, TAG_LEN};
 
-/// The name that XK starts from.
+/// Protocol name from which the handshake hash of XK starts.
 pub const XK_PROTOCOL: &str = "Noise_XK_Secp256k1_ChaChaPoly_SHA256";
-/// The name that KK starts from.
+/// Protocol name from which the handshake hash of KK starts.
 pub const KK_PROTOCOL: &str = "Noise_KK_Secp256k1_ChaChaPoly_SHA256";
 
-/// The longest message that we write: the first, with an offer.
+/// Length of the longest message that we write: the first one, with an offer.
 const LONGEST_MESSAGE: usize = PUBLIC_KEY_LEN + OFFER_LEN + TAG_LEN;
 
 /// Why a handshake message was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoiseError {
-    /// Too short for its tokens, or longer than a frame.
+    /// The message is too short for its tokens, or longer than a frame.
     #[error("handshake message has a wrong length")]
     Length,
-    /// A public key, ours to dial or theirs in a message, is no point on the curve. Go panics here.
+    /// A public key, the one to dial or one in a message, is not a point on the curve. Go panics
+    /// here.
     #[error("public key in the handshake is not on the curve")]
     InvalidKey,
-    /// A tag does not fit: another static key than expected, a damaged message, or not Noise.
+    /// A tag does not match: another static key than expected, a damaged message, or not Noise.
     #[error("handshake message failed authentication")]
     Forged,
-    /// Called out of order, or asked for the keys too early.
+    /// A message was written or read out of order, or the keys were requested before the last one.
     #[error("handshake step out of order")]
     OutOfOrder,
-    /// We demand a post-quantum handshake, and the other side does not do it.
+    /// We require a post-quantum handshake, and the peer does not perform it.
     #[error("the other side makes no post-quantum handshake, and this side demands one")]
     Classical,
 }
@@ -62,22 +63,22 @@ impl From<snow::Error> for NoiseError {
     }
 }
 
-/// The secrets of one handshake: its key pair, and what the post-quantum half draws from. They are
-/// spent by it: not `Clone`, and handed over by value.
+/// The secrets of one handshake: its key pair, and the seed of the post-quantum half. They must be
+/// used only once, so they are not `Clone` and are passed by value.
 pub struct Ephemeral {
     key: SecretKey,
     exchange: Exchange,
 }
 
 impl Ephemeral {
-    /// From 32 bytes of fresh randomness: the operating system's, or a simulation's.
+    /// Derives the secrets from 32 random bytes, drawn from the operating system or a simulation.
     /// Never use the same bytes twice.
     #[must_use]
     pub fn from_entropy(entropy: &[u8; 32]) -> Self {
         Self::draw(&mut ChaCha20Rng::from_seed(*entropy), Hybrid::default())
     }
 
-    /// Both parts are drawn: who breaks the key pair has learned nothing of the other.
+    /// Draws both parts from the generator, so that neither reveals anything about the other.
     fn draw(generator: &mut ChaCha20Rng, hybrid: Hybrid) -> Self {
         let mut entropy = Zeroizing::new([0; 32]);
         generator.fill_bytes(&mut *entropy);
@@ -87,8 +88,8 @@ impl Ephemeral {
         }
     }
 
-    /// A given key, to reproduce recorded handshakes; neither offers nor answers a post-quantum
-    /// half.
+    /// Uses a given key, to reproduce recorded handshakes. Neither offers nor answers a
+    /// post-quantum half.
     #[must_use]
     pub fn fixed_for_testing_only(key: SecretKey) -> Self {
         Self {
@@ -97,8 +98,8 @@ impl Ephemeral {
         }
     }
 
-    /// A given key and 64 bytes for the post-quantum half: an initiator's d ‖ z, or a responder's
-    /// m in the first 32.
+    /// Uses a given key and 64 bytes for the post-quantum half: an initiator's d ‖ z, or a
+    /// responder's m in the first 32.
     #[must_use]
     pub fn fixed_hybrid_for_testing_only(key: SecretKey, hybrid: Hybrid, seed: [u8; 64]) -> Self {
         Self {
@@ -108,15 +109,15 @@ impl Ephemeral {
     }
 }
 
-/// Where fresh ephemeral keys come from: a generator that is seeded once.
+/// Source of fresh ephemeral keys: a generator that is seeded once.
 pub struct EphemeralSource {
     generator: Mutex<ChaCha20Rng>,
     hybrid: Hybrid,
 }
 
 impl EphemeralSource {
-    /// Draw `entropy` from the operating system and keep it secret; in a simulation, from its
-    /// seed. `hybrid` holds for every handshake with one of its keys.
+    /// Creates a source. Draw `entropy` from the operating system and keep it secret; in a
+    /// simulation, draw it from the seed. `hybrid` applies to every handshake with one of its keys.
     #[must_use]
     pub fn new(entropy: [u8; 32], hybrid: Hybrid) -> Self {
         Self {
@@ -125,7 +126,7 @@ impl EphemeralSource {
         }
     }
 
-    /// A fresh key.
+    /// Returns fresh secrets for one handshake.
     #[must_use]
     pub fn next(&self) -> Ephemeral {
         let generator = self.generator.lock();
@@ -134,34 +135,34 @@ impl EphemeralSource {
     }
 }
 
-/// What a finished handshake yields.
+/// Result of a completed handshake.
 pub struct Transport {
-    /// Our direction.
+    /// Encrypts what we send.
     pub sealer: Sealer,
-    /// Theirs.
+    /// Decrypts what the peer sends.
     pub opener: Opener,
-    /// The other side's static key, which it has proven to hold.
+    /// The peer's static key, which it has proven to hold.
     pub remote: PublicKey,
-    /// The handshake hash: equal on both sides, unique to this handshake.
+    /// The handshake hash: equal on both sides and unique to this handshake.
     pub hash: [u8; 32],
-    /// Whether the keys hold against a quantum computer.
+    /// Whether the keys also depend on the post-quantum half.
     pub is_hybrid: bool,
 }
 
-/// One side of a running handshake. Static, ephemeral and cipher keys are zeroised on drop; the
-/// chaining key lives in snow, which leaves it in freed memory.
+/// One side of a handshake in progress. Static, ephemeral and cipher keys are zeroised on drop; the
+/// chaining key is inside snow, which leaves it in freed memory.
 pub struct Handshake {
     state: HandshakeState,
     pattern: Pattern,
-    /// Messages that are through.
+    /// Messages written and read so far.
     messages: u8,
     exchange: Exchange,
-    /// What goes into our next message.
+    /// Payload of our next message.
     payload: Vec<u8>,
 }
 
 impl Handshake {
-    /// XK, dialling: three messages, we write the first and the last.
+    /// Creates the dialling side of XK: three messages, of which we write the first and the last.
     ///
     /// # Errors
     /// [`NoiseError`] if the state cannot be set up.
@@ -173,7 +174,7 @@ impl Handshake {
         Self::new(Pattern::Xk, true, local, Some(remote), ephemeral)
     }
 
-    /// XK, accepting: the dialler's key shows in the third message.
+    /// Creates the accepting side of XK: the dialer's key is in the third message.
     ///
     /// # Errors
     /// [`NoiseError`] if the state cannot be set up.
@@ -181,7 +182,7 @@ impl Handshake {
         Self::new(Pattern::Xk, false, local, None, ephemeral)
     }
 
-    /// KK, dialling: two messages, both keys known.
+    /// Creates the dialling side of KK: two messages, both keys known in advance.
     ///
     /// # Errors
     /// [`NoiseError`] if the state cannot be set up.
@@ -193,7 +194,7 @@ impl Handshake {
         Self::new(Pattern::Kk, true, local, Some(remote), ephemeral)
     }
 
-    /// KK, accepting.
+    /// Creates the accepting side of KK.
     ///
     /// # Errors
     /// [`NoiseError`] if the state cannot be set up.
@@ -241,8 +242,9 @@ impl Handshake {
     /// Appends our next message to `out`, without a frame.
     ///
     /// # Errors
-    /// [`NoiseError::OutOfOrder`]; [`NoiseError::InvalidKey`] when the key to dial is no point;
-    /// [`NoiseError::Classical`] where nothing may follow a classical handshake.
+    /// [`NoiseError::OutOfOrder`]; [`NoiseError::InvalidKey`] if the key to dial is not on the
+    /// curve; [`NoiseError::Classical`] if the handshake stays classical and we require a hybrid
+    /// one.
     pub fn write_message(&mut self, out: &mut Vec<u8>) -> Result<(), NoiseError> {
         let settled = match self.pattern {
             Pattern::Xk => self.messages == 2,
@@ -259,11 +261,11 @@ impl Handshake {
         Ok(())
     }
 
-    /// Takes their next message, without its frame. A payload that is no offer and no answer is
-    /// authenticated and ignored.
+    /// Reads the peer's next message, without its frame. A payload that is neither an offer nor an
+    /// answer is authenticated and ignored.
     ///
     /// # Errors
-    /// [`NoiseError`]. The handshake cannot go on after a refused message.
+    /// [`NoiseError`]. The handshake cannot continue after a refused message.
     pub fn read_message(&mut self, message: &[u8]) -> Result<(), NoiseError> {
         if message.len() > MAX_BODY {
             return Err(NoiseError::Length);
@@ -286,13 +288,13 @@ impl Handshake {
         Ok(())
     }
 
-    /// Whether all messages are through.
+    /// Returns whether all messages were exchanged.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.state.is_handshake_finished()
     }
 
-    /// The handshake hash so far.
+    /// Returns the handshake hash so far.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         let mut hash = [0; 32];
@@ -300,7 +302,7 @@ impl Handshake {
         hash
     }
 
-    /// Ends the handshake with both directions' keys.
+    /// Finishes the handshake and returns the keys of both directions.
     ///
     /// # Errors
     /// [`NoiseError::OutOfOrder`] before the last message.
@@ -317,7 +319,7 @@ impl Handshake {
         let (first, second) = self.state.dangerously_get_raw_split();
         let first = self.exchange.mix(first, &hash);
         let second = self.exchange.mix(second, &hash);
-        // Who writes the last message encrypts with the second key.
+        // The writer of the last message encrypts with the second key.
         let writes_last = self.state.is_initiator() == (self.pattern == Pattern::Xk);
         let (send, receive) = if writes_last {
             (&second, &first)
@@ -341,8 +343,8 @@ enum Pattern {
 }
 
 impl Pattern {
-    /// Built by hand: snow's parser does not know the DH name. The choice of DH is ignored by our
-    /// resolver; the name is hashed as it stands.
+    /// Builds the parameters by hand, since snow's parser does not know the DH name. Our resolver
+    /// ignores the choice of DH; the name is hashed as it stands.
     fn params(self) -> NoiseParams {
         let (name, pattern) = match self {
             Self::Xk => (XK_PROTOCOL, HandshakePattern::XK),

@@ -1,4 +1,4 @@
-//! Noise XK over a connection: what direct TCP and DMSG's sessions begin with.
+//! Noise XK over a connection, the start of both direct TCP and DMSG sessions.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,18 +11,18 @@ use crate::buffer::Input;
 use crate::frame::{self, FrameTooLong};
 use crate::handshake::{Ephemeral, Handshake, NoiseError, Transport};
 
-/// Why there is no encrypted stream, or no session.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The other side closed or reset the connection. On the accepting side this is harmless: a
-    /// port scan, a health check, or a [`crate::secure::probe`].
+    /// The peer closed or reset the connection. On the accepting side this is harmless: a port
+    /// scan, a health check, or a [`crate::secure::probe`].
     #[error("connection closed during the handshake")]
     Closed,
-    /// A length prefix above the limit: not DMSG, or hostile.
+    /// A length prefix is above the limit: the peer does not speak DMSG, or is hostile.
     #[error(transparent)]
     Frame(#[from] FrameTooLong),
-    /// The other side holds another key, or speaks something else.
+    /// The peer holds another key, or speaks another protocol.
     #[error(transparent)]
     Noise(#[from] NoiseError),
     /// The connection failed.
@@ -43,21 +43,21 @@ impl From<io::Error> for HandshakeError {
     }
 }
 
-/// A connection after its handshake.
-pub(crate) struct Handshaken<IO> {
+/// A connection with a completed handshake.
+pub(crate) struct CompletedHandshake<IO> {
     pub(crate) io: IO,
-    /// With the bytes that came right behind the last message.
+    /// May hold bytes that arrived right behind the last message.
     pub(crate) input: Input,
     pub(crate) transport: Transport,
 }
 
-/// Proves `local` and demands that the other side proves `remote`.
+/// Dials: proves `local` and demands that the peer proves `remote`.
 pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     local: &SecretKey,
     remote: PublicKey,
     ephemeral: Ephemeral,
-) -> Result<Handshaken<IO>, HandshakeError> {
+) -> Result<CompletedHandshake<IO>, HandshakeError> {
     let mut handshake = HandshakeIo::new(io, Handshake::xk_initiator(local, &remote, ephemeral)?);
     handshake.send().await?;
     handshake.receive().await?;
@@ -65,13 +65,14 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     handshake.finish()
 }
 
-/// Proves `local` and learns the dialler's key. Calls `greeted` once the first message was valid.
+/// Accepts: proves `local` and learns the dialer's key. Calls `greeted` once the first message was
+/// valid.
 pub(crate) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     local: &SecretKey,
     ephemeral: Ephemeral,
     greeted: impl FnOnce(),
-) -> Result<Handshaken<IO>, HandshakeError> {
+) -> Result<CompletedHandshake<IO>, HandshakeError> {
     let mut handshake = HandshakeIo::new(io, Handshake::xk_responder(local, ephemeral)?);
     handshake.receive().await?;
     greeted();
@@ -80,7 +81,7 @@ pub(crate) async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     handshake.finish()
 }
 
-/// Stops after the second message.
+/// Dials, and stops after the second message.
 pub(crate) async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     local: &SecretKey,
@@ -92,7 +93,7 @@ pub(crate) async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
     handshake.receive().await
 }
 
-/// A handshake over a connection.
+/// A handshake in progress on a connection.
 struct HandshakeIo<IO> {
     io: IO,
     input: Input,
@@ -128,8 +129,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> HandshakeIo<IO> {
         }
     }
 
-    fn finish(self) -> Result<Handshaken<IO>, HandshakeError> {
-        Ok(Handshaken {
+    fn finish(self) -> Result<CompletedHandshake<IO>, HandshakeError> {
+        Ok(CompletedHandshake {
             io: self.io,
             input: self.input,
             transport: self.handshake.finish()?,

@@ -1,9 +1,9 @@
 //! The post-quantum half of a handshake: ML-KEM-768 in the payloads of its first two messages.
 //!
-//! The initiator offers an encapsulation key; a responder that takes the offer answers with a
-//! ciphertext, and both mix the shared secret into the keys that Noise gave them. Whatever else
-//! stands in these payloads means a classical handshake and fails nothing. As Skywire does since
-//! June 2026 (`pkg/dmsg/noise/pqhybrid.go`).
+//! The initiator offers an encapsulation key; a responder that accepts the offer answers with a
+//! ciphertext, and both mix the shared secret into the keys that Noise derived. Any other payload
+//! means a classical handshake and is no error. Compatible with Skywire since June 2026
+//! (`pkg/dmsg/noise/pqhybrid.go`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 pub(crate) const OFFER_LEN: usize = 1184;
 /// Bytes in an answer: a ciphertext.
 pub(crate) const ANSWER_LEN: usize = 1088;
-/// What the keys are derived for.
+/// HKDF info string of the mixed keys.
 const INFO: &[u8] = b"skywire-pq-hybrid-v1";
 
 /// Whether handshakes offer and answer the post-quantum half.
@@ -28,7 +28,7 @@ const INFO: &[u8] = b"skywire-pq-hybrid-v1";
 pub enum Hybrid {
     /// Neither, as before June 2026.
     Never,
-    /// Both; a peer that does neither is served all the same.
+    /// Both; with a peer that does neither, the handshake stays classical.
     #[default]
     Offer,
     /// Both, and a handshake that stays classical fails with
@@ -36,21 +36,21 @@ pub enum Hybrid {
     Require,
 }
 
-/// How much of what an end of DMSG has is hybrid.
+/// How many sessions and streams of a client or server are hybrid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct HybridStats {
-    /// Sessions that there are.
+    /// Current sessions.
     pub sessions: usize,
     /// Those of them with a post-quantum half.
     pub hybrid_sessions: usize,
-    /// Streams that were opened since the start, in both directions.
+    /// Streams opened since the start, in both directions.
     pub streams: u64,
     /// Those of them with a post-quantum half.
     pub hybrid_streams: u64,
 }
 
-/// Streams since the start.
+/// Counts streams since the start.
 #[derive(Default)]
 pub(crate) struct StreamCounts {
     all: AtomicU64,
@@ -63,7 +63,7 @@ impl StreamCounts {
         self.hybrid.fetch_add(is_hybrid.into(), Ordering::Relaxed);
     }
 
-    /// Together with sessions, of each of which this says whether it is hybrid.
+    /// Adds the counts of sessions, each given by whether it is hybrid.
     pub(crate) fn with_sessions(&self, sessions: impl Iterator<Item = bool>) -> HybridStats {
         let mut stats = HybridStats {
             streams: self.all.load(Ordering::Relaxed),
@@ -78,25 +78,26 @@ impl StreamCounts {
     }
 }
 
-/// A secret that both sides share.
-type Shared = Zeroizing<[u8; 32]>;
+/// The secret that encapsulation gives to both sides.
+type SharedSecret = Zeroizing<[u8; 32]>;
 
-/// One side's part.
+/// One side's state of the exchange.
 pub(crate) struct Exchange {
     pub(crate) policy: Hybrid,
-    /// As initiator the seeds d ‖ z of the key pair, which is made again when the answer comes:
-    /// nothing longer waits in memory. As responder the first half is the message m.
+    /// For the initiator, the seeds d ‖ z of the key pair, which is derived again when the answer
+    /// arrives, so that nothing longer stays in memory. For the responder, the first half is the
+    /// message m.
     seed: Zeroizing<[u8; 64]>,
-    shared: Option<Shared>,
+    shared: Option<SharedSecret>,
 }
 
 impl Exchange {
-    /// Neither offers nor answers.
+    /// Creates an exchange that neither offers nor answers.
     pub(crate) fn none() -> Self {
         Self::new(Hybrid::Never, [0; 64])
     }
 
-    /// With 64 bytes that no other handshake has had.
+    /// Creates an exchange from 64 bytes that no other handshake may use.
     pub(crate) fn new(policy: Hybrid, seed: [u8; 64]) -> Self {
         Self {
             policy,
@@ -105,19 +106,19 @@ impl Exchange {
         }
     }
 
-    /// With the generator's next bytes.
+    /// Creates an exchange from the generator's next bytes.
     pub(crate) fn draw(policy: Hybrid, generator: &mut impl Rng) -> Self {
         let mut exchange = Self::new(policy, [0; 64]);
         generator.fill_bytes(&mut *exchange.seed);
         exchange
     }
 
-    /// The payload of the initiator's first message.
+    /// Returns the payload of the initiator's first message.
     pub(crate) fn offer(&self) -> Option<[u8; OFFER_LEN]> {
         (self.policy != Hybrid::Never).then(|| *generate_key_pair(*self.seed).pk())
     }
 
-    /// The payload of the responder's first message, if the other side's first held an offer.
+    /// Returns the payload of the responder's first message, if `offer` is a valid offer.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Option<[u8; ANSWER_LEN]> {
         let offer = MlKem768PublicKey::try_from(offer).ok()?;
         if self.policy == Hybrid::Never || !validate_public_key(&offer) {
@@ -130,8 +131,8 @@ impl Exchange {
         Some(ciphertext.into())
     }
 
-    /// Takes the payload that answers our offer. A ciphertext that was altered gives a secret
-    /// that the other side has not: no record of either is then good.
+    /// Takes the payload that answers our offer. An altered ciphertext gives a secret that the peer
+    /// does not have, so that no later record is valid.
     pub(crate) fn take_answer(&mut self, answer: &[u8]) {
         if self.policy == Hybrid::Never {
             return;
@@ -143,19 +144,19 @@ impl Exchange {
         }
     }
 
-    /// Whether both sides have a secret.
+    /// Returns whether this side has a shared secret.
     pub(crate) fn is_hybrid(&self) -> bool {
         self.shared.is_some()
     }
 
-    /// Whether the handshake has to fail because the other side offered, or answered, nothing.
+    /// Returns whether the handshake must fail because the peer offered, or answered, nothing.
     pub(crate) fn is_refused(&self) -> bool {
         self.policy == Hybrid::Require && !self.is_hybrid()
     }
 
-    /// The key that one of Noise's becomes; `hash` is that of the handshake after its last
-    /// message.
-    pub(crate) fn mix(&self, key: [u8; 32], hash: &[u8; 32]) -> Shared {
+    /// Returns the transport key to use instead of Noise's `key`; `hash` is the handshake hash
+    /// after the last message.
+    pub(crate) fn mix(&self, key: [u8; 32], hash: &[u8; 32]) -> SharedSecret {
         let mut mixed = Zeroizing::new(key);
         if let Some(shared) = &self.shared {
             let mut both = Zeroizing::new([0; 64]);

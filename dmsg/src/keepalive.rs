@@ -1,9 +1,9 @@
-//! Keeping an idle connection alive, and telling whether the peer still is.
+//! Keepalives for idle connections, and the means to detect a dead peer.
 //!
-//! yamux sends nothing while it is idle. A [`Keepalive`] sends something that every reader answers
-//! or skips, Go's included: a record without plaintext where the connection is encrypted, a ping of
-//! yamux's where it is not. It keeps NAT bindings open and makes a dead TCP connection fail. The
-//! caller, which has the clock, decides when to request a ping and how long a silence is too long.
+//! yamux sends nothing while it is idle. A [`Keepalive`] sends something that every peer answers or
+//! skips, Go's included: an empty record where the connection is encrypted, a yamux ping where it
+//! is not. It keeps NAT bindings open and makes a dead TCP connection fail. The caller, which has
+//! the clock, decides when to request a ping and how long a silence may last.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,27 +11,27 @@ use std::task::Waker;
 
 use futures::task::AtomicWaker;
 
-/// A handle on one connection's bytes; stays usable while something else owns the stream.
+/// A handle to the keepalive of one connection, usable while another task owns the stream.
 #[derive(Clone, Default)]
-pub struct Keepalive(Arc<Shared>);
+pub struct Keepalive(Arc<KeepaliveState>);
 
 #[derive(Default)]
-struct Shared {
-    wanted: AtomicBool,
+struct KeepaliveState {
+    ping_requested: AtomicBool,
     received: AtomicU64,
     writer: AtomicWaker,
 }
 
 impl Keepalive {
-    /// Requests one ping. Only the task that flushes the connection sends it; no empty
-    /// record is sent when other data is on its way anyway.
+    /// Requests one ping. The task that flushes the connection sends it. On an encrypted connection
+    /// it is skipped if other data is about to be sent.
     pub fn request_ping(&self) {
-        self.0.wanted.store(true, Ordering::Release);
+        self.0.ping_requested.store(true, Ordering::Release);
         self.0.writer.wake();
     }
 
-    /// How many records (or frames) have come from the peer, empty ones and answers included. As
-    /// long as this number moves, the peer lives.
+    /// Returns how many records or frames the peer has sent, empty ones and answers included. The
+    /// peer is alive as long as this number rises.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
@@ -41,9 +41,9 @@ impl Keepalive {
         self.0.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a requested ping, and registers `writer` to be woken by the next request.
+    /// Takes a pending ping request, and registers `writer` to be woken by the next one.
     pub(crate) fn take_ping_request(&self, writer: &Waker) -> bool {
         self.0.writer.register(writer);
-        self.0.wanted.swap(false, Ordering::Acquire)
+        self.0.ping_requested.swap(false, Ordering::Acquire)
     }
 }

@@ -1,17 +1,19 @@
-//! DMSG: streams between keys through relays that see neither their content nor need an address
-//! for them; and the encrypted sessions of direct TCP, which are made of the same parts.
+//! DMSG: encrypted streams between keys, through relays that see neither content nor need the
+//! peers' addresses; also the encrypted sessions of direct TCP, which are built from the same
+//! parts.
 //!
 //! From the bottom: [`handshake`] (Noise XK and KK), [`cipher`] (records), [`frame`] (length
 //! prefixes), [`secure`] (an encrypted byte stream), [`session`] (many streams over one byte
 //! stream). Direct TCP is `secure` with a `session` inside.
 //!
-//! DMSG proper is the other way round: [`dmsg_session`] is a handshake with a relay, then a
-//! `session` in clear. On its streams signed [`object`]s ask for a connection to another key,
-//! which then runs end to end ([`endpoint`]). [`client`] keeps sessions with relays and finds ways
-//! through them, [`server`] is a relay; both publish an [`entry`] at a [`Discovery`].
+//! DMSG itself layers them the other way round: [`dmsg_session`] is a handshake with a relay, then
+//! a `session` without encryption. On its streams, signed [`object`]s ask for a connection to
+//! another key, which then runs end to end ([`endpoint`]). [`client`] keeps sessions with relays
+//! and finds routes through them, [`server`] is a relay; both publish an [`entry`] at a
+//! [`Discovery`].
 //!
-//! There is no executor in here: clients and servers run on any [`skydht_runtime::Runtime`], and
-//! what is below them has no clock.
+//! The crate has no executor: clients and servers run on any [`skydht_runtime::Runtime`], and the
+//! layers below them have no clock.
 //!
 //! ```
 //! use futures::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,7 +55,7 @@
 //! }).unwrap();
 //! ```
 
-// A length or number that is cut where addresses have 32 bits is an error here, too.
+// A length or number that is truncated on 32-bit targets is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 #![warn(missing_debug_implementations)]
 

@@ -1,13 +1,13 @@
-//! What stands in the objects that open a stream, as plain data: see [`crate::object`].
+//! Contents of the objects that open a stream, as plain data: see [`crate::object`].
 
 use skydht_core::key::PUBLIC_KEY_LEN;
 
-/// An address as it stands in an object: any 33 bytes, any port.
+/// An address in an object: any 33 bytes, any port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RawAddress {
-    /// The key's bytes; all zero when there is none.
+    /// The key's bytes; all zero if there is none.
     pub key: [u8; PUBLIC_KEY_LEN],
-    /// The port; 0 when there is none.
+    /// The port; 0 if there is none.
     pub port: u16,
 }
 
@@ -20,12 +20,12 @@ impl Default for RawAddress {
     }
 }
 
-/// An announcement as it stands in an object. Nothing about it is checked.
+/// The content of a server's announcement, unverified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerAnnounce {
-    /// When it was made, in nanoseconds since 1970.
+    /// When it was made, in nanoseconds since the Unix epoch.
     pub timestamp: i64,
-    /// Whose it is; all zero when the object names none, as a request for a stream does.
+    /// Key of the server; all zero if the object is not an announcement but a stream request.
     pub source: [u8; PUBLIC_KEY_LEN],
 }
 
@@ -38,31 +38,31 @@ impl Default for PeerAnnounce {
     }
 }
 
-/// A request as it stands in an object. Nothing about it is checked.
+/// The content of a stream request, unverified.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StreamRequest {
-    /// When it was made, in nanoseconds since 1970.
+    /// When it was made, in nanoseconds since the Unix epoch.
     pub timestamp: i64,
-    /// Who asks.
+    /// The address that opens the stream.
     pub source: RawAddress,
-    /// Who is asked.
+    /// The address to which the stream is opened.
     pub destination: RawAddress,
-    /// Ask the server for the public address that it sees us at.
+    /// Whether it asks the server for the public address of the source.
     pub ip_info: bool,
     /// The first message of the KK handshake.
     pub noise: Vec<u8>,
 }
 
-/// A response as it stands in an object.
+/// The content of a response to a stream request.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StreamResponse {
     /// The hash of the request.
     pub request_hash: [u8; 32],
-    /// Whether the stream is open.
+    /// Whether the stream was accepted.
     pub accepted: bool,
-    /// The public address asked for: 4 or 16 bytes, or none.
+    /// The requested public address: 4 or 16 bytes, or empty.
     pub ip: Vec<u8>,
-    /// Why it was refused; 0 when it was not, or for no reason.
+    /// Code of the refusal; 0 if it was accepted, or refused without a reason.
     pub error_code: u16,
     /// The second message of the KK handshake.
     pub noise: Vec<u8>,

@@ -1,13 +1,13 @@
 //! yamux as a state machine without I/O: many byte streams over one connection.
 //!
-//! Bytes that come are put where [`Mux::space`] says, and [`Mux::received`] takes them in; what is
-//! to be sent stands in [`Mux::output`]; [`Mux::poll_event`] says what happened. The format is that of
-//! hashicorp/yamux (spec.md there); what this adds are bounds: a stream's window stays at 256 KiB, a
-//! frame is never longer than that, and while resets pile up that the connection does not take, no
-//! stream opens and nothing more is to be read ([`Mux::wants_input`]).
+//! Received bytes go into [`Mux::space`], and [`Mux::received`] processes them; [`Mux::output`] is
+//! what to send; [`Mux::poll_event`] reports what happened. The format is that of hashicorp/yamux
+//! (its spec.md). This implementation adds limits: a stream's window stays at 256 KiB, a frame is
+//! at most that long, and while too many resets wait for the connection, no stream opens and
+//! nothing more is to be read ([`Mux::wants_input`]).
 //!
-//! Streams of the peer's are not counted here: the session that takes [`Event::Opened`] drops
-//! those that are too many before the next bytes are read.
+//! The peer's streams are not limited here: the session that handles [`Event::Opened`] drops those
+//! over its limit before the next bytes are read.
 
 mod flow;
 mod frame;
@@ -24,12 +24,14 @@ use frame::{ACK, FIN, Frame, Kind, RST, SYN};
 use input::{Input, Part};
 use output::Output;
 
-/// Streams of ours that the peer has not acknowledged, at most; Go's side has room for as many.
-const MOST_UNACKNOWLEDGED: usize = 256;
-/// Streams that both we and our user are done with, and the peer may not be.
-const MOST_ABANDONED: usize = 256;
+/// Maximum number of our streams that the peer has not acknowledged; Go's accept backlog is as
+/// large.
+const MAX_UNACKNOWLEDGED: usize = 256;
+/// Maximum number of streams that we have finished and no longer read, while the peer may still
+/// send.
+const MAX_ABANDONED: usize = 256;
 
-/// Which end of the connection this is. yamux numbers streams by it.
+/// Which end of the connection this is. It decides whether yamux numbers our streams odd or even.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// We dialled.
@@ -38,7 +40,7 @@ pub enum Role {
     Server,
 }
 
-/// Something that the other side of a stream did.
+/// Something that the peer did on the session or a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     /// The peer opened a stream.
@@ -51,29 +53,30 @@ pub(crate) enum Event {
     GoAway,
 }
 
-/// A stream was reset, or is finished.
+/// The stream was reset or finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Broken;
 
 /// One end of a multiplexed connection.
 pub(crate) struct Mux {
     role: Role,
-    /// Of the next stream of ours; 0 when there are no numbers left.
+    /// Id of our next stream; 0 if there are no ids left.
     next: u32,
-    /// Boxed, since most sessions have few at a time and a map's node has room for eleven.
+    /// Boxed: most sessions have few streams, and a node of the map has room for eleven values.
     streams: BTreeMap<u32, Box<Flow>>,
+    /// Number of our streams that the peer has not acknowledged.
     unacknowledged: usize,
     abandoned: VecDeque<u32>,
     input: Input,
     output: Output,
     events: VecDeque<Event>,
-    /// Bytes of all streams that have come and were not read, with the buffers that they are in.
+    /// Bytes of all streams that were received and not read, counted by the size of their buffers.
     held: usize,
-    /// Frames that have begun.
+    /// Number of frames of which the header was received.
     frames: u64,
-    /// Numbers of our pings: those up to the first are answered, up to the second sent.
+    /// Number of the last ping that was answered, and of the last that was sent.
     pings: (u32, u32),
-    /// Counts reads, so that streams can be told apart by when they were read last.
+    /// Counts reads, to order streams by their last read.
     reads: u64,
 }
 
@@ -98,33 +101,33 @@ impl Mux {
         }
     }
 
-    /// Whether [`Self::open`] would give a stream.
+    /// Returns whether [`Self::open`] would return a stream.
     pub(crate) fn can_open(&self) -> bool {
-        self.unacknowledged < MOST_UNACKNOWLEDGED && !self.output.is_full()
+        self.unacknowledged < MAX_UNACKNOWLEDGED && !self.output.is_full()
     }
 
-    /// A new stream, unless the peer must first acknowledge some of ours. The peer learns of it with
-    /// its first frame.
+    /// Opens a stream. `None` if the peer must first acknowledge some of ours, or no ids are left.
+    /// The peer learns of the stream with its first frame.
     pub(crate) fn open(&mut self) -> Option<u32> {
         if !self.can_open() || self.next == 0 {
             return None;
         }
         let id = self.next;
-        // Zero after two billion streams.
+        // No ids are left after two billion streams.
         self.next = id.checked_add(2).unwrap_or(0);
         self.streams.insert(id, Box::new(Flow::new(SYN, WINDOW)));
         self.unacknowledged += 1;
         Some(id)
     }
 
-    /// Takes as much of `data` as goes into one frame and has credit; 0 means to wait for
+    /// Queues as much of `data` as fits into one frame and into the credit. 0 means to wait for
     /// [`Event::Writable`].
     pub(crate) fn write(&mut self, id: u32, data: &[u8]) -> Result<usize, Broken> {
         let flow = self.streams.get_mut(&id).ok_or(Broken)?;
         if !flow.may_write() {
             return Err(Broken);
         }
-        let len = data.len().min(flow.credit as usize).min(output::MOST_DATA);
+        let len = data.len().min(flow.credit as usize).min(output::MAX_DATA);
         if len == 0 && !data.is_empty() {
             return Ok(0);
         }
@@ -134,18 +137,18 @@ impl Mux {
         Ok(len)
     }
 
-    /// Whether a stream is neither finished by us nor reset.
+    /// Returns whether a stream is neither finished by us nor reset.
     pub(crate) fn may_write(&self, id: u32) -> bool {
         self.streams.get(&id).is_some_and(|flow| flow.may_write())
     }
 
-    /// Whether a stream was reset by [`Self::cut_down_to`].
+    /// Returns whether a stream was reset by [`Self::cut_down_to`].
     pub(crate) fn is_cut(&self, id: u32) -> bool {
         let flow = self.streams.get(&id);
         flow.is_some_and(|flow| flow.phase == Phase::Cut)
     }
 
-    /// Tells the peer of a new stream, unless it knows.
+    /// Announces a new stream to the peer, unless a frame of it was sent.
     pub(crate) fn announce(&mut self, id: u32) {
         let flow = self.streams.get_mut(&id);
         if let Some(flow) = flow.filter(|flow| flow.flags_due & SYN != 0) {
@@ -154,7 +157,7 @@ impl Mux {
         }
     }
 
-    /// Nothing more will be written to a stream.
+    /// Finishes our direction of a stream.
     pub(crate) fn finish(&mut self, id: u32) -> Result<(), Broken> {
         let flow = self.streams.get_mut(&id).ok_or(Broken)?;
         if matches!(flow.phase, Phase::Reset | Phase::Cut) {
@@ -168,7 +171,7 @@ impl Mux {
         Ok(())
     }
 
-    /// Reads what has come on a stream. What came before a reset can still be read.
+    /// Reads received data of a stream. Data that arrived before a reset can still be read.
     pub(crate) fn read(&mut self, id: u32, buf: &mut [u8]) -> Read {
         let Some(flow) = self.streams.get_mut(&id) else {
             return Read::Reset;
@@ -190,7 +193,7 @@ impl Mux {
         Read::Data(read)
     }
 
-    /// The reader of a stream still has so many bytes that it has read: they count as unread.
+    /// Sets how many bytes the stream's reader has read and still holds; they count as unread.
     pub(crate) fn keep(&mut self, id: u32, bytes: usize) {
         if let Some(flow) = self.streams.get_mut(&id) {
             self.held = self.held - flow.kept + bytes;
@@ -198,8 +201,8 @@ impl Mux {
         }
     }
 
-    /// Its user is done with a stream. One that is not finished is reset; one that only the peer
-    /// has finished is finished.
+    /// Releases a stream that its user has dropped. It is reset unless we have finished it; if only
+    /// the peer has, it is finished instead.
     pub(crate) fn leave(&mut self, id: u32) {
         let Some(flow) = self.streams.get_mut(&id) else {
             return;
@@ -211,8 +214,8 @@ impl Mux {
                 self.output.frame(Frame::of(Kind::Data, flags, id, 0));
                 self.remove(id);
             }
-            // Were it reset, Go's side would lose what it has not read of ours. A peer that waits
-            // for credit would wait for ever.
+            // A reset would make Go's side lose what it has not read of our data, so wait for its
+            // end. With no window left the peer could wait for credit forever, so reset it.
             Phase::Finished if flow.window() == 0 => self.reset(id),
             Phase::Finished => self.abandon(id),
             Phase::BothFinished | Phase::Reset | Phase::Cut => self.remove(id),
@@ -234,7 +237,7 @@ impl Mux {
             flow.is_abandoned = true;
         }
         self.abandoned.push_back(id);
-        if self.abandoned.len() > MOST_ABANDONED
+        if self.abandoned.len() > MAX_ABANDONED
             && let Some(oldest) = self.abandoned.pop_front()
         {
             self.remove(oldest);
@@ -257,13 +260,14 @@ impl Mux {
         id % 2 == u32::from(self.role == Role::Client)
     }
 
-    /// Bytes of all streams that have come and were not read.
+    /// Returns the bytes of all streams that were received and not read.
     pub(crate) fn held(&self) -> usize {
         self.held
     }
 
-    /// Resets streams until no more than `most` bytes are held, those first that were read longest
-    /// ago. Streams that hold little in comparison go last. Says which.
+    /// Resets streams until at most `most` bytes are unread: those first that were read least
+    /// recently, but those with less than half of the largest share last. Returns the streams that
+    /// were reset.
     pub(crate) fn cut_down_to(&mut self, most: usize) -> Vec<u32> {
         let mut holding: Vec<_> = self
             .streams
@@ -291,23 +295,23 @@ impl Mux {
         cut
     }
 
-    /// What is to be sent next; empty when there is nothing. It stays until [`Self::sent`].
+    /// Returns what to send next; empty if there is nothing. Unchanged until [`Self::sent`].
     pub(crate) fn output(&mut self) -> &[u8] {
         self.output.next()
     }
 
-    /// The connection has taken so many bytes of [`Self::output`].
+    /// Records that the connection has taken `bytes` of [`Self::output`].
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.output.sent(bytes);
     }
 
-    /// Bytes that wait for the connection.
+    /// Returns the number of bytes that wait for the connection.
     pub(crate) fn unsent(&self) -> usize {
         self.output.unsent()
     }
 
-    /// Asks the peer for a sign of life. Streams of the peer's that were not acknowledged yet are:
-    /// Go's side ends a session with one that is not for 75 s.
+    /// Sends a ping. Also acknowledges the peer's streams that were not acknowledged yet: Go ends a
+    /// session with a stream that is not acknowledged within 75 s.
     pub(crate) fn ping(&mut self) {
         for (id, flow) in &mut self.streams {
             if flow.flags_due == ACK && flow.phase != Phase::Cut {
@@ -316,34 +320,34 @@ impl Mux {
                     .urgent(Frame::of(Kind::WindowUpdate, ACK, *id, 0));
             }
         }
-        // After four billion of them, answers pass for violations: in 4,000 years.
+        // Saturates after four billion pings, 4,000 years; later answers would count as violations.
         self.pings.1 = self.pings.1.saturating_add(1);
         self.output.ping(self.pings.1);
     }
 
-    /// How many frames have come.
+    /// Returns how many frames were received.
     pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Says that the session is over because of a violation.
+    /// Announces the end of the session because of a violation.
     pub(crate) fn go_away(&mut self) {
         const PROTOCOL_ERROR: u32 = 1;
         self.output
             .frame(Frame::of(Kind::GoAway, 0, 0, PROTOCOL_ERROR));
     }
 
-    /// Whether more may be read from the connection.
+    /// Returns whether more may be read from the connection.
     pub(crate) fn wants_input(&self) -> bool {
         !self.output.is_full()
     }
 
-    /// Whether everything that came were whole frames.
+    /// Returns whether the bytes received so far end with a complete frame.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.input.is_between_frames()
     }
 
-    /// Where the next bytes from the connection go. Never empty.
+    /// Returns where to put the next bytes from the connection. Never empty.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         let Part::Body { stream, left } = self.input.part() else {
             return self.input.header_space();
@@ -359,15 +363,15 @@ impl Mux {
         }
     }
 
-    /// So many bytes have come and are in [`Self::space`].
+    /// Processes `bytes` that were put into [`Self::space`].
     ///
     /// # Errors
-    /// The peer broke the rules: nothing more of it is to be read.
+    /// The peer violated the protocol. Its further data must not be read.
     pub(crate) fn received(&mut self, bytes: usize) -> Result<(), Violation> {
         match self.input.part() {
             Part::Header => {
-                // smux's frames are shorter than ours: waiting for a whole header, we would let a
-                // peer wait that waits for us.
+                // Check the first byte: smux's frames are shorter than yamux's header, so waiting
+                // for a complete header could deadlock with a peer that waits for our answer.
                 if self.frames == 0 && self.input.is_smux() {
                     return Err(Violation::Smux);
                 }
@@ -393,7 +397,7 @@ impl Mux {
         Ok(())
     }
 
-    /// The next thing that happened, if any.
+    /// Returns the next event, if any.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -447,7 +451,7 @@ impl Mux {
         }
         self.acknowledged(id);
         let Some(flow) = self.streams.get_mut(&id) else {
-            return Ok(()); // of a stream that is gone: the peer does not know yet
+            return Ok(()); // the peer does not know yet that the stream is gone
         };
         match frame.kind {
             Kind::WindowUpdate => {
@@ -470,7 +474,7 @@ impl Mux {
         Ok(())
     }
 
-    /// The peer knows of a stream of ours.
+    /// Records that the peer knows a stream of ours.
     fn acknowledged(&mut self, id: u32) {
         let is_ours = self.is_ours(id);
         if let Some(flow) = self.streams.get_mut(&id)

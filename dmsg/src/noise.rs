@@ -1,6 +1,6 @@
-//! The primitives that snow needs, for `Noise_*_Secp256k1_ChaChaPoly_SHA256`.
+//! Primitives for snow, for `Noise_*_Secp256k1_ChaChaPoly_SHA256`.
 //!
-//! A DH output is SHA-256 of the compressed shared point followed by one zero byte: 33 bytes,
+//! A DH output is the SHA-256 of the compressed shared point, followed by one zero byte: 33 bytes,
 //! as long as a public key.
 
 use chacha20poly1305::aead::inout::InOutBuf;
@@ -12,21 +12,21 @@ use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::CryptoResolver;
 use snow::types::{Cipher, Dh, Hash, Random};
 
-/// Bytes in an authentication tag.
+/// Length of an authentication tag, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// The nonce of ChaChaPoly in Noise: four zero bytes, then the counter, little-endian.
+/// Returns the ChaChaPoly nonce of Noise: four zero bytes, then the counter, little-endian.
 pub(crate) fn nonce(counter: u64) -> Nonce {
     let mut nonce = Nonce::default();
     nonce[4..].copy_from_slice(&counter.to_le_bytes());
     nonce
 }
 
-/// Gives snow our primitives and the two key pairs of one handshake.
+/// Provides snow with our primitives and the two key pairs of one handshake.
 pub(crate) struct Resolver {
     /// The static key.
     pub(crate) local: SecretKey,
-    /// Spent by the one message that carries it.
+    /// The ephemeral key, which `generate` returns instead of a random one.
     pub(crate) ephemeral: SecretKey,
 }
 
@@ -53,7 +53,7 @@ impl CryptoResolver for Resolver {
     }
 }
 
-/// Refuses: the ephemeral key comes with the resolver, so a run can be repeated.
+/// Refuses to generate: the ephemeral key is in the resolver, so a handshake can be reproduced.
 struct NoRandom;
 
 impl Random for NoRandom {
@@ -62,7 +62,8 @@ impl Random for NoRandom {
     }
 }
 
-/// One of the two key pairs. snow makes two of these, calls `set` on one and `generate` on the other.
+/// One of the two key pairs of a handshake. snow creates two, calls `set` on one and `generate` on
+/// the other.
 struct Secp256k1 {
     local: SecretKey,
     ephemeral: Option<SecretKey>,
@@ -94,8 +95,8 @@ impl Dh for Secp256k1 {
         PUBLIC_KEY_LEN
     }
 
-    /// The handshake only ever sets the local static key. The parsed form is at hand, which saves
-    /// computing the public key again (some 20 µs).
+    /// Uses the local static key, the only one that the handshake sets. Taking it in parsed form
+    /// saves the derivation of its public key (about 20 µs).
     fn set(&mut self, _: &[u8]) {
         self.use_key(self.local.clone());
     }
@@ -110,13 +111,13 @@ impl Dh for Secp256k1 {
         &self.public
     }
 
-    /// Only snow's own key generation asks for this, which we do not use.
+    /// Used only by snow's own key generation, which we do not call.
     fn privkey(&self) -> &[u8] {
         &[]
     }
 
     fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        // The tag is checked here: k256 alone would take tag 5, which kills Go.
+        // `PublicKey` checks the tag byte: k256 alone would accept tag 5, which makes Go panic.
         let other = public.get(..PUBLIC_KEY_LEN).ok_or(Error::Dh)?;
         let other = PublicKey::from_bytes(other).map_err(|_| Error::Dh)?;
         let secret = self.secret.as_ref().ok_or(Error::Dh)?;
@@ -155,7 +156,7 @@ impl Hash for Sha {
     }
 }
 
-/// Empty until snow sets a key, which it does before it encrypts anything.
+/// `None` until snow sets a key, which it does before it encrypts anything.
 struct ChaChaPoly(Option<ChaCha20Poly1305>);
 
 impl Cipher for ChaChaPoly {

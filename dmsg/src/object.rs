@@ -1,8 +1,8 @@
 //! The signed objects that open a stream: a request or a server's announcement, and the response.
 //!
-//! An object is a signature (65 bytes) ‖ a gob stream, signed by its author over the SHA-256 of
-//! the gob bytes (specification of DMSG, §5). It is kept as the bytes that came: relays forward
-//! it unchanged, and neither signature nor hash is ever taken of something encoded anew.
+//! An object is a signature (65 bytes) ‖ a gob stream. Its author signs the SHA-256 of the gob
+//! bytes (specification of DMSG, §5). The received bytes are kept: relays forward them unchanged,
+//! and neither signature nor hash is computed over a new encoding.
 
 mod announce;
 mod code;
@@ -20,23 +20,24 @@ pub use crate::message::{PeerAnnounce, RawAddress, StreamRequest, StreamResponse
 pub use code::ErrorCode;
 pub use request::VerifiedRequest;
 
-/// The longest object, in bytes: what a sealed one may hold (specification §3).
+/// Maximum length of an object, in bytes, so that it can be sealed (specification §3).
 pub const MAX_OBJECT: usize = 65_535 - crate::cipher::RECORD_OVERHEAD;
 
 /// Why an object was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// A rule of the protocol is broken.
+    /// It violates a rule of the protocol.
     #[error(transparent)]
     Code(#[from] ErrorCode),
-    /// The gob stream cannot be read.
+    /// The gob stream cannot be decoded.
     #[error(transparent)]
     Gob(#[from] GobError),
 }
 
 impl ObjectError {
-    /// The code of the protocol; an unreadable object is an invalid one.
+    /// Returns the error code of the protocol; an undecodable object is
+    /// [`ErrorCode::InvalidObject`].
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
@@ -46,12 +47,12 @@ impl ObjectError {
     }
 }
 
-/// One end of a stream: a key and a port, both valid in form.
+/// One end of a stream: a key and a port, both syntactically valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
     /// Key of the client or server.
     pub key: PublicKey,
-    /// Which service of theirs, or the dialler's ephemeral port; not 0.
+    /// Port of the service, or the dialer's ephemeral port; never 0.
     pub port: u16,
 }
 
@@ -62,7 +63,7 @@ impl std::fmt::Display for Address {
 }
 
 impl RawAddress {
-    /// Whether there is no key.
+    /// Returns whether there is no key.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.key == [0; PUBLIC_KEY_LEN]
@@ -82,15 +83,15 @@ impl From<Address> for RawAddress {
     }
 }
 
-/// An object as it travels: signature ‖ gob.
+/// An object as it is transferred: signature ‖ gob.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedObject(Vec<u8>);
 
 impl SignedObject {
-    /// Takes the bytes of an object; nothing but the length is checked.
+    /// Takes the bytes of an object. Only their length is checked.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidObject`] when there is nothing behind the signature, or more than
+    /// [`ErrorCode::InvalidObject`] if there is nothing behind the signature, or more than
     /// [`MAX_OBJECT`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ErrorCode> {
         if bytes.len() <= SIGNATURE_LEN || bytes.len() > MAX_OBJECT {
@@ -104,13 +105,13 @@ impl SignedObject {
         Self([signature.as_bytes(), gob].concat())
     }
 
-    /// The bytes.
+    /// Returns the bytes of the object.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The SHA-256 of the whole object, by which a response names its request.
+    /// Returns the SHA-256 of the whole object, by which a response refers to its request.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()

@@ -1,4 +1,4 @@
-//! An in-memory connection for tests: bounded, fragmenting, and open to inspection.
+//! An in-memory connection for tests: bounded, fragmenting, and inspectable.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Default)]
 pub(crate) struct Half {
     pub(crate) bytes: VecDeque<u8>,
@@ -17,9 +17,9 @@ pub(crate) struct Half {
     reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// How often the writer wrote.
+    /// Number of successful writes.
     pub(crate) writes: usize,
-    /// The most that was offered to a read.
+    /// Size of the largest buffer that was offered to a read.
     pub(crate) largest_read: usize,
 }
 
@@ -34,16 +34,17 @@ impl Half {
     }
 }
 
-/// One end of a connection. Dropped, the other end reads what is left, then the end.
+/// One end of a connection. After it is dropped, the other end reads what is left, and then the
+/// end.
 pub(crate) struct End {
     input: Arc<Mutex<Half>>,
     output: Arc<Mutex<Half>>,
-    /// Most bytes that the next reads and writes move, in turn; empty for no limit.
+    /// Maximum bytes of the next reads and writes, used in turn; empty for no limit.
     pieces: Vec<usize>,
     turn: usize,
 }
 
-/// Two ends; each direction holds `capacity` bytes.
+/// Creates two connected ends. Each direction holds `capacity` bytes.
 pub(crate) fn pipe(capacity: usize) -> (End, End) {
     let half = || {
         Arc::new(Mutex::new(Half {
@@ -65,18 +66,18 @@ impl End {
         }
     }
 
-    /// Moves bytes in pieces of these sizes, over and over; 0 counts as 1.
+    /// Limits reads and writes to these sizes, cyclically; 0 counts as 1.
     pub(crate) fn in_pieces(mut self, pieces: Vec<usize>) -> Self {
         self.pieces = pieces;
         self
     }
 
-    /// What this end writes to.
+    /// Returns the direction that this end writes to.
     pub(crate) fn output(&self) -> Arc<Mutex<Half>> {
         self.output.clone()
     }
 
-    /// What this end reads from.
+    /// Returns the direction that this end reads from.
     pub(crate) fn input(&self) -> Arc<Mutex<Half>> {
         self.input.clone()
     }

@@ -1,5 +1,5 @@
-//! Publishes one key's entry: when it changes, and again and again; follows the discovery's count
-//! of it (specification of DMSG, §7 to §9).
+//! Publishes the entry of one key, when it changes and periodically, and continues the sequence
+//! that the discovery has (specification of DMSG, §7 to §9).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,35 +15,35 @@ use crate::signal::Signal;
 /// When an entry is published.
 #[derive(Clone, Copy)]
 pub(crate) struct Cadence {
-    /// When nothing changes.
+    /// Interval while the content is unchanged.
     pub(crate) interval: Duration,
-    /// How long changes collect.
+    /// How long changes are collected before publishing.
     pub(crate) debounce: Duration,
-    /// The first and the longest wait after a failure.
+    /// First and longest wait after a failure.
     pub(crate) retry: (Duration, Duration),
 }
 
-/// Whose entry is published.
+/// The client or server whose entry is published.
 pub(crate) trait Owner: Send + Sync + 'static {
-    /// What the entry says.
+    /// Content of the entry, compared to find out whether it has changed.
     type Content: PartialEq + Send + Sync;
 
-    /// What it should say now; nothing as long as there is nothing to say.
+    /// Returns the current content; `None` while there is nothing to publish.
     fn content(&self) -> Option<Self::Content>;
-    /// Says it.
+    /// Writes the content into the entry.
     fn fill(&self, entry: &mut Entry, content: &Self::Content);
-    /// The discovery has answered.
+    /// Receives the result of an attempt to publish.
     fn published(&self, answer: Result<SignedEntry, DiscoveryError>);
-    /// The discovery does not know a member of the entry, and gets entries without such from now
-    /// on.
+    /// Called when the discovery turns out not to know a member of the entry: from now on the entry
+    /// is published without later members.
     fn published_plain(&self) {}
-    /// Raised when the content changes, and at the end.
+    /// Raised when the content changes and when the owner closes.
     fn changes(&self) -> &Signal;
-    /// Whether it is the end.
+    /// Returns whether the owner is closed, which ends publishing.
     fn is_closed(&self) -> bool;
 }
 
-/// Publishes until the end, in a task of its own.
+/// Spawns the task that publishes until the owner closes.
 pub(crate) fn spawn<R: Runtime, O: Owner>(
     publisher: Publisher<R>,
     owner: &Arc<O>,
@@ -53,8 +53,8 @@ pub(crate) fn spawn<R: Runtime, O: Owner>(
     runtime.spawn(Box::pin(run(publisher, Arc::clone(owner), cadence)));
 }
 
-/// A discovery that was asked too often is left alone for as long as it wants, up to this.
-const LONGEST_WANTED: Duration = Duration::from_secs(10 * 60);
+/// Longest pause that a discovery may ask for after it was asked too often.
+const MAX_REQUESTED_PAUSE: Duration = Duration::from_secs(10 * 60);
 
 async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, cadence: Cadence) {
     let runtime = publisher.runtime.clone();
@@ -72,7 +72,9 @@ async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, c
                 owner.changes().above(seen).await;
                 continue;
             }
-            (Some((said, at)), content) if content.as_ref().is_none_or(|it| it == said) => {
+            (Some((published, at)), content)
+                if content.as_ref().is_none_or(|it| it == published) =>
+            {
                 let left = (*at + cadence.interval).saturating_sub(now());
                 if !left.is_zero() {
                     let changed = std::pin::pin!(owner.changes().above(seen));
@@ -91,21 +93,21 @@ async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, c
         if publisher.plain_since.is_some() && !was_plain {
             owner.published_plain();
         }
-        let longer = (wait * 2).clamp(cadence.retry.0, cadence.retry.1);
+        let backoff = (wait * 2).clamp(cadence.retry.0, cadence.retry.1);
         wait = match &answer {
             Ok(_) => {
                 last = Some((content, now()));
                 Duration::ZERO
             }
-            Err(DiscoveryError::TooOften(wanted)) => (*wanted).clamp(longer, LONGEST_WANTED),
-            Err(_) => longer,
+            Err(DiscoveryError::TooOften(wanted)) => (*wanted).clamp(backoff, MAX_REQUESTED_PAUSE),
+            Err(_) => backoff,
         };
         owner.published(answer);
         pause(&runtime, &*owner, wait).await;
     }
 }
 
-/// Waits, but not beyond the end.
+/// Waits, but not beyond the owner's end.
 async fn pause<R: Runtime, O: Owner>(runtime: &R, owner: &O, wait: Duration) {
     let mut timer = runtime.sleep(wait);
     loop {
@@ -121,30 +123,30 @@ async fn pause<R: Runtime, O: Owner>(runtime: &R, owner: &O, wait: Duration) {
     }
 }
 
-/// The owner's side of publishing.
+/// Publishes one half of a key's entry, and tracks what the discovery holds.
 pub(crate) struct Publisher<R: Runtime> {
     runtime: R,
     discovery: Arc<dyn Discovery>,
     secret: SecretKey,
     half: Half,
     timeout: Duration,
-    /// What the discovery holds as far as is known.
+    /// What the discovery holds, as far as is known.
     stored: Stored,
-    /// Since when the discovery gets entries without the members that it did not know.
+    /// Since when the entry is published without later members; `None` with them.
     plain_since: Option<Duration>,
 }
 
 enum Stored {
-    /// It was not asked yet.
+    /// The discovery was not asked yet.
     Unknown,
-    /// Our half alone, of this sequence; none: nothing.
-    Ours(Option<u64>),
-    /// Another process of this key has its half in this entry.
+    /// Only our half, with this sequence; `None` if there is no entry.
+    OwnHalf(Option<u64>),
+    /// An entry with the half that another process of this key publishes.
     Shared(Box<SignedEntry>),
 }
 
-/// How long a discovery is taken for one that does not know our members, before it gets them once
-/// more: it may have been replaced.
+/// How long entries are published without later members before these are tried again: the discovery
+/// may have been upgraded.
 const PLAIN_LIFE: Duration = Duration::from_secs(3600);
 
 impl<R: Runtime> Publisher<R> {
@@ -166,23 +168,23 @@ impl<R: Runtime> Publisher<R> {
         }
     }
 
-    /// Publishes our half; `fill` says what it says. When the discovery has a later sequence, as
-    /// after a restart, ours continues from there, unless that entry is newer than this one: then
-    /// another publisher is there for this key, and we leave it (specification of discovery, §2).
-    /// What the discovery holds beside our half stays as it is.
+    /// Publishes our half, with the content that `fill` writes. If the discovery has a later
+    /// sequence, as after a restart, ours continues from there. If its entry is also newer than
+    /// this one, another publisher uses this key, and its entry is left in place (specification of
+    /// discovery, §2). The other half stays unchanged.
     pub(crate) async fn publish(
         &mut self,
         fill: impl Fn(&mut Entry),
     ) -> Result<SignedEntry, DiscoveryError> {
-        // Of an entry that is shared, the other half may have changed or gone.
-        if !matches!(self.stored, Stored::Ours(_)) {
-            self.ask().await?;
+        // The other half of a shared entry may have changed or been removed.
+        if !matches!(self.stored, Stored::OwnHalf(_)) {
+            self.fetch_stored().await?;
         }
         let timestamp = self.timestamp();
         let now = self.runtime.clocks().monotonic;
         let is_known = |since: Duration| now.saturating_sub(since) < PLAIN_LIFE;
         let mut plain_since = self.plain_since.filter(|since| is_known(*since));
-        let mut followed = false;
+        let mut has_followed = false;
         loop {
             let mut entry = Entry::new(self.secret.public(), self.sequence(), timestamp);
             fill(&mut entry);
@@ -192,25 +194,25 @@ impl<R: Runtime> Publisher<R> {
             }
             let entry = match &self.stored {
                 Stored::Shared(stored) => stored.with_half(self.half, &entry, &self.secret)?,
-                Stored::Unknown | Stored::Ours(_) => entry.sign(&self.secret),
+                Stored::Unknown | Stored::OwnHalf(_) => entry.sign(&self.secret),
             };
             let published = self.call(self.discovery.publish(entry.clone())).await;
             match published {
                 Ok(()) => {
-                    self.note(entry.clone());
+                    self.record_stored(entry.clone());
                     self.plain_since = plain_since;
                     return Ok(entry);
                 }
-                // An older discovery leaves out what it does not know, and finds our signature
-                // wrong over the rest.
+                // An older discovery drops members that it does not know, and then finds the
+                // signature wrong over the rest.
                 Err(DiscoveryError::Refused(EntryError::Signature(_)))
                     if has_more && plain_since.is_none() =>
                 {
                     plain_since = Some(now);
                 }
-                Err(DiscoveryError::Refused(EntryError::Sequence)) if !followed => {
-                    followed = true;
-                    if self.ask().await? > Some(timestamp) {
+                Err(DiscoveryError::Refused(EntryError::Sequence)) if !has_followed => {
+                    has_followed = true;
+                    if self.fetch_stored().await? > Some(timestamp) {
                         return Ok(entry);
                     }
                 }
@@ -224,40 +226,40 @@ impl<R: Runtime> Publisher<R> {
         i64::try_from(unix).unwrap_or(i64::MAX)
     }
 
-    /// The next entry's.
+    /// Returns the sequence of the next entry.
     fn sequence(&self) -> u64 {
         let last = match &self.stored {
             Stored::Unknown => None,
-            Stored::Ours(last) => *last,
+            Stored::OwnHalf(last) => *last,
             Stored::Shared(stored) => Some(stored.entry().sequence),
         };
         last.map_or(0, |last| last.saturating_add(1))
     }
 
-    /// A half that this key did not sign, or that cannot be shown to be, is not kept: it would be
-    /// signed for a discovery that made it up.
-    fn note(&mut self, stored: SignedEntry) {
+    /// Records what the discovery holds. The other half is kept only if this key is shown to have
+    /// signed it: otherwise we would sign what the discovery invented.
+    fn record_stored(&mut self, stored: SignedEntry) {
         let is_shared = stored.entry().has_other_half(self.half);
         self.stored = if is_shared && stored.verify_stored().is_ok() {
             Stored::Shared(Box::new(stored))
         } else {
-            Stored::Ours(Some(stored.entry().sequence))
+            Stored::OwnHalf(Some(stored.entry().sequence))
         };
     }
 
-    /// Asks what the discovery holds, and gives its timestamp. A discovery that does not say so is
-    /// no reason to begin at 0, which would fight with an entry that is there (specification of
-    /// DMSG in 2026, §4.4).
-    async fn ask(&mut self) -> Result<Option<i64>, DiscoveryError> {
+    /// Asks the discovery for the stored entry and returns its timestamp. If the call fails, the
+    /// sequence must not restart at 0, which would conflict with an existing entry (specification
+    /// of DMSG in 2026, §4.4).
+    async fn fetch_stored(&mut self) -> Result<Option<i64>, DiscoveryError> {
         let stored = self.discovery.stored(self.secret.public());
         match self.call(stored).await {
             Ok(stored) => {
                 let timestamp = stored.entry().timestamp;
-                self.note(stored);
+                self.record_stored(stored);
                 Ok(Some(timestamp))
             }
             Err(DiscoveryError::NotFound) => {
-                self.stored = Stored::Ours(None);
+                self.stored = Stored::OwnHalf(None);
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -272,10 +274,11 @@ impl<R: Runtime> Publisher<R> {
         done.unwrap_or_else(|| Err(DiscoveryError::Unavailable("no answer in time".into())))
     }
 
-    /// Takes back what was published: our half, and the entry with it if it is all of it.
+    /// Withdraws what was published: removes our half, or the whole entry if there is no other
+    /// half.
     pub(crate) async fn withdraw(mut self, published: SignedEntry) {
         if published.entry().has_other_half(self.half)
-            && self.ask().await.is_ok()
+            && self.fetch_stored().await.is_ok()
             && let Stored::Shared(stored) = &self.stored
         {
             let key = self.secret.public();

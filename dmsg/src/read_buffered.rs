@@ -1,4 +1,4 @@
-//! A connection whose small reads come out of a buffer; writes go through as they are.
+//! A connection with buffered reads and unbuffered writes.
 
 use std::io;
 use std::pin::Pin;
@@ -8,15 +8,15 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::buffer::Input;
 
-/// A connection with yamux in clear on it. Frames' headers are read by themselves; the buffer makes
-/// few system calls of them.
+/// A connection that carries unencrypted yamux. Frame headers are read separately; the buffer saves
+/// most of those system calls.
 pub struct ReadBuffered<IO> {
     io: IO,
     input: Input,
 }
 
 impl<IO> ReadBuffered<IO> {
-    /// `input` may hold first bytes: those that came right behind the handshake.
+    /// Creates the wrapper. `input` may hold bytes that arrived right behind the handshake.
     pub(crate) fn new(io: IO, input: Input) -> Self {
         Self { io, input }
     }

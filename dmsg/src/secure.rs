@@ -12,26 +12,26 @@ use crate::buffer::{Input, Output};
 use crate::cipher::{CipherError, NONCE_LEN, Opener, Sealer};
 use crate::frame::FrameTooLong;
 use crate::handshake::{Ephemeral, Transport};
-use crate::handshake_io::{self, Handshaken};
+use crate::handshake_io::{self, CompletedHandshake};
 use crate::keepalive::Keepalive;
 
 pub use crate::handshake_io::HandshakeError;
 
-/// Why an encrypted stream died. Inside an [`io::Error`] of kind `InvalidData`: get it back with
-/// [`SecureError::of`].
+/// Why an encrypted stream failed. Wrapped in an [`io::Error`] of kind `InvalidData`: use
+/// [`SecureError::of`] to extract it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecureError {
-    /// A length prefix above the limit.
+    /// A length prefix is above the limit.
     #[error(transparent)]
     Frame(#[from] FrameTooLong),
-    /// A forged, damaged or repeated record; or all nonces are used up.
+    /// A record was forged, damaged or replayed, or all nonces are used up.
     #[error(transparent)]
     Cipher(#[from] CipherError),
 }
 
 impl SecureError {
-    /// The cause of an error that a [`Secure`] gave, if it is one of these.
+    /// Returns the [`SecureError`] in an error of a [`Secure`], if that is its cause.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
@@ -44,7 +44,7 @@ impl From<SecureError> for io::Error {
     }
 }
 
-/// Dials: proves `local` and demands that the other side proves `remote`. Set a deadline around it.
+/// Dials: proves `local` and demands that the peer proves `remote`. The caller sets a deadline.
 ///
 /// # Errors
 /// [`HandshakeError`]; the connection is then dropped.
@@ -54,12 +54,12 @@ pub async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     remote: PublicKey,
     ephemeral: Ephemeral,
 ) -> Result<Secure<IO>, HandshakeError> {
-    let handshaken = handshake_io::connect(io, local, remote, ephemeral).await?;
-    Ok(Secure::after(handshaken))
+    let completed = handshake_io::connect(io, local, remote, ephemeral).await?;
+    Ok(Secure::after(completed))
 }
 
-/// Accepts: proves `local` and learns the dialler's key. Set a deadline around it. Bytes that
-/// come right behind the last message are kept for the stream.
+/// Accepts: proves `local` and learns the dialer's key. The caller sets a deadline. Bytes that
+/// arrive right behind the last message are kept for the stream.
 ///
 /// # Errors
 /// [`HandshakeError`]; the connection is then dropped.
@@ -71,8 +71,8 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(
     accept_greeted(io, local, ephemeral, || ()).await
 }
 
-/// As [`accept`]; calls `greeted` once the dialler's first message was valid, which shows that it
-/// knows our public key and nothing more. See [`crate::half_open`].
+/// Accepts like [`accept`], and calls `greeted` once the dialer's first message was valid, which
+/// shows only that it knows our public key. See [`crate::half_open`].
 ///
 /// # Errors
 /// [`HandshakeError`]; the connection is then dropped.
@@ -82,13 +82,13 @@ pub async fn accept_greeted<IO: AsyncRead + AsyncWrite + Unpin>(
     ephemeral: Ephemeral,
     greeted: impl FnOnce() + Send,
 ) -> Result<(PublicKey, Secure<IO>), HandshakeError> {
-    let handshaken = handshake_io::accept(io, local, ephemeral, greeted).await?;
-    Ok((handshaken.transport.remote, Secure::after(handshaken)))
+    let completed = handshake_io::accept(io, local, ephemeral, greeted).await?;
+    Ok((completed.transport.remote, Secure::after(completed)))
 }
 
-/// Tests whether a connection reaches the holder of `remote`, without making a session: stops
-/// after the second message, which only that holder can write, and hangs up. Our own key is not
-/// revealed. The other side's [`accept`] ends with [`HandshakeError::Closed`].
+/// Tests whether a connection leads to the holder of `remote`, without establishing a session:
+/// closes after the second message, which only that holder can write. Our own key is not revealed.
+/// The peer's [`accept`] fails with [`HandshakeError::Closed`].
 ///
 /// # Errors
 /// [`HandshakeError`].
@@ -104,16 +104,17 @@ pub async fn probe<IO: AsyncRead + AsyncWrite + Unpin>(
 /// An encrypted, authenticated byte stream. Written bytes collect until a record is full or the
 /// stream is flushed, so flush after the last write.
 ///
-/// A forged or damaged record ends it for good: every later call gives the same [`SecureError`].
-/// The end of the connection inside a record is `UnexpectedEof`; between records it is a plain
-/// end, since the protocol has no authenticated close: what runs inside must tell its own end.
+/// A forged or damaged record ends it permanently: every later call returns the same
+/// [`SecureError`]. If the connection ends inside a record, reads fail with `UnexpectedEof`.
+/// Between records it is a regular end, since the protocol has no authenticated close: the protocol
+/// inside must mark its own end.
 pub struct Secure<IO> {
     io: IO,
     sealer: Sealer,
     opener: Opener,
     input: Input,
     output: Output,
-    /// Where decrypted bytes wait in `input`.
+    /// Range of the decrypted bytes in `input`.
     plain: Range<usize>,
     end: Option<End>,
     keepalive: Keepalive,
@@ -127,22 +128,22 @@ enum End {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
-    /// Wraps a connection after a handshake.
+    /// Wraps a connection after its handshake.
     #[must_use]
     pub fn new(io: IO, transport: Transport) -> Self {
-        Self::after(Handshaken {
+        Self::after(CompletedHandshake {
             io,
             input: Input::default(),
             transport,
         })
     }
 
-    fn after(handshaken: Handshaken<IO>) -> Self {
-        let Handshaken {
+    fn after(completed: CompletedHandshake<IO>) -> Self {
+        let CompletedHandshake {
             io,
             input,
             transport,
-        } = handshaken;
+        } = completed;
         Self {
             io,
             sealer: transport.sealer,
@@ -155,7 +156,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
         }
     }
 
-    /// For keepalives and to watch that the peer lives.
+    /// Returns a handle to request keepalives and to detect a dead peer.
     #[must_use]
     pub fn keepalive(&self) -> Keepalive {
         self.keepalive.clone()
@@ -166,8 +167,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
         &self.io
     }
 
-    /// Copies decrypted bytes out, opening records as needed. 0 when more must come first, or
-    /// when a record is bad: then `end` says so, after the bytes before it were handed out.
+    /// Copies decrypted bytes to `buf`, opening records as needed. Returns 0 if more must be
+    /// received first, or if the next record is invalid: then `end` is set, after the bytes before
+    /// it were returned.
     fn take_plain(&mut self, buf: &mut [u8]) -> usize {
         let mut copied = 0;
         while copied < buf.len() {
@@ -190,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Secure<IO> {
         copied
     }
 
-    /// Decrypts the next record, if it is there whole.
+    /// Decrypts the next record. Returns whether it was complete.
     fn open_next(&mut self) -> Result<bool, SecureError> {
         let Some(body) = self.input.next_frame()? else {
             return Ok(false);
@@ -278,7 +280,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<IO> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A failed stream has nothing to flush, but its connection still closes.
+        // A failed stream has nothing to flush, but its connection must still be closed.
         if self.check().is_ok() {
             ready!(self.as_mut().poll_flush(cx))?;
         }

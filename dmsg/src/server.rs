@@ -1,8 +1,8 @@
-//! A DMSG server: relays streams between its clients, and serves its own key like one of them.
+//! A DMSG server: relays streams between its clients, and accepts streams to its own key.
 //!
-//! It sees who wants to talk to whom, checks that (specification of DMSG, §9), and copies bytes
-//! that it cannot read. A service on the server's own key listens in the same process: no session
-//! of the server with itself is needed (§9.1).
+//! It sees which keys talk to each other, verifies their requests (specification of DMSG, §9), and
+//! copies bytes that it cannot read. A service on the server's own key listens in the same process;
+//! the server needs no session with itself (§9.1).
 
 mod accept;
 mod config;
@@ -14,9 +14,9 @@ mod pace;
 mod publish;
 mod relay;
 mod relayed;
+mod routes;
 mod stats;
 mod table;
-mod ways;
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,11 +30,11 @@ pub use config::ServerConfig;
 pub use notice::{Notice, Notify};
 pub use stats::ServerStats;
 
-use link_table::Links;
+use link_table::LinkTable;
 use notice::SmuxPace;
-use relayed::Relayed;
+use relayed::RelayTable;
 use stats::Counters;
-use table::Table;
+use table::SessionTable;
 
 use crate::discovery::Discovery;
 use crate::endpoint::{DmsgStream, Endpoint, Listener, StreamError};
@@ -45,7 +45,7 @@ use crate::session::{ReceiveBudget, SendBudget};
 use crate::session_layer::{self, Acceptor, CLOSE_GRACE};
 use crate::signal::Signal;
 
-struct Shared<R: Runtime> {
+struct ServerInner<R: Runtime> {
     runtime: R,
     discovery: Arc<dyn Discovery>,
     endpoint: Endpoint,
@@ -53,23 +53,24 @@ struct Shared<R: Runtime> {
     address: String,
     local_addr: SocketAddr,
     acceptor: Acceptor,
-    table: Mutex<Table>,
+    table: Mutex<SessionTable>,
     counters: Counters,
     send_budget: SendBudget,
     receive_budget: ReceiveBudget,
-    relayed: Relayed,
-    links: Mutex<Links>,
+    relayed: RelayTable,
+    links: Mutex<LinkTable>,
     smux_pace: SmuxPace,
-    /// Sessions came or went, the entry was published, or the server closes.
+    /// Raised when a session starts or ends, when an attempt to publish was answered, and when the
+    /// server closes.
     changes: Signal,
 }
 
-impl<R: Runtime> Shared<R> {
-    fn table(&self) -> MutexGuard<'_, Table> {
+impl<R: Runtime> ServerInner<R> {
+    fn table(&self) -> MutexGuard<'_, SessionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn links(&self) -> MutexGuard<'_, Links> {
+    fn links(&self) -> MutexGuard<'_, LinkTable> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,16 +78,18 @@ impl<R: Runtime> Shared<R> {
         self.runtime.clocks().monotonic
     }
 
+    /// Returns the wall clock in nanoseconds since the Unix epoch, as objects and entries encode
+    /// it.
     fn timestamp(&self) -> i64 {
         i64::try_from(self.runtime.clocks().unix.as_nanos()).unwrap_or(i64::MAX)
     }
 }
 
-/// A handle on a running server. When the last clone is dropped, the server stops at once;
-/// [`Server::close`] does it in order.
+/// A handle to a running server. Dropping the last clone stops the server immediately;
+/// [`Server::close`] withdraws the entry and flushes the sessions first.
 pub struct Server<R: Runtime>(Arc<Handle<R>>);
 
-struct Handle<R: Runtime>(Arc<Shared<R>>);
+struct Handle<R: Runtime>(Arc<ServerInner<R>>);
 
 impl<R: Runtime> Clone for Server<R> {
     fn clone(&self) -> Self {
@@ -105,11 +108,11 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 impl<R: Runtime> Server<R> {
-    /// Listens and starts to serve. Draw `entropy` from the operating system and keep it secret;
-    /// in a simulation, from its seed.
+    /// Listens and starts serving. Draw `entropy` from the operating system and keep it secret; in
+    /// a simulation, draw it from the seed.
     ///
     /// # Errors
-    /// What listening brought.
+    /// Errors of listening.
     pub async fn start(
         runtime: R,
         secret: SecretKey,
@@ -120,17 +123,17 @@ impl<R: Runtime> Server<R> {
         let listener = runtime.listen(config.listen).await?;
         let local_addr = listener.local_addr();
         let address = config.public_address.clone();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerInner {
             address: address.unwrap_or_else(|| local_addr.to_string()),
             local_addr,
             endpoint: Endpoint::new(secret, EphemeralSource::new(entropy, config.hybrid)),
             discovery: Arc::new(discovery),
             acceptor: Acceptor::new(config.max_handshakes, config.max_handshakes_per_address),
-            table: Mutex::new(Table::new(&config)),
+            table: Mutex::new(SessionTable::new(&config)),
             counters: Counters::default(),
             send_budget: SendBudget::new(config.send_budget),
             receive_budget: ReceiveBudget::new(config.receive_budget),
-            relayed: Relayed::new(&config),
+            relayed: RelayTable::new(&config),
             links: Mutex::default(),
             smux_pace: SmuxPace::default(),
             changes: Signal::default(),
@@ -143,23 +146,23 @@ impl<R: Runtime> Server<R> {
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    fn shared(&self) -> &Arc<Shared<R>> {
+    fn shared(&self) -> &Arc<ServerInner<R>> {
         &self.0.0
     }
 
-    /// Our key.
+    /// Returns the public key of the server.
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.shared().endpoint.key()
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.shared().local_addr
     }
 
-    /// Completes once the discovery has taken our entry, or once the server is closed.
+    /// Completes once the entry was published, or once the server is closed.
     pub async fn ready(&self) {
         let shared = self.shared();
         shared.changes.until(|| shared.table().is_ready()).await;
@@ -168,7 +171,8 @@ impl<R: Runtime> Server<R> {
     /// Opens a port of the server's own key to its clients.
     ///
     /// # Errors
-    /// [`ErrorCode::PortOccupied`] or [`ErrorCode::EntityClosed`].
+    /// [`ErrorCode::PortOccupied`] if the port is 0 or in use, [`ErrorCode::EntityClosed`] once the
+    /// server is closed.
     pub fn listen(&self, port: u16) -> Result<Listener, ErrorCode> {
         let shared = self.shared();
         shared.endpoint.listen(port, shared.config.accept_queue)
@@ -177,7 +181,7 @@ impl<R: Runtime> Server<R> {
     /// Opens a stream from the server's own key to a client that has a session here.
     ///
     /// # Errors
-    /// [`StreamError`]; [`ErrorCode::NoNextSession`] when it has none.
+    /// [`StreamError`]; [`ErrorCode::NoNextSession`] if the key has no session here.
     pub async fn dial(&self, remote: Address) -> Result<DmsgStream, StreamError> {
         let shared = self.shared();
         let session = shared.table().session(&remote.key);
@@ -187,13 +191,13 @@ impl<R: Runtime> Server<R> {
         dialled.unwrap_or(Err(StreamError::Timeout))
     }
 
-    /// Whether this key has a session here.
+    /// Returns whether this key has a client session here.
     #[must_use]
     pub fn has_session(&self, key: &PublicKey) -> bool {
         self.shared().table().session(key).is_some()
     }
 
-    /// What was counted.
+    /// Returns the server's counters.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         let shared = self.shared();
@@ -206,7 +210,7 @@ impl<R: Runtime> Server<R> {
         }
     }
 
-    /// How much of its sessions and streams is hybrid.
+    /// Counts how many of the server's sessions and streams are hybrid.
     #[must_use]
     pub fn hybrid_stats(&self) -> HybridStats {
         let shared = self.shared();
@@ -214,8 +218,8 @@ impl<R: Runtime> Server<R> {
         shared.endpoint.hybrid_stats(table.hybrid_sessions())
     }
 
-    /// Closes: stops listening, removes the entry, ends listeners and sessions, sends what is
-    /// queued. Takes a few seconds at most.
+    /// Closes the server: stops listening, withdraws its entry, closes listeners and sessions, and
+    /// sends what they have queued. Takes at most twice [`CLOSE_GRACE`].
     pub async fn close(&self) {
         let shared = self.shared();
         shared.endpoint.close();

@@ -3,9 +3,9 @@
 //! [`Session::new`] gives three things: the handle (open streams, close), the streams that the peer
 //! opens, and the driver, a future that the caller spawns and that does all the work.
 //!
-//! A stream over the limit is reset alone and counted, and what the peer can make us hold is
-//! bounded: [`SessionConfig`] says how. The multiplexing itself is a state machine, `mux`, that
-//! handles, streams and driver share behind a lock.
+//! A stream over the limit is reset and counted without ending the session, and the memory that a
+//! peer can occupy is bounded: see [`SessionConfig`]. The multiplexing itself is a state machine,
+//! `mux`, that handles, streams and driver share behind a lock.
 
 mod config;
 mod driver;
@@ -31,7 +31,7 @@ pub use unread::ReceiveBudget;
 
 use shared::Shared;
 
-/// A handle on a session. When the last clone is dropped, the session closes.
+/// A handle to a session. Dropping the last clone closes the session.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
@@ -44,7 +44,8 @@ impl Drop for Handle {
 }
 
 impl Session {
-    /// Starts a session over a connection. Spawn the driver: nothing moves without it.
+    /// Starts a session over a connection. Spawn the driver: the session makes no progress without
+    /// it.
     pub fn new<IO: AsyncRead + AsyncWrite + Send + Unpin>(
         io: IO,
         role: Role,
@@ -57,8 +58,7 @@ impl Session {
         (Self(Arc::new(Handle(shared))), Incoming(incoming), driver)
     }
 
-    /// Opens a stream. Waits while 256 of ours are not acknowledged by the peer.
-    /// Cancel-safe.
+    /// Opens a stream. Waits while the peer has not acknowledged 256 of our streams. Cancel-safe.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -68,35 +68,35 @@ impl Session {
         opened.await.map(|(id, permit)| Stream::new(id, permit))
     }
 
-    /// Closes the session: queued data is sent, streams end, the connection is closed. Wait for it
-    /// with [`Self::closed`].
+    /// Closes the session: sends queued data, ends the streams and closes the connection. Await
+    /// [`Self::closed`] for the end.
     pub fn close(&self) {
         self.0.0.close();
     }
 
-    /// Whether the session is over, or closing.
+    /// Returns whether the session is over or closing.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.0.state().is_closing
     }
 
-    /// Waits for the end of the session.
+    /// Waits for the end of the session and returns its cause.
     pub async fn closed(&self) -> CloseReason {
         self.0.0.ended().await
     }
 
-    /// The counters.
+    /// Returns the session's counters.
     #[must_use]
     pub fn counters(&self) -> SessionCounters {
         self.0.0.counters()
     }
 }
 
-/// The streams that the peer opens; ends with the session. When it is dropped, they are all reset.
+/// The streams that the peer opens; ends with the session. Dropping it resets them all.
 pub struct Incoming(mpsc::Receiver<Stream>);
 
 impl Incoming {
-    /// The next stream, or `None` when the session is over. Cancel-safe.
+    /// Returns the next stream, or `None` when the session is over. Cancel-safe.
     pub async fn next(&mut self) -> Option<Stream> {
         futures::StreamExt::next(&mut self.0).await
     }
@@ -113,20 +113,22 @@ impl futures::Stream for Incoming {
     }
 }
 
-/// Which of two sessions with one peer stays.
+/// Which of two sessions with the same peer stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// The one that was there.
+    /// The existing session.
     Old,
-    /// The one that was just made.
+    /// The new session.
     New,
 }
 
-/// Decides between two sessions with one peer, alike on both sides without a word: when both
-/// dialled at once, the session that the smaller key dialled stays. When the same side dialled
-/// both, the newer stays: the older is most likely a dead connection.
+/// Decides which of two sessions with one peer stays.
 ///
-/// Use the loser for nothing new, and close it when its streams have ended: the other side may
+/// Both sides decide alike without exchanging a message. If each side dialled one, the session that
+/// the smaller key dialled stays. If one side dialled both, the newer stays: the older is most
+/// likely a dead connection.
+///
+/// Open no new streams on the other session, and close it when its streams have ended: the peer may
 /// not know of the winner yet.
 #[must_use]
 pub fn keep_which(local: &PublicKey, remote: &PublicKey, old: Role, new: Role) -> Keep {

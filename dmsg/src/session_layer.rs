@@ -1,5 +1,5 @@
-//! What a DMSG client, a DMSG server and direct TCP have in common: connections accepted within
-//! bounds, dials that several callers wait for, sessions with their places and their ends.
+//! Parts that DMSG clients, DMSG servers and direct TCP share: accepting connections within limits,
+//! dials that several callers wait for, and the table of running sessions.
 
 mod accept;
 mod dials;
@@ -16,10 +16,10 @@ pub use running::{Running, Started};
 
 use crate::session::Session;
 
-/// How long closing waits for the sessions to send what is queued.
+/// How long closing waits for sessions to send their queued data.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Closes sessions, and waits a little until what they have queued is sent.
+/// Closes sessions and waits up to [`CLOSE_GRACE`] until their queued data is sent.
 pub async fn close_all<R: Runtime>(runtime: &R, sessions: &[Session]) {
     sessions.iter().for_each(Session::close);
     let closed = join_all(sessions.iter().map(Session::closed));

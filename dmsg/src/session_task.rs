@@ -1,4 +1,4 @@
-//! The task of one DMSG session: moves it, keeps it alive, and notices when the peer is gone.
+//! The task of one DMSG session: drives it, sends keepalives, and notices when the peer is gone.
 
 use std::future::{Future as _, poll_fn};
 use std::io::ErrorKind;
@@ -13,10 +13,11 @@ use skydht_runtime::Runtime;
 
 use crate::session::{CloseReason, Driver, Stall};
 
-/// How long a ping may stay without any sign of the peer, as upstream's.
+/// How long the peer may send nothing after a ping; upstream's value.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pings, and runs the session until the peer has shown that it runs it, too.
+/// Sends a ping and drives the session until the peer has sent something, which shows that it runs
+/// the session, too.
 pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
     driver: &mut Driver<IO>,
 ) -> Result<(), CloseReason> {
@@ -24,15 +25,15 @@ pub(crate) async fn first_sign<IO: AsyncRead + AsyncWrite + Unpin>(
     keepalive.request_ping();
     poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
         Poll::Ready(reason) => Poll::Ready(Err(reason)),
-        // Only the driver, hence this task, makes it move.
+        // `received` changes only while this task polls the driver, so no waker is needed.
         Poll::Pending if keepalive.received() > 0 => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     })
     .await
 }
 
-/// Runs a session until it ends, its peer is silent for too long or takes nothing of what waits
-/// for it, or `killed` completes.
+/// Runs a session until it ends, its peer is silent or takes no data for too long, or `killed`
+/// completes.
 pub(crate) async fn run<R: Runtime, IO: AsyncRead + AsyncWrite + Unpin>(
     runtime: R,
     mut driver: Driver<IO>,

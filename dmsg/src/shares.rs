@@ -1,8 +1,8 @@
-//! Who has how much of something that is bounded: by address, and within an address by owner.
+//! Shares of a bounded resource, by address and within an address by owner.
 //!
-//! Keys cost nothing, so a bound for each key is none for their holder, and a bound in all lets
-//! one party take everything. Here the party with the most gives up some of it for a newcomer:
-//! first the address with the most, within it the owner with the most.
+//! Keys cost nothing, so a limit per key does not limit the holder of many, and a limit in total
+//! lets one party take everything. Instead, the party with the most gives up some of it for a
+//! newcomer: first the address with the most, and within it the owner with the most.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +11,12 @@ use std::net::{IpAddr, Ipv6Addr};
 /// The members of one address.
 struct Address<O> {
     len: usize,
-    /// Never an empty set.
+    /// Members by owner. An owner without members is removed.
     owners: BTreeMap<O, BTreeSet<u64>>,
 }
 
 impl<O: Ord> Address<O> {
-    /// The owner with the most; of equals, the first in order.
+    /// Returns the members of the owner with the most; of equal owners, the first in order.
     fn largest(&self) -> Option<&BTreeSet<u64>> {
         self.owners
             .values()
@@ -30,7 +30,7 @@ impl<O: Ord> Address<O> {
     }
 }
 
-/// Members, by address and owner. A member is a number; later members have higher ones.
+/// Members by address and owner. A member is an id; later members have higher ones.
 pub(crate) struct Shares<O> {
     addresses: BTreeMap<IpAddr, Address<O>>,
     len: usize,
@@ -50,7 +50,7 @@ impl<O: Ord + Copy> Shares<O> {
         self.len
     }
 
-    /// Enters a member that is not there.
+    /// Adds a member, unless it is there.
     pub(crate) fn insert(&mut self, address: IpAddr, owner: O, member: u64) {
         let entry = self.addresses.entry(address).or_insert_with(|| Address {
             len: 0,
@@ -62,7 +62,7 @@ impl<O: Ord + Copy> Shares<O> {
         }
     }
 
-    /// Removes a member; whether it was there.
+    /// Removes a member. Returns whether it was there.
     pub(crate) fn remove(&mut self, address: IpAddr, owner: O, member: u64) -> bool {
         let Some(entry) = self.addresses.get_mut(&address) else {
             return false;
@@ -88,51 +88,53 @@ impl<O: Ord + Copy> Shares<O> {
         *self = Self::default();
     }
 
-    /// Members of an address.
+    /// Returns the number of members of an address.
     pub(crate) fn of_address(&self, address: IpAddr) -> usize {
         self.addresses.get(&address).map_or(0, |it| it.len)
     }
 
-    /// Members of one owner at an address.
+    /// Returns the number of members of one owner at an address.
     pub(crate) fn of_owner(&self, address: IpAddr, owner: O) -> usize {
         let owners = self.addresses.get(&address).map(|it| &it.owners);
         let members = owners.and_then(|owners| owners.get(&owner));
         members.map_or(0, BTreeSet::len)
     }
 
-    /// The address with the most members; of equals, the one with the oldest member.
+    /// Returns the address with the most members; of equal ones, the one with the oldest member.
     pub(crate) fn largest_address(&self) -> Option<IpAddr> {
         let order = |(_, it): &(&IpAddr, &Address<O>)| (it.len, Reverse(it.oldest()));
         let largest = self.addresses.iter().max_by_key(order);
         largest.map(|(address, _)| *address)
     }
 
-    /// The members of the owner with the most at an address; none if it has none.
+    /// Returns the members of the largest owner at an address; `None` if it has no members.
     pub(crate) fn largest_owner(&self, address: IpAddr) -> Option<&BTreeSet<u64>> {
         self.addresses.get(&address)?.largest()
     }
 
-    /// The address that has so many more than another that it must give up one for it.
+    /// Returns the address that must give up a member for `address`: the largest, if it has at
+    /// least two more.
     pub(crate) fn yields_to(&self, address: IpAddr) -> Option<IpAddr> {
         let largest = self.largest_address()?;
-        // With one less of a difference both would only change places, again and again.
+        // With a difference of one, the two would displace each other forever.
         (self.of_address(largest) >= self.of_address(address) + 2).then_some(largest)
     }
 
-    /// Whose members make room for one more of this owner: others' that have more, by at least
-    /// two. `None` when it has the most itself.
+    /// Returns the members of which one makes room for a new member of `owner`: those of the
+    /// largest owner of another address or of this one, if it has at least two more. `None` if
+    /// there is no such party.
     pub(crate) fn yield_to(&self, address: IpAddr, owner: O) -> Option<&BTreeSet<u64>> {
         if let Some(other) = self.yields_to(address) {
             return self.largest_owner(other);
         }
-        // No party has much more than this address: it makes room itself.
+        // No other address has much more, so this one makes room itself.
         let members = self.largest_owner(address)?;
         (members.len() >= self.of_owner(address, owner) + 2).then_some(members)
     }
 }
 
-/// What counts as one address: an IPv4 address, or the part of an IPv6 address that names a
-/// network, as one host has the rest for itself.
+/// Returns the address by which `ip` is counted: an IPv4 address, or the /64 prefix of an IPv6
+/// address, since one host has all addresses under it.
 pub(crate) fn source(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
@@ -148,7 +150,7 @@ mod tests {
         [192, 0, 2, n].into()
     }
 
-    /// Members of `(address, owner)`, one for each, numbered from 1.
+    /// Adds one member for each `(address, owner)`, numbered from 1.
     fn shares(members: &[(u8, u8)]) -> Shares<u8> {
         let mut shares = Shares::default();
         for (member, (address, owner)) in (1..).zip(members) {
@@ -169,7 +171,7 @@ mod tests {
         assert_eq!(gives(&shares, 9, 9), Some(vec![3, 4, 5]));
         // The largest address makes room for itself, at the cost of its largest owner …
         assert_eq!(gives(&shares, 2, 1), Some(vec![3, 4, 5]));
-        // … which makes room for nobody else's sake but its own: so nobody does.
+        // … which would displace only its own members, so there is nothing to displace.
         assert_eq!(gives(&shares, 2, 2), None);
     }
 

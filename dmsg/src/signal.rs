@@ -1,25 +1,25 @@
-//! Tells several tasks that something changed.
+//! Notifies several tasks that something has changed.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 #[derive(Default)]
-struct State {
+struct SignalState {
     version: u64,
     waiting: Vec<Waker>,
 }
 
-/// A version that only rises.
+/// A version number that only rises, and the tasks that wait for it to rise.
 #[derive(Default)]
-pub(crate) struct Signal(Mutex<State>);
+pub(crate) struct Signal(Mutex<SignalState>);
 
 impl Signal {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SignalState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The version now: take it before you look, and wait for the next.
+    /// Returns the current version. Read it before the state, then wait until it is exceeded.
     pub(crate) fn version(&self) -> u64 {
         self.lock().version
     }
@@ -32,7 +32,7 @@ impl Signal {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Completes once `holds`, which is looked at now and after every raise.
+    /// Completes once `holds` returns true; it is called now and after every raise.
     pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let seen = self.version();

@@ -1,4 +1,5 @@
-//! What the loop polls: a socket as `futures-io`, and a connection's handshake and streams.
+//! What the loop polls: sockets with the traits of `futures-io`, and the handshake and streams of
+//! each connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +14,8 @@ use skydht_dmsg::handshake::Ephemeral;
 use skydht_dmsg::secure;
 use skydht_dmsg::session::{Role, Session, SessionConfig, Stream};
 
-/// A non-blocking socket as `futures-io`. It wakes nobody: everything is polled again anyway.
+/// A non-blocking socket with the traits of `futures-io`. It wakes no task: the loop polls
+/// everything anyway.
 pub(crate) struct Socket(pub(crate) TcpStream);
 
 fn ready<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
@@ -41,17 +43,18 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Fresh randomness.
+/// Returns 32 random bytes.
 pub(crate) fn entropy() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Streams that peers opened, with the keys that the handshakes proved.
+/// Streams that peers opened, with the keys that their handshakes proved.
 pub(crate) type Arrived = Rc<RefCell<Vec<(PublicKey, Stream)>>>;
 
-/// The handshake, which proves the peer's key; then streams until the session ends.
+/// Performs the handshake, which proves the peer's key, then accepts streams until the session
+/// ends.
 pub(crate) async fn serve(
     socket: Socket,
     secret: SecretKey,

@@ -1,7 +1,8 @@
-//! A node driven by hand: std sockets, one thread, no executor. It answers the real program.
+//! A node driven by hand: std sockets, one thread, no executor. It answers the `skydht` program.
 //!
-//! `cargo run --example bare_loop`, then the command that it prints. It dials nobody. Each
-//! millisecond it polls all it has; a real loop would wait for its sockets and its deadline.
+//! `cargo run --example bare_loop`, then the command that it prints. It only accepts connections.
+//! It polls everything it has once a millisecond; a real loop would wait for its sockets and its
+//! deadline.
 
 mod connection;
 
@@ -59,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("skydht get {key} --salt greeting --bootstrap {key}@{at}");
 
     let (arrived, mut connections) = (Arrived::default(), Vec::new());
-    // Each: number, stream, bytes to send, whether it closes after them.
+    // For each stream: id, stream, bytes to send, and whether to close it after them.
     let (mut streams, mut count) = (Vec::<(StreamId, Stream, Vec<u8>, bool)>::new(), 0);
     let cx = &mut Context::from_waker(Waker::noop());
     loop {
@@ -137,7 +138,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         let reason = OpenFailure::NoAddress;
                         inputs.push(Input::StreamFailed { stream, reason });
                     }
-                    _ => {} // nothing stored, nobody probed, no news
+                    _ => {} // nothing to store, no probes, no events
                 }
             }
         }

@@ -1,53 +1,54 @@
-//! How a client behaves.
+//! Configuration of a client.
 
 use std::time::Duration;
 
 use crate::discovery::KnownServer;
 use crate::hybrid::Hybrid;
 
-/// How a client behaves. The defaults are upstream's, unless they say why not (specification of
-/// DMSG, §7).
+/// Configuration of a client. The defaults are upstream's unless a field says otherwise
+/// (specification of DMSG, §7).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Servers known beforehand, besides those of the discovery.
+    /// Servers known in advance, besides those that the discovery lists.
     pub servers: Vec<KnownServer>,
-    /// Sessions to keep; 0: one with every server.
+    /// Number of sessions to keep; 0 keeps one with every known server.
     pub min_sessions: usize,
-    /// What kind of client the entry says, for instance `visor`.
+    /// Client type in the entry, for instance `visor`.
     pub client_type: String,
-    /// How long a server's address is tried.
+    /// Timeout of connecting to a server's address.
     pub connect_timeout: Duration,
-    /// How long the handshake of a session may take, and the first two bytes of a stream.
+    /// Timeout of a session's handshake, and of the first two bytes of an inbound stream.
     pub handshake_timeout: Duration,
-    /// How long the opening of a stream may take on one session.
+    /// Timeout of opening a stream on one session.
     pub stream_timeout: Duration,
-    /// The same where the session's server may not know the destination: upstream's relay of
-    /// April 2026 then says nothing at all. And for every session in [`Client::dial_local`](super::Client::dial_local).
+    /// Timeout of opening a stream on a session whose server may not know the destination:
+    /// upstream's relay of April 2026 then does not answer. Also caps every attempt of
+    /// [`Client::dial_local`](super::Client::dial_local).
     pub stray_timeout: Duration,
-    /// How long a dial goes on, over all sessions and tries.
+    /// Timeout of a whole dial, over all sessions and retries.
     pub dial_timeout: Duration,
-    /// How long one call to the discovery may take.
+    /// Timeout of one call to the discovery.
     pub discovery_timeout: Duration,
-    /// How long we keep silent after the handshake of a session, so that its last message is not
-    /// read together with the first of the session (code 203).
+    /// Pause after a session's handshake before anything is sent, so that the server does not read
+    /// the session's first bytes together with the last handshake message (code 203).
     pub settle: Duration,
-    /// How often a session is tested.
+    /// Interval between two keepalive pings on a session.
     pub keepalive: Duration,
-    /// The first and the longest wait before a lost or unreachable server is tried again.
-    /// Upstream begins with 5 s.
+    /// First and longest wait before a lost or unreachable server is dialled again. Upstream begins
+    /// with 5 s.
     pub retry: (Duration, Duration),
-    /// The first and the longest wait before a dial that was refused for the moment is repeated.
+    /// First and longest wait before a dial that was refused temporarily is repeated.
     pub redial: (Duration, Duration),
-    /// How often the entry is published when nothing changes.
+    /// Interval between two publications of an unchanged entry.
     pub update_interval: Duration,
-    /// How long changes of sessions collect before the entry is published.
+    /// How long changes of the sessions are collected before the entry is published.
     pub debounce: Duration,
-    /// Streams that may wait for one listener.
+    /// Streams that may wait to be accepted by one listener.
     pub accept_queue: usize,
-    /// Streams of one session in each direction.
+    /// Maximum number of concurrent streams of one session, in each direction.
     pub max_streams: usize,
-    /// Whether handshakes of sessions and streams offer the post-quantum half, or demand it.
+    /// Whether handshakes of sessions and streams offer the post-quantum half, or require it.
     pub hybrid: Hybrid,
 }
 

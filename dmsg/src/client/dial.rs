@@ -1,4 +1,4 @@
-//! Dialling: which session leads to a key, in which order they are tried, and when to try again.
+//! Dialling: which sessions lead to a key, in which order they are tried, and when to retry.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
-use super::{ClientConfig, Shared, sessions};
+use super::{ClientConfig, ClientInner, sessions};
 use crate::discovery::{DiscoveryError, KnownServer};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{DmsgStream, StreamError};
@@ -16,31 +16,32 @@ use crate::entry::Entry;
 use crate::object::{Address, ErrorCode};
 use crate::session::SessionError;
 
-/// Sessions of each kind that one round tries.
+/// Maximum number of existing sessions that one round tries with the destination's servers, and
+/// again with other servers.
 const MAX_SESSIONS: usize = 16;
-/// Servers of the destination's that one round connects to.
+/// Maximum number of the destination's servers that one round connects to.
 const MAX_NEW: usize = 2;
-/// Rounds in which no route says more than to close the stream: Go's refusals look like that, those
-/// of a listener that is overloaded, too.
+/// Rounds that may end with streams closed without an error code. Go peers refuse this way, also
+/// when a listener is only overloaded, so a few retries are worthwhile.
 const SILENT_ROUNDS: usize = 3;
 
 /// Why a dial failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// No session leads there, and none can be made.
+    /// No session leads to the destination, and none can be made.
     #[error("no server leads to the destination")]
     NoRoute,
-    /// What the route said that said most.
+    /// The most specific error of the routes that were tried.
     #[error(transparent)]
     Stream(StreamError),
-    /// Not within [`super::ClientConfig::dial_timeout`], though tried again and again.
+    /// The dial did not succeed within [`super::ClientConfig::dial_timeout`]; holds the last error.
     #[error("not within the time: {0}")]
     Timeout(StreamError),
     /// The client is closed.
     #[error("client closed")]
     Closed,
-    /// The server saw us at an address that is not public, or told none.
+    /// The server saw us at an address that is not public, or reported none.
     #[error("{}", not_public(*.0))]
     NotPublic(Option<IpAddr>),
 }
@@ -52,9 +53,9 @@ fn not_public(seen: Option<IpAddr>) -> String {
     }
 }
 
-/// Entries at hand, without asking another host: for dials that must not lead to other dials.
+/// Entries available without asking another host, for dials that must not cause further dials.
 pub trait LocalEntries: Sync {
-    /// The entry of a key, if it is at hand.
+    /// Returns the entry of `key` if it is available locally.
     fn entry(&self, key: &PublicKey) -> Option<Entry>;
 }
 
@@ -64,17 +65,17 @@ impl LocalEntries for () {
     }
 }
 
-/// Who knows where a destination is.
+/// Source of the destination's entry.
 pub(super) enum Resolve<'a> {
     Discovery,
     Local(&'a dyn LocalEntries),
 }
 
 impl Resolve<'_> {
-    /// How long one attempt may take on a session that leads to the destination. A local dial is
-    /// a step of something that has a deadline itself: a server that is silent must leave time
-    /// for the next.
-    fn patience(&self, config: &ClientConfig) -> Duration {
+    /// Returns the timeout of one attempt on a session that leads to the destination. A local dial
+    /// is one step of an operation with its own deadline: a silent server must leave time for the
+    /// next one.
+    fn attempt_timeout(&self, config: &ClientConfig) -> Duration {
         match self {
             Self::Discovery => config.stream_timeout,
             Self::Local(_) => config.stream_timeout.min(config.stray_timeout),
@@ -82,20 +83,21 @@ impl Resolve<'_> {
     }
 }
 
-/// How a round ended that brought no stream; of several, the last one here counts.
-enum Round {
+/// How a round without a stream ended. Of several attempts, the one with the highest [`Self::rank`]
+/// is reported.
+enum RoundFailure {
     NoRoute,
-    /// Not in time: trying again would only take as long again.
+    /// Timed out. Another round would only take as long again.
     Late(StreamError),
-    /// Closed without a word.
+    /// Closed without an error code.
     Silent(StreamError),
-    /// The destination or a session is overloaded.
+    /// The destination's accept queue or the session is full.
     Busy(StreamError),
-    /// The destination said so, or trying again is of no use.
+    /// The destination refused, or a retry cannot help.
     Final(StreamError),
 }
 
-impl Round {
+impl RoundFailure {
     const fn rank(&self) -> u8 {
         match self {
             Self::NoRoute => 0,
@@ -108,12 +110,12 @@ impl Round {
 }
 
 pub(super) async fn dial<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<ClientInner<R>>,
     remote: Address,
     resolve: &Resolve<'_>,
     new_sessions: bool,
 ) -> Result<DmsgStream, DialError> {
-    let result = rounds(shared, remote, resolve, new_sessions).await;
+    let result = dial_in_rounds(shared, remote, resolve, new_sessions).await;
     let mut table = shared.table();
     match &result {
         Ok(_) => table.stats_mut().dialled += 1,
@@ -122,8 +124,8 @@ pub(super) async fn dial<R: Runtime>(
     result
 }
 
-async fn rounds<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+async fn dial_in_rounds<R: Runtime>(
+    shared: &Arc<ClientInner<R>>,
     remote: Address,
     resolve: &Resolve<'_>,
     new_sessions: bool,
@@ -142,20 +144,20 @@ async fn rounds<R: Runtime>(
             resolve,
             new_sessions,
             tried: BTreeSet::new(),
-            ended: Round::NoRoute,
+            ended: RoundFailure::NoRoute,
         };
         let left = deadline.saturating_sub(shared.now());
         let round = within(&shared.runtime, left, dial.round()).await;
         let error = match round {
             None => return Err(DialError::Timeout(StreamError::Timeout)),
             Some(Ok(stream)) => return Ok(stream),
-            Some(Err(Round::NoRoute)) => return Err(DialError::NoRoute),
-            Some(Err(Round::Final(error) | Round::Late(error))) => {
+            Some(Err(RoundFailure::NoRoute)) => return Err(DialError::NoRoute),
+            Some(Err(RoundFailure::Final(error) | RoundFailure::Late(error))) => {
                 return Err(DialError::Stream(error));
             }
-            Some(Err(Round::Busy(error))) => error,
-            Some(Err(Round::Silent(error))) => {
-                // Its entry may have changed.
+            Some(Err(RoundFailure::Busy(error))) => error,
+            Some(Err(RoundFailure::Silent(error))) => {
+                // The cached entry may be out of date.
                 shared.table().forget_delegated(&remote.key);
                 silent += 1;
                 if silent == SILENT_ROUNDS {
@@ -174,33 +176,35 @@ async fn rounds<R: Runtime>(
     }
 }
 
-/// One round over the routes.
+/// One round over all routes to a destination.
 struct Dial<'a, R: Runtime> {
-    shared: &'a Arc<Shared<R>>,
+    shared: &'a Arc<ClientInner<R>>,
     remote: Address,
     resolve: &'a Resolve<'a>,
     new_sessions: bool,
-    /// Servers that were tried.
+    /// Servers tried in this round.
     tried: BTreeSet<PublicKey>,
-    ended: Round,
+    ended: RoundFailure,
 }
 
-/// A stream, or go on, or stop here.
-type Step = Result<Option<DmsgStream>, Round>;
+/// `Ok(Some)` ends the round with a stream, `Ok(None)` continues with the next route, `Err` ends
+/// the round.
+type Step = Result<Option<DmsgStream>, RoundFailure>;
 
 impl<R: Runtime> Dial<'_, R> {
-    /// The ladder of the specification, §8.
-    async fn round(mut self) -> Result<DmsgStream, Round> {
-        match self.ladder().await? {
+    /// Tries the routes in the order of the specification, §8.
+    async fn round(mut self) -> Result<DmsgStream, RoundFailure> {
+        match self.try_routes().await? {
             Some(stream) => Ok(stream),
             None => Err(self.ended),
         }
     }
 
-    async fn ladder(&mut self) -> Step {
+    async fn try_routes(&mut self) -> Step {
         let destination = self.remote.key;
-        let full = self.resolve.patience(&self.shared.config);
-        // The way that was good last time; and a server is its own way.
+        let full = self.resolve.attempt_timeout(&self.shared.config);
+        // The route that worked last time, then a session with the destination itself, if it is a
+        // server.
         let known = {
             let table = self.shared.table();
             [table.route(&destination), table.session(&destination)]
@@ -232,7 +236,7 @@ impl<R: Runtime> Dial<'_, R> {
         Ok(None)
     }
 
-    /// Connects to servers of the destination's.
+    /// Connects to some of the destination's servers and tries the new sessions.
     async fn connect(&mut self, delegated: &[PublicKey]) -> Step {
         let mut connected = 0;
         for server in delegated {
@@ -249,7 +253,7 @@ impl<R: Runtime> Dial<'_, R> {
             let Some(session) = sessions::session_with(self.shared, server).await else {
                 continue;
             };
-            let limit = self.resolve.patience(&self.shared.config);
+            let limit = self.resolve.attempt_timeout(&self.shared.config);
             if let Some(stream) = self.attempt(&session, limit).await? {
                 return Ok(Some(stream));
             }
@@ -265,7 +269,7 @@ impl<R: Runtime> Dial<'_, R> {
         }
     }
 
-    /// Tries one session.
+    /// Tries to open a stream over `session`, unless this round has tried its server.
     async fn attempt(&mut self, session: &DmsgSession, limit: Duration) -> Step {
         if !self.tried.insert(session.remote()) {
             return Ok(None);
@@ -284,16 +288,20 @@ impl<R: Runtime> Dial<'_, R> {
             Err(error) => error,
         };
         let ended = match error {
-            // The queue is full for every dial, through every server.
-            StreamError::Refused(ErrorCode::AcceptQueueFull) => return Err(Round::Busy(error)),
-            StreamError::Refused(_) | StreamError::Noise(_) => return Err(Round::Final(error)),
-            StreamError::Session(SessionError::TooManyStreams) => Round::Busy(error),
-            StreamError::Timeout => {
-                // An old relay leaves a stream open whose destination has gone elsewhere.
-                shared.table().forget_delegated(&self.remote.key);
-                Round::Late(error)
+            // The accept queue is the destination's: it is full over every route.
+            StreamError::Refused(ErrorCode::AcceptQueueFull) => {
+                return Err(RoundFailure::Busy(error));
             }
-            _ => Round::Silent(error),
+            StreamError::Refused(_) | StreamError::Noise(_) => {
+                return Err(RoundFailure::Final(error));
+            }
+            StreamError::Session(SessionError::TooManyStreams) => RoundFailure::Busy(error),
+            StreamError::Timeout => {
+                // Old relays leave the stream open when the destination has moved to other servers.
+                shared.table().forget_delegated(&self.remote.key);
+                RoundFailure::Late(error)
+            }
+            _ => RoundFailure::Silent(error),
         };
         if ended.rank() > self.ended.rank() {
             self.ended = ended;
@@ -301,7 +309,8 @@ impl<R: Runtime> Dial<'_, R> {
         Ok(None)
     }
 
-    /// The destination's servers: itself, if it is one. `None` if no source knows.
+    /// Returns the destination's servers, or the destination itself if it is a server. Empty if no
+    /// source has its entry.
     async fn delegated(&self) -> Arc<[PublicKey]> {
         let key = self.remote.key;
         let shared = self.shared;

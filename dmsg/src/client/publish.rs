@@ -1,18 +1,18 @@
-//! Our entry at the discovery: it names the servers that we have sessions with.
+//! Publishing the client's entry, which names the servers that we have sessions with.
 
 use std::sync::Arc;
 
 use skydht_core::key::PublicKey;
 use skydht_runtime::Runtime;
 
-use super::Shared;
+use super::ClientInner;
 use crate::discovery::DiscoveryError;
 use crate::entry::{ClientFields, Entry, Half, SignedEntry};
 use crate::publisher::{self, Cadence, Owner, Publisher};
 use crate::signal::Signal;
 
-/// Publishes until the client closes.
-pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
+/// Spawns the task that publishes the entry until the client closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<ClientInner<R>>) {
     let config = &shared.config;
     let cadence = Cadence {
         interval: config.update_interval,
@@ -22,7 +22,7 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
     publisher::spawn(publisher(shared), shared, cadence);
 }
 
-fn publisher<R: Runtime>(shared: &Shared<R>) -> Publisher<R> {
+fn publisher<R: Runtime>(shared: &ClientInner<R>) -> Publisher<R> {
     Publisher::new(
         shared.runtime.clone(),
         Arc::clone(&shared.discovery),
@@ -32,21 +32,22 @@ fn publisher<R: Runtime>(shared: &Shared<R>) -> Publisher<R> {
     )
 }
 
-/// Takes back what was published last.
-pub(super) async fn remove<R: Runtime>(shared: &Shared<R>) {
+/// Withdraws the entry that was published last, if any.
+pub(super) async fn remove<R: Runtime>(shared: &ClientInner<R>) {
     let published = shared.table().take_published();
     if let Some(entry) = published {
         publisher(shared).withdraw(entry).await;
     }
 }
 
-impl<R: Runtime> Owner for Shared<R> {
+impl<R: Runtime> Owner for ClientInner<R> {
     type Content = Vec<PublicKey>;
 
     fn content(&self) -> Option<Vec<PublicKey>> {
         let table = self.table();
         let servers = table.servers();
-        // Without any session there is nothing to say at first.
+        // Before the first session there is nothing to publish. Later, an empty list replaces lost
+        // servers.
         (!servers.is_empty() || table.stats().published > 0).then_some(servers)
     }
 

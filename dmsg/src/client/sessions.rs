@@ -1,4 +1,4 @@
-//! Sessions with servers: made when too few, served while they last.
+//! Sessions with servers: dialled while there are too few, and run until they end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,19 @@ use futures::future::{join_all, select};
 use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
-use super::Shared;
+use super::ClientInner;
 use super::table::SessionRequest;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::{DmsgSession, Established};
 use crate::endpoint::{self, Opening, StreamError};
-use crate::server_session::{self, Times};
+use crate::server_session::{self, ConnectTimeouts};
 use crate::session::{self, Incoming, SessionConfig, SessionError};
 use crate::session_layer::{Joined, Started};
 use crate::session_task;
 
-/// Keeps enough sessions until the client closes.
-pub(super) fn spawn_keeper<R: Runtime>(shared: &Arc<Shared<R>>) {
+/// Spawns the task that keeps [`ClientConfig::min_sessions`](super::ClientConfig::min_sessions)
+/// sessions until the client closes.
+pub(super) fn spawn_keeper<R: Runtime>(shared: &Arc<ClientInner<R>>) {
     let keeping = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         loop {
@@ -26,7 +27,7 @@ pub(super) fn spawn_keeper<R: Runtime>(shared: &Arc<Shared<R>>) {
             if keeping.table().is_closed() {
                 return;
             }
-            let pause = make_sessions(&keeping).await;
+            let pause = dial_missing(&keeping).await;
             let changed = std::pin::pin!(keeping.changes.above(seen));
             match pause {
                 None => changed.await,
@@ -36,8 +37,9 @@ pub(super) fn spawn_keeper<R: Runtime>(shared: &Arc<Shared<R>>) {
     }));
 }
 
-/// Makes the sessions that are missing, and says when to look again at the latest.
-async fn make_sessions<R: Runtime>(shared: &Arc<Shared<R>>) -> Option<Duration> {
+/// Dials the missing sessions. Returns the longest wait before the next call, or `None` if no
+/// session is missing.
+async fn dial_missing<R: Runtime>(shared: &Arc<ClientInner<R>>) -> Option<Duration> {
     let config = &shared.config;
     let missing = match config.min_sessions {
         0 => usize::MAX,
@@ -53,7 +55,7 @@ async fn make_sessions<R: Runtime>(shared: &Arc<Shared<R>>) -> Option<Duration> 
     }
     let now = shared.now();
     let (mut due, next) = shared.table().due(now);
-    // Not all clients to the same ones.
+    // Shuffle, so that clients do not all choose the same servers.
     for i in (1..due.len()).rev() {
         let j = shared.draw() % (i as u64 + 1);
         due.swap(i, usize::try_from(j).unwrap_or(i)); // at most i
@@ -62,7 +64,7 @@ async fn make_sessions<R: Runtime>(shared: &Arc<Shared<R>>) -> Option<Duration> 
     let tried = !due.is_empty();
     join_all(due.iter().map(|server| session_with(shared, *server))).await;
     if tried {
-        return Some(Duration::ZERO); // there may be others, and what failed is due again
+        return Some(Duration::ZERO); // check immediately whether more servers are due
     }
     let retry = match next {
         Some(at) => at.saturating_sub(now),
@@ -72,9 +74,10 @@ async fn make_sessions<R: Runtime>(shared: &Arc<Shared<R>>) -> Option<Duration> 
     Some(retry.min(config.update_interval))
 }
 
-/// A session with this server: the one that is there, or a new one. None if it cannot be made.
+/// Returns the session with a server, existing or new. `None` if the server may not be dialled now,
+/// the dial failed, or the client is closed.
 pub(super) async fn session_with<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<ClientInner<R>>,
     server: KnownServer,
 ) -> Option<Arc<DmsgSession>> {
     let request = {
@@ -99,23 +102,23 @@ pub(super) async fn session_with<R: Runtime>(
     session.await.ok()
 }
 
-async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
+async fn connect<R: Runtime>(shared: &Arc<ClientInner<R>>, known: KnownServer) {
     let server = known.key;
-    let next_wait = |last| shared.longer(last);
+    let next_wait = |last| shared.next_backoff(last);
     let config = &shared.config;
-    let times = Times {
+    let timeouts = ConnectTimeouts {
         connect: config.connect_timeout,
         handshake: config.handshake_timeout,
         settle: config.settle,
     };
     let limits = SessionConfig::with_pings(config.max_streams);
-    let made = server_session::connect(&shared.runtime, &shared.endpoint, known, times, &limits);
+    let made = server_session::connect(&shared.runtime, &shared.endpoint, known, timeouts, &limits);
     let (established, distance) = match made.await {
         Ok(made) => made,
         Err(cause) => {
             let now = shared.now();
             let mut table = shared.table();
-            return table.not_connected(&known, now, cause, next_wait);
+            return table.connect_failed(&known, now, cause, next_wait);
         }
     };
     let Established {
@@ -129,7 +132,7 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
         return;
     };
     shared.changes.raise();
-    serve(shared, session, incoming);
+    spawn_answering(shared, session, incoming);
     let interval = shared.config.keepalive;
     session_task::run(shared.runtime.clone(), driver, interval, killed).await;
     let now = shared.now();
@@ -137,8 +140,12 @@ async fn connect<R: Runtime>(shared: &Arc<Shared<R>>, known: KnownServer) {
     shared.changes.raise();
 }
 
-/// Answers the streams that come over a session.
-fn serve<R: Runtime>(shared: &Arc<Shared<R>>, session: Arc<DmsgSession>, mut incoming: Incoming) {
+/// Spawns a task that answers the streams that the server opens on a session.
+fn spawn_answering<R: Runtime>(
+    shared: &Arc<ClientInner<R>>,
+    session: Arc<DmsgSession>,
+    mut incoming: Incoming,
+) {
     let serving = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         while let Some(stream) = incoming.next().await {
@@ -150,15 +157,15 @@ fn serve<R: Runtime>(shared: &Arc<Shared<R>>, session: Arc<DmsgSession>, mut inc
     }));
 }
 
-/// What a stream of the other side's came to.
+/// What an inbound stream was.
 enum Answered {
     Ping,
-    /// Of this key.
+    /// A stream request that this key signed.
     Request(PublicKey),
 }
 
 async fn answer<R: Runtime>(
-    shared: &Shared<R>,
+    shared: &ClientInner<R>,
     session: &DmsgSession,
     mut stream: session::Stream,
 ) {
@@ -173,7 +180,7 @@ async fn answer<R: Runtime>(
         if stream.is_spare() {
             return Err(SessionError::TooManyStreams.into());
         }
-        stream.keeps(len.into()); // as much as may wait for its end
+        stream.keeps(len.into()); // the record is buffered until it is complete
         let object = session.read_sealed(&mut stream, len).await?;
         stream.keeps(0);
         let request = object.verify_request().map_err(StreamError::Response)?;
@@ -184,7 +191,7 @@ async fn answer<R: Runtime>(
     let answered = within(runtime, config.stream_timeout, answering).await;
     let mut table = shared.table();
     if let Some(Ok(Answered::Request(source))) = answered {
-        // A peer that comes this way is there now, whatever was known of it before.
+        // The peer is reachable over this session now, whatever route was cached.
         table.set_route(source, session.remote());
     }
     let stats = table.stats_mut();

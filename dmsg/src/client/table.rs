@@ -1,4 +1,4 @@
-//! What a client knows: its sessions, servers, routes and entries.
+//! State of a client: its sessions, servers, routes and cached entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use skydht_core::key::PublicKey;
 
 use super::config::ClientConfig;
-use super::hosts::Hosts;
+use super::hosts::HostBackoff;
 use crate::discovery::KnownServer;
 use crate::dmsg_session::DmsgSession;
 use crate::entry::SignedEntry;
@@ -16,24 +16,24 @@ use crate::session::Session;
 use crate::session_layer::{Dials, Joined, Running, Started};
 use crate::shares::source;
 
-/// Servers remembered.
+/// Maximum number of servers remembered.
 const MAX_SERVERS: usize = 1024;
-/// Destinations whose route or entry is remembered.
+/// Maximum number of destinations whose route is remembered, and of those whose entry is.
 const MAX_DESTINATIONS: usize = 4096;
-/// How long an entry is believed.
+/// How long a cached entry is used.
 const ENTRY_LIFE: Duration = Duration::from_secs(60);
-/// A session that lasted this long clears its server's record of failures.
+/// A session that lasted this long clears the retry state of its server.
 const GOOD_SESSION: Duration = Duration::from_secs(60);
 
-/// What a client counts; all since its start, except `sessions`, `streams` and `connecting`.
+/// Counters of a client, all since its start, except `sessions`, `streams` and `connecting`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct ClientStats {
-    /// Sessions now.
+    /// Sessions that exist now.
     pub sessions: usize,
     /// Streams of these sessions, in both directions, those being opened included.
     pub streams: usize,
-    /// Servers that a session is being made with now.
+    /// Servers with which a session is being established now.
     pub connecting: usize,
     /// Sessions that were made.
     pub connected: u64,
@@ -41,44 +41,45 @@ pub struct ClientStats {
     pub connects_failed: u64,
     /// Dials that waited for a session that another dial was making.
     pub connects_shared: u64,
-    /// Sessions that ended without our doing.
+    /// Sessions closed by the peer or the network.
     pub lost: u64,
-    /// Streams that were opened to others.
+    /// Streams that we opened to other keys.
     pub dialled: u64,
     /// Dials that failed in the end.
     pub dials_failed: u64,
-    /// Dials that were repeated because the destination was overloaded, or said nothing.
+    /// Dial rounds repeated because the destination was overloaded or closed the stream without a
+    /// reason.
     pub redials: u64,
-    /// Streams that others opened.
+    /// Streams that other keys opened to us.
     pub accepted: u64,
-    /// Requests of others that we refused, with a signed answer.
+    /// Stream requests that we refused with a signed response.
     pub refused: u64,
-    /// Requests of others that were invalid or did not come in time.
+    /// Stream requests that were invalid or did not arrive in time.
     pub invalid: u64,
     /// Pings of servers that were answered.
     pub pings: u64,
-    /// Times that our entry was published.
+    /// Times that the entry was published.
     pub published: u64,
-    /// Times that the discovery did not take it.
+    /// Attempts to publish the entry that failed.
     pub publish_failed: u64,
 }
 
-/// A session that is used.
-struct Live {
+/// A session in use.
+struct LiveSession {
     session: Arc<DmsgSession>,
-    /// How long a ping took: how far away the server is.
+    /// How long the first ping took, as a measure of the server's distance.
     distance: Duration,
     since: Duration,
 }
 
-impl Live {
+impl LiveSession {
     fn streams(&self) -> usize {
         let counters = self.session.mux().counters();
         counters.outbound + counters.inbound
     }
 }
 
-/// When a server may be tried again, and why it must be.
+/// When a server may be dialled again, and why the last attempt or session failed.
 #[derive(Clone, Default)]
 struct Retry {
     at: Duration,
@@ -86,17 +87,18 @@ struct Retry {
     cause: String,
 }
 
-/// A server, and what became of it.
+/// A server and the state of our session with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ServerState {
-    /// Its key and where it listens.
+    /// Its key and its address.
     pub server: KnownServer,
     /// Whether there is a session with it.
     pub connected: bool,
-    /// Whether there was one, and it was lost.
+    /// Whether there was a session with it that is gone.
     pub lost: bool,
-    /// Why the last session ended or could not be made; none if nothing failed.
+    /// Why the last session ended or could not be made; `None` while connected, or if nothing
+    /// failed.
     pub failure: Option<String>,
 }
 
@@ -107,28 +109,29 @@ pub(super) enum SessionRequest {
     Closed,
 }
 
-pub(super) struct Table {
-    running: Running<Live>,
+pub(super) struct ClientTable {
+    running: Running<LiveSession>,
     sessions: BTreeMap<PublicKey, u64>,
     connecting: Dials<PublicKey, (), Arc<DmsgSession>>,
     servers: BTreeMap<PublicKey, SocketAddr>,
     retries: BTreeMap<PublicKey, Retry>,
-    hosts: Hosts,
+    hosts: HostBackoff,
     /// See [`ClientConfig::retry`].
     waits: (Duration, Duration),
-    /// Servers of `servers` that there has been a session with.
+    /// Servers in `servers` with which there was a session at any time.
     had_session: BTreeSet<PublicKey>,
-    /// The server over which a destination was last reached.
+    /// The server over which each destination was last reached.
     routes: BTreeMap<PublicKey, PublicKey>,
+    /// The servers of each destination, with when its entry was fetched.
     entries: BTreeMap<PublicKey, (Duration, Arc<[PublicKey]>)>,
     closed: bool,
-    /// The first attempt to publish was answered.
+    /// Whether the first attempt to publish was answered.
     publish_tried: bool,
     published: Option<SignedEntry>,
     stats: ClientStats,
 }
 
-impl Table {
+impl ClientTable {
     pub(super) fn new(config: &ClientConfig) -> Self {
         let mut table = Self {
             running: Running::new(usize::MAX),
@@ -136,7 +139,7 @@ impl Table {
             connecting: Dials::default(),
             servers: BTreeMap::new(),
             retries: BTreeMap::new(),
-            hosts: Hosts::default(),
+            hosts: HostBackoff::default(),
             waits: config.retry,
             had_session: BTreeSet::new(),
             routes: BTreeMap::new(),
@@ -153,13 +156,13 @@ impl Table {
     pub(super) fn stats(&self) -> ClientStats {
         ClientStats {
             sessions: self.sessions.len(),
-            streams: self.running.all().map(Live::streams).sum(),
+            streams: self.running.all().map(LiveSession::streams).sum(),
             connecting: self.connecting.len(),
             ..self.stats
         }
     }
 
-    /// Of each session whether it is hybrid.
+    /// Returns for each session whether it is hybrid.
     pub(super) fn hybrid_sessions(&self) -> impl Iterator<Item = bool> {
         self.running.all().map(|live| live.session.is_hybrid())
     }
@@ -215,7 +218,7 @@ impl Table {
         self.sessions.keys().copied().collect()
     }
 
-    /// Takes nothing new, and returns the sessions to be closed.
+    /// Marks the client as closed and returns the sessions to close.
     pub(super) fn close(&mut self) -> Vec<Session> {
         self.closed = true;
         self.connecting.clear();
@@ -223,13 +226,14 @@ impl Table {
         sessions.map(|live| live.session.mux().clone()).collect()
     }
 
-    /// Ends the sessions' tasks.
+    /// Ends the tasks of all sessions.
     pub(super) fn kill_all(&mut self) {
         self.running.clear();
         self.sessions.clear();
     }
 
-    /// Servers and where they are.
+    /// Adds servers or updates their addresses. At [`MAX_SERVERS`], a new one replaces one that
+    /// failed.
     pub(super) fn learn(&mut self, servers: &[KnownServer]) {
         for server in servers {
             if self.servers.len() >= MAX_SERVERS && !self.servers.contains_key(&server.key) {
@@ -241,7 +245,8 @@ impl Table {
         }
     }
 
-    /// Forgets the server that failed longest of those that there never was a session with.
+    /// Forgets, of the servers with which there never was a session, the one with the longest retry
+    /// wait.
     fn forget_server(&mut self) {
         let failed = self.retries.iter();
         let failed = failed
@@ -253,19 +258,19 @@ impl Table {
         }
     }
 
-    /// Whether a server may be dialled: not if its host was dialled in vain too often, unless there
-    /// has been a session with it.
+    /// Returns whether a server may be dialled: its host is not backed off, or there has been a
+    /// session with it.
     pub(super) fn may_dial(&self, server: &KnownServer, now: Duration) -> bool {
         self.had_session.contains(&server.key)
             || self.connecting.contains(&server.key)
-            || self.hosts.tries(server.address.ip(), now) > 0
+            || self.hosts.dials_allowed(server.address.ip(), now) > 0
     }
 
     pub(super) fn address(&self, server: &PublicKey) -> Option<SocketAddr> {
         self.servers.get(server).copied()
     }
 
-    /// Servers without a session whose time has come, and when the next one's will.
+    /// Returns the servers without a session that may be dialled now, and when the next one may be.
     pub(super) fn due(&self, now: Duration) -> (Vec<KnownServer>, Option<Duration>) {
         let mut due = Vec::new();
         let mut next = None::<Duration>;
@@ -281,8 +286,9 @@ impl Table {
                 _ => {
                     let (proven, ip) = (self.had_session.contains(key), address.ip());
                     let of_host = begun.entry(source(ip)).or_insert(0);
-                    if !proven && *of_host >= self.hosts.tries(ip, now) {
-                        // Once those begin that are due, or the host has waited.
+                    if !proven && *of_host >= self.hosts.dials_allowed(ip, now) {
+                        // Check again when the due dials to this host have ended, or its backoff
+                        // has.
                         let at = self.hosts.until(ip).max(now + self.waits.0);
                         next = Some(next.map_or(at, |next| next.min(at)));
                         continue;
@@ -302,7 +308,7 @@ impl Table {
         self.sessions.len()
     }
 
-    /// The session with a server, if it is there.
+    /// Returns the session with a server, unless it is closing.
     pub(super) fn session(&self, server: &PublicKey) -> Option<Arc<DmsgSession>> {
         let live = self.running.get(*self.sessions.get(server)?)?;
         (!live.session.mux().is_closed()).then(|| Arc::clone(&live.session))
@@ -315,7 +321,7 @@ impl Table {
         }
     }
 
-    /// The servers with sessions, nearest first.
+    /// Returns the servers with sessions, nearest first.
     pub(super) fn by_distance(&self) -> Vec<PublicKey> {
         let live = self.sessions.iter().filter_map(|(key, id)| {
             let live = self.running.get(*id)?;
@@ -326,7 +332,7 @@ impl Table {
         servers.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// Finds a session with a server, or waits with others for one.
+    /// Returns the session with a server, or joins the dial for one.
     pub(super) fn request(&mut self, server: &PublicKey) -> SessionRequest {
         if self.closed {
             return SessionRequest::Closed;
@@ -339,7 +345,7 @@ impl Table {
         SessionRequest::Dial(joined)
     }
 
-    /// A session was made. `None`: closed.
+    /// Adds a new session. Returns `None` if the client is closed.
     pub(super) fn connected(
         &mut self,
         session: &Arc<DmsgSession>,
@@ -352,7 +358,7 @@ impl Table {
             return None;
         }
         self.stats.connected += 1;
-        let started = self.running.add(None, |_| Live {
+        let started = self.running.add(None, |_| LiveSession {
             session: Arc::clone(session),
             distance,
             since: now,
@@ -368,8 +374,8 @@ impl Table {
         Some(started)
     }
 
-    /// No session was made; `wait` makes the next wait of the last.
-    pub(super) fn not_connected(
+    /// Records a failed dial. `wait` computes the next wait from the last one.
+    pub(super) fn connect_failed(
         &mut self,
         server: &KnownServer,
         now: Duration,
@@ -381,10 +387,10 @@ impl Table {
         if !self.had_session.contains(&server.key) {
             self.hosts.failed(server.address.ip(), now, self.waits);
         }
-        self.put_off(&server.key, now, cause, wait);
+        self.schedule_retry(&server.key, now, cause, wait);
     }
 
-    fn put_off(
+    fn schedule_retry(
         &mut self,
         server: &PublicKey,
         now: Duration,
@@ -392,7 +398,7 @@ impl Table {
         wait: impl FnOnce(Duration) -> Duration,
     ) {
         if !self.servers.contains_key(server) {
-            return; // not one that we would try by ourselves
+            return; // forgotten, so the keeper does not dial it
         }
         let retry = self.retries.entry(*server).or_default();
         retry.wait = wait(retry.wait);
@@ -400,7 +406,7 @@ impl Table {
         retry.cause = cause;
     }
 
-    /// A session has ended.
+    /// Removes a session that has ended, with the routes over it, and schedules the next dial.
     pub(super) fn ended(
         &mut self,
         server: &PublicKey,
@@ -408,7 +414,7 @@ impl Table {
         now: Duration,
         wait: impl FnOnce(Duration) -> Duration,
     ) {
-        let Some(Live { since, .. }) = self.running.remove(id) else {
+        let Some(LiveSession { since, .. }) = self.running.remove(id) else {
             return;
         };
         self.sessions.remove(server);
@@ -418,11 +424,11 @@ impl Table {
         }
         if !self.closed {
             self.stats.lost += 1;
-            self.put_off(server, now, "the session was lost".to_owned(), wait);
+            self.schedule_retry(server, now, "the session was lost".to_owned(), wait);
         }
     }
 
-    /// The session over which a destination was reached last.
+    /// Returns the session over which a destination was last reached.
     pub(super) fn route(&self, destination: &PublicKey) -> Option<Arc<DmsgSession>> {
         self.session(self.routes.get(destination)?)
     }
@@ -432,7 +438,7 @@ impl Table {
         self.routes.insert(destination, server);
     }
 
-    /// The servers of a destination, if its entry was seen lately.
+    /// Returns the servers of a destination, if its entry was fetched within [`ENTRY_LIFE`].
     pub(super) fn delegated(&self, key: &PublicKey, now: Duration) -> Option<Arc<[PublicKey]>> {
         let (at, delegated) = self.entries.get(key)?;
         (now.saturating_sub(*at) < ENTRY_LIFE).then(|| Arc::clone(delegated))
@@ -448,14 +454,14 @@ impl Table {
         self.entries.insert(key, (now, delegated));
     }
 
-    /// The entry led nowhere: it is asked for again.
+    /// Drops the route and entry of a destination, so that the next dial fetches the entry again.
     pub(super) fn forget_delegated(&mut self, key: &PublicKey) {
         self.entries.remove(key);
         self.routes.remove(key);
     }
 }
 
-/// Removes something arbitrary, but always the same, from a map that is full.
+/// Removes the lowest key from a full map, so that `key` can be inserted.
 fn make_room<T>(map: &mut BTreeMap<PublicKey, T>, key: &PublicKey) {
     if map.len() >= MAX_DESTINATIONS && !map.contains_key(key) {
         map.pop_first();

@@ -1,4 +1,4 @@
-//! A list of servers, and nothing else.
+//! A discovery that is a fixed list of servers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,13 +9,13 @@ use skydht_runtime::BoxFuture;
 use super::{Discovery, DiscoveryError, KnownServer};
 use crate::entry::{Entry, ServerFields, SignedEntry};
 
-/// Knows the servers that it was given. What is published is dropped; clients are not found, so
-/// they are dialled through every server.
+/// A discovery that knows only the given servers. Published entries are dropped. Clients are not
+/// found, so they are dialled through every server.
 #[derive(Clone, Default, Debug)]
 pub struct FixedServers(BTreeMap<PublicKey, SocketAddr>);
 
 impl FixedServers {
-    /// These servers.
+    /// Creates a discovery that knows these servers.
     #[must_use]
     pub fn new(servers: impl IntoIterator<Item = KnownServer>) -> Self {
         let servers = servers.into_iter();

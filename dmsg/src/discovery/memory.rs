@@ -1,4 +1,4 @@
-//! A discovery in memory, with upstream's rules: for networks in one process.
+//! A discovery in memory with upstream's rules, for networks in one process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,8 +11,8 @@ use crate::entry::{Entry, SignedEntry};
 
 type Clock = dyn Fn() -> Clocks + Send + Sync;
 
-/// Holds the entries that were published and checks them as upstream's discovery does. Clones
-/// share them.
+/// Holds published entries, and validates them as upstream's discovery does. Clones share the
+/// entries.
 #[derive(Clone)]
 pub struct MemoryDiscovery {
     table: Arc<Mutex<EntryTable>>,
@@ -20,7 +20,7 @@ pub struct MemoryDiscovery {
 }
 
 impl MemoryDiscovery {
-    /// An empty one that goes by the runtime's clocks.
+    /// Creates an empty discovery that uses the runtime's clocks.
     #[must_use]
     pub fn new<R: Runtime>(runtime: R) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl MemoryDiscovery {
         Mono(nanos((self.clocks)().monotonic))
     }
 
-    /// The table without what has expired.
+    /// Returns the table after removing expired entries.
     fn table(&self) -> MutexGuard<'_, EntryTable> {
         let now = self.now();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ impl MemoryDiscovery {
         table
     }
 
-    /// The entry of a key, if it is there and has not expired.
+    /// Returns the entry of a key, if there is one that has not expired.
     #[must_use]
     pub fn get(&self, key: &PublicKey) -> Option<SignedEntry> {
         self.table().get(key).cloned()

@@ -1,4 +1,4 @@
-//! Entries in memory, within limits.
+//! A table of entries in memory, within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,39 +9,39 @@ use skydht_core::key::PublicKey;
 use skydht_core::time::Mono;
 
 use super::DiscoveryError;
-use super::gone::Gone;
+use super::removed::RemovedEntries;
 use crate::entry::{Entry, SignedEntry};
 use crate::shares::{self, Shares};
 
-/// How long a server's entry counts after it was written.
+/// How long a server's entry is kept after it was written.
 pub const SERVER_LIFE: Duration = Duration::from_secs(120);
-/// How long a client's entry counts, that of a client which is a server as well included.
+/// How long a client's entry is kept, also if it is a server's as well.
 pub const CLIENT_LIFE: Duration = Duration::from_secs(3600);
-/// How long a server that is a client as well counts as available after it was written: three
-/// times what a server waits between two entries. Its entry lives on.
+/// How long a server that is also a client counts as available after its entry was written: three
+/// times the interval at which servers write. Its entry is kept for longer.
 pub const AVAILABLE_LIFE: Duration = Duration::from_secs(180);
-/// How long a client's entry counts that asked to be forgotten.
+/// How long the entry of a client is kept that asked for early expiry.
 pub const EXPIRING_LIFE: Duration = Duration::from_secs(180);
-/// After this without a word a client's entry makes room for others when there is no more. Clients
-/// write every 5 minutes or more often.
+/// A client's entry that was not written again for this long makes room for others when the table
+/// is full. Clients write at least every 5 minutes.
 pub const CLIENT_STALE: Duration = Duration::from_secs(900);
-/// Servers of one client that are looked at in [`EntryTable::clients_by_server`]; a client dials as
+/// Maximum number of servers per client in [`EntryTable::clients_by_server`]; a client dials as
 /// many.
 pub const MOST_DELEGATED: usize = 16;
-/// Clients in one answer of [`EntryTable::clients_by_server`], each counted as often as it is in
-/// it.
+/// Maximum number of clients in one answer of [`EntryTable::clients_by_server`], counted once for
+/// each server.
 pub const MOST_PAIRS: usize = 1 << 18;
-/// Servers in one answer of available ones.
+/// Maximum number of servers in one answer of [`EntryTable::available_servers`].
 pub const MOST_SERVERS: usize = 512;
 
-/// How much a table holds.
+/// Capacity of an [`EntryTable`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Entries in all.
+    /// Number of entries.
     pub entries: usize,
-    /// Servers among them.
+    /// Number of entries that are servers'.
     pub servers: usize,
-    /// Bytes of all entries' JSON.
+    /// Total length of the entries' JSON, in bytes.
     pub bytes: usize,
 }
 
@@ -55,62 +55,63 @@ impl Default for Limits {
     }
 }
 
-/// What became of an entry that was written.
+/// Result of writing an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
-    /// It is the first of its key.
+    /// It is the first entry of its key.
     First,
-    /// It follows another.
+    /// It replaced an older entry.
     Next,
 }
 
-struct Held {
+struct StoredEntry {
     entry: SignedEntry,
-    /// Where it came from, and its number among those that did.
+    /// Address that it came from, and its id in `numbers`; `None` if the address is unknown.
     source: Option<(IpAddr, u64)>,
     written: Mono,
     expires: Mono,
-    /// It makes room for others when it is old enough.
+    /// Whether it makes room for others once it is stale.
     is_displaceable: bool,
 }
 
-/// The entries of a discovery in memory, one a key, within [`Limits`].
+/// The entries of a discovery in memory, one per key, within [`Limits`].
 pub struct EntryTable {
-    held: BTreeMap<PublicKey, Held>,
-    /// All of them, by when they expire.
+    stored: BTreeMap<PublicKey, StoredEntry>,
+    /// All entries by expiry.
     expiring: BTreeSet<(Mono, PublicKey)>,
-    /// Those that make room for others, by when they were written.
+    /// Entries with `is_displaceable`, by when they were written.
     displaceable: BTreeSet<(Mono, PublicKey)>,
     servers: BTreeSet<PublicKey>,
-    /// Those whose address is known: all, and the servers among them.
+    /// Entries with a known address, by address: those of [`ALL`], and those of [`SERVERS`].
     shares: [Shares<()>; 2],
+    /// Keys by the id that `shares` uses for their entries.
     numbers: BTreeMap<u64, PublicKey>,
     last_number: u64,
-    /// The timestamps of entries that are gone.
-    gone: Gone,
+    removed: RemovedEntries,
     bytes: usize,
     limits: Limits,
-    /// Where the next sample of servers begins.
+    /// Where the next sample of available servers begins.
     cursor: Option<PublicKey>,
     expired: u64,
     displaced: u64,
-    /// Keys whose entry has changed or gone, if somewhere else wants to know.
+    /// Keys whose entry was changed or removed; `None` unless [`EntryTable::note_changes`] was
+    /// called.
     changed: Option<BTreeSet<PublicKey>>,
 }
 
 impl EntryTable {
-    /// An empty one.
+    /// Creates an empty table.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            held: BTreeMap::new(),
+            stored: BTreeMap::new(),
             expiring: BTreeSet::new(),
             displaceable: BTreeSet::new(),
             servers: BTreeSet::new(),
             shares: Default::default(),
             numbers: BTreeMap::new(),
             last_number: 0,
-            gone: Gone::new(limits.entries),
+            removed: RemovedEntries::new(limits.entries),
             bytes: 0,
             limits,
             cursor: None,
@@ -120,25 +121,25 @@ impl EntryTable {
         }
     }
 
-    /// From now on [`EntryTable::take_changes`] says which entries have changed or gone.
+    /// Starts recording changes for [`EntryTable::take_changes`].
     pub fn note_changes(&mut self) {
         self.changed.get_or_insert_default();
     }
 
-    /// The keys whose entry has changed since the last call, with what it is now.
+    /// Returns the keys whose entry has changed since the last call, each with its current entry.
     pub fn take_changes(&mut self) -> Vec<(PublicKey, Option<SignedEntry>)> {
         let changed = self.changed.as_mut().map(std::mem::take);
         let changed = changed.into_iter().flatten();
         changed.map(|key| (key, self.get(&key).cloned())).collect()
     }
 
-    fn note(&mut self, key: PublicKey) {
+    fn record_change(&mut self, key: PublicKey) {
         if let Some(changed) = &mut self.changed {
             changed.insert(key);
         }
     }
 
-    /// Forgets what has expired. The other functions see nothing of it, if this one is called
+    /// Removes expired entries. Other methods return expired entries unless this one is called
     /// first.
     pub fn expire(&mut self, now: Mono) {
         while let Some((at, key)) = self.expiring.first().copied()
@@ -147,21 +148,22 @@ impl EntryTable {
             self.remove_at(now, &key);
             self.expired += 1;
         }
-        self.gone.expire(now);
+        self.removed.expire(now);
     }
 
-    /// The entry of a key.
+    /// Returns the entry of a key.
     #[must_use]
     pub fn get(&self, key: &PublicKey) -> Option<&SignedEntry> {
-        self.held.get(key).map(|held| &held.entry)
+        self.stored.get(key).map(|stored| &stored.entry)
     }
 
-    /// Writes an entry that was judged by itself; here it is judged against the one held, or that
-    /// was held lately, so that no replay brings back what its owner has removed. `source` is where
-    /// it came from: when there is no room, the address with the most makes some for others.
+    /// Writes an entry that [`SignedEntry::judge`] has accepted. Here it is compared with the
+    /// stored entry, or with one that was removed lately, so that no replay brings back what its
+    /// owner removed. `source` is the address that it came from: at a limit, the address with the
+    /// most entries makes room for others.
     ///
     /// # Errors
-    /// [`DiscoveryError::Refused`] for a sequence or timestamp, or [`DiscoveryError::Full`].
+    /// [`DiscoveryError::Refused`] for its sequence or timestamp, or [`DiscoveryError::Full`].
     pub fn write(
         &mut self,
         now: Mono,
@@ -178,7 +180,7 @@ impl EntryTable {
                 Written::Next
             }
             None => {
-                self.gone.judge(entry.entry())?;
+                self.removed.check_newer(entry.entry())?;
                 Written::First
             }
         };
@@ -186,7 +188,7 @@ impl EntryTable {
             self.yield_to(now, source, SERVERS, &key)
                 .ok_or(DiscoveryError::Full)?;
         }
-        let (mut entries, mut bytes) = (self.held.len() + 1, self.bytes + entry.json().len());
+        let (mut entries, mut bytes) = (self.stored.len() + 1, self.bytes + entry.json().len());
         if let Some(old) = self.get(&key) {
             entries -= 1;
             bytes -= old.json().len();
@@ -217,25 +219,25 @@ impl EntryTable {
         let source = source.map(|source| {
             self.last_number += 1;
             self.numbers.insert(self.last_number, key);
-            for kind in kinds(is_server) {
+            for kind in share_indices(is_server) {
                 self.shares[kind].insert(source, (), self.last_number);
             }
             (source, self.last_number)
         });
-        let held = Held {
+        let stored = StoredEntry {
             entry,
             source,
             written: now,
             expires,
             is_displaceable,
         };
-        self.held.insert(key, held);
-        self.note(key);
+        self.stored.insert(key, stored);
+        self.record_change(key);
         Ok(written)
     }
 
-    /// Makes room: the client that has been silent longest goes, if it was long enough. Says how
-    /// many bytes that gave.
+    /// Makes room by removing the client's entry that was written longest ago, if it is stale.
+    /// Returns the freed bytes.
     fn displace(&mut self, now: Mono, but: &PublicKey) -> Option<usize> {
         let oldest = self
             .displaceable
@@ -246,13 +248,13 @@ impl EntryTable {
         if now.since(written) < CLIENT_STALE {
             return None;
         }
-        let held = self.remove_at(now, &key)?;
+        let stored = self.remove_at(now, &key)?;
         self.displaced += 1;
-        Some(held.json().len())
+        Some(stored.json().len())
     }
 
-    /// Makes room for an entry from `source`: the newest goes from the address with the most, if it
-    /// has more. Says how many bytes that gave.
+    /// Makes room for an entry from `source` by removing the newest entry of the address with the
+    /// most, if it has more. Returns the freed bytes.
     fn yield_to(
         &mut self,
         now: Mono,
@@ -265,65 +267,66 @@ impl EntryTable {
         if key == *but {
             return None;
         }
-        let held = self.remove_at(now, &key)?;
+        let stored = self.remove_at(now, &key)?;
         self.displaced += 1;
-        Some(held.json().len())
+        Some(stored.json().len())
     }
 
-    /// Whether an entry may be removed from here: only from where it was written last, if both are
-    /// known. Anyone can read an entry, so that it proves nothing about its sender.
+    /// Returns whether an entry may be removed by a request from `source`: only from the address
+    /// that wrote it last, if both are known. Anyone can read an entry and send it, so it proves
+    /// nothing about its sender.
     #[must_use]
     pub fn may_remove(&self, key: &PublicKey, source: Option<IpAddr>) -> bool {
-        let held = self.held.get(key).and_then(|held| held.source);
-        match (held, source) {
+        let stored = self.stored.get(key).and_then(|stored| stored.source);
+        match (stored, source) {
             (Some((written_from, _)), Some(source)) => written_from == shares::source(source),
             _ => true,
         }
     }
 
-    /// Forgets a key, and remembers for a while that older entries of it are so.
+    /// Removes the entry of a key, and refuses its replay for a while.
     pub fn remove_at(&mut self, now: Mono, key: &PublicKey) -> Option<SignedEntry> {
         let entry = self.remove(key)?;
-        self.gone.note(now, entry.entry());
+        self.removed.record(now, entry.entry());
         Some(entry)
     }
 
-    /// Forgets a key.
+    /// Removes the entry of a key.
     fn remove(&mut self, key: &PublicKey) -> Option<SignedEntry> {
-        let held = self.held.remove(key)?;
-        self.note(*key);
-        self.expiring.remove(&(held.expires, *key));
-        if held.is_displaceable {
-            self.displaceable.remove(&(held.written, *key));
+        let stored = self.stored.remove(key)?;
+        self.record_change(*key);
+        self.expiring.remove(&(stored.expires, *key));
+        if stored.is_displaceable {
+            self.displaceable.remove(&(stored.written, *key));
         }
         let is_server = self.servers.remove(key);
-        if let Some((source, number)) = held.source {
+        if let Some((source, number)) = stored.source {
             self.numbers.remove(&number);
-            for kind in kinds(is_server) {
+            for kind in share_indices(is_server) {
                 self.shares[kind].remove(source, (), number);
             }
         }
-        self.bytes -= held.entry.json().len();
-        Some(held.entry)
+        self.bytes -= stored.entry.json().len();
+        Some(stored.entry)
     }
 
-    /// The keys of clients for which `fits` holds.
+    /// Returns the keys of clients whose entry satisfies `fits`.
     pub fn clients(&self, fits: impl Fn(&Entry) -> bool) -> Vec<PublicKey> {
-        let entries = self.held.values().map(|held| held.entry.entry());
+        let entries = self.stored.values().map(|stored| stored.entry.entry());
         let clients = entries.filter(|entry| entry.client.is_some() && fits(entry));
         clients.map(|entry| entry.key).collect()
     }
 
-    /// All servers.
+    /// Returns the entries of all servers.
     #[must_use]
     pub fn all_servers(&self) -> Vec<SignedEntry> {
         let servers = self.servers.iter().filter_map(|key| self.get(key));
         servers.cloned().collect()
     }
 
-    /// Servers that take clients and were heard of lately, those with most room first: at most
-    /// [`MOST_SERVERS`], as many of each address as others allow, and if there are more, others
-    /// the next time.
+    /// Returns available servers that wrote their entry lately, those with the most free sessions
+    /// first: at most [`MOST_SERVERS`], distributed evenly over addresses. If there are more, the
+    /// next call continues with others.
     pub fn available_servers(&mut self, now: Mono) -> Vec<SignedEntry> {
         let after = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let before = self.cursor.into_iter();
@@ -331,18 +334,18 @@ impl EntryTable {
         let order = self.servers.range((after, Bound::Unbounded)).chain(before);
         let mut of_source = BTreeMap::<_, usize>::new();
         let open = order
-            .filter_map(|key| self.held.get(key))
-            .filter(|held| now.since(held.written) < AVAILABLE_LIFE)
-            .filter(|held| sessions(&held.entry) > 0);
-        // The first of each address, then the second of each.
+            .filter_map(|key| self.stored.get(key))
+            .filter(|stored| now.since(stored.written) < AVAILABLE_LIFE)
+            .filter(|stored| sessions(&stored.entry) > 0);
+        // Take the first server of each address, then the second of each, and so on.
         let mut open: Vec<_> = open
-            .map(|held| {
-                let rank = held.source.map_or(0, |(source, _)| {
+            .map(|stored| {
+                let rank = stored.source.map_or(0, |(source, _)| {
                     let before = of_source.entry(source).or_default();
                     *before += 1;
                     *before
                 });
-                (rank, &held.entry)
+                (rank, &stored.entry)
             })
             .collect();
         open.sort_by_key(|(rank, _)| *rank);
@@ -355,12 +358,12 @@ impl EntryTable {
         open
     }
 
-    /// Of each server the clients that name it, in order: of each client [`MOST_DELEGATED`]
-    /// servers, and [`MOST_PAIRS`] in all. Looks at every entry.
+    /// Returns for each server the clients that name it, in order: up to [`MOST_DELEGATED`] servers
+    /// per client, and [`MOST_PAIRS`] pairs in total. Reads every entry.
     #[must_use]
     pub fn clients_by_server(&self) -> BTreeMap<PublicKey, Vec<PublicKey>> {
         let mut clients: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let entries = self.held.values().map(|held| held.entry.entry());
+        let entries = self.stored.values().map(|stored| stored.entry.entry());
         let pairs = entries.flat_map(|entry| {
             let servers = entry.delegated_servers().iter().take(MOST_DELEGATED);
             let servers: BTreeSet<_> = servers.collect();
@@ -372,13 +375,13 @@ impl EntryTable {
         clients
     }
 
-    /// Entries, servers among them, and their bytes.
+    /// Returns the number of entries, the number of servers among them, and their bytes.
     #[must_use]
     pub fn size(&self) -> (usize, usize, usize) {
-        (self.held.len(), self.servers.len(), self.bytes)
+        (self.stored.len(), self.servers.len(), self.bytes)
     }
 
-    /// Entries that expired, and clients that made room for others, since the start.
+    /// Returns how many entries expired, and how many were displaced by others, since the start.
     #[must_use]
     pub fn lost(&self) -> (u64, u64) {
         (self.expired, self.displaced)
@@ -388,8 +391,8 @@ impl EntryTable {
 const ALL: usize = 0;
 const SERVERS: usize = 1;
 
-/// Which shares an entry counts in.
-fn kinds(is_server: bool) -> impl Iterator<Item = usize> {
+/// Returns the indices of the shares in which an entry counts.
+fn share_indices(is_server: bool) -> impl Iterator<Item = usize> {
     [ALL, SERVERS].into_iter().take(1 + usize::from(is_server))
 }
 

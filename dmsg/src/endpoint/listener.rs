@@ -1,4 +1,4 @@
-//! Accepting the streams that others open to one port.
+//! Accepting the streams that other keys open to one port.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::accept_queue::AcceptQueue;
 #[cfg(doc)]
 use crate::object::ErrorCode;
 
-/// Accepts the streams that others open to one port. Dropping it closes the port.
+/// Accepts the streams that other keys open to one port. Dropping it closes the port.
 pub struct Listener {
     pub(super) ports: PortTable<DmsgStream>,
     pub(super) port: u16,
@@ -18,19 +18,19 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The next stream; none once the client or server is closed. Cancel-safe. While no caller
-    /// accepts, streams beyond the queue are refused with [`ErrorCode::AcceptQueueFull`], and
-    /// those who dial try again.
+    /// Returns the next stream, or `None` once the client or server is closed. Cancel-safe. Streams
+    /// beyond the queue's capacity are refused with [`ErrorCode::AcceptQueueFull`], and their
+    /// dialers try again.
     pub async fn accept(&mut self) -> Option<DmsgStream> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// The same, polled.
+    /// Polls for the next stream; see [`Self::accept`].
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<DmsgStream>> {
         self.queue.poll_pop(cx)
     }
 
-    /// The port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port

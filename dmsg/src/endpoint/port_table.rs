@@ -7,18 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::accept_queue::{AcceptQueue, NoSlot, Slot};
 use crate::object::ErrorCode;
 
-/// The lowest ephemeral port. The first given is the one above: the counter moves first.
+/// The lowest ephemeral port. The first one acquired is the next higher, since the counter is
+/// advanced before use.
 const FIRST_EPHEMERAL: u16 = 49_152;
 
-struct State<S> {
+struct PortState<S> {
     listeners: BTreeMap<u16, Arc<AcceptQueue<S>>>,
     acquired: BTreeSet<u16>,
+    /// The ephemeral port that was acquired last.
     last: u16,
     closed: bool,
 }
 
 /// The ports of one key, for streams `S`.
-pub(super) struct PortTable<S>(Arc<Mutex<State<S>>>);
+pub(super) struct PortTable<S>(Arc<Mutex<PortState<S>>>);
 
 impl<S> Clone for PortTable<S> {
     fn clone(&self) -> Self {
@@ -26,7 +28,7 @@ impl<S> Clone for PortTable<S> {
     }
 }
 
-/// An ephemeral port, given back on drop.
+/// An acquired ephemeral port, released on drop.
 pub(super) struct PortGuard<S> {
     ports: PortTable<S>,
     pub(super) port: u16,
@@ -40,7 +42,7 @@ impl<S> Drop for PortGuard<S> {
 
 impl<S> PortTable<S> {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(PortState {
             listeners: BTreeMap::new(),
             acquired: BTreeSet::new(),
             last: FIRST_EPHEMERAL,
@@ -48,7 +50,7 @@ impl<S> PortTable<S> {
         })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<S>> {
+    fn lock(&self) -> MutexGuard<'_, PortState<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,7 +71,7 @@ impl<S> PortTable<S> {
         Err(ErrorCode::PortOccupied)
     }
 
-    /// Opens a port to others.
+    /// Opens a port for inbound streams.
     pub(super) fn listen(
         &self,
         port: u16,
@@ -87,7 +89,7 @@ impl<S> PortTable<S> {
         Ok(queue)
     }
 
-    /// Closes a port, if it still has this queue.
+    /// Closes a port, unless another listener has opened it again.
     pub(super) fn unlisten(&self, port: u16, queue: &Arc<AcceptQueue<S>>) {
         let mut state = self.lock();
         let known = state.listeners.get(&port);
@@ -106,7 +108,7 @@ impl<S> PortTable<S> {
         })
     }
 
-    /// Closes all ports and gives out no more.
+    /// Closes all ports, and gives out no more.
     pub(super) fn close(&self) {
         let listeners = {
             let mut state = self.lock();

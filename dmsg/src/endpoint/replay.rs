@@ -1,25 +1,26 @@
-//! Which requests came already.
+//! Detects stream requests that were seen before.
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// Requests remembered. A relay that repeats an older one gains a refused handshake.
-const REMEMBERED: usize = 8192;
+/// Maximum number of requests remembered. A relay that replays an older one gains nothing: it lacks
+/// the keys of the stream.
+const MAX_HASHES: usize = 8192;
 
-/// The hashes of the last requests.
+/// The hashes of the latest requests.
 #[derive(Default)]
-pub(crate) struct Replays {
+pub(crate) struct ReplayCache {
     known: BTreeSet<[u8; 32]>,
     order: VecDeque<[u8; 32]>,
 }
 
-impl Replays {
-    /// Notes a request. Whether it is new.
-    pub(crate) fn note(&mut self, hash: [u8; 32]) -> bool {
+impl ReplayCache {
+    /// Records a request. Returns whether it is new.
+    pub(crate) fn insert(&mut self, hash: [u8; 32]) -> bool {
         if !self.known.insert(hash) {
             return false;
         }
         self.order.push_back(hash);
-        if self.order.len() > REMEMBERED
+        if self.order.len() > MAX_HASHES
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -39,13 +40,13 @@ mod tests {
             hash[..4].copy_from_slice(&n.to_be_bytes());
             hash
         };
-        let mut replays = Replays::default();
+        let mut replays = ReplayCache::default();
         for n in 0..10_000 {
-            assert!(replays.note(hash(n)));
-            assert!(!replays.note(hash(n)));
+            assert!(replays.insert(hash(n)));
+            assert!(!replays.insert(hash(n)));
         }
         assert_eq!((replays.known.len(), replays.order.len()), (8192, 8192));
-        assert!(!replays.note(hash(10_000 - 8192)));
-        assert!(replays.note(hash(10_000 - 8193)));
+        assert!(!replays.insert(hash(10_000 - 8192)));
+        assert!(replays.insert(hash(10_000 - 8193)));
     }
 }

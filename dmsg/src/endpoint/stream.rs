@@ -12,41 +12,41 @@ use crate::object::Address;
 use crate::secure::Secure;
 use crate::session;
 
-/// A stream to another key, encrypted from end to end. Flush after the last write. Closing it
-/// ends our direction; dropping it without closing resets it.
+/// A stream to another key, encrypted end to end. Flush after the last write. Closing it ends our
+/// direction; dropping it without closing resets it.
 ///
-/// A forged, repeated or oversized record ends it for good; see [`Secure`]. A relay can cut it
-/// short: what runs inside must tell its own end.
+/// A forged, replayed or oversized record ends it permanently; see [`Secure`]. A relay can truncate
+/// it: the protocol inside must mark its own end.
 pub struct DmsgStream {
     pub(super) secure: Secure<session::Stream>,
     pub(super) is_hybrid: bool,
     pub(super) local: Address,
     pub(super) remote: Address,
     pub(super) via: PublicKey,
-    /// The port of one that we dialled.
+    /// The local port of a stream that we dialled; `None` for an accepted one.
     pub(super) _guard: Option<PortGuard<Self>>,
 }
 
 impl DmsgStream {
-    /// Our end.
+    /// Returns the local address.
     #[must_use]
     pub fn local(&self) -> Address {
         self.local
     }
 
-    /// The other end, which has proven its key.
+    /// Returns the remote address; the peer has proven its key.
     #[must_use]
     pub fn remote(&self) -> Address {
         self.remote
     }
 
-    /// Whether its handshake had a post-quantum half.
+    /// Returns whether the handshake had a post-quantum half.
     #[must_use]
     pub fn is_hybrid(&self) -> bool {
         self.is_hybrid
     }
 
-    /// The other end of the session that it runs on: the relay, or the remote key itself.
+    /// Returns the remote key of the session below: the relay, or the remote key itself.
     #[must_use]
     pub fn via(&self) -> PublicKey {
         self.via

@@ -1,17 +1,17 @@
-//! What a discovery demands of an entry (specification of discovery, §1).
+//! Rules that a discovery applies to entries (specification of discovery, §1).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{Entry, EntryError};
 
-/// How old a server's entry may be.
+/// Maximum age of a server's entry, in nanoseconds.
 const MAX_AGE: i128 = 60_000_000_000;
-/// How far ahead of the clock a server's entry may be.
+/// How far in the future a server's entry may be, in nanoseconds.
 const MAX_AHEAD: i128 = 5_000_000_000;
 
 impl Entry {
-    /// Checks that it is complete.
+    /// Checks that the entry is complete.
     ///
     /// # Errors
     /// The first rule that is broken, in upstream's order.
@@ -29,7 +29,7 @@ impl Entry {
         }
     }
 
-    /// Checks the timestamp against the clock. The discovery asks this of servers' entries only.
+    /// Checks the timestamp against the clock. Discoveries apply this to servers' entries only.
     ///
     /// # Errors
     /// [`EntryError::Outdated`].
@@ -42,7 +42,8 @@ impl Entry {
         Ok(())
     }
 
-    /// Checks that a server's address is not its own host's alone: upstream's production mode.
+    /// Checks that a server's address is not a loopback address, as upstream's production mode
+    /// does.
     ///
     /// # Errors
     /// [`EntryError::LoopbackAddress`].
@@ -53,7 +54,7 @@ impl Entry {
         }
     }
 
-    /// Checks that it may replace `old`.
+    /// Checks that the entry may replace `old`.
     ///
     /// # Errors
     /// [`EntryError::Sequence`] or [`EntryError::Timestamp`].
@@ -73,7 +74,7 @@ fn is_loopback(address: &str) -> bool {
         return address.ip().is_loopback();
     }
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    // Without a host it is this one, whichever that is.
+    // An empty host means the local one.
     (host.is_empty() && !address.is_empty())
         || host == "localhost"
         || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())

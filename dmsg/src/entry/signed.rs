@@ -1,4 +1,4 @@
-//! Entries as they travel: the JSON text, with the signature in it.
+//! Entries as they are transferred: the JSON text, including the signature.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use skydht_core::key::{SecretKey, Signature};
 
 use super::{Entry, EntryError, Half, MAX_ENTRY, ServerFields, text};
 
-/// An entry and the text that it came in or goes out as.
+/// An entry with the text in which it was received or is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedEntry {
     entry: Entry,
@@ -16,7 +16,7 @@ pub struct SignedEntry {
 }
 
 impl SignedEntry {
-    /// Reads the text; the signature is not checked.
+    /// Parses the text, without verifying the signature.
     ///
     /// # Errors
     /// [`EntryError::Malformed`], [`EntryError::TooLong`], or [`EntryError::NoKey`] for Go's null
@@ -25,11 +25,11 @@ impl SignedEntry {
         if json.len() > MAX_ENTRY {
             return Err(EntryError::TooLong(json.len()));
         }
-        // Go reads it into an entry without a key.
+        // Go parses `null` into an entry without a key.
         if json.trim_ascii() == b"null" {
             return Err(EntryError::NoKey);
         }
-        // serde would take a list of the fields, too.
+        // serde would accept a list of the fields, too.
         if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(EntryError::Malformed("not an object".to_owned()));
         }
@@ -55,16 +55,16 @@ impl SignedEntry {
         Self { entry, json }
     }
 
-    /// This entry with one half of it, its sequence and its timestamp as in `own`, and all else
-    /// that its owner signed word for word as it is here, signed anew. An `own` without that half
-    /// takes it away.
+    /// Returns this entry with one half, the sequence and the timestamp replaced by those of `own`,
+    /// and everything else that its owner signed kept verbatim, signed anew. An `own` without that
+    /// half removes it.
     ///
     /// # Errors
-    /// As [`Self::verify_stored`]: what the owner did not sign before is not signed now.
-    /// [`EntryError::TooLong`] when it then is.
+    /// As [`Self::verify_stored`]: only what the owner has signed before is signed again.
+    /// [`EntryError::TooLong`] if the result is.
     ///
     /// # Panics
-    /// When the secret key is not the owner's.
+    /// If `secret` is not the owner's.
     pub fn with_half(
         &self,
         half: Half,
@@ -81,32 +81,32 @@ impl SignedEntry {
         Self::from_json(&json.map_err(|error| EntryError::Malformed(error.to_string()))?)
     }
 
-    /// What it says.
+    /// Returns the parsed content.
     #[must_use]
     pub fn entry(&self) -> &Entry {
         &self.entry
     }
 
-    /// The text, as it came or as it was signed.
+    /// Returns the text, as received or as signed.
     #[must_use]
     pub fn json(&self) -> &[u8] {
         &self.json
     }
 
-    /// The same with another type of the server, everything else as it came: what a discovery does
-    /// once it has checked the signature, which does not cover that.
+    /// Returns the entry with another server type and everything else verbatim. A discovery sets
+    /// the type after verifying the signature, which therefore does not cover it.
     ///
     /// # Errors
-    /// [`EntryError::TooLong`] when it then is.
+    /// [`EntryError::TooLong`] if the result is.
     pub fn with_server_type(&self, kind: &str) -> Result<Self, EntryError> {
         let json = text::with_server_type(&self.json, kind);
         Self::from_json(&json.map_err(|error| EntryError::Malformed(error.to_string()))?)
     }
 
-    /// Checks all that a discovery demands of an entry by itself, in upstream's order: that it is
-    /// complete, that a server's is of now, and that its owner signed it. A client that is a
-    /// server as well has no such time: each half is published at its own pace (specification of
-    /// DMSG in 2026, §5.1).
+    /// Applies all rules that concern the entry alone, in upstream's order: it is complete, a
+    /// server's is recent, and its owner signed it. The entry of a server that is also a client may
+    /// be of any age: each half is published at its own interval (specification of DMSG in 2026,
+    /// §5.1).
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -118,8 +118,8 @@ impl SignedEntry {
         self.verify()
     }
 
-    /// Checks the owner's signature over the text that came, then over the text that upstream
-    /// would write of the same content.
+    /// Verifies the owner's signature over the received text, and otherwise over the text that
+    /// upstream would write for the same content.
     ///
     /// # Errors
     /// [`EntryError::SignatureForm`] or [`EntryError::Signature`].
@@ -127,8 +127,8 @@ impl SignedEntry {
         self.covered().map(drop)
     }
 
-    /// As [`Self::verify`], and also accepts what a discovery made of a server's entry: it fills
-    /// in `serverType` after it checked the signature.
+    /// Like [`Self::verify`], but also accepts a server's entry in which a discovery set
+    /// `serverType` after verifying the signature.
     ///
     /// # Errors
     /// As [`Self::verify`].
@@ -141,7 +141,7 @@ impl SignedEntry {
         signature.map_err(|_| EntryError::SignatureForm)
     }
 
-    /// The text that the owner signed.
+    /// Returns the text that the owner signed.
     fn covered(&self) -> Result<Vec<u8>, EntryError> {
         let signature = self.signature()?;
         if let Some(text) = self.without_signature()
@@ -153,7 +153,7 @@ impl SignedEntry {
         self.covers(&text, &signature).map(|()| text)
     }
 
-    /// The text that the owner signed, before a discovery filled in the type of a server.
+    /// Returns the text that the owner signed, before a discovery set the server type.
     fn covered_stored(&self) -> Result<Vec<u8>, EntryError> {
         let (error, server) = match (self.covered(), &self.entry.server) {
             (Err(EntryError::Signature(error)), Some(server)) => (error, server),
@@ -177,12 +177,13 @@ impl SignedEntry {
         }
     }
 
+    /// Verifies a signature over `text`.
     fn covers(&self, text: &[u8], signature: &Signature) -> Result<(), EntryError> {
         let digest = Sha256::digest(text).into();
         Ok(self.entry.key.verify(&digest, signature)?)
     }
 
-    /// The text that came with the signature cut out, if it is where a compact text has it.
+    /// Returns the received text without the signature, if that stands in it as compact JSON.
     fn without_signature(&self) -> Option<Vec<u8>> {
         let member = format!(",\"signature\":\"{}\"", self.entry.signature);
         let at = self
@@ -193,7 +194,7 @@ impl SignedEntry {
     }
 }
 
-/// The text that is signed.
+/// Returns the text to sign.
 fn unsigned(entry: &Entry) -> Vec<u8> {
     to_json(&Entry {
         signature: String::new(),
@@ -205,7 +206,7 @@ fn to_json(entry: &Entry) -> Vec<u8> {
     serde_json::to_vec(entry).expect("strings, numbers and lists are always JSON")
 }
 
-/// Go takes a key text of zeros, of any length, for no key.
+/// Returns whether the key is a string of zeros of any length, which Go reads as no key.
 fn has_null_key(json: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Owner {

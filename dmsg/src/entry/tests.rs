@@ -39,7 +39,7 @@ fn what_we_sign_verifies_and_keeps_its_text() {
     assert_eq!(damaged.verify(), Err(SignatureError::OtherKey.into()));
 }
 
-/// Members of later versions are part of what was signed, and stay in the text.
+/// Members of later versions are covered by the signature and stay in the text.
 #[test]
 fn unknown_members_are_kept_and_covered() {
     let mut text = String::from_utf8(to_unsigned(&client())).unwrap();
@@ -62,7 +62,7 @@ fn to_unsigned(entry: &Entry) -> Vec<u8> {
     serde_json::to_vec(entry).unwrap()
 }
 
-/// A text in another form than Go's is judged by its content.
+/// A text that is formatted differently than Go's is verified by its content.
 #[test]
 fn spaces_do_not_matter() {
     let signed = client().sign(&secret(1));
@@ -85,7 +85,7 @@ fn a_server_entry_that_the_discovery_completed_verifies_as_stored() {
     );
     assert_eq!(reread(&stored).verify_stored(), Ok(()));
     assert_eq!(signed.verify_stored(), Ok(()));
-    // Nothing else may change, and a client's entry has no such excuse.
+    // No other change is accepted, and none in a client's entry.
     let moved = stored.replace("192.0.2.1", "192.0.2.2");
     assert_eq!(
         reread(&moved).verify_stored(),
@@ -100,7 +100,7 @@ fn a_server_entry_that_the_discovery_completed_verifies_as_stored() {
 }
 
 #[test]
-fn no_key_and_nonsense_are_told_apart() {
+fn a_missing_key_and_nonsense_are_distinguished() {
     let zero = format!("{{\"static\":\"{}\"}}", "0".repeat(66));
     for text in ["{}", "{\"static\":\"\"}", &zero] {
         let error = SignedEntry::from_json(text.as_bytes()).unwrap_err();
@@ -138,7 +138,7 @@ fn loopback_addresses_are_not_public() {
 }
 
 #[test]
-fn the_clock_is_judged_to_the_nanosecond() {
+fn timestamps_are_checked_to_the_nanosecond() {
     let mut entry = server("192.0.2.1:8080");
     let now = Duration::from_secs(1_000_000);
     for (offset, good) in [
@@ -156,7 +156,7 @@ fn the_clock_is_judged_to_the_nanosecond() {
 
 #[test]
 fn the_other_half_keeps_what_is_unknown_in_it_and_its_order() {
-    // A member of a later version, signed by a Go server as it writes it.
+    // A member of a later version, signed by a Go server as Go writes it.
     let mut entry = server("192.0.2.4:8080");
     entry.sequence = 4;
     let known = String::from_utf8(to_unsigned(&entry)).unwrap();
@@ -188,7 +188,7 @@ fn the_other_half_keeps_what_is_unknown_in_it_and_its_order() {
     let at = names.map(|name| json.find(&format!("\"{name}\":")).unwrap());
     assert!(at.is_sorted(), "{json}");
     assert!(json.contains("\"address_wt\":\"w\",\"availableSessions\""));
-    // What a discovery fills in is not signed over.
+    // What a discovery sets is not signed.
     let completed = both.with_server_type("official").unwrap();
     let again = completed.with_half(Half::Client, &own, &secret(2)).unwrap();
     assert_eq!(again.entry().server.as_ref().unwrap().server_type, "");

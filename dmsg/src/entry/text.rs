@@ -1,4 +1,4 @@
-//! An entry's text, member by member: what is not understood stays as it came.
+//! Edits an entry's text member by member: unknown members stay verbatim.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Half;
 
-/// What the discovery fills in.
+/// The member that the discovery sets.
 const SERVER_TYPE: &str = "serverType";
 /// The member before it, in Go's order.
 const BEFORE_TYPE: &str = "availableSessions";
@@ -65,7 +65,7 @@ const ORDER: [&str; 9] = [
     "protocol",
 ];
 const SIGNATURE: &str = "signature";
-/// The members of an entry's halves.
+/// The members of each half of an entry.
 const CLIENT: [&str; 2] = ["client", "client_type"];
 const SERVER: [&str; 1] = ["server"];
 
@@ -74,7 +74,7 @@ impl<'a> Members<'a> {
         self.0.retain(|(it, _)| it != name);
     }
 
-    /// Sets a member of an entry: where it is, else where Go has it.
+    /// Replaces a member, or inserts it at its position in Go's order.
     fn set(&mut self, name: &'static str, value: Cow<'a, RawValue>) {
         if let Some((_, before)) = self.0.iter_mut().find(|(it, _)| it == name) {
             *before = value;
@@ -88,8 +88,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The text of an entry with one half of it, its version, sequence and timestamp from another
-/// text, signed. Both texts have no signature; `sign` makes it.
+/// Returns the text `stored` with one half, the version, the sequence and the timestamp taken from
+/// `own`, and with a signature made by `sign`. Neither text has a signature.
 pub(super) fn beside(
     stored: &[u8],
     own: &[u8],
@@ -114,7 +114,7 @@ pub(super) fn beside(
     serde_json::to_vec(&entry)
 }
 
-/// Writes the text anew after `change` has had its `server`.
+/// Applies `change` to the entry's `server`, and returns the new text.
 fn with_server(json: &[u8], change: impl FnOnce(&mut Members<'_>)) -> serde_json::Result<Vec<u8>> {
     let mut entry: Members<'_> = serde_json::from_slice(json)?;
     let server = entry.0.iter_mut().find(|(name, _)| name == "server");
@@ -127,7 +127,7 @@ fn with_server(json: &[u8], change: impl FnOnce(&mut Members<'_>)) -> serde_json
     serde_json::to_vec(&entry)
 }
 
-/// The text with another type of the server.
+/// Returns the text with another server type.
 pub(super) fn with_server_type(json: &[u8], kind: &str) -> serde_json::Result<Vec<u8>> {
     let kind = serde_json::value::to_raw_value(kind)?;
     with_server(json, |server| {
@@ -139,7 +139,7 @@ pub(super) fn with_server_type(json: &[u8], kind: &str) -> serde_json::Result<Ve
     })
 }
 
-/// The text without the type of the server and without the signature.
+/// Returns the text without the server type and without the signature.
 pub(super) fn without_server_type(json: &[u8]) -> serde_json::Result<Vec<u8>> {
     let text = with_server(json, |server| server.remove(SERVER_TYPE))?;
     let mut entry: Members<'_> = serde_json::from_slice(&text)?;

@@ -1,4 +1,4 @@
-//! A server's announcement in gob (specification of DMSG in 2026, §2.3).
+//! Gob encoding of a server's announcement (specification of DMSG in 2026, §2.3).
 
 use skydht_core::key::PUBLIC_KEY_LEN;
 
@@ -8,7 +8,7 @@ use super::types::{INT, Types};
 use super::write::{Fields, Writer, describe, describe_struct};
 use crate::message::PeerAnnounce;
 
-/// Reads an announcement.
+/// Decodes an announcement.
 pub(crate) fn read_announce(gob: &[u8]) -> Result<PeerAnnounce, GobError> {
     let (types, number, mut value) = Types::read(gob)?;
     let mut announce = PeerAnnounce::default();
@@ -28,7 +28,7 @@ pub(crate) fn read_announce(gob: &[u8]) -> Result<PeerAnnounce, GobError> {
     Ok(announce)
 }
 
-/// Writes an announcement as a process does that numbers its types from `first_type` on.
+/// Encodes an announcement with type ids that start at `first_type`.
 pub(crate) fn write_announce(announce: &PeerAnnounce, first_type: u32) -> Vec<u8> {
     let number = i64::from(first_type);
     let key = number + 1;

@@ -1,19 +1,19 @@
-//! Why bytes are refused, and the limits that they must keep.
+//! Decoding errors, and the limits of what is decoded.
 
-/// How deep values may nest.
+/// Maximum nesting of values.
 pub(super) const MAX_DEPTH: usize = 8;
-/// How many types one stream may describe. Ours need three.
+/// Maximum number of types that one stream may describe. Ours need three.
 pub(super) const MAX_TYPES: usize = 32;
-/// How many fields one struct may have. Ours have up to ten.
+/// Maximum number of fields of one struct. Ours have up to ten.
 pub(super) const MAX_FIELDS: usize = 64;
-/// The first number that a process gives a type of its own.
+/// The first type id that a process gives to a type of its own.
 pub(crate) const FIRST_TYPE: u32 = 64;
 
-/// Why bytes are not a gob stream of the struct that was expected.
+/// Why bytes are not the gob stream of the expected struct.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GobError {
-    /// The bytes end too early, or a length says more than there is.
+    /// The bytes end too early, or a length exceeds them.
     #[error("gob stream ends inside a value")]
     Truncated,
     /// A number takes more than 8 bytes, or does not fit its type.
@@ -28,16 +28,16 @@ pub enum GobError {
     /// A value's type was never described.
     #[error("gob type {0} is not described")]
     UnknownType(i64),
-    /// A field has another kind than it must.
+    /// A field has another type than expected.
     #[error("gob field `{0}` has another type than expected")]
     FieldType(&'static str),
     /// A field number beyond the struct's fields.
     #[error("gob field number out of range")]
     FieldNumber,
-    /// More types, fields or nesting than a stream of these structs can need.
+    /// More types, fields or nesting than the known structs can need.
     #[error("gob stream exceeds a limit")]
     Limit,
-    /// An interface value: its size cannot be told from its descriptor.
+    /// An interface value, whose size does not follow from its descriptor.
     #[error("gob interface values are not read")]
     Interface,
 }

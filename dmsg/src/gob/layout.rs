@@ -1,4 +1,4 @@
-//! Request and response in gob (specification of DMSG, §5.1).
+//! Gob encoding of requests and responses (specification of DMSG, §5.1).
 
 use skydht_core::key::PUBLIC_KEY_LEN;
 
@@ -8,18 +8,18 @@ use super::types::{BOOL, BYTES, Field, INT, Type, Types, UINT};
 use super::write::{Fields, Writer, describe, describe_struct};
 use crate::message::{RawAddress, StreamRequest, StreamResponse};
 
-/// Places in Go's `wireType`, counted from 1.
+/// Positions in Go's `wireType`, counted from 1.
 const ARRAY: u64 = 1;
 pub(super) const BINARY_MARSHALER: u64 = 6;
 
-/// A struct's field as the reader sees it: its name and where its value lies.
+/// A field of a struct being decoded, with the descriptors of its stream.
 pub(super) struct Found<'t, 'a> {
     types: &'t Types<'a>,
     pub(super) field: Field<'a>,
 }
 
 impl<'a> Found<'_, 'a> {
-    /// The field must have this built-in type.
+    /// Checks that the field has this built-in type.
     pub(super) fn expect(&self, ty: i64, name: &'static str) -> Result<(), GobError> {
         if self.field.ty == ty {
             Ok(())
@@ -33,7 +33,7 @@ impl<'a> Found<'_, 'a> {
     }
 }
 
-/// Reads a struct of the type `number`: `field` gets each field that is there.
+/// Decodes a struct of type `number`, calling `field` for each field that is present.
 pub(super) fn read_struct<'a>(
     types: &Types<'a>,
     number: i64,
@@ -55,7 +55,7 @@ pub(super) fn read_struct<'a>(
     })
 }
 
-/// Reads a request.
+/// Decodes a request.
 pub(crate) fn read_request(gob: &[u8]) -> Result<StreamRequest, GobError> {
     let (types, number, mut value) = Types::read(gob)?;
     let mut request = StreamRequest::default();
@@ -111,7 +111,7 @@ fn read_address<'a>(found: &Found<'_, 'a>, value: &mut Reader<'a>) -> Result<Raw
     Ok(address)
 }
 
-/// Reads a key, which marshals itself.
+/// Decodes a key, which marshals itself.
 pub(super) fn read_key(
     found: &Found<'_, '_>,
     name: &'static str,
@@ -124,7 +124,7 @@ pub(super) fn read_key(
     key.map_err(|_| GobError::FieldType(name))
 }
 
-/// Reads a response.
+/// Decodes a response.
 pub(crate) fn read_response(gob: &[u8]) -> Result<StreamResponse, GobError> {
     let (types, number, mut value) = Types::read(gob)?;
     let mut response = StreamResponse::default();
@@ -179,7 +179,7 @@ fn read_hash(found: &Found<'_, '_>, value: &mut Reader<'_>) -> Result<[u8; 32], 
     Ok(hash)
 }
 
-/// Writes a request as a process does that numbers its types from `first_type` on.
+/// Encodes a request with type ids that start at `first_type`.
 pub(crate) fn write_request(request: &StreamRequest, first_type: u32) -> Vec<u8> {
     let number = i64::from(first_type);
     let (address, key) = (number + 1, number + 2);
@@ -201,7 +201,7 @@ pub(crate) fn write_request(request: &StreamRequest, first_type: u32) -> Vec<u8>
     let mut body = Writer::default();
     Fields::new(&mut body)
         .field(request.timestamp != 0, |out| out.int(request.timestamp))
-        // A struct is sent even when all of it is zero.
+        // Go writes a struct even if all its fields are zero.
         .field(true, |out| write_address(&request.source, out))
         .field(true, |out| write_address(&request.destination, out))
         .field(request.ip_info, |out| out.uint(1))
@@ -218,7 +218,7 @@ fn write_address(address: &RawAddress, out: &mut Writer) {
         .end();
 }
 
-/// Writes a response as a process does that numbers its types from `first_type` on.
+/// Encodes a response with type ids that start at `first_type`.
 pub(crate) fn write_response(response: &StreamResponse, first_type: u32) -> Vec<u8> {
     let number = i64::from(first_type);
     let hash = number + 1;

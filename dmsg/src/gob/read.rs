@@ -1,8 +1,8 @@
-//! Numbers and byte strings of a gob stream.
+//! Decoding of numbers and byte strings.
 
 use super::error::GobError;
 
-/// What is left of a stream, or of one message of it.
+/// The rest of a stream, or of one of its messages.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -11,7 +11,7 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     pub(super) const fn finish(self) -> Result<(), GobError> {
         match self.0 {
             [] => Ok(()),
@@ -25,7 +25,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// One byte below 128, or the count of big-endian bytes, negated, and these.
+    /// Reads an unsigned number: one byte below 128, or the negated count of big-endian bytes and
+    /// these.
     pub(super) fn uint(&mut self) -> Result<u64, GobError> {
         let first = self.take(1)?[0];
         if first < 128 {
@@ -39,7 +40,7 @@ impl<'a> Reader<'a> {
         Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
     }
 
-    /// A sign in the lowest bit, which complements the rest.
+    /// Reads a signed number: the lowest bit is the sign, which complements the rest.
     pub(super) fn int(&mut self) -> Result<i64, GobError> {
         let raw = self.uint()?;
         let value = i64::try_from(raw >> 1).map_err(|_| GobError::Number)?;
@@ -54,7 +55,7 @@ impl<'a> Reader<'a> {
         Ok(self.uint()? != 0)
     }
 
-    /// A count of things that take at least one byte each.
+    /// Reads a count of elements that take at least one byte each, which bounds it by the input.
     pub(super) fn count(&mut self) -> Result<usize, GobError> {
         let count = usize::try_from(self.uint()?).map_err(|_| GobError::Truncated)?;
         if count > self.0.len() {
@@ -63,19 +64,19 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// A length and that many bytes: a string, a byte slice, or a value that marshals itself.
+    /// Reads a length and that many bytes: a string, a byte slice, or a value that marshals itself.
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], GobError> {
         let len = self.count()?;
         self.take(len)
     }
 
-    /// The next message: its type number (negative for a descriptor) and its body.
+    /// Reads the next message: its type id (negative for a descriptor) and its body.
     pub(super) fn message(&mut self) -> Result<(i64, Self), GobError> {
         let mut body = Self(self.bytes()?);
         Ok((body.int()?, body))
     }
 
-    /// Reads a struct: calls `field` with the index of each field that is there.
+    /// Reads a struct: calls `field` with the index of each field that is present.
     pub(super) fn fields(
         &mut self,
         mut field: impl FnMut(usize, &mut Self) -> Result<(), GobError>,

@@ -4,7 +4,7 @@ use quickcheck::quickcheck;
 use super::*;
 use crate::message::{RawAddress, StreamRequest, StreamResponse};
 
-/// The golden objects of the specification, §5.2: written by a process that numbers from 65.
+/// The golden objects of the specification, §5.2, written by a process whose type ids start at 65.
 const GOLDEN_REQUEST: &str = "\
 5bff810301010d53747265616d5265717565737401ff82000105010954696d657374616d70010400010753726341646472\
 01ff840001074473744164647201ff840001064950696e666f01020001084e6f6973654d7367010a00000023ff83030101\
@@ -78,7 +78,8 @@ fn foreign_type_numbers_are_read_by_their_descriptors() {
     }
 }
 
-/// A stream with descriptors of our making: a struct 70 with these fields, more types, a value.
+/// Returns a stream with our own descriptors: a struct 70 with these fields, further types, and a
+/// value.
 fn stream(fields: &[(&str, i64)], more: impl FnOnce(&mut write::Writer), value: &[u8]) -> Vec<u8> {
     let mut out = write::Writer::default();
     write::describe_struct(&mut out, 70, "StreamRequest", fields);
@@ -187,7 +188,7 @@ fn gob_bombs_are_refused_without_work() {
     let read = read_request(&stream(&[("Bomb", 5)], |_| {}, &value));
     assert_eq!(read, Err(GobError::Truncated));
 
-    // A slice of slices of slices…, one in each.
+    // A slice of a slice of a slice…, each with one element.
     let value = [&[1][..], &[1; 60_000], &[0, 0]].concat();
     let read = read_request(&stream(&[("Bomb", 80)], slices, &value));
     assert_eq!(read, Err(GobError::Limit));
@@ -246,9 +247,9 @@ quickcheck! {
     fn damaged_objects_are_read_or_refused(changes: Vec<(u16, u8)>) -> bool {
         for golden in [golden(GOLDEN_REQUEST), golden(GOLDEN_RESPONSE)] {
             let mut damaged = golden;
-            for (place, byte) in &changes {
+            for (position, byte) in &changes {
                 let len = damaged.len();
-                damaged[usize::from(*place) % len] = *byte;
+                damaged[usize::from(*position) % len] = *byte;
             }
             let _ = read_request(&damaged);
             let _ = read_response(&damaged);

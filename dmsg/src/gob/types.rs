@@ -1,9 +1,9 @@
-//! Type descriptors, and how to step over a value by its descriptor.
+//! Type descriptors, and skipping values by their descriptor.
 
 use super::error::{FIRST_TYPE, GobError, MAX_DEPTH, MAX_FIELDS, MAX_TYPES};
 use super::read::Reader;
 
-/// Numbers of the built-in types.
+/// Ids of the built-in types.
 pub(super) const BOOL: i64 = 1;
 pub(super) const INT: i64 = 2;
 pub(super) const UINT: i64 = 3;
@@ -28,7 +28,7 @@ pub(super) enum Type<'a> {
         key: i64,
         elem: i64,
     },
-    /// Opaque bytes: the type marshals itself.
+    /// A type that marshals itself to opaque bytes.
     Opaque,
 }
 
@@ -38,12 +38,13 @@ pub(super) struct Field<'a> {
     pub(super) ty: i64,
 }
 
-/// The descriptors of one stream.
+/// The described types of one stream, by id.
 #[derive(Default)]
 pub(super) struct Types<'a>(Vec<(i64, Type<'a>)>);
 
 impl<'a> Types<'a> {
-    /// Reads the descriptors in front of a value, then returns the value's type and its reader.
+    /// Reads the descriptors that precede a value, and returns them with the value's type and
+    /// reader.
     pub(super) fn read(stream: &'a [u8]) -> Result<(Self, i64, Reader<'a>), GobError> {
         let mut stream = Reader::new(stream);
         let mut types = Self::default();
@@ -68,7 +69,7 @@ impl<'a> Types<'a> {
         let mut described = None;
         body.fields(|kind, body| {
             let ty = read_type(kind, body)?;
-            // One kind is set; two would be two types.
+            // A `wireType` has exactly one kind set.
             match described.replace(ty) {
                 None => Ok(()),
                 Some(_) => Err(GobError::Descriptor),
@@ -85,7 +86,7 @@ impl<'a> Types<'a> {
             .find_map(|(known, ty)| (*known == number).then_some(ty))
     }
 
-    /// Steps over a value.
+    /// Skips a value.
     pub(super) fn skip(
         &self,
         number: i64,
@@ -128,7 +129,7 @@ impl<'a> Types<'a> {
     }
 }
 
-/// Go's `wireType` has one field for each kind of type.
+/// Reads the field `kind` of Go's `wireType`, which has one field for each kind of type.
 fn read_type<'a>(kind: usize, body: &mut Reader<'a>) -> Result<Type<'a>, GobError> {
     match kind {
         0 => {
@@ -144,7 +145,7 @@ fn read_type<'a>(kind: usize, body: &mut Reader<'a>) -> Result<Type<'a>, GobErro
     }
 }
 
-/// A descriptor made of the common part and `N` numbers.
+/// Reads a descriptor that consists of the common part and `N` numbers.
 fn read_numbers<const N: usize>(body: &mut Reader<'_>) -> Result<[i64; N], GobError> {
     let mut numbers = [0; N];
     body.fields(|index, body| match index.checked_sub(1) {
@@ -157,7 +158,7 @@ fn read_numbers<const N: usize>(body: &mut Reader<'_>) -> Result<[i64; N], GobEr
     Ok(numbers)
 }
 
-/// The name and the number, which we do not go by.
+/// Skips the type's name and id, which are not used.
 fn skip_common(body: &mut Reader<'_>) -> Result<(), GobError> {
     body.fields(|index, body| match index {
         0 => body.bytes().map(drop),

@@ -1,6 +1,6 @@
-//! Writes a gob stream as Go does: descriptors first, zero fields left out.
+//! Encoding of a gob stream as Go does it: descriptors first, zero fields left out.
 
-/// Bytes of one message, or of one struct in it.
+/// The bytes of one message, or of one struct in it.
 #[derive(Default)]
 pub(super) struct Writer(Vec<u8>);
 
@@ -15,7 +15,7 @@ impl Writer {
             _ => {
                 let bytes = n.to_be_bytes();
                 let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-                // The count of the others, at most 8, negated.
+                // The count of the remaining bytes, at most 8, negated.
                 self.0.push((8 - zeros).to_le_bytes()[0].wrapping_neg());
                 self.0.extend_from_slice(&bytes[zeros..]);
             }
@@ -32,7 +32,7 @@ impl Writer {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The bytes of an array, which go one by one as numbers.
+    /// Writes an array of bytes, which gob encodes as a list of numbers.
     pub(super) fn byte_array(&mut self, bytes: &[u8]) {
         self.uint(bytes.len() as u64);
         for byte in bytes {
@@ -40,7 +40,7 @@ impl Writer {
         }
     }
 
-    /// Appends `body` as a message of this type number.
+    /// Appends `body` as a message of this type id.
     pub(super) fn message(&mut self, number: i64, body: &Self) {
         let mut message = Self::default();
         message.int(number);
@@ -49,7 +49,7 @@ impl Writer {
     }
 }
 
-/// Writes a struct's fields: numbers count from the last one written.
+/// Writes a struct's fields. A field number is the difference from the last one written.
 pub(super) struct Fields<'w> {
     out: &'w mut Writer,
     next: u64,
@@ -65,7 +65,7 @@ impl<'w> Fields<'w> {
         }
     }
 
-    /// The next field, if it is `present`; fields with Go's zero value are not.
+    /// Writes the next field if it is `present`; fields with Go's zero value are not.
     pub(super) fn field(&mut self, present: bool, write: impl FnOnce(&mut Writer)) -> &mut Self {
         self.next += 1;
         if present {
@@ -76,13 +76,13 @@ impl<'w> Fields<'w> {
         self
     }
 
-    /// The end of the struct.
+    /// Ends the struct.
     pub(super) fn end(&mut self) {
         self.out.uint(0);
     }
 }
 
-/// Appends the descriptor of a type: `kind` is its place in Go's `wireType`, counted from 1.
+/// Appends the descriptor of a type. `kind` is its position in Go's `wireType`, counted from 1.
 pub(super) fn describe(
     out: &mut Writer,
     number: i64,

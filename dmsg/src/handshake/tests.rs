@@ -105,7 +105,7 @@ fn the_last_writer_encrypts_with_the_second_key() {
     }
 }
 
-/// A DH output has 33 bytes, the last one zero: recomputed here without snow.
+/// A DH output has 33 bytes, of which the last is zero; recomputed here without snow.
 #[test]
 fn dh_outputs_have_33_bytes() {
     fn hmac(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
@@ -172,7 +172,7 @@ fn with_ephemeral(mut message: Vec<u8>, tag: u8, x: [u8; 32]) -> Vec<u8> {
     message
 }
 
-/// These 51 bytes with their prefix end a Go relay.
+/// These 51 bytes, with their prefix, crash a Go relay.
 #[test]
 fn an_ephemeral_key_beyond_the_field_prime_is_an_error() {
     let (mut a, mut b) = xk_with(Hybrid::Never, Hybrid::Offer);
@@ -213,7 +213,7 @@ fn dialling_a_key_off_the_curve_is_an_error() {
     }
 }
 
-/// A dialler that seals bytes that are no key as its static key.
+/// A dialer that sends bytes that are not a key as its static key.
 struct Liar(Resolver);
 
 struct LyingKey {
@@ -329,7 +329,7 @@ fn a_replayed_first_message_gets_no_further_than_the_second() {
     b.read_message(&first).unwrap();
     a.read_message(&message(&mut b)).unwrap();
     let third = message(&mut a);
-    // The same dialler's bytes again, to a responder with a new ephemeral key.
+    // The same dialer's bytes again, sent to a responder with a new ephemeral key.
     let mut b = Handshake::xk_responder(&key(2), fresh(5)).unwrap();
     b.read_message(&first).unwrap();
     message(&mut b);
@@ -354,7 +354,7 @@ fn other_payloads_are_authenticated_and_leave_the_handshake_classical() {
     }
 }
 
-/// Runs a handshake to its end, or to the first refusal.
+/// Runs a handshake to its end or to the first refusal.
 fn run(mut a: Handshake, mut b: Handshake) -> Result<[bool; 2], NoiseError> {
     while !(a.is_finished() && b.is_finished()) {
         let mut bytes = Vec::new();
@@ -373,7 +373,7 @@ fn run(mut a: Handshake, mut b: Handshake) -> Result<[bool; 2], NoiseError> {
 }
 
 #[test]
-fn both_are_hybrid_or_neither_and_who_demands_it_refuses_the_rest() {
+fn both_are_hybrid_or_neither_and_requiring_it_refuses_the_rest() {
     use Hybrid::{Never, Offer, Require};
     for with in [xk_with, kk_with] {
         for (a, b, expected) in [
@@ -392,7 +392,7 @@ fn both_are_hybrid_or_neither_and_who_demands_it_refuses_the_rest() {
     }
 }
 
-/// Who learns the ephemeral key of the curve one day has not learned the other secret with it.
+/// Breaking the curve's ephemeral key later must not reveal the other secret.
 #[test]
 fn the_post_quantum_half_does_not_follow_from_the_ephemeral_key() {
     let source = EphemeralSource::new([7; 32], Hybrid::Offer);

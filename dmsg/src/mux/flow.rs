@@ -1,4 +1,4 @@
-//! One stream: what has come, what may still come, what may be sent, and how far it has ended.
+//! State of one stream: received data, both windows, and which sides have ended.
 
 use std::collections::VecDeque;
 
@@ -6,63 +6,63 @@ use super::frame;
 
 /// What each side may send on a stream before the other has read any of it, in bytes.
 pub(super) const WINDOW: u32 = 256 * 1024;
-/// A buffer's size, in bytes: at the least, so that frames of a byte each cost a byte, and at the
-/// most, so that a header alone makes nothing large.
-const LEAST_CHUNK: usize = 512;
-const MOST_CHUNK: usize = 32 * 1024;
-/// Credit is given back in steps of this many bytes.
+/// Bounds of a buffer's size, in bytes: large enough that single-byte frames do not multiply the
+/// memory, small enough that a header alone allocates little.
+const MIN_CHUNK: usize = 512;
+const MAX_CHUNK: usize = 32 * 1024;
+/// Credit is granted in steps of this many bytes.
 const CREDIT_STEP: u32 = WINDOW / 2;
 
-/// What reading gave.
+/// Result of reading from a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Read {
     Data(usize),
-    /// Nothing has come.
+    /// No data has arrived.
     Nothing,
     /// The peer has finished the stream.
     End,
-    /// One side has reset it.
+    /// Either side has reset it.
     Reset,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     Open,
-    /// We send no more.
+    /// We have finished our direction.
     Finished,
-    /// The peer sends no more.
+    /// The peer has finished its direction.
     PeerFinished,
     BothFinished,
     /// The peer has reset it.
     Reset,
-    /// We have, and its user does not know yet.
+    /// We have reset it for holding too much unread data, and its user does not know yet.
     Cut,
 }
 
 pub(super) struct Flow {
     pub(super) phase: Phase,
-    /// For the next frame of this stream.
+    /// Flags to set in the next frame of this stream.
     pub(super) flags_due: u16,
-    /// What may be sent, in bytes.
+    /// Bytes that we may send.
     pub(super) credit: u32,
-    /// The peer has acknowledged this stream of ours.
+    /// Whether the peer has acknowledged this stream of ours.
     pub(super) is_acknowledged: bool,
-    /// Only the peer's end is waited for.
+    /// Whether it is kept only until the peer has ended it.
     pub(super) is_abandoned: bool,
-    /// Bytes that were read and that the reader still has.
+    /// Bytes that were read and that the reader still holds.
     pub(super) kept: usize,
-    /// Of all reads, which was the last of this stream.
+    /// Value of the read counter at the last read of this stream.
     pub(super) read_at: u64,
     chunks: VecDeque<Chunk>,
-    /// Sizes of all chunks.
+    /// Sum of the sizes of all chunks.
     allocated: usize,
-    /// What the peer may still send, in bytes, of frames that have not begun.
+    /// Bytes that the peer may still send, not counting frames whose header has arrived.
     window: u32,
-    /// Read since credit was given last.
+    /// Bytes read since credit was last granted.
     read: u32,
 }
 
-/// A buffer: what was read of it, what is filled, and free space.
+/// A buffer: `read` bytes were read, those up to `filled` were received, the rest is free.
 struct Chunk {
     bytes: Vec<u8>,
     read: usize,
@@ -105,12 +105,12 @@ impl Flow {
         };
     }
 
-    /// Forgets what has come.
+    /// Discards the received data.
     pub(super) fn forget(&mut self) {
         (self.chunks, self.allocated, self.kept) = (VecDeque::new(), 0, 0);
     }
 
-    /// What the peer may still send, in bytes.
+    /// Returns the bytes that the peer may still send.
     pub(super) fn window(&self) -> u32 {
         self.window
     }
@@ -119,25 +119,26 @@ impl Flow {
         self.allocated + self.kept
     }
 
-    /// A frame with so many bytes begins. `None` if it has more than the peer may send.
+    /// Accounts for a frame with `bytes`. `None` if the peer may not send as many.
     pub(super) fn expect(&mut self, bytes: u32) -> Option<()> {
         self.window = self.window.checked_sub(bytes)?;
         Some(())
     }
 
-    /// Whether data is kept; after the end there should be none.
+    /// Returns whether received data is kept. After the peer's end there should be none.
     pub(super) fn takes_data(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Finished) && !self.is_abandoned
     }
 
-    /// Makes space for the next of `left` bytes that a frame still has.
+    /// Allocates space for the next of the `left` bytes that a frame still has, unless there is
+    /// some.
     pub(super) fn reserve(&mut self, left: usize) {
         let has_space = self
             .chunks
             .back()
             .is_some_and(|last| last.filled < last.bytes.len());
         if !has_space {
-            let size = left.clamp(LEAST_CHUNK, MOST_CHUNK);
+            let size = left.clamp(MIN_CHUNK, MAX_CHUNK);
             self.allocated += size;
             self.chunks.push_back(Chunk {
                 bytes: vec![0; size],
@@ -147,7 +148,7 @@ impl Flow {
         }
     }
 
-    /// The space that was made.
+    /// Returns the allocated space.
     pub(super) fn space(&mut self, left: usize) -> &mut [u8] {
         let last = self.chunks.back_mut();
         last.map_or(&mut [], |last| {
@@ -156,7 +157,7 @@ impl Flow {
         })
     }
 
-    /// So many bytes are in the space. Says whether a reader may have waited for them.
+    /// Records that `bytes` are in the space. Returns whether a reader may have waited for them.
     pub(super) fn received(&mut self, bytes: usize) -> bool {
         if !self.takes_data() {
             return false;
@@ -172,7 +173,7 @@ impl Flow {
         self.chunks.iter().all(|chunk| chunk.read == chunk.filled)
     }
 
-    /// Reads what is there, 0 if nothing is.
+    /// Reads received data; 0 if there is none.
     pub(super) fn take(&mut self, buf: &mut [u8]) -> usize {
         let mut taken = 0;
         while taken < buf.len()
@@ -182,7 +183,8 @@ impl Flow {
             buf[taken..taken + part].copy_from_slice(&first.bytes[first.read..first.read + part]);
             first.read += part;
             taken += part;
-            // What space it has left is made anew when it is wanted.
+            // Free a chunk once it is read, even if it has space left: `reserve` allocates a new
+            // one.
             if first.read == first.filled {
                 self.allocated -= first.bytes.len();
                 self.chunks.pop_front();
@@ -192,7 +194,7 @@ impl Flow {
         taken
     }
 
-    /// The credit that the peer is to be given now, in bytes, as given.
+    /// Grants credit if a step of it is due, and returns how many bytes.
     pub(super) fn take_credit_due(&mut self) -> u32 {
         if self.read < CREDIT_STEP || !self.takes_data() {
             return 0;
@@ -201,7 +203,7 @@ impl Flow {
         std::mem::take(&mut self.read)
     }
 
-    /// What reading gives when there is nothing to read.
+    /// Returns the result of a read without data.
     pub(super) fn without_data(&self) -> Read {
         match self.phase {
             Phase::Open | Phase::Finished => Read::Nothing,

@@ -14,7 +14,7 @@ pub(super) const FIN: u16 = 4;
 /// Ends a stream for both sides.
 pub(super) const RST: u16 = 8;
 
-/// A length of what is here, which is always less than 4 GiB.
+/// Converts the length of something in memory, which is always less than 4 GiB here.
 pub(super) fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     GoAway = 3,
 }
 
-/// What a peer did against the rules.
+/// How a peer violated the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Violation {
     #[error("a frame of version {0}")]
@@ -44,7 +44,7 @@ pub(crate) enum Violation {
     Credit,
     #[error("an answer to no ping")]
     Pong,
-    /// It speaks smux.
+    /// The peer speaks smux.
     #[error("smux")]
     Smux,
 }
@@ -53,7 +53,7 @@ pub(crate) enum Violation {
 pub(super) struct Frame {
     pub(super) kind: Kind,
     pub(super) flags: u16,
-    /// 0 where a frame belongs to none.
+    /// Id of the stream; 0 for frames that belong to none.
     pub(super) stream: u32,
     pub(super) length: u32,
 }

@@ -1,15 +1,15 @@
-//! Where in the peer's bytes we are: frames come in any pieces.
+//! Position in the received bytes: frames arrive in arbitrary pieces.
 
 use super::frame::{HEADER_LEN, Header};
 
-/// Bytes of a body without a taker that are read at once.
-const SKIPPED: usize = 4 * 1024;
+/// Maximum bytes of a discarded body that are read in one step.
+const MAX_SKIP: usize = 4 * 1024;
 
 /// What the next bytes belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Part {
     Header,
-    /// With so many bytes left, at least one.
+    /// A body with `left` bytes to come, at least one.
     Body {
         stream: u32,
         left: usize,
@@ -19,16 +19,16 @@ pub(super) enum Part {
 #[derive(Default)]
 pub(super) struct Input {
     header: Header,
-    /// How much of the header has come.
+    /// Number of header bytes received.
     filled: usize,
     stream: u32,
-    /// How much of the body is to come.
+    /// Number of body bytes to come.
     left: usize,
-    /// The frame is the last of its stream.
+    /// Whether the frame is the last of its stream.
     is_last: bool,
-    /// A frame of a stream has begun and [`Self::frame_ended`] was not told of its end.
+    /// Whether a frame of a stream has begun and [`Self::frame_ended`] has not reported its end.
     is_open: bool,
-    /// Space for what is not wanted, while there is such a thing.
+    /// Scratch space for discarded bodies; empty between them.
     skipped: Vec<u8>,
 }
 
@@ -51,12 +51,12 @@ impl Input {
         &mut self.header[self.filled..]
     }
 
-    /// Whether the first byte is the version that smux writes there, 1 or 2.
+    /// Returns whether the first byte is 1 or 2, the versions that smux writes there.
     pub(super) fn is_smux(&self) -> bool {
         matches!(self.header[0], 1 | 2)
     }
 
-    /// The header, once all of it is there.
+    /// Returns the header once all of it was received.
     pub(super) fn header_received(&mut self, bytes: usize) -> Option<Header> {
         self.filled += bytes;
         if self.filled < HEADER_LEN {
@@ -66,15 +66,15 @@ impl Input {
         Some(self.header)
     }
 
-    /// A frame of a stream begins.
+    /// Begins the body of a stream's frame.
     pub(super) fn body_begins(&mut self, stream: u32, len: usize, is_last: bool) {
         (self.stream, self.left, self.is_last) = (stream, len, is_last);
         self.is_open = true;
     }
 
-    /// Space for a part of the body that is not kept.
+    /// Returns space for a part of a body that is discarded.
     pub(super) fn skip_space(&mut self) -> &mut [u8] {
-        let len = self.left.min(SKIPPED);
+        let len = self.left.min(MAX_SKIP);
         if self.skipped.len() < len {
             self.skipped.resize(len, 0);
         }
@@ -88,7 +88,7 @@ impl Input {
         }
     }
 
-    /// The stream of a frame that has just ended, and whether it is that stream's last.
+    /// Returns the stream of a frame that has just ended, and whether it was the stream's last one.
     pub(super) fn frame_ended(&mut self) -> Option<(u32, bool)> {
         let ended = self.left == 0 && std::mem::replace(&mut self.is_open, self.left > 0);
         ended.then_some((self.stream, self.is_last))

@@ -1,45 +1,46 @@
-//! Frames on their way to the connection, in the order of their making but for a few that are urgent.
+//! Frames to be sent, in the order in which they were made, except for a few urgent ones.
 
 use super::frame::{self, ACK, Frame, HEADER_LEN, Kind, RST, SYN};
 
-/// Resets that wait for the connection, at most.
-const MOST_RESETS: usize = 256;
-/// The most data in one frame, in bytes. Others' streams wait no longer for it than for what the
-/// socket holds anyway.
-pub(super) const MOST_DATA: usize = 32 * 1024;
-/// Pings of the peer's that wait for their answers, at most. More than one, since two ends that
-/// cannot write would wait for each other.
-const MOST_PONGS: usize = 8;
-/// So much that waits behind urgent frames goes with them, in bytes.
-const TOGETHER: usize = 4 * 1024;
+/// Maximum number of resets that wait for the connection.
+const MAX_RESETS: usize = 256;
+/// Maximum data in one frame, in bytes. Other streams wait no longer for such a frame than for what
+/// the socket buffers anyway.
+pub(super) const MAX_DATA: usize = 32 * 1024;
+/// Maximum number of the peer's pings that wait for their answers. More than one, since two ends
+/// that cannot write would otherwise wait for each other.
+const MAX_PONGS: usize = 8;
+/// Up to this many queued bytes are sent together with urgent frames.
+const MAX_BATCHED: usize = 4 * 1024;
 
 #[derive(Default)]
 pub(super) struct Output {
-    /// What the connection is given, and how much of it it has taken.
+    /// Bytes offered to the connection, of which `sent` were taken.
     writing: Vec<u8>,
     sent: usize,
-    /// Comes after that.
+    /// Bytes that follow `writing`.
     queued: Vec<u8>,
-    /// Comes before `queued`: credit, at most one frame for each [`super::flow`]'s step of it.
+    /// Frames that precede `queued`: pings, and credit, at most one frame per stream and step of
+    /// credit.
     urgent: Vec<u8>,
-    /// Pings that are to be answered.
+    /// Numbers of pings to be answered.
     pongs: Vec<u32>,
-    /// Where in `queued` the last frame begins, if it is data that more can be added to, and of
-    /// which stream.
+    /// Start of the last frame in `queued` and its stream, if it is a data frame to which more can
+    /// be appended.
     last: Option<(usize, u32)>,
     resets_writing: usize,
     resets_queued: usize,
 }
 
 impl Output {
-    /// Data of a stream.
+    /// Queues data of a stream.
     pub(super) fn data(&mut self, stream: u32, flags: u16, data: &[u8]) {
         if flags == 0
             && let Some((start, last)) = self.last
             && last == stream
         {
             let len = self.queued.len() - start - HEADER_LEN + data.len();
-            if len <= MOST_DATA {
+            if len <= MAX_DATA {
                 self.queued[start + 8..start + HEADER_LEN]
                     .copy_from_slice(&frame::length(len).to_be_bytes());
                 self.queued.extend_from_slice(data);
@@ -58,7 +59,7 @@ impl Output {
         self.last = Some((start, stream));
     }
 
-    /// A frame without a body.
+    /// Queues a frame without a body.
     pub(super) fn frame(&mut self, frame: Frame) {
         self.queued.extend_from_slice(&frame.header());
         self.last = None;
@@ -69,7 +70,7 @@ impl Output {
         self.resets_queued += 1;
     }
 
-    /// A frame without a body that goes before data that waits.
+    /// Queues a frame without a body ahead of data.
     pub(super) fn urgent(&mut self, frame: Frame) {
         debug_assert_eq!(frame.flags & !ACK, 0);
         self.urgent.extend_from_slice(&frame.header());
@@ -79,18 +80,18 @@ impl Output {
         self.pongs.push(number);
     }
 
-    /// Whether as many wait for the connection as may: resets, and answers to pings.
+    /// Returns whether the limit of waiting resets or of waiting answers to pings is reached.
     pub(super) fn is_full(&self) -> bool {
-        self.resets() >= MOST_RESETS || self.pongs.len() >= MOST_PONGS
+        self.resets() >= MAX_RESETS || self.pongs.len() >= MAX_PONGS
     }
 
-    /// Asks for an answer.
+    /// Queues a ping.
     pub(super) fn ping(&mut self, number: u32) {
         self.urgent
             .extend_from_slice(&Frame::of(Kind::Ping, SYN, 0, number).header());
     }
 
-    /// Resets that the connection has not taken.
+    /// Returns the number of resets that the connection has not taken.
     fn resets(&self) -> usize {
         self.resets_writing + self.resets_queued
     }
@@ -100,7 +101,7 @@ impl Output {
         self.writing.len() - self.sent + self.queued.len() + self.urgent.len() + pongs
     }
 
-    /// What is to be sent next.
+    /// Returns what to send next.
     pub(super) fn next(&mut self) -> &[u8] {
         if self.sent == self.writing.len() {
             self.refill();
@@ -119,7 +120,7 @@ impl Output {
         if is_urgent {
             std::mem::swap(&mut self.writing, &mut self.urgent);
         }
-        if !is_urgent || self.queued.len() <= TOGETHER {
+        if !is_urgent || self.queued.len() <= MAX_BATCHED {
             if is_urgent {
                 self.writing.append(&mut self.queued);
             } else {
@@ -128,7 +129,7 @@ impl Output {
             self.last = None;
             self.resets_writing = std::mem::take(&mut self.resets_queued);
         }
-        // An idle session keeps none of them.
+        // Free empty buffers, so that an idle session has none.
         for buffer in [&mut self.writing, &mut self.queued, &mut self.urgent] {
             if buffer.is_empty() {
                 *buffer = Vec::new();

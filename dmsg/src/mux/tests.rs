@@ -12,7 +12,7 @@ fn bytes_of(frame: Frame) -> [u8; 12] {
     frame.header()
 }
 
-/// All that waits, `piece` bytes at a time.
+/// Returns everything that waits to be sent, taken `piece` bytes at a time.
 fn drain(mux: &mut Mux, piece: usize) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -26,7 +26,7 @@ fn drain(mux: &mut Mux, piece: usize) -> Vec<u8> {
     }
 }
 
-/// Hands over bytes as a connection does.
+/// Passes bytes to a multiplexer as a connection does.
 fn feed(mux: &mut Mux, mut bytes: &[u8]) -> Result<(), Violation> {
     while !bytes.is_empty() {
         let space = mux.space();
@@ -38,7 +38,7 @@ fn feed(mux: &mut Mux, mut bytes: &[u8]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// What one has to say goes to the other.
+/// Passes everything that one side has to send to the other.
 fn pass(from: &mut Mux, to: &mut Mux) {
     let bytes = drain(from, usize::MAX);
     feed(to, &bytes).unwrap();
@@ -83,7 +83,7 @@ fn the_frames_are_those_of_the_specification() {
     let opened = [Event::Opened(1), Event::Readable(1), Event::Readable(1)];
     assert_eq!(events(&mut b), [&opened[..], &[Event::Opened(3)]].concat());
     assert_eq!(read_all(&mut b, 1), (b"hello".to_vec(), Read::End));
-    // The first frame of an answer acknowledges.
+    // The first frame of the answer acknowledges the stream.
     b.write(1, b"yes").unwrap();
     b.leave(3);
     let answer = [&[0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3][..], b"yes"].concat();
@@ -98,15 +98,15 @@ fn data_of_one_stream_shares_a_frame_until_another_frame_comes_between() {
     for id in [ids[0], ids[0], ids[0], ids[1], ids[0]] {
         assert_eq!(a.write(id, b"abc"), Ok(3));
     }
-    // Nine, three, and three more.
+    // Nine bytes, three, and three more.
     assert_eq!(drain(&mut a, 7).len(), 3 * 12 + 15);
-    // One frame is never longer than what others wait for.
+    // A frame is never longer than other streams may have to wait for.
     while a.write(ids[0], &[7; 10_000]) != Ok(0) {}
     let said = drain(&mut a, usize::MAX);
     let mut rest = &said[..];
     while let Some((header, body)) = rest.split_first_chunk::<12>() {
         let len = Frame::of_header(header).unwrap().length as usize;
-        assert!(len <= output::MOST_DATA);
+        assert!(len <= output::MAX_DATA);
         rest = &body[len..];
     }
 }
@@ -125,7 +125,7 @@ fn credit_comes_back_in_steps_and_a_stream_without_it_waits() {
     assert_eq!(sent, WINDOW as usize);
     pass(&mut a, &mut b);
     assert_eq!(events(&mut b)[0], Event::Opened(id));
-    assert!(b.held() >= sent && b.held() < sent + 12 * MOST_ABANDONED);
+    assert!(b.held() >= sent && b.held() < sent + 12 * MAX_ABANDONED);
     let half = WINDOW as usize / 2;
     let mut buf = vec![0; half];
     assert_eq!(b.read(id, &mut buf[1..]), Read::Data(half - 1));
@@ -140,7 +140,7 @@ fn credit_comes_back_in_steps_and_a_stream_without_it_waits() {
     feed(&mut a, &update).unwrap();
     assert_eq!(events(&mut a), [Event::Writable(id)]);
     assert_eq!(a.write(id, &[7; 1]), Ok(1));
-    // More than there is credit for is against the rules.
+    // Sending more than there is credit for violates the protocol.
     let [mut peer, mut victim] = pair();
     let id = peer.open().unwrap();
     peer.announce(id);
@@ -178,7 +178,7 @@ fn a_ping_acknowledges_streams_that_only_receive() {
 fn as_many_streams_open_as_the_peer_acknowledges() {
     let [mut a, mut b] = pair();
     let opened: Vec<u32> = std::iter::from_fn(|| a.open()).collect();
-    assert_eq!(opened.len(), MOST_UNACKNOWLEDGED);
+    assert_eq!(opened.len(), MAX_UNACKNOWLEDGED);
     for id in &opened {
         a.announce(*id);
     }
@@ -192,13 +192,13 @@ fn as_many_streams_open_as_the_peer_acknowledges() {
     assert_eq!(a.unacknowledged, 0);
 }
 
-/// A stream that we finished and whose user is gone costs nothing but its number, and a peer that
-/// goes on sending learns that no one reads.
+/// A stream that we have finished and whose user dropped it costs only its state, and is reset if
+/// the peer continues to send.
 #[test]
 fn abandoned_streams_are_few_and_end() {
     let [mut a, mut b] = pair();
     let mut ids = Vec::new();
-    for _ in 0..2 * MOST_ABANDONED {
+    for _ in 0..2 * MAX_ABANDONED {
         let id = a.open().unwrap();
         a.write(id, b"request").unwrap();
         a.finish(id).unwrap();
@@ -209,7 +209,7 @@ fn abandoned_streams_are_few_and_end() {
         a.leave(id);
         ids.push(id);
     }
-    assert_eq!(a.streams.len(), MOST_ABANDONED);
+    assert_eq!(a.streams.len(), MAX_ABANDONED);
     assert_eq!(a.unsent(), 0, "the request is not reset");
     let (sends, finishes, resets) = (ids[300], ids[400], ids[500]);
     b.write(sends, b"answer").unwrap();
@@ -217,10 +217,10 @@ fn abandoned_streams_are_few_and_end() {
     b.leave(resets);
     b.write(ids[0], b"of one that is forgotten").unwrap();
     pass(&mut b, &mut a);
-    assert_eq!(a.streams.len(), MOST_ABANDONED - 3);
+    assert_eq!(a.streams.len(), MAX_ABANDONED - 3);
     let reset = bytes_of(Frame::of(Kind::Data, RST, sends, 0));
     assert_eq!(drain(&mut a, usize::MAX), reset);
-    assert_eq!((a.held(), a.abandoned.len()), (0, MOST_ABANDONED - 3));
+    assert_eq!((a.held(), a.abandoned.len()), (0, MAX_ABANDONED - 3));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_stream_that_was_cut_stays_so_until_its_user_knows() {
     assert_eq!(b.cut_down_to(3_049), [id]);
     assert_eq!((b.held(), b.is_cut(id), b.may_write(id)), (0, true, false));
     assert_eq!(b.read(id, &mut [0; 9]), Read::Reset);
-    // Not even by the peer that opened it.
+    // The peer that opened it cannot open it again, either.
     let again = Frame::of(Kind::Data, SYN, id, 0).header();
     assert_eq!(feed(&mut b, &again), Err(Violation::OpenedTwice));
     b.leave(id);
@@ -245,7 +245,7 @@ fn a_stream_that_was_cut_stays_so_until_its_user_knows() {
 }
 
 #[test]
-fn what_came_before_a_reset_can_be_read() {
+fn data_before_a_reset_can_be_read() {
     let [mut a, mut b] = pair();
     let id = a.open().unwrap();
     a.write(id, b"before").unwrap();
@@ -261,33 +261,34 @@ fn what_came_before_a_reset_can_be_read() {
 }
 
 #[test]
-fn a_stream_that_the_peer_never_heard_of_leaves_without_a_word() {
+fn a_stream_unknown_to_the_peer_is_released_without_a_frame() {
     let [mut a, _] = pair();
     let id = a.open().unwrap();
     a.leave(id);
     assert_eq!((a.unsent(), a.unacknowledged, a.streams.len()), (0, 0, 0));
 }
 
-/// One step of a conversation: who, what, on which of the open streams, how many bytes.
+/// One step of a conversation: which side, which action, on which open stream, how many bytes.
 type Step = (bool, u8, u8, u16);
 
-/// What is known of a stream from outside.
+/// State of a stream as seen from outside.
 #[derive(Default)]
-struct Known {
-    /// Written by each side, and read by the other.
+struct StreamModel {
+    /// Bytes written by each side, and read by the other.
     written: [Vec<u8>; 2],
     read: [Vec<u8>; 2],
-    /// Left by each side: it says nothing more.
+    /// Whether each side has released the stream and sends no more.
     left: [bool; 2],
     finished: [bool; 2],
 }
 
 quickcheck! {
-    /// Any conversation in any pieces: what is read is what was written, in order; streams that are
-    /// finished and read are complete; and nothing is left when all have left.
+    /// For any conversation in any pieces: what is read was written, in order; streams that are
+    /// finished and read are complete; and no state is left when both sides have released
+    /// everything.
     fn what_is_read_is_what_was_written(steps: Vec<Step>, pieces: Vec<u8>) -> bool {
         let mut muxes = pair();
-        let mut known: BTreeMap<u32, Known> = BTreeMap::new();
+        let mut known: BTreeMap<u32, StreamModel> = BTreeMap::new();
         let mut pieces = pieces.into_iter().map(|n| usize::from(n) + 1).cycle();
         let mut deliver = |muxes: &mut [Mux; 2], from: usize| {
             let bytes = drain(&mut muxes[from], pieces.next().unwrap_or(3));
@@ -298,13 +299,13 @@ quickcheck! {
                 rest = after;
             }
         };
-        let read = |muxes: &mut [Mux; 2], known: &mut BTreeMap<u32, Known>, by: usize, id: u32, len: usize| {
+        let read = |muxes: &mut [Mux; 2], known: &mut BTreeMap<u32, StreamModel>, by: usize, id: u32, len: usize| {
             let it = known.get_mut(&id).unwrap();
             let mut buf = vec![0; len];
             match muxes[by].read(id, &mut buf) {
                 Read::Data(n) => it.read[1 - by].extend_from_slice(&buf[..n]),
                 Read::End => {
-                    // Or left, once this side had finished.
+                    // Or the peer has released it, once this side had finished.
                     assert!(it.finished[1 - by] || it.left[1 - by]);
                     assert!(it.read[1 - by] == it.written[1 - by]);
                 }
@@ -320,7 +321,7 @@ quickcheck! {
                 _ => match muxes[by].open() {
                     Some(id) => {
                         muxes[by].announce(id);
-                        known.insert(id, Known::default());
+                        known.insert(id, StreamModel::default());
                         deliver(&mut muxes, by);
                         id
                     }
@@ -347,7 +348,7 @@ quickcheck! {
                 _ => deliver(&mut muxes, by),
             }
         }
-        // All that is under way arrives, and all is read that both still want.
+        // Deliver everything in transit, and read everything that either side still wants.
         for round in 0..4 {
             deliver(&mut muxes, round % 2);
         }

@@ -6,7 +6,7 @@ use super::{Address, ErrorCode, ObjectError, SignedObject, StreamRequest};
 use crate::gob::{self, FIRST_TYPE, GobError};
 
 impl StreamRequest {
-    /// Reads a gob stream.
+    /// Decodes a gob stream.
     ///
     /// # Errors
     /// [`GobError`].
@@ -14,46 +14,46 @@ impl StreamRequest {
         gob::read_request(gob)
     }
 
-    /// Writes it as Go does.
+    /// Encodes it as Go does.
     #[must_use]
     pub fn to_gob(&self) -> Vec<u8> {
         self.to_gob_numbered(FIRST_TYPE)
     }
 
-    /// Writes it as a Go process does that numbers its types from `first_type` on: at least 64,
-    /// by what the process encoded before.
+    /// Encodes it as a Go process does whose type ids start at `first_type`: at least 64, depending
+    /// on what the process encoded before.
     #[must_use]
     pub fn to_gob_numbered(&self, first_type: u32) -> Vec<u8> {
         gob::write_request(self, first_type)
     }
 
-    /// Makes the object.
+    /// Encodes and signs it.
     #[must_use]
     pub fn sign(&self, source: &SecretKey) -> SignedObject {
         SignedObject::sign(&self.to_gob(), source)
     }
 }
 
-/// A request that passed every check.
+/// A request that passed all checks of [`SignedObject::verify_request`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedRequest {
-    /// When it was made, in nanoseconds since 1970: positive, nothing else is known of it.
+    /// When it was made, in nanoseconds since the Unix epoch. Only known to be positive.
     pub timestamp: i64,
-    /// Who asks; has signed it.
+    /// The source, which has signed it.
     pub source: Address,
-    /// Who is asked.
+    /// The destination.
     pub destination: Address,
     /// Whether it asks for the source's public address.
     pub ip_info: bool,
-    /// The first message of the KK handshake, not looked at yet.
+    /// The first message of the KK handshake, not read yet.
     pub noise: Vec<u8>,
-    /// The hash that the response must name.
+    /// The hash that the response must contain.
     pub hash: [u8; 32],
 }
 
 impl SignedObject {
-    /// Checks it as a request, in upstream's order (specification §5.3). Whether it was seen
-    /// before is the caller's to judge.
+    /// Verifies it as a request, in upstream's order (specification §5.3). Replays must be detected
+    /// by the caller.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -68,7 +68,7 @@ impl SignedObject {
             .ok_or(ErrorCode::RequestDestinationKey)?;
         check(destination.port != 0, ErrorCode::RequestDestinationPort)?;
         check(request.timestamp > 0, ErrorCode::RequestTimestamp)?;
-        // A key of another form than ours cannot have signed anything.
+        // A key that is not on the curve cannot have signed anything.
         let source_key = source
             .public_key()
             .filter(|key| self.is_signed_by(key))

@@ -8,7 +8,7 @@ use super::{ErrorCode, ObjectError, SignedObject, StreamResponse};
 use crate::gob::{self, FIRST_TYPE, GobError};
 
 impl StreamResponse {
-    /// A refusal.
+    /// Creates a refusal.
     #[must_use]
     pub fn refusal(request_hash: [u8; 32], code: ErrorCode) -> Self {
         Self {
@@ -18,7 +18,7 @@ impl StreamResponse {
         }
     }
 
-    /// The answer to who asks for its public address, in the form that upstream sends.
+    /// Creates the response to a request for the public address, in the form that upstream sends.
     #[must_use]
     pub fn of_ip(request_hash: [u8; 32], ip: IpAddr) -> Self {
         let octets = match ip {
@@ -33,7 +33,7 @@ impl StreamResponse {
         }
     }
 
-    /// Reads a gob stream.
+    /// Decodes a gob stream.
     ///
     /// # Errors
     /// [`GobError`].
@@ -41,26 +41,26 @@ impl StreamResponse {
         gob::read_response(gob)
     }
 
-    /// Writes it as Go does.
+    /// Encodes it as Go does.
     #[must_use]
     pub fn to_gob(&self) -> Vec<u8> {
         self.to_gob_numbered(FIRST_TYPE)
     }
 
-    /// Writes it as a Go process does that numbers its types from `first_type` on: at least 64,
-    /// by what the process encoded before.
+    /// Encodes it as a Go process does whose type ids start at `first_type`: at least 64, depending
+    /// on what the process encoded before.
     #[must_use]
     pub fn to_gob_numbered(&self, first_type: u32) -> Vec<u8> {
         gob::write_response(self, first_type)
     }
 
-    /// Makes the object.
+    /// Encodes and signs it.
     #[must_use]
     pub fn sign(&self, author: &SecretKey) -> SignedObject {
         SignedObject::sign(&self.to_gob(), author)
     }
 
-    /// The address in it; an IPv4 address in either form.
+    /// Returns the public address in it; accepts both forms of an IPv4 address.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         if let Ok(v4) = <[u8; 4]>::try_from(&*self.ip) {
@@ -70,7 +70,7 @@ impl StreamResponse {
         Some(Ipv6Addr::from(v6).to_canonical())
     }
 
-    /// The reason of a refusal; nothing when it was accepted.
+    /// Returns the reason of a refusal; `None` if it was accepted.
     #[must_use]
     pub fn refused(&self) -> Option<ErrorCode> {
         if self.accepted {
@@ -81,8 +81,8 @@ impl StreamResponse {
 }
 
 impl SignedObject {
-    /// Checks it as the response of `author` to the request of this hash (specification §5.3).
-    /// A refusal passes, too: ask [`StreamResponse::refused`].
+    /// Verifies it as the response of `author` to the request with this hash (specification §5.3).
+    /// A refusal is a valid response, too: see [`StreamResponse::refused`].
     ///
     /// # Errors
     /// [`ObjectError`].

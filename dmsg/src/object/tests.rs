@@ -48,7 +48,8 @@ fn a_good_request_passes() {
     );
 }
 
-/// Each defect also has all of the later ones: the first in upstream's order is named.
+/// Each defective request also has all later defects: the first one in upstream's order is
+/// reported.
 #[test]
 fn request_checks_go_in_upstreams_order() {
     let other = request().sign(&key(3));
@@ -68,7 +69,7 @@ fn request_checks_go_in_upstreams_order() {
     assert_eq!(code, ErrorCode::RequestSourceKey);
 }
 
-/// Tag 5, and an x beyond the prime: Go's checks let both pass until the signature.
+/// Tag 5, and an x beyond the prime: Go accepts both before it checks the signature.
 #[test]
 fn keys_that_are_none_are_refused() {
     assert_eq!(
@@ -100,7 +101,8 @@ fn objects_are_longer_than_a_signature_and_not_too_long() {
     }
 }
 
-/// Another process's type numbers, and a field of later versions: what was signed is what came.
+/// Type ids of another process and a field of later versions: the received bytes are what was
+/// signed.
 #[test]
 fn signed_bytes_are_never_encoded_anew() {
     let gob = request().to_gob_numbered(900);

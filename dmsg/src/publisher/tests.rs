@@ -44,7 +44,7 @@ fn sequences_continue_where_the_discovery_is() {
     assert_eq!(stored(), 0);
     publish(&mut first);
     assert_eq!(stored(), 1);
-    // Another process with the same key begins above, and the first follows it.
+    // Another process with the same key continues above, and the first one follows it.
     publish(&mut second);
     publish(&mut second);
     assert_eq!(stored(), 3);
@@ -96,7 +96,7 @@ impl Discovery for Silent {
 }
 
 #[test]
-fn a_discovery_that_says_nothing_is_given_up() {
+fn a_silent_discovery_times_out() {
     let world = VirtualTime::new(1);
     let limit = Duration::from_secs(1);
     let mut ours = Publisher::new(
@@ -115,12 +115,12 @@ fn a_discovery_that_says_nothing_is_given_up() {
     );
 }
 
-/// A discovery of October 2024: it signs anew what it knows of an entry.
+/// A discovery of October 2024: it verifies the signature over the members that it knows.
 #[derive(Clone)]
 struct Older {
     entries: MemoryDiscovery,
     posts: Arc<Mutex<Vec<bool>>>,
-    /// It has been replaced by one of today.
+    /// Whether it was replaced by a current one.
     is_replaced: Arc<AtomicBool>,
 }
 
@@ -155,7 +155,7 @@ fn wrong_signature() -> DiscoveryError {
     EntryError::Signature(SignatureError::OtherKey).into()
 }
 
-/// A discovery to which no signature is right.
+/// A discovery that rejects every signature.
 struct Strict;
 
 impl Discovery for Strict {
@@ -184,7 +184,7 @@ type Change = fn(&mut Entry, &mut ServerFields);
 
 #[test]
 fn a_discovery_that_does_not_know_a_member_gets_the_plain_entry_and_that_is_remembered() {
-    // Each optional member of today that the discovery of October 2024 does not know.
+    // Each current optional member that the discovery of October 2024 does not know.
     let changes: [Change; 6] = [
         |_, server| server.dht_bootstrap = true,
         |_, server| server.address_v6 = "[2001:db8::4]:8080".to_owned(),
@@ -228,7 +228,7 @@ fn a_discovery_that_does_not_know_a_member_gets_the_plain_entry_and_that_is_reme
         for _ in 0..7 {
             assert_eq!(publish(Duration::from_secs(60)), [true]);
         }
-        // Some time later it is asked once more.
+        // Later, the discovery is tried with these members again.
         assert_eq!(publish(PLAIN_LIFE), [false, true]);
         assert_eq!(publish(Duration::from_secs(60)), [true]);
         discovery.is_replaced.store(true, Ordering::Relaxed);

@@ -40,7 +40,7 @@ async fn send(to: &mut Secure<End>, data: &[u8]) {
     to.flush().await.unwrap();
 }
 
-/// Reads to the end or the first error.
+/// Reads to the end or to the first error.
 fn drain(from: &mut Secure<End>) -> (Vec<u8>, Option<io::Error>) {
     let mut got = Vec::new();
     let mut buf = [0; 1000];
@@ -68,7 +68,7 @@ fn bytes_pass_both_ways_and_the_end_is_seen() {
 
 #[test]
 fn bytes_right_behind_the_third_message_are_kept() {
-    // The dialler sends its data before the other side has read the handshake's end.
+    // The dialer sends data before the other side has read the last handshake message.
     let (a, b) = pipe(1 << 16);
     let (client, server) = (key(1), key(2));
     let mut dialling = Box::pin(async {
@@ -126,7 +126,7 @@ fn a_probe_proves_the_key_and_is_harmless_to_the_other_side() {
     assert!(probed.is_err());
 }
 
-/// Feeds bytes to `accept` and returns how it ends.
+/// Feeds bytes to `accept` and returns its error.
 fn accept_of(bytes: &[u8]) -> HandshakeError {
     let (mut a, b) = pipe(1 << 16);
     block_on(a.write_all(bytes)).unwrap();
@@ -154,7 +154,7 @@ fn strangers_and_cut_off_handshakes_end_in_errors() {
     ));
 }
 
-/// Two ends after a handshake, with the bytes that `data` becomes taken out of the pipe.
+/// Returns two ends after a handshake, and the bytes that `data` becomes, taken out of the pipe.
 fn captured(data: &[u8]) -> (Secure<End>, Secure<End>, Vec<u8>) {
     let (a, b) = pipe(1 << 20);
     let wire = a.output();
@@ -183,7 +183,7 @@ fn a_tampered_record_kills_the_stream_after_what_came_before() {
     assert!(got == pattern(MAX_PLAINTEXT));
     let forged = Some(SecureError::Cipher(CipherError::Forged));
     assert_eq!(secure_error(&error), forged);
-    // For good, in both directions; the connection still closes.
+    // The failure is permanent in both directions; the connection still closes.
     assert_eq!(secure_error(&drain(&mut b).1), forged);
     let write = block_on(b.write(b"x")).err();
     assert_eq!(secure_error(&write), forged);
@@ -316,7 +316,7 @@ fn a_keepalive_sends_one_empty_record_when_idle() {
     assert_eq!(wire.lock().unwrap().bytes.len(), 2 + RECORD_OVERHEAD);
     assert!(b.read(&mut [0]).now_or_never().is_none(), "no data");
     assert_eq!(theirs.received(), 1);
-    // Data is as good as a beat.
+    // Other data has the same effect as a keepalive.
     ours.request_ping();
     block_on(send(&mut a, b"x"));
     assert_eq!(wire.lock().unwrap().bytes.len(), 2 + RECORD_OVERHEAD + 1);

@@ -1,4 +1,4 @@
-//! Connections in, handshakes within their time, sessions out.
+//! Accepts connections, and runs their sessions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
-use super::{Notice, Shared, relay};
+use super::{Notice, ServerInner, relay};
 use crate::dmsg_session::{self, Established};
 use crate::handshake_io::HandshakeError;
 use crate::session::{CloseReason, SessionConfig};
@@ -14,7 +14,7 @@ use crate::session_layer::{Accept, Acceptor};
 use crate::session_task;
 use crate::shares::source;
 
-impl<R: Runtime> Accept for Shared<R> {
+impl<R: Runtime> Accept for ServerInner<R> {
     type Runtime = R;
     type Established = Established<R::Connection>;
 
@@ -55,7 +55,7 @@ impl<R: Runtime> Accept for Shared<R> {
         None
     }
 
-    /// Runs a session to its end.
+    /// Runs a session until it ends.
     async fn run(self: &Arc<Self>, established: Established<R::Connection>, addr: SocketAddr) {
         let Established {
             session,
@@ -77,7 +77,7 @@ impl<R: Runtime> Accept for Shared<R> {
         self.changes.raise();
         let key = session.remote();
         relay::spawn(self, session, added.id, incoming, addr.ip());
-        if added.has_rival {
+        if added.has_client_session {
             file_in_time(self, key, added.id);
         }
         let (runtime, interval) = (self.runtime.clone(), self.config.keepalive);
@@ -92,9 +92,9 @@ impl<R: Runtime> Accept for Shared<R> {
     }
 }
 
-/// A client that only waits to be dialled sends nothing: its session is filed when it has had the
-/// time to announce a server.
-fn file_in_time<R: Runtime>(shared: &Arc<Shared<R>>, key: PublicKey, id: u64) {
+/// Treats a session as a client's once it had time to announce a server. A client that only waits
+/// to be dialled sends nothing that would show it.
+fn file_in_time<R: Runtime>(shared: &Arc<ServerInner<R>>, key: PublicKey, id: u64) {
     let filing = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         let limit = filing.config.handshake_timeout;
@@ -105,7 +105,7 @@ fn file_in_time<R: Runtime>(shared: &Arc<Shared<R>>, key: PublicKey, id: u64) {
     }));
 }
 
-fn refuse_smux<R: Runtime>(shared: &Shared<R>, key: PublicKey, address: SocketAddr) {
+fn refuse_smux<R: Runtime>(shared: &ServerInner<R>, key: PublicKey, address: SocketAddr) {
     shared.counters.refused_smux.count();
     if let Some(others) = shared.smux_pace.due(shared.runtime.clocks().monotonic) {
         shared.config.notify.call(&Notice::Smux {

@@ -1,4 +1,4 @@
-//! How a server behaves.
+//! Configuration of a server.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,93 +10,97 @@ use super::notice::Notify;
 use crate::discovery::KnownServer;
 use crate::hybrid::Hybrid;
 
-/// How a server behaves. The defaults are upstream's, unless they say why not (specification of
-/// DMSG, §7).
+/// Configuration of a server. The defaults are upstream's unless a field says otherwise
+/// (specification of DMSG, §7).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// The address that the entry tells, `host:port`; none: the one that is listened on.
+    /// Address in the entry, `host:port`; `None` is the one that is listened on.
     pub public_address: Option<String>,
-    /// Sessions at once. Upstream only logs more; here one of an address with several makes room
-    /// for one of an address with fewer, or the new one is refused.
+    /// Maximum number of concurrent sessions. Upstream only logs when there are more. Here a
+    /// session of an address with several makes room for one of an address with fewer, or the new
+    /// one is refused.
     pub max_sessions: usize,
-    /// Handshakes of sessions under way. At the limit one of the address with the most makes
-    /// room: see [`crate::half_open`]. Each takes an open file.
+    /// Maximum number of concurrent session handshakes. At the limit, one of the address with the
+    /// most makes room: see [`crate::half_open`]. Each takes a file descriptor.
     pub max_handshakes: usize,
-    /// The same for one address. Many clients may share one.
+    /// Maximum number of concurrent handshakes from one address, which many clients may share.
     pub max_handshakes_per_address: usize,
-    /// Streams of one session in each direction; more are reset.
+    /// Maximum number of concurrent streams of one session, in each direction; further ones are
+    /// reset.
     pub max_streams: usize,
-    /// Bytes of data that may wait in all sessions together until the connections take them;
-    /// beyond, each may hold 32 KiB.
+    /// Bytes of outgoing data that may wait for the connections of all sessions; beyond, each
+    /// session may queue 32 KiB.
     pub send_budget: usize,
-    /// Bytes of data that may have come in all sessions together without being read or passed on;
-    /// beyond, streams are reset that were read longest ago, of the peer with the most such bytes.
+    /// Bytes of received data in all sessions that may wait to be read or relayed; beyond, streams
+    /// of the peer with the most such bytes are reset, those that were read least recently first.
     pub receive_budget: usize,
-    /// The same for one session.
+    /// Bytes of received data in one session that may wait to be read or relayed.
     pub receive_queue: usize,
-    /// Relayed streams at once, over all sessions. At the limit one makes room of the address and
-    /// session with the most, unless that is the one that asks for more. Upstream set 4096 later.
+    /// Maximum number of relayed streams over all sessions. At the limit, the address and session
+    /// with the most make room, unless they ask for more. Upstream later chose 4096.
     pub max_relayed: usize,
-    /// Relayed streams at once of one session to one destination; more are reset.
+    /// Maximum number of relayed streams from one session to one destination; further ones are
+    /// reset.
     pub max_relayed_per_pair: usize,
-    /// Streams of one session that are served a second, over time; more wait. 0: no limit, as
-    /// upstream.
+    /// Streams of one session that are served per second, on average; further ones wait. 0 is no
+    /// limit, as upstream.
     pub streams_per_second: u32,
-    /// As many are served at once after a pause.
+    /// Streams that may be served without delay after a pause.
     pub stream_burst: u32,
-    /// Streams that may wait for one listener of our own.
+    /// Streams that may wait to be accepted by one listener of the server's own key.
     pub accept_queue: usize,
-    /// Links of other servers at once that may pass on requests; more are refused. 0: none may.
+    /// Maximum number of announced servers that may pass on requests; further ones are refused. 0
+    /// allows none.
     pub max_peers: usize,
-    /// The servers that may pass on requests; none: any.
+    /// Servers that may pass on requests; empty allows any.
     pub accepted_peers: BTreeSet<PublicKey>,
-    /// Servers that are dialled and announced to, so that each passes on requests for the other's
-    /// clients.
+    /// Servers to dial and announce to, so that each passes on requests for the other's clients.
     pub peers: Vec<KnownServer>,
-    /// Whether all servers of the discovery are, too; upstream's are since August 2026.
+    /// Whether to dial all servers of the discovery, too, as upstream does since August 2026.
     pub links_all: bool,
-    /// Concurrent streams whose request another server passed on, or a client in another's name.
+    /// Maximum number of concurrent streams whose request was signed by another key than the
+    /// session's: passed on by a server, or sent by a client for another key.
     pub max_passed_on: usize,
-    /// Whether a client may pass on what another key has signed. Upstream's may since September
-    /// 2026.
+    /// Whether a client may pass on requests that another key signed. Upstream allows it since
+    /// September 2026.
     pub clients_pass_on: bool,
-    /// How long the handshake of a session may take, its first object when there is another
-    /// session of the same key, and the first two bytes of a stream.
+    /// Timeout of a session's handshake, of its first object when the same key has another session,
+    /// and of the first two bytes of a stream.
     pub handshake_timeout: Duration,
-    /// How long a stream may take until the destination has answered.
+    /// Timeout of opening a stream, until the destination has answered.
     pub stream_timeout: Duration,
-    /// How long one direction of a relayed stream goes on after the other has ended.
+    /// How long one direction of a relayed stream may continue after the other has ended.
     pub linger: Duration,
-    /// How often a session is tested.
+    /// Interval between two keepalive pings on a session.
     pub keepalive: Duration,
-    /// How often the entry is published when nothing changes. The discovery forgets it after
-    /// two minutes.
+    /// Interval between two publications of an unchanged entry. The discovery forgets an entry
+    /// after two minutes.
     pub update_interval: Duration,
-    /// How long changes collect before the entry is published.
+    /// How long changes are collected before the entry is published.
     pub debounce: Duration,
-    /// The first and the longest wait after the discovery did not take the entry.
+    /// First and longest wait after a failed publication.
     pub retry: (Duration, Duration),
-    /// How long one call to the discovery may take.
+    /// Timeout of one call to the discovery.
     pub discovery_timeout: Duration,
-    /// What the entry says of our kind; the discovery may overwrite it.
+    /// Server type in the entry; the discovery may overwrite it.
     pub server_type: String,
     /// Whether the entry says that we are a bootstrap node of the DHT.
     pub dht_bootstrap: bool,
-    /// As upstream's relays of April 2026: a stream whose destination has no session is left open
-    /// without an answer, rather than reset. For tests of what dials through them.
+    /// Leaves a stream open without an answer, rather than resetting it, if its destination has no
+    /// session, as upstream's relays of April 2026 do. For tests of dialers.
     pub leaves_unknown_open: bool,
-    /// Whether handshakes of sessions and of our own streams offer the post-quantum half, or
-    /// demand it.
+    /// Whether handshakes of sessions and of the server's own streams offer the post-quantum half,
+    /// or require it.
     pub hybrid: Hybrid,
-    /// Who is called when there is something that the operator should know.
+    /// Called with what the operator should know.
     pub notify: Notify,
 }
 
 impl ServerConfig {
-    /// The defaults, listening at `listen`.
+    /// Returns the default configuration with this listening address.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
         let seconds = Duration::from_secs;

@@ -1,8 +1,8 @@
-//! Copies a relayed stream both ways.
+//! Copies a relayed stream in both directions.
 //!
-//! A direction reads only when the other side has taken what was read before, so a peer that does
-//! not read holds back only who sends to them. While a stream is idle it holds no buffer; what a
-//! buffer holds counts as unread in the session that it came over.
+//! A direction reads only after the other side has taken what was read before, so a peer that does
+//! not read holds back only those that send to it. An idle stream holds no buffer; buffered bytes
+//! count as unread in the session that they came over.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,48 +17,49 @@ use skydht_runtime::{Runtime, within};
 use super::stats::Counter;
 use crate::session::Stream;
 
-/// Read at first, in bytes.
-const FIRST: usize = 1024;
-/// Read at once while data flows, in bytes: what yamux puts into one frame.
+/// Size of the first read after a pause, in bytes; on the stack.
+const FIRST_READ: usize = 1024;
+/// Size of the buffer while data flows, in bytes: what yamux puts into one frame.
 const CHUNK: usize = 32 * 1024;
 
-/// Copies until both directions have ended, one has failed, or `linger` has passed since the
-/// first ended. Then both streams are dropped; a direction that ended was closed before.
-pub(super) async fn both_ways<R: Runtime>(
+/// Copies until both directions have ended, one has failed, or `linger` has passed since the first
+/// one ended. Then drops both streams; a direction that ended was closed before.
+pub(super) async fn copy_bidirectional<R: Runtime>(
     runtime: &R,
     a: Stream,
     b: Stream,
     linger: Duration,
     copied: &Counter,
 ) {
-    let mut both = Both {
+    let mut copier = Copier {
         a,
         b,
-        forth: Direction::default(),
-        back: Direction::default(),
+        a_to_b: Direction::default(),
+        b_to_a: Direction::default(),
     };
-    if poll_fn(|cx| both.poll_first(cx, copied)).await.is_ok() {
-        let rest = poll_fn(|cx| both.poll_all(cx, copied));
+    if poll_fn(|cx| copier.poll_first(cx, copied)).await.is_ok() {
+        let rest = poll_fn(|cx| copier.poll_all(cx, copied));
         within(runtime, linger, rest).await;
     }
 }
 
-struct Both {
+struct Copier {
     a: Stream,
     b: Stream,
-    forth: Direction,
-    back: Direction,
+    a_to_b: Direction,
+    b_to_a: Direction,
 }
 
-impl Both {
+impl Copier {
     fn poll(&mut self, cx: &mut Context<'_>, copied: &Counter) -> io::Result<(Poll<()>, Poll<()>)> {
-        // Neither may be asked for anything as long as the other is the one that waits.
+        // A stream may be reset to free its unread bytes while both directions wait for the other
+        // stream, so check for that first.
         if self.a.poll_cut(cx).is_ready() || self.b.poll_cut(cx).is_ready() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        let forth = self.forth.poll(&mut self.a, &mut self.b, cx, copied);
-        let back = self.back.poll(&mut self.b, &mut self.a, cx, copied);
-        Ok((forth?, back?))
+        let a_to_b = self.a_to_b.poll(&mut self.a, &mut self.b, cx, copied);
+        let b_to_a = self.b_to_a.poll(&mut self.b, &mut self.a, cx, copied);
+        Ok((a_to_b?, b_to_a?))
     }
 
     fn poll_first(&mut self, cx: &mut Context<'_>, copied: &Counter) -> Poll<io::Result<()>> {
@@ -78,13 +79,15 @@ impl Both {
 
 #[derive(Default)]
 struct Direction {
-    /// Of [`CHUNK`] bytes while data flows, else just as long as what waits in it.
+    /// Holds [`CHUNK`] bytes while data flows, otherwise exactly the bytes that wait.
     buffer: Vec<u8>,
-    /// What of it was read and is not taken by the other side yet.
+    /// The part of `buffer` that was read and not written yet.
     filled: Range<usize>,
-    /// How much of it counts as unread.
+    /// Bytes that were last reported to the source as unread.
     kept: usize,
+    /// Whether the source has ended.
     ended: bool,
+    /// Whether the destination's write direction was closed.
     closed: bool,
 }
 
@@ -105,7 +108,7 @@ impl Direction {
         }
     }
 
-    /// Counts what waits, with its buffer, which is no longer than that.
+    /// Shrinks the buffer to the waiting bytes, and reports them to the source as unread.
     fn account(&mut self, from: &Stream) {
         let waiting = self.filled.len();
         if waiting < self.buffer.len() {
@@ -148,16 +151,17 @@ impl Direction {
         }
     }
 
-    /// Reads what is there, a little at first: only for more a buffer is made, and kept.
+    /// Reads what has arrived, up to [`FIRST_READ`] bytes at first: only when there is more, a
+    /// buffer is allocated and kept.
     fn poll_fill(&mut self, from: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut from = Pin::new(from);
         if self.buffer.len() < CHUNK {
-            let mut first = [0; FIRST];
+            let mut first = [0; FIRST_READ];
             let read = ready!(from.as_mut().poll_read(cx, &mut first))?;
             self.ended = read == 0;
             self.buffer = first[..read].to_vec();
             self.filled = 0..read;
-            if read < FIRST {
+            if read < FIRST_READ {
                 return Poll::Ready(Ok(()));
             }
             self.buffer.resize(CHUNK, 0);
@@ -172,7 +176,7 @@ impl Direction {
                 Poll::Ready(Ok(()))
             }
             nothing if had == 0 => nothing.map_ok(drop),
-            // What came before is passed on; a failure comes again.
+            // Pass on what was read; an error is returned again by the next read.
             _ => Poll::Ready(Ok(())),
         }
     }

@@ -1,6 +1,6 @@
-//! Links to other servers: dialled, announced, kept, so that each passes on requests for the
-//! other's clients (specification of DMSG in 2026, §2.3). One link serves both sides; only two
-//! servers that dial each other at the same time have two.
+//! Links to other servers: dialled, announced and kept, so that each passes on requests for the
+//! other's clients (specification of DMSG in 2026, §2.3). One link serves both sides; there are two
+//! only if both servers dialled each other at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
 use super::link_table::REDIAL;
-use super::{Notice, Shared, relay};
+use super::{Notice, ServerInner, relay};
 use crate::discovery::KnownServer;
 use crate::dmsg_session::{DmsgSession, Established};
 use crate::object::PeerAnnounce;
-use crate::server_session::{self, Times};
+use crate::server_session::{self, ConnectTimeouts};
 use crate::session::{Incoming, SessionConfig};
 use crate::session_layer::Started;
 use crate::session_task;
 use crate::shares::source;
 
-/// The discovery is asked for servers so long after the start.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
-/// How long the answer to an announcement is waited for.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How long the keeper rests when there is nothing to do.
+/// Delay from the start to the first query for servers.
+const FIRST_QUERY_DELAY: Duration = Duration::from_secs(10);
+/// Timeout of the answer to an announcement.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest pause of the task that keeps the links.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A server that the discovery no longer names is dialled for as long.
-const REMEMBERED: Duration = Duration::from_secs(10 * 60);
-const TIMES: Times = Times {
+/// How long a server is dialled after the discovery named it last.
+const FORGET_AFTER: Duration = Duration::from_secs(10 * 60);
+const TIMEOUTS: ConnectTimeouts = ConnectTimeouts {
     connect: Duration::from_secs(10),
     handshake: Duration::from_secs(5),
     settle: Duration::from_millis(20),
 };
 
-/// Keeps links until the server closes.
-pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
+/// Spawns the task that keeps links until the server closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<ServerInner<R>>) {
     let config = &shared.config;
     if config.peers.is_empty() && !config.links_all {
         return;
     }
     let (now, own) = (shared.now(), shared.endpoint.key());
-    // One list may serve all servers of an operator.
+    // One list may be configured on all servers of an operator, this one included.
     for server in config.peers.iter().filter(|it| it.key != own) {
         shared.links().learn(*server, now, None);
     }
@@ -51,23 +51,23 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
     runtime.spawn(Box::pin(async move { keep(keeping).await }));
 }
 
-async fn keep<R: Runtime>(shared: Arc<Shared<R>>) {
+async fn keep<R: Runtime>(shared: Arc<ServerInner<R>>) {
     let own = shared.endpoint.key();
-    let mut next_look = shared.now() + FIRST_LOOK;
+    let mut next_query = shared.now() + FIRST_QUERY_DELAY;
     loop {
         let seen = shared.changes.version();
         if shared.table().is_closed() {
             return;
         }
         let now = shared.now();
-        if shared.config.links_all && now >= next_look {
-            next_look = now + shared.config.update_interval;
+        if shared.config.links_all && now >= next_query {
+            next_query = now + shared.config.update_interval;
             let asked = shared.discovery.servers();
             let limit = shared.config.discovery_timeout;
             if let Some(Ok(servers)) = within(&shared.runtime, limit, asked).await {
                 let (now, mut links) = (shared.now(), shared.links());
                 let others = servers.into_iter().filter(|it| it.key != own);
-                others.for_each(|it| links.learn(it, now, Some(now + REMEMBERED)));
+                others.for_each(|it| links.learn(it, now, Some(now + FORGET_AFTER)));
             }
         }
         let begun = {
@@ -91,17 +91,18 @@ async fn keep<R: Runtime>(shared: Arc<Shared<R>>) {
             }));
         }
         let now = shared.now();
-        let look = shared.config.links_all.then_some(next_look);
-        let next = shared.links().next().into_iter().chain(look).min();
-        // One that is linked from the other side stays due.
+        let query = shared.config.links_all.then_some(next_query);
+        let next = shared.links().next().into_iter().chain(query).min();
+        // A server that dialled us stays due without being dialled: the minimum prevents a busy
+        // loop.
         let pause = next.map_or(LONGEST_PAUSE, |at| at.saturating_sub(now).max(REDIAL.0));
         let changed = std::pin::pin!(shared.changes.above(seen));
         select(changed, shared.runtime.sleep(pause)).await;
     }
 }
 
-/// Makes a link, and serves it to its end. Whether it was made.
-async fn link<R: Runtime>(shared: &Arc<Shared<R>>, server: KnownServer) -> bool {
+/// Dials a server and runs the link until it ends. Returns whether it was made.
+async fn link<R: Runtime>(shared: &Arc<ServerInner<R>>, server: KnownServer) -> bool {
     let counters = &shared.counters;
     let ip = server.address.ip();
     let mut limits = SessionConfig::with_pings(shared.config.max_streams);
@@ -109,7 +110,8 @@ async fn link<R: Runtime>(shared: &Arc<Shared<R>>, server: KnownServer) -> bool 
     limits.receive_queue = shared.config.receive_queue;
     limits.receive_budget = shared.receive_budget.clone();
     limits.source = Some(source(ip));
-    let made = server_session::connect(&shared.runtime, &shared.endpoint, server, TIMES, &limits);
+    let made =
+        server_session::connect(&shared.runtime, &shared.endpoint, server, TIMEOUTS, &limits);
     let Ok((established, _)) = made.await else {
         counters.links_failed.count();
         return false;
@@ -126,7 +128,7 @@ async fn link<R: Runtime>(shared: &Arc<Shared<R>>, server: KnownServer) -> bool 
         return false;
     };
     counters.links_made.count();
-    shared.links().ways.forget_missing();
+    shared.links().routes.forget_missing();
     let announcing = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         announce(&announcing, session, incoming, server, id).await;
@@ -138,10 +140,10 @@ async fn link<R: Runtime>(shared: &Arc<Shared<R>>, server: KnownServer) -> bool 
     true
 }
 
-/// Says on a link's first stream that we are a server, and serves what comes over it. A server that
-/// does not let us pass on requests is not kept as a link.
+/// Announces us as a server on the link's first stream, and serves the streams that come over the
+/// link. Ends the link if the server does not let us pass on requests.
 async fn announce<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<ServerInner<R>>,
     session: Arc<DmsgSession>,
     incoming: Incoming,
     server: KnownServer,
@@ -167,13 +169,17 @@ async fn announce<R: Runtime>(
         incoming,
         server.address.ip(),
     );
-    match within(&shared.runtime, ANSWER, asking).await.flatten() {
+    match within(&shared.runtime, ANSWER_TIMEOUT, asking)
+        .await
+        .flatten()
+    {
         Some(true) => {}
         Some(false) => {
             shared.counters.links_refused.count();
             shared.table().ended(&server.key, id);
         }
-        // One of before August 2026 knows no announcements; it may have closed the stream.
+        // Servers from before August 2026 do not know announcements, and may have closed the
+        // stream.
         None => {
             shared.counters.links_unanswered.count();
             shared

@@ -1,4 +1,4 @@
-//! What the operator of a server should read in its log.
+//! Notices for the operator of a server, meant for its log.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 
-/// How often clients that speak smux are worth a line: each comes back again and again.
-const SMUX_EVERY: Duration = Duration::from_secs(60);
+/// Minimum interval between two notices about clients that use smux: each of them reconnects again
+/// and again.
+const SMUX_NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Something that the operator should know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,13 +21,13 @@ pub enum Notice {
         key: PublicKey,
         /// Where it connected from.
         address: SocketAddr,
-        /// How many more there were since the last notice.
+        /// How many more such sessions were refused since the last notice.
         others: u64,
     },
-    /// The discovery does not know a member of our entry, which is published without such members
-    /// from now on.
+    /// The discovery does not know a member of our entry. The entry is published without later
+    /// members from now on.
     PlainEntry,
-    /// A server that we are linked with did not answer that we announced ourselves.
+    /// A server that we are linked with did not answer our announcement.
     Unanswered {
         /// The server.
         key: PublicKey,
@@ -66,12 +67,12 @@ impl fmt::Display for Notice {
 
 type Receiver = dyn Fn(&Notice) + Send + Sync;
 
-/// Where notices go; by default nowhere.
+/// Receiver of notices; the default ignores them.
 #[derive(Clone, Default)]
 pub struct Notify(Option<Arc<Receiver>>);
 
 impl Notify {
-    /// Calls `notify` with each notice. It must not wait.
+    /// Calls `notify` with each notice. It must not block.
     pub fn new(notify: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(notify)))
     }
@@ -89,16 +90,16 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// When clients that speak smux were last worth a line, and how many came since.
+/// When the last notice about smux was due, and how many refusals followed since.
 #[derive(Default)]
 pub(super) struct SmuxPace(Mutex<(Option<Duration>, u64)>);
 
 impl SmuxPace {
-    /// One more came: how many others to tell of with it, if it is time.
+    /// Records a refusal. Returns how many others to report with it, or `None` if no notice is due.
     pub(super) fn due(&self, now: Duration) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, others) = &mut *state;
-        if last.is_some_and(|last| now.saturating_sub(last) < SMUX_EVERY) {
+        if last.is_some_and(|last| now.saturating_sub(last) < SMUX_NOTICE_INTERVAL) {
             *others += 1;
             return None;
         }
@@ -112,15 +113,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_that_speak_smux_are_worth_a_line_a_minute_with_how_many_they_were() {
+    fn smux_notices_are_limited_to_one_a_minute_and_count_the_rest() {
         let pace = SmuxPace::default();
         let begin = Duration::from_secs(7);
         assert_eq!(pace.due(begin), Some(0));
         for _ in 0..3 {
-            assert_eq!(pace.due(begin + SMUX_EVERY - Duration::from_nanos(1)), None);
+            assert_eq!(
+                pace.due(begin + SMUX_NOTICE_INTERVAL - Duration::from_nanos(1)),
+                None
+            );
         }
-        assert_eq!(pace.due(begin + SMUX_EVERY), Some(3));
-        assert_eq!(pace.due(begin + 2 * SMUX_EVERY), Some(0));
+        assert_eq!(pace.due(begin + SMUX_NOTICE_INTERVAL), Some(3));
+        assert_eq!(pace.due(begin + 2 * SMUX_NOTICE_INTERVAL), Some(0));
     }
 
     #[test]

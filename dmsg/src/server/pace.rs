@@ -1,27 +1,28 @@
-//! How fast the streams of one session are served: a token bucket, kept as the time at which it
-//! will be full again. Each stream costs a signature check, whatever comes of it.
+//! Rate limit for the streams of one session: a token bucket, stored as the time at which it is
+//! full again. Each stream costs a signature verification, whether or not it is valid.
 
 use std::time::Duration;
 
-/// Streams that a new session may open at once: few, since another session may follow.
-const FIRST: u32 = 32;
+/// Tokens of a new session: few, since a client can open further sessions.
+const INITIAL_TOKENS: u32 = 32;
 
 /// One session's bucket.
 pub(super) struct Pace {
-    /// One token takes this long to come; zero: no limit.
+    /// Time in which one token is added; zero is no limit.
     interval: Duration,
     burst: u32,
+    /// When the bucket is full again.
     full_at: Duration,
 }
 
 impl Pace {
-    /// `rate` tokens a second, up to `burst`; a rate of 0 is no limit.
+    /// Creates a bucket with `rate` tokens a second, up to `burst`. A rate of 0 is no limit.
     pub(super) fn new(rate: u32, burst: u32, now: Duration) -> Self {
         let interval = match rate {
             0 => Duration::ZERO,
             rate => Duration::from_secs(1) / rate,
         };
-        let full_at = now + interval * burst.saturating_sub(FIRST);
+        let full_at = now + interval * burst.saturating_sub(INITIAL_TOKENS);
         Self {
             interval,
             burst,
@@ -29,7 +30,7 @@ impl Pace {
         }
     }
 
-    /// Takes a token; how long to wait for it.
+    /// Takes a token, and returns how long to wait for it.
     pub(super) fn take(&mut self, now: Duration) -> Duration {
         let next = self.full_at.max(now) + self.interval;
         self.full_at = next;
@@ -49,7 +50,7 @@ mod tests {
     #[test]
     fn tokens_come_at_the_rate_and_collect_up_to_the_burst() {
         let mut pace = Pace::new(100, 50, millis(0));
-        for _ in 0..FIRST {
+        for _ in 0..INITIAL_TOKENS {
             assert_eq!(pace.take(millis(0)), Duration::ZERO);
         }
         assert_eq!(pace.take(millis(0)), millis(10));

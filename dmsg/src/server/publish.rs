@@ -1,17 +1,17 @@
-//! The server's entry: where it is, and how many more clients it takes.
+//! Publishing the server's entry: its address, and how many more clients it takes.
 
 use std::sync::Arc;
 
 use skydht_runtime::Runtime;
 
-use super::{Notice, Shared};
+use super::{Notice, ServerInner};
 use crate::discovery::DiscoveryError;
 use crate::entry::{Entry, Half, ServerFields, SignedEntry};
 use crate::publisher::{self, Cadence, Owner, Publisher};
 use crate::signal::Signal;
 
-/// Publishes until the server closes.
-pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
+/// Spawns the task that publishes the entry until the server closes.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<ServerInner<R>>) {
     let config = &shared.config;
     let cadence = Cadence {
         interval: config.update_interval,
@@ -21,7 +21,7 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>) {
     publisher::spawn(publisher(shared), shared, cadence);
 }
 
-fn publisher<R: Runtime>(shared: &Shared<R>) -> Publisher<R> {
+fn publisher<R: Runtime>(shared: &ServerInner<R>) -> Publisher<R> {
     Publisher::new(
         shared.runtime.clone(),
         Arc::clone(&shared.discovery),
@@ -31,16 +31,16 @@ fn publisher<R: Runtime>(shared: &Shared<R>) -> Publisher<R> {
     )
 }
 
-/// Takes back what was published last.
-pub(super) async fn remove<R: Runtime>(shared: &Shared<R>) {
+/// Withdraws the entry that was published last, if any.
+pub(super) async fn remove<R: Runtime>(shared: &ServerInner<R>) {
     let published = shared.table().take_published();
     if let Some(entry) = published {
         publisher(shared).withdraw(entry).await;
     }
 }
 
-impl<R: Runtime> Owner for Shared<R> {
-    /// How many more clients it takes.
+impl<R: Runtime> Owner for ServerInner<R> {
+    /// How many more sessions it takes.
     type Content = usize;
 
     fn content(&self) -> Option<usize> {

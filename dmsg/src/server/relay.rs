@@ -1,5 +1,5 @@
-//! One stream through the relay: the request on, the response back, then bytes (specification of
-//! DMSG, §9).
+//! Relaying one stream: forwards the request, returns the response, then copies bytes
+//! (specification of DMSG, §9).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use skydht_runtime::{Runtime, within};
 
 use super::pace::Pace;
 use super::relayed::{Flow, Refused};
-use super::ways::Way;
-use super::{Shared, copy};
+use super::routes::CachedRoute;
+use super::{ServerInner, copy};
 use crate::dmsg_session::DmsgSession;
 use crate::endpoint::{self, Opening, StreamError};
 use crate::object::{ErrorCode, SignedObject, StreamResponse, VerifiedRequest};
 use crate::session::{Incoming, Stream};
 use crate::shares::source;
 
-/// Serves the streams that a client opens until its session ends.
+/// Spawns a task that serves the streams a client opens, until its session ends.
 pub(super) fn spawn<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<ServerInner<R>>,
     session: Arc<DmsgSession>,
     id: u64,
     mut incoming: Incoming,
@@ -51,106 +51,117 @@ pub(super) fn spawn<R: Runtime>(
     }));
 }
 
-/// Links over which one request is tried.
-const MOST_LINKS: usize = 16;
+/// Maximum number of links over which one request is tried.
+const MAX_LINKS: usize = 16;
 
-/// What a key counts for that signed a request which was passed on. Sessions' numbers are far
-/// below.
-fn number_of(key: &PublicKey) -> u64 {
+/// Returns the source id of a key that signed a request which another peer passed on. The highest
+/// bit separates these ids from session ids.
+fn source_id_of(key: &PublicKey) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&key.as_bytes()[1..9]);
     u64::from_be_bytes(bytes) | 1 << 63
 }
 
-/// Who opened a stream.
+/// The session that opened a stream.
 struct Source<'a, R: Runtime> {
-    shared: &'a Shared<R>,
+    shared: &'a ServerInner<R>,
     session: &'a DmsgSession,
-    /// The session's in the table.
+    /// Id of the session in the table.
     id: u64,
     ip: IpAddr,
 }
 
-/// A request that leads to another session.
-struct Asked {
+/// A request for a destination with another session.
+struct PendingRequest {
     stream: Stream,
     object: SignedObject,
     request: VerifiedRequest,
     is_passed_on: bool,
-    /// The sessions that may lead there, with their numbers in the table: one of the
-    /// destination's own, or links with other servers.
-    ways: Vec<(u64, Arc<DmsgSession>)>,
+    /// Sessions that may lead to the destination, with their ids in the table: one of its own, or
+    /// links with other servers.
+    routes: Vec<(u64, Arc<DmsgSession>)>,
     over_links: bool,
 }
 
-/// What became of one way.
-enum Tried {
+/// Result of trying one route.
+enum RouteResult {
     /// The destination's stream.
     Open(Stream),
-    /// The destination refused, and the source has the refusal.
+    /// The destination refused; its response was sent to the source.
     Refused,
-    /// It does not lead there.
+    /// The route does not lead to the destination.
     Failed,
 }
 
-/// Whatever goes wrong, the source's stream is dropped, hence reset at once: we cannot sign a
-/// refusal in the destination's name.
+/// Every failure drops the source's stream, which resets it immediately: the server cannot sign a
+/// refusal on behalf of the destination.
 impl<R: Runtime> Source<'_, R> {
     async fn serve(&self, stream: Stream) {
-        let Some(mut asked) = self.read_request(stream).await else {
+        let Some(mut pending) = self.read_request(stream).await else {
             return;
         };
         let (shared, counters) = (self.shared, &self.shared.counters);
-        let source_id = match asked.is_passed_on {
-            true => number_of(&asked.request.source.key),
+        let source_id = match pending.is_passed_on {
+            true => source_id_of(&pending.request.source.key),
             false => self.id,
         };
-        for (id, way) in std::mem::take(&mut asked.ways) {
-            let place = shared.relayed.begin(Flow {
+        for (id, route) in std::mem::take(&mut pending.routes) {
+            let permit = shared.relayed.begin(Flow {
                 address: source(self.ip),
                 source: source_id,
                 destination: id,
-                is_passed_on: asked.is_passed_on,
+                is_passed_on: pending.is_passed_on,
             });
-            let mut place = match place {
-                Ok(place) => place,
+            let mut permit = match permit {
+                Ok(permit) => permit,
                 Err(Refused::Share) => return counters.over_share.count(),
                 Err(Refused::Capacity) => return counters.over_capacity.count(),
             };
-            if place.displaced {
+            if permit.displaced {
                 counters.displaced_streams.count();
             }
-            let tried = select(Box::pin(self.open(&mut asked, &way)), &mut place.killed);
-            let there = match tried.await {
-                Either::Left((Tried::Open(there), _)) => there,
-                Either::Left((Tried::Failed, _)) => continue,
-                Either::Left((Tried::Refused, _)) | Either::Right(_) => return,
+            let result = select(
+                Box::pin(self.open(&mut pending, &route)),
+                &mut permit.killed,
+            );
+            let outbound = match result.await {
+                Either::Left((RouteResult::Open(outbound), _)) => outbound,
+                Either::Left((RouteResult::Failed, _)) => continue,
+                Either::Left((RouteResult::Refused, _)) | Either::Right(_) => return,
             };
-            if asked.over_links {
+            if pending.over_links {
                 counters.forwarded.count();
-                let (to, via) = (asked.request.destination.key, way.remote());
-                shared.links().ways.set(shared.now(), to, Way::Via(via));
+                let (to, via) = (pending.request.destination.key, route.remote());
+                shared
+                    .links()
+                    .routes
+                    .set(shared.now(), to, CachedRoute::Via(via));
             }
             counters.relayed.count();
             let (linger, bytes) = (shared.config.linger, &counters.relayed_bytes);
-            let copying = copy::both_ways(&shared.runtime, asked.stream, there, linger, bytes);
-            select(Box::pin(copying), &mut place.killed).await;
+            let copying =
+                copy::copy_bidirectional(&shared.runtime, pending.stream, outbound, linger, bytes);
+            select(Box::pin(copying), &mut permit.killed).await;
             return;
         }
-        if asked.over_links {
+        if pending.over_links {
             counters.no_destination.count();
-            let to = asked.request.destination.key;
-            shared.links().ways.set(shared.now(), to, Way::Missing);
+            let to = pending.request.destination.key;
+            shared
+                .links()
+                .routes
+                .set(shared.now(), to, CachedRoute::Missing);
         }
     }
 
-    /// `step`'s result, if it comes in time.
+    /// Returns `step`'s result, if it completes within `ServerConfig::stream_timeout`.
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Option<T> {
         let limit = self.shared.config.stream_timeout;
         within(&self.shared.runtime, limit, step).await
     }
 
-    /// Reads what the stream is for; a ping is answered. `None` when there is nothing else to do.
+    /// Reads the stream's first object. Returns `None` if there is nothing else to do, as after a
+    /// ping.
     async fn read_object(&self, mut stream: Stream) -> Option<(Stream, SignedObject)> {
         let (shared, counters) = (self.shared, &self.shared.counters);
         let opening = endpoint::read_opening(&mut stream);
@@ -174,7 +185,7 @@ impl<R: Runtime> Source<'_, R> {
             counters.over_capacity.count();
             return None;
         }
-        stream.keeps(len.into()); // as much as may wait for its end
+        stream.keeps(len.into()); // the record is buffered until it is complete
         let object = self.in_time(self.session.read_sealed(&mut stream, len));
         let Some(Ok(object)) = object.await else {
             counters.invalid_requests.count();
@@ -184,7 +195,7 @@ impl<R: Runtime> Source<'_, R> {
         Some((stream, object))
     }
 
-    /// Answers the announcement of a server, and files its session as that.
+    /// Answers the announcement of a server, and files its session as a server's.
     async fn answer_announce(&self, mut stream: Stream, object: &SignedObject) {
         let (shared, counters) = (self.shared, &self.shared.counters);
         let filed = shared.table().file_peer(&self.session.remote(), self.id);
@@ -200,7 +211,7 @@ impl<R: Runtime> Source<'_, R> {
         };
         counter.count();
         if filed.accepted {
-            shared.links().ways.forget_missing();
+            shared.links().routes.forget_missing();
         }
         let response = StreamResponse {
             request_hash: object.hash(),
@@ -221,8 +232,9 @@ impl<R: Runtime> Source<'_, R> {
         self.in_time(answering).await;
     }
 
-    /// The request in an object, if its source may make it here, and whether it is passed on.
-    fn judge(&self, object: &SignedObject) -> Option<(VerifiedRequest, bool)> {
+    /// Returns the request in an object, and whether the session passed it on for another key.
+    /// `None` if the signature is invalid or the session may not make the request.
+    fn authorize(&self, object: &SignedObject) -> Option<(VerifiedRequest, bool)> {
         let (shared, remote) = (self.shared, self.session.remote());
         let request = object.verify_request().ok()?;
         if shared.table().file_client(&remote, self.id) {
@@ -231,10 +243,10 @@ impl<R: Runtime> Source<'_, R> {
         if request.source.key == remote {
             return Some((request, false));
         }
-        // A server may pass on a request; a client may not ask in another's name (code 302), or
-        // only where that is allowed.
-        let may = shared.config.clients_pass_on || self.is_server();
-        if request.ip_info || !may {
+        // Servers may pass on requests of other keys. Clients may not (code 302), unless the
+        // configuration allows it.
+        let is_allowed = shared.config.clients_pass_on || self.is_server();
+        if request.ip_info || !is_allowed {
             return None;
         }
         shared.counters.passed_on.count();
@@ -246,9 +258,10 @@ impl<R: Runtime> Source<'_, R> {
         self.shared.table().is_peer(&remote, self.id)
     }
 
-    /// Where a key is: its session here; else links with other servers, the one that had it before
-    /// first. What came over a link goes no further.
-    fn ways(&self, to: &PublicKey) -> (Vec<(u64, Arc<DmsgSession>)>, bool) {
+    /// Returns the sessions that may lead to `to`, and whether they are links. Its own session here
+    /// is the only route; without one, these are the links with other servers, the one that had the
+    /// key last first. A request that came over a link is not sent over another link.
+    fn routes(&self, to: &PublicKey) -> (Vec<(u64, Arc<DmsgSession>)>, bool) {
         let shared = self.shared;
         if let Some(here) = shared.table().route(to) {
             return (vec![here], false);
@@ -256,29 +269,30 @@ impl<R: Runtime> Source<'_, R> {
         if self.is_server() {
             return (Vec::new(), false);
         }
-        let known = shared.links().ways.get(shared.now(), to);
-        if known == Some(Way::Missing) {
+        let known = shared.links().routes.get(shared.now(), to);
+        if known == Some(CachedRoute::Missing) {
             shared.counters.remembered_missing.count();
             return (Vec::new(), false);
         }
         let mut links = shared.table().links(Some(&self.session.remote()));
-        if let Some(Way::Via(via)) = known {
+        if let Some(CachedRoute::Via(via)) = known {
             links.sort_by_key(|(_, link)| link.remote() != via);
         }
-        links.truncate(MOST_LINKS);
+        links.truncate(MAX_LINKS);
         let over_links = !links.is_empty();
         (links, over_links)
     }
 
-    /// Reads the request and answers it, or says where it leads.
-    async fn read_request(&self, stream: Stream) -> Option<Asked> {
+    /// Reads the request. Answers it here if it is for this server, and otherwise returns it with
+    /// its routes.
+    async fn read_request(&self, stream: Stream) -> Option<PendingRequest> {
         let (shared, counters) = (self.shared, &self.shared.counters);
         let (mut stream, object) = self.read_object(stream).await?;
         if let Ok(Some(_)) = object.verify_announce(&self.session.remote()) {
             self.answer_announce(stream, &object).await;
             return None;
         }
-        let Some((request, is_passed_on)) = self.judge(&object) else {
+        let Some((request, is_passed_on)) = self.authorize(&object) else {
             counters.invalid_requests.count();
             return None;
         };
@@ -286,12 +300,12 @@ impl<R: Runtime> Source<'_, R> {
             self.in_time(self.serve_own(stream, request)).await;
             return None;
         }
-        if !shared.endpoint.is_new(request.hash) {
+        if !shared.endpoint.record_request(request.hash) {
             counters.invalid_requests.count();
             return None;
         }
-        let (ways, over_links) = self.ways(&request.destination.key);
-        if ways.is_empty() {
+        let (routes, over_links) = self.routes(&request.destination.key);
+        if routes.is_empty() {
             counters.no_destination.count();
             if shared.config.leaves_unknown_open {
                 let mut byte = [0];
@@ -299,42 +313,47 @@ impl<R: Runtime> Source<'_, R> {
             }
             return None;
         }
-        Some(Asked {
+        Some(PendingRequest {
             stream,
             object,
             request,
             is_passed_on,
-            ways,
+            routes,
             over_links,
         })
     }
 
-    /// Tries one way to the destination.
-    async fn open(&self, asked: &mut Asked, way: &DmsgSession) -> Tried {
+    /// Tries one route to the destination.
+    async fn open(&self, pending: &mut PendingRequest, route: &DmsgSession) -> RouteResult {
         let counters = &self.shared.counters;
-        let forwarding = self.forward(&mut asked.stream, way, &asked.object, &asked.request);
-        let limit = match asked.over_links {
+        let forwarding = self.forward(
+            &mut pending.stream,
+            route,
+            &pending.object,
+            &pending.request,
+        );
+        let limit = match pending.over_links {
             true => self.shared.config.stream_timeout / 2,
             false => self.shared.config.stream_timeout,
         };
         match within(&self.shared.runtime, limit, forwarding).await {
-            Some(Ok(Some(there))) => Tried::Open(there),
+            Some(Ok(Some(outbound))) => RouteResult::Open(outbound),
             Some(Ok(None)) => {
                 counters.refusals.count();
-                // So that the refusal arrives before the end.
-                let _ = self.in_time(asked.stream.close()).await;
-                Tried::Refused
+                // Close, so that the refusal arrives before the stream is reset.
+                let _ = self.in_time(pending.stream.close()).await;
+                RouteResult::Refused
             }
             Some(Err(_)) | None => {
-                if !asked.over_links {
+                if !pending.over_links {
                     counters.failed_destinations.count();
                 }
-                Tried::Failed
+                RouteResult::Failed
             }
         }
     }
 
-    /// A request to our own key.
+    /// Answers a request to our own key.
     async fn serve_own(&self, mut stream: Stream, request: VerifiedRequest) {
         let (endpoint, counters) = (&self.shared.endpoint, &self.shared.counters);
         if request.ip_info {
@@ -355,8 +374,8 @@ impl<R: Runtime> Source<'_, R> {
         }
     }
 
-    /// Passes the request on and the response back, both as they came. Gives the destination's
-    /// stream, or nothing when it refused.
+    /// Forwards the request and returns the response, both unchanged. Returns the destination's
+    /// stream, or `None` if the destination refused.
     async fn forward(
         &self,
         source: &mut Stream,
@@ -364,15 +383,15 @@ impl<R: Runtime> Source<'_, R> {
         object: &SignedObject,
         request: &VerifiedRequest,
     ) -> Result<Option<Stream>, StreamError> {
-        let mut there = destination.mux().open().await?;
-        let sent = destination.write_object(&mut there, object).await;
+        let mut outbound = destination.mux().open().await?;
+        let sent = destination.write_object(&mut outbound, object).await;
         sent.map_err(|_| StreamError::Closed)?;
-        let answer = destination.read_object(&mut there).await?;
+        let answer = destination.read_object(&mut outbound).await?;
         let response = answer
             .verify_response(&request.hash, &request.destination.key)
             .map_err(StreamError::Response)?;
         let sent = self.session.write_object(source, &answer).await;
         sent.map_err(|_| StreamError::Closed)?;
-        Ok(response.accepted.then_some(there))
+        Ok(response.accepted.then_some(outbound))
     }
 }

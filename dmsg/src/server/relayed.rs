@@ -1,4 +1,4 @@
-//! Which streams are relayed, and who makes room when there is none.
+//! The streams that are relayed, and which of them makes room at a limit.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,69 +9,69 @@ use futures::channel::oneshot;
 use super::config::ServerConfig;
 use crate::shares::Shares;
 
-/// Of the streams that a destination's session may have, the part that is kept for the server's
-/// own, and for those that are ending.
-const KEPT: usize = 16;
+/// One in this many of a destination session's streams is reserved for the server's own streams and
+/// for relayed ones that are ending.
+const RESERVED_FRACTION: usize = 16;
 
-/// Whose stream is relayed where. Sessions are numbers of the server's table.
+/// Source and destination of a relayed stream. Sessions are ids in the session table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Flow {
-    /// What the source counts for: see [`crate::shares::source`].
+    /// Address that the source counts for, see [`crate::shares::source`].
     pub(super) address: IpAddr,
     pub(super) source: u64,
     pub(super) destination: u64,
-    /// Another one than the session's key signed the request.
+    /// Whether the request was signed by another key than the session's.
     pub(super) is_passed_on: bool,
 }
 
 /// Why a stream is not relayed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refused {
-    /// The source has its share of the destination's streams.
+    /// The source has [`ServerConfig::max_relayed_per_pair`] streams to the destination.
     Share,
-    /// There is no room, and no other peer has more streams than the source.
+    /// A limit is reached, and no other source has more streams than this one.
     Capacity,
 }
 
 /// The streams that are relayed now, or about to be.
-pub(super) struct Relayed(Mutex<State>);
+pub(super) struct RelayTable(Mutex<RelayState>);
 
-struct State {
+struct RelayState {
     max: usize,
-    max_from_one: usize,
-    max_to_one: usize,
+    max_per_pair: usize,
+    max_per_destination: usize,
     last_id: u64,
     streams: BTreeMap<u64, (Flow, oneshot::Sender<()>)>,
     max_passed_on: usize,
     all: Shares<u64>,
-    /// Those that were passed on.
+    /// Those of `all` with [`Flow::is_passed_on`].
     passed_on: Shares<u64>,
-    /// By destination; never an empty one.
+    /// By destination session. A destination without streams is removed.
     to: BTreeMap<u64, Shares<u64>>,
 }
 
-/// A relayed stream's place, given back on drop.
-pub(super) struct Place<'r> {
-    relayed: &'r Relayed,
+/// Permission to relay one stream, released on drop.
+pub(super) struct RelayPermit<'r> {
+    relayed: &'r RelayTable,
     id: u64,
     /// Completes when the stream must make room.
     pub(super) killed: oneshot::Receiver<()>,
-    /// Another one had to make room for it.
+    /// Whether another stream had to make room for it.
     pub(super) displaced: bool,
 }
 
-impl Drop for Place<'_> {
+impl Drop for RelayPermit<'_> {
     fn drop(&mut self) {
         self.relayed.state().remove(self.id);
     }
 }
 
-impl Relayed {
+impl RelayTable {
     pub(super) fn new(config: &ServerConfig) -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(RelayState {
             max: config.max_relayed,
-            max_from_one: config.max_relayed_per_pair,
-            max_to_one: config.max_streams - config.max_streams / KEPT,
+            max_per_pair: config.max_relayed_per_pair,
+            max_per_destination: config.max_streams - config.max_streams / RESERVED_FRACTION,
             last_id: 0,
             streams: BTreeMap::new(),
             max_passed_on: config.max_passed_on,
@@ -81,7 +81,7 @@ impl Relayed {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RelayState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,10 +89,10 @@ impl Relayed {
         self.state().all.len()
     }
 
-    /// Takes a slot for a stream, if need be from a peer that has more.
-    pub(super) fn begin(&self, flow: Flow) -> Result<Place<'_>, Refused> {
+    /// Acquires a permit for a stream, if need be by ending a stream of a source that has more.
+    pub(super) fn begin(&self, flow: Flow) -> Result<RelayPermit<'_>, Refused> {
         let (id, killed, displaced) = self.state().begin(flow)?;
-        Ok(Place {
+        Ok(RelayPermit {
             relayed: self,
             id,
             killed,
@@ -101,7 +101,7 @@ impl Relayed {
     }
 }
 
-impl State {
+impl RelayState {
     fn begin(&mut self, flow: Flow) -> Result<(u64, oneshot::Receiver<()>, bool), Refused> {
         let Flow {
             address,
@@ -111,10 +111,10 @@ impl State {
         } = flow;
         let mut displaced = false;
         if let Some(to) = self.to.get(&destination) {
-            if to.of_owner(address, source) >= self.max_from_one {
+            if to.of_owner(address, source) >= self.max_per_pair {
                 return Err(Refused::Share);
             }
-            if to.len() >= self.max_to_one {
+            if to.len() >= self.max_per_destination {
                 let newest = newest(to, address, source).ok_or(Refused::Capacity)?;
                 self.remove(newest);
                 displaced = true;
@@ -160,7 +160,7 @@ impl State {
     }
 }
 
-/// The stream that makes room: the newest, since who floods has only just come.
+/// Returns the stream that makes room: the newest, since a flood has begun only recently.
 fn newest(shares: &Shares<u64>, address: IpAddr, source: u64) -> Option<u64> {
     shares.yield_to(address, source)?.last().copied()
 }
@@ -178,19 +178,19 @@ mod tests {
         }
     }
 
-    fn relayed(max: usize, max_from_one: usize, max_to_one: usize) -> Relayed {
+    fn relayed(max: usize, max_per_pair: usize, max_per_destination: usize) -> RelayTable {
         let mut config = ServerConfig::new(([127, 0, 0, 1], 1).into());
-        (config.max_relayed, config.max_relayed_per_pair) = (max, max_from_one);
-        config.max_streams = max_to_one; // nothing of less than 16 is kept
-        Relayed::new(&config)
+        (config.max_relayed, config.max_relayed_per_pair) = (max, max_per_pair);
+        config.max_streams = max_per_destination; // nothing of less than 16 is kept
+        RelayTable::new(&config)
     }
 
-    fn is_killed(place: &mut Place<'_>) -> bool {
-        place.killed.try_recv().is_err()
+    fn is_killed(permit: &mut RelayPermit<'_>) -> bool {
+        permit.killed.try_recv().is_err()
     }
 
-    /// Streams of four keys at one address fill the table; every other key still gets in, and
-    /// they do not displace each other for ever.
+    /// Streams of four keys at one address fill the table. Every other key still gets its streams,
+    /// and keys with equal shares do not displace each other.
     #[test]
     fn four_keys_do_not_take_all_relayed_streams() {
         let relayed = relayed(12, 10, 15);
@@ -205,9 +205,9 @@ mod tests {
         let others: Vec<_> = (2..8)
             .map(|n| relayed.begin(flow(n, n.into(), 1)).unwrap())
             .collect();
-        assert!(others.iter().all(|place| place.displaced));
+        assert!(others.iter().all(|permit| permit.displaced));
         assert_eq!(flood.iter_mut().map(is_killed).filter(|it| *it).count(), 6);
-        // A newcomer behind the attacker's address, too.
+        // A new key behind the attacker's address finds room, too.
         let neighbour = relayed.begin(flow(1, 9, 1)).unwrap();
         assert!(neighbour.displaced && relayed.len() == 12);
         drop((flood, others, neighbour));
@@ -227,8 +227,8 @@ mod tests {
         assert_eq!(relayed.len(), 4);
     }
 
-    /// One source may have so many streams to one destination; and when many sources have all of
-    /// its streams, the address with the most makes room.
+    /// One source has a limit of streams to one destination. When many sources have all of its
+    /// streams, the address with the most makes room.
     #[test]
     fn one_source_does_not_take_all_streams_of_a_destination() {
         let relayed = relayed(100, 3, 8);
@@ -246,12 +246,12 @@ mod tests {
         assert_eq!(relayed.state().to[&7].len(), 8);
     }
 
-    /// What others' servers pass on has a bound of its own, and no source takes all of it.
+    /// Streams that other servers pass on have a limit of their own, which no source can use up.
     #[test]
     fn what_is_passed_on_is_bounded_apart() {
         let mut config = ServerConfig::new(([127, 0, 0, 1], 1).into());
         config.max_passed_on = 4;
-        let relayed = Relayed::new(&config);
+        let relayed = RelayTable::new(&config);
         let passed_on = |address, source, n| Flow {
             is_passed_on: true,
             ..flow(address, source, n)

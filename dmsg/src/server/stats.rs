@@ -1,29 +1,29 @@
-//! What a server counts.
+//! Counters of a server.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::table::Table;
+use super::table::SessionTable;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a server counts; all since its start, except `sessions`, `streams`, `links`,
+        /// Counters of a server, all since its start, except `sessions`, `streams`, `links`,
         /// `handshaking`, `relaying` and `unread_bytes`.
         #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
         #[non_exhaustive]
         pub struct ServerStats {
-            /// Sessions now.
+            /// Sessions that exist now.
             pub sessions: usize,
             /// Streams of these sessions, in both directions, those being opened included.
             pub streams: usize,
-            /// Servers that are linked now, by a session from either side.
+            /// Servers that are linked now, whichever side dialled.
             pub links: usize,
-            /// Handshakes of sessions under way now.
+            /// Handshakes of sessions in progress now.
             pub handshaking: usize,
             /// Streams that are relayed now, or about to be.
             pub relaying: usize,
-            /// Bytes of data that came and were not read or passed on, with what they take here.
+            /// Bytes received and not yet read or relayed, counted by the memory that they occupy.
             pub unread_bytes: usize,
-            /// Streams that were reset because too many such bytes were held.
+            /// Streams that were reset because there were too many such bytes.
             pub cut_streams: u64,
             $($(#[$doc])* pub $name: u64,)*
         }
@@ -34,8 +34,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// With the sessions that there are now; what else there is now is left at zero.
-            pub(super) fn snapshot(&self, table: &Table) -> ServerStats {
+            /// Copies the counters. Of the current values, only those of the session table are set.
+            pub(super) fn snapshot(&self, table: &SessionTable) -> ServerStats {
                 ServerStats {
                     sessions: table.session_count(),
                     streams: table.streams(),
@@ -55,33 +55,34 @@ counters! {
     superseded,
     /// Sessions that were refused because of the limit.
     refused_sessions,
-    /// Sessions that made room for others.
+    /// Sessions that ended to make room for others.
     displaced_sessions,
     /// Sessions that were refused because their clients multiplex with smux.
     refused_smux,
     /// Connections that failed their handshake or did not finish it in time.
     handshakes_failed,
-    /// Connections that the other side closed during the handshake: probes and port scans.
+    /// Connections that the peer closed during the handshake: probes and port scans.
     handshakes_abandoned,
-    /// Handshakes that made room for others.
+    /// Handshakes that ended to make room for others.
     handshakes_dropped,
-    /// Sessions that ended by silence or a violation.
+    /// Sessions that ended because the peer was silent, the connection failed, or the protocol was
+    /// violated.
     lost,
     /// Streams that were relayed.
     relayed,
     /// Bytes that were relayed.
     relayed_bytes,
-    /// Requests that were malformed, badly signed, of another source, repeated, or too late.
+    /// Requests that were malformed, wrongly signed, of another source, replayed, or too late.
     invalid_requests,
     /// Pings that were answered.
     pings,
     /// Announcements of servers that were accepted.
     peers_accepted,
-    /// Announcements of servers that were refused because of the limit.
+    /// Announcements of servers that were refused, over the limit or not in the list.
     peers_refused,
-    /// Requests that servers passed on to us, or clients in another's name.
+    /// Requests that servers passed on to us, or that clients sent for another key.
     passed_on,
-    /// Streams of our clients that another server took on.
+    /// Streams of our clients that were relayed through another server.
     forwarded,
     /// Links to other servers that were made.
     links_made,
@@ -91,34 +92,34 @@ counters! {
     links_unanswered,
     /// Links whose server does not let us pass on requests.
     links_refused,
-    /// Requests to keys that no server had just before.
+    /// Requests for keys that no server had a moment ago, so that no link was tried.
     remembered_missing,
-    /// Streams that waited because their session opened too many a second.
+    /// Streams that had to wait because their session opened too many per second.
     paced,
-    /// Requests to keys that have no session here.
+    /// Requests for keys that have no session here.
     no_destination,
-    /// Requests beyond the limits on a session's streams and on relayed ones.
+    /// Requests over the limit of a session's streams or of relayed streams.
     over_capacity,
-    /// Requests of a source that had its share of the destination's streams.
+    /// Requests of sources at their limit of streams to the destination.
     over_share,
-    /// Relayed streams that made room for others.
+    /// Relayed streams that ended to make room for others.
     displaced_streams,
-    /// Requests that the destination's session did not take or answer well.
+    /// Requests that the destination's session did not accept, or answered wrongly.
     failed_destinations,
-    /// Refusals that destinations signed and that were passed on.
+    /// Refusals signed by destinations and passed on.
     refusals,
-    /// Questions for the public address.
+    /// Requests for the client's public address.
     ip_lookups,
     /// Streams to our own key that were accepted.
     own_accepted,
     /// Streams to our own key that were refused.
     own_refused,
-    /// Times that our entry was published.
+    /// Times that the entry was published.
     published,
-    /// Times that the discovery turned out not to know a member of our entry, so that it is
-    /// published without such.
+    /// Times that the discovery turned out not to know a member of the entry, which is then
+    /// published without later members.
     plain_entries,
-    /// Times that the discovery did not take it.
+    /// Attempts to publish the entry that failed.
     publish_failed,
 }
 

@@ -1,4 +1,4 @@
-//! Who has a session here.
+//! The sessions of a server, by key and kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,23 +13,24 @@ use crate::entry::SignedEntry;
 use crate::session::Session;
 use crate::session_layer::{Running, Started};
 
-/// What a session is for. Its first object tells (specification of DMSG in 2026, §2.3), and one
-/// of each kind may live at once: a server may be another server's client, too.
+/// What a session is for. Its first object decides (specification of DMSG in 2026, §2.3). One key
+/// may have one session of each kind: a server may also be another server's client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Kind {
-    /// It has sent no object yet. It serves as a client's session, but ends no other one.
+pub(super) enum SessionKind {
+    /// No object was received yet. It is used as a client's, but does not replace an older client
+    /// session.
     New,
-    /// A client's.
+    /// A client's session.
     Client,
-    /// A server's that announced itself and may pass on requests.
+    /// The session of a server that announced itself and may pass on requests.
     Peer,
-    /// A server's that we dialled, and that may pass on requests, too.
+    /// The session with a server that we dialled, which may also pass on requests.
     Link,
-    /// A server's that may not.
+    /// The session of a server that announced itself and may not pass on requests.
     Refused,
 }
 
-impl Kind {
+impl SessionKind {
     const ALL: [Self; 5] = [
         Self::New,
         Self::Client,
@@ -39,53 +40,53 @@ impl Kind {
     ];
 }
 
-/// What became of an announcement.
+/// Result of a server's announcement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Filed {
-    /// The session may pass on requests.
+pub(super) struct AnnounceOutcome {
+    /// Whether the session may pass on requests.
     pub(super) accepted: bool,
-    /// It replaced another one of the same key.
+    /// Whether it replaced another session of the same key.
     pub(super) superseded: bool,
 }
 
-struct Live {
+struct LiveSession {
     key: PublicKey,
     session: Arc<DmsgSession>,
 }
 
-impl Live {
+impl LiveSession {
     fn streams(&self) -> usize {
         let counters = self.session.mux().counters();
         counters.outbound + counters.inbound
     }
 }
 
-/// What became of a new session.
+/// A session that was added to the table.
 pub(super) struct Added {
     pub(super) id: u64,
-    /// Completes when the session must end at once.
+    /// Completes when the session must end immediately.
     pub(super) killed: oneshot::Receiver<()>,
-    /// It replaced another one of the same key.
+    /// Whether it replaced another session of the same key.
     pub(super) superseded: bool,
-    /// One of another address had to make room for it.
+    /// Whether a session of another address had to make room for it.
     pub(super) displaced: bool,
-    /// There is a client's session of the same key: see [`Table::file`].
-    pub(super) has_rival: bool,
+    /// Whether the key also has a client session, see [`SessionTable::file`].
+    pub(super) has_client_session: bool,
 }
 
-pub(super) struct Table {
-    running: Running<Live>,
-    /// What the running ones are for.
-    filed: BTreeMap<(PublicKey, Kind), u64>,
+pub(super) struct SessionTable {
+    running: Running<LiveSession>,
+    /// Ids of the running sessions by key and kind.
+    filed: BTreeMap<(PublicKey, SessionKind), u64>,
     max_peers: usize,
     accepted_peers: BTreeSet<PublicKey>,
-    /// Sessions of the kind [`Kind::Peer`].
+    /// Number of sessions of the kind [`SessionKind::Peer`].
     peers: usize,
     published: Option<SignedEntry>,
     closed: bool,
 }
 
-impl Table {
+impl SessionTable {
     pub(super) fn new(config: &ServerConfig) -> Self {
         Self {
             running: Running::new(config.max_sessions),
@@ -120,65 +121,66 @@ impl Table {
 
     /// Streams of all sessions, in both directions.
     pub(super) fn streams(&self) -> usize {
-        self.running.all().map(Live::streams).sum()
+        self.running.all().map(LiveSession::streams).sum()
     }
 
-    /// Of each session whether it is hybrid.
+    /// Returns for each session whether it is hybrid.
     pub(super) fn hybrid_sessions(&self) -> impl Iterator<Item = bool> {
         self.running.all().map(|live| live.session.is_hybrid())
     }
 
-    /// How many more sessions there may be.
+    /// Returns how many more sessions the limit allows.
     pub(super) fn room(&self) -> usize {
         self.running.room()
     }
 
-    /// The session over which a client is reached: the newest that lives.
+    /// Returns the session over which a client is reached: its newest that is not closing.
     pub(super) fn session(&self, key: &PublicKey) -> Option<Arc<DmsgSession>> {
         self.route(key).map(|(_, session)| session)
     }
 
-    /// The same, with its number.
+    /// Like [`Self::session`], with the session's id.
     pub(super) fn route(&self, key: &PublicKey) -> Option<(u64, Arc<DmsgSession>)> {
-        self.live(key, Kind::New)
-            .or_else(|| self.live(key, Kind::Client))
+        self.live(key, SessionKind::New)
+            .or_else(|| self.live(key, SessionKind::Client))
     }
 
-    fn live(&self, key: &PublicKey, kind: Kind) -> Option<(u64, Arc<DmsgSession>)> {
+    fn live(&self, key: &PublicKey, kind: SessionKind) -> Option<(u64, Arc<DmsgSession>)> {
         let id = *self.filed.get(&(*key, kind))?;
         let live = self.running.get(id)?;
         (!live.session.mux().is_closed()).then(|| (id, Arc::clone(&live.session)))
     }
 
-    fn kind_of(&self, key: &PublicKey, id: u64) -> Option<Kind> {
-        let is_filed = |kind: &Kind| self.filed.get(&(*key, *kind)) == Some(&id);
-        Kind::ALL.into_iter().find(is_filed)
+    fn kind_of(&self, key: &PublicKey, id: u64) -> Option<SessionKind> {
+        let is_filed = |kind: &SessionKind| self.filed.get(&(*key, *kind)) == Some(&id);
+        SessionKind::ALL.into_iter().find(is_filed)
     }
 
-    fn unfile(&mut self, key: &PublicKey, kind: Kind) -> Option<u64> {
+    fn unfile(&mut self, key: &PublicKey, kind: SessionKind) -> Option<u64> {
         let id = self.filed.remove(&(*key, kind))?;
-        self.peers -= usize::from(kind == Kind::Peer);
+        self.peers -= usize::from(kind == SessionKind::Peer);
         Some(id)
     }
 
-    /// Ends the session of a key and kind; whether there was one.
-    fn end(&mut self, key: &PublicKey, kind: Kind) -> bool {
+    /// Ends the session of a key and kind. Returns whether there was one.
+    fn end(&mut self, key: &PublicKey, kind: SessionKind) -> bool {
         let id = self.unfile(key, kind);
         id.is_some_and(|id| self.running.remove(id).is_some())
     }
 
-    /// Files a session; whether it replaced another one. The newest of a key and kind wins: an
-    /// older one is most likely a dead connection, and would lock the client out.
-    fn file(&mut self, key: PublicKey, kind: Kind, id: u64) -> bool {
+    /// Files a session under a key and kind. Returns whether it replaced another one: the newest
+    /// stays, since an older one is most likely a dead connection and would lock the client out.
+    fn file(&mut self, key: PublicKey, kind: SessionKind, id: u64) -> bool {
         let replaced = self.end(&key, kind);
-        self.peers += usize::from(kind == Kind::Peer);
+        self.peers += usize::from(kind == SessionKind::Peer);
         self.filed.insert((key, kind), id);
         replaced
     }
 
-    /// Makes room for a session from `ip`: at the cost of an address that has several and more
-    /// than this one. Of its sessions one without streams goes first, then the oldest. Equals do
-    /// not displace each other: then the server is full, and its entry says so.
+    /// Makes room for a session from `ip` by ending one of the address with the most sessions, if
+    /// that has at least two more: one without streams if there is any, otherwise the oldest.
+    /// Addresses with equal shares do not displace each other: then the server is full, and its
+    /// entry says so.
     fn displace(&mut self, ip: IpAddr) -> Option<()> {
         let id = self.running.largest_yields(ip, |live| live.streams() > 0)?;
         let key = self.running.get(id)?.key;
@@ -186,9 +188,9 @@ impl Table {
         Some(())
     }
 
-    /// Enters a session. At the limit it takes the place of an older one of its key, whatever it
-    /// is for, or else of one of another address that has more. `None` if there is none, and once
-    /// closed.
+    /// Adds a session. At the limit it replaces an older new or client session of its key, or else
+    /// displaces one of another address that has more. `None` if there is neither, and once the
+    /// server is closed.
     pub(super) fn add(&mut self, session: &Arc<DmsgSession>, ip: IpAddr) -> Option<Added> {
         let key = session.remote();
         if self.closed {
@@ -196,106 +198,113 @@ impl Table {
         }
         let (mut superseded, mut displaced) = (false, false);
         if self.running.is_full() {
-            superseded = self.end(&key, Kind::New) || self.end(&key, Kind::Client);
+            superseded = self.end(&key, SessionKind::New) || self.end(&key, SessionKind::Client);
             if !superseded {
                 self.displace(ip)?;
                 displaced = true;
             }
         }
-        // One that has said nothing so far is taken for a client's.
-        if let Some(silent) = self.unfile(&key, Kind::New) {
-            superseded |= self.file(key, Kind::Client, silent);
+        // An older session that has sent no object so far counts as a client's from now on.
+        if let Some(silent) = self.unfile(&key, SessionKind::New) {
+            superseded |= self.file(key, SessionKind::Client, silent);
         }
         let session = Arc::clone(session);
-        let started = self.running.add(Some(ip), |_| Live { key, session });
-        self.file(key, Kind::New, started.id);
+        let started = self.running.add(Some(ip), |_| LiveSession { key, session });
+        self.file(key, SessionKind::New, started.id);
         Some(Added {
             id: started.id,
             killed: started.killed,
             superseded,
             displaced,
-            has_rival: self.filed.contains_key(&(key, Kind::Client)),
+            has_client_session: self.filed.contains_key(&(key, SessionKind::Client)),
         })
     }
 
-    /// A session has sent a request, or nothing for a while: if it was new, it is a client's from
-    /// now on. Whether it replaced another one.
+    /// Files a new session as a client's, after it sent a request or was silent for a while.
+    /// Returns whether it replaced another one.
     pub(super) fn file_client(&mut self, key: &PublicKey, id: u64) -> bool {
-        if self.kind_of(key, id) != Some(Kind::New) {
+        if self.kind_of(key, id) != Some(SessionKind::New) {
             return false;
         }
-        let id = self.unfile(key, Kind::New);
-        id.is_some_and(|id| self.file(*key, Kind::Client, id))
+        let id = self.unfile(key, SessionKind::New);
+        id.is_some_and(|id| self.file(*key, SessionKind::Client, id))
     }
 
-    /// A session has announced a server: it is no client's from now on. `None` if it has ended.
-    pub(super) fn file_peer(&mut self, key: &PublicKey, id: u64) -> Option<Filed> {
+    /// Files a session that announced a server. Returns `None` if it has ended.
+    pub(super) fn file_peer(&mut self, key: &PublicKey, id: u64) -> Option<AnnounceOutcome> {
         let kind = self.kind_of(key, id)?;
         let id = self.unfile(key, kind)?;
         let has_room = self.peers < self.max_peers;
-        let is_let = self.accepted_peers.is_empty() || self.accepted_peers.contains(key);
-        let accepted = is_let && (has_room || self.filed.contains_key(&(*key, Kind::Peer)));
-        let kind = if accepted { Kind::Peer } else { Kind::Refused };
+        let is_allowed = self.accepted_peers.is_empty() || self.accepted_peers.contains(key);
+        let accepted =
+            is_allowed && (has_room || self.filed.contains_key(&(*key, SessionKind::Peer)));
+        let kind = if accepted {
+            SessionKind::Peer
+        } else {
+            SessionKind::Refused
+        };
         let superseded = self.file(*key, kind, id);
-        Some(Filed {
+        Some(AnnounceOutcome {
             accepted,
             superseded,
         })
     }
 
-    /// Whether a session is a server's that may pass on requests.
+    /// Returns whether a session is a server's that may pass on requests.
     pub(super) fn is_peer(&self, key: &PublicKey, id: u64) -> bool {
-        matches!(self.kind_of(key, id), Some(Kind::Peer | Kind::Link))
+        matches!(
+            self.kind_of(key, id),
+            Some(SessionKind::Peer | SessionKind::Link)
+        )
     }
 
-    /// Enters a session with a server that we dialled. `None` when there is no room for it, and
-    /// once closed.
+    /// Adds a session with a server that we dialled. Returns `None` if the table is full or closed.
     pub(super) fn add_link(&mut self, session: &Arc<DmsgSession>, ip: IpAddr) -> Option<Started> {
         if self.closed || self.running.is_full() {
             return None;
         }
         let (key, session) = (session.remote(), Arc::clone(session));
-        let started = self.running.add(Some(ip), |_| Live { key, session });
-        self.file(key, Kind::Link, started.id);
+        let started = self.running.add(Some(ip), |_| LiveSession { key, session });
+        self.file(key, SessionKind::Link, started.id);
         Some(started)
     }
 
-    /// Whether there is a link with a server, from either side.
+    /// Returns whether there is a link with a server, whichever side dialled.
     pub(super) fn is_linked(&self, key: &PublicKey) -> bool {
         self.link(key).is_some()
     }
 
-    /// The link with a server: of two, the one that we dialled.
+    /// Returns the link with a server; of two, the one that we dialled.
     pub(super) fn link(&self, key: &PublicKey) -> Option<(u64, Arc<DmsgSession>)> {
-        self.live(key, Kind::Link)
-            .or_else(|| self.live(key, Kind::Peer))
+        self.live(key, SessionKind::Link)
+            .or_else(|| self.live(key, SessionKind::Peer))
     }
 
-    /// One link with each server, but not with this one.
+    /// Returns one link with each server except `but`.
     pub(super) fn links(&self, but: Option<&PublicKey>) -> Vec<(u64, Arc<DmsgSession>)> {
         let keys = self.filed.keys();
-        let keys = keys.filter(|(_, kind)| matches!(kind, Kind::Peer | Kind::Link));
+        let keys = keys.filter(|(_, kind)| matches!(kind, SessionKind::Peer | SessionKind::Link));
         let mut keys: Vec<_> = keys.map(|(key, _)| key).collect();
         keys.dedup();
         let others = keys.into_iter().filter(|key| but != Some(*key));
         others.filter_map(|key| self.link(key)).collect()
     }
 
-    /// A session has ended.
+    /// Removes a session that has ended, or ends it.
     pub(super) fn ended(&mut self, key: &PublicKey, id: u64) {
         if let Some(kind) = self.kind_of(key, id) {
             self.end(key, kind);
         }
     }
 
-    /// Takes nothing new, and returns the sessions to be closed.
+    /// Marks the server as closed and returns the sessions to close.
     pub(super) fn close(&mut self) -> Vec<Session> {
         self.closed = true;
         let sessions = self.running.all();
         sessions.map(|live| live.session.mux().clone()).collect()
     }
 
-    /// Ends the sessions' tasks.
+    /// Ends the tasks of all sessions.
     pub(super) fn kill_all(&mut self) {
         self.running.clear();
         self.filed.clear();

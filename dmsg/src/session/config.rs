@@ -1,4 +1,4 @@
-//! A session's limits, counters and ends, as plain data.
+//! Limits, counters and close reasons of a session.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,48 +7,51 @@ use super::room::SendBudget;
 use super::unread::ReceiveBudget;
 use crate::secure::SecureError;
 
-/// A session's limits.
+/// Limits of a session.
 ///
-/// A stream holds at most 256 KiB of unread data (yamux's first window, which is kept from
-/// growing), all of them together `receive_queue`, plus some 64 KiB of buffers. Of what its streams
-/// send, `send_queue` bytes wait for the connection at most. An idle session costs a few KiB.
-/// Limits above 4096 count as 4096.
+/// A stream holds at most 256 KiB of unread data (yamux's initial window, which does not grow
+/// here), and all streams together `receive_queue`, plus about 64 KiB of buffers. At most
+/// `send_queue` bytes of outgoing data wait for the connection. An idle session costs a few KiB.
+/// Limits above 4096 streams count as 4096.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {
-    /// Most streams of the peer's at once; more are reset. Default 256.
+    /// Maximum number of concurrent streams opened by the peer; further ones are reset. Default
+    /// 256.
     pub max_inbound: usize,
-    /// Most streams of ours at once, those waiting to open included. Default 256.
+    /// Maximum number of concurrent streams opened by us, those waiting to open included. Default
+    /// 256.
     pub max_outbound: usize,
-    /// How many of the peer's streams may wait in [`Incoming`](super::Incoming); more are reset.
-    /// Default 64.
+    /// Maximum number of the peer's streams that wait in [`Incoming`](super::Incoming); further
+    /// ones are reset. Default 64.
     pub backlog: usize,
-    /// How many of the peer's streams beyond `max_inbound` are not reset but handed out as
+    /// Number of the peer's streams beyond `max_inbound` that are not reset but handed out as
     /// [`Stream::is_spare`](super::Stream::is_spare). Default 0.
     pub spare_inbound: usize,
-    /// Bytes of data of all streams that may wait until the connection takes them; beyond, writing
-    /// waits. At least one frame, 32 KiB. Default 256 KiB: one stream's window.
+    /// Bytes of outgoing data of all streams that may wait for the connection; beyond, writes wait.
+    /// At least one frame, 32 KiB. Default 256 KiB: one stream's window.
     pub send_queue: usize,
-    /// The same over all sessions with this budget.
+    /// Limit of outgoing data over all sessions that share this budget.
     pub send_budget: SendBudget,
-    /// Bytes of data of all streams that may have come without being read; beyond, those streams
-    /// are reset that were read longest ago. Default 32 MiB: 128 streams' windows.
+    /// Bytes of received but unread data of all streams; beyond, the streams that were read least
+    /// recently are reset. Default 32 MiB: the windows of 128 streams.
     pub receive_queue: usize,
-    /// The same over all sessions with this budget; the address and session with the most make
-    /// room.
+    /// Limit of unread data over all sessions that share this budget. Beyond it, the largest
+    /// session of the address with the most unread data loses streams.
     pub receive_budget: ReceiveBudget,
-    /// The address that the session counts for in the receive budget; by itself without one.
+    /// Address to which the session's unread data is attributed in the receive budget; `None`
+    /// attributes it to the session itself.
     pub source: Option<IpAddr>,
 }
 
-/// See [`SessionConfig::send_queue`].
+/// Default of [`SessionConfig::send_queue`].
 const SEND_QUEUE: usize = 256 * 1024;
 
-/// See [`SessionConfig::receive_queue`].
+/// Default of [`SessionConfig::receive_queue`].
 const RECEIVE_QUEUE: usize = 32 << 20;
 
-/// Spare streams of a session on which pings come as streams: at its limit it must not be taken
-/// for dead.
+/// Spare streams of a session on which pings arrive as streams: a session at its stream limit must
+/// still answer them, or the peer takes it for dead.
 const PING_STREAMS: usize = 16;
 
 impl Default for SessionConfig {
@@ -68,8 +71,8 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// The same limit for either direction. All that the peer may open may wait: a burst of
-    /// streams comes in one read.
+    /// Sets the same limit for both directions. All of the peer's streams may wait in the backlog,
+    /// since one read can deliver a burst of them.
     #[must_use]
     pub fn with_streams(max: usize) -> Self {
         Self {
@@ -80,7 +83,7 @@ impl SessionConfig {
         }
     }
 
-    /// The same, with a few spare streams for pings.
+    /// Like [`Self::with_streams`], with 16 spare streams for pings.
     #[must_use]
     pub fn with_pings(max: usize) -> Self {
         Self {
@@ -130,7 +133,7 @@ pub enum SessionError {
     TooManyStreams,
 }
 
-/// What a session has counted since its start, and what it holds now.
+/// Counters of a session since its start, and its current streams.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct SessionCounters {
@@ -140,8 +143,8 @@ pub struct SessionCounters {
     pub accepted: u64,
     /// The peer's streams that were reset: over the limit, backlog full, or no listener.
     pub refused: u64,
-    /// Streams of ours that live now, those waiting to open included.
+    /// Current streams that we opened, those waiting to open included.
     pub outbound: usize,
-    /// Streams of the peer's that live now.
+    /// Current streams that the peer opened.
     pub inbound: usize,
 }

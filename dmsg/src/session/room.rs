@@ -1,19 +1,19 @@
-//! Room for data that streams hand over and the connection has not taken: bounded for a session,
-//! and over all sessions that share a budget.
+//! Limits of outgoing data that the connection has not taken yet, per session and over all sessions
+//! that share a budget.
 //!
-//! Without it a peer that reads nothing would be owed a window for each stream.
+//! Without them, a peer that reads nothing could make us hold a full window for each stream.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// What every session may queue, even when the budget is spent: one frame of data.
+/// Bytes that each session may queue even when the budget is spent: one frame of data.
 pub(super) const LEAST: usize = 32 * 1024;
-/// A budget unless told otherwise, in bytes.
+/// Default limit of a budget, in bytes.
 const DEFAULT_BUDGET: usize = 32 << 20;
 
-/// A bound on the data queued in many sessions together. Beyond it, each may still queue 32 KiB.
-/// Clones are the same budget.
+/// A limit of the data queued in many sessions together. Beyond it, each session may still queue 32
+/// KiB. Clones share the budget.
 #[derive(Clone, Debug)]
 pub struct SendBudget(Arc<Total>);
 
@@ -24,7 +24,7 @@ struct Total {
 }
 
 impl SendBudget {
-    /// One of `limit` bytes.
+    /// Creates a budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Total {
@@ -33,7 +33,7 @@ impl SendBudget {
         }))
     }
 
-    /// Bytes queued now.
+    /// Returns the number of bytes queued.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.0.queued.load(SeqCst)
@@ -50,14 +50,15 @@ impl Default for SendBudget {
     }
 }
 
-/// One session's queue, in bytes.
+/// Accounts for the outgoing data of one session, in bytes.
 pub(super) struct Room {
     limit: usize,
     budget: SendBudget,
     queued: AtomicUsize,
     closed: AtomicBool,
+    /// Whether `waiting` may hold wakers, so that `set` rarely needs its lock.
     has_waiting: AtomicBool,
-    /// Streams that wait for room.
+    /// Tasks of the streams that wait for room.
     waiting: Mutex<Vec<Waker>>,
 }
 
@@ -90,14 +91,14 @@ impl Room {
         self.queued() < limit || self.closed.load(SeqCst)
     }
 
-    /// Ready when a stream may hand over some data, and when the session is over.
+    /// Completes when a stream may hand over data, and when the session is over.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.has_room() {
             return Poll::Ready(());
         }
         let mut waiting = self.waiting();
         self.has_waiting.store(true, SeqCst);
-        // It may have been drained meanwhile, by a task that saw no waiter.
+        // A task that saw no waiter may have drained the queue since the first check.
         if self.has_room() {
             return Poll::Ready(());
         }
@@ -107,7 +108,7 @@ impl Room {
         Poll::Pending
     }
 
-    /// So many bytes wait now. Not for two threads at the same time.
+    /// Sets the number of queued bytes. Callers must not run concurrently.
     pub(super) fn set(&self, queued: usize) {
         let before = self.queued.swap(queued, SeqCst);
         if queued >= before {
@@ -116,7 +117,7 @@ impl Room {
             return;
         }
         self.budget.0.queued.fetch_sub(before - queued, SeqCst);
-        // A waiter saw at least this much queued, so that this comes about for sure.
+        // A waiter was refused while data was queued, so the queue falls to this mark and wakes it.
         let enough = if self.budget.is_spent() {
             LEAST / 2
         } else {
@@ -127,7 +128,7 @@ impl Room {
         }
     }
 
-    /// The session is over: nothing waits any more.
+    /// Ends all waiting, because the session is over.
     pub(super) fn close(&self) {
         self.closed.store(true, SeqCst);
         self.wake();
@@ -144,7 +145,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // What the connection never took is gone with it.
+        // Return the bytes that the connection never took to the budget.
         let left = self.queued.load(SeqCst);
         self.budget.0.queued.fetch_sub(left, SeqCst);
     }
@@ -171,7 +172,8 @@ mod tests {
             }
         }
         let queued: Vec<usize> = rooms.iter().map(|room| room.queued() / LEAST).collect();
-        // Two take all they may; the third spends the budget; each other one has the least.
+        // Two sessions reach their limit, the third spends the budget, and each other one has the
+        // minimum.
         assert_eq!(queued[..4], [4, 4, 2, 1]);
         assert!(queued[3..].iter().all(|n| *n == 1));
         assert_eq!(budget.queued(), (10 + 17) * LEAST);

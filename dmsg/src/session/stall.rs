@@ -1,4 +1,4 @@
-//! Noticing a peer that takes nothing of what waits for it.
+//! Detects a peer that does not take the data queued for it.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,21 +7,21 @@ use skydht_runtime::{BoxFuture, Runtime};
 
 use super::driver::Driver;
 
-/// While data waits, the connection must take some within this …
+/// Interval in which the connection must take [`MIN_PROGRESS`] bytes while data is queued.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// … at least so many bytes.
-const LEAST: u64 = 10 * 1024;
+/// Bytes that the connection must take within [`INTERVAL`].
+const MIN_PROGRESS: u64 = 10 * 1024;
 
-/// Watches one session. A peer that reads only its other streams is not its business: their data
-/// does not wait in the session.
+/// Watches one session for a connection that stalls. A peer that stops reading single streams is
+/// not detected: flow control keeps their data out of the session's queue.
 pub struct Stall<R> {
     runtime: R,
-    /// Runs while data waits; with what had been sent when it began.
+    /// Runs while data is queued, with the number of bytes sent when it was started.
     timer: Option<(BoxFuture<'static, ()>, u64)>,
 }
 
 impl<R: Runtime> Stall<R> {
-    /// For one session.
+    /// Creates the watch for one session.
     #[must_use]
     pub fn new(runtime: R) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl<R: Runtime> Stall<R> {
         }
     }
 
-    /// Ready when the session's peer is to be given up. Poll it after the driver.
+    /// Completes when the connection has stalled. Poll it after the driver.
     pub fn poll<IO>(&mut self, cx: &mut Context<'_>, driver: &Driver<IO>) -> Poll<()> {
         let (queued, sent) = driver.sending();
         loop {
@@ -41,7 +41,7 @@ impl<R: Runtime> Stall<R> {
                     if timer.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    if queued > 0 && sent.saturating_sub(*before) < LEAST {
+                    if queued > 0 && sent.saturating_sub(*before) < MIN_PROGRESS {
                         return Poll::Ready(());
                     }
                     self.timer = None;

@@ -18,13 +18,13 @@ mod pings;
 mod room;
 mod unread;
 
-/// One side of a session, its driver running on the pool.
+/// One side of a session, with its driver running on the pool.
 struct Node {
     session: Session,
     incoming: Incoming,
 }
 
-/// The pool's driver of one end.
+/// Starts one end, with its driver on the pool.
 fn start<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     spawner: &LocalSpawner,
     io: IO,
@@ -49,7 +49,7 @@ fn pair(pool: &LocalPool, config: &SessionConfig) -> (Node, Node) {
     pair_over(pool, a, b, config)
 }
 
-/// Two ends of an encrypted connection.
+/// Returns the two ends of an encrypted connection.
 fn secured(pool: &mut LocalPool) -> (Secure<End>, Secure<End>) {
     let (a, b) = pipe(1 << 16);
     let key = |byte| SecretKey::from_bytes(&[byte; 32]).unwrap();
@@ -71,7 +71,7 @@ fn limits(max_inbound: usize, max_outbound: usize, backlog: usize) -> SessionCon
     }
 }
 
-/// Answers every stream with what it read.
+/// Echoes every stream.
 async fn echo(mut incoming: Incoming, spawner: LocalSpawner) {
     while let Some(mut stream) = incoming.next().await {
         let answer = async move {
@@ -115,7 +115,7 @@ fn streams_carry_bytes_both_ways_and_end() {
         .unwrap();
     pool.run_until(async {
         assert_eq!(call(&a.session, b"there and back").await, b"there and back");
-        // The side that accepted opens streams too.
+        // The accepting side opens streams, too.
         let (ours, theirs) = join(b.session.open(), async {
             let mut ours = b.session.open().await.unwrap();
             ours.write_all(b"hi").await.unwrap();
@@ -168,7 +168,7 @@ fn thousands_of_streams_leave_nothing_behind() {
 }
 
 #[test]
-fn at_the_outbound_limit_open_says_so() {
+fn open_fails_at_the_outbound_limit() {
     let mut pool = LocalPool::new();
     let (a, _b) = pair(&pool, &limits(8, 3, 8));
     let mut open = || pool.run_until(a.session.open());
@@ -180,7 +180,7 @@ fn at_the_outbound_limit_open_says_so() {
 }
 
 #[test]
-fn a_dropped_open_gives_its_place_back() {
+fn a_dropped_open_releases_its_permit() {
     let mut pool = LocalPool::new();
     let (a, _b) = pair(&pool, &limits(8, 1, 8));
     assert!(a.session.open().now_or_never().is_some());
@@ -273,7 +273,7 @@ fn a_stream_that_is_not_read_holds_its_window_and_blocks_no_other() {
     let answer = pool.run_until(async {
         let mut stream = a.session.open().await.unwrap();
         let mut got = vec![0; request.len()];
-        // The echo answers at the end: its whole request passes the other window first.
+        // The echo answers after the end, so that the whole request passes the window first.
         stream.write_all(&request).await.unwrap();
         stream.close().await.unwrap();
         stream.read_exact(&mut got).await.unwrap();
@@ -326,7 +326,7 @@ fn a_stream_is_announced_by_reading_or_closing_too() {
 }
 
 #[test]
-fn closing_sends_what_is_queued_and_wakes_everyone() {
+fn closing_sends_queued_data_and_wakes_all_tasks() {
     let mut pool = LocalPool::new();
     let (a, mut b) = pair(&pool, &SessionConfig::default());
     let mut stream = pool.run_until(a.session.open()).unwrap();
@@ -435,7 +435,7 @@ fn a_session_may_move_between_threads() {
 }
 
 #[test]
-fn an_idle_session_sends_nothing_but_wanted_pulses() {
+fn an_idle_session_sends_only_requested_pings() {
     let mut pool = LocalPool::new();
     let (a, b) = secured(&mut pool);
     let (ours, theirs) = (a.keepalive(), b.keepalive());
@@ -467,7 +467,7 @@ fn a_turn_of_the_driver_reads_a_bounded_amount() {
 }
 
 #[test]
-fn the_end_and_a_reset_are_told_apart() {
+fn the_end_and_a_reset_are_distinguished() {
     let mut pool = LocalPool::new();
     let (a, mut b) = pair(&pool, &SessionConfig::default());
     for reset in [false, true] {

@@ -1,32 +1,31 @@
-//! Data that has come and was not read: bounded for a session, and over all sessions that share a
-//! budget.
+//! Limits of received but unread data, per session and over all sessions that share a budget.
 //!
-//! A peer may send 256 KiB on each stream whether its reader takes them or not, since yamux has no
-//! smaller window, and not to read the connection would hold back its other streams. So the side
-//! that holds too much loses streams: the address with the most, of its sessions the one with the
-//! most, of its streams those that were read longest ago.
+//! A peer may send 256 KiB on each stream whether or not its reader takes them: yamux has no
+//! smaller window, and pausing the connection would hold back its other streams. Over the limit,
+//! streams are reset: the address with the most unread data is chosen, of its sessions the largest,
+//! and of its streams those that were read least recently.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// A session, as far as it has a part in a budget. Its state must not be held when it is asked.
+/// A session that takes part in a budget. Release its state lock before calling these methods.
 pub(super) trait Holder: Send + Sync {
-    /// Bytes unread.
+    /// Returns the number of unread bytes.
     fn held(&self) -> usize;
-    /// Resets streams until no more than `most` bytes are unread; says how many.
+    /// Resets streams until at most `most` bytes are unread, and returns how many it reset.
     fn cut_down_to(&self, most: usize) -> usize;
 }
 
-/// A budget unless told otherwise, in bytes.
+/// Default limit of a budget, in bytes.
 const DEFAULT_BUDGET: usize = 64 << 20;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A bound on the unread data of many sessions together. Clones are the same budget.
+/// A limit of the unread data of many sessions together. Clones share the budget.
 #[derive(Clone)]
 pub struct ReceiveBudget(Arc<Total>);
 
@@ -40,12 +39,12 @@ struct Total {
 #[derive(Default)]
 struct Sessions {
     last_id: u64,
-    /// With the address that each counts for.
+    /// Sessions by id, each with the address to which its data is attributed.
     live: BTreeMap<u64, (Option<IpAddr>, Weak<dyn Holder>)>,
 }
 
 impl ReceiveBudget {
-    /// One of `limit` bytes.
+    /// Creates a budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Total {
@@ -56,34 +55,35 @@ impl ReceiveBudget {
         }))
     }
 
-    /// Bytes held now.
+    /// Returns the number of unread bytes.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.held.load(SeqCst)
     }
 
-    /// Whether no session has a part in it.
+    /// Returns whether no session takes part in it.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         lock(&self.0.sessions).live.is_empty()
     }
 
-    /// Streams that were reset because too much was held.
+    /// Returns how many streams were reset because a session or the budget was over its limit.
     #[must_use]
     pub fn cut(&self) -> u64 {
         self.0.cut.load(Relaxed)
     }
 
-    /// The session that makes room first.
+    /// Returns the session that loses streams first.
     fn largest(&self) -> Option<Arc<dyn Holder>> {
         let live: Vec<_> = {
             let sessions = lock(&self.0.sessions);
             let live = sessions.live.iter().filter_map(|(id, (source, shared))| {
-                // Without an address a session counts by itself.
+                // Without an address, a session is a group of its own.
                 let group = source.map_or((None, *id), |source| (Some(source), 0));
                 Some((group, shared.upgrade()?))
             });
-            // None of them may end while the lock is held, since that takes it, too.
+            // Keep them all until the lock is released: dropping the last reference to a session
+            // locks it again (`Share::drop`).
             live.collect()
         };
         let mut groups = BTreeMap::<_, (usize, Vec<Arc<dyn Holder>>)>::new();
@@ -96,7 +96,7 @@ impl ReceiveBudget {
         members.into_iter().max_by_key(|it| it.held())
     }
 
-    /// A share of a session that counts for `source`.
+    /// Adds a session whose data is attributed to `source`.
     pub(super) fn enter(
         &self,
         limit: usize,
@@ -115,7 +115,7 @@ impl ReceiveBudget {
         }
     }
 
-    /// Cuts until there is some room again.
+    /// Resets streams until an eighth of the limit is free again.
     fn enforce(&self) {
         if self.held() <= self.0.limit {
             return;
@@ -126,7 +126,7 @@ impl ReceiveBudget {
             let Some(largest) = self.largest() else {
                 return;
             };
-            // Not more at once, since another one then has the most.
+            // Halve it only, since another session may be the largest then.
             let cut = largest.cut_down_to(largest.held() / 2);
             self.0.cut.fetch_add(cut as u64, Relaxed);
             if self.held() >= before {
@@ -151,18 +151,18 @@ impl std::fmt::Debug for ReceiveBudget {
     }
 }
 
-/// What one session has of a budget.
+/// One session's share of a budget.
 pub(super) struct Share {
     limit: usize,
     budget: ReceiveBudget,
-    /// In the budget.
+    /// Key in `Sessions::live`.
     id: u64,
     held: AtomicUsize,
 }
 
 impl Share {
-    /// Data has come for `holder`, whose share this is: streams are reset that hold too much, there
-    /// or in another session.
+    /// Enforces both limits after data arrived for `holder`, which owns this share: resets streams
+    /// of this or another session.
     pub(super) fn enforce(&self, holder: &dyn Holder) {
         if self.held() > self.limit {
             let cut = holder.cut_down_to(self.limit - self.limit / 8);
@@ -175,7 +175,7 @@ impl Share {
         self.held.load(SeqCst)
     }
 
-    /// So many bytes are unread now. Not for two threads at the same time.
+    /// Sets the number of unread bytes. Callers must not run concurrently.
     pub(super) fn set(&self, held: usize) {
         let before = self.held.swap(held, SeqCst);
         let total = &self.budget.0.held;

@@ -1,4 +1,4 @@
-//! Connections in, handshakes within their time, sessions out.
+//! Accepts connections and runs their handshakes within limits.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,25 +10,26 @@ use skydht_runtime::{Listener, Runtime};
 
 use crate::half_open::{Begun, HalfOpen};
 
-/// How long to wait after an accept that failed: mostly a process without file descriptors.
+/// Pause after an accept that failed, mostly because the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is done with the connections of a listener.
+/// How the connections of a listener are handled.
 pub trait Accept: Send + Sync + Sized + 'static {
-    /// Where it runs.
+    /// The runtime that its tasks run on.
     type Runtime: Runtime;
-    /// What a handshake brings.
+    /// Result of a successful handshake.
     type Established: Send;
 
-    /// Where it runs.
+    /// Returns the runtime that its tasks run on.
     fn runtime(&self) -> &Self::Runtime;
-    /// Its handshakes.
+    /// Returns the handshakes in progress.
     fn acceptor(&self) -> &Acceptor;
-    /// A handshake had to make room for another one.
+    /// Counts a handshake that was dropped to make room for another one.
     fn count_displaced(&self);
 
-    /// Performs the handshake within its time, and calls [`Acceptor::greeted`] for `id` in it.
-    /// Dropped when it must make room.
+    /// Performs the handshake with a timeout of its own, and calls [`Acceptor::greeted`] with `id`
+    /// once the first message was valid. Returns `None` if it fails. Dropped when it must make
+    /// room.
     fn handshake(
         &self,
         connection: <Self::Runtime as Runtime>::Connection,
@@ -36,7 +37,7 @@ pub trait Accept: Send + Sync + Sized + 'static {
         id: u64,
     ) -> impl Future<Output = Option<Self::Established>> + Send;
 
-    /// Goes on with a connection that is no longer one of the handshakes.
+    /// Runs a connection after its handshake.
     fn run(
         self: &Arc<Self>,
         established: Self::Established,
@@ -44,38 +45,39 @@ pub trait Accept: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-struct State {
+struct AcceptState {
     handshakes: HalfOpen,
     /// Ends the listener when dropped.
     listening: Option<oneshot::Sender<()>>,
     closed: bool,
 }
 
-/// The handshakes of connections that were accepted.
-pub struct Acceptor(Mutex<State>);
+/// The handshakes in progress on accepted connections.
+pub struct Acceptor(Mutex<AcceptState>);
 
 impl Acceptor {
-    /// Room for `max` handshakes, and for `max_per_address` of one address.
+    /// Creates an acceptor for `max` concurrent handshakes, `max_per_address` of them from one
+    /// address.
     #[must_use]
     pub fn new(max: usize, max_per_address: usize) -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(AcceptState {
             handshakes: HalfOpen::new(max, max_per_address),
             listening: None,
             closed: false,
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AcceptState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Handshakes under way.
+    /// Returns the number of handshakes in progress.
     #[must_use]
     pub fn handshaking(&self) -> usize {
         self.state().handshakes.len()
     }
 
-    /// A handshake's first message was valid.
+    /// Records that the first message of handshake `id` was valid.
     pub fn greeted(&self, id: u64) {
         self.state().handshakes.greeted(id);
     }
@@ -103,7 +105,7 @@ impl Acceptor {
     }
 }
 
-/// Accepts until the acceptor is closed.
+/// Spawns a task that accepts connections until the acceptor is closed.
 pub fn spawn<A: Accept>(accept: &Arc<A>, listener: <A::Runtime as Runtime>::Listener) {
     let mut stopped = accept.acceptor().listen();
     let accept = Arc::clone(accept);

@@ -1,17 +1,17 @@
-//! Dials under way: all that want a session with one peer wait for one dial.
+//! Dials in progress: all callers that need a session with one peer share one dial.
 
 use std::collections::BTreeMap;
 
 use futures::channel::oneshot;
 
-/// Dials by what they are for, each with data `D` of its own; their results are `T`.
+/// Dials by key `K`, each with data `D`; every waiting caller receives the result `T`.
 pub struct Dials<K, D, T>(BTreeMap<K, (D, Vec<oneshot::Sender<T>>)>);
 
-/// How a caller gets a session.
+/// Result of [`Dials::join`].
 pub enum Joined<T> {
-    /// Another one dials already.
+    /// A dial is in progress.
     Pending(oneshot::Receiver<T>),
-    /// The caller must dial.
+    /// The caller must dial, and report with [`Dials::finish`] or [`Dials::forget`].
     MustDial(oneshot::Receiver<T>),
 }
 
@@ -22,30 +22,30 @@ impl<K, D, T> Default for Dials<K, D, T> {
 }
 
 impl<K: Ord, D, T: Clone> Dials<K, D, T> {
-    /// How many there are.
+    /// Returns the number of dials.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no dial.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The data of a dial.
+    /// Returns the data of a dial.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut D> {
         self.0.get_mut(key).map(|(data, _)| data)
     }
 
-    /// Whether there is one.
+    /// Returns whether a dial for `key` is in progress.
     #[must_use]
     pub fn contains(&self, key: &K) -> bool {
         self.0.contains_key(key)
     }
 
-    /// Waits for a dial; begins it with `data` when there is none.
+    /// Waits for the dial for `key`; registers one with `data` if there is none.
     pub fn join(&mut self, key: K, data: impl FnOnce() -> D) -> Joined<T> {
         let (sender, receiver) = oneshot::channel();
         if let Some((_, waiting)) = self.0.get_mut(&key) {
@@ -56,14 +56,14 @@ impl<K: Ord, D, T: Clone> Dials<K, D, T> {
         Joined::MustDial(receiver)
     }
 
-    /// Whether a caller still waits for a dial.
+    /// Returns whether a caller still waits for a dial.
     #[must_use]
     pub fn is_wanted(&self, key: &K) -> bool {
         let waiting = self.0.get(key).map(|(_, waiting)| waiting);
         waiting.is_some_and(|waiting| !waiting.iter().all(oneshot::Sender::is_canceled))
     }
 
-    /// Answers those who wait. The dial goes on, and others may join it.
+    /// Sends `result` to the waiting callers. The dial continues, and further callers may join it.
     pub fn answer(&mut self, key: &K, result: &T) {
         let waiting = self.0.get_mut(key).map(|(_, waiting)| waiting);
         for waiting in waiting.into_iter().flat_map(std::mem::take) {
@@ -71,18 +71,18 @@ impl<K: Ord, D, T: Clone> Dials<K, D, T> {
         }
     }
 
-    /// Ends a dial with its result. Whether there was one.
+    /// Ends a dial with its result. Returns whether there was one.
     pub fn finish(&mut self, key: &K, result: &T) -> bool {
         self.answer(key, result);
         self.0.remove(key).is_some()
     }
 
-    /// Ends a dial without a result.
+    /// Ends a dial without a result; its waiters see a closed channel.
     pub fn forget(&mut self, key: &K) {
         self.0.remove(key);
     }
 
-    /// Answers every waiter.
+    /// Sends `result` to the callers that wait for any dial.
     pub fn answer_all(&mut self, result: &T) {
         for (_, waiting) in self.0.values_mut() {
             for waiting in std::mem::take(waiting) {

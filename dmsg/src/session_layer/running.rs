@@ -1,4 +1,4 @@
-//! The sessions that run, with what ends each, and who makes room when there are too many.
+//! The running sessions, and which of them makes room when there are too many.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,12 +9,13 @@ use crate::shares::{Shares, source};
 
 struct Entry<S> {
     session: S,
-    /// What it counts for: see [`crate::shares`].
+    /// Address that the session counts for, see [`crate::shares`]; `None` if unknown.
     address: Option<IpAddr>,
+    /// Completes [`Started::killed`] when dropped.
     _kill: oneshot::Sender<()>,
 }
 
-/// Sessions by number.
+/// Sessions by id. Removing one ends its task.
 pub struct Running<S> {
     max: usize,
     last_id: u64,
@@ -22,16 +23,17 @@ pub struct Running<S> {
     shares: Shares<()>,
 }
 
-/// A session that was entered.
+/// A session that was added to [`Running`].
 pub struct Started {
-    /// Its number; later ones are higher.
+    /// Its id; later sessions have higher ones.
     pub id: u64,
-    /// Completes when it must end at once.
+    /// Completes when the session must end immediately.
     pub killed: oneshot::Receiver<()>,
 }
 
 impl<S> Running<S> {
-    /// For `max` sessions. Who adds looks at it: see [`Running::is_full`].
+    /// Creates a table for `max` sessions. [`Running::add`] does not enforce the limit: check
+    /// [`Running::is_full`] before.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
@@ -42,31 +44,31 @@ impl<S> Running<S> {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of sessions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no session.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
-    /// How many more there may be.
+    /// Returns how many more sessions the limit allows.
     #[must_use]
     pub fn room(&self) -> usize {
         self.max.saturating_sub(self.len())
     }
 
-    /// Whether another one must make room for the next.
+    /// Returns whether a session must be removed before the next one is added.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.room() == 0
     }
 
-    /// Enters a session with a peer at `ip`, if that is known.
+    /// Adds a session with a peer at `ip`, if the address is known.
     pub fn add(&mut self, ip: Option<IpAddr>, session: impl FnOnce(u64) -> S) -> Started {
         self.last_id += 1;
         let id = self.last_id;
@@ -84,18 +86,18 @@ impl<S> Running<S> {
         Started { id, killed }
     }
 
-    /// One of them.
+    /// Returns the session with this id.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<&S> {
         self.sessions.get(&id).map(|entry| &entry.session)
     }
 
-    /// All of them, oldest first.
+    /// Returns all sessions, oldest first.
     pub fn all(&self) -> impl Iterator<Item = &S> {
         self.sessions.values().map(|entry| &entry.session)
     }
 
-    /// Takes one out, and ends it if it runs.
+    /// Removes a session, which ends its task if it runs.
     pub fn remove(&mut self, id: u64) -> Option<S> {
         let entry = self.sessions.remove(&id)?;
         if let Some(address) = entry.address {
@@ -104,14 +106,14 @@ impl<S> Running<S> {
         Some(entry.session)
     }
 
-    /// Ends all.
+    /// Removes all sessions, which ends their tasks.
     pub fn clear(&mut self) {
         self.sessions.clear();
         self.shares.clear();
     }
 
-    /// The session that makes room for one with `ip`: of the address with the most, if it has at
-    /// least two more, the first in `order`.
+    /// Returns the session that makes room for one from `ip`: the first in `order` of the address
+    /// with the most sessions, if that has at least two more than `ip`.
     pub fn largest_yields<K: Ord>(&self, ip: IpAddr, order: impl Fn(&S) -> K) -> Option<u64> {
         let largest = self.shares.yields_to(source(ip))?;
         let of_largest = self.sessions.iter();
@@ -120,8 +122,8 @@ impl<S> Running<S> {
         first.map(|(id, _)| *id)
     }
 
-    /// The first in `order` of those that `may_go`, and whose addresses have more than `ip` has, or
-    /// are the same. Without an address, of all.
+    /// Returns the first session in `order` that `may_go` and whose address is `ip` or has more
+    /// sessions than `ip`. Without `ip`, every address qualifies.
     pub fn equal_yields<K: Ord>(
         &self,
         ip: Option<IpAddr>,

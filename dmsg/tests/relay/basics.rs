@@ -1,4 +1,4 @@
-//! What must work between honest parties.
+//! Tests of what must work between honest parties.
 
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ impl Discovery for WithoutServers {
     }
 }
 
-/// One entry at hand.
-struct Known(Entry);
+/// A single local entry.
+struct OneEntry(Entry);
 
-impl LocalEntries for Known {
+impl LocalEntries for OneEntry {
     fn entry(&self, key: &PublicKey) -> Option<Entry> {
         (self.0.key == *key).then(|| self.0.clone())
     }
@@ -105,10 +105,10 @@ fn many_streams_share_one_session_and_leave_nothing_behind() {
     assert_eq!(server.stats().sessions, 2);
 }
 
-/// Upstream's `TestConcurrentStreams`: a queue of 20, 200 dials at once, and an application that
-/// takes 20 ms for each.
+/// Upstream's `TestConcurrentStreams`: a queue of 20, 200 concurrent dials, and an application that
+/// takes 20 ms for each stream.
 #[test]
-fn two_hundred_dials_at_once_to_a_queue_of_twenty_all_succeed() {
+fn two_hundred_concurrent_dials_to_a_queue_of_twenty_all_succeed() {
     let world = World::new();
     let _server = world.server(1);
     let (alice, bob) = (world.client(2), world.client(3));
@@ -125,7 +125,7 @@ fn two_hundred_dials_at_once_to_a_queue_of_twenty_all_succeed() {
     let begun = world.time.now();
     let dials = world.run(join_all((0..200).map(|_| alice.dial(at(3, 100)))));
     assert!(dials.iter().all(Result::is_ok));
-    // It takes 4 s at least, and the queue was full again and again.
+    // This takes 4 s at least, and the queue was full repeatedly.
     let took = world.time.now() - begun;
     assert!((4..20).contains(&took.as_secs()), "{took:?}");
     let stats = alice.stats();
@@ -135,7 +135,7 @@ fn two_hundred_dials_at_once_to_a_queue_of_twenty_all_succeed() {
 }
 
 #[test]
-fn nobody_listening_is_a_signed_refusal_at_once() {
+fn a_port_without_a_listener_is_refused_immediately_and_signed() {
     let world = World::new();
     let server = world.server(1);
     let (alice, _bob) = (world.client(2), world.client(3));
@@ -151,7 +151,7 @@ fn nobody_listening_is_a_signed_refusal_at_once() {
 }
 
 #[test]
-fn a_key_without_a_session_is_told_by_silence_at_once() {
+fn a_stream_to_a_key_without_a_session_is_closed_immediately() {
     let world = World::new();
     let server = world.server(1);
     let alice = world.client(2);
@@ -166,14 +166,14 @@ fn a_key_without_a_session_is_told_by_silence_at_once() {
 }
 
 #[test]
-fn the_server_tells_the_public_address() {
+fn the_server_reports_the_public_address() {
     let world = World::new();
     let server = world.server(1);
     let alice = world.client(2);
     assert_eq!(world.run(alice.lookup_ip(Some(key(1)))).unwrap(), ip(2));
     assert_eq!(world.run(alice.lookup_ip(None)).unwrap(), ip(2));
     assert_eq!(server.stats().ip_lookups, 2);
-    // A private one is refused, except to tests.
+    // A private address is refused, except for test clients.
     let discovery = world.discovery.clone();
     let start = |config| {
         let host = world.time.host([10, 0, 0, 9].into());
@@ -210,12 +210,12 @@ fn the_server_serves_its_own_key_and_dials_its_clients() {
         (stats.own_accepted, stats.own_refused, stats.relayed),
         (1, 1, 0)
     );
-    // No session was made for any of it.
+    // No session was needed for any of this.
     assert_eq!(stats.accepted, 2);
 }
 
 #[test]
-fn entries_name_the_sessions_and_go_at_the_end() {
+fn entries_name_the_sessions_and_are_removed_at_the_end() {
     let world = World::new();
     let (first, second) = (world.server(1), world.server(2));
     let mut config = ClientConfig::default();
@@ -232,7 +232,7 @@ fn entries_name_the_sessions_and_go_at_the_end() {
     let entry = world.discovery.get(&key(3)).unwrap();
     assert_eq!(entry.entry().client_type, "visor");
     assert_eq!(entry.verify(), Ok(()));
-    // Unchanged, it is published once a minute.
+    // An unchanged entry is published once a minute.
     let before = alice.stats().published;
     world.sleep(Duration::from_secs(300));
     assert_eq!(alice.stats().published - before, 5);
@@ -252,7 +252,7 @@ fn entries_name_the_sessions_and_go_at_the_end() {
     world.until("the session is gone", || second.stats().sessions == 0);
 }
 
-/// Its old entry has a higher sequence than a restarted client's first would have.
+/// The old entry has a higher sequence than the first one of a restarted client would have.
 #[test]
 fn a_restarted_client_continues_its_sequence() {
     let world = World::new();
@@ -281,7 +281,7 @@ fn clients_of_two_servers_meet_by_a_new_session() {
         }];
         config
     };
-    // Nobody publishes servers here but by name.
+    // The discovery returns servers only by key.
     let entries = WithoutServers(world.discovery.clone());
     let start = |n: u8, config| {
         let client = Client::start(world.host(n), secret(n), [n; 32], entries.clone(), config);
@@ -294,9 +294,9 @@ fn clients_of_two_servers_meet_by_a_new_session() {
         (vec![key(1)], vec![key(2)])
     );
     world.echo(bob.listen(100).unwrap());
-    // Without leave to make a session there is no way, and nothing is tried for long.
+    // Without permission to establish a session there is no route, and the dial fails quickly.
     let entry = world.discovery.get(&key(4)).unwrap().entry().clone();
-    let local = Known(entry);
+    let local = OneEntry(entry);
     assert!(
         world
             .run(alice.dial_local(at(4, 100), &local, false))
@@ -306,7 +306,7 @@ fn clients_of_two_servers_meet_by_a_new_session() {
     let mut stream = world.dial(&alice, at(4, 100));
     assert_eq!(stream.via(), key(2));
     world.run(echoed(&mut stream, b"hello")).unwrap();
-    // The second time it is there, and the way is known.
+    // The second dial uses the existing session.
     assert_eq!(world.dial(&alice, at(4, 100)).via(), key(2));
     assert_eq!((alice.stats().connected, second.stats().accepted), (2, 2));
 }
@@ -328,7 +328,7 @@ fn when_a_server_fails_the_next_common_one_is_used() {
     let via = stream.via();
     let other = if via == key(1) { key(2) } else { key(1) };
     let gone = if via == key(1) { first } else { second };
-    // It vanishes in mid-stream, as a process that is killed.
+    // The server disappears during a stream, like a process that is killed.
     drop(gone);
     let broken = world.run(echoed(&mut stream, &[1; 100_000]));
     assert!(broken.is_err());
@@ -353,7 +353,7 @@ fn a_lost_server_is_found_again_with_longer_and_longer_waits() {
 }
 
 #[test]
-fn whoever_closes_or_is_dropped_leaves_nothing_behind() {
+fn closed_and_dropped_handles_leave_nothing_behind() {
     let world = World::new();
     let server = world.server(1);
     let (alice, bob) = (world.client(2), world.client(3));

@@ -1,4 +1,4 @@
-//! Parties that take as much as they can get of what the relay has for all.
+//! Tests of parties that use as many of the relay's shared resources as they can.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use skydht_runtime::within;
 use crate::raw::Raw;
 use crate::world::{World, at, echoed, ip};
 
-/// Dials until that fails, `most` times at most.
+/// Dials until a dial fails, at most `most` times.
 fn dial_all(world: &World, from: &Client<VirtualRuntime>, to: u8, most: usize) -> Vec<DmsgStream> {
     let dialled = (0..most).map_while(|_| world.run(from.dial(at(to, 7))).ok());
     dialled.collect()
@@ -28,7 +28,7 @@ fn reset(world: &World, streams: &mut [DmsgStream]) -> usize {
 }
 
 #[test]
-fn whoever_relays_most_makes_room_for_a_newcomer() {
+fn the_largest_source_makes_room_for_a_newcomer() {
     let world = World::new();
     let mut config = World::server_config(1);
     config.max_relayed = 12;
@@ -45,7 +45,7 @@ fn whoever_relays_most_makes_room_for_a_newcomer() {
     assert_eq!(reset(&world, &mut held), 6);
     let stats = server.stats();
     assert_eq!((stats.relaying, stats.displaced_streams), (12, 6));
-    // Nobody gets more than the other.
+    // Neither address can get more than the other.
     assert!(world.run(carol.dial(at(3, 7))).is_err());
     assert!(server.stats().over_capacity > 0);
 }
@@ -68,11 +68,11 @@ fn one_source_does_not_take_all_streams_of_a_destination() {
         "the destination's other streams, and then alice's"
     );
     assert_eq!(server.stats().displaced_streams, 5);
-    // A part of the destination's streams stays for the server's own.
+    // A part of the destination's streams is reserved for the server's own.
     assert_eq!(server.stats().relaying, 30);
 }
 
-/// Destinations that read nothing, and sources that send to them what they can.
+/// Destinations that read nothing, and sources that send to them as much as they can.
 #[test]
 fn readers_that_stall_pin_a_bounded_amount() {
     let world = World::new();
@@ -100,7 +100,7 @@ fn readers_that_stall_pin_a_bounded_amount() {
     world.until("cut streams are gone on both sides", || {
         server.stats().relaying == 16 - server.stats().cut_streams as usize
     });
-    // Others, and the same source's other streams, go on.
+    // Other sources, and other streams of the same source, are not affected.
     for from in [&alice, &mallory] {
         let mut stream = world.dial(from, at(4, 7));
         world.run(echoed(&mut stream, &[1; 300_000])).unwrap();
@@ -112,7 +112,7 @@ fn readers_that_stall_pin_a_bounded_amount() {
     });
 }
 
-/// Requests that lack their ends wait for ten seconds each.
+/// Incomplete requests that each wait for ten seconds.
 #[test]
 fn requests_that_never_end_pin_a_bounded_amount() {
     let world = World::new();
@@ -152,7 +152,7 @@ fn sessions_of_one_address_make_room_for_another() {
         .map(|n| world.raw_newcomer_at(n, ip(2), 1))
         .collect();
     world.until("all are there", || server.stats().sessions == 8);
-    // One of them is busy: it is not the one that goes.
+    // A busy session is not the one that ends.
     let _busy = world.run(async {
         let mut stream = crowd[0].session.mux().open().await.unwrap();
         stream.write_all(&[0]).await.unwrap();
@@ -168,7 +168,7 @@ fn sessions_of_one_address_make_room_for_another() {
     assert_eq!((stats.sessions, stats.displaced_sessions), (8, 2));
     world.run(crowd[1].session.mux().closed());
     assert!(!crowd[0].session.mux().is_closed());
-    // Those who come again do not displace others in turn.
+    // Peers that return do not displace the others in turn.
     let again: Vec<Raw> = (18..22)
         .map(|n| world.raw_newcomer_at(n, ip(2), 1))
         .collect();

@@ -1,4 +1,4 @@
-//! How a client dials: what it tries again and how long, and what it says in the end.
+//! Tests of how a client dials: what it retries, for how long, and what it reports.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use skydht_runtime::Runtime as _;
 use crate::raw::{Raw, accepting};
 use crate::world::{PORT, World, at, echoed, ip, key, secret};
 
-/// It is as full at the last try as at the first: the dial ends with that word, in its time.
+/// The queue is full until the end: the dial fails with that error, at its timeout.
 #[test]
 fn a_destination_that_stays_overloaded_is_tried_until_the_time_is_over() {
     let world = World::new();
@@ -35,7 +35,7 @@ fn a_destination_that_stays_overloaded_is_tried_until_the_time_is_over() {
         );
         let took = (world.time.now() - begun).as_secs();
         assert!((26..=30).contains(&took), "{took} s");
-        // The waits double up to 2 s, and each lasts between a half and the whole.
+        // Waits double up to 2 s, and each is between a half and the whole of it.
         let redials = alice.stats().redials - before;
         assert!((18..=34).contains(&redials), "{redials}");
         let stats = alice.stats();
@@ -64,7 +64,7 @@ fn a_dial_waits_for_a_stream_of_a_session_that_has_none_left() {
     assert!(alice.stats().redials > 3);
 }
 
-/// Each round connects to two more, and three rounds of silence are enough.
+/// Each round connects to two more servers, and there are three rounds of silent failures.
 #[test]
 fn a_dial_connects_to_two_new_servers_a_round_and_gives_up_after_three() {
     let world = World::new();
@@ -87,13 +87,13 @@ fn a_dial_connects_to_two_new_servers_a_round_and_gives_up_after_three() {
         "{error}"
     );
     let stats = alice.stats();
-    // The session that it keeps leads to one of the nine.
+    // The session that the client keeps is with one of the nine.
     assert!((6..=7).contains(&stats.sessions), "{stats:?}");
     assert_eq!(stats.redials, 2);
     servers.clear();
 }
 
-/// Answers every request of a session with what `answer` makes of it, or closes.
+/// Answers every request of a session with the result of `answer`, or closes the stream.
 fn relay(world: &World, mut session: Raw, answer: fn(&SignedObject) -> Option<SignedObject>) {
     world.time.runtime().spawn(Box::pin(async move {
         while let Some(mut stream) = session.incoming.next().await {
@@ -109,10 +109,10 @@ fn relay(world: &World, mut session: Raw, answer: fn(&SignedObject) -> Option<Si
     }));
 }
 
-/// Of several routes that say as much the first one's word counts, and of a wrong answer and
-/// silence neither ends the dial before all have been tried.
+/// Of several routes with equally specific errors, the first one is reported. Neither a wrong
+/// answer nor silence ends the dial before all routes were tried.
 #[test]
-fn the_first_of_several_words_is_the_one_that_is_told() {
+fn the_first_of_several_equal_errors_is_reported() {
     for wrong_first in [true, false] {
         let world = World::new();
         let raw = [1, 2].map(|n| world.raw_server(n));

@@ -1,4 +1,4 @@
-//! What the handles of clients and servers tell, and when what they wait for is there.
+//! Tests of what the handles of clients and servers report, and of the conditions they can await.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use skydht_runtime::{BoxFuture, Runtime as _, within};
 use crate::raw::{request, signed};
 use crate::world::{PORT, World, at, ip, key, secret};
 
-/// A discovery that takes no entry until it is opened.
+/// A discovery that accepts no entry until it is opened.
 #[derive(Clone)]
-struct Shut {
+struct ClosedDiscovery {
     entries: MemoryDiscovery,
     is_open: Arc<AtomicBool>,
 }
 
-impl Shut {
+impl ClosedDiscovery {
     fn of(world: &World) -> Self {
         Self {
             entries: world.discovery.clone(),
@@ -39,7 +39,7 @@ impl Shut {
     }
 }
 
-impl Discovery for Shut {
+impl Discovery for ClosedDiscovery {
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         self.entries.entry(key)
     }
@@ -72,7 +72,7 @@ fn known(n: u8) -> KnownServer {
     }
 }
 
-/// A client that knows these servers, and is not waited for.
+/// Starts a client that knows these servers, without waiting for it.
 fn client_of(
     world: &World,
     n: u8,
@@ -88,13 +88,13 @@ fn client_of(
 #[test]
 fn a_server_is_ready_once_its_entry_was_taken_and_tries_again_less_and_less() {
     let world = World::new();
-    let discovery = Shut::of(&world);
+    let discovery = ClosedDiscovery::of(&world);
     let config = World::server_config(1);
     let starting = Server::start(world.host(1), secret(1), [1; 32], discovery.clone(), config);
     let server = world.run(starting).unwrap();
     world.sleep(Duration::from_secs(60));
     assert!(server.ready().now_or_never().is_none());
-    // Waits of 1, 2, 4, 8 and 16 s lie between them.
+    // The waits between the attempts are 1, 2, 4, 8 and 16 s.
     let stats = server.stats();
     assert_eq!((stats.publish_failed, stats.published), (6, 0));
     discovery.open();
@@ -118,8 +118,8 @@ fn a_client_is_connected_with_its_first_session_and_ready_once_its_entry_was_ans
     assert_eq!(client.stats().published, 1);
     assert!(server.has_session(&key(2)) && !server.has_session(&key(3)));
     assert_eq!(client.key(), key(2));
-    // An answer that is a refusal is one.
-    let shut = client_of(&world, 3, &[1], Shut::of(&world));
+    // A refusal counts as an answer.
+    let shut = client_of(&world, 3, &[1], ClosedDiscovery::of(&world));
     world.run(shut.ready());
     let stats = shut.stats();
     assert_eq!((stats.published, stats.publish_failed), (0, 1));
@@ -137,30 +137,30 @@ fn a_weak_handle_gives_the_client_while_another_holds_it() {
 }
 
 #[test]
-fn the_states_of_servers_say_why_each_is_not_there() {
+fn server_states_say_why_there_is_no_session() {
     let world = World::new();
     let (_one, two) = (world.server(1), world.server(2));
-    // Where the server 9 is said to be another one answers.
+    // Another key answers at the address of server 9.
     let starting = Server::start(
         world.host(9),
         secret(7),
         [7; 32],
-        Shut::of(&world),
+        ClosedDiscovery::of(&world),
         World::server_config(9),
     );
     let _other = world.run(starting).unwrap();
-    let client = client_of(&world, 5, &[1, 2, 8, 9], Shut::of(&world));
+    let client = client_of(&world, 5, &[1, 2, 8, 9], ClosedDiscovery::of(&world));
     world.until("two sessions", || client.stats().sessions == 2);
     world.run(two.close());
     world.until("one is lost", || client.stats().lost == 1);
     let mut states = client.server_states();
     states.sort_by_key(|state| state.server.address);
-    let told: Vec<_> = states
+    let reported: Vec<_> = states
         .iter()
         .map(|state| (state.connected, state.lost, state.failure.as_deref()))
         .collect();
-    let [one, two, eight, nine] = &told[..] else {
-        panic!("{told:?}");
+    let [one, two, eight, nine] = &reported[..] else {
+        panic!("{reported:?}");
     };
     assert_eq!(*one, (true, false, None));
     assert_eq!((two.0, two.1), (false, true));
@@ -170,7 +170,8 @@ fn the_states_of_servers_say_why_each_is_not_there() {
     assert!(nine.2.unwrap().starts_with("another key answers there"));
 }
 
-/// Whoever signs says when: peers refuse what is older than what they have seen.
+/// Requests carry the time of their signature, since peers refuse those older than what they have
+/// seen.
 #[test]
 fn requests_say_the_time_of_their_signature() {
     let world = World::new();
@@ -204,7 +205,7 @@ fn requests_say_the_time_of_their_signature() {
 }
 
 #[test]
-fn an_address_that_is_not_public_is_told_with_the_reason() {
+fn an_address_that_is_not_public_is_reported_with_the_reason() {
     let seen = DialError::NotPublic(Some([10, 0, 0, 9].into())).to_string();
     assert_eq!(
         seen,
@@ -215,7 +216,7 @@ fn an_address_that_is_not_public_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_client_counts_what_became_of_the_streams_of_others() {
+fn a_client_counts_inbound_streams_by_result() {
     let world = World::new();
     let relay = world.raw_server(1);
     let client = client_of(&world, 2, &[1], world.discovery.clone());
@@ -231,7 +232,7 @@ fn a_client_counts_what_became_of_the_streams_of_others() {
         }
         let stats = client.stats();
         let counted = (stats.accepted, stats.refused, stats.invalid);
-        // The second time the good one is a repetition, which is refused.
+        // The second time, the valid request is a replay and is refused.
         assert_eq!(counted, expected, "{round}");
     }
 }
@@ -246,15 +247,18 @@ fn the_entry_of_a_server_says_what_its_configuration_does() {
     config.dht_bootstrap = true;
     let _server = world.server_with(1, config);
     let entry = world.discovery.get(&key(1)).unwrap();
-    let told = entry.entry().server.clone().unwrap();
+    let reported = entry.entry().server.clone().unwrap();
     assert_eq!(
-        (&*told.server_type, &*told.address),
+        (&*reported.server_type, &*reported.address),
         ("public", "relay.example:8080")
     );
-    assert_eq!((told.available_sessions, told.dht_bootstrap), (77, true));
+    assert_eq!(
+        (reported.available_sessions, reported.dht_bootstrap),
+        (77, true)
+    );
 }
 
-/// As old relays do: whatever more comes is taken, until the other side has finished.
+/// Like old relays: reads further data until the other side has finished.
 #[test]
 fn a_stream_to_a_stranger_may_be_left_open_until_its_source_has_finished() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Parties that break rules, flood, stall or vanish: the error says so, and others keep working.
+//! Tests of parties that violate rules, flood, stall or disappear, and must not affect others.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::raw::{accepting, fresh, request, signed};
 use crate::world::{PORT, World, at, echoed, ip, key, secret};
 
 #[test]
-fn garbage_and_oversized_handshakes_end_at_once() {
+fn garbage_and_oversized_handshakes_end_immediately() {
     let world = World::new();
     let server = world.server(1);
     let host = world.host(2);
@@ -36,7 +36,7 @@ fn garbage_and_oversized_handshakes_end_at_once() {
         });
     }
     assert_eq!(server.stats().handshakes_failed, 3);
-    // One who says nothing is given its time, and one who hangs up is no failure.
+    // A silent peer has until the timeout, and a peer that closes does not count as a failure.
     let silent = world
         .run(host.connect(SocketAddr::new(ip(1), PORT)))
         .unwrap();
@@ -64,7 +64,7 @@ fn a_server_with_another_key_is_no_server() {
         let connecting = dmsg_session::connect(tcp, &own, key(9), fresh(2), &config);
         connecting.await.err().unwrap()
     });
-    // It cannot read our first message, and hangs up.
+    // It cannot decrypt our first message, and closes the connection.
     assert!(matches!(
         error,
         HandshakeError::Closed | HandshakeError::Noise(NoiseError::Forged)
@@ -90,8 +90,8 @@ fn handshakes_that_hang_make_room_for_others() {
     assert!(server.stats().handshakes_dropped >= 90);
 }
 
-/// 1,500 connections a second from one address say nothing, and clients with a round trip of 80 ms
-/// come: from another address, and from behind the same.
+/// 1,500 connections a second from one address that send nothing, while clients with a round trip
+/// of 80 ms connect from another address and from the same one.
 #[test]
 fn half_open_connections_do_not_keep_clients_out() {
     let far = Duration::from_millis(40);
@@ -125,7 +125,7 @@ fn half_open_connections_do_not_keep_clients_out() {
     }
 }
 
-/// Requests that are wrong in themselves: the stream is reset at once, the session lives.
+/// Invalid requests: the stream is reset immediately, and the session continues.
 #[test]
 fn bad_requests_are_reset_and_the_session_lives() {
     let world = World::new();
@@ -140,7 +140,7 @@ fn bad_requests_are_reset_and_the_session_lives() {
     ]
     .concat();
     let nested = {
-        // A struct that contains itself, a thousand times.
+        // A struct that contains itself a thousand times.
         let mut gob =
             b"\x13\x7f\x03\x01\x01\x01A\x01\xff\x80\x00\x01\x01\x01\x01A\x01\xff\x80\x00\x00\x00"
                 .to_vec();
@@ -168,7 +168,7 @@ fn bad_requests_are_reset_and_the_session_lives() {
         assert_eq!(server.stats().invalid_requests, i as u64 + 1);
     }
     assert!(bob.incoming.next().now_or_never().is_none());
-    // The good one still passes.
+    // A valid request still passes.
     let (answer, ()) = world.run(join(alice.ask(&good), async {
         let (mut stream, came) = bob.accept().await;
         let answer = StreamResponse::refusal(came.hash(), ErrorCode::NoListener);
@@ -202,7 +202,7 @@ fn a_replayed_request_is_refused_by_the_relay_and_by_the_destination() {
     assert_eq!(server.stats().invalid_requests, 1);
     assert!(bob.incoming.next().now_or_never().is_none());
 
-    // A relay that repeats it gets a signed refusal, and takes no place in the queue.
+    // A relay that replays it gets a signed refusal, without using a slot of the queue.
     let relay = world.raw_server(4);
     let mut config = ClientConfig::default();
     config.servers = vec![KnownServer {
@@ -225,7 +225,7 @@ fn a_replayed_request_is_refused_by_the_relay_and_by_the_destination() {
     assert_eq!(carol.stats().accepted, 1);
 }
 
-/// The same sealed record twice: the relay's window refuses it before it looks inside.
+/// The same sealed record twice: the relay's replay window refuses it before decryption.
 #[test]
 fn a_replayed_record_of_a_session_is_refused() {
     let world = World::new();
@@ -254,7 +254,7 @@ fn a_replayed_record_of_a_session_is_refused() {
     );
 }
 
-/// A relay that repeats, reorders or forges what it cannot read.
+/// A relay that replays, reorders or forges records that it cannot read.
 #[test]
 fn records_that_a_relay_tampers_with_end_the_stream_with_the_reason() {
     let world = World::new();
@@ -338,9 +338,9 @@ fn a_frame_beyond_the_limit_ends_the_stream_at_its_prefix() {
     ));
 }
 
-/// An object that promises 65,535 bytes and never sends them costs nothing but its time.
+/// An object that announces 65,535 bytes and never sends them costs only its timeout.
 #[test]
-fn an_object_that_never_ends_is_given_up() {
+fn an_object_that_never_ends_times_out() {
     let world = World::new();
     let server = world.server(1);
     let alice = world.raw_client(2, 1);
@@ -360,7 +360,7 @@ fn an_object_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn a_destination_that_answers_badly_is_a_reset_at_once() {
+fn an_invalid_answer_resets_the_stream_immediately() {
     let world = World::new();
     let server = world.server(1);
     let (alice, mut bob) = (world.raw_client(2, 1), world.raw_client(3, 1));
@@ -400,8 +400,8 @@ fn a_destination_that_never_answers_is_given_up_in_time() {
     assert_eq!((stats.failed_destinations, stats.invalid_requests), (1, 0));
 }
 
-/// More streams than a session may have: those beyond are reset, the others and other sessions
-/// do not notice.
+/// More streams than a session may have: those beyond are reset, and other streams and sessions are
+/// not affected.
 #[test]
 fn a_flood_of_streams_hits_its_own_limit() {
     let world = World::new();
@@ -429,7 +429,7 @@ fn a_flood_of_streams_hits_its_own_limit() {
 }
 
 #[test]
-fn beyond_the_limit_on_relayed_streams_the_next_is_reset_at_once() {
+fn beyond_the_limit_on_relayed_streams_the_next_is_reset_immediately() {
     let world = World::new();
     let mut config = World::server_config(1);
     config.max_relayed = 3;
@@ -448,7 +448,7 @@ fn beyond_the_limit_on_relayed_streams_the_next_is_reset_at_once() {
 }
 
 #[test]
-fn who_opens_streams_without_pause_waits_and_nobody_else_does() {
+fn a_client_that_opens_streams_without_pause_is_delayed_and_no_other() {
     let world = World::new();
     let mut config = World::server_config(1);
     (config.streams_per_second, config.stream_burst) = (50, 40);
@@ -465,14 +465,15 @@ fn who_opens_streams_without_pause_waits_and_nobody_else_does() {
     let (many, (one, time)) = world.run(join(many, one));
     assert!(one.is_ok() && time < Duration::from_secs(1), "{time:?}");
     assert!(many.iter().all(Result::is_ok));
-    // 32 at once, and 200 more at 50 a second.
+    // 32 streams without delay, and 200 more at 50 a second.
     let (least, most) = (Duration::from_secs(4), Duration::from_secs(5));
     assert!((least..most).contains(&took()), "{:?}", took());
     let paced = server.stats().paced;
     assert!(paced >= 190, "{paced}");
 }
 
-/// A destination that reads nothing holds back only who sends to it, and little is held for it.
+/// A destination that reads nothing holds back only those that send to it, and little is buffered
+/// for it.
 #[test]
 fn a_client_that_never_reads_holds_back_only_its_own_stream() {
     let world = World::new();
@@ -488,14 +489,14 @@ fn a_client_that_never_reads_holds_back_only_its_own_stream() {
     let runtime = world.time.runtime();
     loop {
         let writing = within(&runtime, Duration::from_secs(30), stuck.write_all(&chunk));
-        // Not within `run`: the write must be dropped in its middle.
+        // Outside of `run`, since the write must be dropped before it completes.
         match world.run(writing) {
             Some(result) => result.unwrap(),
             None => break,
         }
         written += chunk.len();
     }
-    // Two windows of 256 KiB, and buffers.
+    // Two windows of 256 KiB, plus buffers.
     assert!((400_000..1_200_000).contains(&written), "{written}");
     for to in [3, 4] {
         let mut stream = world.dial(&alice, at(to, 8));
@@ -507,9 +508,9 @@ fn a_client_that_never_reads_holds_back_only_its_own_stream() {
     assert_eq!(server.stats().sessions, 3);
 }
 
-/// Its machine stands still, so that not even its connection is read.
+/// The client's host is suspended, so that not even its connection is read.
 #[test]
-fn a_client_that_stands_still_disturbs_nobody_and_is_lost() {
+fn a_suspended_client_disturbs_no_other_and_is_lost() {
     let world = World::new();
     let server = world.server(1);
     let (alice, bob, carol) = (world.client(2), world.client(3), world.client(4));
@@ -531,7 +532,7 @@ fn a_client_that_stands_still_disturbs_nobody_and_is_lost() {
 }
 
 #[test]
-fn a_server_that_stands_still_in_mid_stream_is_noticed() {
+fn a_server_suspended_during_a_stream_is_noticed() {
     let world = World::new();
     let _server = world.server(1);
     let (alice, bob) = (world.client(2), world.client(3));
@@ -543,13 +544,13 @@ fn a_server_that_stands_still_in_mid_stream_is_noticed() {
     let error = world.run(stream.read(&mut [0])).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
     assert!((world.time.now() - begun).as_secs() <= 40);
-    // Nothing is dialled for ever, either.
+    // Nothing is dialled endlessly, either.
     let begun = world.time.now();
     assert!(world.run(alice.dial(at(3, 7))).is_err());
     assert!((world.time.now() - begun).as_secs() <= 31);
 }
 
-/// A client behind a dead connection must not be locked out by it.
+/// A dead connection must not lock its client out.
 #[test]
 fn the_newest_session_of_a_key_wins() {
     let world = World::new();
@@ -569,7 +570,7 @@ fn the_newest_session_of_a_key_wins() {
         stream
     }));
     assert!(dialled.is_ok());
-    // The end of the old one does not take the new one with it.
+    // The end of the old session does not affect the new one.
     drop(old);
     world.sleep(Duration::from_secs(1));
     assert!(server.has_session(&key(3)));

@@ -1,5 +1,5 @@
-//! Handshakes with a post-quantum half, and without: clients and servers of today, of 2024, and
-//! those who demand it.
+//! Handshakes with and without a post-quantum half: current clients and servers, those of 2024, and
+//! those that require it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn next(handshake: &mut Handshake) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes(), &message[..]].concat()
 }
 
-/// As those of 2024 and of June 2026 do it: who offers nothing gets an empty payload.
+/// Like those of 2024 and of June 2026: a peer that offers nothing gets an empty payload.
 #[test]
 fn an_offer_in_the_handshake_is_answered_and_no_offer_is_not() {
     let world = World::new();
@@ -36,7 +36,7 @@ fn an_offer_in_the_handshake_is_answered_and_no_offer_is_not() {
             handshake.read_message(&message[2..]).unwrap();
             tcp.write_all(&next(&mut handshake)).await.unwrap();
             assert_eq!(handshake.finish().unwrap().is_hybrid, n == 3);
-            // Held open until the server has both.
+            // Keep it open until the server has counted both.
             world.host(n).sleep(Duration::from_secs(1)).await;
             let stats = server.hybrid_stats();
             assert_eq!(
@@ -47,9 +47,10 @@ fn an_offer_in_the_handshake_is_answered_and_no_offer_is_not() {
     }
 }
 
-/// Sessions and streams of today's, of 2024's and of those who demand the post-quantum half.
+/// Sessions and streams of current parties, of those of 2024, and of those that require the
+/// post-quantum half.
 #[test]
-fn everybody_is_hybrid_with_everybody_who_can_be() {
+fn parties_are_hybrid_whenever_both_can_be() {
     let world = World::new();
     let server = world.server(1);
     let client = |n, hybrid| {

@@ -1,4 +1,5 @@
-//! How a client keeps its sessions: which servers it tries, when, and how often it asks for them.
+//! Tests of how a client keeps its sessions: which servers it tries, when, and how often it queries
+//! them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use skydht_runtime::virtual_time::VirtualRuntime;
 
 use crate::world::{PORT, World, ip, key, secret};
 
-/// A discovery that counts how often it is asked for servers.
+/// A discovery that counts the queries for servers.
 #[derive(Clone)]
 struct Counting {
     entries: MemoryDiscovery,
@@ -82,7 +83,7 @@ fn clients_that_want_one_session_spread_over_the_servers() {
     let sessions = servers.each_ref().map(|server| server.stats().sessions);
     assert!(sessions.iter().all(|it| *it >= 2), "{sessions:?}");
     assert_eq!(sessions.iter().sum::<usize>(), clients.len());
-    // Of two as well.
+    // Also with only two servers.
     let world = World::new();
     let servers = [1, 2].map(|n| world.server(n));
     let _clients: Vec<_> = (10..30).map(|n| world.client(n)).collect();
@@ -112,7 +113,7 @@ fn a_client_without_any_server_looks_for_one_every_second() {
     let begun = world.time.now();
     world.run(client.connected());
     assert!(world.time.now() - begun < Duration::from_secs(2));
-    // It has what it wants.
+    // It has as many sessions as configured.
     let asked = discovery.asked();
     world.sleep(Duration::from_secs(300));
     assert_eq!(discovery.asked(), asked);
@@ -132,7 +133,7 @@ fn a_client_of_all_servers_asks_for_new_ones_with_each_publication_and_no_more()
     assert!((10..=21).contains(&asked), "{asked}");
 }
 
-/// Not only as often as it looks for new ones: the wait is that of [`ClientConfig::retry`].
+/// Retries do not depend on the queries for servers: the wait is [`ClientConfig::retry`].
 #[test]
 fn a_client_of_all_servers_tries_again_what_failed_when_its_wait_is_over() {
     let world = World::new();

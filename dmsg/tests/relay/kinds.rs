@@ -1,4 +1,4 @@
-//! What a session is for: a client's, a server's, or one that cannot be served.
+//! Tests of the kinds of sessions: a client's, a server's, or one that is refused.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -27,20 +27,20 @@ fn announce(n: u8) -> SignedObject {
 }
 
 impl World {
-    /// Announces the server `n` over a session of its own, and gives what it was answered.
+    /// Announces the server `n` over a session of its own, and returns the answer.
     fn announce(&self, n: u8, link: &Raw) -> (bool, u16) {
         let object = announce(n);
         let (mut stream, answer) = self.run(link.send(&object));
         let answer = answer.expect("an answer to the announcement");
         let response = answer.verify_response(&object.hash(), &key(1)).unwrap();
         assert!(response.noise.is_empty());
-        // The stream alone ends.
+        // Only the stream ends.
         assert_eq!(self.run(stream.read(&mut [0])).unwrap(), 0);
         assert!(!link.session.mux().is_closed());
         (response.accepted, response.error_code)
     }
 
-    /// Whether what is dialled for `to` arrives at this session.
+    /// Returns whether a stream dialled to `to` arrives at this session.
     fn reaches(&self, server: &Server<VirtualRuntime>, to: u8, session: &mut Raw) -> bool {
         let dialling = server.dial(at(to, 7));
         let answering = async {
@@ -54,8 +54,8 @@ impl World {
     }
 }
 
-/// A Go server is a client of other servers, with the same key. Neither of its two sessions ends
-/// the other, in whatever order they come and come again.
+/// A Go server is also a client of other servers, under the same key. Neither of its two sessions
+/// ends the other, in whatever order they are established or replaced.
 #[test]
 fn a_server_that_is_a_client_too_keeps_both_sessions() {
     let world = World::new();
@@ -67,7 +67,7 @@ fn a_server_that_is_a_client_too_keeps_both_sessions() {
         world.sleep(Duration::from_secs(20));
         assert!(!client.session.mux().is_closed() && !link.session.mux().is_closed());
         assert!(world.reaches(&server, 2, &mut client), "{round}");
-        // The newest of a kind wins, and only over its own kind.
+        // The newest of a kind replaces only one of its own kind.
         let newer = world.raw_newcomer(2, 1);
         assert_eq!(world.announce(2, &newer), (true, 0));
         world.run(link.session.mux().closed());
@@ -83,8 +83,9 @@ fn a_server_that_is_a_client_too_keeps_both_sessions() {
     assert_eq!((stats.superseded, stats.invalid_requests), (6, 0));
 }
 
-/// A link says what it is a moment after it was made; until then nothing ends for it. A client that
-/// only waits to be dialled says nothing: after a while it has taken the place of the older.
+/// A link announces itself shortly after it was established; until then it ends no other session. A
+/// client that only waits to be dialled sends nothing: after a while its session replaces the older
+/// one.
 #[test]
 fn a_session_that_says_nothing_is_a_clients_after_a_while() {
     let world = World::new();
@@ -93,12 +94,12 @@ fn a_session_that_says_nothing_is_a_clients_after_a_while() {
     let mut silent = world.raw_newcomer(2, 1);
     world.sleep(Duration::from_secs(2));
     assert_eq!((server.stats().sessions, server.stats().superseded), (2, 0));
-    // It is dialled already: the older one may be a dead connection.
+    // It is used for dials already, since the older one may be a dead connection.
     assert!(world.reaches(&server, 2, &mut silent));
     world.run(old.session.mux().closed());
     assert_eq!((server.stats().sessions, server.stats().superseded), (1, 1));
     assert!(world.reaches(&server, 2, &mut silent));
-    // A ping says nothing of it, either.
+    // A ping does not decide the kind, either.
     let pinging = world.raw_newcomer(2, 1);
     world.run(async {
         let mut stream = pinging.session.mux().open().await.unwrap();
@@ -128,7 +129,7 @@ fn links_beyond_the_limit_are_refused_with_the_reason_and_end_no_other_session()
         world.sleep(Duration::from_secs(10));
     }
     assert!(world.reaches(&server, 3, &mut client));
-    // The same server again is no second one, and what ended makes room.
+    // The same server again is not an additional one, and a session that ended makes room.
     let again = world.raw_newcomer(2, 1);
     assert_eq!(world.announce(2, &again), (true, 0));
     assert_eq!(world.announce(2, &again), (true, 0));
@@ -163,10 +164,10 @@ fn an_announcement_in_anothers_name_is_none() {
     let stats = server.stats();
     assert_eq!((stats.invalid_requests, stats.peers_accepted), (4, 0));
     assert!(!client.session.mux().is_closed());
-    // What it signed itself counts, whatever the process encoded before.
+    // What it signed itself is valid, whatever the process encoded before.
     let gob = own.to_gob_numbered(700);
     assert_eq!(PeerAnnounce::from_gob(&gob), Ok(own));
-    // A request is no announcement.
+    // A request is not an announcement.
     let object = signed(2, at(1, 7), 5);
     assert_eq!(object.verify_announce(&key(2)), Ok(None));
 }
@@ -178,7 +179,7 @@ fn a_server_passes_on_requests_of_others_and_a_client_does_not() {
     let mut bob = world.raw_client(3, 1);
     let (client, link) = (world.raw_client(2, 1), world.raw_newcomer(2, 1));
     assert_eq!(world.announce(2, &link), (true, 0));
-    // Of a client of the other server, which has no session here.
+    // A request of a client of the other server, without a session here.
     let object = signed(4, at(3, 7), 5);
     assert_eq!(world.run(client.ask(&object)), None);
     assert!(bob.incoming.next().now_or_never().is_none());
@@ -193,11 +194,11 @@ fn a_server_passes_on_requests_of_others_and_a_client_does_not() {
     let ((_held, answer), _there) = world.run(join(link.send(&object), answering));
     let response = answer.unwrap().verify_response(&object.hash(), &key(3));
     assert!(response.unwrap().accepted);
-    // Its source is where it says, so the address of this session is nobody's answer.
+    // The source is elsewhere, so a question for its address cannot be answered by this session's.
     let mut question = request(at(4, 50_000), at(1, 1), 6).0;
     question.ip_info = true;
     assert_eq!(world.run(link.ask(&question.sign(&secret(4)))), None);
-    // One hop only, and only with the source's signature.
+    // Only one hop, and only with the source's signature.
     let forged = request(at(4, 50_000), at(3, 7), 7).0.sign(&secret(2));
     assert_eq!(world.run(link.ask(&forged)), None);
     let stats = server.stats();
@@ -205,14 +206,14 @@ fn a_server_passes_on_requests_of_others_and_a_client_does_not() {
     assert_eq!(stats.invalid_requests, 3);
 }
 
-/// What a server's operator was told.
+/// The notices that a server has sent.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Notice>>>);
+struct Notices(Arc<Mutex<Vec<Notice>>>);
 
-impl Told {
+impl Notices {
     fn notify(&self) -> Notify {
-        let told = Arc::clone(&self.0);
-        Notify::new(move |notice: &Notice| told.lock().unwrap().push(notice.clone()))
+        let recorded = Arc::clone(&self.0);
+        Notify::new(move |notice: &Notice| recorded.lock().unwrap().push(notice.clone()))
     }
 
     fn take(&self) -> Vec<Notice> {
@@ -220,14 +221,14 @@ impl Told {
     }
 }
 
-/// The first bytes of a smux client: a stream, or a sign of life, in version 1 or 2. They are
-/// shorter than one header of yamux's.
+/// The first bytes of a smux client, a stream or a keepalive, in version 1 or 2. They are shorter
+/// than a header of yamux.
 #[test]
-fn a_client_that_speaks_smux_is_refused_at_its_first_byte_and_the_operator_told() {
+fn a_client_that_speaks_smux_is_refused_at_its_first_byte_and_the_operator_notified() {
     let world = World::new();
-    let told = Told::default();
+    let recorded = Notices::default();
     let mut config = World::server_config(1);
-    config.notify = told.notify();
+    config.notify = recorded.notify();
     let server = world.server_with(1, config);
     let firsts: [&[u8]; 4] = [
         &[2, 0, 0, 0, 1, 0, 0, 0],
@@ -255,7 +256,7 @@ fn a_client_that_speaks_smux_is_refused_at_its_first_byte_and_the_operator_told(
                 .await
                 .unwrap();
             let mut rest = Vec::new();
-            // A plain end, before the server has sent anything of yamux's.
+            // The connection ends without an error, before the server has sent anything of yamux.
             tcp.read_to_end(&mut rest).await.unwrap();
             assert!(rest.is_empty());
         });
@@ -266,7 +267,7 @@ fn a_client_that_speaks_smux_is_refused_at_its_first_byte_and_the_operator_told(
     }
     let stats = server.stats();
     assert_eq!((stats.sessions, stats.lost), (0, 0));
-    let notices = told.take();
+    let notices = recorded.take();
     let [
         Notice::Smux {
             key: who,
@@ -314,9 +315,9 @@ impl Discovery for Older {
 #[test]
 fn a_server_is_ready_at_an_older_discovery_and_says_what_it_left_out() {
     let world = World::new();
-    let told = Told::default();
+    let recorded = Notices::default();
     let mut config = World::server_config(1);
-    (config.dht_bootstrap, config.notify) = (true, told.notify());
+    (config.dht_bootstrap, config.notify) = (true, recorded.notify());
     let older = Older(world.discovery.clone());
     let starting = Server::start(world.host(1), secret(1), [1; 32], older, config);
     let server = world.run(async {
@@ -329,6 +330,6 @@ fn a_server_is_ready_at_an_older_discovery_and_says_what_it_left_out() {
     let stats = server.stats();
     assert_eq!((stats.publish_failed, stats.plain_entries), (0, 1));
     assert!(stats.published >= 5);
-    assert_eq!(told.take(), [Notice::PlainEntry]);
+    assert_eq!(recorded.take(), [Notice::PlainEntry]);
     assert!(world.discovery.get(&key(1)).is_some());
 }

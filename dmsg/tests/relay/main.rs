@@ -1,4 +1,4 @@
-//! Clients and servers of DMSG together, on virtual time.
+//! Tests of DMSG clients and servers together, in virtual time.
 
 mod basics;
 mod crowd;

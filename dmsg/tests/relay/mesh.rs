@@ -1,4 +1,4 @@
-//! Servers that are linked: a client of one reaches a client of another.
+//! Tests of linked servers: a client of one reaches a client of another.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,17 +28,17 @@ fn linked_with(n: u8, peers: &[u8]) -> ServerConfig {
     config
 }
 
-/// Knows no entry, so that only standing sessions are tried.
-struct Nothing;
+/// Has no entries, so that only existing sessions are tried.
+struct NoEntries;
 
-impl LocalEntries for Nothing {
+impl LocalEntries for NoEntries {
     fn entry(&self, _: &PublicKey) -> Option<Entry> {
         None
     }
 }
 
 impl World {
-    /// A client that knows one server, and makes no further sessions.
+    /// Starts a client that knows one server, and establishes no further sessions.
     fn client_of(&self, n: u8, server: u8) -> Client<VirtualRuntime> {
         let mut config = ClientConfig::default();
         config.servers = vec![known(server)];
@@ -48,9 +48,9 @@ impl World {
         client
     }
 
-    /// Whether a client reaches another one's echo without a session of its own with its server.
+    /// Tries to reach another client's echo without a session with that client's server.
     fn reaches_over(&self, from: &Client<VirtualRuntime>, to: Address) -> Result<(), DialError> {
-        let mut stream = self.run(from.dial_local(to, &Nothing, false))?;
+        let mut stream = self.run(from.dial_local(to, &NoEntries, false))?;
         self.run(echoed(&mut stream, b"over a link")).unwrap();
         Ok(())
     }
@@ -71,7 +71,7 @@ fn a_client_reaches_one_of_another_server_over_their_link_both_ways() {
     assert_eq!((two.stats().forwarded, one.stats().passed_on), (1, 1));
     assert_eq!((one.stats().links, two.stats().links), (1, 1));
     assert_eq!((a.stats().sessions, b.stats().sessions), (1, 1));
-    // A refusal of the destination's comes back as it is.
+    // A refusal of the destination is returned unchanged.
     let refused = world.reaches_over(&a, at(12, 8));
     assert!(matches!(refused, Err(DialError::Stream(_))), "{refused:?}");
     assert_eq!(two.stats().refusals, 1);
@@ -106,7 +106,7 @@ fn a_key_that_no_server_had_is_not_looked_for_again_until_there_is_a_new_link() 
     assert!(world.reaches_over(&a, at(13, 7)).is_err());
     assert_eq!(two.stats().no_destination, asked);
     assert!(one.stats().remembered_missing > 0);
-    // The server of that client comes up, and is linked.
+    // The server of that client starts, and is linked.
     let three = world.server(3);
     let c = world.client_of(13, 3);
     world.echo(c.listen(7).unwrap());
@@ -139,7 +139,7 @@ fn servers_that_name_each_other_or_are_in_the_discovery_stay_linked_once() {
             );
             assert!(stats.links_made <= 2, "{stats:?}");
         }
-        // One goes and comes back.
+        // One server stops and starts again.
         let [one, two, three] = <[Server<_>; 3]>::try_from(servers).ok().unwrap();
         world.run(three.close());
         drop(three);
@@ -182,7 +182,7 @@ fn a_client_passes_on_what_another_key_signed_only_where_that_is_allowed() {
         assert_eq!(answer.is_some(), allowed);
         assert_eq!(server.stats().passed_on, u64::from(allowed));
         assert_eq!(server.stats().invalid_requests, u64::from(!allowed));
-        // Damaged ones never.
+        // Altered requests are never passed on.
         let mut bytes = signed(3, at(12, 7), 6).as_bytes().to_vec();
         bytes[70] ^= 1;
         let forged = skydht_dmsg::object::SignedObject::from_bytes(bytes).unwrap();

@@ -1,5 +1,5 @@
-//! A client that comes back with other servers: it is dialled where it is, not where it was,
-//! although an old relay leaves a stream to whoever has gone open without an answer.
+//! Tests of a client that has moved to other servers: it is dialled there, although an old relay
+//! leaves streams to a client that is gone open without an answer.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn old_relay(world: &World, n: u8) -> Server<VirtualRuntime> {
     world.server_with(n, config)
 }
 
-/// A client with sessions with these servers alone.
+/// Starts a client with sessions with exactly these servers.
 fn client(world: &World, n: u8, servers: &[u8]) -> Client<VirtualRuntime> {
     let mut config = ClientConfig::default();
     config.min_sessions = servers.len();
@@ -37,7 +37,7 @@ fn client(world: &World, n: u8, servers: &[u8]) -> Client<VirtualRuntime> {
     client
 }
 
-/// How long a dial of `4` takes, and over which server it goes.
+/// Returns how long a dial of `4` takes, and over which server it goes.
 fn dial(world: &World, alice: &Client<VirtualRuntime>) -> (Duration, skydht_core::key::PublicKey) {
     let begin = world.time.now();
     let mut stream = world.dial(alice, at(4, 100));
@@ -47,7 +47,7 @@ fn dial(world: &World, alice: &Client<VirtualRuntime>) -> (Duration, skydht_core
 }
 
 #[test]
-fn whoever_moved_is_dialled_where_it_called_from_last() {
+fn a_client_that_moved_is_dialled_where_it_dialled_from_last() {
     let world = World::new();
     let _relays = (old_relay(&world, 1), old_relay(&world, 2));
     let alice = client(&world, 3, &[1, 2]);
@@ -66,7 +66,7 @@ fn whoever_moved_is_dialled_where_it_called_from_last() {
 }
 
 #[test]
-fn an_entry_that_led_into_silence_is_asked_for_again() {
+fn an_entry_that_led_to_no_answer_is_fetched_again() {
     let world = World::new();
     let _relays = (old_relay(&world, 1), old_relay(&world, 2));
     let alice = client(&world, 3, &[1]);
@@ -77,7 +77,8 @@ fn an_entry_that_led_into_silence_is_asked_for_again() {
     drop(bob);
     let bob = client(&world, 4, &[2]);
     world.echo(bob.listen(100).unwrap());
-    // The old way first; then the new entry is read, and a session made with its server.
+    // The old route is tried first; then the new entry is read, and a session with its server
+    // established.
     let (first, via) = dial(&world, &alice);
     assert_eq!(via, key(2));
     assert!(first < Duration::from_secs(12), "{first:?}");

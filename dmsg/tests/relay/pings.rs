@@ -1,5 +1,5 @@
-//! Pings as streams: two zero bytes, sent back. Go clients since June 2026 drop a session after two
-//! that fail.
+//! Tests of pings as streams: two zero bytes that are echoed. Go clients since June 2026 close a
+//! session after two that fail.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn send(stream: &mut Stream, bytes: &[u8]) {
     stream.flush().await.unwrap();
 }
 
-/// Whether the answer is the ping's, then the end.
+/// Returns whether the answer is a ping's, followed by the end.
 async fn is_answered(mut stream: Stream) -> bool {
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer).await;
@@ -41,7 +41,7 @@ impl Raw {
     }
 }
 
-/// As a Go client does it: every minute, and the session ends after two failures.
+/// Pings like a Go client: every minute; the session ends after two failures.
 async fn ping_like_go(world: &World, client: &Raw, minutes: u32) -> bool {
     let runtime = world.time.runtime();
     let mut failures = 0;
@@ -72,7 +72,7 @@ fn a_client_that_pings_every_minute_keeps_its_session() {
     assert!(clients.iter().all(|it| !it.session.mux().is_closed()));
     let stats = server.stats();
     assert_eq!((stats.sessions, stats.lost, stats.pings), (5, 0, 75));
-    // Nothing else was said.
+    // The pings have no other effect.
     assert_eq!((stats.invalid_requests, stats.superseded), (0, 0));
 }
 
@@ -113,7 +113,7 @@ fn a_session_at_its_limit_of_streams_is_still_answered() {
     let server = world.server_with(1, config);
     let client = world.raw_client(2, 1);
     world.until("no stream is left", || server.stats().streams == 0);
-    // Held by requests that never end, and then by relayed streams.
+    // Streams of incomplete requests first, and then relayed streams.
     let held = world.run(join_all((0..8).map(|_| async {
         let mut stream = client.opened().await;
         send(&mut stream, &[0, 9]).await;
@@ -142,7 +142,7 @@ fn a_session_at_its_limit_of_streams_is_still_answered() {
 }
 
 #[test]
-fn a_flood_of_pings_is_paced_and_disturbs_nobody() {
+fn a_flood_of_pings_is_paced_and_disturbs_no_other() {
     let world = World::new();
     let mut config = World::server_config(1);
     (config.streams_per_second, config.stream_burst) = (50, 40);

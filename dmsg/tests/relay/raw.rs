@@ -1,4 +1,4 @@
-//! Parties that speak DMSG by hand: they may say anything.
+//! Parties that speak DMSG by hand, so that they can send anything.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,12 +28,12 @@ impl Raw {
         }
     }
 
-    /// Opens a stream, sends an object, and waits for one.
+    /// Opens a stream, sends an object, and waits for the answer.
     pub(crate) async fn ask(&self, object: &SignedObject) -> Option<SignedObject> {
         self.send(object).await.1
     }
 
-    /// The same, and keeps the stream.
+    /// Sends an object like [`Self::ask`], and keeps the stream.
     pub(crate) async fn send(&self, object: &SignedObject) -> (Stream, Option<SignedObject>) {
         let mut stream = self.session.mux().open().await.unwrap();
         let sent = self.session.write_object(&mut stream, object).await;
@@ -42,7 +42,7 @@ impl Raw {
         (stream, answer)
     }
 
-    /// The next stream and its object.
+    /// Returns the next stream and its object.
     pub(crate) async fn accept(&mut self) -> (Stream, SignedObject) {
         let mut stream = self.incoming.next().await.unwrap();
         let object = self.session.read_object(&mut stream).await.unwrap();
@@ -54,12 +54,13 @@ pub(crate) fn fresh(n: u8) -> Ephemeral {
     Ephemeral::from_entropy(&[n; 32])
 }
 
-/// As those before June 2026, who neither offer nor answer a post-quantum half.
+/// Returns secrets of a peer from before June 2026, which neither offers nor answers a post-quantum
+/// half.
 pub(crate) fn classical(n: u8) -> Ephemeral {
     Ephemeral::fixed_for_testing_only(secret(100 + n))
 }
 
-/// A request of `from` to `to`, and the handshake that goes on with the answer.
+/// Returns a request from `from` to `to`, and the handshake that continues with the answer.
 pub(crate) fn request(from: Address, to: Address, timestamp: i64) -> (StreamRequest, Handshake) {
     let n = (1..=255).find(|n| key(*n) == from.key).unwrap();
     let ephemeral = fresh(100 + timestamp as u8);
@@ -76,19 +77,19 @@ pub(crate) fn request(from: Address, to: Address, timestamp: i64) -> (StreamRequ
     (request, handshake)
 }
 
-/// What the host `n` signs to ask for a port of `to`.
+/// Returns a request for a port of `to`, signed by the host `n`.
 pub(crate) fn signed(n: u8, to: Address, timestamp: i64) -> SignedObject {
     request(at(n, 50_000), to, timestamp).0.sign(&secret(n))
 }
 
-/// The code of an answer to `object`.
+/// Returns the error code of an answer to `object`.
 pub(crate) fn code(answer: Option<SignedObject>, object: &SignedObject, by: u8) -> u16 {
     let answer = answer.expect("an answer");
     let response = answer.verify_response(&object.hash(), &key(by)).unwrap();
     response.error_code
 }
 
-/// An answer of the host `n` to `object`: accepted, as it should be.
+/// Returns a valid accepting answer of the host `n` to `object`.
 pub(crate) fn accepting(n: u8, from: u8, object: &SignedObject) -> StreamResponse {
     let request = object.verify_request().unwrap();
     let mut handshake = Handshake::kk_responder(&secret(n), &key(from), fresh(77)).unwrap();
@@ -104,7 +105,7 @@ pub(crate) fn accepting(n: u8, from: u8, object: &SignedObject) -> StreamRespons
 }
 
 impl World {
-    /// A client of the server `to`, which knows of it already.
+    /// Connects as a client of the server `to`, and waits until that has added the session.
     #[track_caller]
     pub(crate) fn raw_client(&self, n: u8, to: u8) -> Raw {
         let client = self.raw_newcomer(n, to);
@@ -115,13 +116,13 @@ impl World {
         client
     }
 
-    /// A client of the server `to`, which may refuse it yet.
+    /// Connects as a client of the server `to`, which may still refuse it.
     #[track_caller]
     pub(crate) fn raw_newcomer(&self, n: u8, to: u8) -> Raw {
         self.raw_newcomer_at(n, ip(n), to)
     }
 
-    /// The same with the key `n` at an address that others may have, too.
+    /// Connects like [`Self::raw_newcomer`], with the key `n` and from a given address.
     #[track_caller]
     pub(crate) fn raw_newcomer_at(&self, n: u8, address: IpAddr, to: u8) -> Raw {
         let host = self.time.host(address);

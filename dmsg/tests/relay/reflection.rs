@@ -1,4 +1,4 @@
-//! Entries of servers that name an address that is none of theirs.
+//! Tests of server entries that name an address of another host.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use skydht_runtime::{Listener as _, Runtime as _};
 
 use crate::world::{World, ip, secret};
 
-/// Publishes entries of servers on the host 99, each on a port of its own.
+/// Publishes entries of servers on the host 99, each with a port of its own.
 fn publish_fakes(world: &World, count: u16) {
     for n in 0..count {
         let mut bytes = [9; 32];
@@ -32,10 +32,10 @@ fn publish_fakes(world: &World, count: u16) {
     }
 }
 
-/// A client that wants a session with every server dials a stranger a few times an hour, however
-/// many keys are said to be there.
+/// A client that keeps sessions with all servers dials an unrelated host only a few times an hour,
+/// however many keys are claimed to be there.
 #[test]
-fn entries_of_servers_do_not_turn_clients_against_a_stranger() {
+fn server_entries_cannot_make_clients_flood_an_unrelated_host() {
     let world = World::new();
     let _server = world.server(1);
     let dialled = Arc::new(AtomicU32::new(0));

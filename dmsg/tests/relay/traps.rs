@@ -1,7 +1,6 @@
-//! The traps of the specification that show between two parties. Those of one layer have their
-//! tests there: the order of the split keys, the first nonce, DH outputs of 33 bytes
-//! (`handshake`, `cipher`), the limits of frames (`frame`), later fields and foreign type numbers
-//! (`gob`).
+//! The pitfalls of the specification that show between two parties. Those of a single layer are
+//! tested there: the order of the split keys, the first nonce, DH outputs of 33 bytes (`handshake`,
+//! `cipher`), the limits of frames (`frame`), later fields and foreign type ids (`gob`).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use skydht_runtime::{Listener as _, Runtime as _};
 use crate::raw::{accepting, classical, code, request, signed};
 use crate::world::{PORT, World, at, echoed, ip, key, secret};
 
-/// A client that knows only this server.
+/// Starts a client that knows only this server.
 fn client_of(world: &World, n: u8, server: u8) -> Client<VirtualRuntime> {
     let address = SocketAddr::new(ip(server), PORT);
     let servers = FixedServers::new([KnownServer {
@@ -39,7 +38,7 @@ fn next(handshake: &mut Handshake) -> Vec<u8> {
     framed(&message)
 }
 
-/// TCP may deliver the third message and the first frames of yamux as one.
+/// TCP may deliver the third message together with the first frames of yamux.
 #[test]
 fn mux_bytes_right_behind_the_third_message_are_accepted_as_server() {
     let world = World::new();
@@ -62,7 +61,7 @@ fn mux_bytes_right_behind_the_third_message_are_accepted_as_server() {
     assert_eq!(server.stats().sessions, 1);
 }
 
-/// A Go server ends the session when anything is there behind the third message.
+/// A Go server ends the session if any bytes follow the third message.
 #[test]
 fn mux_bytes_right_behind_the_third_message_are_avoided_as_client() {
     let world = World::new();
@@ -75,7 +74,7 @@ fn mux_bytes_right_behind_the_third_message_are_avoided_as_client() {
         tcp.read_exact(&mut first).await.unwrap();
         handshake.read_message(&first[2..]).unwrap();
         tcp.write_all(&next(&mut handshake)).await.unwrap();
-        // Somebody waits for a stream already.
+        // A caller waits for a stream already.
         let dialling = client.clone();
         let runtime = world.time.runtime();
         runtime.spawn(Box::pin(async move {
@@ -91,7 +90,7 @@ fn mux_bytes_right_behind_the_third_message_are_avoided_as_client() {
     });
 }
 
-/// It found both in one read after all (code 203), or is restarting.
+/// The server read both together after all (code 203), or restarts.
 #[test]
 fn a_server_that_closes_right_behind_the_handshake_is_tried_again() {
     let world = World::new();
@@ -108,7 +107,7 @@ fn a_server_that_closes_right_behind_the_handshake_is_tried_again() {
     assert!(world.time.now() < Duration::from_secs(4));
 }
 
-/// 51 bytes that kill the Go relay: a first message whose point has an x beyond the prime.
+/// 51 bytes that crash the Go relay: a first message whose point has an x beyond the prime.
 #[test]
 fn invalid_points_are_refused_and_the_relay_lives() {
     let world = World::new();
@@ -131,13 +130,14 @@ fn invalid_points_are_refused_and_the_relay_lives() {
     assert_eq!(code(answer, &object, 1), ErrorCode::NoListener.number());
 }
 
-/// The relay passes on what came, both ways, whatever type numbers and fields it has.
+/// The relay forwards the received bytes in both directions, whatever type ids and fields they
+/// contain.
 #[test]
 fn signed_bytes_pass_the_relay_unchanged() {
     let world = World::new();
     let server = world.server(1);
     let (alice, mut bob) = (world.raw_client(2, 1), world.raw_client(3, 1));
-    // Encoded by a process with other type numbers than ours.
+    // Encoded by a process with other type ids than ours.
     let (unsigned, _) = request(at(2, 50_000), at(3, 7), 5);
     let gob = unsigned.to_gob_numbered(700);
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&gob).into();
@@ -167,7 +167,7 @@ fn signed_bytes_pass_the_relay_unchanged() {
     assert_eq!((server.stats().refusals, server.stats().relayed), (1, 1));
 }
 
-/// yamux of Rust says nothing while idle; Go's answers pings and expects answers.
+/// The multiplexer sends nothing while idle; Go's answers pings and expects answers.
 #[test]
 fn idle_sessions_are_kept_alive_and_dead_ones_noticed() {
     let world = World::new();
@@ -181,7 +181,7 @@ fn idle_sessions_are_kept_alive_and_dead_ones_noticed() {
     let pings = bob.session.keepalive().received() - before;
     assert!((8..=10).contains(&pings), "{pings}");
 
-    // Its machine stands still: nothing is closed, nothing comes.
+    // The host is suspended: nothing is closed, and nothing arrives.
     world.time.suspend(ip(3));
     world.sleep(Duration::from_secs(41));
     assert_eq!((server.stats().sessions, server.stats().lost), (1, 1));
@@ -193,7 +193,7 @@ fn idle_sessions_are_kept_alive_and_dead_ones_noticed() {
     world.until("a session again", || alice.servers() == [key(1)]);
 }
 
-/// The refusals that upstream's destinations do not send.
+/// Signed refusals, which upstream's destinations do not send.
 #[test]
 fn destinations_sign_their_refusals() {
     let world = World::new();
@@ -221,8 +221,7 @@ fn destinations_sign_their_refusals() {
     assert_eq!(code(answer, &object, 3), ErrorCode::NoListener.number());
 }
 
-/// A Go destination just closes; its dialler must not take that for the last word, nor give up
-/// the session.
+/// A Go destination only closes the stream; its dialer must retry, and must keep the session.
 #[test]
 fn silence_is_tried_again_and_keeps_the_session() {
     let world = World::new();
@@ -247,7 +246,7 @@ fn silence_is_tried_again_and_keeps_the_session() {
     assert_eq!((alice.stats().redials, alice.stats().connected), (2, 1));
 }
 
-/// The relay of April 2026 says nothing at all when it does not know the destination.
+/// The relay of April 2026 does not answer if it does not know the destination.
 #[test]
 fn a_relay_that_never_answers_costs_a_few_seconds_once() {
     let world = World::new();
@@ -271,7 +270,7 @@ fn a_relay_that_never_answers_costs_a_few_seconds_once() {
     assert_eq!((alice.stats().sessions, alice.stats().redials), (1, 0));
 }
 
-/// The listener is there before anybody can know of us.
+/// The listener exists before any peer can know of us.
 #[test]
 fn a_port_opened_at_the_start_answers_the_first_request() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! A network on virtual time: one discovery, servers and clients on hosts of their own.
+//! A network in virtual time: one discovery, and servers and clients on hosts of their own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 use skydht_runtime::{Runtime as _, within};
 
-/// Servers listen here.
+/// Port on which servers listen.
 pub(crate) const PORT: u16 = 8080;
 
 pub(crate) struct World {
@@ -21,7 +21,7 @@ pub(crate) struct World {
     pub(crate) discovery: MemoryDiscovery,
 }
 
-/// The key of the host `n`.
+/// Returns the secret key of the host `n`.
 pub(crate) fn secret(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).unwrap()
 }
@@ -49,7 +49,7 @@ impl World {
         self.time.host(ip(n))
     }
 
-    /// Runs until the future completes; fails after ten minutes.
+    /// Runs until `future` completes; fails after ten minutes.
     #[track_caller]
     pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
         let runtime = self.time.runtime();
@@ -62,7 +62,7 @@ impl World {
         self.run(self.time.runtime().sleep(duration));
     }
 
-    /// Runs until something is so; fails after ten minutes.
+    /// Runs until `is_so` returns true; fails after ten minutes.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         for _ in 0..60_000 {
@@ -105,7 +105,7 @@ impl World {
         self.client_with(n, ClientConfig::default())
     }
 
-    /// Answers every stream of a listener with what comes, until it ends.
+    /// Echoes every stream of a listener until the stream ends.
     pub(crate) fn echo(&self, mut listener: Listener) {
         let runtime = self.time.runtime();
         let spawner = runtime.clone();
@@ -135,7 +135,7 @@ async fn answer(mut stream: DmsgStream) {
     }
 }
 
-/// Sends a request over a stream of which the other side echoes, and reads it back.
+/// Sends a request over a stream whose other side echoes, and reads it back.
 pub(crate) async fn echoed(stream: &mut DmsgStream, request: &[u8]) -> std::io::Result<()> {
     stream.write_all(request).await?;
     stream.flush().await?;

@@ -1,9 +1,9 @@
-//! What a client remembers of servers and destinations, and for how long.
+//! Tests of what a client remembers of servers and destinations, and for how long.
 
 use skydht_core::key::SecretKey;
 
 use super::*;
-use crate::dmsg_session::testing::{Held, session};
+use crate::dmsg_session::testing::{SessionGuard, session};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
@@ -14,7 +14,7 @@ fn key(n: u16) -> PublicKey {
     PublicKey::from_bytes(&bytes).unwrap()
 }
 
-/// On a host of its own.
+/// Returns a server on a host of its own.
 fn server(n: u16) -> KnownServer {
     let [a, b] = n.to_be_bytes();
     KnownServer {
@@ -23,21 +23,26 @@ fn server(n: u16) -> KnownServer {
     }
 }
 
-fn table() -> Table {
-    Table::new(&ClientConfig::default())
+fn table() -> ClientTable {
+    ClientTable::new(&ClientConfig::default())
 }
 
-fn fail(table: &mut Table, n: u16, now: Duration, wait: Duration) {
-    table.not_connected(&server(n), now, format!("failure {n}"), |_| wait);
+fn fail(table: &mut ClientTable, n: u16, now: Duration, wait: Duration) {
+    table.connect_failed(&server(n), now, format!("failure {n}"), |_| wait);
 }
 
-/// A session with the server `n` that was made at `now`, and what keeps it open.
-fn connect(table: &mut Table, n: u8, distance: Duration, now: Duration) -> (Started, Held) {
+/// Adds a session with the server `n` made at `now`, and returns what keeps it open.
+fn connect(
+    table: &mut ClientTable,
+    n: u8,
+    distance: Duration,
+    now: Duration,
+) -> (Started, SessionGuard) {
     let (session, held) = session(&SecretKey::from_bytes(&[n; 32]).unwrap());
     (table.connected(&session, distance, now).unwrap(), held)
 }
 
-/// Of a server that [`connect`] connects to.
+/// Returns the server that [`connect`] connects to.
 fn real(n: u8) -> KnownServer {
     KnownServer {
         key: SecretKey::from_bytes(&[n; 32]).unwrap().public(),
@@ -50,17 +55,17 @@ fn is_killed(started: &mut Started) -> bool {
 }
 
 #[test]
-fn servers_are_bounded_and_who_failed_longest_makes_room() {
+fn servers_are_bounded_and_the_longest_failing_makes_room() {
     let mut table = table();
     let all: Vec<_> = (0..MAX_SERVERS as u16).map(server).collect();
     table.learn(&all);
     table.learn(&[server(5_000)]);
-    let known = |table: &Table, n| table.address(&key(n)).is_some();
+    let known = |table: &ClientTable, n| table.address(&key(n)).is_some();
     assert!(!known(&table, 5_000), "none has failed");
     for (n, wait) in [(1, 5), (2, 9), (3, 30), (4, 20), (5, 1)] {
         fail(&mut table, n, Duration::ZERO, wait * SECOND);
     }
-    // What was once reached stays, and so does what is being dialled.
+    // Servers that were reached once are kept, and so are those being dialled.
     table.had_session.insert(key(3));
     let _dial = table.request(&key(4));
     let moved = KnownServer {
@@ -98,10 +103,11 @@ fn servers_are_due_once_they_have_waited_and_their_hosts_may_be_dialled() {
         let due: Vec<_> = due.into_iter().map(server).collect();
         assert_eq!(table.due(now), (due, next.map(|at| at * SECOND)), "{now:?}");
     }
-    table.not_connected(&server(4), Duration::ZERO, String::new(), |_| 2 * SECOND);
+    table.connect_failed(&server(4), Duration::ZERO, String::new(), |_| 2 * SECOND);
     assert_eq!(table.due(SECOND), ([server(5)].into(), Some(2 * SECOND)));
 
-    // Five keys on one host: three concurrently, and the others when those have begun.
+    // Of five keys on one host, three are dialled concurrently, and the others when those have
+    // begun.
     let mut table = self::table();
     let on_host = |n| KnownServer {
         address: ([10, 0, 0, 9], 1_000 + n).into(),
@@ -113,9 +119,9 @@ fn servers_are_due_once_they_have_waited_and_their_hosts_may_be_dialled() {
     let (due, next) = table.due(SECOND);
     assert_eq!(due, [on_host(1), on_host(2), on_host(3), server(6)]);
     assert_eq!(next, Some(SECOND + first));
-    // One that was reached is no guess: it is due by itself, and takes no other's place.
+    // A server that was reached once is not limited by its host, and does not count for it.
     table.had_session.insert(key(1));
-    let due = |table: &Table, now| table.due(now).0.len();
+    let due = |table: &ClientTable, now| table.due(now).0.len();
     assert_eq!(
         (due(&table, SECOND), table.due(SECOND).1),
         (5, Some(SECOND + first))
@@ -138,7 +144,7 @@ fn servers_are_due_once_they_have_waited_and_their_hosts_may_be_dialled() {
 fn a_server_may_be_dialled_if_its_host_may_or_it_was_reached_or_is_dialled() {
     let mut table = table();
     table.learn(&[1, 2, 3].map(server));
-    let may_dial = |table: &Table, n| table.may_dial(&server(n), Duration::ZERO);
+    let may_dial = |table: &ClientTable, n| table.may_dial(&server(n), Duration::ZERO);
     for n in [1, 2, 3] {
         assert!(may_dial(&table, n));
         for _ in 0..3 {
@@ -149,7 +155,7 @@ fn a_server_may_be_dialled_if_its_host_may_or_it_was_reached_or_is_dialled() {
     table.had_session.insert(key(1));
     let _dial = table.request(&key(2));
     assert_eq!([1, 2, 3].map(|n| may_dial(&table, n)), [true, true, false]);
-    // Failures of one that was reached once say nothing against its host.
+    // Failures of a server that was reached once do not count for its host.
     let mut table = self::table();
     table.had_session.insert(key(1));
     for _ in 0..5 {
@@ -165,13 +171,13 @@ fn a_server_may_be_dialled_if_its_host_may_or_it_was_reached_or_is_dialled() {
 }
 
 #[test]
-fn a_session_that_lasted_a_minute_clears_what_failed_before() {
+fn a_session_that_lasted_a_minute_clears_earlier_failures() {
     for (lasted, waits) in [(GOOD_SESSION - NANOSECOND, 20), (GOOD_SESSION, 10)] {
         let mut table = table();
         table.learn(&[real(1)]);
         let begin = 5 * SECOND;
         let wait = |last: Duration| last + 10 * SECOND;
-        table.not_connected(&real(1), Duration::ZERO, "no answer".to_owned(), wait);
+        table.connect_failed(&real(1), Duration::ZERO, "no answer".to_owned(), wait);
         let (started, _held) = connect(&mut table, 1, SECOND, begin);
         let ended = begin + lasted;
         table.ended(&real(1).key, started.id, ended, wait);
@@ -179,17 +185,17 @@ fn a_session_that_lasted_a_minute_clears_what_failed_before() {
         let waits = waits * SECOND;
         assert_eq!((retry.wait, retry.at), (waits, ended + waits), "{lasted:?}");
         assert_eq!(table.stats().lost, 1);
-        // Only once.
+        // This applies only once.
         table.ended(&real(1).key, started.id, ended, wait);
         assert_eq!(table.stats().lost, 1);
     }
 }
 
 #[test]
-fn the_states_of_servers_say_what_became_of_them() {
+fn server_states_report_sessions_and_failures() {
     let mut table = table();
     table.learn(&[real(1), real(2), server(1), server(2)]);
-    table.not_connected(&real(1), Duration::ZERO, "before".to_owned(), |_| SECOND);
+    table.connect_failed(&real(1), Duration::ZERO, "before".to_owned(), |_| SECOND);
     let (_one, _held) = connect(&mut table, 1, SECOND, Duration::ZERO);
     let (two, _held_too) = connect(&mut table, 2, SECOND, Duration::ZERO);
     table.ended(&real(2).key, two.id, SECOND, |_| SECOND);
@@ -223,14 +229,14 @@ fn sessions_are_given_nearest_first_and_only_while_they_are_open() {
     let mut by_key = by_distance;
     by_key.sort();
     assert_eq!((table.servers(), table.session_count()), (by_key.into(), 3));
-    let any = |table: &Table, of| table.session_or_any(of).map(|it| it.remote());
+    let any = |table: &ClientTable, of| table.session_or_any(of).map(|it| it.remote());
     assert_eq!(any(&table, None), Some(real(2).key));
     assert_eq!(any(&table, Some(real(1).key)), Some(real(1).key));
     assert_eq!(any(&table, Some(real(4).key)), None);
     table.session(&real(2).key).unwrap().mux().close();
     assert_eq!(any(&table, None), Some(real(3).key));
     assert_eq!(any(&table, Some(real(2).key)), None);
-    // Streams of all sessions.
+    // Counts the streams of all sessions.
     let session = table.session(&real(1).key).unwrap();
     let other = table.session(&real(3).key).unwrap();
     let open = |session: &DmsgSession| {
@@ -245,7 +251,7 @@ fn sessions_are_given_nearest_first_and_only_while_they_are_open() {
 }
 
 #[test]
-fn who_asks_for_a_session_gets_it_waits_or_dials() {
+fn a_request_gets_a_session_or_waits_or_dials() {
     let mut table = table();
     let key = real(1).key;
     let SessionRequest::Dial(Joined::MustDial(mut first)) = table.request(&key) else {
@@ -265,7 +271,7 @@ fn who_asks_for_a_session_gets_it_waits_or_dials() {
     assert!(matches!(table.request(&key), SessionRequest::Connected(_)));
     let stats = table.stats();
     assert_eq!((stats.connecting, stats.connects_shared), (0, 1));
-    // A newer one takes its place, and its end is not the newer one's.
+    // A newer session replaces it, and the end of the old one does not affect the new one.
     let (mut new, _held_too) = connect(&mut table, 1, SECOND, Duration::ZERO);
     assert!(is_killed(&mut old) && !is_killed(&mut new));
     table.ended(&key, old.id, SECOND, |_| SECOND);
@@ -273,11 +279,11 @@ fn who_asks_for_a_session_gets_it_waits_or_dials() {
     table.ended(&key, new.id, SECOND, |_| SECOND);
     assert_eq!((table.session_count(), table.stats().lost), (0, 1));
     assert!(is_killed(&mut new));
-    // A dial that failed tells who waits.
+    // A dial that failed notifies its waiters.
     let SessionRequest::Dial(Joined::MustDial(mut waits)) = table.request(&key) else {
         panic!("there is none");
     };
-    table.not_connected(&real(1), SECOND, String::new(), |_| SECOND);
+    table.connect_failed(&real(1), SECOND, String::new(), |_| SECOND);
     assert!(waits.try_recv().is_err());
 }
 
@@ -291,18 +297,18 @@ fn a_server_that_was_found_clears_its_host_and_counts_as_reached() {
             table.learn(&[real(1)]);
         }
         let _made = connect(&mut table, 1, SECOND, Duration::ZERO);
-        let tries = table.hosts.tries(ip, Duration::ZERO);
+        let tries = table.hosts.dials_allowed(ip, Duration::ZERO);
         assert_eq!(tries, if known { 3 } else { 2 });
         assert_eq!(table.had_session.contains(&real(1).key), known);
     }
 }
 
 #[test]
-fn an_entry_is_believed_for_a_minute_and_until_it_leads_nowhere() {
+fn an_entry_is_cached_for_a_minute_or_until_it_is_forgotten() {
     let mut table = table();
     let servers: Arc<[PublicKey]> = Arc::new([key(7)]);
     table.set_delegated(key(1), Arc::clone(&servers), SECOND);
-    let known = |table: &Table, now| table.delegated(&key(1), now).is_some();
+    let known = |table: &ClientTable, now| table.delegated(&key(1), now).is_some();
     assert!(known(&table, SECOND + ENTRY_LIFE - NANOSECOND));
     assert!(!known(&table, SECOND + ENTRY_LIFE));
     assert!(table.delegated(&key(2), SECOND).is_none());
@@ -327,7 +333,7 @@ fn destinations_are_bounded_and_routes_go_with_their_sessions() {
         (table.routes.len(), table.entries.len()),
         (MAX_DESTINATIONS, MAX_DESTINATIONS)
     );
-    // What is there already takes no other's place.
+    // An existing destination needs no room.
     table.set_route(key(9), real(1).key);
     assert_eq!(table.routes.len(), MAX_DESTINATIONS);
     assert_eq!(table.route(&key(9)).unwrap().remote(), real(1).key);
@@ -338,7 +344,7 @@ fn destinations_are_bounded_and_routes_go_with_their_sessions() {
 }
 
 #[test]
-fn a_table_that_is_closed_takes_nothing_and_tells_who_waits() {
+fn a_closed_table_accepts_nothing_and_notifies_waiters() {
     let mut table = table();
     let entry = crate::entry::Entry::new(real(1).key, 1, 1);
     let entry = entry.sign(&SecretKey::from_bytes(&[1; 32]).unwrap());
@@ -362,7 +368,7 @@ fn a_table_that_is_closed_takes_nothing_and_tells_who_waits() {
     table.kill_all();
     assert!(is_killed(&mut made));
     assert!(table.is_closed() && table.is_ready() && table.is_connected());
-    // What ends now was not lost.
+    // Sessions that end after the close do not count as lost.
     let mut table = self::table();
     let (made, _held) = connect(&mut table, 1, SECOND, Duration::ZERO);
     table.close();

@@ -1,4 +1,4 @@
-//! One key that is a client and a server, each with a publisher of its own.
+//! Tests of one key that is a client and a server, each with its own publisher.
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn each_half_keeps_the_other_as_it_is_published_and_as_it_goes() {
             .unwrap();
         assert_eq!(halves(), (3 + 2 * turn, true, visor(), true));
     }
-    // A restart of one changes nothing for the other.
+    // A restart of one process changes nothing for the other.
     let mut client = of_half(&world, &discovery, Half::Client);
     step();
     let last = world.run_until(client.publish(fill)).unwrap().unwrap();
@@ -81,7 +81,7 @@ fn each_half_keeps_the_other_as_it_is_published_and_as_it_goes() {
     step();
     world.run_until(client.withdraw(last)).unwrap();
     assert_eq!(halves(), (11, false, String::new(), true));
-    // What is gone at the discovery does not come back by the half that stays.
+    // A half that was removed at the discovery is not restored by the other process.
     step();
     let last = world
         .run_until(server.publish(fill_server))
@@ -93,13 +93,13 @@ fn each_half_keeps_the_other_as_it_is_published_and_as_it_goes() {
     assert_eq!(discovery.get(&secret().public()), None);
 }
 
-/// Says of any key what it was given, and counts what it is sent.
-struct Says {
+/// A discovery that returns the given entry for any key, and records what is published.
+struct FixedAnswer {
     stored: Result<SignedEntry, DiscoveryError>,
     posts: Arc<Mutex<Vec<SignedEntry>>>,
 }
 
-impl Discovery for Says {
+impl Discovery for FixedAnswer {
     fn entry(&self, _: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         Box::pin(std::future::ready(Err(DiscoveryError::NotFound)))
     }
@@ -122,11 +122,11 @@ impl Discovery for Says {
     }
 }
 
-/// What a client posts to a discovery that says this of its key.
+/// Returns what a client publishes if the discovery has `stored` for its key.
 fn posted(stored: Result<SignedEntry, DiscoveryError>) -> Vec<SignedEntry> {
     let world = VirtualTime::new(1);
     let posts = Arc::default();
-    let says = Says {
+    let says = FixedAnswer {
         stored,
         posts: Arc::clone(&posts),
     };
@@ -176,7 +176,7 @@ fn a_half_that_the_key_did_not_sign_is_not_signed() {
             (None, 8)
         );
     }
-    // Unknown members outside of what the signature covers, are left out.
+    // Unknown members that the signature does not cover are dropped.
     let padded = text.replace("\"version\"", "\"later\":1,\"version\"");
     let posts = posted(Ok(SignedEntry::from_json(padded.as_bytes()).unwrap()));
     let posted = String::from_utf8(posts[0].json().to_vec()).unwrap();

@@ -1,4 +1,5 @@
-//! What a relayed stream holds while a side does not read, and how its ends are passed on.
+//! Tests of what a relayed stream holds while one side does not read, and of how its ends are
+//! forwarded.
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_runtime::virtual_time::VirtualTime;
@@ -12,14 +13,14 @@ const LINGER: Duration = Duration::from_secs(30);
 /// One stream's window.
 const WINDOW: usize = 256 * 1024;
 
-/// A relay between two sessions, whose other ends a test holds.
+/// A relay between two sessions; the test has their other ends.
 struct Bench {
     world: VirtualTime,
-    /// Of what the relay holds.
+    /// Accounts for what the relay holds.
     budget: ReceiveBudget,
     source: Stream,
     destination: Stream,
-    both: Both,
+    copier: Copier,
     copied: Counter,
     _sessions: Vec<(Session, Incoming)>,
 }
@@ -57,11 +58,11 @@ impl Bench {
             budget,
             source,
             destination,
-            both: Both {
+            copier: Copier {
                 a,
                 b,
-                forth: Direction::default(),
-                back: Direction::default(),
+                a_to_b: Direction::default(),
+                b_to_a: Direction::default(),
             },
             copied: Counter::default(),
             _sessions: sessions,
@@ -70,14 +71,14 @@ impl Bench {
 
     /// Copies for a second, or until a direction has ended.
     fn copy(&mut self) -> Option<io::Result<()>> {
-        let copying = poll_fn(|cx| self.both.poll_first(cx, &self.copied));
+        let copying = poll_fn(|cx| self.copier.poll_first(cx, &self.copied));
         let runtime = self.world.runtime();
         self.world
             .run_until(within(&runtime, SECOND, copying))
             .unwrap()
     }
 
-    /// Sends as much as is taken within a second.
+    /// Sends as much as is accepted within a second.
     fn send(&mut self, bytes: &[u8]) {
         let runtime = self.world.runtime();
         let sending = async {
@@ -99,23 +100,23 @@ impl Bench {
 }
 
 #[test]
-fn what_waits_for_a_reader_counts_as_unread_and_takes_no_more_room_than_that() {
+fn waiting_data_counts_as_unread_and_occupies_no_more() {
     let mut bench = Bench::new();
     let sent: Vec<u8> = (0..WINDOW).map(|n| (n % 251) as u8).collect();
     bench.send(&sent);
     assert!(bench.copy().is_none());
-    // The destination's window takes all of it, so nothing waits here.
+    // Everything fits into the destination's window, so nothing waits in the relay.
     assert_eq!(bench.budget.held(), 0);
-    assert_eq!(bench.both.forth.buffer.capacity(), 0);
+    assert_eq!(bench.copier.a_to_b.buffer.capacity(), 0);
     let more = [7; 50_000];
     bench.send(&more);
     assert!(bench.copy().is_none());
-    let forth = &bench.both.forth;
-    assert_eq!(forth.buffer.len(), CHUNK);
-    assert_eq!((forth.filled.len(), forth.kept), (CHUNK, CHUNK));
+    let a_to_b = &bench.copier.a_to_b;
+    assert_eq!(a_to_b.buffer.len(), CHUNK);
+    assert_eq!((a_to_b.filled.len(), a_to_b.kept), (CHUNK, CHUNK));
     let held = bench.budget.held();
     assert!((50_000..51_000).contains(&held), "{held}");
-    // Its reader takes a part: what is left keeps only its own room.
+    // After the reader has taken a part, only the rest is allocated.
     let (first, rest) = sent.split_at(200_000);
     assert!(bench.receive(first.len()) == first);
     assert!(bench.copy().is_none());
@@ -123,27 +124,27 @@ fn what_waits_for_a_reader_counts_as_unread_and_takes_no_more_room_than_that() {
     assert!(bench.copy().is_none());
     assert_eq!(bench.receive(more.len()), more);
     assert!(bench.copy().is_none());
-    let forth = &bench.both.forth;
+    let a_to_b = &bench.copier.a_to_b;
     assert_eq!(
-        (bench.budget.held(), forth.kept, forth.buffer.capacity()),
+        (bench.budget.held(), a_to_b.kept, a_to_b.buffer.capacity()),
         (0, 0, 0)
     );
     assert_eq!(bench.copied.get(), 312_144);
 }
 
 #[test]
-fn a_part_of_a_buffer_that_was_taken_gives_its_room_back() {
+fn a_partly_sent_buffer_shrinks() {
     let mut bench = Bench::new();
-    // The destination takes all but 1,000 bytes of a window, and then of a chunk only those.
+    // The destination accepts all but 1,000 bytes of a window, and then only those of a chunk.
     bench.send(&vec![1; WINDOW - 1_000]);
     assert!(bench.copy().is_none());
     for (more, waits) in [(20_000, 19_000), (40_000, CHUNK)] {
         bench.send(&vec![2; more]);
         assert!(bench.copy().is_none());
-        let forth = &bench.both.forth;
-        assert_eq!(forth.filled.len(), forth.buffer.len());
-        assert_eq!((forth.filled.start, forth.kept), (0, forth.buffer.len()));
-        assert!(forth.kept > 0 && forth.kept <= waits, "{}", forth.kept);
+        let a_to_b = &bench.copier.a_to_b;
+        assert_eq!(a_to_b.filled.len(), a_to_b.buffer.len());
+        assert_eq!((a_to_b.filled.start, a_to_b.kept), (0, a_to_b.buffer.len()));
+        assert!(a_to_b.kept > 0 && a_to_b.kept <= waits, "{}", a_to_b.kept);
     }
     let held = bench.budget.held();
     assert!((59_000..60_000).contains(&held), "{held}");
@@ -155,43 +156,48 @@ fn a_part_of_a_buffer_that_was_taken_gives_its_room_back() {
     assert_eq!(bench.budget.held(), 0);
 }
 
-/// Most streams carry little at a time; of those that carry more the buffer is kept.
+/// Most streams carry little data at a time; for more, the buffer is kept.
 #[test]
 fn a_buffer_is_made_for_more_than_a_little_and_kept_while_data_flows() {
     let mut bench = Bench::new();
-    for (sent, buffered) in [(5, 5), (FIRST - 1, FIRST - 1), (FIRST, CHUNK), (500, CHUNK)] {
+    for (sent, buffered) in [
+        (5, 5),
+        (FIRST_READ - 1, FIRST_READ - 1),
+        (FIRST_READ, CHUNK),
+        (500, CHUNK),
+    ] {
         bench.send(&vec![1; sent]);
         let arriving = bench.world.runtime().sleep(SECOND);
         bench.world.run_until(arriving).unwrap();
-        let Both { a, forth, .. } = &mut bench.both;
-        let filling = poll_fn(|cx| forth.poll_fill(a, cx));
+        let Copier { a, a_to_b, .. } = &mut bench.copier;
+        let filling = poll_fn(|cx| a_to_b.poll_fill(a, cx));
         let filled = futures::FutureExt::now_or_never(filling);
         assert!(matches!(filled, Some(Ok(()))), "{sent}");
         assert_eq!(
-            (forth.filled.clone(), forth.buffer.len()),
+            (a_to_b.filled.clone(), a_to_b.buffer.len()),
             (0..sent, buffered)
         );
-        assert!(!forth.ended);
+        assert!(!a_to_b.ended);
     }
 }
 
-/// It has `linger` for that; what still comes is lost.
+/// The other direction has `linger`; later data is lost.
 #[test]
-fn a_direction_goes_on_for_a_while_when_the_other_has_ended() {
+fn a_direction_continues_for_a_while_when_the_other_has_ended() {
     for answers_at in [LINGER - SECOND, LINGER + SECOND] {
         let bench = Bench::new();
         let Bench {
             world,
             mut source,
             mut destination,
-            both: Both { a, b, .. },
+            copier: Copier { a, b, .. },
             _sessions,
             ..
         } = bench;
         let (copying, runtime) = (world.runtime(), world.runtime());
         let spawner = world.runtime();
         spawner.spawn(Box::pin(async move {
-            both_ways(&copying, a, b, LINGER, &Counter::default()).await;
+            copy_bidirectional(&copying, a, b, LINGER, &Counter::default()).await;
         }));
         let answer = world.run_until(async {
             source.write_all(b"question").await.unwrap();

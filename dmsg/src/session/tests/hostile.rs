@@ -1,4 +1,4 @@
-//! Peers that break rules, stall, or flood.
+//! Tests of peers that violate the protocol, stall, or flood.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ const GO_AWAY: u8 = 3;
 const SYN: u16 = 1;
 const RST: u16 = 8;
 
-/// A peer that opens streams as fast as it can and reads nothing, not even what resets them.
+/// A peer that opens streams as fast as it can and reads nothing, not even the resets.
 #[test]
 fn a_flood_of_streams_is_pushed_back_and_survived() {
     let mut pool = LocalPool::new();
@@ -34,12 +34,13 @@ fn a_flood_of_streams_is_pushed_back_and_survived() {
         })
         .unwrap();
     pool.run_until_stalled();
-    // What the connection, the buffers and the limit on dropped streams hold.
+    // The bytes that the connection, the buffers and the waiting resets can hold.
     let before = sent.get();
     assert!(before < 6000, "{before}");
     assert_eq!(node.session.counters().inbound, 4);
 
-    // When the peer reads on, each stream over the limit has been reset, and nothing else broke.
+    // When the peer reads again, every stream over the limit was reset, and nothing else is
+    // affected.
     let resets = Rc::new(RefCell::new(0));
     let seen = resets.clone();
     pool.spawner()
@@ -74,11 +75,11 @@ fn opening_and_dropping_against_a_stalled_connection_is_survived() {
         }
         pool.run_until_stalled();
     }
-    // Until as many resets wait as may.
+    // Opening stops when the limit of waiting resets is reached.
     assert!((200..300).contains(&opened), "{opened}");
     assert!(node.session.open().now_or_never().is_none());
     assert!(!node.session.is_closed());
-    // When the peer reads again, so does it go on.
+    // When the peer reads again, opening continues.
     pool.spawner()
         .spawn_local(async move {
             let mut sink = [0; 1000];
@@ -89,7 +90,7 @@ fn opening_and_dropping_against_a_stalled_connection_is_survived() {
     assert_eq!(node.session.counters().outbound, 0);
 }
 
-/// Sends bytes to a session and returns how it ends.
+/// Sends bytes to a session and returns its close reason.
 fn ends_with(bytes: &[u8]) -> CloseReason {
     let mut pool = LocalPool::new();
     let (mut peer, end) = pipe(1 << 16);
@@ -125,7 +126,7 @@ fn every_end_has_its_reason() {
     assert!(matches!(ends_with(&twice), CloseReason::Protocol(_)));
 }
 
-/// A peer that breaks the protocol is not heard any further.
+/// After a violation, nothing more is read from the peer.
 #[test]
 fn a_violation_ends_the_session_even_when_the_peer_stays() {
     let mut pool = LocalPool::new();
@@ -168,7 +169,7 @@ fn a_flood_of_pings_is_pushed_back() {
         }
         sent += 1;
     }
-    // Two connections' worth, and what is in hand.
+    // Twice what the connection holds, and the pings being processed.
     assert!(sent < 200, "{sent}");
     wire.lock().unwrap().bytes.clear();
     assert!(!node.session.is_closed());
@@ -216,7 +217,7 @@ fn a_bad_record_below_ends_the_session_and_is_named() {
     let mut forged = vec![0, 40];
     forged.extend([0x10; 40]);
     wire.lock().unwrap().bytes.extend(forged);
-    // Wakes the driver, which reads the record.
+    // Wake the driver, which then reads the record.
     let mut stream = pool.run_until(a.session.open()).unwrap();
     pool.run_until(stream.write_all(b"x")).unwrap();
     assert_eq!(
@@ -229,7 +230,7 @@ quickcheck! {
     fn garbage_ends_the_session_without_a_panic(bytes: Vec<u8>, plausible: bool) -> bool {
         let mut bytes = bytes;
         if plausible {
-            // Near frames: right version, known types and flags.
+            // Mostly valid frames: the right version, known types and flags.
             for header in bytes.chunks_mut(12) {
                 header[0] = 0;
                 if let Some(kind) = header.get_mut(1) {

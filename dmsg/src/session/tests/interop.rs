@@ -1,4 +1,4 @@
-//! With the other implementation of yamux in Rust.
+//! Interoperability with the crate `yamux`.
 
 use std::task::Poll;
 
@@ -6,7 +6,7 @@ use futures::future::poll_fn;
 
 use super::*;
 
-/// Answers the streams of ours, and asks over streams of its own; until the session is over.
+/// Answers our streams and makes calls over its own, until the session ends.
 async fn other_side(io: End, mode: yamux::Mode, calls: usize, spawner: LocalSpawner) {
     let mut connection = yamux::Connection::new(io, yamux::Config::default(), mode);
     let mut opened = 0;
@@ -31,7 +31,7 @@ async fn other_side(io: End, mode: yamux::Mode, calls: usize, spawner: LocalSpaw
             };
             let answering = async move {
                 let mut request = Vec::new();
-                // A reset reads as the end there.
+                // The crate reports a reset as the end.
                 if stream.read_to_end(&mut request).await.is_ok() {
                     let _ = stream.write_all(&request).await;
                     let _ = stream.close().await;
@@ -60,10 +60,10 @@ fn another_implementation_understands_and_is_understood() {
         spawner.spawn_local(echoing).unwrap();
         let session = &node.session;
         pool.run_until(join_all((0..100usize).map(|i| async move {
-            // Some larger than a window.
+            // Some are larger than a window.
             let request = vec![i as u8; i * i * 60];
             assert_eq!(call(session, &request).await, request);
-            // Left in the middle.
+            // Drop a stream in the middle.
             let mut left = session.open().await.unwrap();
             left.write_all(b"nothing").await.unwrap();
         })));

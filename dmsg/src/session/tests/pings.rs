@@ -1,4 +1,4 @@
-//! Sessions in clear: pings of ours and of the peer's, and the buffer below.
+//! Tests of unencrypted sessions: pings in both directions, and the read buffer.
 
 use super::*;
 use crate::buffer::Input;
@@ -9,7 +9,7 @@ const PING: u8 = 2;
 const SYN: u16 = 1;
 const ANSWER: u16 = 2;
 
-/// A session on one end, running on the pool.
+/// Starts a session on one end, with its driver on the pool.
 fn session(pool: &LocalPool, io: End, role: Role) -> (Session, Incoming, Keepalive) {
     let io = ReadBuffered::new(io, Input::default());
     let (session, incoming, driver) = Session::new(io, role, &SessionConfig::default());
@@ -28,13 +28,13 @@ fn a_ping_of_ours_is_answered() {
     for beats in 1..5 {
         ours.request_ping();
         pool.run_until_stalled();
-        // They get the ping, we its answer.
+        // The peer has received the pings, and we their answers.
         assert_eq!((ours.received(), theirs.received()), (beats, beats));
     }
     assert!(!_a.is_closed() && !_b.is_closed());
 }
 
-/// To a peer that answers what was not asked, or twice.
+/// Sent to a peer that answers pings that were not sent, or answers twice.
 #[test]
 fn an_answer_to_no_ping_is_a_violation() {
     for answers in [&[1][..], &[1, 1], &[2]] {
@@ -96,7 +96,7 @@ fn small_frames_share_writes_and_a_stalled_connection_holds_little() {
 }
 
 quickcheck! {
-    fn any_fragmentation_and_any_beats_give_the_same_bytes(
+    fn any_fragmentation_and_any_pings_give_the_same_bytes(
         sizes: Vec<u16>, pieces: Vec<u16>, capacity: u8, beats: u8
     ) -> TestResult {
         if sizes.len() > 8 {

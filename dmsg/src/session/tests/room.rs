@@ -1,13 +1,13 @@
-//! Data on its way to a peer that reads nothing, slowly, or no longer.
+//! Tests of outgoing data when the peer reads nothing, slowly, or no longer.
 
 use std::rc::Rc;
 
 use super::*;
 
-/// Bytes that a connection here takes unread.
+/// Capacity of the connection in these tests, in bytes.
 const PIPE: usize = 1 << 16;
 const STREAMS: usize = 100;
-/// What each stream sends: less than its window.
+/// Bytes that each stream sends: less than its window.
 const EACH: usize = 200_000;
 
 /// A session whose streams all send, and the other end of its connection.
@@ -42,7 +42,7 @@ impl Sending {
         it
     }
 
-    /// Opens one more stream, and sends over it until all is gone or the session is.
+    /// Opens one more stream, and sends over it until everything is sent or the session ends.
     fn send(&self) {
         let (sent, ended) = (Rc::clone(&self.sent), Rc::clone(&self.ended));
         let session = self.session.clone();
@@ -64,12 +64,12 @@ impl Sending {
 }
 
 #[test]
-fn a_peer_that_reads_nothing_is_owed_a_bounded_amount() {
+fn data_for_a_peer_that_reads_nothing_is_bounded() {
     let mut it = Sending::new();
     let most = PIPE + 256 * 1024 + 32 * 1024;
     assert!(it.sent.get() <= most, "{} bytes", it.sent.get());
     assert!(it.budget.queued() <= most - PIPE + 12 * STREAMS);
-    // More streams change nothing, and neither does the end of those that sent all they had.
+    // More streams change nothing, and neither does dropping those that have sent everything.
     for _ in 0..STREAMS {
         it.send();
     }
@@ -82,7 +82,7 @@ fn a_peer_that_reads_nothing_is_owed_a_bounded_amount() {
 }
 
 #[test]
-fn every_waiter_goes_on_when_a_full_queue_is_drained() {
+fn waiters_are_woken_when_a_full_queue_is_drained() {
     let mut it = Sending::new();
     assert!(it.ended.get() <= 1);
     let mut far = it.far;
@@ -97,7 +97,7 @@ fn every_waiter_goes_on_when_a_full_queue_is_drained() {
 }
 
 #[test]
-fn every_waiter_goes_on_when_the_session_of_a_full_queue_ends() {
+fn waiters_are_woken_when_the_session_of_a_full_queue_ends() {
     let mut it = Sending::new();
     drop(it.far);
     it.pool.run_until_stalled();
@@ -108,10 +108,10 @@ fn every_waiter_goes_on_when_the_session_of_a_full_queue_ends() {
 }
 
 #[test]
-fn every_waiter_goes_on_when_opening_waited_for_the_peer() {
+fn waiters_are_woken_when_the_peer_acknowledges_streams() {
     const CALLS: usize = 1_000;
     let mut pool = LocalPool::new();
-    // More than the peer is asked to acknowledge at a time.
+    // More streams than the peer may leave unacknowledged.
     let (a, b) = pair(&pool, &limits(2 * CALLS, 2 * CALLS, 2 * CALLS));
     let echoing = echo(b.incoming, pool.spawner());
     pool.spawner().spawn_local(echoing).unwrap();

@@ -1,4 +1,4 @@
-//! Data of a peer that is not read.
+//! Tests of received data that is not read.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn bounded(queue: usize, budget: &ReceiveBudget) -> SessionConfig {
     }
 }
 
-/// Opens streams that send a window each, in pieces of `piece` bytes.
+/// Opens streams that each send a window of data, in pieces of `piece` bytes.
 fn flood(pool: &LocalPool, session: &Session, streams: usize, piece: usize) {
     for _ in 0..streams {
         let session = session.clone();
@@ -50,7 +50,7 @@ fn unread_data_is_bounded_for_a_session_and_comes_back() {
     let held = budget.held();
     assert!((LIMIT / 2..=LIMIT).contains(&held), "{held} bytes");
     assert!(budget.cut() >= (STREAMS - 5) as u64, "{} cut", budget.cut());
-    // Who would read one of those that were cut finds it reset; the others are whole.
+    // Readers of streams that were reset get an error; the other streams are complete.
     let mut streams = all_that_came(&mut b.incoming);
     let mut buffer = vec![0; WINDOW];
     let mut reset = 0;
@@ -73,7 +73,7 @@ fn unread_data_is_bounded_for_a_session_and_comes_back() {
     assert!(!b.session.is_closed(), "others of its streams go on");
 }
 
-/// A stream that is read goes on however much the others leave unread.
+/// A stream that is read continues, however much the others leave unread.
 #[test]
 fn streams_that_are_read_outlive_those_that_are_not() {
     let mut pool = LocalPool::new();
@@ -104,7 +104,7 @@ fn streams_that_are_read_outlive_those_that_are_not() {
     assert!(budget.cut() > 10 && budget.held() <= LIMIT);
 }
 
-/// Frames of a byte each take no more than a large one.
+/// Frames of one byte each take no more memory than a large one.
 #[test]
 fn small_frames_cost_their_data() {
     let mut pool = LocalPool::new();
@@ -116,7 +116,7 @@ fn small_frames_cost_their_data() {
     assert_eq!(budget.cut(), 0);
 }
 
-/// In all, the party with the most makes room: the address, not the session.
+/// For the budget, the largest address loses streams, not the largest session.
 #[test]
 fn the_address_with_the_most_unread_data_makes_room_for_others() {
     let mut pool = LocalPool::new();

@@ -1,7 +1,7 @@
-//! Entries that were held lately, so that no replay brings them back.
+//! Timestamps of entries that were removed lately, so that a replay does not bring them back.
 //!
-//! A client's entry has no time at which it is too old, and anyone can read it and send it again.
-//! One of a server alone has: it is not remembered.
+//! A client's entry does not expire by its timestamp, and anyone can read it and send it again. The
+//! entry of a server alone does, so it is not remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,31 +11,31 @@ use skydht_core::time::Mono;
 use super::CLIENT_LIFE;
 use crate::entry::{Entry, EntryError};
 
-/// The timestamps of entries that are gone, for as long as a client's entry lives: until then one
-/// that was held would have been refused as well.
-pub(super) struct Gone {
-    most: usize,
+/// The timestamps of removed entries, each for [`CLIENT_LIFE`]: for that long, the entry itself
+/// would have prevented its replay.
+pub(super) struct RemovedEntries {
+    max: usize,
     timestamps: BTreeMap<PublicKey, (Mono, i64)>,
     by_time: BTreeSet<(Mono, PublicKey)>,
 }
 
-impl Gone {
-    pub(super) fn new(most: usize) -> Self {
+impl RemovedEntries {
+    pub(super) fn new(max: usize) -> Self {
         Self {
-            most,
+            max,
             timestamps: BTreeMap::new(),
             by_time: BTreeSet::new(),
         }
     }
 
-    /// This entry is gone.
-    pub(super) fn note(&mut self, now: Mono, entry: &Entry) {
+    /// Records that this entry was removed.
+    pub(super) fn record(&mut self, now: Mono, entry: &Entry) {
         if entry.client.is_none() {
             return;
         }
         let (key, timestamp) = (entry.key, entry.timestamp);
         self.forget(&key);
-        if self.timestamps.len() >= self.most
+        if self.timestamps.len() >= self.max
             && let Some((_, oldest)) = self.by_time.first().copied()
         {
             self.forget(&oldest);
@@ -58,8 +58,8 @@ impl Gone {
         }
     }
 
-    /// Refuses what is not newer than what was held.
-    pub(super) fn judge(&self, entry: &Entry) -> Result<(), EntryError> {
+    /// Refuses an entry that is not newer than the one that was removed.
+    pub(super) fn check_newer(&self, entry: &Entry) -> Result<(), EntryError> {
         match self.timestamps.get(&entry.key) {
             Some((_, last)) if entry.timestamp <= *last => Err(EntryError::Timestamp),
             _ => Ok(()),
