@@ -1,4 +1,4 @@
-//! async-std's sockets.
+//! async-std's sockets with a close that shuts down the writing direction.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -9,7 +9,7 @@ use async_std::net::TcpStream;
 use futures_io::{AsyncRead, AsyncWrite};
 use skydht_runtime::{BoxFuture, Listener};
 
-/// A TCP connection. Small writes leave at once (`TCP_NODELAY`): sessions collect them already.
+/// A TCP connection with `TCP_NODELAY`: sessions batch small writes themselves.
 #[derive(Debug)]
 pub struct TcpConnection(TcpStream);
 
@@ -18,10 +18,10 @@ impl TcpConnection {
         Self::new(TcpStream::connect(addr).await?)
     }
 
-    /// Takes a socket that is connected already.
+    /// Wraps a connected socket.
     ///
     /// # Errors
-    /// What switching off Nagle's algorithm brought.
+    /// Errors of setting `TCP_NODELAY`.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self(stream))
@@ -67,7 +67,7 @@ impl AsyncWrite for TcpConnection {
         Pin::new(&mut self.0).poll_flush(cx)
     }
 
-    /// async-std's own only flushes.
+    /// Shuts down the writing direction; async-std's own `poll_close` only flushes.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.0).poll_flush(cx))?;
         Poll::Ready(self.0.shutdown(Shutdown::Write))

@@ -1,4 +1,4 @@
-//! skydht on async-std: the four functions that a runtime must give, and a node in one call.
+//! skydht on async-std: the runtime's four functions, and nodes that start with one call.
 //!
 //! ```
 //! use skydht_async_std::testing::Testnet;
@@ -20,8 +20,8 @@
 //! # }
 //! ```
 //!
-//! The same as `skydht-tokio`, item by item. async-std is no longer developed (RUSTSEC-2025-0052):
-//! take this crate where a program is bound to it, the other one for anything new.
+//! It has the same items as `skydht-tokio`. async-std is no longer developed (RUSTSEC-2025-0052):
+//! use this crate where a program depends on it, and the other one for anything new.
 
 #![warn(missing_debug_implementations)]
 
@@ -39,7 +39,7 @@ pub use skydht_driver::prelude::*;
 
 use skydht_runtime::BoxFuture;
 
-/// async-std's global runtime. Its functions work anywhere.
+/// async-std's global runtime. Its functions can be used anywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AsyncStdRuntime;
 
@@ -64,17 +64,17 @@ impl Runtime for AsyncStdRuntime {
     }
 }
 
-/// 32 bytes of the operating system's randomness.
+/// Returns 32 random bytes from the operating system.
 ///
 /// # Errors
-/// The operating system has none to give.
+/// If the operating system cannot provide them.
 pub fn entropy() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
 
-/// Starts a node on async-std's global runtime.
+/// Starting a node on async-std's global runtime.
 ///
 /// ```
 /// use skydht_async_std::{Dht, PutError, PutOptions, Salt, SecretKey, Start as _, Value, entropy};
@@ -104,10 +104,10 @@ pub fn entropy() -> io::Result<[u8; 32]> {
 /// # }
 /// ```
 pub trait Start {
-    /// Why a node may not start.
+    /// Why the node did not start.
     type Error;
 
-    /// Starts the node with randomness of the operating system's.
+    /// Starts the node with randomness from the operating system.
     ///
     /// # Errors
     /// See [`StartTcpError`] and [`StartDmsgError`].

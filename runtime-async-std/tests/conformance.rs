@@ -1,4 +1,4 @@
-//! async-std does what a runtime must.
+//! Runs the conformance tests of runtimes on async-std.
 
 use skydht_async_std::{AsyncStdRuntime, entropy};
 use skydht_driver::runtime_conformance;

@@ -1,5 +1,5 @@
-//! Surrounds one node with peers that keep their connections to it and give it items, so that
-//! its memory can be measured:
+//! Connects many peers to one node, which keep their connections and give it items, so that its
+//! memory can be measured:
 //!
 //! ```text
 //! skydht run --full-node --listen 127.0.0.1:7470 --state-dir /tmp/a
@@ -15,8 +15,8 @@ use skydht_tokio::{
     BootstrapPeer, Dht, PublicKey, PutOptions, Salt, SecretKey, Start as _, TcpNode, Value,
 };
 
-/// Peers started at a time.
-const TOGETHER: usize = 25;
+/// Number of peers that are started before the program waits for them.
+const BATCH: usize = 25;
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut crowd: Vec<Dht> = Vec::new();
     for n in 1..=peers {
         crowd.push(peer(n, key, addr).start().await?);
-        if crowd.len().is_multiple_of(TOGETHER) {
+        if crowd.len().is_multiple_of(BATCH) {
             for dht in &crowd {
                 dht.ready().await?;
             }
@@ -42,7 +42,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut numbers = 0_u64..;
     for n in 0..items {
         let dht = &crowd[n % crowd.len()];
-        // An item to which the node is among the twelve nearest, so that it is given a replica.
+        // Search an item to which the node is among the twelve nearest, so that it receives a
+        // replica.
         let salt = numbers
             .by_ref()
             .map(|number| number.to_string())

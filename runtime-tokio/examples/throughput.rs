@@ -1,6 +1,6 @@
-//! How many puts and gets a network of nodes in this process does over loopback TCP.
+//! Measures the puts and gets of a network of nodes in this process, over loopback TCP.
 //!
-//! `cargo run --release -p skydht-tokio --example throughput -- [nodes] [operations] [at once]`
+//! `cargo run --release -p skydht-tokio --example throughput -- [nodes] [operations] [concurrency]`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .skip(1)
         .map(|arg| arg.parse::<usize>().ok());
     let mut arg = |default| args.next().flatten().unwrap_or(default);
-    let (nodes, operations, at_once) = (arg(100), arg(2_000), arg(16));
+    let (nodes, operations, concurrency) = (arg(100), arg(2_000), arg(16));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -23,9 +23,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let net = Testnet::new(nodes).await?;
         println!("{nodes} nodes up in {:.2?}", begun.elapsed());
         counters(&net).await;
-        run(&net, "put", operations, at_once, put).await;
+        run(&net, "put", operations, concurrency, put).await;
         counters(&net).await;
-        run(&net, "get", operations, at_once, get).await;
+        run(&net, "get", operations, concurrency, get).await;
         counters(&net).await;
         Ok(())
     })
@@ -50,13 +50,13 @@ async fn run<F: Future<Output = bool> + Send + 'static>(
     net: &Testnet,
     name: &str,
     operations: usize,
-    at_once: usize,
+    concurrency: usize,
     operation: fn(Arc<Vec<Dht>>, usize) -> F,
 ) {
     let nodes = Arc::new(net.nodes().to_vec());
     let next = Arc::new(AtomicUsize::new(0));
     let (begun, cpu_before) = (Instant::now(), cpu());
-    let workers: Vec<_> = (0..at_once)
+    let workers: Vec<_> = (0..concurrency)
         .map(|_| {
             let (nodes, next) = (Arc::clone(&nodes), Arc::clone(&next));
             tokio::spawn(async move {
@@ -115,7 +115,7 @@ async fn counters(net: &Testnet) {
     println!("dials {dials}; {sums:?}");
 }
 
-/// CPU time of this process, in steps of 10 ms; zero where there is no /proc.
+/// Returns the CPU time of this process, in steps of 10 ms; zero where there is no /proc.
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();

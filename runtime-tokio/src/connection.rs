@@ -1,4 +1,4 @@
-//! tokio's sockets as `futures-io`.
+//! tokio's sockets with the traits of `futures-io`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use skydht_runtime::{BoxFuture, Listener};
 use tokio::io::{AsyncRead as TokioRead, AsyncWrite as TokioWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection. Small writes leave at once (`TCP_NODELAY`): sessions collect them already.
+/// A TCP connection with `TCP_NODELAY`: sessions batch small writes themselves.
 #[derive(Debug)]
 pub struct TcpConnection(TcpStream);
 
@@ -19,10 +19,10 @@ impl TcpConnection {
         Self::new(TcpStream::connect(addr).await?)
     }
 
-    /// Takes a socket that is connected already.
+    /// Wraps a connected socket.
     ///
     /// # Errors
-    /// What switching off Nagle's algorithm brought.
+    /// Errors of setting `TCP_NODELAY`.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self(stream))

@@ -1,4 +1,4 @@
-//! skydht on tokio: the four functions that a runtime must give, and a node in one call.
+//! skydht on tokio: the runtime's four functions, and nodes that start with one call.
 //!
 //! ```
 //! use skydht_tokio::testing::Testnet;
@@ -35,7 +35,7 @@ pub use skydht_driver::prelude::*;
 
 use skydht_runtime::BoxFuture;
 
-/// The tokio runtime that surrounds the caller. Its functions panic outside of one, as tokio's
+/// The tokio runtime in whose context it is used. Its functions panic outside of one, as tokio's
 /// own do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TokioRuntime;
@@ -61,17 +61,17 @@ impl Runtime for TokioRuntime {
     }
 }
 
-/// 32 bytes of the operating system's randomness.
+/// Returns 32 random bytes from the operating system.
 ///
 /// # Errors
-/// The operating system has none to give.
+/// If the operating system cannot provide them.
 pub fn entropy() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
 
-/// Starts a node within the surrounding tokio runtime.
+/// Starting a node within the current tokio runtime.
 ///
 /// ```
 /// use skydht_tokio::{Dht, PutError, PutOptions, Salt, SecretKey, Start as _, Value, entropy};
@@ -100,10 +100,10 @@ pub fn entropy() -> io::Result<[u8; 32]> {
 /// # }
 /// ```
 pub trait Start {
-    /// Why a node may not start.
+    /// Why the node did not start.
     type Error;
 
-    /// Starts the node with randomness of the operating system's.
+    /// Starts the node with randomness from the operating system.
     ///
     /// # Errors
     /// See [`StartTcpError`] and [`StartDmsgError`].

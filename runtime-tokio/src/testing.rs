@@ -1,4 +1,4 @@
-//! A network of real nodes on loopback, in one call.
+//! A network of real nodes on loopback, started with one call.
 
 use std::ops::Deref;
 
@@ -8,22 +8,23 @@ pub use skydht_driver::testing::TestnetError;
 
 use crate::{TokioRuntime, entropy};
 
-/// Nodes on loopback TCP that know each other; what can be done with them is in
-/// [`skydht_driver::testing::Testnet`]. They stop when it is dropped.
+/// Nodes on loopback TCP that know each other. They stop when it is dropped. Dereferences to
+/// [`skydht_driver::testing::Testnet`].
 #[derive(Debug)]
 pub struct Testnet(Nodes);
 
 impl Testnet {
-    /// Starts `n` nodes and waits until all are ready; one alone is never ready, and is not
+    /// Starts `n` nodes and waits until all are ready. A single node never becomes ready and is not
     /// waited for.
     ///
     /// # Errors
-    /// A node did not start.
+    /// If a node did not start.
     pub async fn new(n: usize) -> Result<Self, TestnetError> {
         Self::with(n, |_, _| ()).await
     }
 
-    /// As [`Testnet::new`]; `configure` may change what each node is told.
+    /// Starts nodes like [`Testnet::new`], after `configure` may have changed the configuration of
+    /// each.
     ///
     /// # Errors
     /// As [`Testnet::new`].

@@ -1,4 +1,4 @@
-//! tokio does what a runtime must.
+//! Runs the conformance tests of runtimes on tokio.
 
 use skydht_driver::runtime_conformance;
 use skydht_tokio::{TokioRuntime, entropy};

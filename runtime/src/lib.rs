@@ -1,9 +1,9 @@
-//! What an executor must give: four functions, and a clock that has a default.
+//! The interface to an executor: four functions, and clocks that have a default.
 //!
-//! Everything above (DMSG, transports, the event loop, the program) is written once against
-//! [`Runtime`]. [`virtual_time`] implements it without threads, sockets or a clock, so that a
-//! whole network runs in one thread, as fast as it can, the same way each time. [`pipe`] is the
-//! in-memory connection that it is made of.
+//! Everything above it (DMSG, transports, the event loop, the program) is written once against
+//! [`Runtime`]. [`virtual_time`] implements it without threads, sockets or a real clock, so that a
+//! whole network runs in one thread, without waiting and reproducibly. [`pipe`] is the in-memory
+//! connection that its network uses.
 
 #![warn(missing_debug_implementations)]
 
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// Implements [`Debug`](std::fmt::Debug) with the name alone, for types that hold sockets, tasks or
-/// secrets.
+/// Implements [`Debug`](std::fmt::Debug) with only the type's name, for types that hold sockets,
+/// tasks or secrets.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! opaque_debug {
@@ -37,34 +37,34 @@ macro_rules! opaque_debug {
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A connection's two directions, as `futures-io`.
+/// A byte stream in both directions, with the traits of `futures-io`.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
 /// A listening socket.
 pub trait Listener: Send + Sync + 'static {
-    /// What it accepts.
+    /// The type of accepted connections.
     type Connection: Connection;
 
-    /// Waits for the next connection. Cancel-safe: dropping the future loses none.
+    /// Waits for the next connection. Cancel-safe: dropping the future loses no connection.
     fn accept(&self) -> BoxFuture<'_, io::Result<(Self::Connection, SocketAddr)>>;
 
-    /// The bound address.
+    /// Returns the bound address.
     fn local_addr(&self) -> SocketAddr;
 }
 
-/// The two clocks at one moment.
+/// The monotonic and the wall clock at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Clocks {
-    /// Since an arbitrary start; never goes back.
+    /// Time since an arbitrary start; never decreases.
     pub monotonic: Duration,
-    /// Since the Unix epoch; zero when the wall clock stands before it. May step.
+    /// Time since the Unix epoch; zero if the wall clock is before it. May step.
     pub unix: Duration,
 }
 
 impl Clocks {
-    /// Reads the operating system's clocks. The monotonic one starts at the process's first
-    /// reading.
+    /// Reads the operating system's clocks. The monotonic one starts at the first call in the
+    /// process.
     #[must_use]
     pub fn system() -> Self {
         static START: OnceLock<Instant> = OnceLock::new();
@@ -77,31 +77,30 @@ impl Clocks {
 
 /// An executor: spawn, sleep, connect, listen.
 ///
-/// The clock is not a fifth thing to implement: on a real executor the default is right. It
-/// stands here because virtual time must replace it together with [`Runtime::sleep`], or the
-/// two would disagree.
+/// The clocks have a default implementation, which is right for real executors. They are part of
+/// the trait because virtual time must replace them together with [`Runtime::sleep`].
 pub trait Runtime: Clone + Send + Sync + 'static {
-    /// A connection.
+    /// The type of dialled and accepted connections.
     type Connection: Connection;
-    /// A listening socket.
+    /// The type of listening sockets.
     type Listener: Listener<Connection = Self::Connection>;
 
-    /// Runs a task to its end, independently of the caller.
+    /// Runs a task to completion, independently of the caller.
     fn spawn(&self, task: BoxFuture<'static, ()>);
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
     /// Opens a connection.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Self::Connection>>;
-    /// Listens.
+    /// Opens a listening socket.
     fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Self::Listener>>;
 
-    /// Reads the clocks that [`Runtime::sleep`] goes by.
+    /// Reads the clocks that [`Runtime::sleep`] follows.
     fn clocks(&self) -> Clocks {
         Clocks::system()
     }
 }
 
-/// `future`'s result, unless it takes longer than `limit`; then it is dropped.
+/// Returns the result of `future`, or `None` if it takes longer than `limit`; it is dropped then.
 pub async fn within<R: Runtime, T>(
     runtime: &R,
     limit: Duration,

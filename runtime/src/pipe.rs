@@ -1,8 +1,8 @@
 //! An in-memory connection: two bounded byte queues with back-pressure.
 //!
-//! Each end is `AsyncRead + AsyncWrite`. Closing an end finishes its direction: the other end
-//! reads what was written, then end of file. What a *dropped* end means is chosen by
-//! [`OnDrop`]: a TCP socket finishes, a multiplexed stream resets.
+//! Each end is `AsyncRead + AsyncWrite`. Closing an end finishes its direction: the other end reads
+//! what was written, then end of file. [`OnDrop`] selects what dropping an end does: a TCP socket
+//! finishes, a multiplexed stream resets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,30 +13,30 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// How many bytes may be under way in one direction unless told otherwise.
+/// Default limit of bytes in transit in one direction.
 pub const DEFAULT_CAPACITY: usize = 64 * 1024;
 
-/// What happens when an end is dropped without having been closed.
+/// Effect of dropping an end that was not closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnDrop {
-    /// As a TCP socket: the other end reads what was written, then end of file.
+    /// Like a TCP socket: the other end reads what was written, then end of file.
     #[default]
     Finish,
-    /// As a multiplexed stream: the other end reads what was written, then
+    /// Like a multiplexed stream: the other end reads what was written, then
     /// [`io::ErrorKind::ConnectionReset`].
     Reset,
 }
 
-/// When written bytes arrive. Virtual time's network implements it; without one they arrive
-/// at once.
+/// Decides when written bytes arrive. Implemented by virtual time's network; without a delay, bytes
+/// arrive immediately.
 pub(crate) trait Delay: Send + Sync {
-    /// The present.
+    /// Returns the current time.
     fn now(&self) -> Duration;
-    /// When bytes written now arrive.
+    /// Returns when bytes written now arrive.
     fn arrival(&self) -> Duration;
-    /// Wakes at `at`.
+    /// Wakes `waker` at `at`.
     fn wake_at(&self, at: Duration, waker: &Waker);
-    /// A writer found no room.
+    /// Called when a writer finds no room.
     fn blocked(&self);
 }
 
@@ -47,7 +47,7 @@ struct Options {
     delay: Option<Arc<dyn Delay>>,
 }
 
-/// How the writing end ended.
+/// How the writer ended its direction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
     Finished,
@@ -64,10 +64,12 @@ struct Queue {
     segments: VecDeque<Segment>,
     /// Bytes in all segments.
     len: usize,
+    /// How the writer ended the direction, and when the reader can see it.
     ended: Option<(Ended, Duration)>,
-    /// The reading end is gone: what is written is lost, and writing fails from then on.
+    /// When the writer can see that the reader was dropped. Written bytes are discarded from the
+    /// drop on, and writes fail from this moment.
     abandoned: Option<Duration>,
-    /// Nothing arrives, and nothing is lost, until this ends.
+    /// Whether the direction is held: nothing arrives and no end is seen.
     held: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -97,7 +99,7 @@ impl Direction {
             .map_or(Duration::ZERO, |delay| delay.arrival())
     }
 
-    /// Whether something that arrives at `at` is there; if not, `waker` is woken then.
+    /// Returns whether something that arrives at `at` has arrived; if not, `waker` is woken then.
     fn has_arrived(&self, at: Duration, waker: &Waker) -> bool {
         match &self.options.delay {
             Some(delay) if at > delay.now() => {
@@ -119,7 +121,7 @@ impl Direction {
             let Some(segment) = queue.segments.front_mut() else {
                 break;
             };
-            // Only the first look may ask to be woken: with bytes in hand we return anyway.
+            // Set a timer only if nothing was read yet: otherwise this call returns what it has.
             if read > 0 {
                 let later = self.options.delay.as_ref();
                 if later.is_some_and(|delay| segment.arrives > delay.now()) {
@@ -162,11 +164,12 @@ impl Direction {
         }
         if let Some(at) = queue.abandoned {
             let now = self.options.delay.as_ref().map_or(at, |delay| delay.now());
-            // While held, the writer does not learn that the reader has gone.
+            // While the direction is held, the writer does not learn that the reader was dropped.
             if at <= now && !queue.held {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            // The first bytes that arrive after the reader has gone are answered with a reset.
+            // The first bytes that arrive after the drop are answered with a reset, a round trip
+            // after the write.
             queue.abandoned = Some(at.min(now + 2 * self.arrival().saturating_sub(now)));
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -215,7 +218,8 @@ impl Direction {
 
     fn abandon(&self) {
         let mut queue = self.lock();
-        // Those who do not write need never learn of it. Who waits for room has written.
+        // The writer learns of the drop from the answer to its bytes: only a writer that waits for
+        // room has sent some.
         let at = match (&self.options.delay, &queue.writer) {
             (Some(_), None) => Duration::MAX,
             _ => self.arrival(),
@@ -224,7 +228,7 @@ impl Direction {
         queue.segments.clear();
         queue.len = 0;
         if queue.held {
-            return; // the writer is woken when it may learn of it
+            return; // `hold` wakes the writer
         }
         if let Some(writer) = queue.writer.take() {
             drop(queue);
@@ -246,7 +250,7 @@ impl Direction {
         }
     }
 
-    /// Both ends lose the connection now, with what was under way.
+    /// Ends the direction for both ends immediately; bytes in transit are lost.
     fn cut(&self) {
         let mut queue = self.lock();
         queue.abandoned = Some(Duration::ZERO);
@@ -266,8 +270,8 @@ pub struct Pipe {
     outgoing: Arc<Direction>,
 }
 
-/// Two connected ends, with at most `capacity` bytes (at least 1) under way in each direction.
-/// What is written arrives at once.
+/// Creates two connected ends with at most `capacity` bytes (at least 1) in transit in each
+/// direction. Written bytes arrive immediately.
 #[must_use]
 pub fn pair(capacity: usize, on_drop: OnDrop) -> (Pipe, Pipe) {
     connect(Options {
@@ -277,8 +281,8 @@ pub fn pair(capacity: usize, on_drop: OnDrop) -> (Pipe, Pipe) {
     })
 }
 
-/// Two connected ends of a virtual TCP connection, with at most `capacity` bytes (at least 1)
-/// under way in each direction.
+/// Creates the ends of a virtual TCP connection with at most `capacity` bytes (at least 1) in
+/// transit in each direction.
 pub(crate) fn connect_with(capacity: usize, delay: Arc<dyn Delay>) -> (Pipe, Pipe) {
     connect(Options {
         capacity: capacity.max(1),
@@ -288,21 +292,21 @@ pub(crate) fn connect_with(capacity: usize, delay: Arc<dyn Delay>) -> (Pipe, Pip
 }
 
 fn connect(options: Options) -> (Pipe, Pipe) {
-    let there = Direction::new(options.clone());
-    let back = Direction::new(options);
+    let outbound = Direction::new(options.clone());
+    let inbound = Direction::new(options);
     let far = Pipe {
-        incoming: Arc::clone(&there),
-        outgoing: Arc::clone(&back),
+        incoming: Arc::clone(&outbound),
+        outgoing: Arc::clone(&inbound),
     };
     let near = Pipe {
-        incoming: back,
-        outgoing: there,
+        incoming: inbound,
+        outgoing: outbound,
     };
     (near, far)
 }
 
 impl Pipe {
-    /// Something that can break this connection from outside, as a lost network does.
+    /// Returns a handle that can break this connection from outside, as a lost network does.
     #[must_use]
     pub fn cutter(&self) -> Cutter {
         Cutter {
@@ -312,14 +316,15 @@ impl Pipe {
     }
 }
 
-/// Breaks a connection from outside; holding one does not keep the connection.
+/// Breaks a connection from outside. It does not keep the connection open.
 pub struct Cutter {
     incoming: std::sync::Weak<Direction>,
     outgoing: std::sync::Weak<Direction>,
 }
 
 impl Cutter {
-    /// Both ends get [`io::ErrorKind::ConnectionReset`]; what was under way is lost.
+    /// Breaks the connection: both ends get [`io::ErrorKind::ConnectionReset`], and bytes in
+    /// transit are lost.
     pub fn cut(&self) {
         for direction in [&self.incoming, &self.outgoing] {
             if let Some(direction) = direction.upgrade() {
@@ -328,8 +333,8 @@ impl Cutter {
         }
     }
 
-    /// Holds back what is and will be under way, ends included, in both directions; or lets it
-    /// arrive. Neither end is told: as a cable that is unplugged, and plugged in again.
+    /// Holds back everything in transit, ends included, in both directions, or lets it arrive
+    /// again. Neither end notices, as with a cable that is unplugged and plugged in again.
     pub fn hold(&self, held: bool) {
         for direction in [&self.incoming, &self.outgoing] {
             if let Some(direction) = direction.upgrade() {
@@ -338,8 +343,8 @@ impl Cutter {
         }
     }
 
-    /// Ends both directions that have not finished: each end reads what is under way, then
-    /// [`io::ErrorKind::ConnectionReset`], and can write no more.
+    /// Resets both directions that have not finished: each end reads what is in transit, then
+    /// [`io::ErrorKind::ConnectionReset`], and cannot write any more.
     pub fn hang_up(&self) {
         for direction in [&self.incoming, &self.outgoing] {
             if let Some(direction) = direction.upgrade() {
@@ -348,7 +353,7 @@ impl Cutter {
         }
     }
 
-    /// Whether the connection is gone already.
+    /// Returns whether both ends were dropped.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.incoming.strong_count() == 0 && self.outgoing.strong_count() == 0

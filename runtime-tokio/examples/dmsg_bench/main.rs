@@ -1,9 +1,9 @@
-//! What a DMSG relay carries, on loopback, with source, relay and sink in a process each.
+//! Measures a DMSG relay on loopback, with source, relay and sink in separate processes.
 //!
 //! `cargo run --release -p skydht-tokio --example dmsg_bench -- throughput|streams|sessions|puts`
 //!
-//! `throughput` compares with a relay that copies between two plain yamux connections: neither
-//! encryption nor handshakes, the same processes.
+//! `throughput` compares with a relay that copies between two plain yamux connections: the same
+//! processes, but neither encryption nor handshakes.
 
 mod plain;
 mod process;
@@ -27,9 +27,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Bytes of one measurement.
 const VOLUME: u64 = 512 << 20;
-/// Runs of each kind, taken in turn; the median counts.
+/// Runs of each kind, in turn; the median is reported.
 const RUNS: usize = 5;
-/// Written at once.
+/// Bytes of one write.
 const WRITE: usize = 64 << 10;
 /// Round trips of one latency measurement.
 const TRIPS: usize = 5_000;
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
             ("streams", []) => streams(2_000).await,
             ("sessions", []) => sessions(10_000).await,
             ("puts", []) => puts(3).await,
-            // What the others run as.
+            // Roles of the processes that the measurements start.
             ("relay", []) => roles::relay().await,
             ("sink", [key, addr]) => roles::sink(key, addr).await,
             ("crowd", [key, addr, n]) => roles::crowd(key, addr, n.parse()?).await,
@@ -56,15 +56,15 @@ fn main() -> Result<()> {
     })
 }
 
-/// A relay, a sink behind it, and a client here.
-struct Relayed {
+/// A relay, a sink connected to it, and a client in this process.
+struct RelaySetup {
     relay: Process,
     _sink: Process,
     client: Client<TokioRuntime>,
     to: Address,
 }
 
-impl Relayed {
+impl RelaySetup {
     async fn start() -> Result<Self> {
         let (relay, key, addr) = Process::relay()?;
         let (sink, line) = Process::start(&["sink", &key, &addr])?;
@@ -83,7 +83,7 @@ impl Relayed {
     }
 }
 
-/// Sends a volume over some streams at once; how many bytes a second arrived.
+/// Sends `VOLUME` bytes over the streams concurrently. Returns how many bytes per second arrived.
 async fn send<S: Connection>(streams: Vec<S>) -> Result<f64> {
     let each = VOLUME / streams.len() as u64;
     let begun = Instant::now();
@@ -105,7 +105,7 @@ async fn send<S: Connection>(streams: Vec<S>) -> Result<f64> {
     Ok(arrived as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Median and 99th percentile of a small round trip, in microseconds.
+/// Returns the median and the 99th percentile of a small round trip, in microseconds.
 async fn latency<S: Connection>(mut stream: S) -> Result<(f64, f64)> {
     stream.write_all(&[roles::ECHO]).await?;
     let mut trips = Vec::with_capacity(TRIPS);
@@ -132,8 +132,8 @@ fn median(mut figures: Vec<f64>) -> f64 {
 }
 
 async fn throughput() -> Result<()> {
-    let dmsg = Relayed::start().await?;
-    let plain = plain::Relayed::start().await?;
+    let dmsg = RelaySetup::start().await?;
+    let plain = plain::RelaySetup::start().await?;
     println!("streams    plain MiB/s     DMSG MiB/s      DMSG / plain");
     for n in [1, 4, 16] {
         let (mut plains, mut dmsgs) = (Vec::new(), Vec::new());
@@ -169,9 +169,9 @@ async fn throughput() -> Result<()> {
     Ok(())
 }
 
-/// Many streams at once, each with an echo before and after all are open.
+/// Opens many streams concurrently, and echoes data on each before and after all are open.
 async fn streams(n: usize) -> Result<()> {
-    let dmsg = Relayed::start().await?;
+    let dmsg = RelaySetup::start().await?;
     let before = dmsg.relay.resident()?;
     let begun = Instant::now();
     let dials = (0..n).map(|i| {
@@ -195,7 +195,7 @@ async fn streams(n: usize) -> Result<()> {
     let all = begun.elapsed() - opened;
     let after = dmsg.relay.resident()?;
     println!(
-        "{n} streams open at once through one relay: {:.2} s to dial them ({:.0}/s), \
+        "{n} concurrent streams through one relay: {:.2} s to dial them ({:.0}/s), \
          1 KiB echoed on each in {:.2} s; relay {before:.1} MiB before, {after:.1} MiB with them",
         opened.as_secs_f64(),
         n as f64 / opened.as_secs_f64(),
@@ -216,7 +216,7 @@ async fn echo<S: Connection>(stream: &mut S, byte: u8) -> Result<()> {
     Ok(())
 }
 
-/// Sessions that do nothing, but are kept alive.
+/// Measures idle sessions that are kept alive.
 async fn sessions(n: usize) -> Result<()> {
     let (relay, key, addr) = Process::relay()?;
     let empty = relay.resident()?;
@@ -242,7 +242,7 @@ async fn sessions(n: usize) -> Result<()> {
         begun.elapsed().as_secs_f64() * 1e3
     );
     drop(stream);
-    // Beyond the first keepalive of each.
+    // After the first keepalive of every session.
     tokio::time::sleep(Duration::from_secs(45)).await;
     println!(
         "relay after 45 s idle: {:.1} MiB, {} open files",
@@ -252,7 +252,7 @@ async fn sessions(n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Nodes over DMSG in this process, the relay in another.
+/// Measures nodes over DMSG in this process, with the relay in another.
 async fn puts(n: usize) -> Result<()> {
     const OPERATIONS: usize = 3_000;
     let (_relay, key, addr) = Process::relay()?;
@@ -276,21 +276,21 @@ async fn puts(n: usize) -> Result<()> {
     }
     for node in &nodes {
         node.ready().await?;
-        // The last one to come may still be on its way into the others' tables.
+        // The last node may not be in the routing tables of all others yet.
         while node.peers().await?.len() < n - 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     println!("{n} nodes over one relay, {OPERATIONS} operations, values of 500 bytes");
-    for at_once in [1, 16] {
+    for concurrency in [1, 16] {
         for what in ["put", "get"] {
             let begun = Instant::now();
-            let workers = (0..at_once).map(|worker| {
+            let workers = (0..concurrency).map(|worker| {
                 let nodes = nodes.clone();
                 tokio::spawn(async move {
                     let mut times = Vec::new();
-                    for i in (worker..OPERATIONS).step_by(at_once) {
-                        let salt = Salt::from(format!("{at_once} {i}").as_str());
+                    for i in (worker..OPERATIONS).step_by(concurrency) {
+                        let salt = Salt::from(format!("{concurrency} {i}").as_str());
                         let begun = Instant::now();
                         operation(&nodes, what, i, salt).await?;
                         times.push(begun.elapsed());
@@ -306,7 +306,7 @@ async fn puts(n: usize) -> Result<()> {
             let (p50, p99) = percentiles(times);
             let (p50, p99) = (p50 / 1e3, p99 / 1e3);
             println!(
-                "{what}s, {at_once:>2} at once: {rate:>6.0}/s, p50 {p50:.2} ms, p99 {p99:.2} ms"
+                "{what}s, {concurrency:>2} workers: {rate:>6.0}/s, p50 {p50:.2} ms, p99 {p99:.2} ms"
             );
         }
     }

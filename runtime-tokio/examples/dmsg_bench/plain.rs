@@ -1,4 +1,4 @@
-//! For comparison: yamux to yamux through a copier, without keys.
+//! The relay to compare with: copies between yamux connections, without encryption.
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,26 +11,27 @@ use skydht_runtime::{Connection, Listener as _, Runtime as _};
 use skydht_tokio::TokioRuntime;
 
 use crate::Result;
-use crate::process::{Process, told};
+use crate::process::{Process, print_and_wait};
 use crate::roles;
 
-type Wanted = oneshot::Sender<yamux::Stream>;
+type OpenRequest = oneshot::Sender<yamux::Stream>;
 
-/// One yamux connection in a task of its own: opens what is wanted, hands out what comes.
+/// Runs one yamux connection in a task of its own. Returns the sender of requests to open streams,
+/// and the receiver of the peer's streams.
 fn run<C: Connection>(
     connection: C,
     mode: yamux::Mode,
 ) -> (
-    mpsc::UnboundedSender<Wanted>,
+    mpsc::UnboundedSender<OpenRequest>,
     mpsc::UnboundedReceiver<yamux::Stream>,
 ) {
     let mut config = yamux::Config::default();
     config.set_max_num_streams(4_096);
     let mut connection = yamux::Connection::new(connection, config, mode);
-    let (want, mut wanted) = mpsc::unbounded::<Wanted>();
+    let (want, mut wanted) = mpsc::unbounded::<OpenRequest>();
     let (queue, incoming) = mpsc::unbounded();
     tokio::spawn(async move {
-        let mut next: Option<Wanted> = None;
+        let mut next: Option<OpenRequest> = None;
         poll_fn(|cx| {
             loop {
                 if next.is_none()
@@ -62,13 +63,13 @@ fn run<C: Connection>(
     (want, incoming)
 }
 
-async fn open(want: &mpsc::UnboundedSender<Wanted>) -> Result<yamux::Stream> {
+async fn open(want: &mpsc::UnboundedSender<OpenRequest>) -> Result<yamux::Stream> {
     let (wanted, stream) = oneshot::channel();
     want.unbounded_send(wanted)?;
     Ok(stream.await?)
 }
 
-/// The first connection is the sink's, the second the source's.
+/// Relays streams from its second connection, the source's, to its first one, the sink's.
 pub(crate) async fn relay() -> Result<()> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = TokioRuntime.listen(loopback).await?;
@@ -83,14 +84,14 @@ pub(crate) async fn relay() -> Result<()> {
             tokio::spawn(async move {
                 let (read_near, write_near) = AsyncReadExt::split(near);
                 let (read_far, write_far) = AsyncReadExt::split(far);
-                let forth = Box::pin(copy(read_near, write_far));
-                let back = Box::pin(copy(read_far, write_near));
-                join(forth, back).await
+                let near_to_far = Box::pin(copy(read_near, write_far));
+                let far_to_near = Box::pin(copy(read_far, write_near));
+                join(near_to_far, far_to_near).await
             });
         }
         Result::Ok(())
     });
-    told(&addr).await
+    print_and_wait(&addr).await
 }
 
 async fn copy(
@@ -116,19 +117,19 @@ pub(crate) async fn sink(addr: &str) -> Result<()> {
             tokio::spawn(roles::serve(stream));
         }
     };
-    select(Box::pin(serving), Box::pin(told("connected"))).await;
+    select(Box::pin(serving), Box::pin(print_and_wait("connected"))).await;
     Ok(())
 }
 
-/// A copier, a sink behind it, and a connection from here.
-pub(crate) struct Relayed {
+/// A plain relay, a sink connected to it, and a connection from this process.
+pub(crate) struct RelaySetup {
     _relay: Process,
     _sink: Process,
-    want: mpsc::UnboundedSender<Wanted>,
+    want: mpsc::UnboundedSender<OpenRequest>,
     _incoming: mpsc::UnboundedReceiver<yamux::Stream>,
 }
 
-impl Relayed {
+impl RelaySetup {
     pub(crate) async fn start() -> Result<Self> {
         let (relay, addr) = Process::start(&["plain-relay"])?;
         let (sink, _) = Process::start(&["plain-sink", &addr])?;

@@ -1,4 +1,4 @@
-//! Relay, sink, and many clients that do nothing.
+//! The roles of the other processes: relay, sink, and many idle clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use skydht_tokio::dmsg::session::SessionConfig;
 use skydht_tokio::{PublicKey, SecretKey, TokioRuntime, entropy};
 
 use crate::Result;
-use crate::process::told;
+use crate::process::print_and_wait;
 
-/// Where the sink and the relay listen.
+/// Port on which the sink and the relay listen.
 pub(crate) const PORT: u16 = 7;
-/// A stream that begins with this is read to its end, and answered with the count.
+/// First byte of a stream that is read to its end and answered with the number of bytes.
 pub(crate) const SWALLOW: u8 = b's';
-/// A stream that begins with this is echoed.
+/// First byte of a stream that is echoed.
 pub(crate) const ECHO: u8 = b'e';
-/// Sessions that the crowd makes at once.
-const AT_ONCE: usize = 32;
+/// Number of sessions that the crowd establishes concurrently.
+const CONCURRENCY: usize = 32;
 
 pub(crate) fn key(text: &str) -> Result<PublicKey> {
     Ok(text.parse()?)
@@ -42,7 +42,7 @@ pub(crate) async fn relay() -> Result<()> {
     let server = Server::start(TokioRuntime, secret()?, entropy()?, discovery, config).await?;
     let mut own = server.listen(PORT).map_err(|code| code.to_string())?;
     tokio::spawn(async move { while own.accept().await.is_some() {} });
-    told(&format!("{} {}", server.key(), server.local_addr())).await
+    print_and_wait(&format!("{} {}", server.key(), server.local_addr())).await
 }
 
 pub(crate) fn client(key: &str, addr: &str) -> Result<Client<TokioRuntime>> {
@@ -71,10 +71,10 @@ pub(crate) async fn sink(relay: &str, addr: &str) -> Result<()> {
             tokio::spawn(serve(stream));
         }
     });
-    told(&client.key().to_string()).await
+    print_and_wait(&client.key().to_string()).await
 }
 
-/// Does what the first byte says.
+/// Handles a stream as its first byte says.
 pub(crate) async fn serve<S: Connection>(mut stream: S) -> std::io::Result<()> {
     let mut what = [0];
     stream.read_exact(&mut what).await?;
@@ -98,15 +98,15 @@ pub(crate) async fn serve<S: Connection>(mut stream: S) -> std::io::Result<()> {
     }
 }
 
-/// Makes sessions and keeps them.
+/// Establishes sessions and keeps them open.
 pub(crate) async fn crowd(relay: &str, addr: &str, n: usize) -> Result<()> {
     let (relay, addr) = (key(relay)?, addr.parse::<SocketAddr>()?);
     let ephemerals = Arc::new(EphemeralSource::new(entropy()?, Hybrid::default()));
-    let workers = (0..AT_ONCE).map(|worker| {
+    let workers = (0..CONCURRENCY).map(|worker| {
         let ephemerals = Arc::clone(&ephemerals);
         tokio::spawn(async move {
             let mut held = Vec::new();
-            for _ in (worker..n).step_by(AT_ONCE) {
+            for _ in (worker..n).step_by(CONCURRENCY) {
                 let connection = TokioRuntime.connect(addr).await?;
                 let (secret, ephemeral) = (secret()?, ephemerals.next());
                 let config = SessionConfig::default();
@@ -126,5 +126,5 @@ pub(crate) async fn crowd(relay: &str, addr: &str, n: usize) -> Result<()> {
     for worker in join_all(workers).await {
         held.extend(worker??);
     }
-    told(&held.len().to_string()).await
+    print_and_wait(&held.len().to_string()).await
 }

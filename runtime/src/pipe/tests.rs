@@ -70,7 +70,7 @@ fn a_closed_direction_leaves_the_other_open() {
 }
 
 #[test]
-fn a_cut_loses_what_was_under_way() {
+fn a_cut_loses_bytes_in_transit() {
     let (mut a, mut b) = pair(16, OnDrop::Finish);
     let cutter = a.cutter();
     block_on(a.write_all(b"lost")).unwrap();
@@ -84,7 +84,7 @@ fn a_cut_loses_what_was_under_way() {
 }
 
 #[test]
-fn a_hang_up_lets_what_was_under_way_arrive() {
+fn a_hang_up_delivers_bytes_in_transit() {
     let (mut a, mut b) = pair(16, OnDrop::Finish);
     block_on(a.write_all(b"late")).unwrap();
     block_on(b.close()).unwrap();
@@ -97,8 +97,8 @@ fn a_hang_up_lets_what_was_under_way_arrive() {
     assert_eq!(write, Err(io::ErrorKind::BrokenPipe));
 }
 
-/// A pipe with and without the delay of a network, the writer's end first, in a world that stalls
-/// if a waiter is not woken.
+/// Runs `test` on a pipe with and without the delay of a network, in a world that stalls if a
+/// waiter is not woken. The writer's end is the first.
 fn in_worlds(test: impl AsyncFn(&VirtualTime, Pipe, Pipe)) {
     let world = VirtualTime::new(1);
     let (near, far) = pair(10, OnDrop::Finish);
@@ -119,7 +119,7 @@ fn in_worlds(test: impl AsyncFn(&VirtualTime, Pipe, Pipe)) {
     world.run_until(test(&world, near, far)).unwrap();
 }
 
-/// Fills the pipe and waits for room, as a task of its own; what came of the write.
+/// Spawns a task that fills the pipe and waits for room. Returns the receiver of its result.
 fn filling(world: &VirtualTime, mut near: Pipe) -> oneshot::Receiver<io::Result<()>> {
     let (done, ended) = oneshot::channel();
     world.runtime().spawn(Box::pin(async move {
@@ -133,7 +133,7 @@ fn filling(world: &VirtualTime, mut near: Pipe) -> oneshot::Receiver<io::Result<
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn every_waiter_goes_on_when_a_full_pipe_is_drained() {
+fn waiters_are_woken_when_a_full_pipe_is_drained() {
     in_worlds(async |world, near, mut far| {
         let writer = filling(world, near);
         world.runtime().sleep(SECOND).await;
@@ -145,7 +145,7 @@ fn every_waiter_goes_on_when_a_full_pipe_is_drained() {
 }
 
 #[test]
-fn every_waiter_goes_on_when_the_other_end_of_a_full_pipe_is_dropped() {
+fn waiters_are_woken_when_the_other_end_of_a_full_pipe_is_dropped() {
     in_worlds(async |world, near, far| {
         let writer = filling(world, near);
         world.runtime().sleep(SECOND).await;
@@ -155,7 +155,7 @@ fn every_waiter_goes_on_when_the_other_end_of_a_full_pipe_is_dropped() {
 }
 
 #[test]
-fn every_waiter_goes_on_when_a_pipe_is_held_and_released_or_cut() {
+fn waiters_are_woken_when_a_pipe_is_held_and_released_or_cut() {
     for cut in [false, true] {
         in_worlds(async |world, near, mut far| {
             let cutter = near.cutter();

@@ -1,4 +1,4 @@
-//! Tasks and timers of one thread, in an order that depends on nothing outside.
+//! A single-threaded executor with timers, whose order depends on nothing outside of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use crate::BoxFuture;
 
-/// Polls at one moment before the world counts as busy without end.
-pub(super) const POLLS_AT_ONE_MOMENT: u64 = if cfg!(test) { 10_000 } else { 10_000_000 };
+/// Number of polls without time advancing from which the world counts as [`Stalled::Busy`].
+pub(super) const MAX_POLLS_AT_ONE_MOMENT: u64 = if cfg!(test) { 10_000 } else { 10_000_000 };
 
-/// Why a world does not go on.
+/// Why a world cannot continue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stalled {
     /// No task is ready and no timer is set, so the future can never complete.
     Idle,
-    /// Tasks wake each other without end while time stands still.
+    /// Tasks wake each other endlessly without time advancing.
     Busy,
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Display for Stalled {
 
 impl std::error::Error for Stalled {}
 
-/// The future given to `run_until`; tasks count from 0.
+/// Index of the future given to `run_until`; tasks count from 0.
 const MAIN: usize = usize::MAX;
 
 type Ready = Mutex<VecDeque<usize>>;
@@ -53,7 +53,7 @@ impl Wake for TaskWaker {
     }
 }
 
-/// A task; its future is out while it is polled.
+/// A task. Its future is taken out while it is polled.
 struct Task {
     host: IpAddr,
     future: Option<BoxFuture<'static, ()>>,
@@ -61,20 +61,20 @@ struct Task {
 }
 
 #[derive(Default)]
-struct State {
+struct ExecutorState {
     now: Duration,
     tasks: Vec<Option<Task>>,
     free: Vec<usize>,
-    /// By time, then by the order of setting.
+    /// Timers by time, then by the order in which they were set.
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_set: u64,
     polls: BTreeMap<IpAddr, u64>,
-    /// Hosts that stand still, with their tasks that were woken meanwhile.
+    /// Suspended hosts, each with its tasks that were woken meanwhile.
     suspended: BTreeMap<IpAddr, BTreeSet<usize>>,
 }
 
 pub(super) struct Executor {
-    state: Mutex<State>,
+    state: Mutex<ExecutorState>,
     ready: Arc<Ready>,
 }
 
@@ -113,7 +113,7 @@ impl Executor {
         lock(&self.state).polls.get(&host).copied().unwrap_or(0)
     }
 
-    /// Drops the tasks of a host, as if its power failed.
+    /// Drops the tasks of a host, as a power failure does.
     pub(super) fn crash(&self, host: IpAddr) {
         let mut state = lock(&self.state);
         state.suspended.remove(&host);
@@ -130,7 +130,7 @@ impl Executor {
             }
         }
         drop(state);
-        drop(gone); // they may cancel timers or wake others, hence without the lock
+        drop(gone); // without the lock: dropping them may cancel timers or wake other tasks
     }
 
     pub(super) fn suspend(&self, host: IpAddr) {
@@ -174,7 +174,7 @@ impl Executor {
         }
     }
 
-    /// Wakes at `at`; returns the timer, to cancel it.
+    /// Wakes `waker` at `at`. Returns the timer's key, to cancel it.
     pub(super) fn wake_at(&self, at: Duration, waker: &Waker) -> (Duration, u64) {
         let mut state = lock(&self.state);
         state.timers_set += 1;
@@ -188,7 +188,7 @@ impl Executor {
         drop(waker);
     }
 
-    /// Polls the next task that is ready. Whether there was one.
+    /// Polls the next ready task. Returns whether there was one.
     fn poll_next(&self, main: &mut dyn FnMut()) -> bool {
         let Some(index) = lock(&self.ready).pop_front() else {
             return false;
@@ -204,7 +204,7 @@ impl Executor {
                 return true;
             };
             if let Some(woken) = state.suspended.get_mut(&task.host) {
-                // It stays marked as queued, so that it comes here once.
+                // The task stays marked as queued, so that further wakes do not add it again.
                 woken.insert(index);
                 return true;
             }
@@ -220,10 +220,10 @@ impl Executor {
             .as_mut()
             .poll(&mut Context::from_waker(&waker))
             .is_ready();
-        // A finished task is dropped without the lock: it may cancel timers or wake others.
+        // Drop a finished task without the lock: this may cancel timers or wake other tasks.
         let future = (!done).then_some(future);
         let mut state = lock(&self.state);
-        // `clear` or `crash` may have been called meanwhile.
+        // The poll may have called `clear` or `crash`.
         let slot = state.tasks.get_mut(index).filter(|slot| {
             let task = slot.as_ref();
             task.is_some_and(|task| Arc::ptr_eq(&task.waker, &task_waker))
@@ -234,7 +234,8 @@ impl Executor {
             return true;
         };
         if done {
-            // Its waker may still be held somewhere; the next task here gets a new one.
+            // Disable the old waker, which may still be in use; the next task at this index gets a
+            // new one.
             task_waker.queued.store(true, Ordering::Release);
             let task = slot.take();
             state.free.push(index);
@@ -246,7 +247,8 @@ impl Executor {
         true
     }
 
-    /// Moves time to the next timer not after `limit`, and wakes it. Whether there was one.
+    /// Advances time to the next timer, if that is not after `limit`, and fires it. Returns whether
+    /// there was one.
     fn next_timer(&self, limit: Duration) -> bool {
         let mut state = lock(&self.state);
         let Some((&timer, _)) = state.timers.first_key_value() else {
@@ -262,7 +264,7 @@ impl Executor {
         true
     }
 
-    /// Runs until `done` says so after a poll, or nothing is left up to `limit`.
+    /// Runs until `done` returns true, or no task is ready and no timer is due by `limit`.
     fn run(
         &self,
         limit: Duration,
@@ -274,7 +276,7 @@ impl Executor {
         while !done() {
             if self.poll_next(main) {
                 polls += 1;
-                if polls > POLLS_AT_ONE_MOMENT {
+                if polls > MAX_POLLS_AT_ONE_MOMENT {
                     return Err(Stalled::Busy);
                 }
             } else if !self.next_timer(limit) {
@@ -296,7 +298,7 @@ impl Executor {
         let output = std::cell::RefCell::new(None);
         let mut main = || {
             task_waker.queued.store(false, Ordering::Release);
-            // A waker of an earlier `run_until` may come late.
+            // A waker of an earlier `run_until` may fire late.
             if output.borrow().is_none()
                 && let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker))
             {
@@ -311,7 +313,7 @@ impl Executor {
         let end = self.now().saturating_add(duration);
         match self.run(end, &mut || {}, &|| false) {
             Err(Stalled::Busy) => Err(Stalled::Busy),
-            // Nothing left up to `end` is what was asked for.
+            // Being idle until `end` is the expected result.
             Ok(()) | Err(Stalled::Idle) => {
                 lock(&self.state).now = end;
                 Ok(())
@@ -322,7 +324,7 @@ impl Executor {
     /// Drops all tasks and timers.
     pub(super) fn clear(&self) {
         let tasks = std::mem::take(&mut lock(&self.state).tasks);
-        drop(tasks); // they may cancel timers, hence without the lock
+        drop(tasks); // without the lock: dropping them may cancel timers
         let mut state = lock(&self.state);
         state.free.clear();
         let timers = std::mem::take(&mut state.timers);
@@ -331,7 +333,7 @@ impl Executor {
     }
 }
 
-/// Completes at a moment.
+/// Completes at a given time.
 pub(super) struct Sleep {
     executor: Arc<Executor>,
     at: Duration,
@@ -350,7 +352,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // The task may have changed, so the timer is set anew.
+        // The future may have moved to another task, so the timer is set again.
         self.cancel();
         if self.executor.now() >= self.at {
             return Poll::Ready(());

@@ -1,9 +1,11 @@
-//! A [`Runtime`] without threads, sockets or a clock: time moves only when nothing else can.
+//! A [`Runtime`] without threads, sockets or a real clock: time advances only when no task is
+//! ready.
 //!
 //! [`VirtualTime`] owns a world: tasks, timers and a network of hosts. One thread polls tasks in
-//! the order in which they were woken; when none is left, time jumps to the next timer, those
-//! of one moment in the order in which they were set. So a run is a function of its seed, if
-//! the tasks have no other source of chance, and an hour takes as long as its events do.
+//! the order in which they were woken. When none is ready, time jumps to the next timer; timers of
+//! the same moment fire in the order in which they were set. A run is therefore a function of its
+//! seed, provided that the tasks use no other randomness, and an hour takes only as long as the
+//! work in it.
 //!
 //! ```
 //! use skydht_runtime::Runtime as _;
@@ -34,14 +36,14 @@ pub use network::{Conditions, NetworkStats, VirtualListener};
 use network::{Connecting, Network, World};
 use wall::Wall;
 
-/// The wall clock's reading when a world begins: 2026-08-01T00:00:00Z.
+/// Reading of the wall clock when a world begins: 2026-08-01T00:00:00Z.
 pub const EPOCH: Duration = Duration::from_secs(1_785_542_400);
 
 /// A world with its own time. Dropping it drops its tasks.
 pub struct VirtualTime(Arc<World>);
 
 impl VirtualTime {
-    /// A world at time zero. All chance in it comes from `seed`.
+    /// Creates a world at time zero. All its randomness is derived from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(World {
@@ -51,24 +53,24 @@ impl VirtualTime {
         }))
     }
 
-    /// The runtime of the host 127.0.0.1.
+    /// Returns the runtime of the host 127.0.0.1.
     #[must_use]
     pub fn runtime(&self) -> VirtualRuntime {
         self.host(Ipv4Addr::LOCALHOST.into())
     }
 
-    /// The runtime of the host `ip`: it listens and connects from there.
+    /// Returns the runtime of the host `ip`, which listens at and connects from this address.
     #[must_use]
     pub fn host(&self, ip: IpAddr) -> VirtualRuntime {
         let world = Arc::clone(&self.0);
         VirtualRuntime { world, ip }
     }
 
-    /// Runs the world until `future` completes. Not to be called from within a task.
+    /// Runs the world until `future` completes. Must not be called from a task.
     ///
     /// # Errors
-    /// [`Stalled`] when it never will: nothing is left to do, or tasks wake each other without
-    /// end while time stands still.
+    /// [`Stalled`] if it cannot complete: no task is ready and no timer is set, or tasks wake each
+    /// other endlessly without time advancing.
     pub fn run_until<F: Future>(&self, future: F) -> Result<F::Output, Stalled> {
         self.0.executor.run_until(future)
     }
@@ -81,20 +83,20 @@ impl VirtualTime {
         self.0.executor.advance(duration)
     }
 
-    /// Time since the world began.
+    /// Returns the time since the world began.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.0.executor.now()
     }
 
-    /// Tasks that have not ended.
+    /// Returns the number of tasks that have not ended.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.0.executor.tasks()
     }
 
-    /// One-way latency of connections made from now on: each draws its own between the two.
-    /// At first it is 5 to 50 ms.
+    /// Sets the range of one-way latencies, from which each new connection draws its own. Initially
+    /// 5 to 50 ms.
     pub fn set_latency(&self, min: Duration, max: Duration) {
         let latency = (min, max);
         self.0.network.set_conditions(Conditions {
@@ -103,78 +105,79 @@ impl VirtualTime {
         });
     }
 
-    /// How connections made from now on are.
+    /// Returns the conditions of new connections.
     #[must_use]
     pub fn conditions(&self) -> Conditions {
         self.0.network.conditions()
     }
 
-    /// Changes that.
+    /// Sets the conditions of new connections.
     pub fn set_conditions(&self, conditions: Conditions) {
         self.0.network.set_conditions(conditions);
     }
 
-    /// What the network has counted.
+    /// Returns the network's counters.
     #[must_use]
     pub fn network_stats(&self) -> NetworkStats {
         self.0.network.stats()
     }
 
-    /// Connections of which at least one end is still held, by the hosts that they join; those
-    /// that wait to be accepted are among them.
+    /// Returns the two hosts of each connection with at least one end in use, including connections
+    /// that wait to be accepted.
     #[must_use]
     pub fn connections(&self) -> Vec<[IpAddr; 2]> {
         self.0.network.connections()
     }
 
-    /// Times that a task was polled since the world began.
+    /// Returns how often tasks were polled since the world began.
     #[must_use]
     pub fn polls(&self) -> u64 {
         self.0.executor.polls()
     }
 
-    /// The same for the tasks of one host.
+    /// Returns how often tasks of one host were polled since the world began.
     #[must_use]
     pub fn polls_of(&self, host: IpAddr) -> u64 {
         self.0.executor.polls_of(host)
     }
 
-    /// Tasks of one host that have not ended.
+    /// Returns the number of tasks of one host that have not ended.
     #[must_use]
     pub fn tasks_of(&self, host: IpAddr) -> usize {
         self.0.executor.tasks_of(host)
     }
 
-    /// Ends a host's process at once: its tasks are dropped where they stand, and with them
-    /// what they hold, listeners and connections included. Not to be called from a task of
+    /// Ends a host's process immediately: its tasks are dropped in their current state, with
+    /// everything they own, listeners and connections included. Must not be called from a task of
     /// that host.
     ///
-    /// The other ends of its connections see what follows a process's death. Put the host on an
-    /// island of its own before, and they see nothing, as when a machine loses power; when it
-    /// starts again, [`VirtualTime::disconnect`] it first, for it knows nothing of them.
+    /// The other ends of its connections see the death of a process. To simulate a power loss
+    /// instead, put the host on an island of its own before, so that they see nothing; when it
+    /// starts again, call [`VirtualTime::disconnect`] first, because the new process does not know
+    /// these connections.
     pub fn crash(&self, host: IpAddr) {
         self.0.executor.crash(host);
     }
 
-    /// Makes a host stand still, as a laptop does with its lid closed: its tasks wait, time and
-    /// the network go on.
+    /// Suspends a host, as closing the lid of a laptop does: its tasks are not polled, while time
+    /// and the network continue.
     pub fn suspend(&self, host: IpAddr) {
         self.0.executor.suspend(host);
     }
 
-    /// Lets a suspended host go on.
+    /// Resumes a suspended host.
     pub fn resume(&self, host: IpAddr) {
         self.0.executor.resume(host);
     }
 
-    /// Moves a host to an island; all begin on island 0. Between islands nothing gets through
-    /// and neither end is told: bytes wait until both hosts are on one island again, and connection
+    /// Moves a host to an island; all hosts start on island 0. Nothing passes between islands, and
+    /// neither end notices: bytes wait until both hosts are on one island again, and connection
     /// attempts time out.
     pub fn set_island(&self, host: IpAddr, island: u32) {
         self.0.network.set_island(host, island);
     }
 
-    /// Steps a host's wall clock, back at most to 1970. Its monotonic clock goes on.
+    /// Steps a host's wall clock, back to 1970 at most. Its monotonic clock is not affected.
     pub fn step_clock(&self, host: IpAddr, by: Duration, forward: bool) {
         self.0.wall.step(host, by, forward);
     }
@@ -184,8 +187,8 @@ impl VirtualTime {
         self.0.network.disconnect(host);
     }
 
-    /// Makes a host swallow connection attempts (a firewall that drops) or answer them again.
-    /// Its connections stay.
+    /// Makes a host ignore connection attempts, like a firewall that drops them, or answer them
+    /// again. Its existing connections continue.
     pub fn set_silent(&self, host: IpAddr, silent: bool) {
         self.0.network.set_silent(host, silent);
     }
@@ -193,7 +196,7 @@ impl VirtualTime {
 
 impl Drop for VirtualTime {
     fn drop(&mut self) {
-        // Tasks hold the world that holds them.
+        // Break the reference cycle: tasks hold the world, and the world holds the tasks.
         self.0.executor.clear();
         self.0.network.clear();
     }
@@ -207,7 +210,7 @@ pub struct VirtualRuntime {
 }
 
 impl VirtualRuntime {
-    /// Its address.
+    /// Returns its address.
     #[must_use]
     pub const fn ip(&self) -> IpAddr {
         self.ip

@@ -13,27 +13,28 @@ use super::wall::Wall;
 use crate::pipe::{self, Cutter, Delay, Pipe};
 use crate::{BoxFuture, Listener};
 
-/// Connections that wait to be accepted at one listener; beyond, connecting is refused.
+/// Maximum number of connections that wait to be accepted by one listener; further ones are
+/// refused.
 const BACKLOG: usize = 128;
-/// The first port given to who asks for none.
+/// The first port assigned to a caller that asks for port 0, and to outgoing connections.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
-/// How long a silent host is tried, as Linux does.
+/// How long a connection attempt to a silent host takes to fail; Linux's default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
 
-/// How the network is. Connections made from now on go by it.
+/// Conditions of the network. They apply to connections made after they were set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Conditions {
-    /// One-way latency: each connection draws its own between the two.
+    /// Range of one-way latencies, from which each connection draws its own.
     pub latency: (Duration, Duration),
-    /// What each write may take longer. Bytes stay in their order.
+    /// Maximum additional latency of each write. Bytes stay in order.
     pub jitter: Duration,
-    /// Bytes under way in one direction before writing waits: each connection draws its own
-    /// between the two.
+    /// Range of capacities, in bytes in transit in one direction before writes wait, from which
+    /// each connection draws its own.
     pub capacity: (usize, usize),
-    /// Connection attempts of a million that are refused.
+    /// How many of a million connection attempts are refused.
     pub refused_ppm: u32,
-    /// Connection attempts of a million that get no answer.
+    /// How many of a million connection attempts get no answer.
     pub lost_ppm: u32,
 }
 
@@ -49,15 +50,15 @@ impl Default for Conditions {
     }
 }
 
-/// What the network has counted since the world began.
+/// Counters of the network since the world began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct NetworkStats {
     /// Connections made.
     pub connected: u64,
-    /// Connection attempts refused: no listener, the backlog was full, or by chance.
+    /// Connection attempts refused: without a listener, with a full backlog, or at random.
     pub refused: u64,
-    /// Connection attempts that got no answer.
+    /// Connection attempts without an answer.
     pub lost: u64,
     /// Connections broken by [`VirtualTime::disconnect`](super::VirtualTime::disconnect).
     pub broken: u64,
@@ -65,7 +66,7 @@ pub struct NetworkStats {
     pub blocked: u64,
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): small, and good enough to draw latencies.
+/// SplitMix64 (Steele, Lea and Flood 2014): small, and sufficient to draw latencies.
 struct Rng(u64);
 
 impl Rng {
@@ -83,7 +84,8 @@ impl Rng {
         min + Duration::from_nanos(u64::try_from(offset).unwrap_or(u64::MAX))
     }
 
-    /// Draws only where there is a choice, so that a rate of zero changes nothing else.
+    /// Draws only if there is a choice, so that a fixed size does not change the numbers that
+    /// follow.
     fn size(&mut self, (min, max): (usize, usize)) -> usize {
         if max <= min {
             return min;
@@ -103,20 +105,22 @@ struct Inbox {
     accepting: Option<Waker>,
 }
 
-struct State {
+struct NetworkState {
     rng: Rng,
     conditions: Conditions,
     listeners: BTreeMap<SocketAddr, Arc<Mutex<Inbox>>>,
     next_port: BTreeMap<IpAddr, u16>,
     silent: BTreeSet<IpAddr>,
-    /// Hosts on other islands than the first, 0.
+    /// Islands of the hosts that are not on island 0.
     islands: BTreeMap<IpAddr, u32>,
     stats: NetworkStats,
+    /// Connections with their two hosts. Those that are gone are removed at times.
     connections: Vec<([IpAddr; 2], Cutter)>,
+    /// Length of `connections` at which those that are gone are removed.
     sweep_at: usize,
 }
 
-pub(super) struct Network(Mutex<State>);
+pub(super) struct Network(Mutex<NetworkState>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,7 +128,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Network {
     pub(super) fn new(seed: u64) -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(NetworkState {
             rng: Rng(seed),
             conditions: Conditions::default(),
             listeners: BTreeMap::new(),
@@ -161,7 +165,7 @@ impl Network {
         let state = &*state;
         for (ends, cutter) in &state.connections {
             if ends.contains(&host) {
-                // Tasks are only marked as ready here; none runs.
+                // This only marks tasks as ready; none runs with the lock held.
                 cutter.hold(state.is_cut(*ends));
             }
         }
@@ -189,17 +193,17 @@ impl Network {
 
     pub(super) fn clear(&self) {
         let listeners = std::mem::take(&mut lock(&self.0).listeners);
-        drop(listeners); // pipes wake their other ends, hence without the lock
+        drop(listeners); // without the lock: dropped pipes wake their other ends
     }
 }
 
-impl State {
+impl NetworkState {
     fn is_cut(&self, ends: [IpAddr; 2]) -> bool {
         let [a, b] = ends.map(|host| self.islands.get(&host).copied().unwrap_or(0));
         a != b
     }
 
-    /// A port of `host` without a listener. Connections need no exclusive one.
+    /// Returns a port of `host` without a listener. Connections need no exclusive port.
     fn free_port(&mut self, host: IpAddr) -> u16 {
         let next = self.next_port.entry(host).or_insert(FIRST_EPHEMERAL_PORT);
         let mut port = *next;
@@ -219,7 +223,7 @@ impl State {
     }
 }
 
-/// How a connection delays its bytes.
+/// Delays the bytes of one connection.
 struct Link {
     world: std::sync::Weak<World>,
     executor: Arc<Executor>,
@@ -252,21 +256,21 @@ impl Delay for Link {
     }
 }
 
-/// What becomes of a connection attempt.
-enum Fate {
+/// Outcome of a connection attempt.
+enum AttemptOutcome {
     Arrives,
     Refused,
     Lost,
 }
 
-/// What a world consists of.
+/// The parts of a world.
 pub(super) struct World {
     pub(super) executor: Arc<Executor>,
     pub(super) network: Network,
     pub(super) wall: Wall,
 }
 
-/// A connection being made.
+/// A connection attempt.
 pub(super) struct Connecting {
     world: Arc<World>,
     from: IpAddr,
@@ -290,23 +294,23 @@ impl Connecting {
                 || state.silent.contains(&to.ip())
                 || state.is_cut([from, to.ip()])
             {
-                Fate::Lost
+                AttemptOutcome::Lost
             } else if state.rng.hits(conditions.refused_ppm) {
-                Fate::Refused
+                AttemptOutcome::Refused
             } else {
-                Fate::Arrives
+                AttemptOutcome::Arrives
             };
             (latency, local, fate)
         };
-        if let Fate::Lost = fate {
+        if let AttemptOutcome::Lost = fate {
             lock(&world.network.0).stats.lost += 1;
             world.executor.sleep(CONNECT_TIMEOUT).await;
             return Err(io::ErrorKind::TimedOut.into());
         }
         world.executor.sleep(latency).await;
         let connection = match fate {
-            Fate::Arrives => world.deliver(local, to, latency),
-            Fate::Refused | Fate::Lost => None,
+            AttemptOutcome::Arrives => world.deliver(local, to, latency),
+            AttemptOutcome::Refused | AttemptOutcome::Lost => None,
         };
         if connection.is_none() {
             lock(&world.network.0).stats.refused += 1;
@@ -317,7 +321,7 @@ impl Connecting {
 }
 
 impl World {
-    /// Puts a new connection before the listener, if there is one with room.
+    /// Passes a new connection to the listener at `to`, if there is one with room.
     fn deliver(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -363,7 +367,7 @@ impl World {
     }
 }
 
-/// A listening socket of a virtual host. Dropping it refuses what still waits.
+/// A listening socket of a virtual host. Dropping it resets the connections that wait.
 pub struct VirtualListener {
     world: Arc<World>,
     addr: SocketAddr,
@@ -432,7 +436,7 @@ mod tests {
     use crate::virtual_time::VirtualTime;
 
     #[test]
-    fn chance_is_the_published_generator() {
+    fn the_generator_is_the_published_one() {
         let mut rng = Rng(0);
         let expected = [
             0xe220_a839_7b1d_cdaf,

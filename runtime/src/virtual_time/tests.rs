@@ -40,8 +40,8 @@ fn time_jumps_to_timers_in_order() {
     );
 }
 
-/// Ready when it is polled again, which is at once.
-fn again() -> impl Future<Output = ()> {
+/// Returns to the executor once: wakes itself immediately and is ready at the second poll.
+fn yield_once() -> impl Future<Output = ()> {
     let mut polled = false;
     std::future::poll_fn(move |cx| {
         if std::mem::replace(&mut polled, true) {
@@ -58,14 +58,14 @@ fn a_task_that_spins_is_an_error_but_not_one_that_lets_time_pass() {
     let runtime = world.runtime();
     let forever = async {
         loop {
-            again().await;
+            yield_once().await;
         }
     };
     assert_eq!(world.run_until::<_>(forever), Err::<(), _>(Stalled::Busy));
     let patient = async {
         for _ in 0..3 {
-            for _ in 0..executor::POLLS_AT_ONE_MOMENT / 2 {
-                again().await;
+            for _ in 0..executor::MAX_POLLS_AT_ONE_MOMENT / 2 {
+                yield_once().await;
             }
             runtime.sleep(SECOND).await;
         }
@@ -226,7 +226,7 @@ fn what_is_written_later_arrives_later_and_an_end_too() {
 }
 
 #[test]
-fn who_waits_for_bytes_beyond_the_sea_is_woken_when_the_way_is_back() {
+fn a_reader_is_woken_when_islands_are_joined_again() {
     let world = VirtualTime::new(1);
     let got = Arc::new(Mutex::new(None));
     world
@@ -249,7 +249,7 @@ fn who_waits_for_bytes_beyond_the_sea_is_woken_when_the_way_is_back() {
         .unwrap();
 }
 
-/// What a busy world did, moment by moment.
+/// Returns what happened in a busy world, moment by moment.
 fn trace(seed: u64) -> Vec<(Duration, usize, u8)> {
     let world = VirtualTime::new(seed);
     let runtime = world.runtime();
@@ -301,7 +301,7 @@ fn a_dropped_world_drops_its_tasks() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
-/// A connection from host 1 to host 2, both ends.
+/// Opens a connection from host 1 to host 2 and returns both ends.
 async fn connected(world: &VirtualTime) -> (Pipe, Pipe) {
     let listener = world.host(host(2)).listen((host(2), 80).into()).await;
     let listener = listener.unwrap();
@@ -334,7 +334,7 @@ fn between_islands_bytes_wait_and_no_connection_is_made() {
 }
 
 #[test]
-fn a_writer_does_not_learn_of_an_end_beyond_the_sea() {
+fn a_writer_does_not_notice_an_end_on_another_island() {
     let world = VirtualTime::new(1);
     world
         .run_until(async {
@@ -353,7 +353,7 @@ fn a_writer_does_not_learn_of_an_end_beyond_the_sea() {
     assert!(world.connections().is_empty());
 }
 
-/// A task of a host that counts seconds, and what it has counted.
+/// Spawns a task on host `n` that counts seconds. Returns the times at which it counted.
 fn counting(world: &VirtualTime, n: u8) -> Arc<Mutex<Vec<Duration>>> {
     let runtime = world.host(host(n));
     let seconds = Arc::<Mutex<Vec<Duration>>>::default();
@@ -369,7 +369,7 @@ fn counting(world: &VirtualTime, n: u8) -> Arc<Mutex<Vec<Duration>>> {
 }
 
 #[test]
-fn a_suspended_host_stands_still_and_then_sees_the_time_that_has_passed() {
+fn a_suspended_host_runs_no_task_and_then_sees_the_time_that_has_passed() {
     let world = VirtualTime::new(1);
     let (one, two) = (counting(&world, 1), counting(&world, 2));
     world.advance(SECOND * 2).unwrap();
@@ -407,7 +407,7 @@ fn a_crash_drops_the_tasks_of_one_host_also_when_it_is_suspended() {
 }
 
 #[test]
-fn a_stepped_clock_is_one_hosts_and_moves_the_wall_clock_alone() {
+fn stepping_a_clock_moves_only_the_wall_clock_of_one_host() {
     let world = VirtualTime::new(1);
     world.step_clock(host(1), SECOND * 100, true);
     world.step_clock(host(1), SECOND * 30, false);
@@ -465,7 +465,7 @@ fn conditions_refuse_lose_delay_and_narrow() {
 }
 
 #[test]
-fn news_of_an_end_travel_as_bytes_do() {
+fn an_end_takes_as_long_to_arrive_as_bytes() {
     let world = VirtualTime::new(1);
     world.set_latency(SECOND, SECOND);
     world

@@ -1,18 +1,18 @@
-//! Wall clocks that were stepped.
+//! Wall clocks of hosts, as far as they were stepped.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How far a clock is off.
+/// How far a clock is off, as the sums of its steps in each direction.
 #[derive(Clone, Copy, Default)]
 struct Offset {
     ahead: Duration,
     behind: Duration,
 }
 
-/// The wall clocks of all hosts; those not in here are right.
+/// The offsets of all stepped clocks; other hosts' clocks are right.
 #[derive(Default)]
 pub(super) struct Wall(Mutex<BTreeMap<IpAddr, Offset>>);
 
@@ -27,7 +27,7 @@ impl Wall {
         *side = side.saturating_add(by);
     }
 
-    /// What the host's clock shows when it should show `right`.
+    /// Returns what the host's clock shows at the true time `right`.
     pub(super) fn read(&self, host: IpAddr, right: Duration) -> Duration {
         let offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match offsets.get(&host) {
