@@ -1,5 +1,5 @@
-//! Types that users hold show their name, and nothing of the sockets, tasks and secrets that they
-//! hold.
+//! `Debug` for types that users hold: only their names, nothing of the sockets, tasks and secrets
+//! inside.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The handle that users hold.
+//! The handle of a running node.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -31,23 +31,23 @@ use crate::transport::{DialFailure, Transport, TransportStats};
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The thread that runs storage cannot be started.
+    /// The thread for storage cannot be started.
     #[error("cannot start a thread for storage: {0}")]
     StorageThread(std::io::ErrorKind),
-    /// The transport proves another key than the node has: peers would not find it.
+    /// The transport proves another key than the node's, so peers would not find the node.
     #[error("the transport proves {transport}, but the node is {node}")]
     OtherKey {
-        /// The transport's.
+        /// The key that the transport proves.
         transport: PublicKey,
-        /// The identity's.
+        /// The key of the node's identity.
         node: PublicKey,
     },
 }
 
-/// The node behind this handle has stopped.
+/// The node of this handle has stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the node has stopped")]
 pub struct Stopped;
@@ -58,7 +58,7 @@ impl From<Stopped> for OperationError {
     }
 }
 
-/// Stops the node when the last handle goes.
+/// Shared by all handles; dropping it shuts the node down.
 struct Inner {
     mailbox: Arc<Mailbox>,
     transport: Box<dyn Fn() -> TransportStats + Send + Sync>,
@@ -74,16 +74,16 @@ impl Drop for Inner {
             outcome,
             events: None,
         };
-        // An error means that it has stopped already.
+        // An error means that the node has stopped already.
         let _ = self.mailbox.command(Command::Shutdown, reply);
     }
 }
 
-/// A running node. Cheap to clone; all clones are the same node.
+/// A running node. Cheap to clone; all clones refer to the same node.
 ///
-/// Every future is cancel-safe: dropping one cancels its operation in the node, and leaves
-/// whatever peers were already told. When the last handle is dropped, the node shuts down by
-/// itself; [`Dht::shutdown`] does so and waits.
+/// Every future is cancel-safe: dropping it cancels its operation in the node; what was sent to
+/// peers remains. Dropping the last handle shuts the node down; [`Dht::shutdown`] does so and waits
+/// for it.
 #[derive(Clone)]
 pub struct Dht(Arc<Inner>);
 
@@ -92,7 +92,7 @@ pub struct Dht(Arc<Inner>);
 pub struct WeakDht(Weak<Inner>);
 
 impl WeakDht {
-    /// The node, if some [`Dht`] still holds it.
+    /// Returns the node, if a [`Dht`] still refers to it.
     #[must_use]
     pub fn upgrade(&self) -> Option<Dht> {
         self.0.upgrade().map(Dht)
@@ -105,13 +105,13 @@ const _: () = {
 };
 
 impl Dht {
-    /// Starts a node: makes it, and spawns the loop that runs it.
+    /// Creates a node and spawns the event loop that runs it.
     ///
-    /// `seed` is all the randomness that the node ever uses: draw it from the operating system,
-    /// or repeat one to repeat a run.
+    /// `seed` determines all randomness that the node ever uses: draw it from the operating system,
+    /// or reuse one to reproduce a run.
     ///
     /// # Errors
-    /// A field of `config` that cannot be, or a transport that proves another key.
+    /// If a field of `config` is invalid, or the transport proves another key.
     pub fn start<R: Runtime, T: Transport>(
         runtime: R,
         transport: T,
@@ -123,7 +123,7 @@ impl Dht {
         Self::start_with(runtime, transport, config, identity, seed, options)
     }
 
-    /// As [`Dht::start`], with [`StartOptions`].
+    /// Starts a node like [`Dht::start`], with [`StartOptions`].
     ///
     /// # Errors
     /// As [`Dht::start`].
@@ -178,13 +178,13 @@ impl Dht {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Signs `value` with the node's own key and publishes it under `salt`. An empty value
-    /// deletes. The node renews it until it is deleted or [`PutOptions::once`] was set.
+    /// Signs `value` with the node's own key and publishes it under `salt`. An empty value deletes
+    /// the item. The node renews it until it is deleted, unless [`PutOptions::once`] is set.
     ///
-    /// Cancel-safe: a drop stops the spreading; peers that have the item keep it.
+    /// Cancel-safe: dropping the future stops the publication; peers that have the item keep it.
     ///
     /// # Errors
-    /// See [`PutError`]; a partial result is inside.
+    /// See [`PutError`], which contains the partial result.
     pub async fn put(
         &self,
         salt: Salt,
@@ -199,12 +199,13 @@ impl Dht {
         self.put_command(command).await
     }
 
-    /// Publishes an item signed by any key, at its signer's own target; verified first.
+    /// Publishes an item signed by any key, at its signer's own target. The signature is verified
+    /// first.
     ///
-    /// Cancel-safe, as [`Dht::put`].
+    /// Cancel-safe, like [`Dht::put`].
     ///
     /// # Errors
-    /// See [`PutError`]; a partial result is inside.
+    /// See [`PutError`], which contains the partial result.
     pub async fn put_signed(
         &self,
         item: Item,
@@ -223,10 +224,10 @@ impl Dht {
 
     /// Reads an item.
     ///
-    /// Cancel-safe: a drop ends the search.
+    /// Cancel-safe: dropping the future ends the query.
     ///
     /// # Errors
-    /// See [`GetError`]; the best value found in time is inside.
+    /// See [`GetError`], which contains the best value found in time.
     pub async fn get(&self, request: GetRequest) -> Result<GetOutcome, GetError> {
         match self.run(Command::Get(request))?.await? {
             Outcome::Get(result) => result,
@@ -234,11 +235,11 @@ impl Dht {
         }
     }
 
-    /// Reads an item and shows how: the first verified value as soon as it is there, each
-    /// step of the search, then the outcome.
+    /// Reads an item and reports the progress: the first verified value as soon as it was received,
+    /// each step of the lookup, then the outcome.
     ///
     /// # Errors
-    /// The node has stopped or is too busy to begin.
+    /// If the node has stopped or is too busy to start.
     pub fn get_with_events(&self, request: GetRequest) -> Result<GetProgress, OperationError> {
         let (sender, events) = events::ring();
         let operation = self.submit(Command::Get(request), Some(sender))?;
@@ -250,7 +251,7 @@ impl Dht {
 
     /// Finds the live peers nearest to `target`.
     ///
-    /// Cancel-safe: a drop ends the search.
+    /// Cancel-safe: dropping the future ends the query.
     ///
     /// # Errors
     /// See [`OperationError`].
@@ -265,7 +266,7 @@ impl Dht {
         }
     }
 
-    /// Asks one peer for a sign of life, dialling `addr` if there is no session.
+    /// Pings one peer, dialling `addr` if there is no session.
     ///
     /// Cancel-safe.
     ///
@@ -282,7 +283,7 @@ impl Dht {
         }
     }
 
-    /// Sizes, counts and limits at this moment.
+    /// Returns current sizes, counters and limits of the node.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -290,7 +291,7 @@ impl Dht {
         self.ask(Request::Snapshot).await
     }
 
-    /// The peers in the routing table, nearest bucket first.
+    /// Returns the peers in the routing table, nearest bucket first.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -298,7 +299,7 @@ impl Dht {
         self.ask(Request::Peers).await
     }
 
-    /// The node's own items that it keeps renewed.
+    /// Returns the node's own items that it keeps renewed.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -306,7 +307,7 @@ impl Dht {
         self.ask(Request::OwnItems).await
     }
 
-    /// What the loop itself counts.
+    /// Returns the counters of the event loop.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -314,7 +315,7 @@ impl Dht {
         self.ask(Request::Stats).await
     }
 
-    /// How storage does; all zero where there is none.
+    /// Returns the counters of the storage; all zero without storage.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -322,23 +323,23 @@ impl Dht {
         self.ask(Request::Storage).await
     }
 
-    /// What the transport counts; also after the node has stopped.
+    /// Returns the counters of the transport, also after the node has stopped.
     #[must_use]
     pub fn transport_stats(&self) -> TransportStats {
         (self.0.transport)()
     }
 
-    /// Why those bootstrap peers are not reached whose last dial failed.
+    /// Returns why the last dial of each bootstrap peer failed, for those whose last dial did.
     #[must_use]
     pub fn dial_failures(&self) -> Vec<DialFailure> {
         (self.0.failures)()
     }
 
-    /// Waits until the routing table is not empty and the first self-lookups are done: from
-    /// then on, puts and gets have peers to ask. Cancel-safe.
+    /// Waits until the routing table is not empty and the first self-lookups are done: from then
+    /// on, puts and gets have peers to ask. Cancel-safe.
     ///
     /// # Errors
-    /// [`Stopped`], if that comes first.
+    /// [`Stopped`] if the node stops first.
     pub async fn ready(&self) -> Result<(), Stopped> {
         match self.0.mailbox.reached(Phase::Ready).await {
             Phase::Stopped => Err(Stopped),
@@ -346,34 +347,34 @@ impl Dht {
         }
     }
 
-    /// A handle for whatever the node itself uses, so that it still ends with its last user.
+    /// Returns a handle that does not keep the node running, for values that the node itself uses.
     #[must_use]
     pub fn downgrade(&self) -> WeakDht {
         WeakDht(Arc::downgrade(&self.0))
     }
 
-    /// Whether [`Dht::ready`] would return at once.
+    /// Returns whether [`Dht::ready`] would return immediately.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.mailbox.phase() == Phase::Ready
     }
 
-    /// The node's events from now on; see [`EventStream`] for what happens to slow readers.
+    /// Returns the node's events from now on; see [`EventStream`] for slow readers.
     #[must_use]
     pub fn events(&self) -> EventStream {
         let (sender, receiver) = events::ring();
-        // If the node has stopped, the sender is dropped here and the stream is at its end.
+        // If the node has stopped, the sender is dropped here, which ends the stream.
         self.0.mailbox.ask(Request::Subscribe(sender));
         EventStream(receiver)
     }
 
-    /// The node's key.
+    /// Returns the node's key.
     #[must_use]
     pub fn key(&self) -> PublicKey {
         self.0.key
     }
 
-    /// This node, as others start from it.
+    /// Returns this node as a bootstrap peer for other nodes.
     #[must_use]
     pub fn as_bootstrap(&self) -> BootstrapPeer {
         BootstrapPeer {
@@ -382,17 +383,17 @@ impl Dht {
         }
     }
 
-    /// Where others can dial this node directly, if they can.
+    /// Returns the address at which peers can dial this node directly, if there is one.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.local_addr
     }
 
-    /// Ends every operation with [`OperationError::ShuttingDown`], flushes and closes every
-    /// stream and session, and returns when all is closed. Further calls return at once, or
-    /// wait for the first one. Dropping the future does not stop the shutdown.
+    /// Ends all operations with [`OperationError::ShuttingDown`], flushes and closes all streams
+    /// and sessions, and returns when all are closed. Further calls return immediately or wait for
+    /// the first one. Dropping the future does not stop the shutdown.
     pub async fn shutdown(&self) {
-        // An error means that it has stopped already. Dropping the reply's receiver is harmless.
+        // An error means that the node has stopped already. The outcome is not needed.
         let (outcome, _) = oneshot::channel();
         let reply = Reply {
             outcome,
@@ -429,7 +430,7 @@ impl Dht {
         };
         let op = self.0.mailbox.command(command, reply)?;
         Ok(Operation {
-            // The handle itself: a node does not stop by itself under a running operation.
+            // A strong handle, so that the node does not shut down during the operation.
             dht: self.clone(),
             op,
             outcome,
@@ -438,14 +439,14 @@ impl Dht {
     }
 }
 
-/// The node answered a command with another command's outcome, which its contract rules out;
-/// to the caller this operation ended without a result.
+/// Returns the error for an operation that ended with another command's outcome, which the node's
+/// contract rules out. Its caller sees a cancelled operation.
 pub(crate) fn mismatch(outcome: &Outcome) -> OperationError {
     debug_assert!(false, "the outcome of another command: {outcome:?}");
     OperationError::Cancelled
 }
 
-/// One operation under way; dropped before its end, it is cancelled.
+/// An operation in progress. Dropping it before its end cancels it.
 pub(crate) struct Operation {
     dht: Dht,
     op: OperationId,
@@ -459,7 +460,7 @@ impl Future for Operation {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = std::task::ready!(Pin::new(&mut self.outcome).poll(cx));
         self.finished = true;
-        // A dropped sender: the loop is gone.
+        // The sender was dropped, so the event loop has ended.
         Poll::Ready(result.map_err(|_| OperationError::ShuttingDown))
     }
 }
@@ -472,46 +473,46 @@ impl Drop for Operation {
     }
 }
 
-/// What a get shows on its way.
+/// Progress of a get.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum GetEvent {
-    /// The first verified value; a fresher one may follow in the outcome.
+    /// The first verified value; a newer one may follow in the outcome.
     FirstValue {
-        /// What was found.
+        /// The item that was found.
         item: Arc<Item>,
-        /// Owner or mirror.
+        /// Whether it came from the owner or a mirror.
         origin: Origin,
-        /// Who had it; none for this node's own store.
+        /// The peer that had it; `None` for this node's own store.
         from: Option<PublicKey>,
     },
-    /// The search learnt something.
+    /// The lookup heard of a peer, or has an answer from one.
     Hop {
-        /// Who was asked.
+        /// The peer.
         peer: PublicKey,
-        /// What came of it.
+        /// What was learned about it.
         result: HopResult,
     },
     /// Events were lost because they were not read in time.
     Lagged(Lagged),
-    /// The end; nothing follows.
+    /// The outcome, which is the last event.
     Finished(Result<GetOutcome, GetError>),
 }
 
-/// A get that shows what it does; see [`Dht::get_with_events`]. Dropped before its end, it
-/// ends the search.
+/// A get that reports its progress; see [`Dht::get_with_events`]. Dropping it before its end ends
+/// the query.
 pub struct GetProgress {
     events: RingReceiver<Event>,
     operation: Option<Operation>,
 }
 
 impl GetProgress {
-    /// The next event; [`GetEvent::Finished`] is the last one, then none. Cancel-safe.
+    /// Returns the next event. [`GetEvent::Finished`] is the last one, then `None`. Cancel-safe.
     pub async fn next(&mut self) -> Option<GetEvent> {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// Skips everything but the outcome.
+    /// Waits for the outcome, skipping all other events.
     ///
     /// # Errors
     /// As [`Dht::get`].
@@ -537,9 +538,9 @@ impl GetProgress {
                 Poll::Ready(Some(Ok(Event::Hop { peer, result, .. }))) => {
                     Poll::Ready(Some(GetEvent::Hop { peer, result }))
                 }
-                // No other event belongs to an operation.
+                // Other events do not belong to operations.
                 Poll::Ready(Some(Ok(_))) => continue,
-                // The loop drops the sender when the operation has finished.
+                // The event loop drops the sender when the operation has finished.
                 Poll::Ready(None) => {
                     let result = match std::task::ready!(Pin::new(operation).poll(cx)) {
                         Ok(Outcome::Get(result)) => result,

@@ -1,7 +1,7 @@
 //! The DHT as DMSG's discovery: an entry is an item that its owner publishes (specification of
 //! discovery, §7 and §8.1).
 //!
-//! Dials made for the DHT do not come here, since they would lead to further ones
+//! Dials made for the DHT do not use it, since they would cause further dials
 //! (docs/architecture.md, "Dials made for the DHT").
 
 use std::collections::BTreeSet;
@@ -18,46 +18,45 @@ use skydht_runtime::BoxFuture;
 
 use crate::dht::{Dht, Stopped, WeakDht};
 
-/// The salt of entries.
+/// The salt under which entries are published.
 pub const SALT: &str = "dmsg";
-/// How long an entry that says the same is not put again. The node renews the item meanwhile.
+/// How long an entry with the same content is not put again. The node renews the item meanwhile.
 pub const REPEAT: Duration = Duration::from_secs(15 * 60);
-/// Servers that entries named and that are remembered.
+/// Maximum number of servers remembered from entries.
 pub const MOST_SERVERS: usize = 64;
-/// Of these from one entry.
+/// Maximum number of servers remembered from one entry.
 pub const MOST_NAMED: usize = 4;
-/// Lookups of one question for servers, of each kind.
+/// Maximum number of lookups of each kind in one request for servers.
 pub const MOST_LOOKUPS: usize = 16;
-/// With fewer servers known, peers' entries are read for the servers that they name.
+/// If fewer servers are known, entries of peers are read to learn the servers that they name.
 const ENOUGH_SERVERS: usize = 4;
 
-/// Entries in the DHT. Clones are the same one.
+/// A discovery that stores entries in the DHT. Clones share one node.
 ///
-/// A DMSG client or server that is to find others through it is started first, the node over it
-/// next; then [`DhtDiscovery::attach`] joins the two. Until then nothing is found, and an entry
-/// that is published is put only when it is published again, a minute later at most. Once the
-/// node is gone, which this does not keep running, calls end with
-/// [`DiscoveryError::Unavailable`].
+/// Start the DMSG client or server that uses it first, then the node over that client or server,
+/// and then call [`DhtDiscovery::attach`]. Until then nothing is found, and a published entry is
+/// put only when it is published again, at most a minute later. The discovery does not keep the
+/// node running; once the node has ended, calls fail with [`DiscoveryError::Unavailable`].
 #[derive(Clone, Default)]
-pub struct DhtDiscovery(Arc<Shared>);
+pub struct DhtDiscovery(Arc<DiscoveryInner>);
 
 #[derive(Default)]
-struct Shared {
+struct DiscoveryInner {
     dht: OnceLock<WeakDht>,
-    state: Mutex<State>,
+    state: Mutex<DiscoveryState>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Keys of servers that are known beforehand.
+struct DiscoveryState {
+    /// Keys of the configured servers.
     known: BTreeSet<PublicKey>,
-    /// Those that entries named.
+    /// Keys of servers that entries named.
     named: BTreeSet<PublicKey>,
-    /// What was put last, and its timestamp.
+    /// The content that was put last, and the timestamp of its entry.
     put: Option<(Content, i64)>,
 }
 
-/// What an entry says, without what changes every time.
+/// The content of an entry without the parts that change with every publication.
 type Content = (Option<ClientFields>, String, Option<ServerFields>);
 
 fn content(entry: &Entry) -> Content {
@@ -69,7 +68,8 @@ fn content(entry: &Entry) -> Content {
 }
 
 impl DhtDiscovery {
-    /// One that knows the keys of these servers: their entries tell where they are.
+    /// Creates a discovery that knows the keys of these servers; their addresses come from their
+    /// entries.
     #[must_use]
     pub fn new(servers: impl IntoIterator<Item = PublicKey>) -> Self {
         let this = Self::default();
@@ -77,12 +77,13 @@ impl DhtDiscovery {
         this
     }
 
-    /// From now on this node is asked. Only the first one counts.
+    /// Sets the node to use. Only the first call has an effect.
     pub fn attach(&self, dht: &Dht) {
         let _ = self.0.dht.set(dht.downgrade());
     }
 
-    /// As [`Discovery::entry`], but only what this node holds itself: no peer is asked.
+    /// Finds an entry like [`Discovery::entry`], but only in this node's own store, without asking
+    /// a peer.
     ///
     /// # Errors
     /// As [`Discovery::entry`].
@@ -90,11 +91,11 @@ impl DhtDiscovery {
         self.find(key, ReadPolicy::Local).await
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DiscoveryState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The node; none before there is one.
+    /// Returns the node; `None` before it is attached.
     fn dht(&self) -> Result<Option<Dht>, DiscoveryError> {
         let Some(dht) = self.0.dht.get() else {
             return Ok(None);
@@ -150,7 +151,7 @@ impl DhtDiscovery {
         let entries = self.find_all(asked.iter().copied()).await;
         let found: Vec<_> = entries.iter().filter_map(KnownServer::of).collect();
         let is_found = |key| found.iter().any(|server| server.key == key);
-        // Others may be named in their places.
+        // Forget servers without an entry, so that others can be remembered.
         let mut state = self.state();
         for key in asked.into_iter().filter(|key| !is_found(*key)) {
             state.named.remove(&key);
@@ -163,11 +164,11 @@ impl DhtDiscovery {
         let Some(dht) = self.dht()? else {
             return Ok(());
         };
-        let said = (content(entry.entry()), entry.entry().timestamp);
+        let latest = (content(entry.entry()), entry.entry().timestamp);
         let repeats = {
             let state = self.state();
             let put = state.put.as_ref();
-            put.is_some_and(|(content, at)| *content == said.0 && is_recent(*at, said.1))
+            put.is_some_and(|(content, at)| *content == latest.0 && is_recent(*at, latest.1))
         };
         if repeats {
             return Ok(());
@@ -176,13 +177,13 @@ impl DhtDiscovery {
         let put = dht.put(Salt::from(SALT), value, PutOptions::default());
         put.await
             .map_err(|error| DiscoveryError::Unavailable(error.to_string()))?;
-        self.state().put = Some(said);
+        self.state().put = Some(latest);
         Ok(())
     }
 }
 
-impl State {
-    /// Remembers the servers of an entry.
+impl DiscoveryState {
+    /// Remembers the servers that an entry names.
     fn learn(&mut self, entry: &Entry) {
         let own = entry.server.as_ref().map(|_| &entry.key);
         let named = own.into_iter().chain(entry.delegated_servers());
@@ -193,20 +194,20 @@ impl State {
         }
     }
 
-    /// Those that are known beforehand first.
+    /// Returns the known servers, the configured ones first.
     fn servers(&self) -> Vec<PublicKey> {
         let named = self.named.difference(&self.known);
         self.known.iter().chain(named).copied().collect()
     }
 }
 
-/// Whether less than [`REPEAT`] lies between two timestamps, in nanoseconds.
+/// Returns whether two timestamps, in nanoseconds, are less than [`REPEAT`] apart.
 fn is_recent(before: i64, now: i64) -> bool {
     u128::from(now.abs_diff(before)) < REPEAT.as_nanos()
 }
 
-/// The entry in a value, if it is one that this key's owner signed. Upstream's readers also take
-/// `{}` for one.
+/// Returns the entry in a value, if it is one of `key` that its owner signed. Upstream's readers
+/// also accept `{}` as an entry.
 fn read(key: PublicKey, value: &[u8]) -> Option<SignedEntry> {
     let signed = SignedEntry::from_json(value).ok()?;
     let entry = signed.entry();
@@ -215,7 +216,7 @@ fn read(key: PublicKey, value: &[u8]) -> Option<SignedEntry> {
 }
 
 impl Discovery for DhtDiscovery {
-    /// An item that is no valid entry counts as none.
+    /// An item that is not a valid entry counts as not found.
     fn entry(&self, key: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         let this = self.clone();
         Box::pin(async move { this.find(key, ReadPolicy::Freshest).await })
@@ -226,21 +227,21 @@ impl Discovery for DhtDiscovery {
         Box::pin(async move { this.find_signed(key, ReadPolicy::Freshest).await })
     }
 
-    /// The servers that are known beforehand, and those that entries named; when they are few,
-    /// the servers of some peers.
+    /// Returns the configured servers and those that entries named; if these are few, also servers
+    /// of some peers.
     fn servers(&self) -> BoxFuture<'static, Result<Vec<KnownServer>, DiscoveryError>> {
         let this = self.clone();
         Box::pin(async move { this.find_servers().await })
     }
 
-    /// Puts it when it says something new, else every [`REPEAT`].
+    /// Puts the entry if its content has changed, and otherwise once per [`REPEAT`].
     fn publish(&self, entry: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         let this = self.clone();
         Box::pin(async move { this.put(entry).await })
     }
 
-    /// Does nothing: the item ends with its life. A tombstone would have to be outranked at the
-    /// next start (docs/architecture.md, "No tombstone at shutdown").
+    /// Does nothing: the item expires. A tombstone would have to be outranked at the next start
+    /// (docs/architecture.md, "No tombstone at shutdown").
     fn remove(&self, _: SignedEntry) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -281,7 +282,7 @@ mod tests {
             bytes[..2].copy_from_slice(&n.to_be_bytes());
             SecretKey::from_bytes(&bytes).unwrap().public()
         };
-        let mut state = State::default();
+        let mut state = DiscoveryState::default();
         state.known.insert(key(0));
         let mut entry = Entry::new(key(1_000), 1, 2);
         for first in (0..100).step_by(10) {

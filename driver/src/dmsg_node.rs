@@ -1,4 +1,4 @@
-//! A node over DMSG in one call, for any runtime.
+//! Starting a node over DMSG with one call, on any runtime.
 
 use std::io;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::dht::{Dht, StartError};
 use crate::options::StartOptions;
 use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Via};
 
-/// A node over DMSG, about to start.
+/// Configuration of a node over DMSG that is about to start.
 #[non_exhaustive]
 pub struct DmsgNode<R: Runtime> {
     /// Its secret key, the same as the client's or relay's.
     pub secret: SecretKey,
-    /// Whose sessions it uses.
+    /// The client or relay whose sessions it uses.
     pub via: Via<R>,
-    /// What it is told. Its bootstrap peers are dialled even if they refuse.
+    /// Configuration of the node. Its bootstrap peers are dialled even if they have refused.
     pub config: Config,
-    /// How it dials.
+    /// Options of the transport.
     pub dmsg: DmsgOptions,
-    /// How long a discovery that does not answer keeps the node from starting once there is a
-    /// session, or at once for a relay; none: without end.
+    /// How long the start waits for a discovery that does not answer, counted from the first
+    /// session, or immediately for a relay. `None` waits without a limit.
     pub patience: Option<Duration>,
-    /// Its randomness; none: drawn at the start.
+    /// Seed of its randomness; drawn at the start if `None`.
     pub seed: Option<Seed>,
-    /// Anything out of the ordinary.
+    /// Further options.
     pub options: StartOptions,
 }
 
@@ -38,19 +38,19 @@ pub struct DmsgNode<R: Runtime> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartDmsgError {
-    /// There is no randomness to draw.
+    /// The operating system provides no randomness.
     #[error("the system gives no randomness: {0}")]
     Entropy(#[source] io::Error),
     /// The port cannot be listened on.
     #[error("cannot listen: {0}")]
     Listen(#[source] ErrorCode),
-    /// The node.
+    /// The node could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
 impl Dht {
-    /// A node over DMSG with this key, by the sessions of a client or a relay; about to start.
+    /// Prepares a node over DMSG with this key, using the sessions of a client or a relay.
     #[must_use]
     pub fn dmsg<R: Runtime>(secret: SecretKey, via: Via<R>) -> DmsgNode<R> {
         DmsgNode::new(secret, via)
@@ -58,7 +58,7 @@ impl Dht {
 }
 
 impl<R: Runtime> DmsgNode<R> {
-    /// A node with this key over this client or relay.
+    /// Creates the configuration of a node with this key over this client or relay.
     #[must_use]
     pub fn new(secret: SecretKey, via: Via<R>) -> Self {
         Self {
@@ -72,8 +72,7 @@ impl<R: Runtime> DmsgNode<R> {
         }
     }
 
-    /// Starts from these peers, besides those that were given before. They are dialled even if
-    /// they refuse.
+    /// Adds bootstrap peers. They are dialled even if they have refused.
     #[must_use]
     pub fn bootstrap(mut self, peers: impl IntoIterator<Item = PublicKey>) -> Self {
         let by_key = |key| BootstrapPeer {
@@ -84,8 +83,9 @@ impl<R: Runtime> DmsgNode<R> {
         self
     }
 
-    /// Listens, waits until DMSG is ready, and starts the node on a runtime: it answers before it asks.
-    /// `entropy` draws 32 secret bytes from the operating system, or from a seed in virtual time.
+    /// Listens, waits until DMSG is ready, and starts the node on a runtime. It listens first, so
+    /// that it can answer before it asks. `entropy` returns 32 secret bytes from the operating
+    /// system, or from a seed in virtual time.
     ///
     /// # Errors
     /// See [`StartDmsgError`].

@@ -1,4 +1,5 @@
-//! Events to subscribers: a bounded ring for each; who lags loses the oldest and learns how many.
+//! Event queues of subscribers: bounded rings that drop the oldest event and count the dropped
+//! ones.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -8,14 +9,14 @@ use std::task::{Context, Poll, Waker};
 use futures::Stream;
 use skydht_core::node::Event;
 
-/// Events that wait for one subscriber at most; then the oldest goes.
+/// Maximum number of events that wait for one subscriber; beyond it, the oldest is dropped.
 pub const EVENT_CAPACITY: usize = 1_024;
 
-/// A subscriber was too slow.
+/// Events were lost because the subscriber was too slow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0} events were lost because this subscriber lagged")]
 pub struct Lagged(
-    /// Events lost since the last one that was delivered.
+    /// Number of events lost since the last one that was delivered.
     pub u64,
 );
 
@@ -26,7 +27,7 @@ struct Ring<T> {
     waker: Option<Waker>,
 }
 
-/// The sending end of a ring. The subscriber's end going away ends it.
+/// The sending end of a ring. It does not keep the ring alive.
 pub(crate) struct RingSender<T>(Weak<Mutex<Ring<T>>>);
 
 /// The receiving end of a ring.
@@ -47,7 +48,8 @@ fn lock<T>(ring: &Mutex<Ring<T>>) -> MutexGuard<'_, Ring<T>> {
 }
 
 impl<T> RingSender<T> {
-    /// Whether anyone is still there to receive.
+    /// Adds an item, dropping the oldest from a full ring. Returns whether there is still a
+    /// receiver.
     pub(crate) fn push(&self, item: T) -> bool {
         let Some(ring) = self.0.upgrade() else {
             return false;
@@ -98,14 +100,14 @@ impl<T> RingReceiver<T> {
     }
 }
 
-/// The node's events from the moment of subscription; ends when the node stops.
+/// The node's events since the subscription; ends when the node stops.
 ///
-/// At most [`EVENT_CAPACITY`] wait here. Beyond that the oldest are lost, and the next item is
-/// [`Lagged`], which says how many.
+/// At most [`EVENT_CAPACITY`] events wait here. Beyond that the oldest are lost, and the next item
+/// is [`Lagged`] with their number.
 pub struct EventStream(pub(crate) RingReceiver<Event>);
 
 impl EventStream {
-    /// The next event; none once the node has stopped. Cancel-safe.
+    /// Returns the next event; `None` once the node has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Event, Lagged>> {
         std::future::poll_fn(|cx| self.0.poll_next(cx)).await
     }
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_that_waits_goes_on_when_something_comes_and_at_the_end() {
+    fn a_waiting_subscriber_is_woken_by_events_and_by_the_end() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
         let (sender, receiver) = ring();
@@ -167,7 +169,7 @@ mod tests {
         }
         let clock = runtime.clone();
         runtime.spawn(Box::pin(async move {
-            // The subscriber has read everything and waits.
+            // By now the subscriber has read everything and waits.
             clock.sleep(std::time::Duration::from_secs(1)).await;
             sender.push(7);
             clock.sleep(std::time::Duration::from_secs(1)).await;

@@ -1,4 +1,4 @@
-//! What the handle does with full nodes: being one, reconciling, listing what is held.
+//! Methods of the handle for full nodes: becoming one, reconciling, and listing the store.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::mailbox::Request;
 
 impl Dht {
     /// Makes the node a full node, or a regular one again, until it stops. A full node stores every
-    /// item and holds what the other full nodes hold; one that is none any more lets go of what is
-    /// far, as far as the limits of a regular node ask for it, and keeps its own items.
+    /// item and reconciles with the other full nodes. A node that becomes regular again drops far
+    /// items as the limits of a regular node require, and keeps its own items.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -22,10 +22,10 @@ impl Dht {
             .await
     }
 
-    /// Reconciles with one full node now, or with all that are known; what it brought
-    /// is verified and stored when this returns. Without a timeout it may take as long as any operation.
+    /// Reconciles immediately with one full node, or with all known ones. When it returns, received
+    /// items are verified and stored. Without a timeout, the one of the configuration applies.
     ///
-    /// Cancel-safe: a drop forgets the result; the sessions go on.
+    /// Cancel-safe: dropping the future discards the result; the sessions continue.
     ///
     /// # Errors
     /// See [`SyncError`].
@@ -40,8 +40,9 @@ impl Dht {
         }
     }
 
-    /// A page of what the node holds, in the order of targets from `from` on: at most `most` items.
-    /// It may be empty and not the last, see [`ListPage::next`].
+    /// Returns a page of the items that the node stores, in the order of targets starting at
+    /// `from`: at most `most` items. An empty page need not be the last one, see
+    /// [`ListPage::next`].
     ///
     /// # Errors
     /// [`Stopped`].

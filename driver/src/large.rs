@@ -1,6 +1,7 @@
-//! Large records and lists, by whatever puts and reads items: see [`skydht_core::large`].
+//! Large records and lists, over anything that puts and reads items: see [`skydht_core::large`].
 //!
-//! At most [`CONCURRENT`] chunks are on their way, so that a record of 16 MiB takes half a megabyte.
+//! At most [`CONCURRENT`] chunks are transferred concurrently, so that a record of 16 MiB takes
+//! half a megabyte of memory.
 
 use std::fmt;
 use std::io;
@@ -16,12 +17,12 @@ use skydht_core::node::{Expected, GetError, GetRequest, PutError, PutOptions, Re
 
 use crate::Dht;
 
-/// Chunks being put, or read, at a time.
+/// Maximum number of chunks that are put or read concurrently.
 pub const CONCURRENT: usize = 8;
-/// How often a record that is replaced meanwhile is read again.
+/// A record or list that is replaced while being read is read one time less than this.
 const ATTEMPTS: usize = 4;
 
-/// Puts and reads items: a node's handle, or whatever reaches a node.
+/// Puts and reads items: a node's handle, or a connection to a node.
 #[allow(
     async_fn_in_trait,
     reason = "who awaits knows whether it has to be Send"
@@ -30,10 +31,10 @@ pub trait Items {
     /// Why an item was not put or read.
     type Error: fmt::Display;
 
-    /// Publishes an item of the own key. Returns its sequence.
+    /// Publishes an item of the node's own key. Returns its sequence.
     async fn put(&self, salt: Salt, value: Value, options: PutOptions) -> Result<Seq, Self::Error>;
 
-    /// Reads an item; none if no peer has it, or its owner deleted it.
+    /// Reads an item; `None` if no peer has it, or its owner deleted it.
     async fn get(
         &self,
         owner: PublicKey,
@@ -42,7 +43,7 @@ pub trait Items {
     ) -> Result<Option<(Seq, Value)>, Self::Error>;
 }
 
-/// A handle with the key of its node.
+/// The handle of a running node.
 impl Items for Dht {
     type Error = ItemsError;
 
@@ -68,39 +69,40 @@ impl Items for Dht {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ItemsError {
-    /// Not put.
+    /// The item was not put.
     #[error(transparent)]
     Put(#[from] PutError),
-    /// Not read.
+    /// The item was not read.
     #[error(transparent)]
     Get(#[from] GetError),
 }
 
-/// Why a large record or a list was not put. The version before is what readers go on to see.
+/// Why a large record or a list was not put. Readers of a large record still see the previous
+/// version.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError<E: fmt::Display> {
-    /// Too many bytes.
+    /// The value has too many bytes.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// No room for the numbers of chunks.
+    /// The salt leaves no room for the chunk numbers.
     #[error("the salt of a large record has at most {MAX_LARGE_SALT} bytes")]
     SaltTooLong,
-    /// No list that can be put.
+    /// The value is not a list that can be put.
     #[error(transparent)]
     List(#[from] ListError),
-    /// The bytes could not be read.
+    /// Reading the value from its source failed.
     #[error("cannot read the value: {0}")]
     Source(#[from] io::Error),
-    /// One chunk was not put.
+    /// A chunk was not put.
     #[error("chunk {n} was not put: {error}; nothing has been replaced")]
     Chunk {
-        /// Which.
+        /// Number of the chunk.
         n: u16,
-        /// Why.
+        /// Error of its put.
         error: E,
     },
-    /// The item that makes the new version visible was not put, or the one there not read.
+    /// The item that makes the new version visible was not put, or the existing one was not read.
     #[error("{0}")]
     Item(E),
 }
@@ -108,51 +110,51 @@ pub enum WriteError<E: fmt::Display> {
 /// A version of a large record that was put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// Which version.
+    /// The number of the version; a list's sequence.
     pub generation: u64,
-    /// Its bytes.
+    /// The length of the value, in bytes.
     pub length: u64,
-    /// Its chunks.
+    /// The number of chunks.
     pub chunks: u16,
-    /// The sequence of its manifest, or of a list's first chunk.
+    /// The sequence of the manifest, or of a list's first chunk.
     pub seq: Seq,
 }
 
 /// An item that was deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deleted {
-    /// The sequence of its tombstone.
+    /// The sequence of the tombstone.
     pub seq: Seq,
-    /// The chunks that it had, if it was a large record.
+    /// The salts of the chunks, if it was a large record.
     pub chunks: Vec<Salt>,
-    /// How many of them were not deleted: they are not renewed, and end with their lives.
+    /// How many chunks were not deleted. They are not renewed, and expire.
     pub left: usize,
 }
 
-/// Why a large record or a list was not read whole.
+/// Why a large record or a list was not read completely.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError<E: fmt::Display> {
-    /// Its manifest is none.
+    /// The manifest is invalid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// No peer that was asked has these chunks.
     #[error("{} of {of} chunks are lost: {}", .chunks.len(), Numbers(.chunks))]
     Lost {
-        /// Which.
+        /// Numbers of the chunks.
         chunks: Vec<u16>,
-        /// Of how many.
+        /// Number of all chunks.
         of: u16,
-        /// Why the last of them could not be read, if that failed.
+        /// Error of the last of them whose read failed; `None` if none failed.
         error: Option<E>,
     },
-    /// A newer version took its place after a part had been given out.
+    /// A newer version replaced it after a part had been passed to the sink.
     #[error("it was replaced while it was read: read it again")]
     Replaced,
     /// The chunks of a list do not belong together.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// The bytes could not be written.
+    /// Writing the value to the sink failed.
     #[error("cannot write the value: {0}")]
     Sink(#[from] io::Error),
     /// An item could not be read.
@@ -160,7 +162,7 @@ pub enum ReadError<E: fmt::Display> {
     Item(E),
 }
 
-/// The first of many numbers.
+/// Displays the first ten of many numbers.
 struct Numbers<'a>(&'a [u16]);
 
 impl fmt::Display for Numbers<'_> {
@@ -176,8 +178,9 @@ impl fmt::Display for Numbers<'_> {
     }
 }
 
-/// Publishes what `source` gives, chunk by chunk of at most 65,536 bytes, the last one empty; in
-/// place of what `own` has there. Readers see the version before until the last moment.
+/// Publishes the chunks that `source` returns, of at most 65,536 bytes each and ended by an empty
+/// one, in place of what `own` has under `salt`. Readers see the previous version until the
+/// manifest is put.
 ///
 /// # Errors
 /// [`WriteError`].
@@ -235,7 +238,7 @@ pub async fn write<I: Items>(
     }
     let (manifest, left) = draft.finish(salt);
     let switch = PutOptions {
-        // Another writer with the same key has not been here meanwhile.
+        // Fails if another writer with the same key has put a version meanwhile.
         expect: options
             .expect
             .or(current.map(|(seq, _)| Expected::Version(seq))),
@@ -253,10 +256,10 @@ pub async fn write<I: Items>(
     })
 }
 
-/// Deletes an item, and its chunks if it is a large record of this module's.
+/// Deletes an item, and its chunks if it is a large record.
 ///
 /// # Errors
-/// The item was not deleted.
+/// The error of the put, if the item was not deleted.
 pub async fn delete<I: Items>(
     items: &I,
     own: PublicKey,
@@ -271,10 +274,10 @@ pub async fn delete<I: Items>(
     Ok(Deleted { seq, chunks, left })
 }
 
-/// The salts of all chunks of the large record that is there, of the version before among them;
-/// none if it is none or cannot be read.
+/// Returns the salts of all chunks of the large record under `salt`, including those of the version
+/// before. Empty if it is not a large record or cannot be read.
 pub async fn chunks_of<I: Items>(items: &I, own: PublicKey, salt: &Salt) -> Vec<Salt> {
-    // Most have been put by this node, which then holds it.
+    // Most records were put by this node, which then has the manifest itself.
     for policy in [ReadPolicy::Local, ReadPolicy::Freshest] {
         let there = items.get(own, salt.clone(), policy).await;
         if let Ok(Some((_, value))) = there {
@@ -285,8 +288,8 @@ pub async fn chunks_of<I: Items>(items: &I, own: PublicKey, salt: &Salt) -> Vec<
     Vec::new()
 }
 
-/// Deletes chunks that no manifest names any more, [`CONCURRENT`] at a time. Returns how many were
-/// not deleted: these end with their lives.
+/// Deletes chunks that no manifest refers to any more, [`CONCURRENT`] at a time. Returns how many
+/// were not deleted; these expire.
 pub async fn delete_chunks<I: Items>(items: &I, chunks: &[Salt], options: &PutOptions) -> usize {
     let of_chunk = PutOptions {
         seq: None,
@@ -302,11 +305,11 @@ pub async fn delete_chunks<I: Items>(items: &I, chunks: &[Salt], options: &PutOp
         .await
 }
 
-/// Reads a large record whose manifest has been read, and gives it to `sink` in order. Returns the
-/// manifest of the version that was read.
+/// Reads a large record whose manifest was read before, and passes it to `sink` in order. Returns
+/// the manifest of the version that was read.
 ///
 /// # Errors
-/// [`ReadError`]; a part may have been given out.
+/// [`ReadError`]; a part may have been passed to `sink`.
 pub async fn read<I: Items>(
     items: &I,
     owner: PublicKey,
@@ -344,7 +347,7 @@ struct LostChunks<E> {
     error: Option<E>,
 }
 
-/// Reads one version: how many chunks were given out, and which are not to be had.
+/// Reads one version. Returns how many chunks were passed to `sink`, and which were not found.
 async fn read_version<I: Items>(
     items: &I,
     owner: PublicKey,
@@ -394,11 +397,11 @@ async fn read_version<I: Items>(
     Ok((given, lost))
 }
 
-/// Publishes a JSON array as upstream keeps lists, and takes away the chunks of a longer one that was
-/// there, of any writer with the key.
+/// Publishes a JSON array in upstream's format for lists, and empties the surplus chunks of a
+/// longer list that any writer with the key has put there before.
 ///
 /// # Errors
-/// [`WriteError`]; readers may see that it was not replaced as a whole.
+/// [`WriteError`]; the list may then be replaced in part.
 pub async fn write_list<I: Items>(
     items: &I,
     own: PublicKey,
@@ -436,7 +439,7 @@ pub async fn write_list<I: Items>(
             expect: None,
             ..options.clone()
         };
-        // What Go's readers end at; a tombstone would be an error to them.
+        // Go's readers stop at an empty list; a tombstone would be an error for them.
         let put = items.put(salt, Value::new(b"[]"), options).await;
         put.map_err(|error| WriteError::Chunk { n, error })?;
     }
@@ -448,8 +451,8 @@ pub async fn write_list<I: Items>(
     })
 }
 
-/// Reads a list as upstream keeps it; none if there is none. A list that is being replaced is read
-/// again a few times.
+/// Reads a list in upstream's format; `None` if there is none. A list that is being replaced is
+/// read again a few times.
 ///
 /// # Errors
 /// [`ReadError`].

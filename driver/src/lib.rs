@@ -1,14 +1,14 @@
-//! Drives a [`skydht_core::Node`]: the event loop, written once for every executor, the
-//! transports, and the [`Dht`] handle that users hold.
+//! Drives a [`skydht_core::Node`]: the event loop, written once for all executors, the transports,
+//! and the [`Dht`] handle that users hold.
 //!
-//! [`Dht::start`] takes a [`Runtime`](skydht_runtime::Runtime), a [`Transport`] and what the
-//! node needs; one task then owns the node, the streams and nothing else. It polls all streams
-//! itself, so that a call costs no task, no channel and no lock but its stream's.
+//! [`Dht::start`] takes a [`Runtime`](skydht_runtime::Runtime), a [`Transport`] and what the node
+//! needs. One task then owns the node and its streams. It polls all streams itself, so that a call
+//! costs no task, no channel and no lock but its stream's.
 //!
-//! Nothing is dropped silently: every queue has a bound, and at the bound either the sender
-//! waits or the answer says so. [`DriverStats`] counts what the core cannot see.
+//! Nothing is dropped silently: every queue is bounded, and at the bound either the sender waits or
+//! the answer reports it. [`DriverStats`] counts what the core cannot see.
 
-// A length or number that is cut where addresses have 32 bits is an error here, too.
+// A length or number that is truncated on 32-bit targets is an error here, too.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 #![warn(missing_debug_implementations)]
 
@@ -35,7 +35,7 @@ pub mod transport;
 mod verifier;
 mod watch;
 
-/// DMSG itself: clients and relays, whose sessions a node uses.
+/// DMSG itself: clients and relays, whose sessions a node can use.
 pub use skydht_dmsg as dmsg;
 
 pub use dht::{Dht, GetEvent, GetProgress, StartError, Stopped, WeakDht};

@@ -1,6 +1,7 @@
-//! What handles ask of the loop, and what the loop tells all handles.
+//! The queue of requests from handles to the event loop, and the phase that the loop reports to
+//! them.
 //!
-//! One mutex, held for a few instructions; the loop takes everything that waits in one go.
+//! One mutex, held for a few instructions; the loop takes all waiting requests in one step.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -18,21 +19,20 @@ use crate::events::RingSender;
 use crate::stats::DriverStats;
 use crate::storage::StorageStats;
 
-/// Commands that wait for the loop unless
-/// [`StartOptions::waiting_commands`](crate::StartOptions::waiting_commands) says otherwise.
-const WAITING_COMMANDS: usize = 1_024;
+/// Default of [`StartOptions::waiting_commands`](crate::StartOptions::waiting_commands).
+const DEFAULT_WAITING_COMMANDS: usize = 1_024;
 
-/// Where an operation's results go.
+/// Where the results of an operation are sent.
 pub(crate) struct Reply {
     pub(crate) outcome: oneshot::Sender<Outcome>,
-    /// Its events, for callers that watch.
+    /// Receives the operation's events; `None` if the caller does not watch them.
     pub(crate) events: Option<RingSender<Event>>,
 }
 
-/// What a handle asks of the loop.
+/// A request of a handle to the event loop.
 pub(crate) enum Request {
     Command(OperationId, Command, Reply),
-    /// At most one for each operation, hence bounded by them.
+    /// At most one for each operation, which bounds their number.
     Cancel(OperationId),
     Snapshot(oneshot::Sender<Snapshot>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
@@ -44,7 +44,7 @@ pub(crate) enum Request {
     List(Filter, Target, usize, oneshot::Sender<ListPage>),
 }
 
-/// How far a node is.
+/// The phase that a node is in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Phase {
     Running,
@@ -52,7 +52,7 @@ pub(crate) enum Phase {
     Stopped,
 }
 
-struct State {
+struct MailboxState {
     requests: VecDeque<Request>,
     commands: usize,
     last_op: u64,
@@ -60,20 +60,20 @@ struct State {
     waiters: Vec<oneshot::Sender<()>>,
 }
 
-/// Shared by all handles and the loop.
+/// State shared by all handles and the event loop.
 pub(crate) struct Mailbox {
-    /// Commands that wait for the loop at most; then the answer is [`OperationError::Busy`].
-    most: usize,
-    state: Mutex<State>,
-    /// Wakes the loop.
+    /// Maximum number of waiting commands; further ones fail with [`OperationError::Busy`].
+    max_commands: usize,
+    state: Mutex<MailboxState>,
+    /// Wakes the event loop.
     pub(crate) waker: Arc<AtomicWaker>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(most: Option<NonZeroUsize>) -> Self {
+    pub(crate) fn new(max_commands: Option<NonZeroUsize>) -> Self {
         Self {
-            most: most.map_or(WAITING_COMMANDS, NonZeroUsize::get),
-            state: Mutex::new(State {
+            max_commands: max_commands.map_or(DEFAULT_WAITING_COMMANDS, NonZeroUsize::get),
+            state: Mutex::new(MailboxState {
                 requests: VecDeque::new(),
                 commands: 0,
                 last_op: 0,
@@ -84,11 +84,11 @@ impl Mailbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MailboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Numbers a command and leaves it for the loop.
+    /// Assigns an id to a command and queues it.
     pub(crate) fn command(
         &self,
         command: Command,
@@ -98,9 +98,9 @@ impl Mailbox {
         if state.phase == Phase::Stopped {
             return Err(OperationError::ShuttingDown);
         }
-        // A shutdown must get through however busy the node is.
-        if state.commands >= self.most && command != Command::Shutdown {
-            return Err(OperationError::Busy(self.most));
+        // A shutdown is accepted however busy the node is.
+        if state.commands >= self.max_commands && command != Command::Shutdown {
+            return Err(OperationError::Busy(self.max_commands));
         }
         state.commands += 1;
         state.last_op += 1;
@@ -113,7 +113,7 @@ impl Mailbox {
         Ok(op)
     }
 
-    /// Leaves anything else for the loop. Whether the loop is still there.
+    /// Queues any other request. Returns whether the event loop still runs.
     pub(crate) fn ask(&self, request: Request) -> bool {
         let mut state = self.lock();
         if state.phase == Phase::Stopped {
@@ -125,15 +125,15 @@ impl Mailbox {
         true
     }
 
-    /// Swaps what waits with `empty`.
+    /// Swaps the queue with `empty`.
     pub(crate) fn take(&self, empty: &mut VecDeque<Request>) {
         let mut state = self.lock();
         state.commands = 0;
         std::mem::swap(&mut state.requests, empty);
     }
 
-    /// Moves to a later phase and tells who waits. `Stopped` also drops what still waits, which
-    /// its callers see as the end.
+    /// Moves to a later phase and wakes its waiters. [`Phase::Stopped`] also drops the queued
+    /// requests; their callers see closed channels.
     pub(crate) fn advance(&self, phase: Phase) {
         let mut state = self.lock();
         if state.phase >= phase {
@@ -156,7 +156,7 @@ impl Mailbox {
         self.lock().phase
     }
 
-    /// Waits until the phase is at least `wanted`, and says which it is. Cancel-safe.
+    /// Waits until the phase is at least `wanted`, and returns it. Cancel-safe.
     pub(crate) async fn reached(&self, wanted: Phase) -> Phase {
         loop {
             let waiter = {
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn a_full_mailbox_answers_busy_but_takes_a_shutdown() {
         let mailbox = Mailbox::new(None);
-        for n in 1..=WAITING_COMMANDS as u64 {
+        for n in 1..=DEFAULT_WAITING_COMMANDS as u64 {
             assert_eq!(command(&mailbox, find()), Ok(OperationId(n)));
         }
         assert_eq!(
             command(&mailbox, find()),
-            Err(OperationError::Busy(WAITING_COMMANDS))
+            Err(OperationError::Busy(DEFAULT_WAITING_COMMANDS))
         );
         assert!(command(&mailbox, Command::Shutdown).is_ok());
         mailbox.take(&mut VecDeque::new());
@@ -216,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_takes_as_many_commands_as_it_is_told() {
-        for most in [1, 2, 1_024, 2_000] {
-            let mailbox = Mailbox::new(NonZeroUsize::new(most));
-            for _ in 0..most {
+    fn a_mailbox_takes_as_many_commands_as_configured() {
+        for max_commands in [1, 2, 1_024, 2_000] {
+            let mailbox = Mailbox::new(NonZeroUsize::new(max_commands));
+            for _ in 0..max_commands {
                 assert!(command(&mailbox, find()).is_ok());
             }
-            let refused = Err(OperationError::Busy(most));
+            let refused = Err(OperationError::Busy(max_commands));
             assert_eq!(command(&mailbox, find()), refused);
         }
     }
@@ -238,16 +238,16 @@ mod tests {
         assert!(!mailbox.ask(Request::Cancel(OperationId(1))));
     }
 
-    /// Runs the loop's side, which takes what waits whenever it is woken, until it has had `most`
-    /// requests. The world stalls if it is not woken.
-    async fn serve(mailbox: &Mailbox, most: usize) {
+    /// Acts as the event loop, which takes all requests whenever it is woken, until it has taken
+    /// `max_commands`. The virtual time stalls if it is not woken.
+    async fn serve(mailbox: &Mailbox, max_commands: usize) {
         let mut had = 0;
         let mut taken = VecDeque::new();
         std::future::poll_fn(|cx| {
             mailbox.waker.register(cx.waker());
             mailbox.take(&mut taken);
             had += taken.drain(..).count();
-            if had >= most {
+            if had >= max_commands {
                 return std::task::Poll::Ready(());
             }
             std::task::Poll::Pending
@@ -256,21 +256,21 @@ mod tests {
     }
 
     #[test]
-    fn every_waiter_goes_on_when_a_full_mailbox_is_drained() {
+    fn waiters_are_woken_when_a_full_mailbox_is_drained() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
         let mailbox = Arc::new(Mailbox::new(None));
-        for _ in 0..WAITING_COMMANDS {
+        for _ in 0..DEFAULT_WAITING_COMMANDS {
             assert!(command(&mailbox, find()).is_ok());
         }
         assert!(command(&mailbox, find()).is_err());
         let (asking, clock) = (Arc::clone(&mailbox), runtime.clone());
         runtime.spawn(Box::pin(async move {
-            // The loop has taken everything and waits.
+            // By now the loop has taken everything and waits.
             clock.sleep(std::time::Duration::from_secs(1)).await;
             assert!(command(&asking, find()).is_ok());
         }));
-        let served = serve(&mailbox, WAITING_COMMANDS + 1);
+        let served = serve(&mailbox, DEFAULT_WAITING_COMMANDS + 1);
         world.run_until(served).unwrap();
 
         let (asking, clock) = (Arc::clone(&mailbox), runtime.clone());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn every_waiter_goes_on_when_a_phase_is_reached() {
+    fn waiters_are_woken_when_a_phase_is_reached() {
         let world = VirtualTime::new(1);
         let runtime = world.runtime();
         let mailbox = Arc::new(Mailbox::new(None));

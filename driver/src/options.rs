@@ -1,4 +1,4 @@
-//! What a node may be started with beyond what every node needs.
+//! Optional settings of a node's start.
 
 use std::num::NonZeroUsize;
 
@@ -8,19 +8,20 @@ use crate::recorder::Recorder;
 use crate::storage::Persistence;
 use crate::verifier::Verifier;
 
-/// What [`Dht::start_with`](crate::Dht::start_with) takes beyond what every node needs.
+/// Optional settings of [`Dht::start_with`](crate::Dht::start_with).
 #[derive(Default)]
 pub struct StartOptions {
-    /// Where signatures are checked; the process's pool unless told otherwise.
+    /// Where signatures are verified; by default in the process-wide pool.
     pub verifier: Verifier,
-    /// Watches all inputs and outputs.
+    /// Receives all inputs and outputs of the node.
     pub recorder: Option<Box<dyn Recorder>>,
-    /// Items that an earlier run asked to persist, given to the node at its start. They are
-    /// verified like a peer's; those above `limits.verify_jobs` are counted and left out.
+    /// Items that an earlier run persisted, passed to the node at its start. They are verified like
+    /// a peer's; those beyond `limits.verify_jobs` are counted and left out.
     pub records: Vec<StoredRecord>,
-    /// Where items are kept across restarts; none: nowhere. Sets [`Config::storage`](skydht_core::node::Config::storage).
+    /// Storage that keeps items across restarts; `None` for no storage. Sets
+    /// [`Config::storage`](skydht_core::node::Config::storage).
     pub storage: Option<Persistence>,
-    /// Commands that wait for the node's loop at most; the next is answered with
-    /// [`OperationError::Busy`](skydht_core::node::OperationError::Busy). None: 1,024.
+    /// Maximum number of commands that wait for the node's event loop; further ones fail with
+    /// [`OperationError::Busy`](skydht_core::node::OperationError::Busy). `None` is 1,024.
     pub waiting_commands: Option<NonZeroUsize>,
 }

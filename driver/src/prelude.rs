@@ -1,5 +1,5 @@
-//! Every type that a signature of [`Dht`] names, and what those types hold: what a user of a node
-//! handles. The crates of the runtimes give it on.
+//! All types in the signatures of [`Dht`], and the types that those contain. The runtime crates
+//! re-export it.
 
 pub use skydht_core::Seed;
 pub use skydht_core::cap::Cap;

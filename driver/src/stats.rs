@@ -1,25 +1,27 @@
-//! What the event loop counts.
+//! Counters of the event loop.
 
-/// What the loop counts; all since the start, except `streams` and `lingering`.
+/// Counters of the event loop, all since its start, except the first seven fields, which are
+/// current.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct DriverStats {
-    /// Streams now, those being opened and those being finished included.
+    /// Streams that exist now, those being opened or finished included.
     pub streams: usize,
-    /// Streams that the node has closed and that are being flushed and finished.
+    /// Streams that the node has closed and that are still being flushed and finished.
     pub lingering: usize,
-    /// Bytes that those had to send when they began to take their time.
+    /// Bytes that the lingering streams had to send when they started to linger.
     pub lingering_bytes: usize,
-    /// Bytes of the node's frames that no stream has taken yet.
+    /// Bytes of the node's frames that no stream has accepted yet.
     pub unsent_bytes: usize,
-    /// Operations whose callers have not been answered.
+    /// Operations whose callers have not been answered yet.
     pub operations: usize,
-    /// Signatures that wait for their check, or whose verdicts wait for the node.
+    /// Signatures waiting to be verified, and verdicts waiting for the node.
     pub verifying: usize,
-    /// Address probes under way.
+    /// Address probes in progress.
     pub probes: usize,
-    /// Streams cut while being finished, because the peer took too long or there were too many.
+    /// Streams reset while being finished, because the peer took too long or there were too many.
     pub lingering_cut: u64,
-    /// Inputs that the node called a misuse of its contract. Anything but 0 is a bug here.
+    /// Inputs that the node reported as a misuse of its contract. Anything but 0 is a bug of this
+    /// crate.
     pub misuse: u64,
 }

@@ -1,4 +1,4 @@
-//! A node on direct TCP in one call, for any runtime.
+//! Starting a node on direct TCP with one call, on any runtime.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,20 +13,21 @@ use crate::options::StartOptions;
 use crate::transport::Transport as _;
 use crate::transport::tcp::{TcpOptions, TcpTransport};
 
-/// A node on direct TCP, about to start.
+/// Configuration of a node on direct TCP that is about to start.
 #[non_exhaustive]
 pub struct TcpNode {
     /// Its secret key.
     pub secret: SecretKey,
-    /// What it is told.
+    /// Configuration of the node.
     pub config: Config,
-    /// How it listens and dials.
+    /// Options of the transport.
     pub tcp: TcpOptions,
-    /// Tell peers the port that it listens on, unless [`Config::advertise`] says something.
+    /// Whether to advertise the port that it listens on, unless [`Config::advertise`] is set.
     pub advertise_port: bool,
-    /// Its randomness; none: drawn at the start. Handshakes always draw theirs.
+    /// Seed of the node's randomness; drawn at the start if `None`. Handshakes always draw their
+    /// own.
     pub seed: Option<Seed>,
-    /// Anything out of the ordinary.
+    /// Further options.
     pub options: StartOptions,
 }
 
@@ -34,20 +35,20 @@ pub struct TcpNode {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartTcpError {
-    /// There is no randomness to draw.
+    /// The operating system provides no randomness.
     #[error("the system gives no randomness: {0}")]
     Entropy(#[source] io::Error),
     /// The address cannot be listened on.
     #[error("cannot listen: {0}")]
     Listen(#[source] io::Error),
-    /// The node.
+    /// The node could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
 impl Dht {
-    /// A node on direct TCP with this key, about to start. It only dials, unless
-    /// [`TcpNode::listen`] says where it listens.
+    /// Prepares a node on direct TCP with this key. It only dials, unless [`TcpNode::listen`] sets
+    /// an address to listen on.
     #[must_use]
     pub fn tcp(secret: SecretKey) -> TcpNode {
         TcpNode::new(secret, None)
@@ -55,7 +56,8 @@ impl Dht {
 }
 
 impl TcpNode {
-    /// A node with this key that listens at `listen`; if at none, it only dials.
+    /// Creates the configuration of a node with this key that listens at `listen`; with `None` it
+    /// only dials.
     #[must_use]
     pub fn new(secret: SecretKey, listen: Option<SocketAddr>) -> Self {
         Self {
@@ -71,22 +73,22 @@ impl TcpNode {
         }
     }
 
-    /// Listens at an address; at one whose port is 0, at any free port.
+    /// Listens at an address; port 0 selects a free port.
     #[must_use]
     pub fn listen(mut self, addr: SocketAddr) -> Self {
         self.tcp.listen = Some(addr);
         self
     }
 
-    /// Starts from these peers, besides those that were given before.
+    /// Adds bootstrap peers.
     #[must_use]
     pub fn bootstrap(mut self, peers: impl IntoIterator<Item = BootstrapPeer>) -> Self {
         self.config.bootstrap.extend(peers);
         self
     }
 
-    /// Starts it on a runtime. `entropy` draws 32 secret bytes from the operating system, or from a seed in
-    /// virtual time.
+    /// Starts the node on a runtime. `entropy` returns 32 secret bytes from the operating system,
+    /// or from a seed in virtual time.
     ///
     /// # Errors
     /// See [`StartTcpError`].

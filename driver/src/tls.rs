@@ -1,17 +1,17 @@
-//! TLS as a client, for storage here and for what asks services over HTTPS.
+//! The client side of TLS, for storage in this crate and for callers of HTTPS services.
 
 use std::io;
 use std::sync::Arc;
 
-/// The library, whose configuration this is.
+/// The TLS library of this configuration.
 pub use rustls;
 use rustls::{ClientConfig, RootCertStore};
 
-/// A configuration that believes the certificates that the system does, or those of the file that
+/// Returns a configuration that trusts the system's certificates, or those of the file that
 /// `SSL_CERT_FILE` names. Reading them takes some milliseconds.
 ///
 /// # Errors
-/// When there is none.
+/// If there are no certificates.
 pub fn client_config() -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

@@ -1,8 +1,9 @@
-//! Signature checks off the loop: a small pool of threads, shared by all nodes of a process.
+//! Signature verification outside of the event loop, in a small thread pool shared by all nodes of
+//! a process.
 //!
-//! The pool holds no jobs of its own: it holds the *nodes* that have some, in turn. A node's
-//! queue is bounded by the core (`limits.verify_jobs`), so the whole is bounded, and a busy node
-//! cannot starve the others. A worker takes a batch, and wakes the loop once for it.
+//! The pool does not queue jobs but *nodes* that have jobs, in turn. A node's queue is bounded by
+//! the core (`limits.verify_jobs`), so the total is bounded, and a busy node cannot starve the
+//! others. A thread takes a batch of jobs and wakes the event loop once for it.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -12,23 +13,23 @@ use std::thread;
 use futures::task::AtomicWaker;
 use skydht_core::node::{JobId, Verdict, VerifyJob};
 
-/// Threads of the shared pool at most.
+/// Maximum number of threads of the shared pool.
 pub const MAX_THREADS: usize = 4;
-/// Jobs that a worker takes at once: some half a millisecond.
+/// Maximum number of jobs in a batch: about half a millisecond of work.
 const BATCH: usize = 8;
 
-/// Where signatures are checked.
+/// Where signatures are verified.
 #[derive(Clone)]
-pub struct Verifier(Place);
+pub struct Verifier(Backend);
 
 #[derive(Clone)]
-enum Place {
+enum Backend {
     Inline,
     Pool(Arc<Pool>),
 }
 
 impl Verifier {
-    /// The process's pool: as many threads as cores, at most [`MAX_THREADS`], started at the
+    /// Returns the process-wide pool: one thread per core, at most [`MAX_THREADS`], started at the
     /// first use and never ended.
     #[must_use]
     pub fn shared() -> Self {
@@ -37,18 +38,19 @@ impl Verifier {
             let cores = thread::available_parallelism().map_or(1, NonZero::get);
             Pool::start(cores.min(MAX_THREADS))
         });
-        Self(Place::Pool(Arc::clone(pool)))
+        Self(Backend::Pool(Arc::clone(pool)))
     }
 
-    /// On the loop's own task: for virtual time, where threads would bring their own order.
+    /// Verifies on the event loop's own task: for virtual time, where threads would add
+    /// nondeterminism.
     #[must_use]
     pub const fn inline() -> Self {
-        Self(Place::Inline)
+        Self(Backend::Inline)
     }
 
     pub(crate) fn queue(&self, waker: Arc<AtomicWaker>) -> VerifyQueue {
         VerifyQueue {
-            place: self.0.clone(),
+            backend: self.0.clone(),
             queue: Arc::new(Queue {
                 state: Mutex::default(),
                 waker,
@@ -64,42 +66,42 @@ impl Default for Verifier {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     jobs: VecDeque<(JobId, VerifyJob)>,
     done: Vec<(JobId, Verdict)>,
-    /// Whether the pool has this queue in its turn.
-    in_turn: bool,
+    /// Whether the pool's queue contains this one.
+    is_queued: bool,
 }
 
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     waker: Arc<AtomicWaker>,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One node's jobs and results.
+/// The jobs and verdicts of one node.
 pub(crate) struct VerifyQueue {
-    place: Place,
+    backend: Backend,
     queue: Arc<Queue>,
 }
 
 impl VerifyQueue {
     pub(crate) fn submit(&self, job: JobId, work: VerifyJob) {
-        match &self.place {
-            Place::Inline => {
+        match &self.backend {
+            Backend::Inline => {
                 let verdict = work.run();
                 self.queue.lock().done.push((job, verdict));
                 self.queue.waker.wake();
             }
-            Place::Pool(pool) => {
+            Backend::Pool(pool) => {
                 let mut state = self.queue.lock();
                 state.jobs.push_back((job, work));
-                if !std::mem::replace(&mut state.in_turn, true) {
+                if !std::mem::replace(&mut state.is_queued, true) {
                     drop(state);
                     pool.enqueue(Arc::clone(&self.queue));
                 }
@@ -107,13 +109,14 @@ impl VerifyQueue {
         }
     }
 
-    /// Jobs that wait and verdicts that were not taken; a job that a thread runs is in neither.
+    /// Returns the number of waiting jobs and of verdicts not taken; jobs being verified are not
+    /// counted.
     pub(crate) fn len(&self) -> usize {
         let state = self.queue.lock();
         state.jobs.len() + state.done.len()
     }
 
-    /// Swaps the results with `empty`.
+    /// Swaps the verdicts with `empty`.
     pub(crate) fn take(&self, empty: &mut Vec<(JobId, Verdict)>) {
         std::mem::swap(&mut self.queue.lock().done, empty);
     }
@@ -121,7 +124,7 @@ impl VerifyQueue {
 
 impl Drop for VerifyQueue {
     fn drop(&mut self) {
-        // The node of these has ended.
+        // The node has ended, so its jobs need no verdict.
         self.queue.lock().jobs.clear();
     }
 }
@@ -139,7 +142,7 @@ impl Pool {
         });
         for n in 0..threads {
             let pool = Arc::clone(&pool);
-            // Without a single thread (an exhausted system) jobs would wait for ever: fail loudly.
+            // Without any thread (an exhausted system) jobs would wait forever, so panic instead.
             thread::Builder::new()
                 .name(format!("skydht-verify-{n}"))
                 .spawn(move || pool.work())
@@ -175,10 +178,10 @@ impl Pool {
             let n = state.jobs.len().min(BATCH);
             batch.extend(state.jobs.drain(..n));
             let more = !state.jobs.is_empty();
-            state.in_turn = more;
+            state.is_queued = more;
             drop(state);
             if more {
-                // Before running this batch, so that other threads take part.
+                // Queue it again before running this batch, so that other threads take part.
                 self.enqueue(Arc::clone(&queue));
             }
             verdicts.extend(batch.drain(..).map(|(job, work)| (job, work.run())));

@@ -9,22 +9,22 @@ use skydht_core::node::{Command, GetError, GetOutcome, GetRequest, OperationErro
 
 use crate::dht::{Dht, Operation, mismatch};
 
-/// One operation of a watch takes no longer; the next one follows.
-const ROUND: Duration = Duration::from_secs(600);
+/// Timeout of one operation of a watch; another one follows.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Dht {
-    /// Waits for a version of an item that is newer than `after`: for a higher sequence. Without
-    /// `after` the first version that is found will do. A deletion is a version whose item
-    /// [reads as deleted](skydht_core::item::Item::reads_as_deleted).
+    /// Waits for a version of an item with a sequence above `after`. Without `after`, any version
+    /// will do. A deletion is a version whose item [reads as
+    /// deleted](skydht_core::item::Item::reads_as_deleted).
     ///
-    /// Two holders are asked to answer when something newer comes, full nodes first; the version
-    /// itself is read from the nearest holders, as [`Dht::get`] does. What is replaced in the
-    /// meantime is left out. Ends at the request's timeout, else at the configuration's.
+    /// Two holders, full nodes first, are asked to answer when a newer version arrives; the version
+    /// itself is then read from the nearest holders, as by [`Dht::get`]. Versions that are replaced
+    /// in the meantime are skipped. Ends at the request's timeout, or else at the configuration's.
     ///
-    /// Cancel-safe: a drop ends the search.
+    /// Cancel-safe: dropping the future ends the query.
     ///
     /// # Errors
-    /// See [`GetError`]; [`OperationError::Timeout`] when nothing newer came in time.
+    /// See [`GetError`]; [`OperationError::Timeout`] if no newer version arrived in time.
     pub async fn next_version(
         &self,
         request: GetRequest,
@@ -36,12 +36,12 @@ impl Dht {
         }
     }
 
-    /// Every version of an item that is newer than `after` and than those before, as
-    /// [`Dht::next_version`] finds them, without end. To go on after an interruption, pass the
-    /// sequence of the last version seen.
+    /// Returns an endless stream of versions of an item, each newer than `after` and than the one
+    /// before, as [`Dht::next_version`] finds them. To continue after an interruption, pass the
+    /// sequence of the last version.
     #[must_use]
     pub fn watch(&self, mut request: GetRequest, after: Option<Seq>) -> Watch {
-        request.timeout = Some(ROUND);
+        request.timeout = Some(ROUND_TIMEOUT);
         Watch {
             dht: Some(self.clone()),
             request,
@@ -51,10 +51,10 @@ impl Dht {
     }
 }
 
-/// The versions of an item, see [`Dht::watch`]. An error is the last thing that comes: the node
-/// stops, has too much to do to begin, or the request is impossible. Dropped, it ends the search.
+/// The versions of an item, see [`Dht::watch`]. Ends after the first error: the node stops, is too
+/// busy to start an operation, or the request is invalid. Dropping it ends the query.
 pub struct Watch {
-    /// None after the end.
+    /// `None` after the end.
     dht: Option<Dht>,
     request: GetRequest,
     after: Option<Seq>,
@@ -62,12 +62,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The next version. Cancel-safe.
+    /// Returns the next version. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<GetOutcome, GetError>> {
         std::future::poll_fn(|cx| self.poll_version(cx)).await
     }
 
-    /// The sequence of the version that came last.
+    /// Returns the sequence of the last version.
     #[must_use]
     pub const fn after(&self) -> Option<Seq> {
         self.after

@@ -1,4 +1,4 @@
-//! What upstream's DHT was removed for, as far as records above the size of an item are meant: R8.
+//! Tests of lesson R8 of upstream's DHT, as far as it concerns records larger than an item.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::{VirtualRuntime, VirtualTime};
 
 const SALT: &str = "tp";
-/// All that upstream's network had, here on one edge: 1.1 MB.
+/// All transports of upstream's network, here on one edge: 1.1 MB.
 const MANY: u32 = 4_615;
 
 fn salt() -> Salt {
     Salt::from(SALT)
 }
 
-/// As many bare transport entries as upstream's largest edge could not hold: 250 bytes each, all of
-/// them with the number of their version.
+/// Returns bare transport entries, as many as upstream's largest edge could not hold: 250 bytes
+/// each, all with the number of their version.
 fn transports(version: u32, many: u32) -> Vec<u8> {
     let entries: Vec<String> = (0..many)
         .map(|n| {
@@ -41,7 +41,7 @@ async fn publish(writer: &Dht, bytes: &[u8]) {
     written.await.unwrap();
 }
 
-/// What a reader gets that takes so long over each chunk; none where the record was replaced
+/// Returns what a reader gets that waits after each chunk; `None` if the record was replaced
 /// meanwhile, as the error says.
 async fn read(
     runtime: &VirtualRuntime,
@@ -67,7 +67,7 @@ async fn read(
 
 fn configure(node: &mut TcpNode) {
     node.options.verifier = Verifier::inline();
-    // Each holds everything, of one publisher.
+    // Each node stores everything, although it is all of one publisher.
     node.config.limits.items_per_publisher = Default::default();
 }
 
@@ -94,8 +94,8 @@ fn r8_as_many_transports_as_upstream_has_on_one_edge_are_read_whole_while_they_a
             let owner = writer.key();
             publish(writer, &transports(0, MANY)).await;
             let rewrite = async {
-                // As fast as it goes: between the two slots a slow reader meets the version after
-                // the next.
+                // As fast as possible: with two slots for chunks, a slow reader meets the version
+                // after the next.
                 for version in 1..90 {
                     publish(writer, &transports(version, MANY)).await;
                 }
@@ -123,7 +123,7 @@ fn r8_as_many_transports_as_upstream_has_on_one_edge_are_read_whole_while_they_a
             };
             let mut versions = std::collections::BTreeSet::new();
             for bytes in &whole {
-                // Every entry is there and of one version: an array that is whole.
+                // Every entry is there and of one version, in a complete array.
                 let text = std::str::from_utf8(bytes).unwrap();
                 let version = text[6..].split(',').next().unwrap();
                 let version: u32 = version.parse().unwrap();
@@ -169,7 +169,7 @@ fn r8_what_shrinks_after_a_restart_leaves_no_ghosts() {
                     assert_eq!(whole, Some(transports(version, 10)));
                 }
             }
-            // What the long versions left in the slots is taken away as these are used again.
+            // Chunks of the long versions in the two slots are deleted as the slots are reused.
             let left = |n: u32, slot: u32| {
                 let salt = Salt::from(format!("{SALT}/{slot}/{n}").as_str());
                 let request = GetRequest::of(after.key(), salt, ReadPolicy::Freshest);

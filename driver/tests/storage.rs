@@ -1,4 +1,4 @@
-//! Storage and the queue before it, with real files.
+//! Tests of storage and its queue, with real files.
 
 #![cfg(feature = "redb")]
 
@@ -10,7 +10,7 @@ use skydht_core::node::StoreChange;
 use skydht_driver::storage::{FileError, FileStorage, MemoryStorage, Storage, StorageError};
 use skydht_driver::testing::{record, storage_conformance};
 
-/// A directory that goes with the test.
+/// A directory that is removed with the test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -99,14 +99,14 @@ fn a_sync_alone_makes_durable_what_was_written_before() {
     let mut storage = open(&dir.file());
     storage.write(&[keep(1), keep(2)], false).unwrap();
     storage.write(&[], true).unwrap();
-    // What another process would find after a crash.
+    // A copy is what another process would find after a crash.
     let copy = dir.0.join("copy.redb");
     std::fs::copy(dir.file(), &copy).unwrap();
     let mut found = FileStorage::open(&copy, &secret(1)).unwrap();
     assert_eq!(found.len().unwrap(), 2);
 }
 
-/// One bit of a value is changed in the file.
+/// Changes one bit of a value in the file.
 #[test]
 fn a_record_that_was_tampered_with_is_not_proven() {
     let dir = Dir::new("tampered");
@@ -120,7 +120,7 @@ fn a_record_that_was_tampered_with_is_not_proven() {
     changed[at.unwrap()] ^= 1;
     std::fs::write(dir.file(), &changed).unwrap();
     match FileStorage::open(&dir.file(), &secret(1)) {
-        // The library's own checksums may have noticed.
+        // redb's own checksums may have detected it.
         Err(FileError::Damaged { .. }) => {}
         Err(other) => panic!("{other}"),
         Ok(mut storage) => match storage.page(Target::default(), 10) {
@@ -130,8 +130,8 @@ fn a_record_that_was_tampered_with_is_not_proven() {
     }
 }
 
-/// Changes a file as a disk or a careless copy would: cut, a page of zeros, a page of noise, two
-/// pages exchanged.
+/// Damages a file as a disk or an incomplete copy might: truncated, a page of zeros, a page of
+/// noise, two pages exchanged.
 fn damage(bytes: &mut Vec<u8>, seed: u64) {
     const PAGE: usize = 4096;
     let draw = |n: u64, below: usize| {
@@ -148,8 +148,8 @@ fn damage(bytes: &mut Vec<u8>, seed: u64) {
     }
 }
 
-/// However a file is damaged, opening it ends, with what is left or with an error; what is left
-/// are records that were there.
+/// However a file is damaged, opening it terminates, with the remaining records or with an error,
+/// and never returns a record that was not written.
 #[test]
 fn a_damaged_file_is_an_error_and_never_a_panic_or_an_endless_loop() {
     let dir = Dir::new("damaged");
@@ -200,7 +200,7 @@ fn a_damaged_file_is_an_error_and_never_a_panic_or_an_endless_loop() {
     assert!((50..200).contains(&refused), "{refused}");
 }
 
-/// A file that cannot be opened at the start is there later.
+/// A file that cannot be opened at the start becomes available later.
 #[test]
 fn a_file_that_cannot_be_opened_yet_is_tried_again() {
     let dir = Dir::new("later");

@@ -1,4 +1,4 @@
-//! The whole driver in virtual time, over the in-memory transport.
+//! Tests of the whole driver in virtual time, over the in-memory transport.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,7 @@ fn key(n: u64) -> PublicKey {
     secret(n).public()
 }
 
-/// A world with a memory network.
+/// A virtual time with a memory network.
 struct Bench {
     world: VirtualTime,
     network: MemoryNetwork,
@@ -51,7 +51,7 @@ impl Bench {
         }
     }
 
-    /// Node `n`, which starts from node 0.
+    /// Starts node `n`, which bootstraps from node 0.
     fn node(&self, n: u64, recorder: Option<Box<dyn Recorder>>) -> Dht {
         let mut config = Config::default();
         if n > 0 {
@@ -76,7 +76,7 @@ impl Bench {
         .unwrap()
     }
 
-    /// `n` nodes that are ready.
+    /// Starts `n` nodes and waits until they are ready.
     fn nodes(&self, n: u64) -> Vec<Dht> {
         let nodes: Vec<_> = (0..n).map(|n| self.node(n, None)).collect();
         let ready = join_all(nodes.iter().map(Dht::ready));
@@ -84,7 +84,7 @@ impl Bench {
         nodes
     }
 
-    /// Runs until the future completes; fails after a day.
+    /// Runs until `future` completes; fails after a day.
     #[track_caller]
     fn run<F: Future>(&self, future: F) -> F::Output {
         let runtime = self.world.runtime();
@@ -166,7 +166,7 @@ fn a_full_node_reconciles_when_it_is_asked_to_and_lists_what_it_holds() {
 }
 
 #[test]
-fn a_signed_item_of_somebody_else_can_be_put_and_a_forged_one_not() {
+fn a_signed_item_of_another_key_can_be_put_and_a_forged_one_not() {
     let bench = Bench::new(1);
     let nodes = bench.nodes(5);
     let mut item = Item::sign(&secret(99), Seq(5), Value::new(b"x"), Salt::from("dmsg"));
@@ -216,16 +216,16 @@ fn a_watched_get_shows_the_value_before_the_outcome() {
 }
 
 #[test]
-fn nobody_there_is_told_from_nothing_there() {
+fn no_peers_is_distinguished_from_not_found() {
     let bench = Bench::new(1);
     let nodes = bench.nodes(3);
     let alone = bench.node(0, None);
     bench.run(async {
         let nothing = nodes[1].get(get(77, ReadPolicy::Freshest)).await;
         assert!(matches!(nothing, Err(GetError::NotFound { .. })));
-        let nobody = alone.get(get(77, ReadPolicy::Freshest)).await;
+        let failure = alone.get(get(77, ReadPolicy::Freshest)).await;
         let no_peers = Err(GetError::Operation(OperationError::NoPeers));
-        assert_eq!(nobody, no_peers);
+        assert_eq!(failure, no_peers);
         let unreachable = nodes[1].ping(key(55), None).await;
         let expected = Err(PingError::Open(OpenFailure::Unreachable));
         assert_eq!(unreachable, expected);
@@ -233,7 +233,7 @@ fn nobody_there_is_told_from_nothing_there() {
     });
 }
 
-/// Writes down inputs and outputs.
+/// Records inputs and outputs as text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -260,7 +260,7 @@ impl Log {
 fn a_dropped_future_cancels_its_operation() {
     let bench = Bench::new(1);
     let log = Log::default();
-    // Nobody accepts at node 0's place, so that the operation cannot end by itself.
+    // Nothing accepts streams at node 0's key, so that the operation cannot end by itself.
     let _silent = bench.network.transport(key(0));
     let node = bench.node(1, Some(Box::new(log.clone())));
     bench.run(async {
@@ -272,7 +272,7 @@ fn a_dropped_future_cancels_its_operation() {
     });
     assert_eq!(log.count("in Cancel"), 1);
     assert_eq!(log.count("Err(Operation(Cancelled))"), 1);
-    // One that has ended is not cancelled any more.
+    // An operation that has ended is not cancelled.
     bench.run(node.ping(key(55), None)).unwrap_err();
     bench.run(node.snapshot()).unwrap();
     assert_eq!(log.count("in Cancel"), 1);
@@ -301,7 +301,7 @@ fn a_shutdown_ends_operations_streams_and_tasks() {
         );
         assert!(node.events().next().await.is_none());
         node.shutdown().await;
-        // Others notice.
+        // Other nodes notice.
         let gone = nodes[5].ping(key(4), None).await;
         assert!(matches!(gone, Err(PingError::Open(_))), "{gone:?}");
         join_all(nodes.iter().map(Dht::shutdown)).await;
@@ -323,7 +323,7 @@ fn the_last_handle_stops_the_node() {
 }
 
 #[test]
-fn a_lost_session_is_repeated_or_told() {
+fn a_call_on_a_lost_session_is_repeated_or_fails() {
     let bench = Bench::new(1);
     let nodes = bench.nodes(30);
     bench.run(async {
@@ -389,7 +389,7 @@ fn the_memory_transport_conforms() {
     VirtualTime::new(1).run_until(conformance(pair)).unwrap();
 }
 
-/// One connection for each stream: there is nothing that could carry a stream back.
+/// A transport with one connection per stream, so that nothing can carry a stream back.
 struct ConnectionEach(MemoryTransport, bool);
 
 impl Transport for ConnectionEach {
@@ -460,13 +460,13 @@ fn a_closed_transport_opens_nothing() {
     });
 }
 
-/// A writer that stops anywhere, chunks and manifest on their way, between readers that go on: each
-/// reads the one version or the other, whole, or is told that it could not.
+/// A writer that stops at any point, with chunks and manifest in transit, between readers that
+/// continue: each reads one version or the other, complete, or gets an error.
 #[test]
 fn a_large_record_that_is_replaced_under_failures_is_never_a_mix() {
     let version = |n: u8| vec![n; 5 * 65_536 + 3];
     let salt = || Salt::from("film");
-    let (mut old, mut new, mut told) = (0, 0, 0);
+    let (mut old, mut new, mut failed) = (0, 0, 0);
     for round in 0..24 {
         let bench = Bench::new(round);
         let nodes = bench.nodes(6);
@@ -480,7 +480,7 @@ fn a_large_record_that_is_replaced_under_failures_is_never_a_mix() {
         };
         assert_eq!(bench.run(put(1)).unwrap().chunks, 6);
         let stop = async {
-            // Somewhere in the replacement, which takes no time here; another node goes, too.
+            // Stop during the replacement, which takes no time here; another node stops, too.
             let mut left = 1_u32 << (round / 2);
             std::future::poll_fn(|cx| {
                 left -= 1;
@@ -517,12 +517,12 @@ fn a_large_record_that_is_replaced_under_failures_is_never_a_mix() {
         };
         let readers = async {
             for _ in 0..4 {
-                told += u32::from(!read(&mut seen).await);
+                failed += u32::from(!read(&mut seen).await);
             }
         };
-        // An error: the writer was stopped first.
+        // An error means that the writer was stopped first.
         let _ = bench.run(join3(put(2), stop, readers));
-        told += u32::from(!bench.run(read(&mut seen)));
+        failed += u32::from(!bench.run(read(&mut seen)));
         for whole in &seen {
             assert!(
                 *whole == version(1) || *whole == version(2),
@@ -535,5 +535,5 @@ fn a_large_record_that_is_replaced_under_failures_is_never_a_mix() {
             None => {}
         }
     }
-    assert!(old > 3 && new > 3, "{old} {new} {told}");
+    assert!(old > 3 && new > 3, "{old} {new} {failed}");
 }

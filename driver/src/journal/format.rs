@@ -1,32 +1,32 @@
-//! Records: length, kind and two checks in front of JSON.
+//! The format of records: a head with length, kind and two checksums, followed by JSON.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The version of the container: magic, records, checks.
+/// The version of the container format: magic bytes, records, checksums.
 pub const CONTAINER: u32 = 1;
-/// The longest JSON of a record, in bytes.
+/// Maximum length of a record's JSON, in bytes.
 pub const MAX_RECORD: usize = 16 << 20;
 
-/// What a journal begins with; the container's version follows in four bytes, little-endian.
+/// The first bytes of a journal; the container's version follows as four bytes, little-endian.
 pub(super) const MAGIC: [u8; 8] = *b"SKYDHTJ\n";
-/// Bytes before the first record.
+/// Length of the magic bytes and the version.
 pub(super) const PREAMBLE_LEN: usize = 12;
-/// The same as an offset.
+/// Offset of the first record.
 pub(super) const PREAMBLE: u64 = PREAMBLE_LEN as u64;
-/// Bytes before a record's JSON.
+/// Length of a record's head.
 pub(super) const HEAD: usize = 16;
 
-/// What a record holds.
+/// The type of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// A [`skydht_core::journal::Header`]: the first record.
     Header,
     /// A [`skydht_core::journal::Step`].
     Step,
-    /// An [`End`]: the last record, if there was time for it.
+    /// An [`End`]: the last record, if it could be written.
     End,
 }
 
@@ -46,32 +46,31 @@ impl Kind {
     }
 }
 
-/// Why nothing was recorded any more.
+/// Why recording ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum End {
-    /// The node stopped: the journal holds its whole run.
+    /// The node stopped: the journal contains the whole run.
     Stopped,
-    /// The journal was as long as it may be.
+    /// The journal reached its limit.
     Limit,
-    /// The disk was slower than the node, and the journal must not slow it down.
+    /// The disk was slower than the node, and the journal must not slow the node down.
     Overrun,
 }
 
-/// How a journal ends, once everything before is read.
+/// How a journal ends, known once everything before was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// With a word on why.
+    /// With an end record.
     Closed(End),
-    /// After a whole record: the process was killed, or is still writing.
+    /// After a complete record: the process was killed, or is still writing.
     Open,
-    /// Within a record, of which `bytes` bytes are there: the process or the machine died
-    /// while it was written.
+    /// Within a record: the process or the machine crashed while it was written.
     Torn {
-        /// Where that record begins.
+        /// Where the incomplete record begins.
         offset: u64,
-        /// How much of it is there.
+        /// How many bytes of it are there.
         bytes: u64,
     },
 }
@@ -80,27 +79,27 @@ pub enum Ending {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The file itself.
+    /// The file could not be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// Another kind of file.
+    /// It is another kind of file.
     #[error("not a journal: it does not begin with the bytes of one")]
     Magic,
-    /// Another version of the container.
+    /// The container has another version.
     #[error("journal container version {got}; this program reads version {CONTAINER}")]
     Container {
-        /// The file's.
+        /// The version in the file.
         got: u32,
     },
-    /// The run itself is in a format of another version.
+    /// The run is recorded in another version of the format.
     #[error(
         "journal format {got}, recorded by skydht-core {version}; this program reads format {}",
         skydht_core::journal::FORMAT
     )]
     Format {
-        /// The file's.
+        /// The version in the file.
         got: u32,
-        /// Who wrote it.
+        /// The version of `skydht-core` that wrote it.
         version: String,
     },
     /// Bytes were changed, removed or added.
@@ -108,21 +107,21 @@ pub enum JournalError {
     Damaged {
         /// Where the damaged record begins.
         offset: u64,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         what: Damage,
     },
-    /// A sound record holds what this program does not understand.
+    /// An intact record has contents that this program cannot parse.
     #[error("the record at byte {offset} is sound, but not understood: {error}")]
     Content {
-        /// Where it begins.
+        /// Where the record begins.
         offset: u64,
-        /// What the parser says.
+        /// The parser's error.
         error: serde_json::Error,
     },
-    /// The file ends before the header does: there is nothing to replay.
+    /// The file ends within the header, so there is nothing to replay.
     #[error("the file ends at byte {offset}, before its header is complete")]
     NoHeader {
-        /// Its length.
+        /// The length of the file.
         offset: u64,
     },
 }
@@ -131,24 +130,24 @@ pub enum JournalError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
-    /// Length, kind or place.
+    /// The checksum of the head, or of the record's offset, does not match.
     #[error("the record's head does not match its check")]
     Head,
-    /// The contents.
+    /// The checksum of the contents does not match.
     #[error("the record's contents do not match their check")]
     Payload,
-    /// Longer than any record is.
+    /// The length exceeds [`MAX_RECORD`].
     #[error("a record of {0} bytes")]
     Length(u32),
-    /// A kind that there is not.
+    /// The kind is unknown.
     #[error("a record of the unknown kind {0:#04x}")]
     Kind(u8),
-    /// A sound record where it cannot be.
+    /// The record is intact, but at a wrong place.
     #[error("a record that does not belong there")]
     Order,
 }
 
-/// A record's head. Its checks cover the place in the file, so that records cannot be moved.
+/// A record's head. Its checksums cover the offset in the file, so that records cannot be moved.
 pub(super) struct Head {
     pub(super) length: u32,
     pub(super) kind: Kind,
@@ -156,7 +155,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The head of a record at `offset`.
+    /// Encodes the head of a record at `offset`. `None` if the payload is too long.
     pub(super) fn write(offset: u64, kind: Kind, payload: &[u8]) -> Option<[u8; HEAD]> {
         let length = u32::try_from(payload.len())
             .ok()

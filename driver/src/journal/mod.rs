@@ -1,8 +1,8 @@
-//! Journals on disk: a run's header and steps, as [`skydht_core::journal`] makes them, in a
-//! file that can be read after any crash.
+//! Journals on disk: the header and steps of a run, as [`skydht_core::journal`] defines them, in a
+//! file that is readable after any crash.
 //!
-//! [`FileRecorder`] writes one from a running node, on a thread of its own. [`Reader`] reads
-//! one, from a file or any other bytes. The format is described in `docs/journal.md`.
+//! [`FileRecorder`] writes a journal of a running node, on a thread of its own. [`Reader`] reads
+//! one from a file or any other source. `docs/journal.md` describes the format.
 
 mod format;
 mod read;

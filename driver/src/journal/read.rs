@@ -9,14 +9,14 @@ use super::format::{
     CONTAINER, Damage, End, Ending, HEAD, Head, JournalError, Kind, MAGIC, PREAMBLE, PREAMBLE_LEN,
 };
 
-/// The part of a header that every format has.
+/// The members that the header of every format version has.
 #[derive(Deserialize)]
 struct Versions {
     format: u32,
     version: String,
 }
 
-/// Reads a journal step by step. Memory is that of one record.
+/// Reads a journal step by step, with one record in memory at a time.
 pub struct Reader<R> {
     from: R,
     offset: u64,
@@ -25,16 +25,17 @@ pub struct Reader<R> {
     ending: Option<Ending>,
 }
 
-/// What comes next in a file.
+/// The next part of a file.
 enum Next {
-    /// A record; its JSON is in the buffer.
+    /// A record; its JSON was written to the payload buffer.
     Record { offset: u64, kind: Kind },
-    /// Nothing, or part of a record.
+    /// The end of the file, perhaps within a record.
     End(Ending),
 }
 
 impl Reader<&[u8]> {
-    /// Whether a file that begins with these bytes is a journal, sound or not; eight decide.
+    /// Returns whether a file that begins with these bytes is a journal, intact or not. Eight bytes
+    /// suffice.
     #[must_use]
     pub fn is_journal(begin: &[u8]) -> bool {
         let magic = MAGIC.len().min(begin.len());
@@ -43,10 +44,10 @@ impl Reader<&[u8]> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the header. Give it a buffered reader.
+    /// Reads the header. `from` should be buffered.
     ///
     /// # Errors
-    /// Another kind of file, another version, damage, or less than a header.
+    /// If it is another kind of file or version, is damaged, or ends within the header.
     pub fn new(mut from: R) -> Result<Self, JournalError> {
         let mut preamble = [0; PREAMBLE_LEN];
         let got = fill(&mut from, &mut preamble)?;
@@ -83,16 +84,17 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// What the run started from.
+    /// Returns the state that the run started from.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The next step; none at the end.
+    /// Returns the next step; `None` at the end.
     ///
     /// # Errors
-    /// Damage, or a step that this version does not understand. Reading on is not possible.
+    /// If a record is damaged, or this version cannot parse the step. No more steps can be read
+    /// then.
     pub fn step(&mut self) -> Result<Option<Step<'_>>, JournalError> {
         if self.ending.is_some() {
             return Ok(None);
@@ -108,7 +110,7 @@ impl<R: Read> Reader<R> {
             } => {
                 let end: End = parse(offset, &self.payload)?;
                 self.ending = Some(Ending::Closed(end));
-                // Nothing may follow.
+                // The end record must be the last one.
                 if fill(&mut self.from, &mut [0])? > 0 {
                     return Err(damaged(self.offset, Damage::Order));
                 }
@@ -125,7 +127,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// How the journal ends; none until [`Reader::step`] said that there is no more.
+    /// Returns how the journal ends; `None` until [`Reader::step`] has returned `None`.
     #[must_use]
     pub const fn ending(&self) -> Option<Ending> {
         self.ending
@@ -136,7 +138,7 @@ impl<R: Read> Reader<R> {
         self.payload.capacity()
     }
 
-    /// Bytes read, up to the end of the last whole record.
+    /// Returns the number of bytes read, up to the end of the last complete record.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
@@ -148,7 +150,7 @@ fn damaged(offset: u64, what: Damage) -> JournalError {
 }
 
 fn header(offset: u64, payload: &[u8]) -> Result<Header, JournalError> {
-    // The versions first: in another one, the rest may look different.
+    // Check the versions first: the rest of another version may look different.
     let Versions { format, version } = parse(offset, payload)?;
     if format != FORMAT {
         return Err(JournalError::Format {
@@ -163,7 +165,7 @@ fn parse<'a, T: Deserialize<'a>>(offset: u64, payload: &'a [u8]) -> Result<T, Jo
     serde_json::from_slice(payload).map_err(|error| JournalError::Content { offset, error })
 }
 
-/// Reads one record, and moves `at` behind it.
+/// Reads one record, and advances `at` to its end.
 fn next(from: &mut impl Read, at: &mut u64, payload: &mut Vec<u8>) -> Result<Next, JournalError> {
     let offset = *at;
     let mut head = [0; HEAD];
@@ -182,7 +184,7 @@ fn next(from: &mut impl Read, at: &mut u64, payload: &mut Vec<u8>) -> Result<Nex
     }
     let head = Head::read(offset, &head).map_err(|what| damaged(offset, what))?;
     payload.clear();
-    // Grows with what is there, not with what the head says.
+    // `read_to_end` allocates as data arrives, not by the length in the head.
     from.take(head.length.into()).read_to_end(payload)?;
     if payload.len() < head.length as usize {
         return torn(HEAD + payload.len());
@@ -194,7 +196,7 @@ fn next(from: &mut impl Read, at: &mut u64, payload: &mut Vec<u8>) -> Result<Nex
     Ok(Next::Record { offset, kind })
 }
 
-/// Reads until `buffer` is full or nothing is left; says how much was read.
+/// Reads until `buffer` is full or the source ends. Returns the number of bytes read.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {

@@ -1,4 +1,5 @@
-//! A real node by hand, recorded into real files and pipes, read back, cut and damaged.
+//! Tests with a real node driven by hand, recorded into real files and pipes, read back, truncated
+//! and damaged.
 
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
@@ -77,7 +78,7 @@ impl Bench {
         }
     }
 
-    /// One turn of an event loop.
+    /// Performs one turn of an event loop.
     fn feed(&mut self, input: Input<'_>) {
         self.now.mono = self.now.mono.plus(Duration::from_millis(1));
         self.now.unix = self.now.unix.plus(Duration::from_millis(1));
@@ -105,7 +106,7 @@ impl Bench {
     }
 }
 
-/// A journal of this many puts.
+/// Returns a journal of `puts` puts.
 fn journal(puts: usize) -> (Vec<u8>, Closed) {
     let file = TempFile::new();
     let (recorder, written) = FileRecorder::start(file.create(), u64::MAX, |_| {}).unwrap();
@@ -118,7 +119,7 @@ fn journal(puts: usize) -> (Vec<u8>, Closed) {
     (file.bytes(), closed)
 }
 
-/// What can be read of a journal, replayed: steps, digest, and how it ends.
+/// Replays what can be read of a journal. Returns its steps, digest, and ending.
 fn replay(bytes: &[u8]) -> Result<(u64, Digest, Ending), (u64, JournalError)> {
     let mut reader = Reader::new(bytes).map_err(|error| (0, error))?;
     let mut replay = Replay::new(reader.header().clone()).unwrap();
@@ -136,7 +137,7 @@ fn replay(bytes: &[u8]) -> Result<(u64, Digest, Ending), (u64, JournalError)> {
     }
 }
 
-/// Where each record begins, and the end.
+/// Returns where each record begins, and the end.
 fn records(bytes: &[u8]) -> Vec<usize> {
     let mut at = vec![12];
     while at[at.len() - 1] < bytes.len() {
@@ -162,7 +163,7 @@ fn what_was_recorded_replays_from_the_file() {
 fn no_encoding_of_the_secret_key_is_in_the_file() {
     let (bytes, _) = journal(20);
     let secret = secret().to_bytes();
-    // Within longer bytes, base64 may begin at any of three places.
+    // Within longer bytes, base64 may begin at any of three offsets.
     let shifted = |shift: usize| base64(&[&[0; 2][..shift], &*secret].concat());
     let encodings = [
         secret.to_vec(),
@@ -178,7 +179,7 @@ fn no_encoding_of_the_secret_key_is_in_the_file() {
         let part = &needle[4..needle.len() - 4];
         assert!(!bytes.windows(part.len()).any(|window| window == part));
     }
-    // The search finds what is there: the public key.
+    // The search finds what is in the file: the public key.
     let public = hex(secret_public().as_bytes(), false);
     assert!(bytes.windows(public.len()).any(|window| window == public));
 }
@@ -242,18 +243,18 @@ fn a_torn_tail_is_usable_up_to_the_last_whole_record() {
 fn each_changed_byte_is_found_at_its_record() {
     let (bytes, _) = journal(3);
     let at = records(&bytes);
-    for place in 0..bytes.len() {
+    for position in 0..bytes.len() {
         let mut changed = bytes.clone();
-        changed[place] ^= 0x10;
+        changed[position] ^= 0x10;
         let (steps, error) = replay(&changed).unwrap_err();
-        match (place, error) {
+        match (position, error) {
             (0..8, JournalError::Magic) | (8..12, JournalError::Container { .. }) => {}
             (_, JournalError::Damaged { offset, .. }) => {
-                let record = at.iter().filter(|begin| **begin <= place).count() - 1;
-                assert_eq!(offset, at[record] as u64, "at {place}");
+                let record = at.iter().filter(|begin| **begin <= position).count() - 1;
+                assert_eq!(offset, at[record] as u64, "at {position}");
                 assert_eq!(steps, record.saturating_sub(1) as u64);
             }
-            (_, error) => panic!("at {place}: {error:?}"),
+            (_, error) => panic!("at {position}: {error:?}"),
         }
     }
 }
@@ -277,7 +278,7 @@ fn records_cannot_be_moved_repeated_or_added() {
 
 #[test]
 fn a_length_does_not_size_an_allocation_and_other_versions_are_named() {
-    // A sound head that promises 16 MiB, and nothing behind it.
+    // An intact head that announces 16 MiB, without data after it.
     let (bytes, _) = journal(1);
     let at = records(&bytes);
     let payload = vec![b' '; MAX_RECORD];
@@ -342,7 +343,7 @@ fn a_full_disk_ends_the_journal_and_not_the_node() {
 
 #[test]
 fn a_disk_that_hangs_does_not_stop_the_loop() {
-    // A pipe that is not read takes 64 KiB, then writing to it blocks.
+    // A pipe that is not read takes 64 KiB; then writing to it blocks.
     let (mut reader, writer) = std::io::pipe().unwrap();
     let file = File::from(OwnedFd::from(writer));
     let (recorder, written) = FileRecorder::start(file, u64::MAX, |_| {}).unwrap();
@@ -364,13 +365,13 @@ fn a_disk_that_hangs_does_not_stop_the_loop() {
             bytes: Cow::Borrowed(&bytes),
         });
     }
-    // The loop came here although nothing could be written. Now the disk comes back.
+    // The event loop reached this point although nothing could be written. Now the disk continues.
     drop(bench);
     let mut journal = Vec::new();
     reader.read_to_end(&mut journal).unwrap();
     let (steps, _, ending) = replay(&journal).unwrap();
     assert_eq!(ending, Ending::Closed(End::Overrun));
-    // A pipe cannot be synced, which is the last thing asked of it.
+    // A pipe cannot be synced, which is the last step.
     assert!(written.wait().unwrap().end.is_err());
     assert!((480..600).contains(&steps), "{steps} of 64 KiB each");
 }

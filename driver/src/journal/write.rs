@@ -16,38 +16,38 @@ use skydht_core::time::Time;
 use super::format::{CONTAINER, End, HEAD, Head, Kind, MAGIC, PREAMBLE};
 use crate::recorder::Recorder;
 
-/// The shortest limit of a journal, in bytes.
+/// Minimum limit of a journal, in bytes.
 pub const MIN_LIMIT: u64 = 64 * 1024;
 
-/// Steps that wait for the disk may take about this much memory.
+/// Memory that steps waiting for the disk may take, in bytes, approximately.
 const MAX_QUEUED: usize = 32 << 20;
-/// What a queued input or output takes beside its bytes, roughly.
+/// Estimated memory of a queued input or output besides its payload, in bytes.
 const OVERHEAD: usize = 256;
-/// Room kept for the last record.
+/// Bytes reserved for the end record.
 const END_ROOM: u64 = HEAD as u64 + 32;
 
-/// What became of a journal.
+/// The result of writing a journal.
 #[derive(Debug)]
 pub struct Closed {
-    /// Why it ended; an error if the file could not be written.
+    /// Why recording ended, or the error if the file could not be written.
     pub end: io::Result<End>,
-    /// Whole steps that are in the file.
+    /// Number of complete steps in the file.
     pub steps: u64,
-    /// Bytes written.
+    /// Number of bytes written.
     pub bytes: u64,
     /// The running digest after the last step.
     pub digest: Digest,
 }
 
-/// The thread that writes a journal. Dropping it leaves the thread to itself.
+/// The thread that writes a journal. Dropping it detaches the thread.
 pub struct Written(JoinHandle<Closed>);
 
 impl Written {
-    /// Waits until the journal is closed and on disk. Blocks until the node has stopped, or
-    /// the journal has ended before.
+    /// Waits until the journal is closed and synced to disk. Blocks until the node has stopped or
+    /// recording has ended before.
     ///
     /// # Errors
-    /// The thread panicked, which is a bug.
+    /// If the thread panicked, which is a bug.
     pub fn wait(self) -> io::Result<Closed> {
         self.0
             .join()
@@ -57,13 +57,12 @@ impl Written {
 
 /// Records a node in a file.
 ///
-/// The event loop hands over each step and goes on; a thread of the journal's own computes the
-/// digest and writes. The journal ends, and the node does not notice, when the file reaches its
-/// limit, when it cannot be written, or when more than 32 MiB wait for the disk: a journal
-/// replays from the start of its node, so that one with a gap is of no use, and neither is one
-/// without its beginning.
+/// The event loop passes each step on and continues; a separate thread computes the digest and
+/// writes. Recording ends, without affecting the node, when the file reaches its limit, when it
+/// cannot be written, or when more than 32 MiB wait for the disk: a journal is replayed from its
+/// beginning, so steps after a gap, or without their beginning, would be useless.
 pub struct FileRecorder {
-    /// None once nothing is recorded any more.
+    /// `None` once recording has ended.
     messages: Option<Sender<Message>>,
     queued: Arc<AtomicUsize>,
     pending: Option<(Time, Input<'static>)>,
@@ -77,7 +76,7 @@ enum Message {
     Overrun,
 }
 
-/// A step as the loop leaves it to the thread.
+/// A step as the event loop passes it to the thread.
 struct Drained {
     now: Time,
     input: Input<'static>,
@@ -88,12 +87,11 @@ struct Drained {
 }
 
 impl FileRecorder {
-    /// Starts the thread, which writes to `file` (empty, at its beginning) at most `limit`
-    /// bytes, or [`MIN_LIMIT`] if that is more. `closed` is called on it once, when nothing is
-    /// recorded any more.
+    /// Starts the thread, which writes at most `limit` bytes, but at least [`MIN_LIMIT`], to the
+    /// empty `file`. `closed` is called once on that thread, when recording has ended.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// If no thread can be started.
     pub fn start(
         file: File,
         limit: u64,
@@ -114,7 +112,8 @@ impl FileRecorder {
             .name("skydht-journal".into())
             .spawn(move || {
                 let end = writer.run(&receiver, &done);
-                // From here on the loop's sends fail, and it stops copying.
+                // From here on, sends fail, so that the event loop stops cloning its inputs and
+                // outputs.
                 drop(receiver);
                 let steps = if end.is_ok() {
                     writer.steps
@@ -224,7 +223,7 @@ struct Writer {
     limit: u64,
     offset: u64,
     steps: u64,
-    /// Steps that have left the buffer for sure.
+    /// Number of steps that were certainly passed to the file.
     flushed: u64,
     digest: RunDigest,
 }
@@ -245,7 +244,7 @@ impl Writer {
                 Ok(message) => message,
                 Err(TryRecvError::Disconnected) => return Ok(End::Stopped),
                 Err(TryRecvError::Empty) => {
-                    // Nothing to do: the time to let others see what there is.
+                    // The writer is idle: flush, so that readers of the file see all steps.
                     self.flush()?;
                     match messages.recv() {
                         Ok(message) => message,
@@ -302,7 +301,7 @@ impl Writer {
         Ok(fits)
     }
 
-    /// Writes a record, unless it makes the file longer than it may be.
+    /// Writes a record, unless it would exceed the file's limit. Returns whether it did.
     fn put(&mut self, kind: Kind, contents: &impl Serialize) -> io::Result<bool> {
         let json = serde_json::to_vec(contents)?;
         let after = self.offset + HEAD as u64 + json.len() as u64;

@@ -8,12 +8,12 @@ use skydht_core::large::MAX_LARGE;
 
 use super::*;
 
-/// A network that keeps items, loses some, and may stop to take any.
+/// A network that stores items, may lose some, and may stop accepting any.
 #[derive(Default)]
-struct Shelf {
+struct TestNetwork {
     items: RefCell<BTreeMap<Vec<u8>, (Seq, Value)>>,
     clock: Cell<u64>,
-    /// Puts until no more is taken.
+    /// Number of puts until no more is accepted; `None` is no limit.
     left: Cell<Option<u32>>,
     under_way: Cell<usize>,
     most_under_way: Cell<usize>,
@@ -27,7 +27,7 @@ fn own() -> PublicKey {
     SecretKey::from_entropy(&[1; 32]).public()
 }
 
-/// Lets the others run once.
+/// Lets the other tasks run once.
 async fn turn() {
     let mut first = true;
     std::future::poll_fn(|cx| {
@@ -40,7 +40,7 @@ async fn turn() {
     .await;
 }
 
-impl Items for Shelf {
+impl Items for TestNetwork {
     type Error = Refused;
 
     async fn put(&self, salt: Salt, value: Value, options: PutOptions) -> Result<Seq, Refused> {
@@ -50,14 +50,14 @@ impl Items for Shelf {
         turn().await;
         self.under_way.set(self.under_way.get() - 1);
         if let Some(left) = self.left.get() {
-            let left = left.checked_sub(1).ok_or(Refused("nobody takes it"))?;
+            let left = left.checked_sub(1).ok_or(Refused("not accepted"))?;
             self.left.set(Some(left));
         }
         let mut items = self.items.borrow_mut();
-        let held = items.get(salt.as_bytes()).map(|(seq, _)| *seq);
+        let stored = items.get(salt.as_bytes()).map(|(seq, _)| *seq);
         if options
             .expect
-            .is_some_and(|expected| held != expected.version())
+            .is_some_and(|expected| stored != expected.version())
         {
             return Err(Refused("another was here"));
         }
@@ -79,7 +79,7 @@ impl Items for Shelf {
     }
 }
 
-impl Shelf {
+impl TestNetwork {
     fn put_large(&self, bytes: &[u8]) -> Result<Written, WriteError<Refused>> {
         let mut chunks = bytes.chunks(MAX_VALUE_LEN);
         let source = async || Ok(chunks.next().unwrap_or_default().to_vec());
@@ -120,125 +120,128 @@ fn bytes(seed: u8, len: usize) -> Vec<u8> {
 
 #[test]
 fn sixteen_mebibytes_are_put_and_read_eight_chunks_at_a_time() {
-    let shelf = Shelf::default();
+    let network = TestNetwork::default();
     let whole = bytes(1, MAX_LARGE);
-    let written = shelf.put_large(&whole).unwrap();
+    let written = network.put_large(&whole).unwrap();
     assert_eq!((written.chunks, written.generation), (256, 1));
-    assert_eq!(shelf.most_under_way.get(), CONCURRENT);
-    assert!(shelf.read_large().unwrap() == whole);
+    assert_eq!(network.most_under_way.get(), CONCURRENT);
+    assert!(network.read_large().unwrap() == whole);
     let more = bytes(1, MAX_LARGE + 1);
     assert!(matches!(
-        shelf.put_large(&more),
+        network.put_large(&more),
         Err(WriteError::TooLarge(_))
     ));
-    assert!(shelf.read_large().unwrap() == whole, "what was there stays");
+    assert!(
+        network.read_large().unwrap() == whole,
+        "what was there stays"
+    );
 }
 
-/// Wherever the writer stops, a reader gets the one version or the other, whole.
+/// Wherever the writer stops, a reader gets one version or the other, complete.
 #[test]
 fn a_replacement_that_ends_anywhere_leaves_one_version_whole() {
     let (old, new) = (bytes(1, 5 * MAX_VALUE_LEN + 7), bytes(2, 3 * MAX_VALUE_LEN));
     let (mut before, mut after) = (0, 0);
     for left in 0..8 {
-        let shelf = Shelf::default();
-        shelf.put_large(&bytes(0, 7 * MAX_VALUE_LEN)).unwrap();
-        shelf.put_large(&old).unwrap();
-        shelf.left.set(Some(left));
-        let written = shelf.put_large(&new);
-        let found = shelf.read_large().unwrap();
+        let network = TestNetwork::default();
+        network.put_large(&bytes(0, 7 * MAX_VALUE_LEN)).unwrap();
+        network.put_large(&old).unwrap();
+        network.left.set(Some(left));
+        let written = network.put_large(&new);
+        let found = network.read_large().unwrap();
         match written {
             Ok(_) => after += u32::from(found == new),
             Err(_) => before += u32::from(found == old),
         }
-        // Later it succeeds, and leaves nothing of the first version behind.
-        shelf.left.set(None);
-        shelf.put_large(&new).unwrap();
-        assert!(shelf.read_large().unwrap() == new);
+        // Later the replacement succeeds, and leaves nothing of the first version behind.
+        network.left.set(None);
+        network.put_large(&new).unwrap();
+        assert!(network.read_large().unwrap() == new);
     }
     assert_eq!((before, after), (4, 4));
 }
 
-/// Also by a process that did not write it.
+/// The deletion may be done by a process that did not write the record.
 #[test]
 fn a_deleted_record_leaves_no_chunk_and_what_is_no_record_is_deleted_alone() {
-    let (shelf, options) = (Shelf::default(), PutOptions::default());
-    shelf.put_large(&bytes(1, 12 * MAX_VALUE_LEN)).unwrap();
-    shelf.put_large(&bytes(2, 2 * MAX_VALUE_LEN)).unwrap();
+    let (network, options) = (TestNetwork::default(), PutOptions::default());
+    network.put_large(&bytes(1, 12 * MAX_VALUE_LEN)).unwrap();
+    network.put_large(&bytes(2, 2 * MAX_VALUE_LEN)).unwrap();
     let film = Salt::from("film");
     for salt in ["film/1/9", "poster"] {
-        let put = shelf.put(Salt::from(salt), Value::new(b"another's"), options.clone());
+        let put = network.put(Salt::from(salt), Value::new(b"another's"), options.clone());
         block_on(put).unwrap();
     }
     let living = || -> Vec<Vec<u8>> {
-        let items = shelf.items.borrow();
+        let items = network.items.borrow();
         let living = items
             .iter()
             .filter(|(_, (_, value))| !value.as_bytes().is_empty());
         living.map(|(salt, _)| salt.clone()).collect()
     };
     assert_eq!(living().len(), 1 + 12 + 2 + 2);
-    shelf.most_under_way.set(0);
-    let deleted = block_on(delete(&shelf, own(), &film, &options)).unwrap();
+    network.most_under_way.set(0);
+    let deleted = block_on(delete(&network, own(), &film, &options)).unwrap();
     assert_eq!((deleted.chunks.len(), deleted.left), (14, 0));
-    assert_eq!(shelf.most_under_way.get(), CONCURRENT);
+    assert_eq!(network.most_under_way.get(), CONCURRENT);
     assert_eq!(living(), [&b"film/1/9"[..], b"poster"]);
     for salt in ["poster", "film"] {
-        let deleted = block_on(delete(&shelf, own(), &Salt::from(salt), &options)).unwrap();
+        let deleted = block_on(delete(&network, own(), &Salt::from(salt), &options)).unwrap();
         assert_eq!(deleted.chunks, [], "{salt}");
     }
     assert_eq!(living(), [&b"film/1/9"[..]]);
-    // Chunks that are not taken are counted; a record that is not deleted keeps its chunks.
-    shelf.put_large(&bytes(1, 3 * MAX_VALUE_LEN)).unwrap();
+    // Chunks that cannot be deleted are counted; a record that cannot be deleted keeps its chunks.
+    network.put_large(&bytes(1, 3 * MAX_VALUE_LEN)).unwrap();
     for (left, chunks) in [(2, Some(2)), (0, None)] {
-        shelf.left.set(Some(left));
-        let deleted = block_on(delete(&shelf, own(), &film, &options)).ok();
+        network.left.set(Some(left));
+        let deleted = block_on(delete(&network, own(), &film, &options)).ok();
         assert_eq!(deleted.map(|deleted| deleted.left), chunks);
-        shelf.left.set(None);
-        shelf.put_large(&bytes(1, 3 * MAX_VALUE_LEN)).unwrap();
+        network.left.set(None);
+        network.put_large(&bytes(1, 3 * MAX_VALUE_LEN)).unwrap();
     }
 }
 
 #[test]
 fn a_reader_whose_version_was_replaced_twice_starts_over_or_says_so() {
-    let shelf = Shelf::default();
+    let network = TestNetwork::default();
     let versions = [1, 2, 3].map(|seed| bytes(seed, 3 * MAX_VALUE_LEN));
-    shelf.put_large(&versions[0]).unwrap();
-    let first = shelf.manifest().unwrap();
-    shelf.put_large(&versions[1]).unwrap();
-    // The version before is still there.
-    assert!(shelf.read_from(first.clone()).unwrap() == versions[0]);
-    shelf.put_large(&versions[2]).unwrap();
-    assert!(shelf.read_from(first.clone()).unwrap() == versions[2]);
-    // A part had been given out.
+    network.put_large(&versions[0]).unwrap();
+    let first = network.manifest().unwrap();
+    network.put_large(&versions[1]).unwrap();
+    // The previous version still exists.
+    assert!(network.read_from(first.clone()).unwrap() == versions[0]);
+    network.put_large(&versions[2]).unwrap();
+    assert!(network.read_from(first.clone()).unwrap() == versions[2]);
+    // A part had been passed to the sink.
     let mut same = versions[2].clone();
     same[..MAX_VALUE_LEN].copy_from_slice(&versions[0][..MAX_VALUE_LEN]);
-    let shelf = Shelf::default();
+    let network = TestNetwork::default();
     for version in [&versions[0], &versions[1], &same] {
-        shelf.put_large(version).unwrap();
+        network.put_large(version).unwrap();
     }
-    assert!(matches!(shelf.read_from(first), Err(ReadError::Replaced)));
+    assert!(matches!(network.read_from(first), Err(ReadError::Replaced)));
 }
 
 #[test]
 fn lost_chunks_are_named() {
-    let shelf = Shelf::default();
-    shelf.put_large(&bytes(1, 6 * MAX_VALUE_LEN)).unwrap();
-    shelf.lose("film/0/2");
-    shelf.lose("film/0/5");
-    let error = shelf.read_large().unwrap_err();
+    let network = TestNetwork::default();
+    network.put_large(&bytes(1, 6 * MAX_VALUE_LEN)).unwrap();
+    network.lose("film/0/2");
+    network.lose("film/0/5");
+    let error = network.read_large().unwrap_err();
     assert_eq!(error.to_string(), "2 of 6 chunks are lost: 2, 5");
 }
 
 #[test]
 fn another_writer_with_the_same_key_is_noticed() {
-    let shelf = Shelf::default();
-    shelf.put_large(&bytes(1, 10)).unwrap();
+    let network = TestNetwork::default();
+    network.put_large(&bytes(1, 10)).unwrap();
     let mut first = true;
     let source = async || {
         if !std::mem::take(&mut first) {
             return Ok(Vec::new());
         }
-        let late = shelf.put(
+        let late = network.put(
             Salt::from("film"),
             Value::new(b"late"),
             PutOptions::default(),
@@ -247,7 +250,13 @@ fn another_writer_with_the_same_key_is_noticed() {
         Ok(vec![1])
     };
     let salt = Salt::from("film");
-    let written = block_on(write(&shelf, own(), &salt, &PutOptions::default(), source));
+    let written = block_on(write(
+        &network,
+        own(),
+        &salt,
+        &PutOptions::default(),
+        source,
+    ));
     assert!(matches!(
         written,
         Err(WriteError::Item(Refused("another was here")))
@@ -259,19 +268,19 @@ fn list(n: usize) -> Vec<u8> {
     format!("[{}]", elements.join(",")).into_bytes()
 }
 
-/// Upstream's writer remembers what it wrote only while it runs.
+/// Upstream's writer remembers what it has written only while it runs.
 #[test]
 fn a_list_is_read_as_it_was_put_and_one_that_shrinks_leaves_no_ghosts() {
-    let (shelf, salt) = (Shelf::default(), Salt::from("tp"));
+    let (network, salt) = (TestNetwork::default(), Salt::from("tp"));
     let options = PutOptions::default();
     for n in [2_000, 10, 0, 450] {
-        let written = block_on(write_list(&shelf, own(), &salt, &options, &list(n))).unwrap();
+        let written = block_on(write_list(&network, own(), &salt, &options, &list(n))).unwrap();
         let chunks = n.div_ceil(200).max(1);
         assert_eq!(usize::from(written.chunks), chunks);
-        let found = block_on(read_list(&shelf, own(), &salt)).unwrap();
+        let found = block_on(read_list(&network, own(), &salt)).unwrap();
         assert!(found == Some(list(n)), "{n}");
-        // As upstream reads: until there is none, or one without elements.
-        let items = shelf.items.borrow();
+        // Read as upstream does: until a chunk is missing or has no elements.
+        let items = network.items.borrow();
         let after = chunk_salt(&salt, written.chunks);
         let there = items.get(after.as_bytes());
         assert!(
@@ -280,13 +289,13 @@ fn a_list_is_read_as_it_was_put_and_one_that_shrinks_leaves_no_ghosts() {
         );
     }
     assert!(
-        block_on(read_list(&shelf, own(), &Salt::from("none")))
+        block_on(read_list(&network, own(), &Salt::from("none")))
             .unwrap()
             .is_none()
     );
-    // A replacement that ended halfway is said, not shown.
-    shelf.left.set(Some(1));
-    assert!(block_on(write_list(&shelf, own(), &salt, &options, &list(451))).is_err());
-    let found = block_on(read_list(&shelf, own(), &salt));
+    // A replacement that ended halfway is reported as an error.
+    network.left.set(Some(1));
+    assert!(block_on(write_list(&network, own(), &salt, &options, &list(451))).is_err());
+    let found = block_on(read_list(&network, own(), &salt));
     assert!(matches!(found, Err(ReadError::Join(JoinError::Mixed(1)))));
 }

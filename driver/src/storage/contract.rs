@@ -1,4 +1,4 @@
-//! What a storage is to the node: records by target, in pages, and news of others.
+//! The interface of a storage: records by target in pages, and changes by other nodes.
 
 use std::time::Duration;
 
@@ -7,83 +7,84 @@ use skydht_core::mark::{MarkChange, StoredMark};
 use skydht_core::node::StoreChange;
 use skydht_core::record::StoredRecord;
 
-/// A record that storage holds.
+/// A stored record.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Kept {
-    /// What was written.
+    /// The record as it was written.
     pub record: StoredRecord,
-    /// Storage proves that this node wrote it: its signature need not be checked again.
+    /// Whether storage proves that this node wrote it, so that its signature need not be verified
+    /// again.
     pub proven: bool,
 }
 
-/// A page of what storage holds.
+/// A page of stored records.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Page {
-    /// In the order of their targets.
+    /// Records in the order of their targets.
     pub kept: Vec<Kept>,
-    /// Values that are no records; they stay where they are, and are counted.
+    /// Number of values that are not records. They stay in storage.
     pub damaged: usize,
-    /// Where the next page begins; none after the last.
+    /// Where the next page begins; `None` after the last one.
     pub next: Option<Target>,
 }
 
-/// What is new in a storage that others write to, too.
+/// Changes in a storage to which other nodes write, too.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct News {
-    /// Records that others wrote.
+    /// Records that other nodes wrote.
     pub kept: Vec<Kept>,
-    /// New values that are no records.
+    /// Number of new values that are not records.
     pub damaged: usize,
-    /// Targets that it had and has lost: what the node holds there is to be written again.
+    /// Targets whose record was lost: the node writes its own records of them again.
     pub wanted: Vec<Target>,
-    /// There is more: ask again soon.
+    /// Whether there are more changes, so that it should be polled again soon.
     pub more: bool,
 }
 
-/// Why storage did not do what it was asked.
+/// Why storage failed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// It may work later: a full disk, a lost connection.
     #[error("{0}")]
     Unavailable(String),
-    /// It will not work without help: a damaged file.
+    /// It needs the operator: a damaged file.
     #[error("{0}")]
     Damaged(String),
-    /// It does not do what the configuration asks for: a server that does not sync.
+    /// It does not provide what the configuration requires: a server that does not sync.
     #[error("{0}")]
     Unsuitable(String),
 }
 
-/// Records by target. All calls block, and come from one thread.
+/// A store of records by target. All calls block, and come from one thread.
 ///
-/// [`crate::testing::storage_conformance`] checks an implementation.
+/// [`crate::testing::storage_conformance`] tests an implementation.
 pub trait Storage: Send + 'static {
-    /// What it is, in a word for people: `file`, `memory`.
+    /// Returns its kind as one word for users, such as `file` or `memory`.
     fn kind(&self) -> &'static str;
 
-    /// The first records at or after `from`, at most `most`, which is at least 1.
+    /// Returns the first records at or after `from`, at most `most`, which is at least 1.
     ///
     /// # Errors
     /// [`StorageError`].
     fn page(&mut self, from: Target, most: usize) -> Result<Page, StorageError>;
 
-    /// The record at `target`.
+    /// Returns the record at `target`.
     ///
     /// # Errors
     /// [`StorageError`].
     fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError>;
 
-    /// Writes all of `changes` or none; of two for one target the later counts. With `sync` they
-    /// are durable when this returns, and so is everything written before.
+    /// Writes all of `changes` or none; of several for one target the last one applies. With
+    /// `sync`, they and everything written before are durable when this returns.
     ///
     /// # Errors
-    /// [`StorageError`]; then nothing was written, or, where it is shared, perhaps some of it: a
-    /// record of lower rank than the one there is never written, so it can be tried again.
+    /// [`StorageError`]; then nothing was written, or in a shared storage perhaps a part. The call
+    /// can be repeated, since a record never replaces one of higher rank.
     fn write(&mut self, changes: &[StoreChange], sync: bool) -> Result<(), StorageError>;
 
-    /// What is remembered of targets beyond the lives of their items: those marks that it proves
-    /// this node wrote. Storage that proves nothing keeps none.
+    /// Returns the marks (see [`skydht_core::mark`]) that this node has provably written: what it
+    /// remembers of targets after their items. Storage without proofs returns none.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -101,21 +102,21 @@ pub trait Storage: Send + 'static {
         Ok(())
     }
 
-    /// Whether what was written with `sync` survives the loss of power.
+    /// Returns whether data written with `sync` survives a power failure.
     fn is_durable(&self) -> bool;
 
-    /// Whether others write to it, too. It then keeps what is forgotten while that lives, as
-    /// others may hold it, proves nothing, and has to be asked for news.
+    /// Returns whether other nodes write to it, too. A shared storage keeps forgotten records while
+    /// they live, since other nodes may store them, proves nothing, and must be polled for changes.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// How often to ask for news; none: there are none.
+    /// Returns the interval between two polls; `None` if it need not be polled.
     fn poll_every(&self) -> Option<Duration> {
         None
     }
 
-    /// What others wrote since the last time.
+    /// Returns what other nodes have written since the last call.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -124,7 +125,7 @@ pub trait Storage: Send + 'static {
     }
 }
 
-/// Where a change belongs.
+/// Returns the target of a change.
 pub(crate) fn target_of(change: &StoreChange) -> Target {
     match change {
         StoreChange::Keep(record) => record.target,

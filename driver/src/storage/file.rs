@@ -1,18 +1,20 @@
-//! Storage in one file, by redb.
+//! Storage in a single file, using redb.
 //!
 //! # Format, version 2
 //!
 //! Table `meta`: `format` is the byte 2; `owner` is the authentication code of the text `owner`.
-//! Table `items`: target (32 bytes) to an encoded [`StoredRecord`] and its authentication code (32
-//! bytes): HMAC-SHA256 under a key that follows from the node's secret, over the record's bytes. A
-//! record whose code is right was written by this node, hence was verified by it. One whose code is
-//! wrong is given to the core without proof, which then checks its signature; one that does not
-//! decode, or lies at another target than it says, is counted and left alone.
-//! Table `marks`: kind (a byte) and target to an encoded [`StoredMark`] and its code. One whose code
-//! is wrong is not believed.
 //!
-//! Version 1 had no marks. A file of an earlier version is changed when it is opened, in one
-//! transaction: it is of the one version or of the other, whenever the power goes.
+//! Table `items`: target (32 bytes) to an encoded [`StoredRecord`] and its authentication code (32
+//! bytes), which is HMAC-SHA256 of the record's bytes under a key derived from the node's secret. A
+//! record with a valid code was written, and therefore verified, by this node. One with an invalid
+//! code is passed to the core as unproven, and its signature is verified again. A value that does
+//! not decode, or whose target differs from its key, is counted and left in place.
+//!
+//! Table `marks`: kind (one byte) and target to an encoded [`StoredMark`] and its code. A mark with
+//! an invalid code is ignored.
+//!
+//! Version 1 had no marks. A file of an earlier version is upgraded when it is opened, in one
+//! transaction, so that it has either version even after a power failure.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -37,67 +39,67 @@ use super::{Kept, Page, Storage, StorageError};
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const ITEMS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("items");
 const MARKS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("marks");
-/// The version that is written; earlier ones are changed to it.
+/// The version that is written; earlier ones are upgraded to it.
 const FORMAT: u8 = 2;
-/// What the key of the codes is derived for.
-const KEY_OF: &[u8] = b"skydht storage of items";
-/// Bytes of an authentication code.
-const CODE: usize = 32;
-/// Memory that the library may use for pages, in bytes.
-const CACHE: usize = 16 << 20;
+/// Purpose in the derivation of the authentication key.
+const KEY_PURPOSE: &[u8] = b"skydht storage of items";
+/// Length of an authentication code, in bytes.
+const CODE_LEN: usize = 32;
+/// Size of redb's page cache, in bytes.
+const CACHE_SIZE: usize = 16 << 20;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It cannot be opened or made.
+    /// It cannot be opened or created.
     #[error("cannot open {path}: {error}")]
     Open {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         error: io::Error,
     },
-    /// Another process has it open, or another node of this one.
+    /// Another process, or another node of this process, has it open.
     #[error("{path} is in use: another node runs with it")]
     InUse {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// It was written for another key.
+    /// It was written by a node with another key.
     #[error("{path} holds the items of a node with another key")]
     OtherKey {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
     },
     /// It was written by a later version.
     #[error("{path} has format {format}, this version knows {FORMAT}")]
     Format {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the file.
         format: u8,
     },
-    /// It is no such file, or is damaged.
+    /// It is not a storage file, or is damaged.
     #[error("{path} is damaged, or no storage of items: {what}")]
     Damaged {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         what: String,
     },
 }
 
-/// Items in a file that belongs to one node at a time.
+/// Items in a file that one node has open at a time.
 pub struct FileStorage {
     path: PathBuf,
     key: Zeroizing<[u8; 32]>,
-    /// None after a failure of the disk: the next call opens it again.
+    /// `None` after an error of the disk: the next call opens the file again.
     database: Option<Database>,
 }
 
 impl FileStorage {
-    /// Opens the file at `path`, or makes it, readable by its owner alone.
+    /// Opens the file at `path`, or creates it with access for its owner only.
     ///
     /// # Errors
     /// [`FileError`].
@@ -107,22 +109,22 @@ impl FileStorage {
         Ok(storage)
     }
 
-    /// As [`FileStorage::open`], for a file that cannot be opened now: every call tries again.
+    /// Creates the storage without opening its file. Every call tries to, until it succeeds.
     #[must_use]
     pub fn later(path: &Path, secret: &SecretKey) -> Self {
         Self {
             path: path.to_owned(),
-            key: Zeroizing::new(code(&secret.to_bytes(), KEY_OF)),
+            key: Zeroizing::new(code(&secret.to_bytes(), KEY_PURPOSE)),
             database: None,
         }
     }
 
-    /// A file that could not be made is not left behind.
+    /// Opens the database. A file that this created is removed again if it fails.
     fn open_database(&self) -> Result<Database, FileError> {
         let is_new = !self.path.exists();
         let opened = self.try_open_database();
         if opened.is_err() && is_new {
-            // It is not there, or cannot be removed any better.
+            // An error means that it was not created, or that it cannot be removed.
             let _ = std::fs::remove_file(&self.path);
         }
         opened
@@ -130,7 +132,7 @@ impl FileStorage {
 
     fn try_open_database(&self) -> Result<Database, FileError> {
         let path = || self.path.clone();
-        let file = private(&self.path).map_err(|error| FileError::Open {
+        let file = open_private(&self.path).map_err(|error| FileError::Open {
             path: path(),
             error,
         })?;
@@ -140,10 +142,10 @@ impl FileStorage {
 
     fn open_on(&self, backend: impl StorageBackend) -> Result<Database, FileError> {
         let mut builder = Database::builder();
-        // The library trusts a file that was closed cleanly, and panics or hangs on one that was
-        // changed since; reading it once costs less than a second for 100,000 items.
+        // redb trusts a file that was closed cleanly, and panics or hangs if it was changed since.
+        // Reading it once takes less than a second for 100,000 items.
         builder
-            .set_cache_size(CACHE)
+            .set_cache_size(CACHE_SIZE)
             .set_check_integrity_on_open(true);
         let opened = builder.create_with_backend(backend);
         let database = opened.map_err(|error| self.file_error(error.into()))?;
@@ -151,7 +153,7 @@ impl FileStorage {
         Ok(database)
     }
 
-    /// Whose file it is; a new one becomes this node's.
+    /// Checks the format and the owner of the file; a new file is assigned to this node.
     fn check_meta(&self, database: &Database) -> Result<(), FileError> {
         let path = || self.path.clone();
         let owner = code(&self.key, b"owner");
@@ -237,7 +239,7 @@ impl FileStorage {
         let key = self.key.clone();
         let result = what(self.database()?, &key);
         result.map_err(|error| {
-            // After a failed write the library refuses everything until the file is opened again.
+            // After a failed write, redb rejects all operations until the file is opened again.
             self.database = None;
             let path = self.path.display();
             match &error {
@@ -249,7 +251,7 @@ impl FileStorage {
         })
     }
 
-    /// How many items it holds.
+    /// Returns the number of items.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -260,7 +262,7 @@ impl FileStorage {
         })
     }
 
-    /// Whether it holds none.
+    /// Returns whether there are no items.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -268,7 +270,7 @@ impl FileStorage {
         Ok(self.len()? == 0)
     }
 
-    /// Gives the room of what was removed back to the disk. Whether there was any.
+    /// Returns unused space of the file to the file system. Returns whether there was any.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -364,7 +366,7 @@ impl Storage for FileStorage {
             {
                 let mut marks = write.open_table(MARKS)?;
                 for change in changes {
-                    let place = place_of(change.place());
+                    let place = mark_key(change.place());
                     match change {
                         MarkChange::Keep(mark) => {
                             let mut value = mark.encode().to_vec();
@@ -388,31 +390,31 @@ impl Storage for FileStorage {
     }
 }
 
-/// Reads a value; none if it is no record of this target.
+/// Decodes a value; `None` if it is not a record of this target.
 fn kept(key: &[u8; 32], target: &Target, value: &[u8]) -> Option<Kept> {
-    let (record, told) = value.split_last_chunk::<CODE>()?;
-    let proven = mac(key, record).verify_slice(told).is_ok();
+    let (record, expected) = value.split_last_chunk::<CODE_LEN>()?;
+    let proven = mac(key, record).verify_slice(expected).is_ok();
     let record = StoredRecord::decode(record).ok()?;
     (record.target == *target).then_some(Kept { record, proven })
 }
 
-/// Where a mark lies in its table.
-fn place_of((kind, target): (MarkKind, Target)) -> [u8; 33] {
+/// Returns the key of a mark in its table.
+fn mark_key((kind, target): (MarkKind, Target)) -> [u8; 33] {
     let mut place = [kind as u8; 33];
     place[1..].copy_from_slice(target.as_bytes());
     place
 }
 
-/// Reads a mark; none unless this node wrote it there.
+/// Decodes a mark; `None` unless this node wrote it under this key.
 fn proven_mark(key: &[u8; 32], place: &[u8], value: &[u8]) -> Option<StoredMark> {
-    let (bytes, told) = value.split_last_chunk::<CODE>()?;
-    mac(key, bytes).verify_slice(told).ok()?;
+    let (bytes, expected) = value.split_last_chunk::<CODE_LEN>()?;
+    mac(key, bytes).verify_slice(expected).ok()?;
     let mark = StoredMark::decode(bytes)?;
-    (place_of((mark.kind, mark.target)) == *place).then_some(mark)
+    (mark_key((mark.kind, mark.target)) == *place).then_some(mark)
 }
 
 fn mac(key: &[u8; 32], message: &[u8]) -> Hmac<Sha256> {
-    // As HMAC pads it to its block.
+    // Pad the key to the block length, as HMAC does.
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new((&*block).into());
@@ -420,12 +422,12 @@ fn mac(key: &[u8; 32], message: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-fn code(key: &[u8; 32], message: &[u8]) -> [u8; CODE] {
+fn code(key: &[u8; 32], message: &[u8]) -> [u8; CODE_LEN] {
     mac(key, message).finalize().into_bytes().into()
 }
 
-/// Opens a file for its owner alone.
-fn private(path: &Path) -> std::io::Result<File> {
+/// Opens or creates a file with access for its owner only.
+fn open_private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

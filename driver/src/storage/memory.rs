@@ -1,4 +1,4 @@
-//! Storage in memory, for tests of what stands on storage, and of restarts within one process.
+//! Storage in memory, for tests, and for restarts of a node within one process.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use skydht_core::record::StoredRecord;
 
 use super::{Kept, Page, Storage, StorageError};
 
-/// All clones hold the same records.
+/// Storage in memory. Clones share the records.
 #[derive(Clone, Default)]
 pub struct MemoryStorage(Arc<Mutex<Inner>>);
 
@@ -27,18 +27,18 @@ impl MemoryStorage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on every call fails like this, or none does.
+    /// Makes all further calls fail with `error`, or none with `None`.
     pub fn set_failing(&self, error: Option<StorageError>) {
         self.lock().failing = error;
     }
 
-    /// What it holds.
+    /// Returns all records.
     #[must_use]
     pub fn records(&self) -> Vec<StoredRecord> {
         self.lock().records.values().cloned().collect()
     }
 
-    /// How often something was written.
+    /// Returns the number of successful writes of records.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.lock().writes

@@ -1,9 +1,9 @@
-//! Where a node's items live across restarts.
+//! Storage of a node's items across restarts.
 //!
-//! A [`Storage`] is a plain store of records by target: it knows no rules, the core judges. It is
-//! synchronous and runs on a thread of its own, which [`Persistence`] starts: the event loop hands
-//! in changes, and learns which of them are durable, what earlier runs have left, and what other
-//! nodes write to a storage that is shared.
+//! A [`Storage`] is a plain store of records by target without rules of its own; the core decides
+//! what it contains. It is synchronous and runs on a separate thread that [`Persistence`] starts.
+//! The event loop sends changes to it, and receives which of them are durable, what earlier runs
+//! have stored, and what other nodes write to a shared storage.
 
 mod contract;
 #[cfg(feature = "redb")]

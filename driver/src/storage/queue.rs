@@ -1,4 +1,4 @@
-//! Between the event loop, which never waits, and storage, which does.
+//! The queue between the event loop, which must not block, and storage, which does.
 
 mod state;
 mod worker;
@@ -15,19 +15,18 @@ use skydht_core::node::{ChangeId, StoreChange};
 pub(crate) use self::state::{Answer, Loaded};
 pub use self::state::{Durability, StorageHealth, StorageStats};
 
-use self::state::{FIRST_PAUSE, MOST_LOADED, Shared, State, Unsynced};
+use self::state::{FIRST_PAUSE, MAX_LOADED, QueueShared, QueueState, Unsynced};
 use self::worker::Worker;
 use super::contract::Storage;
 
-/// A storage and how it is used, for
-/// [`StartOptions::storage`](crate::StartOptions::storage).
+/// A storage and its durability, for [`StartOptions::storage`](crate::StartOptions::storage).
 pub struct Persistence {
     storage: Box<dyn Storage>,
     durability: Durability,
 }
 
 impl Persistence {
-    /// Uses `storage` so.
+    /// Uses `storage` with this durability.
     #[must_use]
     pub fn new(storage: impl Storage, durability: Durability) -> Self {
         Self {
@@ -36,16 +35,16 @@ impl Persistence {
         }
     }
 
-    /// Starts the thread, which wakes `waker` when it has something for the loop.
+    /// Starts the storage thread, which wakes `waker` when it has something for the event loop.
     pub(crate) fn start(self, waker: Arc<AtomicWaker>) -> std::io::Result<StorageQueue> {
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
+        let shared = Arc::new(QueueShared {
+            state: Mutex::new(QueueState {
                 stats: StorageStats {
                     kind: self.storage.kind(),
                     health: StorageHealth::Loading,
                     ..StorageStats::default()
                 },
-                ..State::default()
+                ..QueueState::default()
             }),
             work: Condvar::new(),
             waker,
@@ -56,7 +55,7 @@ impl Persistence {
             durability: self.durability,
             next_page: Some(Target::default()),
             marks_read: false,
-            given: BTreeSet::new(),
+            passed: BTreeSet::new(),
             unsynced_marks: BTreeMap::new(),
             unsynced: Unsynced::default(),
             next_poll: None,
@@ -77,14 +76,14 @@ impl Persistence {
     }
 }
 
-/// The loop's side.
+/// The event loop's side of the queue.
 pub(crate) struct StorageQueue {
-    shared: Arc<Shared>,
+    shared: Arc<QueueShared>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl StorageQueue {
-    /// Hands in a change. Never waits.
+    /// Queues a change without blocking.
     pub(crate) fn submit(&self, change: ChangeId, what: StoreChange, acknowledge: bool) {
         let mut state = self.shared.lock();
         state.add(change, what, acknowledge);
@@ -92,7 +91,7 @@ impl StorageQueue {
         self.shared.work.notify_one();
     }
 
-    /// Hands in a change of a mark. Never waits.
+    /// Queues a change of a mark without blocking.
     pub(crate) fn submit_mark(&self, change: MarkChange) {
         let mut state = self.shared.lock();
         state.add_mark(change);
@@ -100,13 +99,13 @@ impl StorageQueue {
         self.shared.work.notify_one();
     }
 
-    /// The next mark of an earlier run.
+    /// Returns the next mark of an earlier run.
     pub(crate) fn next_mark(&self) -> Option<StoredMark> {
         self.shared.lock().marks.pop_front()
     }
 
-    /// Asks for what lies at a target, before its turn. While storage fails the answer is that it
-    /// cannot be read.
+    /// Requests the record at a target ahead of the regular loading. While storage fails, the
+    /// answer says immediately that it cannot be read.
     pub(crate) fn ask(&self, target: Target) {
         let mut state = self.shared.lock();
         if matches!(state.stats.health, StorageHealth::Failing(_)) {
@@ -123,7 +122,7 @@ impl StorageQueue {
         self.shared.work.notify_one();
     }
 
-    /// The next answer to what was asked.
+    /// Returns the next answer to a request.
     pub(crate) fn next_answer(&self) -> Option<Answer> {
         let mut state = self.shared.lock();
         let answer = state.answers.pop_front()?;
@@ -131,8 +130,9 @@ impl StorageQueue {
         Some(answer)
     }
 
-    /// What comes next of an earlier run, or of another who shares the storage; a record whose
-    /// signature has to be checked only if `unproven`.
+    /// Returns the next record that an earlier run, or another node on a shared storage, has
+    /// written, or the progress of loading. Records whose signature has to be verified are returned
+    /// only if `unproven`.
     pub(crate) fn next_loaded(&self, unproven: bool) -> Option<Loaded> {
         let mut state = self.shared.lock();
         let needs_check = |loaded: &Loaded| matches!(loaded, Loaded::Record(it) if !it.proven);
@@ -141,30 +141,30 @@ impl StorageQueue {
         }
         let loaded = state.loaded.pop_front()?;
         state.stats.loaded += u64::from(matches!(loaded, Loaded::Record(_)));
-        if state.loaded.len() == MOST_LOADED / 2 {
+        if state.loaded.len() == MAX_LOADED / 2 {
             self.shared.work.notify_one();
         }
         Some(loaded)
     }
 
-    /// The next target whose record the storage has lost.
+    /// Returns the next target whose record a shared storage has lost.
     pub(crate) fn next_wanted(&self) -> Option<Target> {
         self.shared.lock().wanted.pop_front()
     }
 
-    /// Swaps the answers with `empty`.
+    /// Swaps the acknowledgements with `empty`.
     pub(crate) fn take_done(&self, empty: &mut Vec<(ChangeId, bool)>) {
         std::mem::swap(&mut self.shared.lock().done, empty);
     }
 
-    /// Nothing more is handed in: what waits is written and synced if storage takes it, and the
-    /// storage closed.
+    /// Ends the queue: waiting changes are written and synced if storage accepts them, and storage
+    /// is closed.
     pub(crate) fn end(&self) {
         self.shared.lock().ending = true;
         self.shared.work.notify_one();
     }
 
-    /// Whether the storage is closed.
+    /// Returns whether storage is closed.
     pub(crate) fn has_ended(&self) -> bool {
         self.shared.lock().ended
     }
@@ -182,7 +182,7 @@ impl Drop for StorageQueue {
     fn drop(&mut self) {
         self.end();
         if let Some(thread) = self.thread.take() {
-            // A panic has been reported already.
+            // A panic was reported already.
             let _ = thread.join();
         }
     }

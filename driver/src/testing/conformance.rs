@@ -1,4 +1,4 @@
-//! What every transport must do, as checks that run against an implementation.
+//! Conformance tests of transports.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,28 +12,28 @@ use skydht_core::node::{Addrs, OpenFailure, SessionUse};
 
 use crate::transport::{Accepted, Transport};
 
-/// Streams open at once in the checks.
+/// Number of concurrent streams in the tests.
 const MANY: usize = 100;
-/// More than any transport may take for a reader that does not read.
+/// More bytes than any transport may accept for a reader that does not read.
 const ENDLESS: usize = 64 * 1024 * 1024;
 
-/// Two transports that reach each other, without a stream between them so far.
+/// Two transports that can reach each other, without a stream between them yet.
 pub struct Pair<T> {
-    /// One of them.
+    /// The dialling transport.
     pub near: T,
-    /// The other.
+    /// The dialled transport.
     pub far: T,
-    /// Where `near` dials `far`; empty where keys suffice.
+    /// The addresses at which `near` dials `far`; empty if keys suffice.
     pub far_addrs: Addrs,
-    /// A key without a node, and where to dial for it.
+    /// A key without a node, and addresses to dial for it.
     pub absent: (PublicKey, Addrs),
 }
 
-/// Checks the contract of [`Transport`] against an implementation. Put a deadline around it:
-/// some defects show as waiting for ever.
+/// Tests whether an implementation fulfils the contract of [`Transport`]. The caller sets a
+/// deadline, since some defects make it wait forever.
 ///
 /// # Panics
-/// With the rule that is broken.
+/// With the violated rule.
 pub async fn conformance<T: Transport>(pair: Pair<T>) {
     assert_ne!(pair.near.local_key(), pair.far.local_key(), "keys differ");
     unreachable_key(&pair).await;
@@ -41,7 +41,7 @@ pub async fn conformance<T: Transport>(pair: Pair<T>) {
     accepted_sessions_carry_streams_back(&pair).await;
     finish_and_reset(&pair).await;
     back_pressure(&pair).await;
-    many_at_once(&pair).await;
+    concurrent_streams(&pair).await;
     closing(pair).await;
 }
 
@@ -51,8 +51,8 @@ async fn accept<T: Transport>(transport: &T) -> Accepted<T::Stream> {
         .expect("an open transport accepts")
 }
 
-/// A stream from near to far, and far's end of it. Some transports tell the other side only
-/// with the first byte, so one is sent.
+/// Opens a stream from near to far and returns both ends. Some transports show the stream to the
+/// other side only with its first byte, so one is sent.
 async fn connect<T: Transport>(pair: &Pair<T>) -> (T::Stream, T::Stream) {
     let dial = async {
         let (mut stream, _) = pair
@@ -118,12 +118,12 @@ async fn both_directions<T: Transport>(pair: &Pair<T>) {
     );
 }
 
-/// Far never dialled near, and knows no address of it.
+/// Opens streams back to near, which far never dialled and of which it has no address.
 async fn accepted_sessions_carry_streams_back<T: Transport>(pair: &Pair<T>) {
     let (near, far) = connect(pair).await;
     let mut there = Some((near, far));
     for session in [SessionUse::ReuseOnly, SessionUse::ReuseOrDial] {
-        // At first beside a stream of near's, then alone.
+        // First beside a stream that near has opened, then without one.
         let back = async {
             let key = pair.near.local_key();
             let back = pair.far.open(key, Addrs::new(), session).await;
@@ -171,7 +171,7 @@ async fn finish_and_reset<T: Transport>(pair: &Pair<T>) {
     );
 }
 
-/// Writes until the stream takes no more; how many bytes it took.
+/// Writes until the stream accepts no more. Returns how many bytes it accepted.
 async fn fill<S: AsyncWrite + Unpin>(stream: &mut S) -> usize {
     let (chunk, mut taken) = ([7; 4096], 0);
     poll_fn(|cx| {
@@ -195,7 +195,7 @@ async fn back_pressure<T: Transport>(pair: &Pair<T>) {
         taken < ENDLESS,
         "a reader that does not read holds the writer back"
     );
-    // Others on the same session go on.
+    // Other streams of the session are not affected.
     let (mut near_other, mut far_other) = connect(pair).await;
     send(&mut near_other, b"free").await;
     assert_eq!(
@@ -211,7 +211,7 @@ async fn back_pressure<T: Transport>(pair: &Pair<T>) {
     assert!(got.ends_with(b"end"), "reading on lets the writer on");
 }
 
-async fn many_at_once<T: Transport>(pair: &Pair<T>) {
+async fn concurrent_streams<T: Transport>(pair: &Pair<T>) {
     let mut near = Vec::new();
     let mut far = Vec::new();
     for _ in 0..MANY {

@@ -1,5 +1,5 @@
-//! For tests, of users too: networks in one call, and checks for transports and runtimes of
-//! one's own.
+//! Test support, also for users of this crate: networks with one call, and conformance tests for
+//! transports, storages and runtimes.
 
 mod conformance;
 mod runtime;

@@ -1,4 +1,4 @@
-//! What every storage must do.
+//! Conformance tests of storages.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use skydht_core::time::Unix;
 
 use crate::storage::{Page, Storage};
 
-/// Targets that are written.
+/// Number of targets that are written.
 const TARGETS: u64 = 50;
 
 fn secret() -> SecretKey {
     SecretKey::from_entropy(&[7; 32])
 }
 
-/// A record of a test key's, valid and unlike every other.
+/// Returns the `n`-th of a sequence of valid records of a test key, all different.
 #[must_use]
 pub fn record(n: u64) -> StoredRecord {
     let salt = Salt::from(format!("record-{n}").as_str());
@@ -34,18 +34,18 @@ pub fn record(n: u64) -> StoredRecord {
     }
 }
 
-/// Tries everything that [`Storage`] promises with the storages that `open` gives; each must hold
-/// what the one before held, and the first must be empty.
+/// Tests whether storages fulfil the contract of [`Storage`]. Each storage that `open` returns must
+/// have the contents of the previous one; the first must be empty.
 ///
 /// # Panics
-/// When a promise is broken.
+/// If the contract is violated.
 pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     let mut model: BTreeMap<Target, StoredRecord> = BTreeMap::new();
     let mut storage = open();
     assert_eq!(all(&mut storage, 10), model, "a new one is empty");
     let keep = |n: u64| StoreChange::Keep(Box::new(record(n)));
 
-    // One at a time, many at once, with sync and without.
+    // Single writes, with sync and without.
     for n in 0..TARGETS {
         let sync = n.is_multiple_of(2);
         storage.write(&[keep(n)], sync).expect("a write");
@@ -56,7 +56,7 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
         assert_eq!(all(&mut storage, most), model, "pages of {most}");
     }
 
-    // Of two changes for one target the later counts, also within one write.
+    // Of two changes for one target the later one applies, also within one write.
     let mut later = record(1);
     later.item = Item::sign(&secret(), Seq(99), later.item.value, later.item.salt);
     let forget = |n: u64| StoreChange::Forget(record(n).target);
@@ -75,7 +75,7 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
         model.remove(&record(n).target);
     }
 
-    // A shared one keeps what lives: others may hold it.
+    // A shared storage keeps living records, since other nodes may store them.
     if storage.is_shared() {
         for n in [2, 4] {
             model.insert(record(n).target, record(n));
@@ -89,7 +89,7 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
 
     assert_eq!(all(&mut storage, 9), model);
 
-    // A page may begin anywhere.
+    // A page may begin at any target.
     let middle = *model.keys().nth(20).expect("fifty were written");
     let page = storage.page(middle, 5).expect("a page");
     assert_eq!(page.kept[0].record.target, middle);
@@ -97,7 +97,8 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     let last = Target::from_bytes([0xff; 32]);
     assert_eq!(storage.page(last, 5), Ok(Page::default()));
 
-    // Marks: the last of a kind and target counts. A storage that proves nothing keeps none.
+    // Of several marks of one kind and target the last one applies. A storage without proofs keeps
+    // none.
     let mark = |n: u64, kind, seq| StoredMark {
         target: record(n).target,
         kind,
@@ -131,7 +132,7 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     };
     assert_eq!(stored(&mut storage), marks);
 
-    // What was written last is there after a restart.
+    // Everything written is there after a restart.
     drop(storage);
     let mut storage = open();
     assert_eq!(all(&mut storage, 8), model, "after a restart");
@@ -147,7 +148,7 @@ pub fn storage_conformance<S: Storage>(mut open: impl FnMut() -> S) {
     assert_eq!(all(&mut open(), 10), left);
 }
 
-/// Everything that `storage` holds, page by page.
+/// Returns everything in `storage`, read page by page.
 fn all<S: Storage>(storage: &mut S, most: usize) -> BTreeMap<Target, StoredRecord> {
     let (mut found, mut from) = (BTreeMap::new(), Some(Target::default()));
     while let Some(target) = from {

@@ -1,4 +1,4 @@
-//! A network of nodes on TCP, in one call.
+//! A network of nodes on TCP, started with one call.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,10 +11,10 @@ use skydht_runtime::Runtime;
 use crate::dht::{Dht, Stopped};
 use crate::tcp_node::{StartTcpError, TcpNode};
 
-/// How many earlier nodes each node starts from.
+/// Number of earlier nodes from which each node bootstraps.
 const BOOTSTRAP_PEERS: usize = 3;
 
-/// Why a test network did not come up.
+/// Why a test network did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestnetError {
@@ -28,18 +28,18 @@ pub enum TestnetError {
 
 /// Nodes on loopback TCP that know each other. They stop when it is dropped.
 ///
-/// A runtime's own crate gives it in one call, as `skydht_tokio::testing::Testnet::new(n)`;
-/// [`Testnet::start`] works in virtual time too.
+/// The runtime crates wrap it, as in `skydht_tokio::testing::Testnet::new(n)`; [`Testnet::start`]
+/// also works in virtual time.
 #[derive(Debug)]
 pub struct Testnet(Vec<Dht>);
 
 impl Testnet {
-    /// Starts `n` nodes and waits until all are ready; one alone is never ready, and is not
-    /// waited for. `entropy` makes keys, seeds and handshakes; `configure` may change what each
-    /// node is told.
+    /// Starts `n` nodes and waits until all are ready. A single node never becomes ready and is not
+    /// waited for. `entropy` provides keys, seeds and the randomness of handshakes; `configure` may
+    /// change each node's configuration.
     ///
     /// # Errors
-    /// A node did not start.
+    /// If a node did not start.
     pub async fn start<R: Runtime>(
         runtime: R,
         n: usize,
@@ -51,7 +51,7 @@ impl Testnet {
             let secret = SecretKey::from_entropy(&entropy().map_err(StartTcpError::Entropy)?);
             let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let mut node = TcpNode::new(secret, Some(loopback));
-            // The newest nodes, so that no single one has to answer all the others.
+            // Bootstrap from the newest nodes, so that no single node has to answer all others.
             node.config.bootstrap = net.0.iter().rev().take(BOOTSTRAP_PEERS).map(at).collect();
             configure(index, &mut node);
             net.0
@@ -65,19 +65,19 @@ impl Testnet {
         Ok(net)
     }
 
-    /// The nodes, stopped ones too.
+    /// Returns the nodes, including stopped ones.
     #[must_use]
     pub fn nodes(&self) -> &[Dht] {
         &self.0
     }
 
-    /// How to start from a node of this network.
+    /// Returns a node of this network as a bootstrap peer.
     #[must_use]
     pub fn bootstrap(&self, index: usize) -> Option<BootstrapPeer> {
         self.0.get(index).map(at)
     }
 
-    /// Shuts one node down and waits for it. An index beyond the last does nothing.
+    /// Shuts one node down and waits for it. Does nothing if there is no such node.
     pub async fn stop(&self, index: usize) {
         if let Some(node) = self.0.get(index) {
             node.shutdown().await;

@@ -1,4 +1,4 @@
-//! Why bootstrap peers are not reached: for people, so that "unreachable" has a cause.
+//! Why dials of bootstrap peers failed, as text for users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -6,21 +6,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use skydht_core::key::PublicKey;
 
-/// Addresses of one peer whose failures are remembered.
-const MOST_ADDRESSES: usize = 8;
+/// Maximum number of addresses of one peer whose failures are remembered.
+const MAX_ADDRESSES: usize = 8;
 
 /// Why a dial of a bootstrap peer failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DialFailure {
-    /// Peer that was dialled.
+    /// The peer that was dialled.
     pub peer: PublicKey,
-    /// Where, on transports with addresses.
+    /// The address that was dialled; `None` on transports without addresses.
     pub addr: Option<SocketAddr>,
-    /// The cause, in words.
+    /// The cause, as text for users.
     pub cause: String,
 }
 
-/// The last failures of the peers that are watched.
+/// The failures of the last dial of each watched peer.
 pub(super) struct Failures {
     watched: BTreeSet<PublicKey>,
     causes: Mutex<BTreeMap<PublicKey, BTreeMap<Option<SocketAddr>, String>>>,
@@ -38,7 +38,7 @@ impl Failures {
         self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A dial begins: what failed at addresses that are no longer tried is history.
+    /// Clears the failures of a peer, when a dial begins or has succeeded.
     pub(super) fn begin(&self, peer: &PublicKey) {
         if self.watched.contains(peer) {
             self.causes().remove(peer);
@@ -56,7 +56,7 @@ impl Failures {
         }
         let mut causes = self.causes();
         let of_peer = causes.entry(*peer).or_default();
-        if of_peer.len() < MOST_ADDRESSES || of_peer.contains_key(&addr) {
+        if of_peer.len() < MAX_ADDRESSES || of_peer.contains_key(&addr) {
             of_peer.insert(addr, cause());
         }
     }
@@ -90,9 +90,9 @@ mod tests {
         for port in 1..=100 {
             let addr = Some(SocketAddr::from(([127, 0, 0, 1], port)));
             failures.note(&key(1), addr, || "refused".into());
-            failures.note(&key(2), addr, || "nobody watches".into());
+            failures.note(&key(2), addr, || "not watched".into());
         }
-        assert_eq!(failures.all().len(), MOST_ADDRESSES);
+        assert_eq!(failures.all().len(), MAX_ADDRESSES);
         assert!(failures.all().iter().all(|it| it.peer == key(1)));
         failures.begin(&key(1));
         assert_eq!(failures.all(), []);

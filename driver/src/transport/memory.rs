@@ -1,4 +1,4 @@
-//! Streams between nodes of one process, without sockets: for tests, the core's users' too.
+//! Streams between nodes of one process, without sockets: for tests of this crate and of its users.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,13 +13,14 @@ use skydht_runtime::pipe::{self, Cutter, OnDrop, Pipe};
 
 use super::{Accepted, Transport, TransportStats};
 
-/// Streams that wait to be accepted by one node; beyond, opening fails as overloaded.
+/// Maximum number of streams that wait to be accepted by one node; further opens fail as
+/// overloaded.
 pub const ACCEPT_QUEUE: usize = 1_024;
 
-/// A network in memory. Clones are the same network.
+/// A network in memory. Clones refer to the same network.
 ///
-/// It works like a relay: peers are found by key, without addresses, and every node on the
-/// network can be reached. Keys are believed, not proven, since all nodes are in one process.
+/// It works like a relay: peers are found by key, without addresses, and every node on the network
+/// can be reached. Keys are trusted rather than proven, since all nodes are in one process.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork(Arc<Mutex<BTreeMap<PublicKey, Weak<Node>>>>);
 
@@ -32,8 +33,9 @@ struct Node {
 #[derive(Default)]
 struct Inbox {
     waiting: VecDeque<(PublicKey, Pipe)>,
-    /// To break every connection that there is; the dead ones are swept as the list grows.
+    /// Break the node's connections. Those that are gone are removed at times.
     cutters: Vec<Cutter>,
+    /// Length of `cutters` at which those that are gone are removed.
     sweep_at: usize,
     closed: bool,
     stats: TransportStats,
@@ -56,13 +58,13 @@ impl Inbox {
 }
 
 impl MemoryNetwork {
-    /// An empty network.
+    /// Creates an empty network.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts a node on the network. A later one with the same key takes its place.
+    /// Adds a node to the network. It replaces an earlier one with the same key.
     #[must_use]
     pub fn transport(&self, key: PublicKey) -> MemoryTransport {
         let node = Arc::new(Node {
@@ -77,8 +79,8 @@ impl MemoryNetwork {
         }
     }
 
-    /// Breaks every stream that was opened to or by `key`, as a lost session does. Whether such
-    /// a node is there.
+    /// Breaks every stream that was opened to or by `key`, like the loss of a session. Returns
+    /// whether the node is on the network.
     pub fn disconnect(&self, key: &PublicKey) -> bool {
         let Some(node) = self.find(key) else {
             return false;
@@ -119,7 +121,7 @@ impl MemoryNetwork {
     }
 }
 
-/// One node's place on a [`MemoryNetwork`].
+/// The transport of one node on a [`MemoryNetwork`].
 pub struct MemoryTransport {
     network: MemoryNetwork,
     node: Arc<Node>,
@@ -189,7 +191,7 @@ impl Transport for MemoryTransport {
 impl Drop for MemoryTransport {
     fn drop(&mut self) {
         let mut nodes = self.network.lock();
-        // A successor under the same key stays.
+        // Keep a later node with the same key.
         if nodes
             .get(&self.node.key)
             .is_some_and(|node| std::ptr::eq(node.as_ptr(), Arc::as_ptr(&self.node)))
@@ -234,7 +236,7 @@ mod tests {
         for node in [&one.node, &two.node] {
             assert!(node.inbox().cutters.len() < 20);
         }
-        // A later one under the same key stays when the earlier one goes.
+        // A later node with the same key stays when the earlier one is dropped.
         let again = network.transport(key(2));
         drop(two);
         assert!(open(&one, 2).is_ok());

@@ -1,4 +1,4 @@
-//! How nodes reach each other: streams to a *key*, which the transport proves.
+//! Transports: streams to peers that are identified by their *key*, which the transport proves.
 
 pub mod dmsg;
 mod failures;
@@ -19,90 +19,90 @@ pub use failures::DialFailure;
 pub struct Accepted<S> {
     /// The key that the handshake proved.
     pub peer: PublicKey,
-    /// How it runs.
+    /// The path over which the stream runs.
     pub path: Path,
-    /// The bytes.
+    /// The stream itself.
     pub stream: S,
 }
 
-/// What a transport counts; all since its start, except `sessions`, `streams`, `queued_bytes`,
-/// `dialling` and `handshaking`.
+/// Counters of a transport, all since its start, except `sessions`, `streams`, `queued_bytes`,
+/// `dialling`, `handshaking` and `without_dht`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct TransportStats {
-    /// Sessions now.
+    /// Sessions that exist now.
     pub sessions: usize,
     /// Streams of these sessions, in both directions, those being opened included.
     pub streams: usize,
-    /// Bytes of data of these streams that wait for their connections now.
+    /// Bytes of outgoing data of these streams that wait for their connections.
     pub queued_bytes: usize,
     /// Peers being dialled now.
     pub dialling: usize,
-    /// Handshakes of peers that connected here, under way now.
+    /// Handshakes of incoming connections in progress now.
     pub handshaking: usize,
-    /// Dials that brought a session.
+    /// Dials that established a session.
     pub dials: u64,
-    /// Dials that did not, over all their addresses.
+    /// Dials that failed at all their addresses.
     pub dials_failed: u64,
-    /// Opens that waited for a dial that was under way.
+    /// Opens that waited for a dial in progress.
     pub dials_shared: u64,
-    /// Peers that connected here and proved a key.
+    /// Peers that connected to us and proved a key.
     pub accepted: u64,
-    /// Connections here that failed their handshake or did not finish it in time.
+    /// Incoming connections that failed their handshake or did not finish it in time.
     pub handshakes_failed: u64,
-    /// Connections here that the other side closed during the handshake: probes and port scans.
+    /// Incoming connections that the peer closed during the handshake: probes and port scans.
     pub handshakes_abandoned: u64,
-    /// Handshakes of connections here that made room for others.
+    /// Handshakes of incoming connections that ended to make room for others.
     pub handshakes_dropped: u64,
-    /// Connections here that were refused because of a limit, or because of who it was.
+    /// Incoming connections that were refused because of a limit, or because their peer is refused.
     pub refused: u64,
     /// Times that a session had to wait because too many streams waited for the event loop.
     pub accepts_held: u64,
     /// Sessions closed because another one with the same peer was kept.
     pub superseded: u64,
-    /// Sessions closed for want of use.
+    /// Sessions closed because they were idle.
     pub idle_closed: u64,
-    /// Sessions in use that made room for others.
+    /// Sessions with streams that ended to make room for others.
     pub displaced: u64,
-    /// Sessions that were lost.
+    /// Sessions closed by the network, or by a peer that was silent or violated the protocol.
     pub lost: u64,
-    /// Peers now remembered for having said that they run no DHT.
+    /// Peers currently remembered for having refused because they run no DHT.
     pub without_dht: usize,
-    /// Opens not tried because the peer was remembered so.
+    /// Opens that were not tried because of such a refusal.
     pub avoided: u64,
-    /// Peers forgotten before their time because too many were remembered.
+    /// Refusals forgotten early because too many were remembered.
     pub without_dht_evicted: u64,
 }
 
 /// How nodes reach each other.
 ///
-/// A stream is ordered and reliable, with back-pressure: not reading from it holds its peer
-/// back. `poll_close` finishes the writing direction after everything written; dropping a
-/// stream that was not closed resets it. A read gives 0 after the peer finished, an error
-/// after a reset, and one of kind `ConnectionAborted` after the loss of the session.
+/// A stream is ordered and reliable, with back-pressure: a stream that is not read holds its peer
+/// back. `poll_close` finishes the writing direction after everything written; dropping a stream
+/// that was not closed resets it. A read returns 0 after the peer has finished, an error after a
+/// reset, and an error of kind `ConnectionAborted` after the loss of the session.
 ///
-/// Streams run over *sessions*, and **an accepted session carries streams back**: once a peer's
-/// stream was accepted, [`Transport::open`] to that peer succeeds without an address, also with
-/// [`SessionUse::ReuseOnly`], over the session that the peer dialled, and not only while a stream
-/// of its own is open. A node that is dialled pings its dialler back that way; most nodes have no
-/// address that could be dialled instead. With one connection for each stream it never learns of
-/// its diallers, and no reader finds what they put: use a multiplexer over the connection
-/// (`skydht_dmsg::session` is one).
+/// Streams run over *sessions*, and **an accepted session also carries streams to its dialer**:
+/// once a stream of a peer was accepted, [`Transport::open`] to that peer succeeds without an
+/// address, also with [`SessionUse::ReuseOnly`], over the session that the peer dialled, and not
+/// only while a stream of the peer is open. A node that was dialled pings its dialer this way; most
+/// nodes have no address that could be dialled instead. With one connection per stream it would
+/// never learn of its dialers, and readers would not find what they put: use a multiplexer over the
+/// connection (`skydht_dmsg::session` is one).
 ///
-/// [`crate::testing::conformance`] checks an implementation.
+/// [`crate::testing::conformance`] tests an implementation.
 pub trait Transport: Send + Sync + 'static {
-    /// Its streams.
+    /// The type of its streams.
     type Stream: Connection;
 
-    /// The key that this transport proves to others.
+    /// Returns the key that this transport proves to peers.
     fn local_key(&self) -> PublicKey;
 
-    /// Where others can dial this transport directly, if they can.
+    /// Returns the address at which peers can dial this transport directly, if there is one.
     fn local_addr(&self) -> Option<SocketAddr>;
 
-    /// Opens a stream to `peer`: over a session that is there, else, if `session` allows it, by
-    /// dialling `addrs` in order. Returns only once the peer proved its key. Dropping the
-    /// future gives the stream up; a dial that others wait for goes on.
+    /// Opens a stream to `peer`: over an existing session, or else, if `session` allows it, by
+    /// dialling `addrs` in order. Returns only once the peer has proven its key. Dropping the
+    /// future gives up the stream; a dial that other callers wait for continues.
     fn open(
         &self,
         peer: PublicKey,
@@ -110,33 +110,35 @@ pub trait Transport: Send + Sync + 'static {
         session: SessionUse,
     ) -> BoxFuture<'static, Result<(Self::Stream, Path), OpenFailure>>;
 
-    /// The next stream that a peer opened; none once the transport is closed. One task polls.
+    /// Polls for the next stream that a peer opened; `None` once the transport is closed. Only one
+    /// task polls.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<Accepted<Self::Stream>>>;
 
-    /// Whether `peer` answers and proves its key at `addr`, over a connection of its own that
-    /// is closed again. Transports without addresses answer [`OpenFailure::NoAddress`].
+    /// Tests whether `peer` answers and proves its key at `addr`, over a separate connection that
+    /// is then closed. Transports without addresses return [`OpenFailure::NoAddress`].
     fn probe(
         &self,
         peer: PublicKey,
         addr: SocketAddr,
     ) -> BoxFuture<'static, Result<(), OpenFailure>>;
 
-    /// Ends the session with `peer`, if it is direct, and refuses another from it for `duration`:
-    /// it wastes more than its streams' resets would save. Does nothing unless implemented.
+    /// Ends the session with `peer`, if it is direct, and refuses further ones for `duration`. Used
+    /// for peers whose requests cost more than resetting their streams would save. The default does
+    /// nothing.
     fn refuse(&self, peer: PublicKey, duration: Duration) {
         let _ = (peer, duration);
     }
 
-    /// Closes every session and stops listening; completes when all is closed.
+    /// Stops listening and closes all sessions; completes when they are closed.
     fn close(&self) -> BoxFuture<'static, ()>;
 
-    /// What it counted. Zeroes unless implemented.
+    /// Returns the transport's counters. The default returns zeros.
     fn stats(&self) -> TransportStats {
         TransportStats::default()
     }
 
-    /// Why those bootstrap peers cannot be reached whose last dial failed. None unless
-    /// implemented.
+    /// Returns why the last dial of each bootstrap peer failed, for those whose last dial did. The
+    /// default returns none.
     fn dial_failures(&self) -> Vec<DialFailure> {
         Vec::new()
     }

@@ -47,7 +47,7 @@ fn every_job_gets_its_own_verdict_inline_and_in_the_pool() {
 #[test]
 fn a_node_with_many_jobs_does_not_hold_up_another() {
     let pool = Pool::start(1);
-    let verifier = Verifier(Place::Pool(pool));
+    let verifier = Verifier(Backend::Pool(pool));
     let busy = verifier.queue(Arc::default());
     let secret = SecretKey::from_bytes(&[3; 32]).unwrap();
     let item = Arc::new(Item::sign(
@@ -63,13 +63,13 @@ fn a_node_with_many_jobs_does_not_hold_up_another() {
     assert!(!busy.queue.lock().jobs.is_empty());
 }
 
-/// Looks into the queue at each wake.
-struct Looks {
+/// Inspects the queue at each wake.
+struct InspectingWaker {
     queue: Arc<Queue>,
     found: std::sync::mpsc::SyncSender<usize>,
 }
 
-impl std::task::Wake for Looks {
+impl std::task::Wake for InspectingWaker {
     fn wake(self: Arc<Self>) {
         let found = self.queue.lock().done.len();
         self.found.try_send(found).expect("a wake for each batch");
@@ -77,11 +77,11 @@ impl std::task::Wake for Looks {
 }
 
 #[test]
-fn who_is_woken_finds_the_verdicts_there() {
-    for verifier in [Verifier::inline(), Verifier(Place::Pool(Pool::start(1)))] {
+fn verdicts_are_there_when_the_loop_is_woken() {
+    for verifier in [Verifier::inline(), Verifier(Backend::Pool(Pool::start(1)))] {
         let queue = verifier.queue(Arc::default());
         let (found, looked) = std::sync::mpsc::sync_channel(64);
-        let looks = Looks {
+        let looks = InspectingWaker {
             queue: Arc::clone(&queue.queue),
             found,
         };

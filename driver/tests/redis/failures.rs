@@ -1,4 +1,4 @@
-//! What can be wrong with a Redis, and what is said then.
+//! Tests of what can be wrong with a Redis, and of the errors then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use skydht_driver::storage::{RedisStorage, Storage, StorageError};
 use skydht_driver::testing::record;
 
 use super::server::RedisServer;
-use super::{TTL, all, held, keep, open, version};
+use super::{TTL, all, keep, open, stored, version};
 
 #[track_caller]
 fn refused(url: &str, says: &[&str]) {
@@ -84,7 +84,7 @@ fn sync_is_refused_unless_redis_syncs_each_write() {
     let mut storage = sync(&url);
     storage.write(&[keep(&record(1))], true).unwrap();
     assert!(storage.is_durable());
-    // A server where that cannot be asked.
+    // A server that does not tell whether it syncs.
     server.cli(&["acl", "setuser", "me", "on", ">x", "~*", "+@all", "-config"]);
     refused(
         &format!("redis://me:x@127.0.0.1:{}", server.port),
@@ -109,23 +109,23 @@ fn foreign_damaged_and_oversized_values_are_counted_and_stop_nothing() {
     let page = storage.page(Default::default(), 100).unwrap();
     assert_eq!((page.kept.len(), page.damaged), (1, 4));
     for n in 1..=4 {
-        assert_eq!(held(&mut storage, &record(n).target), None);
+        assert_eq!(stored(&mut storage, &record(n).target), None);
         storage
             .write(&[StoreChange::Forget(record(n).target)], false)
             .unwrap();
     }
     assert_eq!(server.cli(&["strlen", &key(3)]), "3000001", "left alone");
-    // What this node has for those targets takes their place, but for another program's.
+    // The node's records replace the values under those targets, except another program's.
     let changes: Vec<StoreChange> = (1..=4).map(|n| keep(&record(n))).collect();
     storage.write(&changes, false).unwrap();
     for n in 1..=3 {
-        assert_eq!(held(&mut storage, &record(n).target), Some(record(n)));
+        assert_eq!(stored(&mut storage, &record(n).target), Some(record(n)));
     }
     assert_eq!(
         server.cli(&["lrange", &key(4), "0", "-1"]),
         "another program's"
     );
-    // Told once, not at every look.
+    // They are counted once, not at every scan.
     let mut other = open(&server.url()).with_scan_every(Duration::ZERO);
     let mut damaged = 0;
     let end = Instant::now() + Duration::from_millis(300);
@@ -133,7 +133,7 @@ fn foreign_damaged_and_oversized_values_are_counted_and_stop_nothing() {
         damaged += other.poll().unwrap().damaged;
     }
     assert_eq!(damaged, 1);
-    // The stream's key taken by another program.
+    // Another program uses the stream's key.
     server.cli(&["set", "dht:changes", "x"]);
     let error = open(&server.url()).poll().unwrap_err().to_string();
     assert!(error.contains("another database"), "{error}");
@@ -150,10 +150,10 @@ fn the_largest_item_is_kept() {
     largest.item = skydht_core::item::Item::sign(&secret, Seq(u64::MAX), largest.item.value, salt);
     largest.target = largest.item.target();
     storage.write(&[keep(&largest)], false).unwrap();
-    assert_eq!(held(&mut storage, &largest.target), Some(largest));
+    assert_eq!(stored(&mut storage, &largest.target), Some(largest));
 }
 
-/// Writes until it is told to stop; everything that was acknowledged.
+/// Writes until `stop` is set, and returns everything that was acknowledged.
 fn write_on(storage: &mut RedisStorage, stop: &AtomicBool) -> (Vec<StoredRecord>, u32) {
     let (mut acknowledged, mut failures) = (Vec::new(), 0);
     let mut n = 0;
@@ -183,7 +183,7 @@ fn nothing_acknowledged_is_lost_when_redis_is_killed_under_load() {
         let writer = scope.spawn(|| write_on(&mut storage, &stop));
         let mut reader = open(&url);
         for kills in 1..=5 {
-            // Some more have been written since the last time.
+            // Wait until more records have been written since the last kill.
             while all(&mut reader).len() < kills * 50 {}
             server.kill();
             server.launch();

@@ -1,4 +1,4 @@
-//! Redis as storage, with real servers.
+//! Tests of storage in Redis, with real servers.
 
 #![cfg(all(feature = "redis", unix))]
 
@@ -48,11 +48,11 @@ fn keep(record: &StoredRecord) -> StoreChange {
     StoreChange::Keep(Box::new(record.clone()))
 }
 
-fn held(storage: &mut RedisStorage, target: &Target) -> Option<StoredRecord> {
+fn stored(storage: &mut RedisStorage, target: &Target) -> Option<StoredRecord> {
     storage.get(target).unwrap().map(|kept| kept.record)
 }
 
-/// Everything, by target.
+/// Returns everything, by target.
 fn all(storage: &mut RedisStorage) -> BTreeMap<Target, StoredRecord> {
     let (mut found, mut from) = (BTreeMap::new(), Some(Target::default()));
     while let Some(target) = from {
@@ -67,7 +67,7 @@ fn all(storage: &mut RedisStorage) -> BTreeMap<Target, StoredRecord> {
     found
 }
 
-/// Asks for news until these records have come, and returns everything that came.
+/// Polls until these records have arrived, and returns everything that arrived.
 #[track_caller]
 fn news(storage: &mut RedisStorage, awaited: &[StoredRecord]) -> Vec<StoredRecord> {
     let end = Instant::now() + Duration::from_secs(30);
@@ -113,7 +113,7 @@ fn what_one_writes_comes_to_the_others_once_and_not_to_itself() {
         assert!(node.poll().unwrap().kept.is_empty(), "once");
     }
     assert!(nodes[0].poll().unwrap().kept.is_empty(), "its own");
-    // A renewal is news, too; the same again is not even written.
+    // A renewal is reported, too; an identical record is not even written.
     let mut renewed = records[1].clone();
     renewed.expires = Some(FAR.plus(TTL));
     nodes[1]
@@ -122,7 +122,7 @@ fn what_one_writes_comes_to_the_others_once_and_not_to_itself() {
     assert_eq!(news(&mut nodes[0], &[renewed.clone()]), [renewed]);
 }
 
-/// Writers of every order of ranks; a reader looks on.
+/// Writers that write ranks in different orders, and a reader that polls.
 #[test]
 fn interleaved_writers_never_lower_a_rank() {
     const WRITERS: u64 = 4;
@@ -138,7 +138,7 @@ fn interleaved_writers_never_lower_a_rank() {
                 let mut storage = open(&url);
                 let index = usize::try_from(writer).unwrap();
                 for n in 0..VERSIONS {
-                    // Each in an order of its own, with ties of sequence.
+                    // Each writer has an order of its own, with equal sequences among writers.
                     let seq = 1 + (n * [3, 7, 9, 11][index] + writer * 101) % VERSIONS;
                     let changes = salts.map(|salt| keep(&version(salt, seq, &writer.to_string())));
                     storage.write(&changes, false).unwrap();
@@ -151,7 +151,7 @@ fn interleaved_writers_never_lower_a_rank() {
         let mut rises = 0;
         while done.load(std::sync::atomic::Ordering::SeqCst) < WRITERS {
             for target in &targets {
-                let Some(record) = held(&mut reader, target) else {
+                let Some(record) = stored(&mut reader, target) else {
                     continue;
                 };
                 let rank = Rank::of(target, &record.item);
@@ -167,12 +167,12 @@ fn interleaved_writers_never_lower_a_rank() {
         let best = best
             .max_by_key(|it| Rank::of(&it.target, &it.item))
             .unwrap();
-        assert_eq!(held(&mut open(&server.url()), &best.target), Some(best));
+        assert_eq!(stored(&mut open(&server.url()), &best.target), Some(best));
     }
 }
 
 #[test]
-fn the_higher_rank_that_another_wrote_stays_and_is_told() {
+fn the_higher_rank_that_another_wrote_stays_and_is_reported() {
     let server = RedisServer::start(&[]);
     let (mut near, mut far) = (open(&server.url()), open(&server.url()));
     near.check().unwrap();
@@ -181,8 +181,8 @@ fn the_higher_rank_that_another_wrote_stays_and_is_told() {
     near.write(&[keep(&old)], false).unwrap();
     let alone = std::slice::from_ref(&new);
     assert_eq!(news(&mut near, alone), alone);
-    assert_eq!(held(&mut near, &new.target), Some(new.clone()));
-    // One that only claims a higher rank does not stay.
+    assert_eq!(stored(&mut near, &new.target), Some(new.clone()));
+    // A record with an invalid signature does not stay, whatever rank it claims.
     let mut forged = new.clone();
     forged.item.seq = Seq(9);
     let json = serde_json::json!({
@@ -191,10 +191,10 @@ fn the_higher_rank_that_another_wrote_stays_and_is_told() {
     });
     let key = format!("dht:{}", new.target);
     server.cli(&["set", &key, &json.to_string()]);
-    assert_eq!(held(&mut near, &new.target).unwrap().item.seq, Seq(9));
+    assert_eq!(stored(&mut near, &new.target).unwrap().item.seq, Seq(9));
     near.write(&[keep(&new)], false).unwrap();
-    assert_eq!(held(&mut near, &new.target), Some(new.clone()));
-    // Nor one whose life is over, nor an equal one with another, wrong signature.
+    assert_eq!(stored(&mut near, &new.target), Some(new.clone()));
+    // Nor does an expired one, nor an equal one with a wrong signature.
     let mut over = version("s", 7, "over");
     over.expires = Some(Unix(1_780_000_000_000_000_000));
     let mut unsigned = new.clone();
@@ -202,11 +202,11 @@ fn the_higher_rank_that_another_wrote_stays_and_is_told() {
     for other in [over, unsigned] {
         server.cli(&["set", &key, &as_upstream(&other)]);
         near.write(&[keep(&new)], false).unwrap();
-        assert_eq!(held(&mut near, &new.target), Some(new.clone()));
+        assert_eq!(stored(&mut near, &new.target), Some(new.clone()));
     }
 }
 
-/// As Go's programs write an item, if `expires` is none.
+/// Encodes an item as Go programs do if `expires` is `None`.
 fn as_upstream(record: &StoredRecord) -> String {
     let item = &record.item;
     let mut json = serde_json::json!({
@@ -238,9 +238,9 @@ fn a_forgotten_record_goes_when_it_is_over_or_forged_and_else_stays() {
         server.cli(&["set", &key, &as_upstream(record)]);
     }
     let forget = records.map(|record| StoreChange::Forget(record.target));
-    // Of what says nothing about its life, only what the node has judged.
+    // Of values without a life, only those that the node has verified are removed.
     storage.write(&forget[3..4], false).unwrap();
-    assert!(held(&mut storage, &timeless.target).is_some());
+    assert!(stored(&mut storage, &timeless.target).is_some());
     assert_eq!(all(&mut storage).len(), 5);
     storage.write(&forget, false).unwrap();
     let left: Vec<Target> = all(&mut storage).into_keys().collect();
@@ -278,7 +278,7 @@ fn writers_that_announce_nothing_are_found_and_what_is_lost_is_wanted_again() {
     let key = format!("dht:{}", theirs.target);
     server.cli(&["set", &key, &as_upstream(&theirs)]);
     assert_eq!(news(&mut storage, &[theirs.clone()]), [theirs]);
-    // An older version over a newer one is news: the node will write its own again.
+    // An older version over a newer one is reported, so that the node writes its own again.
     let mut older = ours[4].clone();
     older.item = version("record-4", 1, "older").item;
     let key = format!("dht:{}", older.target);
@@ -302,7 +302,7 @@ fn a_gap_in_the_stream_of_changes_is_noticed_and_made_up_for() {
     let (mut near, mut far) = (open(&server.url()), open(&server.url()));
     far.write(&[keep(&record(0))], false).unwrap();
     near.check().unwrap();
-    // Announced, and dropped from the stream before it is read: by length, or with the stream.
+    // Announced, but dropped from the stream before it was read: by its length, or with the stream.
     for (n, drop) in [
         (1, &["xtrim", "dht:changes", "maxlen", "0"][..]),
         (2, &["del", "dht:changes"]),
@@ -310,7 +310,7 @@ fn a_gap_in_the_stream_of_changes_is_noticed_and_made_up_for() {
         far.write(&[keep(&record(n))], false).unwrap();
         server.cli(drop);
         assert!(news(&mut near, &[record(n)]).contains(&record(n)));
-        // And on it goes with the stream.
+        // Reading continues with the new stream.
         far.write(&[keep(&record(n + 10))], false).unwrap();
         assert_eq!(news(&mut near, &[record(n + 10)]), [record(n + 10)]);
     }

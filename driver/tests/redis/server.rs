@@ -1,4 +1,4 @@
-//! A real `redis-server` of the test's own: on a socket and a port in a temporary directory.
+//! A real `redis-server` for a test: on a socket and a port, in a temporary directory.
 #![allow(dead_code, reason = "not every user needs all of it")]
 
 use std::io::{BufRead as _, BufReader};
@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const NOT_INSTALLED: &str =
     "redis-server and redis-cli are needed for this test: apt-get install redis-server";
 
-/// A running server, killed at the end.
+/// A running server, killed on drop.
 pub(crate) struct RedisServer {
     child: Option<Child>,
     arguments: Vec<String>,
@@ -22,14 +22,14 @@ pub(crate) struct RedisServer {
     is_sentinel: bool,
 }
 
-/// A port that is free now.
+/// Returns a port that is currently free.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
 impl RedisServer {
-    /// One that keeps everything in memory, with more arguments.
+    /// Starts a server that keeps everything in memory, with further arguments.
     pub(crate) fn start(more: &[&str]) -> Self {
         let dir = new_dir();
         let port = free_port();
@@ -48,7 +48,7 @@ impl RedisServer {
         server
     }
 
-    /// A sentinel with these lines of configuration.
+    /// Starts a sentinel with these lines of configuration.
     pub(crate) fn sentinel(lines: &str) -> Self {
         let dir = new_dir();
         let path = dir.join("sentinel.conf");
@@ -65,7 +65,7 @@ impl RedisServer {
         server
     }
 
-    /// Starts it again, on what it left on the disk.
+    /// Starts the server again, with the data on its disk.
     pub(crate) fn launch(&mut self) {
         let mut command = Command::new("redis-server");
         command
@@ -105,7 +105,7 @@ impl RedisServer {
         self.dir.join("redis.sock")
     }
 
-    /// By its socket.
+    /// Returns the URL of its socket.
     pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
@@ -114,7 +114,7 @@ impl RedisServer {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Without a chance to write anything.
+    /// Kills the server before it can write anything.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -122,7 +122,7 @@ impl RedisServer {
         }
     }
 
-    /// What `redis-cli` says to a command.
+    /// Returns the answer of `redis-cli` to a command.
     #[track_caller]
     pub(crate) fn cli(&self, words: &[&str]) -> String {
         let output = Command::new("redis-cli")
@@ -147,7 +147,7 @@ impl Drop for RedisServer {
 fn lines_of(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        // To the end, so that the server never waits for a reader.
+        // Read to the end, so that the server never blocks on its output.
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             let _ = sender.send(line);
         }

@@ -1,4 +1,4 @@
-//! Several servers: sentinels that fail over, and a cluster that moves its slots.
+//! Tests with several servers: sentinels that fail over, and a cluster that moves its slots.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use skydht_driver::storage::{RedisStorage, Storage};
 use skydht_driver::testing::{record, storage_conformance};
 
 use super::server::RedisServer;
-use super::{all, held, keep, news, open};
+use super::{all, keep, news, open, stored};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Repeats until it is so.
+/// Repeats until `holds` returns true.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
@@ -22,7 +22,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Writes until it is taken.
+/// Repeats a write until it succeeds.
 fn write(storage: &mut RedisStorage, changes: &[StoreChange]) {
     until("written", || storage.write(changes, false).is_ok());
 }
@@ -58,7 +58,7 @@ fn the_sentinels_master_is_followed_and_what_it_lost_is_written_again() {
     let changes: Vec<StoreChange> = records.iter().map(keep).collect();
     storage.write(&changes[..200], false).unwrap();
     until("replicated", || replica.cli(&["dbsize"]) == "201");
-    // What is written after the replica lost sight of its master goes with the master.
+    // Writes after the replica has lost its master are lost with the master.
     replica.cli(&["config", "set", "masterauth", "x"]);
     replica.cli(&["client", "kill", "type", "master"]);
     storage.write(&changes[200..250], false).unwrap();
@@ -73,7 +73,7 @@ fn the_sentinels_master_is_followed_and_what_it_lost_is_written_again() {
     let mut wanted = Vec::new();
     until("all wanted again", || {
         wanted.extend(storage.poll().unwrap().wanted);
-        let lost = |it: &&StoredRecord| held(&mut open(&replica.url()), &it.target).is_none();
+        let lost = |it: &&StoredRecord| stored(&mut open(&replica.url()), &it.target).is_none();
         records
             .iter()
             .filter(lost)
@@ -111,7 +111,7 @@ fn a_cluster_conforms_and_its_slots_may_move_under_load() {
             info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
         });
     }
-    // The first is not there.
+    // The first server of the URL does not exist.
     let url = format!("redis+cluster://127.0.0.1:1,127.0.0.1:{}", servers[1].port);
     storage_conformance(|| open(&url));
     for server in &servers {
@@ -126,7 +126,7 @@ fn a_cluster_conforms_and_its_slots_may_move_under_load() {
     assert_eq!(news(&mut far, &records[..250]).len(), 250);
     assert!(servers.iter().all(|server| server.cli(&["dbsize"]) != "0"));
 
-    // A third of the first server's slots move to the third while the rest is written.
+    // Move a third of the first server's slots to the third one while the rest is written.
     let [first, third] = [0, 2].map(|n: usize| &servers[n]);
     let ids = [first, third].map(|server| server.cli(&["cluster", "myid"]));
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The DHT as the discovery of the clients and relays that carry it.
+//! Tests of the DHT as the discovery of the clients and relays that carry it.
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use skydht_core::item::{Salt, Value};
@@ -11,17 +11,17 @@ use skydht_driver::transport::dmsg::{Relay, Via};
 use skydht_driver::{Dht, DhtDiscovery};
 use skydht_runtime::virtual_time::VirtualRuntime;
 
-use crate::world::{Book, World, key, known, secret};
+use crate::world::{BootstrapEntries, World, key, known, secret};
 
 const PORT: u16 = 7;
 
-/// A node, and the discovery that reads and writes with it.
+/// A node, and the discovery that uses it.
 struct Party {
     discovery: DhtDiscovery,
     dht: Dht,
 }
 
-/// A visor that knows one relay and nobody else.
+/// A visor that knows only one relay.
 struct Visor {
     party: Party,
     client: Client<VirtualRuntime>,
@@ -29,7 +29,7 @@ struct Visor {
 }
 
 impl World {
-    /// Two relays with sessions between them, full nodes both.
+    /// Starts two relays with sessions between them, both full nodes.
     async fn relays(&self) -> [Party; 2] {
         let discoveries = [(); 2].map(|()| DhtDiscovery::default());
         let one = self.server_at(1, discoveries[0].clone()).await;
@@ -66,7 +66,8 @@ impl World {
     }
 
     async fn node_from(&self, n: u8, via: Via<VirtualRuntime>, from: &[u8]) -> Dht {
-        self.node_knowing(n, via, Book::default(), from).await
+        self.node_knowing(n, via, BootstrapEntries::default(), from)
+            .await
     }
 }
 
@@ -78,7 +79,7 @@ fn visors_that_share_no_relay_find_each_other_in_the_dht() {
         let mut near = world.visor(11, 1).await;
         let mut far = world.visor(12, 2).await;
         for party in [&near.party, &far.party].into_iter().chain(&relays) {
-            // The first attempts to publish came before the node.
+            // The first attempts to publish were before the node existed.
             while party.discovery.entry(party.dht.key()).await.is_err() {
                 world.sleep(1).await;
             }

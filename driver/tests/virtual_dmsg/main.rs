@@ -1,4 +1,4 @@
-//! The DHT over DMSG in virtual time.
+//! Tests of the DHT over DMSG, in virtual time.
 
 mod discovery;
 mod patience;
@@ -13,7 +13,7 @@ use skydht_driver::Transport as _;
 use skydht_driver::testing::{Pair, conformance};
 use skydht_driver::transport::dmsg::{DmsgOptions, Via};
 
-use world::{Book, World, key, put_and_get};
+use world::{BootstrapEntries, World, key, put_and_get};
 
 #[test]
 fn the_transport_conforms() {
@@ -40,9 +40,15 @@ fn visors_and_relay_put_and_get_all_ways_without_a_new_connection() {
         let server = world.server(1).await;
         let (first, second) = (world.client(11, &[1]).await, world.client(12, &[1]).await);
         let before = world.0.connections().len();
-        let first = world.node(11, Via::Client(first), Book::default()).await;
-        let second = world.node(12, Via::Client(second), Book::default()).await;
-        let relay = world.node(1, Via::Server(server), Book::default()).await;
+        let first = world
+            .node(11, Via::Client(first), BootstrapEntries::default())
+            .await;
+        let second = world
+            .node(12, Via::Client(second), BootstrapEntries::default())
+            .await;
+        let relay = world
+            .node(1, Via::Server(server), BootstrapEntries::default())
+            .await;
         let nodes = [("a", first), ("b", second), ("c", relay)];
         for (_, node) in &nodes {
             node.ready().await.unwrap();
@@ -63,8 +69,10 @@ fn a_node_answers_before_its_first_outgoing_ping() {
         let _server = world.server(1).await;
         let (peer, own) = (world.client(11, &[1]).await, world.client(12, &[1]).await);
         let peer = world.transport(11, &peer, DmsgOptions::default());
-        let node = world.node(12, Via::Client(own), Book::default()).await;
-        // Its first stream: at this moment the way back is open.
+        let node = world
+            .node(12, Via::Client(own), BootstrapEntries::default())
+            .await;
+        // When its first stream arrives, the way back must be open.
         let asked = poll_fn(|cx| peer.poll_accept(cx)).await.unwrap();
         assert_eq!(asked.peer, key(12));
         let back = peer.open(key(12), Addrs::new(), SessionUse::ReuseOnly);
@@ -74,7 +82,7 @@ fn a_node_answers_before_its_first_outgoing_ping() {
     });
 }
 
-/// The client may serve others: it stays, and its port is free again.
+/// Others may use the client: it keeps running, and its port is free again.
 #[test]
 fn closing_the_transport_leaves_the_client_alone() {
     let world = World::new();

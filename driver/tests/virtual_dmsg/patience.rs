@@ -1,4 +1,5 @@
-//! A discovery that does not answer keeps no node from starting that can be reached.
+//! Tests that a discovery that does not answer does not prevent the start of a node that is
+//! reachable.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use skydht_runtime::{BoxFuture, within};
 
 use crate::world::{World, key, known, secret};
 
-/// Takes every question and answers none.
-struct Mute;
+/// A discovery that answers nothing.
+struct SilentDiscovery;
 
-impl Discovery for Mute {
+impl Discovery for SilentDiscovery {
     fn entry(&self, _: PublicKey) -> BoxFuture<'static, Result<Entry, DiscoveryError>> {
         Box::pin(std::future::pending())
     }
@@ -42,11 +43,11 @@ fn a_silent_discovery_delays_a_start_by_the_patience_and_no_session_does_for_eve
     let world = World::new();
     world.run(async {
         let patience = Duration::from_secs(3);
-        let server = world.server_at(1, Mute).await;
+        let server = world.server_at(1, SilentDiscovery).await;
         let connected = |n, servers: &[u8]| {
             let mut config = ClientConfig::default();
             config.servers = servers.iter().map(|n| known(*n)).collect();
-            Client::start(world.host(n), secret(n), [n; 32], Mute, config)
+            Client::start(world.host(n), secret(n), [n; 32], SilentDiscovery, config)
         };
         for (n, via, starts) in [
             (1, Via::Server(server.clone()), true),
@@ -74,7 +75,13 @@ fn a_client_says_what_became_of_each_server() {
         let mut config = ClientConfig::default();
         config.min_sessions = 0;
         config.servers = vec![known(1), known(2)];
-        let client = Client::start(world.host(11), secret(11), [11; 32], Mute, config);
+        let client = Client::start(
+            world.host(11),
+            secret(11),
+            [11; 32],
+            SilentDiscovery,
+            config,
+        );
         client.connected().await;
         world.sleep(30).await;
         let states = client.server_states();

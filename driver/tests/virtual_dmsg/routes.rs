@@ -1,4 +1,4 @@
-//! Which way leads to a peer: common servers, new sessions, other relays; and ways that fail.
+//! Tests of the routes to a peer: common servers, new sessions, other relays, and routes that fail.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use skydht_driver::Transport as _;
 use skydht_driver::transport::dmsg::{DmsgOptions, DmsgTransport, OtherKey, Relay, Via};
 use skydht_runtime::{Runtime as _, within};
 
-use crate::world::{Book, World, ip, key, put_and_get};
+use crate::world::{BootstrapEntries, World, ip, key, put_and_get};
 
 #[test]
 fn peers_that_share_no_server_meet_by_bootstrap_data_and_only_if_they_may_dial() {
@@ -23,7 +23,7 @@ fn peers_that_share_no_server_meet_by_bootstrap_data_and_only_if_they_may_dial()
     world.run(async {
         let (_first, second) = (world.server(1).await, world.server(2).await);
         let (near, far) = (world.client(11, &[1]).await, world.client(12, &[2]).await);
-        let book = Book::of(&[(11, 1), (12, 2)], &[1, 2]);
+        let book = BootstrapEntries::of(&[(11, 1), (12, 2)], &[1, 2]);
         let mut options = DmsgOptions::default();
         options.entries = Arc::new(book.clone());
         let probe = world.transport(11, &near, options);
@@ -43,7 +43,7 @@ fn visors_behind_two_servers_that_share_no_client_put_and_get_both_ways() {
     world.run(async {
         let _servers = (world.server(1).await, world.server(2).await);
         let (near, far) = (world.client(11, &[1]).await, world.client(12, &[2]).await);
-        let book = Book::of(&[(11, 1), (12, 2)], &[1, 2]);
+        let book = BootstrapEntries::of(&[(11, 1), (12, 2)], &[1, 2]);
         let near = world.node(11, Via::Client(near), book.clone()).await;
         let far = world.node(12, Via::Client(far), book).await;
         near.ready().await.unwrap();
@@ -53,7 +53,7 @@ fn visors_behind_two_servers_that_share_no_client_put_and_get_both_ways() {
     });
 }
 
-/// Reads the request that a stream begins with; does not answer.
+/// Reads the request that a stream begins with, without answering.
 async fn read_request(stream: &mut DmsgStream) {
     let mut decoder = FrameDecoder::new(Side::Request);
     let mut chunk = [0; 4096];
@@ -76,11 +76,13 @@ fn a_relay_that_dies_in_mid_call_is_passed_by_and_the_error_says_so() {
         }
         let near = world.client(11, &[1, 2]).await;
         let far = world.client(12, &[1, 2]).await;
-        let near = world.node(11, Via::Client(near), Book::default()).await;
+        let near = world
+            .node(11, Via::Client(near), BootstrapEntries::default())
+            .await;
         let far = world.transport(12, &far, DmsgOptions::default());
         let accept = || poll_fn(|cx| far.poll_accept(cx));
 
-        // The first dies before the answer, which then comes through the second.
+        // The first relay stops before the answer, which then comes through the second.
         let served = async {
             let mut stream = accept().await.unwrap().stream;
             read_request(&mut stream).await;
@@ -98,7 +100,7 @@ fn a_relay_that_dies_in_mid_call_is_passed_by_and_the_error_says_so() {
         let (answer, ()) = join(near.ping(key(12), None), served).await;
         assert!(answer.is_ok(), "{answer:?}");
 
-        // None is left after the second.
+        // No route is left after the second relay.
         let served = async {
             let mut stream = accept().await.unwrap().stream;
             read_request(&mut stream).await;
@@ -122,10 +124,14 @@ fn relays_reach_each_other_and_each_others_clients() {
         }
         let mut nodes = Vec::new();
         let visor = world.client(11, &[1]).await;
-        nodes.push(world.node(11, Via::Client(visor), Book::default()).await);
+        nodes.push(
+            world
+                .node(11, Via::Client(visor), BootstrapEntries::default())
+                .await,
+        );
         for (n, relay) in (1..).zip(relays) {
             let via = Via::Relay(relay);
-            nodes.push(world.node(n, via, Book::default()).await);
+            nodes.push(world.node(n, via, BootstrapEntries::default()).await);
         }
         for node in &nodes {
             node.ready().await.unwrap();
@@ -135,15 +141,15 @@ fn relays_reach_each_other_and_each_others_clients() {
                 put_and_get(writer, reader, salt).await;
             }
         }
-        // Two sessions with the other relay, one for each role; and the visor's.
+        // Two sessions with the other relay, one for each role, and the visor's.
         let sessions: Vec<_> = nodes[1..].iter().map(|it| it.transport_stats()).collect();
         assert_eq!((sessions[0].sessions, sessions[0].accepted), (3, 2));
         assert_eq!((sessions[1].sessions, sessions[1].dials), (2, 1));
     });
 }
 
-/// A client of a relay's own says that it runs no DHT: that is the answer, whatever other relays
-/// would say.
+/// A client of the relay itself refuses because it runs no DHT: that is the result, whatever other
+/// relays would answer.
 #[test]
 fn a_relay_believes_its_own_client() {
     let world = World::new();
@@ -160,12 +166,12 @@ fn a_relay_believes_its_own_client() {
         }
         let stats = transport.stats();
         assert_eq!((stats.without_dht, stats.avoided), (1, 1));
-        assert_eq!(far.stats().no_destination, 0, "nobody else is asked");
+        assert_eq!(far.stats().no_destination, 0, "no other relay is asked");
     });
 }
 
 #[test]
-fn what_keeps_bootstrap_peers_from_being_reached_is_told_until_they_are() {
+fn what_keeps_bootstrap_peers_from_being_reached_is_reported_until_they_are() {
     let world = World::new();
     world.run(async {
         let _server = world.server(1).await;
@@ -210,7 +216,7 @@ fn a_silent_relay_leaves_time_for_the_next_and_is_not_asked_first_again() {
         let via = open().await.unwrap().0.via();
         let silent = if via == key(1) { 1 } else { 2 };
         world.0.suspend(ip(silent));
-        // Well within the ten seconds of a call; then the other one comes first.
+        // Well within the ten seconds of a call; the second time, the working relay is first.
         for limit in [Duration::from_secs(4), Duration::from_secs(1)] {
             let runtime = world.0.runtime();
             let (stream, _) = within(&runtime, limit, open()).await.unwrap().unwrap();
@@ -221,14 +227,14 @@ fn a_silent_relay_leaves_time_for_the_next_and_is_not_asked_first_again() {
 }
 
 #[test]
-fn a_dial_ends_with_whoever_asked() {
+fn a_dial_ends_with_its_caller() {
     let world = World::new();
     world.run(async {
         let _server = world.server(1).await;
         let client = world.client(11, &[1]).await;
         let _far = world.client(12, &[1]).await;
         let near = world
-            .node(11, Via::Client(client.clone()), Book::default())
+            .node(11, Via::Client(client.clone()), BootstrapEntries::default())
             .await;
         world.0.suspend(ip(1));
         let before = client.stats();
@@ -237,7 +243,7 @@ fn a_dial_ends_with_whoever_asked() {
         assert!(near.ping(key(12), None).await.is_err());
         assert!(world.0.now() - begun <= Duration::from_secs(10));
         assert_eq!(near.transport_stats().streams, 0);
-        // Whoever gives up sooner leaves nothing behind either.
+        // A caller that gives up earlier leaves nothing behind, either.
         let (key, port) = (key(12), 7);
         let asked = client.dial(Address { key, port });
         let gone = within(&runtime, Duration::from_secs(1), asked).await;
@@ -255,7 +261,7 @@ fn opens_share_a_dial_and_the_transport_counts_it() {
         let _servers = (world.server(1).await, world.server(2).await);
         let (near, far) = (world.client(11, &[1]).await, world.client(12, &[2]).await);
         let mut options = DmsgOptions::default();
-        options.entries = Arc::new(Book::of(&[(12, 2)], &[2]));
+        options.entries = Arc::new(BootstrapEntries::of(&[(12, 2)], &[2]));
         let near = world.transport(11, &near, options);
         let _far = world.transport(12, &far, DmsgOptions::default());
         let open = || near.open(key(12), Addrs::new(), SessionUse::ReuseOrDial);

@@ -1,4 +1,4 @@
-//! Peers that run no DHT.
+//! Tests of peers that run no DHT.
 
 use std::future::poll_fn;
 

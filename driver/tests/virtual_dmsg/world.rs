@@ -71,7 +71,7 @@ impl World {
         starting.await.unwrap()
     }
 
-    /// A client that is told of these servers, and keeps sessions with all of them.
+    /// Starts a client that is configured with these servers, and keeps sessions with all of them.
     pub(crate) async fn client(&self, n: u8, servers: &[u8]) -> Client<VirtualRuntime> {
         let mut config = ClientConfig::default();
         config.min_sessions = 0;
@@ -99,7 +99,12 @@ impl World {
         DmsgTransport::new(self.host(n), Via::Client(client.clone()), options).unwrap()
     }
 
-    pub(crate) async fn node(&self, n: u8, via: Via<VirtualRuntime>, entries: Book) -> Dht {
+    pub(crate) async fn node(
+        &self,
+        n: u8,
+        via: Via<VirtualRuntime>,
+        entries: BootstrapEntries,
+    ) -> Dht {
         self.node_knowing(n, via, entries, &[BOOTSTRAP]).await
     }
 
@@ -107,7 +112,7 @@ impl World {
         &self,
         n: u8,
         via: Via<VirtualRuntime>,
-        entries: Book,
+        entries: BootstrapEntries,
         bootstrap: &[u8],
     ) -> Dht {
         let mut node = DmsgNode::new(secret(n), via);
@@ -126,15 +131,15 @@ impl World {
     }
 }
 
-/// The first visor, from which the others start.
+/// The first visor, from which the others bootstrap.
 pub(crate) const BOOTSTRAP: u8 = 11;
 
-/// Bootstrap data: entries at hand.
+/// Bootstrap data: local entries.
 #[derive(Clone, Default)]
-pub(crate) struct Book(BTreeMap<PublicKey, Entry>);
+pub(crate) struct BootstrapEntries(BTreeMap<PublicKey, Entry>);
 
-impl Book {
-    /// These clients, each at this server.
+impl BootstrapEntries {
+    /// Creates entries of these clients, each at this server.
     pub(crate) fn of(clients: &[(u8, u8)], servers: &[u8]) -> Self {
         let clients = clients.iter().map(|(client, server)| {
             let mut entry = Entry::new(key(*client), 0, 1);
@@ -155,7 +160,7 @@ impl Book {
     }
 }
 
-impl LocalEntries for Book {
+impl LocalEntries for BootstrapEntries {
     fn entry(&self, key: &PublicKey) -> Option<Entry> {
         self.0.get(key).cloned()
     }

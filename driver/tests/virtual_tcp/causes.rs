@@ -1,4 +1,4 @@
-//! Why bootstrap peers are not reached, and how old what is known of peers is.
+//! Tests of why bootstrap peers are not reached, and of how old the knowledge of peers is.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn a_failed_dial_of_a_bootstrap_peer_has_a_cause_for_each_address() {
         }
         let failures = node.dial_failures();
         let seen: Vec<_> = failures.iter().map(|it| (it.peer, it.addr)).collect();
-        // Of the peers that nobody watches there is nothing.
+        // Nothing is kept of peers that are not watched.
         assert_eq!(seen, [(key(3), Some(addr(1))), (key(3), Some(addr(9)))]);
         assert!(failures[0].cause.contains("another key"), "{failures:?}");
         assert!(failures[1].cause.contains("refused"), "{failures:?}");
@@ -46,7 +46,7 @@ fn what_is_known_of_peers_is_as_old_as_it_is_now() {
         nodes[1].ready().await.unwrap();
         world.host(ip(9)).sleep(10 * SECOND).await;
         let mut before = nodes[1].peers().await.unwrap()[0].last_seen;
-        // No input comes within most of these steps.
+        // No input is needed within most of these steps.
         let mut grown = 0;
         for _ in 0..60 {
             world.host(ip(9)).sleep(SECOND).await;
@@ -77,7 +77,7 @@ fn a_bootstrap_peer_whose_address_comes_later_is_joined_by() {
         let late = starting.await.unwrap();
         world.host(ip(9)).sleep(40 * SECOND).await;
         assert!(late.peers().await.unwrap().is_empty() && !late.is_ready());
-        // A name led somewhere at last, at first to the wrong place.
+        // A name resolved at last, at first to a wrong address.
         assert!(late.ping(key(1), Some(addr(7))).await.is_err());
         late.ping(key(1), Some(addr(1))).await.unwrap();
         let ready = std::pin::pin!(late.ready());

@@ -1,16 +1,16 @@
-//! Connections that never finish their handshake, and honest ones among them.
+//! Tests of connections that never finish their handshake, with honest ones among them.
 
 use super::*;
 
-/// Connections that begin each turn, and how long a turn is: 1,500 a second.
+/// Connections opened in each interval, and the length of an interval: 1,500 a second.
 const FLOOD: usize = 15;
 const TURN: Duration = Duration::from_millis(10);
-/// One way; 80 ms there and back.
+/// One-way latency; a round trip takes 80 ms.
 const FAR: Duration = Duration::from_millis(40);
-/// Peers that come while the flood goes on.
+/// Number of peers that connect during the flood.
 const NEWCOMERS: u8 = 36;
 
-/// A handshake's first message to host 1, which may be sent again and again.
+/// Returns a first handshake message to host 1, which can be sent repeatedly.
 fn greeting() -> Vec<u8> {
     let ephemeral = Ephemeral::from_entropy(&[9; 32]);
     let mut handshake = Handshake::xk_initiator(&secret(99), &key(1), ephemeral).unwrap();
@@ -21,7 +21,7 @@ fn greeting() -> Vec<u8> {
     message
 }
 
-/// Opens connections to host 1 as long as the world lasts, and holds them while it may.
+/// Opens connections to host 1 until the end of the test, and keeps them as long as it can.
 fn flood(host: VirtualRuntime, a_turn: usize, message: Vec<u8>) {
     let flooding = host.clone();
     host.spawn(Box::pin(async move {
@@ -42,7 +42,8 @@ fn flood(host: VirtualRuntime, a_turn: usize, message: Vec<u8>) {
     }));
 }
 
-/// Floods host 1 from these hosts while newcomers connect from `honest`; what host 1 counted.
+/// Floods host 1 from these hosts while newcomers connect from `honest`. Returns the counters of
+/// host 1.
 fn flooded(from: &[u8], greets: bool, honest: u8, options: TcpOptions) -> TransportStats {
     let message = if greets { greeting() } else { Vec::new() };
     run(async |world| {
@@ -75,7 +76,7 @@ fn flooded(from: &[u8], greets: bool, honest: u8, options: TcpOptions) -> Transp
 #[test]
 fn half_open_connections_do_not_keep_newcomers_out() {
     for (from, greets, honest) in [
-        // Of the flood's own address, of another one, and of one among many that flood.
+        // From the flood's own address, from another one, and from one of many that flood.
         (&[2][..], false, 2),
         (&[2], true, 2),
         (&[2], true, 3),

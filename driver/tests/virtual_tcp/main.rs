@@ -1,4 +1,5 @@
-//! The TCP transport and the whole driver over it, in virtual time: real Noise, real yamux.
+//! Tests of the TCP transport and of the whole driver over it, in virtual time, with real Noise and
+//! yamux.
 
 mod causes;
 mod half_open;
@@ -80,7 +81,7 @@ async fn open(from: &Tcp, to: u8) -> Result<(Stream, Path), OpenFailure> {
     from.open(key(to), addrs(&[to]), ReuseOrDial).await
 }
 
-/// Opens a stream and sends a byte, so that the peer hears of it.
+/// Opens a stream and sends a byte, so that the peer accepts it.
 async fn greet(from: &Tcp, to: u8) -> (Stream, Path) {
     let (mut stream, path) = open(from, to).await.unwrap();
     stream.write_all(b"!").await.unwrap();
@@ -153,7 +154,7 @@ fn all_streams_share_one_session_and_either_side_opens() {
         assert_eq!(opens[0].1.remote, Some(addr(2)));
         assert_eq!(accepts[0].path.reach, Reach::Accepted);
         assert_eq!(accepts[0].path.remote.unwrap().ip(), ip(1));
-        // Back, over the same session, without any address.
+        // A stream back over the same session, without an address.
         let back = two.open(key(1), addrs(&[]), ReuseOnly).await;
         assert_eq!(back.unwrap().1.reach, Reach::Accepted);
         let (ours, theirs) = (one.stats(), two.stats());
@@ -170,7 +171,7 @@ fn a_simultaneous_dial_ends_with_one_session() {
             let one = transport(&world, 1, options(1)).await;
             let two = transport(&world, 2, options(2)).await;
             let ((mut to_two, _), (mut to_one, _)) = join(greet(&one, 2), greet(&two, 1)).await;
-            // Both streams work, whichever session they are on.
+            // Both streams work, whichever session they use.
             let (mut at_two, mut at_one) = (accept(&two).await, accept(&one).await);
             for (there, back) in [(&mut to_two, &mut at_two), (&mut to_one, &mut at_one)] {
                 there.write_all(b"question").await.unwrap();
@@ -183,7 +184,7 @@ fn a_simultaneous_dial_ends_with_one_session() {
             world.host(ip(9)).sleep(5 * SECOND).await;
             let reach = |it: Result<(Stream, Path), _>| it.unwrap().1.reach;
             let ends = (reach(open(&one, 2).await), reach(open(&two, 1).await));
-            // One end dialled, the other accepted: it is the same session.
+            // One end dialled and the other accepted, so it is the same session.
             assert_ne!(ends.0, ends.1);
             [one.stats(), two.stats()]
         });
@@ -206,7 +207,7 @@ fn a_silent_address_does_not_keep_the_next_ones_waiting() {
         assert_eq!(path.remote, Some(addr(2)));
         let waited = world.now();
         assert!(waited > SECOND / 4 && waited < SECOND, "{waited:?}");
-        // However late the address comes, and at a host that answers after the silent ones began.
+        // Also if the address is added late, and for a host that answers after the silent ones.
         let (late, begun) = (one.open(key(3), addrs(&[8, 4]), ReuseOrDial), world.now());
         let wait = world.host(ip(9)).sleep(SECOND);
         let joins = async {
@@ -259,8 +260,8 @@ fn a_probe_proves_the_key_and_leaves_nothing() {
         assert_eq!(one.probe(key(2), addr(2)).await, Ok(()));
         let wrong = one.probe(key(3), addr(2)).await;
         assert_eq!(wrong, Err(OpenFailure::Handshake));
-        let nobody = one.probe(key(2), addr(7)).await;
-        assert_eq!(nobody, Err(OpenFailure::Unreachable));
+        let unreachable = one.probe(key(2), addr(7)).await;
+        assert_eq!(unreachable, Err(OpenFailure::Unreachable));
         world.host(ip(9)).sleep(SECOND).await;
         assert_eq!((one.stats().sessions, two.stats().sessions), (0, 0));
         assert_eq!(two.stats().handshakes_abandoned, 1);
@@ -269,7 +270,7 @@ fn a_probe_proves_the_key_and_leaves_nothing() {
 }
 
 #[test]
-fn who_joins_a_dial_brings_addresses() {
+fn joining_a_dial_adds_addresses() {
     run(async |world| {
         let one = transport(world, 1, options(1)).await;
         let _two = transport(world, 2, options(2)).await;
@@ -322,7 +323,7 @@ fn a_peer_that_dials_again_later_replaces_its_old_session() {
         greet(&two, 1).await;
         accept(&one).await;
         world.host(ip(9)).sleep(60 * SECOND).await;
-        // Two begins anew elsewhere, and one has not heard that the old one is gone.
+        // Node 2 restarts elsewhere, and node 1 has not noticed that the old session is gone.
         let again = TcpTransport::start(world.host(ip(4)), secret(2), [4; 32], options(4))
             .await
             .unwrap();
@@ -394,7 +395,7 @@ fn garbage_and_stalled_connections_do_not_keep_others_out() {
         let stats = one.stats();
         assert_eq!(stats.handshakes_failed, 50);
         assert!(stats.handshakes_dropped >= 150 - 128, "{stats:?}");
-        // Those that stall are given up.
+        // Connections that stall time out.
         world.host(ip(9)).sleep(6 * SECOND).await;
         let stats = one.stats();
         assert_eq!(stats.handshakes_failed + stats.handshakes_dropped, 200);
@@ -425,9 +426,9 @@ fn at_the_limit_an_idle_session_makes_room_and_a_busy_one_does_not() {
         assert_eq!((one.stats().sessions, one.stats().idle_closed), (2, 1));
         let full = open(&one, 5).await;
         assert_eq!(full.err(), Some(OpenFailure::Overloaded));
-        // Without a handshake, which would leave the other with a session for nothing.
+        // No handshake takes place, which would leave the peer with a session for nothing.
         assert_eq!(others[3].stats().accepted, 0);
-        // From outside likewise.
+        // The same applies to incoming connections.
         world.host(ip(9)).sleep(SECOND).await;
         let mut refused = open(&others[3], 1).await;
         if let Ok((stream, _)) = &mut refused {
@@ -462,9 +463,9 @@ fn closing_flushes_streams_and_ends_everything() {
             one
         })
         .unwrap();
-    // The other one was dropped without being closed.
+    // The other transport was dropped without being closed.
     world.advance(10 * SECOND).unwrap();
     assert_eq!((one.stats().sessions, world.tasks()), (0, 0));
 }
 
-// The whole driver.
+// Tests of the whole driver.

@@ -1,4 +1,4 @@
-//! Whole nodes over TCP in virtual time.
+//! Tests of whole nodes over TCP, in virtual time.
 
 use super::*;
 
@@ -63,7 +63,7 @@ fn a_network_over_tcp_stores_reads_and_shuts_down() {
     assert_eq!(world.tasks(), 0);
 }
 
-/// One exchange on a stream by hand.
+/// Makes one call on a stream by hand.
 async fn ask(stream: &mut Stream, from: u8, request: Request, keep: bool) -> io::Result<Frame> {
     let message = RequestMessage {
         sender: Sender::of(&key(from)),
@@ -112,7 +112,7 @@ fn a_thousand_streams_of_one_peer_are_answered() {
 }
 
 #[test]
-fn a_slow_reader_holds_up_nobody_else() {
+fn a_slow_reader_holds_up_no_other() {
     run(async |world| {
         let node = node(world, 1, |_| ()).await;
         let local = PutOptions {
@@ -124,7 +124,7 @@ fn a_slow_reader_holds_up_nobody_else() {
         let target = skydht_core::id::Target::of(&key(1), b"s");
         let get = Request::GetValue { target };
         let slow = transport(world, 2, options(2)).await;
-        // Asks for megabytes, and reads none.
+        // Asks for megabytes without reading any.
         let mut streams = Vec::new();
         for _ in 0..16 {
             let (mut stream, _) = open(&slow, 1).await.unwrap();
@@ -146,11 +146,11 @@ fn a_slow_reader_holds_up_nobody_else() {
         let (mut stream, _) = open(&client, 1).await.unwrap();
         ask(&mut stream, 3, get, false).await.unwrap();
         assert!(world.now() - begun < 2 * SECOND);
-        // The window lets three answers out to each, then the node waits.
+        // The window lets three answers through on each stream; then the node waits.
         let served = skydht_core::node::Counter::RequestsServed;
         let counters = node.snapshot().await.unwrap().counters;
         assert!(counters.get(served) < 16 * 10, "{}", counters.get(served));
-        // Reading on, everything comes.
+        // When the peer reads again, everything arrives.
         let mut decoder = FrameDecoder::new(Side::Response);
         let (mut answers, mut buffer) = (0, vec![0; 65_536]);
         while answers < 50 {

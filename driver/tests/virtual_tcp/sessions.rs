@@ -1,9 +1,9 @@
-//! Which sessions there are, which of two stays, and what is counted meanwhile.
+//! Tests of which sessions exist, which of two stays, and what is counted.
 
 use super::*;
 
 #[test]
-fn what_is_under_way_is_counted_and_nothing_when_all_is_quiet() {
+fn activity_is_counted_and_zero_when_idle() {
     run(async |world| {
         let one = transport(world, 1, options(1)).await;
         let two = transport(world, 2, options(2)).await;
@@ -43,8 +43,8 @@ fn a_refused_peer_loses_its_session_and_gets_none_for_as_long() {
         let lost = stream.read(&mut byte).await.unwrap_err();
         assert_eq!(lost.kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(one.stats().sessions, 1, "others keep theirs");
-        // The handshake succeeds, since it is what proves the key; then nothing does, and nothing
-        // tells it to come again.
+        // The handshake succeeds, since it proves the key; after it nothing happens, and in
+        // particular nothing that makes the peer reconnect.
         let (mut stream, _) = open(&two, 1).await.unwrap();
         let read = stream.read(&mut byte);
         let later = world.host(ip(9)).sleep(30 * SECOND);
@@ -75,8 +75,8 @@ fn a_dial_has_so_many_addresses_however_many_join_it() {
     }
 }
 
-/// `a` dials `b`; after a pause another process with the key of `b` dials `a`. Whether `a` uses
-/// the later session, and what it counted.
+/// Lets `a` dial `b`, and after a pause another process with the key of `b` dial `a`. Returns
+/// whether `a` uses the later session, and its counters.
 fn dialled_back(a: u8, b: u8, pause: Duration) -> (bool, TransportStats) {
     run(async |world| {
         let one = transport(world, a, options(a)).await;
@@ -96,14 +96,14 @@ fn dialled_back(a: u8, b: u8, pause: Duration) -> (bool, TransportStats) {
 }
 
 #[test]
-fn of_two_sessions_made_at_once_the_smaller_keys_stays_and_of_others_the_later() {
+fn of_two_concurrent_sessions_the_smaller_keys_stays_and_otherwise_the_later() {
     for (a, b) in [(1, 2), (2, 1)] {
-        let (replaced, at_once) = dialled_back(a, b, SECOND);
+        let (replaced, concurrent) = dialled_back(a, b, SECOND);
         assert_eq!(replaced, key(b) < key(a));
         let (replaced, later) = dialled_back(a, b, 20 * SECOND);
         assert!(replaced);
-        // Whichever went was replaced, not lost.
-        for stats in [at_once, later] {
+        // The session that ended was replaced, not lost.
+        for stats in [concurrent, later] {
             assert_eq!((stats.sessions, stats.superseded, stats.lost), (1, 1, 0));
         }
     }
@@ -124,7 +124,7 @@ fn of_idle_sessions_the_least_recently_used_makes_room() {
             drop(open(&one, n).await.unwrap());
             pause().await;
         }
-        // The first is used again.
+        // The first one is used again.
         drop(open(&one, 2).await.unwrap());
         pause().await;
         open(&one, 4).await.unwrap();
@@ -135,8 +135,8 @@ fn of_idle_sessions_the_least_recently_used_makes_room() {
     });
 }
 
-/// Keys of one address hold all places with a stream each; a peer at another address still gets
-/// in, and keeps its place however often they come again.
+/// Keys of one address hold all slots with a stream each; a peer at another address still gets a
+/// session, and keeps it however often the others return.
 #[test]
 fn busy_sessions_of_one_address_make_room_for_another() {
     run(async |world| {
@@ -164,7 +164,7 @@ fn busy_sessions_of_one_address_make_room_for_another() {
         let mut again = Vec::new();
         for n in 24..30 {
             again.push(crowd(n).await);
-            // Refused, as its address has the most; nothing comes of its greeting.
+            // Refused, since its address has the most sessions; its stream is not accepted.
             world.host(ip(9)).sleep(SECOND).await;
             stream.write_all(b"?").await.unwrap();
             stream.flush().await.unwrap();

@@ -1,8 +1,8 @@
-//! Peers that take nothing of what waits for them.
+//! Tests of peers that do not take the data queued for them.
 
 use super::*;
 
-/// Sends without end over streams from host 1 to host 2, which reads none, and lets `then` happen.
+/// Sends endlessly over streams from host 1 to host 2, which reads none, and runs `then`.
 fn sending(then: impl AsyncFnOnce(&VirtualTime, &Tcp, &Tcp)) {
     run(async |world| {
         let one = transport(world, 1, options(1)).await;

@@ -1,5 +1,5 @@
-//! Losses of power, at any moment, on a disk that drops what was not synced and tears what was
-//! being written.
+//! Tests of power failures at any moment, on a simulated disk that drops what was not synced and
+//! tears what was being written.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,14 +10,14 @@ use crate::testing::record;
 use skydht_core::item::{Origin, Seq};
 use skydht_core::time::Unix;
 
-/// What is written as one; the rest of a write may be lost.
+/// Bytes that are written atomically; the rest of a write may be lost.
 const SECTOR: usize = 512;
 const CYCLES: u64 = 500;
 const TARGETS: u64 = 40;
-/// Of one cycle; the power mostly goes before.
+/// Maximum number of writes in one cycle; the power mostly fails before.
 const MOST_WRITES: u64 = 200;
 
-/// A sequence of numbers, the same for each seed.
+/// A pseudorandom sequence of numbers, the same for each seed.
 struct Numbers(u64);
 
 impl Numbers {
@@ -37,13 +37,13 @@ enum Pending {
 
 #[derive(Debug, Default)]
 struct Platter {
-    /// What reads see.
+    /// What reads return.
     seen: Vec<u8>,
-    /// What survives for certain.
+    /// What survives a power failure for certain.
     durable: Vec<u8>,
-    /// What was written since, in order.
+    /// What was written since the last sync, in order.
     pending: Vec<Pending>,
-    /// Calls until the power goes.
+    /// Number of calls until the power fails.
     calls_left: u64,
 }
 
@@ -64,7 +64,7 @@ impl Platter {
         }
     }
 
-    /// Some of what was pending reaches the disk, in parts and in any order.
+    /// Lets some of the pending writes reach the disk, in parts and in any order.
     fn lose_power(&mut self, numbers: &mut Numbers) {
         for pending in self.pending.drain(..) {
             match &pending {
@@ -154,7 +154,7 @@ fn open_on(disk: &Disk) -> Result<FileStorage, FileError> {
     Ok(storage)
 }
 
-/// Versions of a target that may be found after a loss of power; none: nothing.
+/// Versions of a target that may be found after a power failure; `None` is no record.
 type Possible = Vec<Option<StoredRecord>>;
 
 fn version(n: u64, cycle: u64) -> StoredRecord {
@@ -176,7 +176,7 @@ fn nothing_acknowledged_under_sync_is_lost_or_damaged_in_500_losses_of_power() {
         let calls = 1 + numbers.below(400);
         disk.0.lock().unwrap().calls_left = calls;
         match open_on(&disk) {
-            // The power may go while the file is opened or made.
+            // The power may fail while the file is opened or created.
             Err(FileError::Open { .. }) => opening += 1,
             Err(error) => panic!("cycle {cycle}: {error}"),
             Ok(mut storage) => {
@@ -202,7 +202,7 @@ fn nothing_acknowledged_under_sync_is_lost_or_damaged_in_500_losses_of_power() {
                     }
                     if sync {
                         acknowledged += 1;
-                        // From here on nothing older can be found.
+                        // From here on no older version may be found.
                         for versions in possible.values_mut() {
                             versions.drain(..versions.len() - 1);
                         }
@@ -232,7 +232,7 @@ fn nothing_acknowledged_under_sync_is_lost_or_damaged_in_500_losses_of_power() {
             *versions = vec![now];
         }
     }
-    // It did happen.
+    // Power failures did happen.
     assert!(
         interrupted > 300 && opening > 5 && acknowledged > 500,
         "{interrupted}, {opening}, {acknowledged}"
@@ -252,7 +252,7 @@ fn mark(n: u64) -> StoredMark {
     }
 }
 
-/// A file as version 1 wrote it: no table of marks.
+/// Creates a file as version 1 wrote it, without a table of marks.
 fn of_version_1(disk: &Disk, records: u64) {
     let key = [7; 32];
     let database = Database::builder().create_with_backend(disk.clone());
@@ -297,7 +297,7 @@ fn a_file_of_the_version_before_is_changed_in_one_transaction_and_loses_nothing(
     for round in 0..ROUNDS {
         let disk = unlimited();
         of_version_1(&disk, 20);
-        // The power goes somewhere on the way.
+        // The power fails during the upgrade.
         disk.0.lock().unwrap().calls_left = numbers.below(120);
         drop(open_on(&disk));
         let mut platter = disk.0.lock().unwrap();
@@ -375,7 +375,7 @@ fn a_mark_that_this_node_did_not_write_there_is_not_believed() {
     let write = database.begin_write().unwrap();
     {
         let mut marks = write.open_table(MARKS).unwrap();
-        let place = |n| place_of((MarkKind::Deleted, mark(n).target));
+        let place = |n| mark_key((MarkKind::Deleted, mark(n).target));
         let value = |n: u64, marks: &redb::Table<'_, &[u8], &[u8]>| {
             marks
                 .get(place(n).as_slice())
@@ -384,7 +384,7 @@ fn a_mark_that_this_node_did_not_write_there_is_not_believed() {
                 .value()
                 .to_vec()
         };
-        // A bit changed; another's under its place; one too short.
+        // One bit changed; another mark under this key; a value that is too short.
         let mut changed = value(1, &marks);
         changed[36] ^= 1;
         marks

@@ -1,4 +1,4 @@
-//! What the event loop and the thread that reads and writes storage share.
+//! State shared by the event loop and the storage thread.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,98 +11,100 @@ use skydht_core::node::{ChangeId, StoreChange};
 
 use crate::storage::contract::{Kept, StorageError, target_of};
 
-/// Records that wait for the event loop; loading goes on when they are fewer.
-pub(super) const MOST_LOADED: usize = 1_024;
-/// Targets whose changes may wait while storage does not take them. Beyond, the oldest is given
-/// up: it is counted, and not durable.
-pub(super) const MOST_WAITING: usize = 65_536;
-/// Bytes of values that may wait likewise.
-pub(super) const MOST_WAITING_BYTES: usize = 64 << 20;
-/// Between the first two attempts while storage fails; twice as long after each.
+/// Records that may wait for the event loop; loading continues when there are fewer.
+pub(super) const MAX_LOADED: usize = 1_024;
+/// Maximum number of targets with waiting changes while storage fails. Beyond it, the oldest change
+/// is given up: it is counted, and acknowledged as not durable.
+pub(super) const MAX_WAITING: usize = 65_536;
+/// Maximum bytes of values in waiting changes; beyond it, the oldest change is given up.
+pub(super) const MAX_WAITING_BYTES: usize = 64 << 20;
+/// Pause after the first failure; doubled after each further one.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Or once it is of so many targets, or has so many bytes of values.
-pub(super) const MOST_UNSYNCED: usize = 16_384;
-pub(super) const MOST_UNSYNCED_BYTES: usize = 16 << 20;
+/// Number of targets with unsynced changes, and bytes of their values, from which the next write
+/// syncs.
+pub(super) const MAX_UNSYNCED: usize = 16_384;
+pub(super) const MAX_UNSYNCED_BYTES: usize = 16 << 20;
 
-/// When a put that asks for it counts as kept.
+/// When a put that waits for storage is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
-    /// Synced once a second, and at a clean end: a crash loses at most the last second.
+    /// Synced once per second, and at a clean shutdown: a crash loses at most the last second.
     #[default]
     Async,
-    /// Synced with each write, many changes at once: nothing that was acknowledged is lost.
+    /// Synced with each write, which batches changes: nothing that was acknowledged is lost.
     Sync,
 }
 
-/// How storage does.
+/// The state of storage.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum StorageHealth {
-    /// There is none.
+    /// There is no storage.
     #[default]
     None,
-    /// What earlier runs left is still being read.
+    /// Records of earlier runs are being read.
     Loading,
-    /// It takes what it is given.
+    /// Storage accepts changes.
     Good,
-    /// It does not, for this reason; changes wait and are tried again after some seconds at most.
+    /// Storage fails for this reason. Changes wait, and are retried after a few seconds at most.
     Failing(StorageError),
 }
 
-/// What persistence counts; all since the start, except `waiting` and `health`.
+/// Counters of storage, all since the start, except `waiting` and `health`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct StorageStats {
-    /// What it is, see [`Storage::kind`](crate::storage::Storage::kind).
+    /// The kind of storage, see [`Storage::kind`](crate::storage::Storage::kind).
     pub kind: &'static str,
-    /// How it does now.
+    /// The current state of storage.
     pub health: StorageHealth,
-    /// Records of earlier runs, and of others who share the storage, that were given to the node.
+    /// Records of earlier runs, or of other nodes on a shared storage, that were passed to the
+    /// node.
     pub loaded: u64,
-    /// Values found that are no records.
+    /// Values that are not records.
     pub damaged: u64,
     /// Changes that wait to be written now.
     pub waiting: usize,
-    /// Changes written; of several for one target only the last is.
+    /// Changes written. Of several for one target, only the last one is.
     pub written: u64,
-    /// Writes, each of many changes.
+    /// Successful writes, each of many changes.
     pub writes: u64,
     /// Writes that failed.
     pub failures: u64,
-    /// Changes given up because too many waited.
+    /// Changes given up because too many were waiting.
     pub given_up: u64,
 }
 
-/// A change of one target that waits.
+/// The waiting change of one target.
 pub(super) struct Waiting {
     pub(super) what: StoreChange,
-    /// Those who want to know when it is durable: its own number, and those that it replaced.
+    /// The ids to acknowledge: its own, and those of the changes that it replaced.
     pub(super) acknowledge: Vec<ChangeId>,
     pub(super) bytes: usize,
 }
 
-/// What comes of loading, in the order of the targets.
+/// Result of loading, in the order of the targets.
 #[allow(clippy::large_enum_variant, reason = "nearly all are records")]
 #[derive(Debug)]
 pub(crate) enum Loaded {
-    /// A record of an earlier run, or of another who shares the storage.
+    /// A record of an earlier run, or of another node on a shared storage.
     Record(Kept),
-    /// Everything before this target has come; everything, if there is none.
+    /// Everything before this target was loaded; with `None`, everything was.
     UpTo(Option<Target>),
 }
 
-/// What lies at a target that the node asked for.
+/// The answer to a request for a target.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) target: Target,
     pub(crate) kept: Option<Kept>,
-    /// Storage could be read.
+    /// Whether storage could be read.
     pub(crate) read: bool,
 }
 
-/// What storage has taken and may still lose: kept until it is synced.
+/// Changes that were written but not synced, and may still be lost.
 #[derive(Default)]
 pub(super) struct Unsynced {
-    /// Since when there is something.
+    /// When the oldest of them was written.
     pub(super) since: Option<Instant>,
     pub(super) changes: BTreeMap<Target, Waiting>,
     pub(super) bytes: usize,
@@ -119,7 +121,7 @@ impl Unsynced {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.changes.len() >= MOST_UNSYNCED || self.bytes >= MOST_UNSYNCED_BYTES
+        self.changes.len() >= MAX_UNSYNCED || self.bytes >= MAX_UNSYNCED_BYTES
     }
 
     pub(super) fn take(&mut self) -> Vec<Waiting> {
@@ -128,45 +130,44 @@ impl Unsynced {
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct QueueState {
     pub(super) waiting: BTreeMap<Target, Waiting>,
-    /// In the order of their first change; some may have been written meanwhile.
+    /// Targets in the order of their first waiting change; those already written are skipped.
     pub(super) order: VecDeque<Target>,
     pub(super) waiting_bytes: usize,
     pub(super) loaded: VecDeque<Loaded>,
-    /// Changes of marks that wait, the last of each place.
+    /// Waiting changes of marks, the last one for each mark.
     pub(super) marks_waiting: BTreeMap<(MarkKind, Target), MarkChange>,
-    /// Targets that the node needs before their turn, and what was found for them. The node bounds
-    /// how many they are.
+    /// Targets that the node has requested, and the answers. The node bounds their number.
     pub(super) asked: VecDeque<Target>,
     pub(super) answers: VecDeque<Answer>,
-    /// What earlier runs remembered; the node takes it before anything else.
+    /// Marks of earlier runs, which the node takes before any record.
     pub(super) marks: VecDeque<StoredMark>,
-    /// Targets whose records the storage wants again.
+    /// Targets whose records a shared storage has lost.
     pub(super) wanted: VecDeque<Target>,
-    /// Answers for the node: which change, and whether it is durable.
+    /// Acknowledgements: changes, and whether they are durable.
     pub(super) done: Vec<(ChangeId, bool)>,
     pub(super) ending: bool,
-    /// The thread has closed the storage.
+    /// Whether the thread has closed storage.
     pub(super) ended: bool,
     pub(super) stats: StorageStats,
 }
 
-pub(super) struct Shared {
-    pub(super) state: Mutex<State>,
-    /// For the worker.
+pub(super) struct QueueShared {
+    pub(super) state: Mutex<QueueState>,
+    /// Notified when the storage thread has work.
     pub(super) work: Condvar,
-    /// For the loop.
+    /// Wakes the event loop.
     pub(super) waker: Arc<AtomicWaker>,
 }
 
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+impl QueueShared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     pub(super) fn add(&mut self, change: ChangeId, what: StoreChange, acknowledge: bool) {
         let target = target_of(&what);
         let bytes = match &what {
@@ -187,7 +188,7 @@ impl State {
         if acknowledge {
             waiting.acknowledge.push(change);
         }
-        while self.waiting.len() > MOST_WAITING || self.waiting_bytes > MOST_WAITING_BYTES {
+        while self.waiting.len() > MAX_WAITING || self.waiting_bytes > MAX_WAITING_BYTES {
             let Some(given_up) = self.take_oldest() else {
                 return;
             };
@@ -199,7 +200,7 @@ impl State {
 
     pub(super) fn add_mark(&mut self, change: MarkChange) {
         self.marks_waiting.insert(change.place(), change);
-        if self.marks_waiting.len() > MOST_WAITING && self.marks_waiting.pop_first().is_some() {
+        if self.marks_waiting.len() > MAX_WAITING && self.marks_waiting.pop_first().is_some() {
             self.stats.given_up += 1;
         }
     }
@@ -211,7 +212,8 @@ impl State {
         Some(waiting)
     }
 
-    /// Puts back what could not be written, unless something later waits for its target.
+    /// Queues changes again that could not be written, unless a later one waits for the same
+    /// target.
     pub(super) fn put_back(&mut self, batch: Vec<Waiting>) {
         for mut old in batch.into_iter().rev() {
             let target = target_of(&old.what);

@@ -1,4 +1,4 @@
-//! The thread that reads and writes storage.
+//! The storage thread.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -10,59 +10,62 @@ use skydht_core::node::{ChangeId, StoreChange};
 use skydht_core::store::merge::{Judgement, Rank, judge};
 
 use super::state::{
-    Answer, Durability, FIRST_PAUSE, Loaded, MOST_LOADED, Shared, State, StorageHealth, Unsynced,
-    Waiting,
+    Answer, Durability, FIRST_PAUSE, Loaded, MAX_LOADED, QueueShared, QueueState, StorageHealth,
+    Unsynced, Waiting,
 };
 use crate::storage::contract::{Kept, News, Storage, StorageError, target_of};
 
-/// Records of one page of loading.
+/// Maximum number of records in one page of loading.
 const PAGE: usize = 256;
-/// Changes of one write.
+/// Maximum number of changes in one write.
 const BATCH: usize = 4_096;
-/// Longest time between two attempts.
+/// Longest pause between two attempts while storage fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Between two questions for news when there are more.
-const SOON: Duration = Duration::from_millis(5);
-/// Targets that a shared storage wants again and the loop has not taken; no news until then.
-const MOST_WANTED: usize = 1_024;
-/// With [`Durability::Async`], what was written is durable after this.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// Targets remembered as given before their turn; beyond, all are forgotten, and looked at again.
-const MOST_GIVEN: usize = 65_536;
+/// Pause between two polls while there are more changes.
+const POLL_AGAIN_AFTER: Duration = Duration::from_millis(5);
+/// Maximum number of lost targets that wait for the event loop; storage is not polled while there
+/// are more.
+const MAX_WANTED: usize = 1_024;
+/// How long a write may stay unsynced with [`Durability::Async`].
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of targets remembered as already passed to the node; beyond it, all are
+/// forgotten, which only causes repeated reads.
+const MAX_PASSED: usize = 65_536;
 
-/// Changes of marks by their places.
+/// Changes of marks by kind and target.
 type Marks = BTreeMap<(MarkKind, Target), MarkChange>;
 
-/// What there is to do.
+/// Work taken from the queue.
 struct Work {
     marks: Marks,
-    /// Targets that the node needs.
+    /// Targets that the node has requested.
     asked: VecDeque<Target>,
     batch: Vec<Waiting>,
-    /// Nothing more will come.
+    /// Whether nothing more will be queued.
     ending: bool,
 }
 
-/// Changes to write, and whose are not; or, after an error, all that are left to write.
+/// Changes to write, and ids of changes that are outranked; after an error, all changes that are
+/// left.
 type Split = Result<(Vec<Waiting>, Vec<ChangeId>), (Vec<Waiting>, StorageError)>;
 
-/// The thread's side.
+/// The storage thread's side of the queue.
 pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<QueueShared>,
     pub(super) storage: Box<dyn Storage>,
     pub(super) durability: Durability,
-    /// Where loading goes on; none once everything is loaded.
+    /// Where loading continues; `None` once everything is loaded.
     pub(super) next_page: Option<Target>,
-    /// What earlier runs remembered has been read.
+    /// Whether the marks of earlier runs were read.
     pub(super) marks_read: bool,
-    /// Changes of marks that were written and are not synced.
+    /// Changes of marks that were written and are not synced yet.
     pub(super) unsynced_marks: BTreeMap<(MarkKind, Target), MarkChange>,
-    /// Targets beyond that the node was given because it asked.
-    pub(super) given: BTreeSet<Target>,
+    /// Targets at or after `next_page` whose record was already passed to the node.
+    pub(super) passed: BTreeSet<Target>,
     pub(super) unsynced: Unsynced,
-    /// When a shared storage was asked for news, and when it is to be asked again.
+    /// When a shared storage is polled next; `None` before the first poll.
     pub(super) next_poll: Option<Instant>,
-    /// Before the next attempt, should this one fail.
+    /// How long to wait if the next attempt fails.
     pub(super) pause: Duration,
 }
 
@@ -75,7 +78,7 @@ impl Worker {
                 marks,
                 ending,
             } = self.wait();
-            // Somebody waits for these.
+            // Answer requests first, since operations wait for them.
             let mut failed = self.load_marks();
             if failed.is_none() {
                 failed = self.answer(asked);
@@ -89,13 +92,13 @@ impl Worker {
             } else if self
                 .unsynced
                 .since
-                .is_some_and(|at| ending || at.elapsed() >= SYNC_EVERY)
+                .is_some_and(|at| ending || at.elapsed() >= SYNC_INTERVAL)
             {
                 failed = self.write(Vec::new(), Marks::new());
             } else if ending {
                 return;
             }
-            // Loading and writing take turns.
+            // Load a page after each write, so that neither starves the other.
             if failed.is_none() && self.is_wanted() {
                 failed = self.load();
             }
@@ -103,7 +106,7 @@ impl Worker {
                 failed = self.poll();
             }
             let failing = failed.is_some();
-            self.note(failed);
+            self.update_health(failed);
             if !failing {
                 self.pause = FIRST_PAUSE;
             } else if ending {
@@ -114,17 +117,17 @@ impl Worker {
         }
     }
 
-    /// Waits for something to do, and takes what waits.
+    /// Waits for work and takes it from the queue.
     fn wait(&mut self) -> Work {
         let mut state = self.shared.lock();
         loop {
-            let loads = self.next_page.is_some() && state.loaded.len() < MOST_LOADED;
+            let loads = self.next_page.is_some() && state.loaded.len() < MAX_LOADED;
             let waits = !state.waiting.is_empty() || !state.marks_waiting.is_empty();
             if loads || !self.marks_read || !state.asked.is_empty() || waits || state.ending {
                 break;
             }
             let sync = self.unsynced.since;
-            let sync = sync.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+            let sync = sync.map(|since| SYNC_INTERVAL.saturating_sub(since.elapsed()));
             let Some(left) = sync.into_iter().chain(self.until_poll()).min() else {
                 state = self
                     .shared
@@ -153,19 +156,19 @@ impl Worker {
         }
     }
 
-    /// How long until a shared storage is asked for news.
+    /// Returns the time until the next poll; `None` if storage is not polled.
     fn until_poll(&self) -> Option<Duration> {
         self.storage.poll_every()?;
         let at = self.next_poll.unwrap_or_else(Instant::now);
         Some(at.saturating_duration_since(Instant::now()))
     }
 
-    /// Asks for news, unless what came before has not been taken.
+    /// Polls a shared storage, unless the event loop has not taken the previous results.
     fn poll(&mut self) -> Option<StorageError> {
         let every = self.storage.poll_every()?;
         self.next_poll = Some(Instant::now() + every);
         let state = self.shared.lock();
-        if state.loaded.len() >= MOST_LOADED || state.wanted.len() >= MOST_WANTED {
+        if state.loaded.len() >= MAX_LOADED || state.wanted.len() >= MAX_WANTED {
             return None;
         }
         drop(state);
@@ -174,7 +177,7 @@ impl Worker {
             Err(error) => return Some(error),
         };
         if news.more {
-            self.next_poll = Some(Instant::now() + SOON);
+            self.next_poll = Some(Instant::now() + POLL_AGAIN_AFTER);
         }
         if news == News::default() {
             return None;
@@ -192,13 +195,13 @@ impl Worker {
 
     fn is_wanted(&self) -> bool {
         let state = self.shared.lock();
-        self.next_page.is_some() && state.loaded.len() < MOST_LOADED && !state.ending
+        self.next_page.is_some() && state.loaded.len() < MAX_LOADED && !state.ending
     }
 
-    /// Writes changes; none: makes durable what was written. What was not made durable before a
-    /// failure may be gone with it, hence waits again.
+    /// Writes changes; without any, syncs what was written. After a failure, all unsynced changes
+    /// are queued again, since they may be lost.
     fn write(&mut self, batch: Vec<Waiting>, marks: Marks) -> Option<StorageError> {
-        let (batch, outranked) = match self.spare_unread(batch) {
+        let (batch, outranked) = match self.split_unread(batch) {
             Ok(split) => split,
             Err((batch, error)) => {
                 self.put_back(batch, marks);
@@ -233,7 +236,7 @@ impl Worker {
         let durable = each && self.storage.is_durable();
         let mut batch = batch;
         let acknowledged = batch.iter_mut().flat_map(|it| it.acknowledge.drain(..));
-        // What is kept in place of the outranked ones is there.
+        // The stored records that outrank these changes are in storage, so they are as durable.
         let acknowledged = acknowledged.chain(outranked);
         state.done.extend(acknowledged.map(|id| (id, durable)));
         drop(state);
@@ -248,7 +251,7 @@ impl Worker {
         None
     }
 
-    /// Puts back what could not be written, unless something later waits in its place.
+    /// Queues changes again that could not be written, unless a later one waits for the same place.
     fn put_back(&self, batch: Vec<Waiting>, marks: Marks) {
         let mut state = self.shared.lock();
         state.put_back(batch);
@@ -257,7 +260,7 @@ impl Worker {
         }
     }
 
-    /// Reads what earlier runs remembered of targets, before anything else.
+    /// Reads the marks of earlier runs, before anything else.
     fn load_marks(&mut self) -> Option<StorageError> {
         if self.marks_read {
             return None;
@@ -272,7 +275,7 @@ impl Worker {
         None
     }
 
-    /// Reads what the node asked for.
+    /// Reads the requested targets.
     fn answer(&mut self, asked: VecDeque<Target>) -> Option<StorageError> {
         if asked.is_empty() {
             return None;
@@ -287,7 +290,7 @@ impl Worker {
             if failed.is_none() {
                 match self.storage.get(&target) {
                     Ok(kept) => {
-                        self.note_given(target);
+                        self.note_passed(target);
                         (answer.kept, answer.read) = (kept, true);
                     }
                     Err(error) => failed = Some(error),
@@ -299,21 +302,21 @@ impl Worker {
         failed
     }
 
-    /// The node has what lies at a target, or will have it before it judges what comes later.
-    fn note_given(&mut self, target: Target) {
+    /// Remembers that the node has, or will have before later changes, the record at a target.
+    fn note_passed(&mut self, target: Target) {
         if self.next_page.is_none_or(|next| target < next) {
             return;
         }
-        if self.given.len() >= MOST_GIVEN {
-            self.given.clear();
+        if self.passed.len() >= MAX_PASSED {
+            self.passed.clear();
         }
-        self.given.insert(target);
+        self.passed.insert(target);
     }
 
-    /// Takes out the changes of targets of which the node was not given what lies there, where that
-    /// ranks higher or is to be forgotten unseen: the node gets it instead, and judges again. The
-    /// second are those who wait for an acknowledgement of what is outranked.
-    fn spare_unread(&mut self, batch: Vec<Waiting>) -> Split {
+    /// Splits off changes of targets whose stored record the node has not seen, if that record
+    /// outranks the change or would be removed unseen: the node receives the record instead, and
+    /// decides again. The second part are the ids of these changes to acknowledge.
+    fn split_unread(&mut self, batch: Vec<Waiting>) -> Split {
         let Some(next) = self.next_page.filter(|_| !self.storage.is_shared()) else {
             return Ok((batch, Vec::new()));
         };
@@ -321,24 +324,24 @@ impl Worker {
         let mut batch = batch.into_iter();
         while let Some(change) = batch.next() {
             let target = target_of(&change.what);
-            if target < next || self.given.contains(&target) {
+            if target < next || self.passed.contains(&target) {
                 written.push(change);
                 continue;
             }
-            let there = match self.storage.get(&target) {
-                Ok(there) => there,
+            let stored = match self.storage.get(&target) {
+                Ok(stored) => stored,
                 Err(error) => {
                     written.push(change);
                     written.extend(batch);
                     return Err((written, error));
                 }
             };
-            self.note_given(target);
-            match there.filter(|there| outranks(there, &change.what)) {
+            self.note_passed(target);
+            match stored.filter(|stored| outranks(stored, &change.what)) {
                 None => written.push(change),
-                Some(there) => {
+                Some(stored) => {
                     outranked.extend(change.acknowledge);
-                    self.shared.lock().loaded.push_back(Loaded::Record(there));
+                    self.shared.lock().loaded.push_back(Loaded::Record(stored));
                     self.shared.waker.wake();
                 }
             }
@@ -352,10 +355,10 @@ impl Worker {
             Err(error) => return Some(error),
         };
         self.next_page = page.next;
-        while let Some(first) = self.given.first()
+        while let Some(first) = self.passed.first()
             && self.next_page.is_none_or(|next| *first < next)
         {
-            self.given.pop_first();
+            self.passed.pop_first();
         }
         let mut state = self.shared.lock();
         state.stats.damaged += page.damaged as u64;
@@ -368,7 +371,7 @@ impl Worker {
         None
     }
 
-    fn note(&self, failed: Option<StorageError>) {
+    fn update_health(&self, failed: Option<StorageError>) {
         let mut state = self.shared.lock();
         if failed.is_some() {
             let asked = std::mem::take(&mut state.asked);
@@ -387,18 +390,19 @@ impl Worker {
             None => StorageHealth::Good,
         };
         if state.stats.health != health {
-            // After what was read was handed over: who waits for this has to look again.
+            // Wake the event loop after the results were queued: callers that wait for this state
+            // must check again.
             state.stats.health = health;
             self.shared.waker.wake();
         }
     }
 
-    /// Waits before the next attempt, or until the end.
+    /// Waits before the next attempt, or until the queue ends.
     fn pause(&mut self) {
         let pause = self.pause;
         self.pause = LONGEST_PAUSE.min(pause * 2);
         let state = self.shared.lock();
-        let until_end = |state: &mut State| !state.ending;
+        let until_end = |state: &mut QueueState| !state.ending;
         drop(
             self.shared
                 .work
@@ -408,12 +412,13 @@ impl Worker {
     }
 }
 
-/// Whether a record that the node has not seen stays in place of a change.
-fn outranks(there: &Kept, change: &StoreChange) -> bool {
+/// Returns whether a stored record that the node has not seen takes precedence over a change.
+fn outranks(stored: &Kept, change: &StoreChange) -> bool {
     let StoreChange::Keep(record) = change else {
         return true;
     };
     let rank = |record: &skydht_core::record::StoredRecord| Rank::of(&record.target, &record.item);
-    let judged = judge(&rank(&there.record), &rank(record));
-    matches!(judged, Judgement::Older { .. }) && (there.proven || there.record.item.check().is_ok())
+    let judged = judge(&rank(&stored.record), &rank(record));
+    matches!(judged, Judgement::Older { .. })
+        && (stored.proven || stored.record.item.check().is_ok())
 }

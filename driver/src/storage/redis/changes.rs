@@ -1,10 +1,10 @@
-//! The stream by which the nodes on one Redis learn of each other's writes.
+//! The streams by which nodes on one Redis learn of each other's writes.
 //!
-//! `dht:changes`, at most some 65,536 entries. An entry has one field: the writer's name, and as
-//! its value the targets written, 32 bytes each. In a cluster there are sixteen streams,
-//! `dht:changes:{0}` to `dht:changes:{15}`, by the first four bits of the target: each lies on one
-//! server, and together they lie on several. An entry says that something was written, not what:
-//! a reader fetches the value, and one entry too many costs only that.
+//! `dht:changes` has at most about 65,536 entries. An entry has one field: the writer's name, and
+//! as its value the written targets, 32 bytes each. A cluster has sixteen streams,
+//! `dht:changes:{0}` to `dht:changes:{15}`, selected by the first four bits of the target: each is
+//! on one server, and together they are distributed over several. An entry says only that something
+//! was written: readers fetch the value, so that a superfluous entry costs no more than that.
 
 use skydht_core::id::Target;
 
@@ -12,38 +12,38 @@ use super::fault::Fault;
 use super::resp::{Command, Reply};
 use super::servers::Servers;
 
-/// Entries that a stream keeps, about: what some minutes of many writes make.
-const MOST_ENTRIES: &[u8] = b"65536";
-/// Targets of one entry.
+/// Approximate maximum length of a stream: some minutes of many writes.
+const MAX_ENTRIES: &[u8] = b"65536";
+/// Maximum number of targets in one entry.
 const ENTRY_TARGETS: usize = 16;
-/// Entries of one stream that are read at once.
+/// Maximum number of entries of one stream that are read in one command.
 const READ_ENTRIES: usize = 32;
-/// Streams in a cluster.
+/// Number of streams in a cluster.
 const CLUSTER_STREAMS: u8 = 16;
 
-/// An entry's number: milliseconds, and a count within them.
+/// An entry's id: milliseconds, and a counter within them.
 type EntryId = (u64, u64);
 
 struct Stream {
     key: Vec<u8>,
-    /// The last entry read; none before the first connection.
+    /// The last entry read; `None` before the first connection.
     last: Option<EntryId>,
 }
 
-/// The streams, and how far they are read.
+/// The streams, and how far each was read.
 pub(super) struct Changes {
-    /// Whose entries are its own.
+    /// Name of this writer, whose own entries are skipped.
     name: Vec<u8>,
     streams: Vec<Stream>,
 }
 
-/// What was read.
+/// Result of reading the streams.
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) targets: Vec<Target>,
-    /// Entries were dropped before they were read.
+    /// Whether entries were dropped before they were read.
     pub(super) gap: bool,
-    /// There is more to read.
+    /// Whether there are more entries to read.
     pub(super) more: bool,
 }
 
@@ -72,7 +72,7 @@ impl Changes {
         }
     }
 
-    /// Commands that tell the others of writes.
+    /// Returns the commands that announce writes to other nodes.
     pub(super) fn announce(&self, targets: &[Target]) -> Vec<Command> {
         let mut by_stream = vec![Vec::new(); self.streams.len()];
         for target in targets {
@@ -87,7 +87,7 @@ impl Changes {
                     key,
                     b"MAXLEN",
                     b"~",
-                    MOST_ENTRIES,
+                    MAX_ENTRIES,
                     b"*",
                     &self.name,
                     some,
@@ -98,7 +98,7 @@ impl Changes {
         commands
     }
 
-    /// Begins with what comes after now, unless it has begun already.
+    /// Starts reading after the newest entry of each stream, unless it has started before.
     pub(super) fn begin(&mut self, servers: &mut Servers) -> Result<(), Fault> {
         if self.streams.iter().all(|stream| stream.last.is_some()) {
             return Ok(());
@@ -116,7 +116,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Reads on. Call [`Changes::begin`] before.
+    /// Reads the next entries. Call [`Changes::begin`] before.
     pub(super) fn read(&mut self, servers: &mut Servers) -> Result<Read, Fault> {
         let mut commands = Vec::with_capacity(2 * self.streams.len());
         let count = READ_ENTRIES.to_string();
@@ -144,7 +144,8 @@ impl Changes {
             let last = stream.last.unwrap_or_default();
             let oldest = first_id(oldest)?;
             let mut at = last;
-            // The entry read last is the oldest that may be missing: without it, others may be.
+            // If the oldest entry is later than the one read last, entries between them may have
+            // been dropped.
             if last != EntryId::default() && oldest.is_none_or(|oldest| oldest > last) {
                 read.gap = true;
                 at = oldest.map_or(EntryId::default(), before);
@@ -183,7 +184,7 @@ fn unexpected() -> Fault {
     Fault::Refused("WRONGTYPE the stream of changes has no entries as expected".into())
 }
 
-/// The number just below.
+/// Returns the id just below.
 fn before((ms, n): EntryId) -> EntryId {
     match n.checked_sub(1) {
         Some(n) => (ms, n),
@@ -196,7 +197,7 @@ fn parse_id(reply: &Reply) -> Option<EntryId> {
     Some((ms.parse().ok()?, n.parse().ok()?))
 }
 
-/// The number of the first entry of a range.
+/// Returns the id of the first entry of a range.
 fn first_id(reply: &Reply) -> Result<Option<EntryId>, Fault> {
     if let Reply::Error(text) = reply {
         return Err(Fault::Refused(text.clone()));
@@ -209,7 +210,7 @@ fn first_id(reply: &Reply) -> Result<Option<EntryId>, Fault> {
     id.map(Some).ok_or_else(unexpected)
 }
 
-/// The entries of the one stream that was read.
+/// Returns the entries in the reply of an `XREAD` of one stream.
 fn entries_of(reply: &Reply) -> Option<&[Reply]> {
     let [stream] = reply.list()? else {
         return None;

@@ -1,4 +1,4 @@
-//! One connection to one server: over TCP, TLS or a socket, authenticated, with deadlines.
+//! A connection to one server: over TCP, TLS or a Unix socket, authenticated, with timeouts.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -15,24 +15,24 @@ use super::resp::{Command, Reply};
 use super::url::{Credentials, ServerAddr};
 use crate::tls;
 
-/// For a connection to stand.
+/// Timeout of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For each read and write; a server that loads or saves answers later than usual.
+/// Timeout of each read and write; long enough for a server that is loading or saving.
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of commands that are sent before replies are read: a server that has to hold many
-/// replies may end the connection.
+/// Maximum bytes of commands that are sent before their replies are read: a server that must buffer
+/// too many replies may close the connection.
 const SEND_CHUNK: usize = 1 << 20;
-/// Commands likewise.
+/// Maximum number of commands that are sent before their replies are read.
 const SEND_COMMANDS: usize = 512;
 
-/// Where one server is.
+/// The address of one server.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Place {
+pub(super) enum Endpoint {
     Tcp(ServerAddr),
     Unix(String),
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(server) => write!(f, "{server}"),
@@ -70,24 +70,24 @@ impl Wire {
     }
 }
 
-/// Makes connections.
+/// Opens connections.
 #[derive(Default)]
 pub(super) struct Connector {
-    /// Made when first needed: reading the system's certificates takes a while.
+    /// Created when first needed, since reading the system's certificates takes a while.
     tls: Option<Arc<ClientConfig>>,
 }
 
 impl Connector {
-    /// Connects, and authenticates.
+    /// Connects and authenticates.
     pub(super) fn connect(
         &mut self,
-        place: &Place,
+        endpoint: &Endpoint,
         tls: bool,
         credentials: &Credentials,
         database: u32,
     ) -> Result<Connection, Fault> {
-        let wire = self.open(place, tls);
-        let wire = wire.map_err(|error| Fault::Lost(format!("{place}: {}", lost(&error))))?;
+        let wire = self.open(endpoint, tls);
+        let wire = wire.map_err(|error| Fault::Lost(format!("{endpoint}: {}", lost(&error))))?;
         let mut connection = Connection {
             wire: BufReader::new(wire),
         };
@@ -114,22 +114,22 @@ impl Connector {
         Ok(connection)
     }
 
-    fn open(&mut self, place: &Place, tls: bool) -> io::Result<Wire> {
-        let server = match place {
+    fn open(&mut self, endpoint: &Endpoint, tls: bool) -> io::Result<Wire> {
+        let server = match endpoint {
             #[cfg(unix)]
-            Place::Unix(path) => {
+            Endpoint::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(IO_TIMEOUT))?;
                 stream.set_write_timeout(Some(IO_TIMEOUT))?;
                 return Ok(Wire::Unix(stream));
             }
             #[cfg(not(unix))]
-            Place::Unix(_) => {
+            Endpoint::Unix(_) => {
                 return Err(io::Error::other(
                     "sockets with a path are not supported here",
                 ));
             }
-            Place::Tcp(server) => server,
+            Endpoint::Tcp(server) => server,
         };
         let mut failed = io::Error::other("the name has no address");
         for addr in (server.host.as_str(), server.port).to_socket_addrs()? {
@@ -156,7 +156,7 @@ impl Connector {
         };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        // Now, so that a certificate that is refused says so.
+        // Handshake now, so that the error of a rejected certificate is reported as such.
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
@@ -171,7 +171,7 @@ fn lost(error: &io::Error) -> String {
     }
 }
 
-/// A connection that is ready for commands. After an error it is of no more use.
+/// A connection that is ready for commands. Unusable after an error.
 pub(super) struct Connection {
     wire: BufReader<Wire>,
 }

@@ -1,16 +1,16 @@
-//! Why Redis did not do what it was asked, and what can be done about it.
+//! Errors of Redis, and advice for the operator.
 
 use std::fmt;
 use std::io;
 
-/// Why a command was not carried out.
+/// Why a command was not executed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
     /// The server cannot be reached, or the connection ended.
     Lost(String),
     /// The server answered with an error.
     Refused(String),
-    /// It works, but is not what was asked for.
+    /// The server works, but does not provide what the configuration requires.
     Unsuitable(String),
 }
 
@@ -23,7 +23,7 @@ impl Fault {
         })
     }
 
-    /// Whether the connections are of no more use: other servers may have the data now.
+    /// Returns whether all connections must be closed because other servers may have the data now.
     pub(super) fn ends_connections(&self) -> bool {
         match self {
             Self::Lost(_) => true,
@@ -36,12 +36,12 @@ impl Fault {
     }
 }
 
-/// The first word of an error.
+/// Returns the first word of an error, which is its code.
 pub(super) fn code(text: &str) -> &str {
     text.split(' ').next().unwrap_or_default()
 }
 
-/// What to do about an error of Redis'.
+/// Returns advice for the operator about an error of Redis.
 fn advice(text: &str) -> &'static str {
     match code(text) {
         "NOAUTH" => {
@@ -82,7 +82,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Lost(why) => write!(f, "{why}; is it running, and is this its address?"),
             Self::Refused(text) => {
-                // The text is the server's, and may be long.
+                // The text is the server's, which may be long or contain control characters.
                 let shown: String = text.chars().filter(|c| !c.is_control()).take(160).collect();
                 write!(f, "{shown}; {}", advice(text))
             }

@@ -1,19 +1,20 @@
-//! Storage in Redis (or Valkey), which several nodes may share with each other and with Go's
-//! programs: `dht:` and the target in hexadecimal, each an item in upstream's JSON.
+//! Storage in Redis (or Valkey), which several nodes and Go programs may share: each key is `dht:`
+//! and the target in hexadecimal, each value an item in upstream's JSON.
 //!
-//! Redis has no rules: a script swaps a value if it is still what was read, and the merge rule of
-//! the core decides which of two stays. Of what is read nothing is believed: it is given to the
-//! core without proof, which checks its signature.
+//! Redis applies no rules: a script replaces a value only if it is still the one that was read, and
+//! the core's merge rule decides which of two stays. Values that are read are never trusted: they
+//! are passed to the core as unproven, which verifies their signatures.
 //!
-//! A forgotten target stays in Redis while its item lives: another node may hold it. It is removed
-//! once its life is over, or when its signature is wrong; Redis does so, too, by the key's expiry.
+//! A forgotten target stays in Redis while its item lives, since another node may store it. It is
+//! removed when its life is over or its signature is invalid; Redis also removes it by the key's
+//! expiry.
 
 mod changes;
 mod connection;
 mod fault;
-mod known;
 mod resp;
 mod scan;
+mod seen_contents;
 mod servers;
 mod url;
 mod value;
@@ -30,9 +31,9 @@ use skydht_core::time::{Unix, nanos};
 
 use self::changes::Changes;
 use self::fault::Fault;
-use self::known::Known;
-use self::resp::{Command, MOST_BULK, Reply};
+use self::resp::{Command, MAX_BULK, Reply};
 use self::scan::{Scan, Window};
+use self::seen_contents::SeenContents;
 use self::servers::Servers;
 use self::value::{Found, decode, key_of};
 use crate::storage::contract::{Kept, News, Page, Storage, StorageError, target_of};
@@ -41,25 +42,25 @@ pub use resp::Reply as RedisReply;
 pub use url::{RedisUrl, RedisUrlError};
 pub use value::{redis_record, redis_value};
 
-/// Between two looks at what others wrote.
+/// Interval between two polls of the change streams.
 const POLL: Duration = Duration::from_millis(200);
-/// Between two scans for writers that announce nothing; at least, see [`SCAN_SHARE`].
+/// Minimum interval between two scans for writes that were not announced, see [`SCAN_SHARE`].
 const SCAN_EVERY: Duration = Duration::from_secs(60);
-/// A scan that takes long is followed by a pause so many times as long.
+/// The pause after a scan is at least this many times as long as the scan took.
 const SCAN_SHARE: u32 = 20;
-/// Keys read or written at once.
+/// Maximum number of keys read or written in one batch.
 const CHUNK: usize = 256;
-/// Times that a value is compared again because another writer was faster.
-const ROUNDS: usize = 16;
-/// Records that wait to be taken; nothing more is read then.
-const MOST_NEWS: usize = 1_024;
-/// Targets asked for again in one answer.
-const WANTED: usize = 256;
-/// A renewal that extends a life by less is not worth a write.
-const WORTH_WRITING: Duration = Duration::from_secs(1);
+/// How often a value is compared again because another writer was faster.
+const MAX_ROUNDS: usize = 16;
+/// Records that may wait to be taken; storage is not read further while there are more.
+const MAX_NEWS: usize = 1_024;
+/// Maximum number of lost targets in one [`News`].
+const MAX_WANTED: usize = 256;
+/// A renewal that extends the expiry by no more than this is not written.
+const MIN_EXTENSION: Duration = Duration::from_secs(1);
 
-/// Swaps a value, or removes it, if it is still the one that was read. What was too long to be
-/// read is told by its length.
+/// Replaces or removes a value if it is still the one that was read. A value that was too long to
+/// be read is identified only by that.
 const SWAP: &[u8] = b"\
 local old = redis.call('GET', KEYS[1])
 if ARGV[1] == '' then
@@ -72,36 +73,37 @@ redis.call('SET', KEYS[1], ARGV[2])
 if ARGV[3] ~= '' then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
 return 1";
 
-/// What lies at a key.
+/// The content of a key.
 enum Content {
     Absent,
     Bytes(Vec<u8>),
-    /// Longer than any item.
+    /// A value longer than any item.
     Oversized,
-    /// Not a string: another program's.
+    /// Not a string, so it belongs to another program.
     Foreign,
 }
 
-/// What to do about a change.
+/// What a change requires.
 enum Step {
     Done,
-    /// Swap this for that; nothing for that removes. The last is when Redis may drop it.
+    /// Replace the first value by the second, or remove it if the second is empty. The third is
+    /// when Redis may remove the key.
     Swap(Vec<u8>, Vec<u8>, String),
 }
 
-/// Items in Redis.
+/// Storage of items in Redis.
 pub struct RedisStorage {
     servers: Servers,
     changes: Changes,
-    known: Known,
-    /// How long an item lives whose writer did not say.
+    seen_contents: SeenContents,
+    /// Life of items whose writer has not stored one.
     ttl: Duration,
-    /// Only a Redis that syncs each write will do.
+    /// Whether to use only a Redis that syncs each write.
     sync: bool,
-    /// Of the connections that were checked.
+    /// Generation of the connections that were checked.
     generation: u64,
     news: VecDeque<Kept>,
-    /// Targets that Redis has lost.
+    /// Targets whose record Redis has lost.
     lost: Vec<Target>,
     damaged: usize,
     scan: Option<Scan>,
@@ -111,9 +113,9 @@ pub struct RedisStorage {
 }
 
 impl RedisStorage {
-    /// Storage behind `url`; nothing is connected before it is used. `ttl` is how long items live
-    /// whose writers say nothing about that. With `sync`, nothing is written unless Redis syncs
-    /// each write (`appendfsync always`).
+    /// Creates storage at `url` without connecting. `ttl` is the life of items whose writers have
+    /// not stored one. With `sync`, nothing is written unless Redis syncs each write (`appendfsync
+    /// always`).
     #[must_use]
     pub fn new(url: RedisUrl, ttl: Duration, sync: bool) -> Self {
         let name = RandomState::new().hash_one(SystemTime::now());
@@ -122,7 +124,7 @@ impl RedisStorage {
         Self {
             servers,
             changes,
-            known: Known::default(),
+            seen_contents: SeenContents::default(),
             ttl,
             sync,
             generation: 0,
@@ -136,8 +138,8 @@ impl RedisStorage {
         }
     }
 
-    /// Sets how often it looks through everything for writers that announce nothing; a minute
-    /// unless set. A scan that takes long is followed by a longer pause all the same.
+    /// Sets the interval of scans for writes that were not announced; the default is a minute.
+    /// After a long scan, the pause is longer regardless.
     #[must_use]
     pub fn with_scan_every(mut self, every: Duration) -> Self {
         self.scan_every = every;
@@ -145,16 +147,16 @@ impl RedisStorage {
         self
     }
 
-    /// Connects, and checks that Redis is fit for use.
+    /// Connects, and checks that Redis is suitable.
     ///
     /// # Errors
-    /// [`StorageError`], with what to do about it.
+    /// [`StorageError`], with advice for the operator.
     pub fn check(&mut self) -> Result<(), StorageError> {
         let checked = self.ready();
-        self.told(checked)
+        self.to_storage_error(checked)
     }
 
-    fn told<T>(&self, result: Result<T, Fault>) -> Result<T, StorageError> {
+    fn to_storage_error<T>(&self, result: Result<T, Fault>) -> Result<T, StorageError> {
         result.map_err(|fault| {
             let url = self.servers.url();
             match fault {
@@ -164,7 +166,7 @@ impl RedisStorage {
         })
     }
 
-    /// Connects if need be. What is new is checked, and compared with what is known.
+    /// Connects if necessary. New connections are checked, and the contents are scanned again.
     fn ready(&mut self) -> Result<(), Fault> {
         let masters = self.servers.masters()?;
         if self.servers.generation() == self.generation {
@@ -180,7 +182,8 @@ impl RedisStorage {
         }
         self.changes.begin(&mut self.servers)?;
         if self.generation != 0 {
-            // Others wrote meanwhile, and a server that failed over may have lost writes.
+            // Other nodes may have written meanwhile, and a server that failed over may have lost
+            // writes.
             self.scan = None;
             self.next_scan = Instant::now();
         }
@@ -204,14 +207,14 @@ impl RedisStorage {
         Ok(replies.into_iter().map(content).collect())
     }
 
-    /// Reads a content that is there, unless it was seen before.
+    /// Decodes a content, unless it was seen before.
     fn take(&mut self, target: &Target, content: &Content) -> Option<Found> {
         let (bytes, is_value) = match content {
             Content::Absent => return None,
             Content::Bytes(bytes) => (bytes.as_slice(), true),
             Content::Oversized | Content::Foreign => (b"".as_slice(), false),
         };
-        if !self.known.note(target, bytes) {
+        if !self.seen_contents.record(target, bytes) {
             return None;
         }
         let found = decode(target, bytes).filter(|_| is_value);
@@ -219,8 +222,8 @@ impl RedisStorage {
         found
     }
 
-    /// Reads targets, and keeps what is new for [`Storage::poll`].
-    fn look_at(&mut self, targets: &[Target]) -> Result<(), Fault> {
+    /// Reads targets, and keeps new records for [`Storage::poll`].
+    fn read_news(&mut self, targets: &[Target]) -> Result<(), Fault> {
         for some in targets.chunks(CHUNK) {
             let contents = self.read(some)?;
             for (target, content) in some.iter().zip(&contents) {
@@ -238,7 +241,7 @@ impl RedisStorage {
         for change in changes {
             left.insert(target_of(change), change);
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             if left.is_empty() {
                 return Ok(());
             }
@@ -255,7 +258,7 @@ impl RedisStorage {
         }
     }
 
-    /// Tries to write some changes once, and takes out those that are done.
+    /// Tries to write some changes once, and removes those that are done from `left`.
     fn swap(
         &mut self,
         targets: &[Target],
@@ -271,7 +274,7 @@ impl RedisStorage {
                 Step::Done => drop(left.remove(target)),
                 Step::Swap(old, new, until) => {
                     let key = key_of(target);
-                    let most = MOST_BULK.to_string();
+                    let most = MAX_BULK.to_string();
                     let words: [&[u8]; 8] = [
                         b"EVAL",
                         SWAP,
@@ -290,19 +293,20 @@ impl RedisStorage {
         if swapping.is_empty() {
             return Ok(());
         }
-        // Behind the writes on the way: who hears of one that did not happen looks for nothing.
+        // The announcements follow the writes in the pipeline. Announcing a write that did not
+        // happen only costs the readers a lookup.
         let written: Vec<Target> = swapping.iter().map(|(target, _)| *target).collect();
         commands.extend(self.changes.announce(&written));
         let replies = self.servers.run(&commands)?;
         if self.sync && self.servers.generation() != self.generation {
-            // A server that was not checked may have taken some.
+            // A server that was not checked may have taken some of the writes.
             return Err(Fault::Refused("TRYAGAIN its servers changed".into()));
         }
         for ((target, new), reply) in swapping.into_iter().zip(replies) {
             match (reply, new.as_slice()) {
-                (Reply::Number(1), b"") => self.known.forget(&target),
-                (Reply::Number(1), new) => drop(self.known.note(&target, new)),
-                // Another was faster: it is compared again.
+                (Reply::Number(1), b"") => self.seen_contents.forget(&target),
+                (Reply::Number(1), new) => drop(self.seen_contents.record(&target, new)),
+                // Another writer was faster, so the value is compared again.
                 _ => continue,
             }
             left.remove(&target);
@@ -310,10 +314,10 @@ impl RedisStorage {
         Ok(())
     }
 
-    /// What a change means, given what lies there.
+    /// Decides what a change requires, given the current content.
     fn step(&mut self, target: &Target, change: &StoreChange, content: Content) -> Step {
         let old = match content {
-            // Another program's: neither read nor written.
+            // Content of another program is neither read nor written.
             Content::Foreign => return Step::Done,
             Content::Absent => Vec::new(),
             Content::Oversized => b">".to_vec(),
@@ -339,7 +343,7 @@ impl RedisStorage {
         }
     }
 
-    /// Whether a record of this node's gives way to what lies there.
+    /// Returns whether a record of this node is not written because of the stored one.
     fn yields(&mut self, found: &Found, record: &StoredRecord, content: &[u8]) -> bool {
         let Found { record: held, .. } = found;
         let rank = |record: &StoredRecord| Rank::of(&record.target, &record.item);
@@ -352,7 +356,7 @@ impl RedisStorage {
             }
             Judgement::Older { .. } => {
                 let stays = !found.is_over(now(), self.ttl) && held.item.check().is_ok();
-                if stays && self.known.note(&held.target, content) {
+                if stays && self.seen_contents.record(&held.target, content) {
                     self.news.push_back(unproven(found.clone()));
                 }
                 stays
@@ -360,12 +364,12 @@ impl RedisStorage {
         }
     }
 
-    /// Whether a record that this node forgets is of no use to others either.
+    /// Returns whether a record that this node forgets is of no use to other nodes either.
     fn may_remove(&self, found: &Found, target: &Target, content: &[u8]) -> bool {
-        // What says nothing of its life was judged by a node.
+        // A value without a life was verified and rejected by this node.
         let is_judged = !found.has_life
             && found.record.item.seq.as_time().is_none()
-            && self.known.is_last(target, content);
+            && self.seen_contents.is_last(target, content);
         is_judged || found.is_over(now(), self.ttl) || found.record.item.check().is_err()
     }
 
@@ -384,7 +388,7 @@ impl RedisStorage {
                     Content::Bytes(bytes) => bytes,
                     Content::Oversized | Content::Foreign => Vec::new(),
                 };
-                self.known.note(target, &bytes);
+                self.seen_contents.record(target, &bytes);
                 match decode(target, &bytes) {
                     Some(found) => page.kept.push(unproven(found)),
                     None => page.damaged += 1,
@@ -398,7 +402,7 @@ impl RedisStorage {
         self.ready()?;
         Ok(match self.read(&[*target])?.pop() {
             Some(Content::Bytes(bytes)) => {
-                self.known.note(target, &bytes);
+                self.seen_contents.record(target, &bytes);
                 decode(target, &bytes).map(unproven)
             }
             _ => None,
@@ -408,20 +412,20 @@ impl RedisStorage {
     fn try_poll(&mut self) -> Result<News, Fault> {
         self.ready()?;
         let mut more = false;
-        if self.news.len() < MOST_NEWS {
+        if self.news.len() < MAX_NEWS {
             let read = self.changes.read(&mut self.servers)?;
             if read.gap {
                 self.scan = None;
                 self.next_scan = Instant::now();
             }
             more = read.more;
-            self.look_at(&read.targets)?;
+            self.read_news(&read.targets)?;
         }
-        if self.news.len() < MOST_NEWS && self.lost.is_empty() {
+        if self.news.len() < MAX_NEWS && self.lost.is_empty() {
             more |= self.scan()?;
         }
-        let kept = self.news.len().min(MOST_NEWS);
-        let rest = self.lost.len().saturating_sub(WANTED);
+        let kept = self.news.len().min(MAX_NEWS);
+        let rest = self.lost.len().saturating_sub(MAX_WANTED);
         let news = News {
             kept: self.news.drain(..kept).collect(),
             damaged: std::mem::take(&mut self.damaged),
@@ -431,13 +435,13 @@ impl RedisStorage {
         Ok(news)
     }
 
-    /// Takes a step of the scan that is due; whether there are more.
+    /// Performs a step of the scan, if one is due. Returns whether more are.
     fn scan(&mut self) -> Result<bool, Fault> {
         if self.scan.is_none() {
             if Instant::now() < self.next_scan {
                 return Ok(false);
             }
-            self.known.begin_scan();
+            self.seen_contents.begin_scan();
             self.scan = Some(Scan::begin(&mut self.servers)?);
         }
         let Some(scan) = &mut self.scan else {
@@ -447,16 +451,16 @@ impl RedisStorage {
         let targets = match step {
             Ok(targets) => targets,
             Err(fault) => {
-                // From the beginning: servers or their keys may have moved.
+                // Start again later: servers or their keys may have moved.
                 self.scan = None;
                 return Err(fault);
             }
         };
-        self.look_at(&targets)?;
+        self.read_news(&targets)?;
         if let Some(took) = self.scan.as_ref().and_then(Scan::ended) {
             self.scan = None;
             self.next_scan = Instant::now() + self.scan_every.max(took * SCAN_SHARE);
-            self.lost = self.known.end_scan();
+            self.lost = self.seen_contents.end_scan();
         }
         Ok(self.scan.is_some())
     }
@@ -469,19 +473,20 @@ fn unproven(found: Found) -> Kept {
     }
 }
 
-/// Whether a record lives longer, or says more, than an equal one.
+/// Returns whether a record expires later than, or has a binding that is missing in, a stored one
+/// that is otherwise equal.
 fn is_later(record: &StoredRecord, held: &StoredRecord) -> bool {
     let gains_binding = record.bound.is_some() && held.bound.is_none();
     gains_binding
         || match (record.expires, held.expires) {
             (None, held) => held.is_some(),
             (Some(_), None) => false,
-            (Some(expires), Some(held)) => expires > held.plus(WORTH_WRITING),
+            (Some(expires), Some(held)) => expires > held.plus(MIN_EXTENSION),
         }
 }
 
-/// When Redis may drop a record, in milliseconds; nothing for never. Only for when no node runs:
-/// while one does, it removes what is over.
+/// Returns when Redis may remove a record, in Unix milliseconds; empty for never. Only needed while
+/// no node runs, since nodes remove expired records.
 fn until(record: &StoredRecord) -> String {
     match record.expires.filter(|expires| expires.is_set()) {
         Some(expires) => (expires.0.div_ceil(1_000_000)).to_string(),
@@ -505,7 +510,7 @@ fn unsynced(fault: Fault) -> Fault {
     }
 }
 
-/// Whether Redis syncs each write before it answers.
+/// Checks that Redis syncs each write before it answers.
 fn check_sync(replies: &[Reply]) -> Result<(), Fault> {
     let value = |index: usize| {
         let pair = replies.get(index).and_then(Reply::list);
@@ -526,21 +531,21 @@ impl Storage for RedisStorage {
 
     fn page(&mut self, from: Target, most: usize) -> Result<Page, StorageError> {
         let page = self.try_page(from, most);
-        self.told(page)
+        self.to_storage_error(page)
     }
 
     fn get(&mut self, target: &Target) -> Result<Option<Kept>, StorageError> {
         let kept = self.try_get(target);
-        self.told(kept)
+        self.to_storage_error(kept)
     }
 
     fn write(&mut self, changes: &[StoreChange], _: bool) -> Result<(), StorageError> {
         let written = self.try_write(changes);
-        self.told(written)
+        self.to_storage_error(written)
     }
 
     fn is_durable(&self) -> bool {
-        // Else nothing was written.
+        // Without it, a write has already failed.
         self.sync
     }
 
@@ -554,6 +559,6 @@ impl Storage for RedisStorage {
 
     fn poll(&mut self) -> Result<News, StorageError> {
         let news = self.try_poll();
-        self.told(news)
+        self.to_storage_error(news)
     }
 }

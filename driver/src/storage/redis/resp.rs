@@ -1,28 +1,28 @@
-//! Redis' protocol, RESP 2: commands out, replies in, each within bounds.
+//! Redis' protocol RESP 2, with limits on replies.
 
 use std::io::{self, BufRead, Read};
 
-/// Longest line of a reply; errors and numbers are lines.
-const MOST_LINE: u64 = 8 << 10;
-/// Bytes of one value; a longer one is skipped. The longest item takes some 90,000.
-pub(super) const MOST_BULK: usize = 128 << 10;
-/// Bytes of all values in one reply.
-const MOST_REPLY: usize = 32 << 20;
-/// Parts of one reply.
-const MOST_PARTS: usize = 1 << 17;
-/// Lists within lists.
-const MOST_DEPTH: usize = 8;
+/// Maximum length of a line in a reply, such as an error or a number.
+const MAX_LINE: u64 = 8 << 10;
+/// Maximum length of a value; longer ones are skipped. The longest item takes about 90,000 bytes.
+pub(super) const MAX_BULK: usize = 128 << 10;
+/// Maximum bytes of all values in one reply.
+const MAX_REPLY: usize = 32 << 20;
+/// Maximum number of parts of one reply.
+const MAX_PARTS: usize = 1 << 17;
+/// Maximum nesting of lists.
+const MAX_DEPTH: usize = 8;
 
-/// A command, encoded.
+/// An encoded command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Command {
     pub(super) bytes: Vec<u8>,
-    /// What its key says about where it belongs in a cluster; none: any server will do.
+    /// Slot of its key in a cluster; `None` if any server will do.
     pub(super) slot: Option<u16>,
 }
 
 impl Command {
-    /// A command that concerns no key.
+    /// Encodes a command without a key.
     pub(super) fn new(words: &[&[u8]]) -> Self {
         let mut bytes = Vec::with_capacity(16 + words.iter().map(|w| w.len() + 16).sum::<usize>());
         bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
@@ -34,7 +34,7 @@ impl Command {
         Self { bytes, slot: None }
     }
 
-    /// A command on `key`, which is also one of the words.
+    /// Encodes a command on `key`, which is also one of `words`.
     pub(super) fn on(key: &[u8], words: &[&[u8]]) -> Self {
         Self {
             slot: Some(slot_of(key)),
@@ -43,7 +43,8 @@ impl Command {
     }
 }
 
-/// Where a key belongs in a cluster: CRC-16 (XMODEM) of the part in braces, or of all.
+/// Returns the slot of a key in a cluster: CRC-16 (XMODEM) of the part in braces, or of the whole
+/// key.
 pub(super) fn slot_of(key: &[u8]) -> u16 {
     let open = key.iter().position(|byte| *byte == b'{');
     let tag = open.and_then(|open| {
@@ -59,12 +60,12 @@ pub(super) fn slot_of(key: &[u8]) -> u16 {
     crc % 16_384
 }
 
-/// What a Redis answers, in its protocol RESP 2.
+/// A reply in Redis' protocol RESP 2.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// `OK` and the like.
+    /// A status such as `OK`.
     Status(String),
-    /// Its first word says which.
+    /// An error; the first word is its code.
     Error(String),
     /// A number.
     Number(i64),
@@ -79,7 +80,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The bytes of a value, or the text of a status.
+    /// Returns the bytes of a value, or the text of a status.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bulk(bytes) => Some(bytes),
@@ -99,16 +100,18 @@ impl Reply {
         }
     }
 
-    /// Reads one reply, of at most 32 MiB of values and 131,072 parts, lists within lists 8 deep.
+    /// Reads one reply, of at most 32 MiB of values and 131,072 parts, with lists nested up to 8
+    /// levels.
     ///
     /// # Errors
-    /// The connection's; [`io::ErrorKind::InvalidData`] when it is no reply, or beyond a bound.
+    /// Errors of the connection; [`io::ErrorKind::InvalidData`] if it is not a reply, or exceeds a
+    /// limit.
     pub fn read(from: &mut impl BufRead) -> io::Result<Self> {
         let mut budget = Budget {
-            bytes: MOST_REPLY,
-            parts: MOST_PARTS,
+            bytes: MAX_REPLY,
+            parts: MAX_PARTS,
         };
-        Self::read_part(from, &mut budget, MOST_DEPTH)
+        Self::read_part(from, &mut budget, MAX_DEPTH)
     }
 
     fn read_part(from: &mut impl BufRead, budget: &mut Budget, depth: usize) -> io::Result<Self> {
@@ -161,22 +164,22 @@ fn invalid(what: &str) -> io::Error {
 
 fn read_line(from: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    from.by_ref().take(MOST_LINE).read_until(b'\n', &mut line)?;
+    from.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
     match line.strip_suffix(b"\r\n") {
         Some(content) => {
             let length = content.len();
             line.truncate(length);
             Ok(line)
         }
-        None if line.len() as u64 == MOST_LINE => Err(invalid("a line without an end")),
+        None if line.len() as u64 == MAX_LINE => Err(invalid("a line without an end")),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
 fn read_bulk(from: &mut impl BufRead, budget: &mut Budget, length: u64) -> io::Result<Reply> {
-    let is_small = length <= MOST_BULK as u64;
+    let is_small = length <= MAX_BULK as u64;
     let reply = if is_small {
-        let length = usize::try_from(length).unwrap_or(MOST_BULK);
+        let length = usize::try_from(length).unwrap_or(MAX_BULK);
         budget.bytes = budget
             .bytes
             .checked_sub(length)
@@ -217,7 +220,7 @@ mod tests {
         assert_eq!(read(b"*-1\r\n").unwrap(), Reply::Nil);
         let list = Reply::List(vec![Reply::Number(1), Reply::List(vec![Reply::Nil])]);
         assert_eq!(read(b"*2\r\n:1\r\n*1\r\n$-1\r\n").unwrap(), list);
-        let long = MOST_BULK + 1;
+        let long = MAX_BULK + 1;
         let text = [
             format!("${long}\r\n").into_bytes(),
             vec![b'x'; long],
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_reply_beyond_a_bound_or_cut_off_is_an_error_and_sizes_no_allocation() {
-        let deep = b"*1\r\n".repeat(MOST_DEPTH + 1);
+        let deep = b"*1\r\n".repeat(MAX_DEPTH + 1);
         let many = b"*1000000000\r\n:1\r\n".to_vec();
         let endless = [b"+".as_slice(), &vec![b'x'; 20_000]].concat();
         for text in [

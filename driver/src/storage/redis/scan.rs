@@ -1,28 +1,28 @@
-//! Going through all keys: in the order of targets for a page, or in Redis' own order for what
-//! no node announced.
+//! Enumeration of all keys: in the order of targets for pages, or in Redis' own order to find
+//! writes that were not announced.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use skydht_core::id::Target;
 
-use super::connection::Place;
+use super::connection::Endpoint;
 use super::fault::Fault;
 use super::resp::{Command, Reply};
 use super::servers::Servers;
 use super::value::{PATTERN, target_of_key};
 
-/// Keys that one step of a scan looks at, about.
+/// Approximate number of keys per step of a scan.
 const STEP: &[u8] = b"256";
-/// The same where nothing else is done with them.
+/// Approximate number of keys per step when the keys are only collected.
 const LONG_STEP: &[u8] = b"4096";
-/// Targets of a window: 32 bytes each, and their set.
+/// Maximum number of targets in a window: 32 bytes each, plus the set.
 const WINDOW: usize = 262_144;
 
-/// A way through all keys of all servers.
+/// An enumeration of all keys of all servers.
 pub(super) struct Scan {
-    /// Those still to be gone through; the last is the next.
-    places: Vec<Place>,
+    /// Servers that are left; the last one is the current.
+    endpoints: Vec<Endpoint>,
     cursor: Vec<u8>,
     count: &'static [u8],
     begun: Instant,
@@ -35,16 +35,16 @@ impl Scan {
 
     fn with_steps(servers: &mut Servers, count: &'static [u8]) -> Result<Self, Fault> {
         Ok(Self {
-            places: servers.masters()?,
+            endpoints: servers.masters()?,
             cursor: b"0".to_vec(),
             count,
             begun: Instant::now(),
         })
     }
 
-    /// The next targets; perhaps none, and perhaps some twice.
+    /// Returns the next targets; perhaps none, and perhaps some repeatedly.
     pub(super) fn step(&mut self, servers: &mut Servers) -> Result<Vec<Target>, Fault> {
-        let Some(place) = self.places.last() else {
+        let Some(endpoint) = self.endpoints.last() else {
             return Ok(Vec::new());
         };
         let words = [
@@ -55,44 +55,45 @@ impl Scan {
             b"COUNT",
             self.count,
         ];
-        let replies = servers.run_on(place, &[Command::new(&words)])?;
+        let replies = servers.run_on(endpoint, &[Command::new(&words)])?;
         let reply = replies.first().and_then(Reply::list);
         let Some([cursor, keys]) = reply else {
             return Err(Fault::Refused("ERR the answer to SCAN is no list".into()));
         };
         self.cursor = cursor.bytes().unwrap_or(b"0").to_vec();
         if self.cursor == b"0" {
-            self.places.pop();
+            self.endpoints.pop();
         }
         let keys = keys.list().unwrap_or_default().iter();
         Ok(keys.filter_map(|key| target_of_key(key.bytes()?)).collect())
     }
 
-    /// How long it took, once it has gone through everything.
+    /// Returns how long the scan took, once it is complete.
     pub(super) fn ended(&self) -> Option<Duration> {
-        self.places.is_empty().then(|| self.begun.elapsed())
+        self.endpoints.is_empty().then(|| self.begun.elapsed())
     }
 }
 
-/// The lowest targets from some target on, in order, as far as memory shall hold them.
+/// A sorted window of the lowest targets from some target on, limited by [`WINDOW`].
 #[derive(Default)]
 pub(super) struct Window {
     targets: BTreeSet<Target>,
-    /// Where the next page would begin; it is only for pages that follow each other.
+    /// Where the next page must begin to use the window.
     next: Option<Target>,
-    /// There are more behind it.
+    /// Whether there are more targets after the window.
     cut: bool,
 }
 
 impl Window {
-    /// The first `most` targets from `from` on, and where the next page begins.
+    /// Returns the first `most` targets from `from` on, and where the next page begins.
     pub(super) fn take(
         &mut self,
         servers: &mut Servers,
         from: Target,
         most: usize,
     ) -> Result<(Vec<Target>, Option<Target>), Fault> {
-        // The last ones of a window that was cut are looked for again with what is behind them.
+        // Refill a truncated window when it runs out, so that the page also has the targets after
+        // it.
         let is_short = self.cut && self.targets.len() <= most;
         if self.next != Some(from) || is_short {
             self.fill(servers, from)?;

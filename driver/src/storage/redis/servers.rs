@@ -1,34 +1,35 @@
-//! Which server a command goes to: the only one, the sentinels' master, or a slot's in a cluster.
+//! Selects the server of a command: the only one, the sentinels' master, or the one of a slot in a
+//! cluster.
 
 use std::collections::BTreeMap;
 
-use super::connection::{Connection, Connector, Place};
+use super::connection::{Connection, Connector, Endpoint};
 use super::fault::{Fault, code};
 use super::resp::{Command, Reply};
 use super::url::{Credentials, RedisUrl, ServerAddr, Topology};
 
-/// Times that a command follows a slot that moves.
-const MOST_MOVES: usize = 5;
-/// Connections to the servers of a cluster.
-const MOST_CONNECTIONS: usize = 256;
+/// How often a command follows a slot that moves.
+const MAX_MOVES: usize = 5;
+/// Maximum number of connections to the servers of a cluster.
+const MAX_CONNECTIONS: usize = 256;
 
-/// A range of slots, first and last, and who has it.
+/// A range of slots, inclusive, and its master.
 struct SlotRange {
     first: u16,
     last: u16,
     master: ServerAddr,
 }
 
-/// The servers behind a URL.
+/// The servers of a URL.
 pub(super) struct Servers {
     url: RedisUrl,
     connector: Connector,
-    connections: BTreeMap<Place, Connection>,
-    /// Where everything goes, unless it is a cluster.
-    master: Option<Place>,
-    /// Of a cluster.
+    connections: BTreeMap<Endpoint, Connection>,
+    /// The server of all commands; `None` for a cluster, or if not known yet.
+    master: Option<Endpoint>,
+    /// The slots of a cluster; empty if not known yet.
     slots: Vec<SlotRange>,
-    /// Grows with each new connection.
+    /// Incremented with each new connection.
     generation: u64,
 }
 
@@ -52,19 +53,20 @@ impl Servers {
         matches!(self.url.topology, Topology::Cluster(_))
     }
 
-    /// Changes when a connection was made: what was written before may be gone.
+    /// Returns a number that changes with each new connection. A new server may lack earlier
+    /// writes.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The servers that have data, connected.
-    pub(super) fn masters(&mut self) -> Result<Vec<Place>, Fault> {
-        self.find()?;
-        let mut masters: Vec<Place> = match &self.master {
+    /// Connects to and returns the servers that have data.
+    pub(super) fn masters(&mut self) -> Result<Vec<Endpoint>, Fault> {
+        self.discover()?;
+        let mut masters: Vec<Endpoint> = match &self.master {
             Some(master) => vec![master.clone()],
             None => {
                 let slots = self.slots.iter();
-                slots.map(|it| Place::Tcp(it.master.clone())).collect()
+                slots.map(|it| Endpoint::Tcp(it.master.clone())).collect()
             }
         };
         masters.sort();
@@ -75,17 +77,17 @@ impl Servers {
         Ok(masters)
     }
 
-    /// Runs commands where their keys belong, each in its turn among those of one server.
+    /// Runs commands on the servers of their keys; those of one server in order.
     ///
     /// # Errors
-    /// The first error that is not about a key's type. Others may have been carried out.
+    /// The first error that is not about a key's type. Other commands may have been executed.
     pub(super) fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Fault> {
-        self.find()?;
+        self.discover()?;
         let result = match self.master.clone() {
-            Some(master) => self.on(&master, commands),
+            Some(master) => self.run_at(&master, commands),
             None => self.run_in_cluster(commands),
         };
-        self.judged(result)
+        self.check_replies(result)
     }
 
     /// Runs commands on one server.
@@ -94,14 +96,14 @@ impl Servers {
     /// As [`Servers::run`].
     pub(super) fn run_on(
         &mut self,
-        place: &Place,
+        endpoint: &Endpoint,
         commands: &[Command],
     ) -> Result<Vec<Reply>, Fault> {
-        let result = self.on(place, commands);
-        self.judged(result)
+        let result = self.run_at(endpoint, commands);
+        self.check_replies(result)
     }
 
-    fn judged(&mut self, result: Result<Vec<Reply>, Fault>) -> Result<Vec<Reply>, Fault> {
+    fn check_replies(&mut self, result: Result<Vec<Reply>, Fault>) -> Result<Vec<Reply>, Fault> {
         let result = result.and_then(|replies| {
             let refused = replies.iter().find_map(|reply| match reply {
                 Reply::Error(text) if code(text) != "WRONGTYPE" => Some(text.clone()),
@@ -118,30 +120,30 @@ impl Servers {
         result
     }
 
-    /// Forgets everything but the URL.
+    /// Forgets the connections and the topology.
     fn reset(&mut self) {
         self.connections.clear();
         self.master = None;
         self.slots.clear();
     }
 
-    fn on<C: AsRef<Command>>(
+    fn run_at<C: AsRef<Command>>(
         &mut self,
-        place: &Place,
+        endpoint: &Endpoint,
         commands: &[C],
     ) -> Result<Vec<Reply>, Fault> {
-        self.connect(place)?;
-        match self.connections.get_mut(place) {
+        self.connect(endpoint)?;
+        match self.connections.get_mut(endpoint) {
             Some(connection) => connection.run(commands),
-            None => Err(Fault::Lost(format!("{place}: not connected"))),
+            None => Err(Fault::Lost(format!("{endpoint}: not connected"))),
         }
     }
 
-    fn connect(&mut self, place: &Place) -> Result<(), Fault> {
-        if self.connections.contains_key(place) {
+    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Fault> {
+        if self.connections.contains_key(endpoint) {
             return Ok(());
         }
-        if self.connections.len() >= MOST_CONNECTIONS {
+        if self.connections.len() >= MAX_CONNECTIONS {
             self.connections.clear();
         }
         let RedisUrl {
@@ -152,20 +154,20 @@ impl Servers {
         } = &self.url;
         let connection = self
             .connector
-            .connect(place, *tls, credentials, *database)?;
-        self.connections.insert(place.clone(), connection);
+            .connect(endpoint, *tls, credentials, *database)?;
+        self.connections.insert(endpoint.clone(), connection);
         self.generation += 1;
         Ok(())
     }
 
-    /// Finds out who has the data, if that is not known.
-    fn find(&mut self) -> Result<(), Fault> {
+    /// Determines the server or servers with the data, unless known.
+    fn discover(&mut self) -> Result<(), Fault> {
         if self.master.is_some() || !self.slots.is_empty() {
             return Ok(());
         }
         match self.url.topology.clone() {
-            Topology::Single(server) => self.master = Some(Place::Tcp(server)),
-            Topology::Unix(path) => self.master = Some(Place::Unix(path)),
+            Topology::Single(server) => self.master = Some(Endpoint::Tcp(server)),
+            Topology::Unix(path) => self.master = Some(Endpoint::Unix(path)),
             Topology::Sentinel { sentinels, master } => {
                 self.master = Some(self.ask_sentinels(&sentinels, &master)?);
             }
@@ -174,8 +176,8 @@ impl Servers {
         Ok(())
     }
 
-    /// The master as the first sentinel that answers knows it, if it is one indeed.
-    fn ask_sentinels(&mut self, sentinels: &[ServerAddr], name: &str) -> Result<Place, Fault> {
+    /// Returns the master that the first answering sentinel names, after checking that it is one.
+    fn ask_sentinels(&mut self, sentinels: &[ServerAddr], name: &str) -> Result<Endpoint, Fault> {
         let credentials = Credentials {
             user: None,
             password: self.url.sentinel_password.clone(),
@@ -183,10 +185,10 @@ impl Servers {
         let question = Command::new(&[b"SENTINEL", b"get-master-addr-by-name", name.as_bytes()]);
         let mut failed = Fault::Lost("no sentinel is named".into());
         for sentinel in sentinels {
-            let place = Place::Tcp(sentinel.clone());
+            let endpoint = Endpoint::Tcp(sentinel.clone());
             let asked = self
                 .connector
-                .connect(&place, self.url.tls, &credentials, 0)
+                .connect(&endpoint, self.url.tls, &credentials, 0)
                 .and_then(|mut connection| connection.run(&[&question]));
             let reply = match asked {
                 Ok(mut replies) => replies.pop(),
@@ -199,8 +201,8 @@ impl Servers {
                 failed = Fault::Lost(format!("the sentinel {sentinel} knows no master {name:?}"));
                 continue;
             };
-            let master = Place::Tcp(master);
-            match self.on(&master, &[Command::new(&[b"ROLE"])]) {
+            let master = Endpoint::Tcp(master);
+            match self.run_at(&master, &[Command::new(&[b"ROLE"])]) {
                 Ok(role) if is_master(&role) => return Ok(master),
                 Ok(_) => {
                     failed = Fault::Refused(format!("READONLY {master} is not the master yet"));
@@ -212,16 +214,16 @@ impl Servers {
         Err(failed)
     }
 
-    /// Who has which slots, as the first member that answers knows it.
+    /// Returns the slot ranges as the first answering member knows them.
     fn ask_cluster(&mut self, seeds: &[ServerAddr]) -> Result<Vec<SlotRange>, Fault> {
         let question = Command::new(&[b"CLUSTER", b"SLOTS"]);
         let mut failed = Fault::Lost("no server is named".into());
         for seed in seeds {
-            let place = Place::Tcp(seed.clone());
-            let reply = match self.on(&place, &[&question]) {
+            let endpoint = Endpoint::Tcp(seed.clone());
+            let reply = match self.run_at(&endpoint, &[&question]) {
                 Ok(mut replies) => replies.pop(),
                 Err(fault) => {
-                    self.connections.remove(&place);
+                    self.connections.remove(&endpoint);
                     failed = fault;
                     continue;
                 }
@@ -237,45 +239,45 @@ impl Servers {
         Err(failed)
     }
 
-    fn master_of(&self, slot: u16) -> Result<Place, Fault> {
+    fn master_of(&self, slot: u16) -> Result<Endpoint, Fault> {
         let range = self
             .slots
             .iter()
             .find(|it| (it.first..=it.last).contains(&slot));
         range
-            .map(|it| Place::Tcp(it.master.clone()))
-            .ok_or_else(|| Fault::Refused(format!("CLUSTERDOWN nobody has slot {slot}")))
+            .map(|it| Endpoint::Tcp(it.master.clone()))
+            .ok_or_else(|| Fault::Refused(format!("CLUSTERDOWN no server has slot {slot}")))
     }
 
     fn run_in_cluster(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Fault> {
         let mut replies: Vec<Option<Reply>> = vec![None; commands.len()];
-        let mut places = Vec::with_capacity(commands.len());
+        let mut endpoints = Vec::with_capacity(commands.len());
         for command in commands {
-            places.push(self.master_of(command.slot.unwrap_or(0))?);
+            endpoints.push(self.master_of(command.slot.unwrap_or(0))?);
         }
         let mut left: Vec<usize> = (0..commands.len()).collect();
-        for _ in 0..MOST_MOVES {
-            let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
+        for _ in 0..MAX_MOVES {
+            let mut by_place: BTreeMap<Endpoint, Vec<usize>> = BTreeMap::new();
             for index in left.drain(..) {
                 by_place
-                    .entry(places[index].clone())
+                    .entry(endpoints[index].clone())
                     .or_default()
                     .push(index);
             }
-            for (place, indices) in by_place {
+            for (endpoint, indices) in by_place {
                 let these: Vec<&Command> = indices.iter().map(|it| &commands[*it]).collect();
-                for (index, reply) in indices.into_iter().zip(self.on(&place, &these)?) {
+                for (index, reply) in indices.into_iter().zip(self.run_at(&endpoint, &these)?) {
                     match moved(&reply) {
                         Some((false, to)) => {
-                            places[index] = Place::Tcp(to);
+                            endpoints[index] = Endpoint::Tcp(to);
                             left.push(index);
-                            // Asked again before the next commands.
+                            // Fetch the slots again before the next commands.
                             self.slots.clear();
                         }
                         Some((true, to)) => {
                             let asking = Command::new(&[b"ASKING"]);
                             let both = [&asking, &commands[index]];
-                            replies[index] = self.on(&Place::Tcp(to), &both)?.pop();
+                            replies[index] = self.run_at(&Endpoint::Tcp(to), &both)?.pop();
                         }
                         None => replies[index] = Some(reply),
                     }
@@ -291,7 +293,7 @@ impl Servers {
     }
 }
 
-/// Where a slot is now, and whether only for this command.
+/// Returns where a slot has moved to, and whether only for this command (`ASK`).
 fn moved(reply: &Reply) -> Option<(bool, ServerAddr)> {
     let Reply::Error(text) = reply else {
         return None;
@@ -326,7 +328,7 @@ fn range_of(reply: &Reply, asked: &ServerAddr) -> Option<SlotRange> {
     };
     let mut master = server_of(master)?;
     if master.host.is_empty() {
-        // It does not know its own address.
+        // The server does not know its own address.
         master.host.clone_from(&asked.host);
     }
     Some(SlotRange {

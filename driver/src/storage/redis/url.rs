@@ -1,28 +1,30 @@
-//! Where Redis is, as a URL.
+//! The address of Redis as a URL.
 //!
-//! | Form | Means |
+//! | Form | Meaning |
 //! |---|---|
 //! | `redis://[USER:PASSWORD@]HOST[:PORT][/DB]` | one server |
 //! | `unix://[USER:PASSWORD@]/PATH[?db=DB]` | one server, by its socket |
-//! | `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/MASTER[/DB]` | the master of that name, as the sentinels say |
-//! | `redis+cluster://[USER:PASSWORD@]HOST[:PORT],…` | a cluster, found through any of these |
+//! | `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/MASTER[/DB]` | the master with this name,
+//! according to the sentinels |
+//! | `redis+cluster://[USER:PASSWORD@]HOST[:PORT],…` | a cluster, found through any of these
+//! servers |
 //!
-//! With `rediss` in place of `redis`, TLS. User and password may hold `%xx`; a password alone is
-//! written `:PASSWORD@`. Sentinels that want a password of their own: `?sentinel_password=…`.
+//! `rediss` in place of `redis` uses TLS. User and password may contain `%xx`; a password alone is
+//! written `:PASSWORD@`. A password for the sentinels themselves: `?sentinel_password=…`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-/// Redis' own.
+/// Default port of Redis.
 const PORT: u16 = 6379;
-/// The sentinels'.
+/// Default port of sentinels.
 const SENTINEL_PORT: u16 = 26379;
-/// Servers that a URL may name.
-const MOST_SERVERS: usize = 64;
+/// Maximum number of servers in a URL.
+const MAX_SERVERS: usize = 64;
 
-/// A server's name or address, and its port.
+/// The host name or address of a server, and its port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub(super) struct ServerAddr {
     pub(super) host: String,
@@ -38,23 +40,23 @@ impl fmt::Display for ServerAddr {
     }
 }
 
-/// How the servers belong together.
+/// How the servers are organised.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Topology {
-    /// One, over TCP.
+    /// One server, over TCP.
     Single(ServerAddr),
-    /// One, by its socket's path.
+    /// One server, by the path of its socket.
     Unix(String),
-    /// Whichever the sentinels call the master of this name.
+    /// The server that the sentinels name as the master with this name.
     Sentinel {
         sentinels: Vec<ServerAddr>,
         master: String,
     },
-    /// Some members of a cluster.
+    /// A cluster, of which some members are given.
     Cluster(Vec<ServerAddr>),
 }
 
-/// A user's name and password. Never shown.
+/// A user's name and password. `Debug` hides both.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(super) struct Credentials {
     pub(super) user: Option<String>,
@@ -67,7 +69,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Where Redis is. Shown without its password.
+/// The address of Redis. Displayed without its password.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RedisUrl {
     pub(super) topology: Topology,
@@ -77,7 +79,7 @@ pub struct RedisUrl {
     pub(super) database: u32,
 }
 
-/// Why a text is no URL of Redis. It holds nothing of the text, which may hold a password.
+/// Why a text is not a URL of Redis. Contains nothing of the text, which may include a password.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no URL of Redis: {0}")]
 pub struct RedisUrlError(String);
@@ -87,7 +89,7 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, RedisUrlError> {
 }
 
 impl RedisUrl {
-    /// Whether `text` begins as one of the forms does, right or wrong in the rest.
+    /// Returns whether `text` begins with one of the schemes, valid or not in the rest.
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
@@ -104,7 +106,7 @@ enum Scheme {
 }
 
 impl Scheme {
-    /// And whether it is TLS.
+    /// Returns the scheme of a text, and whether it uses TLS.
     fn of(text: &str) -> Option<(Self, bool)> {
         Some(match text {
             "redis" => (Self::Single, false),
@@ -134,7 +136,7 @@ impl FromStr for RedisUrl {
             );
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // A password may hold `@` or `/` only as `%40` and `%2F`.
+        // In a password, `@` and `/` must be written as `%40` and `%2F`.
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
@@ -242,7 +244,7 @@ fn parse_credentials(text: &str) -> Result<Credentials, RedisUrlError> {
 fn parse_servers(text: &str, default: u16) -> Result<Vec<ServerAddr>, RedisUrlError> {
     let mut servers = Vec::new();
     for part in text.split(',') {
-        if servers.len() == MOST_SERVERS {
+        if servers.len() == MAX_SERVERS {
             return wrong("it names more than 64 servers");
         }
         let (host, port) = match part.strip_prefix('[').and_then(|it| it.split_once(']')) {
@@ -267,7 +269,7 @@ fn parse_servers(text: &str, default: u16) -> Result<Vec<ServerAddr>, RedisUrlEr
     Ok(servers)
 }
 
-/// Undoes `%xx`.
+/// Decodes `%xx`.
 fn decoded(text: &str) -> Result<String, RedisUrlError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -1,7 +1,7 @@
-//! What lies at a key: an item in upstream's JSON, with what upstream does not know behind it.
+//! Values in Redis: an item in upstream's JSON, followed by members that upstream does not know.
 //!
-//! `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}` is upstream's; `vouched` and `expires` (Unix
-//! nanoseconds) and `bound` (hexadecimal) are ours, and Go's programs read over them.
+//! `{"k":…,"seq":…,"sig":…,"v":…,"salt":…}` is upstream's. `vouched` and `expires` (Unix
+//! nanoseconds) and `bound` (hexadecimal) are additions that Go programs ignore.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use skydht_core::record::StoredRecord;
 use skydht_core::time::Unix;
 use skydht_core::wire::{WireItem, decode_item, encode_item};
 
-/// What keys begin with; the target follows, 64 lower-case hexadecimal digits.
+/// Prefix of keys; the target follows as 64 lower-case hexadecimal digits.
 const PREFIX: &str = "dht:";
-/// Keys of items, as `SCAN` matches them.
+/// Pattern that matches the keys of items in `SCAN`.
 pub(super) const PATTERN: &str = concat!(
     "dht:",
     "????????????????????????????????",
     "????????????????????????????????"
 );
 
-/// The key of a target.
+/// Returns the key of a target.
 pub(super) fn key_of(target: &Target) -> Vec<u8> {
     format!("{PREFIX}{target}").into_bytes()
 }
 
-/// The target of a key; none for keys of others.
+/// Returns the target of a key; `None` for keys of other programs.
 pub(super) fn target_of_key(key: &[u8]) -> Option<Target> {
     let digits = key.strip_prefix(PREFIX.as_bytes())?;
     if digits.len() != 64 {
@@ -48,7 +48,7 @@ pub(super) fn target_of_key(key: &[u8]) -> Option<Target> {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Found {
     pub(super) record: StoredRecord,
-    /// It says how long it lives: one of our nodes wrote it.
+    /// Whether it says how long it lives, which means that a skydht node wrote it.
     pub(super) has_life: bool,
 }
 
@@ -59,14 +59,14 @@ struct Extra {
     bound: Option<Signature>,
 }
 
-/// Reads a value; none if it is no item that may be.
+/// Decodes a value; `None` if it is not an item, or exceeds the size limits.
 pub(super) fn decode(target: &Target, json: &[u8]) -> Option<Found> {
     read(target, json).filter(|found| found.record.item.check_sizes().is_ok())
 }
 
-/// Reads an item as Redis has it at the key of `target`: upstream's, or one of our nodes'. Nothing
-/// is checked. An item that says nothing of its life has no expiry, and was vouched for at the
-/// time in its sequence, if there is one.
+/// Decodes an item in the form that it has in Redis under `target`, written by upstream or by
+/// skydht, without verifying it. An item without a stored life has no expiry, and counts as vouched
+/// for at the time in its sequence, if that is a time.
 #[must_use]
 pub fn redis_record(target: &Target, json: &[u8]) -> Option<StoredRecord> {
     read(target, json).map(|found| found.record)
@@ -75,7 +75,7 @@ pub fn redis_record(target: &Target, json: &[u8]) -> Option<StoredRecord> {
 fn read(target: &Target, json: &[u8]) -> Option<Found> {
     let item = decode_item(json).ok()?.into_item()?;
     let extra: Extra = serde_json::from_slice(json).ok()?;
-    // Go's programs say nothing of its life: since its sequence, where that is a time.
+    // Go programs store no life: it starts at the sequence, if that is a time.
     let vouched = extra.vouched.map(Unix).or(item.seq.as_time());
     Some(Found {
         has_life: extra.vouched.is_some(),
@@ -89,8 +89,8 @@ fn read(target: &Target, json: &[u8]) -> Option<Found> {
     })
 }
 
-/// Writes a record as our nodes keep it in Redis: [`redis_record`] reads it, and upstream's programs read the
-/// item in it.
+/// Encodes a record in the form that it has in Redis: [`redis_record`] decodes it, and upstream's
+/// programs can decode the item in it.
 #[must_use]
 pub fn redis_value(record: &StoredRecord) -> Vec<u8> {
     let mut json = encode_item(&WireItem::from(record.item.clone()));
@@ -108,7 +108,7 @@ pub fn redis_value(record: &StoredRecord) -> Vec<u8> {
 }
 
 impl Found {
-    /// Whether no node would serve it any more. `ttl` counts where it says nothing itself.
+    /// Returns whether the record has expired. `ttl` applies to records without a stored life.
     pub(super) fn is_over(&self, now: Unix, ttl: Duration) -> bool {
         let StoredRecord {
             vouched, expires, ..
@@ -135,7 +135,7 @@ mod tests {
             let json = redis_value(&record);
             let found = decode(&record.target, &json).unwrap();
             assert_eq!((found.record, found.has_life), (record.clone(), true));
-            // As upstream would: the item's fields alone.
+            // Upstream reads the item's members only.
             let item = decode_item(&json).unwrap();
             assert_eq!(**item.item().unwrap(), record.item);
             let key = key_of(&record.target);

@@ -1,4 +1,4 @@
-//! What every runtime must do, as checks with real nodes on real sockets.
+//! Conformance tests of runtimes, with real nodes on real sockets.
 
 mod mute;
 mod nodes;
@@ -18,23 +18,23 @@ use crate::dht::{Dht, Stopped};
 pub use nodes::Over;
 use nodes::{Entropy, Nodes};
 
-/// Longer than a check takes, on any machine.
+/// Timeout of a test, sufficient on any machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Operations at once of the node that is overloaded.
+/// Maximum number of concurrent operations of the overloaded node.
 const FEW: usize = 4;
-/// How many it is asked for.
+/// Number of operations that it is asked for.
 const MANY: usize = 64;
 
-/// Checks of a [`Runtime`], one method each; [`crate::runtime_conformance`] makes tests of them.
-/// All run on loopback, wait for events, and end within a minute.
+/// Conformance tests of a [`Runtime`], one method each; [`crate::runtime_conformance`] turns them
+/// into `#[test]` functions. All run on loopback, wait for events, and end within a minute.
 pub struct RuntimeSuite<R> {
     runtime: R,
     entropy: Entropy,
     over: Over,
 }
 
-/// Tests of a runtime: `runtime_conformance!(block_on, runtime, entropy)`, where `block_on` runs
-/// a future to its end on the runtime, and `entropy` gives 32 secret bytes.
+/// Defines the tests of a runtime: `runtime_conformance!(block_on, runtime, entropy)`, where
+/// `block_on` runs a future to completion on the runtime, and `entropy` returns 32 secret bytes.
 #[macro_export]
 macro_rules! runtime_conformance {
     ($block_on:path, $runtime:expr, $entropy:path) => {
@@ -65,7 +65,7 @@ macro_rules! runtime_conformance {
 }
 
 impl<R: Runtime> RuntimeSuite<R> {
-    /// Checks of this runtime. `entropy` gives 32 secret bytes of the operating system's.
+    /// Creates the tests of a runtime. `entropy` returns 32 secret bytes from the operating system.
     #[must_use]
     pub fn new(runtime: R, entropy: Entropy, over: Over) -> Self {
         Self {
@@ -84,23 +84,23 @@ impl<R: Runtime> RuntimeSuite<R> {
         done.unwrap_or_else(|| panic!("not within {LIMIT:?}"))
     }
 
-    /// Connections carry bytes both ways, end in each direction apart, and nothing is lost when
-    /// a wait for them is given up; a sleep is as long as it should be.
+    /// Tests that connections carry bytes in both directions, that each direction ends separately,
+    /// that a cancelled accept loses no connection, and that a sleep is long enough.
     ///
     /// # Panics
-    /// With the rule that is broken.
+    /// With the violated rule.
     pub async fn connections_and_sleep(self) {
         self.limited(async {
             let runtime = &self.runtime;
             let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let listener = runtime.listen(loopback).await.expect("loopback is free");
             let addr = listener.local_addr();
-            assert_ne!(addr.port(), 0, "the bound port is told");
+            assert_ne!(addr.port(), 0, "the bound port is known");
             let given_up = within(runtime, Duration::from_millis(1), listener.accept()).await;
-            assert!(given_up.is_none(), "nobody has connected");
+            assert!(given_up.is_none(), "no peer has connected");
             let connected = join(runtime.connect(addr), listener.accept()).await;
-            let mut near = connected.0.expect("somebody listens");
-            let (mut far, _) = connected.1.expect("somebody connects");
+            let mut near = connected.0.expect("a listener is there");
+            let (mut far, _) = connected.1.expect("a peer connects");
             let bytes = vec![7; 1_000_000];
             let question = async {
                 near.write_all(&bytes).await.expect("far is there");
@@ -116,7 +116,7 @@ impl<R: Runtime> RuntimeSuite<R> {
             near.read_to_end(&mut got).await.expect("far has finished");
             assert_eq!(got, b"answer", "directions end apart");
             drop((near, far, listener));
-            assert!(runtime.connect(addr).await.is_err(), "nobody listens");
+            assert!(runtime.connect(addr).await.is_err(), "no listener is left");
 
             let begun = runtime.clocks().monotonic;
             let rest = Duration::from_millis(20);
@@ -126,10 +126,10 @@ impl<R: Runtime> RuntimeSuite<R> {
         .await;
     }
 
-    /// Nodes start, know each other, and stop.
+    /// Tests that nodes start, know each other, and stop.
     ///
     /// # Panics
-    /// With the rule that is broken.
+    /// With the violated rule.
     pub async fn start(self) {
         self.limited(async {
             let nodes = self.nodes().await;
@@ -145,10 +145,10 @@ impl<R: Runtime> RuntimeSuite<R> {
         .await;
     }
 
-    /// What one node publishes, all read, and after an update the newer.
+    /// Tests that all nodes read what one publishes, and the newer version after an update.
     ///
     /// # Panics
-    /// With the rule that is broken.
+    /// With the violated rule.
     pub async fn put_and_get(self) {
         self.limited(async {
             let nodes = self.nodes().await;
@@ -165,11 +165,11 @@ impl<R: Runtime> RuntimeSuite<R> {
         .await;
     }
 
-    /// A node stops and comes back with its key and address; the others have kept its item, and
-    /// take a newer one.
+    /// Tests that a node can restart with its key and address: the others have kept its item and
+    /// accept a newer one.
     ///
     /// # Panics
-    /// With the rule that is broken.
+    /// With the violated rule.
     pub async fn restart(self) {
         self.limited(async {
             let nodes = self.nodes().await;
@@ -190,17 +190,17 @@ impl<R: Runtime> RuntimeSuite<R> {
         .await;
     }
 
-    /// A node that is asked for more than it can do says so at once, and goes on.
+    /// Tests that an overloaded node immediately reports it and continues.
     ///
     /// # Panics
-    /// With the rule that is broken.
+    /// With the violated rule.
     pub async fn overload(self) {
         self.limited(async {
             let nodes = self.nodes().await;
             let mute = nodes.mute().await;
             let node = nodes.starting_from(&mute, |config| config.limits.operations = FEW);
             let node = node.await;
-            // Those that run wait for a peer that does not answer.
+            // The running operations wait for a peer that does not answer.
             let gets = (0..MANY).map(|_| node.get(request(mute.key)));
             let mut gets: FuturesUnordered<_> = gets.collect();
             for _ in FEW..MANY {
@@ -216,10 +216,10 @@ impl<R: Runtime> RuntimeSuite<R> {
         .await;
     }
 
-    /// A node that shuts down while it asks others ends every operation and says why.
+    /// Tests that a node that shuts down during lookups ends every operation with the reason.
     ///
     /// # Panics
-    /// With the rule that is broken.
+    /// With the violated rule.
     pub async fn shutdown_in_mid_lookup(self) {
         self.limited(async {
             let nodes = self.nodes().await;
@@ -227,7 +227,7 @@ impl<R: Runtime> RuntimeSuite<R> {
             let node = nodes.starting_from(&mute, |_| ()).await;
             let key = mute.key;
             let shutdown = async {
-                mute.asked_for_an_item().await;
+                mute.item_requested().await;
                 node.shutdown().await;
             };
             let gets = join_all((0..8).map(|_| node.get(request(key))));
@@ -260,6 +260,6 @@ async fn put(writer: &Dht, value: &str) {
 
 async fn get(reader: &Dht, owner: PublicKey) -> String {
     let got: Result<GetOutcome, _> = reader.get(request(owner)).await;
-    let got = got.expect("somebody holds it");
+    let got = got.expect("a node stores it");
     String::from_utf8_lossy(got.item.value.as_bytes()).into_owned()
 }

@@ -1,4 +1,5 @@
-//! A peer that answers pings, so that it is known, and nothing else, so that lookups wait for it.
+//! A peer that answers pings, so that it enters routing tables, and nothing else, so that lookups
+//! wait for it.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ pub(super) struct Mute {
     pub(super) key: PublicKey,
     pub(super) addr: Option<SocketAddr>,
     asked: mpsc::UnboundedReceiver<()>,
-    /// Serves as long as this lives.
+    /// Stops answering when dropped.
     _transport: Arc<dyn Send + Sync>,
 }
 
@@ -41,7 +42,7 @@ impl Mute {
                 };
                 let asked = asked.clone();
                 spawner.spawn(Box::pin(async move {
-                    // An error is the asker's leaving.
+                    // An error means that the peer has closed the stream.
                     let _ = listen(accepted.stream, key, asked).await;
                 }));
             }
@@ -54,8 +55,8 @@ impl Mute {
         }
     }
 
-    /// Completes once an item is asked for.
-    pub(super) async fn asked_for_an_item(&mut self) {
+    /// Completes once an item was requested.
+    pub(super) async fn item_requested(&mut self) {
         self.asked.next().await;
     }
 }

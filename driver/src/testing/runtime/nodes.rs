@@ -17,7 +17,7 @@ use crate::tcp_node::TcpNode;
 use crate::transport::dmsg::{DmsgOptions, DmsgTransport, Via};
 use crate::transport::tcp::{TcpOptions, TcpTransport};
 
-/// How the nodes of a check reach each other.
+/// How the nodes of a test reach each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Over {
     /// Direct TCP.
@@ -26,11 +26,11 @@ pub enum Over {
     Dmsg,
 }
 
-/// Draws 32 secret bytes.
+/// Returns 32 secret bytes.
 pub(super) type Entropy = fn() -> io::Result<[u8; 32]>;
 
-/// What carries them.
-enum Ground<R: Runtime> {
+/// What the nodes need to reach each other.
+enum Network<R: Runtime> {
     Tcp,
     Dmsg {
         discovery: MemoryDiscovery,
@@ -41,7 +41,7 @@ enum Ground<R: Runtime> {
 pub(super) struct Nodes<R: Runtime> {
     runtime: R,
     entropy: Entropy,
-    ground: Ground<R>,
+    network: Network<R>,
     secrets: [SecretKey; 2],
 }
 
@@ -51,8 +51,8 @@ fn loopback() -> SocketAddr {
 
 impl<R: Runtime> Nodes<R> {
     pub(super) async fn new(runtime: R, entropy: Entropy, over: Over) -> Self {
-        let ground = match over {
-            Over::Tcp => Ground::Tcp,
+        let network = match over {
+            Over::Tcp => Network::Tcp,
             Over::Dmsg => {
                 let discovery = MemoryDiscovery::new(runtime.clone());
                 let relay = Server::start(
@@ -64,7 +64,7 @@ impl<R: Runtime> Nodes<R> {
                 );
                 let relay = relay.await.expect("loopback is free");
                 relay.ready().await;
-                Ground::Dmsg {
+                Network::Dmsg {
                     discovery,
                     _relay: relay,
                 }
@@ -73,7 +73,7 @@ impl<R: Runtime> Nodes<R> {
         Self {
             runtime,
             entropy,
-            ground,
+            network,
             secrets: [secret(entropy), secret(entropy)],
         }
     }
@@ -88,7 +88,7 @@ impl<R: Runtime> Nodes<R> {
         )
     }
 
-    /// The node with one of the two keys, at an address of before if it had one.
+    /// Starts the node with one of the two keys, at `listen` if that is given.
     pub(super) async fn start(
         &self,
         index: usize,
@@ -96,14 +96,14 @@ impl<R: Runtime> Nodes<R> {
         configure: impl FnOnce(&mut Config),
     ) -> Dht {
         let secret = self.secrets[index].clone();
-        match &self.ground {
-            Ground::Tcp => {
+        match &self.network {
+            Network::Tcp => {
                 let mut node = TcpNode::new(secret, Some(listen.unwrap_or_else(loopback)));
                 configure(&mut node.config);
                 let started = node.start_on(self.runtime.clone(), self.entropy).await;
                 started.expect("the address is free")
             }
-            Ground::Dmsg { discovery, .. } => {
+            Network::Dmsg { discovery, .. } => {
                 let client = self.client(&secret, discovery);
                 let mut node = DmsgNode::new(secret, Via::Client(client));
                 node.dmsg.close_sessions = true;
@@ -114,7 +114,7 @@ impl<R: Runtime> Nodes<R> {
         }
     }
 
-    /// Two nodes that are ready; the second starts from the first.
+    /// Starts two nodes, the second from the first, and waits until both are ready.
     pub(super) async fn two(&self) -> (Dht, Dht) {
         let first = self.start(0, None, |_| ()).await;
         let addr = first.local_addr();
@@ -127,12 +127,12 @@ impl<R: Runtime> Nodes<R> {
         (first, second)
     }
 
-    /// A peer that answers pings and nothing else.
+    /// Starts a peer that answers pings and nothing else.
     pub(super) async fn mute(&self) -> Mute {
         let secret = self.secrets[0].clone();
         let runtime = self.runtime.clone();
-        match &self.ground {
-            Ground::Tcp => {
+        match &self.network {
+            Network::Tcp => {
                 let options = TcpOptions {
                     listen: Some(loopback()),
                     ..TcpOptions::default()
@@ -141,7 +141,7 @@ impl<R: Runtime> Nodes<R> {
                 let transport = TcpTransport::start(runtime.clone(), secret, entropy, options);
                 Mute::new(&runtime, transport.await.expect("loopback is free"))
             }
-            Ground::Dmsg { discovery, .. } => {
+            Network::Dmsg { discovery, .. } => {
                 let client = self.client(&secret, discovery);
                 client.ready().await;
                 let via = Via::Client(client);
@@ -151,7 +151,7 @@ impl<R: Runtime> Nodes<R> {
         }
     }
 
-    /// A node that knows the mute peer.
+    /// Starts a node that knows the mute peer.
     pub(super) async fn starting_from(
         &self,
         mute: &Mute,

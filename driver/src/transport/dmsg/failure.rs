@@ -1,4 +1,4 @@
-//! What DMSG's errors mean to the node.
+//! Mapping of DMSG's errors to those of the node.
 
 use skydht_core::node::OpenFailure;
 use skydht_dmsg::client::DialError;
@@ -6,7 +6,7 @@ use skydht_dmsg::endpoint::StreamError;
 use skydht_dmsg::object::ErrorCode;
 use skydht_dmsg::session::SessionError;
 
-/// A refusal that the peer signed and that stays true for a while: it runs no DHT.
+/// Returns whether the peer has signed a refusal that stays true for a while: it runs no DHT.
 pub(super) const fn says_no_dht(error: &DialError) -> bool {
     matches!(
         error,
@@ -16,7 +16,7 @@ pub(super) const fn says_no_dht(error: &DialError) -> bool {
     )
 }
 
-/// Why there is no stream.
+/// Maps the error of a dial.
 pub(super) fn of(error: &DialError) -> OpenFailure {
     match error {
         DialError::NoRoute => OpenFailure::NoAddress,
@@ -101,7 +101,7 @@ mod tests {
         let refused = |code| DialError::Stream(StreamError::Refused(code));
         assert!(says_no_dht(&refused(ErrorCode::NoListener)));
         assert!(says_no_dht(&refused(ErrorCode::NoReason)));
-        // Ours, the relay's, or only for the moment.
+        // Errors of ours or of the relay, or temporary ones.
         for other in [
             refused(ErrorCode::AcceptQueueFull),
             refused(ErrorCode::NoNextSession),

@@ -1,8 +1,8 @@
-//! Streams through DMSG relays, over the sessions of a client or a relay that runs anyway.
+//! Streams through DMSG relays, over the sessions of an existing client or relay.
 //!
-//! Entries come only from what is at hand ([`LocalEntries`]): a dial made for the DHT can lead
-//! to no other look-up, since its resolver has no way to the network
-//! (docs/architecture.md, "Dials made for the DHT").
+//! Entries come only from local sources ([`LocalEntries`]): a dial made for the DHT must not cause
+//! another lookup, so its resolver cannot use the network (docs/architecture.md, "Dials made for
+//! the DHT").
 
 mod failure;
 mod refusals;
@@ -27,23 +27,22 @@ use super::failures::Failures;
 use super::{Accepted, DialFailure, Transport, TransportStats};
 use refusals::Refusals;
 
-/// The port of the DHT.
+/// The DMSG port of the DHT.
 pub const PORT: u16 = 100;
 
-/// How a DMSG transport behaves.
+/// Options of a DMSG transport.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct DmsgOptions {
-    /// The entries at hand besides those that the client has seen: the local store's, bootstrap
-    /// data's.
+    /// Local entries besides those that the client has cached: from the local store and the
+    /// bootstrap data.
     pub entries: Arc<dyn LocalEntries + Send + Sync>,
-    /// How long a peer that said that it runs no DHT is not dialled. Any stream of its own ends
-    /// that.
+    /// How long a peer that refused because it runs no DHT is not dialled. Ends early when the peer
+    /// opens a stream.
     pub refusal_life: Duration,
-    /// Peers that are dialled whatever they said.
+    /// Peers that are dialled even if they have refused.
     pub bootstrap: BTreeSet<PublicKey>,
-    /// Whether closing this transport closes the client or server too. Others may use it, so it
-    /// does not unless told.
+    /// Whether closing this transport also closes the client or server, which others may be using.
     pub close_sessions: bool,
 }
 
@@ -58,13 +57,13 @@ impl Default for DmsgOptions {
     }
 }
 
-struct Shared<R: Runtime> {
+struct DmsgInner<R: Runtime> {
     runtime: R,
     via: Via<R>,
     options: DmsgOptions,
     refusals: Mutex<Refusals>,
     failures: Failures,
-    /// None once it is closed.
+    /// `None` once the transport is closed.
     listeners: Mutex<Option<Vec<Listener>>>,
 }
 
@@ -72,7 +71,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<R: Runtime> Shared<R> {
+impl<R: Runtime> DmsgInner<R> {
     fn now(&self) -> Duration {
         self.runtime.clocks().monotonic
     }
@@ -124,19 +123,20 @@ const PATH: Path = Path {
 
 /// The DHT's streams over DMSG. See [`DmsgTransport::new`].
 pub struct DmsgTransport<R: Runtime> {
-    shared: Arc<Shared<R>>,
+    shared: Arc<DmsgInner<R>>,
 }
 
 impl<R: Runtime> DmsgTransport<R> {
-    /// Listens on [`PORT`] from now on. It makes no session: the client's or relay's are used,
-    /// and a client makes a new one only with a server of a peer that it has none in common with.
+    /// Starts listening on [`PORT`]. It uses the sessions of the client or relay; a client
+    /// establishes a new session only with a server of a peer with which it has no server in
+    /// common.
     ///
     /// # Errors
     /// [`ErrorCode::PortOccupied`] or [`ErrorCode::EntityClosed`].
     pub fn new(runtime: R, via: Via<R>, options: DmsgOptions) -> Result<Self, ErrorCode> {
         let listeners = via.listen()?;
         let refusals = Refusals::new(options.refusal_life, options.bootstrap.clone());
-        let shared = Shared {
+        let shared = DmsgInner {
             runtime,
             via,
             failures: Failures::of(options.bootstrap.clone()),
@@ -157,7 +157,7 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
         self.shared.via.key()
     }
 
-    /// None: peers find it by its key.
+    /// Returns `None`: peers find the node by its key.
     fn local_addr(&self) -> Option<SocketAddr> {
         None
     }
@@ -205,8 +205,8 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
         Box::pin(std::future::ready(Err(OpenFailure::NoAddress)))
     }
 
-    /// Stops listening and opening; the client or server stays, unless
-    /// [`DmsgOptions::close_sessions`].
+    /// Stops listening and opening. The client or server keeps running, unless
+    /// [`DmsgOptions::close_sessions`] is set.
     fn close(&self) -> BoxFuture<'static, ()> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
@@ -218,7 +218,7 @@ impl<R: Runtime> Transport for DmsgTransport<R> {
         })
     }
 
-    /// Sessions, their streams and dials are the client's or relay's, in all uses.
+    /// Counts all sessions, streams and dials of the client or relay, whatever they are used for.
     fn stats(&self) -> TransportStats {
         let mut stats = self.shared.via.stats();
         let refusals = lock(&self.shared.refusals);

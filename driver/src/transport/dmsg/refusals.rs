@@ -1,21 +1,21 @@
-//! Peers that said that they run no DHT, for a short time.
+//! Peers that refused because they run no DHT, each remembered for a short time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skydht_core::key::PublicKey;
 
-/// Peers remembered at once. At the limit the oldest makes room.
+/// Maximum number of refusals remembered. At the limit, the oldest makes room.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
-/// Who refused, and until when that counts.
+/// The peers that refused, and until when they are not dialled.
 pub(super) struct Refusals {
     until: BTreeMap<PublicKey, Duration>,
     exempt: BTreeSet<PublicKey>,
     life: Duration,
     /// Opens that were not tried.
     pub(super) avoided: u64,
-    /// Peers that made room at the limit.
+    /// Refusals that made room at the limit.
     pub(super) evicted: u64,
 }
 
@@ -47,7 +47,7 @@ impl Refusals {
         self.until.insert(peer, now + self.life);
     }
 
-    /// Whether an open is not worth trying; counts it then.
+    /// Returns whether an open should not be tried, and counts it then.
     pub(super) fn avoid(&mut self, peer: &PublicKey, now: Duration) -> bool {
         let Some(until) = self.until.get(peer) else {
             return false;
@@ -60,7 +60,7 @@ impl Refusals {
         true
     }
 
-    /// The peer showed that it runs a DHT.
+    /// Forgets a refusal, because the peer has shown that it runs a DHT.
     pub(super) fn clear(&mut self, peer: &PublicKey) {
         self.until.remove(peer);
     }

@@ -1,4 +1,4 @@
-//! Whose sessions a transport uses: a client's, a relay's, or a relay's in both roles.
+//! The client, the relay, or both, whose sessions a transport uses.
 
 use skydht_core::key::PublicKey;
 use skydht_dmsg::client::{Client, ClientStats, DialError, LocalEntries};
@@ -10,21 +10,22 @@ use skydht_runtime::Runtime;
 use super::PORT;
 use crate::transport::TransportStats;
 
-/// Whose sessions the streams run on.
+/// The client or relay whose sessions carry the streams.
 pub enum Via<R: Runtime> {
-    /// A client's.
+    /// The sessions of a client.
     Client(Client<R>),
-    /// A relay's own: it reaches the clients that have a session with it.
+    /// The sessions of a relay, which reaches the clients that have a session with it.
     Server(Server<R>),
-    /// A relay's own, and those that it has with other relays.
+    /// The sessions of a relay, and those that it has with other relays as their client.
     Relay(Relay<R>),
 }
 
-/// A relay that has sessions with other relays, too, as their client and under the same key.
-/// Without them two relays reach each other only when one is the other's client.
+/// A relay that also has sessions with other relays, as their client and under the same key.
+/// Without them, two relays reach each other only if one is the other's client.
 ///
-/// A discovery holds one entry for a key, and that is the server's: give the client one that
-/// publishes nothing, as [`FixedServers`](skydht_dmsg::discovery::FixedServers) with the others.
+/// A discovery has one entry per key, which must be the server's here: give the client a discovery
+/// that publishes nothing, such as [`FixedServers`](skydht_dmsg::discovery::FixedServers) with the
+/// other relays.
 pub struct Relay<R: Runtime> {
     server: Server<R>,
     client: Client<R>,
@@ -36,7 +37,7 @@ pub struct Relay<R: Runtime> {
 pub struct OtherKey;
 
 impl<R: Runtime> Relay<R> {
-    /// Both roles of one key.
+    /// Combines the server and the client of one key.
     ///
     /// # Errors
     /// [`OtherKey`].
@@ -47,7 +48,7 @@ impl<R: Runtime> Relay<R> {
         Ok(Self { server, client })
     }
 
-    /// To a client of ours if it is one, else through the other relays.
+    /// Dials a client of this relay directly, and any other key through the other relays.
     async fn dial(
         &self,
         remote: Address,
@@ -56,7 +57,7 @@ impl<R: Runtime> Relay<R> {
     ) -> Result<DmsgStream, DialError> {
         match self.server.dial(remote).await {
             Ok(stream) => Ok(stream),
-            // Its own word.
+            // The destination itself refused, so other routes would not help.
             Err(StreamError::Refused(code)) if code != ErrorCode::NoNextSession => {
                 Err(DialError::Stream(StreamError::Refused(code)))
             }
@@ -101,7 +102,7 @@ impl<R: Runtime> Via<R> {
         }
     }
 
-    /// The key that it proves.
+    /// Returns the key that it proves.
     #[must_use]
     pub fn key(&self) -> PublicKey {
         match self {
@@ -111,7 +112,7 @@ impl<R: Runtime> Via<R> {
         }
     }
 
-    /// As the client's or server's own `ready`. A relay does not wait for others.
+    /// Waits like the client's or server's own `ready`. A relay does not wait for other relays.
     pub async fn ready(&self) {
         match self {
             Self::Client(client) => client.ready().await,
@@ -120,14 +121,14 @@ impl<R: Runtime> Via<R> {
         }
     }
 
-    /// Completes once there is a session to reach others by. A relay does not wait for others.
+    /// Completes once there is a session to reach others over. A relay does not wait for one.
     pub async fn connected(&self) {
         if let Self::Client(client) = self {
             client.connected().await;
         }
     }
 
-    /// Opens the port wherever streams to this key can come from.
+    /// Opens [`PORT`] on everything that accepts streams to this key.
     pub(super) fn listen(&self) -> Result<Vec<Listener>, ErrorCode> {
         let server = self.server().map(|server| server.listen(PORT));
         let client = self.client().map(|client| client.listen(PORT));
@@ -164,7 +165,7 @@ impl<R: Runtime> Via<R> {
     }
 }
 
-/// What a client and a server counted, as one transport.
+/// Combines the counters of a client and a server to those of one transport.
 fn sum(client: Option<ClientStats>, server: Option<ServerStats>) -> TransportStats {
     let (client, server) = (client.unwrap_or_default(), server.unwrap_or_default());
     TransportStats {

@@ -1,4 +1,4 @@
-//! Listening: handshakes within their time, sessions out.
+//! Accepting connections: handshakes within limits, then sessions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use skydht_dmsg::session::Role;
 use skydht_dmsg::session_layer::{Accept, Acceptor};
 use skydht_runtime::Runtime;
 
-use super::{Shared, session_task};
+use super::{TcpInner, session_task};
 
-impl<R: Runtime> Accept for Shared<R> {
+impl<R: Runtime> Accept for TcpInner<R> {
     type Runtime = R;
     type Established = (PublicKey, Secure<R::Connection>);
 
@@ -53,8 +53,9 @@ impl<R: Runtime> Accept for Shared<R> {
         let now = self.runtime.clocks().monotonic;
         let refused_for = self.table().refused_for(&peer, now);
         if let Some(duration) = refused_for {
-            // Held and not read, so that it does not come again at once: a handshake costs
-            // as much as what it was refused for. It goes when others need its place.
+            // Keep the connection open without reading it, so that the peer does not reconnect
+            // immediately: a handshake costs as much as the requests it was refused for. It is
+            // dropped when others need room.
             self.table().stats_mut().refused += 1;
             self.runtime.sleep(duration).await;
             return None;
@@ -67,7 +68,7 @@ impl<R: Runtime> Accept for Shared<R> {
             reach: Reach::Accepted,
             remote: Some(canonical(addr)),
         };
-        // At a limit the connection is dropped, and counted there.
+        // If a limit is reached, `establish` drops the connection and counts it.
         if session_task::establish(self, peer, secure, Role::Server, path).is_ok() {
             self.table().stats_mut().accepted += 1;
         }

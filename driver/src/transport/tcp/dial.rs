@@ -1,4 +1,5 @@
-//! Dialling: addresses in order, a silent one does not keep the next waiting, then the handshake.
+//! Dialling: tries addresses in order without waiting for a silent one, then performs the
+//! handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +15,10 @@ use skydht_dmsg::secure::{self, HandshakeError};
 use skydht_dmsg::session::Role;
 use skydht_runtime::Runtime;
 
-use super::{Shared, TcpOptions, session_task};
+use super::{TcpInner, TcpOptions, session_task};
 
-/// Dials `peer` at the addresses that the table holds for it, and tells who waits.
-pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
+/// Spawns a dial of `peer` at the addresses that the table has for it, and answers its waiters.
+pub(super) fn spawn<R: Runtime>(shared: &Arc<TcpInner<R>>, peer: PublicKey) {
     let dialling = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         let result = dial(&dialling, peer).await;
@@ -25,28 +26,28 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) {
     }));
 }
 
-/// How long an address may be silent before the next one is tried beside it (RFC 8305, section 5,
-/// "Connection Attempt Delay").
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// How long an address may be silent before the next one is tried concurrently (RFC 8305, section
+/// 5, "Connection Attempt Delay").
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<(), OpenFailure> {
+async fn dial<R: Runtime>(shared: &Arc<TcpInner<R>>, peer: PublicKey) -> Result<(), OpenFailure> {
     shared.failures.begin(&peer);
-    // Of several failures the one that says most: any answer beats silence.
+    // The most specific of several failures: any answer outranks silence.
     let mut failure = OpenFailure::NoAddress;
     let mut attempts = FuturesUnordered::new();
     loop {
         let next = shared.table().next_addr(&peer).map(canonical);
         attempts.extend(next.map(|addr| async move { (addr, session(shared, peer, addr).await) }));
-        let (addr, reason) = match select(attempts.next(), shared.runtime.sleep(NEXT_ADDRESS)).await
-        {
-            Either::Right(_) => continue,
-            Either::Left((None, _)) => return Err(failure),
-            Either::Left((Some((_, Ok(()))), _)) => {
-                shared.failures.begin(&peer);
-                return Ok(());
-            }
-            Either::Left((Some((addr, Err(reason))), _)) => (addr, reason),
-        };
+        let (addr, reason) =
+            match select(attempts.next(), shared.runtime.sleep(ATTEMPT_DELAY)).await {
+                Either::Right(_) => continue,
+                Either::Left((None, _)) => return Err(failure),
+                Either::Left((Some((_, Ok(()))), _)) => {
+                    shared.failures.begin(&peer);
+                    return Ok(());
+                }
+                Either::Left((Some((addr, Err(reason))), _)) => (addr, reason),
+            };
         shared
             .failures
             .note(&peer, Some(addr), || reason.text(&shared.options));
@@ -57,21 +58,21 @@ async fn dial<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey) -> Result<()
     }
 }
 
-/// Why one address did not work.
-struct Reason {
+/// Why the attempt at one address failed.
+struct AttemptError {
     means: OpenFailure,
-    /// What the system said of the connection.
+    /// Error of connecting, if that failed.
     io: Option<io::ErrorKind>,
 }
 
-impl From<OpenFailure> for Reason {
+impl From<OpenFailure> for AttemptError {
     fn from(means: OpenFailure) -> Self {
         Self { means, io: None }
     }
 }
 
-impl Reason {
-    /// For people.
+impl AttemptError {
+    /// Returns the failure as text for users.
     fn text(&self, options: &TcpOptions) -> String {
         match (self.io, self.means) {
             (Some(io::ErrorKind::TimedOut), _) => {
@@ -92,10 +93,10 @@ impl Reason {
 }
 
 async fn session<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<TcpInner<R>>,
     peer: PublicKey,
     addr: SocketAddr,
-) -> Result<(), Reason> {
+) -> Result<(), AttemptError> {
     let connection = connect(shared, peer, addr).await?;
     let handshake = secure::connect(connection, &shared.secret, peer, shared.ephemeral());
     let limit = shared.options.handshake_timeout;
@@ -115,10 +116,10 @@ async fn session<R: Runtime>(
 }
 
 async fn connect<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<TcpInner<R>>,
     peer: PublicKey,
     addr: SocketAddr,
-) -> Result<R::Connection, Reason> {
+) -> Result<R::Connection, AttemptError> {
     peer.check_curve().map_err(|_| OpenFailure::InvalidKey)?;
     let connecting = shared.runtime.connect(canonical(addr));
     let limit = shared.options.connect_timeout;
@@ -127,15 +128,15 @@ async fn connect<R: Runtime>(
         Some(Err(error)) => error.kind(),
         None => io::ErrorKind::TimedOut,
     };
-    Err(Reason {
-        means: not_connected(&addr, error),
+    Err(AttemptError {
+        means: connect_failure(&addr, error),
         io: Some(error),
     })
 }
 
-/// Why an address could not be connected to. One of a family that this host has no way for is as
-/// good as none: it says nothing about the peer, and less than what any other address brings.
-fn not_connected(addr: &SocketAddr, error: io::ErrorKind) -> OpenFailure {
+/// Maps an error of connecting. An address of a family that this host cannot reach counts as no
+/// address: it says nothing about the peer, so any other failure outranks it.
+fn connect_failure(addr: &SocketAddr, error: io::ErrorKind) -> OpenFailure {
     match error {
         io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable => OpenFailure::NoAddress,
         io::ErrorKind::NetworkUnreachable if addr.is_ipv6() => OpenFailure::NoAddress,
@@ -144,9 +145,9 @@ fn not_connected(addr: &SocketAddr, error: io::ErrorKind) -> OpenFailure {
     }
 }
 
-/// Whether `peer` answers at `addr`, over a connection of its own.
+/// Tests whether `peer` answers at `addr`, over a separate connection.
 pub(super) async fn probe<R: Runtime>(
-    shared: Arc<Shared<R>>,
+    shared: Arc<TcpInner<R>>,
     peer: PublicKey,
     addr: SocketAddr,
 ) -> Result<(), OpenFailure> {
@@ -158,12 +159,12 @@ pub(super) async fn probe<R: Runtime>(
     done.ok_or(OpenFailure::Timeout)?.map_err(failure)
 }
 
-/// An answer came, but not as the peer would answer.
+/// Maps an error of the handshake.
 fn failure(error: HandshakeError) -> OpenFailure {
     match error {
         HandshakeError::Noise(_)
         | HandshakeError::Frame(_)
-        // A node that holds another key hangs up after the first message.
+        // A node with another key closes the connection after the first message.
         | HandshakeError::Closed => OpenFailure::Handshake,
         _ => OpenFailure::Unreachable,
     }
@@ -202,7 +203,7 @@ mod tests {
             ),
             (v4, io::ErrorKind::TimedOut, OpenFailure::Timeout),
         ] {
-            assert_eq!(not_connected(&addr, kind), expected, "{addr} {kind}");
+            assert_eq!(connect_failure(&addr, kind), expected, "{addr} {kind}");
         }
         let others = [
             OpenFailure::Unreachable,

@@ -1,7 +1,7 @@
-//! Direct TCP: one session for each peer, encrypted with Noise XK, many streams inside.
+//! Direct TCP: one session per peer, encrypted with Noise XK, with many streams inside.
 //!
 //! A session serves both directions, whichever side dialled. Concurrent opens to a peer share one
-//! dial. When two peers dial each other at once, both keep the same one of the two sessions.
+//! dial. When two peers dial each other concurrently, both keep the same one of the two sessions.
 
 mod accept;
 mod dial;
@@ -26,47 +26,46 @@ use skydht_runtime::{BoxFuture, Listener as _, Runtime};
 
 use super::failures::Failures;
 use super::{Accepted, DialFailure, Transport, TransportStats};
-use table::{SessionRequest, Table};
+use table::{SessionRequest, SessionTable};
 
-/// Sessions that one open may find ended before it gives up.
+/// How many sessions one open may find closed before it fails.
 const OPEN_ATTEMPTS: usize = 3;
 
-/// How a TCP transport behaves.
+/// Options of a TCP transport.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TcpOptions {
-    /// Where to listen; none for a client that only dials.
+    /// Address to listen on; `None` for a node that only dials.
     pub listen: Option<SocketAddr>,
-    /// How long one address is tried.
+    /// Timeout of connecting to one address.
     pub connect_timeout: Duration,
-    /// How long a handshake may take, on either side.
+    /// Timeout of a handshake, on either side.
     pub handshake_timeout: Duration,
-    /// A session without streams is closed after this, at the next keepalive.
+    /// A session without streams is closed after this time, at the next keepalive.
     pub idle_timeout: Duration,
-    /// How often a session shows its peer that it lives. A peer that is silent three times as
-    /// long is lost.
+    /// Interval between keepalives on a session. A peer that is silent for three intervals is lost.
     pub keepalive: Duration,
-    /// Sessions at once. At the limit one makes room of the address with the most, or else one
-    /// without streams.
+    /// Maximum number of concurrent sessions. At the limit, a session of the address with the most
+    /// makes room, or else one without streams.
     pub max_sessions: usize,
-    /// Connections here whose handshake is under way. At the limit one of the address with the
-    /// most makes room: see [`skydht_dmsg::half_open`]. Each takes an open file.
+    /// Maximum number of incoming connections in their handshake. At the limit, one of the address
+    /// with the most makes room: see [`skydht_dmsg::half_open`]. Each takes a file descriptor.
     pub max_handshakes: usize,
-    /// The same for one address. Many peers may share one.
+    /// Maximum number of incoming handshakes from one address, which many peers may share.
     pub max_handshakes_per_address: usize,
-    /// Streams of one session, in each direction.
+    /// Maximum number of concurrent streams of one session, in each direction.
     pub max_streams: usize,
-    /// Peers whose failed dials are remembered with their causes.
+    /// Peers for which the causes of failed dials are remembered.
     pub bootstrap: BTreeSet<PublicKey>,
-    /// Streams of peers that may wait for the event loop. Beyond, sessions wait for room.
+    /// Maximum number of peers' streams that wait for the event loop; beyond it, sessions wait.
     pub accept_queue: usize,
-    /// Bytes of data that may wait in all sessions together until the connections take them;
-    /// beyond, each may hold 32 KiB.
+    /// Bytes of outgoing data that may wait for the connections of all sessions; beyond, each
+    /// session may queue 32 KiB.
     pub send_budget: usize,
-    /// Bytes of data that may have come in all sessions together without being read; beyond,
-    /// streams of the address with the most are reset.
+    /// Bytes of received data in all sessions that may wait to be read; beyond, streams of the
+    /// address with the most such bytes are reset.
     pub receive_budget: usize,
-    /// Whether handshakes offer the post-quantum half, or demand it.
+    /// Whether handshakes offer the post-quantum half, or require it.
     pub hybrid: Hybrid,
 }
 
@@ -91,26 +90,26 @@ impl Default for TcpOptions {
     }
 }
 
-struct Shared<R: Runtime> {
+struct TcpInner<R: Runtime> {
     runtime: R,
     secret: SecretKey,
     key: PublicKey,
     options: TcpOptions,
     ephemerals: EphemeralSource,
     acceptor: Acceptor,
-    table: Mutex<Table>,
+    table: Mutex<SessionTable>,
     failures: Failures,
     inbox: AcceptQueue<Accepted<session::Stream>>,
     send_budget: SendBudget,
     receive_budget: ReceiveBudget,
 }
 
-impl<R: Runtime> Shared<R> {
-    fn table(&self) -> MutexGuard<'_, Table> {
+impl<R: Runtime> TcpInner<R> {
+    fn table(&self) -> MutexGuard<'_, SessionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A fresh key for one handshake.
+    /// Returns a fresh key for one handshake.
     fn ephemeral(&self) -> Ephemeral {
         self.ephemerals.next()
     }
@@ -123,7 +122,7 @@ impl<R: Runtime> Shared<R> {
         config
     }
 
-    /// `future`'s result, unless it takes longer than `limit`.
+    /// Returns the result of `future`, unless it takes longer than `limit`.
     async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         skydht_runtime::within(&self.runtime, limit, future).await
     }
@@ -131,18 +130,18 @@ impl<R: Runtime> Shared<R> {
 
 /// Direct TCP. See [`TcpTransport::start`].
 pub struct TcpTransport<R: Runtime> {
-    shared: Arc<Shared<R>>,
+    shared: Arc<TcpInner<R>>,
     local_addr: Option<SocketAddr>,
 }
 
 impl<R: Runtime> TcpTransport<R> {
-    /// Listens, if asked to, and is ready to dial.
+    /// Starts listening, if an address is configured.
     ///
-    /// `entropy` makes the handshakes' ephemeral keys: draw it from the operating system, keep
-    /// it secret, and never give the node's seed here, since journals hold that one.
+    /// `entropy` seeds the handshakes' ephemeral keys: draw it from the operating system, keep it
+    /// secret, and never pass the node's seed, since journals contain that one.
     ///
     /// # Errors
-    /// What listening brought.
+    /// Errors of listening.
     pub async fn start(
         runtime: R,
         secret: SecretKey,
@@ -154,12 +153,12 @@ impl<R: Runtime> TcpTransport<R> {
             None => None,
         };
         let local_addr = listener.as_ref().map(|listener| listener.local_addr());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TcpInner {
             key: secret.public(),
             secret,
             ephemerals: EphemeralSource::new(entropy, options.hybrid),
             acceptor: Acceptor::new(options.max_handshakes, options.max_handshakes_per_address),
-            table: Mutex::new(Table::new(options.max_sessions)),
+            table: Mutex::new(SessionTable::new(options.max_sessions)),
             failures: Failures::of(options.bootstrap.clone()),
             inbox: AcceptQueue::new(options.accept_queue),
             send_budget: SendBudget::new(options.send_budget),
@@ -174,9 +173,9 @@ impl<R: Runtime> TcpTransport<R> {
     }
 }
 
-/// Opens a stream over the session that is there, or over one that a dial brings.
+/// Opens a stream over an existing session, or over one that a dial establishes.
 async fn open<R: Runtime>(
-    shared: Arc<Shared<R>>,
+    shared: Arc<TcpInner<R>>,
     peer: PublicKey,
     addrs: Addrs,
     session: SessionUse,
@@ -193,7 +192,7 @@ async fn open<R: Runtime>(
                     return Ok((stream, live.path));
                 }
                 Err(SessionError::TooManyStreams) => return Err(OpenFailure::Overloaded),
-                // It ended just now.
+                // The session has ended since the lookup.
                 Err(_) => shared.table().forget(&peer, live.id),
             },
             SessionRequest::Dial(Joined::Pending(session)) => {
@@ -270,7 +269,7 @@ impl<R: Runtime> Transport for TcpTransport<R> {
     }
 }
 
-impl<R: Runtime> Shared<R> {
+impl<R: Runtime> TcpInner<R> {
     fn begin_close(&self) -> Vec<session::Session> {
         self.acceptor.close();
         let sessions = self.table().close();

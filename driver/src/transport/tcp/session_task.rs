@@ -1,5 +1,5 @@
-//! The task of one session: moves its bytes, hands out the peer's streams, keeps it alive, and
-//! ends it when it is idle, dead or no longer wanted.
+//! The task of one session: drives it, passes on the peer's streams, sends keepalives, and ends it
+//! when it is idle, lost or no longer wanted.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use skydht_dmsg::secure::Secure;
 use skydht_dmsg::session::{CloseReason, Driver, Incoming, Role, Session, Stall};
 use skydht_runtime::{BoxFuture, Runtime};
 
-use super::Shared;
-use super::table::{Added, Live};
+use super::TcpInner;
+use super::table::{Added, LiveSession};
 use crate::transport::Accepted;
 
-/// A retired session is looked at this often, and closed once it has no streams. The first look
-/// comes after the same time: the peer may not know of the other session yet.
-const RETIRED_LOOK: Duration = Duration::from_secs(2);
-/// A retired session is ended after so many looks, whatever it does.
-const RETIRED_LOOKS: usize = 15;
-/// Keepalives without any sign of the peer after which it is lost.
-const SILENT_BEATS: u32 = 3;
+/// Interval between two checks whether a retired session has no streams any more and can be closed.
+/// The first check waits as long, since the peer may not know of the other session yet.
+const RETIRED_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Number of checks after which a retired session is ended with its streams.
+const RETIRED_CHECKS: usize = 15;
+/// Keepalive intervals without any data from the peer after which it is lost.
+const MAX_SILENT_INTERVALS: u32 = 3;
 
-/// Makes a session of an encrypted connection and runs it.
+/// Creates a session over an encrypted connection and spawns its task.
 pub(super) fn establish<R: Runtime>(
-    shared: &Arc<Shared<R>>,
+    shared: &Arc<TcpInner<R>>,
     peer: PublicKey,
     secure: Secure<R::Connection>,
     role: Role,
@@ -69,12 +69,13 @@ pub(super) fn establish<R: Runtime>(
     Ok(())
 }
 
-/// Closes a session once its streams have ended, and ends it if they do not.
-fn retire<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey, live: Live) {
+/// Spawns a task that closes a session once its streams have ended, or after [`RETIRED_CHECKS`]
+/// checks.
+fn retire<R: Runtime>(shared: &Arc<TcpInner<R>>, peer: PublicKey, live: LiveSession) {
     let retiring = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
-        for _ in 0..RETIRED_LOOKS {
-            retiring.runtime.sleep(RETIRED_LOOK).await;
+        for _ in 0..RETIRED_CHECKS {
+            retiring.runtime.sleep(RETIRED_CHECK_INTERVAL).await;
             if !live.has_streams() {
                 return live.session.close();
             }
@@ -84,19 +85,20 @@ fn retire<R: Runtime>(shared: &Arc<Shared<R>>, peer: PublicKey, live: Live) {
 }
 
 struct SessionTask<R: Runtime> {
-    shared: Arc<Shared<R>>,
+    shared: Arc<TcpInner<R>>,
     peer: PublicKey,
-    live: Live,
+    live: LiveSession,
     driver: Driver<Secure<R::Connection>>,
-    /// None after its end.
+    /// `None` after its end.
     incoming: Option<Incoming>,
     /// Streams of the peer's that the session had accepted when `incoming` was last found empty.
     taken: Option<u64>,
     killed: oneshot::Receiver<()>,
     tick: BoxFuture<'static, ()>,
     keepalive: Keepalive,
-    /// What the keepalive said at the last tick.
+    /// Value of `keepalive.received()` at the last tick.
     received: u64,
+    /// Consecutive ticks without data from the peer.
     silent: u32,
     stall: Stall<R>,
 }
@@ -140,7 +142,7 @@ impl<R: Runtime> SessionTask<R> {
             return;
         }
         while let Some(incoming) = &mut self.incoming {
-            // Without room the peer's streams wait in the session, which has a limit of its own.
+            // Without room, the peer's streams wait in the session, which has a limit of its own.
             if self.shared.inbox.poll_room(cx).is_pending() {
                 return;
             }
@@ -160,8 +162,8 @@ impl<R: Runtime> SessionTask<R> {
         self.taken = Some(accepted);
     }
 
-    /// Shows the peer that we live, closes the session if it is idle, and tells whether the peer
-    /// has been silent for too long.
+    /// Sends a keepalive and closes the session if it is idle. Returns whether the peer has been
+    /// silent for too long.
     fn is_lost(&mut self) -> bool {
         let received = self.keepalive.received();
         self.silent = if received == self.received {
@@ -180,7 +182,7 @@ impl<R: Runtime> SessionTask<R> {
             self.shared.table().stats_mut().idle_closed += 1;
             self.live.session.close();
         }
-        self.silent >= SILENT_BEATS
+        self.silent >= MAX_SILENT_INTERVALS
     }
 
     fn end(&mut self, reason: &CloseReason) {

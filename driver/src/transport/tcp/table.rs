@@ -1,4 +1,4 @@
-//! Which sessions there are, which dials are under way, and who waits for them.
+//! The sessions, the dials in progress, and the callers that wait for them.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,30 +16,31 @@ use skydht_runtime::Runtime;
 
 use crate::transport::TransportStats;
 
-/// Peers being dialled at once.
+/// Maximum number of peers being dialled concurrently.
 const MAX_DIALS: usize = 256;
-/// Addresses of one dial; those who join it bring their own.
+/// Maximum number of addresses of one dial; callers that join it add their own.
 const MAX_DIAL_ADDRS: usize = 8;
-/// Peers that are refused. When there are more, the others' streams are reset one by one.
+/// Maximum number of refused peers. The streams of further ones are reset one by one.
 const MAX_REFUSED: usize = 1_024;
-/// Two sessions made within this were dialled at once, and both sides choose between them by
-/// rule. Otherwise the newer stays: the dialler has no session, so the older is dead.
-const AT_ONCE: Duration = Duration::from_secs(10);
+/// Two sessions established within this time were dialled concurrently, and both sides choose by
+/// rule. Otherwise the newer stays: its dialer had no session, so the older one is dead.
+const CONCURRENT_DIAL_WINDOW: Duration = Duration::from_secs(10);
 
-/// A session that is used for new streams.
+/// A session that new streams may use.
 #[derive(Clone)]
-pub(super) struct Live {
+pub(super) struct LiveSession {
     pub(super) id: u64,
     pub(super) session: Session,
     pub(super) path: Path,
     role: Role,
+    /// When it was established.
     since: Duration,
-    /// When a stream was last opened, in monotonic nanoseconds.
+    /// When a stream was last opened or in use, in monotonic nanoseconds.
     used: Arc<AtomicU64>,
 }
 
-impl Live {
-    /// It is in use now.
+impl LiveSession {
+    /// Marks the session as in use now.
     pub(super) fn touch<R: Runtime>(&self, runtime: &R) {
         let now = nanos(runtime.clocks().monotonic);
         self.used.store(now, Ordering::Relaxed);
@@ -61,7 +62,7 @@ impl Live {
 
 type Dialled = Result<(), OpenFailure>;
 
-/// The addresses of a dial.
+/// The addresses of a dial, of which the first `tried` were returned already.
 struct Addresses {
     all: Vec<SocketAddr>,
     tried: usize,
@@ -70,43 +71,43 @@ struct Addresses {
 /// The sessions with one peer.
 #[derive(Default)]
 struct Peer {
-    live: Option<Live>,
-    /// A session that another one replaced and that still has streams.
+    live: Option<LiveSession>,
+    /// A session that another one replaced and whose streams may not have ended.
     retired: Option<u64>,
 }
 
-/// A session whose task runs.
-struct Open {
+/// A session whose task is running.
+struct RunningSession {
     peer: PublicKey,
-    live: Live,
+    live: LiveSession,
 }
 
 /// Result of requesting a session.
 pub(super) enum SessionRequest {
-    Connected(Live),
+    Connected(LiveSession),
     Dial(Joined<Dialled>),
 }
 
-/// What became of a new session.
+/// A session that was added to the table.
 pub(super) struct Added {
-    pub(super) live: Live,
-    /// Completes when the session must end at once.
+    pub(super) live: LiveSession,
+    /// Completes when the session must end immediately.
     pub(super) killed: oneshot::Receiver<()>,
-    /// It, or the one that it replaced, ends when its streams have.
-    pub(super) retired: Option<Live>,
+    /// The replaced session or this one, to be closed when its streams have ended.
+    pub(super) retired: Option<LiveSession>,
 }
 
-pub(super) struct Table {
-    running: Running<Open>,
+pub(super) struct SessionTable {
+    running: Running<RunningSession>,
     peers: BTreeMap<PublicKey, Peer>,
     dials: Dials<PublicKey, Addresses, Dialled>,
-    /// Peers whose sessions are not wanted, and until when.
+    /// Refused peers, and until when.
     refused: BTreeMap<PublicKey, Duration>,
     closed: bool,
     stats: TransportStats,
 }
 
-impl Table {
+impl SessionTable {
     pub(super) fn new(max_sessions: usize) -> Self {
         Self {
             running: Running::new(max_sessions),
@@ -131,7 +132,7 @@ impl Table {
         &mut self.stats
     }
 
-    /// Finds a way to `peer`, or waits with others for one.
+    /// Returns the session with `peer`, or joins or registers a dial.
     pub(super) fn request(
         &mut self,
         peer: &PublicKey,
@@ -160,7 +161,7 @@ impl Table {
             if self.dials.len() >= MAX_DIALS {
                 return Err(OpenFailure::Overloaded);
             }
-            // Not after a handshake that is for nothing, and that leaves the peer with a session.
+            // Check before the handshake, which would be wasted and leave the peer with a session.
             if self.running.is_full() && self.victim(Some(first.ip())).is_none() {
                 self.stats.refused += 1;
                 return Err(OpenFailure::Overloaded);
@@ -173,7 +174,7 @@ impl Table {
         Ok(SessionRequest::Dial(joined))
     }
 
-    /// The next address of a dial that a caller still waits for.
+    /// Returns the next address of a dial, while a caller still waits for it.
     pub(super) fn next_addr(&mut self, peer: &PublicKey) -> Option<SocketAddr> {
         if !self.dials.is_wanted(peer) {
             return None;
@@ -184,7 +185,7 @@ impl Table {
         Some(addr)
     }
 
-    /// Ends a dial and tells who waits.
+    /// Ends a dial and answers its waiters.
     pub(super) fn dialled(&mut self, peer: &PublicKey, result: Dialled) {
         if !self.dials.finish(peer, &result) {
             return;
@@ -195,7 +196,7 @@ impl Table {
         }
     }
 
-    /// Enters a new session, unless a limit forbids it.
+    /// Adds a new session, unless a limit is reached or its peer is refused.
     pub(super) fn add(
         &mut self,
         now: Duration,
@@ -214,7 +215,7 @@ impl Table {
             self.stats.refused += 1;
             return Err(OpenFailure::Overloaded);
         }
-        let live = |id| Live {
+        let live = |id| LiveSession {
             id,
             session,
             path,
@@ -225,10 +226,10 @@ impl Table {
         let mut entered = None;
         let Started { killed, .. } = self.running.add(ip, |id| {
             let live = entered.insert(live(id)).clone();
-            Open { peer, live }
+            RunningSession { peer, live }
         });
         let Some(live) = entered else {
-            return Err(OpenFailure::Closing); // never: it was entered just now
+            return Err(OpenFailure::Closing); // unreachable: `add` calls the closure
         };
         let entry = self.peers.entry(peer).or_default();
         let mut retired = None;
@@ -236,21 +237,21 @@ impl Table {
             None => entry.live = Some(live.clone()),
             Some(old) => {
                 self.stats.superseded += 1;
-                let at_once = now.saturating_sub(old.since) < AT_ONCE;
+                let is_concurrent = now.saturating_sub(old.since) < CONCURRENT_DIAL_WINDOW;
                 let (kept, loser) = match keep_which(local, &peer, old.role, role) {
-                    Keep::Old if at_once => (old, live.clone()),
+                    Keep::Old if is_concurrent => (old, live.clone()),
                     Keep::Old | Keep::New => (live.clone(), old),
                 };
                 entry.live = Some(kept);
-                // One that was retired before is given no more time.
+                // End a session that was retired before, since only one is tracked.
                 if let Some(before) = entry.retired.replace(loser.id) {
                     self.running.remove(before);
                 }
                 retired = Some(loser);
             }
         }
-        // The callers that wait for a dial have a session now. The dial itself goes on: the peer
-        // may have seen it already, and both sides must choose between the same two.
+        // The waiters have a session now. The dial itself continues: the peer may have seen it
+        // already, and both sides must choose between the same two sessions.
         self.dials.answer(&peer, &Ok(()));
         Ok(Added {
             live,
@@ -259,21 +260,22 @@ impl Table {
         })
     }
 
-    /// The session that makes room for one with `ip`: of the address with the most, or else one
-    /// without streams of an address that has more, each time the one used least recently.
+    /// Returns the session that makes room for one from `ip`: one of the address with the most, or
+    /// else one without streams of an address that has more; in both cases the least recently used.
     fn victim(&self, ip: Option<IpAddr>) -> Option<u64> {
-        let order = |it: &Open| (it.live.has_streams(), it.live.used());
+        let order = |it: &RunningSession| (it.live.has_streams(), it.live.used());
         let of_largest = ip.and_then(|ip| self.running.largest_yields(ip, order));
         of_largest.or_else(|| {
-            let is_idle = |it: &Open| !it.live.has_streams();
+            let is_idle = |it: &RunningSession| !it.live.has_streams();
             self.running.equal_yields(ip, is_idle, order)
         })
     }
 
-    /// Ends that one. Whether there was one.
+    /// Ends the session that makes room. Returns whether there was one.
     fn evict(&mut self, ip: Option<IpAddr>) -> bool {
         let victim = self.victim(ip);
-        let Some(Open { peer, live }) = victim.and_then(|id| self.running.remove(id)) else {
+        let Some(RunningSession { peer, live }) = victim.and_then(|id| self.running.remove(id))
+        else {
             return false;
         };
         match live.has_streams() {
@@ -284,22 +286,22 @@ impl Table {
         true
     }
 
-    /// Uses a session for nothing new.
+    /// Stops using a session for new streams.
     pub(super) fn forget(&mut self, peer: &PublicKey, id: u64) {
         if let Some(entry) = self.peers.get_mut(peer) {
             entry.live.take_if(|live| live.id == id);
             entry.retired.take_if(|retired| *retired == id);
-            self.sweep(peer);
+            self.remove_unused(peer);
         }
     }
 
-    /// Whether another session took its place: then its end is no loss.
+    /// Returns whether another session has replaced it, so that its end does not count as a loss.
     pub(super) fn is_retired(&self, peer: &PublicKey, id: u64) -> bool {
         let entry = self.peers.get(peer);
         entry.is_some_and(|entry| entry.retired == Some(id))
     }
 
-    /// Ends the sessions with `peer` and takes none until then.
+    /// Ends the sessions with `peer` and refuses further ones until then.
     pub(super) fn refuse(&mut self, peer: PublicKey, now: Duration, until: Duration) {
         let ended = self.peers.get_mut(&peer).map(|entry| {
             let live = entry.live.take().map(|live| live.id);
@@ -308,33 +310,33 @@ impl Table {
         for id in ended.into_iter().flatten().flatten() {
             self.running.remove(id);
         }
-        self.sweep(&peer);
+        self.remove_unused(&peer);
         self.refused.retain(|_, until| now < *until);
         if self.refused.len() < MAX_REFUSED {
             self.refused.insert(peer, until);
         }
     }
 
-    /// For how long no session with `peer` is wanted.
+    /// Returns for how long `peer` is still refused.
     pub(super) fn refused_for(&self, peer: &PublicKey, now: Duration) -> Option<Duration> {
         let until = self.refused.get(peer)?;
         until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
-    /// A session has ended, or must at once.
+    /// Removes a session that has ended, or ends it immediately.
     pub(super) fn ended(&mut self, peer: &PublicKey, id: u64) {
         self.running.remove(id);
         self.forget(peer, id);
     }
 
-    fn sweep(&mut self, peer: &PublicKey) {
+    fn remove_unused(&mut self, peer: &PublicKey) {
         let unused = |peer: &Peer| peer.live.is_none() && peer.retired.is_none();
         if self.peers.get(peer).is_some_and(unused) {
             self.peers.remove(peer);
         }
     }
 
-    /// Takes nothing new, and returns the sessions to be closed.
+    /// Marks the transport as closed and returns the sessions to close.
     pub(super) fn close(&mut self) -> Vec<Session> {
         self.closed = true;
         self.dials.answer_all(&Err(OpenFailure::Closing));
@@ -342,7 +344,7 @@ impl Table {
         running.map(|it| it.live.session.clone()).collect()
     }
 
-    /// Ends every session that is still there.
+    /// Ends the tasks of all sessions.
     pub(super) fn kill_all(&mut self) {
         self.running.clear();
         self.peers.clear();

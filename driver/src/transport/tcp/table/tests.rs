@@ -1,4 +1,4 @@
-//! Which of two sessions stays, and what the table keeps of those that ended.
+//! Tests of which of two sessions stays, and what the table keeps of those that ended.
 
 use skydht_core::key::SecretKey;
 use skydht_core::node::Reach;
@@ -15,7 +15,7 @@ fn key(n: u16) -> PublicKey {
     SecretKey::from_entropy(&entropy).public()
 }
 
-/// A session that lasts as long as what is returned with it.
+/// Returns a session that stays open as long as the second part.
 fn session() -> (Session, (Pipe, Driver<Pipe>)) {
     let (near, far) = pipe::pair(1, OnDrop::Reset);
     let config = SessionConfig::with_streams(1);
@@ -28,20 +28,20 @@ const PATH: Path = Path {
     remote: None,
 };
 
-/// Adds a session of `peer`, made at `now`, that stays open.
-fn add(table: &mut Table, now: Duration, peer: PublicKey, role: Role) -> Added {
+/// Adds a session of `peer`, established at `now`, that stays open.
+fn add(table: &mut SessionTable, now: Duration, peer: PublicKey, role: Role) -> Added {
     let (session, alive) = session();
     std::mem::forget(alive);
     let added = table.add(now, &key(0), peer, session, role, PATH);
     added.unwrap_or_else(|failure| panic!("{failure}"))
 }
 
-fn live(table: &Table, peer: &PublicKey) -> u64 {
+fn live(table: &SessionTable, peer: &PublicKey) -> u64 {
     table.peers[peer].live.as_ref().unwrap().id
 }
 
 #[test]
-fn two_sessions_are_of_one_moment_until_ten_seconds_lie_between_them() {
+fn two_sessions_count_as_concurrent_for_ten_seconds() {
     let peers: Vec<PublicKey> = (1..40).map(key).collect();
     let smaller = peers.iter().find(|peer| **peer < key(0));
     let larger = peers.iter().find(|peer| **peer > key(0));
@@ -50,8 +50,11 @@ fn two_sessions_are_of_one_moment_until_ten_seconds_lie_between_them() {
         (larger, Role::Client, Role::Server),
         (smaller, Role::Server, Role::Client),
     ] {
-        for (later, stays) in [(AT_ONCE - NANOSECOND, true), (AT_ONCE, false)] {
-            let mut table = Table::new(9);
+        for (later, stays) in [
+            (CONCURRENT_DIAL_WINDOW - NANOSECOND, true),
+            (CONCURRENT_DIAL_WINDOW, false),
+        ] {
+            let mut table = SessionTable::new(9);
             let old = add(&mut table, NANOSECOND, peer, first).live.id;
             let new = add(&mut table, NANOSECOND + later, peer, second);
             let (kept, loser) = if stays {
@@ -67,20 +70,26 @@ fn two_sessions_are_of_one_moment_until_ten_seconds_lie_between_them() {
 
 #[test]
 fn a_replaced_session_is_known_as_such_until_it_has_ended_and_leaves_nothing() {
-    let (mut table, peer) = (Table::new(9), key(1));
+    let (mut table, peer) = (SessionTable::new(9), key(1));
     let old = add(&mut table, Duration::ZERO, peer, Role::Client).live.id;
-    let new = add(&mut table, AT_ONCE, peer, Role::Client).live.id;
+    let new = add(&mut table, CONCURRENT_DIAL_WINDOW, peer, Role::Client)
+        .live
+        .id;
     assert!(table.is_retired(&peer, old) && !table.is_retired(&peer, new));
     assert!(!table.is_retired(&key(2), old));
-    // The end of one says nothing of the other.
+    // The end of one session does not affect the other.
     table.forget(&peer, new);
     assert!(table.is_retired(&peer, old));
     table.ended(&peer, old);
     assert!(!table.is_retired(&peer, old));
     table.ended(&peer, new);
     assert!(table.peers.is_empty() && table.running.is_empty());
-    // A third one gives the first no more time.
-    let ids = [0, 1, 2].map(|n| add(&mut table, n * AT_ONCE, peer, Role::Client).live.id);
+    // A third session ends the first one immediately.
+    let ids = [0, 1, 2].map(|n| {
+        add(&mut table, n * CONCURRENT_DIAL_WINDOW, peer, Role::Client)
+            .live
+            .id
+    });
     assert!(!table.is_retired(&peer, ids[0]) && table.is_retired(&peer, ids[1]));
     assert_eq!(table.running.len(), 2);
     assert_eq!(live(&table, &peer), ids[2]);
@@ -88,7 +97,7 @@ fn a_replaced_session_is_known_as_such_until_it_has_ended_and_leaves_nothing() {
 
 #[test]
 fn refused_peers_are_bounded_and_forgotten_when_their_time_is_over() {
-    let mut table = Table::new(9);
+    let mut table = SessionTable::new(9);
     let second = Duration::from_secs(1);
     for n in 0..=MAX_REFUSED as u16 {
         table.refuse(key(n), Duration::ZERO, second);
@@ -109,8 +118,8 @@ fn refused_peers_are_bounded_and_forgotten_when_their_time_is_over() {
 }
 
 #[test]
-fn ending_everything_leaves_nothing_and_tells_who_waits() {
-    let mut table = Table::new(9);
+fn ending_everything_leaves_nothing_and_notifies_waiters() {
+    let mut table = SessionTable::new(9);
     let mut added = add(&mut table, Duration::ZERO, key(1), Role::Client);
     let addr = SocketAddr::from(([192, 0, 2, 1], 1));
     let asked = table.request(&key(2), &[addr], SessionUse::ReuseOrDial);

@@ -1,43 +1,43 @@
-//! Which content of which target this node has seen in Redis, or written there.
+//! The contents in Redis that this node has seen or written, by target.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use skydht_core::id::Target;
 
-/// Targets remembered; the content of others is taken for new whenever it is seen.
-const MOST: usize = 2_000_000;
+/// Maximum number of targets; the contents of further ones always count as new.
+const MAX_TARGETS: usize = 2_000_000;
 
 #[derive(Clone, Copy)]
 struct Seen {
-    /// Of the content, keyed: writers cannot choose two contents alike.
+    /// Hash of the content with a random key, so that writers cannot construct collisions.
     hash: u64,
-    /// The scan in which it was seen last.
+    /// The scan in which it was last seen.
     scan: u32,
 }
 
-/// Contents seen, some 60 bytes each.
-pub(super) struct Known {
+/// The contents seen, as hashes; about 60 bytes per target.
+pub(super) struct SeenContents {
     seen: HashMap<Target, Seen>,
     hasher: RandomState,
     scan: u32,
-    most: usize,
+    max: usize,
 }
 
-impl Default for Known {
+impl Default for SeenContents {
     fn default() -> Self {
         Self {
             seen: HashMap::new(),
             hasher: RandomState::new(),
             scan: 0,
-            most: MOST,
+            max: MAX_TARGETS,
         }
     }
 }
 
-impl Known {
-    /// Notes a content; whether it is new here.
-    pub(super) fn note(&mut self, target: &Target, content: &[u8]) -> bool {
+impl SeenContents {
+    /// Records a content. Returns whether it differs from the last one of this target.
+    pub(super) fn record(&mut self, target: &Target, content: &[u8]) -> bool {
         let seen = Seen {
             hash: self.hasher.hash_one(content),
             scan: self.scan,
@@ -45,29 +45,29 @@ impl Known {
         if let Some(before) = self.seen.get_mut(target) {
             return std::mem::replace(before, seen).hash != seen.hash;
         }
-        if self.seen.len() < self.most {
+        if self.seen.len() < self.max {
             self.seen.insert(*target, seen);
         }
         true
     }
 
-    /// Whether this was the last content seen.
+    /// Returns whether this is the last content recorded for the target.
     pub(super) fn is_last(&self, target: &Target, content: &[u8]) -> bool {
         let hash = self.hasher.hash_one(content);
         self.seen.get(target).is_some_and(|seen| seen.hash == hash)
     }
 
-    /// What is no longer there.
+    /// Forgets a target that is no longer in Redis.
     pub(super) fn forget(&mut self, target: &Target) {
         self.seen.remove(target);
     }
 
-    /// A scan begins, which will note everything that is there.
+    /// Begins a scan, during which every existing target is recorded.
     pub(super) fn begin_scan(&mut self) {
         self.scan = self.scan.wrapping_add(1);
     }
 
-    /// A scan has ended: what it did not find is forgotten, and returned.
+    /// Ends a scan. Forgets and returns the targets that it did not find.
     pub(super) fn end_scan(&mut self) -> Vec<Target> {
         let scan = self.scan;
         self.seen
@@ -87,30 +87,30 @@ mod tests {
 
     #[test]
     fn a_content_is_new_once_and_again_after_another() {
-        let mut known = Known::default();
+        let mut known = SeenContents::default();
         for content in [b"a", b"b", b"a"] {
-            assert!(known.note(&target(1), content));
-            assert!(!known.note(&target(1), content));
+            assert!(known.record(&target(1), content));
+            assert!(!known.record(&target(1), content));
             assert!(known.is_last(&target(1), content) && !known.is_last(&target(2), content));
         }
         known.begin_scan();
-        known.note(&target(2), b"x");
+        known.record(&target(2), b"x");
         assert_eq!(known.end_scan(), [target(1)]);
-        assert!(known.end_scan().is_empty() && known.note(&target(1), b"a"));
+        assert!(known.end_scan().is_empty() && known.record(&target(1), b"a"));
     }
 
     #[test]
     fn at_its_limit_it_remembers_no_more_and_what_is_not_remembered_is_new() {
-        let mut known = Known {
-            most: 2,
-            ..Known::default()
+        let mut known = SeenContents {
+            max: 2,
+            ..SeenContents::default()
         };
         for n in 0..4 {
-            assert!(known.note(&target(n), b"a"));
+            assert!(known.record(&target(n), b"a"));
         }
         assert_eq!(known.seen.len(), 2);
-        assert!(!known.note(&target(0), b"a") && known.note(&target(3), b"a"));
+        assert!(!known.record(&target(0), b"a") && known.record(&target(3), b"a"));
         known.forget(&target(0));
-        assert!(known.note(&target(3), b"a") && !known.note(&target(3), b"a"));
+        assert!(known.record(&target(3), b"a") && !known.record(&target(3), b"a"));
     }
 }
