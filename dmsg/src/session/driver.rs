@@ -1,4 +1,4 @@
-//! The future that moves a session.
+//! The future that drives a session.
 
 use std::future::Future;
 use std::io;
@@ -16,10 +16,10 @@ use crate::keepalive::Keepalive;
 use crate::mux::{Event, Violation};
 use crate::secure::SecureError;
 
-/// Bytes that are read in one turn before others run.
+/// Maximum bytes read in one turn, so that other tasks can run.
 const READ_BUDGET: usize = 256 * 1024;
 
-/// Runs one session; completes when it is over. Spawn it.
+/// Drives one session; completes when it is over. Spawn it.
 #[must_use = "a session does nothing unless its driver runs"]
 pub struct Driver<IO> {
     /// `None` when the session is over.
@@ -46,7 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
-    /// One turn: sends and reads until nothing moves, then flushes once.
+    /// Performs one turn: sends and reads until nothing more is possible, then flushes once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         if self.keepalive.take_ping_request(cx.waker()) {
             self.shared.state().mux.ping();
@@ -55,7 +55,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         loop {
             let is_blocked = self.send(cx)?;
             let wanted = self.receive(cx, &mut budget)?;
-            // Reading makes answers; and sending may let reading go on.
+            // Reading produces answers to send, and sending may allow further reads.
             let state = self.shared.state();
             let has_output = state.mux.unsent() > 0;
             let is_closing = state.is_closing;
@@ -72,7 +72,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
-    /// Gives the connection what it takes; says whether it takes no more.
+    /// Writes queued output to the connection. Returns whether the connection takes no more.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
         let Some(io) = &mut self.io else {
             return Ok(true);
@@ -99,12 +99,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         Ok(is_blocked)
     }
 
-    /// Reads until nothing has come, and hands it out. Says whether more was wanted at the end.
+    /// Reads until nothing has arrived, and handles the events. Returns whether more could be read
+    /// at the end.
     fn receive(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, CloseReason> {
         let Some(io) = &mut self.io else {
             return Ok(true);
         };
-        // Those that found no place; dropped when the state is free, which they use.
+        // Streams over the backlog. Dropped after the state is unlocked, because their drop locks
+        // it.
         let mut refused = Vec::new();
         let mut state = self.shared.state();
         let before = *budget;
@@ -156,7 +158,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
-        // Also without data: the connection may have something of its own to send.
+        // Flush also without data: the connection may have a keepalive to send.
         match self.io.as_mut().map(|io| Pin::new(io).poll_flush(cx)) {
             Some(Poll::Pending) => Ok(false),
             Some(Poll::Ready(Err(error))) => Err(reason(&error)),
@@ -175,18 +177,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 }
 
 impl<IO> Driver<IO> {
-    /// Bytes that wait for the connection, and that it has taken.
+    /// Returns the bytes that the connection has not taken yet, and those that it has.
     pub(super) fn sending(&self) -> (usize, u64) {
         self.shared.sending()
     }
 
-    /// Streams of the peer's that were queued for the user of [`Incoming`](super::Incoming).
+    /// Returns how many of the peer's streams were queued for [`Incoming`](super::Incoming).
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.accepted()
     }
 
-    /// To ping the peer, and to watch that it lives.
+    /// Returns a handle to ping the peer and to detect a dead one.
     #[must_use]
     pub fn keepalive(&self) -> Keepalive {
         self.keepalive.clone()
@@ -217,7 +219,7 @@ impl<IO> Drop for Driver<IO> {
     }
 }
 
-/// Wakes those for whom something has come, and queues the peer's new streams.
+/// Wakes the tasks whose streams have an event, and queues the peer's new streams.
 fn hand_out(
     shared: &Arc<Shared>,
     state: &mut State,
@@ -247,7 +249,7 @@ fn hand_out(
     Ok(())
 }
 
-/// Tells the peer, if the connection takes it at once.
+/// Returns the close reason of a violation, after an attempt to send a go-away without waiting.
 fn violated<IO: AsyncWrite + Unpin>(
     state: &mut State,
     io: &mut IO,

@@ -1,4 +1,4 @@
-//! What a session's driver, its handles and its streams have in common.
+//! State shared by a session's driver, its handles and its streams.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use super::room::Room;
 use super::unread::{Holder, Share};
 use crate::mux::{Mux, Role};
 
-/// The highest limit that can be set, for each side.
+/// Highest effective limit of streams, for each side.
 const MOST_STREAMS: usize = 4096;
 
 pub(super) struct Shared {
@@ -34,28 +34,28 @@ pub(super) struct Shared {
     refused: AtomicU64,
     /// Bytes that the connection has taken.
     sent: AtomicU64,
-    /// For data that the connection has not taken.
+    /// Accounts for outgoing data that the connection has not taken.
     pub(super) room: Room,
-    /// For data that has come and was not read.
+    /// Accounts for received data that was not read.
     pub(super) unread: Share,
 }
 
-/// What only one of them may touch at a time.
+/// The multiplexer with its waiters, behind the session's lock.
 pub(super) struct State {
     pub(super) mux: Mux,
-    /// Who waits for what on which stream.
+    /// Wakers by stream and event.
     waiting: BTreeMap<(u32, Wish), Waker>,
-    /// Who waits for the peer to take in streams of ours.
+    /// Tasks that wait until the peer has acknowledged some of our streams.
     openers: Vec<Waker>,
     pub(super) is_closing: bool,
 }
 
-/// What a stream's user waits for.
+/// The event of a stream that a task waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wish {
     Read,
     Write,
-    /// That the stream is reset because too much was left unread.
+    /// The stream is reset because too much of its session's data is unread.
     Cut,
 }
 
@@ -64,7 +64,7 @@ impl Wish {
 }
 
 impl State {
-    /// Wakes `cx`'s task once it may be so.
+    /// Stores `cx`'s waker until [`Self::wake`] is called for this event.
     pub(super) fn wait(&mut self, id: u32, wish: Wish, cx: &Context<'_>) {
         self.waiting
             .entry((id, wish))
@@ -84,8 +84,8 @@ impl State {
         }
     }
 
-    /// A stream's user is gone. Whose wakers those were may have streams, too: drop them only when
-    /// the state is free.
+    /// Releases a stream that its user dropped. Drop the returned wakers only after unlocking the
+    /// state: their tasks may own streams, whose drop locks it again.
     #[must_use]
     pub(super) fn leave(&mut self, id: u32) -> [Option<Waker>; 3] {
         self.mux.leave(id);
@@ -93,7 +93,7 @@ impl State {
         Wish::ALL.map(|wish| self.waiting.remove(&(id, wish)))
     }
 
-    /// Resets streams until no more than `most` bytes are unread; says how many.
+    /// Resets streams until at most `most` bytes are unread, and returns how many it reset.
     fn cut_down_to(&mut self, most: usize) -> usize {
         let cut = self.mux.cut_down_to(most);
         for id in &cut {
@@ -148,7 +148,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream of ours, once the peer has room for one.
+    /// Opens a stream, once the peer has acknowledged enough of ours.
     pub(super) fn poll_open(
         self: &Arc<Self>,
         cx: &Context<'_>,
@@ -177,7 +177,8 @@ impl Shared {
         }
     }
 
-    /// Nothing more is opened, and the driver ends once all is sent.
+    /// Marks the session as closing: nothing more is opened, and the driver ends once everything is
+    /// sent.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closing = true;
@@ -186,7 +187,8 @@ impl Shared {
         self.driver.wake();
     }
 
-    /// Takes in how much waits for the connection; says whether that has become more.
+    /// Updates the amount of queued data. Returns whether it has grown, so that the driver must be
+    /// woken.
     pub(super) fn note_output(&self, state: &State) -> bool {
         let before = self.room.queued();
         let unsent = state.mux.unsent();
@@ -194,18 +196,18 @@ impl Shared {
         unsent > before
     }
 
-    /// The connection has taken `bytes` more, and `queued` wait for it.
+    /// Records that the connection has taken `bytes` more, and that `queued` bytes are left.
     pub(super) fn count_sent(&self, bytes: usize, queued: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.room.set(queued);
     }
 
-    /// Bytes that the connection has not taken, and that it has.
+    /// Returns the bytes that the connection has not taken yet, and those that it has.
     pub(super) fn sending(&self) -> (usize, u64) {
         (self.room.queued(), self.sent.load(Ordering::Relaxed))
     }
 
-    /// The driver ends with this reason. Only the first one counts. All who wait go on, and find it.
+    /// Ends the session with a reason, of which only the first one counts, and wakes all waiters.
     pub(super) fn end(&self, reason: CloseReason) {
         let _ = self.reason.set(reason);
         let mut state = self.state();
@@ -215,7 +217,7 @@ impl Shared {
         self.room.close();
     }
 
-    /// Why the session ended, or is about to.
+    /// Returns why the session ended, or is about to.
     pub(super) fn reason(&self) -> CloseReason {
         self.reason.get().cloned().unwrap_or(CloseReason::Local)
     }
@@ -225,12 +227,12 @@ impl Shared {
     }
 
     pub(super) async fn ended(&self) -> CloseReason {
-        // Dropped by the driver, or fulfilled: over either way.
+        // An error means that the driver was dropped, which also ends the session.
         let _ = self.ended.clone().await;
         self.reason()
     }
 
-    /// Takes a place for one stream, unless all are taken.
+    /// Acquires a permit for one stream, unless the limit is reached.
     pub(super) fn permit(self: &Arc<Self>, side: Side) -> Option<Permit> {
         let (count, limit, spare) = match side {
             Side::Outbound => (&self.outbound, self.max_outbound, 0),
@@ -292,11 +294,11 @@ pub(super) enum Side {
     Inbound,
 }
 
-/// A place among the session's streams, given back on drop.
+/// Permission for one stream of the session, released on drop.
 pub(super) struct Permit {
     pub(super) shared: Arc<Shared>,
     side: Side,
-    /// It is one of those beyond the limit.
+    /// Whether it is beyond the limit, within [`SessionConfig::spare_inbound`].
     pub(super) is_spare: bool,
 }
 

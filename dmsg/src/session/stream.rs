@@ -9,12 +9,13 @@ use futures_io::{AsyncRead, AsyncWrite};
 use super::shared::{Permit, Shared, Wish};
 use crate::mux::Read;
 
-/// A byte stream to the peer, who learns of it when it is first written, flushed, read or closed.
-/// Closing it finishes our side: the peer reads the end, and we can go on reading. Dropping it
-/// without closing resets it.
+/// A byte stream to the peer, which learns of it when it is first written, flushed, read or closed.
+/// Closing it finishes our direction: the peer reads the end, and we can continue reading. Dropping
+/// it without closing resets it.
 ///
-/// A reset by the peer, or because too much was left unread, reads as `ConnectionReset`, the end of
-/// the session as `ConnectionAborted`; what arrived before can still be read.
+/// After a reset, by the peer or because too much data was unread, reads fail with
+/// `ConnectionReset`; after the end of the session, with `ConnectionAborted`. Data that arrived
+/// before can still be read.
 pub struct Stream {
     id: u32,
     permit: Permit,
@@ -29,14 +30,16 @@ impl Stream {
         &self.permit.shared
     }
 
-    /// Whether the session was at [`SessionConfig::max_inbound`](super::SessionConfig) when the
-    /// peer opened it: what costs more than an answer to a ping is to be reset.
+    /// Returns whether the session was at its
+    /// [`SessionConfig::max_inbound`](super::SessionConfig::max_inbound) when the peer opened the
+    /// stream. Drop it unless it is a ping.
     #[must_use]
     pub fn is_spare(&self) -> bool {
         self.permit.is_spare
     }
 
-    /// Ready once it was reset because too much was left unread in its session, or in all.
+    /// Completes once the stream was reset because too much data of its session, or of all, was
+    /// unread.
     pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.shared().state();
         if state.mux.is_cut(self.id) {
@@ -46,7 +49,7 @@ impl Stream {
         Poll::Pending
     }
 
-    /// So many bytes that were read from it are still held. They count as unread.
+    /// Sets how many bytes the stream's reader has read and still holds. They count as unread.
     pub(crate) fn keeps(&self, bytes: usize) {
         let mut state = self.shared().state();
         state.mux.keep(self.id, bytes);

@@ -1,8 +1,8 @@
 //! The event loop: one task that owns the node and polls everything around it.
 //!
-//! A turn takes what handles asked, what the pool verified, what peers opened, and visits the
-//! streams that were woken; after each input it drains the node's outputs. Then it sleeps until
-//! the node's deadline or the next wake. A turn is bounded: a busy node lets others run.
+//! A turn handles the requests of handles, verdicts of the verifier, streams that peers opened, and
+//! streams that were woken. After each input it drains the node's outputs. Then it sleeps until the
+//! node's deadline or the next wake. A turn is bounded, so that a busy node lets other tasks run.
 
 mod streams;
 
@@ -34,23 +34,23 @@ use crate::transport::{Accepted, Transport};
 use crate::verifier::VerifyQueue;
 use streams::{Step, Streams};
 
-/// Inputs handled in one turn before other tasks may run.
+/// Maximum number of inputs handled in one turn.
 const TURN_INPUTS: usize = 256;
-/// Things done in one stream in one visit before the others have their turn.
+/// Maximum number of steps in one visit of a stream.
 const VISIT_STEPS: usize = 8;
-/// Received bytes that count as one thing more.
+/// Received bytes that count as one further step.
 const BYTES_A_STEP: usize = 16 * 1024;
-/// Bytes read at once.
+/// Size of the buffer for reads from streams, in bytes.
 const READ_BUFFER: usize = 64 * 1024;
-/// Records from storage given to the node in one turn.
+/// Maximum number of records from storage that the node receives in one turn.
 const LOADED_A_TURN: usize = 64;
-/// Those among them whose signatures may wait for their check: less than what the node takes in
-/// its own name.
+/// Maximum number of unverified records among them that wait for verification: fewer than the node
+/// accepts on its own behalf.
 const UNPROVEN: usize = 32;
-/// How long a shutdown waits for streams to flush, and for storage to write what waits.
+/// How long a shutdown waits for streams to flush, and for storage to write its queue.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// The runtime's clocks as the core's time.
+/// Returns the runtime's clocks as the core's time.
 pub(crate) fn time<R: Runtime>(runtime: &R) -> Time {
     let clocks = runtime.clocks();
     Time {
@@ -59,7 +59,7 @@ pub(crate) fn time<R: Runtime>(runtime: &R) -> Time {
     }
 }
 
-/// Runs `node` in a task of its own.
+/// Spawns the task that runs `node`.
 pub(crate) fn spawn<R: Runtime, T: Transport>(
     runtime: R,
     transport: Arc<T>,
@@ -77,12 +77,12 @@ pub(crate) fn spawn<R: Runtime, T: Transport>(
 
 type Probing = BoxFuture<'static, (ProbeId, Result<(), OpenFailure>)>;
 
-/// How far the end is.
+/// Progress of the shutdown.
 enum Ending {
     No,
-    /// The node has shut down; streams flush until then at most.
+    /// The node has shut down; streams may flush until this time.
     Flushing(Mono),
-    /// The transport closes.
+    /// The transport is closing.
     Closing(BoxFuture<'static, ()>),
 }
 
@@ -95,23 +95,23 @@ struct EventLoop<R: Runtime, T: Transport> {
     recorder: Option<Box<dyn Recorder>>,
     streams: Streams<T::Stream>,
     verify: VerifyQueue,
-    /// Bounded by the core's limit.
+    /// Address probes in progress; bounded by the core.
     probes: FuturesUnordered<Probing>,
-    /// Some of them were never polled.
+    /// Whether a probe was added that has never been polled.
     has_new_probes: bool,
     operations: HashMap<OperationId, Reply>,
     subscribers: Vec<RingSender<Event>>,
     storage: Option<StorageQueue>,
-    /// Changes whose fate is known, and whether they are durable.
+    /// Changes to acknowledge to the node, and whether they are durable.
     persisted: Vec<(ChangeId, bool)>,
-    /// A sleep, and when it ends.
+    /// The current sleep, and when it ends.
     alarm: Option<(Mono, BoxFuture<'static, ()>)>,
     next_accepted: u64,
     ending: Ending,
     stats: DriverStats,
-    /// Inputs left in this turn.
+    /// Number of inputs left in this turn.
     budget: usize,
-    // Kept for their memory.
+    // Kept to reuse their allocations.
     requests: VecDeque<Request>,
     verdicts: Vec<(JobId, Verdict)>,
     ready: Vec<usize>,
@@ -155,7 +155,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             busy: Vec::new(),
             buffer: vec![0; READ_BUFFER],
         };
-        // The first input is a firing timer: the node begins with it.
+        // The node expects a firing timer as its first input.
         event_loop.feed(Input::TimerFired);
         if event_loop.storage.is_some() {
             let next = Some(Target::default());
@@ -172,7 +172,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Before looking anywhere, so that no wake between look and sleep is lost.
+        // Register before checking anything, so that no wake before the sleep is lost.
         self.waker.register(cx.waker());
         self.budget = TURN_INPUTS;
         loop {
@@ -204,7 +204,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         }
     }
 
-    /// Gives one input to the node and does what it wants.
+    /// Passes one input to the node and applies its outputs.
     fn feed(&mut self, input: Input<'_>) {
         self.budget = self.budget.saturating_sub(1);
         let now = time(&self.runtime);
@@ -227,7 +227,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         }
     }
 
-    /// Does one thing. Nothing here may call the node again: what comes of it comes later.
+    /// Applies one output. Must not call the node again: results are passed to it in later inputs.
     fn apply(&mut self, now: Time, output: Output) {
         match output {
             Output::OpenStream {
@@ -258,7 +258,8 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 acknowledge,
             } => match &self.storage {
                 Some(storage) => storage.submit(change, what, acknowledge),
-                // What asks for durability learns that there is none.
+                // Without storage, a change that asks for durability is acknowledged as not
+                // durable.
                 None if acknowledge => self.persisted.push((change, false)),
                 None => {}
             },
@@ -280,7 +281,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                     }
                 }
                 if let Some(reply) = self.operations.remove(&op) {
-                    // An error: the caller has gone.
+                    // An error means that the caller has dropped the future.
                     let _ = reply.outcome.send(outcome);
                 }
             }
@@ -389,8 +390,9 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         }
     }
 
-    /// Gives the node what storage has for it, a few records a turn, first what it asked for; and
-    /// storage what it lost. Returns whether there may be more.
+    /// Passes results of storage to the node, a limited number per turn, answers to its requests
+    /// first; and writes records again that storage has lost.
+    /// Returns whether there may be more.
     fn take_loaded(&mut self) -> bool {
         for _ in 0..LOADED_A_TURN {
             let Some(storage) = &self.storage else {
@@ -418,7 +420,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 }
                 continue;
             }
-            // Beyond, the node would let them go unchecked.
+            // The node would drop further unverified records.
             let unproven = self.verify.len() < UNPROVEN;
             match storage.next_loaded(unproven) {
                 Some(Loaded::Record(kept)) => self.load(kept),
@@ -494,7 +496,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
                 self.feed(input);
             }
         }
-        // Behind those that had no visit in this turn, which come first in the next.
+        // Busy streams come after those that had no visit in this turn.
         for index in busy.drain(..) {
             self.streams.revisit(index);
         }
@@ -503,7 +505,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         self.buffer = buffer;
     }
 
-    /// Fires the node's timer if it is due, and cuts streams that linger too long.
+    /// Fires the node's timer if it is due, and resets streams that linger too long.
     fn fire(&mut self) {
         let now = time(&self.runtime).mono;
         self.streams.cut_overdue(now);
@@ -524,8 +526,8 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
             .min()
     }
 
-    /// Ready when something is due. A sleep that ends too early is kept: deadlines mostly move
-    /// away, and waking once for nothing is cheaper than a new sleep for each input.
+    /// Completes when something is due. A sleep that ends before the deadline is kept: deadlines
+    /// mostly move to later, and one unnecessary wake is cheaper than a new sleep for each input.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(wake) = self.next_wake() else {
             return Poll::Pending;
@@ -545,7 +547,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
         }
     }
 
-    /// Ready when everything is closed.
+    /// Completes when everything is closed.
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Ending::Flushing(until) = self.ending {
             let written = self.storage.as_ref().is_none_or(StorageQueue::has_ended);
@@ -568,7 +570,7 @@ impl<R: Runtime, T: Transport> EventLoop<R, T> {
 
 impl<R: Runtime, T: Transport> Drop for EventLoop<R, T> {
     fn drop(&mut self) {
-        // Also when the executor drops the task: no waiter may wait for ever.
+        // The executor may drop the task: waiters must not wait forever.
         self.mailbox.advance(Phase::Stopped);
     }
 }

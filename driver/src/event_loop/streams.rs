@@ -1,9 +1,9 @@
-//! All streams of a node, polled by its one task.
+//! The streams of a node, polled by its only task.
 //!
-//! Each stream has a slot, each slot its own waker: waking marks the slot, and a turn of the
-//! loop visits marked slots only. Slots and wakers are used again, so a stream costs no
-//! allocation here. A waker that outlives its stream marks the slot's next user, who is
-//! polled once too often: harmless.
+//! Each stream has a slot, and each slot a waker: waking marks the slot, and a turn of the event
+//! loop visits only marked slots. Slots and wakers are reused, so a stream costs no allocation
+//! here. A waker that outlives its stream marks the next stream in the slot, which is then polled
+//! once without need.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -18,17 +18,18 @@ use skydht_core::node::{OpenFailure, Path, StreamEnd, StreamId};
 use skydht_core::time::Mono;
 use skydht_runtime::{BoxFuture, Connection};
 
-/// How long a peer may take to receive the rest of a stream that the node is done with.
+/// How long a peer may take to receive the rest of a stream that the node has closed.
 const LINGER: Duration = Duration::from_secs(30);
-/// Streams that may take their time so; beyond, the one nearest its end is cut.
+/// Maximum number of lingering streams; beyond it, the one whose time ends first is reset.
 const MAX_LINGERING: usize = 1_024;
-/// Bytes that they may have to send in all; beyond, the one nearest its end is cut.
+/// Maximum bytes that lingering streams have to send; beyond it, the one whose time ends first is
+/// reset.
 const MAX_LINGERING_BYTES: usize = 8 * 1024 * 1024;
 
-/// What reading a stream gives when its session has ended, in every transport.
+/// Error of reading a stream whose session has ended, in every transport.
 const LOST: io::ErrorKind = io::ErrorKind::ConnectionAborted;
 
-/// The slots that were woken.
+/// Indices of the slots that were woken.
 struct Ready {
     marked: Mutex<Vec<usize>>,
     waker: Arc<AtomicWaker>,
@@ -62,24 +63,24 @@ impl Wake for SlotWaker {
 
 pub(super) type Opening<S> = BoxFuture<'static, Result<(S, Path), OpenFailure>>;
 
-/// A stream that is open.
+/// An open stream.
 struct Open<S> {
     stream: S,
-    /// The frame being written, how much of it is, and those behind it.
+    /// The frame being written, of which `written` bytes are; `behind` are those that follow.
     frame: Option<Arc<[u8]>>,
     written: usize,
     behind: VecDeque<Arc<[u8]>>,
-    /// Written bytes were not flushed yet.
+    /// Whether written bytes were not flushed yet.
     unflushed: bool,
     paused: bool,
-    /// Writing failed. What the peer sent before is still read.
+    /// Whether writing failed. Data that the peer sent before is still read.
     write_failed: bool,
 }
 
 enum State<S> {
     Opening(Opening<S>),
     Open(Open<S>),
-    /// The node is done with it: flush, finish, forget; until then at most, if it takes time.
+    /// Closed by the node: flush, finish, forget. If that takes time, until this moment at most.
     Closing(Open<S>, Option<Mono>),
 }
 
@@ -88,16 +89,16 @@ struct Slot<S> {
     state: State<S>,
 }
 
-/// What a visit to a slot brought; everything but `Idle` is for the node.
+/// Result of a step in a slot. All but `Idle` are passed to the node.
 pub(super) enum Step {
-    /// Nothing more for now.
+    /// Nothing more can be done now.
     Idle,
     Opened(StreamId, Path),
     Failed(StreamId, OpenFailure),
-    /// This many bytes are in the buffer.
+    /// This many bytes were read into the buffer.
     Bytes(StreamId, usize),
     Sent(StreamId),
-    /// What was sent before is still flushed if the peer has finished in order.
+    /// If the peer has finished regularly, queued data is still flushed.
     Closed(StreamId, StreamEnd),
 }
 
@@ -105,7 +106,8 @@ pub(super) struct Streams<S> {
     slots: Vec<(Option<Slot<S>>, Waker, Arc<SlotWaker>)>,
     free: Vec<usize>,
     by_id: HashMap<StreamId, usize>,
-    /// With the bytes that each had to send at first.
+    /// The streams that take time to finish, by when they are reset, with the bytes that they had
+    /// to send.
     lingering: BTreeMap<(Mono, StreamId), usize>,
     lingering_bytes: usize,
     cut: u64,
@@ -113,7 +115,7 @@ pub(super) struct Streams<S> {
 }
 
 impl<S: Connection> Streams<S> {
-    /// `waker` is the loop's.
+    /// Creates an empty set. `waker` wakes the event loop.
     pub(super) fn new(waker: Arc<AtomicWaker>) -> Self {
         let marked = Mutex::default();
         Self {
@@ -148,7 +150,7 @@ impl<S: Connection> Streams<S> {
         self.mark(index);
     }
 
-    /// Marks a slot without waking the loop, which is running.
+    /// Marks a slot without waking the event loop, which is running.
     fn mark(&self, index: usize) {
         if !self.slots[index].2.marked.swap(true, Ordering::AcqRel) {
             self.ready.mark(index);
@@ -171,8 +173,7 @@ impl<S: Connection> Streams<S> {
         }
     }
 
-    /// Queues a frame. A stream that is gone takes nothing; the node has been told, or is about
-    /// to be.
+    /// Queues a frame. Ignored if the stream has ended, which the node knows or is about to learn.
     pub(super) fn send(&mut self, id: StreamId, bytes: Arc<[u8]>) {
         if let Some((index, open)) = self.open_mut(id) {
             open.behind_or_frame(bytes);
@@ -189,7 +190,7 @@ impl<S: Connection> Streams<S> {
         }
     }
 
-    /// Resets a stream, or begins to finish it.
+    /// Resets a stream, or starts to finish it.
     pub(super) fn close(&mut self, id: StreamId, graceful: bool) {
         let Some(&index) = self.by_id.get(&id) else {
             return;
@@ -202,7 +203,7 @@ impl<S: Connection> Streams<S> {
             }
             state => {
                 self.forget(index, id);
-                // Dropping a stream resets it; dropping the future gives the dial up.
+                // Dropping a stream resets it; dropping the future gives up the dial.
                 drop(state);
             }
         }
@@ -215,7 +216,7 @@ impl<S: Connection> Streams<S> {
         self.close(id, false);
     }
 
-    /// A stream does not linger any more.
+    /// Removes a stream from the lingering ones.
     fn lingered(&mut self, until: Mono, id: StreamId) {
         let bytes = self.lingering.remove(&(until, id));
         self.lingering_bytes -= bytes.unwrap_or_default();
@@ -230,22 +231,22 @@ impl<S: Connection> Streams<S> {
         }
     }
 
-    /// When [`Streams::cut_overdue`] has something to do.
+    /// Returns when [`Streams::cut_overdue`] must be called next.
     pub(super) fn next_overdue(&self) -> Option<Mono> {
         self.lingering.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Streams that take their time to finish.
+    /// Returns the number of streams that take time to finish.
     pub(super) fn lingering(&self) -> usize {
         self.lingering.len()
     }
 
-    /// Bytes that those had to send at first.
+    /// Returns the bytes that lingering streams had to send when they started to linger.
     pub(super) const fn lingering_bytes(&self) -> usize {
         self.lingering_bytes
     }
 
-    /// Bytes of frames that no stream has taken. O(streams).
+    /// Returns the bytes of frames that no stream has accepted yet. O(streams).
     pub(super) fn unsent(&self) -> usize {
         let open = self
             .slots
@@ -257,7 +258,7 @@ impl<S: Connection> Streams<S> {
         open.sum()
     }
 
-    /// Streams that were not given that time.
+    /// Returns the number of streams reset while finishing.
     pub(super) fn cut_count(&self) -> u64 {
         self.cut
     }
@@ -268,7 +269,7 @@ impl<S: Connection> Streams<S> {
         self.free.push(index);
     }
 
-    /// Resets everything.
+    /// Resets all streams.
     pub(super) fn clear(&mut self) {
         self.cut += self.by_id.len() as u64;
         self.by_id.clear();
@@ -278,13 +279,13 @@ impl<S: Connection> Streams<S> {
         self.slots.clear();
     }
 
-    /// Whether slots are marked.
+    /// Returns whether slots are marked.
     pub(super) fn has_ready(&self) -> bool {
         let marked = self.ready.marked.lock();
         !marked.unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Swaps the marked slots with `empty`; each may be marked again from now on.
+    /// Swaps the marked slots with `empty`. They can be marked again from now on.
     pub(super) fn take_ready(&self, empty: &mut Vec<usize>) {
         let mut marked = self
             .ready
@@ -300,14 +301,14 @@ impl<S: Connection> Streams<S> {
         }
     }
 
-    /// Marks a slot again that has more to do than one visit may.
+    /// Marks a slot again that has more to do than one visit allows.
     pub(super) fn revisit(&self, index: usize) {
         if index < self.slots.len() {
             self.mark(index);
         }
     }
 
-    /// Does one thing in a slot. Call until `Idle`.
+    /// Performs one step in a slot. Call it until it returns [`Step::Idle`].
     pub(super) fn step(&mut self, index: usize, now: Mono, buffer: &mut [u8]) -> Step {
         let Some((Some(slot), waker, _)) = self.slots.get_mut(index) else {
             return Step::Idle;
@@ -404,7 +405,7 @@ impl<S: Connection> Open<S> {
         self.frame.is_some() || self.unflushed
     }
 
-    /// Bytes that have not been written.
+    /// Returns the bytes that have not been written.
     fn unsent(&self) -> usize {
         let frames = self.frame.iter().chain(&self.behind);
         frames.map(|frame| frame.len()).sum::<usize>() - self.written
@@ -444,7 +445,7 @@ impl<S: Connection> Open<S> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 
-    /// Flushes and finishes. An error is an end, too.
+    /// Flushes and finishes. An error also ends the stream.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.has_unsent() {
             std::task::ready!(self.poll_send(cx))?;

@@ -1,4 +1,4 @@
-//! What the loop takes in a turn, when it sleeps, what it counts, and how it ends.
+//! Tests of what the event loop handles in a turn, when it sleeps, what it counts, and how it ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ fn key(n: u8) -> PublicKey {
     secret(n).public()
 }
 
-/// A stream that gives what is in it, and takes all or nothing.
+/// A stream that returns the given reads, and accepts all writes or none.
 #[derive(Default)]
 struct Stream {
     reads: VecDeque<Vec<u8>>,
@@ -77,7 +77,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Gives the streams that a test put there, opens none, and is closed when it is told.
+/// Returns streams that a test has added, opens none, and closes when the test allows it.
 struct Streaming {
     accepted: Mutex<VecDeque<Accepted<Stream>>>,
     refused: Mutex<Vec<(PublicKey, Duration)>>,
@@ -127,7 +127,7 @@ impl Transport for Streaming {
     }
 }
 
-/// The inputs, in a word each.
+/// The inputs, one word each.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -173,7 +173,7 @@ struct Bench {
     world: VirtualTime,
     event_loop: EventLoop<VirtualRuntime, Streaming>,
     seen: Seen,
-    /// Sent or dropped: the transport is closed.
+    /// Sent or dropped: the transport has closed.
     close: Option<oneshot::Sender<()>>,
 }
 
@@ -214,7 +214,7 @@ impl Bench {
         }
     }
 
-    /// One turn, and what came to the node in it.
+    /// Performs one turn, and returns the node's inputs in it.
     fn turn(&mut self) -> Vec<String> {
         let _ = self.poll();
         self.seen.take()
@@ -225,7 +225,7 @@ impl Bench {
             .poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Turns whenever something wakes the loop, until a word has come; all words until then.
+    /// Performs turns whenever the loop is woken, until an input of this kind; returns all inputs.
     fn until(&mut self, word: &str) -> Vec<String> {
         let mut words = Vec::new();
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -246,7 +246,7 @@ impl Bench {
         words
     }
 
-    /// A stream of the peer `n` that gives these bytes.
+    /// Adds a stream of the peer `n` that returns these bytes.
     fn accept(&self, n: u8, reads: impl IntoIterator<Item = Vec<u8>>) {
         let accepted = Accepted {
             peer: key(n),
@@ -275,7 +275,7 @@ impl Bench {
     }
 }
 
-/// The beginning of a large request, in pieces of these lengths.
+/// Returns the beginning of a large request, in pieces of these lengths.
 fn pieces(lengths: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     let mut bytes = 4_000_000u32.to_be_bytes().to_vec();
     bytes.push(6); // a batch to be stored
@@ -284,12 +284,12 @@ fn pieces(lengths: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     lengths.into_iter().map(take).collect()
 }
 
-/// Of another key.
+/// Returns an item of another key.
 fn other_item() -> Item {
     Item::sign(&secret(9), Seq(5), Value::new(b"x"), Salt::from("dmsg"))
 }
 
-/// Of the node's own, for itself.
+/// A put of the node's own item.
 fn put() -> Command {
     Command::Put {
         salt: Salt::from("dmsg"),
@@ -328,7 +328,7 @@ fn a_stream_has_a_few_steps_at_a_visit_and_large_reads_count_for_more() {
 
 #[test]
 fn a_turn_takes_so_many_inputs_and_bytes_however_much_waits() {
-    // Streams that say nothing.
+    // Streams on which nothing arrives.
     let mut bench = Bench::new();
     bench.turn();
     for _ in 0..2 * TURN_INPUTS {
@@ -338,7 +338,7 @@ fn a_turn_takes_so_many_inputs_and_bytes_however_much_waits() {
         let turn = bench.turn();
         assert!(turn.len() == TURN_INPUTS && turn.iter().all(|it| it.ends_with("accepted")));
     }
-    // And such that send as fast as they can: a large read counts as five inputs.
+    // Streams that send as fast as they can: a large read counts as five inputs.
     let mut bench = Bench::new();
     bench.turn();
     for n in 2..22 {
@@ -365,7 +365,7 @@ fn nothing_is_accepted_once_the_node_has_shut_down() {
     bench.event_loop.poll_accept(cx);
     assert!(bench.seen.take().is_empty());
     assert_eq!(bench.event_loop.transport.accepted.lock().unwrap().len(), 1);
-    // Another shutdown is the one under way; everything else is still answered.
+    // A further shutdown joins the first one; all other requests are still answered.
     let mut again = bench.command(Command::Shutdown);
     let mut other = bench.command(put());
     bench.event_loop.take_requests();
@@ -383,7 +383,7 @@ fn what_is_to_be_durable_is_told_that_without_storage_nothing_is() {
     let _outcome = bench.command(put());
     let turn = bench.turn();
     assert!(turn.contains(&"persisted false".to_owned()), "{turn:?}");
-    // What is another's is not asked for.
+    // No durability is requested for another key's item.
     let mut outcome = bench.command(Command::PutSigned {
         item: Box::new(other_item()),
         options: PutOptions {
@@ -418,7 +418,7 @@ fn each_thing_that_waits_is_counted_by_itself() {
         let pending = Box::pin(std::future::pending());
         event_loop.streams.open(StreamId(2 * n), pending);
     }
-    // Of which one takes its time to finish.
+    // One of them takes time to finish.
     for (n, bytes) in [(1, 7), (3, 9)] {
         let stream = Stream {
             takes_nothing: true,
@@ -472,7 +472,7 @@ fn a_peer_that_is_refused_is_refused_by_the_transport_for_the_rest_of_its_time()
     assert_eq!(*refused.lock().unwrap(), [(peer, 7 * SECOND)]);
 }
 
-/// Notes when it is dropped.
+/// Detects that it is dropped.
 struct Sleep {
     _held: Arc<()>,
 }
@@ -504,11 +504,11 @@ fn a_sleep_is_kept_unless_it_would_end_too_late() {
         assert_eq!(*set, if is_kept { at } else { wake });
         assert_eq!(Arc::strong_count(&held) == 2, is_kept, "{at:?}");
     }
-    // One that has ended too early is followed by another.
+    // A sleep that has ended too early is followed by another one.
     bench.event_loop.alarm = Some((soon, Box::pin(std::future::ready(()))));
     assert!(bench.event_loop.poll_alarm(cx).is_pending());
     assert_eq!(bench.event_loop.alarm.as_ref().unwrap().0, wake);
-    // The end has its time, too.
+    // The shutdown has a deadline, too.
     bench.event_loop.ending = Ending::Flushing(soon);
     assert!(bench.event_loop.poll_alarm(cx).is_pending());
     assert_eq!(bench.event_loop.alarm.as_ref().unwrap().0, soon);
@@ -534,7 +534,7 @@ fn the_end_waits_for_streams_and_storage_for_a_while_and_then_for_the_transport(
         bench.event_loop.ending = Ending::Flushing(until);
         let cx = &mut Context::from_waker(Waker::noop());
         if streams || storage {
-            // This storage was not asked to end.
+            // This storage has not been asked to end.
             bench
                 .world
                 .advance(SHUTDOWN_GRACE - Duration::from_nanos(1))

@@ -26,7 +26,7 @@ impl<S: Connection> Bench<S> {
         }
     }
 
-    /// Visits all marked slots, as the loop does, and tells what came.
+    /// Visits all marked slots, as the event loop does, and returns what happened.
     fn turn(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         loop {
@@ -57,7 +57,7 @@ impl<S: Connection> Bench<S> {
 }
 
 impl Bench {
-    /// An accepted stream and its peer's end.
+    /// Accepts a stream and returns its peer's end.
     fn accept(&mut self, id: u64, capacity: usize) -> Pipe {
         let (near, far) = pipe::pair(capacity, OnDrop::Reset);
         self.streams.accept(StreamId(id), near);
@@ -66,7 +66,7 @@ impl Bench {
     }
 }
 
-/// A stream whose calls give what a test says; beyond, they wait, and closing succeeds.
+/// A stream whose calls return scripted results; afterwards they are pending, and closing succeeds.
 #[derive(Default)]
 struct Scripted {
     reads: VecDeque<io::Result<usize>>,
@@ -237,7 +237,7 @@ fn at_most_so_many_streams_linger() {
     }
     assert_eq!(bench.streams.lingering(), MAX_LINGERING);
     assert_eq!(bench.streams.cut_count(), 1);
-    // The oldest went.
+    // The oldest one was reset.
     assert_eq!(read(&mut ends[0], 1), b"a");
     assert!(block_on(ends[0].read(&mut [0])).is_err());
 }
@@ -250,7 +250,7 @@ fn what_lingers_is_bounded_in_bytes_too_and_cutting_gives_them_back() {
         let mut far = bench.accept(2 * n + 1, 1);
         // The peer has finished, and does not read its answer.
         block_on(far.close()).unwrap();
-        // A byte fits into the pipe, so that eight are just as many as may be.
+        // One byte fits into the pipe, so that eight streams are exactly at the limit.
         bench.send(2 * n + 1, &vec![0; 1024 * 1024 + 1]);
         bench.turn();
         ends.push(far);
@@ -286,7 +286,7 @@ fn each_end_is_told_as_what_it_was() {
         (None, error(LOST), "1 Lost"),
         (None, error(io::ErrorKind::ConnectionReset), "1 Reset"),
         (None, error(io::ErrorKind::Other), "1 Reset"),
-        // What the node sent did not arrive: that is no end in order.
+        // What the node sent did not arrive, so this is not a regular end.
         (
             Some(error(io::ErrorKind::BrokenPipe)),
             finished(),
@@ -366,7 +366,7 @@ fn a_stream_that_is_closed_is_flushed_before_it_is_forgotten() {
         (vec![done()], vec![done()], 1),
         (vec![waits(), done()], vec![done()], 2),
         (vec![done()], vec![waits(), waits(), done()], 3),
-        // A failure is an end, too.
+        // A failure also ends it.
         (vec![failed()], vec![waits()], 1),
         (vec![done()], vec![failed()], 1),
     ] {
@@ -422,7 +422,7 @@ fn clearing_resets_everything_and_counts_what_it_cut() {
     assert_eq!((streams.lingering_bytes(), streams.cut_count()), (0, 2));
     assert_eq!(streams.next_overdue(), None);
     assert!(block_on(one.read(&mut [0])).is_err());
-    // What is left of before marks nothing that is there.
+    // Indices from before mark nothing.
     bench.streams.revisit(0);
     let mut five = bench.accept(5, 8);
     write(&mut five, b"x");
@@ -430,7 +430,7 @@ fn clearing_resets_everything_and_counts_what_it_cut() {
     assert_eq!(bench.turn(), ["5 x"]);
 }
 
-/// Counts how often the loop is woken.
+/// Counts how often the event loop is woken.
 #[derive(Default)]
 struct Woken(std::sync::atomic::AtomicUsize);
 
@@ -456,7 +456,7 @@ fn a_slot_wakes_the_loop_once_until_it_is_visited() {
     assert_eq!(count(), 0, "the loop runs");
     write(&mut one, b"a");
     assert_eq!(count(), 1);
-    // By a clone that is kept, too, and not again before the visit.
+    // Also by a stored clone, and not again before the visit.
     let kept = bench.streams.slots[0].1.clone();
     kept.wake_by_ref();
     assert_eq!(count(), 1);

@@ -1,10 +1,10 @@
-//! What comes from storage, and what it is given.
+//! Tests of what the event loop takes from storage and passes to it.
 
 use super::*;
 use crate::storage::{Durability, MemoryStorage, Page, Persistence, Storage, StorageError};
 use crate::testing::record;
 
-/// Storage in memory that is as good as a disk, and proves nothing.
+/// Storage in memory that claims to be durable, and proves nothing.
 struct Unproven(MemoryStorage);
 
 impl Storage for Unproven {
@@ -62,7 +62,7 @@ fn records_of_earlier_runs_come_a_few_a_turn_and_unproven_ones_as_they_are_check
         let word = if proven { "loaded" } else { "unproven" };
         let count = |word: &str| words.iter().filter(|it| *it == word).count();
         assert_eq!(count(word), 200);
-        // What is unproven waits until others of it have been checked.
+        // Unproven records wait until others have been verified.
         let bursts = words.split(|it| it == "verified").map(|words| {
             let of_burst = words.iter().filter(|it| *it == word);
             of_burst.count()
