@@ -31,7 +31,7 @@ pub struct Begun {
     pub displaced: bool,
 }
 
-/// The connections of others whose handshake is in progress.
+/// Connections from other hosts with a handshake in progress.
 pub struct HalfOpen {
     max: usize,
     max_per_address: usize,

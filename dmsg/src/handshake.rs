@@ -94,7 +94,7 @@ impl Ephemeral {
     pub fn fixed_for_testing_only(key: SecretKey) -> Self {
         Self {
             key,
-            exchange: Exchange::none(),
+            exchange: Exchange::disabled(),
         }
     }
 

@@ -93,7 +93,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Creates an exchange that neither offers nor answers.
-    pub(crate) fn none() -> Self {
+    pub(crate) fn disabled() -> Self {
         Self::new(Hybrid::Never, [0; 64])
     }
 

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) use flow::Read;
 pub(crate) use frame::Violation;
 
-use flow::{Flow, Phase, WINDOW};
+use flow::{Phase, StreamState, WINDOW};
 use frame::{ACK, FIN, Frame, Kind, RST, SYN};
 use input::{Input, Part};
 use output::Output;
@@ -63,7 +63,7 @@ pub(crate) struct Mux {
     /// Id of our next stream; 0 if there are no ids left.
     next: u32,
     /// Boxed: most sessions have few streams, and a node of the map has room for eleven values.
-    streams: BTreeMap<u32, Box<Flow>>,
+    streams: BTreeMap<u32, Box<StreamState>>,
     /// Number of our streams that the peer has not acknowledged.
     unacknowledged: usize,
     abandoned: VecDeque<u32>,
@@ -115,7 +115,8 @@ impl Mux {
         let id = self.next;
         // No ids are left after two billion streams.
         self.next = id.checked_add(2).unwrap_or(0);
-        self.streams.insert(id, Box::new(Flow::new(SYN, WINDOW)));
+        self.streams
+            .insert(id, Box::new(StreamState::new(SYN, WINDOW)));
         self.unacknowledged += 1;
         Some(id)
     }
@@ -446,7 +447,8 @@ impl Mux {
             if self.streams.contains_key(&id) {
                 return Err(Violation::OpenedTwice);
             }
-            self.streams.insert(id, Box::new(Flow::new(ACK, WINDOW)));
+            self.streams
+                .insert(id, Box::new(StreamState::new(ACK, WINDOW)));
             self.events.push_back(Event::Opened(id));
         }
         self.acknowledged(id);

@@ -24,7 +24,7 @@ pub(crate) struct Cadence {
 }
 
 /// The client or server whose entry is published.
-pub(crate) trait Owner: Send + Sync + 'static {
+pub(crate) trait EntryOwner: Send + Sync + 'static {
     /// Content of the entry, compared to find out whether it has changed.
     type Content: PartialEq + Send + Sync;
 
@@ -44,7 +44,7 @@ pub(crate) trait Owner: Send + Sync + 'static {
 }
 
 /// Spawns the task that publishes until the owner closes.
-pub(crate) fn spawn<R: Runtime, O: Owner>(
+pub(crate) fn spawn<R: Runtime, O: EntryOwner>(
     publisher: Publisher<R>,
     owner: &Arc<O>,
     cadence: Cadence,
@@ -56,7 +56,11 @@ pub(crate) fn spawn<R: Runtime, O: Owner>(
 /// Longest pause that a discovery may ask for after it was asked too often.
 const MAX_REQUESTED_PAUSE: Duration = Duration::from_secs(10 * 60);
 
-async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, cadence: Cadence) {
+async fn run<R: Runtime, O: EntryOwner>(
+    mut publisher: Publisher<R>,
+    owner: Arc<O>,
+    cadence: Cadence,
+) {
     let runtime = publisher.runtime.clone();
     let now = || runtime.clocks().monotonic;
     let mut last: Option<(O::Content, Duration)> = None;
@@ -108,7 +112,7 @@ async fn run<R: Runtime, O: Owner>(mut publisher: Publisher<R>, owner: Arc<O>, c
 }
 
 /// Waits, but not beyond the owner's end.
-async fn pause<R: Runtime, O: Owner>(runtime: &R, owner: &O, wait: Duration) {
+async fn pause<R: Runtime, O: EntryOwner>(runtime: &R, owner: &O, wait: Duration) {
     let mut timer = runtime.sleep(wait);
     loop {
         let seen = owner.changes().version();

@@ -8,7 +8,7 @@ use skydht_runtime::Runtime;
 use super::ClientInner;
 use crate::discovery::DiscoveryError;
 use crate::entry::{ClientFields, Entry, Half, SignedEntry};
-use crate::publisher::{self, Cadence, Owner, Publisher};
+use crate::publisher::{self, Cadence, EntryOwner, Publisher};
 use crate::signal::Signal;
 
 /// Spawns the task that publishes the entry until the client closes.
@@ -40,7 +40,7 @@ pub(super) async fn remove<R: Runtime>(shared: &ClientInner<R>) {
     }
 }
 
-impl<R: Runtime> Owner for ClientInner<R> {
+impl<R: Runtime> EntryOwner for ClientInner<R> {
     type Content = Vec<PublicKey>;
 
     fn content(&self) -> Option<Vec<PublicKey>> {

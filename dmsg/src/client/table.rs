@@ -18,7 +18,7 @@ use crate::shares::source;
 
 /// Maximum number of servers remembered.
 const MAX_SERVERS: usize = 1024;
-/// Maximum number of destinations whose route is remembered, and of those whose entry is.
+/// Maximum number of destinations with a cached route, and of those with a cached entry.
 const MAX_DESTINATIONS: usize = 4096;
 /// How long a cached entry is used.
 const ENTRY_LIFE: Duration = Duration::from_secs(60);

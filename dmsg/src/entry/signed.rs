@@ -49,7 +49,7 @@ impl SignedEntry {
             secret.public(),
             "an entry is signed by its owner"
         );
-        let text = unsigned(&entry);
+        let text = text_to_sign(&entry);
         entry.signature = secret.sign(&Sha256::digest(text).into()).to_string();
         let json = to_json(&entry);
         Self { entry, json }
@@ -77,7 +77,7 @@ impl SignedEntry {
             "an entry is signed by its owner"
         );
         let sign = |text: &[u8]| secret.sign(&Sha256::digest(text).into()).to_string();
-        let json = text::beside(&self.covered_stored()?, &to_json(own), half, sign);
+        let json = text::replace_half(&self.stored_signed_text()?, &to_json(own), half, sign);
         Self::from_json(&json.map_err(|error| EntryError::Malformed(error.to_string()))?)
     }
 
@@ -124,7 +124,7 @@ impl SignedEntry {
     /// # Errors
     /// [`EntryError::SignatureForm`] or [`EntryError::Signature`].
     pub fn verify(&self) -> Result<(), EntryError> {
-        self.covered().map(drop)
+        self.signed_text().map(drop)
     }
 
     /// Like [`Self::verify`], but also accepts a server's entry in which a discovery set
@@ -133,7 +133,7 @@ impl SignedEntry {
     /// # Errors
     /// As [`Self::verify`].
     pub fn verify_stored(&self) -> Result<(), EntryError> {
-        self.covered_stored().map(drop)
+        self.stored_signed_text().map(drop)
     }
 
     fn signature(&self) -> Result<Signature, EntryError> {
@@ -142,26 +142,26 @@ impl SignedEntry {
     }
 
     /// Returns the text that the owner signed.
-    fn covered(&self) -> Result<Vec<u8>, EntryError> {
+    fn signed_text(&self) -> Result<Vec<u8>, EntryError> {
         let signature = self.signature()?;
         if let Some(text) = self.without_signature()
-            && self.covers(&text, &signature).is_ok()
+            && self.verify_text(&text, &signature).is_ok()
         {
             return Ok(text);
         }
-        let text = unsigned(&self.entry);
-        self.covers(&text, &signature).map(|()| text)
+        let text = text_to_sign(&self.entry);
+        self.verify_text(&text, &signature).map(|()| text)
     }
 
     /// Returns the text that the owner signed, before a discovery set the server type.
-    fn covered_stored(&self) -> Result<Vec<u8>, EntryError> {
-        let (error, server) = match (self.covered(), &self.entry.server) {
+    fn stored_signed_text(&self) -> Result<Vec<u8>, EntryError> {
+        let (error, server) = match (self.signed_text(), &self.entry.server) {
             (Err(EntryError::Signature(error)), Some(server)) => (error, server),
             (other, _) => return other,
         };
         let signature = self.signature()?;
         if let Ok(text) = text::without_server_type(&self.json)
-            && self.covers(&text, &signature).is_ok()
+            && self.verify_text(&text, &signature).is_ok()
         {
             return Ok(text);
         }
@@ -170,15 +170,15 @@ impl SignedEntry {
             server_type: String::new(),
             ..server.clone()
         });
-        let text = unsigned(&entry);
-        match self.covers(&text, &signature) {
+        let text = text_to_sign(&entry);
+        match self.verify_text(&text, &signature) {
             Ok(()) => Ok(text),
             Err(_) => Err(EntryError::Signature(error)),
         }
     }
 
     /// Verifies a signature over `text`.
-    fn covers(&self, text: &[u8], signature: &Signature) -> Result<(), EntryError> {
+    fn verify_text(&self, text: &[u8], signature: &Signature) -> Result<(), EntryError> {
         let digest = Sha256::digest(text).into();
         Ok(self.entry.key.verify(&digest, signature)?)
     }
@@ -195,7 +195,7 @@ impl SignedEntry {
 }
 
 /// Returns the text to sign.
-fn unsigned(entry: &Entry) -> Vec<u8> {
+fn text_to_sign(entry: &Entry) -> Vec<u8> {
     to_json(&Entry {
         signature: String::new(),
         ..entry.clone()

@@ -90,7 +90,7 @@ impl<'a> Members<'a> {
 
 /// Returns the text `stored` with one half, the version, the sequence and the timestamp taken from
 /// `own`, and with a signature made by `sign`. Neither text has a signature.
-pub(super) fn beside(
+pub(super) fn replace_half(
     stored: &[u8],
     own: &[u8],
     half: Half,

@@ -39,7 +39,7 @@ pub(super) enum Phase {
     Cut,
 }
 
-pub(super) struct Flow {
+pub(super) struct StreamState {
     pub(super) phase: Phase,
     /// Flags to set in the next frame of this stream.
     pub(super) flags_due: u16,
@@ -69,7 +69,7 @@ struct Chunk {
     filled: usize,
 }
 
-impl Flow {
+impl StreamState {
     pub(super) fn new(flags_due: u16, credit: u32) -> Self {
         Self {
             phase: Phase::Open,

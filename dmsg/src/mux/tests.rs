@@ -224,7 +224,7 @@ fn abandoned_streams_are_few_and_end() {
 }
 
 #[test]
-fn a_stream_that_was_cut_stays_so_until_its_user_knows() {
+fn a_stream_that_was_cut_stays_cut_until_it_is_released() {
     let [mut a, mut b] = pair();
     let id = a.open().unwrap();
     a.write(id, &[7; 3_000]).unwrap();

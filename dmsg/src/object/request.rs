@@ -20,8 +20,8 @@ impl StreamRequest {
         self.to_gob_numbered(FIRST_TYPE)
     }
 
-    /// Encodes it as a Go process does whose type ids start at `first_type`: at least 64, depending
-    /// on what the process encoded before.
+    /// Encodes it like a Go process whose type ids start at `first_type`: at least 64, depending on
+    /// what the process encoded before.
     #[must_use]
     pub fn to_gob_numbered(&self, first_type: u32) -> Vec<u8> {
         gob::write_request(self, first_type)

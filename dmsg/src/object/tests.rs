@@ -71,7 +71,7 @@ fn request_checks_go_in_upstreams_order() {
 
 /// Tag 5, and an x beyond the prime: Go accepts both before it checks the signature.
 #[test]
-fn keys_that_are_none_are_refused() {
+fn invalid_keys_are_refused() {
     assert_eq!(
         refused(|r| r.source.key[0] = 5),
         ErrorCode::RequestSignature

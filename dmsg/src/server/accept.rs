@@ -78,7 +78,7 @@ impl<R: Runtime> Accept for ServerInner<R> {
         let key = session.remote();
         relay::spawn(self, session, added.id, incoming, addr.ip());
         if added.has_client_session {
-            file_in_time(self, key, added.id);
+            file_client_after_timeout(self, key, added.id);
         }
         let (runtime, interval) = (self.runtime.clone(), self.config.keepalive);
         let reason = session_task::run(runtime, driver, interval, added.killed).await;
@@ -94,7 +94,7 @@ impl<R: Runtime> Accept for ServerInner<R> {
 
 /// Treats a session as a client's once it had time to announce a server. A client that only waits
 /// to be dialled sends nothing that would show it.
-fn file_in_time<R: Runtime>(shared: &Arc<ServerInner<R>>, key: PublicKey, id: u64) {
+fn file_client_after_timeout<R: Runtime>(shared: &Arc<ServerInner<R>>, key: PublicKey, id: u64) {
     let filing = Arc::clone(shared);
     shared.runtime.spawn(Box::pin(async move {
         let limit = filing.config.handshake_timeout;

@@ -12,7 +12,7 @@ use crate::discovery::KnownServer;
 pub(super) const REDIAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// A link that lasted this long resets the wait to the first one.
 const GOOD_LINK: Duration = Duration::from_secs(30);
-/// Maximum number of servers remembered, and as many as a discovery may name.
+/// Maximum number of servers remembered; a discovery may return as many.
 const MAX_SERVERS: usize = 512;
 /// Maximum number of concurrent dials.
 const MAX_DIALS: usize = 16;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_dialled_ever_less_often_until_a_link_lived() {
+    fn redial_waits_grow_until_a_link_lasts() {
         let mut links = LinkTable::default();
         links.learn(server(1), at(0), None);
         let (mut now, mut waits) = (at(0), Vec::new());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_and_dials_are_bounded_and_what_is_not_named_is_forgotten() {
+    fn servers_and_dials_are_bounded_and_servers_not_named_are_forgotten() {
         let mut links = LinkTable::default();
         for n in 0..600 {
             links.learn(server(n), at(0), Some(at(5)));

@@ -48,10 +48,10 @@ pub(super) fn spawn<R: Runtime>(shared: &Arc<ServerInner<R>>) {
     }
     let keeping = Arc::clone(shared);
     let runtime = shared.runtime.clone();
-    runtime.spawn(Box::pin(async move { keep(keeping).await }));
+    runtime.spawn(Box::pin(async move { keep_links(keeping).await }));
 }
 
-async fn keep<R: Runtime>(shared: Arc<ServerInner<R>>) {
+async fn keep_links<R: Runtime>(shared: Arc<ServerInner<R>>) {
     let own = shared.endpoint.key();
     let mut next_query = shared.now() + FIRST_QUERY_DELAY;
     loop {
@@ -79,7 +79,7 @@ async fn keep<R: Runtime>(shared: Arc<ServerInner<R>>) {
             let linking = Arc::clone(&shared);
             shared.runtime.spawn(Box::pin(async move {
                 let (begun, key) = (linking.now(), server.key);
-                let linked = link(&linking, server).await;
+                let linked = run_link(&linking, server).await;
                 let now = linking.now();
                 let lived = if linked {
                     now.saturating_sub(begun)
@@ -102,7 +102,7 @@ async fn keep<R: Runtime>(shared: Arc<ServerInner<R>>) {
 }
 
 /// Dials a server and runs the link until it ends. Returns whether it was made.
-async fn link<R: Runtime>(shared: &Arc<ServerInner<R>>, server: KnownServer) -> bool {
+async fn run_link<R: Runtime>(shared: &Arc<ServerInner<R>>, server: KnownServer) -> bool {
     let counters = &shared.counters;
     let ip = server.address.ip();
     let mut limits = SessionConfig::with_pings(shared.config.max_streams);

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_no_reader_waits() {
+    fn without_a_rate_no_stream_waits() {
         let mut pace = Pace::new(0, 0, millis(5));
         assert!((0..10_000).all(|_| pace.take(millis(5)).is_zero()));
         let mut one = Pace::new(1, 0, millis(0));

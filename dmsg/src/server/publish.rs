@@ -7,7 +7,7 @@ use skydht_runtime::Runtime;
 use super::{Notice, ServerInner};
 use crate::discovery::DiscoveryError;
 use crate::entry::{Entry, Half, ServerFields, SignedEntry};
-use crate::publisher::{self, Cadence, Owner, Publisher};
+use crate::publisher::{self, Cadence, EntryOwner, Publisher};
 use crate::signal::Signal;
 
 /// Spawns the task that publishes the entry until the server closes.
@@ -39,7 +39,7 @@ pub(super) async fn remove<R: Runtime>(shared: &ServerInner<R>) {
     }
 }
 
-impl<R: Runtime> Owner for ServerInner<R> {
+impl<R: Runtime> EntryOwner for ServerInner<R> {
     /// How many more sessions it takes.
     type Content = usize;
 

@@ -10,7 +10,7 @@ use skydht_core::key::PublicKey;
 use skydht_runtime::{Runtime, within};
 
 use super::pace::Pace;
-use super::relayed::{Flow, Refused};
+use super::relayed::{Refused, RelayFlow};
 use super::routes::CachedRoute;
 use super::{ServerInner, copy};
 use crate::dmsg_session::DmsgSession;
@@ -106,7 +106,7 @@ impl<R: Runtime> Source<'_, R> {
             false => self.id,
         };
         for (id, route) in std::mem::take(&mut pending.routes) {
-            let permit = shared.relayed.begin(Flow {
+            let permit = shared.relayed.begin(RelayFlow {
                 address: source(self.ip),
                 source: source_id,
                 destination: id,
@@ -155,7 +155,7 @@ impl<R: Runtime> Source<'_, R> {
     }
 
     /// Returns `step`'s result, if it completes within `ServerConfig::stream_timeout`.
-    async fn in_time<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+    async fn with_timeout<T>(&self, step: impl Future<Output = T>) -> Option<T> {
         let limit = self.shared.config.stream_timeout;
         within(&self.shared.runtime, limit, step).await
     }
@@ -170,7 +170,7 @@ impl<R: Runtime> Source<'_, R> {
         let len = match opening {
             Some(Ok(Opening::Object(len))) => len,
             Some(Ok(Opening::Ping)) => {
-                let answered = self.in_time(endpoint::answer_ping(stream)).await;
+                let answered = self.with_timeout(endpoint::answer_ping(stream)).await;
                 if matches!(answered, Some(Ok(()))) {
                     counters.pings.count();
                 }
@@ -186,7 +186,7 @@ impl<R: Runtime> Source<'_, R> {
             return None;
         }
         stream.keeps(len.into()); // the record is buffered until it is complete
-        let object = self.in_time(self.session.read_sealed(&mut stream, len));
+        let object = self.with_timeout(self.session.read_sealed(&mut stream, len));
         let Some(Ok(object)) = object.await else {
             counters.invalid_requests.count();
             return None;
@@ -229,7 +229,7 @@ impl<R: Runtime> Source<'_, R> {
             answer.await.ok()?;
             stream.close().await.ok()
         };
-        self.in_time(answering).await;
+        self.with_timeout(answering).await;
     }
 
     /// Returns the request in an object, and whether the session passed it on for another key.
@@ -297,7 +297,7 @@ impl<R: Runtime> Source<'_, R> {
             return None;
         };
         if request.destination.key == shared.endpoint.key() {
-            self.in_time(self.serve_own(stream, request)).await;
+            self.with_timeout(self.serve_own(stream, request)).await;
             return None;
         }
         if !shared.endpoint.record_request(request.hash) {
@@ -341,7 +341,7 @@ impl<R: Runtime> Source<'_, R> {
             Some(Ok(None)) => {
                 counters.refusals.count();
                 // Close, so that the refusal arrives before the stream is reset.
-                let _ = self.in_time(pending.stream.close()).await;
+                let _ = self.with_timeout(pending.stream.close()).await;
                 RouteResult::Refused
             }
             Some(Err(_)) | None => {

@@ -15,7 +15,7 @@ const RESERVED_FRACTION: usize = 16;
 
 /// Source and destination of a relayed stream. Sessions are ids in the session table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Flow {
+pub(super) struct RelayFlow {
     /// Address that the source counts for, see [`crate::shares::source`].
     pub(super) address: IpAddr,
     pub(super) source: u64,
@@ -41,10 +41,10 @@ struct RelayState {
     max_per_pair: usize,
     max_per_destination: usize,
     last_id: u64,
-    streams: BTreeMap<u64, (Flow, oneshot::Sender<()>)>,
+    streams: BTreeMap<u64, (RelayFlow, oneshot::Sender<()>)>,
     max_passed_on: usize,
     all: Shares<u64>,
-    /// Those of `all` with [`Flow::is_passed_on`].
+    /// Those of `all` with [`RelayFlow::is_passed_on`].
     passed_on: Shares<u64>,
     /// By destination session. A destination without streams is removed.
     to: BTreeMap<u64, Shares<u64>>,
@@ -90,7 +90,7 @@ impl RelayTable {
     }
 
     /// Acquires a permit for a stream, if need be by ending a stream of a source that has more.
-    pub(super) fn begin(&self, flow: Flow) -> Result<RelayPermit<'_>, Refused> {
+    pub(super) fn begin(&self, flow: RelayFlow) -> Result<RelayPermit<'_>, Refused> {
         let (id, killed, displaced) = self.state().begin(flow)?;
         Ok(RelayPermit {
             relayed: self,
@@ -102,8 +102,8 @@ impl RelayTable {
 }
 
 impl RelayState {
-    fn begin(&mut self, flow: Flow) -> Result<(u64, oneshot::Receiver<()>, bool), Refused> {
-        let Flow {
+    fn begin(&mut self, flow: RelayFlow) -> Result<(u64, oneshot::Receiver<()>, bool), Refused> {
+        let RelayFlow {
             address,
             source,
             destination,
@@ -169,8 +169,8 @@ fn newest(shares: &Shares<u64>, address: IpAddr, source: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn flow(address: u8, source: u64, destination: u64) -> Flow {
-        Flow {
+    fn flow(address: u8, source: u64, destination: u64) -> RelayFlow {
+        RelayFlow {
             address: [192, 0, 2, address].into(),
             source,
             destination,
@@ -248,11 +248,11 @@ mod tests {
 
     /// Streams that other servers pass on have a limit of their own, which no source can use up.
     #[test]
-    fn what_is_passed_on_is_bounded_apart() {
+    fn passed_on_streams_have_a_limit_of_their_own() {
         let mut config = ServerConfig::new(([127, 0, 0, 1], 1).into());
         config.max_passed_on = 4;
         let relayed = RelayTable::new(&config);
-        let passed_on = |address, source, n| Flow {
+        let passed_on = |address, source, n| RelayFlow {
             is_passed_on: true,
             ..flow(address, source, n)
         };

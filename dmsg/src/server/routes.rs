@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_ends_and_is_bounded() {
+    fn routes_expire_and_are_bounded() {
         let mut routes = RouteCache::default();
         let at = Duration::from_secs;
         routes.set(at(0), key(1), CachedRoute::Missing);

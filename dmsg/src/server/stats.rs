@@ -88,7 +88,7 @@ counters! {
     links_made,
     /// Links to other servers that could not be made.
     links_failed,
-    /// Links whose server did not answer that we announced ourselves.
+    /// Links whose server did not answer our announcement.
     links_unanswered,
     /// Links whose server does not let us pass on requests.
     links_refused,

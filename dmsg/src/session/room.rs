@@ -15,10 +15,10 @@ const DEFAULT_BUDGET: usize = 32 << 20;
 /// A limit of the data queued in many sessions together. Beyond it, each session may still queue 32
 /// KiB. Clones share the budget.
 #[derive(Clone, Debug)]
-pub struct SendBudget(Arc<Total>);
+pub struct SendBudget(Arc<SendBudgetInner>);
 
 #[derive(Debug)]
-struct Total {
+struct SendBudgetInner {
     limit: usize,
     queued: AtomicUsize,
 }
@@ -27,7 +27,7 @@ impl SendBudget {
     /// Creates a budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Total {
+        Self(Arc::new(SendBudgetInner {
             limit,
             queued: AtomicUsize::new(0),
         }))

@@ -27,9 +27,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A limit of the unread data of many sessions together. Clones share the budget.
 #[derive(Clone)]
-pub struct ReceiveBudget(Arc<Total>);
+pub struct ReceiveBudget(Arc<ReceiveBudgetInner>);
 
-struct Total {
+struct ReceiveBudgetInner {
     limit: usize,
     held: AtomicUsize,
     cut: AtomicU64,
@@ -47,7 +47,7 @@ impl ReceiveBudget {
     /// Creates a budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Total {
+        Self(Arc::new(ReceiveBudgetInner {
             limit,
             held: AtomicUsize::new(0),
             cut: AtomicU64::new(0),

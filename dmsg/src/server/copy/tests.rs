@@ -158,7 +158,7 @@ fn a_partly_sent_buffer_shrinks() {
 
 /// Most streams carry little data at a time; for more, the buffer is kept.
 #[test]
-fn a_buffer_is_made_for_more_than_a_little_and_kept_while_data_flows() {
+fn a_buffer_is_allocated_for_larger_reads_and_kept_while_data_flows() {
     let mut bench = Bench::new();
     for (sent, buffered) in [
         (5, 5),
