@@ -329,7 +329,7 @@ impl Dht {
         (self.0.transport)()
     }
 
-    /// Returns why the last dial of each bootstrap peer failed, for those whose last dial did.
+    /// Returns why bootstrap peers are not reached, for those whose last dial failed.
     #[must_use]
     pub fn dial_failures(&self) -> Vec<DialFailure> {
         (self.0.failures)()

@@ -145,7 +145,7 @@ pub enum ReadError<E: fmt::Display> {
         chunks: Vec<u16>,
         /// Number of all chunks.
         of: u16,
-        /// Error of the last of them whose read failed; `None` if none failed.
+        /// Error of the last read that failed; `None` if the chunks were just not found.
         error: Option<E>,
     },
     /// A newer version replaced it after a part had been passed to the sink.

@@ -200,7 +200,7 @@ fn head_check(offset: u64, head: &[u8; HEAD]) -> [u8; 3] {
     let mut hash = Sha256::new();
     hash.update(offset.to_le_bytes());
     hash.update(&head[..5]);
-    first(hash)
+    first_bytes(hash)
 }
 
 fn payload_check(offset: u64, kind: Kind, payload: &[u8]) -> [u8; 8] {
@@ -208,10 +208,10 @@ fn payload_check(offset: u64, kind: Kind, payload: &[u8]) -> [u8; 8] {
     hash.update(offset.to_le_bytes());
     hash.update([kind.byte()]);
     hash.update(payload);
-    first(hash)
+    first_bytes(hash)
 }
 
-fn first<const N: usize>(hash: Sha256) -> [u8; N] {
+fn first_bytes<const N: usize>(hash: Sha256) -> [u8; N] {
     let hash = hash.finalize();
     std::array::from_fn(|i| hash[i])
 }

@@ -15,7 +15,7 @@ use skydht_core::node::{ChangeId, StoreChange};
 pub(crate) use self::state::{Answer, Loaded};
 pub use self::state::{Durability, StorageHealth, StorageStats};
 
-use self::state::{FIRST_PAUSE, MAX_LOADED, QueueShared, QueueState, Unsynced};
+use self::state::{FIRST_PAUSE, MAX_LOADED, QueueShared, QueueState, UnsyncedChanges};
 use self::worker::Worker;
 use super::contract::Storage;
 
@@ -57,7 +57,7 @@ impl Persistence {
             marks_read: false,
             passed: BTreeSet::new(),
             unsynced_marks: BTreeMap::new(),
-            unsynced: Unsynced::default(),
+            unsynced: UnsyncedChanges::default(),
             next_poll: None,
             pause: FIRST_PAUSE,
         };

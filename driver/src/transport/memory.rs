@@ -22,9 +22,9 @@ pub const ACCEPT_QUEUE: usize = 1_024;
 /// It works like a relay: peers are found by key, without addresses, and every node on the network
 /// can be reached. Keys are trusted rather than proven, since all nodes are in one process.
 #[derive(Clone, Default)]
-pub struct MemoryNetwork(Arc<Mutex<BTreeMap<PublicKey, Weak<Node>>>>);
+pub struct MemoryNetwork(Arc<Mutex<BTreeMap<PublicKey, Weak<MemoryNode>>>>);
 
-struct Node {
+struct MemoryNode {
     key: PublicKey,
     inbox: Mutex<Inbox>,
     waker: AtomicWaker,
@@ -41,7 +41,7 @@ struct Inbox {
     stats: TransportStats,
 }
 
-impl Node {
+impl MemoryNode {
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,7 +67,7 @@ impl MemoryNetwork {
     /// Adds a node to the network. It replaces an earlier one with the same key.
     #[must_use]
     pub fn transport(&self, key: PublicKey) -> MemoryTransport {
-        let node = Arc::new(Node {
+        let node = Arc::new(MemoryNode {
             key,
             inbox: Mutex::default(),
             waker: AtomicWaker::new(),
@@ -90,15 +90,15 @@ impl MemoryNetwork {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Weak<Node>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Weak<MemoryNode>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, key: &PublicKey) -> Option<Arc<Node>> {
+    fn find(&self, key: &PublicKey) -> Option<Arc<MemoryNode>> {
         self.lock().get(key)?.upgrade()
     }
 
-    fn connect(&self, from: &Node, to: &PublicKey) -> Result<Pipe, OpenFailure> {
+    fn connect(&self, from: &MemoryNode, to: &PublicKey) -> Result<Pipe, OpenFailure> {
         if from.inbox().closed {
             return Err(OpenFailure::Closing);
         }
@@ -124,7 +124,7 @@ impl MemoryNetwork {
 /// The transport of one node on a [`MemoryNetwork`].
 pub struct MemoryTransport {
     network: MemoryNetwork,
-    node: Arc<Node>,
+    node: Arc<MemoryNode>,
 }
 
 const PATH: Path = Path {

@@ -137,8 +137,8 @@ pub trait Transport: Send + Sync + 'static {
         TransportStats::default()
     }
 
-    /// Returns why the last dial of each bootstrap peer failed, for those whose last dial did. The
-    /// default returns none.
+    /// Returns why bootstrap peers are not reached, for those whose last dial failed. The default
+    /// returns none.
     fn dial_failures(&self) -> Vec<DialFailure> {
         Vec::new()
     }

@@ -75,7 +75,7 @@ pub struct StorageStats {
 }
 
 /// The waiting change of one target.
-pub(super) struct Waiting {
+pub(super) struct WaitingChange {
     pub(super) what: StoreChange,
     /// The ids to acknowledge: its own, and those of the changes that it replaced.
     pub(super) acknowledge: Vec<ChangeId>,
@@ -103,15 +103,15 @@ pub(crate) struct Answer {
 
 /// Changes that were written but not synced, and may still be lost.
 #[derive(Default)]
-pub(super) struct Unsynced {
+pub(super) struct UnsyncedChanges {
     /// When the oldest of them was written.
     pub(super) since: Option<Instant>,
-    pub(super) changes: BTreeMap<Target, Waiting>,
+    pub(super) changes: BTreeMap<Target, WaitingChange>,
     pub(super) bytes: usize,
 }
 
-impl Unsynced {
-    pub(super) fn add(&mut self, batch: Vec<Waiting>) {
+impl UnsyncedChanges {
+    pub(super) fn add(&mut self, batch: Vec<WaitingChange>) {
         self.since.get_or_insert_with(Instant::now);
         for written in batch {
             self.bytes += written.bytes;
@@ -124,14 +124,14 @@ impl Unsynced {
         self.changes.len() >= MAX_UNSYNCED || self.bytes >= MAX_UNSYNCED_BYTES
     }
 
-    pub(super) fn take(&mut self) -> Vec<Waiting> {
+    pub(super) fn take(&mut self) -> Vec<WaitingChange> {
         std::mem::take(self).changes.into_values().collect()
     }
 }
 
 #[derive(Default)]
 pub(super) struct QueueState {
-    pub(super) waiting: BTreeMap<Target, Waiting>,
+    pub(super) waiting: BTreeMap<Target, WaitingChange>,
     /// Targets in the order of their first waiting change; those already written are skipped.
     pub(super) order: VecDeque<Target>,
     pub(super) waiting_bytes: usize,
@@ -177,7 +177,7 @@ impl QueueState {
         self.waiting_bytes += bytes;
         let waiting = self.waiting.entry(target).or_insert_with(|| {
             self.order.push_back(target);
-            Waiting {
+            WaitingChange {
                 what: StoreChange::Forget(target),
                 acknowledge: Vec::new(),
                 bytes: 0,
@@ -205,7 +205,7 @@ impl QueueState {
         }
     }
 
-    pub(super) fn take_oldest(&mut self) -> Option<Waiting> {
+    pub(super) fn take_oldest(&mut self) -> Option<WaitingChange> {
         let target = self.order.pop_front()?;
         let waiting = self.waiting.remove(&target)?;
         self.waiting_bytes -= waiting.bytes;
@@ -214,7 +214,7 @@ impl QueueState {
 
     /// Queues changes again that could not be written, unless a later one waits for the same
     /// target.
-    pub(super) fn put_back(&mut self, batch: Vec<Waiting>) {
+    pub(super) fn put_back(&mut self, batch: Vec<WaitingChange>) {
         for mut old in batch.into_iter().rev() {
             let target = target_of(&old.what);
             if let Some(later) = self.waiting.get_mut(&target) {

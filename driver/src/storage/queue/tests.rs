@@ -109,7 +109,7 @@ fn changes_are_written_together_acknowledged_and_the_last_of_a_target_counts() {
 }
 
 #[test]
-fn everything_of_earlier_runs_comes_once_however_much_it_is() {
+fn all_records_of_earlier_runs_are_loaded_once() {
     let mut test_queue = TestQueue::over(filled(5_000), Durability::Async);
     test_queue.until(|it| it.up_to == Some(None));
     let mut targets: Vec<_> = test_queue
@@ -250,8 +250,8 @@ fn what_a_failed_sync_lost_is_written_again() {
 
 #[test]
 fn what_is_not_synced_is_bounded() {
-    let mut unsynced = Unsynced::default();
-    let written = |n: u64, bytes| Waiting {
+    let mut unsynced = UnsyncedChanges::default();
+    let written = |n: u64, bytes| WaitingChange {
         what: StoreChange::Keep(Box::new(record(n))),
         acknowledge: Vec::new(),
         bytes,

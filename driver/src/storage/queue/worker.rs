@@ -11,7 +11,7 @@ use skydht_core::store::merge::{Judgement, Rank, judge};
 
 use super::state::{
     Answer, Durability, FIRST_PAUSE, Loaded, MAX_LOADED, QueueShared, QueueState, StorageHealth,
-    Unsynced, Waiting,
+    UnsyncedChanges, WaitingChange,
 };
 use crate::storage::contract::{Kept, News, Storage, StorageError, target_of};
 
@@ -40,14 +40,14 @@ struct Work {
     marks: Marks,
     /// Targets that the node has requested.
     asked: VecDeque<Target>,
-    batch: Vec<Waiting>,
+    batch: Vec<WaitingChange>,
     /// Whether nothing more will be queued.
     ending: bool,
 }
 
 /// Changes to write, and ids of changes that are outranked; after an error, all changes that are
 /// left.
-type Split = Result<(Vec<Waiting>, Vec<ChangeId>), (Vec<Waiting>, StorageError)>;
+type Split = Result<(Vec<WaitingChange>, Vec<ChangeId>), (Vec<WaitingChange>, StorageError)>;
 
 /// The storage thread's side of the queue.
 pub(super) struct Worker {
@@ -62,7 +62,7 @@ pub(super) struct Worker {
     pub(super) unsynced_marks: BTreeMap<(MarkKind, Target), MarkChange>,
     /// Targets at or after `next_page` whose record was already passed to the node.
     pub(super) passed: BTreeSet<Target>,
-    pub(super) unsynced: Unsynced,
+    pub(super) unsynced: UnsyncedChanges,
     /// When a shared storage is polled next; `None` before the first poll.
     pub(super) next_poll: Option<Instant>,
     /// How long to wait if the next attempt fails.
@@ -200,7 +200,7 @@ impl Worker {
 
     /// Writes changes; without any, syncs what was written. After a failure, all unsynced changes
     /// are queued again, since they may be lost.
-    fn write(&mut self, batch: Vec<Waiting>, marks: Marks) -> Option<StorageError> {
+    fn write(&mut self, batch: Vec<WaitingChange>, marks: Marks) -> Option<StorageError> {
         let (batch, outranked) = match self.split_unread(batch) {
             Ok(split) => split,
             Err((batch, error)) => {
@@ -241,7 +241,7 @@ impl Worker {
         state.done.extend(acknowledged.map(|id| (id, durable)));
         drop(state);
         if sync {
-            self.unsynced = Unsynced::default();
+            self.unsynced = UnsyncedChanges::default();
             self.unsynced_marks.clear();
         } else {
             self.unsynced.add(batch);
@@ -252,7 +252,7 @@ impl Worker {
     }
 
     /// Queues changes again that could not be written, unless a later one waits for the same place.
-    fn put_back(&self, batch: Vec<Waiting>, marks: Marks) {
+    fn put_back(&self, batch: Vec<WaitingChange>, marks: Marks) {
         let mut state = self.shared.lock();
         state.put_back(batch);
         for (place, change) in marks {
@@ -316,7 +316,7 @@ impl Worker {
     /// Splits off changes of targets whose stored record the node has not seen, if that record
     /// outranks the change or would be removed unseen: the node receives the record instead, and
     /// decides again. The second part are the ids of these changes to acknowledge.
-    fn split_unread(&mut self, batch: Vec<Waiting>) -> Split {
+    fn split_unread(&mut self, batch: Vec<WaitingChange>) -> Split {
         let Some(next) = self.next_page.filter(|_| !self.storage.is_shared()) else {
             return Ok((batch, Vec::new()));
         };

@@ -176,7 +176,10 @@ impl RedisStorage {
             for master in &masters {
                 let settings = [b"appendonly".as_slice(), b"appendfsync"]
                     .map(|name| Command::new(&[b"CONFIG", b"GET", name]));
-                let replies = self.servers.run_on(master, &settings).map_err(unsynced)?;
+                let replies = self
+                    .servers
+                    .run_on(master, &settings)
+                    .map_err(sync_setting_unknown)?;
                 check_sync(&replies)?;
             }
         }
@@ -327,8 +330,9 @@ impl RedisStorage {
         match change {
             StoreChange::Keep(record) => {
                 let new = redis_value(record);
-                let keeps =
-                    old == new || found.is_some_and(|found| self.yields(&found, record, &old));
+                let keeps = old == new
+                    || found
+                        .is_some_and(|found| self.stored_takes_precedence(&found, record, &old));
                 match keeps {
                     true => Step::Done,
                     false => Step::Swap(old, new, until(record)),
@@ -344,7 +348,12 @@ impl RedisStorage {
     }
 
     /// Returns whether a record of this node is not written because of the stored one.
-    fn yields(&mut self, found: &Found, record: &StoredRecord, content: &[u8]) -> bool {
+    fn stored_takes_precedence(
+        &mut self,
+        found: &Found,
+        record: &StoredRecord,
+        content: &[u8],
+    ) -> bool {
         let Found { record: held, .. } = found;
         let rank = |record: &StoredRecord| Rank::of(&record.target, &record.item);
         match judge(&rank(held), &rank(record)) {
@@ -499,7 +508,7 @@ fn now() -> Unix {
     Unix(nanos(since.unwrap_or_default()))
 }
 
-fn unsynced(fault: Fault) -> Fault {
+fn sync_setting_unknown(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(text) if text.starts_with("NOPERM") || text.starts_with("ERR") => {
             Fault::Unsuitable(format!(

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn at_its_limit_it_remembers_no_more_and_what_is_not_remembered_is_new() {
+    fn beyond_the_limit_contents_always_count_as_new() {
         let mut known = SeenContents {
             max: 2,
             ..SeenContents::default()

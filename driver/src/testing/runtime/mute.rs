@@ -16,7 +16,7 @@ use skydht_runtime::{Connection, Runtime};
 
 use crate::transport::Transport;
 
-pub(super) struct Mute {
+pub(super) struct MutePeer {
     pub(super) key: PublicKey,
     pub(super) addr: Option<SocketAddr>,
     asked: mpsc::UnboundedReceiver<()>,
@@ -24,7 +24,7 @@ pub(super) struct Mute {
     _transport: Arc<dyn Send + Sync>,
 }
 
-impl Mute {
+impl MutePeer {
     pub(super) fn new<R: Runtime, T: Transport>(runtime: &R, transport: T) -> Self {
         let transport = Arc::new(transport);
         let (key, addr) = (transport.local_key(), transport.local_addr());

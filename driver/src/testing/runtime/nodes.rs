@@ -10,7 +10,7 @@ use skydht_dmsg::discovery::MemoryDiscovery;
 use skydht_dmsg::server::{Server, ServerConfig};
 use skydht_runtime::Runtime;
 
-use super::mute::Mute;
+use super::mute::MutePeer;
 use crate::dht::Dht;
 use crate::dmsg_node::DmsgNode;
 use crate::tcp_node::TcpNode;
@@ -128,7 +128,7 @@ impl<R: Runtime> Nodes<R> {
     }
 
     /// Starts a peer that answers pings and nothing else.
-    pub(super) async fn mute(&self) -> Mute {
+    pub(super) async fn mute(&self) -> MutePeer {
         let secret = self.secrets[0].clone();
         let runtime = self.runtime.clone();
         match &self.network {
@@ -139,14 +139,14 @@ impl<R: Runtime> Nodes<R> {
                 };
                 let entropy = draw(self.entropy);
                 let transport = TcpTransport::start(runtime.clone(), secret, entropy, options);
-                Mute::new(&runtime, transport.await.expect("loopback is free"))
+                MutePeer::new(&runtime, transport.await.expect("loopback is free"))
             }
             Network::Dmsg { discovery, .. } => {
                 let client = self.client(&secret, discovery);
                 client.ready().await;
                 let via = Via::Client(client);
                 let transport = DmsgTransport::new(runtime.clone(), via, DmsgOptions::default());
-                Mute::new(&runtime, transport.expect("the port is free"))
+                MutePeer::new(&runtime, transport.expect("the port is free"))
             }
         }
     }
@@ -154,7 +154,7 @@ impl<R: Runtime> Nodes<R> {
     /// Starts a node that knows the mute peer.
     pub(super) async fn starting_from(
         &self,
-        mute: &Mute,
+        mute: &MutePeer,
         configure: impl FnOnce(&mut Config),
     ) -> Dht {
         let node = self.start(1, None, |config| {

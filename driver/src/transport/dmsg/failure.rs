@@ -17,7 +17,7 @@ pub(super) const fn says_no_dht(error: &DialError) -> bool {
 }
 
 /// Maps the error of a dial.
-pub(super) fn of(error: &DialError) -> OpenFailure {
+pub(super) fn to_open_failure(error: &DialError) -> OpenFailure {
     match error {
         DialError::NoRoute => OpenFailure::NoAddress,
         DialError::Closed => OpenFailure::Closing,
@@ -92,7 +92,7 @@ mod tests {
             ),
         ];
         for (error, expected) in cases {
-            assert_eq!(of(&error), expected, "{error:?}");
+            assert_eq!(to_open_failure(&error), expected, "{error:?}");
         }
     }
 

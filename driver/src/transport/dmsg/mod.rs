@@ -108,11 +108,11 @@ impl<R: Runtime> DmsgInner<R> {
         match &dialled {
             Ok(_) => lock(&self.refusals).clear(&peer),
             Err(error) if failure::says_no_dht(error) => {
-                lock(&self.refusals).note(peer, self.now());
+                lock(&self.refusals).record(peer, self.now());
             }
             Err(_) => {}
         }
-        dialled.map_err(|error| failure::of(&error))
+        dialled.map_err(|error| failure::to_open_failure(&error))
     }
 }
 

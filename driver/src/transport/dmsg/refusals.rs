@@ -30,7 +30,7 @@ impl Refusals {
         }
     }
 
-    pub(super) fn note(&mut self, peer: PublicKey, now: Duration) {
+    pub(super) fn record(&mut self, peer: PublicKey, now: Duration) {
         if self.exempt.contains(&peer) {
             return;
         }
@@ -86,7 +86,7 @@ mod tests {
     fn refusals_expire_are_cleared_and_spare_the_exempt() {
         let mut refusals = Refusals::new(LIFE, [key(3)].into());
         for n in 1..=3 {
-            refusals.note(key(n), Duration::ZERO);
+            refusals.record(key(n), Duration::ZERO);
         }
         assert!(refusals.avoid(&key(1), LIFE - Duration::from_nanos(1)));
         assert!(!refusals.avoid(&key(1), LIFE));
@@ -97,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_those_whose_time_is_over_make_room_and_count_as_nothing() {
+    fn at_the_limit_expired_refusals_make_room_and_are_not_counted() {
         let mut refusals = Refusals::new(LIFE, BTreeSet::new());
         for n in 0..MAX_REFUSALS as u16 {
-            refusals.note(key(n), Duration::ZERO);
+            refusals.record(key(n), Duration::ZERO);
         }
-        refusals.note(key(5_000), LIFE);
+        refusals.record(key(5_000), LIFE);
         assert_eq!((refusals.len(), refusals.evicted), (1, 0));
     }
 
@@ -110,11 +110,11 @@ mod tests {
     fn at_the_limit_the_oldest_makes_room() {
         let mut refusals = Refusals::new(LIFE, BTreeSet::new());
         for n in 0..1_024 {
-            refusals.note(key(n), Duration::from_millis(2_000 - u64::from(n)));
+            refusals.record(key(n), Duration::from_millis(2_000 - u64::from(n)));
         }
-        refusals.note(key(7), Duration::from_secs(3)); // known: none makes room
+        refusals.record(key(7), Duration::from_secs(3)); // known: none makes room
         assert_eq!((refusals.len(), refusals.evicted), (MAX_REFUSALS, 0));
-        refusals.note(key(5_000), Duration::from_secs(3));
+        refusals.record(key(5_000), Duration::from_secs(3));
         assert_eq!((refusals.len(), refusals.evicted), (MAX_REFUSALS, 1));
         assert!(!refusals.avoid(&key(1_023), Duration::from_secs(3)));
         assert!(refusals.avoid(&key(0), Duration::from_secs(3)));
