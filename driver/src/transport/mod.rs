@@ -54,7 +54,7 @@ pub struct TransportStats {
     pub handshakes_abandoned: u64,
     /// Handshakes of incoming connections that ended to make room for others.
     pub handshakes_dropped: u64,
-    /// Incoming connections that were refused because of a limit, or because their peer is refused.
+    /// Connections refused because of a limit, or because their peer is refused.
     pub refused: u64,
     /// Times that a session had to wait because too many streams waited for the event loop.
     pub accepts_held: u64,

@@ -367,7 +367,7 @@ impl World {
     }
 }
 
-/// A listening socket of a virtual host. Dropping it resets the connections that wait.
+/// A listening socket of a virtual host. Dropping it closes the connections that wait.
 pub struct VirtualListener {
     world: Arc<World>,
     addr: SocketAddr,
