@@ -24,7 +24,7 @@
 //! use skydht_dmsg::server::{Server, ServerConfig};
 //! use skydht_runtime::virtual_time::VirtualTime;
 //!
-//! // Everything on virtual time here; on a real runtime, draw keys and entropy from the system.
+//! // This example runs in virtual time; on a real runtime, draw keys and entropy from the system.
 //! let world = VirtualTime::new(7);
 //! let (relay, alice, bob) = ([10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]);
 //! let key = |n| SecretKey::from_entropy(&[n; 32]);

@@ -6,7 +6,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Five nodes on loopback. A node of your own: see `Start`.
+//! // Five nodes on loopback. See `Start` for a node of your own.
 //! let net = Testnet::new(5).await?;
 //! let [alice, .., bob] = net.nodes() else { unreachable!() };
 //!
@@ -81,8 +81,8 @@ pub fn entropy() -> io::Result<[u8; 32]> {
 /// let any = ([127, 0, 0, 1], 0).into();
 /// let first = Dht::tcp(SecretKey::from_entropy(&entropy()?)).listen(any).start().await?;
 ///
-/// // Others start from its key and address. One that listens at none only dials: what it puts is
-/// // found all the same, since its sessions carry streams back.
+/// // Other nodes bootstrap from its key and address. A node without an address to listen on only
+/// // dials. What it puts is found nevertheless, since its sessions carry streams back.
 /// let second = Dht::tcp(SecretKey::from_entropy(&entropy()?))
 ///     .bootstrap([first.as_bootstrap()])
 ///     .start()

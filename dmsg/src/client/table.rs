@@ -37,7 +37,7 @@ pub struct ClientStats {
     pub connecting: usize,
     /// Sessions that were made.
     pub connected: u64,
-    /// Attempts to make one that failed.
+    /// Attempts to establish a session that failed.
     pub connects_failed: u64,
     /// Dials that waited for a session that another dial was making.
     pub connects_shared: u64,
@@ -45,7 +45,7 @@ pub struct ClientStats {
     pub lost: u64,
     /// Streams that we opened to other keys.
     pub dialled: u64,
-    /// Dials that failed in the end.
+    /// Dials that failed after all retries.
     pub dials_failed: u64,
     /// Dial rounds repeated because the destination was overloaded or closed the stream without a
     /// reason.

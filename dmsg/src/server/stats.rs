@@ -53,7 +53,7 @@ counters! {
     accepted,
     /// Sessions that a newer one of the same key replaced.
     superseded,
-    /// Sessions that were refused because of the limit.
+    /// Sessions that were refused at the limit.
     refused_sessions,
     /// Sessions that ended to make room for others.
     displaced_sessions,

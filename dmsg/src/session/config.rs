@@ -110,13 +110,13 @@ pub enum CloseReason {
     /// The connection failed, or ended inside a frame.
     #[error("connection failed: {0}")]
     Io(std::io::ErrorKind),
-    /// The encrypted stream below got a bad record.
+    /// A record of the encrypted stream below was invalid.
     #[error(transparent)]
     Secure(SecureError),
     /// The peer speaks smux.
     #[error("the peer multiplexes with smux, which is not built: let it use yamux")]
     Smux,
-    /// The peer broke the multiplexing protocol.
+    /// The peer violated the multiplexing protocol.
     #[error("protocol violation: {0}")]
     Protocol(Arc<str>),
 }
