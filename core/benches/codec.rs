@@ -1,4 +1,4 @@
-//! What messages cost to print and to read.
+//! Cost of encoding and decoding messages.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What signatures and keys cost: the budget behind verification as jobs.
+//! Cost of signatures and keys: the budget behind verification as jobs.
 
 use std::hint::black_box;
 

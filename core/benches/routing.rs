@@ -1,5 +1,5 @@
-//! The routing step: what a node does for every FindNode it serves, for every answer it gets,
-//! and for a whole lookup, without the network.
+//! The routing step: what a node does for every FindNode request, for every answer, and for a whole
+//! lookup, without the network.
 
 #![allow(missing_docs, reason = "criterion's macros make a public function")]
 
@@ -105,7 +105,7 @@ fn lookup(c: &mut Criterion) {
             addr: None,
         })
         .collect();
-    // Everybody knows a tenth of all, and answers the nearest of those.
+    // Each peer knows a tenth of all, and answers with the nearest of those.
     let answers: BTreeMap<NodeId, Vec<Candidate>> = (0u64..)
         .zip(&everybody)
         .map(|(n, peer)| {

@@ -1,4 +1,4 @@
-//! The store: admitting an item, new and as an update, when 1 k, 100 k or 1 M are held.
+//! The store: admitting an item, new and as an update, with 1 k, 100 k or 1 M items stored.
 //!
 //! Signatures are not part of it: the store never checks them.
 
@@ -17,7 +17,7 @@ use skydht_core::key::{PublicKey, Signature};
 use skydht_core::store::{Candidate, Store, StoreConfig, Via};
 use skydht_core::time::{Mono, Time, Unix};
 
-/// What a common record holds.
+/// Length of a typical value.
 const VALUE_LEN: usize = 500;
 
 const NOW: Time = Time {
@@ -39,7 +39,7 @@ fn candidate(number: u64, seq: u64) -> Candidate {
     Candidate::of_owner(Arc::new(item), Via::Signer(key))
 }
 
-/// A full node's store with so many items of as many publishers.
+/// The store of a full node with this many items of as many publishers.
 fn filled(items: u64) -> Store {
     let mut store = Store::new(StoreConfig {
         full_node: true,

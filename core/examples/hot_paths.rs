@@ -1,8 +1,8 @@
-//! The hot paths, each in a function of its own, so that callgrind can count its instructions.
+//! The hot paths, each in a separate function, so that callgrind can count its instructions.
 //!
-//! `core/instruction-counts` runs it under valgrind and compares with `core/instruction-counts.txt`.
-//! Run alone it only checks that every path does what it should. Nothing is random, nothing is
-//! timed, and no signature is made or checked on a path that is counted.
+//! `core/instruction-counts` runs it under valgrind and compares with
+//! `core/instruction-counts.txt`. Run alone, it only checks that every path produces the right
+//! result. Nothing is random or timed, and no signature is made or checked on a counted path.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -25,11 +25,11 @@ use skydht_core::wire::{
 };
 use skydht_core::{Node, Seed};
 
-/// Repetitions of each path; the script divides by it.
+/// Repetitions of each path; the script divides by this.
 const ROUNDS: usize = 200;
-/// Peers that the node knows.
+/// Number of peers that the node knows.
 const PEERS: u8 = 60;
-/// Items in the store that is measured alone.
+/// Number of items in the store that is measured alone.
 const HELD: u64 = 10_000;
 const VALUE_BYTES: usize = 500;
 const START: Time = Time {
@@ -39,7 +39,8 @@ const START: Time = Time {
 
 type Checked = Result<(), Box<dyn Error>>;
 
-/// Makes each path a function that is neither inlined nor merged with another, and lists them.
+/// Makes each path a function that is neither inlined nor merged with another, and lists these
+/// functions.
 macro_rules! paths {
     ($list:ident: $(fn $name:ident($world:ident) $body:block)*) => {
         $(#[inline(never)]
@@ -53,7 +54,7 @@ macro_rules! paths {
     };
 }
 
-/// The same for the messages, by index.
+/// The same for the codec of each message, by index.
 macro_rules! codec {
     ($($index:literal $encode_asked:ident $decode_asked:ident $encode_answer:ident $decode_answer:ident;)*) => {
         paths! { CODEC:
@@ -178,7 +179,7 @@ fn main() -> Checked {
     Ok(())
 }
 
-/// All that the paths work on, made before anything is counted.
+/// The data that the paths work on, created before anything is counted.
 struct World {
     driven: Driven,
     asked: Asked,
@@ -187,7 +188,7 @@ struct World {
     store: Store,
     fresh: Vec<Candidate>,
     newer: Vec<Candidate>,
-    /// Of items that the store holds.
+    /// Targets of items in the store.
     targets: Vec<Target>,
     requests: Vec<(RequestMessage, Frame)>,
     responses: Vec<(ResponseMessage, Frame)>,
@@ -271,16 +272,16 @@ impl World {
     }
 }
 
-/// A node whose peers answer immediately, with bytes made beforehand.
+/// A node whose peers answer immediately, with prepared bytes.
 struct Driven {
     node: Node,
     now: Time,
-    /// Whom each stream of ours goes to.
+    /// The peer of each stream that the node opened.
     opened: Vec<(StreamId, PublicKey)>,
     /// The answers of peers, by method.
     answers: [Arc<[u8]>; 4],
     pongs: Vec<(PublicKey, Arc<[u8]>)>,
-    /// The stream on which the caller asks.
+    /// The stream of the caller.
     stream: StreamId,
     answer: Option<Arc<[u8]>>,
     operations: u64,
@@ -360,7 +361,7 @@ impl Driven {
         Ok(driven)
     }
 
-    /// Sends requests one after the other and checks the last answer.
+    /// Sends requests one after another and checks the last answer.
     fn serve(&mut self, frames: &[Vec<u8>], wanted: impl Fn(&Response) -> bool) -> Checked {
         let stream = self.stream;
         for frame in frames {
@@ -385,7 +386,7 @@ impl Driven {
         self.finished.take().ok_or_else(|| "not finished".into())
     }
 
-    /// Handles, then drains, and does what is wanted, until nothing is wanted any more.
+    /// Handles an input, then drains and carries out the outputs, until none is left.
     fn input(&mut self, input: Input<'_>) -> Checked {
         let mut next = vec![input.into_owned()];
         while !next.is_empty() {
@@ -451,7 +452,7 @@ fn public(number: u8) -> PublicKey {
     SecretKey::from_entropy(&[number; 32]).public()
 }
 
-/// A key without an owner: only its tag is ever looked at.
+/// A key without an owner: only its tag is ever examined.
 fn fixed_key(x: &[u8; 32]) -> PublicKey {
     let mut key = [2; 33];
     key[1..].copy_from_slice(x);
@@ -462,7 +463,7 @@ fn target(number: u64) -> Target {
     Target::of(&fixed_key(&[7; 32]), &number.to_be_bytes())
 }
 
-/// An item without a signature: no path that is counted looks at the signature.
+/// An item without a signature: no counted path examines it.
 fn item(key: PublicKey, number: u64) -> Item {
     Item {
         key,
@@ -574,7 +575,7 @@ fn empty_store() -> Store {
     })
 }
 
-/// Items of as many publishers, each over its own stream.
+/// Items of as many publishers, each sent over a stream of its own.
 fn candidates(numbers: std::ops::Range<u64>, seq: u64) -> impl Iterator<Item = Candidate> {
     numbers.map(move |number| {
         let key = fixed_key(target(number).as_bytes());

@@ -1,12 +1,13 @@
-//! What reconciling two sets costs: ranges by our `sync`, by `negentropy`, and a rateless sketch
-//! (Yang et al., "Practical Rateless Set Reconciliation", 2024), in bytes, round trips and time.
+//! Cost of reconciling two sets: by ranges with this crate's `sync`, with `negentropy`, and with a
+//! rateless sketch (Yang et al., "Practical Rateless Set Reconciliation", 2024), in bytes, round
+//! trips and time.
 //!
 //! `cargo run --release -p skydht-core --example reconcile [ITEMS DIFFERENCES]…`
 //!
-//! Every second difference is an item that the other side lacks, the others are newer versions;
-//! the sides take turns in having them. `beyond` is what is sent beyond the items themselves. The
-//! other two methods find names (32 bytes, 8 bytes) only: what fetching by name costs is added
-//! (the sketch: 8 bytes each way; negentropy: 32).
+//! Every second difference is an item that one side lacks, the others are newer versions; both
+//! sides alternate in having them. `beyond` is the number of bytes sent besides the items
+//! themselves. The other two methods find only names (32 bytes, 8 bytes): the cost of fetching by
+//! name is added (sketch: 8 bytes each way; negentropy: 32).
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 #![allow(
@@ -63,7 +64,7 @@ fn sets(items: u64, differences: u64) -> (ItemSet, ItemSet) {
     (a, b)
 }
 
-/// Bytes beyond the items, round trips, time.
+/// Bytes besides the items, round trips, time.
 type Cost = (u64, u32, Duration);
 
 fn ours(mut a: ItemSet, mut b: ItemSet) -> Cost {
@@ -126,13 +127,13 @@ fn theirs(a: &ItemSet, b: &ItemSet, by_time: bool) -> Cost {
             None => break,
         }
     }
-    // The items themselves: one more round trip, and the names of those that are asked for.
+    // Fetching the items: one more round trip, and the names of those requested.
     bytes += 32 * need.len();
     rounds += u32::from(!need.is_empty() || !have.is_empty());
     (bytes as u64, rounds, start.elapsed())
 }
 
-/// A coded symbol: sum of the names, of their hashes, and how many.
+/// A coded symbol: the sum of the names, of their hashes, and their number.
 #[derive(Clone, Copy, Default)]
 struct Symbol {
     names: u64,
@@ -184,7 +185,7 @@ fn symbols(names: &[u64], len: usize) -> Vec<Symbol> {
     symbols
 }
 
-/// Peels the difference of two sets; none when there are too few symbols.
+/// Peels the difference of two sets; `None` if there are too few symbols.
 fn peel(mut symbols: Vec<Symbol>) -> Option<usize> {
     let mut found = 0;
     loop {
@@ -206,8 +207,8 @@ fn peel(mut symbols: Vec<Symbol>) -> Option<usize> {
     }
 }
 
-/// One side sends symbols, doubling what it has sent, until the other has peeled all. Time is that
-/// of making the symbols from the whole sets, once each, and peeling.
+/// One side sends symbols, doubling the number each time, until the other has peeled all. The time
+/// is that of computing the symbols of both sets once, and of peeling.
 fn sketch(a: &ItemSet, b: &ItemSet) -> Cost {
     let names = |set: &ItemSet| -> Vec<u64> {
         let entries = set.entries(Target::default());
@@ -229,7 +230,7 @@ fn sketch(a: &ItemSet, b: &ItemSet) -> Cost {
         rounds += 1;
         if let Some(found) = peel(ours) {
             let took = start.elapsed();
-            // Name, check, and some two bytes for the count.
+            // Name, check, and approximately two bytes for the count.
             let bytes = len * 14 + found * 8;
             return (bytes as u64, rounds + u32::from(found > 0), took);
         }

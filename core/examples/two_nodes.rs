@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p skydht-core --example two_nodes`
 //!
-//! Node B knows A as its bootstrap peer, puts an item and reads it back. The last line is the
-//! digest of B's run: it is the same on every machine, every time.
+//! Node B has A as its bootstrap peer, puts an item and reads it back. The last line is the digest
+//! of B's run, which is the same on every machine and in every run.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -22,12 +22,12 @@ use skydht_core::{Node, Seed};
 const NAMES: [&str; 2] = ["A", "B"];
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// One end of a stream: whose, and its number there.
+/// One end of a stream: the index of the node, and its number there.
 type End = (usize, StreamId);
 
 struct Pair {
     nodes: [Node; 2],
-    /// What is under way: when it arrives, at whom, what.
+    /// Inputs in transit: arrival time, receiving node, input.
     queue: VecDeque<(Mono, usize, Input<'static>)>,
     now: Mono,
     accepted: [u64; 2],
@@ -87,7 +87,7 @@ fn time(mono: Mono) -> Time {
 }
 
 impl Pair {
-    /// Gives B a command and lets time pass until it is finished.
+    /// Passes a command to B and advances the time until it finishes.
     fn run(&mut self, op: OperationId, command: Command) -> Result<(), Box<dyn Error>> {
         let mut finished = self.input(1, Input::Command { op, command })?;
         while !finished {
@@ -98,7 +98,7 @@ impl Pair {
         Ok(())
     }
 
-    /// The invariant: handle, then drain. Returns whether an operation finished.
+    /// Handles an input, then drains. Returns whether an operation finished.
     fn input(&mut self, node: usize, input: Input<'static>) -> Result<bool, Box<dyn Error>> {
         let millis = self.now.0 / 1_000_000;
         println!("{millis:4} ms  {} <- {}", NAMES[node], describe(&input));
@@ -183,7 +183,7 @@ impl Pair {
                     },
                 );
             }
-            // Nobody reads slowly, nothing is stored, nobody has an address.
+            // In this example no peer reads slowly, nothing is stored, and there are no addresses.
             Output::PauseReading { .. } | Output::ResumeReading { .. } => {}
             Output::Persist { .. }
             | Output::PersistMark { .. }
@@ -211,7 +211,7 @@ impl Pair {
     }
 }
 
-/// One line for an input or output: its debug text, cut.
+/// The debug text of an input or output, truncated to one line.
 fn describe(what: &impl std::fmt::Debug) -> String {
     let text = format!("{what:?}");
     match text.char_indices().nth(110) {

@@ -1,14 +1,14 @@
-//! One form for each address.
+//! The canonical form of addresses.
 //!
-//! A dual-stack listener sees IPv4 peers at `[::ffff:a.b.c.d]`. That form is the same address,
-//! and no use to a host without IPv6: it is turned into the plain one wherever an address comes
-//! in, so that back-off, tables, files and answers know one form only.
+//! A dual-stack listener sees IPv4 peers at `[::ffff:a.b.c.d]`. That is the same address, but a
+//! host without IPv6 cannot use it. Addresses are converted wherever they enter, so that back-off,
+//! tables, files and answers contain only one form.
 
 use core::net::SocketAddr;
 
-/// The form in which an address is kept, compared and passed on: IPv4 in IPv6 becomes IPv4, and
-/// the flow label, which is no part of where a host is, goes. A scope stays: a link-local
-/// address means nothing without it.
+/// Returns the form in which an address is kept, compared and passed on: an IPv4-mapped IPv6
+/// address becomes IPv4, and the flow label, which does not identify a host, is removed. The scope
+/// is kept, since a link-local address means nothing without it.
 #[must_use]
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr {
@@ -37,7 +37,7 @@ mod tests {
             ("[::ffff:0.0.0.0]:1", "0.0.0.0:1"),
             ("[2001:db8::1]:4000", "[2001:db8::1]:4000"),
             ("[::1]:4000", "[::1]:4000"),
-            // IPv4-compatible, not mapped: another address.
+            // IPv4-compatible rather than mapped: a different address.
             ("[::10.1.2.3]:4000", "[::a01:203]:4000"),
         ] {
             assert_eq!(canonical(given.parse().unwrap()).to_string(), kept);

@@ -1,11 +1,11 @@
-//! A limit that may be left out.
+//! A limit that may be absent.
 
 use core::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
-/// How much there may be of something, or that there is no limit. In JSON and in configuration
-/// files a number, and 0 for no limit, as upstream writes it. By default none.
+/// A maximum number, or no limit. In JSON and in configuration files a number, where 0 means
+/// unlimited, as in upstream. The default is unlimited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "usize", into = "usize")]
 pub struct Cap(Option<NonZeroUsize>);
@@ -14,13 +14,13 @@ impl Cap {
     /// No limit.
     pub const UNLIMITED: Self = Self(None);
 
-    /// At most this many; none for 0.
+    /// A limit of `most`; unlimited for 0.
     #[must_use]
     pub const fn new(most: usize) -> Self {
         Self(NonZeroUsize::new(most))
     }
 
-    /// How much there may be, if that is limited.
+    /// The limit; `None` if unlimited.
     #[must_use]
     pub const fn most(self) -> Option<usize> {
         match self.0 {
@@ -29,7 +29,7 @@ impl Cap {
         }
     }
 
-    /// Whether one more may come to so many.
+    /// Whether one more is allowed in addition to `used`.
     #[must_use]
     pub const fn has_room(self, used: usize) -> bool {
         match self.0 {
@@ -38,7 +38,7 @@ impl Cap {
         }
     }
 
-    /// How much so many are above it.
+    /// The amount by which `used` exceeds the limit.
     #[must_use]
     pub const fn excess(self, used: usize) -> usize {
         match self.0 {
@@ -47,7 +47,7 @@ impl Cap {
         }
     }
 
-    /// The number that stands for it in a file.
+    /// The number for configuration files, 0 if unlimited.
     pub(crate) const fn number(self) -> usize {
         match self.0 {
             Some(most) => most.get(),

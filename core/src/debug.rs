@@ -1,4 +1,4 @@
-//! Types that users hold and whose inside is long or secret show their name alone.
+//! Opaque `Debug` for public types whose content is long or secret.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! How raw bytes look in serde formats (journals, snapshots): base64 text.
+//! Encoding of raw bytes in serde formats (journals, snapshots): base64 text.
 
 /// For `#[serde(with = "…")]`: bytes as one base64 string.
 pub(crate) mod base64 {
@@ -19,7 +19,7 @@ pub(crate) mod base64 {
         D: Deserializer<'de>,
     {
         let text = Cow::<str>::deserialize(d)?;
-        // The decoder takes several padded texts in one.
+        // The decoder would accept several padded texts in sequence.
         let inner = text.len().saturating_sub(4);
         if text.as_bytes()[..inner].contains(&b'=') {
             return Err(serde::de::Error::custom(

@@ -48,7 +48,7 @@ macro_rules! identifier {
         }
 
         impl Ord for $name {
-            /// As big-endian numbers. The first eight bytes decide nearly always.
+            /// Compares as big-endian numbers. The first eight bytes decide almost always.
             fn cmp(&self, other: &Self) -> Ordering {
                 let (a, b) = (leading(&self.0), leading(&other.0));
                 a.cmp(&b).then_with(|| self.0.cmp(&other.0))
@@ -124,18 +124,18 @@ impl Target {
 }
 
 impl From<NodeId> for Target {
-    /// A node's own position as something to look up.
+    /// The node's position as a target to look up.
     fn from(id: NodeId) -> Self {
         Self(id.0)
     }
 }
 
 impl Distance {
-    /// The largest distance there is.
+    /// The largest possible distance.
     pub const MAX: Self = Self([0xff; ID_LEN]);
 
-    /// Leading zero bits, that is the length of the common prefix of the two positions:
-    /// 0 to 255, and 256 when they are equal.
+    /// Number of leading zero bits, which is the length of the common prefix of the two positions:
+    /// 0 to 255, and 256 if they are equal.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "at most 8")]
     pub fn common_prefix(&self) -> u16 {

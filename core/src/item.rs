@@ -1,4 +1,4 @@
-//! Mutable items, after BEP 44: a value signed by its owner's key, sequenced and salted.
+//! Mutable items after BEP 44: a value signed by its owner's key, with a sequence and a salt.
 //!
 //! Signed payload, all integers big-endian: `seq` u64 ‖ len(v) u32 ‖ v ‖ len(salt) u32 ‖ salt.
 //! The signature is recoverable and covers SHA-256 of the payload. Neither the key nor the
@@ -18,15 +18,15 @@ use crate::id::Target;
 use crate::key::{PublicKey, SecretKey, Signature, SignatureError};
 use crate::time::Unix;
 
-/// Most bytes in a value.
+/// Maximum length of a value, in bytes.
 pub const MAX_VALUE_LEN: usize = 65_536;
-/// Most bytes in a salt.
+/// Maximum length of a salt, in bytes.
 pub const MAX_SALT_LEN: usize = 200;
-/// Most bytes that a version 1 Go node takes as a value.
+/// Maximum length of a value that a version 1 Go node accepts, in bytes.
 pub const MAX_VALUE_LEN_V1: usize = 1_000;
 
-/// An item's sequence number: the higher one is newer. Writers that follow the clock use
-/// Unix nanoseconds.
+/// Sequence number of an item: the higher one is newer. Writers that follow the clock use Unix
+/// nanoseconds.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -37,7 +37,7 @@ impl Seq {
     const TIME_LIKE: core::ops::RangeInclusive<u64> =
         1_600_000_000_000_000_000..=2_500_000_000_000_000_000;
 
-    /// The moment this sequence names, when it looks like Unix nanoseconds (1.6e18 to 2.5e18).
+    /// The time that this sequence states, if it looks like Unix nanoseconds (1.6e18 to 2.5e18).
     #[must_use]
     pub fn as_time(self) -> Option<Unix> {
         Self::TIME_LIKE.contains(&self.0).then_some(Unix(self.0))
@@ -50,8 +50,8 @@ impl fmt::Display for Seq {
     }
 }
 
-/// Distinguishes the items of one key. At most [`MAX_SALT_LEN`] bytes in a valid item; longer
-/// ones can be held, because a peer that sends one is owed an answer.
+/// Distinguishes the items of one key. A valid item has at most [`MAX_SALT_LEN`] bytes of salt; the
+/// type can hold more, because a peer that sends a longer salt must still be answered.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Salt(#[serde(with = "base64")] SmallVec<[u8; 16]>);
@@ -63,7 +63,7 @@ impl Salt {
         Self(SmallVec::from_slice(bytes))
     }
 
-    /// The bytes.
+    /// The raw bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -88,8 +88,8 @@ impl fmt::Debug for Salt {
     }
 }
 
-/// An item's bytes, shared. Go tells nil from empty in JSON (`null`, `""`) but signs both
-/// alike, so equality looks at the bytes alone.
+/// The bytes of an item, shared. In JSON, Go distinguishes nil from empty (`null`, `""`), but it
+/// signs both alike, so equality compares the bytes only.
 #[derive(Clone, Default)]
 pub struct Value(Option<Arc<[u8]>>);
 
@@ -129,7 +129,7 @@ impl Value {
         self.0.is_none()
     }
 
-    /// The bytes; none for null.
+    /// The bytes; empty for null.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
@@ -164,7 +164,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// Why an item is not acceptable. The texts are those of the Go code, in its order of checks.
+/// Why an item is invalid. The texts are those of the Go code, in its order of checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ItemError {
@@ -179,33 +179,33 @@ pub enum ItemError {
     Signature(#[from] SignatureError),
 }
 
-/// Whether an item lies at its signer's own target or was put elsewhere by another key.
+/// Whether an item is at its signer's own target or was published elsewhere by another key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// Signed by another key than the target's owner.
+    /// Signed by a key other than the target's owner.
     Mirror,
     /// SHA-256(key ‖ salt) equals the target.
     Owner,
 }
 
-/// A signed value. Holding one proves nothing: see [`Item::check`].
+/// A signed value. Having one proves nothing: see [`Item::check`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Item {
-    /// Who signed.
+    /// The signer's key.
     pub key: PublicKey,
-    /// Which of the signer's versions.
+    /// The sequence: the higher one is newer.
     pub seq: Seq,
-    /// Over SHA-256 of [`Item::payload`].
+    /// Signature over SHA-256 of [`Item::payload`].
     pub signature: Signature,
-    /// The bytes; length 0 is a tombstone.
+    /// The value; an empty one is a tombstone.
     pub value: Value,
-    /// Which of the signer's items.
+    /// The salt, which distinguishes the signer's items.
     pub salt: Salt,
 }
 
 impl Item {
-    /// Signs a new item. Sizes are the caller's to check, see [`Item::check_sizes`].
+    /// Signs a new item. The caller checks the sizes, see [`Item::check_sizes`].
     #[must_use]
     pub fn sign(secret: &SecretKey, seq: Seq, value: Value, salt: Salt) -> Self {
         let mut item = Self {
@@ -219,13 +219,13 @@ impl Item {
         item
     }
 
-    /// Where the signer's own item with this salt lives.
+    /// The target of the signer's own item with this salt.
     #[must_use]
     pub fn target(&self) -> Target {
         Target::of(&self.key, self.salt.as_bytes())
     }
 
-    /// Whether this item is the owner's word at `target` or a mirror's.
+    /// Whether this item at `target` is the owner's or a mirror's.
     #[must_use]
     pub fn origin_at(&self, target: &Target) -> Origin {
         if self.target() == *target {
@@ -235,7 +235,7 @@ impl Item {
         }
     }
 
-    /// A value of length 0: the owner deleted the item.
+    /// Whether the value is empty, which means that the owner deleted the item.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.value.as_bytes().is_empty()
@@ -249,7 +249,7 @@ impl Item {
         out
     }
 
-    /// SHA-256 of the payload, what the signature covers.
+    /// SHA-256 of the payload, which the signature covers.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -257,9 +257,9 @@ impl Item {
         hash.finalize().into()
     }
 
-    /// What a mirror signs to bind this item to a target that is not its own (the `bind`
-    /// extension): SHA-256("skydht-bind-1\0" ‖ target ‖ SHA-256(payload)). The prefix cannot
-    /// begin a payload, since it would announce a value of 1.7 GB.
+    /// The digest that a mirror signs to bind this item to a target that is not its own (the `bind`
+    /// extension): SHA-256("skydht-bind-1\0" ‖ target ‖ SHA-256(payload)). No payload begins with
+    /// the prefix, since it would announce a value of 1.7 GB.
     #[must_use]
     pub fn bind_digest(&self, target: &Target) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -269,7 +269,7 @@ impl Item {
         hash.finalize().into()
     }
 
-    /// Whether readers take the value as "deleted": a tombstone, or, under the salts that
+    /// Whether readers interpret the value as deleted: a tombstone, or, under the salts that
     /// upstream publishes, one of the values by which it deletes (`{}`, `[]`, `null`).
     #[must_use]
     pub fn reads_as_deleted(&self) -> bool {
@@ -302,7 +302,7 @@ impl Item {
         hash.finalize().into()
     }
 
-    /// Whether `other` says the same: key, sequence, value and salt; signature bytes may differ.
+    /// Whether `other` has the same key, sequence, value and salt; signatures may differ.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         self.seq == other.seq
@@ -311,7 +311,7 @@ impl Item {
             && self.value == other.value
     }
 
-    /// The cheap half of [`Item::check`].
+    /// Checks the sizes only, the cheap part of [`Item::check`].
     ///
     /// # Errors
     /// [`ItemError::ValueTooLarge`] or [`ItemError::SaltTooLong`].
@@ -319,10 +319,10 @@ impl Item {
         check_sizes(&self.value, &self.salt)
     }
 
-    /// Sizes, then the signature: some 60 µs.
+    /// Checks the sizes, then the signature, in some 60 µs.
     ///
     /// # Errors
-    /// The first thing wrong, in Go's order.
+    /// The first error in Go's order of checks.
     pub fn check(&self) -> Result<(), ItemError> {
         self.check_sizes()?;
         self.key.verify(&self.digest(), &self.signature)?;
@@ -340,7 +340,7 @@ impl Item {
     }
 }
 
-/// The limits of Go, in its order of checks.
+/// Checks Go's limits, in its order.
 pub(crate) fn check_sizes(value: &Value, salt: &Salt) -> Result<(), ItemError> {
     if value.as_bytes().len() > MAX_VALUE_LEN {
         Err(ItemError::ValueTooLarge)
@@ -351,13 +351,13 @@ pub(crate) fn check_sizes(value: &Value, salt: &Salt) -> Result<(), ItemError> {
     }
 }
 
-/// How long ago an item's signer vouched for it and how long it is to be kept: what a peer says of
-/// it, in whole milliseconds on the wire, rounded down.
+/// Age and remaining lifetime of an item as a peer states them; on the wire in whole milliseconds,
+/// rounded down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Life {
-    /// Since the signer last vouched for it.
+    /// Time since the signer last vouched for the item.
     pub age: Duration,
-    /// Until it expires.
+    /// Time until it expires.
     pub left: Duration,
 }
 

@@ -1,11 +1,11 @@
 //! Recording a run, and replaying it bit for bit.
 //!
-//! A run is a function of configuration, identity, seed and inputs. A journal holds them: a
-//! [`Header`], then one [`Step`] for each input, with the signatures that the node made and a
-//! running digest of everything it said: outputs and deadlines. So it replays from the public
-//! key alone, and [`Replay`] stops at the first difference. No secret enters a journal.
+//! A run is a function of configuration, identity, seed and inputs. A journal contains these: a
+//! [`Header`], then one [`Step`] per input, with the signatures that the node made and a running
+//! digest of everything that it returned, outputs and deadlines. So it replays from the public key
+//! alone, and [`Replay`] stops at the first difference. No secret enters a journal.
 //!
-//! All types are serde; the file format around them is the program's.
+//! All types implement serde; the file format around them is the program's.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -22,10 +22,10 @@ use crate::time::Time;
 /// The version of these types. Journals of other versions are refused.
 pub const FORMAT: u32 = 1;
 
-/// The version of this crate, as it stands in the headers that it makes.
+/// The version of this crate, as recorded in headers.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Bytes kept of a running digest.
+/// Length of a digest in bytes.
 const DIGEST_LEN: usize = 16;
 
 /// A running digest of all outputs and deadlines: the first 16 bytes of
@@ -69,12 +69,12 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What a run starts from.
+/// The start of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Header {
-    /// [`FORMAT`].
+    /// The format version, [`FORMAT`].
     pub format: u32,
-    /// Version of this crate that recorded.
+    /// Version of the crate that recorded the run.
     pub version: alloc::string::String,
     /// The node's configuration.
     pub config: Config,
@@ -87,7 +87,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of a run that starts like this.
+    /// Creates the header of a run.
     #[must_use]
     pub fn new(config: Config, key: PublicKey, seed: Seed, start: Time) -> Self {
         let version = VERSION.into();
@@ -102,7 +102,7 @@ impl Header {
     }
 }
 
-/// One input and what came of it.
+/// One input and its effects.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step<'a> {
     /// The time given with the input.
@@ -110,14 +110,14 @@ pub struct Step<'a> {
     /// The input.
     #[serde(borrow)]
     pub input: Input<'a>,
-    /// Signatures that the node made meanwhile.
+    /// Signatures that the node made while handling the input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signed: Vec<Signature>,
     /// The running digest after the outputs were drained.
     pub digest: Digest,
 }
 
-/// The digest of a run so far.
+/// Computes the digest of a run.
 #[derive(Clone, Default)]
 pub struct RunDigest {
     state: [u8; 32],
@@ -125,12 +125,12 @@ pub struct RunDigest {
 }
 
 impl RunDigest {
-    /// Notes one output.
+    /// Adds an output.
     pub fn output(&mut self, output: &Output) {
         self.feed(output);
     }
 
-    /// Notes the deadline after a drain.
+    /// Adds the deadline after a drain.
     pub fn deadline(&mut self, deadline: Option<Deadline>) {
         self.feed(&deadline);
     }
@@ -145,7 +145,8 @@ impl RunDigest {
 
     fn feed(&mut self, what: &impl Serialize) {
         self.scratch.clear();
-        // Our own types have no map keys or values that JSON cannot hold.
+        // Serialisation cannot fail: no map in these types has keys or values that JSON cannot
+        // represent.
         if let Ok(json) = serde_json::to_vec(what) {
             self.scratch = json;
         }
@@ -156,7 +157,7 @@ impl RunDigest {
     }
 }
 
-/// Records a node that its driver runs: tell it each output as it is drained, and call
+/// Records a node that a driver runs: pass each drained output to [`Recorder::output`], and call
 /// [`Recorder::step`] after each drain.
 #[derive(Default)]
 pub struct Recorder {
@@ -171,12 +172,12 @@ impl Recorder {
         Self::default()
     }
 
-    /// Notes one output.
+    /// Adds an output.
     pub fn output(&mut self, output: &Output) {
         self.digest.output(output);
     }
 
-    /// All outputs of `input` are drained: the step to write down.
+    /// Returns the step to write to the journal, once all outputs of `input` have been drained.
     pub fn step<'a>(&mut self, node: &mut Node, now: Time, input: Input<'a>) -> Step<'a> {
         self.digest.deadline(node.next_deadline());
         Step {
@@ -192,30 +193,30 @@ impl Recorder {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// Recorded by another version.
+    /// The journal has another format.
     #[error("journal format {got}, this program reads {FORMAT}")]
     Format {
-        /// The journal's.
+        /// Format of the journal.
         got: u32,
     },
     /// The recorded configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The node did something else than it did when it was recorded.
+    /// The node behaved differently from the recording.
     #[error("step {step} differs: recorded {expected}, replayed {got}")]
     Diverged {
-        /// Which step, from 0.
+        /// Index of the step, from 0.
         step: usize,
         /// The recorded digest.
         expected: Digest,
         /// The replayed digest.
         got: Digest,
-        /// What the node said in this step.
+        /// The outputs of the node in this step.
         outputs: Vec<Output>,
     },
 }
 
-/// A recorded run, taken step by step.
+/// A recorded run that is replayed step by step.
 pub struct Replay {
     node: Node,
     digest: RunDigest,
@@ -223,7 +224,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A fresh node as it was when the recording started.
+    /// Creates the node as it was when the recording started.
     ///
     /// # Errors
     /// [`ReplayError::Format`] or [`ReplayError::Config`].
@@ -240,13 +241,13 @@ impl Replay {
         })
     }
 
-    /// Takes one step and returns what the node said.
+    /// Replays one step and returns the outputs of the node.
     ///
     /// # Errors
-    /// [`ReplayError::Diverged`] when it said something else than was recorded.
+    /// [`ReplayError::Diverged`] if they differ from the recording.
     pub fn step(&mut self, step: &Step<'_>) -> Result<Vec<Output>, ReplayError> {
         self.node.load_signatures(&step.signed);
-        // A driver's misuse was recorded like any input, and has no outputs either time.
+        // A misuse by the driver was recorded like any other input, and has no outputs either time.
         let _ = self.node.handle(step.now, step.input.clone());
         let mut outputs = Vec::new();
         while let Some(output) = self.node.poll_output() {
@@ -267,7 +268,7 @@ impl Replay {
         Ok(outputs)
     }
 
-    /// The node as it is now.
+    /// The node in its current state.
     #[must_use]
     pub const fn node(&self) -> &Node {
         &self.node

@@ -59,17 +59,17 @@ pub enum SignatureError {
     /// The top bit of s is set, the recovery id is above 3, or the digest is all zero.
     #[error("VerifySignatureRecoverPubKey, VerifySignatureValidity failed")]
     Form,
-    /// The claimed key is no point on the curve; Go fails to decode it.
+    /// The claimed key is not a point on the curve; Go fails to decode it.
     #[error("Invalid public key")]
     InvalidKey,
 }
 
-/// A compressed secp256k1 public key whose tag is 2 or 3. The curve equation is *not* implied.
+/// A compressed secp256k1 public key with tag 2 or 3. It need *not* be a point on the curve.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; PUBLIC_KEY_LEN]);
 
 impl PublicKey {
-    /// First step of two: length and tag.
+    /// Reads a key and checks length and tag, the first of two steps.
     ///
     /// # Errors
     /// [`KeyError::Length`] or [`KeyError::Tag`].
@@ -82,7 +82,7 @@ impl PublicKey {
         Ok(Self(bytes))
     }
 
-    /// Second step of two: x below the field prime and on the curve. Some 6 µs.
+    /// Checks that x is below the field prime and on the curve, the second of two steps. Some 6 µs.
     ///
     /// # Errors
     /// [`KeyError::Curve`].
@@ -121,7 +121,7 @@ impl fmt::Debug for PublicKey {
 
 impl FromStr for PublicKey {
     type Err = KeyError;
-    /// 66 hexadecimal digits; both steps are checked, since text comes from people.
+    /// Parses 66 hexadecimal digits and checks the curve too, since text comes from people.
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let bytes: [u8; PUBLIC_KEY_LEN] = parse_hex(text.as_bytes()).ok_or(KeyError::Length)?;
         let key = Self::from_bytes(&bytes)?;
@@ -137,8 +137,8 @@ impl Serialize for PublicKey {
 }
 
 impl<'de> Deserialize<'de> for PublicKey {
-    /// As [`PublicKey::from_bytes`]: the curve is not checked, so that a journal may hold
-    /// the bad keys that peers sent.
+    /// Checks what [`PublicKey::from_bytes`] checks. The curve is not checked, so that a journal
+    /// may contain the invalid keys that peers sent.
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(d)?;
         let bytes: [u8; PUBLIC_KEY_LEN] =
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for PublicKey {
 pub struct Signature([u8; SIGNATURE_LEN]);
 
 impl Signature {
-    /// Wraps 65 raw bytes; nothing is checked before [`PublicKey::verify`].
+    /// Wraps 65 raw bytes. Nothing is checked until [`PublicKey::verify`].
     #[must_use]
     pub const fn from_bytes(bytes: [u8; SIGNATURE_LEN]) -> Self {
         Self(bytes)
@@ -202,7 +202,7 @@ impl<'de> Deserialize<'de> for Signature {
     }
 }
 
-/// A secret scalar. Zeroised on drop, never printed, never serialised.
+/// A secret scalar, zeroised on drop and never printed or serialised.
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
@@ -232,7 +232,7 @@ impl SecretKey {
             if let Ok(key) = Self::from_bytes(&*scalar) {
                 return key;
             }
-            counter += 1; // one chance in 2^128 each time
+            counter += 1; // needed with a probability of 2^-128
         }
     }
 
@@ -248,7 +248,7 @@ impl SecretKey {
         compress(self.0.verifying_key())
     }
 
-    /// Signs a SHA-256 digest: RFC 6979 (so a signature is a pure function), low s.
+    /// Signs a SHA-256 digest by RFC 6979, so that a signature is a pure function, with low s.
     #[must_use]
     pub fn sign(&self, digest: &[u8; 32]) -> Signature {
         let mut out = [0; SIGNATURE_LEN];
@@ -258,10 +258,11 @@ impl SecretKey {
         Signature(out)
     }
 
-    /// Diffie-Hellman as DMSG does it: SHA-256 of the shared point, compressed to 33 bytes.
+    /// Computes a Diffie-Hellman secret as DMSG does: SHA-256 of the shared point, compressed to 33
+    /// bytes.
     ///
     /// # Errors
-    /// [`KeyError::Curve`] when `other` is no point on the curve.
+    /// [`KeyError::Curve`] if `other` is not a point on the curve.
     pub fn diffie_hellman(&self, other: &PublicKey) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         let point = other.point()?;
         let shared = point.to_projective() * **self.0.as_nonzero_scalar();
@@ -280,21 +281,25 @@ impl fmt::Debug for SecretKey {
 }
 
 impl PublicKey {
-    /// Whether this key signed `digest`, judged exactly as Go judges: recover, compare, then form.
-    /// Some 58 µs, or 55 % of that with the feature `libsecp256k1`.
+    /// Checks that this key signed `digest`, exactly as Go does: recover, compare, then check the
+    /// form. Some 58 µs, or 55 % of that with the feature `libsecp256k1`.
     ///
     /// # Errors
-    /// What Go would say, in Go's order.
+    /// The error that Go would report, in Go's order.
     pub fn verify(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
         // Go decodes the key before it looks at the signature.
-        self.judge(digest, signature)
+        self.check_signature(digest, signature)
             .map_err(|error| match self.check_curve() {
                 Ok(()) => error,
                 Err(_) => SignatureError::InvalidKey,
             })
     }
 
-    fn judge(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), SignatureError> {
+    fn check_signature(
+        &self,
+        digest: &[u8; 32],
+        signature: &Signature,
+    ) -> Result<(), SignatureError> {
         let (rs, id) = signature.0.split_at(64);
         // Go uses only the low two bits to recover and refuses higher ones afterwards.
         let signer = recover(digest, rs, id[0] & 3).ok_or(SignatureError::Recover)?;
@@ -318,7 +323,7 @@ pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result
     write!(f, "{}", HEXLOWER.encode_display(bytes))
 }
 
-/// Hexadecimal digits of either case, exactly `2 * N` of them.
+/// Parses exactly `2 * N` hexadecimal digits of either case.
 pub(crate) fn parse_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut out = [0; N];
     if text.len() != 2 * N {

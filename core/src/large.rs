@@ -1,9 +1,9 @@
-//! Large records: values above the size of one item, as numbered chunks.
+//! Large records: values above the size of one item, split into numbered chunks.
 //!
-//! Two forms. Ours has a manifest at the record's salt, with the hashes of its chunks; a version's
-//! chunks lie under salts that the version before does not use, and the manifest, put last,
-//! switches from the one to the other: a reader sees one version or the other, never a mix. Lists as
-//! upstream's programs keep them ([`list`]) have none.
+//! There are two forms. The first has a manifest at the record's salt, with the hashes of its
+//! chunks. The chunks of a version are under salts that the previous version does not use, and the
+//! manifest, put last, switches between the versions: a reader sees one version or the other, never
+//! a mix. The second form, lists as upstream's programs keep them ([`list`]), has no manifest.
 //!
 //! # A manifest
 //!
@@ -29,48 +29,48 @@ use sha2::{Digest as _, Sha256};
 
 use crate::item::{MAX_SALT_LEN, MAX_VALUE_LEN, Salt};
 
-/// Most bytes of a large record.
+/// Maximum length of a large record, in bytes.
 pub const MAX_LARGE: usize = 16 << 20;
-/// Most chunks of one.
+/// Maximum number of chunks of a large record.
 pub const MAX_CHUNKS: usize = MAX_LARGE.div_ceil(MAX_VALUE_LEN);
-/// Longest salt of a large record: a chunk's number has to fit behind it.
+/// Maximum length of the salt of a large record: a chunk's number must fit after it.
 pub const MAX_LARGE_SALT: usize = MAX_SALT_LEN - "/0/255".len();
 
 const MAGIC: &[u8; 16] = b"\0skydht-large-1\n";
 const HEAD: usize = 16 + 8 + 8 + 1 + 2;
 const HASH: usize = 32;
 
-/// What a large record is made of.
+/// The manifest of a large record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
     generation: u64,
     length: u64,
     slot: u8,
-    /// Chunks of the version before, in the other slot.
+    /// Number of chunks of the previous version, in the other slot.
     before: u16,
     hashes: Vec<[u8; HASH]>,
 }
 
-/// A manifest that is none.
+/// A value that begins like a manifest is not one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the manifest of the large record is damaged: have it put again")]
 pub struct ManifestError;
 
-/// The next version of a large record, of which not all chunks are known yet.
+/// The next version of a large record, while its chunks are added.
 #[derive(Clone, Debug)]
 pub struct Draft {
     manifest: Manifest,
-    /// Chunks that an older version left in this slot.
+    /// Number of chunks that an older version left in this slot.
     stale: u16,
 }
 
-/// A large record does not take so much.
+/// A large record exceeds [`MAX_LARGE`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a large record has at most {MAX_LARGE} bytes")]
 pub struct TooLarge;
 
 impl Draft {
-    /// The version after `current`, or the first.
+    /// Creates the version after `current`, or the first version.
     #[must_use]
     pub fn after(current: Option<&Manifest>) -> Self {
         let chunks = |manifest: &Manifest| u16::try_from(manifest.hashes.len()).unwrap_or(u16::MAX);
@@ -86,7 +86,7 @@ impl Draft {
         }
     }
 
-    /// Adds a chunk, and says which it is. All but the last must have [`MAX_VALUE_LEN`] bytes, and
+    /// Adds a chunk and returns its number. All but the last must have [`MAX_VALUE_LEN`] bytes, and
     /// none may be empty.
     ///
     /// # Errors
@@ -103,13 +103,13 @@ impl Draft {
         u16::try_from(n).map_err(|_| TooLarge)
     }
 
-    /// Where chunk `n` goes.
+    /// The salt of chunk `n`.
     #[must_use]
     pub fn salt(&self, record: &Salt, n: u16) -> Salt {
         self.manifest.salt(record, n)
     }
 
-    /// The manifest, to be put when all chunks are; and the salts of chunks that are left of an older
+    /// Returns the manifest, to be put after all chunks, and the salts of chunks left by an older
     /// version, to be deleted after that.
     #[must_use]
     pub fn finish(self, record: &Salt) -> (Manifest, Vec<Salt>) {
@@ -121,25 +121,25 @@ impl Draft {
 }
 
 impl Manifest {
-    /// Which version it is of.
+    /// The generation: 1 for the first version, one more with each.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Bytes of the whole.
+    /// Length of the record in bytes.
     #[must_use]
     pub const fn length(&self) -> u64 {
         self.length
     }
 
-    /// How many chunks.
+    /// Number of chunks.
     #[must_use]
     pub fn chunks(&self) -> u16 {
         u16::try_from(self.hashes.len()).unwrap_or(u16::MAX)
     }
 
-    /// Where chunk `n` lies.
+    /// The salt of chunk `n`.
     #[must_use]
     pub fn salt(&self, record: &Salt, n: u16) -> Salt {
         let mut salt = record.as_bytes().to_vec();
@@ -147,7 +147,7 @@ impl Manifest {
         Salt::new(&salt)
     }
 
-    /// Every salt under which this version or the one before has a chunk.
+    /// Every salt under which this version or the previous one has a chunk.
     pub fn salts(&self, record: &Salt) -> impl Iterator<Item = Salt> {
         let other = Self {
             slot: 1 - self.slot,
@@ -166,7 +166,7 @@ impl Manifest {
             .is_some_and(|hash| *hash == <[u8; HASH]>::from(Sha256::digest(chunk)))
     }
 
-    /// The bytes.
+    /// Encodes the manifest.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + self.hashes.len() * HASH);
@@ -179,10 +179,10 @@ impl Manifest {
         bytes
     }
 
-    /// Reads a value: none if it is an ordinary one.
+    /// Decodes a value; `None` if it is not a manifest.
     ///
     /// # Errors
-    /// It begins like a manifest, and is none.
+    /// The value begins like a manifest but is invalid.
     pub fn decode(value: &[u8]) -> Result<Option<Self>, ManifestError> {
         let Some(rest) = value.strip_prefix(MAGIC) else {
             return Ok(None);
@@ -240,7 +240,7 @@ mod tests {
         let all: Vec<Salt> = second.salts(&record).collect();
         let names = ["film/1/0", "film/0/0", "film/0/1", "film/0/2", "film/0/3"];
         assert_eq!(all, names.map(Salt::from));
-        // The third is where the first was: what it does not cover is left.
+        // The third version uses the slot of the first; chunks beyond its end are left over.
         let (third, left) = version(Some(&second), &bytes[..MAX_VALUE_LEN + 1], &record);
         assert_eq!((third.generation(), third.slot, third.before), (3, 0, 1));
         assert_eq!(left, ["film/0/2", "film/0/3"].map(Salt::from));
@@ -261,7 +261,7 @@ mod tests {
         assert!(manifest.encode().len() <= MAX_VALUE_LEN);
         let longest = manifest.salt(&record, manifest.chunks() - 1);
         assert_eq!(longest.as_bytes().len(), MAX_SALT_LEN);
-        // A short chunk is the last; an empty one is none.
+        // A shorter chunk is the last one, and an empty one is refused.
         let mut draft = Draft::after(None);
         assert_eq!(draft.push(&[]), Err(TooLarge));
         draft.push(&[1]).unwrap();

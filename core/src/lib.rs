@@ -5,11 +5,11 @@
 //!
 //! **`handle`, then drain `poll_output` until `None`, then sleep until `next_deadline`.**
 //!
-//! [`Node::handle`] takes everything that can happen ([`node::Input`]), [`Node::poll_output`]
-//! gives everything that the node wants done ([`node::Output`]), and [`Node::next_deadline`]
-//! says when to come back with [`node::Input::TimerFired`]. A run is a function of the
-//! configuration, the identity, the [`Seed`] and the inputs with their times: same inputs,
-//! same outputs, bit for bit (see [`journal`]).
+//! [`Node::handle`] takes every event ([`node::Input`]), [`Node::poll_output`] returns every action
+//! that the node requests ([`node::Output`]), and [`Node::next_deadline`] says when to call
+//! `handle` with [`node::Input::TimerFired`]. A run is a function of the configuration, the
+//! identity, the [`Seed`] and the inputs with their times: the same inputs give the same outputs,
+//! bit for bit (see [`journal`]).
 //!
 //! ```
 //! use skydht_core::key::SecretKey;
@@ -60,27 +60,29 @@
 //!
 //! # Where things are
 //!
-//! From the ground up, each usable and tested alone: [`time`], [`cap`], [`id`], [`key`], [`item`],
-//! [`record`] (how storage keeps an item), [`wire`] (frames and messages in Go's JSON),
-//! [`sync`] (set reconciliation), [`routing`] (k-buckets), [`store`] (the merge rule, lives, quotas), [`lookup`] (the sliding
-//! window), [`node`] (everything together), [`journal`] (record and replay). How the node is built
-//! inside is in `docs/architecture.md`.
+//! From the bottom layer to the top, each usable and tested alone: [`time`], [`cap`], [`id`],
+//! [`key`], [`item`], [`record`] (the form in which storage keeps an item), [`wire`] (frames and
+//! messages in Go's JSON), [`sync`] (set reconciliation), [`routing`] (k-buckets), [`store`] (the
+//! merge rule, item lifetimes, quotas), [`lookup`] (the sliding window), [`node`] (everything
+//! together), [`journal`] (record and replay). `docs/architecture.md` describes the inside of the
+//! node.
 //!
 //! # What a transport must do
 //!
-//! - A stream is ordered, reliable, and to a *key* that the handshake proved on both sides, before
-//!   [`StreamAccepted`](node::Input::StreamAccepted) and
-//!   [`StreamOpened`](node::Input::StreamOpened) are said.
+//! - A stream is ordered and reliable. It leads to a *key* that the handshake proved on both sides
+//!   before the transport reports [`StreamAccepted`](node::Input::StreamAccepted) or
+//!   [`StreamOpened`](node::Input::StreamOpened).
 //! - **An accepted session carries streams back.** The node that was dialled opens streams to its
-//!   dialler over the same session, with no address. With one connection for each stream it could
-//!   not: it never learns whom it may ask, the dialler enters no table, and what the dialler puts is
-//!   found by no peer. Such a transport needs a multiplexer over its connections.
-//! - The session outlives its streams for a while: it is not ended with the last one.
+//!   dialler over the same session, without an address. With one connection per stream it could
+//!   not: it would never learn whom it may ask, the dialler would enter no routing table, and no
+//!   peer would find what the dialler puts. A transport with one stream per connection needs a
+//!   multiplexer.
+//! - A session outlives its streams for a while: the transport does not close it with the last one.
 //!
-//! # Not here
+//! # Out of scope
 //!
-//! Connections, handshakes, threads, clocks, files: the driver's. Peers' keys must be *proven*
-//! by the transport before they come in; the core never takes an identity from a message.
+//! Connections, handshakes, threads, clocks and files belong to the driver. The transport *proves*
+//! the keys of peers before they reach the core; the core never takes an identity from a message.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(missing_debug_implementations)]

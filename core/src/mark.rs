@@ -1,4 +1,4 @@
-//! Marks: what is remembered of a target beyond the life of its item, as storage keeps it.
+//! Marks: what storage keeps about a target beyond the lifetime of its item.
 //!
 //! # Encoding
 //!
@@ -12,7 +12,7 @@
 //! | 8 | sequence |
 //! | 8 | expiry, Unix nanoseconds; 0 without |
 //!
-//! A mark has no signature: only storage that proves what it holds may keep it.
+//! A mark has no signature, so only storage that proves what it stores may keep marks.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,51 +24,52 @@ const VERSION: u8 = 1;
 const OWNER: u8 = 8;
 const LASTING: u8 = 16;
 const EXPIRES: u8 = 32;
-/// Bytes of an encoded mark.
+/// Length of an encoded mark, in bytes.
 pub const MARK_LEN: usize = 2 + ID_LEN + 8 + 8;
 
-/// What a mark says of everything up to its sequence.
+/// What a mark states about all sequences up to its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum MarkKind {
-    /// It was deleted, by its owner or here.
+    /// The item was deleted, by its owner or on this node.
     Deleted = 1,
-    /// It has had its life here.
+    /// The item has expired on this node.
     Expired = 2,
-    /// This node has used it, or found it used, for an item of its own: the next one is higher.
+    /// This node has used the sequence for an item of its own, or found it used: the next one is
+    /// higher.
     Own = 4,
 }
 
-/// What is remembered of a target.
+/// What is remembered about a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoredMark {
-    /// Where.
+    /// The target.
     pub target: Target,
-    /// What.
+    /// The kind of mark.
     pub kind: MarkKind,
-    /// Of an owner's item or a mirror's.
+    /// Whether the item was an owner's or a mirror's.
     pub origin: Origin,
     /// The highest sequence that it covers.
     pub seq: Seq,
-    /// When it is over; none while the clock was not set, and for [`MarkKind::Own`].
+    /// When the mark expires; `None` if the clock was not set, and for [`MarkKind::Own`].
     pub expires: Option<Unix>,
-    /// The item had been kept alive by its owner: such marks are the last to go.
+    /// Whether the owner had kept the item alive: such marks are dropped last.
     pub lasting: bool,
 }
 
-/// A change of what is remembered, for persistence.
+/// A change of marks, for persistence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkChange {
-    /// Keep this, in place of any other of its kind and target.
+    /// Write this mark, replacing any other of its kind and target.
     Keep(StoredMark),
-    /// Forget it.
+    /// Remove the mark of this kind and target.
     Forget(MarkKind, Target),
 }
 
 impl MarkChange {
-    /// Which mark it changes.
+    /// Kind and target of the mark that changes.
     #[must_use]
     pub const fn place(&self) -> (MarkKind, Target) {
         match self {
@@ -79,7 +80,7 @@ impl MarkChange {
 }
 
 impl StoredMark {
-    /// The bytes.
+    /// Encodes the mark.
     #[must_use]
     pub fn encode(&self) -> [u8; MARK_LEN] {
         let flag = |on, flag| if on { flag } else { 0 };
@@ -96,7 +97,7 @@ impl StoredMark {
         bytes
     }
 
-    /// Reads them; none if they are no mark.
+    /// Decodes a mark; `None` if the bytes are not a valid one.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<2>()?;
@@ -121,7 +122,7 @@ impl StoredMark {
             expires: (flags & EXPIRES != 0).then(|| Unix(u64::from_be_bytes(*expires))),
             lasting: flags & LASTING != 0,
         };
-        // Each mark has one encoding.
+        // Each mark has exactly one encoding.
         (version == VERSION && rest.is_empty() && mark.encode() == *bytes).then_some(mark)
     }
 }

@@ -1,5 +1,5 @@
-//! Randomness as an input: one seed, one stream for each use, so that a draw added in one
-//! place shifts no other.
+//! Randomness as an input: one seed, and one stream per use, so that an additional draw in one
+//! place does not shift the others.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,20 +10,20 @@ use sha2::{Digest, Sha256};
 
 use crate::time::nanos;
 
-/// Where all of a node's randomness comes from. Draw it once from the operating system; to
-/// replay a run, use the same one again.
+/// The source of all randomness of a node. Take it once from the operating system; to replay a run,
+/// use the same seed again.
 #[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Seed(pub [u8; 32]);
 
 impl Seed {
-    /// A seed from a small number, for simulations and tests.
+    /// Creates a seed from a small number, for simulations and tests.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
         Self(Sha256::digest(number.to_be_bytes()).into())
     }
 
-    /// The random stream for one use.
+    /// Creates the random stream for one use.
     #[must_use]
     pub(crate) fn stream(&self, purpose: &'static str) -> Random {
         let mut hash = Sha256::new();
@@ -41,17 +41,17 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// One random stream.
+/// A random stream.
 #[derive(Clone)]
 pub(crate) struct Random(ChaCha8Rng);
 
 impl Random {
-    /// Any 64 bits.
+    /// Returns 64 random bits.
     pub(crate) fn next(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// Below `bound`, which is not 0. The bias is at most bound / 2^64.
+    /// Returns a number below `bound`, which must not be 0. The bias is at most bound / 2^64.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
@@ -63,7 +63,8 @@ impl Random {
         out
     }
 
-    /// Between three quarters and five quarters of `duration`, so that nodes do not move in step.
+    /// Returns between three quarters and five quarters of `duration`, so that nodes do not act in
+    /// lockstep.
     pub(crate) fn jitter(&mut self, duration: Duration) -> Duration {
         let n = nanos(duration);
         Duration::from_nanos(n - n / 4 + self.below((n / 2).max(1)))

@@ -1,4 +1,4 @@
-//! The stored record: an item with its life, as storage keeps it.
+//! The stored record: an item with its lifetime, as storage keeps it.
 //!
 //! # Encoding
 //!
@@ -18,9 +18,8 @@
 //! | 2 + n | length of the salt, at most 200, and the salt |
 //! | 4 + n | length of the value, at most 65536 and 0 if it is null, and the value |
 //!
-//! Each record has one encoding and each encoding one record. There is no checksum: storage
-//! that can be damaged or tampered with puts its own authentication around the bytes, and the
-//! item has its signature.
+//! Each record has one encoding and each encoding one record. There is no checksum: storage that
+//! can be damaged or tampered with adds its own authentication, and the item has its signature.
 
 use alloc::vec::Vec;
 
@@ -38,7 +37,7 @@ const NULL: u8 = 4;
 const SALT_LEN_BYTES: usize = 2;
 const VALUE_LEN_BYTES: usize = 4;
 
-/// Most bytes in an encoded record.
+/// Maximum length of an encoded record, in bytes.
 pub const MAX_RECORD_LEN: usize = 2
     + ID_LEN
     + PUBLIC_KEY_LEN
@@ -49,35 +48,35 @@ pub const MAX_RECORD_LEN: usize = 2
     + VALUE_LEN_BYTES
     + MAX_VALUE_LEN;
 
-/// An item as storage keeps it: at its target, with what is known of its life.
+/// An item as storage keeps it: with its target and its lifetime.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoredRecord {
-    /// Where it is held; not the item's own target for a mirror.
+    /// The target where it is stored; for a mirror not the item's own.
     pub target: Target,
     /// The item.
     pub item: Item,
-    /// When its signer last vouched for it; before [`Unix::BUILD`] when that is not known.
+    /// When its signer last vouched for it; before [`Unix::BUILD`] if unknown.
     pub vouched: Unix,
-    /// When it expires; none for tiers that never do. Before [`Unix::BUILD`] when the clock
+    /// When it expires; `None` for keys whose items never do. Before [`Unix::BUILD`] if the clock
     /// was not set.
     pub expires: Option<Unix>,
-    /// The signer's signature over target and payload (the `bind` extension), if it came with
-    /// one.
+    /// The signer's signature over target and payload (the `bind` extension), if it came with the
+    /// item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<Signature>,
 }
 
-/// Bytes that are no record.
+/// Bytes that are not a valid record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("stored record, byte {offset}: {what}")]
 pub struct RecordError {
-    /// Where the offending field begins.
+    /// Offset of the invalid field.
     pub offset: usize,
-    /// What is wrong there.
+    /// What is wrong with it.
     pub what: RecordFault,
 }
 
-/// What is wrong with a record.
+/// What is wrong with a field of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordFault {
@@ -96,13 +95,13 @@ pub enum RecordFault {
     /// A salt or value longer than an item may have.
     #[error("length {0} is too large")]
     Length(u32),
-    /// More bytes follow after the end.
+    /// More bytes follow after the record.
     #[error("{0} more bytes follow")]
     Trailing(usize),
 }
 
 impl StoredRecord {
-    /// The bytes; decodes again if the item's sizes are within their limits.
+    /// Encodes the record. It decodes again if the item's sizes are within their limits.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "sizes within their limits")]
     pub fn encode(&self) -> Vec<u8> {
@@ -139,10 +138,10 @@ impl StoredRecord {
         out
     }
 
-    /// Reads what [`StoredRecord::encode`] wrote. The signature is not checked.
+    /// Decodes the output of [`StoredRecord::encode`]. The signature is not checked.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// The offset of the first invalid field, and what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut reader = Reader { bytes, offset: 0 };
         match reader.array()? {
@@ -200,7 +199,7 @@ impl StoredRecord {
     }
 }
 
-/// The bytes not yet read, and how many were.
+/// The bytes that have not been read, and the number that have.
 struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -220,7 +219,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// The bytes of a field whose length, just read, took `prefix` bytes.
+    /// Reads a field whose length was just read from `prefix` bytes.
     fn field(&mut self, length: u32, max: usize, prefix: usize) -> Result<&'a [u8], RecordError> {
         let n = length as usize;
         if n > max {
@@ -234,7 +233,7 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    /// Something is wrong with the field that began `back` bytes ago.
+    /// Creates the error for the field that began `back` bytes ago.
     fn fault(&self, back: usize, what: RecordFault) -> RecordError {
         RecordError {
             offset: self.offset - back,

@@ -1,8 +1,7 @@
-//! Time as the core sees it: two readings, handed in by the driver with every input.
+//! Time in the core: two readings, passed in by the driver with every input.
 //!
-//! Deadlines and item life run on [`Mono`], which never goes back. [`Unix`] serves
-//! sequences, `last_seen` on the wire and persistence; it may step and is not believed
-//! before [`Unix::BUILD`].
+//! Deadlines and lifetimes use [`Mono`], which never goes back. [`Unix`] serves for sequences,
+//! `last_seen` on the wire and persistence; it may step, and is not trusted before [`Unix::BUILD`].
 
 use core::time::Duration;
 
@@ -25,13 +24,13 @@ pub struct Unix(pub u64);
 /// The two clock readings that come with every input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Time {
-    /// Monotonic reading: deadlines and life.
+    /// Monotonic reading, for deadlines and lifetimes.
     pub mono: Mono,
-    /// Wall-clock reading: sequences, `last_seen`, persistence.
+    /// Wall-clock reading, for sequences, `last_seen` and persistence.
     pub unix: Unix,
 }
 
-/// `duration` in whole nanoseconds, saturating (584 years).
+/// Converts `duration` to whole nanoseconds, saturating (584 years).
 #[must_use]
 #[allow(clippy::cast_possible_truncation, reason = "compared before")]
 pub const fn nanos(duration: Duration) -> u64 {
@@ -56,7 +55,7 @@ impl Mono {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 
-    /// Time since `earlier`; zero when `earlier` is later.
+    /// Time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -64,7 +63,7 @@ impl Mono {
 }
 
 impl Unix {
-    /// 2026-01-01T00:00:00Z: a wall clock before this was never set.
+    /// 2026-01-01T00:00:00Z. A wall clock before this has never been set.
     pub const BUILD: Self = Self(1_767_225_600_000_000_000);
 
     /// The instant `duration` later, saturating.
@@ -79,13 +78,13 @@ impl Unix {
         Self(self.0.saturating_sub(nanos(duration)))
     }
 
-    /// Time since `earlier`; zero when `earlier` is later.
+    /// Time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// Whether the wall clock can be believed at all.
+    /// Whether the wall clock has been set, and can be trusted.
     #[must_use]
     pub const fn is_set(self) -> bool {
         self.0 >= Self::BUILD.0

@@ -1,4 +1,4 @@
-//! What an operating system and libc would give, for x86-64 Linux.
+//! The parts of an operating system and of libc that the proof needs, for x86-64 Linux.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::{asm, global_asm};
@@ -56,14 +56,14 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     exit(PANICKED)
 }
 
-/// core and alloc come compiled for unwinding and name this; with `panic = "abort"` nothing
-/// unwinds.
+/// core and alloc are compiled for unwinding and refer to this function; with `panic = "abort"`
+/// nothing unwinds.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() -> ! {
     exit(PANICKED)
 }
 
-/// The same, where `alloc::format!` would go on unwinding.
+/// Same, where `alloc::format!` would resume unwinding.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     exit(PANICKED)
@@ -71,7 +71,7 @@ extern "C" fn _Unwind_Resume() -> ! {
 
 const HEAP: usize = 64 << 20;
 
-/// Hands out memory in order and never takes it back.
+/// Allocates memory sequentially and never frees it.
 struct Bump {
     heap: UnsafeCell<[u8; HEAP]>,
     used: AtomicUsize,
@@ -110,8 +110,8 @@ static ALLOCATOR: Bump = Bump {
     used: AtomicUsize::new(0),
 };
 
-// The host target leaves these five to libc. String instructions and volatile accesses, so
-// that the compiler does not turn them into calls of themselves.
+// The host target leaves these five functions to libc. They use string instructions and volatile
+// accesses, so that the compiler does not turn them into calls of themselves.
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {

@@ -1,9 +1,9 @@
-//! Proof that skydht-core and all that it depends on need neither std nor libc: this program
-//! brings its own entry, allocator, panic handler and memory functions, and is built on a
-//! sysroot that has no std. Two nodes run in it; one publishes an item, the other reads it.
-//! Run by `./check`.
+//! Proof that skydht-core and its dependencies need neither std nor libc: this program provides its
+//! own entry point, allocator, panic handler and memory functions, and is built with a sysroot
+//! without std. It runs two nodes, one of which publishes an item that the other reads. `./check`
+//! runs it.
 //!
-//! Exit status 0 means that all of it worked; otherwise it is the number of the step.
+//! Exit status 0 means success; any other is the number of the failed step.
 #![no_std]
 #![no_main]
 

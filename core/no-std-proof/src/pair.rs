@@ -1,4 +1,4 @@
-//! Two nodes and the wire between them.
+//! Two nodes connected in memory.
 
 use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
@@ -12,7 +12,7 @@ use skydht_core::node::{
 use skydht_core::time::{Mono, Time, Unix};
 use skydht_core::{Node, Seed};
 
-/// Most inputs that one operation may take.
+/// Maximum number of inputs per operation.
 const MAX_STEPS: usize = 10_000;
 
 const PATH: Path = Path {
@@ -20,11 +20,11 @@ const PATH: Path = Path {
     remote: None,
 };
 
-/// Two nodes; the second starts from the first.
+/// Two nodes; the second bootstraps from the first.
 pub(crate) struct Pair {
     nodes: [Node; 2],
     under_way: VecDeque<(usize, Input<'static>)>,
-    /// Both ends of each stream: the opener's and the other's number.
+    /// Both ends of each stream: node and stream number of the opener and of the acceptor.
     links: Vec<[(usize, StreamId); 2]>,
     accepted: u64,
     now: u64,
@@ -64,7 +64,7 @@ impl Pair {
         self.nodes[node].public_key()
     }
 
-    /// Gives a node a command and carries what is under way until it is finished.
+    /// Passes a command to a node and delivers inputs until it finishes.
     pub(crate) fn run(&mut self, node: usize, command: Command) -> Option<Outcome> {
         self.last_op += 1;
         let op = OperationId(self.last_op);
@@ -80,7 +80,7 @@ impl Pair {
         None
     }
 
-    /// Hands in one input and does what the node wants done.
+    /// Passes one input to a node and carries out the outputs.
     fn input(&mut self, node: usize, input: Input<'static>) -> Option<()> {
         self.nodes[node].handle(time(self.now), input).ok()?;
         while let Some(output) = self.nodes[node].poll_output() {

@@ -1,5 +1,5 @@
-//! Who signed: the key that a recoverable signature names. By k256, or with the feature
-//! `libsecp256k1` by that library; both take the same signatures, high s included.
+//! Recovery of the signer's key from a recoverable signature, by k256 or, with the feature
+//! `libsecp256k1`, by that library. Both accept the same signatures, including high s.
 
 /// A compressed point.
 type Point = [u8; 33];
@@ -28,8 +28,8 @@ fn by_libsecp256k1(digest: &[u8; 32], rs: &[u8], id: u8) -> Option<Point> {
     Some(key.serialize())
 }
 
-/// The key for which r and s, 64 bytes, and a recovery id below 4 sign `digest`; none if r or s is
-/// out of range, or r is no point.
+/// Returns the key for which r and s (64 bytes) and a recovery id below 4 sign `digest`; `None` if
+/// r or s is out of range, or r is not a point.
 pub(super) fn recover(digest: &[u8; 32], rs: &[u8], id: u8) -> Option<Point> {
     #[cfg(not(feature = "libsecp256k1"))]
     let key = by_k256(digest, rs, id);

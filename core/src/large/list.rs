@@ -1,47 +1,48 @@
-//! Lists in chunks, as upstream keeps a node's transports: a JSON array of at most 200 elements at
-//! the list's salt, the next ones at `SALT:1`, `SALT:2` and so on. Chunk n has the first chunk's
-//! sequence plus n: chunks of two versions never look like one.
+//! Lists in chunks, as upstream keeps the transports of a node: a JSON array of at most 200
+//! elements at the list's salt, the following ones at `SALT:1`, `SALT:2` and so on. Chunk n has the
+//! sequence of the first chunk plus n, so chunks of two versions are never mistaken for one list.
 
 use alloc::format;
 use alloc::vec::Vec;
 
 use crate::item::{MAX_VALUE_LEN, Salt, Seq};
 
-/// Most elements of a chunk (upstream's number).
+/// Maximum number of elements in a chunk (upstream's number).
 pub const MAX_ELEMENTS: usize = 200;
-/// Most chunks of a list.
+/// Maximum number of chunks of a list.
 pub const MAX_LIST_CHUNKS: u16 = 256;
 
-/// Why a text is no list that could be put.
+/// Why a text cannot be put as a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListError {
-    /// No JSON array.
+    /// The text is not a JSON array.
     #[error("not a JSON array: write [ELEMENT, …]")]
     NotAnArray,
-    /// One element does not fit into an item.
+    /// An element does not fit into an item.
     #[error("element {0} takes more than the 65,536 bytes of an item")]
     ElementTooLarge(usize),
-    /// It would take too many chunks.
+    /// The list needs too many chunks.
     #[error("a list has at most {MAX_LIST_CHUNKS} chunks of {MAX_ELEMENTS} elements")]
     TooLong,
 }
 
-/// Why chunks that were read make no list.
+/// Why chunks cannot be joined to a list.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// They are of several versions: the list is being replaced, or a replacement ended halfway.
+    /// The chunks belong to several versions: the list is being replaced, or a replacement was
+    /// interrupted.
     #[error(
         "chunk {0} is of another version than the first: read again, or have the list put again"
     )]
     Mixed(u16),
-    /// A chunk is no JSON array.
+    /// A chunk is not a JSON array.
     #[error("chunk {0} is not a JSON array")]
     NotAnArray(u16),
 }
 
-/// Where chunk `n` of a list lies.
+/// The salt of chunk `n` of a list.
 #[must_use]
 pub fn chunk_salt(list: &Salt, n: u16) -> Salt {
     if n == 0 {
@@ -58,8 +59,8 @@ pub const fn chunk_seq(first: Seq, n: u16) -> Seq {
     Seq(first.0.saturating_add(n as u64))
 }
 
-/// The elements of a JSON array, as they stand there. Quick: only brackets, quotes and commas are
-/// looked at, so that what stands between them is the reader's business.
+/// The elements of a JSON array, as written; `None` if it is not an array. Only brackets, quotes
+/// and commas are examined, so elements need not be valid JSON.
 #[must_use]
 pub fn elements(array: &[u8]) -> Option<Vec<&[u8]>> {
     let inner = array.trim_ascii().strip_prefix(b"[")?.strip_suffix(b"]")?;
@@ -88,7 +89,7 @@ pub fn elements(array: &[u8]) -> Option<Vec<&[u8]>> {
     whole.then(|| elements.iter().map(|it| it.trim_ascii()).collect())
 }
 
-/// The chunks of a list, one at least.
+/// Splits a list into chunks, at least one.
 ///
 /// # Errors
 /// [`ListError`].
@@ -100,7 +101,7 @@ pub fn split(array: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
         if element.len() + 2 > MAX_VALUE_LEN {
             return Err(ListError::ElementTooLarge(n));
         }
-        // The comma before it, and the bracket behind.
+        // The comma before the element and the closing bracket.
         if count == MAX_ELEMENTS || chunk.len() + element.len() + 2 > MAX_VALUE_LEN {
             chunk.push(b']');
             chunks.push(core::mem::replace(&mut chunk, Vec::from(*b"[")));
@@ -120,24 +121,25 @@ pub fn split(array: &[u8]) -> Result<Vec<Vec<u8>>, ListError> {
     Ok(chunks)
 }
 
-/// A list that is being read, chunk by chunk in order.
+/// Joins the chunks of a list, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Joiner {
     first: Option<Seq>,
     next: u16,
-    /// The last chunk was full.
+    /// Whether the last chunk was full.
     full: bool,
     text: Vec<u8>,
 }
 
 impl Joiner {
-    /// Which chunk comes next.
+    /// Number of the next chunk.
     #[must_use]
     pub const fn next(&self) -> u16 {
         self.next
     }
 
-    /// Takes the next chunk, or that there is none. Whether another has to be asked for.
+    /// Takes the next chunk, or `None` if it does not exist. Returns whether another chunk is
+    /// needed.
     ///
     /// # Errors
     /// [`JoinError`].
@@ -146,17 +148,18 @@ impl Joiner {
         let first = chunk.map(|(seq, _)| *self.first.get_or_insert(seq));
         let expected = first.map(|first| chunk_seq(first, n));
         let found = match chunk {
-            // `null` is what Go writes for no elements.
+            // Go writes `null` for no elements.
             Some((_, b"null" | b"{}" | b"")) => Some(Vec::new()),
             Some((_, text)) => Some(elements(text).ok_or(JoinError::NotAnArray(n))?),
             None => None,
         };
         let seq = chunk.map(|(seq, _)| seq);
         match found {
-            // Chunks of an older version may be left behind the end.
+            // Chunks of an older version may follow the end.
             Some(_) if seq < expected && !self.full => Ok(false),
             Some(_) if seq != expected => Err(JoinError::Mixed(n)),
-            // As upstream has it: nothing else says how many there are.
+            // As in upstream, a missing chunk ends the list: nothing else states the number of
+            // chunks.
             None => Ok(false),
             Some(found) => {
                 for element in &found {
@@ -172,7 +175,7 @@ impl Joiner {
         }
     }
 
-    /// The whole list; none if not even its first chunk was found.
+    /// The whole list; `None` if not even its first chunk exists.
     #[must_use]
     pub fn finish(self) -> Option<Vec<u8>> {
         self.first?;
@@ -239,11 +242,11 @@ mod tests {
     fn chunks_of_two_versions_are_no_list_and_what_is_left_of_an_older_one_is_no_part() {
         let old = with_seqs(10, split(&numbers(2_000)).unwrap());
         let new = with_seqs(1_000, split(&numbers(450)).unwrap());
-        // Shrunk; what is behind is not overwritten.
+        // The list has shrunk; the chunks after its end are not overwritten.
         let mut shrunk = old.clone();
         shrunk[..3].clone_from_slice(&new);
         assert_eq!(joined(&shrunk), Ok(Some(numbers(450))));
-        // Under way: any part of the chunks is the new version's.
+        // The replacement is in progress: any subset of the chunks is new.
         for first in 1..3 {
             let mut mixed = old.clone();
             mixed[..first].clone_from_slice(&new[..first]);

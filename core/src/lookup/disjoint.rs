@@ -1,8 +1,8 @@
 //! A lookup over one path or several disjoint ones.
 //!
-//! With d > 1 the seeds are dealt to d paths, and a candidate belongs to the path that
-//! learned of it first, so that a hostile peer sees and steers one path only (S/Kademlia
-//! §4.4). Each path has its own window and ends by itself.
+//! With d > 1 the seeds are distributed over d paths, and a candidate belongs to the path that
+//! learned of it first, so a hostile peer sees and influences one path only (S/Kademlia §4.4). Each
+//! path has its own window and ends independently.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -13,17 +13,17 @@ use smallvec::SmallVec;
 
 use crate::id::{Distance, NodeId, Target};
 use crate::key::PublicKey;
-use crate::lookup::path::{Entry, Offer, Path, Rules, State};
+use crate::lookup::path::{CandidateState, Entry, Offer, Path, Rules};
 use crate::lookup::{
     ASKS_PER_CANDIDATE, Candidate, Counts, Learned, LookupParams, MAX_WIDTH, Step, Why,
 };
 use crate::time::Mono;
 
-/// Entries of one answer that are looked at, for each newcomer it may bring. An honest
-/// answer has at most k; hashing the keys of a 4 MiB one would take milliseconds.
+/// Maximum number of entries of one answer that are examined, per new candidate that it may add. An
+/// honest answer has at most k entries; hashing the keys of one of 4 MiB would take milliseconds.
 const EXAMINED_PER_NEWCOMER: usize = 4;
 
-/// A search for the nearest live nodes to a target.
+/// An iterative lookup of the nearest live nodes to a target.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     target: Target,
@@ -31,14 +31,14 @@ pub struct Lookup {
     rules: Rules,
     newcomers_per_answer: usize,
     paths: SmallVec<[Path; 1]>,
-    /// Who was asked and then dropped for want of room, by distance, so that no peer is asked
-    /// twice. No longer than the calls in all.
+    /// Candidates that were asked and then dropped for lack of room, by distance, so that no peer
+    /// is asked twice. At most as many as there were calls.
     forgotten: BTreeSet<Distance>,
 }
 
 impl Lookup {
-    /// A lookup that starts from `seeds`, usually the nearest peers of the routing table. The
-    /// local node is never a candidate.
+    /// Creates a lookup that starts from `seeds`, usually the nearest peers of the routing table.
+    /// The local node is never a candidate.
     pub fn new(
         target: Target,
         params: LookupParams,
@@ -75,15 +75,15 @@ impl Lookup {
         lookup
     }
 
-    /// What is looked up.
+    /// The target of the lookup.
     #[must_use]
     pub const fn target(&self) -> Target {
         self.target
     }
 
-    /// The next step. Call again after `Ask`, after every report, and at the instant of
-    /// `Wait`. `soft` is how long an answer of a node usually takes at most; none when it is not
-    /// expected to answer: it is asked, and not waited for while there is another answer.
+    /// Returns the next step. Call again after `Ask`, after every report, and at the instant of
+    /// `Wait`. `soft` is the time within which a node usually answers; `None` if it is not expected
+    /// to answer: then it is asked, but not waited for while there is another answer.
     pub fn next(&mut self, now: Mono, soft: impl Fn(&Candidate) -> Option<Duration>) -> Step {
         let mut earliest = None;
         let (mut converged, mut short) = (false, false);
@@ -93,7 +93,8 @@ impl Lookup {
                 Step::Wait(at) => earliest = Some(earliest.map_or(at, |other: Mono| other.min(at))),
                 Step::Done(Why::Converged) => converged = true,
                 Step::Done(Why::Exhausted) => {
-                    // A path without any answer had dead seeds; the others found the nearest.
+                    // A path without any answer had dead seeds; the other paths found the nearest
+                    // nodes.
                     short |= path.counts().answered > 0;
                 }
             }
@@ -105,9 +106,9 @@ impl Lookup {
         }
     }
 
-    /// A node that was asked answered, and named `closer` nodes: claimed id, key, address. Ids
-    /// are computed from the keys. Ignored when the node was not asked, or answered or
-    /// failed before.
+    /// Reports the answer of a node, with the nodes that it named: claimed id, key, address. Ids
+    /// are computed from the keys. Ignored if the node was not asked, or has answered or failed
+    /// before.
     pub fn answered(
         &mut self,
         id: &NodeId,
@@ -154,7 +155,7 @@ impl Lookup {
         learned
     }
 
-    /// A call failed. Ignored when the node was not asked, or answered or failed before.
+    /// Reports a failed call. Ignored if the node was not asked, or has answered or failed before.
     pub fn failed(&mut self, id: &NodeId) {
         let distance = self.target.distance(id);
         for path in &mut self.paths {
@@ -162,32 +163,32 @@ impl Lookup {
         }
     }
 
-    /// Whether a call to this node is open.
+    /// Whether a call to this node is in progress.
     #[must_use]
     pub fn is_waiting(&self, id: &NodeId) -> bool {
         self.entry(&self.target.distance(id))
-            .is_some_and(|it| matches!(it.state, State::Asked | State::Slow))
+            .is_some_and(|it| matches!(it.state, CandidateState::Asked | CandidateState::Slow))
     }
 
     /// The nearest nodes that answered, up to k, nearest first.
     pub fn answered_closest(&self) -> impl Iterator<Item = &Candidate> {
         self.nearest()
-            .filter(|it| it.state == State::Answered)
+            .filter(|it| it.state == CandidateState::Answered)
             .take(self.rules.k)
             .map(|it| &it.candidate)
     }
 
-    /// Those of the `n` nearest known that did not fail and were not asked, nearest first.
+    /// The unasked ones of the `n` nearest known nodes that did not fail, nearest first.
     pub fn unasked_among_closest(&self, n: usize) -> impl Iterator<Item = &Candidate> {
         self.nearest()
             .filter(|it| it.state.may_live())
             .take(n)
-            .filter(|it| it.state == State::Unasked)
+            .filter(|it| it.state == CandidateState::Unasked)
             .map(|it| &it.candidate)
     }
 
-    /// Whether this node is among the `n` nearest known that did not fail. Also for nodes that
-    /// are no candidates, such as the local one.
+    /// Whether this node is among the `n` nearest known nodes that did not fail. Also works for
+    /// nodes that are not candidates, such as the local one.
     #[must_use]
     pub fn is_among_closest(&self, id: &NodeId, n: usize) -> bool {
         let distance = self.target.distance(id);
@@ -199,15 +200,15 @@ impl Lookup {
         !failed && nearer.take(n).count() < n
     }
 
-    /// Referrals from a seed to the nearest node that answered: 0 when a seed is nearest.
+    /// Number of referrals from a seed to the nearest node that answered: 0 if a seed is nearest.
     #[must_use]
     pub fn hops(&self) -> u16 {
         self.nearest()
-            .find(|it| it.state == State::Answered)
+            .find(|it| it.state == CandidateState::Answered)
             .map_or(0, |it| it.depth)
     }
 
-    /// Where the lookup stands, over all paths.
+    /// Counts over all paths.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.paths
@@ -223,14 +224,14 @@ impl Lookup {
             })
     }
 
-    /// How many of the nearest nodes are sought.
+    /// Number of nearest nodes that the lookup looks for.
     #[must_use]
     pub const fn width(&self) -> usize {
         self.rules.k
     }
 
-    /// Seeks more of the nearest nodes, at most [`MAX_WIDTH`]; never fewer than before. Then
-    /// take the next step, also after `Done`.
+    /// Increases the number of nearest nodes to find to `k`, at most [`MAX_WIDTH`]; never decreases
+    /// it. Then take the next step, also after `Done`.
     pub fn widen(&mut self, k: usize) {
         self.rules.k = self.rules.k.max(k.min(MAX_WIDTH));
         self.rules.max_candidates = self.rules.max_candidates.max(self.rules.k);

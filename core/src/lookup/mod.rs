@@ -1,14 +1,14 @@
-//! The iterative lookup: who are the nearest live nodes to a target?
+//! The iterative lookup of the nearest live nodes to a target.
 //!
 //! Kademlia's node lookup (Maymounkov & Mazières 2002, §2.3) as a sliding window instead of
-//! upstream's lock-step rounds, with which one dead peer costs ten seconds (`spec/dht.md`
-//! §14 row 5). Always alpha calls are in flight. A call that is slower than its *soft*
-//! deadline gives up its place in the window but stays open until it is answered, fails,
-//! or the *hard* deadline passes. Peers that fail leave the result (row 6).
+//! upstream's lock-step rounds, in which one dead peer costs ten seconds (`spec/dht.md` §14 row 5).
+//! At most alpha calls occupy the window. A call that exceeds its *soft* deadline leaves the window
+//! but stays open until it is answered, fails, or the *hard* deadline passes. Peers that fail leave
+//! the result (row 6).
 //!
-//! [`Lookup`] is a pure state machine: [`Lookup::next`] says whom to ask, the caller asks
-//! and reports by [`Lookup::answered`] or [`Lookup::failed`]. What is asked (a FindNode, a
-//! FindValue) is the caller's business.
+//! [`Lookup`] is a pure state machine: [`Lookup::next`] returns the node to ask, the caller asks it
+//! and reports by [`Lookup::answered`] or [`Lookup::failed`]. The caller decides what it asks
+//! (FindNode or GetValue).
 
 mod disjoint;
 mod path;
@@ -26,96 +26,98 @@ use crate::time::Mono;
 pub use disjoint::Lookup;
 pub use rtt::RttEstimator;
 
-/// The most that [`Lookup::widen`] widens to.
+/// Maximum width to which [`Lookup::widen`] widens.
 pub const MAX_WIDTH: usize = 64;
-/// Concurrent calls that are waited for, slow ones included, for each place in the window.
+/// Maximum number of concurrent calls that are waited for, slow ones included, per call of the
+/// window.
 pub const OPEN_PER_PLACE: usize = 4;
-/// Concurrent calls in all, for each that is waited for: the others are silent for so long
-/// that they are not waited for, or were never expected to answer.
+/// Maximum number of concurrent calls in all, per call that is waited for. The others have been
+/// silent too long to wait for, or were never expected to answer.
 pub const SILENT_PER_CALL: usize = 4;
-/// Calls in all, for each candidate that a lookup may keep.
+/// Maximum number of calls in all, per candidate that a lookup may keep.
 pub const ASKS_PER_CANDIDATE: usize = 4;
-/// While fewer than k peers answered and no other candidate is left, a slow call is waited for
-/// until this many times its soft deadline. The same holds for the replicas of a put.
+/// While fewer than k peers have answered and no other candidate is left, a slow call is waited for
+/// up to this many times its soft deadline. The same applies to the replicas of a put.
 pub const PATIENCE: u32 = 3;
 
-/// A node that a lookup knows of. Its key is proven when it comes from the routing table,
-/// and only claimed when it comes from an answer.
+/// A node known to a lookup. Its key is proven if it comes from the routing table, and only claimed
+/// if it comes from an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Candidate {
-    /// Its key.
+    /// Key of the node.
     pub key: PublicKey,
-    /// Its position: the hash of its key.
+    /// Node id: the hash of the key.
     pub id: NodeId,
-    /// Where it is said to be dialled directly.
+    /// Address at which it is said to be dialled directly.
     pub addr: Option<SocketAddr>,
 }
 
-/// What a lookup is told at its start.
+/// Parameters of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LookupParams {
-    /// How many of the nearest live nodes to find; at least 1.
+    /// Number of nearest live nodes to find; at least 1.
     pub k: usize,
-    /// Places in the window of each path; at least 1. Once the `alpha` nearest known have
+    /// Size of the window of each path; at least 1. Once the `alpha` nearest known nodes have
     /// answered, the rest of the `k` nearest are asked together.
     pub alpha: usize,
     /// Disjoint paths (S/Kademlia, Baumgart & Mies 2007, §4.4). 1 is plain Kademlia.
     pub disjoint_paths: usize,
-    /// Nodes that one answer may add.
+    /// Maximum number of nodes that one answer may add.
     pub newcomers_per_answer: usize,
-    /// Nodes that the lookup keeps, shared among the paths, but at least `k` for each path.
+    /// Maximum number of nodes that the lookup keeps, shared among the paths, but at least `k` per
+    /// path.
     pub max_candidates: usize,
-    /// After this a call counts as failed.
+    /// Time after which a call counts as failed.
     pub hard_deadline: Duration,
 }
 
-/// What to do next.
+/// The next step of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// Ask this node now; it counts as asked. Then take the next step.
     Ask(Candidate),
-    /// Nothing before an answer, a failure, or this instant, which is later than now.
+    /// Do nothing before an answer, a failure, or this instant, which is in the future.
     Wait(Mono),
-    /// Nothing any more, unless a slow call is still answered or the lookup is widened.
+    /// Nothing is left to do, unless a slow call is still answered or the lookup is widened.
     Done(Why),
 }
 
-/// How a lookup ended.
+/// Why a lookup ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
     /// The k nearest live candidates answered; or, in a network smaller than that, every
     /// candidate answered or failed, and at least one answered.
     Converged,
-    /// Fewer than k answered and no candidate is left; either none answered at all, or calls
-    /// are open that are past waiting for. Or the calls reached their limit, which is
+    /// Fewer than k answered and no candidate is left, while either none answered at all or some
+    /// open calls are not waited for any longer. Or the calls reached their limit,
     /// [`ASKS_PER_CANDIDATE`] times the candidates.
     Exhausted,
 }
 
-/// What an answer taught.
+/// What an answer contributed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Learned {
-    /// New candidates.
+    /// Number of new candidates.
     pub new: u16,
-    /// Entries whose claimed id is not the hash of their key. They were dropped.
+    /// Number of entries dropped because their claimed id is not the hash of their key.
     pub lying_ids: u16,
-    /// Entries dropped because of a limit.
+    /// Number of entries dropped because of a limit.
     pub cut: u16,
 }
 
-/// Where a lookup stands.
+/// Counts of a lookup so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Candidates kept.
     pub known: usize,
-    /// Calls so far.
+    /// Calls made.
     pub asked: usize,
-    /// Calls open, slow ones included.
+    /// Calls in progress, slow ones included.
     pub open: usize,
     /// Calls answered.
     pub answered: usize,
     /// Calls failed, those that passed their hard deadline included.
     pub failed: usize,
-    /// Calls that passed their soft deadline, whatever became of them.
+    /// Calls that passed their soft deadline, whatever their result.
     pub slow: usize,
 }

@@ -9,10 +9,10 @@ use crate::id::Distance;
 use crate::lookup::{Candidate, Counts, OPEN_PER_PLACE, PATIENCE, SILENT_PER_CALL, Step, Why};
 use crate::time::Mono;
 
-/// Among so many of the nearest known the first ones to be asked are chosen by round trip.
+/// Number of nearest known candidates among which the first to ask are chosen by round-trip time.
 const NEARBY: usize = 4;
 
-/// What a path is told at every step.
+/// Parameters of a path, passed to every step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) k: usize,
@@ -23,20 +23,20 @@ pub(super) struct Rules {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum State {
+pub(super) enum CandidateState {
     Unasked,
     /// In the window.
     Asked,
-    /// Past its soft deadline, or never expected to answer; still open.
+    /// Past its soft deadline, or not expected to answer; the call is still open.
     Slow,
     Answered,
-    /// Past its hard deadline; an answer would still count.
+    /// Past its hard deadline; a late answer would still count.
     Silent,
     Failed,
 }
 
-impl State {
-    /// Whether the candidate still belongs to the nearest, as far as is known.
+impl CandidateState {
+    /// Whether the candidate still counts among the nearest.
     pub(super) const fn may_live(self) -> bool {
         !matches!(self, Self::Silent | Self::Failed)
     }
@@ -51,29 +51,29 @@ pub(super) struct Entry {
     /// Distance from the target, the order of the list.
     pub(super) distance: Distance,
     pub(super) candidate: Candidate,
-    pub(super) state: State,
+    pub(super) state: CandidateState,
     /// Referrals from a seed to this candidate.
     pub(super) depth: u16,
 }
 
-/// The clock of a call that is open.
+/// The deadlines of an open call.
 #[derive(Clone, Copy, Debug)]
 struct Call {
     distance: Distance,
     soft: Mono,
     patience: Mono,
     hard: Mono,
-    /// Past `soft`.
+    /// Whether `soft` has passed.
     slow: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Path {
-    /// Nearest first, no distance twice.
+    /// Candidates, nearest first, without duplicates.
     entries: Vec<Entry>,
     open: SmallVec<[Call; 4]>,
-    /// The nearest known has answered once: no much nearer peer is likely to turn up, and the
-    /// rest of the k nearest are asked together (Kademlia §2.3).
+    /// Set once the nearest known node has answered: a much nearer peer is unlikely to appear, so
+    /// the rest of the k nearest are asked together (Kademlia §2.3).
     together: bool,
     asked: usize,
     answered: usize,
@@ -81,11 +81,11 @@ pub(super) struct Path {
     slow: usize,
 }
 
-/// What became of a candidate that was offered.
+/// The result of offering a candidate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Offer {
     Added {
-        /// Who went for it, when that one was asked before.
+        /// Distance of a dropped candidate that had been asked before.
         forgotten: Option<Distance>,
     },
     NoRoom,
@@ -105,8 +105,8 @@ impl Path {
             .binary_search_by(|it| it.distance.cmp(distance))
     }
 
-    /// Takes in a candidate that no path knows. When there is no room, the farthest goes,
-    /// but never an open call nor one of the k nearest that answered.
+    /// Adds a candidate that no path knows. At the limit the farthest is dropped, but never an open
+    /// call nor one of the k nearest that answered.
     pub(super) fn offer(
         &mut self,
         candidate: Candidate,
@@ -116,15 +116,15 @@ impl Path {
     ) -> Offer {
         let mut forgotten = None;
         if self.entries.len() >= rules.max_candidates {
-            let answered = |it: &&Entry| it.state == State::Answered;
+            let answered = |it: &&Entry| it.state == CandidateState::Answered;
             let needs_answers = self.entries.iter().filter(answered).count() <= rules.k;
             let farthest = self.entries.iter().rposition(|it| {
-                !(it.state.is_open() || needs_answers && it.state == State::Answered)
+                !(it.state.is_open() || needs_answers && it.state == CandidateState::Answered)
             });
             match farthest {
                 Some(i) if self.entries[i].distance > distance => {
                     let dropped = self.entries.remove(i);
-                    if dropped.state != State::Unasked {
+                    if dropped.state != CandidateState::Unasked {
                         forgotten = Some(dropped.distance);
                     }
                 }
@@ -137,7 +137,7 @@ impl Path {
                 Entry {
                     distance,
                     candidate,
-                    state: State::Unasked,
+                    state: CandidateState::Unasked,
                     depth,
                 },
             );
@@ -145,17 +145,19 @@ impl Path {
         Offer::Added { forgotten }
     }
 
-    /// A call was answered. The depth of who answered; none when no call to it was made, or
-    /// it was answered or failed before.
+    /// Records an answer. Returns the depth of the node; `None` if it was not asked, or has
+    /// answered or failed before.
     pub(super) fn answered(&mut self, distance: &Distance) -> Option<u16> {
         let i = self.position(distance).ok()?;
         match self.entries[i].state {
-            State::Asked | State::Slow => self.close(distance),
-            State::Silent => self.failed -= 1,
-            State::Unasked | State::Answered | State::Failed => return None,
+            CandidateState::Asked | CandidateState::Slow => self.close(distance),
+            CandidateState::Silent => self.failed -= 1,
+            CandidateState::Unasked | CandidateState::Answered | CandidateState::Failed => {
+                return None;
+            }
         }
         self.answered += 1;
-        self.entries[i].state = State::Answered;
+        self.entries[i].state = CandidateState::Answered;
         Some(self.entries[i].depth)
     }
 
@@ -164,38 +166,38 @@ impl Path {
             return;
         };
         match self.entries[i].state {
-            State::Asked | State::Slow => {
+            CandidateState::Asked | CandidateState::Slow => {
                 self.close(distance);
                 self.failed += 1;
             }
-            State::Silent => {}
-            State::Unasked | State::Answered | State::Failed => return,
+            CandidateState::Silent => {}
+            CandidateState::Unasked | CandidateState::Answered | CandidateState::Failed => return,
         }
-        self.entries[i].state = State::Failed;
+        self.entries[i].state = CandidateState::Failed;
     }
 
     fn close(&mut self, distance: &Distance) {
         self.open.retain(|call| call.distance != *distance);
     }
 
-    fn set(&mut self, distance: &Distance, state: State) {
+    fn set(&mut self, distance: &Distance, state: CandidateState) {
         if let Ok(i) = self.position(distance) {
             self.entries[i].state = state;
         }
     }
 
-    /// Moves calls past their deadlines on.
+    /// Updates the calls whose deadlines have passed.
     fn age(&mut self, now: Mono) {
         for i in (0..self.open.len()).rev() {
             let call = self.open[i];
             if now >= call.soft && !call.slow {
                 self.open[i].slow = true;
                 self.slow += 1;
-                self.set(&call.distance, State::Slow);
+                self.set(&call.distance, CandidateState::Slow);
             }
             if now >= call.hard {
                 self.failed += 1;
-                self.set(&call.distance, State::Silent);
+                self.set(&call.distance, CandidateState::Silent);
                 self.open.swap_remove(i);
             }
         }
@@ -212,11 +214,11 @@ impl Path {
         let mut unasked = None;
         for (i, entry) in self.entries.iter().enumerate() {
             match entry.state {
-                State::Slow | State::Silent | State::Failed => continue,
-                State::Answered if answered == counted => answered += 1,
-                State::Answered => {}
-                State::Asked => asked += 1,
-                State::Unasked => unasked = unasked.or(Some(i)),
+                CandidateState::Slow | CandidateState::Silent | CandidateState::Failed => continue,
+                CandidateState::Answered if answered == counted => answered += 1,
+                CandidateState::Answered => {}
+                CandidateState::Asked => asked += 1,
+                CandidateState::Unasked => unasked = unasked.or(Some(i)),
             }
             counted += 1;
             if counted == rules.k {
@@ -228,7 +230,8 @@ impl Path {
             self.together |= answered > 0;
             let alpha = rules.alpha.min(rules.k);
             let width = if self.together { rules.k } else { alpha };
-            // Calls to those who are far by now hold nothing up, nor do those to the silent.
+            // Calls to nodes that are no longer among the nearest, and to silent ones, occupy no
+            // window.
             let waited_for = self.open.iter().filter(|call| now < call.patience).count();
             let places = asked < width
                 && waited_for < width * OPEN_PER_PLACE
@@ -248,8 +251,8 @@ impl Path {
         if counted == rules.k {
             return Step::Done(Why::Converged);
         }
-        // Fewer than k answered and no candidate is left: slow ones are worth some patience, and
-        // all of it when there is no other answer.
+        // Fewer than k answered and no candidate is left: wait for slow calls for a limited time,
+        // or until their hard deadline if there is no other answer.
         let patient = |call: &Call| self.answered == 0 || now < call.patience;
         if self.open.iter().any(patient) {
             return self.wait(now, true);
@@ -262,11 +265,11 @@ impl Path {
         })
     }
 
-    /// Until a peer answered, any of the nearest known does about as well: the one that is
-    /// expected to answer soonest. `first` is the nearest that was not asked.
+    /// Returns the candidate that is expected to answer soonest. Before any peer has answered, all
+    /// of the nearest known serve equally well. `first` is the nearest unasked one.
     fn quickest(&self, first: usize, soft: &impl Fn(&Candidate) -> Option<Duration>) -> usize {
         let unasked = (first..self.entries.len())
-            .filter(|i| self.entries[*i].state == State::Unasked)
+            .filter(|i| self.entries[*i].state == CandidateState::Unasked)
             .take(NEARBY);
         let expected = |i: &usize| soft(&self.entries[*i].candidate).unwrap_or(Duration::MAX);
         let quickest = unasked.min_by_key(expected);
@@ -284,9 +287,13 @@ impl Path {
         let candidate = entry.candidate;
         let expected = soft(&candidate);
         let soft = expected.unwrap_or_default();
-        // A peer that is not expected to answer has no place in the window from the first.
+        // A peer that is not expected to answer never occupies the window.
         let slow = expected.is_none();
-        entry.state = if slow { State::Slow } else { State::Asked };
+        entry.state = if slow {
+            CandidateState::Slow
+        } else {
+            CandidateState::Asked
+        };
         self.asked += 1;
         self.slow += usize::from(slow);
         self.open.push(Call {
@@ -299,13 +306,13 @@ impl Path {
         Step::Ask(candidate)
     }
 
-    /// The next deadline that can change the step.
+    /// Waits for the next deadline that can change the step.
     fn wait(&self, now: Mono, patiently: bool) -> Step {
         let deadlines = self.open.iter().flat_map(|call| {
             let patience = patiently.then_some(call.patience);
             [Some(call.soft), patience, Some(call.hard)]
         });
-        // A path waits only for open calls, and those are past no hard deadline.
+        // A path waits only for open calls, none of which is past its hard deadline.
         let next = deadlines.flatten().filter(|at| *at > now).min();
         Step::Wait(next.unwrap_or(Mono(u64::MAX)))
     }

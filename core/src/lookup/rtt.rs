@@ -1,18 +1,18 @@
-//! Round-trip times, and how long to wait for an answer because of them.
+//! Round-trip times, and the soft deadlines derived from them.
 
 use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::time::nanos;
 
-/// Smoothed round-trip time and its variation, as in RFC 6298 §2, in integer nanoseconds.
-/// One for each peer, and one for all of them as the start value for strangers.
+/// Smoothed round-trip time and its variation, as in RFC 6298 §2, in integer nanoseconds. There is
+/// one estimator per peer, and one over all peers for peers without samples.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RttEstimator(Option<Estimate>);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Estimate {
-    /// Not zero, so that no estimate takes no more room: a node remembers thousands.
+    /// Non-zero, so that `Option<Estimate>` is no larger: a node remembers thousands.
     smoothed: NonZeroU64,
     variation: u64,
 }
@@ -26,16 +26,16 @@ impl Estimate {
     }
 }
 
-/// A soft deadline lies this many variations above the smoothed time. RFC 6298 takes four, since
-/// an early retransmission costs it dear; here it is one more call, while every dead peer costs
-/// the whole deadline (`docs/parameters.md` has the measurement).
+/// Number of variations by which a soft deadline exceeds the smoothed time. RFC 6298 uses four,
+/// since early retransmissions are expensive there; here a missed deadline costs one more call,
+/// while every dead peer costs the whole deadline (`docs/parameters.md` has the measurement).
 const VARIATIONS: u64 = 2;
 
-/// Longer samples are cut to this, so that sums cannot overflow: some 18 years.
+/// Maximum sample, so that sums cannot overflow: some 18 years.
 const MAX_SAMPLE: u64 = u64::MAX / 32;
 
 impl RttEstimator {
-    /// Learns from one round trip: α = 1/8, β = 1/4.
+    /// Adds one round trip, with α = 1/8 and β = 1/4.
     pub fn sample(&mut self, round_trip: Duration) {
         let sample = nanos(round_trip).min(MAX_SAMPLE);
         self.0 = Some(match self.0 {
@@ -50,14 +50,14 @@ impl RttEstimator {
         });
     }
 
-    /// The smoothed round-trip time; none without a sample.
+    /// The smoothed round-trip time; `None` without a sample.
     #[must_use]
     pub fn smoothed(&self) -> Option<Duration> {
         self.0.map(|it| Duration::from_nanos(it.smoothed.get()))
     }
 
-    /// Smoothed time plus `VARIATIONS` variations, at least `min` and at most `max`; `initial`
-    /// without a sample.
+    /// Returns the smoothed time plus `VARIATIONS` variations, at least `min` and at most `max`;
+    /// `initial` without a sample.
     #[must_use]
     pub fn soft_deadline(&self, min: Duration, max: Duration, initial: Duration) -> Duration {
         let estimated = self

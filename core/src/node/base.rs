@@ -1,4 +1,4 @@
-//! The layers beneath requests, queries and operations, which all three use.
+//! The layers below requests, queries and operations, which all three use.
 
 use crate::Seed;
 use crate::id::{NodeId, Target};
@@ -10,7 +10,7 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallId, CallTag, JobId, QueryId, VerifyTag};
 use crate::node::items::Items;
 use crate::node::items::intake::Rejection;
-use crate::node::loading::{Loading, Need, Wanted};
+use crate::node::loading::{LoadStatus, Loading, Need};
 use crate::node::measurements::Task;
 use crate::node::output::SessionUse;
 use crate::node::peers::Peers;
@@ -25,7 +25,7 @@ use crate::wire::{PeerList, Request, RequestExt, WirePeer};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// The layers beneath requests, queries and operations.
+/// The layers below requests, queries and operations.
 pub(crate) struct Base {
     pub(crate) cx: Context,
     pub(crate) calls: Calls,
@@ -50,8 +50,8 @@ impl Base {
         }
     }
 
-    /// Calls a peer with the usual extension, over its session or a new one; `None` when there
-    /// are too many calls.
+    /// Calls a peer with the usual extension, over its session or a new one. Returns `None` when
+    /// the limit on calls is reached.
     pub(crate) fn ask(
         &mut self,
         peer: Candidate,
@@ -62,7 +62,7 @@ impl Base {
         self.ask_with(peer, request, ext, tag)
     }
 
-    /// The same, with this extension.
+    /// Same as [`Base::ask`], with the given extension.
     pub(crate) fn ask_with(
         &mut self,
         peer: Candidate,
@@ -81,20 +81,20 @@ impl Base {
         self.peers.abandon_call(&mut self.cx, &mut self.calls, call);
     }
 
-    /// Asks a peer of the table for a sign of life.
+    /// Pings a peer of the routing table.
     pub(crate) fn ping_contact(&mut self, id: NodeId, tag: CallTag) -> bool {
         self.peers
             .ping_contact(&mut self.cx, &mut self.calls, id, tag)
     }
 
-    /// Whether a peer is one of those who keep a share when room is short: in the routing
-    /// table, or served to the end lately.
+    /// Whether a peer keeps its share when room is short: it is in the routing table, or recently
+    /// took an answer completely.
     pub(crate) fn is_known(&self, peer: &PublicKey) -> bool {
         self.callers.took_answer(peer, self.cx.now.mono)
             || self.peers.table.get(&peer.id()).is_some()
     }
 
-    /// Where the requests and jobs of a peer wait.
+    /// The queue lane in which the requests and jobs of a peer wait.
     pub(crate) fn lane(&self, peer: &PublicKey) -> Lane {
         if *peer == self.cx.public {
             return Lane::Known;
@@ -108,14 +108,14 @@ impl Base {
         self.jobs.may_start(&mut self.cx, peer)
     }
 
-    /// How many live peers are known to be nearer to `target` than this node, up to k.
+    /// The number of live peers known to be nearer to `target` than this node, at most k.
     pub(crate) fn nearer(&self, target: &Target) -> usize {
         let k = self.cx.config.k;
         self.peers.table.nearer_than_local(target, k)
     }
 
-    /// The full nodes nearest to `target` that are known and may be dialled, nearest first.
-    /// O(m) hashes for m known ones.
+    /// Returns the known full nodes nearest to `target` that are not in back-off, nearest first.
+    /// O(m) hashes for m known full nodes.
     pub(crate) fn nearest_full_nodes(&self, target: &Target, most: usize) -> Vec<Candidate> {
         let (now, store) = (self.cx.now.mono, &self.peers.store);
         let known = store.full_nodes().iter();
@@ -132,7 +132,7 @@ impl Base {
         near
     }
 
-    /// Has the signature of an item checked on behalf of `peer`.
+    /// Starts checking the signature of an item on behalf of `peer`.
     pub(crate) fn verify(&mut self, peer: &PublicKey, candidate: StoreCandidate, tag: VerifyTag) {
         let peer = (*peer, self.lane(peer));
         self.items
@@ -146,7 +146,7 @@ impl Base {
         self.items.judge(&mut self.cx, job, verdict, nearer)
     }
 
-    /// Has the signature of an item that a read brought checked.
+    /// Starts checking the signature of an item that a read returned.
     pub(crate) fn verify_read(
         &mut self,
         from: &PublicKey,
@@ -158,22 +158,22 @@ impl Base {
             .start(&mut self.cx, peer, item, None, VerifyTag::Get(query))
     }
 
-    /// What a request or an operation has to wait for before it can be judged; none if all that it
-    /// needs has been loaded. No request waits for all of a storage that cannot be read for long.
+    /// What a request or an operation waits for before it can be decided; `None` if all that it
+    /// needs is loaded. No request waits for all of a storage that is unreadable for long.
     pub(crate) fn needs(&mut self, need: Need) -> Option<Need> {
         let Self { cx, loading, .. } = self;
         let need = match need {
             Need::All => Need::All,
-            Need::At(target) => match loading.want(cx, target) {
-                Wanted::Loaded => return None,
-                Wanted::Asked => need,
-                Wanted::Full => Need::All,
+            Need::At(target) => match loading.request(cx, target) {
+                LoadStatus::Loaded => return None,
+                LoadStatus::Requested => need,
+                LoadStatus::Full => Need::All,
             },
         };
         (need != Need::All || loading.is_worth_waiting(cx.now.mono)).then_some(need)
     }
 
-    /// Storage kept a record: verified like any other item, unless storage proves it.
+    /// Takes a record from storage. Its signature is checked unless storage proves the record.
     pub(crate) fn load(&mut self, record: StoredRecord, proven: bool) {
         let public = self.cx.public;
         let target = record.target;
@@ -181,11 +181,11 @@ impl Base {
             return self.items.not_loaded(&mut self.cx, target);
         }
         if !proven && !self.may_verify(&public) {
-            return self.loading.left(&mut self.cx, target);
+            return self.loading.skip(&mut self.cx, target);
         }
         let candidate = StoreCandidate::recorded(record);
         if !proven {
-            self.loading.check(target);
+            self.loading.check_started(target);
             return self.verify(&public, candidate, VerifyTag::Loaded);
         }
         let nearer = self.nearer(&target);
@@ -195,7 +195,8 @@ impl Base {
         }
     }
 
-    /// Lets go of a few items that only a full node would hold, and comes again while there are more.
+    /// Drops some items that only a full node would store, and reschedules itself while there are
+    /// more.
     pub(crate) fn trim_store(&mut self) {
         let (k, table) = (self.cx.config.k, &self.peers.table);
         let nearer = |target: &Target| table.nearer_than_local(target, k);
@@ -215,26 +216,27 @@ impl Base {
         if judged.is_err() {
             self.items.not_loaded(&mut self.cx, target);
         }
-        self.loading.checked(&mut self.cx, target);
+        self.loading.check_ended(&mut self.cx, target);
     }
 
-    /// Asks the peers of the table that are silent for longest for a sign of life.
+    /// Pings the peers of the table that have been silent longest.
     pub(crate) fn prove_peers(&mut self) {
         let now = self.cx.now.mono;
-        self.cx.measured.task_ran(Task::Prove, now);
+        self.cx.measured.task_started(Task::Prove, now);
         self.peers.prove(&mut self.cx, &mut self.calls);
     }
 
-    /// Lets go of items whose life is over.
+    /// Drops expired items.
     pub(crate) fn expire(&mut self) {
         let Self { cx, items, .. } = self;
         let now = cx.now.mono;
-        cx.measured.task_ran(Task::Expiry, now);
+        cx.measured.task_started(Task::Expiry, now);
         items.expire(cx);
-        cx.measured.task_did(Task::Expiry, now);
+        cx.measured.task_succeeded(Task::Expiry, now);
     }
 
-    /// The nearest peers that others can reach. Addresses are for our dialect only.
+    /// The nearest peers that others can reach. Addresses are included only for peers that use our
+    /// extensions.
     pub(crate) fn closest_for(&self, target: &Target, addresses: bool) -> PeerList {
         let since = self.peers.proven_since(self.cx.now.mono);
         self.peers

@@ -1,4 +1,4 @@
-//! What a node is told at its start.
+//! The configuration of a node.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -15,20 +15,20 @@ pub const K: usize = 20;
 pub const ALPHA: usize = 3;
 /// How long an item lives after its signer last vouched for it.
 pub const ITEM_TTL: Duration = Duration::from_secs(2 * 60 * 60);
-/// A call is given up after this, opening the stream included.
+/// Hard deadline of a call: it fails after this time, opening the stream included.
 pub const HARD_DEADLINE: Duration = Duration::from_secs(10);
-/// The longest that a slow call keeps its place in a lookup's window.
+/// Maximum time that an unanswered call occupies the window of a lookup.
 pub const MAX_SOFT_DEADLINE: Duration = Duration::from_secs(2);
-/// The shortest soft deadline, whatever the measured round trips.
+/// Minimum soft deadline, whatever the measured round trips.
 pub const MIN_SOFT_DEADLINE: Duration = Duration::from_millis(100);
-/// The soft deadline for a peer without measured round trips.
+/// Soft deadline for a peer without measured round trips.
 pub const INITIAL_SOFT_DEADLINE: Duration = Duration::from_secs(1);
 /// Default deadline of an operation.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Items that Go holds are published under a higher sequence at most this often.
+/// Minimum interval between two publications under a higher sequence of an item that Go nodes hold.
 pub const GO_RENEWAL: Duration = Duration::from_secs(45 * 60);
 
-/// A peer that the node may start from.
+/// A peer through which the node may join the network.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BootstrapPeer {
     /// Its key; the transport proves it.
@@ -37,59 +37,62 @@ pub struct BootstrapPeer {
     pub addrs: Vec<SocketAddr>,
 }
 
-/// What a node tells peers about where it can be dialled directly.
+/// What a node announces to peers about where it can be dialled directly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Advertise {
     /// Nothing.
     #[default]
     Nothing,
-    /// A port on whatever address the peer sees this node at.
+    /// A port on the address at which the peer sees this node.
     Port(u16),
-    /// A whole address.
+    /// A complete socket address.
     Address(SocketAddr),
 }
 
-/// What a node is told at its start. `Config::default()` is a regular node without bootstrap
-/// peers; every default is one of this module's constants or of [`Limits`].
+/// The configuration of a node.
+///
+/// `Config::default()` is a regular node without bootstrap peers; every default is one of this
+/// module's constants or of [`Limits`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bucket size and replication.
+    /// Bucket size and number of replicas of an item.
     pub k: usize,
-    /// Lookup parallelism.
+    /// Number of concurrent requests of a lookup.
     pub alpha: usize,
     /// Disjoint lookup paths (S/Kademlia §4.4); 1 is plain Kademlia.
     pub disjoint_paths: usize,
-    /// Where to start from. None: wait to be found.
+    /// Peers through which the node joins; empty: it waits until peers find it.
     pub bootstrap: Vec<BootstrapPeer>,
-    /// What to tell peers about dialling this node.
+    /// What to announce to peers about dialling this node.
     pub advertise: Advertise,
     /// Whether the driver writes [`Output::Persist`](crate::node::Output::Persist) somewhere.
     pub storage: bool,
-    /// Answer requests. A one-shot client says that it does not, and enters no table.
+    /// Whether the node answers requests. A one-shot client announces that it does not, and peers
+    /// keep it out of their routing tables.
     pub serve: bool,
-    /// Store every item, whatever its distance.
+    /// Whether the node stores every item, whatever its distance.
     pub full_node: bool,
-    /// Item life.
+    /// Lifetime of an item after its signer last vouched for it.
     pub item_ttl: Duration,
     /// Keys whose owner items never expire and are never evicted.
     pub whitelisted: Vec<PublicKey>,
-    /// The same, as a second tier.
+    /// Keys of a second tier with the same exemptions as `whitelisted`.
     pub trusted: Vec<PublicKey>,
     /// Keys from which mirrored items are accepted.
     pub mirrors: Vec<PublicKey>,
-    /// Peers from which items of these mirrors are accepted without a binding signature: full
-    /// nodes of upstream's that pass on what a mirror gave them. Such a peer can put an item of a
-    /// mirror at a wrong target, so name only your own.
+    /// Peers from which items of these mirrors are accepted without a binding signature: full nodes
+    /// of upstream's implementation that pass on what a mirror gave them. Such a peer can put an
+    /// item of a mirror at a wrong target, so name only your own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirror_relays: Vec<PublicKey>,
-    /// A call is given up after this.
+    /// Hard deadline of a call, opening the stream included.
     pub hard_deadline: Duration,
     /// Default deadline of an operation.
     pub operation_timeout: Duration,
-    /// Every bound there is.
+    /// Bounds on memory, connections and work.
     pub limits: Limits,
 }
 
@@ -120,7 +123,7 @@ impl Config {
     /// Checks every field.
     ///
     /// # Errors
-    /// The first field that cannot be.
+    /// The first field that is out of its range or holds a key that is not on the curve.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let range = |field, allowed, ok: bool, got: usize| {
             if ok {
@@ -181,12 +184,12 @@ impl Config {
     }
 }
 
-/// Who a node is.
+/// The identity of a node.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// It can sign.
+    /// The node has its secret key and can sign.
     Keyed(SecretKey),
-    /// Replay from a journal: signatures come from its tape.
+    /// The node replays a journal, which supplies the signatures.
     PublicOnly(PublicKey),
 }
 

@@ -1,5 +1,5 @@
-//! What every layer is given: the configuration, the clock, the key to sign with, and where its
-//! outputs, timers and counts go.
+//! The context passed to every layer: configuration, clock, signing key, and the queues for
+//! outputs, timers and counts.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -23,7 +23,7 @@ use crate::store::Refusal;
 use crate::time::Time;
 use crate::wire::{Advertised, FrameError, RequestExt, ResponseExt, Sender, WireError};
 
-/// One random stream for each use.
+/// Independent random streams, one per use.
 pub(crate) struct Randoms {
     pub(crate) maintenance: Random,
     pub(crate) proof: Random,
@@ -32,7 +32,7 @@ pub(crate) struct Randoms {
     pub(crate) sync: Random,
 }
 
-/// What every layer is given.
+/// The context passed to every layer.
 pub(crate) struct Context {
     pub(crate) config: Config,
     identity: Identity,
@@ -41,19 +41,19 @@ pub(crate) struct Context {
     /// The time of the input being handled.
     pub(crate) now: Time,
     pub(crate) stopping: bool,
-    /// Streams of both sides: they share one limit.
+    /// Streams of both directions, which share one limit.
     pub(crate) open_streams: usize,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     pub(crate) measured: Box<Measurements>,
-    /// How often each limit refused something.
+    /// How often each limit refused something, indexed by [`Limit`].
     pub(crate) hits: [u64; Limit::ALL.len()],
     pub(crate) random: Randoms,
-    /// Signatures of a recorded run, for a node that cannot sign.
-    tape: VecDeque<Signature>,
-    /// Signatures made since the recorder last asked; none without a recorder.
-    signed: Option<Vec<Signature>>,
+    /// Signatures of a recorded run still to be replayed, for a node that cannot sign.
+    replayed_signatures: VecDeque<Signature>,
+    /// Signatures made since the last `take_signatures`; `None` unless recording.
+    recorded_signatures: Option<Vec<Signature>>,
 }
 
 impl Context {
@@ -79,8 +79,8 @@ impl Context {
                 renewal: seed.stream("renewal"),
                 sync: seed.stream("sync"),
             },
-            tape: VecDeque::new(),
-            signed: None,
+            replayed_signatures: VecDeque::new(),
+            recorded_signatures: None,
         }
     }
 
@@ -118,7 +118,7 @@ impl Context {
         }
     }
 
-    /// The extension of a request, with what every request says.
+    /// The extension of a request with the fields that every request carries.
     pub(crate) fn request_ext(&self) -> RequestExt {
         RequestExt {
             serves: self.config.serve,
@@ -127,7 +127,7 @@ impl Context {
         }
     }
 
-    /// The extension of an answer, with what every answer says.
+    /// The extension of an answer with the fields that every answer carries.
     pub(crate) fn response_ext(&self) -> ResponseExt {
         ResponseExt {
             addr: self.advertised(),
@@ -161,21 +161,22 @@ impl Context {
         }
     }
 
-    /// Signs a digest with the node's key, or takes the signature from a recorded run.
+    /// Signs a digest with the node's key, or takes the next signature of a recorded run. `None`
+    /// when the recorded signatures are exhausted.
     pub(crate) fn sign_digest(&mut self, digest: impl FnOnce() -> [u8; 32]) -> Option<Signature> {
         match &self.identity {
             Identity::Keyed(secret) => {
                 let signature = secret.sign(&digest());
-                if let Some(signed) = &mut self.signed {
+                if let Some(signed) = &mut self.recorded_signatures {
                     signed.push(signature);
                 }
                 Some(signature)
             }
-            Identity::PublicOnly(_) => self.tape.pop_front(),
+            Identity::PublicOnly(_) => self.replayed_signatures.pop_front(),
         }
     }
 
-    /// Signs an item, as [`Context::sign_digest`].
+    /// Signs an item; `None` as in [`Context::sign_digest`].
     pub(crate) fn sign(&mut self, seq: Seq, value: Value, salt: Salt) -> Option<Item> {
         let mut item = Item {
             key: self.public,
@@ -189,17 +190,17 @@ impl Context {
     }
 
     pub(crate) fn record_signatures(&mut self) {
-        self.signed = Some(Vec::new());
+        self.recorded_signatures = Some(Vec::new());
     }
 
     pub(crate) fn take_signatures(&mut self) -> Vec<Signature> {
-        self.signed
+        self.recorded_signatures
             .as_mut()
             .map(core::mem::take)
             .unwrap_or_default()
     }
 
     pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
-        self.tape.extend(signatures);
+        self.replayed_signatures.extend(signatures);
     }
 }

@@ -1,11 +1,11 @@
-//! What a node counts. The core only fills an array; names and labels are made from the enum.
+//! The node's counters. The core only fills an array; names and labels are made from the enum.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// One thing that is counted.
+        /// A counter of the node.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         #[non_exhaustive]
         pub enum Counter {
@@ -13,10 +13,10 @@ macro_rules! counters {
         }
 
         impl Counter {
-            /// All of them, in order.
+            /// All counters, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Stable name, in snake case.
+            /// Stable name in snake case, as metrics and JSON use it.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -28,7 +28,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests received whole.
+    /// Complete requests received.
     RequestsServed => "requests_served",
     /// Requests refused because of a limit.
     RequestsOverloaded => "requests_overloaded",
@@ -38,9 +38,9 @@ counters! {
     CallsAnswered => "calls_answered",
     /// Calls that failed, for any reason.
     CallsFailed => "calls_failed",
-    /// Calls repeated because the stream ended before a byte.
+    /// Calls repeated because the stream ended before the first byte of an answer.
     CallsRetried => "calls_retried",
-    /// Calls that went over a kept stream.
+    /// Calls sent over a kept stream.
     CallsOnKeptStream => "calls_on_kept_stream",
     /// Soft deadlines passed.
     CallsSlow => "calls_slow",
@@ -58,19 +58,19 @@ counters! {
     UnknownMethod => "unknown_method",
     /// Bodies that do not decode.
     Undecodable => "undecodable",
-    /// Keys that are no points on the curve: what kills upstream's process.
+    /// Keys that are not points on the curve; they crash upstream's process.
     InvalidKeys => "invalid_keys",
     /// Senders named in JSON that are not the proven peer.
     ForgedSenders => "forged_senders",
-    /// Answers with another method than asked.
+    /// Answers with a method other than the request's.
     WrongMethod => "wrong_method",
-    /// Requests not complete within their deadline.
+    /// Requests not complete by their deadline.
     SlowRequests => "slow_requests",
-    /// Answers that did not leave in time, or while others waited for the room.
+    /// Answers that were not delivered by their deadline, or while other requests waited for room.
     SlowReaders => "slow_readers",
-    /// Streams that made room for others.
+    /// Streams closed to make room for others.
     StreamsEvicted => "streams_evicted",
-    /// Callers refused for a minute because they wasted much work.
+    /// Callers refused for a minute because they wasted too much work.
     CallersCut => "callers_cut",
     /// Events for streams that are closed already.
     LateEvents => "late_events",
@@ -80,55 +80,55 @@ counters! {
     ClockJumped => "clock_jumped",
     /// Peers in answers whose id is not that of their key.
     LyingIds => "lying_ids",
-    /// Newcomers in answers beyond the limit.
+    /// Previously unknown peers in answers, beyond the limit per answer.
     NewcomersCut => "newcomers_cut",
-    /// Answers with an item for another target or owner than asked.
+    /// Answers with an item of another target or owner than requested.
     WrongItems => "wrong_items",
     /// Items whose signature is not valid.
     ForgedItems => "forged_items",
-    /// Streams cut because of three forgeries.
+    /// Streams closed after three forged items.
     ForgersCut => "forgers_cut",
-    /// Verification jobs handed out.
+    /// Verification jobs passed to the driver.
     VerifyJobs => "verify_jobs",
-    /// Verifications spared because the same item is held.
+    /// Verifications skipped because the same item is stored.
     VerifySpared => "verify_spared",
     /// Verifications refused because of a limit.
     VerifyOverloaded => "verify_overloaded",
-    /// Items stored anew or in place of lower ranks.
+    /// Items stored anew or in place of an item of lower rank.
     ItemsStored => "items_stored",
-    /// Items whose life was renewed.
+    /// Items whose lifetime was renewed.
     ItemsRenewed => "items_renewed",
     /// Items refused, for any reason.
     ItemsRefused => "items_refused",
     /// Items expired.
     ItemsExpired => "items_expired",
-    /// Items evicted for want of room.
+    /// Items evicted for lack of room.
     ItemsEvicted => "items_evicted",
-    /// Targets that storage was asked for before their turn, while it was read at the start.
+    /// Targets requested from storage out of order while storage is read at the start.
     Loads => "loads",
-    /// Those among them that storage could not be read for.
+    /// Targets requested out of order that storage could not read.
     LoadsFailed => "loads_failed",
     /// Requests and operations served from memory because storage did not answer in time.
     LoadsLate => "loads_late",
-    /// Changes to own items that storage did not keep.
+    /// Changes to own items that storage did not make durable.
     NotDurable => "not_durable",
-    /// Equal sequences with different content.
+    /// Items with an equal sequence but different content.
     Conflicts => "conflicts",
-    /// Mirrors refused because their key is not configured.
+    /// Mirrored items refused because the mirror's key is not configured.
     MirrorsRefused => "mirrors_refused",
-    /// Owners that replaced a mirror.
+    /// Items of an owner that replaced a mirror's.
     OwnerTakeovers => "owner_takeovers",
-    /// Items refused because of a tombstone or its mark.
+    /// Items refused because of a tombstone or of the mark that one left.
     DeletedRefused => "deleted_refused",
     /// Peers that entered the table.
     PeersAdded => "peers_added",
     /// Peers that left the table.
     PeersRemoved => "peers_removed",
-    /// Oldest peers pinged because their bucket is full.
+    /// Pings of the oldest peer of a full bucket.
     EvictionPings => "eviction_pings",
-    /// Oldest peers replaced after such a ping.
+    /// Oldest peers replaced because they did not answer such a ping.
     PingEvictions => "ping_evictions",
-    /// Peers of the table pinged because they were silent for long.
+    /// Pings of peers of the table that were silent for long.
     ProofPings => "proof_pings",
     /// Unknown callers pinged back.
     PingBacks => "ping_backs",
@@ -140,7 +140,7 @@ counters! {
     Lookups => "lookups",
     /// Lookups that ended without convergence.
     LookupsUnconverged => "lookups_unconverged",
-    /// Lookups widened because the nearest are too dense.
+    /// Lookups widened because the nearest peers are improbably dense.
     LookupsWidened => "lookups_widened",
     /// Operations started.
     Operations => "operations",
@@ -154,19 +154,19 @@ counters! {
     SyncsFailed => "syncs_failed",
     /// Reconciliation requests answered.
     SyncsServed => "syncs_served",
-    /// Items that sessions of ours brought.
+    /// Items that this node's sessions fetched.
     SyncFetched => "sync_fetched",
-    /// Items that this node gave to full nodes.
+    /// Items that this node gave to other full nodes.
     SyncGiven => "sync_given",
-    /// Bytes of the messages of sessions of ours, both ways.
+    /// Bytes of the messages of this node's sessions, both directions.
     SyncBytes => "sync_bytes",
-    /// Requests of peers that waited for a newer item.
+    /// Requests of peers that waited for a newer item (long polls).
     PollsServed => "polls_served",
-    /// Items offered to full nodes, once for each.
+    /// Items offered to full nodes, counted once per recipient.
     Offers => "offers",
-    /// Items given to peers that entered the table among the nearest to them.
+    /// Items given to new peers of the table that are among the nearest to them.
     Handovers => "handovers",
-    /// Peers that entered the table and were handed nothing, since too many waited.
+    /// New peers of the table that were given nothing because too many waited.
     HandoversSkipped => "handovers_skipped",
 }
 
@@ -181,13 +181,13 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// One count.
+    /// The value of one counter.
     #[must_use]
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize]
     }
 
-    /// All counts with their names.
+    /// All counters with their values, in declaration order.
     pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
         Counter::ALL
             .iter()

@@ -1,5 +1,5 @@
-//! Numbers and tags: plain values that layers hand to each other, so that none has to know who
-//! uses it.
+//! Numbers and tags: plain values that layers pass to each other, so that no layer has to know its
+//! users.
 
 use core::fmt;
 
@@ -23,24 +23,24 @@ macro_rules! handle {
 }
 
 handle! {
-    /// A stream: even when the core opened it, odd when the driver accepted it. Each side
-    /// counts upward; a number is never used again.
+    /// Number of a stream: even if the core opened it, odd if the driver accepted it. Each side
+    /// counts upwards and never reuses a number.
     StreamId
 }
 handle! {
-    /// An operation, numbered by the driver, upward; a number is never used again.
+    /// Number of an operation, assigned by the driver, ascending and never reused.
     OperationId
 }
 handle! {
-    /// A verification job, numbered by the core.
+    /// Number of a verification job, assigned by the core.
     JobId
 }
 handle! {
-    /// A change to persist, numbered by the core.
+    /// Number of a change to persist, assigned by the core.
     ChangeId
 }
 handle! {
-    /// An address probe, numbered by the core.
+    /// Number of an address probe, assigned by the core.
     ProbeId
 }
 
@@ -52,34 +52,34 @@ impl StreamId {
     }
 }
 
-/// A query's number, never used again.
+/// Number of a query, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct QueryId(pub(crate) u64);
 
-/// A session's or an offer's number, never used again.
+/// Number of a reconciliation session or an offer, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct SyncId(pub(crate) u64);
 
-/// A call's number, never used again.
+/// Number of a call, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct CallId(pub(crate) u64);
 
-/// Who wants the answer.
+/// Who receives the result of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CallTag {
     /// A step of a lookup.
     Step(QueryId),
     /// A replica of a put; `step` when the answer also serves the lookup.
     Replica { query: QueryId, step: bool },
-    /// Is the oldest of a full bucket alive?
+    /// A ping of the oldest peer of a full bucket.
     Eviction,
-    /// Does a peer of the table still live?
+    /// A ping of a silent peer of the table.
     Proof,
-    /// Does an unknown caller answer?
+    /// A ping of an unknown caller.
     PingBack,
-    /// Does a peer that others named for a sparse bucket answer?
+    /// A ping of a peer that others named for a sparse bucket.
     Fill,
-    /// Does a bootstrap peer answer?
+    /// A ping of a bootstrap peer.
     Bootstrap,
     /// A user's ping.
     Ping(OperationId),
@@ -87,47 +87,47 @@ pub(crate) enum CallTag {
     Repair,
     /// A request of a reconciliation session.
     Reconcile(SyncId),
-    /// An offer of what is new here.
+    /// An offer of items that are new on this node.
     Offer(SyncId),
-    /// What was wanted of an offer.
+    /// The items that a peer requested after an offer.
     Given,
-    /// An offer to a newcomer, or what it wanted of it.
+    /// An offer to a new peer of the table, or the items that it requested after one.
     HandOver,
-    /// Has a holder something newer for a watch?
+    /// A long poll of a holder on behalf of a watch.
     Poll(OperationId),
 }
 
-/// What a signature being checked belongs to.
+/// What a verification belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum VerifyTag {
-    /// An item that a read brought.
+    /// An item that a read returned.
     Get(QueryId),
-    /// An item put over a stream.
+    /// An item put by a peer over this stream.
     Put(StreamId),
-    /// One item of a batch put over a stream, by its place there.
+    /// One item of a batch that a peer put over a stream, by its index there.
     Batch { stream: StreamId, index: usize },
     /// A user's put of a signed item.
     Signed(OperationId),
     /// A record from storage.
     Loaded,
-    /// An item that a reconciliation session brought.
+    /// An item that a reconciliation session fetched.
     Synced(SyncId),
 }
 
 /// Why a query or an operation stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StopReason {
-    /// Its purpose is met, or no peer is left to ask.
+    /// Its purpose is met, or no candidate is left to ask.
     Done,
     /// Its operation's deadline passed.
     Timeout,
     /// Its caller cancelled.
     Cancelled,
-    /// The node stops.
+    /// The node shuts down.
     Shutdown,
 }
 
-/// Whether the item is new to the network or only wants its life renewed.
+/// Whether an item is new to the network or only has its lifetime renewed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PutMode {
     Publish,

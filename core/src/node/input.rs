@@ -1,4 +1,4 @@
-//! Everything that can happen to a node.
+//! The events that a node takes.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -16,19 +16,19 @@ use crate::node::ids::{ChangeId, JobId, OperationId, ProbeId, StreamId};
 use crate::node::verify::Verdict;
 use crate::record::StoredRecord;
 
-/// How a stream reaches its peer.
+/// Who dialled the connection below a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
-    /// Over a connection that this side dialled: its address works.
+    /// This side dialled, so the peer's address works.
     Dialled,
-    /// Over a connection that the peer dialled.
+    /// The peer dialled.
     Accepted,
-    /// Through a relay (DMSG): everyone reaches it the same way.
+    /// A relay (DMSG) connects both; every node reaches the peer in the same way.
     Relayed,
 }
 
-/// The way a stream runs.
+/// The network path of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Path {
     /// Who dialled.
@@ -73,9 +73,9 @@ pub enum OpenFailure {
 pub enum StreamEnd {
     /// The peer finished sending; all its bytes were delivered before.
     Finished,
-    /// Reset by the peer, or by a relay in between.
+    /// Reset by the peer or by an intermediate relay.
     Reset,
-    /// The session below was lost: that says nothing about the peer.
+    /// The session below was lost, which says nothing about the peer.
     Lost,
 }
 
@@ -83,7 +83,7 @@ pub enum StreamEnd {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadPolicy {
-    /// Ask the k nearest live peers and return the highest rank.
+    /// Ask the k nearest live peers and return the highest-ranked item.
     #[default]
     Freshest,
     /// Stop when this many holders agree on the highest rank seen.
@@ -94,18 +94,18 @@ pub enum ReadPolicy {
     Local,
 }
 
-/// What a put is to replace: compare-and-swap. In JSON the sequence, and 0 for nothing.
+/// The version that a put replaces (compare-and-swap). In JSON: its sequence, or 0 for `Nothing`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(from = "Seq", into = "Seq")]
 pub enum Expected {
-    /// No holder has the item, whatever its sequence.
+    /// No holder has the item at any sequence.
     Nothing,
-    /// This is the highest sequence.
+    /// The highest sequence that holders have.
     Version(Seq),
 }
 
 impl Expected {
-    /// The sequence, unless nothing is expected.
+    /// The expected sequence; `None` for [`Expected::Nothing`].
     #[must_use]
     pub const fn version(self) -> Option<Seq> {
         match self {
@@ -130,57 +130,57 @@ impl From<Expected> for Seq {
     }
 }
 
-/// What a put may do, beyond key, salt and value.
+/// Options of a put, beyond key, salt and value.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PutOptions {
-    /// This sequence rather than the automatic one.
+    /// The sequence to use; `None`: the automatic one, which follows the clock.
     pub seq: Option<Seq>,
-    /// Only if this is what is held. Exact among the puts of one node, which take turns, and
-    /// against what it holds itself; advisory across nodes with the same key, by majority of the
-    /// holders that answer.
+    /// Put only if this version is the current one. The check is exact among the puts of one node,
+    /// which run one after another for an item, and against what that node stores; across nodes
+    /// with the same key it is advisory, by majority of the holders that answer.
     pub expect: Option<Expected>,
-    /// Fail when fewer peers than this acknowledge. 0 and 1 ask for one.
+    /// Fail if fewer peers than this acknowledge. 0 and 1 both require one.
     pub min_replicas: u16,
     /// Allow a sequence more than a day ahead of the clock.
     pub force: bool,
-    /// Publish it at the target of this key, as a mirror of what it published elsewhere. Peers take
-    /// it if they have this node's key among [`crate::node::Config::mirrors`], and only as long as
-    /// they hold nothing that the key itself signed.
+    /// Publish the item at the target of this key, as a mirror of what that key published
+    /// elsewhere. Peers accept it if they list this node's key in [`crate::node::Config::mirrors`],
+    /// and only while they store nothing that the key itself signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror_of: Option<PublicKey>,
-    /// Keep it here and tell no peer.
+    /// Store the item on this node only.
     pub local_only: bool,
-    /// Do not renew it: the item dies TTL from now unless put again.
+    /// Do not renew the item: it expires one TTL from now unless put again.
     pub once: bool,
-    /// Deadline; none means [`crate::node::Config::operation_timeout`].
+    /// Deadline; `None` means [`crate::node::Config::operation_timeout`].
     pub timeout: Option<Duration>,
 }
 
 impl PutOptions {
-    /// Where an item of the key `own` with `salt` goes.
+    /// The target of an item that the key `own` publishes under `salt` with these options.
     #[must_use]
     pub fn target(&self, own: &PublicKey, salt: &Salt) -> Target {
         Target::of(self.mirror_of.as_ref().unwrap_or(own), salt.as_bytes())
     }
 }
 
-/// What to read.
+/// A read request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct GetRequest {
-    /// Where to look.
+    /// The target to look up.
     pub target: Target,
-    /// When to stop.
+    /// When the read is complete.
     pub policy: ReadPolicy,
-    /// The owner and salt behind the target, when the caller knows them; checked.
+    /// Owner and salt of the item, if the caller knows them; they must give `target`.
     pub owner: Option<(PublicKey, Salt)>,
-    /// Return mirrors of keys that are not configured, too.
+    /// Whether mirrors of keys that are not configured are returned too.
     pub unknown_mirrors: bool,
-    /// Deadline; none means [`crate::node::Config::operation_timeout`].
+    /// Deadline; `None` means [`crate::node::Config::operation_timeout`].
     pub timeout: Option<Duration>,
 }
 
 impl GetRequest {
-    /// The item that `owner` signs under `salt`.
+    /// Requests the item that `owner` signs under `salt`.
     #[must_use]
     pub fn of(owner: PublicKey, salt: Salt, policy: ReadPolicy) -> Self {
         Self {
@@ -192,199 +192,199 @@ impl GetRequest {
         }
     }
 
-    /// Whether the target is that of the owner and salt given with it.
+    /// Whether owner and salt, if given, result in the target.
     pub(crate) fn is_consistent(&self) -> bool {
         let owner = self.owner.as_ref();
         owner.is_none_or(|(key, salt)| Target::of(key, salt.as_bytes()) == self.target)
     }
 }
 
-/// What a user of the node asks for. Each ends in exactly one
+/// A command of the node's user. Each ends in exactly one
 /// [`Output::Finished`](crate::node::Output::Finished).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Sign with the node's own key and publish. An empty value deletes.
     Put {
-        /// Which of the node's items.
+        /// The salt, which names the item among those of the node's key.
         salt: Salt,
-        /// The bytes.
+        /// The value.
         value: Value,
-        /// Anything out of the ordinary.
+        /// Sequence, precondition, replicas, deadline.
         options: PutOptions,
     },
     /// Publish an item with any signature, at its signer's own target.
     PutSigned {
-        /// The item; verified first.
+        /// The item; its signature is checked first.
         item: Box<Item>,
-        /// `seq` and `once` have no meaning here.
+        /// Options; `seq` and `once` are ignored.
         options: PutOptions,
     },
     /// Read an item.
     Get(GetRequest),
     /// Find the live peers nearest to a target.
     FindNode {
-        /// Where.
+        /// The target.
         target: Target,
-        /// Deadline; none means [`crate::node::Config::operation_timeout`].
+        /// Deadline; `None` means [`crate::node::Config::operation_timeout`].
         timeout: Option<Duration>,
     },
-    /// Ask one peer for a sign of life.
+    /// Ping one peer.
     Ping {
-        /// Whom.
+        /// Key of the peer.
         peer: PublicKey,
-        /// Where to dial, if there is no session.
+        /// Address to dial if there is no session.
         addr: Option<SocketAddr>,
     },
-    /// Reconcile now, with one full node or with all that are known. Only on a full node.
+    /// Reconcile immediately with one full node or with all known ones. Only on a full node.
     Sync {
-        /// With whom; none: with all.
+        /// The full node; `None`: all known ones.
         peer: Option<PublicKey>,
-        /// Deadline; none means [`crate::node::Config::operation_timeout`].
+        /// Deadline; `None` means [`crate::node::Config::operation_timeout`].
         timeout: Option<Duration>,
     },
-    /// Wait for the next version of an item: a higher sequence than `after`. Deletions count. Ends
-    /// immediately if there is one, else as soon as a holder hears of it; versions in between that
-    /// are replaced before that are left out.
+    /// Wait for a version of an item with a higher sequence than `after`; a deletion counts as one.
+    /// Ends immediately if such a version exists, otherwise as soon as a holder learns of one.
+    /// Intermediate versions that are replaced before are skipped.
     Watch {
-        /// Which item; always with [`ReadPolicy::Freshest`].
+        /// The item; its policy is treated as [`ReadPolicy::Freshest`].
         request: GetRequest,
-        /// The version known already; none: any will do.
+        /// The sequence that the caller knows; `None`: any version ends the watch.
         after: Option<Seq>,
     },
-    /// Stop every operation, close every stream, take nothing new.
+    /// Stop every operation, close every stream and accept nothing new.
     Shutdown,
 }
 
-/// Everything that can happen to a node. A run is a function of the configuration, the
-/// identity, the seed and the sequence of these.
+/// An event for the node. A run is a function of the configuration, the identity, the seed and the
+/// sequence of these.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input<'a> {
-    /// A stream that the node asked for is open.
+    /// A stream that the node requested is open.
     StreamOpened {
         /// The number given in [`Output::OpenStream`](crate::node::Output::OpenStream).
         stream: StreamId,
-        /// How it runs.
+        /// Path of the stream.
         path: Path,
     },
-    /// A stream that the node asked for could not be opened.
+    /// A stream that the node requested could not be opened.
     StreamFailed {
         /// The number given in [`Output::OpenStream`](crate::node::Output::OpenStream).
         stream: StreamId,
-        /// Why.
+        /// The cause.
         reason: OpenFailure,
     },
-    /// A peer opened a stream. From now on, for as long as its session lasts, the node may open
-    /// streams to this peer with [`SessionUse::ReuseOnly`](crate::node::SessionUse) and no
-    /// address: that is how it pings an unknown caller back, and learns of peers that cannot be
+    /// A peer opened a stream. From now on, as long as the peer's session lasts, the node may open
+    /// streams to this peer with [`SessionUse::ReuseOnly`](crate::node::SessionUse) and no address:
+    /// that is how it pings an unknown caller back, and how it reaches peers that cannot be
     /// dialled. See "What a transport must do" in the [crate's documentation](crate).
     StreamAccepted {
-        /// Odd, higher than any before.
+        /// Odd, and higher than that of any stream accepted before.
         stream: StreamId,
         /// The key that the transport's handshake *proved*, never one read from a message.
         peer: PublicKey,
-        /// How it runs.
+        /// Path of the stream.
         path: Path,
     },
     /// Bytes from a peer, in any fragmentation.
     Bytes {
-        /// Which stream.
+        /// The stream.
         stream: StreamId,
-        /// What arrived.
+        /// The bytes that arrived.
         #[serde(borrow, with = "cow_base64")]
         bytes: Cow<'a, [u8]>,
     },
-    /// Everything given to a stream by [`Output::Send`](crate::node::Output::Send) so far has
-    /// left for the peer.
+    /// Every byte passed to a stream by [`Output::Send`](crate::node::Output::Send) so far has left
+    /// for the peer.
     Sent {
-        /// Which stream.
+        /// The stream.
         stream: StreamId,
     },
-    /// A stream ended, from the peer's side or by loss.
+    /// A stream ended, closed by the peer or lost with its session.
     StreamClosed {
-        /// Which stream.
+        /// The stream.
         stream: StreamId,
-        /// How.
+        /// How it ended.
         end: StreamEnd,
     },
-    /// A user wants something.
+    /// A user issues a command.
     Command {
-        /// Fresh, higher than any before.
+        /// Higher than that of any operation before.
         op: OperationId,
-        /// What.
+        /// The command.
         command: Command,
     },
-    /// A user no longer wants it; it finishes as cancelled, unless it has finished.
+    /// A user cancels an operation, which finishes as cancelled unless it has finished.
     Cancel {
-        /// Which.
+        /// The operation.
         op: OperationId,
     },
-    /// A verification job is done.
+    /// A verification job is complete.
     Verified {
-        /// Which.
+        /// The job.
         job: JobId,
         /// What [`VerifyJob::run`](crate::node::VerifyJob::run) returned.
         verdict: Verdict,
     },
-    /// An item that storage kept from an earlier run.
+    /// A record from storage, written by an earlier run.
     Loaded {
         /// The record.
         record: Box<StoredRecord>,
-        /// Storage proves that it is what this node wrote, by an authentication code or because
-        /// no other process can write there. Otherwise its signature is checked like any other.
+        /// Whether storage proves that this node wrote the record, by an authentication code or
+        /// because no other process can write there. If not, the signature is checked like any
+        /// other.
         #[serde(default)]
         proven: bool,
     },
-    /// What an earlier run remembered of a target, see
-    /// [`Output::PersistMark`](crate::node::Output::PersistMark). All of these come before any record,
-    /// and only from storage that proves that this node wrote them.
+    /// A mark of an earlier run, see [`Output::PersistMark`](crate::node::Output::PersistMark). All
+    /// marks come before any record, and only from storage that proves that this node wrote them.
     MarkLoaded {
         /// The mark.
         mark: StoredMark,
     },
-    /// How far storage has been read: it gives its records in the order of their targets. Once
-    /// before the first record, with the first of all targets: from then on, whatever needs an item
-    /// beyond asks for it by [`Output::LoadTarget`](crate::node::Output::LoadTarget). A driver that
-    /// never says so has nothing more to give.
+    /// Progress of reading storage, which returns its records in the order of their targets. The
+    /// driver sends it once before the first record, with the lowest of all targets; from then on,
+    /// whatever needs an item beyond `next` requests it by
+    /// [`Output::LoadTarget`](crate::node::Output::LoadTarget). A driver that never sends it has
+    /// nothing to load.
     LoadedUpTo {
-        /// Every record below this has been given; none: everything has.
+        /// Every record below this target has been passed; `None`: all records have.
         next: Option<Target>,
     },
-    /// Answers [`Output::LoadTarget`](crate::node::Output::LoadTarget); the record, if there is
-    /// one, comes before, as [`Input::Loaded`].
+    /// Answers [`Output::LoadTarget`](crate::node::Output::LoadTarget). The record, if there is
+    /// one, comes before this, as [`Input::Loaded`].
     TargetLoaded {
-        /// Which.
+        /// The target.
         target: Target,
-        /// Storage was read; else it cannot be now, and who waits is served from memory.
+        /// Whether storage could be read. If not, waiting requests are served from memory.
         read: bool,
     },
-    /// A change whose acknowledgement was asked for is durable, or will never be.
+    /// A change with a requested acknowledgement is durable, or has failed.
     Persisted {
-        /// Which.
+        /// The change.
         change: ChangeId,
         /// Whether it is durable.
         durable: bool,
     },
     /// An address probe ended.
     Probed {
-        /// Which.
+        /// The probe.
         probe: ProbeId,
         /// What came of it.
         result: Result<(), OpenFailure>,
     },
-    /// The deadline was reached (harmless when it was not).
+    /// The deadline was reached. Harmless if it was not.
     TimerFired,
-    /// The node becomes a full node, or a regular one again, with all that belongs to it. Harmless
-    /// when it is one already.
+    /// Makes the node a full node or a regular one. Harmless if it is one already.
     SetFullNode {
-        /// Whether it stores every item from now on.
+        /// Whether the node stores every item from now on.
         full_node: bool,
     },
 }
 
 impl Input<'_> {
-    /// The same, with bytes of its own: to keep it beyond the driver's buffer.
+    /// Copies borrowed bytes, to keep the input beyond the driver's buffer.
     #[must_use]
     pub fn into_owned(self) -> Input<'static> {
         match self {
@@ -430,23 +430,23 @@ mod cow_base64 {
     }
 }
 
-/// The driver broke the contract. Nothing else makes [`Node::handle`](crate::Node::handle) fail.
+/// The driver broke the contract; [`Node::handle`](crate::Node::handle) has no other errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// [`Output`](crate::node::Output)s were not drained; the queue is at its bound.
+    /// [`Output`](crate::node::Output)s were not drained: the queue has reached its limit.
     #[error("outputs were not drained: {0} are waiting")]
     OutputNotDrained(usize),
-    /// An accepted stream must have an odd number higher than any before.
+    /// An accepted stream must have an odd number higher than that of any before.
     #[error("stream {0} is not a fresh odd number")]
     StreamNumber(StreamId),
-    /// An operation must have a number higher than any before.
+    /// An operation must have a number higher than that of any before.
     #[error("operation {0} is not a fresh number")]
     OperationNumber(OperationId),
-    /// No job with this number is out.
+    /// No job with this number is pending.
     #[error("no verification job {0} is out")]
     UnknownJob(JobId),
-    /// No probe with this number is out.
+    /// No probe with this number is pending.
     #[error("no probe {0} is out")]
     UnknownProbe(ProbeId),
     /// No change with this number awaits an acknowledgement.

@@ -1,11 +1,11 @@
-//! Every bound there is, with its default.
+//! The bounds of a node, with their defaults.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cap::Cap;
 use crate::key::PublicKey;
 
-/// A field of [`Config`](crate::node::Config) that cannot be.
+/// A field of [`Config`](crate::node::Config) with an invalid value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -14,9 +14,9 @@ pub enum ConfigError {
     OutOfRange {
         /// The field's name.
         field: &'static str,
-        /// What may stand there.
+        /// The allowed range.
         allowed: &'static str,
-        /// What stood there.
+        /// The given value.
         got: u64,
     },
     /// A key that is no point on the curve.
@@ -29,7 +29,7 @@ pub enum ConfigError {
     },
 }
 
-/// What stands for a `count`, a number, and for a `cap`, which may be left out.
+/// The code for each kind of bound: a `count` is a plain number, a `cap` may be unlimited.
 macro_rules! bound {
     (type count) => {
         usize
@@ -65,8 +65,9 @@ macro_rules! bound {
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])* $name:ident: $kind:ident $default:expr, $min:literal..=$max:literal;)*) => {
-        /// Every bound there is. `docs/limits.md` adds up the memory that they imply: by default
-        /// below 128 MiB for queues and buffers, beside `store_bytes`.
+        /// Bounds on everything that peers and users can make the node hold or do. `docs/limits.md`
+        /// adds up the memory that they imply: by default below 128 MiB for queues and buffers, in
+        /// addition to `store_bytes`.
         #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(default)]
         #[non_exhaustive]
@@ -86,9 +87,9 @@ macro_rules! limits {
             /// Checks every field.
             ///
             /// # Errors
-            /// The first one out of its range.
+            /// The first field that is out of its range.
             pub fn validate(&self) -> Result<(), ConfigError> {
-                // In 64 bits, whatever the target: a range may go beyond its addresses.
+                // Compared in 64 bits: a range may exceed the addresses of the target.
                 $(let value = bound!(number $kind self.$name) as u64;
                 if !($min..=$max).contains(&value) {
                     return Err(ConfigError::OutOfRange {
@@ -101,7 +102,7 @@ macro_rules! limits {
             }
         }
 
-        /// One of [`Limits`], to say which was hit.
+        /// Names one of the [`Limits`], for counting what it refused.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
         #[allow(non_camel_case_types, reason = "the variants are the fields' names")]
         pub enum Limit {
@@ -109,22 +110,22 @@ macro_rules! limits {
         }
 
         impl Limit {
-            /// All of them, in order.
+            /// All limits, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The field's name, also the key in configuration files.
+            /// The name of the field, also the key in configuration files.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
 
-            /// What it bounds, in one clause.
+            /// What the limit bounds, in one clause.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
             }
 
-            /// What it may be, such as "1 to 1_000".
+            /// The allowed range, such as "1 to 1_000".
             #[must_use]
             pub const fn allowed(self) -> &'static str {
                 match self {
@@ -132,13 +133,13 @@ macro_rules! limits {
                 }
             }
 
-            /// Whether there need be none: 0 in a file.
+            /// Whether the limit may be lifted, by 0 in a configuration file.
             #[must_use]
             pub const fn is_optional(self) -> bool {
                 match self { $(Self::$name => bound!(optional $kind),)* }
             }
 
-            /// The value in `limits`; none where it is unlimited.
+            /// The value in `limits`; `None` if unlimited.
             #[must_use]
             pub const fn of(self, limits: &Limits) -> Option<usize> {
                 match self { $(Self::$name => bound!(most $kind limits.$name),)* }
@@ -148,7 +149,7 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Streams open at once, both directions.
+    /// Open streams, both directions.
     streams: count 2_048, 8..=1_000_000;
     /// Streams that one peer may have opened here.
     streams_per_peer: count 32, 1..=1_000_000;
@@ -158,32 +159,32 @@ limits! {
     serving_per_peer: count 16, 1..=1_000_000;
     /// Bytes of requests, from their first byte to their answer.
     request_bytes: count 33_554_432, 65_536..=1_073_741_824;
-    /// The same, of one peer.
+    /// Bytes of requests of one peer.
     request_bytes_per_peer: count 8_388_608, 65_536..=1_073_741_824;
     /// Bytes of answers that have not left. Those above 16 KiB may take three quarters.
     answer_bytes: count 33_554_432, 65_536..=1_073_741_824;
-    /// The same, of one peer.
+    /// Bytes of answers to one peer that have not left.
     answer_bytes_per_peer: count 8_388_608, 65_536..=1_073_741_824;
-    /// Callers of whom is remembered whether they were useful or wasted work.
+    /// Callers whose usefulness and wasted work are remembered.
     callers: count 4_096, 16..=10_000_000;
-    /// Calls of ours in flight.
+    /// Calls of this node in flight.
     calls: count 1_024, 1..=1_000_000;
-    /// Idle streams of ours kept for the next call.
+    /// Idle streams that this node opened and keeps for the next call.
     idle_streams: count 512, 0..=1_000_000;
-    /// Operations at once.
+    /// Concurrent operations.
     operations: count 256, 1..=1_000_000;
-    /// Verification jobs, waiting for their turn or out.
+    /// Verification jobs, queued or passed to the driver.
     verify_jobs: count 1_024, 1..=1_000_000;
-    /// Verification jobs for one peer, waiting or out.
+    /// Verification jobs of one peer, queued or passed to the driver.
     verify_jobs_per_peer: count 128, 1..=1_000_000;
-    /// Verification jobs handed to the driver and not yet answered: more only wait there, where
-    /// they have no turns.
+    /// Verification jobs passed to the driver and not yet answered; more would wait there, where
+    /// peers do not take turns.
     verify_window: count 64, 1..=1_000_000;
     /// Outputs waiting to be drained.
     outputs: count 65_536, 64..=10_000_000;
-    /// Items held.
+    /// Items stored.
     store_items: cap 10_000, 0..=100_000_000;
-    /// Bytes of items held (value, salt and 640 a record).
+    /// Bytes of items stored (value, salt and 640 per record).
     store_bytes: cap 67_108_864, 0..=1_099_511_627_776;
     /// Items in the public tier, those of keys neither whitelisted nor trusted.
     public_items: cap 5_000, 0..=100_000_000;
@@ -217,11 +218,11 @@ limits! {
     offers: count 4_096, 0..=1_000_000;
     /// Requests of peers that wait for a newer item; more are answered immediately.
     watches: count 1_024, 0..=1_000_000;
-    /// Targets that storage is asked for before their turn, while it is read at the start.
+    /// Targets requested from storage out of order while it is read at the start.
     loads: count 1_024, 1..=1_000_000;
 }
 
-/// Whether every default is a number on targets with addresses of 32 bits, too.
+/// Whether every default fits targets with 32-bit addresses.
 const fn defaults_fit_32_bits() -> bool {
     let mut all = Limit::ALL;
     while let [first, rest @ ..] = all {

@@ -1,5 +1,5 @@
-//! What storage has been read for, while it is read at the start: a request for a target that has
-//! not been asks for it, and waits.
+//! Tracks what has been loaded while storage is read at the start: a request for a target that has
+//! not been loaded requests it from storage and waits.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -12,75 +12,75 @@ use crate::node::limits::Limit;
 use crate::node::output::Output;
 use crate::time::Mono;
 
-/// How long a request waits for storage. Then it is served from memory.
+/// Maximum time that a request waits for storage. Then it is served from memory.
 pub(crate) const LOAD_WAIT: Duration = Duration::from_secs(4);
-/// Storage of which not everything has been read after this long is away, or slow: no request waits for
-/// all of it any more.
+/// If storage has not been read completely after this time, it is slow or unavailable: from then on
+/// no request waits for all of it.
 const LOAD_ALL: Duration = Duration::from_secs(60);
-/// Targets that the driver is asked for at a time: with the records that come in their order,
-/// fewer than the signatures that may be checked in the node's own name.
+/// Targets requested from the driver and not yet answered. Together with the records that come in
+/// their order, fewer than the signatures that may be checked in the node's own name.
 const WINDOW: usize = 64;
-/// Targets remembered as loaded before their turn. Beyond, the last ones are forgotten, and asked
-/// for again.
+/// Maximum number of targets remembered as loaded out of order. Beyond it the highest are forgotten
+/// and requested again if needed.
 const MOST_AHEAD: usize = 65_536;
 
 /// Whether a target has been loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wanted {
-    /// It has.
+pub(crate) enum LoadStatus {
+    /// It has been.
     Loaded,
-    /// It is being; [`Loading::take_ended`] says when it is.
-    Asked,
-    /// Too many are: wait until everything is loaded.
+    /// It has been requested; [`Loading::take_ended`] reports when it is loaded.
+    Requested,
+    /// Too many targets are requested: wait until everything is loaded.
     Full,
 }
 
-/// What a request needs of storage.
+/// What a request needs to be loaded from storage.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Need {
     /// Everything.
     All,
-    /// What lies at a target.
+    /// The record at a target.
     At(Target),
 }
 
-/// What storage has been read for.
+/// Tracks what has been loaded from storage.
 #[derive(Default)]
 pub(crate) struct Loading {
-    /// Targets from here on have not been given yet; none: all have.
+    /// The lowest target that storage has not reached yet; `None`: it has passed every record.
     next: Option<Target>,
-    /// Asked for and not loaded yet; whether storage has answered.
-    asked: BTreeMap<Target, bool>,
-    /// Those among them that the driver has not been asked for.
+    /// Targets requested and not loaded yet, with whether storage has answered.
+    requested: BTreeMap<Target, bool>,
+    /// Requested targets that the driver has not been asked for yet.
     queue: VecDeque<Target>,
-    /// Loaded before their turn.
+    /// Targets at or beyond `next` that were loaded out of order.
     ahead: BTreeSet<Target>,
-    /// Records whose signatures are being checked.
+    /// Number of records per target whose signatures are being checked.
     checking: BTreeMap<Target, usize>,
-    /// When it began.
+    /// When reading began; `None` before.
     since: Option<Mono>,
-    /// What has been loaded, or given up, and not been taken.
+    /// Needs that were met or given up since the last `take_ended`.
     ended: Vec<Need>,
 }
 
 impl Loading {
-    /// Whether anything is still to come.
+    /// Whether records are still to come or being checked.
     pub(crate) fn is_under_way(&self) -> bool {
         self.next.is_some() || !self.checking.is_empty()
     }
 
-    /// Whether everything will be loaded soon, as far as one knows.
+    /// Whether everything is likely to be loaded soon.
     pub(crate) fn is_worth_waiting(&self, now: Mono) -> bool {
         let since = self.since.unwrap_or(now);
         self.is_under_way() && now.since(since) < LOAD_ALL
     }
 
-    /// Targets asked for and not loaded.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.len()
+    /// Number of targets requested and not loaded.
+    pub(crate) fn requested(&self) -> usize {
+        self.requested.len()
     }
 
-    /// Everything below `next` has been given, everything if there is none.
+    /// Notes that storage has passed every record below `next`, or all of them if `None`.
     pub(crate) fn advance(&mut self, cx: &mut Context, next: Option<Target>) {
         self.next = next;
         self.since.get_or_insert(cx.now.mono);
@@ -97,30 +97,30 @@ impl Loading {
         self.note_end();
     }
 
-    /// Asks for a target, unless it has been loaded.
-    pub(crate) fn want(&mut self, cx: &mut Context, target: Target) -> Wanted {
+    /// Requests a target unless it has been loaded.
+    pub(crate) fn request(&mut self, cx: &mut Context, target: Target) -> LoadStatus {
         let is_checked = !self.checking.contains_key(&target);
         let was_given = self.next.is_none_or(|next| target < next) || self.ahead.contains(&target);
         if was_given && is_checked {
-            return Wanted::Loaded;
+            return LoadStatus::Loaded;
         }
-        if self.asked.contains_key(&target) {
-            return Wanted::Asked;
+        if self.requested.contains_key(&target) {
+            return LoadStatus::Requested;
         }
-        if self.asked.len() >= cx.config.limits.loads {
+        if self.requested.len() >= cx.config.limits.loads {
             cx.hit(Limit::loads);
-            return Wanted::Full;
+            return LoadStatus::Full;
         }
-        self.asked.insert(target, was_given);
+        self.requested.insert(target, was_given);
         if !was_given {
             self.queue.push_back(target);
             self.ask(cx);
         }
-        Wanted::Asked
+        LoadStatus::Requested
     }
 
     fn ask(&mut self, cx: &mut Context) {
-        while self.asked.len() - self.queue.len() < WINDOW {
+        while self.requested.len() - self.queue.len() < WINDOW {
             let Some(target) = self.queue.pop_front() else {
                 return;
             };
@@ -129,10 +129,10 @@ impl Loading {
         }
     }
 
-    /// Storage has answered for a target, with its record before if there is one; or could not be
-    /// `read`.
+    /// Notes that storage has answered for a target. Its record, if any, came before; `read` is
+    /// false if storage could not be read.
     pub(crate) fn answered(&mut self, cx: &mut Context, target: Target, read: bool) {
-        let Some(answered) = self.asked.get_mut(&target) else {
+        let Some(answered) = self.requested.get_mut(&target) else {
             return cx.counters.count(Counter::LateEvents);
         };
         *answered = true;
@@ -141,15 +141,15 @@ impl Loading {
         }
     }
 
-    /// The signature of a record is being checked.
-    pub(crate) fn check(&mut self, target: Target) {
+    /// Notes that a record's signature is being checked.
+    pub(crate) fn check_started(&mut self, target: Target) {
         if self.is_under_way() {
             *self.checking.entry(target).or_default() += 1;
         }
     }
 
-    /// The signature of a record has been checked.
-    pub(crate) fn checked(&mut self, cx: &mut Context, target: Target) {
+    /// Notes that a record's signature has been checked.
+    pub(crate) fn check_ended(&mut self, cx: &mut Context, target: Target) {
         let Some(count) = self.checking.get_mut(&target) else {
             return;
         };
@@ -158,21 +158,21 @@ impl Loading {
             return;
         }
         self.checking.remove(&target);
-        if self.asked.get(&target) == Some(&true) {
+        if self.requested.get(&target) == Some(&true) {
             self.end(cx, target, true);
         }
         self.note_end();
     }
 
-    /// A record cannot be checked now: who waits for it is served from memory.
-    pub(crate) fn left(&mut self, cx: &mut Context, target: Target) {
-        if self.asked.contains_key(&target) {
+    /// Gives up on a record that cannot be checked now: requests for it are served from memory.
+    pub(crate) fn skip(&mut self, cx: &mut Context, target: Target) {
+        if self.requested.contains_key(&target) {
             self.end(cx, target, false);
         }
     }
 
     fn end(&mut self, cx: &mut Context, target: Target, read: bool) {
-        self.asked.remove(&target);
+        self.requested.remove(&target);
         if !read {
             cx.counters.count(Counter::LoadsFailed);
         } else if self.next.is_some_and(|next| target >= next) {
@@ -191,7 +191,7 @@ impl Loading {
         }
     }
 
-    /// What has ended since the last call.
+    /// Returns the needs that were met or given up since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<Need> {
         core::mem::take(&mut self.ended)
     }

@@ -1,6 +1,7 @@
-//! What is remembered of each peer, up to a limit: the least recently used is forgotten first.
-//! A node remembers thousands of peers and asks for them in every call, so that both room and
-//! time count: a hash table of numbers into one vector, whose entries are linked in the order
+//! A bounded map keyed by peer that drops the least recently used entry.
+//!
+//! A node remembers thousands of peers and looks them up in every call, so memory and time both
+//! matter: a hash table of indices into one vector, whose entries form a linked list in the order
 //! of use.
 
 use alloc::vec::Vec;
@@ -13,21 +14,23 @@ use hashbrown::HashTable;
 use crate::key::PublicKey;
 use crate::time::Mono;
 
-/// A use is noted at most this often, so that hot peers cost no reordering.
+/// Minimum interval between two updates of an entry's position in the LRU list, so that busy peers
+/// cause no relinking.
 const USE_GRAIN: Duration = Duration::from_secs(10);
-/// The number that no entry has.
+/// The index that stands for no entry.
 const NONE: u32 = u32::MAX;
 
 struct Slot<T> {
     value: T,
     used: Mono,
-    /// Used less recently, and more recently.
+    /// Index of the next less recently used entry.
     older: u32,
+    /// Index of the next more recently used entry.
     newer: u32,
     key: PublicKey,
 }
 
-/// The memory.
+/// A map from peers to `T` that drops the least recently used entry.
 pub(super) struct LruMap<T> {
     numbers: HashTable<u32>,
     slots: Vec<Slot<T>>,
@@ -38,7 +41,7 @@ pub(super) struct LruMap<T> {
 }
 
 impl<T: Default> LruMap<T> {
-    /// Remembers at most `max` peers, and at least one.
+    /// Creates a map of at most `max` peers, and at least one.
     pub(super) fn new(max: usize, hash_seed: u64) -> Self {
         Self {
             numbers: HashTable::new(),
@@ -60,13 +63,13 @@ impl<T: Default> LruMap<T> {
         self.numbers.find(hash, same).copied()
     }
 
-    /// What is remembered of a peer; this is no use.
+    /// Returns the value of a peer. Does not count as an access.
     pub(super) fn get(&self, key: &PublicKey) -> Option<&T> {
         self.number(key)
             .map(|number| &self.slots[number as usize].value)
     }
 
-    /// What is remembered of a peer, perhaps nothing yet; this is a use.
+    /// Returns the value of a peer, inserting the default if absent. Counts as an access.
     pub(super) fn get_or_default(&mut self, key: &PublicKey, now: Mono) -> &mut T {
         let number = match self.number(key) {
             Some(number) => {
@@ -95,7 +98,7 @@ impl<T: Default> LruMap<T> {
             }
             oldest
         } else {
-            // Growth by an eighth: the default doubles, and half of that would lie empty.
+            // Grows by an eighth: doubling would leave up to half of the memory unused.
             if self.slots.len() == self.slots.capacity() {
                 self.slots.reserve_exact(self.slots.len() / 8 + 8);
             }
@@ -170,7 +173,7 @@ mod tests {
         assert!(grown < 80, "{grown} times");
     }
 
-    /// Against the plainest thing that does the same.
+    /// Compares the map with a simple model.
     #[test]
     fn it_forgets_what_was_used_least_recently() {
         let mut random = crate::Seed::from_number(1).stream("recent");

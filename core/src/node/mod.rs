@@ -1,10 +1,8 @@
-//! The node: one door in, one door out.
+//! The node: every event enters through [`Node::handle`], every action leaves through
+//! [`Node::poll_output`], and [`Node::next_deadline`] says when to call `handle` again.
 //!
-//! [`Node::handle`] takes everything that can happen, [`Node::poll_output`] gives everything to be done,
-//! [`Node::next_deadline`] says when to come back. From the ground up: `ids` (numbers and tags), `rpc`
-//! (streams, calls, signatures being checked), `peers` (what is remembered of them, who enters the table),
-//! `items` (their way into the store, own items), `inbound` (requests of peers), `query` (lookups and what
-//! they are for), `upkeep` (bootstrap, refresh), `operations` (what users asked for).
+//! `docs/architecture.md` describes the layers, from `ids` and `context` at the bottom to
+//! `operations` at the top; this module passes inputs to layers, and results to their initiators.
 
 mod base;
 mod config;
@@ -65,13 +63,15 @@ use crate::random::Seed;
 use crate::time::{Mono, Time};
 use crate::wire::Response;
 
-/// A monotonic clock that is this far beyond the deadline it was woken for has jumped.
+/// The monotonic clock has jumped if it reads this much later than the deadline that was due.
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
-/// Timers fired in one `handle`.
+/// Maximum number of timers fired in one `handle`.
 const TIMER_STEP: usize = 256;
 
-/// The DHT as a state machine. After every [`Node::handle`], drain [`Node::poll_output`]
-/// until it is empty, then sleep until [`Node::next_deadline`].
+/// The DHT as a state machine.
+///
+/// After every [`Node::handle`], drain [`Node::poll_output`] until it is empty, then sleep until
+/// [`Node::next_deadline`].
 pub struct Node {
     base: Base,
     started: bool,
@@ -83,10 +83,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node at `now`. It does nothing before the first [`Node::handle`].
+    /// Creates a node at `now`. It does nothing before the first [`Node::handle`].
     ///
     /// # Errors
-    /// A field of `config` that cannot be.
+    /// The first field of `config` that is out of its range or holds an invalid key.
     pub fn new(
         config: Config,
         identity: Identity,
@@ -107,11 +107,12 @@ impl Node {
         })
     }
 
-    /// Takes one input. Bounded work: timers and expiry go in steps, and the deadline stays in
-    /// the past until they are done.
+    /// Takes one input and does a bounded amount of work.
+    ///
+    /// Timers and expiry run in steps; while any remain, the next deadline stays in the past.
     ///
     /// # Errors
-    /// Only when the driver broke the contract; the input was not taken.
+    /// The driver broke the contract, see [`Misuse`]. The input was not taken.
     pub fn handle(&mut self, now: Time, input: Input<'_>) -> Result<(), Misuse> {
         if self.base.cx.outputs.len() >= self.base.cx.config.limits.outputs {
             self.base.cx.hit(Limit::outputs);
@@ -122,7 +123,7 @@ impl Node {
             self.started = true;
             self.bootstrap();
             self.upkeep.start(&mut self.base);
-            Sessions::begin(&mut self.base);
+            Sessions::schedule_first(&mut self.base);
             adverts::start(&mut self.base);
         }
         match input {
@@ -203,12 +204,12 @@ impl Node {
             }
         }
         self.loads_ended();
-        for heard in self.inbound.take_heard() {
-            self.replication.heard(&mut self.base, &heard);
+        for notice in self.inbound.take_sync_notices() {
+            self.replication.on_sync_notice(&mut self.base, &notice);
         }
         self.syncs_ended();
         if self.base.cx.stopping {
-            // A verdict that comes late still stores, but nothing is scheduled any more.
+            // A late verdict still stores its item, but nothing is scheduled any more.
             self.base.cx.timers.clear();
         } else {
             self.replication.offers.gather(&mut self.base);
@@ -223,12 +224,12 @@ impl Node {
         Ok(())
     }
 
-    /// The next thing to do. Drain until `None`.
+    /// Returns the next action for the driver. Drain until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.base.cx.outputs.pop_front()
     }
 
-    /// When to send [`Input::TimerFired`]; none while nothing will ever be due.
+    /// When to send [`Input::TimerFired`]; `None` while nothing is scheduled.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Deadline> {
         let timer = self.base.cx.timers.next();
@@ -331,7 +332,6 @@ impl Node {
         }
     }
 
-    /// What waited for storage goes on.
     fn loads_ended(&mut self) {
         for need in self.base.loading.take_ended() {
             self.inbound.loaded(&mut self.base, need);
@@ -343,7 +343,7 @@ impl Node {
         }
     }
 
-    /// Takes the results of queries that are over to what started them, which may start others.
+    /// Passes the results of finished queries to their operations, which may start further queries.
     fn queries_ended(&mut self) {
         while let Some(ended) = self.queries.pop_ended() {
             match ended.query.op {
@@ -356,15 +356,15 @@ impl Node {
         }
     }
 
-    /// Those who wait for news of an item learn of it.
+    /// Informs waiting requests and watches of items that have changed.
     fn items_changed(&mut self) {
-        while let Some(target) = self.base.items.pop_news() {
+        while let Some(target) = self.base.items.pop_changed_target() {
             self.inbound.item_changed(&mut self.base, target);
             self.operations.item_changed(&mut self.base, target);
         }
     }
 
-    /// Takes the results of sessions to the operations that wait for them.
+    /// Passes the results of reconciliation sessions to the operations that wait for them.
     fn syncs_ended(&mut self) {
         for ended in self.replication.sessions.take_ended() {
             self.operations.sync_ended(&mut self.base.cx, ended);
@@ -373,7 +373,7 @@ impl Node {
 
     fn bootstrap(&mut self) {
         self.upkeep.bootstrap(&mut self.base);
-        self.bootstrap_step_over();
+        self.bootstrap_step_ended();
     }
 
     fn bootstrap_ended(&mut self, peer: &PublicKey, answered: bool) {
@@ -382,23 +382,22 @@ impl Node {
             self.resume_waiting();
             self.join();
         }
-        self.bootstrap_step_over();
+        self.bootstrap_step_ended();
     }
 
-    fn bootstrap_step_over(&mut self) {
+    fn bootstrap_step_ended(&mut self) {
         if self.base.peers.probing.bootstrapping > 0 {
             return;
         }
         let pause = self.upkeep.end_bootstrap_round(&self.base);
         if self.base.peers.table.has_live() {
-            // No bootstrap peer may have answered, but others have found us.
+            // Possibly no bootstrap peer answered, but other peers have found this node.
             self.join();
         }
         self.resume_waiting();
         self.upkeep.schedule_bootstrap(&mut self.base, pause);
     }
 
-    /// Looks up the own id until the neighbourhood is known.
     fn join(&mut self) {
         if !self.upkeep.is_ready() {
             self.upkeep.look_up_self(&mut self.base, &mut self.queries);
@@ -406,9 +405,9 @@ impl Node {
         }
     }
 
-    /// A peer answered, or all failed: operations that waited for that go on.
+    /// Resumes operations that waited for a first peer, once one is known or no attempt is left.
     fn resume_waiting(&mut self) {
-        if self.base.peers.may_soon_know_one() {
+        if self.base.peers.awaits_first_peer() {
             return;
         }
         for op in self.operations.take_waiting() {
@@ -418,7 +417,6 @@ impl Node {
         }
     }
 
-    /// Ends an operation early, with what it has.
     fn stop_operation(&mut self, op: OperationId, reason: StopReason) {
         let (base, queries) = (&mut self.base, &mut self.queries);
         self.operations.stop(base, queries, op, reason);
@@ -452,7 +450,6 @@ impl Node {
         Ok(())
     }
 
-    /// Ends everything.
     fn shut_down(&mut self) {
         self.base.cx.stopping = true;
         for op in self.operations.ids() {
@@ -482,7 +479,7 @@ impl Node {
         self.base.cx.timers.clear();
     }
 
-    /// A call is over: what that says about the peer, then to whom the answer belongs.
+    /// Records what a finished call says about its peer, then passes the answer to its caller.
     fn call_ended(&mut self, ended: Option<CallEnded>) {
         let Some(ended) = ended else { return };
         let Base {
@@ -494,7 +491,7 @@ impl Node {
             let full = message.ext.as_ref().is_some_and(|ext| ext.full_node);
             let most = cx.config.limits.full_nodes;
             if peers.store.note_full_node(&key, full, most) {
-                Sessions::met_full_node(&mut self.base);
+                Sessions::schedule_soon(&mut self.base);
             }
         }
         let Base { cx, peers, .. } = &mut self.base;
@@ -504,7 +501,9 @@ impl Node {
                     && let Response::FindNode { closest } = &message.response
                     && self.queries.is_self_lookup(query)
                 {
-                    self.upkeep.filler.hear_of(&self.base, &closest.peers);
+                    self.upkeep
+                        .filler
+                        .collect_candidates(&self.base, &closest.peers);
                 }
                 self.queries.step_ended(&mut self.base, query, ended);
             }
@@ -514,7 +513,7 @@ impl Node {
             }
             CallTag::Ping(op) => {
                 if answered {
-                    // A peer to join by, found by the user's word rather than by ours.
+                    // The user named a peer through which this node can join the network.
                     self.join();
                 }
                 self.operations.ping_ended(&mut self.base.cx, op, &ended);
@@ -533,7 +532,7 @@ impl Node {
                 let offers = &mut self.replication.offers;
                 offers.call_ended(&mut self.base, sync, ended);
             }
-            CallTag::Proof if answered => cx.measured.task_did(Task::Prove, cx.now.mono),
+            CallTag::Proof if answered => cx.measured.task_succeeded(Task::Prove, cx.now.mono),
             CallTag::Eviction | CallTag::Proof | CallTag::Fill | CallTag::Given => {}
             CallTag::Repair => cx.measured.repaired(ended.result.as_ref().ok()),
             CallTag::HandOver => {
@@ -544,7 +543,7 @@ impl Node {
         self.queries_ended();
     }
 
-    /// A verdict came: what it belongs to goes on.
+    /// Passes the verdict on a signature to whatever waits for it.
     fn verified(&mut self, job: JobId, verdict: Verdict) -> Result<(), Misuse> {
         let (peer, tag) = {
             let Base { cx, jobs, .. } = &mut self.base;
@@ -578,19 +577,19 @@ impl Node {
         Ok(())
     }
 
-    /// From now on every signature that the node makes is kept for [`Node::take_signatures`], so that a
-    /// journal can replay without the secret key. To be called before the first input.
+    /// Keeps every signature that the node makes from now on for [`Node::take_signatures`], so that
+    /// a journal can be replayed without the secret key. Call it before the first input.
     pub fn record_signatures(&mut self) {
         self.base.cx.record_signatures();
     }
 
-    /// The signatures made since the last call; none unless [`Node::record_signatures`] was
-    /// called. A recorder takes them after each drain, so that they stay few.
+    /// Returns the signatures made since the last call; empty unless [`Node::record_signatures`]
+    /// was called. A recorder calls this after each drain, which keeps the list short.
     pub fn take_signatures(&mut self) -> Vec<Signature> {
         self.base.cx.take_signatures()
     }
 
-    /// Signatures to use instead of making them, in this order.
+    /// Supplies signatures to use, in this order, in place of signing.
     pub(crate) fn load_signatures(&mut self, signatures: &[Signature]) {
         self.base.cx.load_signatures(signatures);
     }

@@ -1,4 +1,4 @@
-//! How operations end.
+//! The results of operations.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -15,7 +15,7 @@ use crate::key::PublicKey;
 use crate::node::input::{OpenFailure, Path};
 use crate::store::Refusal;
 
-/// How an operation ended.
+/// The result of an operation.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -23,7 +23,7 @@ pub enum Outcome {
     Put(Result<PutOutcome, PutError>),
     /// A get.
     Get(Result<GetOutcome, GetError>),
-    /// A search for nodes.
+    /// A lookup of the nearest nodes.
     FindNode(Result<FindNodeOutcome, OperationError>),
     /// A ping.
     Ping(Result<PingOutcome, PingError>),
@@ -32,31 +32,31 @@ pub enum Outcome {
     /// The next version of an item; a deletion is one that
     /// [reads as deleted](crate::item::Item::reads_as_deleted).
     Watch(Result<GetOutcome, GetError>),
-    /// A shutdown: every other operation has finished before.
+    /// A shutdown; every other operation has finished before.
     Shutdown,
 }
 
-/// Where a put arrived.
+/// How the peers answered a put.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Replicas {
-    /// Peers that took it anew.
+    /// Peers that stored the item.
     pub stored: u16,
-    /// Peers that had the same and renewed its life.
+    /// Peers that had the same item and renewed its lifetime.
     pub refreshed: u16,
     /// Peers that refused, by reason, most frequent first.
     pub refused: Vec<(Refusal, u16)>,
-    /// Peers whose answer did not come: they may or may not hold it.
+    /// Peers that did not answer: they may or may not have the item.
     pub unknown: u16,
 }
 
 impl Replicas {
-    /// Peers that hold the item for sure: h of "acknowledged by h".
+    /// Number of peers that certainly have the item.
     #[must_use]
     pub const fn acknowledged(&self) -> u16 {
         self.stored.saturating_add(self.refreshed)
     }
 
-    /// Peers that were asked.
+    /// Number of peers that were asked.
     #[must_use]
     pub fn attempted(&self) -> u16 {
         self.refused.iter().fold(
@@ -66,35 +66,36 @@ impl Replicas {
     }
 }
 
-/// What a lookup cost.
+/// The cost of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct LookupStats {
     /// Peers that answered.
     pub answered: u16,
     /// Peers that failed.
     pub failed: u16,
-    /// Requests sent, lookup and store together.
+    /// Requests sent, those of the lookup and those that store.
     pub requests: u16,
     /// Referrals between this node and the nearest peer that answered.
     pub hops: u16,
     /// Whether the k nearest live peers known all answered.
     pub converged: bool,
-    /// From command to outcome.
+    /// Time from the command to the outcome.
     pub elapsed: Duration,
 }
 
-/// A put that enough peers acknowledged. Acknowledged by h: survives h − 1 failures within TTL.
+/// A put that enough peers acknowledged. An item acknowledged by h peers survives h − 1 failures
+/// within the TTL.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PutOutcome {
-    /// Where it is.
+    /// Target of the item.
     pub target: Target,
-    /// The sequence it got.
+    /// Sequence of the item.
     pub seq: Seq,
-    /// Who has it.
+    /// How the peers answered.
     pub replicas: Replicas,
-    /// Whether this node keeps it too.
+    /// Whether this node stores the item too.
     pub local: bool,
-    /// The cost.
+    /// Cost of the lookup.
     pub stats: LookupStats,
 }
 
@@ -103,13 +104,13 @@ pub struct PutOutcome {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PutError {
-    /// The item itself is wrong.
+    /// The item is invalid.
     #[error(transparent)]
     Item(ItemError),
-    /// The key has no point on the curve, or this node has no secret key.
+    /// This node has no secret key.
     #[error("this node has no secret key to sign with")]
     NoSecretKey,
-    /// A newer one is known.
+    /// A version of the same or a higher sequence is known.
     #[error("sequence {got} is not above {have}, which is held")]
     Sequence {
         /// The highest known.
@@ -117,48 +118,48 @@ pub enum PutError {
         /// The one asked for.
         got: Seq,
     },
-    /// Somebody else with the same key published a higher one each time this put tried the next.
+    /// Another node with the same key published a higher sequence at each attempt of this put.
     #[error("another node publishes this item at the same time, and was first at every try")]
     Overtaken {
         /// The highest sequence that a holder named.
         have: Option<Seq>,
     },
-    /// The key itself publishes here, which no mirror comes before.
+    /// The key publishes this item itself, and its item outranks any mirror.
     #[error("the owner publishes this item itself, with sequence {have}")]
     OwnerPublishes {
-        /// Of the owner's item.
+        /// Sequence of the owner's item.
         have: Seq,
     },
-    /// The automatic sequence has no successor.
+    /// The highest known sequence is the maximum and has no successor.
     #[error("the owner's sequence is at its maximum and cannot grow")]
     SequenceSaturated,
-    /// More than a day ahead of the clock.
+    /// The sequence is more than a day ahead of the clock.
     #[error("sequence {0} is more than a day ahead of the clock; force it if you mean it")]
     SequenceAhead(Seq),
-    /// `expect` did not hold at the majority of holders.
+    /// `expect` did not hold for the majority of holders.
     #[error("{}", conflict(*.held))]
     Conflict {
-        /// The highest sequence that holders have; none if they have nothing.
+        /// The highest sequence that holders have; `None` if they have none.
         held: Option<Seq>,
     },
-    /// This node's own store refused it, and that was the only place asked for.
+    /// This node's own store refused the item, and the put was local only.
     #[error("refused by the local store: {0}")]
     Local(Refusal),
-    /// Fewer took it than asked for.
+    /// Fewer peers acknowledged than `min_replicas`.
     #[error("{} of the {wanted} replicas asked for", .partial.replicas.acknowledged())]
     TooFewReplicas {
-        /// What was asked for.
+        /// The required number.
         wanted: u16,
-        /// What was reached.
+        /// The result so far.
         partial: Box<PutOutcome>,
     },
-    /// Over before the replicas were there.
+    /// The deadline passed before enough peers acknowledged.
     #[error("timed out")]
     Timeout {
-        /// What was reached.
+        /// The result so far.
         partial: Box<PutOutcome>,
     },
-    /// No put in the common sense.
+    /// An error that any operation can have.
     #[error(transparent)]
     Operation(#[from] OperationError),
 }
@@ -170,7 +171,7 @@ fn conflict(held: Option<Seq>) -> String {
     }
 }
 
-/// Where a read's value came from.
+/// Where the value of a read came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -178,53 +179,53 @@ pub enum Source {
     Network,
     /// This node's own store.
     Store,
-    /// This node's private cache of at most 60 s.
+    /// This node's read cache, whose entries are at most 60 s old.
     Cache,
 }
 
-/// A read.
+/// The result of a successful read.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct GetOutcome {
-    /// Where it was found.
+    /// Target of the item.
     pub target: Target,
     /// The highest-ranked item.
     pub item: Arc<Item>,
-    /// Owner or mirror; a mirror's key is the item's.
+    /// Whether the owner or a mirror signed the item; a mirror's key is the item's key.
     pub origin: Origin,
-    /// Since its signer last vouched for it, as far as known.
+    /// Time since the signer last vouched for the item; `None` if unknown.
     pub age: Option<Duration>,
     /// Where the value came from.
     pub source: Source,
-    /// Peers that hold this very item.
+    /// Peers that have exactly this item.
     pub agree: u16,
-    /// Peers that answered the question at all.
+    /// Peers that answered.
     pub asked: u16,
-    /// When the first verified value came, after the command.
+    /// Time from the command to the first verified value.
     pub first_value: Duration,
-    /// The cost; `converged` says whether the k nearest live peers were all asked.
+    /// Cost of the lookup; `converged` says whether the k nearest live peers were all asked.
     pub stats: LookupStats,
 }
 
-/// Why a read brought nothing.
+/// Why a read returned no value.
 #[derive(Clone, PartialEq, Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GetError {
-    /// No peer that was asked holds it.
+    /// No peer that answered has the item.
     #[error("not found: {} peers answered, none holds it", .stats.answered)]
     NotFound {
-        /// The cost.
+        /// Cost of the lookup.
         stats: LookupStats,
     },
-    /// The owner deleted it.
+    /// The owner deleted the item.
     #[error("deleted by its owner, sequence {seq}")]
     Deleted {
-        /// The tombstone's sequence.
+        /// Sequence of the tombstone.
         seq: Seq,
         /// The cost.
         stats: LookupStats,
     },
-    /// Over before the policy was met.
+    /// The deadline passed before the policy was met.
     #[error("timed out")]
     Timeout {
         /// The best value so far.
@@ -232,15 +233,15 @@ pub enum GetError {
         /// The cost.
         stats: LookupStats,
     },
-    /// `owner` and `target` do not belong together.
+    /// `owner` does not result in `target`.
     #[error("key and salt do not give this target")]
     WrongTarget,
-    /// No get in the common sense.
+    /// An error that any operation can have.
     #[error(transparent)]
     Operation(#[from] OperationError),
 }
 
-/// Why any operation can end without result.
+/// Errors that any operation can have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -248,10 +249,10 @@ pub enum OperationError {
     /// The routing table is empty and no bootstrap peer answers.
     #[error("no peers: the routing table is empty and no bootstrap peer answers")]
     NoPeers,
-    /// Too many operations at once.
+    /// The limit on concurrent operations is reached.
     #[error("busy: {0} operations are under way, the most there may be")]
     Busy(usize),
-    /// Over before it converged.
+    /// The deadline passed before the operation was complete.
     #[error("timed out")]
     Timeout,
     /// Cancelled by its caller.
@@ -262,134 +263,135 @@ pub enum OperationError {
     ShuttingDown,
 }
 
-/// A peer, as operations and snapshots report it.
+/// A peer as operations and snapshots report it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PeerInfo {
-    /// Its key, proven by a transport.
+    /// Key of the peer, proven by a transport.
     pub key: PublicKey,
-    /// Where it can be dialled, if known.
+    /// Address at which it can be dialled, if known.
     pub addr: Option<core::net::SocketAddr>,
-    /// Bucket, that is the length of the prefix it shares with this node.
+    /// Index of its bucket: the length of the prefix that it shares with this node's id.
     pub bucket: u8,
-    /// Since it last answered.
+    /// Time since it last answered.
     pub last_seen: Duration,
-    /// Smoothed round trip.
+    /// Smoothed round-trip time; `None` before the first measurement.
     pub rtt: Option<Duration>,
-    /// Whether it speaks our extensions; none while unknown.
+    /// Whether it speaks our extensions; `None` while unknown.
     pub skydht: Option<bool>,
-    /// Whether this node reached it by dialling or over a relay, and so hands it out.
+    /// Whether this node reached it by dialling or over a relay, and so names it to other peers.
     pub reachable: bool,
     /// Whether its last call did not fail and its last sign of life is recent enough; see
     /// [`Snapshot::proven_within`](crate::node::Snapshot).
     pub proven: bool,
 }
 
-/// An item of the node's own that it keeps renewed.
+/// An item of this node that it keeps renewed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct OwnItem {
-    /// Where it is.
+    /// Target of the item.
     pub target: Target,
-    /// Which of the node's items.
+    /// Salt of the item.
     pub salt: Salt,
-    /// The sequence of the version that is renewed.
+    /// Sequence of the version that is renewed.
     pub seq: Seq,
-    /// Bytes of its value.
+    /// Length of its value in bytes.
     pub value_len: usize,
-    /// Peers that took it or renewed its life the last time.
+    /// Peers that stored or renewed it the last time.
     pub holders: u16,
-    /// Since then; none: it has reached no peer yet.
+    /// Time since then; `None`: it has reached no peer yet.
     pub age: Option<Duration>,
-    /// Until the next renewal.
+    /// Time until the next renewal; `None` if none is scheduled.
     pub next_renewal: Option<Duration>,
 }
 
-/// The nearest live peers.
+/// The result of a lookup of the nearest peers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FindNodeOutcome {
-    /// Nearest first; all of them answered.
+    /// Keys of the nearest live peers, nearest first; all of them answered.
     pub closest: Vec<PublicKey>,
-    /// The cost.
+    /// Cost of the lookup.
     pub stats: LookupStats,
 }
 
-/// A sign of life.
+/// The result of an answered ping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PingOutcome {
-    /// From request to answer, opening the stream included.
+    /// Time from request to answer, opening the stream included.
     pub rtt: Duration,
-    /// The way it took.
+    /// Path of the stream.
     pub path: Path,
 }
 
-/// No sign of life.
+/// Why a ping failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PingError {
-    /// No stream.
+    /// No stream could be opened.
     #[error("cannot reach it: {0}")]
     Open(OpenFailure),
-    /// A stream, but no usable answer.
+    /// A stream was opened, but no usable answer came.
     #[error("connected, but it did not answer")]
     NoAnswer,
-    /// A stream, but the session below it was lost, and again at the second attempt.
+    /// A stream was opened, but its session was lost, twice in a row.
     #[error("connected, but the connection was lost before it answered")]
     Lost,
-    /// No ping in the common sense.
+    /// An error that any operation can have.
     #[error(transparent)]
     Operation(#[from] OperationError),
 }
 
-/// What a reconciliation did with each full node.
+/// The result of reconciling with full nodes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct SyncOutcome {
-    /// One entry for each full node, in the order in which they were done.
+    /// One entry per full node, in the order in which they finished.
     pub peers: Vec<PeerSync>,
-    /// From command to outcome.
+    /// Time from the command to the outcome.
     pub elapsed: Duration,
 }
 
-/// What a reconciliation with one full node brought.
+/// The result of reconciling with one full node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PeerSync {
     /// The full node.
     pub peer: PublicKey,
-    /// Whether both hold the same now, but for what changed meanwhile.
+    /// `Ok` if both have the same items now, apart from what changed meanwhile.
     pub result: Result<(), SyncFailure>,
-    /// What it cost and brought.
+    /// Cost and yield of the session.
     pub progress: SyncProgress,
 }
 
-/// What a session has cost and brought so far.
+/// Cost and yield of a session so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct SyncProgress {
-    /// Requests.
+    /// Requests sent.
     pub rounds: u32,
-    /// Items that came.
+    /// Items received.
     pub fetched: u64,
-    /// Items that were given.
+    /// Items sent.
     pub given: u64,
-    /// Bytes of the messages, both ways; 0 with upstream's nodes, where they are not counted.
+    /// Bytes of the messages, both directions; 0 with upstream's nodes, where they are not counted.
     pub bytes: u64,
-    /// Of these, bytes of the items themselves.
+    /// Bytes of the items themselves, included in `bytes`.
     pub item_bytes: u64,
 }
 
-/// Why a session with a peer did not end well.
+/// Why a session with a peer failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SyncFailure {
-    /// No connection, or no answer.
+    /// No connection or no answer.
     #[error("it cannot be reached, or does not answer")]
     Unreached,
-    /// It says that it is none.
+    /// The peer says that it is not a full node.
     #[error("it is no full node")]
     NotFullNode,
-    /// Its answers are not what the protocol allows.
+    /// Its answers violate the protocol, or it sent forged items.
     #[error("it breaks the rules of reconciliation, or sent forged items")]
     Broken,
-    /// More differs than one session may find, or the time was over; the next one goes on.
+    /// The sets differ by more than one session may find, or the time ran out; the next session
+    /// continues.
     #[error("not finished; the next session goes on")]
     Unfinished,
     /// This node stopped being a full node.
@@ -397,18 +399,18 @@ pub enum SyncFailure {
     Stopped,
 }
 
-/// Why there was no reconciliation at all.
+/// Why no reconciliation took place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SyncError {
-    /// A regular node does not hold what others hold.
+    /// A regular node stores only part of the items.
     #[error("this node is no full node, and does not hold what full nodes hold")]
     NotFullNode,
-    /// None was met, and no advert is held.
+    /// This node has met no full node and stores no advert of one.
     #[error("no other full node is known")]
     NoFullNodes,
-    /// No reconciliation in the common sense.
+    /// An error that any operation can have.
     #[error(transparent)]
     Operation(#[from] OperationError),
 }

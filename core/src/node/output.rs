@@ -1,4 +1,4 @@
-//! Everything a node wants done.
+//! The actions that a node requests from its driver.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,7 +18,7 @@ use crate::node::verify::VerifyJob;
 use crate::record::StoredRecord;
 use crate::time::Mono;
 
-/// Addresses to try, best first; at most three a key.
+/// Addresses to try, best first; at most three per key.
 pub type Addrs = SmallVec<[SocketAddr; 1]>;
 
 /// Which connection a new stream may use.
@@ -39,7 +39,7 @@ pub enum SessionUse {
 pub enum CloseReason {
     /// The exchange is complete: flush what was sent, then finish.
     Done,
-    /// Unused for long: finish.
+    /// The stream was unused for long: finish.
     Idle,
     /// A limit was reached: flush the refusal if there is one, then finish.
     Overloaded,
@@ -47,16 +47,16 @@ pub enum CloseReason {
     Protocol,
     /// A deadline passed: reset.
     Timeout,
-    /// The answer is no longer wanted: reset.
+    /// The answer is no longer needed: reset.
     Cancelled,
     /// The node shuts down: finish.
     Shutdown,
-    /// Others needed the room, and this was worth least: reset.
+    /// Others needed the room, and this stream was least valuable: reset.
     Evicted,
 }
 
 impl CloseReason {
-    /// Whether queued bytes are flushed and the stream finished, rather than reset.
+    /// Whether queued bytes are flushed and the stream is finished, instead of reset.
     #[must_use]
     pub const fn is_graceful(self) -> bool {
         matches!(
@@ -66,39 +66,39 @@ impl CloseReason {
     }
 }
 
-/// A change to the store, for persistence. Later changes to a target replace earlier ones.
+/// A change to the store, for persistence. A later change to a target replaces earlier ones.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreChange {
-    /// Keep this under its target.
+    /// Write this record under its target.
     Keep(Box<StoredRecord>),
-    /// Forget this target.
+    /// Remove the record of this target.
     Forget(Target),
 }
 
-/// What happened, for logs and metrics; nothing needs to be done.
+/// Something that happened, for logs and metrics; it requires no action.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A get has its first verified value; a fresher one may follow in the outcome.
     FirstValue {
-        /// Which get.
+        /// The get.
         op: OperationId,
-        /// What was found.
+        /// The item.
         item: Arc<Item>,
-        /// Owner or mirror.
+        /// Whether the owner or a mirror signed it.
         origin: Origin,
-        /// Who had it; none for this node's own store.
+        /// The peer that had it; `None` for this node's own store.
         from: Option<PublicKey>,
     },
-    /// A lookup learnt something; only for operations, for traces.
+    /// A lookup of an operation made a step, for traces.
     Hop {
-        /// Which operation.
+        /// The operation.
         op: OperationId,
-        /// Who was asked.
+        /// The peer that was asked.
         peer: PublicKey,
-        /// What came of it.
+        /// The result.
         result: HopResult,
     },
     /// The routing table is not empty and the first self-lookups are done.
@@ -118,16 +118,16 @@ pub enum Event {
     },
     /// One of the node's own items could not be renewed at any peer.
     RenewalFailed {
-        /// Which.
+        /// Target of the item.
         target: Target,
-        /// Its sequence.
+        /// Sequence of the item.
         seq: Seq,
     },
-    /// The clock jumped (a suspended machine): the node bootstraps again.
+    /// The clock jumped, as after a suspension of the machine. The node bootstraps again.
     ClockJumped,
-    /// A peer wasted so much work that its streams were reset, and new ones are until then. What it
-    /// sends costs its transport all the same, mostly for decryption: a driver that can end its
-    /// session, and refuse another for as long, does.
+    /// A peer wasted so much work that its streams were reset and new ones are refused for a while.
+    /// What it sends still costs the transport, mostly for decryption: a driver that can close its
+    /// session and refuse new ones until then should do so.
     PeerRefused {
         /// Its key.
         peer: PublicKey,
@@ -136,138 +136,141 @@ pub enum Event {
     },
 }
 
-/// What one lookup step brought.
+/// The result of a step of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HopResult {
-    /// A request went out.
+    /// A request was sent.
     Asked,
-    /// An answer with this many closer peers, new to the lookup.
+    /// The peer answered.
     Answered {
-        /// New candidates.
+        /// Candidates in the answer that are new to the lookup.
         new: u16,
-        /// Whether it carried an item.
+        /// Whether the answer carried an item.
         item: bool,
     },
     /// No usable answer.
     Failed,
 }
 
-/// Everything a node wants done. Not `non_exhaustive`: a driver that ignores a new output
-/// must fail to compile.
+/// An action that a node requests from its driver. Not `non_exhaustive`: a driver that ignores a
+/// new output must fail to compile.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
-    /// Open a stream; answer with `StreamOpened` or `StreamFailed`.
+    /// Open a stream; the driver answers with `StreamOpened` or `StreamFailed`.
     OpenStream {
-        /// Even, fresh.
+        /// Even, and not used before.
         stream: StreamId,
-        /// To whom; the transport proves it.
+        /// Key of the peer; the transport proves it.
         peer: PublicKey,
-        /// Where to dial, best first, if there is no session.
+        /// Addresses to dial, best first, if there is no session.
         addrs: Addrs,
         /// Whether dialling is allowed.
         session: SessionUse,
     },
-    /// Send bytes, in order; answer with `Sent` when all have left.
+    /// Send bytes in order; the driver answers with `Sent` when all have left.
     Send {
-        /// Where.
+        /// The stream.
         stream: StreamId,
         /// One whole frame.
         #[serde(serialize_with = "base64::serialize")]
         bytes: Arc<[u8]>,
     },
-    /// Close a stream that is open or being opened. Nothing more is said about it.
+    /// Close a stream that is open or being opened. No further event for it is needed.
     CloseStream {
-        /// Which.
+        /// The stream.
         stream: StreamId,
-        /// Why, and whether gracefully.
+        /// The reason, which also says whether to finish or to reset.
         reason: CloseReason,
     },
-    /// Read no more from a stream until resumed.
+    /// Stop reading from a stream until `ResumeReading`.
     PauseReading {
-        /// Which.
+        /// The stream.
         stream: StreamId,
     },
-    /// Read from a stream again.
+    /// Resume reading from a stream.
     ResumeReading {
-        /// Which.
+        /// The stream.
         stream: StreamId,
     },
-    /// Find out, without a session, whether `peer` answers at `addr`; answer with `Probed`.
+    /// Find out, without a session, whether `peer` answers at `addr`; the driver answers with
+    /// `Probed`.
     Probe {
-        /// Fresh.
+        /// Not used before.
         probe: ProbeId,
-        /// Who should be there.
+        /// Key expected at the address.
         peer: PublicKey,
-        /// Where.
+        /// The address.
         addr: SocketAddr,
     },
-    /// Run a job on any thread; answer with `Verified`.
+    /// Run a job on any thread; the driver answers with `Verified`.
     Verify {
-        /// Fresh.
+        /// Not used before.
         job: JobId,
-        /// Plain data with a pure `run`.
+        /// The job: plain data with a pure `run`.
         work: VerifyJob,
     },
-    /// Write a change to storage, if there is any.
+    /// Write a change to storage, if there is storage.
     Persist {
-        /// Fresh.
+        /// Not used before.
         change: ChangeId,
-        /// What.
+        /// The change.
         what: StoreChange,
-        /// Answer with `Persisted`.
+        /// Whether the driver answers with `Persisted`.
         acknowledge: bool,
     },
-    /// Write, to storage that can prove it, what is remembered of a target beyond its item's life, so
-    /// that after a restart nothing deleted comes back and no own sequence is lowered.
+    /// Write what is remembered about a target beyond its item's lifetime to storage that can prove
+    /// it, so that after a restart deleted items stay deleted and no own sequence is lowered.
     PersistMark {
-        /// What.
+        /// The change.
         change: MarkChange,
     },
-    /// Read from storage what lies at a target, before its turn; answer with `Loaded` if there
-    /// is a record, then `TargetLoaded`. Only after a `LoadedUpTo` that is not the last.
+    /// Read the record at a target from storage, out of order. The driver answers with `Loaded` if
+    /// there is a record, then with `TargetLoaded`. Only while storage is being read: after a
+    /// `LoadedUpTo` whose `next` is not `None`.
     LoadTarget {
-        /// Which.
+        /// The target.
         target: Target,
     },
-    /// An operation ended. Exactly one for each.
+    /// An operation ended. Exactly one per operation.
     Finished {
-        /// Which.
+        /// The operation.
         op: OperationId,
-        /// How.
+        /// Its result.
         outcome: Outcome,
     },
-    /// Something happened.
+    /// An event for logs and metrics.
     Event(Event),
 }
 
-/// Why the node wants to be woken.
+/// Why the node needs to be woken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WakeReason {
     /// A call's soft or hard deadline.
     Call,
-    /// A served stream's read or idle deadline.
+    /// The read or idle deadline of an accepted stream.
     Stream,
     /// An operation's deadline.
     Operation,
     /// Bootstrap, self-lookup, bucket refresh or a ping of the oldest.
     Maintenance,
-    /// Requests wait and could go on, or peers who do not take their answers have to go for them.
+    /// Waiting requests can be resumed, or peers that do not read their answers are disconnected to
+    /// make room for them.
     Requests,
     /// Items expire.
     Expiry,
-    /// Own items want renewing.
+    /// Own items need renewal.
     Renewal,
 }
 
 /// When to call `handle` with [`Input::TimerFired`](crate::node::Input::TimerFired), and why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Deadline {
-    /// When.
+    /// The time, on the monotonic clock.
     pub at: crate::time::Mono,
-    /// What for.
+    /// The most urgent reason.
     pub why: WakeReason,
 }

@@ -1,10 +1,10 @@
-//! Refusals as they stand in the `error` of an answer: Go's texts where Go has one.
+//! The texts of refusals in the `error` field of an answer: Go's where Go has one.
 
 use crate::store::Refusal;
 
 const TEXTS: [(Refusal, &str); 14] = [
     (Refusal::Older, "dht: sequence number must increase"),
-    // Go tells no conflict from an older item: parsed as the latter.
+    // Go uses the same text for a conflict and for an older item; it is parsed as the latter.
     (Refusal::Conflict, "dht: sequence number must increase"),
     (Refusal::Expired, "dht: its life is over"),
     (Refusal::Quota, "dht: rate limit exceeded for public key"),
@@ -23,7 +23,7 @@ const TEXTS: [(Refusal, &str); 14] = [
     (Refusal::Other, "dht: refused"),
 ];
 
-/// The text for a refusal.
+/// Returns the text of a refusal.
 pub(super) fn text(refusal: Refusal) -> &'static str {
     TEXTS
         .iter()
@@ -31,7 +31,7 @@ pub(super) fn text(refusal: Refusal) -> &'static str {
         .map_or("dht: refused", |(_, text)| text)
 }
 
-/// The refusal that a text stands for. Signature texts go on with a cause.
+/// Returns the refusal of a text. Texts of signature errors are followed by a cause.
 pub(super) fn parse(text: &str) -> Refusal {
     TEXTS
         .iter()

@@ -1,4 +1,4 @@
-//! Sizes, counts and limits at one moment.
+//! Snapshots of sizes, counts and limits.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,123 +20,124 @@ use crate::routing::Table;
 use crate::store::{Store, StoreFill};
 use crate::time::{Mono, Time};
 
-/// Fill of one bucket.
+/// Fill of one bucket of the routing table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct BucketFill {
-    /// Length of the shared prefix.
+    /// Index: the length of the prefix that its peers share with this node's id.
     pub index: u8,
-    /// Peers.
+    /// Number of peers.
     pub peers: u16,
-    /// Replacement candidates.
+    /// Number of replacement candidates.
     pub replacements: u16,
 }
 
-/// Use of one limit.
+/// Usage of one limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct LimitUse {
-    /// Which; its name is the configuration key.
+    /// The limit; its name is the configuration key.
     pub limit: Limit,
-    /// How much is used.
+    /// Amount in use.
     pub used: usize,
-    /// How much may be used; none where it is unlimited.
+    /// Maximum; `None` if unlimited.
     pub max: Option<usize>,
-    /// How often something was refused because of it.
+    /// How often the limit refused something.
     pub hits: u64,
 }
 
-/// How a task that the node does again and again goes.
+/// State of a recurring task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct TaskState {
-    /// Which.
+    /// The task.
     pub task: Task,
-    /// How often it began.
+    /// Number of runs started.
     pub runs: u64,
-    /// Since it last began.
+    /// Time since the last run started.
     pub last_run: Option<Duration>,
-    /// Since it last did what it is for.
+    /// Time since the last success.
     pub last_ok: Option<Duration>,
-    /// Until it begins again, if that is planned.
+    /// Time until the next run, if one is scheduled.
     pub next: Option<Duration>,
 }
 
-/// What is taken by requests of peers and by signatures being checked. All of it is given back:
-/// in a network that has gone quiet, every count is zero.
+/// Resources held by requests of peers and by verifications. All are released again: in a network
+/// that has become quiet, every count is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// Slots of requests whose signatures are being checked.
+    /// Slots taken by requests whose signatures are being checked.
     pub slots: usize,
-    /// Requests that wait for their turn, a slot or room.
+    /// Requests that wait for their turn, a slot, room or storage.
     pub waiting_requests: usize,
-    /// Verification jobs, waiting or out.
+    /// Verification jobs, queued or passed to the driver.
     pub verify_jobs: usize,
     /// Bytes of items whose signatures are being checked.
     pub reserved_bytes: usize,
-    /// Bytes of requests.
+    /// Bytes of requests, from their first byte to their answer.
     pub request_bytes: usize,
     /// Bytes of answers that have not left.
     pub answer_bytes: usize,
 }
 
-/// Sizes, counts and limits at one moment.
+/// Sizes, counts and limits of a node at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The node's key.
     pub key: PublicKey,
-    /// Its id.
+    /// The node's id.
     pub id: NodeId,
-    /// Whether the table is not empty and the first self-lookups are done.
+    /// Whether the table is not empty and the first self-lookups are complete.
     pub ready: bool,
-    /// Whether it stores every item, whatever its distance.
+    /// Whether the node stores every item, whatever its distance.
     pub full_node: bool,
     /// Configured bootstrap peers.
     pub bootstrap_configured: usize,
     /// Bootstrap peers whose last call succeeded.
     pub bootstrap_reachable: usize,
-    /// Their keys.
+    /// Keys of those bootstrap peers.
     pub bootstrap_reached: Vec<PublicKey>,
-    /// Peers in the routing table, those included that do not answer any more.
+    /// Peers in the routing table, including those that no longer answer.
     pub peers: usize,
-    /// Of these, the ones whose last call did not fail and who gave a sign of life within
-    /// `proven_within`: who is handed out, and what a verdict may count.
+    /// Peers in the routing table whose last call did not fail and whose last sign of life is
+    /// within `proven_within`. Only these are named to other peers.
     pub peers_proven: usize,
-    /// How old the last sign of life of a peer that is handed out may be.
+    /// Maximum age of the last sign of life of a peer that is named to others.
     pub proven_within: Duration,
-    /// Since any peer of the table gave a sign of life; none with an empty table.
+    /// Time since any peer of the table gave a sign of life; `None` if the table is empty.
     pub last_sign_of_life: Option<Duration>,
     /// Estimate of the network's size, this node included, from the density of the nearest peers.
     pub network_size: u64,
-    /// Buckets that are not empty.
+    /// The buckets that are not empty.
     pub buckets: Vec<BucketFill>,
-    /// What the store holds.
+    /// Fill of the store.
     pub store: StoreFill,
     /// Own items kept renewed.
     pub own_items: usize,
-    /// Other full nodes that are known as such.
+    /// Other known full nodes.
     pub full_nodes: usize,
-    /// Reconciliation sessions of this node's that are under way: with whom, and what they have
-    /// brought.
+    /// Reconciliation sessions of this node in progress: the peer, and what the session has
+    /// transferred.
     pub syncs: Vec<(PublicKey, SyncProgress)>,
-    /// Requests of peers that came whole and are not answered.
+    /// Complete requests of peers that have not been answered.
     pub requests_in_flight: usize,
-    /// Calls to peers that are under way.
+    /// Calls to peers in progress.
     pub calls_in_flight: usize,
     /// Streams that peers opened.
     pub accepted_streams: usize,
     /// Streams that this node opened.
     pub opened_streams: usize,
-    /// What requests of peers take.
+    /// Resources held by requests of peers.
     pub in_flight: InFlight,
-    /// How far the wall clocks of peers are from this node's; none while too few have answered.
+    /// Offset of the peers' wall clocks from this node's; `None` while too few peers have answered.
     pub peers_clock: Option<PeersClock>,
-    /// What it does again and again.
+    /// State of the recurring tasks.
     pub tasks: Vec<TaskState>,
-    /// Limits and their use.
+    /// Limits and their usage.
     pub limits: Vec<LimitUse>,
-    /// Counts since the start.
+    /// Counters since the start.
     pub counters: Counters,
-    /// What was measured by kind since the start. Not in the serialised form, which is read by eye.
+    /// Measurements by kind since the start. Not serialised: the serialised form is meant for
+    /// reading.
     #[serde(skip)]
     pub measured: Box<Measurements>,
 }
@@ -154,8 +155,8 @@ impl Node {
         self.snapshot_at(self.base.cx.now)
     }
 
-    /// Sizes, counts and limits. `now` is what ages go by: an idle node's last input may be long
-    /// past.
+    /// Returns sizes, counts and limits, with ages relative to `now`: the last input of an idle
+    /// node may be long past.
     #[must_use]
     pub fn snapshot_at(&self, now: Time) -> Snapshot {
         let mono = now.mono.max(self.base.cx.now.mono);
@@ -173,7 +174,7 @@ impl Node {
             limit: *limit,
             used: self.used(*limit),
             max: match limit {
-                // A full node takes what its bytes allow.
+                // A full node is bounded by bytes only.
                 Limit::store_items | Limit::public_items if self.base.cx.config.full_node => None,
                 _ => limit.of(&self.base.cx.config.limits),
             },
@@ -243,7 +244,7 @@ impl Node {
         }
     }
 
-    /// What requests of peers and signatures being checked take. O(1).
+    /// Returns the resources held by requests of peers and by verifications. O(1).
     #[must_use]
     pub fn in_flight(&self) -> InFlight {
         InFlight {
@@ -256,26 +257,26 @@ impl Node {
         }
     }
 
-    /// Counts since the start.
+    /// Returns the counters since the start.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.base.cx.counters
     }
 
-    /// The routing table, to look at.
+    /// The routing table, read-only.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.base.peers.table
     }
 
-    /// The items that are kept renewed, in order of their targets, with their ages at `now`: a
-    /// node that has nothing to do has heard of no time for a while. O(own items).
+    /// Returns the items that are kept renewed, in order of their targets, with ages relative to
+    /// `now`: the last input of an idle node may be long past. O(own items).
     #[must_use]
     pub fn own_items(&self, now: Mono) -> Vec<OwnItem> {
         self.base.items.own.list(&self.base.cx.timers, now)
     }
 
-    /// The store, to look at.
+    /// The store, read-only.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.base.items.store
@@ -287,8 +288,8 @@ impl Node {
         self.peers_at(self.base.cx.now.mono)
     }
 
-    /// The peers in the routing table, nearest first. `now` is what their ages go by: an idle
-    /// node's last input may be long past.
+    /// The peers in the routing table, nearest first, with ages relative to `now`: the last input
+    /// of an idle node may be long past.
     #[must_use]
     pub fn peers_at(&self, now: Mono) -> Vec<PeerInfo> {
         let now = now.max(self.base.cx.now.mono);
@@ -320,7 +321,7 @@ impl Node {
             .collect()
     }
 
-    /// How much of a limit is used; 0 for those that bound single messages and shares.
+    /// Amount of a limit in use; 0 for limits on single messages and on shares of one peer.
     fn used(&self, limit: Limit) -> usize {
         let fill = self.base.items.store.fill();
         match limit {
@@ -346,7 +347,7 @@ impl Node {
             Limit::ping_backs => self.base.peers.probing.ping_backs(),
             Limit::full_nodes => self.base.peers.store.full_nodes().len(),
             Limit::sync_sessions => self.replication.sessions.len(),
-            Limit::loads => self.base.loading.asked(),
+            Limit::loads => self.base.loading.requested(),
             Limit::watches => self.inbound.watches(),
             Limit::offers => self.replication.offers.most_waiting(),
             Limit::streams_per_peer

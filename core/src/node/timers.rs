@@ -1,5 +1,5 @@
-//! What is due some time, but for the deadlines of calls and streams, which stand in order by
-//! themselves.
+//! The timers of a node, except the deadlines of calls and streams, which their own tables keep in
+//! order.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -8,42 +8,42 @@ use crate::node::ids::{OperationId, QueryId, SyncId};
 use crate::node::output::{Deadline, WakeReason};
 use crate::time::Mono;
 
-/// What is due. Each stands in the set at most once.
+/// What is due. The set contains each value at most once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
-    /// A search may go on: a soft deadline passed.
+    /// A query can continue: a soft deadline passed.
     Query(QueryId),
     /// An operation's deadline.
     Operation(OperationId),
-    /// An operation has waited long enough for storage.
+    /// An operation has waited the maximum time for storage.
     Load(OperationId),
-    /// The holders of what an operation watches are to be read again.
+    /// The holders of a watched item must be read again.
     Watch(OperationId),
-    /// The next put of an own item may begin: the one before it is over.
+    /// The next put of an own item may begin, since the previous one is over.
     Put(Target),
-    /// Ask the bootstrap peers again.
+    /// Contact the bootstrap peers again.
     Bootstrap,
-    /// Look up the own id again.
+    /// Look up the node's own id again.
     SelfLookup,
-    /// Look for stale buckets.
+    /// Refresh stale buckets.
     Refresh,
-    /// Ask peers of the table that are silent for long whether they live.
+    /// Ping peers of the table that have been silent for long.
     Prove,
     /// Items expire.
     Expiry,
-    /// A node that is no full node any more lets go of what is far.
+    /// A node that is no longer a full node drops distant items.
     Trim,
-    /// Reconcile with the full nodes whose turn it is.
+    /// Reconcile with the full nodes that are due.
     Reconcile,
-    /// Items that a session brought wait for room among the signatures being checked.
+    /// Items that a session fetched wait for free verification jobs.
     SyncRoom(SyncId),
-    /// Offer other full nodes what is new.
+    /// Offer new items to other full nodes.
     Offer,
-    /// Hand newcomers what they should hold.
+    /// Give new peers of the table the items that they should hold.
     HandOver,
-    /// Say that this is a full node.
+    /// Publish the advert of this full node.
     Advert,
-    /// An own item wants renewing.
+    /// Renew an own item.
     Renewal(Target),
 }
 
@@ -69,17 +69,17 @@ impl Timer {
     }
 }
 
-/// The set. Every change is O(log n).
+/// A set of timers, ordered by time. Every change is O(log n).
 #[derive(Default)]
 pub(super) struct Timers {
-    /// The first of `due`, asked for at every input.
+    /// The first entry of `due`, cached because every input asks for it.
     first: Option<(Mono, Timer)>,
     due: BTreeSet<(Mono, Timer)>,
     at: BTreeMap<Timer, Mono>,
 }
 
 impl Timers {
-    /// Sets `timer` to `at`, in place of any earlier setting.
+    /// Sets `timer` to `at`, replacing any earlier setting.
     pub(super) fn set(&mut self, timer: Timer, at: Mono) {
         if let Some(old) = self.at.insert(timer, at) {
             self.due.remove(&(old, timer));
@@ -100,7 +100,7 @@ impl Timers {
         self.at.get(&timer).copied()
     }
 
-    /// When the first own item wants renewing. O(own items).
+    /// When the first renewal of an own item is due. O(own items).
     pub(super) fn first_renewal(&self) -> Option<Mono> {
         let from = Timer::Renewal(Target::default());
         let renewals = self.at.range(from..);
@@ -114,7 +114,7 @@ impl Timers {
         }
     }
 
-    /// Takes the earliest timer that is due.
+    /// Removes and returns the earliest timer that is due.
     pub(super) fn pop(&mut self, now: Mono) -> Option<Timer> {
         let (_, timer) = self.first.filter(|(at, _)| *at <= now)?;
         self.cancel(timer);

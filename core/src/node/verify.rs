@@ -1,4 +1,4 @@
-//! Verification as jobs: signatures cost a hundred times a routing step, so the driver runs them.
+//! Verification as jobs: a signature costs a hundred times a routing step, so the driver runs them.
 
 use alloc::sync::Arc;
 
@@ -9,11 +9,13 @@ use crate::id::Target;
 use crate::item::{Item, ItemError};
 use crate::key::Signature;
 
-/// What a job found.
+/// The result of a verification job.
 pub type Verdict = Result<(), ItemError>;
 
-/// Check one item's signature, and a mirror's binding to its target if there is one. Plain
-/// data: run it on any thread; the result depends on the data alone, so it may be remembered.
+/// Checks one item's signature, and a mirror's binding to its target if there is one.
+///
+/// A job is plain data and can run on any thread. The result depends on the data alone, so it can
+/// be cached.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct VerifyJob {
     item: Arc<Item>,
@@ -21,14 +23,14 @@ pub struct VerifyJob {
 }
 
 impl VerifyJob {
-    /// A job for `item`, and for its binding to another target if it has one.
+    /// Creates a job for `item`, and for its binding to another target if it has one.
     #[must_use]
     pub fn new(item: Arc<Item>, bind: Option<(Target, Signature)>) -> Self {
         Self { item, bind }
     }
 
-    /// A name for the job: jobs with the same digest have the same verdict, so that a
-    /// verdict may be remembered by it.
+    /// Returns a digest of the job. Jobs with the same digest have the same verdict, so verdicts
+    /// can be cached by it.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
@@ -47,10 +49,10 @@ impl VerifyJob {
         hash.finalize().into()
     }
 
-    /// Does the work: some 60 µs a signature.
+    /// Checks the signatures, at some 60 µs each.
     ///
     /// # Errors
-    /// What is wrong with the item, or with its binding.
+    /// The item, or its binding, is invalid.
     pub fn run(&self) -> Verdict {
         self.item.check()?;
         if let Some((target, signature)) = &self.bind {

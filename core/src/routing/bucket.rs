@@ -1,4 +1,4 @@
-//! One bucket: the peers that share one length of prefix with the local id.
+//! One bucket: the peers whose shared prefix with the local id has a certain length.
 
 use alloc::vec::Vec;
 
@@ -6,15 +6,15 @@ use crate::id::NodeId;
 use crate::routing::contact::Contact;
 use crate::time::Mono;
 
-/// Peers and those who wait for a place. Both lists are least recently seen first, no peer
-/// is in both, and replacements wait only while the bucket is full.
+/// Peers and their replacements. Both lists are ordered from the least recently seen, no peer is in
+/// both, and there are replacements only while the bucket is full.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
     pub(super) peers: Vec<Contact>,
     pub(super) replacements: Vec<Contact>,
-    /// The peer whose eviction ping is out.
+    /// The peer whose eviction ping is in progress.
     pub(super) pinging: Option<NodeId>,
-    /// When a lookup last went through this range; at first, when the bucket came to be.
+    /// When a lookup last covered this range; initially, when the bucket was created.
     pub(super) refreshed: Mono,
 }
 
@@ -33,7 +33,7 @@ impl Bucket {
         self.peers.iter().filter(|peer| peer.is_live())
     }
 
-    /// Of these, who gave no sign of life since `since`.
+    /// The live peers without a sign of life since `since`.
     pub(super) fn silent_since(&self, since: Mono) -> impl Iterator<Item = &Contact> {
         self.live()
             .take_while(move |peer| peer.last_seen.mono < since)
@@ -43,7 +43,7 @@ impl Bucket {
         self.peers.iter().position(|peer| peer.id == *id)
     }
 
-    /// Takes the peer at `position` out, changes it, and puts it back at the tail.
+    /// Moves the peer at `position` to the tail, changing it on the way.
     pub(super) fn move_to_tail(&mut self, position: usize, change: impl FnOnce(&mut Contact)) {
         let mut peer = self.peers.remove(position);
         change(&mut peer);
@@ -53,7 +53,7 @@ impl Bucket {
         self.peers.push(peer);
     }
 
-    /// Makes `newcomer` the newest replacement; the oldest goes when there are more than `limit`.
+    /// Adds the newest replacement; drops the oldest beyond `limit`.
     pub(super) fn remember(&mut self, newcomer: Contact, limit: usize) {
         self.forget_replacement(&newcomer.id);
         self.replacements.push(newcomer);
@@ -67,8 +67,8 @@ impl Bucket {
         Some(self.replacements.remove(position))
     }
 
-    /// Removes the peer at `position`; the newest replacement takes its place, at the rank
-    /// of its own age.
+    /// Removes the peer at `position`. The newest replacement takes its place, at the rank of its
+    /// own age, and its id is returned.
     pub(super) fn replace(&mut self, position: usize) -> Option<NodeId> {
         let gone = self.peers.remove(position);
         if self.pinging == Some(gone.id) {

@@ -12,7 +12,7 @@ use crate::id::{Distance, Target};
 use crate::routing::contact::Contact;
 use crate::routing::table::Table;
 
-/// Peers of one bucket that fit on the stack: Kademlia's usual k.
+/// Number of peers of one bucket that fit on the stack: Kademlia's usual k.
 const INLINE: usize = 20;
 
 impl Table {
@@ -42,7 +42,7 @@ impl Table {
             .take(n)
     }
 
-    /// How many live peers are nearer to `target` than the local node, counted up to `limit`.
+    /// Number of live peers nearer to `target` than the local node, counted up to `limit`.
     #[must_use]
     pub fn nearer_than_local(&self, target: &Target, limit: usize) -> usize {
         let path = target.distance(&self.local);
@@ -56,8 +56,8 @@ impl Table {
     }
 }
 
-/// The indexes below `len`, in the order of distance from a target that is `path` away from
-/// the local id.
+/// The indexes below `len`, in the order of distance from a target at distance `path` from the
+/// local id.
 pub(super) fn bucket_order(path: Distance, len: usize) -> impl Iterator<Item = usize> {
     let nearer = move |index: &usize| u8::try_from(*index).is_ok_and(|index| path.bit(index));
     (0..len)
@@ -75,7 +75,7 @@ fn sorted<'a, F: Fn(&Contact) -> bool>(
         .filter(|peer| keep(peer))
         .map(|peer| (target.distance(&peer.id).high(), peer))
         .collect();
-    // The upper halves decide but for ground ids; those are compared whole.
+    // The upper halves decide except for ground ids, which are compared completely.
     near.sort_unstable_by(|(a, peer), (b, other)| {
         a.cmp(b)
             .then_with(|| target.distance(&peer.id).cmp(&target.distance(&other.id)))

@@ -1,4 +1,4 @@
-//! What the table remembers of one peer.
+//! The entry of one peer in the routing table.
 
 use core::net::SocketAddr;
 
@@ -6,32 +6,33 @@ use crate::id::NodeId;
 use crate::key::PublicKey;
 use crate::time::{Mono, Time};
 
-/// A peer that just answered us over a transport that proved its key.
+/// A peer that just answered, over a transport that proved its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PeerUpdate {
     /// The proven key.
     pub key: PublicKey,
-    /// Where it can be dialled directly, when that is known; `None` keeps what was known before.
+    /// Address at which it can be dialled directly, if known; `None` keeps the previous one.
     pub addr: Option<SocketAddr>,
-    /// Whether *we* reached it, by dialling or over a relay. `false` keeps what was known
-    /// before: a peer that calls us is no less reachable for it.
+    /// Whether *this node* reached it, by dialling or over a relay. `false` keeps the previous
+    /// value: a peer that calls us is no less reachable for that.
     pub reachable: bool,
 }
 
-/// One peer of the table.
+/// A peer of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Contact {
-    /// Its key, proven by a transport.
+    /// Key of the peer, proven by a transport.
     pub key: PublicKey,
-    /// Its position: the hash of its key.
+    /// Node id: the hash of the key.
     pub id: NodeId,
-    /// Where it can be dialled directly. None: only over a relay, by key.
+    /// Address at which it can be dialled directly; `None`: only over a relay, by key.
     pub addr: Option<SocketAddr>,
-    /// Whether we reached it by dialling or over a relay. Only such peers are handed out.
+    /// Whether this node reached it by dialling or over a relay. Only such peers are named to
+    /// others.
     pub reachable: bool,
-    /// When it last answered.
+    /// Time of its last answer.
     pub last_seen: Time,
-    /// Calls failed since then.
+    /// Number of failed calls since then.
     pub failures: u8,
 }
 

@@ -1,13 +1,13 @@
-//! The routing table: who is known, how near, and how many there are.
+//! The routing table: known peers by distance, and an estimate of the network's size.
 //!
-//! A Kademlia table (Maymounkov & Mazières 2002, §2.2, §2.4, §4.1): one bucket for each
-//! length of the prefix shared with the local id, least recently seen first, long-lived
-//! peers preferred. Upstream drops the newcomer on a full bucket and never removes the dead
-//! (`spec/dht.md` §14 row 1); here a full bucket asks for a ping of its oldest peer and
-//! replaces it when that fails.
+//! A Kademlia table (Maymounkov & Mazières 2002, §2.2, §2.4, §4.1): one bucket per length of the
+//! prefix shared with the local id, ordered from the least recently seen, with preference for
+//! long-lived peers. Upstream drops the new peer if its bucket is full, and never removes dead
+//! peers (`spec/dht.md` §14 row 1); here a full bucket requests a ping of its oldest peer and
+//! replaces it if that fails.
 //!
-//! [`Table`] only remembers and decides. It sends nothing, holds no clock, and knows of
-//! peers what its caller proved: a transport showed the key, and the peer answered us.
+//! [`Table`] only stores and decides. It sends nothing, has no clock, and accepts only what its
+//! caller has proven: a transport proved the key, and the peer answered.
 
 mod bucket;
 mod closest;

@@ -1,4 +1,4 @@
-//! How many nodes there are, judged by how near the nearest are.
+//! Estimate of the network's size from the distances of the nearest nodes.
 //!
 //! Identifiers are hashes, so nodes lie in the key space like points of a Poisson process.
 //! When the k-th nearest of them is at distance D (as a fraction of the key space), then
@@ -12,7 +12,8 @@ use crate::id::{Distance, Target};
 use crate::routing::contact::Contact;
 use crate::routing::table::Table;
 
-/// One in 2^this is the highest rate of false alarms of [`Table::denser_than_expected`].
+/// Binary logarithm of the inverse of the highest false-alarm rate of
+/// [`Table::denser_than_expected`].
 const FALSE_ALARM_BITS: u32 = 10;
 
 impl Table {
@@ -63,7 +64,7 @@ impl Table {
         bound < ONE >> FALSE_ALARM_BITS
     }
 
-    /// Estimate of the number of other nodes; none without more than k live peers.
+    /// Estimate of the number of other nodes; `None` without more than k live peers.
     fn estimate(&self) -> Option<u64> {
         let local = Target::from(self.local);
         let mut live = self.closest_where(&local, self.k + 1, Contact::is_live);

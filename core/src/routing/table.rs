@@ -1,4 +1,4 @@
-//! The table: entering, ageing, leaving.
+//! The routing table: inserting, ageing and removing peers.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -9,30 +9,30 @@ use crate::routing::bucket::Bucket;
 use crate::routing::contact::{Contact, PeerUpdate};
 use crate::time::{Mono, Time};
 
-/// Places that a bucket which is not full gets at a time.
+/// Number of entries by which the memory of a bucket that is not full grows.
 const GROWTH: usize = 4;
-/// Failures in a row after which a peer leaves for a waiting replacement.
+/// Consecutive failures after which a peer is removed if a replacement waits.
 pub const FAILURES_KEPT: u8 = 3;
-/// Failures in a row after which a peer leaves although no candidate waits for its entry.
+/// Consecutive failures after which a peer is removed even if no replacement waits.
 pub const FAILURES_KEPT_ALONE: u8 = 5;
-/// A peer that answered within this time is taken to be alive: a newcomer to its full bucket
-/// causes no ping. Without it every lookup through full buckets would double its calls.
+/// A peer that answered within this time is assumed to be alive: a new peer for its full bucket
+/// causes no ping. Without this, every lookup through full buckets would double its calls.
 pub const PING_AGE: Duration = Duration::from_secs(5 * 60);
 
-/// Strangers are asked for a sign of life only while fewer replacements wait in their bucket:
-/// lookups bring more, and cost nothing extra.
+/// Unknown callers are pinged only while fewer replacements wait in their bucket: lookups find more
+/// at no extra cost.
 const ENOUGH_WAITING: usize = 2;
 
-/// Whether a caller that has not answered anything may enter.
+/// Whether a caller that has not answered anything may enter the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Candidacy {
-    /// It may not: its bucket has candidates enough.
+    /// It may not: its bucket has enough candidates.
     None,
-    /// If it answers a ping there is room for it, or among those who wait.
+    /// If it answers a ping, it enters the bucket or the replacements.
     Member,
-    /// It reminds of `oldest`, who has been silent for [`PING_AGE`] and should be pinged.
+    /// Its call is a reason to ping `oldest`, which has been silent for [`PING_AGE`].
     Reminder {
-        /// The least recently seen of the caller's bucket.
+        /// The least recently seen peer of the caller's bucket.
         oldest: NodeId,
     },
 }
@@ -55,9 +55,9 @@ pub enum InsertResult {
     Full {
         /// The bucket's least recently seen peer.
         oldest: NodeId,
-        /// Whether to ping `oldest` now, and to report the result by
-        /// [`Table::ping_answered`] or [`Table::failed`]. False while such a ping is out, and
-        /// when `oldest` answered within [`PING_AGE`].
+        /// Whether the caller is to ping `oldest` now, and to report the result by
+        /// [`Table::ping_answered`] or [`Table::failed`]. False while such a ping is in progress,
+        /// and if `oldest` answered within [`PING_AGE`].
         ping: bool,
     },
 }
@@ -65,48 +65,48 @@ pub enum InsertResult {
 /// Whose fault a failed call is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Blame {
-    /// The peer's, as far as can be told.
+    /// The peer's, as far as is known.
     Peer,
-    /// Perhaps ours: all our calls fail, or the call was never sent. Nothing is held
-    /// against the peer.
+    /// Possibly ours: all our calls fail, or the call was never sent. It does not count against the
+    /// peer.
     Unclear,
 }
 
-/// What became of a peer whose call failed.
+/// The consequence of a failed call for its peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failed {
     /// It stays.
     Kept {
-        /// Its failures in a row.
+        /// Consecutive failures of the peer.
         failures: u8,
     },
     /// It left the table.
     Removed {
-        /// Who took its place.
+        /// The replacement that took its place.
         replacement: Option<NodeId>,
     },
     /// It left the replacements.
     Forgotten,
-    /// It is not in the table; or it waits for a place, and the blame is unclear.
+    /// It is not in the table; or it is a replacement, and the blame is unclear.
     Unknown,
 }
 
-/// The peers around the local node. At most 256 buckets of `k` peers and `replacements`
-/// waiting ones; every peer is in the bucket of the prefix it shares with the local id.
+/// The peers around the local node. At most 256 buckets of `k` peers and `replacements` waiting
+/// ones; every peer is in the bucket of the prefix that it shares with the local id.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(super) local: NodeId,
     pub(super) k: usize,
     replacements: usize,
-    /// By length of the shared prefix. The last one is never empty, so that a small
-    /// network needs few.
+    /// Buckets by length of the shared prefix. The last one is never empty, so that a small network
+    /// needs few.
     pub(super) buckets: Vec<Bucket>,
     len: usize,
 }
 
 impl Table {
-    /// An empty table: buckets of `k` peers (at least 1), each with at most `replacements`
-    /// waiting.
+    /// Creates an empty table with buckets of `k` peers (at least 1) and at most `replacements`
+    /// waiting ones each.
     #[must_use]
     pub fn new(local: NodeId, k: usize, replacements: usize) -> Self {
         Self {
@@ -118,8 +118,8 @@ impl Table {
         }
     }
 
-    /// Notes that a peer answered, over a transport that proved its key. Nothing else may
-    /// enter a table (`spec/dht.md` §14 row 3).
+    /// Records that a peer answered, over a transport that proved its key. No other peer may enter
+    /// a table (`spec/dht.md` §14 row 3).
     pub fn insert_or_update(&mut self, update: &PeerUpdate, now: Time) -> InsertResult {
         let id = update.key.id();
         let Some(index) = self.index_of(&id) else {
@@ -141,7 +141,7 @@ impl Table {
         newcomer.seen(update, now);
         if bucket.peers.len() < self.k {
             if bucket.peers.len() == bucket.peers.capacity() {
-                // Doubling would end beyond k.
+                // Doubling could exceed k.
                 let room = self.k - bucket.peers.len();
                 bucket.peers.reserve_exact(room.min(GROWTH));
             }
@@ -168,8 +168,8 @@ impl Table {
         }
     }
 
-    /// Notes that a peer of the table answered a ping: it is now its bucket's most recent.
-    /// False when it is not in the table.
+    /// Records that a peer of the table answered a ping, which makes it the most recent of its
+    /// bucket. Returns false if it is not in the table.
     pub fn ping_answered(&mut self, id: &NodeId, now: Time) -> bool {
         let Some((bucket, position)) = self.find_mut(id) else {
             return false;
@@ -178,14 +178,14 @@ impl Table {
         true
     }
 
-    /// Live peers that gave no sign of life since `since`, in a bucket the longest silent first.
+    /// Live peers without a sign of life since `since`; in each bucket the longest silent first.
     pub fn silent_since(&self, since: Mono) -> impl Iterator<Item = &Contact> {
         self.buckets
             .iter()
             .flat_map(move |bucket| bucket.silent_since(since))
     }
 
-    /// Whether there is a peer whose last call did not fail.
+    /// Whether any peer is live, that is, its last call did not fail.
     #[must_use]
     pub fn has_live(&self) -> bool {
         self.buckets
@@ -193,28 +193,29 @@ impl Table {
             .any(|bucket| bucket.live().next().is_some())
     }
 
-    /// When the live peer that is silent for longest gave its last sign of life.
+    /// Time of the last sign of life of the live peer that has been silent longest.
     #[must_use]
     pub fn longest_silent(&self) -> Option<Mono> {
         let oldest = |bucket: &Bucket| bucket.live().next().map(|peer| peer.last_seen.mono);
         self.buckets.iter().filter_map(oldest).min()
     }
 
-    /// When any peer gave its last sign of life.
+    /// Time of the most recent sign of life of any peer.
     #[must_use]
     pub fn last_sign_of_life(&self) -> Option<Mono> {
         let newest = |bucket: &Bucket| bucket.peers.last().map(|peer| peer.last_seen.mono);
         self.buckets.iter().filter_map(newest).max()
     }
 
-    /// Peers whose last call did not fail and who gave a sign of life at `since` or later.
+    /// Number of peers whose last call did not fail and whose last sign of life was at `since` or
+    /// later.
     #[must_use]
     pub fn proven(&self, since: Mono) -> usize {
         self.iter().filter(|peer| peer.is_proven(since)).count()
     }
 
-    /// Sets where a peer can be dialled, as it said over its own proven session. Whether it is
-    /// in the table and was not known to be there.
+    /// Sets the address that a peer advertised over its own proven session. Returns whether the
+    /// peer is in the table and its address changed.
     pub fn set_addr(&mut self, id: &NodeId, addr: SocketAddr) -> bool {
         let Some((bucket, position)) = self.find_mut(id) else {
             return false;
@@ -222,10 +223,12 @@ impl Table {
         bucket.peers[position].addr.replace(addr) != Some(addr)
     }
 
-    /// Notes that a call to a peer failed. A peer whose eviction ping is out leaves at once
-    /// for the newest replacement; others leave after [`FAILURES_KEPT`] failures in a row
-    /// when a candidate waits, else after [`FAILURES_KEPT_ALONE`]. With [`Blame::Unclear`]
-    /// no peer leaves and nothing is counted, and the bucket may ask for a ping again.
+    /// Records that a call to a peer failed.
+    ///
+    /// A peer whose eviction ping is in progress is immediately replaced by the newest replacement.
+    /// Others are removed after [`FAILURES_KEPT`] consecutive failures if a replacement waits,
+    /// otherwise after [`FAILURES_KEPT_ALONE`]. With [`Blame::Unclear`] no peer is removed and
+    /// nothing is counted, and the bucket may request a ping again.
     pub fn failed(&mut self, id: &NodeId, blame: Blame) -> Failed {
         let Some((bucket, position)) = self.find_mut(id) else {
             return self.replacement_failed(id, blame);
@@ -260,7 +263,7 @@ impl Table {
         }
     }
 
-    /// Removes a peer that says goodbye, or that serves nothing. The newest replacement takes
+    /// Removes a peer that says goodbye, or that serves no requests. The newest replacement takes
     /// its place.
     pub fn remove(&mut self, id: &NodeId) -> Failed {
         let Some((bucket, position)) = self.find_mut(id) else {
@@ -276,8 +279,8 @@ impl Table {
         Failed::Removed { replacement }
     }
 
-    /// Sets what is known of a peer's address and reachability, for instance after a failed
-    /// dial. False when it is not in the table.
+    /// Sets the address and reachability of a peer, for instance after a failed dial. Returns false
+    /// if it is not in the table.
     pub fn set_reach(&mut self, id: &NodeId, addr: Option<SocketAddr>, reachable: bool) -> bool {
         let Some((bucket, position)) = self.find_mut(id) else {
             return false;
@@ -288,14 +291,14 @@ impl Table {
         true
     }
 
-    /// The peer with this id, unless it only waits for a place.
+    /// The peer with this id; replacements are not included.
     #[must_use]
     pub fn get(&self, id: &NodeId) -> Option<&Contact> {
         let bucket = self.buckets.get(self.index_of(id)?)?;
         Some(&bucket.peers[bucket.position(id)?])
     }
 
-    /// Peers, without those that wait for a place.
+    /// Number of peers, without replacements.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
@@ -307,12 +310,12 @@ impl Table {
         self.len == 0
     }
 
-    /// All peers, nearest bucket first, in a bucket least recently seen first.
+    /// All peers, nearest bucket first, in each bucket the least recently seen first.
     pub fn iter(&self) -> impl Iterator<Item = &Contact> {
         self.buckets.iter().rev().flat_map(|bucket| &bucket.peers)
     }
 
-    /// Length of the shared prefix, peers and waiting replacements of each bucket that is not
+    /// Length of the shared prefix, number of peers and of replacements for each bucket that is not
     /// empty, farthest first.
     pub fn buckets(&self) -> impl Iterator<Item = (u8, usize, usize)> {
         self.indexed()
@@ -320,25 +323,24 @@ impl Table {
             .map(|(index, bucket)| (index, bucket.peers.len(), bucket.replacements.len()))
     }
 
-    /// Buckets through whose range no lookup went within `age`, since they exist, farthest
-    /// first. Only those up to the deepest that is not empty: the rest of the key space is what
-    /// a lookup of the local id covers. Empty buckets among them count, since a lookup may fill
-    /// them.
+    /// Buckets whose range no lookup has covered within `age`, farthest first. Only those up to the
+    /// deepest non-empty one: the rest of the key space is covered by a lookup of the local id.
+    /// Empty buckets in between count, since a lookup may fill them.
     pub fn stale_buckets(&self, now: Mono, age: Duration) -> impl Iterator<Item = u8> {
         self.indexed()
             .filter(move |(_, bucket)| now.since(bucket.refreshed) >= age)
             .map(|(index, _)| index)
     }
 
-    /// Peers in bucket `index`.
+    /// Number of peers in bucket `index`.
     #[must_use]
     pub fn peers_in(&self, index: u8) -> usize {
         let bucket = self.buckets.get(usize::from(index));
         bucket.map_or(0, |bucket| bucket.peers.len())
     }
 
-    /// Of what use a caller with this id is, who is not in the table. When only the oldest of
-    /// its bucket is in doubt, that one's ping counts as out from now on.
+    /// Whether a caller with this id, which is not in the table, may enter it. For
+    /// [`Candidacy::Reminder`] the ping of the oldest counts as in progress from now on.
     pub fn candidacy_of(&mut self, id: &NodeId, now: Mono) -> Candidacy {
         let Some(index) = self.index_of(id) else {
             return Candidacy::None;
@@ -363,7 +365,7 @@ impl Table {
         }
     }
 
-    /// Buckets with fewer than `peers` peers, farthest first, among the same.
+    /// Buckets with fewer than `peers` peers, farthest first, up to the deepest non-empty one.
     pub fn sparse_buckets(&self, peers: usize) -> impl Iterator<Item = u8> {
         self.indexed()
             .filter(move |(_, bucket)| bucket.peers.len() < peers)
@@ -374,33 +376,33 @@ impl Table {
         (0u8..=u8::MAX).zip(&self.buckets)
     }
 
-    /// Notes that a lookup went through the range of bucket `index`.
+    /// Records that a lookup covered the range of bucket `index`.
     pub fn refreshed(&mut self, index: u8, now: Mono) {
         if let Some(bucket) = self.buckets.get_mut(usize::from(index)) {
             bucket.refreshed = now;
         }
     }
 
-    /// The bucket in whose range `target` lies; none for the local id itself.
+    /// Index of the bucket whose range contains `target`; `None` for the local id itself.
     #[must_use]
     pub fn bucket_of(&self, target: &Target) -> Option<u8> {
         u8::try_from(target.distance(&self.local).common_prefix()).ok()
     }
 
-    /// The target in the range of bucket `index` that `random` chooses.
+    /// A target in the range of bucket `index`, chosen by `random`.
     #[must_use]
     pub fn random_target_in(&self, index: u8, random: [u8; 32]) -> Target {
         let mut bytes = random;
         let (byte, bit) = (usize::from(index / 8), 0x80 >> (index % 8));
         let local = self.local.as_bytes();
         bytes[..byte].copy_from_slice(&local[..byte]);
-        // Of the byte in the middle: the bits before `bit` are ours, `bit` is flipped.
+        // In the middle byte, the bits before `bit` are the local id's, and `bit` is flipped.
         let after: u8 = bit - 1;
         bytes[byte] = (local[byte] & !after) ^ bit | (bytes[byte] & after);
         Target::from_bytes(bytes)
     }
 
-    /// The bucket of a node: the length of the shared prefix; none for the local id.
+    /// Index of the bucket of a node: the length of the shared prefix; `None` for the local id.
     fn index_of(&self, id: &NodeId) -> Option<usize> {
         self.bucket_of(&Target::from(*id)).map(usize::from)
     }

@@ -1,6 +1,6 @@
 //! Reading bytes that a peer sent.
 
-/// Why bytes are no message.
+/// Why bytes are not a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -10,22 +10,22 @@ pub enum Fault {
     /// Written by a later version.
     #[error("version {0} is not known")]
     Version(u8),
-    /// A part that this version does not have.
+    /// A kind of part that this version does not know.
     #[error("part {0} is not known")]
     Part(u8),
-    /// No range of targets.
+    /// Not a valid range of targets.
     #[error("not a prefix")]
     Prefix,
-    /// A range is split too often or not at all.
+    /// A range is split by too many bits or by none.
     #[error("a range is split by 1 to 10 bits")]
     Step,
-    /// A number that is above its limit.
+    /// A number exceeds its limit.
     #[error("a length is too large")]
     Length,
     /// The key's tag is neither 2 nor 3.
     #[error("not a public key")]
     Key,
-    /// Neither owner nor mirror.
+    /// The origin is neither owner nor mirror.
     #[error("not an origin")]
     Origin,
     /// The message is too long.
@@ -33,17 +33,17 @@ pub enum Fault {
     TooLong,
 }
 
-/// Bytes that are no message of a session.
+/// Bytes that are not a message of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("reconciliation message, byte {offset}: {fault}")]
 pub struct MessageError {
-    /// Where the offending part begins.
+    /// Offset of the invalid part.
     pub offset: usize,
-    /// What is wrong there.
+    /// What is wrong with it.
     pub fault: Fault,
 }
 
-/// What is left to read.
+/// The bytes that have not been read.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     len: usize,
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read.
     pub(super) const fn offset(&self) -> usize {
         self.len - self.rest.len()
     }
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// A number of `len` bytes, at most 8.
+    /// Reads a number of `len` bytes, at most 8.
     pub(super) fn number(&mut self, len: usize) -> Result<u64, Fault> {
         let bytes = self.take(len)?;
         Ok(bytes
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
             .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// A number of `len` bytes, at most 3.
+    /// Reads a number of `len` bytes, at most 3.
     pub(super) fn small(&mut self, len: usize) -> Result<usize, Fault> {
         Ok(self
             .take(len)?

@@ -1,24 +1,24 @@
-//! What the set is made of.
+//! Elements of the reconciled set.
 
 use sha2::{Digest, Sha256};
 
 use crate::id::Target;
 use crate::item::{Origin, Seq};
 
-/// The version of an item that is held at a target.
+/// The version of an item at a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Version {
-    /// Owner's or mirror's.
+    /// Whether the item is the owner's or a mirror's.
     pub origin: Origin,
     /// The sequence.
     pub seq: Seq,
-    /// Hash of the payload, such as [`Item::content_hash`](crate::item::Item::content_hash).
+    /// Payload hash, such as [`Item::content_hash`](crate::item::Item::content_hash).
     pub payload: [u8; 32],
 }
 
 impl Version {
-    /// What the set adds up: SHA-256(target ‖ origin ‖ sequence ‖ payload hash), origin 1 for the
-    /// owner's and 0 for a mirror's.
+    /// The digest that the set sums up: SHA-256(target ‖ origin ‖ sequence ‖ payload hash), with
+    /// origin 1 for the owner's item and 0 for a mirror's.
     #[must_use]
     pub fn digest(&self, target: &Target) -> [u8; 32] {
         let mut bytes = [0; 73];
@@ -29,7 +29,7 @@ impl Version {
         Sha256::digest(bytes).into()
     }
 
-    /// Its short form.
+    /// The short form of this version.
     #[must_use]
     pub fn stamp(&self, target: &Target) -> Stamp {
         Stamp {
@@ -40,13 +40,13 @@ impl Version {
     }
 }
 
-/// The first eight bytes of a target, which name it among those that a node holds. Of targets that
-/// share them (finding a pair takes 2^32 hashes) only the first is found by its lead.
+/// The first eight bytes of a target, which identify it among the targets of a node. Of several
+/// targets that share them (finding a pair takes 2^32 hashes), only the first is found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Lead(pub u64);
 
 impl Lead {
-    /// Of a target.
+    /// The lead of a target.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let mut lead = [0; 8];
@@ -54,7 +54,7 @@ impl Lead {
         Self(u64::from_be_bytes(lead))
     }
 
-    /// The first target that begins so.
+    /// The lowest target with this lead.
     #[must_use]
     pub fn first(self) -> Target {
         let mut bytes = [0; 32];
@@ -63,12 +63,12 @@ impl Lead {
     }
 }
 
-/// A version in short: all that the other side needs to see whether it wants it.
+/// The short form of a version: all that the other side needs to decide whether it wants it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stamp {
-    /// Of its target.
+    /// Lead of the target.
     pub lead: Lead,
-    /// Owner's or mirror's.
+    /// Whether the item is the owner's or a mirror's.
     pub origin: Origin,
     /// The sequence.
     pub seq: Seq,

@@ -1,8 +1,9 @@
 //! Sums of the set by ranges of targets.
 //!
-//! A tree with sixteen branches over the targets' bits. A cell holds the sum of what is below it; it
-//! has branches once more than [`MAX_LEAF`] entries are. Below that, sums are made from the
-//! entries themselves, which the tree does not keep: 2 to 16 bytes an entry.
+//! A tree with sixteen branches over the bits of the targets. A cell contains the sum of the
+//! entries below it, and gets branches once these are more than [`MAX_LEAF`]. Sums of smaller
+//! ranges are computed from the entries themselves, which the tree does not store; it takes 2 to 16
+//! bytes per entry.
 
 use alloc::vec::Vec;
 
@@ -12,14 +13,14 @@ use crate::id::Target;
 use crate::sync::entry::Version;
 use crate::sync::prefix::{MAX_PREFIX_BITS, Prefix, nibble};
 
-/// Most entries below a cell without branches.
+/// Maximum number of entries below a cell without branches.
 pub const MAX_LEAF: u32 = 64;
-/// A cell loses its branches with so few entries.
+/// A cell loses its branches when its entries have become this few.
 const MERGE: u32 = MAX_LEAF / 2;
 const FANOUT: usize = 16;
 const MAX_DEPTH: u8 = MAX_PREFIX_BITS / 4;
 
-/// The sum of digests, modulo 2^256, and how many they are.
+/// The sum of digests modulo 2^256, and their number.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Sum {
     limbs: [u64; 4],
@@ -27,7 +28,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// How many entries.
+    /// Number of entries.
     #[must_use]
     pub const fn count(&self) -> u32 {
         self.count
@@ -38,7 +39,7 @@ impl Sum {
         self.join(&Self::of(digest));
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub fn remove(&mut self, digest: &[u8; 32]) {
         let other = Self::of(digest);
         let mut borrow = false;
@@ -89,12 +90,12 @@ impl Sum {
     }
 }
 
-/// A [`Sum`] and the branches; flat, which saves a sixth.
+/// A [`Sum`] and the branches; flat, which saves a sixth of the memory.
 #[derive(Clone, Copy, Default, Debug)]
 struct Cell {
     limbs: [u64; 4],
     count: u32,
-    /// Its branches, one block of cells: its place in the list plus one; 0 for none.
+    /// Index of the block of its branches plus one; 0 for none.
     block: u32,
 }
 
@@ -124,8 +125,8 @@ impl Cell {
     }
 }
 
-/// Sums of a set by ranges of targets. It does not keep the entries: calls that need them take
-/// a function that gives those from a target on, in order.
+/// Sums of a set by ranges of targets. The tree does not store the entries: methods that need them
+/// take a function that returns the entries from a target on, in order.
 #[derive(Clone, Default, Debug)]
 pub struct FingerprintTree {
     root: Cell,
@@ -134,7 +135,7 @@ pub struct FingerprintTree {
 }
 
 impl PartialEq for FingerprintTree {
-    /// Whether they are of the same entries; how they got there shows in the branches alone.
+    /// Whether both have the same entries; the branches may differ by history.
     fn eq(&self, other: &Self) -> bool {
         self.total() == other.total()
     }
@@ -143,19 +144,19 @@ impl PartialEq for FingerprintTree {
 impl Eq for FingerprintTree {}
 
 impl FingerprintTree {
-    /// The sum of everything.
+    /// The sum of all entries.
     #[must_use]
     pub const fn total(&self) -> Sum {
         self.root.sum()
     }
 
-    /// Bytes that the tree takes.
+    /// Memory that the tree occupies, in bytes.
     #[must_use]
     pub fn allocated(&self) -> usize {
         self.blocks.capacity() * size_of::<[Cell; FANOUT]>() + self.free.capacity() * 4
     }
 
-    /// Adds an entry that is in `entries` already.
+    /// Adds an entry that `entries` already returns.
     pub fn insert<I: Iterator<Item = (Target, Version)>>(
         &mut self,
         target: &Target,
@@ -176,7 +177,7 @@ impl FingerprintTree {
         }
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub fn remove(&mut self, target: &Target, version: &Version) {
         let digest = version.digest(target);
         let mut path = Vec::new();
@@ -192,7 +193,7 @@ impl FingerprintTree {
             path.push(at);
             at = Some((cell.block, nibble(target.as_bytes(), depth)));
         }
-        // From the bottom up, so that what lies below a cell without branches has none.
+        // From the bottom up, so that no cell without branches has any below it.
         while let Some(at) = path.pop() {
             let Some(cell) = self.cell_mut(at) else {
                 break;
@@ -205,7 +206,7 @@ impl FingerprintTree {
         }
     }
 
-    /// The sum of a range. `work` counts hashes and steps.
+    /// Returns the sum of a range. `work` is increased by the number of hashes and steps.
     pub fn sum<I: Iterator<Item = (Target, Version)>>(
         &self,
         prefix: &Prefix,
@@ -237,7 +238,7 @@ impl FingerprintTree {
         sum
     }
 
-    /// The sum of a range below a cell without branches.
+    /// Returns the sum of a range below a cell without branches.
     fn sum_entries<I: Iterator<Item = (Target, Version)>>(
         prefix: &Prefix,
         cell: &Cell,
@@ -258,8 +259,8 @@ impl FingerprintTree {
         sum
     }
 
-    /// Gives branches to the cell at `at`, which holds `target` and had one entry too many, and to
-    /// those below it that still have too many.
+    /// Gives branches to the cell at `at`, which contains `target` and has one entry too many, and
+    /// to the cells below it that still have too many.
     fn split<I: Iterator<Item = (Target, Version)>>(
         &mut self,
         mut at: Option<(u32, usize)>,
@@ -303,7 +304,7 @@ impl FingerprintTree {
         self.blocks.get(place)
     }
 
-    /// The cell at a place in a block, or the root.
+    /// The cell at an index of a block, or the root.
     fn cell_mut(&mut self, at: Option<(u32, usize)>) -> Option<&mut Cell> {
         match at {
             None => Some(&mut self.root),

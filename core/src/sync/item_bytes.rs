@@ -1,4 +1,4 @@
-//! Items as they travel in a session: at their signer's own target, with their life.
+//! Items as sessions transmit them: at their signer's own target, with their lifetime.
 //!
 //! | Bytes | Field |
 //! |---|---|
@@ -20,11 +20,11 @@ use crate::key::{PUBLIC_KEY_LEN, PublicKey, SIGNATURE_LEN, Signature};
 use crate::sync::bytes::{Fault, Reader};
 
 const FIXED: usize = PUBLIC_KEY_LEN + 8 + SIGNATURE_LEN + 8 + 8 + 1 + 3;
-/// Bytes of the largest item.
+/// Maximum encoded length of an item, in bytes.
 pub const MAX_ITEM_BYTES: usize = FIXED + MAX_SALT_LEN + MAX_VALUE_LEN;
 const NULL: u32 = 0xff_ffff;
 
-/// Bytes that an item takes in a message.
+/// Encoded length of an item in a message, in bytes.
 #[must_use]
 pub fn item_bytes(item: &Item) -> usize {
     FIXED + item.salt.as_bytes().len() + item.value.as_bytes().len()
@@ -34,7 +34,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Appends an item whose sizes are within their limits.
+/// Appends an item. Its sizes must be within their limits.
 #[allow(clippy::cast_possible_truncation, reason = "sizes within their limits")]
 pub(super) fn write_item(out: &mut Vec<u8>, item: &Item, life: Life) {
     let (salt, value) = (item.salt.as_bytes(), item.value.as_bytes());

@@ -2,7 +2,8 @@
 //! is the specification.
 //!
 //! A request is `version` (1) ‖ `salt` (8) ‖ parts, a response `version` (1) ‖ `answered` (2) ‖
-//! parts. A part is one byte that says which, and what [`RequestPart`] or [`ResponsePart`] shows.
+//! parts. A part is one byte for its kind, followed by the fields given at [`RequestPart`] and
+//! [`ResponsePart`].
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,80 +16,82 @@ use crate::sync::item_bytes::{read_item, write_item};
 use crate::sync::prefix::Prefix;
 
 const VERSION: u8 = 1;
-/// The longest message, request or response.
+/// Maximum length of a message, request or response.
 pub const MAX_SYNC_MESSAGE: usize = 512 * 1024;
-/// Most entries that are named in one part.
+/// Maximum number of entries in one part.
 pub const MAX_IDS: usize = 64;
-/// Most bits by which a range is split at once.
+/// Maximum number of bits by which one part splits a range.
 pub(super) const MAX_STEP: u8 = 10;
 
 /// The short fingerprint of a range.
 pub(super) type Short = [u8; 4];
 
-/// An item with its life, as it travels.
+/// An item with its lifetime, as transmitted.
 pub type FetchedItem = (Arc<Item>, Life);
 
-/// What the side that starts asks or gives.
+/// A part of a request: what the initiator asks or gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RequestPart {
-    /// 1: fingerprint (16) of everything.
+    /// 1: fingerprint (16) of all entries.
     Whole([u8; 16]),
-    /// 2: prefix ‖ step (1) ‖ 2^step fingerprints (4): the parts of a range.
+    /// 2: prefix ‖ step (1) ‖ 2^step fingerprints (4) of the subranges of a range.
     Split(Prefix, u8, Vec<Short>),
-    /// 3: prefix ‖ number (1) ‖ as many names (4): the entries of a range.
+    /// 3: prefix ‖ number (1) ‖ that many names (4) of the entries of a range.
     Ids(Prefix, Vec<Short>),
-    /// 4: number (1) ‖ as many leads (8): send these items.
+    /// 4: number (1) ‖ that many leads (8): send these items.
     Want(Vec<Lead>),
     /// 5: prefix ‖ target (32): send the items of a range from this target on.
     Pull(Prefix, Target),
     /// 6: an item that the other side lacks.
     Give(FetchedItem),
-    /// 7: number (1) ‖ as many of lead (8) ‖ origin (1) ‖ sequence (8): what is new here.
+    /// 7: number (1) ‖ that many of lead (8) ‖ origin (1) ‖ sequence (8): versions that are new on
+    /// this side.
     Offer(Vec<Stamp>),
 }
 
-/// What the other side answers.
+/// A part of a response: what the responder answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponsePart {
-    /// 1: both hold the same.
+    /// 1: both sides have the same entries.
     Same,
-    /// 2: as in a request: of a range that differs, the parts.
+    /// 2: as in a request: the subranges of a range that differs.
     Split(Prefix, u8, Vec<Short>),
-    /// 3: prefix: a range that differs has few entries here: name yours.
+    /// 3: prefix: a range that differs has few entries on this side; name yours.
     Leaf(Prefix),
-    /// 4: prefix: a range that differs has no entries here.
+    /// 4: prefix: a range that differs has no entries on this side.
     Empty(Prefix),
-    /// 5: prefix ‖ unknown (8), a bit for each name of the request, from the lowest on ‖ number (1) ‖
-    /// as many of lead (8) ‖ origin (1) ‖ sequence (8): what is held here and was not named.
+    /// 5: prefix ‖ unknown (8), one bit per name of the request from the lowest on ‖ number (1) ‖
+    /// that many of lead (8) ‖ origin (1) ‖ sequence (8): the unknown names, and the entries on
+    /// this side that were not named.
     Entries(Prefix, u64, Vec<Stamp>),
-    /// 6: an item that was asked for.
+    /// 6: a requested item.
     Item(FetchedItem),
-    /// 7: prefix ‖ target (32): of a pull, the items before this target were sent.
+    /// 7: prefix ‖ target (32): the items of a pull before this target were sent.
     More(Prefix, Target),
-    /// 8: a bit (8 bytes) for each entry of an offer, from the lowest on: give this one.
+    /// 8: one bit (8 bytes) per entry of an offer, from the lowest on: give this one.
     Wanted(u64),
 }
 
-/// One message of the side that starts.
+/// A message of the initiator.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SyncRequest {
-    /// Of all fingerprints and names in the session.
+    /// Salt of all fingerprints and names in the session.
     pub salt: [u8; 8],
-    /// What it asks and gives.
+    /// The parts.
     pub parts: Vec<RequestPart>,
 }
 
-/// One message of the other side.
+/// A message of the responder.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SyncResponse {
-    /// How many parts of the request are answered; the others are to be sent again.
+    /// Number of request parts that are answered; the others must be sent again.
     pub answered: u16,
-    /// What it answers.
+    /// The parts.
     pub parts: Vec<ResponsePart>,
 }
 
 impl SyncRequest {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
@@ -100,10 +103,10 @@ impl SyncRequest {
         out
     }
 
-    /// Reads a message.
+    /// Decodes a message.
     ///
     /// # Errors
-    /// What is wrong with the bytes, and where.
+    /// The offset of the first invalid part, and what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut salt = [0; 8];
         let parts = read_message(
@@ -119,7 +122,7 @@ impl SyncRequest {
 }
 
 impl SyncResponse {
-    /// The bytes.
+    /// Encodes the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
@@ -131,10 +134,10 @@ impl SyncResponse {
         out
     }
 
-    /// Reads a message.
+    /// Decodes a message.
     ///
     /// # Errors
-    /// What is wrong with the bytes, and where.
+    /// The offset of the first invalid part, and what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let mut answered = 0;
         let parts = read_message(
@@ -149,7 +152,7 @@ impl SyncResponse {
     }
 }
 
-/// Reads version, head and parts.
+/// Reads the version, the head and the parts of a message.
 fn read_message<T>(
     bytes: &[u8],
     head: impl FnOnce(&mut Reader<'_>) -> Result<(), Fault>,
@@ -178,7 +181,7 @@ fn read_message<T>(
 }
 
 impl RequestPart {
-    /// Appends it.
+    /// Appends the encoded part.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Whole(fingerprint) => {
@@ -239,7 +242,7 @@ impl RequestPart {
 }
 
 impl ResponsePart {
-    /// Appends it.
+    /// Appends the encoded part.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Same => out.push(1),
@@ -326,7 +329,7 @@ fn unknown(part: usize) -> Fault {
     Fault::Part(u8::try_from(part).unwrap_or(u8::MAX))
 }
 
-/// Bits (1) ‖ the bytes that hold them.
+/// Length in bits (1) ‖ the bytes that contain the bits.
 fn write_prefix(out: &mut Vec<u8>, prefix: &Prefix) {
     out.push(prefix.bits());
     out.extend_from_slice(prefix.bytes());
@@ -359,7 +362,7 @@ fn shorts(bytes: &[u8]) -> Vec<Short> {
     bytes.as_chunks::<4>().0.to_vec()
 }
 
-/// The writers name at most [`MAX_IDS`].
+/// Appends a length, at most [`MAX_IDS`].
 fn write_len(out: &mut Vec<u8>, len: usize) {
     debug_assert!(len <= MAX_IDS);
     out.push(u8::try_from(len).unwrap_or(u8::MAX));

@@ -1,19 +1,18 @@
-//! Set reconciliation: what two nodes hold differently, found at a cost that grows with the
-//! differences and not with what they hold.
+//! Set reconciliation: finds the differences between two nodes at a cost that grows with the
+//! differences and not with the size of the sets.
 //!
-//! The set holds one [`Version`] for each target. [`FingerprintTree`] keeps sums of it by ranges
-//! of targets, in O(log n) an update and a range. [`Session`] is the side that starts, a state
-//! machine of `handle` and `poll_output`; [`respond`] is the other, which keeps nothing between
-//! two messages. Ranges whose fingerprints differ are split until few entries are left, these are
-//! named, and what either side lacks is fetched or given. `docs/replication.md` says why it is done
-//! this way and what it costs.
+//! The set contains one [`Version`] per target. [`FingerprintTree`] keeps sums of it by ranges of
+//! targets, in O(log n) per update and range. [`Session`] is the initiator, a state machine with
+//! `handle` and `poll_output`; [`respond`] is the responder, which is stateless. Ranges whose
+//! fingerprints differ are split until few entries are left; these are named, and what either side
+//! lacks is fetched or given. `docs/replication.md` explains the design and its cost.
 //!
-//! Fingerprints and names of entries on the wire are short hashes under a salt that the
-//! starting side draws for each session. So ranges that differ look equal once in 2^32, in a
-//! session that no third party can foresee, and the next session finds them.
+//! Fingerprints and names of entries on the wire are short hashes under a salt that the initiator
+//! draws at random for each session. So different ranges look equal with a probability of 2^-32, in
+//! a session that no third party can predict, and the next session finds them.
 //!
-//! A peer can lie about what it holds. That costs it one answer for each request, and this side
-//! a bounded number of rounds, bytes and hashes: see [`SessionLimits`] and [`MAX_RESPOND_WORK`].
+//! A peer can lie about its items. That costs the peer one answer per request, and this side a
+//! bounded number of rounds, bytes and hashes: see [`SessionLimits`] and [`MAX_RESPOND_WORK`].
 
 mod bytes;
 mod entry;

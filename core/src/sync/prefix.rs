@@ -1,21 +1,21 @@
-//! Ranges of targets: all that begin with the same bits.
+//! Ranges of targets that share a prefix of bits.
 
 use core::cmp::Ordering;
 
 use crate::id::{ID_LEN, Target};
 
-/// The longest prefix. A range of this length has 2^8 targets of 2^256.
+/// Maximum length of a prefix in bits. A range of this length contains 2^8 of the 2^256 targets.
 pub const MAX_PREFIX_BITS: u8 = 248;
 
-/// The range of all targets that begin with these bits.
+/// The range of all targets that begin with certain bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Prefix {
     bits: u8,
-    /// The bits behind the prefix are 0.
+    /// The first target of the range: the bits after the prefix are 0.
     start: [u8; ID_LEN],
 }
 
-/// Everything.
+/// The default is the range of all targets.
 impl Default for Prefix {
     fn default() -> Self {
         Self::ALL
@@ -35,13 +35,13 @@ impl Ord for Prefix {
 }
 
 impl Prefix {
-    /// Everything.
+    /// The range of all targets.
     pub const ALL: Self = Self {
         bits: 0,
         start: [0; ID_LEN],
     };
 
-    /// The range of `bits` bits, at most [`MAX_PREFIX_BITS`], that holds `target`.
+    /// The range with a prefix of `bits` bits, at most [`MAX_PREFIX_BITS`], that contains `target`.
     #[must_use]
     pub fn of(target: &Target, bits: u8) -> Self {
         let bits = bits.min(MAX_PREFIX_BITS);
@@ -52,7 +52,7 @@ impl Prefix {
         Self { bits, start }
     }
 
-    /// How many bits.
+    /// Length of the prefix in bits.
     #[must_use]
     pub const fn bits(&self) -> u8 {
         self.bits
@@ -64,7 +64,7 @@ impl Prefix {
         Target::from_bytes(self.start)
     }
 
-    /// Whether a target lies in the range.
+    /// Whether the range contains `target`.
     #[must_use]
     pub fn contains(&self, target: &Target) -> bool {
         let whole = usize::from(self.bits / 8);
@@ -73,8 +73,8 @@ impl Prefix {
         bytes[..whole] == self.start[..whole] && (bytes[whole] ^ self.start[whole]) & mask == 0
     }
 
-    /// Part `index` of the range when it is split by `step` more bits, at most 16; none when that
-    /// is longer than a prefix may be or there is no such part.
+    /// Returns subrange `index` after splitting the range by `step` more bits, at most 16. `None`
+    /// if the prefix would be too long or there is no such subrange.
     #[must_use]
     pub fn child(&self, step: u8, index: usize) -> Option<Self> {
         let bits = self.bits.checked_add(step)?;
@@ -91,17 +91,17 @@ impl Prefix {
         Some(Self { bits, start })
     }
 
-    /// Group `depth` of four bits, counted from the first; those behind the prefix are 0.
+    /// Group `depth` of four bits, counted from the first; bits after the prefix are 0.
     pub(super) fn nibble(&self, depth: u8) -> usize {
         nibble(&self.start, depth)
     }
 
-    /// The bytes that hold the bits.
+    /// The bytes that contain the prefix.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.start[..usize::from(self.bits.div_ceil(8))]
     }
 
-    /// The range that is written so; none when bits behind the prefix are set.
+    /// The range with this encoding; `None` if bits after the prefix are set.
     pub(super) fn from_bytes(bits: u8, bytes: &[u8]) -> Option<Self> {
         if bits > MAX_PREFIX_BITS || bytes.len() != usize::from(bits.div_ceil(8)) {
             return None;
@@ -113,7 +113,7 @@ impl Prefix {
     }
 }
 
-/// Group `depth` of four bits of a target.
+/// Group `depth` of four bits of a target, counted from the first.
 pub(super) fn nibble(bytes: &[u8; ID_LEN], depth: u8) -> usize {
     let byte = bytes[usize::from(depth / 2) % ID_LEN];
     usize::from(if depth.is_multiple_of(2) {

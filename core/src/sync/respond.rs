@@ -1,5 +1,5 @@
-//! The side that answers. It keeps nothing between two messages: everything that it needs stands in
-//! the request, so a peer that asks again and again costs one bounded answer each time.
+//! The responder of a session. It is stateless: the request contains everything that it needs, so a
+//! peer that repeats requests costs one bounded answer each.
 
 use alloc::vec::Vec;
 
@@ -13,26 +13,26 @@ use crate::sync::message::{
 use crate::sync::prefix::Prefix;
 use crate::sync::source::{Entries, Source};
 
-/// Hashes and steps after which an answer ends; the part that went beyond is left out, unless it
-/// is the first.
+/// Number of hashes and steps after which an answer ends. The part that exceeded it is left out,
+/// unless it is the first.
 pub const MAX_RESPOND_WORK: usize = 20_000;
-/// Bytes of fingerprints, names and leads after which a message ends.
+/// Number of bytes of fingerprints, names and leads after which a message ends.
 pub(super) const MAX_RANGE_BYTES: usize = 64 * 1024;
-/// Bytes of items after which a message ends.
+/// Number of bytes of items after which a message ends.
 pub(super) const MAX_PAGE_BYTES: usize = 192 * 1024;
-/// A range with so few entries is not split: they are named.
+/// Maximum number of entries of a range that is named rather than split.
 pub(super) const FEW: u32 = 16;
-/// What an item takes in the message beside its own bytes.
+/// Encoding overhead of an item in a message besides its own bytes.
 pub(super) const PART_BYTES: usize = 1;
 
-/// An answer.
+/// The answer to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// What to send.
+    /// The message to send.
     pub response: SyncResponse,
-    /// Items that came with the request, for the intake.
+    /// Items that came with the request, for admission.
     pub given: Vec<FetchedItem>,
-    /// Hashes and steps that it took.
+    /// Number of hashes and steps that it took.
     pub work: usize,
 }
 
@@ -44,7 +44,7 @@ pub fn respond(source: &impl Source, request: SyncRequest) -> Reply {
         given: Vec::new(),
         work: 0,
     };
-    let mut full = Full::default();
+    let mut full = AnswerSize::default();
     for (index, part) in request.parts.into_iter().enumerate() {
         let before = reply.response.parts.len();
         let whole = match part {
@@ -78,15 +78,15 @@ pub fn respond(source: &impl Source, request: SyncRequest) -> Reply {
     reply
 }
 
-/// How full the answer is.
+/// Size of the answer so far, in bytes.
 #[derive(Default)]
-struct Full {
+struct AnswerSize {
     range_bytes: usize,
     page_bytes: usize,
 }
 
-impl Full {
-    /// Sends the items that are wanted; returns whether all went.
+impl AnswerSize {
+    /// Adds the requested items. Returns whether all of them fitted.
     fn wanted(&mut self, source: &impl Source, leads: &[Lead], reply: &mut Reply) -> bool {
         for lead in leads {
             if self.page_bytes >= MAX_PAGE_BYTES {
@@ -104,7 +104,7 @@ impl Full {
         true
     }
 
-    /// Sends the items of a range; returns whether there was room for any.
+    /// Adds the items of a range. Returns whether there was room for any.
     fn pulled(
         &mut self,
         source: &impl Source,
@@ -136,7 +136,7 @@ impl Full {
     }
 }
 
-/// Which of these versions would be taken, by their places.
+/// The versions that this side would accept, as bits by their index.
 fn wanted(source: &impl Source, stamps: &[Stamp], work: &mut usize) -> u64 {
     let mut places = 0;
     for (place, stamp) in stamps.iter().enumerate().take(MAX_IDS) {
@@ -144,7 +144,7 @@ fn wanted(source: &impl Source, stamps: &[Stamp], work: &mut usize) -> u64 {
         let held = source.entries(stamp.lead.first()).next();
         let held = held.filter(|(target, _)| Lead::of(target) == stamp.lead);
         let want = match held {
-            // Of one sequence with two contents the next session decides.
+            // If one sequence has two contents, the next session decides.
             Some((_, version)) => (stamp.origin, stamp.seq) > (version.origin, version.seq),
             None => source.wants(stamp),
         };
@@ -153,13 +153,13 @@ fn wanted(source: &impl Source, stamps: &[Stamp], work: &mut usize) -> u64 {
     places
 }
 
-/// The target held that begins with `lead`.
+/// The stored target that begins with `lead`.
 fn held_by_lead(source: &impl Entries, lead: Lead) -> Option<Target> {
     let (target, _) = source.entries(lead.first()).next()?;
     (Lead::of(&target) == lead).then_some(target)
 }
 
-/// Compares ranges.
+/// Answers a part about ranges.
 fn ranges(
     source: &impl Source,
     salt: &[u8; 8],
@@ -198,7 +198,7 @@ fn ranges(
     }
 }
 
-/// The answer about a range that differs and has `count` entries here.
+/// The answer for a range that differs and has `count` entries on this side.
 fn differs(
     source: &impl Source,
     salt: &[u8; 8],
@@ -215,7 +215,7 @@ fn differs(
     }
 }
 
-/// The answer to the other side's names in a range.
+/// The answer to the initiator's names in a range.
 fn named(
     source: &impl Source,
     salt: &[u8; 8],
@@ -235,7 +235,7 @@ fn named(
         match theirs.iter().position(|theirs| *theirs == name) {
             Some(place) => unknown &= !(1 << place),
             None if stamps.len() < MAX_IDS => stamps.push(version.stamp(&target)),
-            // Too many to be named: split the range instead.
+            // Too many entries to name: split the range instead.
             None => {
                 let count = sum(source, prefix, work).count();
                 let split = split(source, salt, prefix, count, work);
@@ -265,7 +265,7 @@ fn short(sum: &Sum, salt: &[u8; 8], work: &mut usize) -> Short {
     ]
 }
 
-/// How an entry is named in a session: four bytes of SHA-256(salt ‖ digest).
+/// The name of an entry in a session: four bytes of SHA-256(salt ‖ digest).
 pub(super) fn name(salt: &[u8; 8], digest: &[u8; 32]) -> Short {
     let mut bytes = [0; 40];
     bytes[..8].copy_from_slice(salt);
@@ -274,7 +274,8 @@ pub(super) fn name(salt: &[u8; 8], digest: &[u8; 32]) -> Short {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-/// The parts of a range with `count` entries here; none when it cannot be split further.
+/// The fingerprints of the subranges of a range with `count` entries on this side; `None` if it
+/// cannot be split further.
 pub(super) fn split(
     source: &impl Source,
     salt: &[u8; 8],
@@ -292,8 +293,8 @@ pub(super) fn split(
     Some((step, parts))
 }
 
-/// By how many bits a range is split. Everything: by many, to save round trips. Below, so that the
-/// parts end with some six entries.
+/// Number of bits by which a range is split. The range of all targets is split by many to save
+/// round trips, others so that the subranges end up with some six entries.
 fn step(prefix: &Prefix, count: u32) -> u8 {
     match (prefix.bits(), count) {
         (0, 0x4_0000..) => MAX_STEP,
@@ -305,7 +306,7 @@ fn step(prefix: &Prefix, count: u32) -> u8 {
     }
 }
 
-/// Bytes of an answer about ranges, roughly.
+/// Approximate encoded size of an answer about ranges, in bytes.
 fn size(part: &ResponsePart) -> usize {
     match part {
         ResponsePart::Split(_, _, parts) => 35 + 4 * parts.len(),

@@ -1,4 +1,5 @@
-//! The side that starts: a state machine that asks until it has found every difference.
+//! The initiator of a session: a state machine that sends requests until it has found every
+//! difference.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
@@ -19,22 +20,23 @@ use crate::sync::respond::{
 };
 use crate::sync::source::Source;
 
-/// Fingerprints that an answer may hold: its first part may go beyond the limit of bytes, if all of 1,024
-/// ranges differ and each is split in sixteen.
+/// Maximum number of fingerprints in an answer: its first part may exceed the byte limit, if all of
+/// 1,024 ranges differ and each is split in sixteen.
 const MAX_SPLIT: usize = 1_024 * 16 + MAX_RANGE_BYTES / 4;
-/// Items that one request asks for by name.
+/// Maximum number of items that one request asks for by name.
 const WANTS_AT_ONCE: usize = 8 * MAX_IDS;
 
-/// What a session may cost; then it ends with an error, and what was found is kept.
+/// Limits of a session. Beyond them it ends with an error; what it has fetched is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionLimits {
-    /// Requests.
+    /// Number of requests.
     pub rounds: u32,
-    /// Bytes of messages, received.
+    /// Bytes of messages received.
     pub bytes_in: u64,
-    /// Bytes of messages, sent.
+    /// Bytes of messages sent.
     pub bytes_out: u64,
-    /// Ranges to compare, items to ask for and items to give that wait at one time.
+    /// Number of ranges to compare, items to request and items to give that are pending at one
+    /// time.
     pub waiting: usize,
 }
 
@@ -49,112 +51,113 @@ impl Default for SessionLimits {
     }
 }
 
-/// Why a session ends without its result.
+/// Why a session failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The answer is no message.
+    /// The answer is not a valid message.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// The answer is about something that was not asked, or says something twice.
+    /// The answer contains something that was not requested, or repeats something.
     #[error("the peer answers what it was not asked")]
     NotAsked,
-    /// Nothing of the request is answered.
+    /// The answer answers no part of the request.
     #[error("the peer answers nothing of what it was asked")]
     NoProgress,
-    /// Too many requests.
+    /// The limit on requests was reached.
     #[error("more than {0} rounds; the next session goes on")]
     Rounds(u32),
-    /// Too many bytes.
+    /// A limit on bytes was reached.
     #[error("more than {0} bytes; the next session goes on")]
     Bytes(u64),
-    /// Too many differences at one time.
+    /// The limit on pending differences was reached.
     #[error("more than {0} differences wait; the next session goes on")]
     Waiting(usize),
 }
 
-/// What a session has cost and brought.
+/// Cost and yield of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Summary {
-    /// Requests.
+    /// Requests sent.
     pub rounds: u32,
     /// Bytes of requests.
     pub bytes_out: u64,
     /// Bytes of responses.
     pub bytes_in: u64,
-    /// Items that came.
+    /// Items received.
     pub fetched: u64,
-    /// Items that were given.
+    /// Items sent.
     pub given: u64,
-    /// Bytes of both, in the messages.
+    /// Encoded size of those items.
     pub item_bytes: u64,
 }
 
-/// An item that came, not verified.
+/// A received item; its signature is not verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Received {
-    /// What.
+    /// The item.
     pub item: Arc<Item>,
-    /// What the peer says of its life.
+    /// The lifetime that the peer states.
     pub life: Life,
 }
 
-/// What a session wants done.
+/// An action that a session requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SessionOutput {
-    /// Send this request, then [`Session::handle`] its response.
+    /// Send this request, and pass its response to [`Session::handle`].
     Send(Vec<u8>),
     /// Verify and store this item.
     Item(Received),
-    /// Both sides hold the same, but for what changed meanwhile and what one side does not take.
+    /// Both sides have the same items, apart from what changed meanwhile and what one side does not
+    /// accept.
     Finished(Summary),
 }
 
-/// What is asked about a range next.
+/// The next question about a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Todo {
-    /// Everything.
+enum RangeStep {
+    /// Compare the fingerprint of all entries.
     Whole,
-    /// Split it.
+    /// Compare the subranges.
     Split(Prefix),
-    /// Name its entries; split it if they are many.
+    /// Name the entries; split the range if there are too many.
     Name(Prefix),
-    /// Ask for its items from a target on.
+    /// Request its items from a target on.
     Pull(Prefix, Target),
 }
 
-/// A part of the request that is out.
-enum Sent {
-    Range(Todo),
+/// A part of the pending request.
+enum SentPart {
+    Range(RangeStep),
     Want(Vec<Lead>),
     Given,
 }
 
-/// A range whose items are asked for.
+/// A range whose items are requested.
 struct Pull {
     prefix: Prefix,
-    /// From where on.
+    /// The target from which items are requested.
     from: Target,
     /// The lowest target that the next item may have.
     next: Target,
 }
 
-/// A session, for the side that starts it.
+/// A session, on the initiator's side.
 pub struct Session {
     salt: [u8; 8],
     limits: SessionLimits,
-    ranges: VecDeque<Todo>,
+    ranges: VecDeque<RangeStep>,
     wants: VecDeque<Lead>,
     gives: VecDeque<Target>,
-    /// Ranges that the other side lacks, and where to go on in them.
+    /// Ranges that the responder lacks, with the target at which to continue.
     pushes: VecDeque<(Prefix, Target)>,
-    /// The parts of the request that is out, none when no answer is awaited.
-    sent: Option<Vec<Sent>>,
-    /// Ranges that the answer may be about.
+    /// The parts of the pending request; `None` if no answer is awaited.
+    sent: Option<Vec<SentPart>>,
+    /// Ranges that the answer may refer to.
     asked: BTreeSet<Prefix>,
-    /// Ranges whose entries were named, in this order.
+    /// Ranges whose entries were named, with their targets in this order.
     named: BTreeMap<Prefix, Vec<Target>>,
-    /// Items that the answer may bring.
+    /// Leads of the items that the answer may contain.
     wanted: BTreeSet<Lead>,
     pulls: Vec<Pull>,
     outputs: VecDeque<SessionOutput>,
@@ -162,18 +165,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session whose first request is ready. Draw `salt` at random.
+    /// Starts a session, whose first request is then ready. The caller draws `salt` at random.
     ///
     /// # Errors
-    /// Never but for limits of 0.
+    /// Only if a limit is 0.
     pub fn start(
         source: &impl Source,
         salt: [u8; 8],
         limits: SessionLimits,
     ) -> Result<Self, SessionError> {
         let first = match source.tree().total().count() {
-            0 => Todo::Pull(Prefix::ALL, Target::default()),
-            _ => Todo::Whole,
+            0 => RangeStep::Pull(Prefix::ALL, Target::default()),
+            _ => RangeStep::Whole,
         };
         let mut session = Self {
             salt,
@@ -194,21 +197,21 @@ impl Session {
         Ok(session)
     }
 
-    /// What it has cost and brought so far.
+    /// Cost and yield so far.
     #[must_use]
     pub const fn summary(&self) -> &Summary {
         &self.summary
     }
 
-    /// The next thing to do. Drain until `None`.
+    /// Returns the next action. Drain until `None`.
     pub fn poll_output(&mut self) -> Option<SessionOutput> {
         self.outputs.pop_front()
     }
 
-    /// Takes the response to the request that is out, and makes the next one.
+    /// Takes the response to the pending request, and prepares the next one.
     ///
     /// # Errors
-    /// The session is over; see [`SessionError`].
+    /// The session has failed; see [`SessionError`].
     pub fn handle(&mut self, source: &impl Source, response: &[u8]) -> Result<(), SessionError> {
         let sent = self.sent.take().ok_or(SessionError::NotAsked)?;
         self.summary.bytes_in += response.len() as u64;
@@ -235,13 +238,13 @@ impl Session {
         }
         for unanswered in sent.into_iter().skip(answered) {
             match unanswered {
-                Sent::Range(todo) => self.ranges.push_back(todo),
-                Sent::Want(leads) => {
+                SentPart::Range(todo) => self.ranges.push_back(todo),
+                SentPart::Want(leads) => {
                     let missing = leads.into_iter().filter(|lead| self.wanted.contains(lead));
                     self.wants.extend(missing);
                 }
-                // An answer comes to all of them: they stand first.
-                Sent::Given => return Err(SessionError::NoProgress),
+                // The responder answers all of them, since they come first.
+                SentPart::Given => return Err(SessionError::NoProgress),
             }
         }
         let waiting = self.ranges.len() + self.wants.len() + self.gives.len() + self.pushes.len();
@@ -251,7 +254,7 @@ impl Session {
         self.compose(source)
     }
 
-    /// Takes one part of a response.
+    /// Takes a part of a response.
     fn part(&mut self, source: &impl Source, part: ResponsePart) -> Result<(), SessionError> {
         match part {
             ResponsePart::Same => self.answered(&Prefix::ALL)?,
@@ -261,7 +264,7 @@ impl Session {
             }
             ResponsePart::Leaf(prefix) => {
                 self.answered(&prefix)?;
-                self.ranges.push_back(Todo::Name(prefix));
+                self.ranges.push_back(RangeStep::Name(prefix));
             }
             ResponsePart::Split(prefix, step, theirs) => {
                 self.answered(&prefix)?;
@@ -271,9 +274,9 @@ impl Session {
                     let sum = sum(source, &child, &mut work);
                     if sum.fingerprint(&self.salt)[..4] != theirs[..] {
                         self.ranges.push_back(match sum.count() {
-                            0 => Todo::Pull(child, child.first()),
-                            1..=FEW => Todo::Name(child),
-                            _ => Todo::Split(child),
+                            0 => RangeStep::Pull(child, child.first()),
+                            1..=FEW => RangeStep::Name(child),
+                            _ => RangeStep::Split(child),
                         });
                     }
                 }
@@ -291,13 +294,13 @@ impl Session {
                 if next <= pull.from || next < pull.next || !prefix.contains(&next) {
                     return Err(SessionError::NotAsked);
                 }
-                self.ranges.push_back(Todo::Pull(prefix, next));
+                self.ranges.push_back(RangeStep::Pull(prefix, next));
             }
         }
         Ok(())
     }
 
-    /// The answer is about this range, for the first time.
+    /// Checks that an answer refers to a requested range, for the first time.
     fn answered(&mut self, prefix: &Prefix) -> Result<(), SessionError> {
         match self.asked.remove(prefix) {
             true => Ok(()),
@@ -305,7 +308,7 @@ impl Session {
         }
     }
 
-    /// What the other side holds in a range and was not named, and which of our names it does not
+    /// Takes the responder's entries in a range that were not named, and the names that it does not
     /// know.
     fn entries(
         &mut self,
@@ -327,7 +330,7 @@ impl Session {
                 Some((target, version)) => {
                     let ours = (version.origin, version.seq);
                     let theirs = (stamp.origin, stamp.seq);
-                    // Of one sequence with two contents both sides see both.
+                    // If one sequence has two contents, both sides need both.
                     (theirs >= ours, (ours >= theirs).then_some(target))
                 }
             };
@@ -345,7 +348,7 @@ impl Session {
         Ok(())
     }
 
-    /// An item, which was asked for by name or with its range.
+    /// Takes an item that was requested by name or with its range.
     fn item(&mut self, (item, life): FetchedItem) -> Result<(), SessionError> {
         let target = item.target();
         if !self.wanted.remove(&Lead::of(&target)) {
@@ -355,7 +358,7 @@ impl Session {
             if target < pull.next {
                 return Err(SessionError::NotAsked);
             }
-            // Each once: the next one lies behind it.
+            // Each item may come once: the next one must be beyond it.
             pull.next = successor(&target);
         }
         self.summary.fetched += 1;
@@ -365,7 +368,7 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the next request, or ends.
+    /// Prepares the next request, or ends the session.
     fn compose(&mut self, source: &impl Source) -> Result<(), SessionError> {
         self.asked.clear();
         self.named.clear();
@@ -377,7 +380,7 @@ impl Session {
         };
         let mut sent = Vec::new();
         self.add_gives(source, &mut request.parts);
-        sent.extend(request.parts.iter().map(|_| Sent::Given));
+        sent.extend(request.parts.iter().map(|_| SentPart::Given));
         self.add_ranges(source, &mut request.parts, &mut sent);
         self.add_wants(&mut request.parts, &mut sent);
         if sent.is_empty() {
@@ -400,7 +403,7 @@ impl Session {
         Ok(())
     }
 
-    /// Items that the other side lacks, up to a page.
+    /// Adds items that the responder lacks, up to a page.
     fn add_gives(&mut self, source: &impl Source, parts: &mut Vec<RequestPart>) {
         let mut bytes = 0;
         let mut give = |target: &Target| {
@@ -434,7 +437,7 @@ impl Session {
         &mut self,
         source: &impl Source,
         parts: &mut Vec<RequestPart>,
-        sent: &mut Vec<Sent>,
+        sent: &mut Vec<SentPart>,
     ) {
         let (mut bytes, mut work) = (0, 0);
         while bytes < MAX_RANGE_BYTES && work < MAX_RESPOND_WORK {
@@ -442,14 +445,14 @@ impl Session {
                 return;
             };
             let part = match todo {
-                Todo::Whole => {
+                RangeStep::Whole => {
                     let mut fingerprint = [0; 16];
                     let total = source.tree().total().fingerprint(&self.salt);
                     fingerprint.copy_from_slice(&total[..16]);
                     self.asked.insert(Prefix::ALL);
                     RequestPart::Whole(fingerprint)
                 }
-                Todo::Pull(prefix, from) => {
+                RangeStep::Pull(prefix, from) => {
                     self.pulls.push(Pull {
                         prefix,
                         from,
@@ -457,8 +460,8 @@ impl Session {
                     });
                     RequestPart::Pull(prefix, from)
                 }
-                Todo::Split(prefix) => self.split(source, &prefix, &mut work),
-                Todo::Name(prefix) => match self.name(source, &prefix, &mut work) {
+                RangeStep::Split(prefix) => self.split(source, &prefix, &mut work),
+                RangeStep::Name(prefix) => match self.name(source, &prefix, &mut work) {
                     Some(ids) => RequestPart::Ids(prefix, ids),
                     None => self.split(source, &prefix, &mut work),
                 },
@@ -469,11 +472,11 @@ impl Session {
                 _ => 66,
             };
             parts.push(part);
-            sent.push(Sent::Range(todo));
+            sent.push(SentPart::Range(todo));
         }
     }
 
-    /// The parts of a range; its names where it can be split no further.
+    /// The subranges of a range; its names if it cannot be split further.
     fn split(&mut self, source: &impl Source, prefix: &Prefix, work: &mut usize) -> RequestPart {
         let count = sum(source, prefix, work).count();
         if let Some((step, parts)) = split(source, &self.salt, prefix, count, work) {
@@ -486,7 +489,7 @@ impl Session {
         }
     }
 
-    /// The names of the entries of a range; none when they are too many.
+    /// The names of the entries of a range; `None` if there are too many.
     fn name(
         &mut self,
         source: &impl Source,
@@ -510,18 +513,18 @@ impl Session {
         Some(ids)
     }
 
-    fn add_wants(&mut self, parts: &mut Vec<RequestPart>, sent: &mut Vec<Sent>) {
+    fn add_wants(&mut self, parts: &mut Vec<RequestPart>, sent: &mut Vec<SentPart>) {
         let now = self.wants.len().min(WANTS_AT_ONCE);
         let leads: Vec<Lead> = self.wants.drain(..now).collect();
         for leads in leads.chunks(MAX_IDS) {
             self.wanted.extend(leads);
             parts.push(RequestPart::Want(leads.to_vec()));
-            sent.push(Sent::Want(leads.to_vec()));
+            sent.push(SentPart::Want(leads.to_vec()));
         }
     }
 }
 
-/// The target behind another; the last one is its own.
+/// The target after another; the last one is its own successor.
 fn successor(target: &Target) -> Target {
     let mut bytes = *target.as_bytes();
     for byte in bytes.iter_mut().rev() {

@@ -1,4 +1,4 @@
-//! A set of owners' items in memory, for using reconciliation alone.
+//! An in-memory set of owners' items, for using reconciliation on its own.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -10,7 +10,7 @@ use crate::sync::entry::{Stamp, Version};
 use crate::sync::fingerprint::FingerprintTree;
 use crate::sync::source::{Entries, Source};
 
-/// The owners' items with the highest sequences, and their fingerprints.
+/// Owners' items with the highest sequence per target, and their fingerprints.
 #[derive(Clone, Default, Debug)]
 pub struct ItemSet {
     items: BTreeMap<Target, (Version, Arc<Item>)>,
@@ -18,7 +18,7 @@ pub struct ItemSet {
 }
 
 impl ItemSet {
-    /// Keeps an item, if it ranks higher than the one at its target: by sequence, then by the
+    /// Stores an item if it ranks higher than the one at its target: by sequence, then by the
     /// smaller hash. Returns whether it does. Signatures are not checked.
     pub fn insert(&mut self, item: Arc<Item>) -> bool {
         let target = item.target();
@@ -39,20 +39,20 @@ impl ItemSet {
         higher
     }
 
-    /// Takes an item out.
+    /// Removes and returns an item.
     pub fn remove(&mut self, target: &Target) -> Option<Arc<Item>> {
         let (version, item) = self.items.remove(target)?;
         self.tree.remove(target, &version);
         Some(item)
     }
 
-    /// How many items.
+    /// Number of items.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

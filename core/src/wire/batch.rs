@@ -1,4 +1,4 @@
-//! Reading a batch in pieces, since a large one takes milliseconds.
+//! Decoding a batch in steps, since a large one takes milliseconds.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -13,14 +13,14 @@ use crate::wire::key::read_key;
 use crate::wire::message::{MAX_ITEMS, Request, RequestMessage};
 use crate::wire::method::MAX_PUT_VALUE_REQUEST;
 
-/// Most bytes of one element or field: as much as an item may take in a put.
+/// Maximum length of an element or field: that of a whole put.
 const MAX_ELEMENT: usize = MAX_PUT_VALUE_REQUEST;
 
-/// Where the reader stands.
+/// State of the decoder.
 #[derive(Clone, Copy)]
-enum Place {
+enum BatchPosition {
     Start,
-    /// Before a field of the message; `first` when none came yet.
+    /// Before a field of the message; `first` if none has been read yet.
     Field {
         first: bool,
     },
@@ -38,27 +38,27 @@ enum List {
     Targets,
 }
 
-/// A [`Request::PutBatch`] that is decoded a piece at a time.
+/// Decodes a [`Request::PutBatch`] in steps.
 pub struct BatchDecoder {
     body: Vec<u8>,
     at: usize,
-    place: Place,
+    place: BatchPosition,
     sender: SenderParts,
     ext: Option<Range<usize>>,
     items: Vec<WireItem>,
     targets: Vec<Target>,
-    /// Values and salts of the items.
+    /// Bytes of the values and salts of the items.
     contents: usize,
 }
 
 impl BatchDecoder {
-    /// Decodes the body of a frame.
+    /// Creates a decoder for the body of a frame.
     #[must_use]
     pub fn new(body: Vec<u8>) -> Self {
         Self {
             body,
             at: 0,
-            place: Place::Start,
+            place: BatchPosition::Start,
             sender: SenderParts::default(),
             ext: None,
             items: Vec::new(),
@@ -67,13 +67,13 @@ impl BatchDecoder {
         }
     }
 
-    /// Bytes of the body that are decoded.
+    /// Number of bytes of the body that are decoded.
     #[must_use]
     pub const fn position(&self) -> usize {
         self.at
     }
 
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.body.len()
@@ -85,7 +85,7 @@ impl BatchDecoder {
         self.body.is_empty()
     }
 
-    /// Bytes of memory that the body and what is decoded of it take.
+    /// Memory that the body and the decoded items occupy, in bytes.
     #[must_use]
     pub const fn allocated(&self) -> usize {
         self.body.capacity()
@@ -94,10 +94,11 @@ impl BatchDecoder {
             + self.contents
     }
 
-    /// Decodes some `bytes` more, to the end of an element; none while more is left.
+    /// Decodes some `bytes` more, up to the end of an element. Returns the message once it is
+    /// complete.
     ///
     /// # Errors
-    /// [`WireError`]: drop the stream without an answer.
+    /// [`WireError`]: close the stream without an answer.
     pub fn step(&mut self, bytes: usize) -> Result<Option<RequestMessage>, WireError> {
         let until = self.at.saturating_add(bytes);
         loop {
@@ -105,7 +106,7 @@ impl BatchDecoder {
             let result = self.advance(&body);
             self.body = body;
             result?;
-            if matches!(self.place, Place::End) {
+            if matches!(self.place, BatchPosition::End) {
                 return Ok(Some(self.finish()));
             }
             if self.at >= until {
@@ -118,9 +119,9 @@ impl BatchDecoder {
     fn advance(&mut self, body: &[u8]) -> Result<()> {
         let end = body.len().min(self.at.saturating_add(MAX_ELEMENT));
         let depth = match self.place {
-            Place::Start | Place::End => 0,
-            Place::Field { .. } => 1,
-            Place::Element { .. } => 2,
+            BatchPosition::Start | BatchPosition::End => 0,
+            BatchPosition::Field { .. } => 1,
+            BatchPosition::Element { .. } => 2,
         };
         let mut reader = Reader::resume(&body[..end], self.at, depth);
         let result = self.read(&mut reader);
@@ -135,34 +136,34 @@ impl BatchDecoder {
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         match self.place {
-            Place::Start if reader.null()? => self.end(reader)?,
-            Place::Start => {
+            BatchPosition::Start if reader.null()? => self.end(reader)?,
+            BatchPosition::Start => {
                 reader.open(b'{')?;
-                self.place = Place::Field { first: true };
+                self.place = BatchPosition::Field { first: true };
             }
-            Place::Field { mut first } => {
+            BatchPosition::Field { mut first } => {
                 if !reader.more(b'}', &mut first)? {
                     return self.end(reader);
                 }
-                self.place = Place::Field { first: false };
+                self.place = BatchPosition::Field { first: false };
                 let name = reader.field_name()?;
                 self.field(reader, &name)?;
             }
-            Place::Element { list, mut first } => {
+            BatchPosition::Element { list, mut first } => {
                 if !reader.more(b']', &mut first)? {
-                    self.place = Place::Field { first: false };
+                    self.place = BatchPosition::Field { first: false };
                     return Ok(());
                 }
-                self.place = Place::Element { list, first: false };
+                self.place = BatchPosition::Element { list, first: false };
                 self.element(reader, list)?;
             }
-            Place::End => {}
+            BatchPosition::End => {}
         }
         Ok(())
     }
 
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<()> {
-        self.place = Place::End;
+        self.place = BatchPosition::End;
         reader.end()
     }
 
@@ -180,7 +181,7 @@ impl BatchDecoder {
             "targets" => List::Targets,
             _ => return reader.skip(),
         };
-        // A list replaces an earlier one of the same name; `null` is an empty one.
+        // As in Go, a list replaces an earlier one of the same name, and `null` is an empty list.
         match list {
             List::Items => {
                 self.items.clear();
@@ -190,7 +191,7 @@ impl BatchDecoder {
         }
         if !reader.null()? {
             reader.open(b'[')?;
-            self.place = Place::Element { list, first: true };
+            self.place = BatchPosition::Element { list, first: true };
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Frames to messages, by Go's rules.
+//! Decoding of frames to messages, by Go's rules.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,11 +18,11 @@ use crate::wire::message::{MAX_ITEMS, Request, RequestMessage, Response, Respons
 use crate::wire::method::Method;
 use crate::wire::peer::PeerList;
 
-/// Reads a request. Public keys have a good tag then, but may not be on the curve, see
+/// Decodes a request. Public keys have a valid tag afterwards, but may not be on the curve, see
 /// [`RequestMessage::keys`]. A ping always decodes: upstream does not look at its body.
 ///
 /// # Errors
-/// [`WireError`]: drop the stream without an answer.
+/// [`WireError`]: close the stream without an answer.
 pub fn decode_request(frame: &Frame) -> Result<RequestMessage, WireError> {
     let body = &frame.body;
     match frame.method {
@@ -50,11 +50,11 @@ pub fn decode_request(frame: &Frame) -> Result<RequestMessage, WireError> {
     }
 }
 
-/// Reads a response. Public keys have a good tag then, but may not be on the curve: check those
-/// that are used. A peer with a bad key is dropped alone and counted.
+/// Decodes a response. Public keys have a valid tag afterwards, but may not be on the curve: check
+/// those that are used. A peer with an invalid key is dropped alone and counted.
 ///
 /// # Errors
-/// [`WireError`]: drop the stream.
+/// [`WireError`]: close the stream.
 pub fn decode_response(frame: &Frame) -> Result<ResponseMessage, WireError> {
     let body = &frame.body;
     match frame.method {
@@ -226,7 +226,7 @@ fn read_renewal(body: &[u8]) -> Result<RequestMessage> {
     parse().ok_or(WireError::ShortRenewal { len })
 }
 
-/// Bytes behind their number, and the rest.
+/// Splits a body into the bytes after their length, and the rest.
 fn read_counted(body: &[u8]) -> Result<(Vec<u8>, &[u8])> {
     let parse = || {
         let (len, rest) = body.split_first_chunk()?;
@@ -254,7 +254,7 @@ fn read_verdict(body: &[u8]) -> Result<(Option<ResponseExt>, bool, String)> {
     Ok((ext, stored, error))
 }
 
-/// A list replaces an earlier one of the same name; `null` is an empty one.
+/// As in Go, a list replaces an earlier one of the same name, and `null` is an empty list.
 fn list<'a, T>(
     reader: &mut Reader<'a>,
     into: &mut Vec<T>,
@@ -280,7 +280,8 @@ fn with(mut ext: Option<ResponseExt>, mut response: Response) -> ResponseMessage
     ResponseMessage { ext, response }
 }
 
-/// `own` reads the method's own fields and says whether the name was one of them.
+/// Reads a request. `own` reads the method's own fields and returns whether the name was one of
+/// them.
 fn read_request(
     body: &[u8],
     mut own: impl FnMut(&mut Reader<'_>, &str) -> Result<bool>,
@@ -307,7 +308,7 @@ fn read_response(
     Ok(read_body(body, own)?.and_then(ResponseExt::read))
 }
 
-/// The JSON text of the extension, if there is one.
+/// Reads a body and returns the JSON text of the extension, if there is one.
 fn read_body<'a>(
     body: &'a [u8],
     mut own: impl FnMut(&mut Reader<'a>, &str) -> Result<bool>,

@@ -1,4 +1,4 @@
-//! Messages to frames, byte for byte as Go prints them.
+//! Encoding of messages to frames, byte for byte as Go prints them.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,10 +14,10 @@ use crate::wire::key::write_key;
 use crate::wire::message::{Request, RequestMessage, Response, ResponseMessage, Sender};
 use crate::wire::method::{Method, Side};
 
-/// One whole frame, length included.
+/// Encodes a request to a complete frame, length included.
 ///
 /// # Errors
-/// [`EncodeError`] above the method's limit; the receiver would drop it.
+/// [`EncodeError`] if it exceeds the method's limit; the receiver would drop it.
 pub fn encode_request(message: &RequestMessage) -> Result<Vec<u8>, EncodeError> {
     let method = message.request.method();
     let mut out = Writer::new(frame::start(method, request_size(&message.request)));
@@ -52,10 +52,10 @@ pub fn encode_request(message: &RequestMessage) -> Result<Vec<u8>, EncodeError> 
     frame::finish(out.finish(), method, Side::Request)
 }
 
-/// One whole frame, length included.
+/// Encodes a response to a complete frame, length included.
 ///
 /// # Errors
-/// [`EncodeError`] above the method's limit; the receiver would drop it.
+/// [`EncodeError`] if it exceeds the method's limit; the receiver would drop it.
 pub fn encode_response(message: &ResponseMessage) -> Result<Vec<u8>, EncodeError> {
     let method = message.response.method();
     let mut out = Writer::new(frame::start(method, response_size(&message.response)));
@@ -79,7 +79,7 @@ pub fn encode_response(message: &ResponseMessage) -> Result<Vec<u8>, EncodeError
 /// A [`Response::GetItems`] that is encoded item by item.
 pub struct PageEncoder {
     out: Writer,
-    /// Where each item ends.
+    /// End offset of each item.
     ends: Vec<usize>,
     targets: Vec<Target>,
 }
@@ -91,7 +91,7 @@ impl Default for PageEncoder {
 }
 
 impl PageEncoder {
-    /// An empty page.
+    /// Creates an empty page.
     #[must_use]
     pub fn new() -> Self {
         let mut out = Writer::new(frame::start(Method::GetItems, 0));
@@ -104,13 +104,13 @@ impl PageEncoder {
         }
     }
 
-    /// Bytes so far.
+    /// Encoded size so far, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether no item is in it.
+    /// Whether the page has no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
@@ -126,7 +126,7 @@ impl PageEncoder {
         self.targets.push(*target);
     }
 
-    /// Keeps the first `items` alone.
+    /// Removes all but the first `items` items.
     pub fn truncate(&mut self, items: usize) {
         if let Some(end) = items.checked_sub(1).and_then(|last| self.ends.get(last)) {
             self.out.truncate(*end);
@@ -135,10 +135,10 @@ impl PageEncoder {
         }
     }
 
-    /// One whole frame, length included.
+    /// Returns the complete frame, length included.
     ///
     /// # Errors
-    /// [`EncodeError`] above the method's limit.
+    /// [`EncodeError`] if it exceeds the method's limit.
     pub fn finish(
         mut self,
         has_more: bool,
@@ -158,13 +158,13 @@ impl PageEncoder {
     }
 }
 
-/// Bytes that `target` takes in a list of targets, without the comma.
+/// Encoded size of `target` in a list of targets, without the comma, in bytes.
 #[must_use]
 pub fn encoded_target_len(target: &Target) -> usize {
     Writer::array32_len(target.as_bytes())
 }
 
-/// A guess at the body's size, so that most messages need one allocation.
+/// Estimate of the size of the body, so that most messages need one allocation.
 fn request_size(request: &Request) -> usize {
     const FIXED: usize = 1_024;
     match request {
@@ -189,7 +189,7 @@ fn response_size(response: &Response) -> usize {
     }
 }
 
-/// Bytes behind their number. Above 32 bits the frame is above its limit, too.
+/// Appends a length and the bytes. If the length exceeds 32 bits, the frame exceeds its limit, too.
 fn counted(out: &mut Writer, bytes: &[u8]) {
     let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     out.bytes(&len.to_be_bytes());
@@ -216,7 +216,7 @@ fn request_fields(out: &mut Writer, request: &Request) {
             mirror_target,
         } => {
             item.write(out.field("item"));
-            // Go never leaves an array out.
+            // Go never omits an array.
             let target = mirror_target.unwrap_or_default();
             out.field("mirror_target").array32(target.as_bytes());
         }
@@ -242,7 +242,7 @@ fn request_fields(out: &mut Writer, request: &Request) {
     }
 }
 
-/// `compact`: peers are told elsewhere.
+/// Writes the fields of a response. With `compact`, the extension contains the peers.
 fn response_fields(out: &mut Writer, response: &Response, compact: bool) {
     match response {
         Response::Ping { responder } => sender(out, "responder_id", "responder_pk", responder),

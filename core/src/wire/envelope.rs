@@ -1,4 +1,4 @@
-//! What comes with every request, and what both decoders read alike.
+//! The fields that every request has, and that both decoders read in the same way.
 
 use crate::id::{ID_LEN, NodeId, Target};
 use crate::key::PublicKey;
@@ -6,7 +6,7 @@ use crate::wire::extension::RequestExt;
 use crate::wire::json::{Reader, Result};
 use crate::wire::message::{Request, RequestMessage, Sender};
 
-/// What comes with every request.
+/// The fields that every request has.
 #[derive(Default)]
 pub(super) struct Envelope {
     pub(super) sender: Sender,

@@ -1,9 +1,9 @@
-//! What can be wrong with a message.
+//! Errors of decoding and encoding messages.
 
 use crate::wire::method::Method;
 
-/// Why a body is not the message its method asks for. Upstream closes the stream without an
-/// answer; so do we, and count it. Positions are byte offsets in the body.
+/// Why a body is not a valid message of its method. Upstream closes the stream without an answer;
+/// so does this node, and counts it. Positions are byte offsets in the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -13,7 +13,8 @@ pub enum WireError {
         /// Offset in the frame's body, in bytes.
         at: usize,
     },
-    /// JSON of another type, a number out of range, or text that is no signature, base64 or time.
+    /// JSON of another type, a number out of range, or text that is not a signature, base64 or a
+    /// time.
     #[error("a JSON value of the wrong kind at byte {at}")]
     Value {
         /// Offset in the frame's body, in bytes.
@@ -25,32 +26,32 @@ pub enum WireError {
         /// Offset in the frame's body, in bytes.
         at: usize,
     },
-    /// Text that is no public key: neither 66 hexadecimal digits with tag 2 or 3, nor empty, nor
+    /// Text that is not a public key: neither 66 hexadecimal digits with tag 2 or 3, nor empty, nor
     /// all zeros.
     #[error("no public key at byte {at}")]
     BadKey {
         /// Offset in the frame's body, in bytes.
         at: usize,
     },
-    /// More elements than real ones would fit into the largest message.
+    /// More elements than valid ones would fit into the largest message.
     #[error("too many elements at byte {at}")]
     TooMany {
         /// Offset in the frame's body, in bytes.
         at: usize,
     },
-    /// One element or field of a batch, longer than a whole put may be.
+    /// An element or field of a batch is longer than a whole put may be.
     #[error("an element longer than a put at byte {at}")]
     TooLong {
         /// Offset in the frame's body, in bytes.
         at: usize,
     },
-    /// A renewal's fixed part is cut off.
+    /// The fixed part of a renewal is truncated.
     #[error("renewal of {len} bytes")]
     ShortRenewal {
         /// Bytes in the body.
         len: usize,
     },
-    /// A reconciliation message is shorter than it says.
+    /// A reconciliation message is shorter than its stated length.
     #[error("reconciliation of {len} bytes")]
     ShortReconcile {
         /// Bytes in the body.
@@ -58,14 +59,14 @@ pub enum WireError {
     },
 }
 
-/// A message above its method's limit, which the receiver would drop.
+/// A message exceeds its method's limit, so the receiver would drop it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{method} message of {len} bytes, at most {max} are allowed")]
 pub struct EncodeError {
-    /// Of which method.
+    /// Method of the message.
     pub method: Method,
-    /// The frame's `length` field: method byte and body.
+    /// Value of the frame's `length` field: method byte and body.
     pub len: usize,
-    /// The largest allowed.
+    /// The maximum.
     pub max: usize,
 }

@@ -1,7 +1,7 @@
-//! What upstream does not know: one key `ext` at the end of a message, ignored by Go.
+//! Extensions to upstream's protocol: one key `ext` at the end of a message, which Go ignores.
 //!
-//! Anything in it may be left out. An `ext` that does not parse counts as absent and never
-//! fails the message.
+//! Every field may be absent. An `ext` that does not parse counts as absent and never invalidates
+//! the message.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -16,27 +16,27 @@ use crate::wire::json::{Reader, Result, Writer};
 use crate::wire::key::read_signature;
 use crate::wire::peer::PeerList;
 
-/// The version of the extensions written here, `"v"`.
+/// The version of the extensions written here, in `"v"`.
 pub const EXT_VERSION: u8 = 2;
-/// From this version on a caller reads [`ResponseExt::compact`] peers.
+/// From this version on, callers can read [`ResponseExt::compact`] peers.
 pub const COMPACT_SINCE: u8 = 2;
 
-/// What comes along with a request.
+/// The extension of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestExt {
-    /// `"v"`: which extensions the caller knows; without it there is no extension.
+    /// `"v"`: the extensions that the caller knows; without it there is no extension.
     pub version: u8,
     /// `"serve"`: the caller serves requests itself, so it may enter routing tables.
     pub serves: bool,
-    /// `"addr"`: where the caller listens.
+    /// `"addr"`: the address at which the caller listens.
     pub addr: Option<Advertised>,
-    /// `"life"`: of the item sent.
+    /// `"life"`: lifetime of the item sent.
     pub life: Option<Life>,
     /// `"bind"`: a mirror's signature over target and payload hash.
     pub bind: Option<Signature>,
-    /// `"want"`: what the answer shall hold.
+    /// `"want"`: the desired content of the answer.
     pub want: Want,
-    /// `"wait"` and `"after"`: of a request for an item, that its answer may come later.
+    /// `"wait"` and `"after"`: how long the answer to a request for an item may wait.
     pub poll: Option<LongPoll>,
 }
 
@@ -54,38 +54,39 @@ impl Default for RequestExt {
     }
 }
 
-/// How long an answer to a [`Request::GetValue`](crate::wire::Request::GetValue) may wait for a
-/// newer item. A server that has no room to wait, or does not know this, answers immediately.
+/// Time for which an answer to a [`Request::GetValue`](crate::wire::Request::GetValue) may wait for
+/// a newer item. A server that is at its limit of waiting requests, or does not know this, answers
+/// immediately.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LongPoll {
-    /// `"wait"`: at most this long, in whole milliseconds.
+    /// `"wait"`: maximum time, in whole milliseconds.
     pub time: Duration,
-    /// `"after"`: for a higher sequence than this; left out, for any item.
+    /// `"after"`: wait for a higher sequence than this; if absent, for any item.
     pub after: Option<Seq>,
 }
 
-/// What comes along with a response.
+/// The extension of a response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResponseExt {
-    /// `"v"`: which extensions the server knows; without it there is no extension.
+    /// `"v"`: the extensions that the server knows; without it there is no extension.
     pub version: u8,
     /// `"keep"`: the stream stays open for another request.
     pub keep: bool,
-    /// `"addr"`: where the server listens.
+    /// `"addr"`: the address at which the server listens.
     pub addr: Option<Advertised>,
-    /// `"life"`: of the item sent.
+    /// `"life"`: lifetime of the item sent.
     pub life: Option<Life>,
-    /// `"bind"`: of the item sent.
+    /// `"bind"`: binding signature of the item sent.
     pub bind: Option<Signature>,
-    /// `"closest"`: what a put with [`Want::Peers`] asked for.
+    /// `"closest"`: the peers that a put with [`Want::Peers`] asked for.
     pub closest: PeerList,
-    /// `"held"`: the sequence held, told with a refusal.
+    /// `"held"`: the sequence that the server has, sent with a refusal.
     pub held: Option<Seq>,
     /// `"full"`: the server is a full node, and knows
     /// [`Method::Reconcile`](crate::wire::Method::Reconcile).
     pub full_node: bool,
-    /// The peers of the response, or those in `closest`, are told as `"near"`, see
-    /// [`PeerList`]: a fifth of the bytes. Only to callers whose request said version
+    /// Whether the peers of the response, or those in `closest`, are sent as `"near"`, see
+    /// [`PeerList`]: a fifth of the bytes. Only to callers whose request had version
     /// [`COMPACT_SINCE`] or later.
     pub compact: bool,
 }
@@ -106,31 +107,31 @@ impl Default for ResponseExt {
     }
 }
 
-/// An address that a peer gives for itself. The port is never 0.
+/// An address that a peer advertises for itself. The port is never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advertised {
     /// `"ip:port"`, `"[ip]:port"`.
     At(SocketAddr),
-    /// `":port"`: this port, on whatever address the other side sees.
+    /// `":port"`: this port, at the address that the other side sees.
     Port(u16),
 }
 
-/// What an answer shall hold.
+/// The desired content of an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Want {
-    /// What upstream would answer; left out on the wire.
+    /// What upstream would answer; absent on the wire.
     #[default]
     All,
-    /// `"item"`: no peers.
+    /// `"item"`: the item without peers.
     Item,
-    /// `"peers"`: no item; for a put also the peers closest to the item's target, in the
-    /// answer's [`ResponseExt::closest`].
+    /// `"peers"`: peers without the item; for a put also the peers closest to the item's target, in
+    /// the answer's [`ResponseExt::closest`].
     Peers,
 }
 
-/// The fields that requests and responses share, between their own.
+/// The fields that requests and responses have in common.
 #[derive(Default)]
-struct Shared {
+struct CommonFields {
     version: u8,
     addr: Option<Advertised>,
     life: Option<Life>,
@@ -138,11 +139,11 @@ struct Shared {
 }
 
 impl RequestExt {
-    /// None when it does not parse.
+    /// Parses an extension; `None` if it is invalid.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         let (mut serves, mut want) = (false, Want::All);
         let (mut wait, mut after) = (None, None);
-        let shared = Shared::read(json, |reader, name| {
+        let shared = CommonFields::read(json, |reader, name| {
             match name {
                 "serve" => serves = reader.boolean()?.unwrap_or_default(),
                 "want" => {
@@ -190,12 +191,13 @@ impl RequestExt {
 }
 
 impl ResponseExt {
-    /// None when it does not parse. Compact peers are in `closest`, whatever they belong to.
+    /// Parses an extension; `None` if it is invalid. Compact peers are in `closest`, wherever they
+    /// belong.
     pub(super) fn read(json: &[u8]) -> Option<Self> {
         let (mut keep, mut closest, mut held) = (false, PeerList::default(), None);
         let mut full_node = false;
         let mut near: Option<PeerList> = None;
-        let shared = Shared::read(json, |reader, name| {
+        let shared = CommonFields::read(json, |reader, name| {
             match name {
                 "keep" => keep = reader.boolean()?.unwrap_or_default(),
                 "closest" => closest.read(reader)?,
@@ -219,7 +221,7 @@ impl ResponseExt {
         })
     }
 
-    /// `own` are the peers of the response itself, if it has any.
+    /// Writes the extension; `own` are the peers of the response itself, if it has any.
     pub(super) fn write(&self, out: &mut Writer, own: Option<&PeerList>) {
         out.raw("{");
         out.field("v").display(self.version);
@@ -243,9 +245,9 @@ impl ResponseExt {
     }
 }
 
-impl Shared {
-    /// `own` reads all other fields. None when something does not parse or the version is
-    /// missing.
+impl CommonFields {
+    /// Parses the common fields; `own` reads all others. `None` if a field is invalid or the
+    /// version is absent.
     fn read(json: &[u8], mut own: impl FnMut(&mut Reader<'_>, &str) -> Result<()>) -> Option<Self> {
         let mut shared = Self::default();
         let mut reader = Reader::new(json);
@@ -253,7 +255,7 @@ impl Shared {
             match name {
                 "v" => shared.version = read_version(reader)?,
                 "addr" => shared.addr = read_addr(reader)?,
-                // As everywhere, null is nothing.
+                // As everywhere, `null` counts as absent.
                 "life" | "bind" if reader.null()? => {}
                 "life" => shared.life = Some(Life::read(reader)?),
                 "bind" => {
@@ -319,7 +321,7 @@ impl Life {
     }
 }
 
-/// As many as a reader takes.
+/// Whole milliseconds, at most what a reader accepts.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -331,7 +333,7 @@ fn read_millis(reader: &mut Reader<'_>) -> Result<Duration> {
 }
 
 impl Want {
-    /// What a later version may ask for is answered with everything.
+    /// A value of a later version counts as [`Want::All`].
     fn parse(text: &str) -> Self {
         match text {
             "item" => Self::Item,
@@ -341,7 +343,7 @@ impl Want {
     }
 }
 
-/// Text that is neither an address with a port nor a colon and a port, or whose port is 0.
+/// Text that is neither an address with a port nor a colon and a port, or has port 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("expected ip:port, [ip]:port or :port")]
 pub struct ParseAdvertisedError;
@@ -351,7 +353,7 @@ impl FromStr for Advertised {
 
     fn from_str(text: &str) -> Result<Self, ParseAdvertisedError> {
         let (address, port) = match text.strip_prefix(':') {
-            // Rust would take a plus sign.
+            // Rust would also accept a plus sign.
             Some(port) if port.starts_with(|c: char| c.is_ascii_digit()) => {
                 let port = port.parse().map_err(|_| ParseAdvertisedError)?;
                 (Self::Port(port), port)

@@ -5,54 +5,54 @@ use alloc::vec::Vec;
 use crate::wire::error::EncodeError;
 use crate::wire::method::{MAX_MESSAGE, Method, Side};
 
-/// One whole frame.
+/// A complete frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// What it asks or answers.
+    /// The method.
     pub method: Method,
     /// The bytes after the method: JSON, except for a [`Method::Renew`] request.
     pub body: Vec<u8>,
 }
 
 impl Frame {
-    /// Bytes that it takes on the wire, header included.
+    /// Size on the wire in bytes, header included.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         HEADER_LEN + self.body.len()
     }
 }
 
-/// Why a stream cannot be read on. The stream is to be dropped; upstream sends no answer either.
+/// Why a stream cannot be read any further. It must be closed; upstream sends no answer either.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
-    /// A frame without even a method. The text is upstream's.
+    /// A frame without a method. The text is upstream's.
     #[error("dht rpc: invalid message length 0")]
     ZeroLength,
-    /// More than the limit of its method. The text is upstream's.
+    /// A frame exceeds the limit of its method. The text is upstream's.
     #[error("dht rpc: invalid message length {len}")]
     TooLong {
-        /// What the peer announced.
+        /// The length that the peer announced.
         len: u32,
-        /// The most that is accepted.
+        /// The maximum length.
         max: u32,
     },
-    /// The number is that of no known method.
+    /// The method byte is not that of a known method.
     #[error("dht rpc: unknown method {0}")]
     UnknownMethod(u8),
 }
 
-/// Takes a stream's bytes in any pieces and gives back whole frames.
+/// Splits the bytes of a stream, in any fragmentation, into frames.
 ///
-/// Length and method are judged before anything is allocated; then memory grows with the bytes
-/// that arrived, whatever length was announced. After an error the decoder stays failed.
+/// Length and method are checked before anything is allocated; then memory grows with the bytes
+/// that arrive, whatever length was announced. After an error the decoder stays failed.
 #[derive(Clone, Debug)]
 pub struct FrameDecoder {
     side: Side,
-    state: State,
+    state: DecoderState,
 }
 
 #[derive(Clone, Debug)]
-enum State {
+enum DecoderState {
     Header { bytes: [u8; HEADER_LEN], have: u8 },
     Body { frame: Frame, missing: usize },
     Failed(FrameError),
@@ -61,7 +61,7 @@ enum State {
 const LENGTH_LEN: usize = 4;
 const HEADER_LEN: usize = LENGTH_LEN + 1;
 
-impl State {
+impl DecoderState {
     const START: Self = Self::Header {
         bytes: [0; HEADER_LEN],
         have: 0,
@@ -69,21 +69,22 @@ impl State {
 }
 
 impl FrameDecoder {
-    /// A decoder at the start of a stream; `side` says which limits apply to what arrives.
+    /// Creates a decoder for the start of a stream; `side` determines which limits apply.
     #[must_use]
     pub const fn new(side: Side) -> Self {
         Self {
             side,
-            state: State::START,
+            state: DecoderState::START,
         }
     }
 
-    /// Consumes from `bytes` up to the end of one frame. None: all consumed, more is needed.
+    /// Consumes `bytes` up to the end of one frame. `None`: all bytes are consumed, and more are
+    /// needed.
     ///
     /// # Errors
-    /// [`FrameError`], now and from then on; nothing more is consumed.
+    /// [`FrameError`], now and in every later call; nothing more is consumed.
     pub fn push(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
-        if let State::Header {
+        if let DecoderState::Header {
             bytes: header,
             have,
         } = &mut self.state
@@ -96,16 +97,16 @@ impl FrameDecoder {
                 header[usize::from(*have)] = *byte;
                 *have += 1;
                 if usize::from(*have) >= LENGTH_LEN {
-                    match judge(self.side, header, usize::from(*have) == HEADER_LEN) {
+                    match check_header(self.side, header, usize::from(*have) == HEADER_LEN) {
                         Err(error) => {
-                            self.state = State::Failed(error);
+                            self.state = DecoderState::Failed(error);
                             return Err(error);
                         }
                         Ok(None) => {}
                         Ok(Some((method, missing))) => {
                             let body = Vec::new();
                             let frame = Frame { method, body };
-                            self.state = State::Body { frame, missing };
+                            self.state = DecoderState::Body { frame, missing };
                             break;
                         }
                     }
@@ -113,7 +114,7 @@ impl FrameDecoder {
             }
         }
         match &mut self.state {
-            State::Body { frame, missing } => {
+            DecoderState::Body { frame, missing } => {
                 let (taken, rest) = bytes.split_at(bytes.len().min(*missing));
                 *bytes = rest;
                 frame.body.extend_from_slice(taken);
@@ -121,49 +122,49 @@ impl FrameDecoder {
                 if *missing > 0 {
                     return Ok(None);
                 }
-                match core::mem::replace(&mut self.state, State::START) {
-                    State::Body { frame, .. } => Ok(Some(frame)),
+                match core::mem::replace(&mut self.state, DecoderState::START) {
+                    DecoderState::Body { frame, .. } => Ok(Some(frame)),
                     _ => Ok(None),
                 }
             }
-            State::Failed(error) => Err(*error),
-            State::Header { .. } => Ok(None),
+            DecoderState::Failed(error) => Err(*error),
+            DecoderState::Header { .. } => Ok(None),
         }
     }
 
-    /// Whether the stream would end inside a frame if it ended now.
+    /// Whether the end of the stream now would be inside a frame.
     #[must_use]
     pub const fn is_mid_frame(&self) -> bool {
         match &self.state {
-            State::Header { have, .. } => *have > 0,
-            State::Body { .. } => true,
-            State::Failed(_) => false,
+            DecoderState::Header { have, .. } => *have > 0,
+            DecoderState::Body { .. } => true,
+            DecoderState::Failed(_) => false,
         }
     }
 
-    /// Bytes held of a frame that is not yet whole.
+    /// Number of bytes received of an incomplete frame.
     #[must_use]
     pub fn buffered(&self) -> usize {
         match &self.state {
-            State::Header { have, .. } => usize::from(*have),
-            State::Body { frame, .. } => HEADER_LEN + frame.body.len(),
-            State::Failed(_) => 0,
+            DecoderState::Header { have, .. } => usize::from(*have),
+            DecoderState::Body { frame, .. } => HEADER_LEN + frame.body.len(),
+            DecoderState::Failed(_) => 0,
         }
     }
 }
 
 impl FrameDecoder {
-    /// Bytes of memory that the frame which is not yet whole takes.
+    /// Memory that the incomplete frame occupies, in bytes.
     #[must_use]
     pub fn allocated(&self) -> usize {
         match &self.state {
-            State::Body { frame, .. } => frame.body.capacity(),
-            State::Header { .. } | State::Failed(_) => 0,
+            DecoderState::Body { frame, .. } => frame.body.capacity(),
+            DecoderState::Header { .. } | DecoderState::Failed(_) => 0,
         }
     }
 }
 
-/// A buffer for a frame of `method` with room for some `body` bytes.
+/// Starts a frame of `method` with capacity for `body` bytes.
 pub(super) fn start(method: Method, body: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LEN + body);
     out.extend_from_slice(&[0; LENGTH_LEN]);
@@ -171,7 +172,7 @@ pub(super) fn start(method: Method, body: usize) -> Vec<u8> {
     out
 }
 
-/// Fills in the length.
+/// Completes a frame by its length.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "every limit fits into 32 bits"
@@ -189,12 +190,12 @@ pub(super) fn finish(
     Ok(frame)
 }
 
-/// What the header says: the method and the body's length, once the method's byte is there.
+/// Checks a header. Returns the method and the length of the body, once the method byte is there.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "every limit is at most MAX_MESSAGE"
 )]
-fn judge(
+fn check_header(
     side: Side,
     header: &[u8; HEADER_LEN],
     with_method: bool,

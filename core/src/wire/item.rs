@@ -9,13 +9,13 @@ use crate::wire::error::WireError;
 use crate::wire::json::{Reader, Result, Writer};
 use crate::wire::key::{read_key, read_signature, write_key};
 
-/// An item in a message. Shared, so that what is held goes out, and what comes in is held,
+/// An item in a message. Shared, so that stored items are sent, and received items are stored,
 /// without a copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WireItem {
-    /// With a key, of which only the tag is checked.
+    /// An item with a key, of which only the tag is checked.
     Keyed(Arc<Item>),
-    /// With upstream's zero key: no signature can be valid.
+    /// An item with upstream's zero key, for which no signature is valid.
     Keyless(KeylessItem),
 }
 
@@ -61,13 +61,13 @@ impl WireItem {
         value.as_bytes().len() + salt.as_bytes().len()
     }
 
-    /// Its key, if it has one.
+    /// The key of the item, if it has one.
     #[must_use]
     pub fn key(&self) -> Option<&PublicKey> {
         self.item().map(|item| &item.key)
     }
 
-    /// As [`Item::check_sizes`], which comes before the signature also when there is no key.
+    /// Same as [`Item::check_sizes`]; the check precedes that of the signature also without a key.
     ///
     /// # Errors
     /// [`ItemError::ValueTooLarge`] or [`ItemError::SaltTooLong`].
@@ -97,7 +97,7 @@ impl From<Item> for WireItem {
     }
 }
 
-/// An item being read: upstream decodes a repeated one into the same memory.
+/// An item while it is read: upstream decodes a repeated one into the same memory.
 #[derive(Default)]
 pub(super) struct ItemParts {
     key: Option<PublicKey>,
@@ -144,7 +144,7 @@ impl WireItem {
         Ok(parts.into())
     }
 
-    /// Bytes that [`WireItem::write`] makes.
+    /// Length in bytes of what [`WireItem::write`] writes.
     pub(super) fn encoded_len(&self) -> usize {
         match self {
             Self::Keyed(item) => encoded_item_len(item),
@@ -173,8 +173,8 @@ impl WireItem {
     }
 }
 
-/// Bytes that `item` takes in a list of items, without the comma: for pages and batches that must
-/// stay below a limit.
+/// Encoded size of `item` in a list of items, without the comma, in bytes: for pages and batches
+/// that must stay below a limit.
 #[must_use]
 pub fn encoded_item_len(item: &Item) -> usize {
     encoded_len(item.seq, &item.value, &item.salt)
@@ -195,8 +195,8 @@ fn encoded_len(seq: Seq, value: &Value, salt: &Salt) -> usize {
     FIXED + digits + value + salt
 }
 
-/// Reads an item by itself, as Redis and bbolt hold it. Its key has a good tag then, but may not
-/// be on the curve.
+/// Decodes a single item, as Redis and bbolt store it. Its key has a valid tag afterwards, but may
+/// not be on the curve.
 ///
 /// # Errors
 /// [`WireError`].
@@ -207,7 +207,7 @@ pub fn decode_item(json: &[u8]) -> Result<WireItem, WireError> {
     Ok(item)
 }
 
-/// An item by itself, as Redis and bbolt hold it.
+/// Encodes a single item, as Redis and bbolt store it.
 #[must_use]
 pub fn encode_item(item: &WireItem) -> Vec<u8> {
     let mut out = Writer::new(Vec::with_capacity(item.encoded_len()));

@@ -4,8 +4,8 @@ use crate::key::{PUBLIC_KEY_LEN, PublicKey, SIGNATURE_LEN, Signature, parse_hex}
 use crate::wire::error::WireError;
 use crate::wire::json::{Reader, Result, Writer};
 
-/// First of two steps: 66 digits of either case and the tag, not the curve. `null`, empty text
-/// and zeros, any number of them, leave `into` as it is.
+/// Reads a key: 66 digits of either case with a valid tag; the curve is not checked. `null`, empty
+/// text and any number of zeros leave `into` unchanged.
 pub(super) fn read_key(reader: &mut Reader<'_>, into: &mut Option<PublicKey>) -> Result<()> {
     let at = reader.position();
     let Some(text) = reader.string()? else {
@@ -19,13 +19,13 @@ pub(super) fn read_key(reader: &mut Reader<'_>, into: &mut Option<PublicKey>) ->
     Ok(())
 }
 
-/// None is upstream's zero key.
+/// Writes a key; `None` is upstream's zero key.
 pub(super) fn write_key(out: &mut Writer, key: Option<&PublicKey>) {
     let zero = &[0; PUBLIC_KEY_LEN];
     out.hex(key.map_or(zero, |key| key.as_bytes()));
 }
 
-/// 130 digits of either case; `null` leaves `into` as it is.
+/// Reads 130 digits of either case; `null` leaves `into` unchanged.
 pub(super) fn read_signature(reader: &mut Reader<'_>, into: &mut Signature) -> Result<()> {
     let at = reader.position();
     if let Some(text) = reader.string()? {

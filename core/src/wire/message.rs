@@ -1,4 +1,4 @@
-//! The messages, as plain data.
+//! Requests and responses as plain data.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,21 +11,22 @@ use crate::wire::item::WireItem;
 use crate::wire::method::{MAX_MESSAGE, Method};
 use crate::wire::peer::PeerList;
 
-/// Items, targets or verdicts in one list. An item with a key and a signature takes at least 228
-/// bytes of JSON and a comma, so no message of real items holds more. More fail the message.
+/// Maximum number of items, targets or verdicts in a list. An item with a key and a signature takes
+/// at least 228 bytes of JSON and a comma, so no message of valid items has more. A longer list
+/// makes the message invalid.
 pub const MAX_ITEMS: usize = MAX_MESSAGE / 229;
 
-/// Who a message says it is from. Proves nothing: the transport's key does.
+/// The sender that a message names. It proves nothing: the transport proves the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sender {
-    /// `sender_id` or `responder_id`; not always SHA-256 of the key.
+    /// `sender_id` or `responder_id`; possibly not SHA-256 of the key.
     pub id: NodeId,
-    /// `sender_pk` or `responder_pk`; none is upstream's zero key.
+    /// `sender_pk` or `responder_pk`; `None` is upstream's zero key.
     pub key: Option<PublicKey>,
 }
 
 impl Sender {
-    /// The honest one for `key`.
+    /// The correct sender for `key`.
     #[must_use]
     pub fn of(key: &PublicKey) -> Self {
         Self {
@@ -35,23 +36,24 @@ impl Sender {
     }
 }
 
-/// A request with everything that came along.
+/// A request with its sender and extension.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RequestMessage {
-    /// Who it says it is from. A [`Request::Renew`] or [`Request::Reconcile`] carries none and decodes with the default;
-    /// a ping's is the default when its body does not decode, which upstream does not even try.
+    /// The sender that it names. A [`Request::Renew`] or [`Request::Reconcile`] names none and
+    /// decodes with the default. A ping whose body does not decode has the default, too, since
+    /// upstream does not decode it.
     pub sender: Sender,
-    /// What upstream does not know.
+    /// The extension, which upstream does not know.
     pub ext: Option<RequestExt>,
-    /// What it asks.
+    /// The request.
     pub request: Request,
 }
 
 impl RequestMessage {
-    /// The keys that upstream refuses a message for when they are not on the curve: the sender's
-    /// and those of the items, none for a ping. Decoding checks tags only; the caller runs
-    /// [`PublicKey::check_curve`] on those it has not proven otherwise (the transport's own key,
-    /// keys whose signature it verifies anyway).
+    /// The keys because of which upstream refuses a message if they are not on the curve: the
+    /// sender's and those of the items, none for a ping. Decoding checks tags only; the caller runs
+    /// [`PublicKey::check_curve`] on the keys that are not proven otherwise (the transport's own
+    /// key, and keys whose signature it verifies anyway).
     pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
         let (one, many): (_, &[WireItem]) = match &self.request {
             Request::PutValue { item, .. } => (Some(item), &[]),
@@ -67,67 +69,68 @@ impl RequestMessage {
     }
 }
 
-/// What is asked.
+/// What a request asks for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Request {
-    /// Are you there?
+    /// A sign of life.
     Ping,
     /// The closest peers to `target`.
     FindNode {
-        /// To what.
+        /// The target.
         target: Target,
     },
     /// The item at `target`, and the closest peers.
     GetValue {
-        /// At what.
+        /// The target.
         target: Target,
     },
-    /// Keep an item.
+    /// To store an item.
     PutValue {
-        /// What to keep.
+        /// The item.
         item: WireItem,
-        /// Where, when not at the item's own target; upstream's all-zero target is none.
+        /// The target, if not the item's own; `None` for upstream's all-zero target.
         mirror_target: Option<Target>,
     },
-    /// A page of all items held.
+    /// A page of all stored items.
     GetItems {
-        /// Only items with this salt; empty: all. Upstream's text cannot hold other bytes.
+        /// Only items with this salt; empty: all items. Upstream's text cannot contain arbitrary
+        /// bytes.
         salt: String,
-        /// Only items with a higher sequence.
+        /// Only items with a sequence above this.
         since_seq: Seq,
-        /// Items in the page; not above 0: 1000.
+        /// Maximum number of items in the page; 1000 if not positive.
         limit: i64,
     },
-    /// Keep many items.
+    /// To store several items.
     PutBatch {
-        /// What to keep.
+        /// The items.
         items: Vec<WireItem>,
-        /// Where `items[i]` goes; an all-zero or missing one: to its own target.
+        /// Targets by index of the items; an all-zero or absent one means the item's own target.
         targets: Vec<Target>,
     },
-    /// Keep an item that is held already for longer. Body: target (32) ‖ sequence u64 big-endian
-    /// ‖ signature (65) ‖ SHA-256(v ‖ salt) (32), 137 bytes, then the extension's JSON object if
+    /// To renew the lifetime of a stored item. Body: target (32) ‖ sequence u64 big-endian ‖
+    /// signature (65) ‖ SHA-256(v ‖ salt) (32), 137 bytes, then the extension's JSON object if
     /// there is one.
     Renew {
-        /// Where it is held.
+        /// Target of the item.
         target: Target,
-        /// Its sequence.
+        /// Sequence of the item.
         seq: Seq,
-        /// Its signature; it need not be the one held.
+        /// Signature of the item; it may differ from the stored one.
         signature: Signature,
-        /// Its [`Item::content_hash`](crate::item::Item::content_hash).
+        /// [`Item::content_hash`](crate::item::Item::content_hash) of the item.
         content_hash: [u8; 32],
     },
-    /// Find what both hold differently. Body, both ways: length of the message u32 big-endian ‖
-    /// message ‖ the extension's JSON object if there is one.
+    /// To find the differences between both sets. Body, both ways: length of the message u32
+    /// big-endian ‖ message ‖ the extension's JSON object if there is one.
     Reconcile {
-        /// A [`SyncRequest`](crate::sync::SyncRequest); decoded by who serves it.
+        /// A [`SyncRequest`](crate::sync::SyncRequest), which the handler decodes.
         message: Vec<u8>,
     },
 }
 
 impl Request {
-    /// Its method.
+    /// The method of this request.
     #[must_use]
     pub const fn method(&self) -> Method {
         match self {
@@ -143,66 +146,66 @@ impl Request {
     }
 }
 
-/// A response with everything that came along.
+/// A response with its extension.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ResponseMessage {
-    /// What upstream does not know.
+    /// The extension, which upstream does not know.
     pub ext: Option<ResponseExt>,
-    /// What it answers.
+    /// The response.
     pub response: Response,
 }
 
-/// What is answered.
+/// What a response contains.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Response {
-    /// I am.
+    /// A sign of life.
     Ping {
-        /// Who answers, by its own account.
+        /// The responder that the message names.
         responder: Sender,
     },
     /// The closest peers.
     FindNode {
-        /// Nearest first; upstream's null reads as empty.
+        /// The peers, nearest first; upstream's null decodes as empty.
         closest: PeerList,
     },
     /// The item and the closest peers.
     GetValue {
-        /// None: not held.
+        /// The item; `None` if the responder does not have it.
         item: Option<WireItem>,
-        /// Nearest first; empty when left out.
+        /// The peers, nearest first; empty if absent.
         closest: PeerList,
     },
-    /// Whether the item is kept.
+    /// Whether the item was stored.
     PutValue {
-        /// Kept.
+        /// Whether it was stored.
         stored: bool,
-        /// Why not; empty when left out.
+        /// The reason if not; empty if absent.
         error: String,
     },
     /// A page of items.
     GetItems {
-        /// In order of (sequence, target), except from early upstream nodes.
+        /// The items in order of (sequence, target), except from early upstream nodes.
         items: Vec<WireItem>,
-        /// Where `items[i]` is held; empty from early upstream nodes.
+        /// Targets by index of the items; empty from early upstream nodes.
         targets: Vec<Target>,
-        /// Another page is left.
+        /// Whether another page follows.
         has_more: bool,
     },
-    /// Whether each item is kept.
+    /// Whether each item was stored.
     PutBatch {
-        /// Of `items[i]`.
+        /// By index of the items.
         stored: Vec<bool>,
-        /// Why not; left out when there are none.
+        /// The reasons if not; absent if there are none.
         errors: Vec<String>,
     },
-    /// Whether the item is kept for longer; JSON as for [`Response::PutValue`].
+    /// Whether the item was renewed; JSON as for [`Response::PutValue`].
     Renew {
-        /// Renewed.
+        /// Whether it was renewed.
         stored: bool,
-        /// Why not; empty when left out.
+        /// The reason if not; empty if absent.
         error: String,
     },
-    /// The other side's message; body as of the request.
+    /// The responder's message; body as for the request.
     Reconcile {
         /// A [`SyncResponse`](crate::sync::SyncResponse).
         message: Vec<u8>,
@@ -210,7 +213,7 @@ pub enum Response {
 }
 
 impl Response {
-    /// The peers that it names, of the kinds that name some.
+    /// The peers of a response, if its kind has any.
     #[must_use]
     pub const fn closest(&self) -> Option<&PeerList> {
         match self {
@@ -226,7 +229,7 @@ impl Response {
         }
     }
 
-    /// Its method.
+    /// The method of this response.
     #[must_use]
     pub const fn method(&self) -> Method {
         match self {

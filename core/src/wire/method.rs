@@ -1,4 +1,4 @@
-//! Methods and how long their messages may be.
+//! Methods and the limits on the length of their messages.
 
 use core::fmt;
 
@@ -6,58 +6,59 @@ use serde::{Deserialize, Serialize};
 
 use crate::sync::MAX_SYNC_MESSAGE;
 
-/// Most bytes that any message may have, method byte and body; upstream's one limit.
+/// Maximum length of any message, method byte and body; upstream's only limit.
 pub const MAX_MESSAGE: usize = 4_194_304;
-/// Requests that name a target, a page or nothing: upstream's take some 350 bytes, ours with
-/// every extension below 1 KiB. The rest is room for fields that are not known yet.
+/// Requests with a target, a page or nothing: upstream's take some 350 bytes, ours with every
+/// extension less than 1 KiB. The rest is reserved for future fields.
 pub const MAX_SMALL_REQUEST: usize = 8 * KIB;
-/// A put: a value and a salt above their limits must still be decodable, so that they can be
-/// answered with the reason.
+/// A put: values and salts above their limits must still be decodable, so that they can be answered
+/// with the reason.
 pub const MAX_PUT_VALUE_REQUEST: usize = 256 * KIB;
-/// A batch: upstream fills it to 3 MiB of raw values.
+/// A batch: upstream fills it with up to 3 MiB of raw values.
 pub const MAX_PUT_BATCH_REQUEST: usize = MAX_MESSAGE;
-/// The answers to a ping, a put and a renewal: two fields, an error text, and up to 20 peers in
-/// the extension.
+/// Answers to a ping, a put and a renewal: two fields, an error text, and up to 20 peers in the
+/// extension.
 pub const MAX_SMALL_RESPONSE: usize = 16 * KIB;
-/// 20 peers take some 5 KiB.
+/// Twenty peers take some 5 KiB.
 pub const MAX_FIND_NODE_RESPONSE: usize = 64 * KIB;
-/// An item of full size and 20 peers take some 95 KiB.
+/// A full-size item and 20 peers take some 95 KiB.
 pub const MAX_GET_VALUE_RESPONSE: usize = 256 * KIB;
-/// A page of items; upstream bounds it by count alone.
+/// A page of items; upstream limits only their number.
 pub const MAX_GET_ITEMS_RESPONSE: usize = MAX_MESSAGE;
-/// One verdict for each item of a batch, each with an error text at worst.
+/// One verdict per item of a batch, each with an error text at worst.
 pub const MAX_PUT_BATCH_RESPONSE: usize = 2_048 * KIB;
 
-/// Reconciliation messages, request and response: the longest one, and what else is in the frame.
+/// Reconciliation messages, request and response: the longest message, and the rest of the frame.
 pub const MAX_RECONCILE: usize = MAX_SYNC_MESSAGE + 16 * KIB;
 
 const KIB: usize = 1_024;
 
-/// What a frame asks or answers: the byte after its length.
+/// Method of a frame: the byte after its length.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Method {
-    /// Are you there?
+    /// A sign of life.
     Ping = 1,
     /// The closest peers to a target.
     FindNode = 2,
     /// The item at a target, and the closest peers.
     GetValue = 3,
-    /// Keep an item.
+    /// To store an item.
     PutValue = 4,
-    /// A page of all items held.
+    /// A page of all stored items.
     GetItems = 5,
-    /// Keep many items.
+    /// To store several items.
     PutBatch = 6,
-    /// Keep an item that is held already for longer. Ours; upstream closes the stream.
+    /// To renew the lifetime of a stored item. An extension; upstream closes the stream.
     Renew = 64,
-    /// Find what both hold differently. Ours; only for peers whose answers say `full`.
+    /// To find the differences between two sets. An extension, only for peers whose answers say
+    /// `full`.
     Reconcile = 65,
 }
 
 impl fmt::Display for Method {
-    /// Its name in the specification, such as `PutValue`.
+    /// The name in the specification, such as `PutValue`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ping => "Ping",
@@ -73,7 +74,7 @@ impl fmt::Display for Method {
 }
 
 impl Method {
-    /// All of them, in order of their bytes.
+    /// All methods, in order of their bytes.
     pub const ALL: [Self; 8] = [
         Self::Ping,
         Self::FindNode,
@@ -101,13 +102,13 @@ impl Method {
         })
     }
 
-    /// Its byte on the wire.
+    /// The method's byte on the wire.
     #[must_use]
     pub const fn as_byte(self) -> u8 {
         self as u8
     }
 
-    /// The largest `length` (1 for the method and the body's bytes) of a request; itself allowed.
+    /// Maximum `length` (1 for the method, plus the body) of a request.
     #[must_use]
     pub const fn request_limit(self) -> usize {
         match self {
@@ -120,7 +121,7 @@ impl Method {
         }
     }
 
-    /// The largest `length` (1 for the method and the body's bytes) of a response; itself allowed.
+    /// Maximum `length` (1 for the method, plus the body) of a response.
     #[must_use]
     pub const fn response_limit(self) -> usize {
         match self {
@@ -134,12 +135,12 @@ impl Method {
     }
 }
 
-/// Which of the two messages of an exchange.
+/// The direction of a message in an exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// What a caller sends.
+    /// Sent by the caller.
     Request,
-    /// What a server answers.
+    /// Sent by the server.
     Response,
 }
 

@@ -1,14 +1,14 @@
-//! Frames and messages: Go's exact JSON, both ways.
+//! Frames and messages in exactly Go's JSON, both ways.
 //!
-//! A stream's bytes go through a [`FrameDecoder`] to [`Frame`]s, and a frame through
-//! [`decode_request`] or [`decode_response`] to a message; [`encode_request`] and
-//! [`encode_response`] give whole frames back. What Go emits is read, what Go refuses is refused,
-//! what is written is byte for byte what Go would write, plus one field `ext` at the end for what
-//! upstream does not know (see [`RequestExt`], [`ResponseExt`], [`WirePeer::addr`]).
+//! A [`FrameDecoder`] turns the bytes of a stream into [`Frame`]s, and [`decode_request`] or
+//! [`decode_response`] turn a frame into a message; [`encode_request`] and [`encode_response`]
+//! return complete frames. What Go emits is read, what Go refuses is refused, and what is written
+//! is byte for byte what Go would write, plus one field `ext` at the end for extensions (see
+//! [`RequestExt`], [`ResponseExt`], [`WirePeer::addr`]).
 //!
 //! Differences from upstream: limits are per method ([`Method::request_limit`],
-//! [`Method::response_limit`]) and also hold for what is sent; a peer with a bad key is dropped
-//! alone; keys are checked up to their tag, the curve is the second step
+//! [`Method::response_limit`]) and also apply to what is sent; a peer with an invalid key is
+//! dropped alone; decoding checks only the tags of keys, the curve is the second step
 //! ([`RequestMessage::keys`]); empty lists are written as `[]`, never as `null`.
 
 mod batch;

@@ -12,26 +12,27 @@ use crate::wire::json::{Reader, Result, Writer, plain_array32};
 use crate::wire::key::{read_key, write_key};
 use crate::wire::timestamp::Timestamp;
 
-/// Peers kept of one list; upstream sends 20 at most. More are dropped and counted.
+/// Maximum number of peers kept of one list; upstream sends at most 20. Excess ones are dropped and
+/// counted.
 pub const MAX_PEERS: usize = 64;
-/// What a peer with an IPv4 address takes in a compact list.
+/// Size of a peer with an IPv4 address in a compact list, in bytes.
 const COMPACT_LEN: usize = PUBLIC_KEY_LEN + 8 + 1 + 6;
 
-/// A peer in an answer. Hearsay: neither its id nor its key is proven.
+/// A peer that an answer names. Neither its id nor its key is proven.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WirePeer {
-    /// As told; compute it from the key instead.
+    /// The id as stated; compute it from the key instead.
     pub id: NodeId,
-    /// None is upstream's zero key.
+    /// The key; `None` is upstream's zero key.
     pub key: Option<PublicKey>,
-    /// As told; receivers ignore it.
+    /// The time as stated; receivers ignore it.
     pub last_seen: Timestamp,
-    /// Where it can be reached directly (ours); left out when not known.
+    /// Address at which it can be dialled directly (an extension); absent if unknown.
     pub addr: Option<SocketAddr>,
 }
 
 impl WirePeer {
-    /// The honest one for `key`.
+    /// A peer with the correct id of `key`.
     #[must_use]
     pub fn new(key: &PublicKey, last_seen: Timestamp, addr: Option<SocketAddr>) -> Self {
         Self {
@@ -43,20 +44,20 @@ impl WirePeer {
     }
 }
 
-/// The peers of an answer, and what was dropped from it.
+/// The peers of an answer, and the numbers of entries dropped from it.
 ///
-/// In JSON it is a list of objects, as upstream's. Compact, which is ours alone, it is one base64
-/// text of some 50 bytes a peer: the key (33 bytes), when it was last seen (nanoseconds since the
-/// Unix epoch, u64, 0 if that is not known), how long its address is (one byte: 0, 6 or 18), and
-/// the address (4 or 16 bytes, then the port, u16). Numbers are big-endian. Ids are not told: they
+/// In JSON it is a list of objects, as in upstream. The compact form, an extension, is one base64
+/// text of some 50 bytes per peer: the key (33 bytes), the time when it was last seen (nanoseconds
+/// since the Unix epoch, u64, 0 if unknown), the length of its address (one byte: 0, 6 or 18), and
+/// the address (4 or 16 bytes, then the port, u16). Numbers are big-endian. Ids are not sent: they
 /// follow from the keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PeerList {
-    /// At most [`MAX_PEERS`] when decoded.
+    /// The peers; at most [`MAX_PEERS`] when decoded.
     pub peers: Vec<WirePeer>,
-    /// Entries dropped because of their key. Upstream drops the whole message.
+    /// Number of entries dropped because of their key. Upstream drops the whole message.
     pub bad_keys: u32,
-    /// Entries dropped beyond [`MAX_PEERS`].
+    /// Number of entries dropped beyond [`MAX_PEERS`].
     pub excess: u32,
 }
 
@@ -71,8 +72,8 @@ impl From<Vec<WirePeer>> for PeerList {
 }
 
 impl WirePeer {
-    /// A peer exactly as Go and [`WirePeer::write`] print it, and the bytes it takes: nearly all
-    /// that is ever read. None is not yet an error.
+    /// Reads a peer exactly as Go and [`WirePeer::write`] print it, which is almost always, and
+    /// returns it with its length. `None` is not an error yet.
     fn plain(text: &[u8]) -> Option<(Self, usize)> {
         let (id, len) = plain_array32(text.strip_prefix(b"{\"id\":")?)?;
         let rest = text[6 + len..].strip_prefix(b",\"pk\":\"")?;
@@ -83,7 +84,7 @@ impl WirePeer {
         let mut addr = None;
         if let Some(field) = rest.strip_prefix(b",\"addr\":\"") {
             let (text, after) = until_quote(field)?;
-            // What is no address may be text that has to be unescaped.
+            // Text that does not parse as an address may contain escapes.
             addr = Some(parse_addr(text)?);
             rest = after;
         }
@@ -97,7 +98,7 @@ impl WirePeer {
         Some((peer, text.len() - rest.len()))
     }
 
-    /// The outer result is about the JSON, the inner one about the key.
+    /// Reads a peer. The outer result refers to the JSON, the inner one to the key.
     fn read(reader: &mut Reader<'_>) -> Result<Result<Self>> {
         if let Some(peer) = reader.plain(Self::plain) {
             return Ok(Ok(peer));
@@ -128,7 +129,8 @@ impl WirePeer {
         Ok(bad_key.map_or(Ok(peer), Err))
     }
 
-    /// One of a compact list, none if its key is none, and what follows.
+    /// Reads a peer of a compact list, `None` if its key is invalid, and returns the rest of the
+    /// bytes.
     fn compact(bytes: &[u8]) -> Option<(Option<Self>, &[u8])> {
         let (key, rest) = bytes.split_first_chunk::<PUBLIC_KEY_LEN>()?;
         let (last_seen, rest) = rest.split_first_chunk()?;
@@ -203,7 +205,7 @@ impl PeerList {
         })
     }
 
-    /// None for `null`.
+    /// Reads a compact list; `None` for `null`.
     pub(super) fn read_compact(reader: &mut Reader<'_>) -> Result<Option<Self>> {
         let at = reader.position();
         let Some(bytes) = reader.blob()? else {
@@ -223,7 +225,7 @@ impl PeerList {
         Ok(Some(list))
     }
 
-    /// Peers without a key cannot be told so, and are left out.
+    /// Writes a compact list. Peers without a key cannot be represented, and are left out.
     pub(super) fn write_compact(&self, out: &mut Writer) {
         let mut bytes = Vec::with_capacity(self.peers.len() * COMPACT_LEN);
         for peer in &self.peers {
@@ -237,7 +239,7 @@ impl PeerList {
     }
 }
 
-/// Reads a peer by itself.
+/// Decodes a single peer.
 ///
 /// # Errors
 /// [`WireError`].
@@ -248,7 +250,7 @@ pub fn decode_peer(json: &[u8]) -> Result<WirePeer, WireError> {
     peer
 }
 
-/// A peer by itself.
+/// Encodes a single peer.
 #[must_use]
 pub fn encode_peer(peer: &WirePeer) -> Vec<u8> {
     let mut out = Writer::new(Vec::new());
@@ -256,24 +258,24 @@ pub fn encode_peer(peer: &WirePeer) -> Vec<u8> {
     out.finish()
 }
 
-/// Short text up to a quote, and what follows the quote.
+/// Splits short text at the first quote, which is dropped.
 fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().take(64).position(|byte| *byte == b'"')?;
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// Upstream ignores the field, so nothing in it is an error.
+/// Reads an address. Upstream ignores the field, so no content of it is an error.
 fn read_addr(json: &[u8]) -> Option<SocketAddr> {
     parse_addr(Reader::new(json).string().ok()??.as_bytes())
 }
 
-/// An address that a peer may be dialled at, in its canonical form. Both ways of reading a peer
-/// end here.
+/// Parses an address at which a peer may be dialled, and returns its canonical form. Both ways of
+/// reading a peer use it.
 fn parse_addr(text: &[u8]) -> Option<SocketAddr> {
     dialled(str::from_utf8(text).ok()?.parse().ok()?)
 }
 
-/// The canonical form of an address that a peer may be dialled at.
+/// The canonical form of an address at which a peer may be dialled; `None` if the port is 0.
 fn dialled(addr: SocketAddr) -> Option<SocketAddr> {
     (addr.port() != 0).then(|| canonical(addr))
 }

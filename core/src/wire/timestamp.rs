@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::time::Unix;
 
-/// A moment with the zone it is told in. The default is Go's zero time, `0001-01-01T00:00:00Z`.
+/// A time with its zone. The default is Go's zero time, `0001-01-01T00:00:00Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     seconds: i64, // since the Unix epoch; the year in the zone is 0 to 9999
@@ -17,7 +17,7 @@ const DAY: i64 = 86_400;
 const GIGA: u64 = 1_000_000_000;
 
 impl Timestamp {
-    /// Nanoseconds since the Unix epoch; none before it or after the year 2554.
+    /// Nanoseconds since the Unix epoch; `None` before it or after the year 2554.
     #[must_use]
     pub fn unix(&self) -> Option<Unix> {
         let seconds = u64::try_from(self.seconds).ok()?;
@@ -27,9 +27,9 @@ impl Timestamp {
             .map(Unix)
     }
 
-    /// Reads what Go's `time.Time` takes from JSON: RFC 3339, but also a comma before the
-    /// fraction, more than nine fractional digits (cut off), an hour of one digit, and zones to
-    /// 24:60.
+    /// Parses what Go's `time.Time` accepts from JSON: RFC 3339, but also a comma before the
+    /// fraction, more than nine fractional digits (truncated), an hour of one digit, and zones up
+    /// to 24:60.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let mut text = Cursor(text);
         let year = text.digits(4)?;
@@ -86,7 +86,7 @@ impl From<Unix> for Timestamp {
     reason = "a second of a day, a year of four digits"
 )]
 impl fmt::Display for Timestamp {
-    /// As Go prints it: trailing zeros of the fraction cut, `Z` for offset 0.
+    /// Prints as Go does: without trailing zeros of the fraction, and with `Z` for offset 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local = self.seconds + i64::from(self.offset_minutes) * 60;
         let (year, month, day) = civil_from_days(local.div_euclid(DAY));
@@ -120,8 +120,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Text being made by hand: 20 of these in an answer cost more than all else in it if each
-/// number goes through a formatter.
+/// Text that is formatted by hand: passing each number of the 20 times in an answer through a
+/// formatter would cost more than everything else in it.
 struct Text {
     bytes: [u8; 36],
     len: usize,
@@ -153,7 +153,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// What is left to read.
+/// The bytes that have not been read.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
@@ -162,7 +162,7 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// Exactly `count` digits; nothing is consumed otherwise.
+    /// Reads exactly `count` digits; consumes nothing otherwise.
     fn digits(&mut self, count: usize) -> Option<u32> {
         let (digits, rest) = self.0.split_at_checked(count)?;
         let mut value = 0;
@@ -173,7 +173,8 @@ impl Cursor<'_> {
         Some(value)
     }
 
-    /// Nanoseconds after a point or comma that a digit follows; else 0 and nothing consumed.
+    /// Reads the nanoseconds after a point or comma followed by a digit; otherwise returns 0 and
+    /// consumes nothing.
     fn fraction(&mut self) -> u32 {
         let [b'.' | b',', digits @ ..] = self.0 else {
             return 0;
@@ -188,7 +189,7 @@ impl Cursor<'_> {
         padded.fold(0, |nanos, digit| nanos * 10 + u32::from(digit - b'0'))
     }
 
-    /// Minutes east of Greenwich.
+    /// Reads a zone as minutes east of Greenwich.
     fn zone(&mut self) -> Option<i16> {
         if self.expect(b'Z').is_some() {
             return Some(0);
@@ -198,7 +199,7 @@ impl Cursor<'_> {
         let hours = self.digits(2)?;
         self.expect(b':')?;
         let minutes = self.digits(2)?;
-        // Go compares with > here, as some people do write offsets of 24 hours or 60 minutes.
+        // Go compares with > here, since some programs write offsets of 24 hours or 60 minutes.
         if hours > 24 || minutes > 60 {
             return None;
         }

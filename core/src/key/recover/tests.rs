@@ -1,4 +1,4 @@
-//! Two libraries, one verdict.
+//! Both libraries give the same verdicts.
 
 use super::*;
 use crate::key::SecretKey;

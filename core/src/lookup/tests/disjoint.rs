@@ -52,7 +52,7 @@ fn a_candidate_belongs_to_the_path_that_learned_of_it_first() {
     let named_twice = [named(&all[0]), named(&all[1])];
     assert_eq!(lookup.answered(&all[8].id, named_twice).new, 2);
     assert_eq!(lookup.answered(&all[9].id, named_twice).new, 0);
-    // One window is enough for both, since both belong to one path.
+    // One window suffices for both candidates, since both belong to one path.
     assert_eq!(asked(&mut lookup, 1).0, all[..1]);
 }
 
@@ -104,14 +104,15 @@ fn a_peer_that_one_path_dropped_is_not_asked_again_by_another() {
     assert_eq!(asked(&mut lookup, 0).0, [dropped, other]);
     lookup.answered(&dropped.id, [named(&all[1])]);
     assert_eq!(asked(&mut lookup, 1).0, [all[1]]);
-    // Two candidates for each path: the third pushes out the first.
+    // Each path keeps two candidates: the third pushes out the first.
     lookup.answered(&all[1].id, [named(&all[0])]);
     assert!(!lookup.nearest().any(|it| it.candidate == dropped));
     assert_eq!(lookup.answered(&other.id, [named(&dropped)]).new, 0);
 }
 
-/// A hostile seed names forty keys that are nearer than anybody honest, and all of them do
-/// the same. One path never gets beyond them; of two, the other asks who really is nearest.
+/// A hostile seed names forty keys that are nearer than any honest peer, and all of these do the
+/// same. A single path never gets beyond them; of two paths, the other one finds the peers that
+/// really are nearest.
 #[test]
 fn a_hostile_seed_steers_its_own_path_only() {
     let mut random = random(5);

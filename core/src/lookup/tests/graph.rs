@@ -1,4 +1,4 @@
-//! Whole lookups over graphs.
+//! Complete lookups over graphs of peers.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use crate::id::{NodeId, Target};
 use crate::lookup::Why;
 use crate::random::Random;
 
-/// What peers of a faulty network do: of 8, so many are dead, silent or slow.
+/// Makes some peers faulty: of every 8, the given numbers are dead, silent or slow.
 fn spoil(world: &mut World, random: &mut Random, dead: u64, silent: u64, slow: u64) {
     for peer in &mut world.peers {
         let draw = random.below(8);
@@ -44,7 +44,7 @@ fn with_ideal_tables_the_nearest_are_found_in_few_hops() {
         assert_eq!(run.result, world.nearest(&target, 20, |_| true));
         asks += run.asked.len();
     }
-    // The twenty themselves, and few on the way.
+    // The twenty nearest themselves, and few others on the way.
     assert!(asks / runs <= 27, "{}", asks / runs);
 }
 
@@ -89,13 +89,13 @@ fn dead_peers_cost_their_soft_deadline_not_their_hard_one() {
         ends.push(run.end);
     }
     ends.sort_unstable();
-    // Upstream's rounds take some 20 s here (two silent peers of the nearest twenty).
+    // Upstream's rounds take some 20 s here (two of the nearest twenty peers are silent).
     assert!(ends[25] < millis(3_500), "median {:?}", ends[25]);
     assert!(ends[50] < millis(9_000), "slowest {:?}", ends[50]);
 }
 
 #[test]
-fn one_dead_node_of_twelve_does_not_hold_everybody_up() {
+fn one_dead_node_of_twelve_does_not_delay_lookups() {
     let mut random = random(4);
     let mut world = World::new(&mut random, 12);
     for peer in &mut world.peers {
@@ -123,7 +123,7 @@ fn a_network_smaller_than_k_converges_on_all_of_it() {
 }
 
 quickcheck! {
-    // Everybody knows everybody, and answers are long enough to see past the dead.
+    // All peers know each other, and answers are long enough to see past the dead.
     fn with_full_knowledge_the_result_is_the_nearest_live(seed: u64, dead: u8, k: u8) -> bool {
         let mut random = random(seed);
         let mut world = World::new(&mut random, 80);
@@ -139,9 +139,9 @@ quickcheck! {
         run.why == Why::Converged && run.result == world.nearest(&target, k, live)
     }
 
-    // Whatever the graph and the faults: it ends, `World::run` checks the bounds, and no
-    // node that was heard of, answers in time and is nearer than the result is left out.
-    fn over_any_graph_nobody_near_is_left_out(seed: u64, edges: u8, dead: u8, silent: u8, slow: u8) -> bool {
+    // Whatever the graph and the faults: the lookup ends within the bounds that `World::run`
+    // checks, and no known node that answers in time and is nearer than the result is left out.
+    fn over_any_graph_no_near_peer_is_left_out(seed: u64, edges: u8, dead: u8, silent: u8, slow: u8) -> bool {
         let mut random = random(seed);
         let mut world = World::new(&mut random, 120);
         spoil(&mut world, &mut random, u64::from(dead % 4), u64::from(silent % 3), u64::from(slow % 3));
@@ -154,12 +154,12 @@ quickcheck! {
         let run = world.run(target, PARAMS, &seeds);
         let distance = |id: &NodeId| target.distance(id);
         assert!(run.result.is_sorted_by_key(distance));
-        assert!(run.result.len() == PARAMS.k || run.why == Why::Exhausted || run.asked == run.heard);
+        assert!(run.result.len() == PARAMS.k || run.why == Why::Exhausted || run.asked == run.known);
         let bound = match run.result.len() == PARAMS.k {
             true => run.result.last().map(distance),
             false => None,
         };
-        run.heard.iter().all(|id| {
+        run.known.iter().all(|id| {
             let in_time = match world.peers[world.index[id]].manner {
                 Manner::Answers(ms) => Duration::from_millis(ms) < super::SOFT,
                 Manner::Fails(_) | Manner::Silent => false,

@@ -1,4 +1,4 @@
-//! What a peer can make grow, and where it ends.
+//! Bounds on what a peer can make a lookup store or do.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use super::{
     PARAMS, any_candidate, any_target, asked, candidates, millis, named, random, stranger,
 };
 use crate::id::NodeId;
-use crate::lookup::path::State;
+use crate::lookup::path::CandidateState;
 use crate::lookup::{ASKS_PER_CANDIDATE, Learned, Lookup, LookupParams, OPEN_PER_PLACE, Step, Why};
 
 #[test]
@@ -43,7 +43,7 @@ fn liars_twins_and_the_local_node_are_dropped() {
     assert_eq!(asked(&mut lookup, 1).0, all[2..3]);
 }
 
-/// A lookup that has asked `seed`, and takes five newcomers of an answer.
+/// A lookup that has asked `seed`, and accepts five new candidates per answer.
 fn asking_one_for_five(target: crate::id::Target, seed: crate::lookup::Candidate) -> Lookup {
     let params = LookupParams {
         newcomers_per_answer: 5,
@@ -104,7 +104,7 @@ fn the_farthest_go_first_when_there_are_too_many() {
     let mut lookup = Lookup::new(target, params, far, stranger());
     let (first, _) = asked(&mut lookup, 0);
     let learned = lookup.answered(&first[0].id, all[..40].iter().map(named));
-    // In order of distance: the ten that fit, and thirty that push others out.
+    // In order of distance: ten fit, and thirty push others out.
     assert_eq!(learned.new, 40 - learned.cut);
     assert_eq!(lookup.counts().known, 30);
     let kept: BTreeSet<NodeId> = lookup.nearest().map(|it| it.candidate.id).collect();
@@ -116,7 +116,7 @@ fn the_farthest_go_first_when_there_are_too_many() {
 }
 
 #[test]
-fn who_answered_among_the_k_nearest_is_never_dropped() {
+fn answered_peers_among_the_k_nearest_are_never_dropped() {
     let mut random = random(5);
     let target = any_target(&mut random);
     let all = candidates(&mut random, &target, 400);
@@ -126,7 +126,7 @@ fn who_answered_among_the_k_nearest_is_never_dropped() {
         ..PARAMS
     };
     let mut lookup = Lookup::new(target, params, all[396..].iter().copied(), stranger());
-    // Everybody answers, and names eight that are a little nearer.
+    // Every peer answers and names eight that are a little nearer.
     let mut next = 396;
     let mut answered: Vec<NodeId> = Vec::new();
     for now in 0..200 {
@@ -146,7 +146,7 @@ fn who_answered_among_the_k_nearest_is_never_dropped() {
 }
 
 #[test]
-fn nobody_is_asked_twice_even_when_dropped_and_named_again() {
+fn no_peer_is_asked_twice_even_when_dropped_and_named_again() {
     let mut random = random(6);
     let target = any_target(&mut random);
     let all = candidates(&mut random, &target, 300);
@@ -162,7 +162,7 @@ fn nobody_is_asked_twice_even_when_dropped_and_named_again() {
     for now in 0..500 {
         for peer in asked(&mut lookup, now).0 {
             assert!(ever.insert(peer.id), "asked twice");
-            // A few nearer ones, then everybody again, the farthest first.
+            // A few nearer ones, then all again, the farthest first.
             let again = all[near..near + 4].iter().chain(all.iter().rev());
             lookup.answered(&peer.id, again.take(200).map(named));
             near = near.saturating_sub(4);
@@ -182,7 +182,7 @@ fn calls_in_all_are_bounded() {
     };
     let most = 8 * ASKS_PER_CANDIDATE;
     let mut lookup = Lookup::new(target, params, all[2_990..].iter().copied(), stranger());
-    // Every call is answered with somebody nearer still.
+    // Every call is answered with a peer that is nearer still.
     let (mut asks, mut next) = (0, 2_990);
     for now in 0..1_000 {
         let (calls, last) = asked(&mut lookup, now);
@@ -200,8 +200,8 @@ fn calls_in_all_are_bounded() {
 }
 
 quickcheck! {
-    /// Reports in any order about anybody, at any time: sizes keep their limits, and the
-    /// counters are those of a recount.
+    /// Reports about any peer in any order at any time: sizes stay within their limits, and the
+    /// counters equal those of a recount.
     fn any_history_keeps_the_limits(seed: u64, paths: u8, small: bool, history: Vec<(u8, u16)>) -> bool {
         let mut random = random(seed);
         let target = any_target(&mut random);
@@ -232,16 +232,16 @@ quickcheck! {
                 },
             }
             let counts = lookup.counts();
-            let recount = |states: &[State]| lookup.nearest().filter(|it| states.contains(&it.state)).count();
-            assert_eq!(counts.open, recount(&[State::Asked, State::Slow]));
+            let recount = |states: &[CandidateState]| lookup.nearest().filter(|it| states.contains(&it.state)).count();
+            assert_eq!(counts.open, recount(&[CandidateState::Asked, CandidateState::Slow]));
             assert_eq!(counts.known, lookup.nearest().count());
             assert!(counts.open <= params.alpha * OPEN_PER_PLACE * d);
             assert!(counts.known <= params.max_candidates);
             assert_eq!(counts.asked, counts.open + counts.answered + counts.failed);
             assert_eq!(counts.asked, ever.len());
             if !small {
-                assert_eq!(counts.answered, recount(&[State::Answered]));
-                assert_eq!(counts.failed, recount(&[State::Failed, State::Silent]));
+                assert_eq!(counts.answered, recount(&[CandidateState::Answered]));
+                assert_eq!(counts.failed, recount(&[CandidateState::Failed, CandidateState::Silent]));
             }
             assert!(lookup.nearest().is_sorted_by(|a, b| a.distance < b.distance));
         }

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use crate::id::{NodeId, Target};
 use crate::key::PublicKey;
-use crate::lookup::path::State;
+use crate::lookup::path::CandidateState;
 use crate::lookup::{Candidate, Lookup, LookupParams, OPEN_PER_PLACE, Step, Why};
 use crate::random::{Random, Seed};
 use crate::time::Mono;
@@ -73,7 +73,7 @@ fn step(lookup: &mut Lookup, n: u64) -> Step {
     lookup.next(millis(n), |_| Some(SOFT))
 }
 
-/// Steps while the lookup asks; whom it asked, and the last step.
+/// Takes steps while the lookup asks. Returns the peers asked, and the last step.
 fn asked(lookup: &mut Lookup, n: u64) -> (Vec<Candidate>, Step) {
     let mut asked = Vec::new();
     loop {
@@ -84,43 +84,43 @@ fn asked(lookup: &mut Lookup, n: u64) -> (Vec<Candidate>, Step) {
     }
 }
 
-/// How a scripted peer takes a call.
+/// How a scripted peer reacts to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Manner {
-    /// Answers after so many milliseconds.
+    /// Answers after this many milliseconds.
     Answers(u64),
-    /// The call fails after so many milliseconds.
+    /// The call fails after this many milliseconds.
     Fails(u64),
-    /// Nothing comes back.
+    /// Never answers.
     Silent,
 }
 
 struct Peer {
     me: Candidate,
     manner: Manner,
-    /// Whom it knows.
+    /// Indices of the peers that it knows.
     knows: Vec<usize>,
 }
 
 struct World {
     peers: Vec<Peer>,
     index: BTreeMap<NodeId, usize>,
-    /// Nodes in one answer.
+    /// Number of nodes in one answer.
     answer: usize,
 }
 
-/// What a driven lookup did.
+/// The result of a driven lookup.
 struct Run {
     why: Why,
     end: Mono,
     result: Vec<NodeId>,
     asked: BTreeSet<NodeId>,
-    /// Everybody it ever heard of.
-    heard: BTreeSet<NodeId>,
+    /// All peers that it ever learned of.
+    known: BTreeSet<NodeId>,
 }
 
 impl World {
-    /// `n` peers that answer within their soft deadline and know nobody.
+    /// `n` peers that answer within their soft deadline and know no other peer.
     fn new(random: &mut Random, n: usize) -> Self {
         let peers: Vec<Peer> = (0..n)
             .map(|_| Peer {
@@ -137,7 +137,8 @@ impl World {
         }
     }
 
-    /// Gives every peer an ideal Kademlia table: of each bucket's range, `k` peers or all.
+    /// Gives every peer an ideal Kademlia table: of each bucket's range `k` peers, or all if there
+    /// are fewer.
     fn fill_tables(&mut self, random: &mut Random, k: usize) {
         let ids: Vec<NodeId> = self.peers.iter().map(|peer| peer.me.id).collect();
         for (own, peer) in self.peers.iter_mut().enumerate() {
@@ -168,7 +169,7 @@ impl World {
         ids
     }
 
-    /// What `peer` answers: the nearest to the target of those it knows.
+    /// The answer of `peer`: the nearest to the target of the peers that it knows.
     fn answer_of(&self, peer: usize, target: &Target) -> Vec<Candidate> {
         let mut known: Vec<Candidate> = self.peers[peer]
             .knows
@@ -180,10 +181,10 @@ impl World {
         known
     }
 
-    /// Runs a lookup to its end, and checks at every step what must hold at every step.
+    /// Runs a lookup to its end, checking the invariants at every step.
     fn run(&self, target: Target, params: LookupParams, seeds: &[usize]) -> Run {
         let seeds = seeds.iter().map(|i| self.peers[*i].me);
-        let mut heard: BTreeSet<NodeId> = seeds.clone().map(|it| it.id).collect();
+        let mut known: BTreeSet<NodeId> = seeds.clone().map(|it| it.id).collect();
         let mut lookup = Lookup::new(target, params, seeds, stranger());
         let paths = params.disjoint_paths;
         let (mut now, mut asked, mut sure) = (Mono(0), BTreeSet::new(), false);
@@ -195,16 +196,19 @@ impl World {
                     assert!(asked.insert(candidate.id), "asked twice");
                     assert!(lookup.is_waiting(&candidate.id));
                     open.insert(candidate.id, now);
-                    // Alone, a path asks the rest together once the nearest answered. Calls
-                    // to those who are no longer among the k nearest take no place.
+                    // A single path asks the rest concurrently once the nearest has answered. Calls
+                    // to peers that are no longer among the k nearest do not occupy the window.
                     let near = lookup
                         .nearest()
                         .map(|it| it.state)
-                        .filter(|state| state.may_live() && *state != State::Slow)
+                        .filter(|state| state.may_live() && *state != CandidateState::Slow)
                         .take(params.k);
-                    let near: Vec<State> = near.collect();
-                    sure |= near.first() == Some(&State::Answered);
-                    let in_time = near.iter().filter(|it| **it == State::Asked).count();
+                    let near: Vec<CandidateState> = near.collect();
+                    sure |= near.first() == Some(&CandidateState::Answered);
+                    let in_time = near
+                        .iter()
+                        .filter(|it| **it == CandidateState::Asked)
+                        .count();
                     let width = if sure || paths > 1 {
                         params.k
                     } else {
@@ -223,7 +227,7 @@ impl World {
                 }
                 Step::Wait(at) => {
                     assert!(at > now, "a deadline in the past is a busy loop");
-                    assert!(!open.is_empty(), "waits for nobody");
+                    assert!(!open.is_empty(), "does not wait for an answer");
                     at
                 }
                 Step::Done(why) => {
@@ -234,7 +238,7 @@ impl World {
                         end: now,
                         result: lookup.answered_closest().map(|it| it.id).collect(),
                         asked,
-                        heard,
+                        known,
                     };
                 }
             };
@@ -251,7 +255,7 @@ impl World {
                 open.remove(&id);
                 if matches!(self.peers[peer].manner, Manner::Answers(_)) {
                     let answer = self.answer_of(peer, &target);
-                    heard.extend(answer.iter().map(|it| it.id));
+                    known.extend(answer.iter().map(|it| it.id));
                     lookup.answered(&id, answer.iter().map(named));
                 } else {
                     lookup.failed(&id);

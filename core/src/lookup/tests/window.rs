@@ -1,4 +1,4 @@
-//! The window: who is asked when, and what slow calls do to it.
+//! The window: which peers are asked when, and the effect of slow calls.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -22,7 +22,7 @@ fn seeded(params: LookupParams, n: usize) -> (Lookup, Vec<Candidate>) {
     )
 }
 
-const NOBODY: [(
+const NO_PEERS: [(
     crate::id::NodeId,
     crate::key::PublicKey,
     Option<core::net::SocketAddr>,
@@ -34,17 +34,17 @@ fn the_alpha_nearest_are_asked_first_and_each_answer_makes_room() {
     let (first, wait) = asked(&mut lookup, 0);
     assert_eq!(first, all[..3]);
     assert_eq!(wait, Step::Wait(millis(1_000)));
-    lookup.answered(&all[1].id, NOBODY);
+    lookup.answered(&all[1].id, NO_PEERS);
     assert_eq!(asked(&mut lookup, 10).0, all[3..4]);
     lookup.failed(&all[2].id);
     assert_eq!(asked(&mut lookup, 20).0, all[4..5]);
 }
 
 #[test]
-fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
+fn of_the_nearest_known_the_quickest_are_asked_first_until_a_peer_answers() {
     let (mut lookup, all) = seeded(PARAMS, 10);
     let rank = |peer: &Candidate| all.iter().position(|it| it == peer).unwrap();
-    // The farther the quicker; but only four are near enough to choose from.
+    // The farther, the quicker; but only the four nearest are eligible.
     let soft = |peer: &Candidate| Some(Duration::from_millis(1_000 - 50 * rank(peer) as u64));
     let ask = |lookup: &mut Lookup| match lookup.next(millis(0), soft) {
         Step::Ask(peer) => rank(&peer),
@@ -55,12 +55,12 @@ fn of_the_nearest_known_the_quickest_are_asked_first_until_somebody_answers() {
         [3, 4, 5]
     );
     assert_eq!(ask(&mut lookup), usize::MAX);
-    lookup.answered(&all[5].id, NOBODY);
+    lookup.answered(&all[5].id, NO_PEERS);
     assert_eq!(ask(&mut lookup), 0);
 }
 
 #[test]
-fn calls_to_those_who_are_far_by_now_take_no_place() {
+fn calls_to_peers_that_are_no_longer_near_do_not_occupy_the_window() {
     let (mut lookup, all) = seeded(PARAMS, PARAMS.alpha);
     let target = lookup.target();
     let near = candidates(&mut random(77), &target, 20_000);
@@ -76,12 +76,12 @@ fn when_the_nearest_answered_the_rest_of_the_k_nearest_are_asked_together() {
     let (mut lookup, all) = seeded(PARAMS, PARAMS.k + 5);
     asked(&mut lookup, 0);
     for (n, peer) in all[1..3].iter().enumerate() {
-        lookup.answered(&peer.id, NOBODY);
+        lookup.answered(&peer.id, NO_PEERS);
         assert_eq!(asked(&mut lookup, 10).0, all[3 + n..4 + n]);
     }
-    lookup.answered(&all[0].id, NOBODY);
+    lookup.answered(&all[0].id, NO_PEERS);
     assert_eq!(asked(&mut lookup, 20).0, all[5..PARAMS.k]);
-    // One of them knows somebody nearer still: asked at once.
+    // One of them knows a peer that is nearer still, which is asked immediately.
     let target = lookup.target();
     let near = candidates(&mut random(77), &target, 40_000)[0];
     assert!(target.distance(&near.id) < target.distance(&all[0].id));
@@ -101,12 +101,12 @@ fn nearer_newcomers_are_asked_before_older_candidates() {
     assert_eq!(learned.new, 1);
     assert_eq!(asked(&mut lookup, 10).0, [near]);
     assert_eq!(lookup.hops(), 0);
-    lookup.answered(&near.id, NOBODY);
+    lookup.answered(&near.id, NO_PEERS);
     assert_eq!(lookup.hops(), 1);
 }
 
 #[test]
-fn a_slow_call_frees_its_place_and_still_counts_when_answered() {
+fn a_slow_call_leaves_the_window_and_still_counts_when_answered() {
     let (mut lookup, all) = seeded(PARAMS, 5);
     asked(&mut lookup, 0);
     assert_eq!(asked(&mut lookup, 999).0, []);
@@ -115,7 +115,7 @@ fn a_slow_call_frees_its_place_and_still_counts_when_answered() {
     assert_eq!(lookup.counts().slow, 3);
     for peer in &all {
         assert!(lookup.is_waiting(&peer.id));
-        lookup.answered(&peer.id, NOBODY);
+        lookup.answered(&peer.id, NO_PEERS);
     }
     assert_eq!(step(&mut lookup, 1_100), Step::Done(Why::Converged));
     assert!(lookup.answered_closest().eq(&all));
@@ -127,7 +127,7 @@ fn a_slow_call_among_the_nearest_does_not_hold_up_the_end() {
     let (mut lookup, all) = seeded(params, 3);
     let (first, _) = asked(&mut lookup, 0);
     assert_eq!(first, all[..2], "the third is not among the two nearest");
-    lookup.answered(&all[1].id, NOBODY);
+    lookup.answered(&all[1].id, NO_PEERS);
     assert_eq!(
         asked(&mut lookup, 100),
         (Vec::new(), Step::Wait(millis(1_000)))
@@ -138,11 +138,11 @@ fn a_slow_call_among_the_nearest_does_not_hold_up_the_end() {
         all[2..],
         "the slow one is not counted among them any more"
     );
-    lookup.answered(&all[2].id, NOBODY);
+    lookup.answered(&all[2].id, NO_PEERS);
     assert_eq!(step(&mut lookup, 1_050), Step::Done(Why::Converged));
     assert!(lookup.answered_closest().eq(&all[1..]));
-    // It is nevertheless welcome.
-    lookup.answered(&all[0].id, NOBODY);
+    // A late answer still counts.
+    lookup.answered(&all[0].id, NO_PEERS);
     assert!(lookup.answered_closest().eq(&all[..2]));
 }
 
@@ -158,8 +158,8 @@ fn slow_calls_are_bounded_and_the_hard_deadline_ends_them() {
             }
         }
     };
-    // All are silent. So many calls are waited for; three more go out whenever three are past
-    // waiting for; and no more than so many are out in all.
+    // All peers are silent. This many calls are waited for; three more are made whenever three are
+    // past waiting for; and there are at most this many in all.
     let waited_for = PARAMS.alpha * OPEN_PER_PLACE;
     let most = waited_for * SILENT_PER_CALL;
     let mut calls = Vec::new();
@@ -178,14 +178,14 @@ fn slow_calls_are_bounded_and_the_hard_deadline_ends_them() {
     assert_eq!(asked(&mut lookup, 10_000).0, all[most..most + 3]);
     assert_eq!(lookup.counts().failed, 3);
     assert!(!lookup.is_waiting(&all[0].id));
-    // Late, but here: it counts.
-    assert_eq!(lookup.answered(&all[0].id, NOBODY), Default::default());
+    // A late answer counts.
+    assert_eq!(lookup.answered(&all[0].id, NO_PEERS), Default::default());
     assert!(lookup.answered_closest().eq(&all[..1]));
     assert_eq!(lookup.counts().failed, 2);
 }
 
 #[test]
-fn whoever_is_not_expected_to_answer_is_asked_and_not_waited_for() {
+fn a_peer_that_is_not_expected_to_answer_is_asked_and_not_waited_for() {
     let (mut lookup, all) = seeded(PARAMS, 4);
     let dead = [all[0].id, all[2].id];
     let soft = |it: &Candidate| (!dead.contains(&it.id)).then_some(SOFT);
@@ -196,19 +196,19 @@ fn whoever_is_not_expected_to_answer_is_asked_and_not_waited_for() {
             step => break step,
         }
     };
-    // The living first, since nobody has answered; the others beside them.
+    // Live peers first, since none has answered; the others in addition to them.
     assert_eq!(calls, [all[1], all[3], all[0], all[2]]);
     assert_eq!(wait, Step::Wait(millis(1_000)));
-    lookup.answered(&all[1].id, NOBODY);
-    lookup.answered(&all[3].id, NOBODY);
+    lookup.answered(&all[1].id, NO_PEERS);
+    lookup.answered(&all[3].id, NO_PEERS);
     assert!(matches!(lookup.next(millis(50), soft), Step::Done(_)));
-    // One that answers after all counts.
-    lookup.answered(&all[0].id, NOBODY);
+    // A peer that answers after all counts.
+    lookup.answered(&all[0].id, NO_PEERS);
     assert_eq!(lookup.answered_closest().next(), Some(&all[0]));
 }
 
 #[test]
-fn without_any_other_answer_even_those_who_are_not_expected_to_are_waited_for() {
+fn without_any_other_answer_even_peers_not_expected_to_answer_are_waited_for() {
     let (mut lookup, _) = seeded(PARAMS, 2);
     while let Step::Ask(_) = lookup.next(millis(0), |_| None) {}
     let hard = Step::Wait(millis(HARD.as_millis() as u64));
@@ -219,12 +219,12 @@ fn without_any_other_answer_even_those_who_are_not_expected_to_are_waited_for() 
 fn short_of_k_a_slow_call_is_waited_for_with_patience() {
     let (mut lookup, all) = seeded(PARAMS, 2);
     asked(&mut lookup, 0);
-    lookup.answered(&all[0].id, NOBODY);
+    lookup.answered(&all[0].id, NO_PEERS);
     assert_eq!(step(&mut lookup, 500), Step::Wait(millis(1_000)));
     let patience = u64::from(PATIENCE) * 1_000;
     assert_eq!(step(&mut lookup, 1_000), Step::Wait(millis(patience)));
     assert_eq!(step(&mut lookup, patience), Step::Done(Why::Exhausted));
-    lookup.answered(&all[1].id, NOBODY);
+    lookup.answered(&all[1].id, NO_PEERS);
     assert_eq!(step(&mut lookup, patience), Step::Done(Why::Converged));
 }
 
@@ -236,12 +236,12 @@ fn without_any_answer_slow_calls_are_waited_for_to_the_hard_deadline() {
     assert_eq!(step(&mut lookup, 3_000), Step::Wait(hard));
     assert_eq!(step(&mut lookup, 10_000), Step::Done(Why::Exhausted));
     assert_eq!(lookup.answered_closest().count(), 0);
-    lookup.answered(&all[0].id, NOBODY);
+    lookup.answered(&all[0].id, NO_PEERS);
     assert_eq!(step(&mut lookup, 10_001), Step::Done(Why::Converged));
 }
 
 #[test]
-fn without_seeds_it_is_over_at_once() {
+fn without_seeds_the_lookup_ends_immediately() {
     let (mut lookup, _) = seeded(PARAMS, 0);
     assert_eq!(step(&mut lookup, 0), Step::Done(Why::Exhausted));
 }
@@ -261,11 +261,11 @@ fn the_soft_deadline_is_the_peers_own_and_never_beyond_the_hard_one() {
 }
 
 #[test]
-fn reports_nobody_waits_for_are_ignored() {
+fn unexpected_reports_are_ignored() {
     let (mut lookup, all) = seeded(PARAMS, 5);
     let mut random = random(9);
     let extra = candidates(&mut random, &lookup.target(), 3);
-    // Not asked yet, and never heard of.
+    // Not asked yet, and unknown to the lookup.
     for id in [all[0].id, extra[0].id] {
         assert_eq!(
             lookup.answered(&id, extra.iter().map(named)),
@@ -281,8 +281,8 @@ fn reports_nobody_waits_for_are_ignored() {
         }
     );
     asked(&mut lookup, 0);
-    // Twice; failed after answered; answered after failed.
-    lookup.answered(&all[0].id, NOBODY);
+    // A repeated answer; a failure after an answer; an answer after a failure.
+    lookup.answered(&all[0].id, NO_PEERS);
     lookup.failed(&all[1].id);
     let before = lookup.counts();
     lookup.failed(&all[0].id);
@@ -307,7 +307,7 @@ fn the_nearest_known_are_those_that_did_not_fail() {
     assert!(!lookup.is_among_closest(&all[1].id, 6), "it failed");
     assert!(lookup.is_among_closest(&all[2].id, 2));
     assert!(!lookup.is_among_closest(&all[3].id, 2));
-    // The local node, which is no candidate, by its distance.
+    // The local node, which is not a candidate, is judged by its distance.
     let target = lookup.target();
     let local = stranger();
     let nearer = all
@@ -323,7 +323,7 @@ fn the_nearest_known_are_those_that_did_not_fail() {
 fn widening_goes_on_after_the_end_and_stops_at_64() {
     let (mut lookup, all) = seeded(LookupParams { k: 2, ..PARAMS }, 5);
     for peer in asked(&mut lookup, 0).0 {
-        lookup.answered(&peer.id, NOBODY);
+        lookup.answered(&peer.id, NO_PEERS);
     }
     assert_eq!(step(&mut lookup, 1), Step::Done(Why::Converged));
     lookup.widen(4);

@@ -1,35 +1,36 @@
-//! Requests that wait, and the bounded piece of work on them that each firing of the timer does.
+//! The queues of waiting requests, and the bounded amount of work on them that each firing of the
+//! timer does.
 //!
-//! Nothing here is called by what it calls: a slot or room that becomes free is noticed at the
-//! next firing, which is due immediately ([`WakeReason::Requests`](crate::node::WakeReason)).
+//! To avoid recursion, freeing a slot or room resumes no request directly: the next firing notices
+//! it, and that is due immediately ([`WakeReason::Requests`](crate::node::WakeReason)).
 
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::ids::StreamId;
 use crate::node::inbound::page::PAGE_ROOM;
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::queues::Queue;
 use crate::node::inbound::room::Room;
 use crate::node::inbound::state::Inbound;
 use crate::node::limits::Limit;
 use crate::store::{MAX_ITEM_COST, MAX_RESERVED_BYTES};
 
-/// Work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
+/// Maximum work on waiting requests in one `handle`, in bytes decoded, judged or encoded.
 const STEP: usize = 128 * 1024;
-/// Waiting requests taken up in one `handle`.
+/// Maximum number of waiting requests resumed in one `handle`.
 const STEP_REQUESTS: usize = 32;
-/// What taking up a request costs at least.
+/// Minimum cost charged for resuming a request, in bytes of [`STEP`].
 const LEAST: usize = 1024;
 
 impl Inbound {
-    /// Whether a waiting request could go on now.
+    /// Whether a waiting request could be resumed now.
     pub(crate) fn requests_due(&self, base: &Base) -> bool {
         [Queue::Work, Queue::Slot, Queue::Room]
             .into_iter()
-            .any(|queue| self.can_go_on(base, queue))
+            .any(|queue| self.can_resume(base, queue))
     }
 
-    fn can_go_on(&self, base: &Base, queue: Queue) -> bool {
+    fn can_resume(&self, base: &Base, queue: Queue) -> bool {
         match queue {
             Queue::Work => self.backlog.work.runnable() > 0,
             Queue::Slot => self.backlog.wait_queue.runnable() > 0 && self.slot_is_free(base),
@@ -37,7 +38,7 @@ impl Inbound {
         }
     }
 
-    /// Works on waiting requests, a bounded piece.
+    /// Resumes waiting requests, up to a bounded amount of work.
     pub(crate) fn run_backlog(&mut self, base: &mut Base) {
         self.relieve_answers(base);
         let (mut left, mut requests) = (STEP, 0);
@@ -46,7 +47,7 @@ impl Inbound {
             let turn = self.backlog.turn;
             let next = (0..3)
                 .map(|n| [Queue::Work, Queue::Slot, Queue::Room][(turn + n) % 3])
-                .find(|queue| self.can_go_on(base, *queue));
+                .find(|queue| self.can_resume(base, *queue));
             let Some(queue) = next else {
                 return;
             };
@@ -59,15 +60,15 @@ impl Inbound {
             };
             let phase = core::mem::take(&mut request.phase);
             let cost = match phase {
-                Phase::Whole(frame) => self.decode_large(base, id, frame),
-                Phase::Decoding(decoder) => self.decode_batch(base, id, decoder),
-                Phase::Page(page) => self.advance_page(base, id, page, &peer),
-                Phase::Request(message) => self.serve_again(base, id, *message, &peer),
-                Phase::Put(put) => self.put_again(base, id, put, &peer),
-                Phase::BatchWaits(batch) => self.batch_again(base, id, batch, &peer),
-                Phase::BatchDone(batch) => self.answer_batch(base, id, batch, &peer),
+                RequestPhase::Whole(frame) => self.decode_large(base, id, frame),
+                RequestPhase::Decoding(decoder) => self.decode_batch(base, id, decoder),
+                RequestPhase::Page(page) => self.advance_page(base, id, page, &peer),
+                RequestPhase::Request(message) => self.resume_request(base, id, *message, &peer),
+                RequestPhase::Put(put) => self.resume_put(base, id, put, &peer),
+                RequestPhase::BatchQueued(batch) => self.resume_batch(base, id, batch, &peer),
+                RequestPhase::BatchJudged(batch) => self.answer_batch(base, id, batch, &peer),
                 other => {
-                    // In no queue: nothing to do for it here.
+                    // These phases are in no queue, so there is nothing to resume.
                     if let Some(request) = self.request_mut(id) {
                         request.phase = other;
                     }
@@ -78,17 +79,18 @@ impl Inbound {
         }
     }
 
-    /// Whether a peer could be given a slot, and a job with it.
+    /// Whether a slot is free, and a verification job with it.
     pub(crate) fn slot_is_free(&self, base: &Base) -> bool {
         let limits = &base.cx.config.limits;
-        // Some jobs are for our own reads and puts.
+        // An eighth of the jobs is reserved for this node's own reads and puts.
         let jobs = limits.verify_jobs - limits.verify_jobs / 8;
         self.slots < limits.serving
             && base.jobs.len() < jobs
             && base.items.store.reserved_bytes() + MAX_ITEM_COST <= MAX_RESERVED_BYTES
     }
 
-    /// Whether `peer` may have one more slot, and a job with it.
+    /// The limit of `peer` that denies it another slot, or another job with it; `None` if it may
+    /// have one.
     pub(crate) fn may_have_slot(&self, base: &Base, peer: &PublicKey) -> Option<Limit> {
         let limits = &base.cx.config.limits;
         let slots = self.usage.get(peer).map_or(0, |usage| usage.slots);
@@ -101,7 +103,7 @@ impl Inbound {
         }
     }
 
-    /// A signature of a peer has been checked: it may have another.
+    /// A verification for `peer` ended, so its requests may compete for slots again.
     pub(crate) fn job_ended(&mut self, peer: &PublicKey) {
         self.backlog.wait_queue.unpark(peer);
     }
@@ -111,14 +113,14 @@ impl Inbound {
         self.change_usage(*peer, |usage| usage.slots += 1);
     }
 
-    /// A slot is free, and its peer may have another.
+    /// Frees a slot, so that requests of `peer` may compete for slots again.
     pub(crate) fn release_slot(&mut self, peer: &PublicKey) {
         self.slots -= 1;
         self.change_usage(*peer, |usage| usage.slots -= 1);
         self.backlog.wait_queue.unpark(peer);
     }
 
-    /// Whether the request of a peer gets a slot now. If not, it is to wait.
+    /// Acquires a slot for a request of `peer`. If this returns false, the request must wait.
     pub(crate) fn try_slot(&mut self, base: &mut Base, peer: &PublicKey) -> bool {
         let hit = if let Some(limit) = self.may_have_slot(base, peer) {
             limit
@@ -134,13 +136,13 @@ impl Inbound {
         false
     }
 
-    /// Puts a request into the queue for slots. A peer at its own limit is passed over until
-    /// one of its slots or jobs is free.
+    /// Puts a request into the queue for slots. While a peer is at its own limit, the queue skips
+    /// its requests.
     pub(crate) fn wait_for_slot(
         &mut self,
         base: &mut Base,
         id: StreamId,
-        phase: Phase,
+        phase: RequestPhase,
         peer: &PublicKey,
     ) {
         self.set_phase(base, id, phase);
@@ -153,13 +155,13 @@ impl Inbound {
         self.room_in_all(base, PAGE_ROOM)
     }
 
-    /// Puts a request into the queue for room. A peer that has to take its own answers first is
-    /// passed over until it does.
+    /// Puts a request into the queue for room. While a peer has to read its own answers first, the
+    /// queue skips its requests.
     pub(crate) fn wait_for_room(
         &mut self,
         base: &mut Base,
         id: StreamId,
-        phase: Phase,
+        phase: RequestPhase,
         peer: &PublicKey,
         room: Room,
     ) {

@@ -1,5 +1,5 @@
 //! Serving a batch of items: a few signatures at a time, so that a batch of a thousand items
-//! neither floods the pool nor holds a slot while others wait for one.
+//! neither floods the verification pool nor holds a slot while other requests wait for one.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -10,7 +10,7 @@ use crate::key::{PublicKey, SignatureError};
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{JobId, StreamId, VerifyTag};
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::puts::candidate;
 use crate::node::inbound::room::Room;
 use crate::node::inbound::state::Inbound;
@@ -21,23 +21,23 @@ use crate::node::verify::Verdict;
 use crate::store::{Candidate, Precheck, Refusal};
 use crate::wire::{Response, WireItem};
 
-/// Signatures of one batch being checked at a time while no other request waits for a slot.
+/// Maximum number of signatures of one batch being checked while no other request waits for a slot.
 const SHARE: usize = 32;
-/// The same while others wait; the slot is released after them.
-const SHARE_OF_MANY: usize = 8;
-/// Items of a batch judged at a time, and their bytes.
+/// Same, while other requests wait; the slot is released after these.
+const SHARE_WHEN_BUSY: usize = 8;
+/// Maximum number of items of a batch judged in one step, and of their bytes.
 const STEP_ITEMS: usize = 64;
 const STEP_BYTES: usize = 128 * 1024;
-/// What became of an item of a batch.
-enum Step {
+/// The result of judging one item of a batch.
+enum ItemStep {
     Judged(Result<(), Rejection>),
     Verifying,
-    /// There is no room for it among the items being checked: later.
+    /// The limits on items being checked leave no room for it now.
     Later(WireItem),
 }
 
 impl Inbound {
-    /// A batch came: it takes a slot, or waits for one. One without items needs none.
+    /// Starts a batch: it acquires a slot or waits for one. A batch without items needs none.
     pub(crate) fn start_batch(
         &mut self,
         base: &mut Base,
@@ -50,12 +50,12 @@ impl Inbound {
         } else if self.try_slot(base, peer) {
             self.advance_batch(base, id, batch, peer);
         } else {
-            self.wait_for_slot(base, id, Phase::BatchWaits(batch), peer);
+            self.wait_for_slot(base, id, RequestPhase::BatchQueued(batch), peer);
         }
     }
 
-    /// A batch that waited for a slot. Returns what it cost.
-    pub(crate) fn batch_again(
+    /// Resumes a batch that waited for a slot. Returns its cost.
+    pub(crate) fn resume_batch(
         &mut self,
         base: &mut Base,
         id: StreamId,
@@ -75,12 +75,12 @@ impl Inbound {
         peer: &PublicKey,
     ) {
         let share = if self.backlog.wait_queue.runnable() > 0 {
-            SHARE_OF_MANY
+            SHARE_WHEN_BUSY
         } else {
             SHARE
         };
         let (mut items, mut bytes) = (0, 0);
-        while batch.out < share && items < STEP_ITEMS && bytes < STEP_BYTES {
+        while batch.pending < share && items < STEP_ITEMS && bytes < STEP_BYTES {
             let Some((item, target)) = batch.next() else {
                 break;
             };
@@ -93,32 +93,32 @@ impl Inbound {
                     candidate.life = batch.next_life().or(candidate.life);
                     judge(base, candidate, tag, peer)
                 }
-                Err(error) => Step::Judged(Err(Rejection::Item(error))),
+                Err(error) => ItemStep::Judged(Err(Rejection::Item(error))),
             };
             match step {
-                Step::Judged(result) => batch.results.push(result),
-                Step::Verifying => {
+                ItemStep::Judged(result) => batch.results.push(result),
+                ItemStep::Verifying => {
                     batch.results.push(Ok(()));
-                    batch.out += 1;
+                    batch.pending += 1;
                 }
-                Step::Later(item) => {
+                ItemStep::Later(item) => {
                     batch.put_back = Some((item, target));
                     break;
                 }
             }
         }
-        if batch.out > 0 {
-            return self.set_phase(base, id, Phase::Batch(batch));
+        if batch.pending > 0 {
+            return self.set_phase(base, id, RequestPhase::Batch(batch));
         }
         self.release_slot(peer);
         if !batch.is_judged() {
-            // The others first.
-            return self.wait_for_slot(base, id, Phase::BatchWaits(batch), peer);
+            // Let the waiting requests of others go first.
+            return self.wait_for_slot(base, id, RequestPhase::BatchQueued(batch), peer);
         }
         self.answer_batch(base, id, batch, peer);
     }
 
-    /// Answers a batch if there is room for the answer, else it waits. Returns what it cost.
+    /// Answers a batch, or queues it until there is room for the answer. Returns its cost.
     pub(crate) fn answer_batch(
         &mut self,
         base: &mut Base,
@@ -129,7 +129,7 @@ impl Inbound {
         let len = batch.answer_len();
         let room = self.room_for_answer(base, peer, len);
         if room != Room::Free {
-            self.wait_for_room(base, id, Phase::BatchDone(batch), peer, room);
+            self.wait_for_room(base, id, RequestPhase::BatchJudged(batch), peer, room);
             return len;
         }
         let mut batch = batch;
@@ -150,7 +150,7 @@ impl Inbound {
         len
     }
 
-    /// A verdict on one item; it is kept if valid, whether or not the stream still is.
+    /// Takes the verdict on one item. A valid item is stored even if its stream has closed.
     pub(crate) fn batch_verified(
         &mut self,
         base: &mut Base,
@@ -170,16 +170,16 @@ impl Inbound {
         }
         let forged = matches!(result, Err(Rejection::Item(_)));
         if let Some(mut batch) = self.take_batch(id) {
-            batch.out -= 1;
+            batch.pending -= 1;
             if let Some(slot) = batch.results.get_mut(index) {
                 *slot = result;
             }
-            // The slot goes with the stream if that is cut.
-            self.set_phase(base, id, Phase::Batch(batch));
+            // Set the phase first: if the stream is closed below, its slot is released with it.
+            self.set_phase(base, id, RequestPhase::Batch(batch));
             if !(forged && self.note_forgery(base, id))
                 && let Some(batch) = self.take_batch(id)
             {
-                self.batch_goes_on(base, id, batch, peer);
+                self.continue_batch(base, id, batch, peer);
             }
         }
         if forged {
@@ -187,44 +187,44 @@ impl Inbound {
         }
     }
 
-    /// After a verdict: more items while no request waits for the slot, else those that are out are
-    /// the last ones for now.
-    fn batch_goes_on(
+    /// Continues a batch after a verdict. While other requests wait for a slot, it starts no more
+    /// items, and releases the slot once those in progress are done.
+    fn continue_batch(
         &mut self,
         base: &mut Base,
         id: StreamId,
         batch: Box<Batch>,
         peer: &PublicKey,
     ) {
-        if batch.out > 0 && self.backlog.wait_queue.runnable() > 0 {
-            return self.set_phase(base, id, Phase::Batch(batch));
+        if batch.pending > 0 && self.backlog.wait_queue.runnable() > 0 {
+            return self.set_phase(base, id, RequestPhase::Batch(batch));
         }
-        if batch.out == 0 && !batch.is_judged() && self.backlog.wait_queue.runnable() > 0 {
+        if batch.pending == 0 && !batch.is_judged() && self.backlog.wait_queue.runnable() > 0 {
             self.release_slot(peer);
-            return self.wait_for_slot(base, id, Phase::BatchWaits(batch), peer);
+            return self.wait_for_slot(base, id, RequestPhase::BatchQueued(batch), peer);
         }
         self.advance_batch(base, id, batch, peer);
     }
 }
 
-/// Judges one item.
-fn judge(base: &mut Base, mut candidate: Candidate, tag: VerifyTag, peer: &PublicKey) -> Step {
-    // One binding cannot hold for many items.
+/// Judges one item of a batch.
+fn judge(base: &mut Base, mut candidate: Candidate, tag: VerifyTag, peer: &PublicKey) -> ItemStep {
+    // A batch carries a single binding, which cannot hold for several items.
     candidate.bound = None;
     let nearer = base.nearer(&candidate.target);
     match base.items.precheck(&mut base.cx, &candidate, nearer) {
-        Ok(Precheck::Held) => Step::Judged(Ok(())),
-        Err(Refusal::Busy) => Step::Later(candidate.item.into()),
+        Ok(Precheck::Held) => ItemStep::Judged(Ok(())),
+        Err(Refusal::Busy) => ItemStep::Later(candidate.item.into()),
         Err(refusal) => {
             base.cx.count_refusal(refusal);
-            Step::Judged(Err(Rejection::Store(refusal)))
+            ItemStep::Judged(Err(Rejection::Store(refusal)))
         }
         Ok(Precheck::Verify) => {
             if !base.may_verify(peer) {
-                return Step::Later(candidate.item.into());
+                return ItemStep::Later(candidate.item.into());
             }
             base.verify(peer, candidate, tag);
-            Step::Verifying
+            ItemStep::Verifying
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Requests that wait for storage, while it is read at the start: what lies at their target decides
-//! the answer.
+//! Requests that wait for storage while it is read at the start, because the answer depends on the
+//! record at their target.
 
 use alloc::boxed::Box;
 
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::state::Inbound;
 use crate::node::loading::{LOAD_WAIT, Need};
 use crate::node::rpc::deadlines::Wait;
 use crate::wire::{Request, RequestMessage, Want};
 
 impl Inbound {
-    /// Gives a request back if what it needs has been loaded, else it waits for that.
-    pub(super) fn load_first(
+    /// Returns the request if what it needs is loaded, otherwise makes it wait and returns `None`.
+    pub(super) fn await_load(
         &mut self,
         base: &mut Base,
         id: StreamId,
@@ -33,11 +33,11 @@ impl Inbound {
         self.loads.insert((need, id));
         let until = base.cx.now.mono.plus(LOAD_WAIT);
         self.streams.set_deadline(id, Some((Wait::Load, until)));
-        self.set_phase(base, id, Phase::Loading(Box::new(message), need));
+        self.set_phase(base, id, RequestPhase::Loading(Box::new(message), need));
         None
     }
 
-    /// What requests waited for has been loaded, or cannot be.
+    /// Resumes the requests whose need was loaded or given up.
     pub(crate) fn loaded(&mut self, base: &mut Base, need: Need) {
         loop {
             let next = match need {
@@ -51,14 +51,14 @@ impl Inbound {
         }
     }
 
-    /// The deadline of a request that waits for storage passed: it is served from memory.
-    pub(super) fn load_late(&mut self, base: &mut Base, id: StreamId) {
+    /// Serves a request from memory because storage did not answer in time.
+    pub(super) fn load_timed_out(&mut self, base: &mut Base, id: StreamId) {
         base.cx.counters.count(Counter::LoadsLate);
         self.end_wait(base, id);
     }
 }
 
-/// What the answer to a request depends on.
+/// The records that the answer to a request depends on.
 fn need_of(message: &RequestMessage) -> Option<Need> {
     let want = message.ext.as_ref().map_or(Want::All, |ext| ext.want);
     match &message.request {

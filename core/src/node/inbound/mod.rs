@@ -1,8 +1,8 @@
 //! Inbound requests: one at a time on each accepted stream, from its first byte until its answer
 //! has left.
 //!
-//! What a peer may make the node do is bounded on the way: `room` bounds the bytes of requests
-//! and answers, `backlog` starts what waits, a bounded piece of work at a time.
+//! The work that a peer can cause is bounded: `room` limits the bytes of requests and answers, and
+//! `backlog` resumes waiting requests, a bounded amount of work at a time.
 
 mod backlog;
 mod batch;
@@ -19,4 +19,4 @@ mod streams;
 mod watches;
 mod work;
 
-pub(crate) use state::{Heard, Inbound};
+pub(crate) use state::{Inbound, SyncNotice};

@@ -1,4 +1,4 @@
-//! Serving a page of items: made in pieces, since one of 3 MiB takes milliseconds.
+//! Serving a page of items, in steps, since a page of 3 MiB takes milliseconds to encode.
 
 use alloc::boxed::Box;
 
@@ -6,23 +6,23 @@ use crate::item::Seq;
 use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::ids::StreamId;
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::state::Inbound;
 use crate::node::inbound::work::PageJob;
 use crate::node::output::CloseReason;
 use crate::store::PageReader;
 use crate::wire::{PageEncoder, encoded_item_len, encoded_target_len};
 
-/// Encoded bytes of one page of items.
+/// Maximum encoded size of one page of items, in bytes.
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
-/// Room that the answer needs while it is made: a page, and the item that ends it.
+/// Room reserved while the answer is made: a page, and the item that exceeds it.
 pub(crate) const PAGE_ROOM: usize = PAGE_BYTES + 128 * 1024;
-/// Items looked at, and bytes encoded, at a time.
+/// Maximum number of items visited, and of bytes encoded, in one step.
 const STEP_ITEMS: usize = 256;
 const STEP_BYTES: usize = 64 * 1024;
 
 impl Inbound {
-    /// A page is asked for; there is room for it.
+    /// Starts a page. The caller has checked that there is room for it.
     pub(crate) fn start_page(
         &mut self,
         base: &mut Base,
@@ -36,10 +36,10 @@ impl Inbound {
             encoder: PageEncoder::new(),
         };
         self.set_answer_bytes(id, PAGE_ROOM);
-        self.set_phase(base, id, Phase::Page(Box::new(page)));
+        self.set_phase(base, id, RequestPhase::Page(Box::new(page)));
     }
 
-    /// Makes the next piece of a page, and sends it when it is whole. Returns what it cost.
+    /// Encodes the next piece of a page, and sends the page when it is complete. Returns the cost.
     pub(crate) fn advance_page(
         &mut self,
         base: &mut Base,
@@ -58,7 +58,7 @@ impl Inbound {
         );
         let cost = encoder.len().saturating_sub(before);
         let Some(end) = end else {
-            self.set_phase(base, id, Phase::Page(page));
+            self.set_phase(base, id, RequestPhase::Page(page));
             return cost;
         };
         page.encoder.truncate(end.items);
@@ -69,7 +69,7 @@ impl Inbound {
                 Err(_) => self.close(&mut base.cx, id, CloseReason::Protocol),
             }
         }
-        // A page is mostly smaller than its room was.
+        // The page is mostly smaller than the room that was reserved for it.
         self.backlog.room.unpark(peer);
         cost
     }

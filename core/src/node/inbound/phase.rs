@@ -1,4 +1,4 @@
-//! How far the request on an accepted stream is.
+//! The phases of a request on an accepted stream.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,100 +13,104 @@ use crate::store::item_cost;
 use crate::time::Mono;
 use crate::wire::{BatchDecoder, Frame, Method, Request, RequestMessage};
 
-/// Bytes that an item takes in a request beside its value and salt.
+/// Overhead of an item in a request besides its value and salt, in bytes.
 const ITEM_BYTES: usize = 256;
 
-/// An accepted stream.
+/// State of the request on an accepted stream.
 #[derive(Default)]
 pub(crate) struct RequestState {
-    pub(crate) phase: Phase,
-    /// Bytes of the next request.
+    pub(crate) phase: RequestPhase,
+    /// Bytes received beyond the current request.
     pub(crate) ahead: Vec<u8>,
     pub(crate) paused: bool,
-    /// What came whole and is not answered yet, and since when.
+    /// Method and arrival time of a complete request that has not been answered.
     pub(crate) serving: Option<(Method, Mono)>,
-    /// The peer speaks our dialect: keep the stream.
+    /// Whether the stream stays open after the answer, because the peer speaks our extensions.
     pub(crate) keep: bool,
-    /// The peer reads compact lists of peers.
+    /// Whether the peer can read compact lists of peers.
     pub(crate) compact: bool,
     pub(crate) forgeries: u8,
-    /// The request has waited for storage.
+    /// Whether the request has waited for storage.
     pub(crate) loaded: bool,
-    /// The request has waited for news.
+    /// Whether the request has waited for a newer item.
     pub(crate) polled: bool,
-    /// Counted by [`Inbound::set_request_bytes`](crate::node::inbound::state::Inbound::set_request_bytes).
+    /// Maintained by
+    /// [`Inbound::set_request_bytes`](crate::node::inbound::state::Inbound::set_request_bytes).
     pub(crate) request_bytes: usize,
-    /// Counted by [`Inbound::set_answer_bytes`](crate::node::inbound::state::Inbound::set_answer_bytes).
+    /// Maintained by
+    /// [`Inbound::set_answer_bytes`](crate::node::inbound::state::Inbound::set_answer_bytes).
     pub(crate) answer_bytes: usize,
 }
 
 impl RequestState {
-    /// Whether it holds a slot. A put's slot is released with its verdict instead, since its
-    /// item is kept even if the stream is gone.
+    /// Whether it holds a slot that closing the stream must release. The slot of a put is released
+    /// with the verdict instead, since its item is stored even if the stream has closed.
     pub(crate) const fn holds_slot(&self) -> bool {
-        matches!(self.phase, Phase::Batch(_))
+        matches!(self.phase, RequestPhase::Batch(_))
     }
 
-    /// The queue that it stands in.
+    /// The queue in which the request waits, if any.
     pub(crate) const fn queue(&self) -> Option<Queue> {
         match self.phase {
-            Phase::Whole(_) | Phase::Decoding(_) | Phase::Page(_) => Some(Queue::Work),
-            Phase::Put(_) | Phase::BatchWaits(_) => Some(Queue::Slot),
-            Phase::Request(_) | Phase::BatchDone(_) => Some(Queue::Room),
-            Phase::Reading
-            | Phase::Loading(..)
-            | Phase::Watching(..)
-            | Phase::Verifying(_)
-            | Phase::Batch(_)
-            | Phase::Answering { .. } => None,
+            RequestPhase::Whole(_) | RequestPhase::Decoding(_) | RequestPhase::Page(_) => {
+                Some(Queue::Work)
+            }
+            RequestPhase::Put(_) | RequestPhase::BatchQueued(_) => Some(Queue::Slot),
+            RequestPhase::Request(_) | RequestPhase::BatchJudged(_) => Some(Queue::Room),
+            RequestPhase::Reading
+            | RequestPhase::Loading(..)
+            | RequestPhase::Watching(..)
+            | RequestPhase::Verifying(_)
+            | RequestPhase::Batch(_)
+            | RequestPhase::Answering { .. } => None,
         }
     }
 }
 
-/// How far the request on a stream is.
+/// Phase of the request on a stream.
 #[derive(Default)]
-pub(crate) enum Phase {
-    /// Nothing, or part of a request, has come.
+pub(crate) enum RequestPhase {
+    /// No complete request has arrived.
     #[default]
     Reading,
     /// A large request waits to be decoded.
     Whole(Frame),
     /// A batch is being decoded.
     Decoding(Box<BatchDecoder>),
-    /// A request waits for what storage has.
+    /// The request waits for storage.
     Loading(Box<RequestMessage>, Need),
-    /// A request waits for a newer item there.
+    /// The request waits for a newer item at this target.
     Watching(Box<RequestMessage>, Target),
-    /// A request waits for room for its answer.
+    /// The request waits for room for its answer.
     Request(Box<RequestMessage>),
-    /// A page of items is being made.
+    /// A page of items is being encoded.
     Page(Box<PageJob>),
     /// A put waits for a slot.
     Put(Box<PutRequest>),
     /// A put's signature is being checked.
     Verifying(Reply),
-    /// A batch waits for a slot.
-    BatchWaits(Box<Batch>),
-    /// Some items of a batch are being checked.
+    /// The batch waits for a slot.
+    BatchQueued(Box<Batch>),
+    /// Items of the batch are being checked.
     Batch(Box<Batch>),
-    /// A batch is done and waits for room for its answer.
-    BatchDone(Box<Batch>),
-    /// An answer is on its way; then the stream is kept, or finished.
+    /// All items are judged, and the batch waits for room for its answer.
+    BatchJudged(Box<Batch>),
+    /// The answer is being sent.
     Answering {
-        /// Keep it.
+        /// Whether the stream stays open afterwards.
         keep: bool,
     },
 }
 
-impl Phase {
-    /// Bytes that are kept of the request.
+impl RequestPhase {
+    /// Memory that the request occupies, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Whole(frame) => frame.body.capacity(),
             Self::Decoding(decoder) => decoder.allocated(),
             Self::Loading(message, _) => content_len(&message.request),
             Self::Put(put) => item_cost(&put.candidate.item),
-            Self::BatchWaits(batch) | Self::Batch(batch) | Self::BatchDone(batch) => batch.bytes,
+            Self::BatchQueued(batch) | Self::Batch(batch) | Self::BatchJudged(batch) => batch.bytes,
             Self::Reading
             | Self::Watching(..)
             | Self::Request(_)
@@ -117,7 +121,7 @@ impl Phase {
     }
 }
 
-/// Bytes of what a request carries.
+/// Size of the content of a request, in bytes.
 fn content_len(request: &Request) -> usize {
     match request {
         Request::PutValue { item, .. } => ITEM_BYTES + item.content_len(),

@@ -1,5 +1,5 @@
-//! Handlers of puts and renewals: an item goes its way into the store, and the answer says how it
-//! went.
+//! Handlers of puts and renewals: the item passes through admission to the store, and the answer
+//! reports the result.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -11,7 +11,7 @@ use crate::key::{PublicKey, Signature, SignatureError};
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::{JobId, StreamId, VerifyTag};
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::state::Inbound;
 use crate::node::inbound::work::{PutRequest, Reply};
 use crate::node::items::intake::Rejection;
@@ -22,11 +22,11 @@ use crate::node::verify::Verdict;
 use crate::store::{Candidate, Precheck, Refusal, Via, item_cost};
 use crate::wire::{RequestExt, Response, Want, WireItem};
 
-/// Invalid signatures after which a stream is cut.
+/// Number of invalid signatures after which a stream is closed.
 const MAX_FORGERIES: u8 = 3;
 
 impl Inbound {
-    /// A put goes as far as it can without its signature being checked.
+    /// Serves a put as far as possible without checking its signature.
     pub(crate) fn serve_put(
         &mut self,
         base: &mut Base,
@@ -40,16 +40,16 @@ impl Inbound {
             Ok(Precheck::Held) => self.put_stored(base, id, put.reply, true),
             Ok(Precheck::Verify) => {
                 if !self.try_slot(base, peer) {
-                    return self.wait_for_slot(base, id, Phase::Put(put), peer);
+                    return self.wait_for_slot(base, id, RequestPhase::Put(put), peer);
                 }
-                self.set_phase(base, id, Phase::Verifying(put.reply));
+                self.set_phase(base, id, RequestPhase::Verifying(put.reply));
                 base.verify(peer, put.candidate, VerifyTag::Put(id));
             }
         }
     }
 
-    /// A put that waited for a slot. Returns what it cost.
-    pub(crate) fn put_again(
+    /// Resumes a put that waited for a slot. Returns its cost.
+    pub(crate) fn resume_put(
         &mut self,
         base: &mut Base,
         id: StreamId,
@@ -61,8 +61,9 @@ impl Inbound {
         cost
     }
 
-    /// A renewal proves the signer by the transport, and the signature by being the one held.
-    /// One with another signature is checked like a put of the item with that signature.
+    /// Serves a renewal. The transport proves the signer, and the signature need not be checked if
+    /// it is the stored one. A different signature is checked like a put of the stored item with
+    /// that signature.
     pub(crate) fn serve_renewal(
         &mut self,
         base: &mut Base,
@@ -99,7 +100,7 @@ impl Inbound {
         self.answer(base, id, Response::Renew { stored, error }, held);
     }
 
-    /// A verdict on an item that came over a stream; the stream may be gone since.
+    /// Takes the verdict on an item put over a stream, which may have closed meanwhile.
     pub(crate) fn put_verified(
         &mut self,
         base: &mut Base,
@@ -112,7 +113,7 @@ impl Inbound {
         let reply = self
             .request_mut(id)
             .and_then(|request| match request.phase {
-                Phase::Verifying(reply) => Some(reply),
+                RequestPhase::Verifying(reply) => Some(reply),
                 _ => None,
             });
         let had = reply.is_some_and(|reply| {
@@ -145,7 +146,7 @@ impl Inbound {
         }
     }
 
-    /// Counts a forgery; cuts the stream at the third. Returns whether it was cut.
+    /// Counts a forgery and closes the stream at the third. Returns whether the stream is closed.
     pub(crate) fn note_forgery(&mut self, base: &mut Base, id: StreamId) -> bool {
         let Some(request) = self.request_mut(id) else {
             return true;
@@ -167,7 +168,7 @@ impl Inbound {
         base.cx.count_refusal(refusal);
         let (store, now) = (&base.items.store, base.cx.now);
         let held = store.get(now, &reply.target).map(|held| held.item().seq);
-        // What is deleted is held no more, but its sequence is what the owner has to know.
+        // The store has no deleted item, but the owner has to learn its sequence.
         let held = held.or_else(|| store.deleted_up_to(now, &reply.target));
         let text = refusal_text::text(refusal).to_string();
         self.answer_put(base, id, Err(text), held, reply);
@@ -195,14 +196,14 @@ impl Inbound {
     }
 }
 
-/// What a put asks the store to take, as far as it can be known before the signature is checked.
+/// Builds the candidate for the store from a put, as far as known before the signature is checked.
 pub(crate) fn candidate(
     item: WireItem,
     mirror_target: Option<Target>,
     ext: Option<&RequestExt>,
     peer: &PublicKey,
 ) -> Result<Candidate, ItemError> {
-    // Go has a zero key; nothing is ever signed by it.
+    // Go can send a zero key, which is no valid signer.
     let item: Arc<Item> = item
         .into_item()
         .ok_or(ItemError::Signature(SignatureError::Recover))?;

@@ -15,7 +15,7 @@ pub(crate) enum Queue {
     Room,
 }
 
-/// All requests that wait. Each has a stream, so their number is bounded.
+/// All waiting requests. Each belongs to a stream, so the limit on streams bounds their number.
 #[derive(Default)]
 pub(crate) struct Backlog {
     pub(crate) work: FairQueue<StreamId>,

@@ -1,5 +1,5 @@
-//! Serving reconciliation: the answer is made immediately, the items that came with the request go their
-//! way into the store before it leaves.
+//! Serving reconciliation: the answer is computed immediately, but leaves only after the items that
+//! came with the request have passed through admission.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -8,18 +8,19 @@ use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::state::{Heard, Inbound};
+use crate::node::inbound::state::{Inbound, SyncNotice};
 use crate::node::inbound::work::Batch;
 use crate::node::output::CloseReason;
 use crate::node::rpc::callers::JUNK_COST;
 use crate::sync::{RequestPart, SyncRequest, respond};
 use crate::wire::Response;
 
-/// Room that an answer needs: a page of items and the item that ends it, and what is said of ranges.
+/// Room reserved for an answer: a page of items with the item that exceeds it, and the replies for
+/// ranges.
 pub(crate) const RECONCILE_ROOM: usize = 420 * 1024;
 
 impl Inbound {
-    /// A reconciliation message; there is room for the answer.
+    /// Serves a reconciliation message. The caller has checked that there is room for the answer.
     pub(crate) fn serve_reconcile(
         &mut self,
         base: &mut Base,
@@ -32,7 +33,7 @@ impl Inbound {
             self.close(&mut base.cx, id, CloseReason::Protocol);
             return self.note_waste(base, peer, message.len() as u64 + JUNK_COST);
         };
-        self.heard.push(heard(peer, &request));
+        self.sync_notices.push(sync_notice(peer, &request));
         let view = base.items.store.sync_view(base.cx.now);
         let reply = respond(&view, request);
         let answer = reply.response.encode();
@@ -45,23 +46,23 @@ impl Inbound {
     }
 }
 
-/// What a request says of who sent it.
-fn heard(peer: &PublicKey, request: &SyncRequest) -> Heard {
-    let mut heard = Heard {
+/// Extracts what a request says about its sender.
+fn sync_notice(peer: &PublicKey, request: &SyncRequest) -> SyncNotice {
+    let mut sync_notice = SyncNotice {
         peer: *peer,
         compares: false,
         offered: Vec::new(),
     };
     for part in &request.parts {
         match part {
-            RequestPart::Offer(stamps) => heard.offered.extend(stamps),
+            RequestPart::Offer(stamps) => sync_notice.offered.extend(stamps),
             RequestPart::Give(_) => {}
             RequestPart::Whole(_)
             | RequestPart::Split(..)
             | RequestPart::Ids(..)
             | RequestPart::Want(_)
-            | RequestPart::Pull(..) => heard.compares = true,
+            | RequestPart::Pull(..) => sync_notice.compares = true,
         }
     }
-    heard
+    sync_notice
 }

@@ -1,5 +1,5 @@
-//! Handlers of requests: what each asks for, and its answer. Streams of peers that speak our
-//! dialect stay open for the next request.
+//! Dispatch of requests to their handlers, and their answers. Streams of peers that speak our
+//! extensions stay open for the next request.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -11,7 +11,7 @@ use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
 use crate::node::inbound::page::PAGE_ROOM;
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::puts::candidate;
 use crate::node::inbound::reconcile::RECONCILE_ROOM;
 use crate::node::inbound::room::{Room, SMALL_ANSWER};
@@ -26,7 +26,7 @@ use crate::wire::{
     encode_response, encoded_item_len,
 };
 
-/// Bytes of a batch decoded at a time.
+/// Maximum number of bytes of a batch decoded in one step.
 const DECODE_STEP: usize = 64 * 1024;
 
 impl Inbound {
@@ -38,7 +38,7 @@ impl Inbound {
         }
     }
 
-    /// Decodes a large request, at its turn. Returns what it cost.
+    /// Decodes a large request when its turn comes. Returns the cost.
     pub(crate) fn decode_large(&mut self, base: &mut Base, id: StreamId, frame: Frame) -> usize {
         if frame.method == Method::PutBatch {
             return self.decode_batch(base, id, Box::new(BatchDecoder::new(frame.body)));
@@ -47,7 +47,7 @@ impl Inbound {
         frame.body.len()
     }
 
-    /// Decodes a piece of a large batch. Returns what it cost.
+    /// Decodes a piece of a large batch. Returns the cost.
     pub(crate) fn decode_batch(
         &mut self,
         base: &mut Base,
@@ -58,14 +58,14 @@ impl Inbound {
         let result = decoder.step(DECODE_STEP);
         let cost = decoder.position().saturating_sub(before);
         match result {
-            Ok(None) => self.set_phase(base, id, Phase::Decoding(decoder)),
+            Ok(None) => self.set_phase(base, id, RequestPhase::Decoding(decoder)),
             Ok(Some(message)) => self.decoded(base, id, message),
             Err(error) => self.undecodable(base, id, &error, decoder.len()),
         }
         cost
     }
 
-    /// A request that does not decode; its peer is charged for it.
+    /// Closes the stream of a request that does not decode, and charges its peer.
     fn undecodable(&mut self, base: &mut Base, id: StreamId, error: &WireError, bytes: usize) {
         base.cx.count_wire_error(error);
         let peer = self.streams.get(id).map(|stream| stream.peer);
@@ -75,7 +75,7 @@ impl Inbound {
         }
     }
 
-    /// A decoded request.
+    /// Takes a decoded request.
     fn decoded(&mut self, base: &mut Base, id: StreamId, message: RequestMessage) {
         let Some(stream) = self.streams.get(id) else {
             return;
@@ -98,8 +98,8 @@ impl Inbound {
         self.serve(base, id, message, &peer);
     }
 
-    /// Serves a request that waited for room. Returns what it cost.
-    pub(crate) fn serve_again(
+    /// Resumes a request that waited for room or storage. Returns its cost.
+    pub(crate) fn resume_request(
         &mut self,
         base: &mut Base,
         id: StreamId,
@@ -110,17 +110,23 @@ impl Inbound {
         SMALL_ANSWER
     }
 
-    /// Serves a request if there is room for its answer, else it waits.
+    /// Serves a request, or makes it wait for storage, a newer item or room for its answer.
     fn serve(&mut self, base: &mut Base, id: StreamId, message: RequestMessage, peer: &PublicKey) {
-        let Some(message) = self.load_first(base, id, message) else {
+        let Some(message) = self.await_load(base, id, message) else {
             return;
         };
-        let Some(message) = self.poll_first(base, id, message) else {
+        let Some(message) = self.await_newer(base, id, message) else {
             return;
         };
         let room = self.room_for_answer(base, peer, answer_len(base, &message.request));
         if room != Room::Free {
-            return self.wait_for_room(base, id, Phase::Request(Box::new(message)), peer, room);
+            return self.wait_for_room(
+                base,
+                id,
+                RequestPhase::Request(Box::new(message)),
+                peer,
+                room,
+            );
         }
         let ext = message.ext;
         match message.request {
@@ -216,7 +222,7 @@ impl Inbound {
         self.answer_with(base, id, response, ext);
     }
 
-    /// Sends an answer; extensions only to those who sent some.
+    /// Sends an answer, with extensions only if the request had some.
     pub(crate) fn answer_with(
         &mut self,
         base: &mut Base,
@@ -238,7 +244,8 @@ impl Inbound {
         }
     }
 
-    /// Whether a stream is kept after its answer, and the extension that says so.
+    /// Returns whether a stream stays open after its answer, with the extension that says so.
+    /// `None` if the stream is gone.
     pub(crate) fn answer_ext(
         &mut self,
         base: &Base,
@@ -251,8 +258,8 @@ impl Inbound {
     }
 }
 
-/// Bytes of the answer to a request, at most. A batch's answer is made later, and has to
-/// find its own room.
+/// Upper bound on the size of the answer to a request. The answer to a batch is made later, and
+/// reserves room then.
 fn answer_len(base: &Base, request: &Request) -> usize {
     match request {
         Request::GetItems { .. } => PAGE_ROOM,
@@ -265,8 +272,8 @@ fn answer_len(base: &Base, request: &Request) -> usize {
     }
 }
 
-/// The sender that a message names must be the proven peer or none. Its key is checked on
-/// the curve only when it is another one, since the transport proved the peer's.
+/// Checks that the sender named in a message is the proven peer or absent. A different key is also
+/// checked to be on the curve; the transport has proved the peer's own.
 fn check_sender(sender: &Sender, peer: &PublicKey) -> Result<(), Counter> {
     match sender.key {
         None => Ok(()),

@@ -1,8 +1,8 @@
-//! Room for what peers send and for what they are answered: who has to go when it is short.
+//! Room for what peers send and for their answers, and which stream is closed when it is short.
 //!
-//! Streams whose request is incomplete go first: of unknown peers before known ones, of peers
-//! (and of addresses) that have many before those that have few, the older first. Then idle
-//! streams, then long polls, then those whose peer does not take its answer.
+//! Streams with an incomplete request are closed first: those of unknown peers before known ones,
+//! those of peers (and of addresses) with many before those with few, older before newer. Then idle
+//! streams, then long polls, then streams whose peer does not read its answer.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -19,15 +19,15 @@ use crate::node::output::CloseReason;
 use crate::node::rpc::deadlines::Wait;
 use crate::time::{Mono, nanos};
 
-/// Streams looked at to find the one that has to go.
+/// Number of streams examined to find the one to close.
 const SAMPLE: usize = 64;
 /// Bytes of requests that every peer may have, however short room is.
 const FAIR_FLOOR: usize = 16 * 1024;
-/// Answers up to this many bytes may fill all the room for answers, larger ones three quarters.
+/// Answers up to this size may use all the room for answers, larger ones three quarters.
 pub(crate) const SMALL_ANSWER: usize = 16 * 1024;
-/// Streams that a known peer may have without being charged for requests that had to go.
-const SEVERAL: usize = 2;
-/// How long a peer may leave its answer while others wait for room.
+/// Number of streams up to which a known peer is not charged for requests that were cut.
+const MAX_UNCHARGED_STREAMS: usize = 2;
+/// How long a peer may leave its answer unread while others wait for room.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Whether there is room for an answer.
@@ -35,26 +35,33 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub(crate) enum Room {
     /// There is.
     Free,
-    /// The peer has to take what it has.
+    /// The peer has to read its earlier answers first.
     PeerFull,
-    /// There is none for any peer.
+    /// The room of all peers together is used up.
     Full,
 }
 
 impl Inbound {
-    /// Makes room for one more accepted stream.
+    /// Closes a stream to make room for another. Returns false if none can be closed.
     pub(crate) fn make_room_for_stream(&mut self, base: &mut Base) -> bool {
-        let half_sent = self.worst(base, Wait::Read);
+        let half_sent = self.eviction_candidate(base, Wait::Read);
         let idle = self.streams.waiting_for(Wait::Idle).next();
-        // A lone half-sent request may just be under way.
-        let polls = || self.worst(base, Wait::News).map(|found| found.stream);
+        // A single incomplete request may be a regular one in progress, so it is closed only if
+        // nothing else can be.
+        let polls = || {
+            self.eviction_candidate(base, Wait::Poll)
+                .map(|found| found.stream)
+        };
         let victim = half_sent
             .filter(|found| found.crowd > 1)
             .map(|found| found.stream)
             .or_else(|| idle.map(|(_, id)| id))
             .or_else(polls)
             .or_else(|| half_sent.map(|found| found.stream))
-            .or_else(|| self.worst(base, Wait::Send).map(|found| found.stream));
+            .or_else(|| {
+                self.eviction_candidate(base, Wait::Send)
+                    .map(|found| found.stream)
+            });
         let Some(victim) = victim else {
             return false;
         };
@@ -72,16 +79,18 @@ impl Inbound {
         }
     }
 
-    /// Closes a stream whose request takes room that others need. A peer that is unknown or has
-    /// several streams is charged for what had come: a crowd that is always cut before its
-    /// requests are whole, hence before they turn out to be nothing, would else go on for ever.
+    /// Closes a stream whose request takes room that others need.
+    ///
+    /// A peer that is unknown or has several streams is charged for what had arrived. Otherwise
+    /// peers whose requests are always cut before they are complete, and hence before they turn out
+    /// to be worthless, could continue forever.
     fn cut_request(&mut self, base: &mut Base, id: StreamId) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
         let (peer, request_bytes) = (stream.peer, stream.state.request_bytes);
         let usage = self.usage.get(&peer);
-        let several = usage.is_some_and(|usage| usage.streams.len() > SEVERAL);
+        let several = usage.is_some_and(|usage| usage.streams.len() > MAX_UNCHARGED_STREAMS);
         let charged = several || !base.is_known(&peer);
         self.close(&mut base.cx, id, CloseReason::Evicted);
         if charged && request_bytes > 0 {
@@ -89,9 +98,9 @@ impl Inbound {
         }
     }
 
-    /// Of the streams that have waited longest, the one to go first: of an unknown peer, of the
-    /// peer and the address that have most of them.
-    fn worst(&self, base: &Base, wait: Wait) -> Option<Worst> {
+    /// Returns the stream to close first among those that have waited longest: prefers unknown
+    /// peers, then the peer and the address with most such streams.
+    fn eviction_candidate(&self, base: &Base, wait: Wait) -> Option<EvictionCandidate> {
         let mut peers: BTreeMap<PublicKey, usize> = BTreeMap::new();
         let mut hosts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         let sample = || {
@@ -108,20 +117,20 @@ impl Inbound {
                 *hosts.entry(host).or_default() += 1;
             }
         }
-        let mut worst: Option<((bool, usize, usize), Worst)> = None;
+        let mut worst: Option<((bool, usize, usize), EvictionCandidate)> = None;
         for (stream, peer, host) in sample() {
             let crowd = peers[&peer];
             let of_host = host.map_or(0, |host| hosts[&host]);
             let rank = (!base.is_known(&peer), crowd, of_host);
             if worst.is_none_or(|(other, _)| rank > other) {
                 let crowd = crowd.max(of_host);
-                worst = Some((rank, Worst { stream, crowd }));
+                worst = Some((rank, EvictionCandidate { stream, crowd }));
             }
         }
         worst.map(|(_, worst)| worst)
     }
 
-    /// After bytes of a request came: cuts what is beyond the limits.
+    /// Closes streams until bytes that arrived on stream `id` are within the limits.
     pub(crate) fn relieve_requests(&mut self, base: &mut Base, id: StreamId) {
         for _ in 0..SAMPLE {
             let Some(stream) = self.streams.get(id) else {
@@ -135,13 +144,13 @@ impl Inbound {
                 base.cx.hit(Limit::request_bytes_per_peer);
                 break;
             }
-            // No peer takes more than is left for the others, so that something always is.
+            // No peer may take more than what is left for all others, so that some always is left.
             let left = limits.request_bytes.saturating_sub(all);
             if all <= limits.request_bytes && of_peer <= left.max(FAIR_FLOOR) {
                 return;
             }
             base.cx.hit(Limit::request_bytes);
-            match self.worst(base, Wait::Read) {
+            match self.eviction_candidate(base, Wait::Read) {
                 Some(found) if found.stream != id => self.evict(base, found.stream, false),
                 _ => break,
             }
@@ -150,7 +159,7 @@ impl Inbound {
         self.cut_request(base, id);
     }
 
-    /// Whether an answer of about `bytes` may be made for a peer.
+    /// Whether an answer of about `bytes` may be made for `peer`.
     pub(crate) fn room_for_answer(&self, base: &Base, peer: &PublicKey, bytes: usize) -> Room {
         let limits = &base.cx.config.limits;
         let usage = self.usage.get(peer);
@@ -179,15 +188,15 @@ impl Inbound {
         }
     }
 
-    /// The stream whose peer was given its answer first, and until when it may leave it there
-    /// while others wait.
+    /// The stream with the oldest unread answer, and the time until which its peer may leave it
+    /// unread while others wait.
     fn slow_reader(&self) -> Option<(Mono, StreamId)> {
         let (until, id) = self.streams.waiting_for(Wait::Send).next()?;
         let since = Mono(until.0.saturating_sub(nanos(SEND_DEADLINE)));
         Some((since.plus(PATIENCE), id))
     }
 
-    /// While requests wait for room: when the next peer that does not take its answer goes.
+    /// When the next slow reader is cut; `None` while no request waits for room.
     pub(crate) fn next_relief(&self) -> Option<Mono> {
         if self.backlog.room.runnable() == 0 {
             return None;
@@ -195,7 +204,7 @@ impl Inbound {
         self.slow_reader().map(|(at, _)| at)
     }
 
-    /// Cuts a peer that does not take its answer, and charges it for that.
+    /// Closes the stream of a peer that does not read its answer, and charges the peer for it.
     pub(crate) fn cut_slow_reader(&mut self, base: &mut Base, id: StreamId, reason: CloseReason) {
         let Some(stream) = self.streams.get(id) else {
             return;
@@ -206,7 +215,7 @@ impl Inbound {
         self.note_waste(base, &peer, bytes as u64);
     }
 
-    /// Cuts the peer that has not taken its answer for too long while others wait.
+    /// Cuts a peer that has left its answer unread for too long while others wait.
     pub(crate) fn relieve_answers(&mut self, base: &mut Base) {
         if self.backlog.room.runnable() == 0 {
             return;
@@ -219,9 +228,9 @@ impl Inbound {
     }
 }
 
-/// The stream to go first, and how many its peer or its address has like it.
+/// The stream to close first, and how many such streams its peer or its address has.
 #[derive(Clone, Copy)]
-struct Worst {
+struct EvictionCandidate {
     stream: StreamId,
     crowd: usize,
 }

@@ -1,4 +1,4 @@
-//! Accepted streams and what their requests take: bytes, slots, places in queues.
+//! Accepted streams and what their requests use: bytes, slots, positions in queues.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::phase::{Phase, RequestState};
+use crate::node::inbound::phase::{RequestPhase, RequestState};
 use crate::node::inbound::queues::Backlog;
 use crate::node::inbound::work::Batch;
 use crate::node::loading::Need;
@@ -25,12 +25,12 @@ use crate::node::rpc::streams::{Stream, StreamTable};
 use crate::sync::Stamp;
 use crate::time::Mono;
 
-/// What one peer uses.
+/// Resources that one peer uses.
 #[derive(Default)]
 pub(crate) struct Usage {
     /// Streams that it opened, oldest first.
     pub(super) streams: Vec<StreamId>,
-    /// Its requests that hold a slot.
+    /// Slots held by its requests.
     pub(super) slots: usize,
     /// Bytes of its requests, from their first byte to their answer.
     pub(super) request_bytes: usize,
@@ -38,12 +38,12 @@ pub(crate) struct Usage {
     pub(super) answer_bytes: usize,
 }
 
-/// What a reconciliation message that was served says of its sender.
-pub(crate) struct Heard {
+/// What a reconciliation message says about its sender.
+pub(crate) struct SyncNotice {
     pub(crate) peer: PublicKey,
-    /// It compares what both hold: a session of its own is under way.
+    /// Whether the peer compares sets, that is, runs a session with this node.
     pub(crate) compares: bool,
-    /// What it announces.
+    /// The items that the peer offers.
     pub(crate) offered: Vec<Stamp>,
 }
 
@@ -56,23 +56,23 @@ pub(crate) struct Inbound {
     pub(super) request_bytes: usize,
     /// Bytes of all answers that have not left.
     pub(super) answer_bytes: usize,
-    /// Requests that came whole and are not answered yet.
+    /// Complete requests that have not been answered.
     pub(super) serving: usize,
-    /// Slots that are taken.
+    /// Slots in use.
     pub(super) slots: usize,
     pub(super) backlog: Backlog,
     /// Requests that wait for storage.
     pub(super) loads: BTreeSet<(Need, StreamId)>,
     /// Requests that wait for a newer item.
     pub(super) watches: BTreeSet<(Target, StreamId)>,
-    /// What replication has not taken yet.
-    pub(super) heard: Vec<Heard>,
+    /// Messages that replication has not processed yet.
+    pub(super) sync_notices: Vec<SyncNotice>,
 }
 
 impl Inbound {
-    /// What reconciliation messages have said since the last call.
-    pub(crate) fn take_heard(&mut self) -> Vec<Heard> {
-        core::mem::take(&mut self.heard)
+    /// Returns what reconciliation messages have said since the last call.
+    pub(crate) fn take_sync_notices(&mut self) -> Vec<SyncNotice> {
+        core::mem::take(&mut self.sync_notices)
     }
 
     pub(crate) fn new(hash_seed: u64) -> Self {
@@ -87,7 +87,7 @@ impl Inbound {
             backlog: Backlog::default(),
             loads: BTreeSet::new(),
             watches: BTreeSet::new(),
-            heard: Vec::new(),
+            sync_notices: Vec::new(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Inbound {
         self.watches.len()
     }
 
-    /// Requests that came whole and are not answered yet.
+    /// Complete requests that have not been answered.
     pub(crate) const fn serving(&self) -> usize {
         self.serving
     }
@@ -127,12 +127,12 @@ impl Inbound {
         self.streams.unordered_ids()
     }
 
-    /// The next stream to give up.
+    /// The stream with the earliest deadline.
     pub(crate) const fn next_deadline(&self) -> Option<(Mono, StreamId)> {
         self.streams.next_deadline()
     }
 
-    /// Changes a peer's use; an entry without streams and slots goes.
+    /// Changes the usage of a peer. Removes the entry if no stream and no slot is left.
     pub(super) fn change_usage(&mut self, peer: PublicKey, change: impl FnOnce(&mut Usage)) {
         let usage = self.usage.entry(peer).or_default();
         change(usage);
@@ -146,7 +146,7 @@ impl Inbound {
         Some(&mut self.streams.get_mut(id)?.state)
     }
 
-    /// Counts the bytes that the request on a stream takes, in place of what was counted.
+    /// Sets the number of bytes that the request on a stream uses.
     pub(crate) fn set_request_bytes(&mut self, id: StreamId, bytes: usize) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
@@ -161,7 +161,7 @@ impl Inbound {
         }
     }
 
-    /// Counts the bytes of the answer on a stream, in place of what was counted.
+    /// Sets the number of bytes that the answer on a stream uses.
     pub(crate) fn set_answer_bytes(&mut self, id: StreamId, bytes: usize) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
@@ -176,7 +176,7 @@ impl Inbound {
         }
     }
 
-    /// Forgets a stream: its slot and its place in a queue are free.
+    /// Removes a stream and releases its slot and its positions in queues.
     pub(super) fn remove(
         &mut self,
         cx: &mut Context,
@@ -196,8 +196,8 @@ impl Inbound {
             self.release_slot(peer);
         }
         match request.phase {
-            Phase::Loading(_, need) => drop(self.loads.remove(&(need, id))),
-            Phase::Watching(_, target) => drop(self.watches.remove(&(target, id))),
+            RequestPhase::Loading(_, need) => drop(self.loads.remove(&(need, id))),
+            RequestPhase::Watching(_, target) => drop(self.watches.remove(&(target, id))),
             _ => {}
         }
         if let Some(queue) = request.queue() {
@@ -209,7 +209,7 @@ impl Inbound {
         Some(stream)
     }
 
-    /// Closes a stream, unless it is gone.
+    /// Closes a stream if it exists.
     pub(crate) fn close(&mut self, cx: &mut Context, stream: StreamId, reason: CloseReason) {
         if let Some(removed) = self.remove(cx, stream) {
             if let Some((method, _)) = removed.state.serving {
@@ -238,8 +238,8 @@ impl Inbound {
         !id.is_ours() && self.last_accepted.is_none_or(|last| id > last)
     }
 
-    /// Goes into a phase, and into its queue if it has one.
-    pub(crate) fn set_phase(&mut self, base: &mut Base, id: StreamId, phase: Phase) {
+    /// Sets the phase of a request, and puts it into the queue of that phase if there is one.
+    pub(crate) fn set_phase(&mut self, base: &mut Base, id: StreamId, phase: RequestPhase) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
@@ -255,18 +255,19 @@ impl Inbound {
         }
     }
 
-    /// A request has waited for storage or for news, which came or did not: it goes on at its turn.
+    /// Ends the wait of a request for storage or a newer item, successful or not. It is resumed at
+    /// its turn.
     pub(super) fn end_wait(&mut self, base: &mut Base, id: StreamId) {
         let Some(request) = self.streams.get_mut(id).map(|stream| &mut stream.state) else {
             return;
         };
         let message = match core::mem::take(&mut request.phase) {
-            Phase::Loading(message, need) => {
+            RequestPhase::Loading(message, need) => {
                 request.loaded = true;
                 self.loads.remove(&(need, id));
                 message
             }
-            Phase::Watching(message, target) => {
+            RequestPhase::Watching(message, target) => {
                 request.polled = true;
                 self.watches.remove(&(target, id));
                 message
@@ -274,10 +275,11 @@ impl Inbound {
             other => return request.phase = other,
         };
         self.streams.set_deadline(id, None);
-        self.set_phase(base, id, Phase::Request(message));
+        self.set_phase(base, id, RequestPhase::Request(message));
     }
 
-    /// A peer made this node work for nothing. One that goes on is cut off for a while.
+    /// Charges a peer for wasted work. Beyond a threshold it is slowed down, then refused for a
+    /// while.
     pub(super) fn note_waste(&mut self, base: &mut Base, peer: &PublicKey, bytes: u64) {
         let now = base.cx.now.mono;
         match base.callers.note_waste(peer, bytes, now) {
@@ -298,11 +300,11 @@ impl Inbound {
         }
     }
 
-    /// The batch whose items are being checked on a stream.
+    /// Takes the batch whose items are being checked on a stream.
     pub(crate) fn take_batch(&mut self, id: StreamId) -> Option<Box<Batch>> {
         let request = self.request_mut(id)?;
         match core::mem::take(&mut request.phase) {
-            Phase::Batch(batch) => Some(batch),
+            RequestPhase::Batch(batch) => Some(batch),
             other => {
                 request.phase = other;
                 None

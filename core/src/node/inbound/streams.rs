@@ -1,4 +1,5 @@
-//! Accepted streams: bytes to requests, answers to bytes, and when a stream is given up.
+//! Accepted streams: incoming bytes become requests, answers become bytes, and deadlines close
+//! streams.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -7,7 +8,7 @@ use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::phase::{Phase, RequestState};
+use crate::node::inbound::phase::{RequestPhase, RequestState};
 use crate::node::inbound::state::Inbound;
 use crate::node::input::Path;
 use crate::node::limits::Limit;
@@ -17,18 +18,18 @@ use crate::node::rpc::deadlines::Wait;
 use crate::node::rpc::streams::Stream;
 use crate::wire::{Frame, Side};
 
-/// A request must be complete this long after its stream opened or its first byte came, or
-/// else have moved on by [`PROGRESS`] bytes.
+/// Time within which a request must be complete, from the opening of the stream or the first byte
+/// of the request. Every [`PROGRESS`] bytes restart it.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// Bytes of a request after which its deadline starts anew.
+/// Number of bytes of a request that restart its deadline.
 const PROGRESS: usize = 64 * 1024;
-/// A stream without request is finished after this.
+/// Time after which a stream without a request is closed.
 const IDLE_DEADLINE: Duration = Duration::from_secs(60);
-/// An answer must have left after this.
+/// Time within which an answer must have left.
 pub(crate) const SEND_DEADLINE: Duration = Duration::from_secs(30);
-/// Bytes taken beyond the request being served, before the driver has paused the stream.
+/// Maximum number of bytes taken beyond the current request until the driver has paused the stream.
 const MAX_AHEAD: usize = 128 * 1024;
-/// Bodies up to this are decoded as they come; longer ones wait for their turn.
+/// Maximum size of a body that is decoded on arrival; larger ones wait for their turn.
 const DECODED_ON_ARRIVAL: usize = 16 * 1024;
 
 impl Inbound {
@@ -38,7 +39,7 @@ impl Inbound {
         let (config, now) = (&base.cx.config, base.cx.now.mono);
         let limits = &config.limits;
         let of_peer = self.usage.get(&peer).map_or(0, |usage| usage.streams.len());
-        // A quarter is for our own calls, whatever peers do.
+        // A quarter of the streams is reserved for this node's own calls.
         let full = self.streams.len() >= limits.streams - limits.streams / 4
             || base.cx.open_streams >= limits.streams;
         let refused = if base.cx.stopping || !config.serve || base.callers.is_refused(&peer, now) {
@@ -65,7 +66,7 @@ impl Inbound {
         self.read_until(base, id);
     }
 
-    /// A request must be complete in time, or move on.
+    /// Restarts the read deadline of a stream.
     fn read_until(&mut self, base: &Base, id: StreamId) {
         let until = base.cx.now.mono.plus(READ_DEADLINE);
         self.streams.set_deadline(id, Some((Wait::Read, until)));
@@ -77,7 +78,7 @@ impl Inbound {
             return base.cx.counters.count(Counter::LateEvents);
         };
         let request = &mut stream.state;
-        if !matches!(request.phase, Phase::Reading) {
+        if !matches!(request.phase, RequestPhase::Reading) {
             if request.ahead.len() + bytes.len() > MAX_AHEAD {
                 base.cx.counters.count(Counter::RequestsOverloaded);
                 return self.close(&mut base.cx, id, CloseReason::Protocol);
@@ -115,7 +116,7 @@ impl Inbound {
         }
     }
 
-    /// A whole request. It is counted here, and decoded here unless it is large.
+    /// Takes a complete request. It is decoded here unless it is large.
     fn request(&mut self, base: &mut Base, id: StreamId, frame: Frame) {
         base.cx.counters.count(Counter::RequestsServed);
         let received = (Direction::Received, frame.method);
@@ -128,11 +129,11 @@ impl Inbound {
         if frame.body.len() <= DECODED_ON_ARRIVAL {
             return self.decode(base, id, &frame);
         }
-        self.set_phase(base, id, Phase::Whole(frame));
+        self.set_phase(base, id, RequestPhase::Whole(frame));
         self.relieve_requests(base, id);
     }
 
-    /// An answer goes out. Whatever was kept of the request is free.
+    /// Sends an answer and releases what was kept of the request.
     pub(crate) fn send_answer(
         &mut self,
         base: &mut Base,
@@ -155,7 +156,7 @@ impl Inbound {
         let Some(request) = self.request_mut(id) else {
             return;
         };
-        request.phase = Phase::Answering { keep };
+        request.phase = RequestPhase::Answering { keep };
         request.loaded = false;
         request.polled = false;
         let ahead = request.ahead.len();
@@ -166,17 +167,17 @@ impl Inbound {
         base.cx.send(id, frame.into());
     }
 
-    /// An answer has left: the stream is finished, or free for the next request.
+    /// An answer has left: closes the stream, or frees it for the next request.
     pub(crate) fn sent(&mut self, base: &mut Base, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
         let peer = stream.peer;
         let request = &mut stream.state;
-        let Phase::Answering { keep } = request.phase else {
+        let RequestPhase::Answering { keep } = request.phase else {
             return;
         };
-        request.phase = Phase::Reading;
+        request.phase = RequestPhase::Reading;
         let ahead = core::mem::take(&mut request.ahead);
         let resume = core::mem::take(&mut request.paused);
         base.callers.note_answered(&peer, base.cx.now.mono);
@@ -201,9 +202,9 @@ impl Inbound {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
-        if matches!(stream.state.phase, Phase::Loading(..)) {
-            self.load_late(base, id);
-        } else if matches!(stream.state.phase, Phase::Watching(..)) {
+        if matches!(stream.state.phase, RequestPhase::Loading(..)) {
+            self.load_timed_out(base, id);
+        } else if matches!(stream.state.phase, RequestPhase::Watching(..)) {
             self.end_wait(base, id);
         } else if stream.decoder.is_mid_frame() {
             base.cx.counters.count(Counter::SlowRequests);

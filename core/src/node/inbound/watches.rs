@@ -1,4 +1,4 @@
-//! Requests that wait for a newer item at their target: long polls.
+//! Requests that wait for a newer item at their target (long polls).
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -7,18 +7,19 @@ use crate::id::Target;
 use crate::node::base::Base;
 use crate::node::counters::Counter;
 use crate::node::ids::StreamId;
-use crate::node::inbound::phase::Phase;
+use crate::node::inbound::phase::RequestPhase;
 use crate::node::inbound::state::Inbound;
 use crate::node::limits::Limit;
 use crate::node::rpc::deadlines::Wait;
 use crate::wire::{Request, RequestMessage};
 
-/// No request waits longer, whatever it asks for.
+/// Maximum time that a request waits, whatever it asks for.
 const MAX_POLL: Duration = Duration::from_secs(30);
 
 impl Inbound {
-    /// Gives a request back if its answer is due, else it waits for a newer item.
-    pub(super) fn poll_first(
+    /// Returns the request if its answer is due, otherwise makes it wait for a newer item and
+    /// returns `None`.
+    pub(super) fn await_newer(
         &mut self,
         base: &mut Base,
         id: StreamId,
@@ -42,12 +43,12 @@ impl Inbound {
         let target = *target;
         self.watches.insert((target, id));
         let until = base.cx.now.mono.plus(poll.time.min(MAX_POLL));
-        self.streams.set_deadline(id, Some((Wait::News, until)));
-        self.set_phase(base, id, Phase::Watching(Box::new(message), target));
+        self.streams.set_deadline(id, Some((Wait::Poll, until)));
+        self.set_phase(base, id, RequestPhase::Watching(Box::new(message), target));
         None
     }
 
-    /// What lies at a target has changed: requests that wait for that are answered at their turn.
+    /// The item at a target has changed: resumes the requests that wait for it.
     pub(crate) fn item_changed(&mut self, base: &mut Base, target: Target) {
         while let Some((_, id)) = self
             .watches

@@ -9,17 +9,17 @@ use crate::wire::{PageEncoder, RequestExt, Want, WireItem};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What the answer to a put depends on, beside how it went.
+/// What the answer to a put depends on, besides the result.
 #[derive(Clone, Copy)]
 pub(crate) struct Reply {
     pub(super) target: Target,
     pub(super) seq: Seq,
     pub(super) want: Want,
-    /// It came as a [`Request::Renew`](crate::wire::Request::Renew).
+    /// Whether the request was a [`Request::Renew`](crate::wire::Request::Renew).
     pub(super) renewal: bool,
 }
 
-/// A put over a stream.
+/// A put that arrived on a stream.
 pub(crate) struct PutRequest {
     pub(crate) candidate: Candidate,
     pub(super) reply: Reply,
@@ -37,29 +37,30 @@ impl PutRequest {
     }
 }
 
-/// A page that is being made.
+/// A page that is being encoded.
 pub(crate) struct PageJob {
     pub(super) reader: PageReader,
     pub(super) encoder: PageEncoder,
 }
 
-/// Bytes that an item takes in a batch beside its value and salt.
+/// Overhead of an item in a batch besides its value and salt, in bytes.
 const ITEM_BYTES: usize = 256;
 
-/// A batch under way.
+/// A batch that is being served.
 pub(crate) struct Batch {
-    /// Taken, and found to have to wait.
+    /// An item taken from `items` that has to wait for a free verification job.
     pub(super) put_back: Option<(WireItem, Option<Target>)>,
     pub(super) items: vec::IntoIter<WireItem>,
     pub(super) targets: vec::IntoIter<Target>,
     pub(super) results: Vec<Result<(), Rejection>>,
-    pub(super) out: usize,
+    pub(super) pending: usize,
     pub(super) ext: Option<RequestExt>,
-    /// Of each item, where the items came with reconciliation.
+    /// Lifetimes of the items, in order, if they came with reconciliation; otherwise empty.
     lives: Vec<Life>,
-    /// The reconciliation message that answers it, in place of verdicts.
+    /// The reconciliation message to answer with instead of verdicts, if the items came with
+    /// reconciliation.
     pub(super) answer: Option<Vec<u8>>,
-    /// Bytes that it keeps until it is answered.
+    /// Memory that the batch occupies until it is answered, in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -72,14 +73,15 @@ impl Batch {
             put_back: None,
             items: items.into_iter(),
             targets: targets.into_iter(),
-            out: 0,
+            pending: 0,
             ext,
             lives: Vec::new(),
             answer: None,
         }
     }
 
-    /// Items that came with reconciliation; `answer` goes out when they are judged.
+    /// Creates a batch of items that came with reconciliation; `answer` is sent when they are
+    /// judged.
     pub(crate) fn given(items: Vec<FetchedItem>, answer: Vec<u8>) -> Self {
         let lives = items.iter().map(|(_, life)| *life).collect();
         let items = items.iter().map(|(item, _)| item.into()).collect();
@@ -89,27 +91,27 @@ impl Batch {
         batch
     }
 
-    /// What was said of the life of the item that is judged next.
+    /// The lifetime stated for the next item to judge, if any.
     pub(super) fn next_life(&self) -> Option<Life> {
         self.lives.get(self.results.len()).copied()
     }
 
-    /// The next item, and where it goes.
+    /// Takes the next item with its target; `None` as the target means the item's own.
     pub(super) fn next(&mut self) -> Option<(WireItem, Option<Target>)> {
         self.put_back.take().or_else(|| {
             let item = self.items.next()?;
-            // All zero, like a missing one, is upstream's "at its own target".
+            // Upstream sends zeros, or no target, for "at its own target".
             let target = self.targets.next();
             Some((item, target.filter(|target| *target != Target::default())))
         })
     }
 
-    /// Whether every item was taken up.
+    /// Whether every item has been taken.
     pub(super) fn is_judged(&self) -> bool {
         self.put_back.is_none() && self.items.len() == 0
     }
 
-    /// Bytes of its answer, at most.
+    /// Upper bound on the size of its answer.
     pub(super) fn answer_len(&self) -> usize {
         if let Some(answer) = &self.answer {
             return 512 + answer.len();

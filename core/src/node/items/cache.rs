@@ -1,5 +1,4 @@
-//! Two small memories of reads: values for 60 s, never served to others; and which holders
-//! were repaired lately.
+//! Caches of reads: values for 60 s, never served to peers, and a log of recently repaired holders.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -10,12 +9,12 @@ use crate::item::Item;
 use crate::time::Mono;
 use crate::wire::Life;
 
-/// How long a value that was read may answer `FirstValid`.
+/// How long a value that was read may answer a `FirstValid` read.
 const CACHED_FOR: Duration = Duration::from_secs(60);
-/// Repairs remembered.
+/// Maximum number of repairs remembered.
 const REPAIRS: usize = 4_096;
 
-/// Values that were read.
+/// A cache of values that were read.
 pub(crate) struct ReadCache {
     items: BTreeMap<Target, (Mono, Arc<Item>, Life)>,
     by_end: BTreeSet<(Mono, Target)>,
@@ -54,7 +53,7 @@ impl ReadCache {
         }
     }
 
-    /// Own puts and deletions end what was read before.
+    /// Drops a cached value, after a put or a deletion by this node.
     pub(crate) fn forget(&mut self, target: &Target) {
         if let Some((end, ..)) = self.items.remove(target) {
             self.by_end.remove(&(end, *target));
@@ -62,7 +61,7 @@ impl ReadCache {
     }
 }
 
-/// Which holder was repaired when.
+/// A log of which holder was repaired when.
 #[derive(Default)]
 pub(crate) struct RepairLog {
     quiet_until: BTreeMap<(Target, NodeId), Mono>,
@@ -70,7 +69,7 @@ pub(crate) struct RepairLog {
 }
 
 impl RepairLog {
-    /// Whether this holder may be repaired now; if so it may not again before `quiet` is over.
+    /// Returns whether this holder may be repaired now. If so, it may not be again for `quiet`.
     pub(crate) fn note(
         &mut self,
         target: Target,
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_of_nothing_keeps_nothing() {
+    fn a_cache_without_capacity_keeps_nothing() {
         let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
         let item = Item::sign(&secret, Seq(1), Value::new(b"v"), Salt::from("s"));
         let (target, item) = (item.target(), Arc::new(item));
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_repairs_is_bounded() {
+    fn the_log_of_repairs_is_bounded() {
         let mut repaired = RepairLog::default();
         for n in 0..(REPAIRS as u64 + 10) {
             let mut bytes = [0; 32];

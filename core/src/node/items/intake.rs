@@ -1,6 +1,6 @@
-//! The one way of items into the store: precheck, reserve quota, verify, admit, persist.
+//! Admission of items to the store: precheck, reserve quota, verify, admit, persist.
 //!
-//! Everything that arrives goes this way: puts and batches of peers, a user's put of a signed
+//! Everything that arrives takes this way: puts and batches of peers, a user's put of a signed
 //! item, records from storage. What this node signs itself, and what a read has verified, is
 //! admitted without the first steps.
 
@@ -20,17 +20,17 @@ use crate::node::rpc::jobs::Jobs;
 use crate::node::verify::Verdict;
 use crate::store::{Admission, AdmissionKind, Candidate, Precheck, Refusal, Via};
 
-/// Why an item was not taken.
+/// Why an item was rejected.
 #[derive(Clone, Copy)]
 pub(crate) enum Rejection {
-    /// The store refuses it.
+    /// The store refused it.
     Store(Refusal),
-    /// It is no valid item.
+    /// The item is invalid.
     Item(ItemError),
 }
 
 impl Rejection {
-    /// The text in an answer.
+    /// The text of the rejection for an answer.
     pub(crate) fn text(self) -> String {
         match self {
             Self::Store(refusal) => refusal_text::text(refusal).to_string(),
@@ -40,8 +40,8 @@ impl Rejection {
 }
 
 impl Items {
-    /// Whether an item that has arrived is worth checking its signature. One that is held
-    /// already is renewed here, if its signer sent it.
+    /// Checks an item that has arrived before its signature is verified. If the same item is stored
+    /// already, its lifetime is renewed here, provided that its signer sent it.
     pub(crate) fn precheck(
         &mut self,
         cx: &mut Context,
@@ -57,8 +57,8 @@ impl Items {
         Ok(precheck)
     }
 
-    /// Has the signature of an item checked on behalf of `peer`; ask [`Jobs::may_start`] before.
-    /// Its verdict goes to [`Items::judge`].
+    /// Starts checking the signature of an item on behalf of `peer`; the caller has asked
+    /// [`Jobs::may_start`]. The verdict goes to [`Items::judge`].
     pub(crate) fn verify(
         &mut self,
         cx: &mut Context,
@@ -87,7 +87,7 @@ impl Items {
         self.pending.get(&job).map(|it| it.candidate.target)
     }
 
-    /// Forgets an item whose verdict is no longer wanted.
+    /// Drops an item whose verdict is no longer needed, and releases its quota.
     pub(crate) fn discard(&mut self, job: JobId) -> Option<Candidate> {
         let pending = self.pending.remove(&job)?;
         if let Some(reservation) = pending.reservation {
@@ -96,8 +96,8 @@ impl Items {
         Some(pending.candidate)
     }
 
-    /// Stores an item if its signature is valid, as things stand now, whether or not the stream
-    /// that it came over still is. `nearer` is for its [`Items::pending_target`].
+    /// Stores an item if its signature is valid and the store still admits it, even if the stream
+    /// that it came over has closed. `nearer` refers to its [`Items::pending_target`].
     pub(crate) fn judge(
         &mut self,
         cx: &mut Context,
@@ -113,7 +113,7 @@ impl Items {
         admitted.map_err(Rejection::Store)
     }
 
-    /// Puts a verified item into the store, and notes everything that follows.
+    /// Admits a verified item to the store and records all consequences.
     pub(crate) fn admit(
         &mut self,
         cx: &mut Context,
@@ -140,7 +140,7 @@ impl Items {
         Ok(())
     }
 
-    /// `recorded`: storage has it, and need not be told again.
+    /// `recorded`: the item came from storage, so it need not be written again.
     fn note_admission(
         &mut self,
         cx: &mut Context,
@@ -151,7 +151,7 @@ impl Items {
         match admission.kind {
             AdmissionKind::Stored => {
                 cx.counters.count(Counter::ItemsStored);
-                self.news.push(target);
+                self.changed_targets.push(target);
             }
             AdmissionKind::Renewed => cx.counters.count(Counter::ItemsRenewed),
             AdmissionKind::Unchanged => {}

@@ -1,4 +1,4 @@
-//! Items: their way into the store and out of it, the node's own ones, and what was read lately.
+//! Items: admission to the store and expiry, own items, and recent reads.
 
 pub(crate) mod cache;
 pub(crate) mod intake;

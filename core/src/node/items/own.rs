@@ -1,4 +1,4 @@
-//! The node's own items: their sequences, and renewing them in time.
+//! The node's own items: their sequences and their renewal.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -14,32 +14,32 @@ use crate::node::outcome::OwnItem;
 use crate::node::timers::{Timer, Timers};
 use crate::time::Mono;
 
-/// When a renewal reached no peer, the next one comes this much later.
+/// Delay of the next renewal after one that reached no peer.
 const RETRY: Duration = Duration::from_secs(60);
 
-pub(super) struct Own {
+pub(super) struct OwnEntry {
     seq: Seq,
     used: Mono,
-    /// None: only the sequence is remembered.
-    pub(super) renew: Option<Renew>,
+    /// `None` if only the sequence is remembered.
+    pub(super) renew: Option<RenewalState>,
 }
 
-pub(super) struct Renew {
+pub(super) struct RenewalState {
     pub(super) placed: Placed,
-    /// Some holder renews only by a higher sequence.
+    /// Whether some holder renews the item only for a higher sequence, as Go nodes do.
     pub(super) by_seq: bool,
-    /// When holders last acknowledged it, and how many.
+    /// When holders last acknowledged the item, and how many did.
     published: Option<(Mono, u16)>,
 }
 
 /// The node's own items.
 pub(crate) struct OwnItems {
-    pub(super) items: BTreeMap<Target, Own>,
-    /// Entries of which only the sequence is kept, oldest first.
+    pub(super) items: BTreeMap<Target, OwnEntry>,
+    /// Entries with only a sequence, least recently used first.
     idle: BTreeSet<(Mono, Target)>,
     renewed: usize,
     max: usize,
-    /// Targets whose sequence has changed or is forgotten, if storage keeps them.
+    /// Targets whose sequence has changed or been forgotten; `None` without storage.
     changed: Option<BTreeSet<Target>>,
 }
 
@@ -54,17 +54,17 @@ impl OwnItems {
         }
     }
 
-    /// How many are kept renewed.
+    /// Number of items that are kept renewed.
     pub(crate) fn renewed(&self) -> usize {
         self.renewed
     }
 
-    /// From now on [`OwnItems::take_changes`] says which sequences have changed.
+    /// Starts recording changed sequences for [`OwnItems::take_changes`].
     pub(crate) fn note_changes(&mut self) {
         self.changed = Some(BTreeSet::new());
     }
 
-    /// Which sequences have changed since the last call.
+    /// Returns the changes of sequences since the last call.
     pub(crate) fn take_changes(&mut self) -> Vec<MarkChange> {
         let changed = self.changed.as_mut().map(core::mem::take);
         let change = |target: Target| match self.items.get(&target) {
@@ -92,11 +92,11 @@ impl OwnItems {
         Some(renew.placed.item.seq)
     }
 
-    /// A verified sequence: the next one must be higher.
+    /// Raises the sequence of a target to a verified one: the next put must be higher.
     pub(crate) fn raise(&mut self, target: Target, seq: Seq, now: Mono) {
         let own = self.items.entry(target).or_insert_with(|| {
             self.idle.insert((now, target));
-            Own {
+            OwnEntry {
                 seq: Seq(0),
                 used: now,
                 renew: None,
@@ -124,7 +124,7 @@ impl OwnItems {
         }
     }
 
-    /// Takes a sequence of an earlier run.
+    /// Restores a sequence of an earlier run.
     pub(crate) fn load(&mut self, target: Target, seq: Seq, now: Mono) {
         let changed = self.changed.take();
         self.raise(target, seq, now);
@@ -145,11 +145,11 @@ impl OwnItems {
         }
         let before = own.renew.as_ref();
         let by_seq = before.is_some_and(|renew| renew.by_seq);
-        // A newer sequence of the same value is a renewal of it.
+        // A higher sequence with the same value is only a renewal, so its holders still count.
         let published = before
             .filter(|renew| renew.placed.item.value == placed.item.value)
             .and_then(|renew| renew.published);
-        own.renew = Some(Renew {
+        own.renew = Some(RenewalState {
             placed,
             by_seq,
             published,
@@ -166,7 +166,7 @@ impl OwnItems {
         }
     }
 
-    /// A publication or renewal reached this many holders.
+    /// Records that a publication or renewal reached `holders` peers, and schedules the next.
     pub(crate) fn published(
         &mut self,
         cx: &mut Context,
@@ -203,7 +203,7 @@ impl OwnItems {
         cx.timers.set(Timer::Renewal(*target), at);
     }
 
-    /// The items that are kept renewed, in order of their targets, with their ages at `now`.
+    /// The items that are kept renewed, in order of their targets, with ages relative to `now`.
     pub(crate) fn list(&self, timers: &Timers, now: Mono) -> Vec<OwnItem> {
         let renewed = self.items.iter();
         renewed
@@ -259,7 +259,7 @@ mod tests {
         }
     }
 
-    /// Hidden by nodes that publish fewer items than are remembered.
+    /// Regression test: nodes that publish fewer items than are remembered do not show it.
     #[test]
     fn what_is_kept_renewed_is_never_forgotten_for_what_is_idle() {
         let mut own = OwnItems::new(2);
@@ -270,12 +270,12 @@ mod tests {
             assert_eq!(own.kept_seq(&target(1)), Some(Seq(1)), "{n}");
             assert!(own.idle.len() <= 2);
         }
-        // Raised while it is kept, it is no more idle for that.
+        // Raising a kept item must not make it idle.
         own.raise(target(1), Seq(5), at(10));
         own.raise(target(9), Seq(1), at(11));
         own.raise(target(10), Seq(1), at(12));
         assert_eq!((own.seq(&target(1)), own.renewed()), (Some(Seq(5)), 1));
-        // Kept no more, it is idle, and goes when its turn comes.
+        // An item that is no longer kept is idle, and is dropped in its turn.
         own.forget(&target(1));
         assert_eq!((own.renewed(), own.kept_seq(&target(1))), (0, None));
         own.raise(target(11), Seq(1), at(13));
@@ -283,9 +283,9 @@ mod tests {
         assert_eq!(own.items.len(), own.idle.len());
     }
 
-    /// Hidden by clocks that only go forward.
+    /// Regression test: clocks that only move forwards do not show it.
     #[test]
-    fn an_older_verified_item_lowers_no_floor() {
+    fn an_older_verified_item_lowers_no_sequence() {
         let mut own = OwnItems::new(2);
         own.raise(target(1), Seq(9), at(1));
         own.raise(target(1), Seq(5), at(2));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_an_item_is_known_until_its_value_changes() {
+    fn the_holders_of_an_item_are_known_until_its_value_changes() {
         let mut own = OwnItems::new(2);
         own.raise(target(1), Seq(1), at(1));
         assert!(own.keep(placed(target(1))));

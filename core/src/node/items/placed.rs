@@ -1,5 +1,4 @@
-//! An item of this node and where it is published: at its own target, or, as a mirror, at another
-//! key's.
+//! An own item and its target: the item's own, or another key's for a mirror.
 
 use alloc::sync::Arc;
 
@@ -9,18 +8,18 @@ use crate::key::Signature;
 use crate::node::context::Context;
 use crate::store::{Candidate, Via};
 
-/// An item with its target.
+/// An own item with its target.
 #[derive(Clone)]
 pub(crate) struct Placed {
     pub(crate) item: Arc<Item>,
     pub(crate) target: Target,
-    /// The signature that lets a mirror travel: over the target and the item. None at the item's
-    /// own target.
+    /// Signature over target and item that lets peers pass a mirror on; `None` at the item's own
+    /// target.
     pub(crate) bind: Option<Signature>,
 }
 
 impl Placed {
-    /// At its signer's own target.
+    /// Places an item at its signer's own target.
     pub(crate) fn own(item: Arc<Item>) -> Self {
         Self {
             target: item.target(),
@@ -29,7 +28,8 @@ impl Placed {
         }
     }
 
-    /// Binds an item of this node to a target; at another key's target with a signature over it.
+    /// Places an item of this node at `target`; at another key's target it signs a binding. `None`
+    /// if the node cannot sign.
     pub(crate) fn sign(cx: &mut Context, item: Arc<Item>, target: Target) -> Option<Self> {
         let bind = match item.origin_at(&target) {
             Origin::Owner => None,
@@ -38,12 +38,12 @@ impl Placed {
         Some(Self { item, target, bind })
     }
 
-    /// Whether it is at another key's target.
+    /// Whether the target is another key's.
     pub(crate) const fn is_mirror(&self) -> bool {
         self.bind.is_some()
     }
 
-    /// What asks this node's own store for room.
+    /// The candidate for this node's own store.
     pub(crate) fn candidate(&self, via: Via) -> Candidate {
         Candidate {
             target: self.target,

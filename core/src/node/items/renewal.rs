@@ -1,4 +1,4 @@
-//! Keeping own items alive: which are renewed, and with which sequence.
+//! Renewal of own items: which are renewed, and under which sequence.
 
 use crate::id::Target;
 use crate::large::Manifest;
@@ -12,11 +12,11 @@ use crate::store::Via;
 use alloc::sync::Arc;
 
 impl Items {
-    /// From now on this item is renewed until it is deleted.
-    pub(crate) fn remember_own(&mut self, cx: &mut Context, placed: Placed) {
+    /// Keeps an item renewed from now on, until it is deleted.
+    pub(crate) fn keep_renewed(&mut self, cx: &mut Context, placed: Placed) {
         let target = placed.target;
         if !matches!(Manifest::decode(placed.item.value.as_bytes()), Ok(Some(_))) {
-            self.forget_chunks(cx, &target);
+            self.stop_renewing_chunks(cx, &target);
         }
         if self.own.keep(placed) {
             self.own.schedule_renewal(cx, &target);
@@ -25,16 +25,17 @@ impl Items {
         }
     }
 
-    /// From now on only its sequence matters, and those of its chunks if it is a large record.
-    pub(crate) fn forget_own(&mut self, cx: &mut Context, target: &Target) {
-        self.forget_chunks(cx, target);
+    /// Stops renewing an item, and its chunks if it is a large record. Its sequence stays
+    /// remembered.
+    pub(crate) fn stop_renewing(&mut self, cx: &mut Context, target: &Target) {
+        self.stop_renewing_chunks(cx, target);
         self.own.forget(target);
         cx.timers.cancel(Timer::Renewal(*target));
     }
 
-    /// Ends the renewal of the chunks that the record kept renewed here names: with its manifest it
-    /// has lost its readers.
-    fn forget_chunks(&mut self, cx: &mut Context, target: &Target) {
+    /// Stops renewing the chunks of the large record that is kept at `target`: without its manifest
+    /// they have no readers.
+    fn stop_renewing_chunks(&mut self, cx: &mut Context, target: &Target) {
         let own = self.own.items.get(target);
         let Some(record) = own.and_then(|own| own.renew.as_ref()) else {
             return;
@@ -53,7 +54,8 @@ impl Items {
         }
     }
 
-    /// An own item wants renewing: the same item to our dialect, a higher sequence to Go.
+    /// Renews an own item: unchanged if all holders speak our extensions, under a higher sequence
+    /// if a Go node holds it.
     pub(crate) fn renew_own(
         &mut self,
         cx: &mut Context,
@@ -73,7 +75,7 @@ impl Items {
             self.own.keep(placed.clone());
         }
         let _ = self.admit(cx, placed.candidate(Via::Local), 0);
-        // Should this renewal get lost, the next one comes anyway.
+        // If this renewal is lost, the next one is already scheduled.
         self.own.schedule_renewal(cx, &target);
         Some((placed, mode))
     }

@@ -1,4 +1,4 @@
-//! What the node holds and publishes, and how the store changes.
+//! The items that the node stores and publishes, and how changes reach storage.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -20,18 +20,18 @@ use crate::store::{Candidate, Held, Refusal, Reservation, Store, StoreConfig};
 use crate::time::{Mono, Time};
 use crate::wire::Life;
 
-/// Items expired in one `handle`.
+/// Maximum number of items expired in one `handle`.
 const EXPIRE_STEP: usize = 256;
 
-/// Items that a node which is no full node any more lets go in one `handle`, and the pause before
-/// the next ones: what storage forgets in that time.
+/// Maximum number of items dropped in one `handle` after the node stopped being a full node, and
+/// the pause before the next step, in which storage can remove as many.
 const TRIM_STEP: usize = 128;
 const TRIM_PAUSE: Duration = Duration::from_millis(4);
 
 /// An item whose signature is being checked.
 pub(super) struct Pending {
     pub(super) candidate: Candidate,
-    /// Of what peers send of their own accord.
+    /// Quota reserved for an item that a peer sent; `None` for other items.
     pub(super) reservation: Option<Reservation>,
 }
 
@@ -42,18 +42,18 @@ pub(crate) struct Change {
     pub(crate) from: ChangeFrom,
 }
 
-/// Whence a new item is.
+/// Origin of a new item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ChangeFrom {
-    /// This node's own, or of a user of it.
+    /// This node or one of its users.
     Here,
-    /// A peer sent it of its own accord.
+    /// A peer that sent it unasked.
     Peer(PublicKey),
-    /// Storage, of an earlier run or of another node that shares it.
+    /// Storage: an earlier run, or another node that shares the storage.
     Storage,
 }
 
-/// What the node holds and publishes.
+/// The items that the node stores and publishes.
 pub(crate) struct Items {
     pub(crate) store: Store,
     pub(crate) own: OwnItems,
@@ -61,12 +61,13 @@ pub(crate) struct Items {
     pub(crate) repaired: RepairLog,
     /// Items whose signatures are being checked.
     pub(super) pending: BTreeMap<JobId, Pending>,
+    /// Number of the last change handed to the driver.
     last_change: u64,
     no_expiry_before: Mono,
-    /// What is new since it was last asked for; only on a full node.
+    /// New items since the last [`Items::take_changes`]; only on a full node.
     pub(super) changes: Vec<Change>,
-    /// Targets whose item is another one than before.
-    pub(super) news: Vec<Target>,
+    /// Targets whose item has been replaced by another.
+    pub(super) changed_targets: Vec<Target>,
 }
 
 impl Items {
@@ -103,7 +104,7 @@ impl Items {
             last_change: 0,
             no_expiry_before: Mono::default(),
             changes: Vec::new(),
-            news: Vec::new(),
+            changed_targets: Vec::new(),
         }
     }
 
@@ -112,7 +113,8 @@ impl Items {
         self.own.seq(target).max(self.held_owner_seq(now, target))
     }
 
-    /// The automatic sequence: the clock's, but above the highest known; none at the end.
+    /// The automatic sequence: the wall clock, but above the highest known one. `None` if that is
+    /// the maximum.
     pub(crate) fn next_seq(&self, now: Time, target: &Target) -> Option<Seq> {
         let next = match self.known_seq(now, target) {
             Some(known) => Seq(known.0.checked_add(1)?),
@@ -122,8 +124,8 @@ impl Items {
         Some(next.max(clock.unwrap_or_default()))
     }
 
-    /// What this node itself holds, or published and keeps alive. Puts of one item take turns, so
-    /// that this decides a comparison at one node, whatever the others answered.
+    /// The sequence that this node stores, or publishes and keeps renewed. Puts of one item run one
+    /// after another, so a comparison with it is exact on one node, whatever other holders answer.
     pub(crate) fn own_version(&self, now: Time, target: &Target) -> Option<Seq> {
         let kept = self.own.kept_seq(target);
         kept.max(self.held_owner_seq(now, target))
@@ -134,20 +136,20 @@ impl Items {
         (held.origin() == Origin::Owner).then(|| held.item().seq)
     }
 
-    /// The life that this node can pass on with an item of another publisher.
+    /// The remaining lifetime that this node can state for an item of another publisher.
     pub(crate) fn carried_life(&self, now: Time, item: &Item) -> Option<Life> {
         let held = self.store.get(now, &item.target())?;
         held.remaining(now)?;
         held.item().same_content(item).then(|| held_life(held, now))
     }
 
-    /// Whether a change with this number was handed out.
+    /// Whether a change with this number was passed to the driver.
     pub(crate) fn is_change(&self, change: ChangeId) -> bool {
         (1..=self.last_change).contains(&change.0)
     }
 
-    /// Writes a change, if there is storage. What becomes of the node's own items is asked back:
-    /// no other node may have them.
+    /// Passes a change to storage, if there is any. The driver must acknowledge changes to the
+    /// node's own items, since no other node may have them.
     pub(super) fn persist(&mut self, cx: &mut Context, what: StoreChange) {
         if !cx.config.storage {
             return;
@@ -162,7 +164,7 @@ impl Items {
         });
     }
 
-    /// Has what is remembered of targets beyond their items' lives written, where it has changed.
+    /// Passes changed marks and sequences to storage.
     pub(crate) fn persist_marks(&mut self, cx: &mut Context) {
         if !cx.config.storage {
             return;
@@ -173,7 +175,7 @@ impl Items {
         }
     }
 
-    /// Takes what an earlier run remembered of a target.
+    /// Restores a mark or a sequence of an earlier run.
     pub(crate) fn load_mark(&mut self, cx: &mut Context, mark: &StoredMark) {
         match mark.kind {
             MarkKind::Own => self.own.load(mark.target, mark.seq, cx.now.mono),
@@ -182,8 +184,9 @@ impl Items {
         self.schedule_expiry(cx);
     }
 
-    /// A record of storage's was not taken: it has expired, is invalid or older than what came
-    /// meanwhile. In the last case storage has been told of that, else it forgets.
+    /// Handles a record from storage that was not admitted: it has expired, is invalid, or is older
+    /// than the stored item. In the last case storage has been sent the newer item; otherwise the
+    /// record is removed.
     pub(crate) fn not_loaded(&mut self, cx: &mut Context, target: Target) {
         if self.store.record(cx.now, &target).is_none() {
             self.persist(cx, StoreChange::Forget(target));
@@ -198,7 +201,7 @@ impl Items {
         }
     }
 
-    /// Renews an item that its signer vouches for by sequence and hash alone.
+    /// Renews an item that its signer identifies by sequence and hash alone.
     pub(crate) fn renew(
         &mut self,
         cx: &mut Context,
@@ -213,17 +216,18 @@ impl Items {
         Ok(())
     }
 
-    /// What is new since the last call.
+    /// Returns the new items since the last call.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         core::mem::take(&mut self.changes)
     }
 
-    /// A target whose item has changed; each once.
-    pub(crate) fn pop_news(&mut self) -> Option<Target> {
-        self.news.pop()
+    /// Returns a target whose item has changed, once for each change.
+    pub(crate) fn pop_changed_target(&mut self) -> Option<Target> {
+        self.changed_targets.pop()
     }
 
-    /// Takes or leaves the rules of a full node, as the configuration says by now.
+    /// Applies the rules of a full node or of a regular node, according to the current
+    /// configuration.
     pub(crate) fn set_full_node(&mut self, cx: &mut Context) {
         let (max_items, public_items) = item_limits(cx);
         self.store.set_full_node(cx.config.full_node);
@@ -236,7 +240,7 @@ impl Items {
         }
     }
 
-    /// Lets go of what only a full node would hold, a bounded number at a time.
+    /// Drops items that only a full node stores, a bounded number at a time.
     pub(crate) fn trim(&mut self, cx: &mut Context, nearer: impl Fn(&Target) -> usize) {
         let gone = self.store.trim(cx.now, TRIM_STEP, nearer);
         cx.counters.add(Counter::ItemsEvicted, gone.len() as u64);
@@ -249,8 +253,8 @@ impl Items {
         self.schedule_expiry(cx);
     }
 
-    /// Nothing expires before `at`.
-    pub(crate) fn hold_expiry(&mut self, at: Mono) {
+    /// Suspends expiry until `at`.
+    pub(crate) fn suspend_expiry(&mut self, at: Mono) {
         self.no_expiry_before = at;
     }
 
@@ -276,8 +280,7 @@ impl Items {
     }
 }
 
-/// The limits on items in all, and on those of the public tier. A full node takes what its bytes
-/// allow.
+/// The limits on all items and on those of the public tier. A full node is bounded by bytes only.
 fn item_limits(cx: &Context) -> (Cap, Cap) {
     match cx.config.full_node {
         true => (Cap::UNLIMITED, Cap::UNLIMITED),
@@ -285,7 +288,7 @@ fn item_limits(cx: &Context) -> (Cap, Cap) {
     }
 }
 
-/// The life of an item held, as it goes on the wire.
+/// The lifetime of a stored item as sent on the wire.
 pub(crate) fn held_life(held: &Held, now: Time) -> Life {
     Life {
         age: held.age(now).unwrap_or_default(),

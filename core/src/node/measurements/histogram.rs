@@ -1,4 +1,4 @@
-//! How often values fell below fixed bounds.
+//! Histograms with fixed bounds.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::time::nanos;
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
 
-/// What a histogram is of: its bounds, ascending.
+/// The quantity that a histogram measures, which determines its bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scale {
     /// Durations of calls and operations, in nanoseconds.
@@ -23,7 +23,8 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// Bounds: each bucket holds what is not above its own. What is above the last is in none.
+    /// Upper bounds of the buckets, inclusive and ascending. Values above the last bound are
+    /// counted in an extra bucket.
     #[must_use]
     pub const fn bounds(self) -> &'static [u64] {
         match self {
@@ -66,10 +67,10 @@ impl Scale {
     }
 }
 
-/// Most bounds of a scale, and one for what is above.
+/// Maximum number of bounds of a scale, plus one bucket for larger values.
 const BUCKETS: usize = 11;
 
-/// How often values fell below the bounds of a [`Scale`].
+/// A histogram over the bounds of a [`Scale`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Histogram {
     scale: Scale,
@@ -78,7 +79,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// An empty one.
+    /// Creates an empty histogram.
     #[must_use]
     pub const fn new(scale: Scale) -> Self {
         Self {
@@ -88,7 +89,7 @@ impl Histogram {
         }
     }
 
-    /// Its bounds and their unit.
+    /// The scale, which determines bounds and unit.
     #[must_use]
     pub const fn scale(&self) -> Scale {
         self.scale
@@ -108,7 +109,7 @@ impl Histogram {
         self.observe(nanos(value));
     }
 
-    /// Each bound with the number of values that are not above it.
+    /// Each bound with the number of values up to it.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut below = 0;
         let bounds = self.scale.bounds().iter().zip(self.counts);
@@ -118,13 +119,13 @@ impl Histogram {
         })
     }
 
-    /// Values counted.
+    /// Number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Their sum.
+    /// Sum of the values.
     #[must_use]
     pub const fn sum(&self) -> u64 {
         self.sum
@@ -154,7 +155,7 @@ mod tests {
             }
             let found: Vec<(u64, u64)> = histogram.cumulative().collect();
             for (index, (bound, below)) in found.iter().enumerate() {
-                // Counts stand one apart where the next bound is the value itself.
+                // Counts differ by one where a bound equals the next value.
                 let expected = bounds.iter().filter(|it| **it <= *bound).count()
                     + bounds.iter().filter(|it| **it < *bound).count();
                 assert_eq!(*below, expected as u64, "{scale:?} {index}");

@@ -1,5 +1,5 @@
-//! What measurements are distinguished by. Each enum lists its values once, so that none is left out
-//! of an array, and none is counted under another's name.
+//! The labels that distinguish measurements. Each enum lists its values once, so that none is
+//! missing from an array and none is counted under another's name.
 
 use serde::Serialize;
 
@@ -9,19 +9,20 @@ use crate::node::outcome::Source;
 use crate::store::Refusal;
 use crate::wire::Method;
 
-/// A value that measurements are distinguished by.
+/// A value that distinguishes measurements.
 pub trait Label: Copy + 'static {
-    /// All of them, in the order of their indices.
+    /// All values, in the order of their indices.
     const ALL: &'static [Self];
 
-    /// Stable name, in snake case.
+    /// Stable name in snake case, as metrics and JSON use it.
     fn name(self) -> &'static str;
 
-    /// Its place in [`Label::ALL`].
+    /// Index in [`Label::ALL`].
     fn index(self) -> usize;
 }
 
-/// Names the values of an enum without payload whose discriminants count up from 0.
+/// Implements [`Label`](crate::node::Label) for an enum without payload whose discriminants count
+/// up from 0.
 #[macro_export]
 macro_rules! label_names {
     ($enum:ty { $($variant:ident => $name:literal,)* }) => {
@@ -53,7 +54,7 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Whose request it is.
+    /// Who sent a request.
     Side {
         /// A peer asks this node.
         Inbound => "inbound",
@@ -63,27 +64,27 @@ labels! {
 }
 
 labels! {
-    /// Which way bytes go.
+    /// Direction of bytes.
     Direction {
-        /// They came.
+        /// Received.
         Received => "received",
-        /// They were sent.
+        /// Sent.
         Sent => "sent",
     }
 }
 
 labels! {
-    /// What became of a request of a peer's that came whole.
+    /// Result of a complete request of a peer.
     ServedOutcome {
         /// An answer was sent, refusals of items included.
         Answered => "answered",
         /// It broke the protocol.
         Malformed => "malformed",
-        /// A limit left no room for it.
+        /// A limit was reached.
         Overloaded => "overloaded",
         /// A deadline passed.
         TimedOut => "timed_out",
-        /// The peer went before it was answered.
+        /// The peer closed the stream before it was answered.
         PeerLeft => "peer_left",
         /// This node stopped before it was answered.
         Shutdown => "shutdown",
@@ -91,37 +92,37 @@ labels! {
 }
 
 labels! {
-    /// What became of a call to a peer.
+    /// Result of a call to a peer.
     CallOutcome {
         /// It was answered.
         Answered => "answered",
         /// No stream could be opened.
         Unreachable => "unreachable",
-        /// No stream was opened because of a limit of this node's, or because it stops.
+        /// No stream was opened because of a limit of this node or its shutdown.
         Overloaded => "overloaded",
         /// No answer came in time.
         TimedOut => "timed_out",
         /// The stream ended without an answer.
         Closed => "closed",
-        /// The session below the stream was lost, more than once.
+        /// The session below the stream was lost more than once.
         Lost => "lost",
-        /// The answer is not one.
+        /// The answer was invalid.
         Malformed => "malformed",
-        /// The answer was not wanted any more.
+        /// The answer was no longer needed.
         Abandoned => "abandoned",
     }
 }
 
 labels! {
-    /// What a user asked for.
+    /// Kind of a user's operation.
     OperationKind {
         /// A put.
         Put => "put",
         /// A read.
         Get => "get",
-        /// A search for nodes.
+        /// A lookup of nodes.
         FindNode => "find_node",
-        /// A sign of life.
+        /// A ping.
         Ping => "ping",
         /// A reconciliation.
         Sync => "sync",
@@ -131,25 +132,25 @@ labels! {
 }
 
 labels! {
-    /// How what a user asked for ended.
+    /// Result of a user's operation.
     OperationOutcome {
-        /// It did what was asked.
+        /// Success.
         Ok => "ok",
         /// No peer holds the item.
         NotFound => "not_found",
         /// Its owner deleted the item.
         Deleted => "deleted",
-        /// Less than was asked for.
+        /// Less than was requested.
         Partial => "partial",
         /// Refused: the item, its sequence, or what was expected of it.
         Refused => "refused",
-        /// The peer does not answer.
+        /// The peer did not answer.
         NoAnswer => "no_answer",
-        /// No peer is known.
+        /// No peers are known.
         NoPeers => "no_peers",
-        /// Too many operations.
+        /// The limit on operations was reached.
         Busy => "busy",
-        /// The time was over.
+        /// The deadline passed.
         TimedOut => "timed_out",
         /// Its caller cancelled it, or the node stopped.
         Cancelled => "cancelled",
@@ -157,7 +158,7 @@ labels! {
 }
 
 labels! {
-    /// What became of a repair of a holder that lags.
+    /// Result of repairing a stale holder.
     RepairOutcome {
         /// It took the item.
         Stored => "stored",
@@ -169,61 +170,61 @@ labels! {
 }
 
 labels! {
-    /// What a check of a signature found.
+    /// Result of checking a signature.
     VerifyOutcome {
-        /// The signature is its signer's.
+        /// The signature is valid.
         Valid => "valid",
-        /// It is not, or the item is none.
+        /// The signature or the item is invalid.
         Invalid => "invalid",
     }
 }
 
 labels! {
-    /// How full nodes find what they hold differently.
+    /// How two full nodes find their differences.
     SyncKind {
         /// Set reconciliation.
         Reconcile => "reconcile",
-        /// Pages of everything that is held, with upstream's nodes.
+        /// Pages of all items, with upstream's nodes.
         Pages => "pages",
-        /// It ended before the peer said which.
+        /// The session ended before this was known.
         Unknown => "unknown",
     }
 }
 
 labels! {
-    /// How a session of reconciliation ended.
+    /// Result of a reconciliation session.
     SyncResult {
-        /// Both hold the same.
+        /// Both have the same items.
         Done => "done",
-        /// The peer was not reached, or room was short here.
+        /// The peer was not reached, or a local limit prevented the session.
         Unreached => "unreached",
-        /// The next session goes on.
+        /// Incomplete; the next session continues.
         Unfinished => "unfinished",
         /// The peer is no full node.
         NotFullNode => "not_full_node",
-        /// The peer breaks the rules.
+        /// The peer violated the protocol.
         Broken => "broken",
-        /// This node is no full node any more, or stops.
+        /// This node is no longer a full node, or shuts down.
         Stopped => "stopped",
     }
 }
 
 labels! {
-    /// What a node does again and again by itself.
+    /// A recurring task of the node.
     Task {
-        /// Asking bootstrap peers for a sign of life.
+        /// Pinging the bootstrap peers.
         Bootstrap => "bootstrap",
-        /// Looking up the own id.
+        /// Looking up the node's own id.
         SelfLookup => "self_lookup",
         /// Looking up stale and sparse buckets.
         Refresh => "refresh",
-        /// Asking silent peers of the table for a sign of life.
+        /// Pinging silent peers of the table.
         Prove => "prove",
         /// Renewing own items.
         Renewal => "renewal",
         /// Reconciling with other full nodes.
         Reconcile => "reconcile",
-        /// Letting go of items whose life is over.
+        /// Dropping expired items.
         Expiry => "expiry",
     }
 }

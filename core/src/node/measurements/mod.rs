@@ -1,4 +1,5 @@
-//! What a node measures by kind: arrays indexed by enums. Names and formats are made elsewhere.
+//! Measurements of a node by kind, in arrays indexed by enums. Names and formats are made
+//! elsewhere.
 
 mod histogram;
 mod labels;
@@ -20,12 +21,12 @@ use crate::store::Refusal;
 use crate::time::Mono;
 use crate::wire::Method;
 
-/// What an array of measurements is indexed by: a [`Label`], or two.
+/// The index of an array of measurements: a [`Label`], or a pair of them.
 pub trait Key: Copy {
-    /// How many there are.
+    /// Number of values.
     const COUNT: usize;
 
-    /// Its place.
+    /// Index in the array.
     fn index(self) -> usize;
 }
 
@@ -45,7 +46,7 @@ impl<A: Label, B: Label> Key for (A, B) {
     }
 }
 
-/// One measurement for each value of `K`.
+/// One measurement per value of `K`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct By<K, V = u64> {
     values: Box<[V]>,
@@ -53,7 +54,7 @@ pub struct By<K, V = u64> {
 }
 
 impl<K: Key, V: Clone> By<K, V> {
-    /// The same everywhere.
+    /// Creates an array with `value` everywhere.
     #[must_use]
     pub fn new(value: V) -> Self {
         Self {
@@ -62,7 +63,7 @@ impl<K: Key, V: Clone> By<K, V> {
         }
     }
 
-    /// The one of `key`.
+    /// The measurement of `key`.
     #[must_use]
     pub fn of(&self, key: K) -> &V {
         &self.values[key.index()]
@@ -90,72 +91,72 @@ impl<K: Key> Default for By<K> {
     }
 }
 
-/// When a task ran.
+/// Runs of a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct TaskRuns {
     pub(crate) runs: u64,
     pub(crate) last_run: Option<Mono>,
-    /// When it last did what it is for.
+    /// When it last succeeded.
     pub(crate) last_ok: Option<Mono>,
 }
 
-/// What a node has measured since its start, some 5 KiB.
+/// Measurements since the start of a node, some 5 KiB.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Measurements {
-    /// Requests of peers that came whole.
+    /// Complete requests of peers.
     pub served: By<(Method, ServedOutcome)>,
-    /// From a whole request to its answer. Requests that wait for news take as long as these.
+    /// Time from a complete request to its answer; for long polls this includes the wait.
     pub served_time: By<Method, Histogram>,
-    /// Calls to peers that are over.
+    /// Calls to peers that have ended.
     pub calls: By<(Method, CallOutcome)>,
-    /// From the start of a call to its answer, opening a stream included.
+    /// Time from the start of a call to its answer, opening the stream included.
     pub call_time: By<Method, Histogram>,
-    /// Bytes of whole messages, of both sides.
+    /// Bytes of complete messages, requests and answers.
     pub message_bytes: By<(Direction, Method)>,
-    /// Operations that are over.
+    /// Operations that have ended.
     pub operations: By<(OperationKind, OperationOutcome)>,
-    /// From command to outcome.
+    /// Time from command to outcome.
     pub operation_time: By<OperationKind, Histogram>,
-    /// From the command of a read to its first verified value.
+    /// Time from the command of a read to its first verified value.
     pub first_value_time: Histogram,
-    /// Referrals between this node and the nearest peer that answered, of lookups that ended by
-    /// themselves.
+    /// Referrals between this node and the nearest peer that answered, for lookups that were not
+    /// stopped.
     pub lookup_hops: Histogram,
-    /// Requests of such a lookup, those that store included.
+    /// Requests of those lookups, including those that store.
     pub lookup_requests: Histogram,
     /// Peers that hold an item after a put or a renewal.
     pub put_replicas: Histogram,
-    /// Items given to peers by puts and renewals, and answered.
+    /// Requests to store or renew an item that peers answered.
     pub replicas_asked: u64,
-    /// Items refused: inbound by this node, wherever they came from, outbound by peers.
+    /// Refused items: inbound by this node, whatever their source; outbound by peers.
     pub refusals: By<(Side, Refusal)>,
-    /// Reads that brought a value.
+    /// Reads that returned a value.
     pub reads: By<(Origin, Source)>,
-    /// Since the signers of such values vouched for them, as far as known.
+    /// Time since the signers of those values vouched for them, where known.
     pub read_age: By<Origin, Histogram>,
-    /// Repairs of holders that lag.
+    /// Repairs of stale holders.
     pub repairs: By<RepairOutcome>,
     /// Signatures checked.
     pub verified: By<VerifyOutcome>,
-    /// From handing a check to the driver to its verdict.
+    /// Time from passing a check to the driver to its verdict.
     pub verify_time: Histogram,
     /// Sessions of reconciliation that this node started.
     pub syncs: By<(SyncKind, SyncResult)>,
-    /// When tasks ran; a snapshot has them by age.
+    /// Runs of tasks; a snapshot reports them by age.
     pub(crate) tasks: By<Task, TaskRuns>,
 }
 
 impl Measurements {
-    /// A task begins.
-    pub(crate) fn task_ran(&mut self, task: Task, now: Mono) {
+    /// Records that a task started.
+    pub(crate) fn task_started(&mut self, task: Task, now: Mono) {
         let runs = self.tasks.of_mut(task);
         runs.runs = runs.runs.saturating_add(1);
         runs.last_run = Some(now);
     }
 
-    /// A task, or a part of it, did what it is for.
-    pub(crate) fn task_did(&mut self, task: Task, now: Mono) {
+    /// Records that a task, or a part of it, succeeded.
+    pub(crate) fn task_succeeded(&mut self, task: Task, now: Mono) {
         self.tasks.of_mut(task).last_ok = Some(now);
     }
 }

@@ -1,4 +1,5 @@
-//! Which count each way of ending belongs to. Matched exhaustively: what is added has to be placed.
+//! Maps every result to the label that it is counted under. The matches are exhaustive, so a new
+//! variant does not compile until it is assigned.
 
 use crate::node::input::OpenFailure;
 use crate::node::measurements::{
@@ -11,7 +12,7 @@ use crate::node::output::CloseReason;
 use crate::wire::{Method, Response, ResponseMessage};
 
 impl Measurements {
-    /// An operation is over.
+    /// Returns the label of an operation's outcome, and records the details of reads.
     pub(crate) fn finished(&mut self, outcome: &Outcome) -> OperationOutcome {
         match outcome {
             Outcome::Put(Ok(_))
@@ -48,7 +49,7 @@ impl Measurements {
         }
     }
 
-    /// A holder that lags was given the item; none: it did not answer.
+    /// Records the result of repairing a stale holder; `None`: it did not answer.
     pub(crate) fn repaired(&mut self, answer: Option<&ResponseMessage>) {
         self.repairs
             .count(match answer.map(|message| &message.response) {
@@ -58,7 +59,7 @@ impl Measurements {
             });
     }
 
-    /// A request of a peer's that came whole was not answered.
+    /// Records that a complete request of a peer was not answered.
     pub(crate) fn unanswered(&mut self, method: Method, reason: CloseReason) {
         let outcome = match reason {
             CloseReason::Protocol => ServedOutcome::Malformed,
@@ -72,7 +73,7 @@ impl Measurements {
     }
 }
 
-/// Why a call had no stream.
+/// The label of a call whose stream could not be opened.
 pub(crate) const fn open_outcome(reason: OpenFailure) -> CallOutcome {
     match reason {
         OpenFailure::NoAddress

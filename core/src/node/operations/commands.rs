@@ -1,4 +1,4 @@
-//! Commands: what each starts, and stopping what was started.
+//! Commands of users: starting and stopping operations.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -12,7 +12,9 @@ use crate::node::ids::{CallTag, JobId, OperationId, StopReason, VerifyTag};
 use crate::node::input::{Command, Path, Reach};
 use crate::node::items::intake::Rejection;
 use crate::node::limits::Limit;
-use crate::node::operations::state::{Kind, Operation, Operations, Phase, PutPlan, stopped};
+use crate::node::operations::state::{
+    Operation, OperationKind, OperationPhase, Operations, PutPlan, stopped,
+};
 use crate::node::outcome::{GetError, OperationError, Outcome, PingError, PingOutcome, PutError};
 use crate::node::output::Output;
 use crate::node::query::get::Get;
@@ -25,7 +27,7 @@ use crate::time::Mono;
 use crate::wire::Request;
 
 impl Operations {
-    /// A user wants something other than that the node stops.
+    /// Starts the operation of a command other than [`Command::Shutdown`].
     pub(crate) fn command(
         &mut self,
         base: &mut Base,
@@ -36,13 +38,13 @@ impl Operations {
         let cx = &mut base.cx;
         let (kind, timeout) = match &command {
             Command::Put { options, .. } | Command::PutSigned { options, .. } => {
-                (Kind::Put, options.timeout)
+                (OperationKind::Put, options.timeout)
             }
-            Command::Get(request) => (Kind::Get, request.timeout),
-            Command::FindNode { timeout, .. } => (Kind::FindNode, *timeout),
-            Command::Ping { .. } => (Kind::Ping, None),
-            Command::Sync { timeout, .. } => (Kind::Sync, *timeout),
-            Command::Watch { request, .. } => (Kind::Watch, request.timeout),
+            Command::Get(request) => (OperationKind::Get, request.timeout),
+            Command::FindNode { timeout, .. } => (OperationKind::FindNode, *timeout),
+            Command::Ping { .. } => (OperationKind::Ping, None),
+            Command::Sync { timeout, .. } => (OperationKind::Sync, *timeout),
+            Command::Watch { request, .. } => (OperationKind::Watch, request.timeout),
             Command::Shutdown => return,
         };
         let refused = if cx.stopping {
@@ -64,14 +66,14 @@ impl Operations {
         cx.timers.set(Timer::Operation(op), deadline);
         let operation = Operation {
             kind,
-            phase: Phase::New,
+            phase: OperationPhase::New,
             started: now,
             item: None,
             plan: None,
             watching: None,
         };
         self.running.insert(op, operation);
-        if let Some(command) = self.load_first(base, op, command, now) {
+        if let Some(command) = self.await_load(base, op, command, now) {
             self.start(base, queries, op, command, now);
         }
     }
@@ -92,12 +94,13 @@ impl Operations {
             } => {
                 let target = options.target(&base.cx.public, &salt);
                 let plan = Box::new(PutPlan::new(salt, value, options, started));
-                // One after the other: each sees the one before it, and takes the next sequence.
+                // Puts of one item run one after another, so that each takes the sequence after the
+                // previous.
                 if self.queue_put(op, target) {
                     self.start_put(base, queries, op, plan);
                 } else {
                     self.set_plan(op, plan);
-                    self.set_phase(op, Phase::Queued);
+                    self.set_phase(op, OperationPhase::Queued);
                 }
             }
             Command::PutSigned { item, options } => {
@@ -115,7 +118,7 @@ impl Operations {
                 } else {
                     Via::Pulled(public)
                 };
-                let verifying = Phase::Verifying {
+                let verifying = OperationPhase::Verifying {
                     item: item.clone(),
                     options: Box::new(options),
                     started,
@@ -153,7 +156,7 @@ impl Operations {
                     store.set_address(&peer, addr, base.cx.now.mono);
                 }
                 match base.ask(candidate, Request::Ping, CallTag::Ping(op)) {
-                    Some(call) => self.set_phase(op, Phase::Call(call)),
+                    Some(call) => self.set_phase(op, OperationPhase::Call(call)),
                     None => {
                         let busy = OperationError::Busy(base.calls.len());
                         let outcome = Outcome::Ping(Err(busy.into()));
@@ -161,12 +164,12 @@ impl Operations {
                     }
                 }
             }
-            // What it needs is above: see `wants_sync`.
+            // The caller starts the sessions, see [`Operations::wants_sync`].
             Command::Sync { .. } | Command::Shutdown => {}
         }
     }
 
-    /// The verdict on the item of a user's put came.
+    /// Takes the verdict on the item of a user's put.
     pub(crate) fn signed_verified(
         &mut self,
         base: &mut Base,
@@ -175,13 +178,13 @@ impl Operations {
         job: JobId,
         verdict: Verdict,
     ) {
-        let Some(Phase::Verifying {
+        let Some(OperationPhase::Verifying {
             item,
             options,
             started,
         }) = self.take_phase(op)
         else {
-            // Cancelled since.
+            // The operation was cancelled meanwhile.
             base.items.discard(job);
             return;
         };
@@ -195,21 +198,21 @@ impl Operations {
         self.publish_signed(base, queries, op, (item, &options, started), admitted);
     }
 
-    /// It is the turn of the next put of an own item.
+    /// Starts the next queued put of an own item.
     pub(crate) fn start_next_put(&mut self, base: &mut Base, queries: &mut Queries, item: Target) {
         let Some(op) = self.puts.get(&item).and_then(VecDeque::front).copied() else {
             return;
         };
         let operation = self.running.get_mut(&op);
-        let queued = operation.filter(|it| matches!(it.phase, Phase::Queued));
+        let queued = operation.filter(|it| matches!(it.phase, OperationPhase::Queued));
         if let Some(plan) = queued.and_then(|operation| operation.plan.take()) {
-            self.set_phase(op, Phase::New);
+            self.set_phase(op, OperationPhase::New);
             self.start_put(base, queries, op, plan);
         }
     }
 
-    /// Stops what an operation is busy with; its query ends with what it has. Then it is to be
-    /// finished by [`Operations::finish_stopped`].
+    /// Stops what an operation waits for; its query ends with the result so far. The caller then
+    /// finishes the operation with [`Operations::finish_stopped`].
     pub(crate) fn stop(
         &mut self,
         base: &mut Base,
@@ -218,8 +221,8 @@ impl Operations {
         reason: StopReason,
     ) {
         match self.take_phase(op) {
-            Some(Phase::Query(query)) => queries.stop(base, query, reason),
-            Some(Phase::Waiting {
+            Some(OperationPhase::Query(query)) => queries.stop(base, query, reason),
+            Some(OperationPhase::Waiting {
                 kind,
                 target,
                 started,
@@ -227,20 +230,25 @@ impl Operations {
                 let query = Query::idle(&base.cx, kind, op, target, started);
                 queries.end(base, query, reason);
             }
-            Some(Phase::Call(call)) => base.abandon(call),
-            Some(Phase::Loading { need, .. }) => {
+            Some(OperationPhase::Call(call)) => base.abandon(call),
+            Some(OperationPhase::Loading { need, .. }) => {
                 self.loads.remove(&(need, op));
                 base.cx.timers.cancel(Timer::Load(op));
             }
-            Some(Phase::Syncing(syncing)) => {
+            Some(OperationPhase::Syncing(syncing)) => {
                 self.stop_sync(&mut base.cx, op, *syncing, reason);
             }
-            Some(Phase::Watching(watching)) => self.stop_watch(base, op, *watching, reason),
-            Some(Phase::New | Phase::Verifying { .. } | Phase::Queued) | None => {}
+            Some(OperationPhase::Watching(watching)) => {
+                self.stop_watch(base, op, *watching, reason)
+            }
+            Some(
+                OperationPhase::New | OperationPhase::Verifying { .. } | OperationPhase::Queued,
+            )
+            | None => {}
         }
     }
 
-    /// Finishes an operation that was stopped, unless its query's end has done so.
+    /// Finishes a stopped operation, unless the end of its query has already finished it.
     pub(crate) fn finish_stopped(&mut self, cx: &mut Context, op: OperationId, why: StopReason) {
         if let Some(operation) = self.running.get(&op) {
             let error = stopped(why).unwrap_or(OperationError::Timeout);
@@ -249,7 +257,7 @@ impl Operations {
         }
     }
 
-    /// A user's ping was answered, or not.
+    /// Finishes a ping with the result of its call.
     pub(crate) fn ping_ended(&mut self, cx: &mut Context, op: OperationId, ended: &CallEnded) {
         let result = match ended.result {
             Ok(_) => Ok(PingOutcome {

@@ -1,4 +1,4 @@
-//! Operations that wait for storage, while it is read at the start.
+//! Operations that wait for storage while it is read at the start.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -7,15 +7,16 @@ use crate::node::base::Base;
 use crate::node::ids::OperationId;
 use crate::node::input::Command;
 use crate::node::loading::{LOAD_WAIT, Need};
-use crate::node::operations::state::{Operations, Phase};
+use crate::node::operations::state::{OperationPhase, Operations};
 use crate::node::query::Queries;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
 impl Operations {
-    /// Gives a command back if what storage has at its target has been loaded, else it waits for
-    /// that: a read would miss it, and a put take a sequence below it.
-    pub(super) fn load_first(
+    /// Returns the command if the record at its target is loaded, otherwise makes it wait and
+    /// returns `None`. Without waiting, a read would miss the record, and a put would use a
+    /// sequence below it.
+    pub(super) fn await_load(
         &mut self,
         base: &mut Base,
         op: OperationId,
@@ -26,7 +27,7 @@ impl Operations {
             Command::Put { salt, options, .. } => options.target(&base.cx.public, salt),
             Command::PutSigned { item, .. } => item.target(),
             Command::Get(request) | Command::Watch { request, .. } => request.target,
-            // Sessions wait by themselves.
+            // Sessions wait for storage on their own.
             Command::FindNode { .. }
             | Command::Ping { .. }
             | Command::Sync { .. }
@@ -42,7 +43,7 @@ impl Operations {
         let until = base.cx.now.mono.plus(LOAD_WAIT);
         base.cx.timers.set(Timer::Load(op), until);
         let command = Box::new(command);
-        let waiting = Phase::Loading {
+        let waiting = OperationPhase::Loading {
             command,
             started,
             need,
@@ -51,7 +52,7 @@ impl Operations {
         None
     }
 
-    /// Those that waited for what has been loaded.
+    /// The operations that wait for `need`.
     pub(crate) fn waiting_for(&self, need: Need) -> Vec<OperationId> {
         let waiting = self.loads.iter();
         waiting
@@ -60,10 +61,10 @@ impl Operations {
             .collect()
     }
 
-    /// An operation has waited for storage: it starts.
+    /// Starts an operation after its wait for storage.
     pub(crate) fn start_loaded(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
         match self.take_phase(op) {
-            Some(Phase::Loading {
+            Some(OperationPhase::Loading {
                 command,
                 started,
                 need,

@@ -1,4 +1,4 @@
-//! What users asked for: each operation ends in exactly one `Finished`.
+//! Operations of users: each ends in exactly one `Finished`.
 
 mod commands;
 mod loads;

@@ -1,8 +1,8 @@
-//! A user's put: find the sequence, sign, publish; and again with a higher sequence when holders
-//! have one.
+//! A user's put: determine the sequence, sign, publish, and repeat with a higher sequence if
+//! holders have one.
 //!
-//! Its phases: perhaps a read of what holders have, then publishing; when these refuse it as
-//! older, both once more.
+//! Its phases: a read of what holders have if that is needed, then publishing; both once more if
+//! holders refuse the item as older.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -22,10 +22,10 @@ use crate::node::query::{Ended, Queries, Query, QueryKind};
 use crate::store::{Refusal, Via};
 use crate::time::{Mono, nanos};
 
-/// A sequence more than this ahead of the clock is refused without force.
+/// Maximum lead of a user's sequence over the clock, unless forced.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 impl Operations {
-    /// Starts a put whose turn it is.
+    /// Starts a put, which must be the first in its queue.
     pub(crate) fn start_put(
         &mut self,
         base: &mut Base,
@@ -43,7 +43,7 @@ impl Operations {
         if let Err(error) = unsigned.check_sizes() {
             return self.put_failed(base, op, PutError::Item(error));
         }
-        // Without a clock, or to compare, the network is asked first.
+        // Without a wall clock, or to compare versions, the network is read first.
         let clockless = plan.options.seq.is_none() && !base.cx.now.unix.is_set();
         let must_read = plan.options.expect.is_some() || clockless;
         if must_read && !plan.options.local_only {
@@ -74,7 +74,7 @@ impl Operations {
         );
     }
 
-    /// What the network holds is known: compare, raise the floor, go on.
+    /// Continues a put after its read: compares versions, raises the sequence, then publishes.
     pub(crate) fn put_after_read(
         &mut self,
         base: &mut Base,
@@ -95,7 +95,7 @@ impl Operations {
             own.raise(get.request.target, highest, base.cx.now.mono);
         }
         if let Some(expected) = plan.options.expect {
-            // Advisory: the majority of those who answered must hold what is expected.
+            // Advisory: a majority of the holders that answered must have the expected version.
             let without = usize::from(get.without);
             let total: usize = get.owner_seqs().map(|(_, n)| n).sum::<usize>() + without;
             let agreeing: usize = match expected {
@@ -158,11 +158,11 @@ impl Operations {
         }
         items.own.raise(target, item.seq, cx.now.mono);
         if options.once || item.is_tombstone() {
-            items.forget_own(cx, &target);
+            items.stop_renewing(cx, &target);
         } else if options.local_only {
             // No other node holds it, so there is nothing to renew.
         } else {
-            items.remember_own(cx, placed.clone());
+            items.keep_renewed(cx, placed.clone());
         }
         let (wanted, local_only) = (options.min_replicas, options.local_only);
         let put = Put::new(placed, PutMode::Publish, wanted, admitted.is_ok());
@@ -171,7 +171,7 @@ impl Operations {
         self.publish(base, queries, op, put, (started, local_only));
     }
 
-    /// A user's put of an item that was signed elsewhere: its signature is valid.
+    /// Publishes an item that was signed elsewhere, after its signature was checked.
     pub(crate) fn publish_signed(
         &mut self,
         base: &mut Base,
@@ -216,7 +216,7 @@ impl Operations {
         self.start_query(base, queries, op, kind, target, started);
     }
 
-    /// Publishing is over.
+    /// Ends a put after publishing, or repeats it with a higher sequence.
     pub(crate) fn put_ended(
         &mut self,
         base: &mut Base,
@@ -243,17 +243,17 @@ impl Operations {
         {
             compared = plan.options.expect.is_some();
             automatic = plan.options.seq.is_none();
-            // Once in any case; then only as long as no holder takes it. No sequence puts a mirror
-            // above its owner's item.
+            // Repeat once in any case, and then only while no holder stores the item. For a mirror
+            // this is useless: its owner's item outranks it at any sequence.
             if !is_mirror && plan.may_try_again() && (plan.reads == 0 || acknowledged == 0) {
-                // A holder has a higher sequence than the clock, or another node publishes at the
-                // same time: learn it and sign anew.
+                // A holder has a sequence above the clock, or another node publishes at the same
+                // time: read the highest sequence and sign again.
                 plan.deleted = plan.deleted.max(put.mostly_deleted());
                 return self.read_before_put(base, queries, op, plan);
             }
         }
         let wanted = put.wanted;
-        let nobody = partial.replicas.attempted() == 0 && partial.stats.answered == 0;
+        let reached_no_peer = partial.replicas.attempted() == 0 && partial.stats.answered == 0;
         let (have, got) = (put.highest_held, put.item().seq);
         let result = match reason {
             StopReason::Cancelled => Err(OperationError::Cancelled.into()),
@@ -262,7 +262,7 @@ impl Operations {
             StopReason::Timeout => Err(PutError::Timeout {
                 partial: Box::new(partial),
             }),
-            StopReason::Done if nobody => Err(OperationError::NoPeers.into()),
+            StopReason::Done if reached_no_peer => Err(OperationError::NoPeers.into()),
             StopReason::Done if acknowledged == 0 && older && compared => {
                 Err(PutError::Conflict { held: have })
             }
@@ -300,7 +300,7 @@ impl Operations {
     }
 }
 
-/// Signs with the sequence asked for, or the automatic one.
+/// Signs the item with the requested sequence or the automatic one.
 fn sign_next(base: &mut Base, plan: &PutPlan, target: &Target) -> Result<Item, PutError> {
     let (cx, items) = (&mut base.cx, &base.items);
     let seq = match plan.options.seq {
@@ -322,8 +322,8 @@ fn sign_next(base: &mut Base, plan: &PutPlan, target: &Target) -> Result<Item, P
             next.ok_or(PutError::SequenceSaturated)?
         }
     };
-    // Only a number that the caller gave can be a mistake of the caller's: the next one after
-    // what was published while a clock was wrong is right, wherever the clock is now.
+    // Only a sequence that the caller gave can be the caller's mistake. The automatic one after an
+    // item published with a wrong clock is correct, wherever the clock is now.
     let clock = cx.now.unix.is_set().then_some(cx.now.unix.0);
     let limit = clock.map(|clock| clock.saturating_add(nanos(AHEAD)));
     let given = plan.options.seq.is_some() && !plan.options.force;

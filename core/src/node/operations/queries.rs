@@ -1,4 +1,4 @@
-//! Queries of operations: starting them, waiting for a first peer, and what their end means.
+//! Queries of operations: starting them, waiting for a first peer, and their results.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::ids::{OperationId, StopReason};
 use crate::node::input::ReadPolicy;
-use crate::node::operations::state::{Kind, Operations, Phase, stopped};
+use crate::node::operations::state::{OperationKind, OperationPhase, Operations, stopped};
 use crate::node::outcome::{FindNodeOutcome, GetError, GetOutcome, OperationError, Outcome};
 use crate::node::query::get::Get;
 use crate::node::query::steps::ask_local;
@@ -16,7 +16,7 @@ use crate::node::query::{Ended, Queries, Query, QueryKind};
 use crate::time::Mono;
 
 impl Operations {
-    /// Starts a read: this node's own store first, as one voice among many.
+    /// Starts a read. The item in this node's own store takes part like a peer's answer.
     pub(super) fn start_get(
         &mut self,
         base: &mut Base,
@@ -36,8 +36,8 @@ impl Operations {
         }
     }
 
-    /// Starts the query of an operation; with an empty table it waits for bootstrap peers and
-    /// callers that are being asked.
+    /// Starts the query of an operation. With an empty table it first waits for the bootstrap peers
+    /// and callers that are being pinged.
     pub(super) fn start_query(
         &mut self,
         base: &mut Base,
@@ -47,24 +47,23 @@ impl Operations {
         target: Target,
         started: Mono,
     ) {
-        if base.peers.may_soon_know_one() {
+        if base.peers.awaits_first_peer() {
             self.waiting.insert(op);
-            let waiting = Phase::Waiting {
+            let waiting = OperationPhase::Waiting {
                 kind,
                 target,
                 started,
             };
             return self.set_phase(op, waiting);
         }
-        self.set_phase(op, Phase::Query(queries.next_id()));
+        self.set_phase(op, OperationPhase::Query(queries.next_id()));
         queries.start(base, kind, Some(op), target, started);
     }
 
-    /// A peer answered, or all failed: an operation that waited goes on, or learns that there
-    /// is none.
+    /// Starts the query of an operation that waited for a first peer, successful or not.
     pub(crate) fn resume(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
         match self.take_phase(op) {
-            Some(Phase::Waiting {
+            Some(OperationPhase::Waiting {
                 kind,
                 target,
                 started,
@@ -74,7 +73,7 @@ impl Operations {
         }
     }
 
-    /// The query of an operation is over.
+    /// Takes the result of an operation's query.
     pub(crate) fn query_ended(
         &mut self,
         base: &mut Base,
@@ -85,10 +84,10 @@ impl Operations {
         let Ended { query, reason } = ended;
         let kind = self.running.get(&op).map(|it| it.kind);
         match &query.kind {
-            QueryKind::Get(get) if kind == Some(Kind::Put) => {
+            QueryKind::Get(get) if kind == Some(OperationKind::Put) => {
                 self.put_after_read(base, queries, op, get, *reason);
             }
-            QueryKind::Get(get) if kind == Some(Kind::Watch) => {
+            QueryKind::Get(get) if kind == Some(OperationKind::Watch) => {
                 self.watch_read(base, op, get, ended);
             }
             QueryKind::Get(get) => {
@@ -104,7 +103,7 @@ impl Operations {
     }
 }
 
-/// How a read ended.
+/// The result of a read.
 fn get_result(
     cx: &Context,
     query: &Query,
@@ -137,7 +136,7 @@ fn get_result(
     }
 }
 
-/// How a query for the nearest nodes ended.
+/// The result of a query for the nearest nodes.
 fn nodes_result(
     cx: &Context,
     query: &Query,

@@ -1,4 +1,4 @@
-//! The operations under way, and which put of an own item has its turn.
+//! The running operations, and the queues of puts of own items.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,15 +13,15 @@ use crate::node::context::Context;
 use crate::node::ids::{CallId, OperationId, QueryId, StopReason};
 use crate::node::input::{Command, GetRequest, Misuse, PutOptions};
 use crate::node::loading::Need;
-pub(super) use crate::node::measurements::OperationKind as Kind;
+pub(super) use crate::node::measurements::OperationKind;
 use crate::node::outcome::{OperationError, Outcome, PeerSync};
 use crate::node::output::Output;
 use crate::node::query::QueryKind;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
-impl Kind {
-    /// How an operation of this kind ends that has no result of its own.
+impl OperationKind {
+    /// The outcome of an operation of this kind that fails with `error`.
     pub(super) fn failed(self, error: OperationError) -> Outcome {
         match self {
             Self::Put => Outcome::Put(Err(error.into())),
@@ -34,8 +34,8 @@ impl Kind {
     }
 }
 
-/// How far an operation is.
-pub(super) enum Phase {
+/// Phase of an operation.
+pub(super) enum OperationPhase {
     New,
     /// The signature of the item to publish is being checked.
     Verifying {
@@ -45,19 +45,19 @@ pub(super) enum Phase {
     },
     Query(QueryId),
     Call(CallId),
-    /// What storage has at its target is being loaded.
+    /// The record at the target is being loaded from storage.
     Loading {
         command: Box<Command>,
         started: Mono,
         need: Need,
     },
-    /// Another put of the same own item is under way.
+    /// Another put of the same own item is running.
     Queued,
-    /// Sessions with full nodes are under way, or wait for their turn.
+    /// Sessions with full nodes are running or scheduled.
     Syncing(Box<Syncing>),
-    /// Holders are polled for something newer.
+    /// Holders are polled for a newer version.
     Watching(Box<Watching>),
-    /// The table is empty, but a peer has been asked that may enter it.
+    /// The table is empty, but a peer that may enter it is being pinged.
     Waiting {
         kind: QueryKind,
         target: Target,
@@ -65,7 +65,7 @@ pub(super) enum Phase {
     },
 }
 
-/// A reconciliation that a user asked for.
+/// State of a reconciliation that a user requested.
 pub(super) struct Syncing {
     /// Full nodes whose sessions have not ended.
     pub(super) waiting: BTreeSet<PublicKey>,
@@ -73,60 +73,60 @@ pub(super) struct Syncing {
     pub(super) started: Mono,
 }
 
-/// A watch under way.
+/// State of a watch.
 pub(super) struct Watching {
     pub(super) request: GetRequest,
     pub(super) after: Option<Seq>,
     pub(super) started: Mono,
     pub(super) last_read: Mono,
-    /// The polls that are out.
+    /// Polls in progress.
     pub(super) polls: BTreeMap<CallId, Candidate>,
-    /// Peers whose news turned out to be none.
+    /// Peers that announced a newer version which a read then did not find.
     pub(super) distrusted: BTreeSet<NodeId>,
-    /// Those whose news the read under way is to find.
+    /// Peers that announced a newer version, which the current read is to confirm.
     pub(super) suspects: Vec<NodeId>,
 }
 
 pub(super) struct Operation {
-    pub(super) kind: Kind,
-    pub(super) phase: Phase,
+    pub(super) kind: OperationKind,
+    pub(super) phase: OperationPhase,
     pub(super) started: Mono,
-    /// The own item that it puts.
+    /// Target of the own item that it puts.
     pub(super) item: Option<Target>,
-    /// What to publish, as long as it may have to be signed.
+    /// What to publish, as long as the item may have to be signed.
     pub(super) plan: Option<Box<PutPlan>>,
-    /// What it watches, while it reads.
+    /// State of its watch, while the query reads.
     pub(super) watching: Option<Box<Watching>>,
 }
 
-/// The operations under way.
+/// The running operations.
 #[derive(Default)]
 pub(crate) struct Operations {
     pub(super) running: BTreeMap<OperationId, Operation>,
     pub(super) waiting: BTreeSet<OperationId>,
-    /// Those that wait for storage.
+    /// Operations that wait for storage.
     pub(super) loads: BTreeSet<(Need, OperationId)>,
-    /// Those that watch a target.
+    /// Targets that operations watch.
     pub(super) watches: BTreeSet<(Target, OperationId)>,
-    /// Puts of each own item: the first is under way, the others wait for their turn.
+    /// Queues of puts of each own item; the first one is running.
     pub(super) puts: BTreeMap<Target, VecDeque<OperationId>>,
     pub(super) last: Option<OperationId>,
 }
 
-/// How often a put without a sequence of its own reads the network for the highest one: other
-/// holders of the same key may publish at the same time.
+/// Maximum number of reads per put with an automatic sequence: other nodes with the same key may
+/// publish at the same time.
 const MAX_READS: u8 = 4;
 
-/// What a user wants published, before there is an item.
+/// What a user wants to publish, before an item is signed.
 pub(crate) struct PutPlan {
     pub(super) salt: Salt,
     pub(super) value: Value,
     pub(super) options: PutOptions,
     pub(super) started: Mono,
-    /// How often the network was read for the highest sequence.
+    /// Number of reads so far.
     pub(super) reads: u8,
-    /// A sequence that the next one must be above, beside the highest verified one: up to this,
-    /// most holders refuse the item as deleted.
+    /// A sequence that the next one must exceed besides the highest verified one: most holders
+    /// refuse the item as deleted up to it.
     pub(super) deleted: Option<Seq>,
 }
 
@@ -142,14 +142,14 @@ impl PutPlan {
         }
     }
 
-    /// Whether a higher sequence may be tried when holders have one.
+    /// Whether a higher sequence may be tried if holders refuse this one.
     pub(super) fn may_try_again(&self) -> bool {
         let options = &self.options;
         options.seq.is_none() && options.expect.is_none() && self.reads < MAX_READS
     }
 }
 
-/// Why an operation that was stopped failed; `None` when it was not stopped.
+/// The error of a stopped operation; `None` for [`StopReason::Done`].
 pub(super) fn stopped(reason: StopReason) -> Option<OperationError> {
     match reason {
         StopReason::Done => None,
@@ -168,7 +168,7 @@ impl Operations {
         self.running.keys().copied().collect()
     }
 
-    /// Whether nothing is under way or waits.
+    /// Whether no operation is running or waiting.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty()
@@ -177,7 +177,7 @@ impl Operations {
             && self.puts.is_empty()
     }
 
-    /// Takes the number of a new operation.
+    /// Registers the number of a new operation, which must be higher than any before.
     pub(crate) fn number(&mut self, op: OperationId) -> Result<(), Misuse> {
         if self.last.is_some_and(|last| op <= last) {
             return Err(Misuse::OperationNumber(op));
@@ -186,7 +186,7 @@ impl Operations {
         Ok(())
     }
 
-    /// Puts a put of an own item in the queue; whether it is its turn.
+    /// Appends a put of an own item to its queue. Returns whether it is the first.
     pub(super) fn queue_put(&mut self, op: OperationId, item: Target) -> bool {
         if let Some(operation) = self.running.get_mut(&op) {
             operation.item = Some(item);
@@ -196,7 +196,7 @@ impl Operations {
         puts.len() == 1
     }
 
-    /// A put of an own item is over; whether it is the turn of another one.
+    /// Removes a put from its queue. Returns whether the next one may begin.
     pub(super) fn leave_put_queue(&mut self, op: OperationId, item: &Target) -> bool {
         let Some(puts) = self.puts.get_mut(item) else {
             return false;
@@ -210,15 +210,18 @@ impl Operations {
         was_first
     }
 
-    pub(super) fn set_phase(&mut self, op: OperationId, phase: Phase) {
+    pub(super) fn set_phase(&mut self, op: OperationId, phase: OperationPhase) {
         if let Some(operation) = self.running.get_mut(&op) {
             operation.phase = phase;
         }
     }
 
-    pub(super) fn take_phase(&mut self, op: OperationId) -> Option<Phase> {
+    pub(super) fn take_phase(&mut self, op: OperationId) -> Option<OperationPhase> {
         let operation = self.running.get_mut(&op)?;
-        Some(core::mem::replace(&mut operation.phase, Phase::New))
+        Some(core::mem::replace(
+            &mut operation.phase,
+            OperationPhase::New,
+        ))
     }
 
     pub(super) fn set_plan(&mut self, op: OperationId, plan: Box<PutPlan>) {
@@ -231,22 +234,23 @@ impl Operations {
         self.running.get_mut(&op)?.plan.take()
     }
 
-    /// The operations that wait for a peer to start from, all at once.
+    /// Takes the operations that wait for a first peer.
     pub(crate) fn take_waiting(&mut self) -> BTreeSet<OperationId> {
         core::mem::take(&mut self.waiting)
     }
 
-    /// Ends an operation.
+    /// Ends an operation with its outcome.
     pub(super) fn finish(&mut self, cx: &mut Context, op: OperationId, outcome: Outcome) {
         if let Some(operation) = self.running.remove(&op) {
             if let Some(item) = operation.item
                 && self.leave_put_queue(op, &item)
             {
-                // Not here: puts that end immediately must not nest.
+                // Started by a timer rather than here, so that puts that end immediately do not
+                // recurse.
                 cx.timers.set(Timer::Put(item), cx.now.mono);
             }
             self.waiting.remove(&op);
-            if operation.kind == Kind::Watch {
+            if operation.kind == OperationKind::Watch {
                 self.watches.retain(|(_, other)| *other != op);
                 cx.timers.cancel(Timer::Watch(op));
             }

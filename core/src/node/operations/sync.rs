@@ -1,4 +1,4 @@
-//! Reconciliations that users ask for: which full nodes they wait for, and what came of each.
+//! Reconciliations that users request: the full nodes they wait for, and the results.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -8,11 +8,11 @@ use crate::key::PublicKey;
 use crate::node::base::Base;
 use crate::node::context::Context;
 use crate::node::ids::{OperationId, StopReason};
-use crate::node::operations::state::{Operations, Phase, Syncing};
+use crate::node::operations::state::{OperationPhase, Operations, Syncing};
 use crate::node::outcome::{Outcome, PeerSync, SyncError, SyncFailure, SyncOutcome, SyncProgress};
 
 impl Operations {
-    /// Whether sessions are to be started for this operation; one on a regular node ends here.
+    /// Whether sessions are to be started for this operation. On a regular node it fails here.
     pub(crate) fn wants_sync(&mut self, base: &mut Base, op: OperationId) -> bool {
         if !self.running.contains_key(&op) {
             return false;
@@ -25,7 +25,7 @@ impl Operations {
         true
     }
 
-    /// Sessions with these are under way, or begin as soon as there is room.
+    /// Records the full nodes whose sessions the operation waits for.
     pub(crate) fn sync_started(
         &mut self,
         cx: &mut Context,
@@ -40,14 +40,14 @@ impl Operations {
             done: Vec::new(),
             started: cx.now.mono,
         };
-        self.set_phase(op, Phase::Syncing(Box::new(syncing)));
+        self.set_phase(op, OperationPhase::Syncing(Box::new(syncing)));
     }
 
-    /// A session that was asked for has ended.
+    /// Takes the result of a requested session.
     pub(crate) fn sync_ended(&mut self, cx: &mut Context, ended: PeerSync) {
         let mut over = Vec::new();
         for (op, operation) in &mut self.running {
-            let Phase::Syncing(syncing) = &mut operation.phase else {
+            let OperationPhase::Syncing(syncing) = &mut operation.phase else {
                 continue;
             };
             if syncing.waiting.remove(&ended.peer) {
@@ -58,13 +58,13 @@ impl Operations {
             }
         }
         for op in over {
-            if let Some(Phase::Syncing(syncing)) = self.take_phase(op) {
+            if let Some(OperationPhase::Syncing(syncing)) = self.take_phase(op) {
                 self.finish_sync(cx, op, *syncing);
             }
         }
     }
 
-    /// The time is over: what is done by then is the outcome. Any other reason is a failure.
+    /// Ends a reconciliation at its deadline with the results so far; other reasons make it fail.
     pub(super) fn stop_sync(
         &mut self,
         cx: &mut Context,

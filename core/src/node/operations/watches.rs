@@ -1,8 +1,9 @@
-//! Watches: a read, then long polls of holders until one has something newer, then a read again.
+//! Watches: a read, then long polls of holders until one announces a newer version, then a read
+//! again.
 //!
-//! A poll only says when to read: what a watch ends with was found and verified by a read of the
-//! nearest holders. So a peer that lies can cost reads, one a second at most, or be silent, which
-//! costs [`READ_EVERY`].
+//! A poll only decides when to read: the result of a watch was found and verified by a read of the
+//! nearest holders. So a peer that lies can cause reads, at most one per second, or stay silent,
+//! which costs at most [`READ_EVERY`].
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use crate::lookup::Candidate;
 use crate::node::base::Base;
 use crate::node::ids::{CallTag, OperationId, StopReason};
 use crate::node::input::{GetRequest, ReadPolicy};
-use crate::node::operations::state::{Operations, Phase, Watching, stopped};
+use crate::node::operations::state::{OperationPhase, Operations, Watching, stopped};
 use crate::node::outcome::{OperationError, Outcome};
 use crate::node::peers::records::Dialect;
 use crate::node::query::get::Get;
@@ -27,15 +28,15 @@ use crate::wire::{LongPoll, Request, RequestExt, Response, Want, WireItem};
 
 /// Maximum number of holders that one watch polls concurrently.
 const POLLED: usize = 2;
-/// The holders are read again at least this often: they change, and those polled may be silent.
+/// Maximum interval between reads: the set of holders changes, and those polled may be silent.
 const READ_EVERY: Duration = Duration::from_secs(60);
-/// Pause before the next read when no holder waits: upstream's answer immediately.
+/// Pause before the next read if no holder supports long polls: upstream's answer immediately.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Least time from one read to the next, whatever peers say.
+/// Minimum interval between reads, whatever peers announce.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 impl Operations {
-    /// A user wants the next version.
+    /// Starts a watch with a read.
     pub(super) fn start_watch(
         &mut self,
         base: &mut Base,
@@ -77,7 +78,7 @@ impl Operations {
         self.start_get(base, queries, op, get, started);
     }
 
-    /// The read of a watch is over: it found something newer, or holders are polled for that.
+    /// Takes the result of a watch's read: ends the watch, or polls holders for a newer version.
     pub(super) fn watch_read(
         &mut self,
         base: &mut Base,
@@ -106,13 +107,13 @@ impl Operations {
             .filter(|peer| !watching.distrusted.contains(&peer.id))
             .cloned()
             .collect();
-        // Full nodes hear of all items; the sort keeps the nearest of each kind first.
+        // Full nodes receive all items. The sort is stable, so the nearest of each kind stay first.
         holders.sort_by_key(|peer| !full_nodes.contains(&peer.key));
         holders.truncate(POLLED);
         for holder in holders {
             poll(base, op, &mut watching, holder);
         }
-        // It may have come while others were asked.
+        // A newer version may have arrived while peers were asked.
         let held = base.items.store.get(base.cx.now, &watching.request.target);
         let news = held.is_some_and(|held| Some(held.item().seq) > watching.after);
         let pause = match (news, watching.polls.is_empty()) {
@@ -122,15 +123,15 @@ impl Operations {
         };
         let at = base.cx.now.mono.plus(pause);
         base.cx.timers.set(Timer::Watch(op), at);
-        self.set_phase(op, Phase::Watching(watching));
+        self.set_phase(op, OperationPhase::Watching(watching));
     }
 
-    /// A poll was answered, or not.
+    /// Takes the result of a poll.
     pub(crate) fn poll_ended(&mut self, base: &mut Base, op: OperationId, ended: CallEnded) {
         let Some(operation) = self.running.get_mut(&op) else {
             return;
         };
-        let Phase::Watching(watching) = &mut operation.phase else {
+        let OperationPhase::Watching(watching) = &mut operation.phase else {
             return;
         };
         watching.polls.remove(&ended.id);
@@ -151,7 +152,7 @@ impl Operations {
         read_soon(base, op, watching);
     }
 
-    /// What lies at a target has changed here: those who watch it read.
+    /// Makes the watches of a target read, after its item has changed on this node.
     pub(crate) fn item_changed(&mut self, base: &mut Base, target: Target) {
         let watching = self.watches.range((target, OperationId(0))..);
         let watching = watching.take_while(|(at, _)| *at == target);
@@ -162,16 +163,18 @@ impl Operations {
         }
     }
 
-    /// It is time to read again, unless a read is under way.
+    /// Reads again, unless a read is in progress.
     pub(crate) fn watch_due(&mut self, base: &mut Base, queries: &mut Queries, op: OperationId) {
         match self.take_phase(op) {
-            Some(Phase::Watching(watching)) => self.read_for_watch(base, queries, op, watching),
+            Some(OperationPhase::Watching(watching)) => {
+                self.read_for_watch(base, queries, op, watching)
+            }
             Some(other) => self.set_phase(op, other),
             None => {}
         }
     }
 
-    /// A watch that polls ends without anything newer.
+    /// Ends a watch without a newer version.
     pub(super) fn stop_watch(
         &mut self,
         base: &mut Base,
@@ -187,7 +190,7 @@ impl Operations {
     }
 }
 
-/// With no poll out the next read comes soon.
+/// Schedules the next read soon if no poll is in progress.
 fn read_soon(base: &mut Base, op: OperationId, watching: &Watching) {
     if watching.polls.is_empty() {
         let at = base.cx.now.mono.plus(PAUSE);
@@ -195,7 +198,7 @@ fn read_soon(base: &mut Base, op: OperationId, watching: &Watching) {
     }
 }
 
-/// How long a peer may wait: its answer must be here before the call is given up.
+/// Time that a peer may wait before it answers: less than the hard deadline of the call.
 fn poll_time(base: &Base) -> Duration {
     base.cx.config.hard_deadline / 2
 }

@@ -1,9 +1,9 @@
-//! What time peers say it is: the newest `last_seen` in an answer is at most so old as the
-//! answering peer's last contact with any node, hence close below its wall clock.
+//! Estimates peers' wall clocks: the newest `last_seen` in an answer is the answering peer's last
+//! contact with any node, so it is slightly before that peer's current time.
 //!
-//! One peer may lie or be wrong, so that only the median of several counts. Kept as the
-//! difference between their wall clock and our monotonic one, which a step of our own wall clock
-//! does not change.
+//! A single peer may lie or be wrong, so the median of several counts. Each sample is the
+//! difference between a peer's wall clock and our monotonic clock, which steps of our own wall
+//! clock do not change.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -15,25 +15,25 @@ use crate::key::PublicKey;
 use crate::time::{Mono, Time, Unix};
 use crate::wire::PeerList;
 
-/// Peers whose clock is remembered. At the limit the oldest makes room.
+/// Maximum number of peers whose clock is remembered; the oldest sample is replaced.
 const MOST: usize = 15;
-/// With fewer peers nothing is said.
+/// Minimum number of samples for an estimate.
 const ENOUGH: usize = 3;
-/// What a peer said longer ago than this no longer counts.
+/// Lifetime of a sample.
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// How far the wall clocks of peers are from ours.
+/// Offset of peers' wall clocks from this node's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PeersClock {
-    /// Median of their clocks minus ours, in nanoseconds; up to some minutes too low, because
-    /// peers name contacts of some minutes ago.
+    /// Median of the peers' clocks minus this node's, in nanoseconds. Up to some minutes too low,
+    /// because peers name contacts of some minutes ago.
     pub offset: i64,
-    /// How many peers that is the median of.
+    /// Number of peers that the median is taken of.
     pub peers: u8,
 }
 
 struct Sample {
-    /// Their wall clock minus our monotonic one.
+    /// The peer's wall clock minus our monotonic clock, in nanoseconds.
     base: i64,
     at: Mono,
 }
@@ -42,7 +42,7 @@ struct Sample {
 pub(crate) struct PeerClocks(BTreeMap<PublicKey, Sample>);
 
 impl PeerClocks {
-    /// A peer answered with these contacts of its own.
+    /// Takes a sample from the contacts in a peer's answer.
     pub(crate) fn note(&mut self, peer: PublicKey, contacts: &PeerList, now: Time) {
         let seen = contacts.peers.iter().filter_map(|it| it.last_seen.unix());
         let Some(newest) = seen.max().filter(|newest| newest.is_set()) else {
@@ -52,7 +52,7 @@ impl PeerClocks {
         if let Some(sample) = self.0.get_mut(&peer)
             && now.mono.since(sample.at) < LIFE / 4
         {
-            // Both are below the truth: the higher one is closer.
+            // Both are too low, so the higher one is closer.
             sample.base = sample.base.max(base);
             return;
         }
@@ -65,7 +65,7 @@ impl PeerClocks {
         self.0.insert(peer, Sample { base, at });
     }
 
-    /// How far they are from our clock; none while too few have said something.
+    /// The estimated offset; `None` while there are too few samples.
     pub(crate) fn offset(&self, now: Time) -> Option<PeersClock> {
         let fresh = self.0.values().filter(|it| now.mono.since(it.at) < LIFE);
         let mut bases: Vec<i64> = fresh.map(|sample| sample.base).collect();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn days(offset: i64) -> i64 {
-        // To the nearest, since peers are a little too low.
+        // Rounds to the nearest day, since the samples are slightly too low.
         (offset + DAY as i64 / 2).div_euclid(DAY as i64)
     }
 
@@ -124,14 +124,14 @@ mod tests {
             let truth = now(5, 0).unix.0;
             for n in 1..=5 {
                 assert_eq!(clocks.offset(now(5, ours_ahead)).is_some(), n > 3, "{n}");
-                // Two of five lie, or are wrong themselves.
+                // Two of five peers lie or have a wrong clock.
                 let theirs = if n <= 2 { truth + 900 * DAY } else { truth };
                 let seen = [theirs - 7 * DAY, theirs - MINUTE];
                 clocks.note(key(n), &list(&seen), now(5, ours_ahead));
             }
             let found = clocks.offset(now(5, ours_ahead)).unwrap();
             assert_eq!((days(found.offset), found.peers), (-wrong, 5));
-            // Our clock is set right: that shows without any further answer.
+            // After our clock is corrected, the estimate is right without any further answer.
             let found = clocks.offset(now(6, 0)).unwrap();
             assert_eq!(days(found.offset), 0);
             assert!(clocks.offset(now(64, 0)).is_some());

@@ -1,5 +1,5 @@
-//! What calls and callers teach about peers: who enters the table, who leaves it, and where
-//! they can be dialled.
+//! What calls and callers reveal about peers: who enters and leaves the routing table, and where
+//! peers can be dialled.
 
 pub(crate) mod clocks;
 pub(crate) mod proof;
@@ -30,12 +30,12 @@ use crate::node::timers::Timer;
 use crate::routing::{Blame, Candidacy, Contact, Failed, InsertResult, PeerUpdate, Table};
 use crate::wire::{Advertised, Request, RequestExt};
 
-/// Failed calls in a row, to whomever, after which the fault is probably ours.
+/// Number of consecutive failed calls, to any peers, after which the fault is probably local.
 const ALL_FAIL: u32 = 16;
-/// How soon after the last live peer is lost bootstrap peers are asked.
+/// Delay until bootstrap peers are contacted after the last live peer is lost.
 const CUT_OFF_PAUSE: Duration = Duration::from_secs(1);
 
-/// Address probes and ping-backs that are out.
+/// Address probes and ping-backs in progress.
 #[derive(Default)]
 pub(crate) struct Probing {
     probes: BTreeMap<ProbeId, (PublicKey, SocketAddr)>,
@@ -43,7 +43,7 @@ pub(crate) struct Probing {
     last: u64,
     pinged_back: BTreeSet<PublicKey>,
     failures_in_a_row: u32,
-    /// Bootstrap peers that are being asked.
+    /// Number of pings of bootstrap peers in progress.
     pub(crate) bootstrapping: usize,
 }
 
@@ -57,13 +57,13 @@ impl Probing {
     }
 }
 
-/// The peers: the routing table, and what is remembered of them beside it.
+/// The routing table, and what is remembered about peers besides.
 pub(crate) struct Peers {
     pub(crate) store: PeerStore,
     pub(crate) table: Table,
     pub(crate) probing: Probing,
     pub(crate) clocks: PeerClocks,
-    /// Who has entered the table, until that is taken up.
+    /// Peers that entered the table since the last `take_newcomers`.
     newcomers: Vec<PublicKey>,
 }
 
@@ -83,25 +83,25 @@ impl Peers {
         }
     }
 
-    /// Who has entered the table since the last call.
+    /// Returns the peers that entered the table since the last call.
     pub(crate) fn take_newcomers(&mut self) -> Vec<PublicKey> {
         core::mem::take(&mut self.newcomers)
     }
 
-    /// Whether no live peer is known, but bootstrap peers or callers are being asked. A node
-    /// without bootstrap peers learns of others only by their calls.
-    pub(crate) fn may_soon_know_one(&self) -> bool {
+    /// Whether no live peer is known, but bootstrap peers or callers are being pinged. A node
+    /// without bootstrap peers learns of others only from their calls.
+    pub(crate) fn awaits_first_peer(&self) -> bool {
         let asking = self.probing.bootstrapping > 0 || !self.probing.pinged_back.is_empty();
         asking && !self.table.has_live()
     }
 
-    /// Whether no peer answers: there is none whose last call did not fail, or nothing but
-    /// failures came for a while.
+    /// Whether the node is isolated: the last call to every peer failed, or many consecutive calls
+    /// failed.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.probing.failures_in_a_row > ALL_FAIL || !self.table.has_live()
     }
 
-    /// Has bootstrap peers asked soon if the node is cut off now, and was not before.
+    /// Schedules a bootstrap soon if the node has just become isolated.
     fn note_cut_off(&self, cx: &mut Context, before: bool) {
         if !before && self.is_cut_off() && !cx.config.bootstrap.is_empty() {
             let pause = cx.random.maintenance.jitter(CUT_OFF_PAUSE);
@@ -110,7 +110,7 @@ impl Peers {
         }
     }
 
-    /// Starts a call; `None` when there are too many.
+    /// Starts a call; `None` if the limit on calls is reached.
     pub(crate) fn call(
         &mut self,
         cx: &mut Context,
@@ -125,8 +125,8 @@ impl Peers {
         Some(call)
     }
 
-    /// Ends a call whose answer is not wanted any more. A peer that owed it for too long is
-    /// remembered as one that failed, although the hard deadline was not waited for.
+    /// Cancels a call whose answer is no longer needed. A peer that has been silent for too long
+    /// counts as failed, although the hard deadline has not passed.
     pub(crate) fn abandon_call(&mut self, cx: &mut Context, calls: &mut Calls, call: CallId) {
         let now = cx.now.mono;
         if let Some((peer, addrs)) = calls.abandon(cx, call) {
@@ -137,7 +137,7 @@ impl Peers {
         }
     }
 
-    /// Notes what the end of a call says about its peer.
+    /// Records what the end of a call says about its peer.
     pub(crate) fn note_call(&mut self, cx: &mut Context, calls: &mut Calls, ended: &CallEnded) {
         let (peer, now) = (&ended.peer, cx.now.mono);
         if let Some(addrs) = &ended.unreachable {
@@ -150,8 +150,8 @@ impl Peers {
                     Some(_) => Dialect::Skydht,
                     None => Dialect::Go,
                 };
-                // The stream's opening counts: the next call may have to open one, too. A poll's time
-                // is the server's.
+                // The time to open the stream counts, since the next call may have to open one,
+                // too. The time of a long poll depends on the server.
                 let is_poll = matches!(ended.tag, CallTag::Poll(_));
                 let rtt = (!is_poll).then(|| now.since(ended.started));
                 self.store.answered(&peer.key, rtt, dialect, now);
@@ -163,14 +163,14 @@ impl Peers {
         }
     }
 
-    /// A stream to `peer` runs this way.
+    /// Records the path of a stream to `peer`.
     pub(crate) fn note_path(&mut self, cx: &Context, peer: &PublicKey, path: Path) {
         if let (Reach::Dialled, Some(addr)) = (path.reach, path.remote) {
             self.store.reached(peer, canonical(addr), cx.now.mono);
         }
     }
 
-    /// A peer said over its own proven session where it can be dialled.
+    /// Records an address that a peer advertised over its own proven session.
     fn note_advertised(
         &mut self,
         cx: &mut Context,
@@ -194,16 +194,16 @@ impl Peers {
         if contact.is_none_or(|contact| contact.addr == Some(addr)) {
             return;
         }
-        // Its own word over its own session is newer than whatever worked before. Where its session
-        // comes from that very host it is passed on from now on; else it might point others at a
-        // victim, and has to be proven first.
+        // What a peer advertises over its own session is newer than any address that worked before.
+        // If its session comes from that host, the address is passed on immediately. Otherwise a
+        // probe has to confirm it first, since the peer could direct others to a victim.
         if seen_at == Some(addr.ip()) {
             self.table.set_addr(&peer.id(), addr);
         }
         self.probe(cx, *peer, addr);
     }
 
-    /// A peer asked something: a sign of life, and perhaps a newcomer to ping back.
+    /// Takes a request of a peer as a sign of life, and pings back a peer that is not in the table.
     pub(crate) fn note_caller(
         &mut self,
         cx: &mut Context,
@@ -220,7 +220,7 @@ impl Peers {
         let known = contact.is_some();
         let live = contact.is_some_and(Contact::is_live);
         self.note_advertised(cx, &peer, ext.and_then(|ext| ext.addr), path);
-        // A peer to whom calls failed is back, perhaps: an answer on its own session shows it.
+        // A peer to which calls failed may be back; an answer over its own session proves it.
         if live
             || cx.stopping
             || self.store.is_ping_back_paused(&peer, cx.now.mono)
@@ -252,17 +252,17 @@ impl Peers {
         }
     }
 
-    /// A ping back of a caller was answered, or not.
+    /// Takes the result of pinging a caller back.
     pub(crate) fn ping_back_ended(&mut self, cx: &Context, peer: &PublicKey, answered: bool) {
         self.probing.pinged_back.remove(peer);
         if !answered {
             self.store.ping_back_failed(peer, cx.now.mono);
         } else if self.table.get(&peer.id()).is_none() {
-            self.store.no_room(peer, cx.now.mono);
+            self.store.bucket_full(peer, cx.now.mono);
         }
     }
 
-    /// A peer answered a call: it belongs into the table.
+    /// Adds or refreshes a peer in the table after an answer.
     fn answered(
         &mut self,
         cx: &mut Context,
@@ -274,7 +274,8 @@ impl Peers {
         let reach = path.map(|path| path.reach);
         let own = self.store.own_address(&peer.key);
         let known = self.table.get(&peer.id).and_then(|contact| contact.addr);
-        // A host may have several addresses; what it says itself is not given up for another one.
+        // A host may have several addresses; the one it advertises is not replaced by another that
+        // worked.
         let dialled = path.filter(|path| path.reach == Reach::Dialled);
         let dialled = dialled.and_then(|path| path.remote).map(canonical);
         let update = PeerUpdate {
@@ -316,7 +317,7 @@ impl Peers {
         }
     }
 
-    /// Asks a peer of the table for a sign of life, which decides whether it stays.
+    /// Pings a peer of the table; the result decides whether it stays.
     pub(crate) fn ping_contact(
         &mut self,
         cx: &mut Context,
@@ -341,11 +342,11 @@ impl Peers {
         asked
     }
 
-    /// A call to a peer failed.
+    /// Records a failed call to a peer.
     fn failed(&mut self, cx: &mut Context, peer: &Candidate, failure: CallFailure, why: CallTag) {
         let ours = match failure {
             CallFailure::Open(OpenFailure::Overloaded | OpenFailure::Closing) => true,
-            // Only an existing session was allowed; that there is none says nothing.
+            // Only an existing session was allowed, so its absence is not the peer's fault.
             CallFailure::Open(OpenFailure::NoAddress) => why == CallTag::PingBack,
             _ => false,
         };
@@ -371,7 +372,7 @@ impl Peers {
         self.note_cut_off(cx, was_cut_off);
     }
 
-    /// Finds out whether others can dial a peer that so far only dialled us.
+    /// Finds out whether others can dial a peer that has only dialled this node so far.
     fn probe(&mut self, cx: &mut Context, peer: PublicKey, addr: SocketAddr) {
         let now = cx.now.mono;
         if self.probing.probed.contains(&peer) || self.store.address_paused(&addr, now) {
@@ -388,7 +389,7 @@ impl Peers {
         cx.output(Output::Probe { probe, peer, addr });
     }
 
-    /// A probe ended.
+    /// Takes the result of a probe.
     pub(crate) fn probed(
         &mut self,
         cx: &mut Context,
@@ -411,7 +412,8 @@ impl Peers {
             Err(_) => {
                 cx.counters.count(Counter::ProbesFailed);
                 self.store.pause_address(addr, now);
-                // Where it says it is no node answers for it, so it is handed out no more.
+                // The peer does not answer at the address that it advertises, so it is no longer
+                // named to others.
                 if self.table.get(&peer.id()).and_then(|it| it.addr) == Some(addr) {
                     self.table.set_reach(&peer.id(), Some(addr), false);
                 }
@@ -426,7 +428,7 @@ fn note_removed(cx: &mut Context, id: NodeId) {
     cx.event(Event::PeerRemoved { id });
 }
 
-/// Whether an address that a peer names can be a destination at all.
+/// Whether an address that a peer names can be dialled at all.
 fn is_dialable(addr: &SocketAddr) -> bool {
     let ip = match addr.ip() {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),

@@ -1,9 +1,10 @@
-//! Who of the table still lives: peers that are silent for long are asked, so that no peer is
-//! handed out or counted on old evidence, however idle the node is.
+//! Liveness checks of the routing table: peers that have been silent are pinged, so that none is
+//! named to others or counted on old evidence, however idle the node is.
 //!
-//! The pace is by the size of the table, so that an idle node's traffic stays bounded: a peer is
-//! asked after [`PROVE_AFTER`], or after [`PACE`] for each peer of the table where that is more.
-//! A call of the peer's own counts as well, so that of two nodes that know each other one asks.
+//! The interval grows with the table, so the traffic of an idle node stays bounded: a peer is
+//! pinged after [`PROVE_AFTER`] of silence, or after [`PACE`] times the size of the table if that
+//! is longer. Calls of the peer count as signs of life too, so of two nodes that know each other
+//! only one pings.
 
 use core::time::Duration;
 
@@ -18,41 +19,43 @@ use crate::node::rpc::calls::Calls;
 use crate::node::timers::Timer;
 use crate::time::Mono;
 
-/// A peer of a small table is asked for a sign of life when it is silent for this long.
+/// Minimum silence after which a peer of the table is pinged.
 pub const PROVE_AFTER: Duration = Duration::from_secs(2 * 60);
-/// In larger tables: for so long for each peer. A ping and its answer take some 700 bytes.
+/// Silence per peer of the table after which a peer of a large table is pinged. A ping and its
+/// answer take some 700 bytes.
 pub const PACE: Duration = Duration::from_secs(2);
-/// Between the question and its failure, waking in steps included, a peer is still handed out.
+/// Time that a peer is still named to others after its ping is due, for the ping to be sent and to
+/// fail.
 pub const PROVE_GRACE: Duration = Duration::from_secs(30);
-/// Peers due within this are asked together: an idle node wakes seldom.
+/// Peers due within this time are pinged together, so that an idle node rarely wakes.
 const STEP: Duration = Duration::from_secs(10);
-/// Peers asked at one waking.
+/// Maximum number of peers pinged per step.
 const ASKED: usize = 16;
 
 impl Peers {
-    /// After this much silence a peer is asked.
+    /// The silence after which a peer is pinged.
     fn prove_after(&self) -> Duration {
         let peers = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
         PACE.saturating_mul(peers).max(PROVE_AFTER)
     }
 
-    /// How old a sign of life may be for its peer to be handed out and counted.
+    /// Maximum age of the last sign of life of a peer that is named to others and counted.
     pub(crate) fn proven_within(&self) -> Duration {
         self.prove_after().saturating_add(PROVE_GRACE)
     }
 
-    /// The moment since when a peer must have given a sign of life.
+    /// The time since which a peer must have given a sign of life.
     pub(crate) fn proven_since(&self, now: Mono) -> Mono {
         now.minus(self.proven_within())
     }
 
-    /// A peer entered the table: some time it has to be asked.
+    /// Schedules the check of a peer that entered the table.
     pub(crate) fn schedule_proof(&self, cx: &mut Context) {
         let at = cx.now.mono.plus(self.prove_after());
         cx.timers.set_earlier(Timer::Prove, at);
     }
 
-    /// Asks the peers that are silent for longest, a bounded number at a time.
+    /// Pings the peers that have been silent longest, a bounded number at a time.
     pub(crate) fn prove(&mut self, cx: &mut Context, calls: &mut Calls) {
         let now = cx.now.mono;
         let after = self.prove_after();
@@ -60,7 +63,7 @@ impl Peers {
         let due: SmallVec<[NodeId; ASKED]> = self
             .table
             .silent_since(silent_since)
-            .filter(|contact| !self.store.is_asked(&contact.key))
+            .filter(|contact| !self.store.has_call(&contact.key))
             .map(|contact| contact.id)
             .take(ASKED)
             .collect();
@@ -72,7 +75,7 @@ impl Peers {
         let Some(silent) = self.table.longest_silent() else {
             return;
         };
-        // Those just asked are silent still; many more may be due.
+        // The peers just pinged still count as silent, and many more may be due.
         let soon = now.plus(if due.len() == ASKED { STEP / 10 } else { STEP });
         let jitter = cx.random.proof.jitter(STEP / 2);
         let at = silent.plus(after).max(soon).plus(jitter);

@@ -1,5 +1,5 @@
-//! What is remembered about peers beside the routing table: round trips, dialect, addresses,
-//! back-off. Bounded; the least recently used are forgotten first.
+//! What is remembered about peers besides the routing table: round trips, dialect, addresses and
+//! back-off, up to a limit; the least recently used are forgotten first.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -17,26 +17,26 @@ use crate::node::output::Addrs;
 use crate::node::rpc::calls::AddressSource;
 use crate::time::Mono;
 
-/// Addresses tried for one key that never came from its own session.
-const MAX_HEARD: usize = 3;
-/// The first pause after a peer could not be reached; doubles up to [`MAX_PAUSE`].
+/// Maximum number of addresses tried for a key that did not come from its own session.
+const MAX_REPORTED: usize = 3;
+/// First pause after a failed dial. Each further failure doubles it, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause after a peer or an address could not be reached.
+/// Maximum pause after a failed dial.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// Calls to a peer that owes an answer for too long; more would bring nothing.
-const MAX_OWED: u8 = 16;
-/// A caller that answered a ping and found no place in the table is not pinged again for this
-/// long. Without the pause, two nodes without room for each other would ping back for ever.
+/// Maximum number of concurrent calls to a peer that does not answer.
+const MAX_CALLS: u8 = 16;
+/// Pause before a caller is pinged back again that answered but found its bucket full. Without it,
+/// two nodes without room for each other would ping each other back forever.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10 * 60);
 
-/// What a peer speaks.
+/// Protocol extensions that a peer supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Dialect {
     /// It has not answered yet.
     Unknown,
-    /// It ignored our extensions.
+    /// It answered without our extensions.
     Go,
-    /// It answered with extensions.
+    /// It answered with our extensions.
     Skydht,
 }
 
@@ -57,44 +57,43 @@ impl Pause {
     }
 }
 
-/// Addresses that others named.
+/// Addresses of a peer that other nodes named.
 #[derive(Default)]
-struct Heard {
-    /// Each is tried until it fails.
-    addrs: SmallVec<[SocketAddr; MAX_HEARD]>,
+struct ReportedAddrs {
+    /// Addresses not known to fail.
+    addrs: SmallVec<[SocketAddr; MAX_REPORTED]>,
     failures: u8,
 }
 
-struct Entry {
+struct PeerRecord {
     rtt: RttEstimator,
-    /// From its own proven session, or a dial that worked.
+    /// The address that it advertised over its own session, or that a dial has proved.
     own: Option<SocketAddr>,
-    /// Few peers need it.
-    heard: Option<Box<Heard>>,
+    /// Boxed because few peers need it.
+    reported: Option<Box<ReportedAddrs>>,
     paused_until: Mono,
-    /// An unknown caller is not pinged back before this.
+    /// Time before which the peer, as an unknown caller, is not pinged back.
     no_ping_back_until: Mono,
-    /// When the first call after its last sign of life began; none while no call is out.
+    /// Start of the first call since its last sign of life; `None` if no call is in progress.
     asked: Option<Mono>,
-    /// Calls that are out.
-    owed: u8,
-    /// Failures in a row; none means that it is not paused.
+    calls: u8,
+    /// Consecutive failures; 0: it is not in back-off.
     failures: u8,
-    /// Ping-backs in a row that it did not answer.
+    /// Consecutive ping-backs without an answer.
     ping_backs_failed: u8,
     dialect: Dialect,
 }
 
-impl Default for Entry {
+impl Default for PeerRecord {
     fn default() -> Self {
         Self {
             rtt: RttEstimator::default(),
             own: None,
-            heard: None,
+            reported: None,
             paused_until: Mono::default(),
             no_ping_back_until: Mono::default(),
             asked: None,
-            owed: 0,
+            calls: 0,
             failures: 0,
             ping_backs_failed: 0,
             dialect: Dialect::Unknown,
@@ -102,12 +101,11 @@ impl Default for Entry {
     }
 }
 
-/// What is remembered about peers.
 pub(crate) struct PeerStore {
-    entries: LruMap<Entry>,
+    entries: LruMap<PeerRecord>,
     addresses: BTreeMap<SocketAddr, Pause>,
     addresses_by_end: BTreeSet<(Mono, SocketAddr)>,
-    /// Bootstrap peers and their configured addresses: never paused, never forgotten.
+    /// Bootstrap peers with their configured addresses; never in back-off, never forgotten.
     pinned: BTreeMap<PublicKey, Addrs>,
     all: RttEstimator,
     max: usize,
@@ -128,7 +126,7 @@ impl PeerStore {
         }
     }
 
-    /// Configured addresses of a bootstrap peer.
+    /// Sets the configured addresses of a bootstrap peer.
     pub(crate) fn pin(&mut self, key: PublicKey, addrs: &[SocketAddr]) {
         let addrs = addrs.iter().copied().map(canonical).collect();
         self.pinned.insert(key, addrs);
@@ -138,11 +136,11 @@ impl PeerStore {
         self.entries.len()
     }
 
-    fn entry(&mut self, key: &PublicKey, now: Mono) -> &mut Entry {
+    fn entry(&mut self, key: &PublicKey, now: Mono) -> &mut PeerRecord {
         self.entries.get_or_default(key, now)
     }
 
-    /// A peer answered: it is alive, and this long away.
+    /// Records an answer of a peer, with its round-trip time unless that is meaningless.
     pub(crate) fn answered(
         &mut self,
         key: &PublicKey,
@@ -163,13 +161,13 @@ impl PeerStore {
         entry.asked = None;
     }
 
-    /// The full nodes among the peers that are remembered as such.
+    /// The peers whose last answer said that they are full nodes.
     pub(crate) const fn full_nodes(&self) -> &BTreeSet<PublicKey> {
         &self.full_nodes
     }
 
-    /// A peer's answer says whether it is a full node. Returns whether that is news of one; at most
-    /// `max` are remembered.
+    /// Records whether a peer's answer says that it is a full node. Returns true if it is a newly
+    /// known one. At most `max` are remembered.
     pub(crate) fn note_full_node(&mut self, key: &PublicKey, full: bool, max: usize) -> bool {
         if !full {
             self.full_nodes.remove(key);
@@ -178,62 +176,59 @@ impl PeerStore {
         self.full_nodes.len() < max && self.full_nodes.insert(*key)
     }
 
-    /// A call to a peer began.
     pub(crate) fn call_began(&mut self, key: &PublicKey, now: Mono) {
         let entry = self.entry(key, now);
-        entry.owed = entry.owed.saturating_add(1);
+        entry.calls = entry.calls.saturating_add(1);
         entry.asked.get_or_insert(now);
     }
 
-    /// A call to a peer ended, somehow.
     pub(crate) fn call_ended(&mut self, key: &PublicKey, now: Mono) {
         let entry = self.entry(key, now);
-        entry.owed = entry.owed.saturating_sub(1);
-        if entry.owed == 0 {
+        entry.calls = entry.calls.saturating_sub(1);
+        if entry.calls == 0 {
             entry.asked = None;
         }
     }
 
-    /// Whether a call to a peer is out.
-    pub(crate) fn is_asked(&self, key: &PublicKey) -> bool {
+    pub(crate) fn has_call(&self, key: &PublicKey) -> bool {
         let entry = self.entries.get(key);
-        entry.is_some_and(|entry| entry.owed > 0)
+        entry.is_some_and(|entry| entry.calls > 0)
     }
 
-    /// Whether so many calls to a peer are out that another one would bring nothing.
-    pub(crate) fn owes_much(&self, key: &PublicKey) -> bool {
+    /// Whether so many calls to a peer are in progress that another is pointless.
+    pub(crate) fn has_too_many_calls(&self, key: &PublicKey) -> bool {
         let entry = self.entries.get(key);
-        entry.is_some_and(|entry| entry.owed >= MAX_OWED)
+        entry.is_some_and(|entry| entry.calls >= MAX_CALLS)
     }
 
-    /// Whether a peer owes an answer for longer than a call waits for it.
+    /// Whether a peer has been silent for longer than operations wait for it.
     pub(crate) fn is_overdue(&self, key: &PublicKey, now: Mono) -> bool {
         let asked = self.entries.get(key).and_then(|entry| entry.asked);
         asked.is_some_and(|asked| now.since(asked) >= self.patience(key))
     }
 
-    /// A peer could not be reached, at none of these addresses.
+    /// Records that a peer could not be reached at any of these addresses.
     pub(crate) fn unreachable(&mut self, key: &PublicKey, addrs: &[SocketAddr], now: Mono) {
         for addr in addrs {
             self.pause_address(*addr, now);
         }
         let entry = self.entry(key, now);
-        // What failed beside it, or before the pause was over, is the same failure.
+        // Failures of concurrent calls, or within the pause, are one failure.
         if entry.failures == 0 || entry.paused_until <= now {
             let pause = Pause::after(entry.failures, now);
             (entry.failures, entry.paused_until) = (pause.failures, pause.until);
         }
-        if let Some(heard) = &mut entry.heard {
-            heard.addrs.retain(|addr| !addrs.contains(addr));
+        if let Some(reported) = &mut entry.reported {
+            reported.addrs.retain(|addr| !addrs.contains(addr));
         }
-        // Where its own word is known nothing else is tried.
+        // Only reported addresses are limited to a number of attempts.
         if entry.own.is_none() {
-            let heard = entry.heard.get_or_insert_default();
-            heard.failures = heard.failures.saturating_add(1);
+            let reported = entry.reported.get_or_insert_default();
+            reported.failures = reported.failures.saturating_add(1);
         }
     }
 
-    /// An address did not work, for whatever key.
+    /// Puts an address into back-off, for every key.
     pub(crate) fn pause_address(&mut self, addr: SocketAddr, now: Mono) {
         let old = self.addresses.get(&addr).copied();
         if let Some(old) = old {
@@ -250,59 +245,60 @@ impl PeerStore {
         self.addresses_by_end.insert((pause.until, addr));
     }
 
-    /// Whether dialling this address must wait: it failed lately, for whatever key.
+    /// Whether an address is in back-off because it failed recently, for any key.
     pub(crate) fn address_paused(&self, addr: &SocketAddr, now: Mono) -> bool {
         self.addresses
             .get(addr)
             .is_some_and(|pause| pause.until > now)
     }
 
-    /// An address worked: a handshake with the peer succeeded there.
+    /// Records that a handshake with a peer succeeded at an address.
     pub(crate) fn reached(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
         }
         let entry = self.entry(key, now);
         entry.own = Some(addr);
-        entry.heard = None;
-        // It may be asked. Whether it answers is another matter.
+        entry.reported = None;
+        // It may be called again; whether it answers is a separate question.
         entry.paused_until = now;
     }
 
-    /// A peer named its own address over its own proven session.
+    /// Records an address that a peer advertised over its own proven session.
     pub(crate) fn claims(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         self.entry(key, now).own = Some(addr);
     }
 
-    /// The address from the peer's own session.
+    /// The address that the peer advertised, or that a dial has proved.
     pub(crate) fn own_address(&self, key: &PublicKey) -> Option<SocketAddr> {
         self.entries.get(key).and_then(|entry| entry.own)
     }
 
-    /// The node's own user says where a peer is: that is tried, whatever failed before.
+    /// Sets an address that this node's user gives, which is tried whatever failed before.
     pub(crate) fn set_address(&mut self, key: &PublicKey, addr: SocketAddr, now: Mono) {
         let addr = canonical(addr);
         if let Some(pause) = self.addresses.remove(&addr) {
             self.addresses_by_end.remove(&(pause.until, addr));
         }
         if let Some(pinned) = self.pinned.get_mut(key) {
-            // The newest first: a name may have moved.
+            // The newest comes first, since a host name may have moved.
             pinned.retain(|known| *known != addr);
-            pinned.truncate(MAX_HEARD - 1);
+            pinned.truncate(MAX_REPORTED - 1);
             return pinned.insert(0, addr);
         }
         let entry = self.entry(key, now);
-        // What was its own word comes after: the user may know that it moved.
+        // The advertised address comes second: the user may know that the peer has moved.
         let own = entry.own.take().filter(|own| *own != addr);
-        let heard = entry.heard.get_or_insert_default();
-        heard.failures = 0;
-        heard.addrs.retain(|known| *known != addr);
-        own.into_iter().for_each(|own| heard.addrs.insert(0, own));
-        heard.addrs.truncate(MAX_HEARD - 1);
-        heard.addrs.insert(0, addr);
+        let reported = entry.reported.get_or_insert_default();
+        reported.failures = 0;
+        reported.addrs.retain(|known| *known != addr);
+        own.into_iter()
+            .for_each(|own| reported.addrs.insert(0, own));
+        reported.addrs.truncate(MAX_REPORTED - 1);
+        reported.addrs.insert(0, addr);
     }
 
-    /// Whether a peer failed so lately that asking it again would waste a place.
+    /// Whether a peer failed so recently that calling it again is not worth a call.
     pub(crate) fn is_paused(&self, key: &PublicKey, now: Mono) -> bool {
         self.entries
             .get(key)
@@ -310,19 +306,19 @@ impl PeerStore {
             && !self.pinned.contains_key(key)
     }
 
-    /// A caller answered a ping, but its bucket is full.
-    pub(crate) fn no_room(&mut self, key: &PublicKey, now: Mono) {
+    pub(crate) fn bucket_full(&mut self, key: &PublicKey, now: Mono) {
         self.entry(key, now).no_ping_back_until = now.plus(NO_ROOM_PAUSE);
     }
 
-    /// A caller did not answer a ping on its own session.
+    /// Records that a caller did not answer a ping on its own session.
     pub(crate) fn ping_back_failed(&mut self, key: &PublicKey, now: Mono) {
         let entry = self.entry(key, now);
         let pause = Pause::after(entry.ping_backs_failed, now);
         (entry.ping_backs_failed, entry.no_ping_back_until) = (pause.failures, pause.until);
     }
 
-    /// Whether pinging a caller back is of no use: it found no room lately, or did not answer.
+    /// Whether a caller is not to be pinged back: its bucket was full recently, or it did not
+    /// answer.
     pub(crate) fn is_ping_back_paused(&self, key: &PublicKey, now: Mono) -> bool {
         let entry = self.entries.get(key);
         entry.is_some_and(|entry| entry.no_ping_back_until > now)
@@ -338,7 +334,7 @@ impl PeerStore {
         self.entries.get(key).and_then(|entry| entry.rtt.smoothed())
     }
 
-    /// After this long, a call to `key` no longer keeps its place in a lookup's window.
+    /// Time after which a call to `key` no longer occupies the window of a lookup.
     pub(crate) fn soft_deadline(&self, key: &PublicKey) -> Duration {
         let measured = |rtt: &RttEstimator| {
             rtt.smoothed().map(|_| {
@@ -352,13 +348,13 @@ impl PeerStore {
             .unwrap_or(INITIAL_SOFT_DEADLINE)
     }
 
-    /// After this long, an operation that has another answer waits no longer for a call to `key`.
+    /// Time after which an operation that has another answer no longer waits for a call to `key`.
     pub(crate) fn patience(&self, key: &PublicKey) -> Duration {
         self.soft_deadline(key).saturating_mul(PATIENCE)
     }
 
-    /// How long an answer of `key` usually takes at most; none when its last call failed or it
-    /// owes an answer for too long, so that no operation waits for it.
+    /// Time within which `key` usually answers; `None` if its last call failed or it is overdue, so
+    /// that no operation waits for it.
     pub(crate) fn expected(&self, key: &PublicKey, now: Mono) -> Option<Duration> {
         let failed = self
             .entries
@@ -369,11 +365,12 @@ impl PeerStore {
 }
 
 impl AddressSource for PeerStore {
-    /// Where to dial `key`: its own word first, else what others said (at most three tries).
+    /// The addresses to dial for `key`: its own first, otherwise reported ones, with at most three
+    /// attempts.
     fn addresses(&mut self, key: &PublicKey, hint: Option<SocketAddr>, now: Mono) -> Addrs {
         let hint = hint.map(canonical);
         if let Some(pinned) = self.pinned.get(key) {
-            // Its own word is newer than what was configured.
+            // The advertised address is newer than the configured ones.
             let own = self.own_address(key);
             let others = pinned.iter().copied().filter(|addr| own != Some(*addr));
             return own.into_iter().chain(others).collect();
@@ -381,23 +378,27 @@ impl AddressSource for PeerStore {
         let entry = self.entries.get_or_default(key, now);
         let mut addrs = Addrs::new();
         addrs.extend(entry.own);
-        let failures = entry.heard.as_ref().map_or(0, |heard| heard.failures);
-        if entry.own.is_none() && usize::from(failures) < MAX_HEARD {
-            let known =
-                |heard: &Heard, hint| heard.addrs.len() >= MAX_HEARD || heard.addrs.contains(hint);
+        let failures = entry
+            .reported
+            .as_ref()
+            .map_or(0, |reported| reported.failures);
+        if entry.own.is_none() && usize::from(failures) < MAX_REPORTED {
+            let known = |reported: &ReportedAddrs, hint| {
+                reported.addrs.len() >= MAX_REPORTED || reported.addrs.contains(hint)
+            };
             if let Some(hint) = hint
                 && !entry
-                    .heard
+                    .reported
                     .as_ref()
-                    .is_some_and(|heard| known(heard, &hint))
+                    .is_some_and(|reported| known(reported, &hint))
             {
-                entry.heard.get_or_insert_default().addrs.push(hint);
+                entry.reported.get_or_insert_default().addrs.push(hint);
             }
             addrs.extend(
                 entry
-                    .heard
+                    .reported
                     .iter()
-                    .flat_map(|heard| heard.addrs.iter().copied()),
+                    .flat_map(|reported| reported.addrs.iter().copied()),
             );
         }
         addrs.retain(|addr| {
@@ -433,7 +434,7 @@ mod tests {
         let mut store = PeerStore::new(8, 1);
         let mut now = 100;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
-            // Many at the same time are one failure.
+            // Concurrent failures count as one.
             for _ in 0..20 {
                 store.unreachable(&key(1), &[], at(now));
             }
@@ -447,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_whom_failed_last_or_owes_an_answer_for_too_long() {
+    fn operations_do_not_wait_for_a_peer_that_failed_last_or_is_overdue() {
         let mut store = PeerStore::new(8, 1);
         store.answered(&key(1), Some(RTT), Dialect::Skydht, at(1));
         let millis = |n: u64| at(10).plus(Duration::from_millis(n));
@@ -458,21 +459,21 @@ mod tests {
         assert!(store.expected(&key(1), millis(patience - 1)).is_some());
         assert!(store.expected(&key(1), millis(patience)).is_none());
         assert!(store.is_overdue(&key(1), millis(patience)));
-        // It answers one of them: it is alive, and the clock starts with the next call.
+        // It answers one of the calls: it is alive, and the time starts anew with the next call.
         store.answered(&key(1), Some(RTT), Dialect::Skydht, millis(patience));
         store.call_ended(&key(1), millis(patience));
         assert!(store.expected(&key(1), millis(9_000)).is_some());
         store.unreachable(&key(1), &[], millis(9_000));
-        // Long after the pause it is still the one that failed last.
+        // Long after the pause, its last call is still a failed one.
         assert!(!store.is_paused(&key(1), at(900)));
         assert!(store.expected(&key(1), at(900)).is_none());
         store.answered(&key(1), Some(RTT), Dialect::Go, at(900));
         assert!(store.expected(&key(1), at(900)).is_some());
-        for _ in 0..MAX_OWED {
-            assert!(!store.owes_much(&key(2)));
+        for _ in 0..MAX_CALLS {
+            assert!(!store.has_too_many_calls(&key(2)));
             store.call_began(&key(2), at(900));
         }
-        assert!(store.owes_much(&key(2)));
+        assert!(store.has_too_many_calls(&key(2)));
     }
 
     #[test]
@@ -484,7 +485,7 @@ mod tests {
         store.ping_back_failed(&key(1), at(11));
         assert!(store.is_ping_back_paused(&key(1), at(12)));
         assert!(!store.is_ping_back_paused(&key(1), at(13)));
-        store.no_room(&key(1), at(20));
+        store.bucket_full(&key(1), at(20));
         assert!(store.is_ping_back_paused(&key(1), at(619)));
     }
 
@@ -554,11 +555,11 @@ mod tests {
                 store.set_address(&key, addr(port), now);
                 let addrs = store.addresses(&key, None, now);
                 assert_eq!(addrs[0], addr(port));
-                assert!(addrs.len() <= MAX_HEARD);
+                assert!(addrs.len() <= MAX_REPORTED);
                 store.unreachable(&key, &addrs, now);
             }
         }
-        // Told again, in the pause after its failure.
+        // Given again during the pause after its failure.
         store.set_address(&key(1), addr(6), at(6));
         assert_eq!(store.addresses(&key(1), None, at(6)).as_slice(), [addr(6)]);
     }
@@ -577,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_trip_is_told_once_it_was_measured() {
+    fn a_round_trip_time_is_known_once_it_was_measured() {
         let mut store = PeerStore::new(8, 1);
         assert_eq!(store.rtt(&key(1)), None);
         store.answered(&key(1), Some(RTT), Dialect::Go, at(1));

@@ -1,4 +1,4 @@
-//! What a read or a put wants done. Its query does that, in this order.
+//! What a read or a put wants its query to do, in this order.
 
 use alloc::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::lookup::Candidate;
 use crate::node::counters::Counter;
 use crate::wire::Life;
 
-/// One thing to do.
+/// An action of a query.
 pub(crate) enum Action {
     Count(Counter),
-    /// The caller may have this value at once; `from` is `None` for this node's own store.
+    /// Reports a first value to the caller; `from` is `None` for this node's own store.
     FirstValue {
         item: Arc<Item>,
         from: Option<PublicKey>,
     },
-    /// Check the signature of an item; [`Get::verifying`](crate::node::query::get::Get::verifying)
-    /// is to learn the job's number.
+    /// Checks the signature of an item, then passes the job's number to
+    /// [`Get::verifying`](crate::node::query::get::Get::verifying).
     Verify(Unverified),
-    /// Give the whole item to a peer that does not hold what was to be renewed.
+    /// Sends the complete item to a peer that does not have what was to be renewed.
     StoreWhole(Candidate),
 }
 
@@ -32,5 +32,5 @@ pub(crate) struct Unverified {
     pub(crate) from: Candidate,
 }
 
-/// What is to be done. Most events lead to one action or two.
+/// The actions that an event leads to, mostly one or two.
 pub(crate) type Outbox = SmallVec<[Action; 2]>;

@@ -1,5 +1,5 @@
-//! Reading an item: verify every answer before it competes, keep the highest rank, say how
-//! good the result is. Plain state: it is told what happens and says what it wants done.
+//! Reading an item: verifies every answer before it competes, keeps the highest rank, and reports
+//! how good the result is. Plain state without I/O: events come in, [`Action`]s go out.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -17,13 +17,13 @@ use crate::store::merge::{Judgement, Rank, judge};
 use crate::time::{Mono, Time};
 use crate::wire::Life;
 
-/// A verified version and who holds it.
+/// A verified version of the item, and its holders.
 pub(crate) struct Version {
     rank: Rank,
     pub(crate) item: Arc<Item>,
     pub(crate) holders: BTreeSet<NodeId>,
     pub(crate) life: Option<Life>,
-    /// Who gave it first; `None` for this node's own store.
+    /// The peer that returned it first; `None` for this node's own store.
     pub(crate) from: Option<PublicKey>,
 }
 
@@ -33,13 +33,13 @@ impl Version {
     }
 }
 
-/// What a read knows so far.
+/// State of a read.
 pub(crate) struct Get {
     pub(crate) request: GetRequest,
-    /// It serves a put or a watch, whose caller gets no first value.
-    quiet: bool,
+    /// Whether the first value is not reported, since the read serves a put or a watch.
+    suppress_first_value: bool,
     versions: Vec<Version>,
-    /// Answers whose signatures are being checked, and who else gave the same.
+    /// Answers whose signatures are being checked, with all peers that returned the same item.
     jobs: BTreeMap<JobId, (Unverified, BTreeSet<NodeId>)>,
     first_value: Option<Mono>,
     source: Source,
@@ -49,10 +49,10 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    pub(crate) fn new(request: GetRequest, quiet: bool) -> Self {
+    pub(crate) fn new(request: GetRequest, suppress_first_value: bool) -> Self {
         Self {
             request,
-            quiet,
+            suppress_first_value,
             versions: Vec::new(),
             jobs: BTreeMap::new(),
             first_value: None,
@@ -62,7 +62,7 @@ impl Get {
         }
     }
 
-    /// Whether an item may answer the request: the owner's, or a mirror that the reader takes.
+    /// Whether an item may answer the request: the owner's, or a mirror's that the reader accepts.
     pub(crate) fn is_wanted(&self, item: &Item, mirrors: &[PublicKey]) -> bool {
         match item.origin_at(&self.request.target) {
             Origin::Owner => self
@@ -74,7 +74,7 @@ impl Get {
         }
     }
 
-    /// This node holds or has cached an item: one voice among many.
+    /// Takes the item that this node has stored or cached.
     pub(crate) fn on_local(
         &mut self,
         item: &Arc<Item>,
@@ -88,13 +88,13 @@ impl Get {
         self.note_value(item, None, now, out);
     }
 
-    /// A peer answered without an item.
-    pub(crate) fn on_nothing(&mut self) {
+    /// Takes an answer without an item.
+    pub(crate) fn on_no_item(&mut self) {
         self.asked = self.asked.saturating_add(1);
         self.without = self.without.saturating_add(1);
     }
 
-    /// A peer answered with an item. `held` is what this node has verified and holds.
+    /// Takes an answer with an item. `held` is the verified item in this node's own store.
     pub(crate) fn on_item(
         &mut self,
         answer: Unverified,
@@ -108,7 +108,7 @@ impl Get {
         if !self.is_wanted(item, mirrors) || item.check_sizes().is_err() {
             return out.push(Action::Count(Counter::WrongItems));
         }
-        // The same content: the copy that was verified counts, whatever signature came with this.
+        // The content is equal, so the verified copy counts, whatever the new signature is.
         let same = |known: &&Arc<Item>| known.same_content(item);
         let seen = self.versions.iter().map(|version| &version.item);
         if let Some(known) = seen.chain(held).find(same).cloned() {
@@ -118,7 +118,7 @@ impl Get {
             version.from.get_or_insert(from.key);
             return self.note_value(&known, Some(from.key), now, out);
         }
-        // The very same bytes are being verified already: wait for that verdict.
+        // Identical bytes are being verified already, so their verdict decides.
         let same = self.jobs.values_mut().find(|(job, _)| *job.item == **item);
         if let Some((_, holders)) = same {
             holders.insert(from.id);
@@ -127,13 +127,13 @@ impl Get {
         out.push(Action::Verify(answer));
     }
 
-    /// A signature is being checked.
+    /// Records that the signature of an answer is being checked.
     pub(crate) fn verifying(&mut self, job: JobId, answer: Unverified) {
         let holders = BTreeSet::from([answer.from.id]);
         self.jobs.insert(job, (answer, holders));
     }
 
-    /// A verdict came.
+    /// Takes a verdict.
     pub(crate) fn on_verdict(&mut self, job: JobId, valid: bool, now: Mono, out: &mut Outbox) {
         let Some((answer, holders)) = self.jobs.remove(&job) else {
             return;
@@ -154,7 +154,7 @@ impl Get {
         now: Mono,
         out: &mut Outbox,
     ) {
-        if self.first_value.is_none() && !self.quiet && !item.reads_as_deleted() {
+        if self.first_value.is_none() && !self.suppress_first_value && !item.reads_as_deleted() {
             self.first_value = Some(now);
             let item = item.clone();
             out.push(Action::FirstValue { item, from });
@@ -175,7 +175,7 @@ impl Get {
             self.versions.len() - 1
         });
         let version = &mut self.versions[at];
-        // Claims only ever shorten a life.
+        // A peer's claim may only shorten a lifetime.
         version.life = match (version.life, life) {
             (Some(a), Some(b)) => Some(if a.left < b.left { a } else { b }),
             (a, b) => a.or(b),
@@ -193,18 +193,18 @@ impl Get {
             })
     }
 
-    /// The owner's sequences that were verified, each with how many hold it.
+    /// The verified sequences of the owner, each with its number of holders.
     pub(crate) fn owner_seqs(&self) -> impl Iterator<Item = (Seq, usize)> {
         let versions = self.versions.iter().filter(|version| version.is_owners());
         versions.map(|version| (version.item.seq, version.holders.len()))
     }
 
-    /// Whether one more valid item would do, and one is being verified.
-    pub(crate) fn may_be_met_by_a_verdict(&self) -> bool {
+    /// Whether a pending verdict may complete the read.
+    pub(crate) fn awaits_deciding_verdict(&self) -> bool {
         self.request.policy == ReadPolicy::FirstValid && !self.jobs.is_empty()
     }
 
-    /// Whether the policy is met, or the lookup is over and nothing is being verified.
+    /// Whether the policy is met, or the lookup has ended and no verdict is pending.
     pub(crate) fn is_complete(&self, lookup_over: bool) -> bool {
         let met = match self.request.policy {
             ReadPolicy::Freshest | ReadPolicy::Local => false,
@@ -216,7 +216,7 @@ impl Get {
         met || (lookup_over && self.jobs.is_empty())
     }
 
-    /// The best version as the caller is told of it.
+    /// The best version, as reported to the caller.
     pub(crate) fn outcome(
         &self,
         started: Mono,

@@ -1,5 +1,4 @@
-//! Queries: a lookup together with what it is for. Each ends in a value, [`Ended`], for what
-//! started it.
+//! Queries: a lookup with a purpose. Each ends in an [`Ended`] for its initiator.
 
 pub(crate) mod action;
 pub(crate) mod get;
@@ -30,47 +29,48 @@ use crate::store::{Candidate as StoreCandidate, Via};
 use crate::time::Mono;
 use crate::wire::{Life, Request};
 
-/// With so many peers of its bucket a lookup that fills it ends; it seeks no more than that.
+/// Number of peers at which a lookup to fill a bucket ends.
 const FILLED: usize = 8;
-/// Holders repaired by one get.
+/// Maximum number of holders repaired by one get.
 const REPAIRS_PER_GET: usize = 3;
 
-/// What a query is for.
+/// The purpose of a query.
 pub(crate) enum QueryKind {
-    /// A user wants the nearest nodes.
+    /// Find the nearest nodes, for a user.
     Nodes,
-    /// The node's own neighbourhood, after joining and now and then: so many of the nearest, and
-    /// the rest of the k nearest only when these name a stranger among them.
+    /// A self-lookup that asks the `width` nearest peers, and the rest of the k nearest only if
+    /// those name an unknown peer among them.
     Neighbourhood { width: usize },
-    /// A stale bucket.
+    /// Refresh a stale bucket.
     Bucket(u8),
-    /// A bucket with hardly any peer.
+    /// Fill a sparse bucket.
     Fill(u8),
-    /// An item to read.
+    /// Read an item.
     Get(Box<Get>),
-    /// An item to publish or to renew.
+    /// Publish or renew an item.
     Put(Box<Put>),
 }
 
-/// A query under way.
+/// A running query.
 pub(crate) struct Query {
     pub(crate) kind: QueryKind,
     pub(crate) op: Option<OperationId>,
     pub(crate) target: Target,
     lookup: Lookup,
     pub(crate) started: Mono,
-    /// The lookup is over; replicas or verifications may be outstanding.
+    /// Set when the lookup has ended, to whether it converged. Replicas or verifications may be
+    /// pending.
     converged: Option<bool>,
     widened: bool,
-    /// `FirstValid` asks the nearest alone until this moment.
+    /// Time until which `FirstValid` waits for the nearest peer alone.
     alone_until: Option<Mono>,
-    /// Calls that are out.
+    /// Calls in progress.
     calls: BTreeSet<CallId>,
     requests: u16,
 }
 
 impl Query {
-    /// A query that never asks a peer, to conclude with.
+    /// Creates a query that asks no peer, to end it immediately.
     pub(crate) fn idle(
         cx: &Context,
         kind: QueryKind,
@@ -122,7 +122,7 @@ impl Query {
         self.lookup.answered_closest()
     }
 
-    /// Notes a call that was made; false when there was none.
+    /// Records a call. Returns false if none was started.
     fn note_call(&mut self, call: Option<CallId>) -> bool {
         call.is_some_and(|call| {
             self.requests = self.requests.saturating_add(1);
@@ -131,25 +131,25 @@ impl Query {
     }
 }
 
-/// A query that is over, and why.
+/// A query that has ended, and the reason.
 pub(crate) struct Ended {
     pub(crate) query: Box<Query>,
     pub(crate) reason: StopReason,
 }
 
-/// The queries under way.
+/// The running queries.
 #[derive(Default)]
 pub(crate) struct Queries {
-    /// Boxed: a tree keeps room for eleven, most nodes have one or none.
+    /// Boxed: a tree node has room for eleven, and most nodes run one query or none.
     running: BTreeMap<QueryId, Box<Query>>,
     last: u64,
-    /// Those that are over, for what started them.
+    /// Ended queries whose initiators have not been informed.
     ended: VecDeque<Ended>,
 }
 
 impl Queries {
-    /// The number that the next query gets. It may end as soon as it is started, so what
-    /// starts it notes that first.
+    /// The number that the next query will get. A query may end while it is started, so the
+    /// initiator records its number before.
     pub(crate) fn next_id(&self) -> QueryId {
         QueryId(self.last + 1)
     }
@@ -158,7 +158,7 @@ impl Queries {
         self.running.keys().copied().collect()
     }
 
-    /// The next query that is over.
+    /// Returns the next ended query.
     pub(crate) fn pop_ended(&mut self) -> Option<Ended> {
         self.ended.pop_front()
     }
@@ -168,7 +168,7 @@ impl Queries {
         query.is_some_and(|query| matches!(query.kind, QueryKind::Neighbourhood { .. }))
     }
 
-    /// Starts a query and takes its first steps.
+    /// Starts a query and performs its first steps.
     pub(crate) fn start(
         &mut self,
         base: &mut Base,
@@ -196,18 +196,18 @@ impl Queries {
         self.advance(base, id);
     }
 
-    /// Starts renewing an own item, for the node itself.
+    /// Starts renewing an own item on behalf of the node.
     pub(crate) fn renew(&mut self, base: &mut Base, placed: Placed, mode: PutMode) {
         base.cx.counters.count(Counter::Renewals);
         let started = base.cx.now.mono;
-        base.cx.measured.task_ran(Task::Renewal, started);
+        base.cx.measured.task_started(Task::Renewal, started);
         let target = placed.target;
         let put = Box::new(Put::new(placed, mode, 1, true));
         let now = base.cx.now.mono;
         self.start(base, QueryKind::Put(put), None, target, now);
     }
 
-    /// Looks up these buckets.
+    /// Starts a lookup in each of these buckets.
     pub(crate) fn look_up_buckets(
         &mut self,
         base: &mut Base,
@@ -218,13 +218,13 @@ impl Queries {
         for index in buckets {
             let bytes = base.cx.random.refresh.bytes();
             let target = base.peers.table.random_target_in(*index, bytes);
-            // Noted now, so that a failing query does not come back forever.
+            // Recorded now, so that a failing lookup does not recur immediately.
             base.peers.table.refreshed(*index, now);
             self.start(base, kind(*index), None, target, now);
         }
     }
 
-    /// Takes as many steps as the window allows; ends the query when nothing is left to do.
+    /// Performs as many steps as the window allows, and ends the query if nothing is left to do.
     pub(crate) fn advance(&mut self, base: &mut Base, id: QueryId) {
         let Some(mut query) = self.running.remove(&id) else {
             return;
@@ -244,7 +244,7 @@ impl Queries {
         self.running.insert(id, query);
     }
 
-    /// Ends a query before it is done.
+    /// Ends a query early.
     pub(crate) fn stop(&mut self, base: &mut Base, id: QueryId, reason: StopReason) {
         if let Some(query) = self.running.remove(&id) {
             base.cx.timers.cancel(Timer::Query(id));
@@ -252,8 +252,8 @@ impl Queries {
         }
     }
 
-    /// Ends a query, whatever state it is in. Calls still out run on when it is done, so that
-    /// silent peers are noticed as such; else they are abandoned.
+    /// Ends a query in any state. If it is done, its calls continue, so that silent peers are
+    /// noticed; otherwise they are cancelled.
     pub(crate) fn end(&mut self, base: &mut Base, query: Box<Query>, reason: StopReason) {
         if reason != StopReason::Done {
             for call in &query.calls {
@@ -272,7 +272,7 @@ impl Queries {
             QueryKind::Bucket(index) | QueryKind::Fill(index) => {
                 let now = base.cx.now.mono;
                 if reason == StopReason::Done && query.lookup.counts().answered > 0 {
-                    base.cx.measured.task_did(Task::Refresh, now);
+                    base.cx.measured.task_succeeded(Task::Refresh, now);
                 }
                 return base.peers.table.refreshed(*index, now);
             }
@@ -296,7 +296,7 @@ impl Queries {
                 if query.op.is_none() {
                     if acknowledged > 0 {
                         let now = cx.now.mono;
-                        cx.measured.task_did(Task::Renewal, now);
+                        cx.measured.task_succeeded(Task::Renewal, now);
                     }
                     if acknowledged == 0 && reason == StopReason::Done {
                         let seq = put.item().seq;
@@ -311,7 +311,7 @@ impl Queries {
 }
 
 impl Query {
-    /// A reader stores what it read only where it belongs; else it goes into the private cache.
+    /// Caches the result of a read, and stores it if this node is among the nearest or a full node.
     fn keep(&self, base: &mut Base, best: &Version) {
         let item = &best.item;
         let life = best.life.unwrap_or(Life {
@@ -339,8 +339,9 @@ impl Query {
         let _ = base.items.admit(&mut base.cx, candidate, nearer);
     }
 
-    /// Gives the item to holders that lag: owner items only, at most three a get, once per target
-    /// and peer in TTL/4, the remaining life carried, never to Go when older than TTL/2.
+    /// Sends the item to stale holders: owner items only, at most three per get, once per target
+    /// and peer within TTL/4, with the remaining lifetime, and never to Go nodes if less than TTL/2
+    /// is left.
     fn repair(&self, base: &mut Base, best: &Version) {
         let ttl = base.cx.config.item_ttl;
         let now = base.cx.now.mono;
@@ -373,7 +374,7 @@ impl Query {
     }
 }
 
-/// Where a lookup starts: the nearest live peers, or any others.
+/// The peers where a lookup starts: the nearest live ones, or any if there are too few.
 fn seeds(base: &Base, target: &Target) -> Vec<Candidate> {
     let (table, config) = (&base.peers.table, &base.cx.config);
     let n = config.k.max(config.alpha);

@@ -1,5 +1,5 @@
-//! Publishing an item: how each holder stands to it, and when it is done. Plain state: it is told
-//! what happens and says what it wants done.
+//! Publishing an item: the state of each holder, and when the put is complete. Plain state without
+//! I/O: events come in, [`Action`]s go out.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -19,10 +19,10 @@ use crate::store::Refusal;
 use crate::time::Mono;
 use crate::wire::{Request, Response, ResponseMessage};
 
-/// How a holder stands to the item.
+/// State of a holder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Replica {
-    /// Asked; after this moment the put does not wait for it while others have the item.
+    /// Asked. After this time the put does not wait for it if enough others have the item.
     Pending(Mono),
     Stored,
     Refreshed,
@@ -30,7 +30,7 @@ enum Replica {
     Unknown,
 }
 
-/// What a put knows so far.
+/// State of a put.
 pub(crate) struct Put {
     placed: Placed,
     mode: PutMode,
@@ -39,12 +39,12 @@ pub(crate) struct Put {
     replicas: BTreeMap<NodeId, Replica>,
     pending: usize,
     acknowledged: usize,
-    /// Full nodes that are asked beside the nearest.
-    beside: usize,
-    /// Whether a holder is a Go node, which renews only by a higher sequence.
+    /// Number of full nodes asked in addition to the nearest peers.
+    full_nodes: usize,
+    /// Whether a holder is a Go node, which renews only for a higher sequence.
     pub(crate) go_holders: bool,
     pub(crate) highest_held: Option<Seq>,
-    /// Up to where holders refuse it as deleted.
+    /// The sequence up to which each holder refuses the item as deleted.
     deleted: BTreeMap<NodeId, Seq>,
 }
 
@@ -58,35 +58,35 @@ impl Put {
             replicas: BTreeMap::new(),
             pending: 0,
             acknowledged: 0,
-            beside: 0,
+            full_nodes: 0,
             go_holders: false,
             highest_held: None,
             deleted: BTreeMap::new(),
         }
     }
 
-    /// What is published.
+    /// The published item.
     pub(crate) fn item(&self) -> &Arc<Item> {
         &self.placed.item
     }
 
-    /// Where.
+    /// The target that it is published at.
     pub(crate) fn target(&self) -> Target {
         self.placed.target
     }
 
-    /// Whether it goes to another key's target.
+    /// Whether the target is another key's.
     pub(crate) fn is_mirror(&self) -> bool {
         self.placed.is_mirror()
     }
 
-    /// What binds it to that target.
+    /// The signature that binds a mirror to its target.
     pub(crate) fn bind(&self) -> Option<Signature> {
         self.placed.bind
     }
 
-    /// The request that gives the item to a peer. Only peers of our dialect know `Renew`, and only
-    /// a put answers with nearer peers, as a `step` of a lookup has to.
+    /// The request that gives the item to a peer. Only peers with our extensions know `Renew`, and
+    /// only a put is answered with nearer peers, as a `step` of a lookup requires.
     pub(crate) fn request(&self, dialect_is_ours: bool, step: bool) -> Request {
         if self.mode == PutMode::Renew && dialect_is_ours && !step {
             return Request::Renew {
@@ -99,7 +99,7 @@ impl Put {
         self.whole()
     }
 
-    /// The request that carries the whole item.
+    /// The request that carries the complete item.
     pub(crate) fn whole(&self) -> Request {
         Request::PutValue {
             item: (&self.placed.item).into(),
@@ -107,18 +107,20 @@ impl Put {
         }
     }
 
-    /// A peer was asked; after `until` its answer is not waited for while others have the item.
+    /// Records that a peer was asked; after `until` the put does not wait for it if enough others
+    /// have the item.
     pub(crate) fn asked(&mut self, id: NodeId, until: Mono) {
         self.set(id, Replica::Pending(until));
     }
 
-    /// So many full nodes were asked beside the nearest: the put does not end before they are
-    /// reached, or have had their time.
-    pub(crate) fn asked_beside(&mut self, full_nodes: usize) {
-        self.beside = full_nodes;
+    /// Records the number of full nodes asked in addition: the put waits for them as for the
+    /// nearest peers.
+    pub(crate) fn asked_full_nodes(&mut self, full_nodes: usize) {
+        self.full_nodes = full_nodes;
     }
 
-    /// A peer answered, or did not. `repeated`: an earlier attempt may have reached it.
+    /// Takes the result of a call; `repeated` means that an earlier attempt may have reached the
+    /// peer.
     pub(crate) fn on_answer(
         &mut self,
         peer: &Candidate,
@@ -127,7 +129,7 @@ impl Put {
         out: &mut Outbox,
     ) {
         let message = match result {
-            // Never reached: it is no replica at all.
+            // Never reached, so it does not count as a replica.
             Err(CallFailure::Open(_)) if !repeated => return self.forget(&peer.id),
             Err(_) => return self.set(peer.id, Replica::Unknown),
             Ok(message) => message,
@@ -156,7 +158,7 @@ impl Put {
             self.forget(&peer.id);
             return out.push(Action::StoreWhole(*peer));
         }
-        // The first attempt may have arrived: then this is no refusal.
+        // The first attempt may have arrived, and this refusal may be its consequence.
         let replica = if repeated {
             Replica::Unknown
         } else {
@@ -165,7 +167,7 @@ impl Put {
         self.set(peer.id, replica);
     }
 
-    /// Why a peer refused the item, if it did.
+    /// The reason why a peer refused the item, if it did.
     pub(crate) fn refusal(&self, id: &NodeId) -> Option<Refusal> {
         match self.replicas.get(id)? {
             Replica::Refused(refusal) => Some(*refusal),
@@ -177,23 +179,24 @@ impl Put {
         self.replicas.contains_key(id)
     }
 
-    /// Whether nothing is waited for once the lookup is over: all peers asked have answered or
-    /// failed; or `k` and the full nodes beside hold the item; or as many as are wanted do, and the
-    /// others are silent for so long that they would only hold the put up.
+    /// Whether the put is complete once the lookup has ended: all peers have answered or failed; or
+    /// `k` peers and the additional full nodes have the item; or the required number has it, and
+    /// the others have been silent too long.
     pub(crate) fn is_complete(&self, k: usize, now: Mono) -> bool {
         self.pending == 0
-            || self.acknowledged >= k + self.beside
-            || (self.is_enough() && self.patience().is_none_or(|until| until <= now))
+            || self.acknowledged >= k + self.full_nodes
+            || (self.has_enough() && self.patience().is_none_or(|until| until <= now))
     }
 
-    /// Whether as many as are wanted hold the item; or it needs a higher sequence, whatever the
-    /// others say.
-    fn is_enough(&self) -> bool {
+    /// Whether the required number has the item, or a higher sequence is needed, whatever the
+    /// others answer.
+    fn has_enough(&self) -> bool {
         self.acknowledged >= usize::from(self.wanted)
             || (self.acknowledged == 0 && self.refused_as_older())
     }
 
-    /// Until when answers are waited for although enough hold the item; none when no answer is.
+    /// Time until which pending answers are awaited although enough peers have the item; `None` if
+    /// none is pending.
     pub(crate) fn patience(&self) -> Option<Mono> {
         let pending = self.replicas.values().filter_map(|replica| match replica {
             Replica::Pending(until) => Some(*until),
@@ -214,7 +217,7 @@ impl Put {
         self.acknowledged += usize::from(holds(replica));
     }
 
-    /// It was never reached, or is asked again: it counts for nothing.
+    /// Removes a peer that was never reached or is asked again.
     fn forget(&mut self, id: &NodeId) {
         self.set(*id, Replica::Unknown);
         self.replicas.remove(id);
@@ -226,8 +229,8 @@ impl Put {
             .any(|replica| matches!(replica, Replica::Refused(Refusal::Older | Refusal::Deleted)))
     }
 
-    /// The sequence up to which most holders that answered refuse the item as deleted: no node
-    /// can verify it, so the median of what they say counts, which few cannot move.
+    /// The sequence up to which most holders that answered refuse the item as deleted. No node can
+    /// verify it, so the median of their statements counts, which a minority cannot move.
     pub(crate) fn mostly_deleted(&self) -> Option<Seq> {
         let mut said: Vec<Seq> = self.deleted.values().copied().collect();
         let is_answer =
@@ -261,8 +264,8 @@ mod tests {
     use crate::item::{Salt, Value};
     use crate::key::SecretKey;
 
-    /// What a put makes of holders: those that refuse the item as deleted up to a sequence, and
-    /// how many others stored it, do not answer, or were not heard of yet.
+    /// The result of `mostly_deleted` for holders that refuse the item as deleted up to a sequence,
+    /// besides others that stored it, did not answer, or are pending.
     fn mostly_deleted(deleted: &[u64], stored: u8, unknown: u8, pending: u8) -> Option<u64> {
         let key = SecretKey::from_bytes(&[1; 32]).unwrap();
         let item = Item::sign(&key, Seq(1), Value::new(b"v"), Salt::from("s"));
@@ -297,7 +300,7 @@ mod tests {
         assert_eq!(mostly_deleted(&[9], 0, 0, 0), Some(9));
         assert_eq!(mostly_deleted(&[9, 1, 5], 0, 0, 0), Some(5));
         assert_eq!(mostly_deleted(&[9, 1, 5, 7], 0, 0, 0), Some(7));
-        // Half is not most.
+        // Half is not a majority.
         assert_eq!(mostly_deleted(&[9, 5], 2, 0, 0), None);
         assert_eq!(mostly_deleted(&[9, 5, 5], 2, 0, 0), Some(5));
         // Holders that do not answer do not count.

@@ -1,4 +1,4 @@
-//! The steps of a query: whom to ask, and what an answer means.
+//! The steps of a query: which peer to ask, and what its answer means.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,13 +26,13 @@ use crate::node::verify::Verdict;
 use crate::store::Held;
 use crate::wire::{PeerList, Request, Response, Want, WireItem};
 
-/// A put gives its item also to so many full nodes, those nearest to the target.
+/// Number of full nodes nearest to the target to which a put also gives its item.
 const FULL_NODES: usize = 2;
-/// Candidates are widened to this many when the nearest are suspiciously dense.
+/// Number of candidates to which a lookup is widened if the nearest are suspiciously dense.
 const WIDENED: usize = 64;
 
 impl Queries {
-    /// An answer to, or the failure of, a lookup's step.
+    /// Takes the result of a lookup step's call.
     pub(crate) fn step_ended(&mut self, base: &mut Base, id: QueryId, ended: CallEnded) {
         let Some(query) = self.running.get_mut(&id) else {
             return;
@@ -43,7 +43,7 @@ impl Queries {
         self.advance(base, id);
     }
 
-    /// An answer to, or the failure of, a put's call; `step` when it serves the lookup, too.
+    /// Takes the result of a put's call; `step` if it is also a step of the lookup.
     pub(crate) fn replica_ended(
         &mut self,
         base: &mut Base,
@@ -81,7 +81,7 @@ impl Queries {
         self.advance(base, id);
     }
 
-    /// A verdict on an item that a read brought.
+    /// Takes the verdict on an item that a read returned.
     pub(crate) fn verified(&mut self, base: &mut Base, id: QueryId, job: JobId, verdict: &Verdict) {
         let Some(query) = self.running.get_mut(&id) else {
             return;
@@ -116,8 +116,8 @@ impl Query {
     pub(super) fn step(&mut self, base: &mut Base, id: QueryId) {
         let now = base.cx.now.mono;
         while self.converged.is_none() {
-            // The verdict on what was found decides whether another peer has to be asked.
-            if matches!(&self.kind, QueryKind::Get(get) if get.may_be_met_by_a_verdict()) {
+            // The pending verdict decides whether another peer has to be asked.
+            if matches!(&self.kind, QueryKind::Get(get) if get.awaits_deciding_verdict()) {
                 return;
             }
             if let Some(until) = self.alone_until {
@@ -140,10 +140,10 @@ impl Query {
         let now = base.cx.now.mono;
         let store = &base.peers.store;
         let expected = store.expected(&peer.key, now);
-        // A peer that is not expected to answer is asked beside the others; only so many are, and
-        // only so often.
+        // A peer that is not expected to answer is asked in addition to the window; only so many
+        // are, and only while few of its calls are pending.
         let many = self.lookup.counts().open >= base.cx.config.alpha * OPEN_PER_PLACE
-            || store.owes_much(&peer.key);
+            || store.has_too_many_calls(&peer.key);
         if store.is_paused(&peer.key, now) || (expected.is_none() && many) {
             return self.lookup.failed(&peer.id);
         }
@@ -167,19 +167,19 @@ impl Query {
         }
     }
 
-    /// Whether a candidate that has not answered yet may be given the item: it speaks our
-    /// dialect, so one answer brings both its verdict and its nearest peers.
+    /// Whether a candidate that has not been asked may be given the item: if it supports our
+    /// extensions, one answer carries both its verdict and its nearest peers.
     fn may_store_immediately(&self, base: &Base, peer: &Candidate) -> bool {
         base.peers.store.dialect(&peer.key) == Dialect::Skydht && self.is_within_radius(base, peer)
     }
 
-    /// Whether `peer` lies so near the target that it is probably one of the k nearest.
+    /// Whether `peer` is so near to the target that it is probably one of the k nearest.
     fn is_within_radius(&self, base: &Base, peer: &Candidate) -> bool {
         let radius = base.peers.table.expected_radius(base.cx.config.k);
         self.target.distance(&peer.id).high() <= radius
     }
 
-    /// Sends the item of a put to one peer, unless it was asked before.
+    /// Sends the item of a put to a peer, unless it was asked before.
     fn store_at(
         &mut self,
         base: &mut Base,
@@ -217,7 +217,7 @@ impl Query {
         Some(call)
     }
 
-    /// The lookup of a query is over: widen it, or go on to what comes after.
+    /// Ends the lookup of a query, or widens it.
     fn lookup_done(&mut self, base: &mut Base, id: QueryId, converged: bool) {
         if !self.widened && self.is_too_dense(base) {
             self.widened = true;
@@ -238,27 +238,27 @@ impl Query {
                 let call = self.store_at(base, id, &peer, false, false);
                 self.note_call(call);
             }
-            // They tell all other full nodes, however far these are.
-            let mut beside = 0;
+            // Full nodes announce the item to all other full nodes, however distant these are.
+            let mut full_nodes = 0;
             for peer in base.nearest_full_nodes(&self.target, FULL_NODES) {
                 let call = self.store_at(base, id, &peer, false, false);
-                beside += usize::from(self.note_call(call));
+                full_nodes += usize::from(self.note_call(call));
             }
             if let QueryKind::Put(put) = &mut self.kind {
-                put.asked_beside(beside);
+                put.asked_full_nodes(full_nodes);
             }
         }
     }
 
-    /// Whether a self-lookup that has ended left a stranger among the k nearest.
+    /// Whether an ended self-lookup left an unknown peer among the k nearest.
     fn has_found_strangers(&self, base: &Base) -> bool {
         let k = base.cx.config.k;
         let mut unasked = self.lookup.unasked_among_closest(k);
         self.lookup.width() < k && unasked.any(|peer| base.peers.table.get(&peer.id).is_none())
     }
 
-    /// Whether the k nearest that answered lie closer together than the size of the network
-    /// allows, as they do when keys are ground around one target (an eclipse).
+    /// Whether the k nearest peers that answered are closer together than the size of the network
+    /// allows, as when keys are ground around a target (an eclipse attack).
     fn is_too_dense(&self, base: &Base) -> bool {
         let k = base.cx.config.k;
         let kth = self.lookup.answered_closest().nth(k - 1);
@@ -291,7 +291,7 @@ impl Query {
                     return;
                 };
                 let Some(item) = item.and_then(WireItem::into_item) else {
-                    return get.on_nothing();
+                    return get.on_no_item();
                 };
                 let answer = Unverified {
                     item,
@@ -308,7 +308,7 @@ impl Query {
         }
     }
 
-    /// Does what a read or a put wants done.
+    /// Performs the actions of a read or a put.
     fn run(&mut self, base: &mut Base, id: QueryId, out: Outbox) {
         for action in out {
             match action {
@@ -336,7 +336,7 @@ impl Query {
         }
     }
 
-    /// Feeds an answer's peers into the lookup.
+    /// Adds the peers of an answer to the lookup.
     fn learn(&mut self, base: &mut Base, from: &Candidate, closest: PeerList, item: bool) {
         base.peers.clocks.note(from.key, &closest, base.cx.now);
         let counters = &mut base.cx.counters;
@@ -359,8 +359,8 @@ impl Query {
     }
 }
 
-/// Asks this node's own store before any peer, or its cache where that may answer. Returns
-/// whether that is enough.
+/// Reads from this node's own store, or from its cache if the policy allows. Returns whether that
+/// completes the read.
 pub(crate) fn ask_local(base: &mut Base, op: OperationId, get: &mut Get) -> bool {
     let (now, mirrors) = (base.cx.now, &base.cx.config.mirrors);
     let (target, policy) = (get.request.target, get.request.policy);
@@ -384,7 +384,7 @@ pub(crate) fn ask_local(base: &mut Base, op: OperationId, get: &mut Get) -> bool
     policy == ReadPolicy::Local || get.is_complete(false)
 }
 
-/// The caller of a read may have a value before the read is over.
+/// Reports a first value to the caller of a read.
 fn first_value(
     cx: &mut Context,
     op: OperationId,

@@ -1,6 +1,6 @@
-//! Adverts: how full nodes say that they are, for upstream's and for those that never met them. An
-//! item of the node itself under the salt `fullnode`; what its value says of a key is not believed,
-//! its signer is.
+//! Adverts: how full nodes announce themselves to upstream's nodes and to nodes that have never met
+//! them. An advert is an item of the node itself under the salt `fullnode`. Only its signer is
+//! believed, not the key in its value.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -17,16 +17,16 @@ use crate::node::query::Queries;
 use crate::node::timers::Timer;
 use crate::store::{Candidate, Via};
 
-/// Upstream's word.
+/// The salt that upstream uses.
 const SALT: &str = "fullnode";
-/// How often a full node says that it is one.
+/// Interval between adverts of a full node.
 const ADVERT_EVERY: Duration = Duration::from_secs(5 * 60);
-/// The first time.
+/// Delay before the first advert.
 const ADVERT_SOON: Duration = Duration::from_secs(10);
-/// Older adverts are not believed, as upstream's rule is.
+/// Maximum age of an advert, as in upstream.
 const ADVERT_LIFE: Duration = Duration::from_secs(30 * 60);
 
-/// Plans the first advert.
+/// Schedules the first advert.
 pub(crate) fn start(base: &mut Base) {
     if base.cx.config.full_node && base.cx.config.serve {
         let soon = base.cx.random.sync.jitter(ADVERT_SOON);
@@ -45,26 +45,26 @@ pub(crate) fn publish(base: &mut Base, queries: &mut Queries) {
         .timers
         .set(Timer::Advert, base.cx.now.mono.plus(pause));
     let now = base.cx.now;
-    // Readers judge its age by the time in it.
+    // Readers judge the age of an advert by the time in it.
     if !now.unix.is_set() {
         return;
     }
     let (key, items, time) = (base.cx.public, base.items.store.fill().items, now.unix.0);
     let value = format!(r#"{{"pk":"{key}","stored_items":{items},"full_node":true,"ts":{time}}}"#);
-    spread(base, queries, Value::new(value.as_bytes()));
+    publish_value(base, queries, Value::new(value.as_bytes()));
 }
 
-/// Deletes the node's own advert: it is no full node any more.
+/// Deletes the node's own advert when it stops being a full node.
 pub(crate) fn withdraw(base: &mut Base, queries: &mut Queries) {
     let target = Target::of(&base.cx.public, SALT.as_bytes());
     let held = base.items.store.get(base.cx.now, &target);
     if held.is_some_and(|held| !held.is_tombstone()) {
-        spread(base, queries, Value::new(b""));
+        publish_value(base, queries, Value::new(b""));
     }
 }
 
-/// Signs an advert's value and publishes it, once.
-fn spread(base: &mut Base, queries: &mut Queries, value: Value) {
+/// Signs a value for the advert and publishes it once.
+fn publish_value(base: &mut Base, queries: &mut Queries, value: Value) {
     let (now, salt) = (base.cx.now, Salt::from(SALT));
     let target = Target::of(&base.cx.public, salt.as_bytes());
     let Some(seq) = base.items.next_seq(now, &target) else {
@@ -81,7 +81,7 @@ fn spread(base: &mut Base, queries: &mut Queries, value: Value) {
     }
 }
 
-/// The signers of the adverts held that are not too old, at most `max`.
+/// The signers of stored adverts that are not too old, at most `max`.
 pub(crate) fn signers(base: &Base, max: usize) -> BTreeSet<PublicKey> {
     let now = base.cx.now;
     if !now.unix.is_set() {

@@ -1,4 +1,4 @@
-//! Items that a session brought, on their way into the store.
+//! Admission of items that a session fetched.
 
 use alloc::sync::Arc;
 
@@ -8,38 +8,38 @@ use crate::node::base::Base;
 use crate::node::ids::{SyncId, VerifyTag};
 use crate::store::{Candidate as StoreCandidate, Precheck, Refusal, Via};
 
-/// An item that came, and what the peer says of its life.
+/// A fetched item, and the lifetime that the peer states for it.
 pub(super) type Arrived = (Arc<Item>, Option<Life>);
 
-/// What became of an item that came.
-pub(super) enum Taken {
+/// The result of passing a fetched item to admission.
+pub(super) enum Intake {
     Judged,
     Verifying,
     Later(Arrived),
 }
 
-/// Sends an item on its way into the store.
-pub(super) fn take(base: &mut Base, id: SyncId, peer: &PublicKey, arrived: Arrived) -> Taken {
+/// Passes a fetched item to admission.
+pub(super) fn submit(base: &mut Base, id: SyncId, peer: &PublicKey, arrived: Arrived) -> Intake {
     let (item, life) = &arrived;
     if item.check_sizes().is_err() {
-        return Taken::Judged;
+        return Intake::Judged;
     }
     let mut candidate = StoreCandidate::of_owner(item.clone(), Via::Pulled(*peer));
     candidate.life = *life;
     let nearer = base.nearer(&candidate.target);
     match base.items.precheck(&mut base.cx, &candidate, nearer) {
-        Ok(Precheck::Held) => Taken::Judged,
-        Err(Refusal::Busy) => Taken::Later(arrived),
+        Ok(Precheck::Held) => Intake::Judged,
+        Err(Refusal::Busy) => Intake::Later(arrived),
         Err(refusal) => {
             base.cx.count_refusal(refusal);
-            Taken::Judged
+            Intake::Judged
         }
         Ok(Precheck::Verify) => {
             if !base.may_verify(peer) {
-                return Taken::Later(arrived);
+                return Intake::Later(arrived);
             }
             base.verify(peer, candidate, VerifyTag::Synced(id));
-            Taken::Verifying
+            Intake::Verifying
         }
     }
 }

@@ -1,9 +1,10 @@
-//! One pass with an upstream full node, in both directions, as plain state: pages of everything that
-//! it holds by GetItems, then batches of what it lacks or has in an older version by PutBatch.
+//! One pass with an upstream full node, in both directions, as plain state: fetches pages of all
+//! its items by GetItems, then pushes what it lacks or has in an older version in batches by
+//! PutBatch.
 //!
-//! Upstream sends pages in order of (sequence, target), and never splits those of one sequence. Where
-//! such a page is longer than a message may be, it sends nothing; then fewer items are asked for,
-//! and if that does not help what is left is pushed all the same.
+//! Upstream sends pages in the order of (sequence, target) and never splits the items of one
+//! sequence. If such a page exceeds the size of a message, upstream sends nothing; then the pass
+//! asks for fewer items, and if that does not help, it pushes what is left nevertheless.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -15,58 +16,59 @@ use crate::item::{Item, Seq};
 use crate::sync::{Lead, Source};
 use crate::wire::{Request, Response, WireItem, encoded_item_len, encoded_target_len};
 
-/// Items asked for at first; halved when no answer comes.
+/// Initial number of items per page; halved if no answer comes.
 const PAGE_ITEMS: i64 = 256;
-/// Encoded bytes of a batch: upstream takes 4 MiB, and checks a batch within its caller's deadline.
+/// Maximum encoded size of a batch: upstream accepts 4 MiB, and checks a batch within its caller's
+/// deadline.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Items in a batch.
+/// Maximum number of items in a batch.
 const BATCH_ITEMS: usize = 256;
-/// Items of the peer that are remembered, to see which it lacks.
+/// Maximum number of the peer's items that are remembered to see which it lacks.
 const MAX_SEEN: usize = 1 << 18;
-/// Entries looked at in one step.
+/// Maximum number of entries visited in one step.
 const LOOKED_AT: usize = 4_096;
-/// Pages of one pass.
+/// Maximum number of pages of one pass.
 const MAX_PAGES: u32 = 16_384;
 
-/// Where a pass is.
-enum Phase {
-    /// Pages of sequences above this come.
+/// Phase of a pass.
+enum PassPhase {
+    /// Fetching pages of sequences above `since`.
     Pull {
         since: Seq,
         limit: i64,
     },
-    /// What the peer lacks goes out, from this target on.
+    /// Pushing what the peer lacks, from this target on.
     Push(Target),
     Done,
 }
 
-/// What a pass wants next.
-pub(super) enum Step {
+/// The next action of a pass.
+pub(super) enum PassStep {
     /// Send this request.
     Ask(Request),
-    /// More entries have to be looked at: come again.
+    /// More entries have to be visited: call again.
     Again,
     Done,
 }
 
-/// A pass.
+/// State of a pass.
 pub(super) struct GoPass {
-    phase: Phase,
-    /// The sequence of each of the peer's items that stands at its owner's target.
+    phase: PassPhase,
+    /// Sequences of the peer's items that are at their owner's target.
     seen: BTreeMap<Lead, Seq>,
     pages: u32,
-    /// Requests made.
+    /// Number of requests made.
     pub(super) requests: u32,
-    /// Items pushed.
+    /// Number of items pushed.
     pub(super) given: u64,
-    /// Of owners whose item is older than this nothing is pushed: upstream gives it a whole new life.
+    /// Maximum age of an item to push: upstream gives it a complete new lifetime.
     most_age: Duration,
 }
 
 impl GoPass {
     pub(super) fn new(ttl: Duration) -> Self {
         Self {
-            phase: Phase::Pull {
+            phase: PassPhase::Pull {
                 since: Seq(0),
                 limit: PAGE_ITEMS,
             },
@@ -78,27 +80,26 @@ impl GoPass {
         }
     }
 
-    /// What is to be done next.
-    pub(super) fn next(&mut self, source: &impl Source) -> Step {
+    /// Returns the next action.
+    pub(super) fn next(&mut self, source: &impl Source) -> PassStep {
         let step = match self.phase {
-            Phase::Pull { since, limit } => Step::Ask(Request::GetItems {
+            PassPhase::Pull { since, limit } => PassStep::Ask(Request::GetItems {
                 salt: alloc::string::String::new(),
                 since_seq: since,
                 limit,
             }),
-            Phase::Push(from) => self.push(source, from),
-            Phase::Done => Step::Done,
+            PassPhase::Push(from) => self.push(source, from),
+            PassPhase::Done => PassStep::Done,
         };
-        self.requests += u32::from(matches!(step, Step::Ask(_)));
+        self.requests += u32::from(matches!(step, PassStep::Ask(_)));
         step
     }
 
-    /// Takes an answer; returns the owners' items that came, none where it is no answer to what was
-    /// asked.
+    /// Takes an answer. Returns the owners' items in it; `None` if it does not match the request.
     pub(super) fn answered(&mut self, response: Response) -> Option<VecDeque<Arc<Item>>> {
         match (&self.phase, response) {
             (
-                Phase::Pull { since, limit },
+                PassPhase::Pull { since, limit },
                 Response::GetItems {
                     items,
                     targets,
@@ -108,15 +109,17 @@ impl GoPass {
                 let (since, limit) = (*since, *limit);
                 Some(self.page((since, limit), items, &targets, has_more))
             }
-            (Phase::Push(_) | Phase::Done, Response::PutBatch { .. }) => Some(VecDeque::new()),
+            (PassPhase::Push(_) | PassPhase::Done, Response::PutBatch { .. }) => {
+                Some(VecDeque::new())
+            }
             _ => None,
         }
     }
 
-    /// No answer came. Returns whether there is something else to try.
+    /// Records that no answer came. Returns whether there is something else to try.
     pub(super) fn failed(&mut self) -> bool {
         match &mut self.phase {
-            Phase::Pull { limit, .. } if *limit > 1 => {
+            PassPhase::Pull { limit, .. } if *limit > 1 => {
                 *limit /= 2;
                 true
             }
@@ -139,7 +142,8 @@ impl GoPass {
             };
             highest = highest.max(item.seq);
             let own = item.target();
-            // Whose mirrors are taken is a matter of configuration; none come this way.
+            // Only items of owners are accepted from a pass; accepting mirrors depends on
+            // configuration.
             if targets.get(place).is_none_or(|target| *target == own) {
                 if self.seen.len() < MAX_SEEN {
                     let seq = self.seen.entry(Lead::of(&own)).or_default();
@@ -149,19 +153,19 @@ impl GoPass {
             }
         }
         self.pages += 1;
-        let goes_on = has_more && highest > since && self.pages < MAX_PAGES;
-        self.phase = match goes_on {
-            true => Phase::Pull {
+        let continues = has_more && highest > since && self.pages < MAX_PAGES;
+        self.phase = match continues {
+            true => PassPhase::Pull {
                 since: highest,
                 limit,
             },
-            false => Phase::Push(Target::default()),
+            false => PassPhase::Push(Target::default()),
         };
         taken
     }
 
-    /// The next batch.
-    fn push(&mut self, source: &impl Source, from: Target) -> Step {
+    /// Builds the next batch.
+    fn push(&mut self, source: &impl Source, from: Target) -> PassStep {
         let (mut items, mut targets, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = None;
         for (looked, (target, version)) in source.entries(from).enumerate() {
@@ -185,16 +189,16 @@ impl GoPass {
             targets.push(target);
         }
         self.phase = match next {
-            Some(target) => Phase::Push(target),
-            None => Phase::Done,
+            Some(target) => PassPhase::Push(target),
+            None => PassPhase::Done,
         };
         if items.is_empty() {
             return match self.phase {
-                Phase::Done => Step::Done,
-                _ => Step::Again,
+                PassPhase::Done => PassStep::Done,
+                _ => PassStep::Again,
             };
         }
         self.given += items.len() as u64;
-        Step::Ask(Request::PutBatch { items, targets })
+        PassStep::Ask(Request::PutBatch { items, targets })
     }
 }

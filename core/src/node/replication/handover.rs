@@ -1,10 +1,10 @@
-//! Hand-over: a peer that enters the routing table among the k nearest of items held here is offered
-//! these, and given what it lacks: by the messages of reconciliation where it has our dialect, by
-//! puts of what is young enough to an upstream peer.
+//! Handover: a peer that enters the routing table among the k nearest to items stored here is
+//! offered these items and given what it lacks, by reconciliation messages if it supports our
+//! extensions, otherwise by puts of items that are young enough.
 //!
-//! It is polite: only the few nodes that are nearest to an item hand it on, one newcomer and one
-//! request at a time, so many items to each and no more. What is left out, owners' renewals and read
-//! repair bring.
+//! Traffic is limited: only the few nodes nearest to an item hand it over, to one new peer and by
+//! one request at a time, up to a number of items per peer. Renewals and read repair supply the
+//! rest.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -25,61 +25,61 @@ use crate::sync::{Entries, MAX_IDS, Prefix, RequestPart, ResponsePart, Source, S
 use crate::time::Mono;
 use crate::wire::{Request, Response};
 
-/// How long a peer has to be in the table before it is handed anything: those who come in a burst
-/// shall know each other by then.
+/// Time that a peer must be in the table before a handover, so that peers that join together know
+/// each other by then.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Newcomers that wait for their turn.
+/// Maximum number of new peers waiting for their handover.
 const MOST_WAITING: usize = 256;
-/// So many nodes, the nearest to an item, hand it on.
-const HANDERS: usize = 3;
-/// Items offered to one newcomer.
+/// Number of nodes nearest to an item that hand it over.
+const HANDING_NODES: usize = 3;
+/// Maximum number of items offered to one peer.
 const MOST_ITEMS: usize = 256;
-/// Items put to one of upstream's, each a whole item.
+/// Maximum number of items put to an upstream peer, each as a whole item.
 const MOST_PUTS: usize = 8;
-/// Entries looked at in one step, and for one newcomer.
+/// Maximum number of entries visited in one step, and for one peer.
 const SCAN_STEP: usize = 256;
 const MOST_SCANNED: usize = 8_192;
 
-/// What is being handed to one newcomer.
-struct Round {
+/// State of the handover to one peer.
+struct HandoverRound {
     peer: PublicKey,
     id: NodeId,
-    /// When it entered the table.
+    /// When the peer entered the table.
     entered: Mono,
     range: Prefix,
-    /// Where to look on; none when everything has been looked at.
+    /// Where the scan continues; `None` when it is complete.
     from: Option<Target>,
     scanned: usize,
-    /// Items that it should hold, to be offered.
+    /// Items still to be offered.
     found: VecDeque<Target>,
-    step: Step,
+    step: HandoverStep,
 }
 
-/// What a round waits for.
-enum Step {
+/// What a handover waits for.
+enum HandoverStep {
     Nothing,
-    /// The answer to an offer of these.
+    /// The answer to an offer of these targets.
     Offered(Vec<Target>),
-    /// The answer to what was given.
+    /// The answer to the items given.
     Given,
 }
 
-/// Newcomers, and what is being handed to one of them.
+/// The peers waiting for a handover, and the current one.
 #[derive(Default)]
 pub(crate) struct HandOver {
-    /// With the time of their turn.
+    /// Peers with the time at which their handover may begin.
     waiting: VecDeque<(Mono, PublicKey)>,
-    round: Option<Round>,
+    round: Option<HandoverRound>,
 }
 
 impl HandOver {
-    /// How many newcomers wait.
+    /// Number of peers that wait.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Takes up who has entered the table.
+    /// Queues the peers that have entered the table.
     pub(crate) fn note(&mut self, base: &mut Base) {
         for peer in base.peers.take_newcomers() {
             if self.waiting.len() >= MOST_WAITING {
@@ -89,28 +89,28 @@ impl HandOver {
             let at = base.cx.now.mono.plus(SETTLE);
             self.waiting.push_back((at, peer));
         }
-        self.arm(base);
+        self.schedule(base);
     }
 
-    fn arm(&self, base: &mut Base) {
+    fn schedule(&self, base: &mut Base) {
         if let (None, Some((at, _))) = (&self.round, self.waiting.front()) {
             base.cx.timers.set_earlier(Timer::HandOver, *at);
         }
     }
 
-    /// Goes on with the newcomer whose turn it is.
+    /// Continues the current handover, or begins the next.
     pub(crate) fn advance(&mut self, base: &mut Base) {
         if self.round.is_none() {
             self.round = self.next(base);
         }
         let Some(round) = &mut self.round else {
-            return self.arm(base);
+            return self.schedule(base);
         };
-        if !matches!(round.step, Step::Nothing) {
+        if !matches!(round.step, HandoverStep::Nothing) {
             return;
         }
         if round.from.is_some() {
-            round.look(base);
+            round.scan(base);
             return base.cx.timers.set(Timer::HandOver, base.cx.now.mono);
         }
         if !round.offer(base) {
@@ -118,21 +118,22 @@ impl HandOver {
         }
     }
 
-    /// The next newcomer that is still there, and whom this node may have to hand something.
-    fn next(&mut self, base: &Base) -> Option<Round> {
+    /// Takes the next peer that is still live and to which this node may have to hand something
+    /// over.
+    fn next(&mut self, base: &Base) -> Option<HandoverRound> {
         while let Some((at, peer)) = self.waiting.front().copied()
             && at <= base.cx.now.mono
         {
             self.waiting.pop_front();
             let id = peer.id();
             let contact = base.peers.table.get(&id);
-            // Full nodes have sessions with each other.
+            // Full nodes reconcile with each other by sessions.
             let has_session =
                 base.cx.config.full_node && base.peers.store.full_nodes().contains(&peer);
             if contact.is_some_and(Contact::is_live) && !has_session && !base.loading.is_under_way()
             {
                 let range = neighbourhood(&base.peers.table, &id, &base.cx.id);
-                return Some(Round {
+                return Some(HandoverRound {
                     peer,
                     id,
                     entered: at.minus(SETTLE),
@@ -140,30 +141,30 @@ impl HandOver {
                     from: Some(range.first()),
                     scanned: 0,
                     found: VecDeque::new(),
-                    step: Step::Nothing,
+                    step: HandoverStep::Nothing,
                 });
             }
         }
         None
     }
 
-    /// A request of the round was answered, or not.
+    /// Takes the result of a request of the handover.
     pub(crate) fn call_ended(&mut self, base: &mut Base, ended: &CallEnded) {
         let Some(round) = &mut self.round else {
             return;
         };
-        let goes_on = match (
-            core::mem::replace(&mut round.step, Step::Nothing),
+        let continues = match (
+            core::mem::replace(&mut round.step, HandoverStep::Nothing),
             &ended.result,
         ) {
-            (Step::Offered(targets), Ok(message)) => match &message.response {
+            (HandoverStep::Offered(targets), Ok(message)) => match &message.response {
                 Response::Reconcile { message } => round.give(base, &targets, message),
                 _ => false,
             },
-            (Step::Given, Ok(_)) => true,
+            (HandoverStep::Given, Ok(_)) => true,
             _ => false,
         };
-        match goes_on {
+        match continues {
             true => base.cx.timers.set(Timer::HandOver, base.cx.now.mono),
             false => self.end(base),
         }
@@ -171,13 +172,13 @@ impl HandOver {
 
     fn end(&mut self, base: &mut Base) {
         self.round = None;
-        self.arm(base);
+        self.schedule(base);
     }
 }
 
-impl Round {
-    /// Looks at the next entries.
-    fn look(&mut self, base: &Base) {
+impl HandoverRound {
+    /// Scans the next entries for items to offer.
+    fn scan(&mut self, base: &Base) {
         let Some(from) = self.from.take() else {
             return;
         };
@@ -194,13 +195,13 @@ impl Round {
                 return;
             }
             self.scanned += 1;
-            if is_to_hand(table, k, &id, &self.id, &target) {
+            if should_hand_over(table, k, &id, &self.id, &target) {
                 self.found.push_back(target);
             }
         }
     }
 
-    /// Offers the next items; returns whether any are.
+    /// Offers the next items. Returns false if there are none.
     fn offer(&mut self, base: &mut Base) -> bool {
         if base.peers.store.dialect(&self.peer) != Dialect::Skydht {
             self.put(base);
@@ -221,11 +222,11 @@ impl Round {
         if offered.is_empty() || !ask(base, self.peer, parts, CallTag::HandOver) {
             return false;
         }
-        self.step = Step::Offered(offered);
+        self.step = HandoverStep::Offered(offered);
         true
     }
 
-    /// Gives what is wanted of an offer; returns whether the round goes on.
+    /// Gives the items that the peer requested. Returns whether the handover continues.
     fn give(&mut self, base: &mut Base, targets: &[Target], answer: &[u8]) -> bool {
         let Ok(response) = SyncResponse::decode(answer) else {
             return false;
@@ -243,7 +244,7 @@ impl Round {
                 parts.push(RequestPart::Give(item));
             }
         }
-        // Values of full size are too many for one message at times: they are offered once more.
+        // Full-size values may exceed one message; the rest is offered once more.
         let fits = fitting(&parts).max(1);
         self.found.extend(given.iter().skip(fits));
         parts.truncate(fits);
@@ -262,12 +263,12 @@ impl Round {
             return false;
         }
         base.cx.counters.add(Counter::Handovers, count);
-        self.step = Step::Given;
+        self.step = HandoverStep::Given;
         true
     }
 
-    /// Puts what is young enough to an upstream peer, for whom its life would begin anew. What was
-    /// published since it is known here was put to it by the publisher.
+    /// Puts items that are young enough to an upstream peer, which would start their lifetime anew.
+    /// An item published since the peer is known was put to it by its publisher.
     fn put(&mut self, base: &mut Base) {
         let ttl = base.cx.config.item_ttl;
         let mut count = 0;
@@ -301,24 +302,30 @@ impl Round {
     }
 }
 
-/// The range outside of which enough others are nearer to every target than this node: in whose
-/// buckets before the first sparse one every target has them.
+/// The prefix outside of which enough other nodes are nearer to every target than this node. Every
+/// bucket before the first sparse one contains enough nodes nearer to the targets in its range.
 fn neighbourhood(table: &Table, newcomer: &NodeId, local: &NodeId) -> Prefix {
     let own = table.bucket_of(&Target::from(*newcomer));
     let sparse = (0..u8::MAX).find(|index| {
         let newcomer = usize::from(own == Some(*index));
-        table.peers_in(*index) < HANDERS + newcomer
+        table.peers_in(*index) < HANDING_NODES + newcomer
     });
     Prefix::of(&Target::from(*local), sparse.unwrap_or(0))
 }
 
-/// Whether the newcomer is among the k nearest to an item, and this node among the few nearest
+/// Whether the new peer is among the k nearest to an item, and this node among the few nearest
 /// apart from it.
-fn is_to_hand(table: &Table, k: usize, local: &NodeId, newcomer: &NodeId, target: &Target) -> bool {
+fn should_hand_over(
+    table: &Table,
+    k: usize,
+    local: &NodeId,
+    newcomer: &NodeId,
+    target: &Target,
+) -> bool {
     let is_nearer = target.distance(newcomer) < target.distance(local);
-    let nearer = table.nearer_than_local(target, HANDERS + 1);
+    let nearer = table.nearer_than_local(target, HANDING_NODES + 1);
     let nearer = nearer.saturating_sub(usize::from(is_nearer));
-    if nearer >= HANDERS {
+    if nearer >= HANDING_NODES {
         return false;
     }
     let places = k.saturating_sub(usize::from(!is_nearer));

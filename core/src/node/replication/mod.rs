@@ -1,18 +1,18 @@
-//! Replication between full nodes: sessions that find what two of them hold differently, and offers
-//! of what is new here, both by [`Method::Reconcile`](crate::wire::Method::Reconcile); passes with
-//! upstream's full nodes by GetItems and PutBatch; adverts. And, between any nodes, hand-over to
-//! newcomers.
+//! Replication between full nodes: sessions that find the differences between two of them, and
+//! offers of new items, both by [`Method::Reconcile`](crate::wire::Method::Reconcile); passes with
+//! upstream's full nodes by GetItems and PutBatch; adverts. Between any nodes: handover to new
+//! peers.
 
 pub(crate) mod adverts;
 mod arrival;
+mod delayed;
 mod go;
 mod handover;
-mod later;
 mod offers;
 mod sessions;
 
 use crate::node::base::Base;
-use crate::node::inbound::Heard;
+use crate::node::inbound::SyncNotice;
 use crate::node::query::Queries;
 use crate::node::timers::Timer;
 
@@ -20,7 +20,7 @@ pub(crate) use handover::HandOver;
 pub(crate) use offers::Offers;
 pub(crate) use sessions::Sessions;
 
-/// What a node does so that others hold what they should, a full node above all.
+/// What a node does, in particular a full node, so that other nodes hold the items they should.
 #[derive(Default)]
 pub(crate) struct Replication {
     pub(crate) sessions: Sessions,
@@ -29,22 +29,22 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
-    /// A peer has asked this node to reconcile, or offered it something.
-    pub(crate) fn heard(&mut self, base: &mut Base, heard: &Heard) {
-        self.offers.offered(base, &heard.offered);
-        if heard.compares {
-            self.sessions.asked_by(base, heard.peer);
+    /// Takes what a peer's reconciliation message says about the peer.
+    pub(crate) fn on_sync_notice(&mut self, base: &mut Base, notice: &SyncNotice) {
+        self.offers.offered(base, &notice.offered);
+        if notice.compares {
+            self.sessions.on_peer_session(base, notice.peer);
         }
     }
 
-    /// Begins, or ends, everything that a full node does beyond what a regular one does: the store's
-    /// rules, sessions, offers and adverts. Peers learn of it from the next answer.
+    /// Starts or stops everything that only a full node does: the rules of its store, sessions,
+    /// offers and adverts. Peers learn of the change from the next answer.
     pub(crate) fn set_full_node(&mut self, base: &mut Base, queries: &mut Queries, on: bool) {
         if base.cx.config.full_node == on || base.cx.stopping {
             return;
         }
         if !on {
-            // The other full nodes hear of it from this one, as long as it is one.
+            // The other full nodes accept the withdrawal only while this node still is a full node.
             adverts::withdraw(base, queries);
             self.offers.gather(base);
             self.offers.send(base);
@@ -57,7 +57,7 @@ impl Replication {
         base.cx.config.full_node = on;
         base.items.set_full_node(&mut base.cx);
         if on {
-            Sessions::met_full_node(base);
+            Sessions::schedule_soon(base);
             adverts::start(base);
         }
     }

@@ -1,5 +1,6 @@
-//! Offers: what a full node was given by others than full nodes is announced to the full nodes that
-//! it knows, in short, and given to those that want it. What gets lost is found by the next session.
+//! Offers: a full node announces items that it received from regular nodes to the full nodes that
+//! it knows, as short stamps, and gives the items to those that request them. Later sessions find
+//! what is lost.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -13,8 +14,8 @@ use crate::node::counters::Counter;
 use crate::node::ids::{CallTag, SyncId};
 use crate::node::items::{Change, ChangeFrom};
 use crate::node::limits::Limit;
-use crate::node::replication::later::Later;
-use crate::node::replication::sessions::says_full;
+use crate::node::replication::delayed::DelayedOffers;
+use crate::node::replication::sessions::announces_full_node;
 use crate::node::rpc::calls::CallEnded;
 use crate::node::timers::Timer;
 use crate::sync::{
@@ -22,41 +23,41 @@ use crate::sync::{
 };
 use crate::wire::{Request, Response};
 
-/// How long changes are gathered.
+/// Time for which changes are collected before they are offered.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// An offer that is out.
-struct Out {
+/// An offer in progress.
+struct OfferInFlight {
     peer: PublicKey,
     targets: Vec<Target>,
 }
 
-/// What is to be offered, and to whom.
+/// Items to offer, and their recipients.
 #[derive(Default)]
 pub(crate) struct Offers {
     waiting: BTreeMap<PublicKey, BTreeSet<Target>>,
-    /// What another node that shares the storage may announce before this one.
-    later: Later,
-    out: BTreeMap<SyncId, Out>,
+    /// Items that another node with the same storage may announce first.
+    delayed: DelayedOffers,
+    out: BTreeMap<SyncId, OfferInFlight>,
     last: u64,
 }
 
 impl Offers {
-    /// How many changes wait for the peer for whom most wait, or for their time.
+    /// The longest queue of waiting changes, for a peer or for their delay to end.
     pub(crate) fn most_waiting(&self) -> usize {
         let most = self.waiting.values().map(BTreeSet::len).max();
-        most.unwrap_or(0).max(self.later.len())
+        most.unwrap_or(0).max(self.delayed.len())
     }
 
-    /// Offers whose answers are awaited.
+    /// Number of offers in progress.
     #[cfg(test)]
     pub(crate) fn out(&self) -> usize {
         self.out.len()
     }
 
-    /// Takes up what is new in the store.
+    /// Queues the items that are new in the store.
     pub(crate) fn gather(&mut self, base: &mut Base) {
-        // Only a full node notes any.
+        // Empty unless this is a full node.
         let changes = base.items.take_changes();
         if changes.is_empty() {
             return;
@@ -65,13 +66,13 @@ impl Offers {
         let mut over = false;
         for Change { target, from } in changes {
             match from {
-                // A node that has it from a full node is not the only one that it was offered to.
+                // A full node offers its items to all full nodes, so this node need not repeat it.
                 ChangeFrom::Peer(peer) if base.peers.store.full_nodes().contains(&peer) => {}
-                ChangeFrom::Peer(_) | ChangeFrom::Here => over |= self.wait(base, target),
-                // What an earlier run left is found by sessions.
+                ChangeFrom::Peer(_) | ChangeFrom::Here => over |= self.enqueue(base, target),
+                // Sessions find the items of an earlier run.
                 ChangeFrom::Storage if base.loading.is_under_way() => {}
-                ChangeFrom::Storage if self.later.len() < most => {
-                    self.later.add(&mut base.cx, target);
+                ChangeFrom::Storage if self.delayed.len() < most => {
+                    self.delayed.add(&mut base.cx, target);
                 }
                 ChangeFrom::Storage => over = true,
             }
@@ -83,11 +84,11 @@ impl Offers {
             let at = base.cx.now.mono.plus(GATHER);
             base.cx.timers.set_earlier(Timer::Offer, at);
         }
-        self.arm_later(base);
+        self.arm_delayed(base);
     }
 
-    /// Has a change offered to all full nodes that are known; returns whether it is too many for one.
-    fn wait(&mut self, base: &Base, target: Target) -> bool {
+    /// Queues a change for all known full nodes. Returns whether a queue was full.
+    fn enqueue(&mut self, base: &Base, target: Target) -> bool {
         let most = base.cx.config.limits.offers;
         let mut over = false;
         for peer in base.peers.store.full_nodes() {
@@ -101,28 +102,28 @@ impl Offers {
         over
     }
 
-    fn arm_later(&self, base: &mut Base) {
-        if let Some(at) = self.later.first() {
+    fn arm_delayed(&self, base: &mut Base) {
+        if let Some(at) = self.delayed.first() {
             base.cx.timers.set_earlier(Timer::Offer, at);
         }
     }
 
-    /// A peer has announced these versions, as it does to all full nodes that it knows.
+    /// Takes the announcement of a peer, which sends it to all full nodes that it knows.
     pub(crate) fn offered(&mut self, base: &Base, stamps: &[Stamp]) {
         let view = base.items.store.sync_view(base.cx.now);
-        self.later.offered(&view, stamps);
+        self.delayed.offered(&view, stamps);
     }
 
-    /// Offers what is waiting, to each peer that has answered the offer before.
+    /// Offers the queued items to each peer that has answered its previous offer.
     pub(crate) fn send(&mut self, base: &mut Base) {
         let mut over = false;
-        while let Some(target) = self.later.pop(base.cx.now.mono) {
-            over |= self.wait(base, target);
+        while let Some(target) = self.delayed.pop(base.cx.now.mono) {
+            over |= self.enqueue(base, target);
         }
         if over {
             base.cx.hit(Limit::offers);
         }
-        self.arm_later(base);
+        self.arm_delayed(base);
         let busy: BTreeSet<PublicKey> = self.out.values().map(|out| out.peer).collect();
         let peers: Vec<PublicKey> = self.waiting.keys().copied().collect();
         for peer in peers {
@@ -163,20 +164,20 @@ impl Offers {
         if ask(base, peer, parts, CallTag::Offer(id)) {
             base.cx.counters.add(Counter::Offers, offered.len() as u64);
             let targets = offered;
-            self.out.insert(id, Out { peer, targets });
+            self.out.insert(id, OfferInFlight { peer, targets });
         }
     }
 
-    /// An offer was answered, or not: what is wanted is given.
+    /// Takes the answer to an offer, and gives the items that the peer requested.
     pub(crate) fn call_ended(&mut self, base: &mut Base, id: SyncId, ended: CallEnded) {
-        let Some(Out { peer, targets }) = self.out.remove(&id) else {
+        let Some(OfferInFlight { peer, targets }) = self.out.remove(&id) else {
             return;
         };
         if self.waiting.contains_key(&peer) {
             base.cx.timers.set_earlier(Timer::Offer, base.cx.now.mono);
         }
-        // Who is no full node any more is given nothing.
-        let answer = ended.result.ok().filter(says_full);
+        // A peer that is no longer a full node is given nothing.
+        let answer = ended.result.ok().filter(announces_full_node);
         let Some(Response::Reconcile { message }) = answer.map(|message| message.response) else {
             return;
         };
@@ -193,7 +194,7 @@ impl Offers {
             .filter(|(place, _)| wanted >> place & 1 == 1);
         let items = wanted.filter_map(|(_, target)| view.item(target));
         let mut parts: Vec<RequestPart> = items.map(RequestPart::Give).collect();
-        // Values of full size are too many for one message at times; the next session finds them.
+        // Full-size values may exceed one message; the next session finds the rest.
         parts.truncate(fitting(&parts));
         let given = parts.len() as u64;
         if !parts.is_empty() && ask(base, peer, parts, CallTag::Given) {
@@ -201,14 +202,14 @@ impl Offers {
         }
     }
 
-    /// Nothing more is offered; what is wanted of offers that are out is still given.
+    /// Stops offering. Items requested after offers in progress are still given.
     pub(crate) fn stop(&mut self) {
         self.waiting.clear();
-        self.later.clear();
+        self.delayed.clear();
     }
 }
 
-/// How many items fit into a message.
+/// Number of items that fit into one message.
 pub(super) fn fitting(parts: &[RequestPart]) -> usize {
     let mut bytes = 0;
     let fits = parts.iter().take_while(|part| {

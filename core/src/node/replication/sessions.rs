@@ -1,6 +1,6 @@
-//! Sessions with other full nodes: with each once it is met, then every minute, since that costs
-//! two short messages where both hold the same; passes with upstream's every hour, since these cost
-//! all that it holds.
+//! Sessions with other full nodes. With each one as soon as it is met, then every minute, since
+//! that costs two short messages if both have the same items. Passes with upstream's full nodes
+//! every hour, since each transfers all their items.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,8 +18,8 @@ use crate::node::measurements::{SyncKind, SyncResult, Task};
 use crate::node::outcome::{PeerSync, SyncFailure, SyncProgress};
 use crate::node::peers::records::Dialect;
 use crate::node::replication::adverts;
-use crate::node::replication::arrival::{Arrived, Taken, take};
-use crate::node::replication::go::{GoPass, Step};
+use crate::node::replication::arrival::{Arrived, Intake, submit};
+use crate::node::replication::go::{GoPass, PassStep};
 use crate::node::rpc::calls::{CallEnded, CallFailure};
 use crate::node::timers::Timer;
 use crate::node::verify::Verdict;
@@ -27,49 +27,49 @@ use crate::sync::{Received, Session, SessionError, SessionLimits, SessionOutput}
 use crate::time::Mono;
 use crate::wire::{Request, Response, ResponseMessage};
 
-/// How often a full node reconciles with another one.
+/// Interval between sessions with a full node.
 const SYNC_EVERY: Duration = Duration::from_secs(60);
-/// How often with an upstream full node, as upstream does.
+/// Interval between passes with an upstream full node, as in upstream.
 const GO_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How soon with one that has just been met.
+/// Delay before a session with a full node that has just been met.
 const SYNC_SOON: Duration = Duration::from_millis(500);
-/// How long a session waits for room among the signatures being checked.
+/// Pause before a session tries again to start a verification when the limit on jobs is reached.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
-/// Signatures of one session being checked at a time, and items judged in one step.
+/// Maximum number of signatures of one session being checked, and of items judged in one step.
 const SHARE: usize = 32;
-/// Invalid signatures after which a session ends.
+/// Number of invalid signatures after which a session ends.
 const MAX_FORGERIES: u8 = 3;
-/// The first pause after a session with a peer failed; doubles.
+/// First pause after a failed session with a peer; doubles with each failure.
 const FAILED_PAUSE: Duration = Duration::from_secs(60);
-/// Doublings of that pause.
+/// Maximum number of doublings of that pause.
 const MAX_DOUBLINGS: u32 = 6;
 
-/// What finds the differences.
+/// The protocol that finds the differences.
 enum Engine {
-    /// A ping is out: whether the peer is a full node, and of which kind, stands in its answer.
+    /// A ping is in progress: its answer says whether the peer is a full node, and of which kind.
     Unknown,
     Ours(Box<Session>),
     Go(Box<GoPass>),
 }
 
-/// How a session ended.
+/// The result of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum SessionEnd {
     Done,
-    /// The peer was not reached, or room was short here.
+    /// The peer was not reached, or a local limit prevented the session.
     Unreached,
-    /// The limits of a session are reached; the next one goes on.
+    /// The limits of a session were reached; the next one continues.
     Unfinished,
-    /// The peer says that it is no full node.
+    /// The peer says that it is not a full node.
     NotFullNode,
-    /// The peer breaks the rules, or does not do what a full node does.
+    /// The peer violates the protocol, or does not do what a full node does.
     Broken,
-    /// This node is no full node any more.
+    /// This node is no longer a full node.
     Stopped,
 }
 
-impl End {
-    /// What is said of it to those who asked for the session.
+impl SessionEnd {
+    /// The result for the users who requested the session.
     const fn result(self) -> Result<(), SyncFailure> {
         match self {
             Self::Done => Ok(()),
@@ -93,72 +93,72 @@ impl End {
     }
 }
 
-/// A session under way.
-struct Running {
+/// A running session.
+struct RunningSession {
     peer: PublicKey,
     engine: Engine,
-    /// Items that came and are not judged yet: at most what one answer can hold.
+    /// Fetched items that are not judged yet: at most the content of one answer.
     inbox: VecDeque<Arrived>,
     /// Signatures being checked.
     jobs: usize,
-    /// The next request, until everything that came is judged.
+    /// The next request, kept back until every fetched item is judged.
     next: Option<Request>,
-    /// Everything was asked and given.
+    /// Everything has been requested and given.
     finished: bool,
-    /// Items that came, of a pass.
+    /// Number of items fetched by a pass.
     fetched: u64,
     forgeries: u8,
-    /// A request is out.
+    /// Whether a request is in progress.
     calling: bool,
-    /// The peer's own session goes on instead: nothing more is asked.
+    /// Whether the session ends in favour of the peer's own session, without further requests.
     yielded: bool,
 }
 
 /// When a peer may be reconciled with again.
 #[derive(Clone, Copy, Default)]
-struct Turn {
-    /// Not before.
+struct PeerSchedule {
+    /// Earliest time of the next session.
     due: Mono,
-    /// Sessions in a row that failed.
+    /// Consecutive failed sessions.
     failures: u32,
 }
 
-/// The sessions that this node started.
+/// The sessions that this node starts.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    running: BTreeMap<SyncId, Running>,
+    running: BTreeMap<SyncId, RunningSession>,
     last: u64,
-    turns: BTreeMap<PublicKey, Turn>,
-    /// Peers whose next session a user waits for.
-    asked: BTreeSet<PublicKey>,
-    /// What came of sessions that users wait for.
+    schedules: BTreeMap<PublicKey, PeerSchedule>,
+    /// Peers whose next session a user has requested.
+    requested: BTreeSet<PublicKey>,
+    /// Results of sessions that users requested.
     ended: Vec<PeerSync>,
 }
 
 impl Sessions {
-    /// How many are under way.
+    /// Number of running sessions.
     pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
 
-    /// Looks for the next peer soon: a full node has been met.
-    pub(crate) fn met_full_node(base: &mut Base) {
+    /// Schedules the next session soon, after a full node has been met.
+    pub(crate) fn schedule_soon(base: &mut Base) {
         if base.cx.config.full_node {
             let soon = base.cx.now.mono.plus(SYNC_SOON);
             base.cx.timers.set_earlier(Timer::Reconcile, soon);
         }
     }
 
-    /// Looks for the first peers.
-    pub(crate) fn begin(base: &mut Base) {
+    /// Schedules the first sessions.
+    pub(crate) fn schedule_first(base: &mut Base) {
         if base.cx.config.full_node {
             let at = base.cx.now.mono.plus(SYNC_EVERY);
             base.cx.timers.set(Timer::Reconcile, at);
         }
     }
 
-    /// The full nodes that are known: those that said so, upstream's among the bootstrap peers (as
-    /// upstream's rule is), and who advertises it.
+    /// The known full nodes: peers that said so, upstream's nodes among the bootstrap peers (as in
+    /// upstream), and signers of adverts.
     fn peers(base: &Base) -> BTreeSet<PublicKey> {
         let most = base.cx.config.limits.full_nodes;
         let mut peers = adverts::signers(base, most);
@@ -170,8 +170,8 @@ impl Sessions {
         peers
     }
 
-    /// Starts sessions now, with one peer or with all full nodes that are known; those for which
-    /// there is no room follow. Returns with whom.
+    /// Starts sessions immediately with one peer or with all known full nodes; those above the
+    /// limit follow. Returns the peers.
     pub(crate) fn request(
         &mut self,
         base: &mut Base,
@@ -182,40 +182,40 @@ impl Sessions {
             None => Self::peers(base),
         };
         for peer in &peers {
-            self.asked.insert(*peer);
-            self.turns.entry(*peer).or_default().due = Mono(0);
+            self.requested.insert(*peer);
+            self.schedules.entry(*peer).or_default().due = Mono(0);
         }
         self.start_due(base);
         peers
     }
 
-    /// What came of sessions that users wait for.
+    /// Takes the results of sessions that users requested.
     pub(crate) fn take_ended(&mut self) -> Vec<PeerSync> {
         core::mem::take(&mut self.ended)
     }
 
-    /// The sessions under way: with whom, and what they have brought.
+    /// The running sessions: the peer, and the progress of each.
     pub(crate) fn progress(&self) -> impl Iterator<Item = (PublicKey, SyncProgress)> {
         let running = self.running.values();
         running.map(|running| (running.peer, running.progress()))
     }
 
-    /// Starts sessions with the full nodes whose turn it is.
+    /// Starts sessions with the full nodes that are due.
     pub(crate) fn start_due(&mut self, base: &mut Base) {
         if !base.cx.config.full_node || base.cx.stopping {
             return;
         }
         let now = base.cx.now.mono;
         if base.loading.is_worth_waiting(now) {
-            // What storage has would all seem to be missing here.
-            return Self::met_full_node(base);
+            // Everything in storage would appear to be missing here.
+            return Self::schedule_soon(base);
         }
         let mut known = Self::peers(base);
-        known.extend(&self.asked);
-        self.turns.retain(|key, _| known.contains(key));
-        let turn = |key| self.turns.get(key).map_or(Mono(0), |turn| turn.due);
+        known.extend(&self.requested);
+        self.schedules.retain(|key, _| known.contains(key));
+        let turn = |key| self.schedules.get(key).map_or(Mono(0), |turn| turn.due);
         let mut due: Vec<(Mono, PublicKey)> = known.iter().map(|key| (turn(key), *key)).collect();
-        // Who waited longest comes first.
+        // The longest-waiting peer comes first.
         due.sort_unstable();
         let mut next = now.plus(SYNC_EVERY);
         for (at, key) in due {
@@ -224,7 +224,7 @@ impl Sessions {
                 break;
             }
             if !self.start(base, key) {
-                // A session that ends makes room.
+                // The end of a running session frees its slot.
                 break;
             }
         }
@@ -232,7 +232,7 @@ impl Sessions {
         base.cx.timers.set_earlier(Timer::Reconcile, next);
     }
 
-    /// Starts a session; returns whether there was room for it.
+    /// Starts a session. Returns false if the limit on sessions is reached.
     fn start(&mut self, base: &mut Base, peer: PublicKey) -> bool {
         if self.running.len() >= base.cx.config.limits.sync_sessions {
             base.cx.hit(Limit::sync_sessions);
@@ -241,7 +241,7 @@ impl Sessions {
         let ours = base.peers.store.full_nodes().contains(&peer);
         let pause = if ours { SYNC_EVERY } else { GO_EVERY };
         let pause = base.cx.random.sync.jitter(pause);
-        let turn = self.turns.entry(peer).or_default();
+        let turn = self.schedules.entry(peer).or_default();
         turn.due = base.cx.now.mono.plus(pause);
         if self.running.values().any(|running| running.peer == peer) {
             return true;
@@ -256,10 +256,10 @@ impl Sessions {
         };
         base.cx.counters.count(Counter::SyncsStarted);
         let now = base.cx.now.mono;
-        base.cx.measured.task_ran(Task::Reconcile, now);
+        base.cx.measured.task_started(Task::Reconcile, now);
         self.last += 1;
         let id = SyncId(self.last);
-        let running = Running {
+        let running = RunningSession {
             peer,
             engine,
             inbox: VecDeque::new(),
@@ -276,16 +276,15 @@ impl Sessions {
         true
     }
 
-    /// A peer compares its store with this one, in a session that it started. That brings to both
-    /// what either lacks, so none is started from here for a while; where both have started one,
-    /// the smaller key's goes on.
-    pub(super) fn asked_by(&mut self, base: &mut Base, peer: PublicKey) {
-        if !base.cx.config.full_node || self.asked.contains(&peer) {
+    /// Takes note of a session that a peer runs with this node. It brings both up to date, so this
+    /// node starts none for a while. If both have started one, that of the smaller key continues.
+    pub(super) fn on_peer_session(&mut self, base: &mut Base, peer: PublicKey) {
+        if !base.cx.config.full_node || self.requested.contains(&peer) {
             return;
         }
-        let room = self.turns.len() < 2 * base.cx.config.limits.full_nodes;
-        if room || self.turns.contains_key(&peer) {
-            let turn = self.turns.entry(peer).or_default();
+        let room = self.schedules.len() < 2 * base.cx.config.limits.full_nodes;
+        if room || self.schedules.contains_key(&peer) {
+            let turn = self.schedules.entry(peer).or_default();
             turn.due = turn.due.max(base.cx.now.mono.plus(SYNC_EVERY));
         }
         if peer > base.cx.public {
@@ -303,7 +302,7 @@ impl Sessions {
         }
     }
 
-    /// Judges what came, and asks on when all is judged.
+    /// Judges fetched items, and sends the next request when all are judged.
     pub(crate) fn advance(&mut self, base: &mut Base, id: SyncId) {
         let Some(running) = self.running.get_mut(&id) else {
             return;
@@ -320,10 +319,10 @@ impl Sessions {
             let Some(arrived) = running.inbox.pop_front() else {
                 break;
             };
-            match take(base, id, &running.peer, arrived) {
-                Taken::Judged => {}
-                Taken::Verifying => running.jobs += 1,
-                Taken::Later(arrived) => {
+            match submit(base, id, &running.peer, arrived) {
+                Intake::Judged => {}
+                Intake::Verifying => running.jobs += 1,
+                Intake::Later(arrived) => {
                     running.inbox.push_front(arrived);
                     let at = base.cx.now.mono.plus(ROOM_PAUSE);
                     return base.cx.timers.set(Timer::SyncRoom(id), at);
@@ -331,7 +330,7 @@ impl Sessions {
             }
         }
         if !running.inbox.is_empty() {
-            // Work in one step is bounded.
+            // The work of one step is bounded.
             return base.cx.timers.set(Timer::SyncRoom(id), base.cx.now.mono);
         }
         if let (Engine::Go(pass), None, false) =
@@ -339,11 +338,11 @@ impl Sessions {
         {
             let view = base.items.store.sync_view(base.cx.now);
             match pass.next(&view) {
-                Step::Ask(request) => running.next = Some(request),
-                Step::Again => {
+                PassStep::Ask(request) => running.next = Some(request),
+                PassStep::Again => {
                     return base.cx.timers.set(Timer::SyncRoom(id), base.cx.now.mono);
                 }
-                Step::Done => running.finished = true,
+                PassStep::Done => running.finished = true,
             }
         }
         if let Some(request) = running.next.take() {
@@ -354,14 +353,14 @@ impl Sessions {
             };
             running.calling = true;
             if base.ask(peer, request, CallTag::Reconcile(id)).is_none() {
-                self.end(base, id, End::Unreached);
+                self.end(base, id, SessionEnd::Unreached);
             }
         } else if running.finished && running.jobs == 0 {
-            self.end(base, id, End::Done);
+            self.end(base, id, SessionEnd::Done);
         }
     }
 
-    /// A request was answered, or not.
+    /// Takes the result of a request.
     pub(crate) fn call_ended(&mut self, base: &mut Base, id: SyncId, ended: CallEnded) {
         let Some(running) = self.running.get_mut(&id) else {
             return;
@@ -371,7 +370,7 @@ impl Sessions {
             let is_ours = message.ext.is_some();
             let engine = match is_ours {
                 true if base.peers.store.full_nodes().contains(&running.peer) => new_session(base),
-                true => return self.end(base, id, End::NotFullNode),
+                true => return self.end(base, id, SessionEnd::NotFullNode),
                 false => Some(new_pass(base)),
             };
             return match engine {
@@ -379,26 +378,28 @@ impl Sessions {
                     running.engine = engine;
                     self.advance(base, id);
                 }
-                None => self.end(base, id, End::Unreached),
+                None => self.end(base, id, SessionEnd::Unreached),
             };
         }
         let view = base.items.store.sync_view(base.cx.now);
         let broken = match (&mut running.engine, ended.result) {
-            // What it lacks, it does not want.
-            (Engine::Ours(_), Ok(message)) if !says_full(&message) => Some(End::NotFullNode),
+            // A peer that is no longer a full node does not need what it lacks.
+            (Engine::Ours(_), Ok(message)) if !announces_full_node(&message) => {
+                Some(SessionEnd::NotFullNode)
+            }
             (Engine::Ours(session), Ok(message)) => match message.response {
                 Response::Reconcile { message } => match session.handle(&view, &message) {
                     Ok(()) => None,
-                    // Much is different: the next session goes on.
+                    // The sets differ by much; the next session continues.
                     Err(
                         SessionError::Rounds(_) | SessionError::Bytes(_) | SessionError::Waiting(_),
-                    ) => Some(End::Unfinished),
-                    Err(_) => Some(End::Broken),
+                    ) => Some(SessionEnd::Unfinished),
+                    Err(_) => Some(SessionEnd::Broken),
                 },
-                _ => Some(End::Broken),
+                _ => Some(SessionEnd::Broken),
             },
-            // One of upstream's that is one of ours by now.
-            (Engine::Go(_), Ok(message)) if message.ext.is_some() => Some(End::NotFullNode),
+            // The peer has switched from upstream's implementation to this one.
+            (Engine::Go(_), Ok(message)) if message.ext.is_some() => Some(SessionEnd::NotFullNode),
             (Engine::Go(pass), Ok(message)) => match pass.answered(message.response) {
                 Some(items) => {
                     running.fetched += items.len() as u64;
@@ -407,12 +408,12 @@ impl Sessions {
                         .extend(items.into_iter().map(|item| (item, None)));
                     None
                 }
-                None => Some(End::Broken),
+                None => Some(SessionEnd::Broken),
             },
-            (Engine::Ours(_), Err(CallFailure::Protocol)) => Some(End::Broken),
-            (Engine::Ours(_) | Engine::Unknown, _) => Some(End::Unreached),
-            (Engine::Go(_), Err(CallFailure::Open(_))) => Some(End::Unreached),
-            (Engine::Go(pass), Err(_)) => (!pass.failed()).then_some(End::Broken),
+            (Engine::Ours(_), Err(CallFailure::Protocol)) => Some(SessionEnd::Broken),
+            (Engine::Ours(_) | Engine::Unknown, _) => Some(SessionEnd::Unreached),
+            (Engine::Go(_), Err(CallFailure::Open(_))) => Some(SessionEnd::Unreached),
+            (Engine::Go(pass), Err(_)) => (!pass.failed()).then_some(SessionEnd::Broken),
         };
         match broken {
             None => self.advance(base, id),
@@ -420,8 +421,7 @@ impl Sessions {
         }
     }
 
-    /// A verdict on an item that a session brought; it is kept if valid, whether or not the session
-    /// still runs.
+    /// Takes the verdict on a fetched item. A valid item is stored even if the session has ended.
     pub(crate) fn verified(&mut self, base: &mut Base, id: SyncId, job: JobId, verdict: Verdict) {
         let result = base.judge(job, verdict);
         let forged = matches!(result, Err(Rejection::Item(_)));
@@ -436,15 +436,15 @@ impl Sessions {
         running.jobs -= 1;
         running.forgeries += u8::from(forged);
         if running.forgeries >= MAX_FORGERIES {
-            return self.end(base, id, End::Broken);
+            return self.end(base, id, SessionEnd::Broken);
         }
         if running.jobs < SHARE / 2 {
             self.advance(base, id);
         }
     }
 
-    /// A session is over.
-    fn end(&mut self, base: &mut Base, id: SyncId, end: End) {
+    /// Ends a session.
+    fn end(&mut self, base: &mut Base, id: SyncId, end: SessionEnd) {
         let Some(running) = self.running.remove(&id) else {
             return;
         };
@@ -456,31 +456,31 @@ impl Sessions {
         };
         let measured = (kind, end.measured());
         base.cx.measured.syncs.count(measured);
-        if end == End::Done {
+        if end == SessionEnd::Done {
             let now = base.cx.now.mono;
-            base.cx.measured.task_did(Task::Reconcile, now);
+            base.cx.measured.task_succeeded(Task::Reconcile, now);
         }
         let counters = &mut base.cx.counters;
         let progress = running.progress();
         counters.add(Counter::SyncFetched, progress.fetched);
         counters.add(Counter::SyncGiven, progress.given);
         counters.add(Counter::SyncBytes, progress.bytes);
-        if self.asked.remove(&running.peer) {
+        if self.requested.remove(&running.peer) {
             self.ended.push(PeerSync {
                 peer: running.peer,
                 result: end.result(),
                 progress,
             });
         }
-        let turn = self.turns.entry(running.peer).or_default();
+        let turn = self.schedules.entry(running.peer).or_default();
         let pause = match end {
-            End::Done => {
+            SessionEnd::Done => {
                 turn.failures = 0;
-                // Others may wait for its room.
+                // Others may wait for its slot.
                 Duration::ZERO
             }
-            End::Unreached | End::Unfinished | End::Stopped => SYNC_EVERY,
-            End::NotFullNode | End::Broken => {
+            SessionEnd::Unreached | SessionEnd::Unfinished | SessionEnd::Stopped => SYNC_EVERY,
+            SessionEnd::NotFullNode | SessionEnd::Broken => {
                 let pause = FAILED_PAUSE * 2_u32.pow(turn.failures.min(MAX_DOUBLINGS));
                 turn.failures = turn.failures.saturating_add(1);
                 pause
@@ -488,38 +488,38 @@ impl Sessions {
         };
         let soon = base.cx.now.mono.plus(SYNC_SOON);
         base.cx.timers.set_earlier(Timer::Reconcile, soon);
-        if end != End::Done {
-            if end != End::Stopped {
+        if end != SessionEnd::Done {
+            if end != SessionEnd::Stopped {
                 base.cx.counters.count(Counter::SyncsFailed);
             }
             turn.due = base.cx.now.mono.plus(base.cx.random.sync.jitter(pause));
         }
     }
 
-    /// Nothing goes on. What is being checked is kept if it is valid.
+    /// Stops all sessions. Items being checked are still stored if valid.
     pub(crate) fn stop(&mut self, base: &mut Base) {
         let running: Vec<SyncId> = self.running.keys().copied().collect();
         for id in running {
-            self.end(base, id, End::Stopped);
+            self.end(base, id, SessionEnd::Stopped);
         }
         let progress = SyncProgress::default();
-        let result = End::Stopped.result();
-        let asked = core::mem::take(&mut self.asked).into_iter();
+        let result = SessionEnd::Stopped.result();
+        let asked = core::mem::take(&mut self.requested).into_iter();
         self.ended.extend(asked.map(|peer| PeerSync {
             peer,
             result,
             progress,
         }));
-        self.turns.clear();
+        self.schedules.clear();
     }
 }
 
 /// Whether an answer says that its sender is a full node.
-pub(super) fn says_full(message: &ResponseMessage) -> bool {
+pub(super) fn announces_full_node(message: &ResponseMessage) -> bool {
     message.ext.as_ref().is_some_and(|ext| ext.full_node)
 }
 
-/// A session with one of ours, begun.
+/// Starts a reconciliation session. `None` if the store does not fit its limits.
 fn new_session(base: &mut Base) -> Option<Engine> {
     let salt = base.cx.random.sync.next().to_be_bytes();
     let view = base.items.store.sync_view(base.cx.now);
@@ -527,13 +527,13 @@ fn new_session(base: &mut Base) -> Option<Engine> {
     Some(Engine::Ours(session.into()))
 }
 
-/// A pass with one of upstream's, begun.
+/// Starts a pass with an upstream node.
 fn new_pass(base: &Base) -> Engine {
     Engine::Go(GoPass::new(base.cx.config.item_ttl).into())
 }
 
-impl Running {
-    /// What it has cost and brought so far.
+impl RunningSession {
+    /// Cost and yield so far.
     fn progress(&self) -> SyncProgress {
         match &self.engine {
             Engine::Unknown => SyncProgress::default(),
@@ -556,7 +556,7 @@ impl Running {
         }
     }
 
-    /// Takes what a session of ours has to say.
+    /// Takes the outputs of a reconciliation session.
     fn drain(&mut self) {
         let Engine::Ours(session) = &mut self.engine else {
             return;

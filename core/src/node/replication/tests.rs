@@ -1,4 +1,4 @@
-//! A pass with an upstream full node, against a model of what one answers.
+//! A pass with an upstream full node, against a model of its answers.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::go::{GoPass, Step};
+use super::go::{GoPass, PassStep};
 use crate::id::Target;
 use crate::item::{Item, Life, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
@@ -29,7 +29,7 @@ fn item(number: u64, seq: u64, len: usize) -> Arc<Item> {
 }
 
 /// An upstream full node: pages in order of (sequence, target) that never split a sequence, and are
-/// not sent when they are too long; batches that only bring higher sequences.
+/// not sent if they are too long; batches accept higher sequences only.
 #[derive(Default)]
 struct Upstream {
     items: BTreeMap<Target, Arc<Item>>,
@@ -47,7 +47,7 @@ impl Upstream {
         newer
     }
 
-    /// None: it closes the stream.
+    /// `None`: it closes the stream.
     fn answer(&mut self, request: Request) -> Option<Response> {
         self.requests += 1;
         match request {
@@ -106,14 +106,14 @@ impl Upstream {
     }
 }
 
-/// Runs a pass; returns whether it came to its end, and how often it had to look at more entries.
+/// Runs a pass. Returns whether it completed, and how often it had to visit more entries.
 fn run(pass: &mut GoPass, ours: &mut ItemSet, theirs: &mut Upstream) -> (bool, usize) {
     let mut again = 0;
     for _ in 0..10_000 {
         match pass.next(ours) {
-            Step::Done => return (true, again),
-            Step::Again => again += 1,
-            Step::Ask(request) => match theirs.answer(request) {
+            PassStep::Done => return (true, again),
+            PassStep::Again => again += 1,
+            PassStep::Ask(request) => match theirs.answer(request) {
                 Some(response) => {
                     for item in pass.answered(response).expect("an answer") {
                         ours.insert(item);
@@ -158,7 +158,7 @@ fn both_directions_are_compared_by_sequence_with_upstream_too() {
     assert!(equal(&ours, &theirs));
 }
 
-/// The lesson R10: thousands with one sequence, and one absurd sequence on each side.
+/// Lesson R10: thousands of items with one sequence, and one absurd sequence on each side.
 #[test]
 fn r10_nothing_is_lost_when_thousands_share_a_sequence_and_one_is_absurd() {
     let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
@@ -173,8 +173,8 @@ fn r10_nothing_is_lost_when_thousands_share_a_sequence_and_one_is_absurd() {
     assert!(equal(&ours, &theirs) && ours.len() == 6_003);
 }
 
-/// The lesson R10: pages that are too long are asked for again with fewer items, and batches stay
-/// below what upstream takes.
+/// Lesson R10: pages that are too long are requested again with fewer items, and batches stay below
+/// what upstream accepts.
 #[test]
 fn r10_pages_and_batches_are_bounded_by_their_encoded_bytes() {
     let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
@@ -197,7 +197,7 @@ fn a_peer_that_does_not_answer_get_items_is_given_up() {
     let ours = ItemSet::default();
     let mut tries = 0;
     loop {
-        assert!(matches!(pass.next(&ours), Step::Ask(_)));
+        assert!(matches!(pass.next(&ours), PassStep::Ask(_)));
         tries += 1;
         if !pass.failed() {
             break;
@@ -234,7 +234,7 @@ fn what_both_hold_is_read_and_not_given_back() {
     assert!(equal(&ours, &theirs));
 }
 
-/// Entries are looked at a few thousand at a time.
+/// A step visits at most a few thousand entries.
 #[test]
 fn a_pass_looks_at_4096_entries_at_a_time() {
     let (mut ours, mut theirs) = (ItemSet::default(), Upstream::default());
@@ -259,11 +259,12 @@ fn a_batch_reaches_a_mebibyte_and_ends_with_the_item_that_does() {
     assert!((batch..batch + 6_000).contains(&longest), "{longest}");
 }
 
-/// Answers to what a pass asks: pages without end, each with so many items that are new.
+/// Answers the requests of a pass with pages without end, each with this many new items. Returns
+/// the number of requests.
 fn pages(new: usize) -> u32 {
     let (ours, mut pass) = (ItemSet::default(), GoPass::new(TTL));
     for n in 0.. {
-        let Step::Ask(Request::GetItems { .. }) = pass.next(&ours) else {
+        let PassStep::Ask(Request::GetItems { .. }) = pass.next(&ours) else {
             break;
         };
         let items: Vec<_> = (0..new as u64).map(|_| item(n, 1 + n, 1)).collect();
@@ -316,7 +317,7 @@ fn what_is_in_the_second_half_of_its_life_is_given_to_no_upstream_node() {
     for (age, given) in [(TTL / 2 - tick, 1), (TTL / 2, 1), (TTL / 2 + tick, 0)] {
         let mut pass = GoPass::new(TTL);
         let source = Aged(&ours, age);
-        assert!(matches!(pass.next(&source), Step::Ask(_)));
+        assert!(matches!(pass.next(&source), PassStep::Ask(_)));
         let response = Response::GetItems {
             items: Vec::new(),
             targets: Vec::new(),
@@ -324,7 +325,7 @@ fn what_is_in_the_second_half_of_its_life_is_given_to_no_upstream_node() {
         };
         assert!(pass.answered(response).is_some());
         let step = pass.next(&source);
-        assert_eq!(matches!(step, Step::Done), given == 0, "{age:?}");
+        assert_eq!(matches!(step, PassStep::Done), given == 0, "{age:?}");
         assert_eq!(pass.given, given);
     }
 }

@@ -1,4 +1,4 @@
-//! What is remembered of those who send requests: who was useful, and who wasted work.
+//! What is remembered about callers: which ones were useful, and which ones wasted work.
 
 use core::time::Duration;
 
@@ -7,29 +7,30 @@ use crate::node::lru_map::LruMap;
 use crate::node::rpc::fair_queue::Lane;
 use crate::time::Mono;
 
-/// A caller counts as known for this long after a request of its was answered and the answer
-/// taken.
+/// How long a caller counts as known after it has read the answer to a request.
 const KNOWN_FOR: Duration = Duration::from_secs(10 * 60);
-/// Bytes' worth of wasted work after which a caller's requests wait behind all others.
+/// Wasted work, in bytes, above which a caller's requests wait behind all others.
 const SLOWED_ABOVE: u64 = 256 * 1024;
-/// Bytes' worth of wasted work after which a caller is cut off.
-const CUT_ABOVE: u64 = 8 * 1024 * 1024;
-/// Bytes' worth of wasted work forgiven each second.
+/// Wasted work, in bytes, above which a caller is refused.
+const REFUSED_ABOVE: u64 = 8 * 1024 * 1024;
+/// Wasted work, in bytes, forgiven per second.
 const FORGIVEN: u64 = 64 * 1024;
-/// How long a caller that was cut off is refused.
+/// How long a caller is refused.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
-/// Wasted work of one message that does not decode, beside its bytes.
+/// Wasted work charged for a message that does not decode, in addition to its size.
 pub(crate) const JUNK_COST: u64 = 1024;
-/// Wasted work of one invalid signature: what decoding so many bytes costs.
+/// Wasted work charged for an invalid signature: the number of bytes that could be decoded in the
+/// time.
 pub(crate) const FORGERY_COST: u64 = 64 * 1024;
 
-/// One caller.
+/// What is remembered about one caller.
 #[derive(Default)]
 struct Caller {
     /// Wasted work at `counted`, in bytes.
     wasted: u64,
+    /// Time at which `wasted` was last updated.
     counted: Mono,
-    /// When it last took an answer.
+    /// When it last read an answer.
     answered: Option<Mono>,
     refused_until: Mono,
 }
@@ -42,19 +43,19 @@ impl Caller {
     }
 }
 
-/// What came of wasted work.
+/// The consequence of wasted work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waste {
     Tolerated,
     /// The caller's requests wait behind all others.
     Slowed,
-    /// The caller is refused until then.
+    /// The caller is refused until this time.
     Refused {
         until: Mono,
     },
 }
 
-/// All callers, the least recently seen forgotten first.
+/// All callers; the least recently seen are forgotten first.
 pub(crate) struct Callers(LruMap<Caller>);
 
 impl Callers {
@@ -66,19 +67,20 @@ impl Callers {
         self.0.len()
     }
 
-    /// Whether a peer is served at present; it is not for a while after it wasted much work.
+    /// Whether a peer is refused at present because it wasted too much work.
     pub(crate) fn is_refused(&self, peer: &PublicKey, now: Mono) -> bool {
         let caller = self.0.get(peer);
         caller.is_some_and(|caller| caller.refused_until > now)
     }
 
-    /// Whether a peer was served to the end lately.
+    /// Whether a peer has recently read an answer completely.
     pub(crate) fn took_answer(&self, peer: &PublicKey, now: Mono) -> bool {
         let answered = self.0.get(peer).and_then(|caller| caller.answered);
         answered.is_some_and(|at| now.since(at) < KNOWN_FOR)
     }
 
-    /// Where the requests of a peer wait; `known` when the routing table has it.
+    /// The lane in which the requests of a peer wait; `known` tells whether the routing table has
+    /// it.
     pub(crate) fn lane(&self, peer: &PublicKey, now: Mono, known: impl FnOnce() -> bool) -> Lane {
         let caller = self.0.get(peer);
         if caller.is_some_and(|caller| caller.wasted(now) > SLOWED_ABOVE) {
@@ -90,17 +92,17 @@ impl Callers {
         }
     }
 
-    /// A peer took its answer.
+    /// Records that a peer has read its answer.
     pub(crate) fn note_answered(&mut self, peer: &PublicKey, now: Mono) {
         self.0.get_or_default(peer, now).answered = Some(now);
     }
 
-    /// A peer made this node work for nothing. One that goes on is cut off for a while.
+    /// Charges a peer for wasted work, and slows it down or refuses it above the thresholds.
     pub(crate) fn note_waste(&mut self, peer: &PublicKey, bytes: u64, now: Mono) -> Waste {
         let caller = self.0.get_or_default(peer, now);
         caller.wasted = caller.wasted(now).saturating_add(bytes);
         caller.counted = now;
-        if caller.wasted > CUT_ABOVE {
+        if caller.wasted > REFUSED_ABOVE {
             caller.wasted = 0;
             caller.answered = None;
             let until = now.plus(REFUSED_FOR);
@@ -135,7 +137,7 @@ mod tests {
         assert!(callers.note_waste(&key, 1, NOW) == Waste::Slowed);
         assert!(lane(&callers, NOW) == Lane::Penalised);
         assert!(lane(&callers, NOW.plus(Duration::from_secs(1))) == Lane::New);
-        // No more than so much each second.
+        // Not more than that per second.
         assert!(callers.note_waste(&key, FORGIVEN, NOW) == Waste::Slowed);
         let second = NOW.plus(Duration::from_secs(1));
         assert!(lane(&callers, second) == Lane::Penalised);
@@ -147,7 +149,7 @@ mod tests {
         let (mut callers, key) = caller();
         callers.note_answered(&key, NOW);
         assert!(callers.took_answer(&key, NOW));
-        assert!(callers.note_waste(&key, CUT_ABOVE, NOW) == Waste::Slowed);
+        assert!(callers.note_waste(&key, REFUSED_ABOVE, NOW) == Waste::Slowed);
         assert!(!callers.is_refused(&key, NOW));
         let until = NOW.plus(REFUSED_FOR);
         assert!(callers.note_waste(&key, 1, NOW) == Waste::Refused { until });

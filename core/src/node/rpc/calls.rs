@@ -1,8 +1,8 @@
-//! Outbound calls: one request to one peer, one answer or one failure.
+//! Outbound calls: one request to one peer, with one answer or one failure.
 //!
-//! A call takes a kept stream if the peer is known to answer more than one request on a
-//! stream, else a fresh one. A stream that ends before a byte came is tried once more, and so is
-//! one whose path was lost.
+//! A call uses a kept stream if the peer is known to answer several requests on a stream, otherwise
+//! a new one. A stream that ends before the first byte of an answer is retried once, and so is one
+//! whose session was lost.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -33,31 +33,31 @@ use crate::wire::{
     encode_request,
 };
 
-/// Kept streams to one peer: as many as it serves of one caller, half of what it accepts. Over
-/// DMSG a new stream costs a dozen curve operations.
+/// Maximum number of streams kept per peer: as many requests as a peer serves per caller, half of
+/// the streams that it accepts. Over DMSG a new stream costs a dozen curve operations.
 const KEPT_PER_PEER: usize = 16;
-/// A kept stream of ours is given up after this, well before the other side would.
+/// Time after which a kept stream is closed, well before the other side would close it.
 const KEPT_FOR: Duration = Duration::from_secs(30);
-/// Rounded up to multiples of this, in nanoseconds: many are given up at one waking.
+/// Granularity of that deadline in nanoseconds, so that many streams are closed at one waking.
 const KEPT_STEP: u64 = 8_000_000_000;
 
-/// Where to dial a peer, best first.
+/// The source of addresses for dialling peers, best first.
 pub(crate) trait AddressSource {
-    /// The addresses to try for `key`; `hint` is what came with its name.
+    /// The addresses to try for `key`; `hint` is the address that came with the peer's name.
     fn addresses(&mut self, key: &PublicKey, hint: Option<SocketAddr>, now: Mono) -> Addrs;
 }
 
-/// What a stream of ours is doing.
-enum Outbound {
-    /// Asked for and not yet open; the call waits.
+/// State of a stream that this node opened.
+enum OutboundState {
+    /// Being opened for a call, which waits.
     Opening(CallId),
-    /// A request is out.
+    /// A request is in progress.
     Calling(CallId),
     /// Kept for the next call.
     Kept,
 }
 
-/// A call under way.
+/// A running call.
 struct Call {
     peer: Candidate,
     tag: CallTag,
@@ -68,15 +68,15 @@ struct Call {
     session: SessionUse,
     path: Option<Path>,
     started: Mono,
-    /// When the attempt under way had its stream.
+    /// When the current attempt had its stream; `None` while it is being opened.
     sent: Option<Mono>,
     on_kept: bool,
-    /// An earlier attempt may have reached the peer.
+    /// Whether an earlier attempt may have reached the peer.
     repeated: bool,
 }
 
 impl Call {
-    /// The addresses that were tried without coming to a stream.
+    /// The addresses that were tried without obtaining a stream.
     fn failed_addrs(self) -> Addrs {
         if self.sent.is_some() {
             Addrs::new()
@@ -86,18 +86,18 @@ impl Call {
     }
 }
 
-/// How a call failed.
+/// Why a call failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CallFailure {
-    /// No stream.
+    /// No stream could be opened.
     Open(OpenFailure),
     /// No answer in time.
     Timeout,
     /// The stream ended without an answer.
     Closed,
-    /// The session below the stream was lost, more than once.
+    /// The session below the stream was lost more than once.
     Lost,
-    /// The answer is not one.
+    /// The answer was invalid.
     Protocol,
 }
 
@@ -113,30 +113,30 @@ impl CallFailure {
     }
 }
 
-/// A call that is over.
+/// A finished call.
 pub(crate) struct CallEnded {
     pub(crate) id: CallId,
     pub(crate) tag: CallTag,
     pub(crate) peer: Candidate,
     pub(crate) path: Option<Path>,
     pub(crate) started: Mono,
-    /// An earlier attempt may have reached the peer.
+    /// Whether an earlier attempt may have reached the peer.
     pub(crate) repeated: bool,
     pub(crate) result: Result<ResponseMessage, CallFailure>,
-    /// The peer could not be reached: at none of these addresses.
+    /// Set if the peer could not be reached, to the addresses that were tried.
     pub(crate) unreachable: Option<Addrs>,
 }
 
-/// The calls under way, and the streams that they use or that are kept for the next.
+/// The running calls, and the streams that they use or that are kept for the next call.
 pub(crate) struct Calls {
-    streams: StreamTable<Outbound>,
+    streams: StreamTable<OutboundState>,
     next_stream: u64,
-    /// By peer, the one used last at the end.
+    /// Kept streams by peer, the most recently used last.
     kept: HashMap<PublicKey, SmallVec<[StreamId; 2]>, FixedState>,
     kept_len: usize,
-    /// Boxed: a tree keeps room for eleven, most nodes have one or none.
+    /// Boxed: a tree node has room for eleven, and most nodes have one call or none.
     running: BTreeMap<CallId, Box<Call>>,
-    /// The call whose hard deadline is next.
+    /// The running call with the earliest hard deadline.
     first: Option<(Mono, CallId)>,
     last: u64,
 }
@@ -158,12 +158,12 @@ impl Calls {
         self.running.len()
     }
 
-    /// How many streams there are, those included that are being opened.
+    /// Number of streams, including those being opened.
     pub(crate) fn open_streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// How many streams are kept for the next call.
+    /// Number of streams kept for the next call.
     pub(crate) fn kept(&self) -> usize {
         self.kept_len
     }
@@ -172,7 +172,7 @@ impl Calls {
         self.running.keys().copied().collect()
     }
 
-    /// The peers that are called for this.
+    /// The peers with a call of this tag.
     #[cfg(test)]
     pub(crate) fn tagged(&self, tag: CallTag) -> impl Iterator<Item = PublicKey> {
         let calls = self.running.values().filter(move |call| call.tag == tag);
@@ -183,17 +183,17 @@ impl Calls {
         self.streams.unordered_ids()
     }
 
-    /// The call whose hard deadline is next.
+    /// The running call with the earliest hard deadline.
     pub(crate) const fn next_deadline(&self) -> Option<(Mono, CallId)> {
         self.first
     }
 
-    /// The kept stream that is given up next.
+    /// The kept stream that is closed next.
     pub(crate) const fn next_stream_deadline(&self) -> Option<(Mono, StreamId)> {
         self.streams.next_deadline()
     }
 
-    /// Starts a call; `None` when there are too many.
+    /// Starts a call; `None` if a limit on calls or streams is reached.
     pub(crate) fn start(
         &mut self,
         cx: &mut Context,
@@ -256,7 +256,7 @@ impl Calls {
         Some(id)
     }
 
-    /// Takes a kept stream for a call: the one used last, which is the least likely to be gone.
+    /// Takes a kept stream for a call: the most recently used, which is least likely to be closed.
     fn take_kept(&mut self, peer: &PublicKey, call: CallId) -> Option<StreamId> {
         let kept = self.kept.get_mut(peer)?;
         let id = kept.pop()?;
@@ -264,8 +264,8 @@ impl Calls {
             self.kept.remove(peer);
         }
         self.kept_len -= 1;
-        self.streams.get_mut(id)?.state = Outbound::Calling(call);
-        // A call has a deadline of its own.
+        self.streams.get_mut(id)?.state = OutboundState::Calling(call);
+        // The call has its own deadline.
         self.streams.set_deadline(id, None);
         Some(id)
     }
@@ -280,7 +280,7 @@ impl Calls {
     ) -> StreamId {
         let stream = StreamId(self.next_stream);
         self.next_stream += 2;
-        let state = Outbound::Opening(call);
+        let state = OutboundState::Opening(call);
         self.streams
             .insert(cx, stream, Stream::new(*peer, None, Side::Response, state));
         cx.output(Output::OpenStream {
@@ -303,7 +303,7 @@ impl Calls {
         cx.send(call.stream, call.frame.clone());
     }
 
-    /// A stream is open, to this peer: its request goes out.
+    /// Takes an opened stream and sends the request of its call. Returns the peer.
     pub(crate) fn stream_opened(
         &mut self,
         cx: &mut Context,
@@ -312,27 +312,28 @@ impl Calls {
     ) -> Option<PublicKey> {
         let stream = self.streams.get_mut(id);
         let Some((stream, call)) = stream.and_then(|stream| match stream.state {
-            Outbound::Opening(call) => Some((stream, call)),
-            Outbound::Calling(_) | Outbound::Kept => None,
+            OutboundState::Opening(call) => Some((stream, call)),
+            OutboundState::Calling(_) | OutboundState::Kept => None,
         }) else {
             cx.counters.count(Counter::LateEvents);
             return None;
         };
-        stream.state = Outbound::Calling(call);
+        stream.state = OutboundState::Calling(call);
         stream.path = Some(path);
         let peer = stream.peer;
         self.send(cx, call);
         Some(peer)
     }
 
-    /// A stream could not be opened.
+    /// Takes the failure to open a stream.
     pub(crate) fn stream_failed(
         &mut self,
         cx: &mut Context,
         id: StreamId,
         reason: OpenFailure,
     ) -> Option<CallEnded> {
-        let Some(Outbound::Opening(call)) = self.streams.get(id).map(|stream| &stream.state) else {
+        let Some(OutboundState::Opening(call)) = self.streams.get(id).map(|stream| &stream.state)
+        else {
             cx.counters.count(Counter::LateEvents);
             return None;
         };
@@ -352,11 +353,11 @@ impl Calls {
         let mut unreachable = None;
         match reason {
             OpenFailure::InvalidKey => cx.counters.count(Counter::InvalidKeys),
-            // Nothing can be dialled, so no transport looked at the key.
+            // No address was dialled, so the transport has not checked the key.
             OpenFailure::NoAddress if call.peer.key.check_curve().is_err() => {
                 cx.counters.count(Counter::InvalidKeys);
             }
-            // Our own state says nothing about the peer.
+            // The state of this node says nothing about the peer.
             OpenFailure::Overloaded | OpenFailure::Closing => {}
             _ if call.session == SessionUse::ReuseOnly => {}
             _ => unreachable = Some(call.addrs.clone()),
@@ -364,7 +365,7 @@ impl Calls {
         self.end(cx, id, Err(CallFailure::Open(reason)), unreachable)
     }
 
-    /// Bytes on a stream of ours.
+    /// Takes bytes on a stream that this node opened.
     pub(crate) fn bytes(
         &mut self,
         cx: &mut Context,
@@ -376,13 +377,13 @@ impl Calls {
             return None;
         };
         let id = match stream.state {
-            Outbound::Calling(call) => call,
-            Outbound::Opening(_) => {
+            OutboundState::Calling(call) => call,
+            OutboundState::Opening(_) => {
                 cx.counters.count(Counter::LateEvents);
                 return None;
             }
-            // An answer that was not asked for.
-            Outbound::Kept => {
+            // An unsolicited answer.
+            OutboundState::Kept => {
                 cx.counters.count(Counter::WrongMethod);
                 self.close(cx, stream_id, CloseReason::Protocol);
                 return None;
@@ -393,13 +394,13 @@ impl Calls {
             Ok(Some(frame)) => frame,
             Err(error) => {
                 cx.count_frame_error(error);
-                return self.broken(cx, id, stream_id);
+                return self.protocol_violated(cx, id, stream_id);
             }
         };
         let expected = self.running.get(&id).map(|call| call.method);
         if expected != Some(frame.method) {
             cx.counters.count(Counter::WrongMethod);
-            return self.broken(cx, id, stream_id);
+            return self.protocol_violated(cx, id, stream_id);
         }
         let received = (Direction::Received, frame.method);
         let len = frame.wire_len() as u64;
@@ -408,22 +409,27 @@ impl Calls {
             Ok(message) => message,
             Err(error) => {
                 cx.count_wire_error(&error);
-                return self.broken(cx, id, stream_id);
+                return self.protocol_violated(cx, id, stream_id);
             }
         };
-        // Bytes after the answer are no answer to anything.
+        // Bytes after the answer make the stream unusable.
         let keep = bytes.is_empty() && message.ext.as_ref().is_some_and(|ext| ext.keep);
         self.release_stream(cx, stream_id, keep);
         self.end(cx, id, Ok(message), None)
     }
 
-    /// The peer broke the protocol: the stream is reset, the call fails.
-    fn broken(&mut self, cx: &mut Context, id: CallId, stream: StreamId) -> Option<CallEnded> {
+    /// Fails a call whose peer violated the protocol, and resets its stream.
+    fn protocol_violated(
+        &mut self,
+        cx: &mut Context,
+        id: CallId,
+        stream: StreamId,
+    ) -> Option<CallEnded> {
         self.close(cx, stream, CloseReason::Protocol);
         self.end(cx, id, Err(CallFailure::Protocol), None)
     }
 
-    /// A call is over and its stream free: kept for the next, or finished.
+    /// Keeps the stream of a finished call for the next, or closes it.
     fn release_stream(&mut self, cx: &mut Context, id: StreamId, keep: bool) {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
@@ -433,7 +439,7 @@ impl Calls {
         if !keep || !room || cx.stopping {
             return self.close(cx, id, CloseReason::Done);
         }
-        stream.state = Outbound::Kept;
+        stream.state = OutboundState::Kept;
         self.kept.entry(stream.peer).or_default().push(id);
         self.kept_len += 1;
         let until = cx.now.mono.plus(KEPT_FOR).0;
@@ -441,7 +447,7 @@ impl Calls {
         self.streams.set_deadline(id, Some((Wait::Kept, until)));
     }
 
-    /// A stream of ours ended.
+    /// Takes the end of a stream that this node opened.
     pub(crate) fn stream_closed(
         &mut self,
         cx: &mut Context,
@@ -454,16 +460,16 @@ impl Calls {
             return None;
         };
         match stream.state {
-            Outbound::Opening(call) => self.not_opened(cx, call, OpenFailure::Unreachable),
-            Outbound::Calling(call) => {
-                self.lost(cx, source, call, end, stream.decoder.is_mid_frame())
+            OutboundState::Opening(call) => self.not_opened(cx, call, OpenFailure::Unreachable),
+            OutboundState::Calling(call) => {
+                self.stream_lost(cx, source, call, end, stream.decoder.is_mid_frame())
             }
-            Outbound::Kept => None,
+            OutboundState::Kept => None,
         }
     }
 
-    /// The stream of a call ended before its answer, and is gone.
-    fn lost(
+    /// Retries or fails a call whose stream ended before its answer.
+    fn stream_lost(
         &mut self,
         cx: &mut Context,
         source: &mut impl AddressSource,
@@ -476,7 +482,7 @@ impl Calls {
             cx.counters.count(Counter::FrameTruncated);
         }
         let nothing_came = !mid_frame && (end == StreamEnd::Finished || call.on_kept);
-        // A relay that loses the peer's session can only reset ours.
+        // A relay that loses its session with the peer can only reset our stream.
         let relayed = call.path.is_some_and(|path| path.reach == Reach::Relayed);
         let path_lost = end == StreamEnd::Lost || (relayed && end == StreamEnd::Reset);
         let retry = !call.repeated && (nothing_came || path_lost);
@@ -502,9 +508,9 @@ impl Calls {
         None
     }
 
-    fn remove(&mut self, cx: &mut Context, id: StreamId) -> Option<Box<Stream<Outbound>>> {
+    fn remove(&mut self, cx: &mut Context, id: StreamId) -> Option<Box<Stream<OutboundState>>> {
         let stream = self.streams.remove(cx, id)?;
-        if let Outbound::Kept = stream.state
+        if let OutboundState::Kept = stream.state
             && let Some(kept) = self.kept.get_mut(&stream.peer)
         {
             self.kept_len -= 1;
@@ -516,14 +522,14 @@ impl Calls {
         Some(stream)
     }
 
-    /// Closes a stream, unless it is gone.
+    /// Closes a stream if it exists.
     pub(crate) fn close(&mut self, cx: &mut Context, stream: StreamId, reason: CloseReason) {
         if self.remove(cx, stream).is_some() {
             cx.output(Output::CloseStream { stream, reason });
         }
     }
 
-    /// Takes a call that is over. All calls have the same time: the first to go is due first.
+    /// Removes a call. All calls have the same time limit, so the oldest has the earliest deadline.
     fn take(&mut self, cx: &Context, id: CallId) -> Option<Box<Call>> {
         let call = self.running.remove(&id)?;
         if self.first.is_some_and(|(_, first)| first == id) {
@@ -534,7 +540,7 @@ impl Calls {
         Some(call)
     }
 
-    /// The hard deadline of a call passed.
+    /// Fails a call whose hard deadline has passed.
     pub(crate) fn timed_out(&mut self, cx: &mut Context, id: CallId) -> Option<CallEnded> {
         let call = self.running.get(&id)?;
         let unreachable = match call.sent {
@@ -545,8 +551,8 @@ impl Calls {
         self.end(cx, id, Err(CallFailure::Timeout), Some(unreachable))
     }
 
-    /// The answer is not wanted any more. Returns the peer, and the addresses that were tried
-    /// without coming to a stream.
+    /// Cancels a call. Returns the peer, and the addresses that were tried without obtaining a
+    /// stream.
     pub(crate) fn abandon(&mut self, cx: &mut Context, id: CallId) -> Option<(PublicKey, Addrs)> {
         let call = self.take(cx, id)?;
         let abandoned = (call.method, CallOutcome::Abandoned);

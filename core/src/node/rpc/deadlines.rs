@@ -1,35 +1,35 @@
-//! When streams are given up: those that read a request, those that are idle, those kept, those
-//! whose answer does not leave, those whose request waits for storage or for news.
+//! Deadlines of streams, by what the stream waits for.
 //!
-//! Within a kind the duration is nearly always the same, so that what is due last is nearly always
-//! added last: a queue for each, in which a stream is found by its deadline.
+//! Streams that wait for the same thing nearly always have the same time limit, so the latest
+//! deadline is nearly always added last: each kind has a sorted queue, in which a stream is found
+//! by its deadline.
 
 use alloc::collections::VecDeque;
 
 use crate::node::ids::StreamId;
 use crate::time::Mono;
 
-/// What a stream's deadline is for.
+/// What the deadline of a stream is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
     /// The request must be complete.
     Read,
-    /// An accepted stream between two requests.
+    /// An accepted stream idles between two requests.
     Idle,
-    /// A stream of ours between two calls.
+    /// An outbound stream idles between two calls.
     Kept,
     /// An answer must have left.
     Send,
     /// Storage must have answered.
     Load,
-    /// A request that waits for a newer item is answered without one.
-    News,
+    /// A long poll is answered without a newer item.
+    Poll,
 }
 
-/// The deadlines of all streams. Adding in the order of time is O(1), else O(n) moves.
+/// The deadlines of all streams. Adding in chronological order is O(1), otherwise O(n) moves.
 #[derive(Default)]
 pub(crate) struct Deadlines {
-    /// The least of the fronts, asked for after every input.
+    /// The minimum of the queues, cached because every input asks for it.
     first: Option<(Mono, StreamId)>,
     queues: [VecDeque<(Mono, StreamId)>; 6],
 }
@@ -54,7 +54,7 @@ impl Deadlines {
         } else if let Ok(place) = queue.binary_search(&(at, id)) {
             queue.remove(place);
         }
-        // Most nodes are idle most of the time.
+        // Frees the memory: most nodes are idle most of the time.
         if queue.is_empty() {
             *queue = VecDeque::new();
         }
@@ -69,7 +69,7 @@ impl Deadlines {
         self.first
     }
 
-    /// The streams of one kind, the one due first in front.
+    /// The streams of one kind, the earliest deadline first.
     pub(crate) fn of(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
         self.queues[wait as usize].iter().copied()
     }

@@ -1,21 +1,21 @@
-//! A queue in which every peer has its turn, however much one of them queues.
+//! A queue in which peers take turns, however much one of them queues.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
 use crate::key::PublicKey;
 
-/// Which peers come first.
+/// Priority classes of peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lane {
-    /// In the routing table, or answered lately.
+    /// In the routing table, or recently read an answer.
     Known,
-    /// Nothing is known of it.
+    /// Unknown.
     New,
-    /// It wasted work lately: served when no other caller waits, and every eighth time.
+    /// Wasted work recently: served when no other peer waits, and at every eighth turn.
     Penalised,
 }
 
-/// Turns after which the penalised come first, once.
+/// Every n-th turn begins with the penalised peers.
 const PENALISED_EVERY: u32 = 8;
 
 struct Entries<T> {
@@ -24,10 +24,10 @@ struct Entries<T> {
     parked: bool,
 }
 
-/// Peers take turns within their lane, and the lanes of known and new peers with each other.
-/// Within a peer, what came first goes first.
+/// A fair queue. Peers take turns within their lane, and the lanes of known and new peers
+/// alternate. The entries of one peer are served in order.
 pub(crate) struct FairQueue<T> {
-    /// Each peer that has something queued and is not parked, once.
+    /// For each lane, the peers with queued entries that are not parked.
     turns: [VecDeque<PublicKey>; 3],
     peers: BTreeMap<PublicKey, Entries<T>>,
     len: usize,
@@ -48,17 +48,17 @@ impl<T> Default for FairQueue<T> {
 }
 
 impl<T: PartialEq> FairQueue<T> {
-    /// All that is queued.
+    /// Number of queued entries.
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
-    /// What is queued for peers that are not parked.
+    /// Number of queued entries of peers that are not parked.
     pub(crate) const fn runnable(&self) -> usize {
         self.runnable
     }
 
-    /// Queues one thing for `peer`. The lane counts if nothing of it is queued yet.
+    /// Queues an entry for `peer`. The lane matters only if the peer has no other entry.
     pub(crate) fn push(&mut self, peer: PublicKey, lane: Lane, entry: T) {
         let entries = self.peers.entry(peer).or_insert_with(|| {
             self.turns[lane as usize].push_back(peer);
@@ -73,7 +73,7 @@ impl<T: PartialEq> FairQueue<T> {
         self.runnable += usize::from(!entries.parked);
     }
 
-    /// Takes the next thing, of the peer whose turn it is.
+    /// Takes the next entry of the peer whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<(PublicKey, T)> {
         self.turn = self.turn.wrapping_add(1);
         let order = match self.turn {
@@ -96,7 +96,7 @@ impl<T: PartialEq> FairQueue<T> {
         Some((peer, entry))
     }
 
-    /// Takes one thing out. O(what the peer has queued + peers).
+    /// Removes an entry. O(entries of the peer + peers).
     pub(crate) fn remove(&mut self, peer: &PublicKey, entry: &T) -> bool {
         let Some(entries) = self.peers.get_mut(peer) else {
             return false;
@@ -114,7 +114,7 @@ impl<T: PartialEq> FairQueue<T> {
         true
     }
 
-    /// Moves what a peer has queued to another lane.
+    /// Moves the entries of a peer to another lane.
     pub(crate) fn set_lane(&mut self, peer: &PublicKey, lane: Lane) {
         if let Some(entries) = self.peers.get_mut(peer)
             && entries.lane != lane
@@ -127,7 +127,7 @@ impl<T: PartialEq> FairQueue<T> {
         }
     }
 
-    /// Passes a peer over until [`FairQueue::unpark`]: it is at a limit of its own.
+    /// Skips a peer that is at a limit of its own until [`FairQueue::unpark`].
     pub(crate) fn park(&mut self, peer: &PublicKey) {
         if let Some(entries) = self.peers.get_mut(peer)
             && !core::mem::replace(&mut entries.parked, true)

@@ -1,6 +1,7 @@
-//! Signatures being checked: for whom, in which order.
+//! Verification jobs.
 //!
-//! Only a window of jobs is out at the driver; the others wait here, where peers take turns.
+//! Only a limited number of jobs is passed to the driver at a time; the others wait here, where
+//! peers take turns.
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
@@ -26,13 +27,13 @@ use crate::time::Mono;
 struct Job {
     peer: PublicKey,
     tag: VerifyTag,
-    /// Until it goes out.
+    /// The work, until it is passed to the driver.
     work: Option<VerifyJob>,
-    /// When it went out.
+    /// When it was passed to the driver.
     out_at: Mono,
 }
 
-/// The jobs, waiting or out.
+/// The jobs, queued or passed to the driver.
 pub(crate) struct Jobs {
     all: BTreeMap<JobId, Job>,
     waiting: FairQueue<JobId>,
@@ -54,7 +55,7 @@ impl Jobs {
         self.all.len()
     }
 
-    /// Those for one peer.
+    /// Number of jobs of one peer.
     pub(crate) fn of(&self, peer: &PublicKey) -> usize {
         self.by_peer.get(peer).copied().unwrap_or(0)
     }
@@ -63,7 +64,7 @@ impl Jobs {
         self.waiting.set_lane(peer, lane);
     }
 
-    /// Those that the driver has.
+    /// Number of jobs that the driver has.
     pub(crate) fn out(&self) -> usize {
         self.all.len() - self.waiting.len()
     }
@@ -83,7 +84,7 @@ impl Jobs {
         false
     }
 
-    /// Starts a job on behalf of `peer`; ask [`Jobs::may_start`] before.
+    /// Starts a job on behalf of `peer`; the caller has asked [`Jobs::may_start`].
     pub(crate) fn start(
         &mut self,
         cx: &mut Context,
@@ -109,7 +110,7 @@ impl Jobs {
         id
     }
 
-    /// Gives the driver as many jobs as it may have.
+    /// Passes as many jobs to the driver as the window allows.
     pub(crate) fn hand_out(&mut self, cx: &mut Context) {
         while self.out() < cx.config.limits.verify_window {
             let Some((_, id)) = self.waiting.pop() else {
@@ -129,7 +130,7 @@ impl Jobs {
         }
     }
 
-    /// The verdict on a job came: for whom it was, and what it belongs to.
+    /// Ends a job with its verdict. Returns the peer and the tag of the job.
     pub(crate) fn end(
         &mut self,
         cx: &mut Context,

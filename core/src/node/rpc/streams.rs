@@ -1,5 +1,5 @@
-//! A table of streams: to whom each runs, what has come on it, when it is given up. What a stream
-//! is doing is its user's business.
+//! A table of streams with peer, received bytes and deadline of each. What a stream is used for is
+//! the owner's state.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -15,13 +15,13 @@ use crate::node::rpc::deadlines::{Deadlines, Wait};
 use crate::time::Mono;
 use crate::wire::{FrameDecoder, Side};
 
-/// A stream, in a state of its user's.
+/// A stream with the state of its owner.
 pub(crate) struct Stream<S> {
     pub(crate) peer: PublicKey,
     pub(crate) path: Option<Path>,
     pub(crate) decoder: FrameDecoder,
     pub(crate) state: S,
-    /// When it is given up; kept in step with [`Deadlines`] by [`StreamTable::set_deadline`].
+    /// Deadline of the stream; [`StreamTable::set_deadline`] keeps it in step with [`Deadlines`].
     deadline: Option<(Wait, Mono)>,
 }
 
@@ -37,9 +37,9 @@ impl<S> Stream<S> {
     }
 }
 
-/// The streams of one user. Those of all users share one limit, by [`Context::open_streams`].
+/// The streams of one owner. All tables share one limit, by [`Context::open_streams`].
 pub(crate) struct StreamTable<S> {
-    /// Boxed, since a hash table keeps room for twice as many as it holds.
+    /// Boxed, since a hash table has room for twice as many entries as it holds.
     by_id: HashMap<StreamId, Box<Stream<S>>, FixedState>,
     deadlines: Deadlines,
 }
@@ -78,7 +78,7 @@ impl<S> StreamTable<S> {
         Some(stream)
     }
 
-    /// Sets when a stream is given up, in place of what was set.
+    /// Sets or clears the deadline of a stream.
     pub(crate) fn set_deadline(&mut self, id: StreamId, deadline: Option<(Wait, Mono)>) {
         let Some(stream) = self.by_id.get_mut(&id) else {
             return;
@@ -91,17 +91,17 @@ impl<S> StreamTable<S> {
         }
     }
 
-    /// The next stream to give up.
+    /// The stream with the earliest deadline.
     pub(crate) const fn next_deadline(&self) -> Option<(Mono, StreamId)> {
         self.deadlines.first()
     }
 
-    /// The streams that wait for something, the one due first in front.
+    /// The streams with a deadline of this kind, the earliest first.
     pub(crate) fn waiting_for(&self, wait: Wait) -> impl Iterator<Item = (Mono, StreamId)> {
         self.deadlines.of(wait)
     }
 
-    /// All numbers, in no order: to be sorted.
+    /// All numbers in arbitrary order; the caller sorts them.
     #[allow(
         clippy::disallowed_methods,
         reason = "sorted before anything sees the order"

@@ -1,4 +1,5 @@
-//! What full nodes announce of what shared storage brings, and which of two sessions goes on.
+//! Which items of shared storage full nodes announce, and which of two concurrent sessions
+//! continues.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,7 +19,7 @@ use crate::wire::Request;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What another node wrote into the storage that both share comes in.
+/// Loads an item that another node wrote to the shared storage.
 fn load(hand: &mut Hand, item: &Arc<Item>) {
     let record = StoredRecord {
         target: item.target(),
@@ -32,7 +33,7 @@ fn load(hand: &mut Hand, item: &Arc<Item>) {
     hand.input(Input::Loaded { record, proven });
 }
 
-/// What is offered to peer 1 now, which wants none of it.
+/// The leads that are offered to peer 1 now; it wants none of them.
 fn offered(hand: &mut Hand) -> Vec<Lead> {
     let mut leads = Vec::new();
     for (stream, request) in requests(hand, 1) {
@@ -46,7 +47,7 @@ fn offered(hand: &mut Hand) -> Vec<Lead> {
     leads
 }
 
-/// Time after which everything that was loaded must have been offered.
+/// Time after which all loaded items must have been offered.
 const LATER: Duration = Duration::from_secs(5);
 
 #[test]
@@ -67,7 +68,7 @@ fn what_shared_storage_brings_is_announced_unless_another_node_does_so_first() {
     assert_eq!(hand.used(Limit::offers), 5);
     hand.pass(Duration::from_millis(999));
     assert_eq!(offered(&mut hand), [], "the writer is first");
-    // Another node announces them: of one the same version, of one a newer one, of one an older one.
+    // Another node announces three items: the same version, a newer one, and an older one.
     let stamp = |item: &Arc<Item>, seq| Stamp {
         lead: Lead::of(&item.target()),
         origin: Origin::Owner,
@@ -112,7 +113,7 @@ fn no_more_of_shared_storage_waits_than_the_limit_and_what_is_beyond_is_counted(
     assert_eq!(hand.used(Limit::offers), 0);
 }
 
-/// Two full nodes with the same difference to find: whose session is asked on, by their keys.
+/// Two full nodes with the same difference to find: their keys determine whose session continues.
 #[test]
 fn of_two_sessions_between_two_nodes_the_smaller_keys_goes_on() {
     for peer in [1, 2, 3, 4] {
@@ -130,7 +131,7 @@ fn of_two_sessions_between_two_nodes_the_smaller_keys_goes_on() {
         let [(stream, _)] = &started[..] else {
             panic!("{started:?}");
         };
-        // The peer's own comes in; then its answer to ours.
+        // The peer's request arrives first, then its answer to ours.
         let theirs = SyncRequest {
             salt: [1; 8],
             parts: vec![RequestPart::Whole([0; 16])],
@@ -147,7 +148,7 @@ fn of_two_sessions_between_two_nodes_the_smaller_keys_goes_on() {
         if goes_on {
             continue;
         }
-        // Its turn comes, but while the peer asks none is started.
+        // The session becomes due, but none is started while the peer runs its own.
         for _ in 0..5 {
             hand.pass(30 * SECOND);
             let message = theirs.encode();

@@ -1,4 +1,5 @@
-//! Whom the node asks, and where: what failed or owes an answer, and where a peer was met.
+//! Which peers the node asks, and at which address: peers that failed or do not answer, and
+//! addresses where a peer was reached.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,7 +10,7 @@ use crate::key::PublicKey;
 use crate::node::*;
 use crate::wire::{Request, Response, ResponseExt, ResponseMessage};
 
-/// A node with these peers and no upkeep of its own.
+/// A node with these peers and no maintenance of its own.
 fn node(peers: core::ops::RangeInclusive<usize>, alpha: usize) -> Hand {
     let mut hand = Hand::new(|config| config.alpha = alpha);
     for peer in peers {
@@ -19,7 +20,7 @@ fn node(peers: core::ops::RangeInclusive<usize>, alpha: usize) -> Hand {
     hand
 }
 
-/// Starts a ping; the stream that it asks for.
+/// Starts a ping. Returns the stream that it requests.
 fn ping(hand: &mut Hand, peer: usize, at: Option<usize>) -> (OperationId, StreamId, Addrs) {
     let (peer, addr) = (key(peer), at.map(addr));
     hand.wanted();
@@ -42,7 +43,7 @@ fn fails(hand: &mut Hand, peer: usize) {
     hand.input(Input::StreamFailed { stream, reason });
 }
 
-/// Looks for the place of `peer`: who is asked immediately, and on which streams.
+/// Looks up the id of `peer`. Returns the peers asked immediately, with their streams.
 fn look_for(hand: &mut Hand, peer: usize) -> (OperationId, Vec<(StreamId, PublicKey)>) {
     hand.wanted();
     let target = key(peer).id().into();
@@ -104,14 +105,14 @@ fn a_silent_peer_that_owes_sixteen_answers_is_not_asked_for_another() {
 #[test]
 fn a_peer_is_known_to_be_asked_while_a_call_to_it_is_out() {
     let mut hand = node(1..=1, 3);
-    let is_asked = |hand: &Hand| hand.node.base.peers.store.is_asked(&key(1));
-    assert!(!is_asked(&hand));
+    let has_call = |hand: &Hand| hand.node.base.peers.store.has_call(&key(1));
+    assert!(!has_call(&hand));
     let (_, stream, _) = ping(&mut hand, 1, None);
-    assert!(is_asked(&hand));
+    assert!(has_call(&hand));
     hand.open(stream, Reach::Relayed);
-    assert!(is_asked(&hand));
+    assert!(has_call(&hand));
     hand.pong(stream, 1);
-    assert!(!is_asked(&hand));
+    assert!(!has_call(&hand));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn where_a_peer_was_dialled_is_remembered_although_it_did_not_answer() {
     let mut hand = Hand::new(|_| {});
     let (op, stream, addrs) = ping(&mut hand, 1, Some(5));
     assert_eq!(addrs.as_slice(), [addr(5)]);
-    // Where it is found is not where it was said to be.
+    // The address where it is reached is not the advertised one.
     opened(&mut hand, stream, 6);
     let end = StreamEnd::Reset;
     hand.input(Input::StreamClosed { stream, end });
@@ -156,7 +157,7 @@ fn only_a_failure_of_the_peer_is_held_against_it_and_its_address() {
     }
 }
 
-/// Whether peer 1, and whether this address, is to be left alone for a while.
+/// Whether peer 1, and whether this address, is in back-off.
 fn is_paused(hand: &Hand, at: usize) -> (bool, bool) {
     let store = &hand.node.base.peers.store;
     let peer = store.is_paused(&key(1), hand.now);
@@ -164,7 +165,7 @@ fn is_paused(hand: &Hand, at: usize) -> (bool, bool) {
 }
 
 #[test]
-fn an_address_where_nobody_was_met_until_the_caller_gave_up_is_paused() {
+fn an_address_without_an_answer_until_the_caller_gave_up_is_paused() {
     for is_met in [false, true] {
         let mut hand = Hand::new(|_| {});
         let (_, stream, _) = ping(&mut hand, 1, Some(5));
@@ -177,7 +178,7 @@ fn an_address_where_nobody_was_met_until_the_caller_gave_up_is_paused() {
             let asked = hand.request_on(asked[0].0).unwrap();
             assert!(matches!(asked.request, Request::FindNode { .. }));
         }
-        // Longer than anybody waits for it, and shorter than the hard deadline.
+        // Longer than operations wait for it, and shorter than the hard deadline.
         let owed = hand.node.base.peers.store.patience(&key(1));
         hand.now = hand.now.plus(owed);
         hand.try_input(Input::Cancel { op }).unwrap();

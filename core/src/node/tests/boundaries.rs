@@ -1,4 +1,4 @@
-//! Each bound at its edge: what is still allowed, and the first that is not.
+//! Each bound at its edge: the last allowed value, and the first that is refused.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -142,7 +142,7 @@ fn an_answer_has_room_up_to_its_peers_limit() {
     }
 }
 
-/// Where the requests of peer 1 wait after one of its `streams` brought too many bytes.
+/// The lane of peer 1 after one of its `streams` brought too many bytes.
 fn after_too_many_bytes(streams: usize, known: bool) -> Lane {
     let mut hand = Hand::new(|config| config.limits.request_bytes_per_peer = 600_000);
     if known {
@@ -175,7 +175,7 @@ fn a_caller_is_slowed_and_cut_off_above_its_allowance() {
 }
 
 #[test]
-fn who_took_an_answer_or_is_in_the_table_waits_among_the_known() {
+fn a_peer_that_took_an_answer_or_is_in_the_table_waits_among_the_known() {
     let mut hand = Hand::new(|_| {});
     hand.ask(1, None, Request::Ping);
     let (peer, addr) = (key(2), Some(addr(2)));
@@ -190,7 +190,7 @@ fn who_took_an_answer_or_is_in_the_table_waits_among_the_known() {
 }
 
 #[test]
-fn a_batch_for_whose_slot_nobody_waits_always_has_its_whole_share_checked() {
+fn a_batch_has_its_whole_share_checked_while_no_request_waits_for_its_slot() {
     let mut hand = Hand::new(|config| config.limits.items_per_publisher = Cap::UNLIMITED);
     let items = (0..40).map(|n| item(1, &format!("{n}"), 5, "v").into());
     let (items, targets) = (items.collect(), vec![]);
@@ -208,7 +208,7 @@ fn a_batch_for_whose_slot_nobody_waits_always_has_its_whole_share_checked() {
     assert_eq!(hand.jobs_out(), 32);
 }
 
-/// Requests that cost nearly nothing: what they bring is held by the time of their turn.
+/// These requests cost almost nothing: their item is already stored when their turn comes.
 #[test]
 fn no_more_than_32_waiting_requests_are_taken_up_in_one_handle() {
     let mut hand = Hand::new(|config| config.limits.serving = 1);
@@ -240,7 +240,7 @@ fn expiry_is_held_until_its_moment_and_no_longer() {
     let it = item(1, "x", 5, "v");
     assert!(hand.ask(1, ours(), put(&it)).is_some());
     let until = hand.now.plus(ttl + Duration::from_secs(10));
-    hand.node.base.items.hold_expiry(until);
+    hand.node.base.items.suspend_expiry(until);
     hand.pass(ttl + Duration::from_secs(10) - TICK);
     let expired = |hand: &Hand| {
         let items = hand.node.store().fill().items;
@@ -275,7 +275,7 @@ fn a_stream_that_ends_in_order_is_finished_and_any_other_is_reset() {
     }
 }
 
-/// The caller of a snapshot may have an older reading of the clock than the node.
+/// The caller of a snapshot may pass an older clock reading than the node has.
 #[test]
 fn the_peers_clock_in_a_snapshot_goes_by_the_later_of_two_clock_readings() {
     let mut hand = Hand::new(|_| {});

@@ -1,4 +1,5 @@
-//! Bounds and turns whose breakage another bound hides: each alone, with the other one out of reach.
+//! Bounds whose violation another bound would hide: each is tested alone, with the other out of
+//! reach.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use crate::item::{Item, Salt, Seq, Value};
 use crate::node::*;
 use crate::wire::{Method, Request, encode_request};
 
-/// Gives the verdict on the first job that is out, and tells which item it was.
+/// Delivers the verdict on the first pending job. Returns the item's hash.
 fn one_verdict(hand: &mut Hand) -> Option<[u8; 32]> {
     let at = hand
         .outputs
@@ -32,7 +33,7 @@ fn batch(owner: usize, n: u64) -> Request {
     }
 }
 
-/// Hidden by the bound of verification jobs.
+/// Otherwise the bound of verification jobs hides it.
 #[test]
 fn one_peer_has_no_more_slots_than_its_share() {
     let mut hand = Hand::new(|_| {});
@@ -46,7 +47,7 @@ fn one_peer_has_no_more_slots_than_its_share() {
     assert_eq!(hand.node.store().fill().items, 20, "everybody goes on");
 }
 
-/// Hidden by the verdict that comes some time later.
+/// Otherwise a later verdict hides it.
 #[test]
 fn a_slot_that_a_closed_stream_had_goes_to_the_next_of_its_peer() {
     let mut hand = Hand::new(|config| config.limits.serving_per_peer = 1);
@@ -65,7 +66,7 @@ fn a_slot_that_a_closed_stream_had_goes_to_the_next_of_its_peer() {
     assert!(hand.answer_on(streams[1]).is_some());
 }
 
-/// Hidden by batches that end: their slot is free at last.
+/// Otherwise the end of a batch hides it, since that frees its slot.
 #[test]
 fn a_batch_lets_a_put_go_first_that_waits_for_its_peers_jobs() {
     let mut hand = Hand::new(|config| config.limits.verify_jobs_per_peer = 1);
@@ -79,7 +80,7 @@ fn a_batch_lets_a_put_go_first_that_waits_for_its_peers_jobs() {
     assert_eq!(order.len(), 6);
 }
 
-/// The same for another peer, where there is one slot.
+/// The same for another peer, with a single slot.
 #[test]
 fn a_long_batch_lets_another_peer_go_first_after_its_share() {
     let mut hand = Hand::new(|config| {
@@ -97,7 +98,7 @@ fn a_long_batch_lets_another_peer_go_first_after_its_share() {
     assert_eq!(order.len(), 201);
 }
 
-/// Hidden by answers that are taken: what a page does not need is free as soon as it is made.
+/// Otherwise read answers hide it: what a page does not need is free as soon as it is complete.
 #[test]
 fn the_room_of_a_page_is_taken_while_it_is_made_and_free_before_it_is_read() {
     let mut hand = Hand::new(|config| config.limits.answer_bytes_per_peer = 4 << 20);
@@ -121,7 +122,7 @@ fn the_room_of_a_page_is_taken_while_it_is_made_and_free_before_it_is_read() {
         };
         let bytes = encode_request(&request).unwrap();
         let bytes = bytes.as_slice().into();
-        // The timer does not fire yet.
+        // Without firing the timer.
         hand.try_input(Input::Bytes { stream, bytes }).unwrap();
     }
     assert!(hand.node.in_flight().answer_bytes >= 3 << 20);
@@ -134,7 +135,7 @@ fn the_room_of_a_page_is_taken_while_it_is_made_and_free_before_it_is_read() {
     }
 }
 
-/// Hidden by tests that take no time.
+/// Otherwise tests without elapsed time hide it.
 #[test]
 fn wasted_work_is_forgiven_and_an_answer_is_forgotten_some_time() {
     let mut hand = Hand::new(|_| {});
@@ -155,7 +156,7 @@ fn wasted_work_is_forgiven_and_an_answer_is_forgotten_some_time() {
     assert!(!hand.node.base.is_known(&key(1)));
 }
 
-/// Hidden by peers that read nothing, whose streams are cut some time.
+/// Otherwise cutting the streams of peers that read nothing hides it.
 #[test]
 fn an_answer_that_was_taken_makes_room_for_the_next_of_its_peer() {
     let mut hand = Hand::new(|config| config.limits.answer_bytes_per_peer = 100_000);
@@ -175,7 +176,7 @@ fn an_answer_that_was_taken_makes_room_for_the_next_of_its_peer() {
     }
 }
 
-/// Hidden by tests that fire the timer after each input.
+/// Otherwise tests that fire the timer after each input hide it.
 #[test]
 fn a_large_request_waits_for_its_turn_to_be_decoded() {
     let mut hand = Hand::new(|_| {});

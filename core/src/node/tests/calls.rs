@@ -1,4 +1,4 @@
-//! Calls and the streams kept for them; what a call's end says of its peer.
+//! Calls and the streams kept for them, and what the end of a call says about its peer.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -13,13 +13,13 @@ use crate::wire::{
     Advertised, Method, Request, Response, ResponseExt, ResponseMessage, Sender, encode_response,
 };
 
-/// Starts a ping of a user's.
+/// Starts a user's ping.
 fn ping(hand: &mut Hand, peer: PublicKey) -> OperationId {
     hand.wanted();
     hand.command(Command::Ping { peer, addr: None })
 }
 
-/// Starts a ping of a user's over a stream that is opened for it.
+/// Starts a user's ping over a newly opened stream.
 fn opened(hand: &mut Hand, peer: usize) -> (OperationId, StreamId) {
     let op = ping(hand, key(peer));
     let (stream, ..) = hand.wanted()[0];
@@ -68,7 +68,7 @@ fn streams_are_kept_up_to_the_limits_and_counted_as_they_come_and_go() {
     let closed = streams.map(|stream| hand.closed(stream));
     assert_eq!(closed, [None, None, Some(CloseReason::Done)]);
     assert_eq!(hand.used(Limit::idle_streams), 2);
-    // One is used, and comes back.
+    // One is used, and kept again.
     ping(&mut hand, key(1));
     assert_eq!(hand.used(Limit::idle_streams), 1);
     assert!(hand.request_on(streams[0]).is_some());
@@ -78,7 +78,7 @@ fn streams_are_kept_up_to_the_limits_and_counted_as_they_come_and_go() {
     hand.input(Input::StreamClosed { stream, end });
     assert_eq!(hand.used(Limit::idle_streams), 1);
 
-    // To one peer sixteen.
+    // At most sixteen per peer.
     let mut hand = Hand::new(|_| {});
     hand.node.base.cx.timers.clear();
     let streams: Vec<_> = (0..17).map(|_| opened(&mut hand, 1).1).collect();
@@ -91,7 +91,7 @@ fn streams_are_kept_up_to_the_limits_and_counted_as_they_come_and_go() {
 
 #[test]
 fn a_call_whose_stream_ends_is_made_again_where_its_request_was_probably_lost() {
-    // How the stream ends, whether it was a kept one, whether a part of an answer had come.
+    // How the stream ends, whether it was a kept one, whether a part of an answer had arrived.
     let cases = [
         (StreamEnd::Finished, false, false, true),
         (StreamEnd::Reset, false, false, false),
@@ -131,7 +131,7 @@ fn a_call_that_is_made_again_dials_where_it_may_dial() {
         if may_dial {
             ping(&mut hand, key(1));
         } else {
-            // Pinged back on its own session.
+            // A caller is pinged back on its own session.
             hand.ask(1, ours(), Request::Ping);
         }
         for _ in 0..2 {
@@ -196,7 +196,7 @@ fn no_call_is_left_when_the_node_has_shut_down() {
     assert_eq!(hand.used(Limit::calls), 1, "the ping back");
     hand.command(Command::Shutdown);
     assert_eq!(hand.used(Limit::calls), 0);
-    // Nothing changes any more.
+    // Nothing changes after shutdown.
     hand.input(Input::SetFullNode { full_node: true });
     assert!(!hand.node.snapshot().full_node);
 }
@@ -231,7 +231,7 @@ fn a_failure_is_held_against_a_peer_of_the_table_when_it_is_the_peers() {
         fails(&mut hand, 1, reason);
         assert_eq!(contact(&hand, 1).unwrap().failures, blamed, "{reason:?}");
     }
-    // A ping back may use only the session of the caller, which may be gone.
+    // A ping-back may use only the session of the caller, which may have ended.
     for (reason, blamed) in [(OpenFailure::Unreachable, 2), (OpenFailure::NoAddress, 1)] {
         let mut hand = Hand::new(|_| {});
         hand.introduce(1, Reach::Relayed, true);
@@ -242,7 +242,7 @@ fn a_failure_is_held_against_a_peer_of_the_table_when_it_is_the_peers() {
         hand.input(Input::StreamFailed { stream, reason });
         assert_eq!(contact(&hand, 1).unwrap().failures, blamed, "{reason:?}");
     }
-    // Nor does it say that the peer cannot be dialled.
+    // Nor does it mean that the peer cannot be dialled.
     let mut hand = Hand::new(|_| {});
     hand.ask(1, ours(), Request::Ping);
     let (stream, ..) = hand.wanted()[0];
@@ -252,7 +252,7 @@ fn a_failure_is_held_against_a_peer_of_the_table_when_it_is_the_peers() {
 }
 
 #[test]
-fn after_sixteen_failures_in_a_row_the_fault_is_not_held_against_anybody() {
+fn after_sixteen_failures_in_a_row_no_peer_is_blamed() {
     for (others, blamed) in [(15, 1), (16, 0), (17, 0), (40, 0)] {
         let mut hand = Hand::new(|_| {});
         hand.introduce(1, Reach::Relayed, true);
@@ -292,14 +292,14 @@ fn the_oldest_of_a_full_bucket_that_could_not_even_be_pinged_may_be_pinged_again
         config.limits.calls = 1;
         config.limits.replacements = 0;
     });
-    // Two of the farthest bucket.
+    // Two peers of the farthest bucket.
     let own = key(0).id().as_bytes()[0];
     let mut far = (1..100).filter(|n| (own ^ key(*n).id().as_bytes()[0]) >> 7 == 1);
     let (oldest, newcomer) = (far.next().unwrap(), far.next().unwrap());
     hand.introduce(oldest, Reach::Relayed, true);
     hand.node.base.cx.timers.clear();
     hand.now = hand.now.plus(crate::routing::PING_AGE);
-    // All calls are taken.
+    // Every call is in use.
     let op = ping(&mut hand, key(200));
     let calls = |hand: &mut Hand| {
         hand.ask(newcomer, ours(), Request::Ping);
@@ -308,19 +308,19 @@ fn the_oldest_of_a_full_bucket_that_could_not_even_be_pinged_may_be_pinged_again
     assert_eq!(calls(&mut hand), 0);
     hand.input(Input::Cancel { op });
     assert_eq!(calls(&mut hand), 1);
-    // One is out: no second one.
+    // While one ping is in progress, there is no second one.
     assert_eq!(calls(&mut hand), 1);
 }
 
 #[test]
 fn a_peer_that_is_not_handed_out_where_it_says_is_probed_there_at_its_next_answer() {
-    // On another host than its session comes from, and on the same one.
+    // On a different host than its session comes from, and on the same one.
     for said in [8, 1] {
         let mut hand = Hand::new(|_| {});
         hand.introduce(1, Reach::Dialled, true);
         hand.node.base.cx.timers.clear();
         if said == 1 {
-            // It has not been reached yet.
+            // It has not been reached before.
             hand.node
                 .base
                 .peers

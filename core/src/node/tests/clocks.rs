@@ -1,5 +1,5 @@
-//! A wall clock that was wrong and is set right: its owner's items can be published, read and
-//! deleted as before, without a word from the user.
+//! A wall clock that was wrong and is corrected: its owner's items can be published, read and
+//! deleted as before, without intervention.
 
 use core::time::Duration;
 
@@ -39,7 +39,7 @@ fn an_item_published_by_a_wrong_clock_is_published_again_once_it_is_right() {
             net.put(1, "x", b"right")
                 .unwrap_or_else(|error| panic!("{skew} {restart}: {error}"));
             is_read(&mut net, b"right");
-            // Its life is renewed as any other's: it outlasts its first one.
+            // Its lifetime is renewed like any other: it outlasts the first TTL.
             net.run_for(Duration::from_secs(3 * 3600));
             is_read(&mut net, b"right");
         }
@@ -53,8 +53,8 @@ fn an_item_deleted_by_a_wrong_clock_is_published_again_once_it_is_right() {
             let mut net = skewed(skew);
             net.put(1, "x", b"").unwrap();
             net.skew.clear();
-            // Restarted, it knows nothing of the sequence, and when the tombstone has expired
-            // nobody can show it.
+            // After a restart it does not know the sequence, and after the tombstone has expired no
+            // peer can provide it.
             net.restart(1, super::net::addr(1), config(1));
             let pause = if expired { 3 * 3600 } else { 20 };
             net.run_for(Duration::from_secs(pause));
@@ -72,7 +72,7 @@ fn few_who_lie_about_what_was_deleted_raise_no_sequence() {
     net.skew.clear();
     net.restart(1, super::net::addr(1), config(1));
     net.run_for(Duration::from_secs(3 * 3600));
-    // One of five says that everything is deleted.
+    // One of five claims that everything is deleted.
     let target = Target::of(&secret(1).public(), b"x");
     let time = net.time();
     net.nodes[2]
@@ -99,6 +99,6 @@ fn a_sequence_that_the_caller_gives_far_ahead_still_needs_force() {
     assert!(net.put_with(1, "x", b"v", forced).is_ok());
     assert!(
         net.put(1, "x", b"w").is_ok(),
-        "the next one is nobody's mistake"
+        "the next one is not a mistake"
     );
 }

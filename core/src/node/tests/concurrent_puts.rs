@@ -1,5 +1,5 @@
-//! Several puts of one item at the same time: they take turns at one node, each sees the one
-//! before it, and a plain one takes the next sequence until it has one.
+//! Several puts of one item at the same time: at one node they run one after another, each sees the
+//! previous one, and one without options takes the next sequence until it succeeds.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -26,7 +26,7 @@ fn expecting(seq: u64) -> PutOptions {
     }
 }
 
-/// Starts ten puts in the same instant and waits for all of them.
+/// Starts ten puts at the same instant and waits for all of them.
 fn ten(net: &mut Net, options: &PutOptions) -> Vec<Result<PutOutcome, PutError>> {
     let started: Vec<_> = (0..10)
         .map(|n| net.start(0, put_with(n, options.clone())))
@@ -56,14 +56,14 @@ fn of_ten_comparing_puts_at_one_node_one_succeeds_and_the_others_see_it() {
         }
         let read = net.get(3, 0, "x", ReadPolicy::Freshest).unwrap();
         assert_eq!(read.item.value.as_bytes(), b"0");
-        // Whoever saw it may go on from there.
+        // A put that expects this version succeeds.
         let next = net.put_with(0, "x", b"next", expecting(first.seq.0));
         assert!(next.is_ok(), "{next:?}");
     }
 }
 
 #[test]
-fn a_comparison_is_made_here_also_when_nobody_else_is_asked_or_has_the_newest() {
+fn a_comparison_is_made_locally_also_when_no_peer_is_asked_or_has_the_newest() {
     let mut net = Net::settled(6, |_, _| {});
     let local = |expect| PutOptions {
         expect: Some(Seq(expect).into()),
@@ -79,7 +79,7 @@ fn a_comparison_is_made_here_also_when_nobody_else_is_asked_or_has_the_newest() 
         assert_eq!(wrong, Err(PutError::Conflict { held }));
     }
     assert!(net.put_with(0, "x", b"w", local(first.0)).is_ok());
-    // The others have an older version, and by majority that would be it.
+    // The others have an older version, which would win by majority.
     let old = net.put(0, "y", b"old").unwrap().seq;
     let only_here = PutOptions {
         local_only: true,
@@ -103,7 +103,7 @@ fn ten_plain_puts_at_one_node_all_succeed_in_order() {
 #[test]
 fn a_put_that_waits_for_its_turn_can_be_cancelled_times_out_and_ends_at_shutdown() {
     let mut net = Net::settled(4, |_, _| {});
-    // The first wants all three, one of whom is silent.
+    // The first requires all three peers, one of which is silent.
     net.mute.insert(3);
     let all = PutOptions {
         min_replicas: 3,
@@ -137,8 +137,8 @@ fn a_put_that_waits_for_its_turn_can_be_cancelled_times_out_and_ends_at_shutdown
     assert!(net.nodes[0].operations.is_idle());
 }
 
-/// A put at a node whose only peer has a newer version `others` times over, each time it is
-/// asked: somebody else publishes with the same key. How it ended, and the sequence it used last.
+/// A put at a node whose only peer has a newer version at each of `others` requests, because
+/// another node publishes with the same key. Returns the outcome and the last sequence used.
 fn against(others: usize, options: PutOptions) -> (Outcome, Seq) {
     let mut hand = Hand::new(|_| {});
     hand.introduce(1, Reach::Relayed, true);

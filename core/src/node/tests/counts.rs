@@ -1,4 +1,4 @@
-//! Counts and names are exact while something happens, not only zero once the node is quiet.
+//! Counts and names are exact while the node is active, not only zero when it is quiet.
 
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
@@ -153,7 +153,7 @@ fn the_bytes_of_a_request_are_counted_where_it_waits_and_behind_it() {
     assert_eq!(hand.node.in_flight().request_bytes, cost + 35);
 }
 
-/// What was counted of a stream on which these bytes come, and that it was reset for them.
+/// The counts for a stream that brings these bytes and is reset for them.
 fn counts_of_junk(bytes: &[u8]) -> [u64; 4] {
     let mut hand = Hand::new(|_| {});
     let stream = hand.accept(1);
@@ -200,7 +200,7 @@ fn a_request_that_does_not_decode_costs_its_bytes_and_a_kilobyte() {
         }
         hand.node.base.lane(&key(1))
     };
-    // Slowed above 256 KiB.
+    // Slowed down above 256 KiB.
     let most = 256 * 1024 / (1024 + 2);
     assert_eq!(junk_comes(most), Lane::New);
     assert_eq!(junk_comes(1), Lane::Penalised);

@@ -1,4 +1,4 @@
-//! A node whose peers are all gone: a table of the dead is no reason not to ask for others.
+//! A node whose peers are all gone: a table of dead peers is a reason to ask for others.
 
 use alloc::vec;
 use core::time::Duration;

@@ -1,5 +1,5 @@
-//! New evidence beats old knowledge: the dead and the silent hold nobody up, a peer is where its
-//! own session says, and nobody is handed out on evidence that is old.
+//! New evidence overrides old knowledge: dead and silent peers delay no operation, a peer is at the
+//! address that it advertises over its own session, and no peer is named to others on old evidence.
 
 use alloc::collections::BTreeSet;
 use alloc::vec;
@@ -19,8 +19,8 @@ use crate::wire::{
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// Puts and gets in turn, a few seconds apart, so that back-off ends in between; how long the
-/// slowest of each kind took, the first one apart.
+/// Puts and gets alternately, a few seconds apart, so that back-off ends in between. Returns the
+/// longest time, separately for the first one.
 fn operations(net: &mut Net, rounds: usize) -> (Duration, Duration) {
     let (mut first, mut others) = (Duration::ZERO, Duration::ZERO);
     for round in 0..rounds {
@@ -36,8 +36,8 @@ fn operations(net: &mut Net, rounds: usize) -> (Duration, Duration) {
 
 #[test]
 fn a_peer_that_falls_silent_holds_up_no_operation() {
-    // Its process stands still: streams are accepted, and nothing comes. Or a relay takes the
-    // request to open one and never answers.
+    // Its process is stopped: streams are accepted, but no answer comes. Or a relay accepts the
+    // request to open a stream and never answers.
     for opens in [true, false] {
         let mut net = Net::settled(7, |_, _| {});
         net.put(0, "x", b"v").unwrap();
@@ -76,8 +76,8 @@ fn a_put_that_needs_the_slow_ones_waits_for_them() {
     assert_eq!(replicas, (2, 1));
 }
 
-/// Node 0 among Go nodes 1 to 3 behind a relay, which name a dead key in every answer, for ever;
-/// a stream to it is never opened and never refused.
+/// Node 0 among Go nodes 1 to 3 behind a relay, which always name a dead key; a stream to that key
+/// is neither opened nor refused.
 struct GoNetwork {
     hand: Hand,
     dead: usize,
@@ -112,7 +112,7 @@ impl GoNetwork {
         }
     }
 
-    /// Everybody who lives answers after 10 ms.
+    /// Every live peer answers after 10 ms.
     fn step(&mut self) {
         self.hand.pass(10 * MILLI);
         for (stream, peer, ..) in self.hand.wanted() {
@@ -133,7 +133,7 @@ impl GoNetwork {
         }
     }
 
-    /// How long a command takes.
+    /// Time that a command takes.
     fn run(&mut self, command: Command) -> Duration {
         let begin = self.hand.now;
         let op = self.hand.command(command);
@@ -171,19 +171,19 @@ fn a_dead_key_that_go_nodes_name_for_ever_costs_the_first_operation_a_moment_and
             "after {pause} s: {put:?}, {get:?}"
         );
     }
-    // It is asked again now and then, and not by everybody.
-    let owed = go.hand.node.base.peers.store.owes_much(&key(9));
+    // It is asked again occasionally, but not by every operation.
+    let owed = go.hand.node.base.peers.store.has_too_many_calls(&key(9));
     assert!(!owed);
 }
 
 #[test]
-fn an_operation_that_ends_early_remembers_whom_it_waited_for() {
+fn an_operation_that_ends_early_remembers_the_silent_peers() {
     let mut go = GoNetwork::new();
     go.run(Command::FindNode {
         target: key(5).id().into(),
         timeout: None,
     });
-    // Cancelled long before the hard deadline, and long after anybody waits.
+    // Cancelled long before the hard deadline, and long after operations stop waiting.
     go.pass(Duration::from_secs(2));
     let now = go.hand.now;
     assert!(
@@ -268,7 +268,7 @@ fn a_known_peer_that_names_another_address_is_handed_out_there_and_probed() {
             probe: first,
             result: Ok(()),
         });
-        // The same address again is no news.
+        // The same address again changes nothing.
         hand.ask(1, Some(asks(4_000)), Request::Ping);
         assert_eq!(probe(&mut hand), None);
         hand.ask(1, Some(asks(5_000)), Request::Ping);
@@ -310,7 +310,7 @@ fn an_address_on_another_host_than_the_session_is_proven_before_it_is_handed_out
     let probe = probes(&mut hand)[0];
     let result = Err(OpenFailure::Handshake);
     hand.input(Input::Probed { probe, result });
-    // However often it says so, and however many do: the address is left alone for a while.
+    // However often it and others say so, the address stays in back-off.
     for peer in [1, 1, 1, 2, 3] {
         hand.ask(peer, Some(ext.clone()), Request::Ping);
     }
@@ -325,7 +325,7 @@ fn an_address_on_another_host_than_the_session_is_proven_before_it_is_handed_out
 }
 
 #[test]
-fn a_peer_to_whom_calls_failed_is_asked_on_its_own_session_when_it_calls() {
+fn a_peer_whose_calls_failed_is_pinged_on_its_own_session_when_it_calls() {
     let mut hand = Hand::new(|_| {});
     hand.introduce(1, Reach::Relayed, true);
     let ping = Command::Ping {
@@ -340,7 +340,7 @@ fn a_peer_to_whom_calls_failed_is_asked_on_its_own_session_when_it_calls() {
     assert!(!hand.node.peers()[0].proven);
     hand.introduce(1, Reach::Relayed, true);
     assert!(hand.node.peers()[0].proven);
-    // Nobody knows this one; a dial to it failed as well.
+    // No other peer knows this one; a dial to it failed as well.
     let op = hand.command(Command::Ping {
         peer: key(2),
         addr: None,
@@ -352,7 +352,7 @@ fn a_peer_to_whom_calls_failed_is_asked_on_its_own_session_when_it_calls() {
     assert_eq!(hand.node.peers().len(), 2);
 }
 
-/// Whom the nodes of a network hand out.
+/// The peers that the nodes of a network name to others.
 fn handed_out(net: &Net, by: usize) -> BTreeSet<usize> {
     let node = &net.nodes[by];
     let since = node.base.peers.proven_since(node.base.cx.now.mono);
@@ -396,7 +396,7 @@ fn the_dead_are_neither_counted_nor_handed_out_beyond_the_bound_on_an_idle_node(
 }
 
 #[test]
-fn a_lone_node_says_how_long_ago_anybody_gave_a_sign_of_life() {
+fn a_lone_node_reports_the_age_of_the_last_sign_of_life() {
     let mut net = Net::settled(3, |_, _| {});
     net.kill(1);
     net.kill(2);
@@ -442,10 +442,10 @@ fn one_address_in_two_forms_is_one_address_everywhere() {
                 addrs: vec![mapped],
             }];
         });
-        // The bootstrap list.
+        // In the list of bootstrap peers.
         let (stream, _, addrs, _) = hand.wanted().remove(0);
         assert_eq!(addrs.as_slice(), [plain]);
-        // What the user says, whose word counts whatever failed before.
+        // In a user's command, which is tried whatever failed before.
         let reason = OpenFailure::Unreachable;
         hand.input(Input::StreamFailed { stream, reason });
         for form in [plain, mapped] {
@@ -461,7 +461,7 @@ fn one_address_in_two_forms_is_one_address_everywhere() {
         }
         hand.pass(Duration::from_secs(60));
         hand.wanted();
-        // What it says of itself, and where a dual-stack listener sees it.
+        // In its advertisement, and as a dual-stack listener sees it.
         let stream = StreamId(1_001);
         let path = Path {
             reach: Reach::Accepted,
@@ -499,7 +499,7 @@ fn one_address_in_two_forms_is_one_address_everywhere() {
 
 #[test]
 fn no_sign_of_life_is_newer_than_the_clock() {
-    // A table without anybody has none, and its snapshot says so.
+    // An empty table has none, and its snapshot says so.
     let hand = Hand::new(|_| {});
     let snapshot = hand.node.snapshot();
     assert_eq!(

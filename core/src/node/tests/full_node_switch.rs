@@ -20,7 +20,7 @@ fn switch(net: &mut Net, node: usize, full_node: bool) {
     net.input(node, Input::SetFullNode { full_node });
 }
 
-/// Gives a node items of strangers, as if their publishers had brought them.
+/// Stores items of other publishers on a node, as if these had put them.
 fn fill(net: &mut Net, node: usize, signers: core::ops::Range<usize>) -> Vec<Arc<Item>> {
     let time = net.time();
     let base = &mut net.nodes[node].base;
@@ -59,7 +59,7 @@ fn a_node_made_full_at_run_time_does_all_that_one_from_the_start_does() {
     switch(&mut net, 3, true);
     assert!(net.nodes[3].snapshot().full_node);
     net.run_for(20 * SECOND);
-    // It fetched what there is, says that it is one, and is offered what is new.
+    // It has fetched all items, publishes its advert, and is offered new items.
     assert!(before.iter().all(|item| holds(&net, 3, &item.target())));
     assert!(holds(&net, 1, &advert(3)) && holds(&net, 3, &advert(3)));
     net.run_for(120 * SECOND);
@@ -68,7 +68,7 @@ fn a_node_made_full_at_run_time_does_all_that_one_from_the_start_does() {
     let later = fill(&mut net, 1, 140..150);
     net.run_for(SECOND);
     assert!(later.iter().all(|item| holds(&net, 3, &item.target())));
-    // And offers what comes to it.
+    // It offers the items that it receives.
     let own = fill(&mut net, 3, 150..160);
     net.run_for(SECOND);
     assert!(own.iter().all(|item| holds(&net, 2, &item.target())));
@@ -80,7 +80,7 @@ fn a_node_made_full_at_run_time_does_all_that_one_from_the_start_does() {
         (max(Limit::store_items), max(Limit::public_items)),
         (None, None)
     );
-    // Twice is as good as once.
+    // Repeating the switch changes nothing.
     switch(&mut net, 3, true);
     assert!(net.nodes[3].base.cx.timers.due_at(Timer::Advert).is_some());
 }
@@ -93,7 +93,7 @@ fn a_full_node_made_regular_ends_its_loops_and_lets_go_of_what_is_far_in_steps()
         if n == 2 {
             config.limits.store_items = Cap::new(400);
             config.limits.public_items = Cap::new(300);
-            // Far is what a peer is nearer to: in a network of 24 that takes a small k.
+            // An item is distant if k peers are nearer: in a network of 24 that requires a small k.
             config.k = 4;
         }
     });
@@ -106,12 +106,12 @@ fn a_full_node_made_regular_ends_its_loops_and_lets_go_of_what_is_far_in_steps()
     assert!(held(&net) > 1_000 && holds(&net, 2, &advert(2)));
     let evicted = net.counter(2, Counter::ItemsEvicted);
     switch(&mut net, 2, false);
-    // A few at a time; its deleted advert took the place of one more.
+    // A few at a time; its deleted advert replaced one more.
     let step = net.counter(2, Counter::ItemsEvicted) - evicted;
     assert!((1..=129).contains(&step), "{step} in one step");
     net.run_for(SECOND);
     net.nodes[2].base.items.store.check_invariants();
-    // Down to four fifths of its limits, but for what is near.
+    // Down to four fifths of its limits, except for nearby items.
     assert!(held(&net) <= 300, "{} held", held(&net));
     let id = secret(2).public().id();
     let (kept, gone): (Vec<_>, Vec<_>) = items
@@ -127,7 +127,7 @@ fn a_full_node_made_regular_ends_its_loops_and_lets_go_of_what_is_far_in_steps()
     assert!(holds(&net, 2, &own), "its own item went");
     let started = net.counter(2, Counter::SyncsStarted);
     net.run_for(5 * SECOND);
-    // Its advert is deleted everywhere, and its loops are over.
+    // Its advert is deleted everywhere, and its recurring tasks have stopped.
     for node in [1, 2] {
         assert!(!holds(&net, node, &advert(2)), "{node} still has it");
     }
@@ -145,7 +145,7 @@ fn a_full_node_made_regular_ends_its_loops_and_lets_go_of_what_is_far_in_steps()
     );
 }
 
-/// What it let go is not given back by those that do not know yet.
+/// Peers that do not know of the switch yet do not return what it dropped.
 #[test]
 fn a_session_or_offer_with_a_node_that_is_full_no_more_gives_it_nothing() {
     let mut net = Net::settled(3, |n, config| {
@@ -159,7 +159,7 @@ fn a_session_or_offer_with_a_node_that_is_full_no_more_gives_it_nothing() {
     let left = net.nodes[2].snapshot().store.items;
     assert!(left < 45, "{left}");
     let given = net.counter(1, Counter::SyncGiven);
-    // An offer, and a session.
+    // An offer and a session.
     fill(&mut net, 1, 200..210);
     let peer = Some(secret(2).public());
     let timeout = None;
@@ -183,7 +183,7 @@ fn switching_during_a_session_ends_it_and_begins_another() {
     let items = fill(&mut net, 1, 100..900);
     for _ in 0..5 {
         switch(&mut net, 2, true);
-        // Within the session.
+        // During the session.
         net.run_for(Duration::from_millis(560));
         switch(&mut net, 2, false);
         assert_eq!(net.nodes[2].replication.sessions.len(), 0);

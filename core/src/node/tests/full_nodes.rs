@@ -1,5 +1,5 @@
-//! A full node driven by hand: what it offers, with whom it reconciles, and how it says that it is
-//! one.
+//! A full node driven by hand: what it offers, with which peers it reconciles, and how it announces
+//! itself.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -28,7 +28,8 @@ pub(super) fn full() -> Hand {
     Hand::new(|config| config.full_node = true)
 }
 
-/// What a peer answers with: as an upstream node, a regular one of ours, or a full one.
+/// The extension of a peer's answer: `None` for an upstream node, otherwise whether it is a full
+/// node.
 pub(super) fn ext(full_node: Option<bool>) -> Option<ResponseExt> {
     let full_node = full_node?;
     Some(ResponseExt {
@@ -37,7 +38,7 @@ pub(super) fn ext(full_node: Option<bool>) -> Option<ResponseExt> {
     })
 }
 
-/// Lets a full node be met.
+/// Lets the node meet a full node.
 pub(super) fn meet(hand: &mut Hand, peer: usize) {
     hand.wanted();
     hand.ask(peer, ours(), Request::Ping);
@@ -54,7 +55,7 @@ pub(super) fn meet(hand: &mut Hand, peer: usize) {
     );
 }
 
-/// The requests to a peer that go out now, with their streams.
+/// The requests sent to a peer now, with their streams.
 pub(super) fn requests(hand: &mut Hand, peer: usize) -> Vec<(StreamId, RequestMessage)> {
     let streams: Vec<_> = hand.wanted();
     let to = streams.into_iter().filter(|want| want.1 == key(peer));
@@ -82,7 +83,7 @@ pub(super) fn reconciled(hand: &mut Hand, stream: StreamId, parts: Vec<ResponseP
     );
 }
 
-/// Something new comes from its publisher.
+/// A publisher puts a new item.
 pub(super) fn publish(hand: &mut Hand, owner: usize, value: &[u8]) -> Arc<Item> {
     let (value, salt) = (Value::new(value), Salt::from("s"));
     let item = Arc::new(Item::sign(&secret(owner), Seq(1), value, salt));
@@ -90,7 +91,7 @@ pub(super) fn publish(hand: &mut Hand, owner: usize, value: &[u8]) -> Arc<Item> 
     item
 }
 
-/// The offer that goes out to peer 1: its stream, and how many items it names.
+/// The offer sent to peer 1: its stream, and the number of items.
 fn offer(hand: &mut Hand) -> Option<(StreamId, usize)> {
     hand.pass(MOMENT);
     let (stream, request) = requests(hand, 1).pop()?;
@@ -100,7 +101,7 @@ fn offer(hand: &mut Hand) -> Option<(StreamId, usize)> {
     }
 }
 
-/// What is given on.
+/// Number of items given to peer 1.
 fn given(hand: &mut Hand) -> usize {
     let Some((_, request)) = requests(hand, 1).pop() else {
         return 0;
@@ -113,7 +114,7 @@ fn given(hand: &mut Hand) -> usize {
 
 #[test]
 fn of_what_is_wanted_and_fills_more_than_one_message_as_much_as_fits_is_given() {
-    // Three of these are a byte short of half a message each, a fourth would reach it.
+    // Three of these are one byte short of half a message, and a fourth would reach it.
     let len = 64 * 1024 - 1 - item_bytes(&item(1, "s", 1, ""));
     for (len, fitting) in [(len, 3), (len - 1, 4), (20_000, 8)] {
         let mut hand = full();
@@ -127,7 +128,7 @@ fn of_what_is_wanted_and_fills_more_than_one_message_as_much_as_fits_is_given() 
         reconciled(&mut hand, stream, vec![ResponsePart::Wanted(0xff)]);
         assert_eq!(given(&mut hand), fitting, "of {len} bytes");
         assert_eq!(hand.counter(Counter::SyncGiven), fitting as u64);
-        // The others are held still, for the next session.
+        // The others are still stored, for the next session.
         assert!(all.iter().all(|item| hand.held(&item.target()).is_some()));
     }
 }
@@ -237,7 +238,7 @@ fn adverts_are_believed_while_they_live_and_stand() {
         advert(4, now - 29 * 60 * 1_000_000_000, b"x"),
         advert(0, now, b"x"),
     ];
-    // Many that are deleted hide none of the others.
+    // Many deleted adverts hide none of the others.
     let earlier = now - 28 * 60 * 1_000_000_000;
     let deleted = (10..30).map(|owner| advert(owner, earlier, b""));
     let late = advert(5, now - 1, b"x");
@@ -258,7 +259,7 @@ fn adverts_are_believed_while_they_live_and_stand() {
     };
     assert_eq!(signers(&hand, 9), [1, 4, 5]);
     assert_eq!(signers(&hand, 1).len(), 1);
-    // Expired, and not swept yet.
+    // Expired, but not swept yet.
     hand.now = begin.mono.plus(21 * MINUTE);
     hand.node.base.cx.now = hand.time();
     assert!(signers(&hand, 9).is_empty());
@@ -285,14 +286,14 @@ fn sessions_begin_with_all_whose_turn_it_is_as_far_as_there_is_room() {
 fn a_session_begins_at_the_moment_it_is_due() {
     let mut hand = full();
     meet(&mut hand, 1);
-    // Half a second after the node looked whether one was.
+    // Half a second after the node checked whether one was due.
     let mut soon = 0;
     for begun in 0..8 {
-        // When the node woke for it, and when it did before.
+        // When the node woke for it, and the time before that.
         let (mut woke, mut before) = (hand.now, hand.now);
         while hand.counter(Counter::SyncsStarted) == begun {
             let due = hand.node.base.cx.timers.due_at(Timer::Reconcile).unwrap();
-            // Nothing else goes on.
+            // No other timer runs.
             hand.node.base.cx.timers.clear();
             hand.node.base.cx.timers.set(Timer::Reconcile, due);
             (before, woke) = (woke, due);
@@ -311,7 +312,7 @@ fn a_session_begins_at_the_moment_it_is_due() {
         hand.reply(stream, ResponseMessage { ext, response });
         assert_eq!(hand.used(Limit::sync_sessions), 0);
     }
-    // The first one, and those whose turn comes just after another look.
+    // The first one, and those that become due just after a check.
     assert!(soon <= 4, "{soon} of 8");
 }
 
@@ -360,7 +361,7 @@ fn an_unknown_peer_is_asked_first_which_kind_of_node_it_is() {
     }
 }
 
-/// A full node that knows an upstream one, and holds an item that this one lacks.
+/// A full node that knows an upstream one, and has an item that this one lacks.
 fn with_upstream() -> Hand {
     let mut hand = Hand::new(|config| {
         config.full_node = true;
@@ -460,7 +461,7 @@ fn what_a_session_brings_is_checked_32_at_a_time_and_more_follow_when_half_are()
             hand.input(Input::Verified { job, verdict });
         }
     }
-    // 17 are judged, and there is room for as many.
+    // Half of them are judged, so as many more follow.
     let expected: Vec<_> = (16..=32).rev().chain((16..=32).rev()).collect();
     assert_eq!(out[..34], expected);
     assert_eq!(out.len(), 60);
@@ -480,7 +481,7 @@ fn a_pass_with_an_upstream_node_ends_when_that_is_none_or_does_not_answer() {
             other => panic!("{other:?}"),
         }
     };
-    // It has become one of ours.
+    // The peer has switched from upstream's implementation to this one.
     let mut hand = with_upstream();
     let op = sync(&mut hand, 1);
     let (stream, _) = limit(&mut hand);
@@ -505,7 +506,7 @@ fn a_pass_with_an_upstream_node_ends_when_that_is_none_or_does_not_answer() {
     }
     assert_eq!(ended(&hand, op).result, Err(SyncFailure::Broken));
     assert_eq!(hand.counter(Counter::SyncsFailed), 1);
-    // It is not there.
+    // It cannot be reached.
     let mut hand = with_upstream();
     let op = sync(&mut hand, 1);
     let (stream, ..) = hand.wanted().remove(0);
@@ -514,7 +515,8 @@ fn a_pass_with_an_upstream_node_ends_when_that_is_none_or_does_not_answer() {
     assert_eq!(ended(&hand, op).result, Err(SyncFailure::Unreached));
 }
 
-/// How a session went whose peer holds nothing either, as its answer says or as junk does.
+/// The result of a session whose peer has no items, either as its answer says or with a junk
+/// answer.
 fn answered_with(full_node: bool, junk: bool) -> Result<(), SyncFailure> {
     let mut hand = full();
     meet(&mut hand, 1);
@@ -540,7 +542,7 @@ fn answered_with(full_node: bool, junk: bool) -> Result<(), SyncFailure> {
 }
 
 #[test]
-fn a_session_ends_as_its_peer_deserves() {
+fn a_session_ends_according_to_its_peers_answer() {
     assert_eq!(answered_with(true, false), Ok(()));
     assert_eq!(answered_with(false, false), Err(SyncFailure::NotFullNode));
     assert_eq!(answered_with(true, true), Err(SyncFailure::Broken));

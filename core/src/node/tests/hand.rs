@@ -1,4 +1,4 @@
-//! One node driven by hand: the test is every peer it has.
+//! One node driven by hand: the test plays all of its peers.
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) fn key(n: usize) -> PublicKey {
     secret(n).public()
 }
 
-/// An item of `owner` at a sequence.
+/// An item of `owner` with a sequence.
 pub(crate) fn item(owner: usize, salt: &str, seq: u64, value: &str) -> Arc<Item> {
     let (salt, value) = (Salt::from(salt), Value::new(value.as_bytes()));
     Arc::new(Item::sign(&secret(owner), Seq(seq), value, salt))
@@ -42,7 +42,7 @@ pub(crate) fn put(item: &Arc<Item>) -> Request {
     }
 }
 
-/// What our own dialect sends along.
+/// The extension that nodes of this implementation send.
 pub(crate) fn ours() -> Option<RequestExt> {
     Some(RequestExt {
         serves: true,
@@ -51,7 +51,7 @@ pub(crate) fn ours() -> Option<RequestExt> {
 }
 
 impl Hand {
-    /// The node with the key `secret(0)`.
+    /// Creates the node with the key `secret(0)`.
     pub(crate) fn new(configure: impl Fn(&mut Config)) -> Self {
         let mut config = Config::default();
         configure(&mut config);
@@ -94,7 +94,7 @@ impl Hand {
         self.run_requests();
     }
 
-    /// Fires the timer while requests wait that could go on, as a driver does.
+    /// Fires the timer while waiting requests can be resumed, as a driver does.
     pub(crate) fn run_requests(&mut self) {
         for _ in 0..100_000 {
             match self.node.next_deadline() {
@@ -107,7 +107,7 @@ impl Hand {
         panic!("requests are due for ever: {:?}", self.node.in_flight());
     }
 
-    /// Nothing is taken any more, once nobody asks and nobody answers.
+    /// Checks that nothing is held once no request is in progress.
     pub(crate) fn assert_quiet(&self) {
         assert_eq!(self.node.in_flight(), InFlight::default());
     }
@@ -131,12 +131,12 @@ impl Hand {
         op
     }
 
-    /// A stream from a peer, each of which has an address of its own.
+    /// Accepts a stream from a peer. Each peer has its own address.
     pub(crate) fn accept(&mut self, peer: usize) -> StreamId {
         self.accept_from(peer, peer)
     }
 
-    /// A stream from a peer, from the address of another one.
+    /// Accepts a stream from a peer at the address of another peer.
     pub(crate) fn accept_from(&mut self, peer: usize, host: usize) -> StreamId {
         let stream = StreamId(self.next_stream);
         self.next_stream += 2;
@@ -159,7 +159,7 @@ impl Hand {
         });
     }
 
-    /// A request on a stream from `peer`, jobs left alone.
+    /// Sends a request on a stream from `peer` without running jobs.
     pub(crate) fn request(
         &mut self,
         stream: StreamId,
@@ -177,7 +177,8 @@ impl Hand {
         self.bytes(stream, &frame);
     }
 
-    /// A request on a fresh stream, to its answer; none when the stream was closed without.
+    /// Sends a request on a new stream and returns the answer; `None` if the stream was closed
+    /// without one.
     pub(crate) fn ask(
         &mut self,
         peer: usize,
@@ -190,7 +191,7 @@ impl Hand {
         self.answer_on(stream)
     }
 
-    /// Runs every verification job that is out.
+    /// Runs every pending verification job.
     pub(crate) fn run_jobs(&mut self) {
         while let Some(at) = self
             .outputs
@@ -217,7 +218,7 @@ impl Hand {
         }
     }
 
-    /// The answer sent on a stream, taken out of the outputs; it counts as having left.
+    /// Takes the answer sent on a stream out of the outputs; it counts as having left.
     pub(crate) fn answer_on(&mut self, stream: StreamId) -> Option<ResponseMessage> {
         let bytes = self.sent_on(stream)?;
         self.input(Input::Sent { stream });
@@ -228,7 +229,7 @@ impl Hand {
         Some(decode_response(&frame).unwrap())
     }
 
-    /// Whether, and why, a stream was closed.
+    /// The reason with which a stream was closed, if it was.
     pub(crate) fn closed(&self, stream: StreamId) -> Option<CloseReason> {
         self.outputs.iter().find_map(|output| match output {
             Output::CloseStream { stream: s, reason } if *s == stream => Some(*reason),
@@ -236,13 +237,14 @@ impl Hand {
         })
     }
 
-    /// How many signatures are out to be checked.
+    /// Number of pending verification jobs.
     pub(crate) fn jobs_out(&self) -> usize {
         let is_job = |output: &&Output| matches!(output, Output::Verify { .. });
         self.outputs.iter().filter(is_job).count()
     }
 
-    /// Streams asked for, not yet opened and still wanted, with the peer and where to dial it.
+    /// Streams that the node requested, not yet opened or cancelled, with the peer and its
+    /// addresses.
     pub(crate) fn wanted(&mut self) -> Vec<(StreamId, PublicKey, Addrs, SessionUse)> {
         let mut wanted = Vec::new();
         self.outputs.retain(|output| match output {
@@ -261,7 +263,7 @@ impl Hand {
         wanted
     }
 
-    /// The first of the streams that are wanted; the others stay.
+    /// Takes the first of the requested streams; the others stay.
     pub(crate) fn wanted_first(&mut self) -> Option<(StreamId, PublicKey, Addrs, SessionUse)> {
         let at = self.outputs.iter().position(|output| {
             matches!(output, Output::OpenStream { stream, .. } if self.closed(*stream).is_none())
@@ -277,7 +279,7 @@ impl Hand {
         }
     }
 
-    /// Opens a stream that was asked for, and returns the request that comes on it.
+    /// Opens a requested stream, and returns the request sent on it.
     pub(crate) fn open(&mut self, stream: StreamId, reach: Reach) -> RequestMessage {
         self.input(Input::StreamOpened {
             stream,
@@ -289,7 +291,7 @@ impl Hand {
         self.request_on(stream).expect("a request follows")
     }
 
-    /// The request that the node sent on a stream.
+    /// Takes the request that the node sent on a stream.
     pub(crate) fn request_on(&mut self, stream: StreamId) -> Option<RequestMessage> {
         let bytes = self.sent_on(stream)?;
         let frame = FrameDecoder::new(Side::Request)
@@ -306,7 +308,7 @@ impl Hand {
         self.run_jobs();
     }
 
-    /// A ping is answered as upstream does.
+    /// Answers a ping as upstream does.
     pub(crate) fn pong(&mut self, stream: StreamId, peer: usize) {
         let responder = Sender::of(&key(peer));
         let response = crate::wire::Response::Ping { responder };
@@ -314,7 +316,7 @@ impl Hand {
         self.reply(stream, ResponseMessage { ext, response });
     }
 
-    /// These stand in the table, reachable and of unknown dialect.
+    /// Adds peers to the table, reachable and of unknown dialect.
     pub(crate) fn know(&mut self, peers: impl IntoIterator<Item = usize>) {
         let time = self.time();
         for peer in peers {
@@ -351,7 +353,7 @@ impl Hand {
             .map(|held| held.item().clone())
     }
 
-    /// Lets `peer` enter the table: it calls, is pinged back, and answers.
+    /// Adds `peer` to the table: it calls, is pinged back, and answers.
     pub(crate) fn introduce(&mut self, peer: usize, reach: Reach, ext: bool) {
         use crate::wire::{Response, ResponseExt};
         self.wanted();

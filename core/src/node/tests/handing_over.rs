@@ -1,4 +1,4 @@
-//! Hand-over of held items to peers that enter the table among the nearest to them.
+//! Handover of stored items to peers that enter the table among the nearest to them.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -20,10 +20,10 @@ use crate::wire::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-/// From the entry into the table to the first offer.
+/// Time from the entry into the table to the first offer.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Has a node hold an item of `owner`, of which so much life is left.
+/// Stores an item of `owner` with this remaining lifetime on the node.
 fn hold(hand: &mut Hand, owner: usize, left: Duration) -> Target {
     let (value, salt) = (Value::new(b"v"), Salt::from("s"));
     let item = Arc::new(Item::sign(&secret(owner), Seq(1), value, salt));
@@ -36,7 +36,7 @@ fn hold(hand: &mut Hand, owner: usize, left: Duration) -> Target {
     target
 }
 
-/// Lets a peer answer what nodes ask each other anyway, for so long. Returns what else it was sent,
+/// Answers the usual requests as a peer for this time. Returns the other messages that it was sent,
 /// with the streams to answer on.
 fn served(
     hand: &mut Hand,
@@ -77,7 +77,7 @@ fn served(
     }
 }
 
-/// What one message offers.
+/// The leads that a message offers.
 fn leads(message: &RequestMessage) -> Vec<Lead> {
     match &parts(message)[..] {
         [RequestPart::Offer(stamps)] => stamps.iter().map(|stamp| stamp.lead).collect(),
@@ -114,7 +114,7 @@ fn a_newcomer_is_offered_what_it_should_hold_and_given_what_it_lacks_one_message
         given += parts(message).len();
         reconciled(&mut hand, *stream, Vec::new());
     }
-    // More is left to its owners and readers.
+    // Owners and readers supply the rest.
     let late = served(&mut hand, 1, true, SETTLE);
     assert!(late.is_empty());
     all.sort_unstable();
@@ -135,7 +135,7 @@ fn to_an_upstream_newcomer_a_few_young_items_are_put() {
             hold(&mut hand, 2_000 + owner, HOUR + SETTLE - SECOND);
         }
         hand.introduce(1, Reach::Dialled, false);
-        // What is published now its publisher puts to whom it belongs.
+        // A publisher puts a new item to the peers that should have it.
         hold(&mut hand, 3_000, 2 * HOUR);
         let sent = served(&mut hand, 1, false, SETTLE);
         let put = |message: &RequestMessage| match &message.request {
@@ -149,7 +149,7 @@ fn to_an_upstream_newcomer_a_few_young_items_are_put() {
     }
 }
 
-/// Against the plain rule, over all that is known.
+/// Compared with the rule in its simplest form, over all known peers.
 #[test]
 fn only_a_newcomer_among_the_nearest_is_handed_an_item_and_only_by_the_nearest_few() {
     const K: usize = 4;
@@ -217,7 +217,7 @@ fn of_many_newcomers_some_wait_and_the_others_are_counted() {
 }
 
 #[test]
-fn who_comes_later_holds_what_it_should_without_a_read_or_a_renewal() {
+fn a_peer_that_joins_later_gets_its_items_without_a_read_or_a_renewal() {
     let mut net = Net::new(12, |_, _| {});
     for late in 9..12 {
         net.up[late] = false;
@@ -237,7 +237,7 @@ fn who_comes_later_holds_what_it_should_without_a_read_or_a_renewal() {
     }
     let sum = |net: &Net, counter| (0..12).map(|node| net.counter(node, counter)).sum::<u64>();
     assert_eq!(sum(&net, Counter::Renewals), 0);
-    // Five items to three newcomers; three nodes may offer each, and hardly one gives it twice.
+    // Five items to three new peers; three nodes may offer each, and rarely give one twice.
     let given = sum(&net, Counter::Handovers);
     assert!((15..=45).contains(&given), "{given}");
 }

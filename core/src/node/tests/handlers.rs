@@ -1,4 +1,4 @@
-//! What requests are answered with, and what their items become.
+//! The answers to requests, and what happens to their items.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -74,7 +74,7 @@ fn a_get_is_answered_with_what_it_wants_and_with_peers_where_that_is_not_held() 
 }
 
 #[test]
-fn a_put_is_told_that_its_item_came_meanwhile() {
+fn a_put_answer_says_that_its_item_came_meanwhile() {
     let mut hand = Hand::new(|_| {});
     let it = item(1, "x", 5, "v");
     let streams = [2, 3].map(|peer| {
@@ -141,13 +141,13 @@ fn an_undecodable_reconciliation_is_charged_like_any_other_junk() {
             hand.node.base.lane(&key(1)),
         )
     };
-    // A kilobyte each beside its bytes, and 256 in all.
+    // One kilobyte each in addition to its bytes, and 256 in all.
     assert_eq!(junk(200 * 1024), (1, Lane::New));
     assert_eq!(junk(54 * 1024), (2, Lane::New));
     assert_eq!(junk(1), (3, Lane::Penalised));
 }
 
-/// An item of a publisher of its own, whose signature is not checked.
+/// An item of its own publisher, whose signature is not checked.
 fn unsigned(number: usize, len: usize) -> Arc<Item> {
     let mut key = [2; 33];
     key[25..].copy_from_slice(&number.to_be_bytes());

@@ -1,5 +1,5 @@
-//! Rules whose breakage another rule hides in any larger run: each alone, in a world where the
-//! hiding rule does not hold.
+//! Rules whose violation another rule would hide in a larger run: each is tested alone, where the
+//! hiding rule does not apply.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::item::Salt;
 use crate::node::*;
 use crate::wire::{Life, Request, Response, ResponseExt, ResponseMessage, Sender};
 
-/// Pings peer 1 over the stream that was kept, or over a new one that is opened; which it is.
+/// Pings peer 1 over the kept stream, or over a new one that is opened. Returns the stream.
 fn ping(hand: &mut Hand, kept: Option<StreamId>) -> (OperationId, StreamId) {
     let op = hand.command(Command::Ping {
         peer: key(1),
@@ -33,16 +33,16 @@ fn pong(hand: &mut Hand, stream: StreamId) {
     hand.reply(stream, ResponseMessage { ext, response });
 }
 
-/// Hidden by calls that are answered before a kept stream is given up.
+/// Otherwise calls that are answered before a kept stream is closed hide it.
 #[test]
 fn a_stream_kept_again_and_again_is_not_given_up_under_a_call() {
     let mut hand = Hand::new(|_| {});
     let (op, stream) = ping(&mut hand, None);
     pong(&mut hand, stream);
     assert!(hand.finished(op).is_some());
-    // No upkeep uses the stream in between.
+    // Maintenance must not use the stream in between.
     hand.node.base.cx.timers.clear();
-    // Every call begins just before the stream would be given up, and ends well after.
+    // Every call begins just before the stream would be closed, and ends well after.
     for round in 0..5 {
         hand.pass(Duration::from_secs(29));
         let (op, _) = ping(&mut hand, Some(stream));
@@ -54,12 +54,12 @@ fn a_stream_kept_again_and_again_is_not_given_up_under_a_call() {
             panic!("round {round}");
         };
     }
-    // Unused, it is given up after all.
+    // Unused, it is closed in the end.
     hand.pass(Duration::from_secs(40));
     assert_eq!(hand.closed(stream), Some(CloseReason::Idle));
 }
 
-/// Hidden by sequences that name a time, from which holders compute the same life.
+/// Otherwise sequences that state a time hide it, since holders derive the same lifetime from them.
 #[test]
 fn a_repair_carries_the_remaining_life() {
     let mut hand = Hand::new(|_| {});
@@ -108,7 +108,7 @@ fn a_repair_carries_the_remaining_life() {
     assert_eq!(repaired, 1);
 }
 
-/// The same for an item of somebody else that a user publishes.
+/// The same for an item of another owner that a user publishes.
 #[test]
 fn publishing_an_item_of_another_owner_carries_the_life_that_is_held() {
     let mut hand = Hand::new(|_| {});

@@ -1,4 +1,4 @@
-//! Same inputs, same outputs, bit for bit; and a journal replays without the secret.
+//! Same inputs, same outputs, bit for bit; and a journal replays without the secret key.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -36,7 +36,7 @@ fn a_run_replays_from_the_public_key_alone() {
     assert!(steps.iter().map(|step| step.signed.len()).sum::<usize>() >= 2);
     let mut replay = Replay::new(header).unwrap();
     for step in &steps {
-        // Through text, as a file would hold it.
+        // Through text, as in a file.
         let text = serde_json::to_string(step).unwrap();
         let step: Step<'_> = serde_json::from_str(&text).unwrap();
         replay.step(&step).unwrap();

@@ -1,4 +1,5 @@
-//! What upstream's DHT was removed for, as far as full nodes are meant: R7, R11, R13.
+//! The faults for which upstream's DHT was removed, as far as they concern full nodes: R7, R11,
+//! R13.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use crate::store::{Candidate, Via};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Gives a node an item as if it had been there for long: nothing is announced.
+/// Stores an item on a node as if it had been there for long, so that nothing is announced.
 fn keep(net: &mut Net, node: usize, item: Item) {
     let time = net.time();
     let base = &mut net.nodes[node].base;
@@ -28,7 +29,7 @@ fn full(config: &Config) -> Config {
     }
 }
 
-/// Whether a node holds it, and it is no deletion.
+/// Whether a node has the item, and it is not a tombstone.
 fn holds(net: &Net, node: usize, target: &Target) -> bool {
     let held = net.nodes[node].base.items.store.get(net.time(), target);
     net.up[node] && held.is_some_and(|held| !held.is_tombstone())
@@ -42,7 +43,7 @@ fn r7_what_its_owner_left_is_gone_within_a_life_although_full_nodes_reconcile_an
     let target = Target::of(&secret(5).public(), b"left");
     assert!((1..4).all(|node| holds(&net, node, &target)));
     net.kill(5);
-    // Each comes back empty now and then, and has it from the others again.
+    // Each restarts empty occasionally, and gets the item from the others again.
     for round in 0..25 {
         let node = 1 + round % 3;
         net.restart(node, addr(node), full(&config(node)));
@@ -71,7 +72,7 @@ fn r11_a_fresh_full_node_has_99_of_100_of_5300_items_within_a_minute() {
     net.run_for(MINUTE);
     let has = net.nodes[2].snapshot().store.items;
     assert!(has * 100 >= 5_300 * 99, "{has} after a minute");
-    // Later changes arrive immediately; two minutes are enough.
+    // Later changes arrive immediately; two minutes suffice.
     net.put(0, "later", b"v").unwrap();
     net.run_for(Duration::from_secs(1));
     let later = Target::of(&secret(0).public(), b"later");
@@ -79,7 +80,7 @@ fn r11_a_fresh_full_node_has_99_of_100_of_5300_items_within_a_minute() {
 }
 
 #[test]
-fn r13_two_contents_of_one_sequence_are_one_after_the_next_session_whoever_heard_which() {
+fn r13_two_contents_of_one_sequence_become_one_after_the_next_session() {
     for swapped in [false, true] {
         let mut net = Net::settled(3, |n, config| config.full_node = n > 0);
         let seq = Seq(net.time().unix.0);
@@ -98,7 +99,7 @@ fn r13_two_contents_of_one_sequence_are_one_after_the_next_session_whoever_heard
             let held = net.nodes[node].base.items.store.get(net.time(), &target);
             assert_eq!(held.unwrap().item().content_hash(), smaller, "{node}");
         }
-        // Signed once more it is the same item: nothing moves.
+        // Signing it again gives the same item, so nothing is transferred.
         let given = net.counter(1, Counter::SyncGiven) + net.counter(2, Counter::SyncGiven);
         net.run_for(3 * MINUTE);
         let later = net.counter(1, Counter::SyncGiven) + net.counter(2, Counter::SyncGiven);

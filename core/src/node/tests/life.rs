@@ -1,4 +1,4 @@
-//! Renewal, repair, deletion and Go's holders: rules 2, 5, 6 and 8.
+//! Renewal, repair, deletion and Go holders: rules 2, 5, 6 and 8.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -49,7 +49,7 @@ fn own_items_tell_holders_age_and_the_next_renewal() {
     let later = &net.nodes[1].own_items(net.now)[0];
     assert!(later.age.unwrap() >= HOUR / 4);
     assert!(later.next_renewal.unwrap() < next);
-    // Nobody to ask: it is kept, and tried again within two minutes.
+    // Without any peer it is kept, and retried within two minutes.
     let mut alone = Net::new(1, |_, _| {});
     alone.run_for(Duration::from_secs(60));
     assert!(alone.put(0, "x", b"v").is_err());
@@ -58,7 +58,7 @@ fn own_items_tell_holders_age_and_the_next_renewal() {
     assert!(own.next_renewal.unwrap() < Duration::from_secs(120));
 }
 
-/// Publishes `value` as node 1's large record `film`, its chunks before its manifest.
+/// Publishes `value` as node 1's large record `film`, the chunks before the manifest.
 fn put_large(net: &mut Net, before: Option<&Manifest>, value: &[u8], once: bool) -> Manifest {
     let options = PutOptions {
         once,
@@ -91,7 +91,7 @@ fn chunks_are_renewed_as_long_as_a_manifest_names_them() {
     let value = alloc::vec![1; MAX_VALUE_LEN + 1];
     let first = put_large(&mut net, None, &value, false);
     put_large(&mut net, Some(&first), b"short", false);
-    // A reader of the version before may be under way.
+    // A reader of the previous version may still be reading.
     let all = ["film", "film/0/0", "film/0/1", "film/0/9", "film/1/0"];
     assert_eq!(renewed(&net), all.map(Salt::from));
     // An ordinary value in its place, a tombstone, or a version that is not renewed.
@@ -147,7 +147,7 @@ fn a_put_that_is_not_to_be_renewed_dies_with_its_ttl() {
 }
 
 #[test]
-fn a_newcomer_among_the_nearest_is_mended_by_a_read() {
+fn a_new_peer_among_the_nearest_is_repaired_by_a_read() {
     let mut net = Net::new(9, |_, _| {});
     net.up[8] = false;
     net.run_for(Duration::from_secs(60));
@@ -171,7 +171,7 @@ fn a_newcomer_among_the_nearest_is_mended_by_a_read() {
 }
 
 #[test]
-fn a_deleted_item_cannot_be_brought_back_by_somebody_who_kept_it() {
+fn a_deleted_item_cannot_be_brought_back_by_a_peer_that_kept_it() {
     let mut net = Net::settled(6, |_, _| {});
     let put = net.put(1, "x", b"v").unwrap();
     let target = put.target;
@@ -249,7 +249,7 @@ fn go_holders_get_a_higher_sequence_not_earlier_than_three_quarters_of_an_hour()
     );
 }
 
-/// Plays a Go node for a while: answers everything without extensions, one request a stream.
+/// Plays a Go node for a while: answers everything without extensions, one request per stream.
 /// Returns the sequences that were put.
 fn answer_as_go(hand: &mut Hand, peer: usize, during: Duration) -> Vec<Seq> {
     let mut seqs = Vec::new();
@@ -334,7 +334,7 @@ fn what_becomes_of_own_items_in_storage_is_asked_back_and_counted() {
     );
 }
 
-/// What storage is told after it gave a record that was not taken.
+/// What storage is sent after the node did not admit one of its records.
 #[test]
 fn storage_forgets_what_it_gave_and_was_not_taken_unless_it_has_something_later() {
     use super::hand::{Hand, item, put};

@@ -1,4 +1,4 @@
-//! Storage that is read at the start, slowly: what needs an item asks for it, and waits.
+//! Storage that is read slowly at the start: whatever needs an item requests it and waits.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use super::hand::{Hand, item, key, ours, put};
 use crate::id::Target;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::node::base::Base;
-use crate::node::loading::Wanted;
+use crate::node::loading::LoadStatus;
 use crate::node::*;
 use crate::record::StoredRecord;
 use crate::sync::{SyncRequest, SyncResponse};
@@ -16,7 +16,7 @@ use crate::wire::{Request, RequestExt, Response, ResponseMessage, Want};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A node before whose storage lie records that it has not been given.
+/// A node whose storage has records that it has not passed yet.
 fn loading(limits: impl Fn(&mut Limits)) -> Hand {
     let mut hand = Hand::new(|config| {
         config.storage = true;
@@ -38,7 +38,7 @@ fn record(hand: &Hand, item: &Item) -> Box<StoredRecord> {
     })
 }
 
-/// What storage was asked for since the last call.
+/// The targets requested from storage since the last call.
 fn asked(hand: &mut Hand) -> Vec<Target> {
     let mut asked = Vec::new();
     hand.outputs.retain(|output| match output {
@@ -51,7 +51,7 @@ fn asked(hand: &mut Hand) -> Vec<Target> {
     asked
 }
 
-/// Storage answers for a target, with what it has there.
+/// Storage answers for a target, with its record if there is one.
 fn answer(hand: &mut Hand, target: Target, has: Option<&Item>, proven: bool) {
     if let Some(has) = has {
         let record = record(hand, has);
@@ -109,7 +109,7 @@ fn every_request_that_needs_an_item_asks_storage_for_it_and_is_answered_with_wha
                 other => panic!("{other:?}"),
             }
             assert_eq!(hand.held(&target).unwrap().seq, Seq(5));
-            // It is loaded now and not asked for again.
+            // It is loaded now, and not requested again.
             assert!(value_in(hand.ask(2, ours(), Request::GetValue { target })).is_some());
             assert_eq!(
                 (asked(&mut hand).len(), hand.counter(Counter::Loads)),
@@ -198,7 +198,7 @@ fn what_needs_everything_waits_for_everything_or_for_four_seconds() {
 }
 
 #[test]
-fn storage_that_does_not_answer_or_cannot_be_read_holds_nobody_for_longer() {
+fn storage_that_does_not_answer_or_cannot_be_read_delays_no_request_for_longer() {
     let target = item(1, "s", 5, "").target();
     let get = Request::GetValue { target };
     let mut hand = loading(|_| {});
@@ -207,7 +207,7 @@ fn storage_that_does_not_answer_or_cannot_be_read_holds_nobody_for_longer() {
     hand.pass(Duration::from_millis(4_001));
     assert!(hand.answer_on(stream).is_some());
     assert_eq!(hand.counter(Counter::LoadsLate), 1);
-    // Late, and without a record; then it is away.
+    // A late answer without a record; then storage becomes unreadable.
     let read = false;
     hand.input(Input::TargetLoaded { target, read });
     let stream = hand.accept(1);
@@ -216,7 +216,7 @@ fn storage_that_does_not_answer_or_cannot_be_read_holds_nobody_for_longer() {
     hand.input(Input::TargetLoaded { target, read });
     assert!(hand.answer_on(stream).is_some());
     assert_eq!(hand.counter(Counter::LoadsFailed), 2);
-    // No request asked for it.
+    // No request needed it.
     hand.input(Input::TargetLoaded { target, read });
     assert_eq!(hand.counter(Counter::LateEvents), 1);
     // A stream that is closed meanwhile leaves nothing behind.
@@ -274,7 +274,7 @@ fn at_most_64_targets_are_asked_for_at_a_time() {
     }
 }
 
-/// The node's own commands: a read finds what lies there, a put takes a sequence above it.
+/// The node's own commands: a read finds the stored item, a put uses a sequence above it.
 #[test]
 fn operations_wait_for_what_lies_at_their_target() {
     let far = Seq(1_790_000_000_000_000_000 + 10 * 3_600_000_000_000);
@@ -346,7 +346,7 @@ fn a_target_has_been_loaded_when_all_below_the_next_one_has_and_it_lies_there() 
         }
         answer(&mut hand, target, Some(&stored), true);
         assert_eq!(hand.used(Limit::loads), 0);
-        // It was loaded before its turn, which is still to come.
+        // It was loaded out of order; its turn is still to come.
         for next in [next, Some(Target::from_bytes(above))] {
             hand.input(Input::LoadedUpTo { next });
             assert!(value_in(hand.ask(1, ours(), Request::GetValue { target })).is_some());
@@ -367,21 +367,21 @@ fn what_was_loaded_before_its_turn_is_remembered_up_to_a_limit_and_forgotten_at_
     let Base { cx, loading, .. } = &mut hand.node.base;
     for n in 0..=MOST {
         if n == MOST {
-            assert_eq!(loading.want(cx, numbered(n - 1)), Wanted::Loaded);
+            assert_eq!(loading.request(cx, numbered(n - 1)), LoadStatus::Loaded);
         }
-        assert_eq!(loading.want(cx, numbered(n)), Wanted::Asked);
+        assert_eq!(loading.request(cx, numbered(n)), LoadStatus::Requested);
         loading.answered(cx, numbered(n), true);
     }
-    // The farthest is forgotten.
-    assert_eq!(loading.want(cx, numbered(MOST - 1)), Wanted::Loaded);
-    assert_eq!(loading.want(cx, numbered(MOST)), Wanted::Asked);
+    // The highest target is forgotten.
+    assert_eq!(loading.request(cx, numbered(MOST - 1)), LoadStatus::Loaded);
+    assert_eq!(loading.request(cx, numbered(MOST)), LoadStatus::Requested);
     loading.answered(cx, numbered(MOST), true);
     loading.advance(cx, Some(numbered(MOST - 1)));
     // There is room again.
     for n in MOST..MOST + 9 {
-        loading.want(cx, numbered(n));
+        loading.request(cx, numbered(n));
         loading.answered(cx, numbered(n), true);
-        assert_eq!(loading.want(cx, numbered(n)), Wanted::Loaded);
+        assert_eq!(loading.request(cx, numbered(n)), LoadStatus::Loaded);
     }
 }
 
@@ -458,7 +458,7 @@ fn after_a_minute_no_request_waits_for_all_of_storage_but_for_its_own_target() {
 }
 
 #[test]
-fn who_wants_only_peers_waits_for_no_storage() {
+fn a_request_for_peers_only_does_not_wait_for_storage() {
     let target = item(1, "s", 5, "v").target();
     for (want, waits) in [(Want::Peers, false), (Want::Item, true), (Want::All, true)] {
         let mut hand = loading(|_| {});

@@ -1,4 +1,4 @@
-//! What is remembered of targets outlasts a restart.
+//! Marks survive a restart.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -16,7 +16,7 @@ fn node() -> Hand {
     Hand::new(|config| config.storage = true)
 }
 
-/// What storage has of marks after the run.
+/// The marks in storage after the run.
 fn kept(hand: &Hand) -> BTreeMap<(MarkKind, Target), StoredMark> {
     let mut kept = BTreeMap::new();
     for output in &hand.outputs {
@@ -57,7 +57,7 @@ fn after_a_restart_nothing_deleted_comes_back_and_no_own_sequence_is_lowered() {
     put_own(&mut hand, b"far ahead", Some(far));
     let deleted = put_own(&mut hand, b"", None);
     assert_eq!(deleted, Seq(far.0 + 1));
-    // All items go; what is remembered stays.
+    // All items expire; the marks remain.
     hand.pass(3 * HOUR);
     assert_eq!(hand.node.store().fill().items, 0);
     let marks = kept(&hand);

@@ -1,4 +1,4 @@
-//! What is measured by kind, at a node that is driven by hand.
+//! Measurements by kind, at a node that is driven by hand.
 
 use super::hand::{Hand, item, key, put};
 use super::net::addr;
@@ -32,7 +32,7 @@ fn a_request_is_counted_once_under_its_method_and_what_became_of_it() {
 fn a_request_whose_peer_leaves_is_in_flight_until_then() {
     let mut hand = Hand::new(|_| {});
     let stream = hand.accept(1);
-    // Its signature is being checked.
+    // The verification of its item is pending.
     hand.request(stream, 1, None, put(&item(1, "x", 5, "v")));
     assert_eq!(hand.node.snapshot().requests_in_flight, 1);
     hand.input(Input::StreamClosed {
@@ -74,7 +74,7 @@ fn a_call_and_its_operation_end_under_the_same_name() {
         let operations = &measured.operations;
         assert_eq!(*operations.of((OperationKind::Ping, outcome)), 1);
         assert_eq!(*measured.calls.of((Method::Ping, call)), 1);
-        // Those that were answered alone have a time.
+        // Only answered calls have a time.
         assert_eq!(measured.call_time.of(Method::Ping).count(), 1);
         assert!(measured.call_time.of(Method::Ping).sum() >= 30_000_000);
     }
@@ -112,7 +112,7 @@ fn tasks_say_when_they_ran_and_when_they_run_again() {
     hand.pong(stream, 3);
     let done = task(&hand, Task::Bootstrap);
     assert_eq!(done.last_ok, Some(Duration::ZERO));
-    // Its neighbourhood is looked up now, and the bootstrap peer asked again some time.
+    // The neighbourhood is looked up now, and the bootstrap peer pinged again later.
     assert!(done.next.is_some_and(|next| next > Duration::from_secs(60)));
     assert_eq!(task(&hand, Task::SelfLookup).runs, 1);
     assert_eq!(task(&hand, Task::Renewal).next, None);

@@ -1,4 +1,4 @@
-//! A node that mirrors what other keys have published elsewhere.
+//! A node that mirrors what other keys published elsewhere.
 
 use core::time::Duration;
 
@@ -59,7 +59,7 @@ fn a_mirrored_item_is_found_at_its_owners_target_and_kept_alive_by_the_mirror() 
         read(&mut net, ABSENT),
         Err(GetError::Deleted { .. })
     ));
-    // What its mirror does not renew ends with its life.
+    // Items that their mirror does not renew expire.
     mirror(&mut net, ABSENT, b"again").unwrap();
     net.kill(MIRROR);
     net.run_for(TTL + Duration::from_secs(300));
@@ -99,12 +99,12 @@ fn the_owners_word_comes_before_any_mirrors() {
         );
         assert_eq!(read(&mut net, 5).unwrap().item.value.as_bytes(), b"own");
     }
-    // Holders that know the owner's item say so where the mirror itself does not hold it.
+    // Holders that know the owner's item report it if the mirror itself does not have it.
     assert_eq!(net.holders(5, "dmsg").len(), 11);
 }
 
 #[test]
-fn who_does_not_name_the_mirror_does_not_take_its_items() {
+fn a_node_that_does_not_configure_the_mirror_does_not_take_its_items() {
     let mut net = network(false);
     let refused = mirror(&mut net, ABSENT, b"entry");
     let Err(PutError::TooFewReplicas { partial, .. }) = refused else {

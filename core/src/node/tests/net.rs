@@ -1,4 +1,5 @@
-//! A network of nodes in one thread and virtual time: every link takes 10 ms, jobs 60 µs.
+//! A network of nodes in one thread with virtual time: every link takes 10 ms, a verification 60
+//! µs.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -16,23 +17,23 @@ use crate::time::{Mono, Time, Unix};
 
 const LATENCY: Duration = Duration::from_millis(10);
 const VERIFY: Duration = Duration::from_micros(60);
-/// How long it takes to learn that nobody is there.
+/// Time after which a dial to an unused address fails.
 const UNREACHABLE: Duration = Duration::from_millis(30);
 const START: Unix = Unix(1_790_000_000_000_000_000);
 
-/// Who holds the other end of a stream.
+/// The node and the stream number of the other end of a stream.
 type LinkEnd = (usize, StreamId);
 
 pub(crate) struct Net {
     pub(crate) nodes: Vec<Node>,
     pub(crate) up: Vec<bool>,
-    /// Streams to these are accepted, and nothing more happens.
+    /// Nodes that accept streams but never answer.
     pub(crate) mute: BTreeSet<usize>,
-    /// Streams to these are neither opened nor refused.
+    /// Nodes to which streams are neither opened nor refused.
     pub(crate) hang: BTreeSet<usize>,
-    /// Wall clocks that are wrong, by seconds.
+    /// Nodes with a wrong wall clock, by seconds.
     pub(crate) skew: BTreeMap<usize, i64>,
-    /// Where those are who moved.
+    /// Addresses of nodes that moved.
     moved: BTreeMap<usize, SocketAddr>,
     by_key: BTreeMap<PublicKey, usize>,
     links: BTreeMap<LinkEnd, LinkEnd>,
@@ -43,9 +44,9 @@ pub(crate) struct Net {
     ops: u64,
     pub(crate) finished: BTreeMap<OperationId, Outcome>,
     pub(crate) events: Vec<(usize, Event)>,
-    /// Streams that `OpenStream` asked for, by node.
+    /// Nodes that `OpenStream` was for.
     pub(crate) opened: Vec<usize>,
-    /// The node that is recorded, and its steps.
+    /// The recorded node, and its recorder.
     pub(crate) recorder: Option<(usize, Recorder)>,
     pub(crate) steps: Vec<Step<'static>>,
 }
@@ -75,7 +76,7 @@ pub(crate) fn config(n: usize) -> Config {
 }
 
 impl Net {
-    /// `n` nodes, all knowing node 0 as bootstrap peer; nothing has happened yet.
+    /// `n` nodes with node 0 as their bootstrap peer; nothing has happened yet.
     pub(crate) fn new(n: usize, configure: impl Fn(usize, &mut Config)) -> Self {
         let now = Mono(1_000_000_000);
         let mut net = Self {
@@ -106,14 +107,14 @@ impl Net {
             net.nodes
                 .push(Node::new(config, identity, seed, net.time()).unwrap());
             net.by_key.insert(secret(i).public(), i);
-            // Not all in the same instant.
+            // Not all at the same instant.
             let at = now.plus(Duration::from_millis(7 * i as u64));
             net.schedule(at, i, Input::TimerFired);
         }
         net
     }
 
-    /// A network that has settled for a minute.
+    /// A network that has run for a minute.
     pub(crate) fn settled(n: usize, configure: impl Fn(usize, &mut Config)) -> Self {
         let mut net = Self::new(n, configure);
         net.run_for(Duration::from_secs(60));
@@ -136,7 +137,7 @@ impl Net {
         self.schedule(self.now.plus(delay), node, input);
     }
 
-    /// Hands one input to a node and carries out what it wants.
+    /// Passes one input to a node and carries out its outputs.
     pub(crate) fn input(&mut self, node: usize, input: Input<'static>) {
         if !self.up[node] {
             return;
@@ -291,7 +292,7 @@ impl Net {
         }
     }
 
-    /// Runs until `deadline`, or until `done`.
+    /// Runs until `deadline`, or until `done` returns true.
     pub(crate) fn run_until(&mut self, deadline: Mono, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -324,7 +325,7 @@ impl Net {
         self.run_until(self.now.plus(duration), |_| false);
     }
 
-    /// Stops a node without a word: its streams are reset.
+    /// Stops a node without notice: its streams are reset.
     pub(crate) fn kill(&mut self, node: usize) {
         self.up[node] = false;
         let ends: Vec<(LinkEnd, LinkEnd)> = self
@@ -344,12 +345,12 @@ impl Net {
         }
     }
 
-    /// Where a node is.
+    /// The address of a node.
     pub(crate) fn place(&self, node: usize) -> SocketAddr {
         self.moved.get(&node).copied().unwrap_or_else(|| addr(node))
     }
 
-    /// A node's process ends, and begins anew at another address with the same key.
+    /// Restarts the process of a node at another address with the same key.
     pub(crate) fn restart(&mut self, node: usize, at: SocketAddr, config: Config) {
         self.kill(node);
         self.moved.insert(node, at);
@@ -359,7 +360,7 @@ impl Net {
         self.begin(node);
     }
 
-    /// A node that was down begins.
+    /// Starts a node that was down.
     pub(crate) fn begin(&mut self, node: usize) {
         self.up[node] = true;
         self.after(Duration::ZERO, node, Input::TimerFired);
@@ -435,7 +436,7 @@ impl Net {
         self.nodes[node].snapshot().counters.get(counter)
     }
 
-    /// Nodes that hold the item of `owner` under `salt`, the owner apart.
+    /// Nodes that have the item of `owner` under `salt`, except the owner.
     pub(crate) fn holders(&self, owner: usize, salt: &str) -> Vec<usize> {
         let target = crate::id::Target::of(&secret(owner).public(), salt.as_bytes());
         let time = self.time();

@@ -120,7 +120,7 @@ fn a_command_waits_for_bootstrap_peers_that_are_being_asked() {
 #[test]
 fn a_command_waits_for_a_caller_that_is_being_pinged_back() {
     for answers in [true, false] {
-        // Without bootstrap peers: the first caller is all that it will know.
+        // Without bootstrap peers the first caller is the only known peer.
         let mut hand = Hand::new(|_| {});
         hand.ask(1, ours(), Request::Ping);
         let (ping, ..) = hand.wanted()[0];
@@ -134,8 +134,8 @@ fn a_command_waits_for_a_caller_that_is_being_pinged_back() {
                 stream: ping,
                 reason: OpenFailure::Unreachable,
             });
-            let nobody = Outcome::FindNode(Err(OperationError::NoPeers));
-            assert_eq!(hand.finished(op), Some(&nobody));
+            let no_peers = Outcome::FindNode(Err(OperationError::NoPeers));
+            assert_eq!(hand.finished(op), Some(&no_peers));
             continue;
         }
         hand.open(ping, Reach::Relayed);
@@ -156,7 +156,7 @@ fn sequences_rise_past_what_others_hold() {
         ..PutOptions::default()
     };
     net.put_with(1, "x", b"ahead", options).unwrap();
-    // The same key on another machine: it knows nothing of that sequence.
+    // The same key on another machine, which does not know that sequence.
     net.nodes[1].base.items.own = crate::node::items::own::OwnItems::new(10);
     let (time, target) = (net.time(), Target::of(&secret(1).public(), b"x"));
     net.nodes[1].base.items.store.remove_local(time, &target);

@@ -1,4 +1,4 @@
-//! Who enters the table and where peers are dialled: rules 9, 13 and 15.
+//! Which peers enter the table, and where they are dialled: rules 9, 13 and 15.
 
 use core::time::Duration;
 
@@ -43,7 +43,7 @@ fn nodes_without_room_for_each_other_do_not_ping_back_for_ever() {
     net.run_for(Duration::from_secs(60));
     for node in 0..net.nodes.len() {
         let ping_backs = net.counter(node, Counter::PingBacks);
-        // At most one for each other node, in ten minutes.
+        // At most one per other node in ten minutes.
         assert!(ping_backs <= 23, "{node}: {ping_backs}");
     }
 }
@@ -171,7 +171,7 @@ fn lying_ids_and_impossible_keys_are_dropped_alone() {
         .partition(|(_, peer, ..)| *peer == key(3));
     assert_eq!((next.len(), other.len()), (1, 1));
     assert_eq!(next.remove(0).2.as_slice(), [addr(3)]);
-    // Without an address no transport looks at the key.
+    // Without an address no transport checks the key.
     let (stream, reason) = (other[0].0, OpenFailure::NoAddress);
     hand.input(Input::StreamFailed { stream, reason });
     assert_eq!(hand.counter(Counter::InvalidKeys), 1);
@@ -179,7 +179,7 @@ fn lying_ids_and_impossible_keys_are_dropped_alone() {
 
 #[test]
 fn a_dead_oldest_peer_is_replaced_after_a_ping_and_a_living_one_stays() {
-    // Every bucket holds one peer, so the third and fourth meet full ones.
+    // Every bucket has one peer, so the third and fourth find full ones.
     let mut net = Net::new(12, |_, config| config.k = 2);
     net.run_for(Duration::from_secs(120));
     let before = net.counter(0, Counter::EvictionPings);
@@ -248,7 +248,7 @@ fn after_a_cut_of_half_an_hour_the_table_fills_within_a_minute() {
     let mut net = Net::settled(8, |_, _| {});
     net.kill(5);
     net.run_for(Duration::from_secs(1800));
-    // The same process: its timers ran on while nothing could be reached.
+    // The same process: its timers ran while no peer could be reached.
     let mut net2 = Net::new(2, |_, _| {});
     net2.up[0] = false;
     net2.run_for(Duration::from_secs(1800));
@@ -265,7 +265,7 @@ fn joining_looks_up_no_bucket_that_the_self_lookups_have_covered() {
     let lookups: u64 = (0..80)
         .map(|node| net.counter(node, Counter::Lookups))
         .sum();
-    // 3.6 a node; 6.9 when every bucket with few peers is looked up.
+    // 3.6 per node; 6.9 if every sparse bucket is looked up.
     assert!((80 * 3..80 * 5).contains(&lookups), "{lookups}");
 }
 
@@ -294,13 +294,13 @@ fn an_empty_stream_is_retried_once_and_then_fails() {
 
 #[test]
 fn a_call_whose_way_is_lost_takes_another_once_and_the_error_says_so() {
-    // How it runs, how the first attempt ends, and whether there is a second one.
+    // The reach, how the first attempt ends, and whether there is a second one.
     let cases = [
         (Reach::Dialled, StreamEnd::Lost, true),
         (Reach::Relayed, StreamEnd::Lost, true),
         // The relay lost the peer's session.
         (Reach::Relayed, StreamEnd::Reset, true),
-        // Nobody but the peer resets it.
+        // Only the peer can have reset it.
         (Reach::Dialled, StreamEnd::Reset, false),
     ];
     for (reach, end, again) in cases {
@@ -351,7 +351,7 @@ fn a_suspended_machine_bootstraps_before_anything_expires() {
     net.run_for(Duration::from_secs(100));
     let held = net.nodes[2].snapshot().store.items;
     assert!(held > 0);
-    // Three hours pass without a single timer.
+    // Three hours pass without any timer firing.
     net.now = net.now.plus(Duration::from_secs(3 * 3600));
     net.input(2, Input::TimerFired);
     assert_eq!(net.counter(2, Counter::ClockJumped), 1);

@@ -1,4 +1,4 @@
-//! What a crowd of peers cannot do to the node: recursion, memory, long turns, unfair waits.
+//! What many peers together cannot do to the node: recursion, memory, long steps, unfair waits.
 //! Work is counted in outputs, bytes and inputs, since time is the driver's.
 
 use alloc::sync::Arc;
@@ -38,7 +38,7 @@ fn large_item(owner: usize, n: u64) -> Arc<Item> {
     ))
 }
 
-/// A node that holds `n` items of 60 kB.
+/// A node that has `n` items of 60 kB.
 fn filled(n: u64, configure: impl Fn(&mut Config)) -> Hand {
     let mut hand = Hand::new(|config| {
         config.limits.items_per_publisher = Cap::UNLIMITED;
@@ -136,10 +136,10 @@ fn waiting_requests_need_no_stack_and_are_answered_a_few_a_handle() {
 }
 
 #[test]
-fn half_sent_requests_of_a_crowd_leave_room_for_everybody_else() {
+fn incomplete_requests_of_many_peers_leave_room_for_others() {
     for sent in [&[][..], &[0], &header(Method::PutBatch, 1_000_000)] {
         let mut hand = Hand::new(|_| {});
-        // One that was served before, half-way through a request.
+        // A peer that was served before, in the middle of a request.
         hand.ask(500, None, Request::Ping);
         let known = hand.accept(500);
         hand.bytes(known, &[0]);
@@ -220,7 +220,7 @@ fn a_crowd_that_never_reads_is_bounded_goes_first_and_gives_everything_back() {
     }
     assert!(hand.hits(Limit::answer_bytes) > 0);
     assert!(hand.hits(Limit::answer_bytes_per_peer) > 0);
-    // Small answers still fit, and so does a large one once those who do not read are cut.
+    // Small answers still fit, and so does a large one once slow readers are cut.
     assert!(hand.ask(300, None, Request::Ping).is_some());
     let reader = hand.accept(301);
     hand.request(reader, 301, None, pages());
@@ -237,7 +237,7 @@ fn a_crowd_that_never_reads_is_bounded_goes_first_and_gives_everything_back() {
 }
 
 #[test]
-fn values_that_nobody_takes_are_bounded_like_pages() {
+fn unread_values_are_bounded_like_pages() {
     let mut hand = filled(2, |config| config.limits.answer_bytes = 1 << 20);
     let target = large_item(200, 0).target();
     for n in 0..100 {
@@ -291,7 +291,7 @@ fn pages_are_made_in_pieces_behind_cheap_requests() {
         bytes,
     })
     .unwrap();
-    assert!(is_sent(&hand, ping), "a ping is answered at once");
+    assert!(is_sent(&hand, ping), "a ping is answered immediately");
     while hand
         .node
         .next_deadline()
@@ -301,7 +301,7 @@ fn pages_are_made_in_pieces_behind_cheap_requests() {
         fired += 1;
         assert!(fired < 10_000);
     }
-    // Eight peers, pages of 3 MiB, 128 KiB at a time; the last ones wait for room.
+    // Eight peers, pages of 3 MiB, 128 KiB per step; the last ones wait for room.
     assert!(fired > 5 * 24, "{fired}");
     assert!(streams[..5].iter().all(|stream| is_sent(&hand, *stream)));
 }
@@ -335,7 +335,7 @@ fn what_does_not_decode_is_charged_slowed_and_cut() {
 }
 
 #[test]
-fn who_is_always_cut_before_its_requests_are_whole_is_refused_in_the_end() {
+fn a_peer_always_cut_before_its_requests_are_whole_is_finally_refused() {
     let mut hand = Hand::new(|config| config.limits.request_bytes = 1 << 20);
     let mut rounds = 0;
     let half = vec![b' '; 200 << 10];
@@ -358,7 +358,7 @@ fn who_is_always_cut_before_its_requests_are_whole_is_refused_in_the_end() {
     let refused: Vec<_> = refused.collect();
     assert_eq!(refused.len(), 4);
     assert!(refused.iter().all(|(_, later)| *later));
-    // A known peer with a single request that has to go is not charged.
+    // A known peer with a single request that was cut is not charged.
     let honest = 9;
     assert!(hand.ask(honest, None, Request::Ping).is_some());
     for _ in 0..100 {
@@ -475,7 +475,7 @@ fn forged_batches_are_charged_to_their_peer() {
     hand.assert_quiet();
 }
 
-/// Slots, jobs, reserved quota and queued bytes come back however a request ends.
+/// Slots, jobs, reserved quota and queued bytes are released however a request ends.
 #[test]
 fn every_count_of_use_is_zero_however_requests_end() {
     let mut forged = (*item(1, "f", 5, "v")).clone();
@@ -509,7 +509,7 @@ fn every_count_of_use_is_zero_however_requests_end() {
                 for (peer, stream) in (1..).zip(streams) {
                     hand.request(stream, peer, ours(), request.clone());
                 }
-                // Some verdicts come before the streams close, the rest after.
+                // Some verdicts arrive before the streams close, the rest after.
                 for _ in 0..closed_after * 20 {
                     let at = hand
                         .outputs

@@ -1,5 +1,5 @@
-//! A renewal proves something: an item equal to the one held is taken for it only with the
-//! signature that was checked, or one that is checked now.
+//! A renewal is proof: an item equal to the stored one is accepted only with the signature that was
+//! checked, or with one that is checked now.
 
 use alloc::sync::Arc;
 use alloc::vec;
@@ -13,7 +13,7 @@ use crate::record::StoredRecord;
 use crate::time::Unix;
 use crate::wire::{Request, RequestExt, Response};
 
-/// The item with a signature that was never made for it.
+/// The item with a signature that was not made for it.
 fn unproven(item: &Item, signature: Signature) -> Arc<Item> {
     Arc::new(Item {
         signature,
@@ -49,9 +49,9 @@ fn put_at(item: &Arc<Item>, target: Target) -> Request {
     }
 }
 
-/// Every way that an item comes here, by its signer (1) and by somebody else (2).
+/// Every way in which an item arrives, from its signer (1) and from another peer (2).
 #[test]
-fn an_equal_item_with_another_signature_is_checked_whoever_sends_it_and_however() {
+fn an_equal_item_with_another_signature_is_checked_from_any_peer_in_any_way() {
     let held = item(1, "x", 5, "v");
     let target = held.target();
     let elsewhere = item(3, "y", 5, "w").target();
@@ -83,7 +83,7 @@ fn an_equal_item_with_another_signature_is_checked_whoever_sends_it_and_however(
         for target in [target, elsewhere] {
             assert_eq!(hand.held(&target).unwrap().signature, held.signature);
         }
-        // Not only refused: also not renewed.
+        // It is not only refused, but also not renewed.
         assert_eq!(hand.counter(Counter::ItemsRenewed), 0);
         hand.assert_quiet();
     }
@@ -165,7 +165,7 @@ fn a_binding_of_an_item_that_is_held_is_checked_too() {
     assert_eq!(hand.counter(Counter::VerifyJobs), jobs + 2);
 }
 
-/// Upstream's full nodes pass mirrors on, by PutValue and PutBatch, and know no binding.
+/// Upstream's full nodes pass mirrors on by PutValue and PutBatch, without bindings.
 #[test]
 fn an_unbound_mirror_is_taken_from_its_signer_and_from_relays_that_are_named() {
     let mirrored = item(9, "dmsg", 7, "mirror");
@@ -182,7 +182,7 @@ fn an_unbound_mirror_is_taken_from_its_signer_and_from_relays_that_are_named() {
                 "{peer}"
             );
         }
-        // A relay makes no mirror of a key that is none.
+        // A relay cannot make a mirror of an arbitrary key.
         let mut hand = Hand::new(|config| config.mirror_relays.push(key(8)));
         assert!(!is_stored(&mut hand, peer, None, put_at(&mirrored, target)));
     }

@@ -1,4 +1,4 @@
-//! What holders answer to a put, and which result its caller gets.
+//! The answers of holders to a put, and the result for its caller.
 
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
@@ -38,8 +38,8 @@ fn start(hand: &mut Hand, options: PutOptions) -> OperationId {
     })
 }
 
-/// Answers what the node asks its three peers: a read with what each of them holds, a put with
-/// its refusal, if it has one. Returns how often one was given the new item to hold.
+/// Answers the requests to the three peers: a read with the item of each, a put with its refusal,
+/// if it has one. Returns how often the new item was put.
 fn answer(hand: &mut Hand, held: [Option<&Arc<Item>>; 3], refusals: [&str; 3]) -> usize {
     let mut puts = 0;
     for _ in 0..10 {
@@ -52,7 +52,7 @@ fn answer(hand: &mut Hand, held: [Option<&Arc<Item>>; 3], refusals: [&str; 3]) -
                     Response::GetValue { item, closest }
                 }
                 Request::PutValue { item, .. } => {
-                    // What was read is repaired; that is not the put.
+                    // The item that was read is repaired; that is not the put.
                     let item = item.into_item().unwrap();
                     puts += usize::from(item.value.as_bytes() == b"new");
                     let error = refusals[peer].into();
@@ -104,7 +104,8 @@ fn a_put_compares_with_the_majority_and_with_the_highest_of_its_holders() {
     );
 }
 
-/// Peers that hold the item with a sequence, or nothing, or do not answer.
+/// The conflict, if any, of a put at peers that have the item with a sequence, have none, or do not
+/// answer.
 fn compares(held: &[Option<u64>], silent: usize, expect: u64, local: Option<u64>) -> Option<Seq> {
     let mut hand = Hand::new(|_| {});
     for peer in 1..=held.len() + silent {
@@ -152,7 +153,8 @@ fn compares(held: &[Option<u64>], silent: usize, expect: u64, local: Option<u64>
 #[test]
 fn a_put_that_compares_needs_more_than_half_of_those_that_answer() {
     const FIVE: Option<u64> = Some(5);
-    // What is held, and how many do not answer; what is expected; with what it conflicts.
+    // The sequences held, the number of silent peers, the expected sequence, and the conflicting
+    // one.
     type Case = (&'static [Option<u64>], usize, u64, Option<u64>);
     let cases: [Case; 11] = [
         (&[FIVE, None], 0, 5, Some(5)),
@@ -164,7 +166,7 @@ fn a_put_that_compares_needs_more_than_half_of_those_that_answer() {
         (&[None, None, None], 0, 0, None),
         (&[None, None, FIVE], 0, 0, Some(5)),
         (&[None], 0, 5, Some(0)),
-        // No peer says anything.
+        // No peer answers.
         (&[], 2, 0, None),
         (&[], 2, 5, Some(0)),
     ];
@@ -172,7 +174,7 @@ fn a_put_that_compares_needs_more_than_half_of_those_that_answer() {
         let found = compares(held, silent, expect, None);
         assert_eq!(found, conflict.map(Seq), "{held:?} {silent} {expect}");
     }
-    // One that is kept here alone compares with what is here.
+    // A local-only put compares with this node's version.
     for (own, expect, conflict) in [
         (5, 5, None),
         (5, 7, Some(5)),
@@ -200,7 +202,7 @@ fn a_put_that_compares_sees_what_came_while_it_asked_others() {
     assert_eq!(*outcome(&hand, op), PutError::Conflict { held });
 }
 
-/// Where a reader keeps what it read, that says it, too.
+/// A reader that stores what it read reports that, too.
 #[test]
 fn a_node_that_keeps_nothing_of_what_it_reads_compares_with_the_highest() {
     let [five, six] = [5, 6].map(|seq| item(0, "x", seq, "old"));
@@ -292,7 +294,8 @@ fn a_sequence_of_the_callers_may_be_a_day_ahead_of_the_clock() {
 
 #[test]
 fn a_put_with_a_sequence_of_its_own_learns_which_one_is_held() {
-    // What two peers answer, with what they hold; how many must take it.
+    // The answers of two peers, the sequence they have, the required replicas, and whether the
+    // error is about the sequence.
     for (answers, held, wanted, sequence) in [
         ([OLDER, OLDER], 9, 1, true),
         ([OLDER, OLDER], 7, 1, false),
@@ -334,7 +337,8 @@ fn a_put_with_a_sequence_of_its_own_learns_which_one_is_held() {
 #[test]
 fn a_put_found_no_peer_when_no_peer_answered_and_none_may_have_it() {
     let reason = OpenFailure::Unreachable;
-    // It answers a lookup and is gone then; it is gone; it takes the item and never answers.
+    // A peer that answers a lookup and then disappears; one that is gone; one that accepts the item
+    // and never answers.
     for (ours, answers, none) in [
         (false, true, false),
         (false, false, true),
@@ -373,10 +377,10 @@ fn a_put_found_no_peer_when_no_peer_answered_and_none_may_have_it() {
 }
 
 #[test]
-fn a_put_that_has_holders_or_no_older_item_against_it_was_overtaken_by_nobody() {
+fn a_put_that_has_holders_or_no_older_refusal_was_not_overtaken() {
     let cases = [
         ([NO_QUOTA; 3], 0, (Refusal::Quota, 3)),
-        // Tried once more with a higher sequence.
+        // Retried once with a higher sequence.
         (["", OLDER, OLDER], 1, (Refusal::Older, 2)),
     ];
     for (refusals, acknowledged, refused) in cases {
@@ -427,7 +431,8 @@ fn candidate(peer: usize) -> Candidate {
     }
 }
 
-/// Gives a put these answers, each of another peer; whom it sends the whole item.
+/// Passes these answers to a put, each of another peer. Returns the peers that are sent the whole
+/// item.
 fn take(put: &mut Put, answers: Vec<(Response, Option<u64>)>) -> Vec<PublicKey> {
     let mut out = Outbox::new();
     for (n, (response, held)) in answers.into_iter().enumerate() {
@@ -479,7 +484,7 @@ fn holders_are_counted_by_what_they_said() {
 }
 
 #[test]
-fn who_does_not_hold_what_is_to_be_renewed_is_sent_all_of_it_and_nobody_else() {
+fn only_a_peer_without_the_item_to_renew_is_sent_all_of_it() {
     let mut put = new_put(PutMode::Renew);
     let not_held = "dht: item not found";
     let answers = alloc::vec![

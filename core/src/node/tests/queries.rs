@@ -1,4 +1,4 @@
-//! Queries, rule by rule: whom they ask for what, when they are over, and what they leave behind.
+//! Queries, rule by rule: which peers they ask for what, when they are complete, and their effects.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -23,7 +23,7 @@ use crate::node::*;
 use crate::time::Mono;
 use crate::wire::{Life, Method, Request, Response, ResponseExt, ResponseMessage};
 
-/// A node with these peers in its table, whose dialect it does not know, and without upkeep.
+/// A node with these peers of unknown dialect in its table, and without maintenance.
 fn with_peers(peers: usize, configure: impl Fn(&mut Config)) -> Hand {
     let mut hand = Hand::new(configure);
     hand.know(1..=peers);
@@ -40,15 +40,15 @@ fn number(peer: &PublicKey) -> usize {
 enum Peer {
     Ours,
     Go,
-    /// Its streams are not opened.
+    /// Streams to it cannot be opened.
     Gone,
     /// It never answers.
     Silent,
-    /// It answers a lookup as upstream's do, and no put.
+    /// It answers a lookup as upstream's do, but no put.
     SilentHolder,
 }
 
-/// Answers everything that is asked until nothing more is; which requests each peer got.
+/// Answers all requests until there are none. Returns the requests that each peer received.
 fn answer_all(
     hand: &mut Hand,
     kind: impl Fn(usize) -> Peer,
@@ -141,7 +141,7 @@ fn peers_that_lie_denser_than_the_network_is_large_widen_a_lookup_once() {
     let crowded = Target::from(key(1).id());
     for (target, widened) in [(crowded, 1), (Target::from_bytes([0x5a; 32]), 0)] {
         let mut hand = with_peers(200, |config| config.k = 1);
-        // What makes one peer a crowd: it lies at the very target.
+        // One peer suffices to look too dense: it is at the target itself.
         assert!(hand.node.table().get(&key(1).id()).is_some());
         start(&mut hand, QueryKind::Nodes, target);
         all_ours(&mut hand);
@@ -196,7 +196,7 @@ fn what_is_renewed_goes_without_the_item_to_peers_of_ours_that_hold_it_and_whole
     let asked = answer_all(&mut hand, kind, |_| None, None);
     let methods =
         |peer: usize| -> Vec<Method> { asked[&peer].iter().map(Request::method).collect() };
-    // Peer 1 answers that it does not hold it.
+    // Peer 1 answers that it does not have the item.
     assert_eq!(
         methods(1),
         [Method::FindNode, Method::Renew, Method::PutValue]
@@ -288,7 +288,7 @@ fn the_first_valid_value_is_asked_of_the_nearest_alone_until_it_is_late() {
 }
 
 #[test]
-fn four_for_each_place_are_asked_who_are_not_expected_to_answer() {
+fn at_most_four_unresponsive_peers_per_call_of_the_window_are_asked() {
     let mut hand = with_peers(40, |_| {});
     let long_ago = hand.now.minus(Duration::from_secs(1));
     for n in 1..=40 {
@@ -298,7 +298,7 @@ fn four_for_each_place_are_asked_who_are_not_expected_to_answer() {
     hand.now = hand.now.plus(Duration::from_secs(60));
     let target = Target::from_bytes([0x5a; 32]);
     start(&mut hand, QueryKind::Nodes, target);
-    // The one that is asked in its place apart.
+    // Except the one that was asked within the window.
     assert_eq!(hand.wanted().len(), 4 * Config::default().alpha - 1);
 }
 
@@ -328,7 +328,7 @@ fn every_step_of_a_users_lookup_is_shown() {
     assert_eq!(seen[&3], [HopResult::Asked, answered(false)]);
 }
 
-/// Reads an item that all of some peers hold.
+/// Reads an item that several peers have.
 fn read(hand: &mut Hand, it: &Arc<Item>, policy: ReadPolicy) {
     let op = get(hand, it, policy);
     answer_all(hand, |_| Peer::Ours, |_| Some(it.clone()), None);
@@ -420,7 +420,7 @@ fn three_holders_are_repaired_by_a_read_and_each_again_after_a_quarter_of_a_life
         let before = hand.counter(Counter::Repairs);
         get(hand, &it, ReadPolicy::Freshest);
         let holds = |peer| (peer == 2).then(|| it.clone());
-        // They never come to hold it.
+        // They never store it.
         let asked = answer_all(hand, |_| Peer::Ours, holds, Some(life));
         let puts = asked.values().flatten();
         let puts = puts
@@ -429,7 +429,7 @@ fn three_holders_are_repaired_by_a_read_and_each_again_after_a_quarter_of_a_life
         assert_eq!(hand.counter(Counter::Repairs) - before, puts as u64);
         puts
     };
-    // Seven lack it.
+    // Seven peers lack it.
     for expected in [3, 3, 1, 0] {
         assert_eq!(repairs(&mut hand), expected);
     }
@@ -473,7 +473,7 @@ fn a_put_is_enough_when_as_many_as_wanted_have_it_or_it_needs_a_higher_sequence(
         assert!(!put.is_complete(20, Mono(9)), "{answers:?}");
         assert_eq!(put.is_complete(20, Mono(10)), enough, "{answers:?}");
     }
-    // Who is asked once more does not hold it any more, until it says so.
+    // A peer that is asked again does not count as a holder until it answers.
     let mut put = Put::new(Placed::own(item(0, "x", 5, "v")), PutMode::Publish, 1, true);
     put.asked(peer(1).id, Mono(10));
     put.on_answer(&peer(1), false, Ok(&answer("")), &mut Outbox::new());

@@ -1,4 +1,4 @@
-//! What a read takes, shows and counts.
+//! What a read accepts, reports and counts.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ fn of(item: &Item, policy: ReadPolicy) -> GetRequest {
     GetRequest::of(item.key, item.salt.clone(), policy)
 }
 
-/// Starts a read; the streams on which the three peers are asked.
+/// Starts a read. Returns the streams on which the three peers are asked.
 fn read(hand: &mut Hand, request: GetRequest) -> (OperationId, Vec<StreamId>) {
     hand.wanted();
     let op = hand.command(Command::Get(request));
@@ -38,7 +38,7 @@ fn read(hand: &mut Hand, request: GetRequest) -> (OperationId, Vec<StreamId>) {
     (op, streams)
 }
 
-/// An answer, whose signature is not checked yet.
+/// Answers with an item whose signature is not checked yet.
 fn answer(hand: &mut Hand, stream: StreamId, item: Option<&Arc<Item>>, life: Option<Life>) {
     let response = Response::GetValue {
         item: item.map(Into::into),
@@ -107,7 +107,10 @@ fn the_first_value_costs_one_request_and_a_forged_one_no_more_than_its_verdict()
         hand.open(stream, Reach::Dialled);
         answer(&mut hand, stream, Some(&it), None);
         assert_eq!(jobs(&hand), 1);
-        assert!(hand.wanted().is_empty(), "nobody else before the verdict");
+        assert!(
+            hand.wanted().is_empty(),
+            "no other peer is asked before the verdict"
+        );
         hand.run_jobs();
         if forged {
             assert_eq!(hand.wanted().len(), 2);
@@ -131,7 +134,7 @@ fn two_versions_are_both_verified_and_the_newer_is_returned() {
 }
 
 #[test]
-fn a_deleted_item_is_shown_to_nobody() {
+fn a_deleted_item_is_reported_as_deleted_and_not_as_a_first_value() {
     let mut hand = reader(|_| {});
     let it = item(9, "s", 5, "");
     let (op, streams) = read(&mut hand, of(&it, ReadPolicy::Freshest));
@@ -202,7 +205,7 @@ fn of_two_claims_the_shorter_life_counts_whichever_comes_first() {
 }
 
 #[test]
-fn what_this_node_holds_is_read_without_asking_anybody_where_that_is_enough() {
+fn an_item_stored_here_is_read_without_asking_peers_where_that_suffices() {
     let mut hand = reader(|_| {});
     let (it, missing) = (item(9, "s", 5, "v"), item(9, "missing", 5, "v"));
     hand.ask(9, ours(), put(&it)).expect("an answer");
@@ -220,7 +223,7 @@ fn what_this_node_holds_is_read_without_asking_anybody_where_that_is_enough() {
 }
 
 #[test]
-fn a_cancelled_read_gives_its_calls_up() {
+fn a_cancelled_read_cancels_its_calls() {
     let mut hand = reader(|_| {});
     let it = item(9, "s", 5, "v");
     let (op, streams) = read(&mut hand, of(&it, ReadPolicy::Freshest));
@@ -271,7 +274,7 @@ fn a_read_that_times_out_gives_the_best_value_that_it_has_unless_that_is_deleted
 }
 
 #[test]
-fn a_reader_among_the_nearest_holds_what_it_read_unless_it_serves_nobody() {
+fn a_reader_among_the_nearest_stores_what_it_read_unless_it_serves_no_requests() {
     for serve in [true, false] {
         let mut hand = reader(|_| {});
         hand.node.base.cx.config.serve = serve;

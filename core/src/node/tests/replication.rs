@@ -1,4 +1,4 @@
-//! Full nodes hold what the others hold (§3.16).
+//! Full nodes have the same items (§3.16).
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -14,7 +14,7 @@ use crate::sync::{Entries, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Gives a node an item as if a peer had brought it long ago: nothing is announced.
+/// Stores an item on a node as if a peer had sent it long ago, so that nothing is announced.
 fn keep(net: &mut Net, node: usize, item: &Arc<Item>) {
     let via = Via::Pulled(secret(0).public());
     let base = &mut net.nodes[node].base;
@@ -27,14 +27,14 @@ fn keep(net: &mut Net, node: usize, item: &Arc<Item>) {
         .unwrap();
 }
 
-/// An item of its own publisher, with a sequence that is a time.
+/// An item of its own publisher, with a sequence that states a time.
 fn item(number: usize, later: u64, value: &[u8]) -> Arc<Item> {
     let seq = Seq(1_790_000_000_000_000_000 + later);
     let (value, salt) = (Value::new(value), Salt::from("r"));
     Arc::new(Item::sign(&secret(1000 + number), seq, value, salt))
 }
 
-/// What a node holds, adverts apart.
+/// The versions on a node, except adverts.
 fn versions(net: &Net, node: usize) -> Vec<(Target, Seq)> {
     let adverts = (0..10).map(|node| Target::of(&secret(node).public(), b"fullnode"));
     let adverts: BTreeSet<Target> = adverts.collect();
@@ -71,7 +71,7 @@ fn full_nodes_that_met_hold_the_same_and_regular_nodes_start_no_session() {
     let newer = held.iter().filter(|(_, seq)| seq.0 % 10 == 1).count();
     assert_eq!(newer, 40);
     assert_eq!(net.counter(0, Counter::SyncsStarted), 0);
-    // One of the k nearest to everything, it is handed it.
+    // It is among the k nearest to everything, so the items are handed over to it.
     assert!(equal(&net, 0, 1));
     let failed: u64 = (0..4).map(|n| net.counter(n, Counter::SyncsFailed)).sum();
     assert_eq!(failed, 0);
@@ -82,7 +82,7 @@ fn what_comes_to_one_full_node_is_at_the_others_within_a_second() {
     let mut net = Net::settled(6, full(1..6));
     let sum = |net: &Net, counter| (1..6).map(|n| net.counter(n, counter)).sum::<u64>();
     let (bytes, given) = (sum(&net, Counter::BytesOut), sum(&net, Counter::SyncGiven));
-    // Over the publisher's own stream to one full node; no other node hears of it.
+    // Over the publisher's own stream to one full node; no other node receives it.
     let item = Arc::new(Item::sign(
         &secret(0),
         Seq(1_790_000_000_000_000_000),
@@ -108,7 +108,7 @@ fn what_comes_to_one_full_node_is_at_the_others_within_a_second() {
     assert!(bytes < 4 * 1500, "{bytes} bytes");
 }
 
-/// The lesson R18: a full node that was away with a deleted item does not bring it back.
+/// Lesson R18: a full node that returns with a deleted item does not bring it back.
 #[test]
 fn r18_a_full_node_that_comes_back_resurrects_nothing() {
     let mut net = Net::settled(4, full(1..4));
@@ -144,7 +144,7 @@ fn what_a_session_brings_is_verified_and_three_forgeries_end_it() {
     assert_eq!(versions(&net, 2), []);
     assert!(net.counter(2, Counter::ForgedItems) >= 3);
     assert!(net.counter(2, Counter::SyncsFailed) >= 1);
-    // It is left alone for a while, longer each time.
+    // It is left alone for a pause that doubles each time.
     let sessions = net.counter(2, Counter::SyncsStarted);
     net.run_for(600 * SECOND);
     let more = net.counter(2, Counter::SyncsStarted) - sessions;
@@ -163,7 +163,7 @@ fn limits_of_replication_are_kept_and_counted() {
     for node in 1..8 {
         assert!(net.nodes[node].base.peers.store.full_nodes().len() <= 2);
     }
-    // Ten changes in one moment: three are offered to each, the others wait for a session.
+    // Ten changes within one moment: three are offered to each, the others wait for a session.
     let time = net.time();
     let base = &mut net.nodes[1].base;
     base.cx.now = time;
@@ -204,7 +204,7 @@ fn full_nodes_advertise_themselves_and_regular_nodes_do_not() {
             .is_some();
         assert_eq!(held, (1..3).contains(&node), "{node}");
     }
-    // A restart is seen: the sequence is the clock's.
+    // A restart shows: the sequence follows the clock.
     let target = Target::of(&secret(2).public(), b"fullnode");
     let seq = |net: &Net| {
         net.nodes[1]
@@ -227,7 +227,7 @@ fn full_nodes_advertise_themselves_and_regular_nodes_do_not() {
     assert!(seq(&net) > before);
 }
 
-/// An advert names its signer; one by a node that answers no reconciliation changes nothing.
+/// An advert names its signer; one by a node that does not reconcile has no effect.
 #[test]
 fn adverts_by_nodes_that_are_not_full_are_noticed_and_dropped() {
     let mut net = Net::settled(4, full(1..3));
@@ -238,7 +238,8 @@ fn adverts_by_nodes_that_are_not_full_are_noticed_and_dropped() {
     );
     net.put(3, "fullnode", value.as_bytes()).unwrap();
     net.run_for(20 * 60 * SECOND);
-    // One of ours that says in its answers that it is none: asked, and left alone for longer each time.
+    // One of ours that says in its answers that it is not a full node: asked, and then left alone
+    // for longer each time.
     let failed = net.counter(1, Counter::SyncsFailed);
     assert!((1..=6).contains(&failed), "{failed} failed sessions");
     let known = net.nodes[1].base.peers.store.full_nodes();
@@ -279,14 +280,14 @@ fn a_reconciliation_that_is_asked_for_is_done_now_with_one_or_all() {
     assert!(done.elapsed < SECOND);
     net.run_for(Duration::from_millis(100));
     assert_eq!(versions(&net, 1).len(), 24);
-    // Beyond the limit they wait for room.
+    // Beyond the limit on sessions, peers wait.
     let done = sync(&mut net, 1, None, None).unwrap();
     let peers: BTreeSet<_> = done.peers.iter().map(|done| done.peer).collect();
     assert_eq!(peers, (2..6).map(|node| secret(node).public()).collect());
     assert!(done.peers.iter().all(|done| done.result.is_ok()));
     net.run_for(Duration::from_millis(100));
     assert_eq!(versions(&net, 1).len(), 60);
-    // The fifth got what there was at its turn. Then nothing is different any more: one round.
+    // The fifth received what existed when its session ran. After that nothing differs: one round.
     sync(&mut net, 1, Some(5), None).unwrap();
     net.run_for(Duration::from_millis(100));
     let again = sync(&mut net, 1, Some(5), None).unwrap();
@@ -309,7 +310,7 @@ fn a_reconciliation_that_is_asked_for_ends_in_time_whatever_the_peer_does() {
     let done = sync(&mut net, 1, None, timeout).unwrap();
     assert_eq!(done.peers[0].result, Err(SyncFailure::Unfinished));
     assert_eq!(done.elapsed, 2 * SECOND);
-    // A second one waits for the same session, and learns what came of it.
+    // A second operation waits for the same session, and receives its result.
     let peer = Some(secret(2).public());
     let op = net.start(
         1,
@@ -360,9 +361,9 @@ fn a_reconciliation_that_is_asked_for_ends_in_time_whatever_the_peer_does() {
     assert_eq!(alone.finished.get(&op), Some(&Outcome::Sync(Err(over))));
 }
 
-/// Offers go from where something came in, and only there: not once more from each that was given it.
+/// Only the node at which an item arrived offers it, not those that received it by an offer.
 #[test]
-fn what_came_by_an_offer_or_a_session_is_offered_to_nobody_else() {
+fn what_came_by_an_offer_or_a_session_is_not_offered_again() {
     let mut net = Net::settled(5, full(1..5));
     let offers = |net: &Net, node| net.counter(node, Counter::Offers);
     let before: Vec<u64> = (0..5).map(|node| offers(&net, node)).collect();
@@ -386,7 +387,8 @@ fn what_came_by_an_offer_or_a_session_is_offered_to_nobody_else() {
     assert_eq!(after.collect::<Vec<_>>(), [0, 3, 0, 0, 0]);
 }
 
-/// What is at both already costs a stamp and no item; and one offer is out to a peer at a time.
+/// An item that both have costs a stamp and no transfer; and at most one offer to a peer is in
+/// progress.
 #[test]
 fn an_offer_brings_what_is_wanted_and_no_more_one_after_the_other() {
     let mut net = Net::settled(3, full(1..3));
@@ -424,7 +426,7 @@ fn a_publisher_gives_what_it_puts_to_the_two_nearest_full_nodes() {
         config.limits.offers = 0;
         config.full_node = full_nodes.contains(&n);
     });
-    // It has met them all, as a node does that asks around.
+    // It has met all of them, as a node does during lookups.
     for node in full_nodes.clone() {
         let (peer, addr) = (secret(node).public(), Some(addr(node)));
         let met = net.command(7, Command::Ping { peer, addr });

@@ -1,4 +1,5 @@
-//! Who goes when room is short, and how much a peer may bring and leave: each rule alone.
+//! Which streams are closed when room is short, and how much a peer may send and leave unread: each
+//! rule alone.
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -12,12 +13,12 @@ use crate::item::{Item, Salt, Seq, Value};
 use crate::node::*;
 use crate::wire::{Method, Request, RequestExt};
 
-/// Where room is for six accepted streams.
+/// A node with room for six accepted streams.
 fn six() -> Hand {
     Hand::new(|config| config.limits.streams = 8)
 }
 
-/// The first bytes of a large request on a new stream.
+/// Sends the first bytes of a large request on a new stream.
 fn half_sent(hand: &mut Hand, peer: usize, host: usize, bytes: usize) -> StreamId {
     let stream = hand.accept_from(peer, host);
     more(hand, stream, bytes);
@@ -33,7 +34,7 @@ fn more(hand: &mut Hand, stream: StreamId, bytes: usize) {
 
 #[test]
 fn of_streams_without_a_whole_request_goes_the_oldest_of_the_largest_crowd_of_strangers() {
-    // Peers with their addresses, in the order of their streams; whose turn it is to go.
+    // Peers with their addresses, in the order of their streams; index of the one that is closed.
     let cases: [([(usize, usize); 6], usize); 4] = [
         ([(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)], 0),
         ([(1, 1), (2, 2), (3, 2), (4, 3), (5, 4), (6, 5)], 1),
@@ -53,7 +54,7 @@ fn of_streams_without_a_whole_request_goes_the_oldest_of_the_largest_crowd_of_st
         expected[goes] = true;
         assert_eq!(closed, expected);
         assert_eq!(hand.counter(Counter::StreamsEvicted), 1);
-        // It had brought nothing yet, so that nothing is held against its peer.
+        // It had sent nothing yet, so its peer is not charged.
         assert_eq!(hand.used(Limit::callers), known);
     }
 }
@@ -86,7 +87,7 @@ fn bytes_of_requests_beyond_the_limit_cost_a_crowd_its_oldest_or_the_peer_its_ow
     assert_eq!(closed, [Some(CloseReason::Evicted), None, None, None]);
     assert_eq!(hand.counter(Counter::RequestsOverloaded), 0);
     assert_eq!(hand.counter(Counter::StreamsEvicted), 1);
-    // One that is alone has itself to blame.
+    // A single peer is responsible for itself.
     let mut hand = Hand::new(|config| config.limits.request_bytes = one * 3 / 2);
     let alone = half_sent(&mut hand, 1, 50, 200_000);
     assert_eq!(hand.closed(alone), Some(CloseReason::Evicted));
@@ -99,7 +100,7 @@ fn what_a_closed_stream_had_brought_or_was_owed_is_free_for_the_next_of_its_peer
     let mut hand = Hand::new(|config| config.limits.request_bytes_per_peer = 600_000);
     // Less than one answer.
     hand.node.base.cx.config.limits.answer_bytes_per_peer = 10;
-    // While another one of its streams stays.
+    // While another of its streams stays open.
     hand.accept(1);
     for _ in 0..4 {
         let stream = half_sent(&mut hand, 1, 1, 400_000);
@@ -216,7 +217,7 @@ fn a_batch_has_fewer_items_checked_at_a_time_while_others_wait_and_where_they_ar
     assert_eq!(hand.jobs_out(), 2);
 }
 
-/// Gives the verdict on one job, and fires no timer.
+/// Delivers the verdict on one job without firing a timer.
 fn verdict(hand: &mut Hand) {
     let is_job = |output: &Output| matches!(output, Output::Verify { .. });
     let at = hand.outputs.iter().position(is_job).unwrap();
@@ -228,7 +229,7 @@ fn verdict(hand: &mut Hand) {
 
 #[test]
 fn a_batch_goes_on_and_ends_with_its_verdicts_and_waits_for_no_slot_of_others() {
-    // No other request waits for its slot: the next item follows.
+    // If no other request waits for its slot, the next item follows.
     let mut hand = Hand::new(|config| config.limits.verify_jobs_per_peer = 1);
     let stream = hand.accept(1);
     hand.request(stream, 1, ours(), batch(1, 3, 1));
@@ -238,7 +239,7 @@ fn a_batch_goes_on_and_ends_with_its_verdicts_and_waits_for_no_slot_of_others() 
         assert_eq!(hand.jobs_out(), left);
     }
     assert!(hand.answer_on(stream).is_some());
-    // Others wait: it is answered before them.
+    // If others wait, it is answered before them.
     let mut hand = Hand::new(|config| config.limits.serving = 1);
     let [batched, other] = [1, 2].map(|peer| hand.accept(peer));
     hand.request(batched, 1, ours(), batch(1, 2, 1));
@@ -326,7 +327,7 @@ fn four_waiting_batches_are_taken_up_in_one_handle() {
         config.limits.serving = 1;
         config.limits.items_per_publisher = Cap::UNLIMITED;
     });
-    // What they bring is held already.
+    // Their items are already stored.
     hand.ask(2, ours(), batch(2, 3, 1));
     let first = hand.accept(1);
     hand.request(first, 1, None, put(&item(1, "x", 5, "v")));
@@ -365,7 +366,7 @@ fn requests_for_much_wait_where_their_peer_leaves_an_answer_and_others_do_not() 
         hand.request(streams[1], 1, None, request.clone());
         let waiting = hand.node.in_flight().waiting_requests;
         assert_eq!(waiting, usize::from(waits), "{request:?}");
-        // The room of a stream that is gone is free, too.
+        // The room of a closed stream is free, too.
         let (stream, end) = (streams[0], StreamEnd::Reset);
         hand.input(Input::StreamClosed { stream, end });
         assert!(hand.answer_on(streams[1]).is_some(), "{request:?}");
@@ -383,7 +384,7 @@ fn some_jobs_are_kept_from_peers_for_the_nodes_own() {
     assert_eq!((in_flight.slots, in_flight.waiting_requests), (14, 2));
 }
 
-/// Peers bring so much junk that their requests wait behind those of others.
+/// Sends so much junk as a peer that its requests wait behind those of others.
 fn wastes(hand: &mut Hand, peer: usize) {
     for _ in 0..300 {
         let stream = hand.accept(peer);
@@ -396,7 +397,7 @@ fn wastes(hand: &mut Hand, peer: usize) {
 
 #[test]
 fn what_waits_already_falls_behind_when_its_peer_wastes_work() {
-    // In the queue for slots, and in that of signatures to be checked.
+    // In the queue for slots, and in that for verification jobs.
     let limits: [fn(&mut Limits); 2] = [
         |limits| limits.serving = 1,
         |limits| limits.verify_window = 1,

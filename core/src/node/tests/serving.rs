@@ -1,4 +1,4 @@
-//! What peers may do to a node: rules 2, 3, 13, and bad input.
+//! What peers may do to a node: rules 2, 3, 13, and invalid input.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -86,12 +86,12 @@ fn equal_items_renew_over_the_signers_stream_and_cost_no_signature() {
     hand.pass(Duration::from_secs(2 * 3600 + 1));
     assert!(
         hand.held(&value.target()).is_none(),
-        "nobody vouched for it any more"
+        "no holder confirmed it any longer"
     );
 }
 
 #[test]
-fn anybody_else_cannot_extend_a_life() {
+fn no_other_peer_can_extend_a_lifetime() {
     let mut hand = Hand::new(|_| {});
     let value = item(1, "x", 5, "v");
     assert!(stored(&mut hand, 2, None, put(&value)).0);
@@ -156,7 +156,7 @@ fn mirrors_are_taken_from_configured_keys_alone_and_never_over_a_living_owner() 
     assert!(stored(&mut hand, 9, None, mirror(9, u64::MAX)).0);
     assert!(
         !stored(&mut hand, 8, None, mirror(9, 3)).0,
-        "not over somebody else's stream"
+        "not over the stream of another peer"
     );
     assert!(
         stored(&mut hand, 1, None, put(&owners)).0,
@@ -169,7 +169,7 @@ fn mirrors_are_taken_from_configured_keys_alone_and_never_over_a_living_owner() 
 }
 
 #[test]
-fn a_bound_mirror_may_come_from_anybody_if_the_binding_is_for_this_target() {
+fn a_bound_mirror_may_come_from_any_peer_if_the_binding_is_for_this_target() {
     let target = item(1, "dmsg", 5, "owner").target();
     let mirrored = item(9, "dmsg", 7, "mirror");
     let bind = |target| super::net::secret(9).sign(&mirrored.bind_digest(&target));
@@ -190,7 +190,7 @@ fn a_bound_mirror_may_come_from_anybody_if_the_binding_is_for_this_target() {
 }
 
 #[test]
-fn slow_senders_are_cut_and_idle_streams_take_no_place() {
+fn slow_senders_are_cut_and_idle_streams_occupy_no_slot() {
     let mut hand = Hand::new(|config| config.limits.serving = 1);
     let slow = hand.accept(1);
     hand.bytes(slow, &[0, 0, 0]);
@@ -203,7 +203,7 @@ fn slow_senders_are_cut_and_idle_streams_take_no_place() {
 }
 
 #[test]
-fn a_full_house_makes_requests_wait_not_vanish() {
+fn without_free_slots_requests_wait_and_are_not_lost() {
     let mut hand = Hand::new(|config| config.limits.serving = 1);
     let (first, second) = (hand.accept(1), hand.accept(2));
     hand.request(first, 1, None, put(&item(1, "x", 5, "v")));
@@ -268,7 +268,7 @@ fn verification_is_limited_by_peer_and_in_all() {
         hand.request(stream, peer, None, put(&item(peer, salt, 5, "v")));
         answers.push(hand.answer_on(stream).map(|message| message.response));
     }
-    // The third of peer 1 and the last one wait: nobody is refused for what others want.
+    // The third of peer 1 and the last one wait: none is refused because of another's load.
     assert!(answers.iter().all(Option::is_none), "{answers:?}");
     assert_eq!(hand.node.in_flight().waiting_requests, 2);
     assert!(hand.hits(Limit::verify_jobs) > 0 && hand.hits(Limit::verify_jobs_per_peer) > 0);
@@ -362,7 +362,7 @@ fn senders_named_in_json_count_for_nothing() {
 }
 
 #[test]
-fn outputs_that_nobody_drains_stop_the_node_from_taking_more() {
+fn undrained_outputs_stop_the_node_from_taking_inputs() {
     let mut hand = Hand::new(|config| config.limits.outputs = 64);
     let time = hand.time();
     let mut refused = None;
@@ -434,7 +434,8 @@ fn a_read_trusts_the_copy_it_verified_not_one_with_another_signature() {
     let op = hand.command(Command::Get(request));
     let (stream, ..) = *hand.wanted().first().expect("a peer is asked");
     hand.open(stream, Reach::Dialled);
-    // Meanwhile the item arrives and is verified; then the peer's copy, with a forged signature.
+    // Meanwhile the item arrives and is verified; then the peer's copy arrives with a forged
+    // signature.
     assert!(stored(&mut hand, 2, ours(), put(&good)).0);
     let mut forged = (*good).clone();
     forged.signature = Signature::from_bytes([7; 65]);
@@ -452,7 +453,7 @@ fn a_read_trusts_the_copy_it_verified_not_one_with_another_signature() {
 }
 
 #[test]
-fn who_hangs_up_while_waiting_for_a_place_leaves_the_queue() {
+fn a_peer_that_hangs_up_while_waiting_for_a_slot_leaves_the_queue() {
     let mut hand = Hand::new(|config| config.limits.serving = 1);
     let first = hand.accept(1);
     hand.request(first, 1, ours(), put(&item(1, "s", 5, "v")));
@@ -467,7 +468,7 @@ fn who_hangs_up_while_waiting_for_a_place_leaves_the_queue() {
 }
 
 #[test]
-fn peers_are_told_compactly_to_those_who_say_that_they_read_it() {
+fn peers_are_listed_compactly_for_callers_that_can_read_it() {
     let mut hand = Hand::new(|_| {});
     hand.introduce(1, Reach::Dialled, true);
     let target = item(9, "s", 1, "v").target();
@@ -500,7 +501,7 @@ fn peers_are_told_compactly_to_those_who_say_that_they_read_it() {
     let answer = hand.ask(2, Some(ext), put(&item(2, "s", 1, "v"))).unwrap();
     let ext = answer.ext.unwrap();
     assert_eq!((ext.compact, ext.closest.peers.len()), (true, 1));
-    // Nothing to tell is told in no form.
+    // An empty list is sent in neither form.
     let answer = hand.ask(2, Some(version(2)), Request::Ping).unwrap();
     assert!(!answer.ext.unwrap().compact);
 }

@@ -1,4 +1,4 @@
-//! R3 of upstream's lessons: 10,000 requests against 128 places, each of which takes a second.
+//! Lesson R3: 10,000 requests against 128 slots, each of which takes a second.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
@@ -10,10 +10,10 @@ use crate::wire::{Request, Response};
 
 const REQUESTS: usize = 10_000;
 const PEERS: usize = 20;
-/// Of each peer, more than it may have streams.
-const AT_ONCE: usize = 40;
+/// Per peer, more than it may have streams.
+const CONCURRENT: usize = 40;
 const PINGER: usize = 99;
-/// The node's signature checks take this long.
+/// Time that the node's signature checks take.
 const HANDLER: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 
@@ -25,7 +25,7 @@ struct Count {
 }
 
 #[test]
-fn ten_thousand_slow_requests_end_in_an_answer_or_a_refusal_and_others_are_served_at_once() {
+fn ten_thousand_slow_requests_end_in_an_answer_or_a_refusal_and_do_not_delay_others() {
     let mut hand = Hand::new(|config| config.limits.verify_window = 128);
     let (mut begun, mut count) = (0, Count::default());
     let mut open: BTreeMap<StreamId, usize> = BTreeMap::new();
@@ -34,9 +34,10 @@ fn ten_thousand_slow_requests_end_in_an_answer_or_a_refusal_and_others_are_serve
     let (mut most_jobs, mut answered) = (0, BTreeSet::new());
     while begun < REQUESTS || !open.is_empty() {
         for peer in 1..=PEERS {
-            while busy[&peer] < AT_ONCE && begun < REQUESTS {
+            while busy[&peer] < CONCURRENT && begun < REQUESTS {
                 begun += 1;
-                // One of the publisher's fifty items, newer each time. The verdict is ours.
+                // One of the publisher's fifty items, newer each time. The test delivers the
+                // verdict.
                 let salt = alloc::format!("{}", begun % 50);
                 let mut request = (*item(peer, &salt, 1, "v")).clone();
                 request.seq.0 = begun as u64;
@@ -48,7 +49,10 @@ fn ten_thousand_slow_requests_end_in_an_answer_or_a_refusal_and_others_are_serve
         }
         let stream = hand.accept(PINGER);
         hand.request(stream, PINGER, None, Request::Ping);
-        assert!(hand.answer_on(stream).is_some(), "a ping waits for nobody");
+        assert!(
+            hand.answer_on(stream).is_some(),
+            "a ping does not wait for others"
+        );
 
         hand.pass(TICK);
         while jobs.front().is_some_and(|(due, _)| *due <= hand.now) {

@@ -16,8 +16,8 @@ use crate::node::*;
 use crate::routing::PeerUpdate;
 use crate::wire::{Request, Response, ResponseExt, ResponseMessage, Timestamp, WirePeer};
 
-/// Calls that a self-lookup of node 5 makes.
-fn calls_to_look_around(net: &mut Net) -> u64 {
+/// Number of calls that a self-lookup of node 5 makes.
+fn calls_of_a_self_lookup(net: &mut Net) -> u64 {
     let before = net.counter(5, Counter::CallsStarted);
     net.input(5, Input::TimerFired);
     look_up_self(&mut net.nodes[5]);
@@ -30,7 +30,7 @@ fn calls_to_look_around(net: &mut Net) -> u64 {
 fn a_later_self_lookup_asks_the_nearest_eight_unless_they_name_a_stranger_among_the_k() {
     let mut net = Net::new(60, |_, _| {});
     net.run_for(Duration::from_secs(200));
-    assert_eq!(calls_to_look_around(&mut net), 8);
+    assert_eq!(calls_of_a_self_lookup(&mut net), 8);
     let own = Target::from(net.nodes[5].base.cx.id);
     let nearest: Vec<NodeId> = net.nodes[5]
         .base
@@ -40,10 +40,10 @@ fn a_later_self_lookup_asks_the_nearest_eight_unless_they_name_a_stranger_among_
         .map(|contact| contact.id)
         .collect();
     net.nodes[5].base.peers.table.remove(&nearest[15]);
-    let calls = calls_to_look_around(&mut net);
+    let calls = calls_of_a_self_lookup(&mut net);
     assert!(calls >= 20, "{calls}");
     assert!(net.nodes[5].base.peers.table.get(&nearest[15]).is_some());
-    assert_eq!(calls_to_look_around(&mut net), 8);
+    assert_eq!(calls_of_a_self_lookup(&mut net), 8);
 }
 
 fn look_up_self(node: &mut Node) {
@@ -54,15 +54,15 @@ fn clock_jumped(node: &mut Node) {
     node.upkeep.clock_jumped(&mut node.base);
 }
 
-fn hear_of(node: &mut Node, named: &[WirePeer]) {
-    node.upkeep.filler.hear_of(&node.base, named);
+fn collect_candidates(node: &mut Node, named: &[WirePeer]) {
+    node.upkeep.filler.collect_candidates(&node.base, named);
 }
 
 fn fill_buckets(node: &mut Node) -> bool {
     node.upkeep.filler.fill(&mut node.base, &mut node.queries)
 }
 
-/// Whom node 5 pings as bootstrap peers, once it was told to.
+/// The bootstrap peers that node 5 pings when its timer fires.
 fn pinged(net: &mut Net) -> Vec<usize> {
     net.input(5, Input::TimerFired);
     let pings = net.nodes[5].base.calls.tagged(CallTag::Bootstrap);
@@ -93,13 +93,13 @@ fn bootstrap_peers_are_asked_a_few_at_a_time_in_turn_once_all_were_asked() {
     assert_eq!(reachable, 5, "all were asked at the start");
     assert_eq!(bootstrap(&mut net), [0, 1, 2]);
     assert_eq!(bootstrap(&mut net), [3, 4, 0]);
-    // A machine that slept may have lost all of them.
+    // A machine that was suspended may have lost all of them.
     clock_jumped(&mut net.nodes[5]);
     assert_eq!(pinged(&mut net), [0, 1, 2, 3, 4]);
     assert_eq!(bootstrap(&mut net), [0, 1, 2]);
 }
 
-/// Six settled nodes, the last of which is joining again, and a bucket of it with few peers.
+/// Six settled nodes, the last of which is joining again, and one of its sparse buckets.
 fn joining() -> (Net, u8) {
     let mut net = Net::settled(6, |_, _| {});
     net.input(5, Input::TimerFired);
@@ -109,7 +109,7 @@ fn joining() -> (Net, u8) {
     (net, sparse)
 }
 
-/// Peers of a bucket of node 5 that nobody runs, from the `skip`th on.
+/// Non-existent peers for a bucket of node 5, from the `skip`th on.
 fn strangers(net: &Net, bucket: u8, skip: usize) -> Vec<WirePeer> {
     let table = &net.nodes[5].base.peers.table;
     let keys = (1000..).map(|n| secret(n).public());
@@ -123,7 +123,7 @@ fn strangers(net: &Net, bucket: u8, skip: usize) -> Vec<WirePeer> {
     peers.skip(skip).take(20).collect()
 }
 
-/// Pings to peers that node 5 heard of, once its neighbourhood is known.
+/// Number of candidates that node 5 pings once its neighbourhood is known.
 fn fills(net: &mut Net) -> usize {
     net.nodes[5].upkeep.filler.begin();
     assert!(fill_buckets(&mut net.nodes[5]));
@@ -136,14 +136,14 @@ fn of_a_sparse_bucket_two_peers_an_answer_and_four_in_all_are_remembered_and_pin
         let (mut net, bucket) = joining();
         for answer in 0..answers {
             let named = strangers(&net, bucket, 20 * answer);
-            hear_of(&mut net.nodes[5], &named);
+            collect_candidates(&mut net.nodes[5], &named);
         }
         assert_eq!(fills(&mut net), pinged, "{answers} answers");
     }
 }
 
 #[test]
-fn a_lie_or_a_known_peer_is_not_remembered_nor_anybody_once_joined() {
+fn a_lie_or_a_known_peer_is_no_candidate_and_after_joining_no_peer_is() {
     let (mut net, bucket) = joining();
     let strangers = strangers(&net, bucket, 0);
     let lie = WirePeer {
@@ -162,15 +162,15 @@ fn a_lie_or_a_known_peer_is_not_remembered_nor_anybody_once_joined() {
         });
     let mut named: Vec<_> = known.collect();
     named.push(lie);
-    hear_of(&mut net.nodes[5], &named);
+    collect_candidates(&mut net.nodes[5], &named);
     assert_eq!(fills(&mut net), 0);
-    hear_of(&mut net.nodes[5], &strangers);
+    collect_candidates(&mut net.nodes[5], &strangers);
     assert!(fill_buckets(&mut net.nodes[5]));
     assert_eq!(fills(&mut net), 0);
 }
 
 #[test]
-fn who_was_heard_of_and_answers_spares_a_lookup() {
+fn a_candidate_that_answers_spares_a_lookup() {
     for hears in [true, false] {
         let mut net = Net::settled(80, |_, _| {});
         net.run_for(Duration::from_secs(120));
@@ -193,7 +193,9 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
             node.base.peers.table.remove(&id);
         }
         if hears {
-            named.chunks(2).for_each(|named| hear_of(node, named));
+            named
+                .chunks(2)
+                .for_each(|named| collect_candidates(node, named));
         }
         node.upkeep.filler.begin();
         assert!(fill_buckets(node));
@@ -211,7 +213,7 @@ fn who_was_heard_of_and_answers_spares_a_lookup() {
 }
 
 #[test]
-fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
+fn a_caller_without_room_causes_a_ping_of_the_oldest_and_is_not_pinged_itself() {
     let mut net = Net::settled(80, |_, _| {});
     net.run_for(Duration::from_secs(600));
     let is_full = |n: &usize| {
@@ -226,7 +228,7 @@ fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
         (count(Counter::PingBacks), count(Counter::EvictionPings))
     };
     let (ping_backs, evictions) = counts(&net);
-    // Nobody has been heard of for longer than a sign of life lasts.
+    // The last sign of life of every peer is now too old.
     net.now = net.now.plus(crate::routing::PING_AGE);
     let table = &net.nodes[full].base.peers.table;
     let mut keys = (1000..).map(|n| secret(n).public());
@@ -239,7 +241,7 @@ fn a_stranger_without_a_place_reminds_of_the_oldest_and_is_not_pinged_itself() {
     assert_eq!(counts(&net), (ping_backs, evictions + 1));
 }
 
-/// Whether a pause is one of `expected` seconds, give or take what keeps nodes out of step.
+/// Whether a pause is one of `expected` seconds, apart from jitter.
 fn is_about(pause: Duration, expected: u64) -> bool {
     let expected = Duration::from_secs(expected);
     (expected * 3 / 4..=expected * 5 / 4).contains(&pause)
@@ -351,7 +353,8 @@ fn sparse_buckets_are_filled_as_far_as_the_nearest_peers_and_all_of_them_where_t
     }
 }
 
-/// Hidden by lookups that find everybody with few calls. The wrong way never ends.
+/// Otherwise lookups that find all peers with few calls hide it. The wrong implementation never
+/// ends.
 #[test]
 fn a_self_lookup_whose_calls_are_used_up_ends_although_strangers_are_left() {
     let mut hand = Hand::new(|config| config.limits.lookup_candidates = 20);
@@ -376,7 +379,7 @@ fn a_self_lookup_whose_calls_are_used_up_ends_although_strangers_are_left() {
                 hand.input(Input::StreamFailed { stream, reason });
                 continue;
             }
-            // Ever nearer ones.
+            // Ever nearer peers.
             let named = strangers.split_off(strangers.len() - 20);
             let named = named
                 .iter()
@@ -408,7 +411,7 @@ fn a_self_lookup_is_under_way_once_and_is_tried_again_soon_where_the_table_is_em
     }
 }
 
-/// Ends a self-lookup that found no new peer; the pause until the next.
+/// Ends a self-lookup that found no new peer. Returns the pause until the next.
 fn end_self_lookup(hand: &mut Hand) -> Duration {
     let Node { base, upkeep, .. } = &mut hand.node;
     let target = Target::from(base.cx.id);
@@ -433,9 +436,9 @@ fn self_lookups_that_bring_neighbours_follow_each_other_and_become_rarer() {
         let pause = end_self_lookup(&mut hand);
         assert!(is_about(pause, seconds), "{pause:?} for {seconds} s");
     }
-    // No peer has answered one yet.
+    // No peer has answered yet.
     assert!(!hand.node.snapshot().ready);
-    // Two that bring no new peer, and the neighbourhood counts as known.
+    // After two without a new peer the neighbourhood counts as known.
     let mut hand = Hand::new(bootstrap_peers);
     for seconds in [1, 300, 600, 1_200, 1_800, 1_800] {
         let pause = end_self_lookup(&mut hand);
@@ -506,11 +509,11 @@ fn many_stale_buckets_are_looked_up_a_few_at_a_time_and_soon_after_each_other() 
 }
 
 #[test]
-fn who_is_known_or_failed_lately_is_not_pinged_to_fill_a_bucket() {
+fn a_peer_that_is_known_or_failed_lately_is_not_pinged_to_fill_a_bucket() {
     for (known, failed, expected) in [(false, false, 2), (true, false, 1), (false, true, 1)] {
         let (mut net, bucket) = joining();
         let named = strangers(&net, bucket, 0);
-        hear_of(&mut net.nodes[5], &named);
+        collect_candidates(&mut net.nodes[5], &named);
         let time = net.time();
         let peers = &mut net.nodes[5].base.peers;
         let key = named[0].key.unwrap();

@@ -1,4 +1,5 @@
-//! Watches: the next version of an item, from far away, immediately; and what a server bounds.
+//! Watches: the next version of an item from a distant node, immediately; and the bounds of a
+//! server.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -29,7 +30,7 @@ fn seen(outcome: Outcome) -> GetOutcome {
     }
 }
 
-/// A network in which node 1 does not hold what node 2 publishes.
+/// A network in which node 1 does not store what node 2 publishes.
 fn far(full: bool) -> (Net, usize) {
     let net = Net::settled(40, |n, config| {
         config.k = 6;
@@ -42,7 +43,7 @@ fn far(full: bool) -> (Net, usize) {
 }
 
 #[test]
-fn each_newer_version_is_told_once_and_soon_to_a_node_that_does_not_hold_it() {
+fn each_newer_version_is_reported_once_and_soon_to_a_node_that_does_not_store_it() {
     for full in [false, true] {
         let (mut net, watcher) = far(full);
         net.put(2, "news", b"0").unwrap();
@@ -61,7 +62,7 @@ fn each_newer_version_is_told_once_and_soon_to_a_node_that_does_not_hold_it() {
             let seen = seen(
                 net.finished
                     .remove(&op)
-                    .expect("it is told within a second"),
+                    .expect("the watch answers within a second"),
             );
             assert!(Some(seen.item.seq) > after);
             assert_eq!(seen.item.reads_as_deleted(), n == 3);
@@ -80,7 +81,7 @@ fn a_watch_that_waits_costs_little_and_spoils_no_estimate() {
     let op = net.start(watcher, watch(2, Some(first.item.seq), 20 * MINUTE));
     net.run_for(10 * MINUTE);
     let calls = net.counter(watcher, Counter::CallsStarted) - before;
-    // Two polls each five seconds, and a read a minute.
+    // Two polls every five seconds, and one read per minute.
     assert!((200..480).contains(&calls), "{calls} calls in ten minutes");
     let slow = net.nodes[watcher].peers_at(net.now);
     let slow = slow.iter().filter(|peer| peer.rtt > Some(SECOND));
@@ -150,7 +151,7 @@ fn holders_that_die_are_replaced_and_a_node_without_peers_waits_for_some() {
     );
 }
 
-/// From a caller that is not pinged back.
+/// The extension of a poll, by a caller that is not pinged back.
 fn poll(after: Option<Seq>, seconds: u64) -> Option<RequestExt> {
     let time = Duration::from_secs(seconds);
     Some(RequestExt {
@@ -214,7 +215,7 @@ fn a_server_answers_a_poll_when_something_newer_comes_or_its_time_is_over() {
         Some(Some(Seq(5))),
         "its time is over"
     );
-    // The stream is kept, and the next poll on it waits again; none longer than 30 seconds.
+    // The stream is kept, and the next poll on it waits again, at most 30 seconds.
     hand.request(waits, 2, poll(Some(Seq(5)), 4_000), asks(target));
     assert_eq!(answered(&mut hand, waits), None);
     hand.ask(1, ours(), put(&new));
@@ -226,7 +227,7 @@ fn a_server_answers_a_poll_when_something_newer_comes_or_its_time_is_over() {
 }
 
 #[test]
-fn polls_above_the_limit_are_answered_at_once_and_those_that_end_give_their_place_back() {
+fn polls_above_the_limit_are_answered_immediately_and_ended_ones_free_their_slot() {
     let mut hand = Hand::new(|config| config.limits.watches = 3);
     let target = item(1, "a", 5, "old").target();
     let streams: Vec<StreamId> = (0..5)
@@ -242,7 +243,7 @@ fn polls_above_the_limit_are_answered_at_once_and_those_that_end_give_their_plac
     assert_eq!(waiting.count(), 3);
     assert_eq!(hand.hits(Limit::watches), 2);
     assert_eq!(hand.node.inbound.watches(), 3);
-    // A peer that goes, and one that is answered.
+    // A peer closes its stream, and another is answered.
     hand.input(Input::StreamClosed {
         stream: streams[0],
         end: StreamEnd::Finished,
@@ -271,8 +272,8 @@ fn polls_make_room_for_streams_of_others() {
     assert_eq!(hand.node.inbound.watches(), 11);
 }
 
-/// Answers the reads that are wanted with nothing, peer 24 as a full node, and leaves the polls;
-/// how many were read for, and the polls.
+/// Answers pending reads with nothing, with peer 24 as a full node, and leaves the polls. Returns
+/// the number of reads, and the polls.
 fn asked(hand: &mut Hand) -> (usize, Vec<(StreamId, PublicKey, RequestExt)>) {
     let (mut reads, mut polls) = (0, Vec::new());
     while let Some((stream, peer, ..)) = hand.wanted_first() {
@@ -323,7 +324,7 @@ fn full_nodes_are_polled_first_and_for_the_item_alone() {
 
 #[test]
 fn what_came_while_others_were_asked_is_read_a_second_later_if_it_is_newer() {
-    for (after, told) in [
+    for (after, answered) in [
         (None, true),
         (Some(4), true),
         (Some(5), false),
@@ -336,8 +337,8 @@ fn what_came_while_others_were_asked_is_read_a_second_later_if_it_is_newer() {
         assert_eq!(reads(&mut hand), 1, "{after:?}");
         hand.pass(SECOND);
         reads(&mut hand);
-        assert_eq!(hand.finished(op).is_some(), told, "{after:?}");
-        if !told {
+        assert_eq!(hand.finished(op).is_some(), answered, "{after:?}");
+        if !answered {
             hand.pass(10 * SECOND);
             assert_eq!(reads(&mut hand), 0, "{after:?}");
         }
@@ -363,7 +364,7 @@ fn a_poll_that_fails_is_followed_by_a_read_after_a_pause() {
 }
 
 #[test]
-fn a_change_wakes_those_who_watch_its_target_and_no_others() {
+fn a_change_wakes_the_watches_of_its_target_and_no_others() {
     let mut hand = with_holders(20..=20);
     let start = |hand: &mut Hand, owner| {
         let op = hand.command(watch(owner, None, 10 * MINUTE));
@@ -375,11 +376,11 @@ fn a_change_wakes_those_who_watch_its_target_and_no_others() {
     hand.input(Input::Cancel { op: first });
     let it = item(1, "news", 5, "v");
     hand.ask(1, Some(RequestExt::default()), put(&it));
-    // The store is asked first, so that the one who still watches ends without a read.
+    // The store is read first, so the remaining watch ends without asking peers.
     hand.pass(Duration::from_secs(2));
     reads(&mut hand);
-    let told = |op| matches!(hand.finished(op), Some(Outcome::Watch(Ok(_))));
-    assert_eq!([first, second, other].map(told), [false, true, false]);
+    let answered = |op| matches!(hand.finished(op), Some(Outcome::Watch(Ok(_))));
+    assert_eq!([first, second, other].map(answered), [false, true, false]);
 }
 
 #[test]
@@ -398,7 +399,7 @@ fn a_target_must_be_its_owners_in_a_read_and_in_a_watch() {
 }
 
 #[test]
-fn a_watch_that_ends_gives_its_polls_up() {
+fn a_watch_that_ends_cancels_its_polls() {
     let mut hand = with_holders(20..=20);
     let op = hand.command(watch(1, None, 10 * MINUTE));
     let (_, polls) = asked(&mut hand);

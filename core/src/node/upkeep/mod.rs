@@ -1,4 +1,4 @@
-//! Upkeep of the table: bootstrap, self-lookups, stale buckets; and of the store: expiry.
+//! Maintenance of the routing table: bootstrap, self-lookups, stale buckets.
 
 pub(crate) mod fill;
 
@@ -19,53 +19,54 @@ use crate::node::timers::Timer;
 use crate::node::upkeep::fill::BucketFiller;
 use crate::wire::Request;
 
-/// The first pause between bootstrap attempts while no peer answers; doubles.
+/// First pause between bootstrap attempts while no peer answers; doubles.
 const BOOTSTRAP_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause between bootstrap attempts while no peer answers.
+/// Maximum pause between bootstrap attempts while no peer answers.
 const BOOTSTRAP_MAX: Duration = Duration::from_secs(30);
-/// Some bootstrap peers are asked again this often while others answer: heals partitions.
+/// Interval between pings of some bootstrap peers while others answer, to heal partitions.
 const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(5 * 60);
-/// The first pause between self-lookups after joining; doubles.
+/// First pause between self-lookups after joining; doubles.
 const SELF_LOOKUP_FIRST: Duration = Duration::from_secs(1);
-/// Self-lookups that bring no new peer among the k nearest, after which the neighbourhood counts
-/// as known.
+/// Number of consecutive self-lookups without a new peer among the k nearest after which the
+/// neighbourhood counts as known.
 const QUIET_ROUNDS: u8 = 2;
-/// The pause between self-lookups once the neighbourhood is known; doubles.
+/// First pause between self-lookups once the neighbourhood is known; doubles.
 const SELF_LOOKUP_AGAIN: Duration = Duration::from_secs(5 * 60);
-/// The longest pause between self-lookups.
+/// Maximum pause between self-lookups.
 const SELF_LOOKUP_MAX: Duration = Duration::from_secs(30 * 60);
-/// A bucket without lookup for this long is stale.
+/// Time without a lookup after which a bucket is stale.
 const BUCKET_AGE: Duration = Duration::from_secs(60 * 60);
-/// How often stale buckets are looked for.
+/// Interval between searches for stale buckets.
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
-/// Stale buckets looked up at a time.
+/// Maximum number of stale buckets looked up at a time.
 const REFRESH_STEP: usize = 4;
-/// A later self-lookup asks so many of the nearest, and the rest of the k nearest only when
+/// Number of nearest peers that a later self-lookup asks; it asks the rest of the k nearest only if
 /// these name a new peer among them.
 const CONFIRMING: usize = 8;
-/// Bootstrap peers asked at a time while others answer, in turn.
+/// Number of bootstrap peers pinged at a time, in turn, while others answer.
 const BOOTSTRAP_STEP: usize = 3;
-/// How soon after joining, and how fast one after the other.
+/// Delay after joining before buckets are filled, and pause between the steps.
 const FILL_SOON: Duration = Duration::from_secs(2);
-/// Failing peers of the table that are pinged at a time. Lookups no longer ask them.
+/// Maximum number of failing peers of the table pinged at a time. Lookups no longer ask these.
 const RECHECK_STEP: usize = 16;
-/// After a clock jump nothing expires for about this long: renewals come first.
+/// Time after a clock jump during which nothing expires, so that renewals come first.
 const JUMP_GRACE: Duration = Duration::from_secs(60);
 
 /// The buckets of one step.
 type Buckets = smallvec::SmallVec<[u8; REFRESH_STEP]>;
 
-/// Where upkeep stands.
+/// State of the maintenance.
 #[derive(Default)]
 pub(crate) struct Upkeep {
     bootstrap_pause: Option<Duration>,
-    /// Whom to ask next; none while all are asked.
+    /// Index of the next bootstrap peer to ping; `None` while all are pinged.
     bootstrap_from: Option<usize>,
     bootstrap_reachable: BTreeSet<PublicKey>,
-    /// No peer answered when bootstrap peers were last asked, and none of these has since.
+    /// Whether the node was isolated at the last bootstrap, and no bootstrap peer has answered
+    /// since.
     cut_off: bool,
     looking_up_self: bool,
-    /// The nearest peers when the self-lookup under way began.
+    /// The nearest peers when the current self-lookup began.
     nearest_before: Vec<NodeId>,
     quiet_rounds: u8,
     self_lookup_pause: Duration,
@@ -74,7 +75,7 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Whether the table is not empty and the first self-lookups are done.
+    /// Whether the table is not empty and the first self-lookups are complete.
     pub(crate) const fn is_ready(&self) -> bool {
         self.ready
     }
@@ -88,7 +89,7 @@ impl Upkeep {
         self.bootstrap_reachable.iter().copied()
     }
 
-    /// Plans what follows the first round of bootstrap.
+    /// Schedules what follows the first round of bootstrap.
     pub(crate) fn start(&mut self, base: &mut Base) {
         let cx = &mut base.cx;
         let refresh = cx.random.maintenance.jitter(REFRESH_EVERY);
@@ -98,12 +99,12 @@ impl Upkeep {
         }
     }
 
-    /// Pings all bootstrap peers, or the next few once they have been asked.
+    /// Pings all bootstrap peers, or the next few if all have been pinged before.
     pub(crate) fn bootstrap(&mut self, base: &mut Base) {
         let peers = base.cx.config.bootstrap.clone();
         if !peers.is_empty() {
             let now = base.cx.now.mono;
-            base.cx.measured.task_ran(Task::Bootstrap, now);
+            base.cx.measured.task_started(Task::Bootstrap, now);
         }
         if base.peers.is_cut_off() {
             self.bootstrap_from = None;
@@ -133,22 +134,22 @@ impl Upkeep {
         }
     }
 
-    /// A bootstrap peer answered or failed.
+    /// Takes the result of a ping of a bootstrap peer.
     pub(crate) fn bootstrap_ended(&mut self, base: &mut Base, peer: &PublicKey, answered: bool) {
         base.peers.probing.bootstrapping -= 1;
         if answered {
             let now = base.cx.now.mono;
-            base.cx.measured.task_did(Task::Bootstrap, now);
+            base.cx.measured.task_succeeded(Task::Bootstrap, now);
             self.bootstrap_reachable.insert(*peer);
             if core::mem::take(&mut self.cut_off) && self.ready {
-                self.look_around_anew(base);
+                self.restart_self_lookups(base);
             }
         } else {
             self.bootstrap_reachable.remove(peer);
         }
     }
 
-    /// All bootstrap peers asked have answered or failed: how long until the next are asked.
+    /// Ends a round of bootstrap pings. Returns the pause before the next.
     pub(crate) fn end_bootstrap_round(&mut self, base: &Base) -> Duration {
         if base.peers.is_cut_off() {
             let next = |pause: Duration| (pause * 2).min(BOOTSTRAP_MAX);
@@ -163,7 +164,7 @@ impl Upkeep {
         }
     }
 
-    /// Sets when bootstrap peers are asked again, if there are any.
+    /// Schedules the next bootstrap, if there are bootstrap peers.
     pub(crate) fn schedule_bootstrap(&self, base: &mut Base, pause: Duration) {
         let cx = &mut base.cx;
         if !cx.config.bootstrap.is_empty() {
@@ -172,20 +173,20 @@ impl Upkeep {
         }
     }
 
-    /// Looks up the own id.
+    /// Starts a self-lookup.
     pub(crate) fn look_up_self(&mut self, base: &mut Base, queries: &mut Queries) {
         let cx = &mut base.cx;
         if self.looking_up_self || cx.stopping {
             return;
         }
         if !base.peers.table.has_live() {
-            // Found by others later: look then.
+            // Retries later, since other peers may find this node meanwhile.
             let pause = cx.random.maintenance.jitter(SELF_LOOKUP_FIRST * 8);
             return cx.timers.set(Timer::SelfLookup, cx.now.mono.plus(pause));
         }
         self.looking_up_self = true;
         let now = base.cx.now.mono;
-        base.cx.measured.task_ran(Task::SelfLookup, now);
+        base.cx.measured.task_started(Task::SelfLookup, now);
         self.nearest_before = nearest(base).collect();
         let (own, now) = (Target::from(base.cx.id), base.cx.now.mono);
         let width = self.self_lookup_width(base);
@@ -193,7 +194,7 @@ impl Upkeep {
         queries.start(base, kind, None, own, now);
     }
 
-    /// How many of the nearest a self-lookup asks.
+    /// Number of nearest peers that a self-lookup asks.
     fn self_lookup_width(&self, base: &Base) -> usize {
         if self.self_lookup_pause.is_zero() {
             base.cx.config.k
@@ -202,13 +203,13 @@ impl Upkeep {
         }
     }
 
-    /// A self-lookup is over.
+    /// Takes the result of a self-lookup.
     pub(crate) fn self_lookup_ended(&mut self, base: &mut Base, ended: &Ended) {
         self.looking_up_self = false;
         if ended.reason != StopReason::Done {
             return;
         }
-        // Only neighbours are news: elsewhere strangers call all the time.
+        // Only new neighbours count: elsewhere in the table, new peers call all the time.
         let before = core::mem::take(&mut self.nearest_before);
         let added = nearest(base).any(|id| !before.contains(&id));
         let upkeep = &mut *self;
@@ -240,7 +241,7 @@ impl Upkeep {
         }
         if ended.query.stats(base.cx.now.mono).answered > 0 {
             let now = base.cx.now.mono;
-            base.cx.measured.task_did(Task::SelfLookup, now);
+            base.cx.measured.task_succeeded(Task::SelfLookup, now);
             self.become_ready(base);
         }
     }
@@ -256,10 +257,10 @@ impl Upkeep {
         }
     }
 
-    /// Looks up a few stale buckets, and asks peers that failed last whether they are back.
+    /// Looks up a few stale buckets, and pings peers of the table whose last call failed.
     pub(crate) fn refresh(&mut self, base: &mut Base, queries: &mut Queries) {
         let now = base.cx.now.mono;
-        base.cx.measured.task_ran(Task::Refresh, now);
+        base.cx.measured.task_started(Task::Refresh, now);
         let failing: alloc::vec::Vec<NodeId> = base
             .peers
             .table
@@ -277,8 +278,8 @@ impl Upkeep {
             let stale = base.peers.table.stale_buckets(now, BUCKET_AGE);
             let stale: Buckets = stale.take(REFRESH_STEP).collect();
             if stale.is_empty() {
-                // Nothing to do is done.
-                base.cx.measured.task_did(Task::Refresh, now);
+                // Nothing was stale, which counts as success.
+                base.cx.measured.task_succeeded(Task::Refresh, now);
             }
             queries.look_up_buckets(base, &stale, QueryKind::Bucket);
             if stale.len() == REFRESH_STEP {
@@ -291,19 +292,20 @@ impl Upkeep {
         base.cx.timers.set(Timer::Refresh, now.plus(pause));
     }
 
-    /// The monotonic clock jumped (a resumed machine): bootstrap before anything expires.
+    /// Bootstraps again after a jump of the monotonic clock (a resumed machine), before anything
+    /// expires.
     pub(crate) fn clock_jumped(&mut self, base: &mut Base) {
         base.cx.counters.count(Counter::ClockJumped);
         base.cx.event(Event::ClockJumped);
         let grace = base.cx.random.maintenance.jitter(JUMP_GRACE);
-        base.items.hold_expiry(base.cx.now.mono.plus(grace));
+        base.items.suspend_expiry(base.cx.now.mono.plus(grace));
         self.bootstrap_from = None;
         base.cx.timers.set(Timer::Bootstrap, base.cx.now.mono);
-        self.look_around_anew(base);
+        self.restart_self_lookups(base);
     }
 
-    /// Looks up the own id as at joining: what is known of the neighbourhood is out of date.
-    fn look_around_anew(&mut self, base: &mut Base) {
+    /// Repeats the self-lookups of joining, since the known neighbourhood is out of date.
+    fn restart_self_lookups(&mut self, base: &mut Base) {
         self.quiet_rounds = 0;
         self.filler = BucketFiller::default();
         self.self_lookup_pause = Duration::ZERO;

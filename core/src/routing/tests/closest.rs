@@ -7,7 +7,7 @@ use crate::id::{NodeId, Target};
 use crate::routing::closest::bucket_order;
 use crate::routing::{Blame, Contact, Table};
 
-/// What the walk must give, by sorting everything.
+/// The expected result of the walk, by sorting all peers.
 fn brute(table: &Table, target: &Target, keep: impl Fn(&Contact) -> bool) -> Vec<NodeId> {
     let mut all: Vec<NodeId> = table
         .iter()
@@ -42,7 +42,7 @@ fn buckets_are_visited_in_the_order_of_their_distance() {
         let target = any_target(&mut random);
         let path = target.distance(&local);
         let order: Vec<usize> = bucket_order(path, 40).collect();
-        // The nearest id of each bucket's range: the target's own bits where they are free.
+        // The nearest id in each bucket's range: the target's own bits where they are free.
         let nearest_in = |index: &usize| {
             let mut id = flipped(local, *index);
             for bit in index + 1..256 {
@@ -62,8 +62,8 @@ fn buckets_are_visited_in_the_order_of_their_distance() {
 }
 
 #[test]
-fn ids_that_share_their_upper_half_are_still_told_apart() {
-    // Keys cannot be ground to that; the contacts are made up.
+fn ids_that_share_their_upper_half_are_still_distinguished() {
+    // Keys cannot be ground to that degree, so the contacts are made up.
     let mut random = random(2);
     let peers = keys(&mut random, 1);
     let local = flipped(peers[0].id(), 0);

@@ -1,4 +1,4 @@
-//! What several test modules need: keys, and tables filled with them.
+//! Shared by the test modules: keys, and tables filled with them.
 
 mod closest;
 mod size;
@@ -17,7 +17,7 @@ fn random(seed: u64) -> Random {
     Seed::from_number(seed).stream("routing tests")
 }
 
-/// A key that passes the first check; the table asks for no more.
+/// A key that passes the first check, which is all the table needs.
 fn any_key(random: &mut Random) -> PublicKey {
     let mut bytes = [2; 33];
     bytes[1..].copy_from_slice(&random.bytes());

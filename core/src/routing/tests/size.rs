@@ -1,4 +1,4 @@
-//! On random networks, with fixed seeds: what holds here holds always.
+//! Tests on random networks with fixed seeds.
 
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ use crate::routing::{Blame, Table};
 
 const K: usize = 20;
 
-/// A node's table in a network of `nodes`, itself included, and everybody else's ids.
+/// A node's table in a network of `nodes`, itself included, and the ids of all others.
 fn network(random: &mut Random, nodes: usize) -> (Table, Vec<NodeId>) {
     let keys = keys(random, nodes - 1);
     let table = filled(any_id(random), K, &keys);
@@ -53,8 +53,8 @@ fn a_large_network_is_estimated() {
     }
 }
 
-/// k nearest of n lie as dense as k - 1 in the distance of the last: the fewer they are, the more
-/// that one matters.
+/// The k nearest of n are as dense as k - 1 within the distance of the last: the smaller k, the
+/// more this matters.
 #[test]
 fn estimates_are_right_on_average() {
     let mut random = random(9);
@@ -136,7 +136,7 @@ fn an_eclipse_raises_the_alarm() {
     for _ in 0..300 {
         let (table, ids) = network(&mut random, 600);
         let target = any_target(&mut random);
-        // The laziest eclipse: twenty keys, the farthest just nearer than any honest node.
+        // The cheapest eclipse: twenty keys, the farthest just nearer than any honest node.
         let farthest_liar = nth(&ids, &target, 1);
         missed += u32::from(!table.denser_than_expected(K, &farthest_liar));
     }

@@ -148,7 +148,7 @@ fn a_pinged_peer_that_answers_stays_and_the_next_oldest_is_pinged_next() {
 }
 
 #[test]
-fn a_pinged_peer_that_fails_is_replaced_at_once_by_the_newest() {
+fn a_pinged_peer_that_fails_is_replaced_immediately_by_the_newest() {
     let (mut table, keys) = full(8, 5);
     table.insert_or_update(&update(keys[3]), at(400));
     table.insert_or_update(&update(keys[4]), at(401));
@@ -168,7 +168,7 @@ fn a_replacement_takes_the_rank_of_its_age() {
 }
 
 #[test]
-fn when_the_fault_may_be_ours_nobody_leaves_and_the_ping_may_be_repeated() {
+fn when_the_fault_may_be_ours_no_peer_leaves_and_the_ping_may_be_repeated() {
     let (mut table, keys) = full(10, 4);
     let oldest = keys[0].id();
     table.insert_or_update(&update(keys[3]), at(400));
@@ -184,7 +184,7 @@ fn when_the_fault_may_be_ours_nobody_leaves_and_the_ping_may_be_repeated() {
 }
 
 #[test]
-fn the_dead_leave_after_three_failures_when_somebody_waits() {
+fn dead_peers_leave_after_three_failures_when_a_replacement_waits() {
     let (mut table, keys) = full(11, 4);
     table.insert_or_update(&update(keys[3]), at(10));
     let dead = keys[1].id();
@@ -200,7 +200,7 @@ fn the_dead_leave_after_three_failures_when_somebody_waits() {
 }
 
 #[test]
-fn the_dead_leave_after_five_failures_when_nobody_waits() {
+fn dead_peers_leave_after_five_failures_when_no_replacement_waits() {
     let (mut table, keys) = full(12, 4);
     let dead = keys[1].id();
     for failures in 1..FAILURES_KEPT_ALONE {
@@ -219,13 +219,13 @@ fn the_dead_leave_after_five_failures_when_nobody_waits() {
 }
 
 #[test]
-fn a_newcomer_takes_the_place_of_who_failed_three_times_already() {
+fn a_new_peer_replaces_one_that_failed_three_times_already() {
     let (mut table, keys) = full(13, 5);
     for _ in 0..FAILURES_KEPT {
         table.failed(&keys[1].id(), Blame::Peer);
         table.failed(&keys[2].id(), Blame::Peer);
     }
-    // Of equals the one seen longest ago goes first.
+    // Among equals the one seen longest ago is removed first.
     for (newcomer, gone) in [(3, 1), (4, 2)] {
         let removed = keys[gone].id();
         let result = table.insert_or_update(&update(keys[newcomer]), at(10));
@@ -270,9 +270,9 @@ fn without_a_replacement_cache_a_pinged_peer_is_counted_like_any_other() {
 }
 
 #[test]
-fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_living() {
+fn a_new_peer_is_a_candidate_until_bucket_and_replacements_are_full_of_live_peers() {
     let (local, keys) = one_bucket(18, K + 3);
-    // A longer waiting list is filled by lookups, not by asking strangers.
+    // A longer list of replacements is filled by lookups, not by pinging unknown callers.
     let mut table = Table::new(local, K, 8);
     let last = keys[K + 2].id();
     for key in &keys[..K + 2] {
@@ -281,7 +281,7 @@ fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_li
     }
     assert_eq!(table.candidacy_of(&last, at(299).mono), Candidacy::None);
     assert_eq!(table.candidacy_of(&local, at(300).mono), Candidacy::None);
-    // It reminds of the oldest, once.
+    // It is a reason to ping the oldest, once.
     let oldest = keys[0].id();
     let reminder = Candidacy::Reminder { oldest };
     assert_eq!(table.candidacy_of(&last, at(300).mono), reminder);
@@ -292,7 +292,7 @@ fn a_newcomer_is_of_use_until_the_bucket_and_its_waiting_list_are_full_of_the_li
     let oldest = keys[1].id();
     let reminder = Candidacy::Reminder { oldest };
     assert_eq!(table.candidacy_of(&last, at(300).mono), reminder);
-    // Elsewhere there is room, and here when somebody fails.
+    // Elsewhere there is room, and here after a failure.
     let elsewhere = flipped(local, 200);
     assert_eq!(
         table.candidacy_of(&elsewhere, at(1).mono),
@@ -331,7 +331,7 @@ fn a_random_target_lies_in_the_range_it_was_asked_for() {
         let bytes = random.bytes();
         let target = table.random_target_in(index, bytes);
         assert_eq!(table.bucket_of(&target), Some(index));
-        // All bits behind the prefix are the random ones.
+        // All bits after the prefix are the random ones.
         let given = NodeId::from_bytes(bytes);
         let difference = target.distance(&given);
         let same_tail = (u16::from(index) + 1..256).all(|bit| !difference.bit(bit as u8));
@@ -340,7 +340,7 @@ fn a_random_target_lies_in_the_range_it_was_asked_for() {
     assert_eq!(table.bucket_of(&Target::from(table.local)), None);
 }
 
-/// Everything that always holds.
+/// Checks the invariants of a table.
 fn check(table: &Table) {
     let mut seen = BTreeSet::new();
     let mut count = 0;
@@ -378,7 +378,7 @@ quickcheck! {
     fn any_history_leaves_the_table_in_order(seed: u64, deep: u8, steps: Vec<(u8, u8)>) -> bool {
         let mut random = random(seed);
         let keys = keys(&mut random, 48);
-        // A local id that some peer is very near to, so that deep buckets occur as well.
+        // A local id very near to one of the peers, so that deep buckets occur as well.
         let mut table = Table::new(flipped(keys[0].id(), deep.into()), K, WAITING);
         let mut second = 0;
         for (action, which) in steps {
@@ -422,7 +422,7 @@ quickcheck! {
 }
 
 #[test]
-fn where_nobody_waits_a_newcomer_is_of_use_until_the_bucket_is_full() {
+fn without_replacements_a_new_peer_is_a_candidate_until_the_bucket_is_full() {
     let (local, keys) = one_bucket(19, K + 1);
     let mut table = Table::new(local, K, 0);
     let last = keys[K].id();

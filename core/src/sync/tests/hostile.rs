@@ -14,7 +14,7 @@ fn response(parts: Vec<ResponsePart>) -> Vec<u8> {
     SyncResponse { answered: 1, parts }.encode()
 }
 
-/// A peer that answers about what was not asked, twice, or nothing.
+/// A peer that answers something that was not requested, twice, or nothing.
 #[test]
 fn answers_that_were_not_asked_for_end_the_session() {
     let set = set(0..1000, 1);
@@ -50,7 +50,7 @@ fn answers_that_were_not_asked_for_end_the_session() {
     assert_eq!(error, Err(SessionError::NotAsked));
 }
 
-/// An answer that no request is out for.
+/// An answer without a pending request.
 #[test]
 fn an_answer_without_a_request_is_refused() {
     let set = set(0..10, 1);
@@ -62,9 +62,9 @@ fn an_answer_without_a_request_is_refused() {
     assert_eq!(error, Err(SessionError::NotAsked));
 }
 
-/// A peer that says of every range that it differs: each round goes deeper, so it ends.
+/// A peer that claims that every range differs: each round goes deeper, so the session ends.
 #[test]
-fn a_peer_for_whom_everything_differs_reaches_an_end() {
+fn a_peer_that_claims_that_everything_differs_reaches_an_end() {
     let set = set(0..300, 1);
     let mut session = session(&set);
     let (mut rounds, mut given) = (0, 0);
@@ -112,7 +112,7 @@ fn a_peer_for_whom_everything_differs_reaches_an_end() {
     assert_eq!(given, 300, "each item is given once");
 }
 
-/// A peer that sends the same page again and again.
+/// A peer that sends the same page repeatedly.
 #[test]
 fn a_pull_that_does_not_move_on_ends_the_session() {
     let set = ItemSet::default();
@@ -187,7 +187,7 @@ fn rounds_bytes_and_waiting_differences_are_bounded() {
     assert!(run(limits).is_ok());
 }
 
-/// Requests that ask for as much as a message can say.
+/// Requests that ask for as much as a message can.
 #[test]
 fn an_answer_to_a_greedy_request_is_bounded() {
     let full = set(0..20_000, 1);
@@ -209,7 +209,7 @@ fn an_answer_to_a_greedy_request_is_bounded() {
         let reply = respond(&full, SyncRequest::decode(&bytes).unwrap());
         let len = reply.response.encode().len();
         assert!(len <= MAX_SYNC_MESSAGE, "{len} bytes");
-        // One part may go beyond: at worst every range of it differs and is a full leaf.
+        // One part may exceed the limit: at worst every range of it differs and is a full leaf.
         let most = MAX_RESPOND_WORK + 1024 * 2 * (MAX_LEAF as usize + 16);
         assert!(reply.work <= most, "{} steps", reply.work);
         assert!(reply.response.answered > 0);

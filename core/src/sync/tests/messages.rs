@@ -56,7 +56,7 @@ fn messages() -> (SyncRequest, SyncResponse) {
     (request, response)
 }
 
-/// The frozen bytes in `tests/vectors/own/sync.json`.
+/// The bytes equal those in `tests/vectors/own/sync.json`.
 #[test]
 fn messages_are_those_of_the_vectors() {
     let text = include_str!("../../../../tests/vectors/own/sync.json");

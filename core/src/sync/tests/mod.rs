@@ -1,4 +1,4 @@
-//! Reconciliation against naive sets, and against peers that lie.
+//! Reconciliation compared with naive sets, and against peers that lie.
 
 mod hostile;
 mod messages;
@@ -15,7 +15,8 @@ use super::*;
 use crate::item::{Item, Salt, Seq, Value};
 use crate::key::{PublicKey, Signature};
 
-/// The item of publisher `number`, with a value of this length. Nobody can sign with its key.
+/// The item of publisher `number`, with a value of this length. Its key is not a real one, so it
+/// cannot be signed.
 pub(super) fn item(number: u64, seq: u64, len: usize) -> Arc<Item> {
     let mut key = [2; 33];
     key[1..].copy_from_slice(&Sha256::digest(number.to_be_bytes()));
@@ -36,7 +37,7 @@ pub(super) fn set(numbers: impl Iterator<Item = u64>, seq: u64) -> ItemSet {
     set
 }
 
-/// Both sides of a session, until it ends. Returns what it cost and the most work of one answer.
+/// Runs both sides of a session to its end. Returns its cost and the maximum work of one answer.
 pub(super) fn reconcile(
     a: &mut ItemSet,
     b: &mut ItemSet,

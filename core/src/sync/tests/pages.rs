@@ -1,4 +1,4 @@
-//! How many items one answer holds, and where it goes on.
+//! How many items one answer contains, and where the next continues.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::*;
 use crate::id::Target;
 
-/// Twelve of these, each with the byte that says what it is, are exactly a page.
+/// Twelve items of this length, each with its part byte, fill a page exactly.
 const LEN: usize = 192 * 1024 / 12 - 1 - 130;
 
 fn large(len: usize) -> ItemSet {

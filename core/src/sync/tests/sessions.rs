@@ -51,7 +51,7 @@ fn an_empty_set_pulls_everything_and_is_given_everything() {
     assert_eq!((summary.fetched, summary.given), (0, 5200));
 }
 
-/// The lesson R10: a thousand items of full size, thousands with one sequence, one absurd one.
+/// Lesson R10: a thousand full-size items, thousands with one sequence, one absurd sequence.
 #[test]
 fn r10_nothing_is_lost_to_sizes_and_sequences() {
     let mut a = ItemSet::default();
@@ -91,8 +91,8 @@ fn one_sequence_with_two_contents_ends_with_the_same_on_both_sides() {
     assert!(equal(&a, &b));
 }
 
-/// The goal for two full nodes, here with a tenth of the items (`examples/reconcile.rs` does the
-/// whole): bytes beyond the items' own, and round trips.
+/// The goal for two full nodes, here with a tenth of the items (`examples/reconcile.rs` uses all):
+/// bytes besides the items, and round trips.
 #[test]
 fn a_hundred_differences_cost_little_and_few_round_trips() {
     let (mut a, mut b) = (set(0..10_000, 5), set(0..10_000, 5));
@@ -109,8 +109,8 @@ fn a_hundred_differences_cost_little_and_few_round_trips() {
     assert!(work <= MAX_RESPOND_WORK);
 }
 
-/// The lesson R10 again: puts on both sides between any two messages; once they cease, one more
-/// session makes the sets equal.
+/// Lesson R10 again: puts on both sides between any two messages; after they stop, one more session
+/// makes the sets equal.
 #[test]
 fn r10_sets_that_change_meanwhile_converge_in_the_next_session() {
     let (mut a, mut b) = (set(0..2000, 5), set(0..2000, 5));
@@ -179,7 +179,7 @@ fn offers_are_wanted_when_they_are_newer() {
     assert_eq!(reply.response.parts, [ResponsePart::Wanted(0b11_1111_1111)]);
 }
 
-/// The lesson R1: 100,000 items of which one in a hundred is different.
+/// Lesson R1: 100,000 items, one in a hundred of which differs.
 #[test]
 fn r1_one_difference_in_a_hundred_costs_less_than_3_percent_of_a_full_copy() {
     let (mut a, mut b) = (ItemSet::default(), ItemSet::default());

@@ -6,7 +6,7 @@ use super::*;
 use crate::id::Target;
 use crate::item::Origin;
 
-/// Sums by adding up every entry of the range.
+/// The sum of a range by adding up all of its entries.
 fn naive(set: &ItemSet, prefix: &Prefix) -> Sum {
     let mut sum = Sum::default();
     for (target, version) in set.entries(Target::default()) {
@@ -64,7 +64,7 @@ fn branches_come_and_go_with_the_entries() {
     for bits in 0..20 {
         check(&set, bits, 9);
     }
-    // Branches that went are used again.
+    // Released blocks are reused.
     assert!(set.tree().allocated() <= most * 3 / 2);
 }
 

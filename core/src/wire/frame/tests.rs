@@ -96,7 +96,7 @@ fn memory_grows_with_what_arrived_not_with_what_was_announced() {
     let announced = header(MAX_MESSAGE, Method::PutBatch.as_byte());
     assert_eq!(push(&mut decoder, &announced), Ok(None));
     assert_eq!(push(&mut decoder, &[b'['; 100]), Ok(None));
-    let State::Body { frame, .. } = &decoder.state else {
+    let DecoderState::Body { frame, .. } = &decoder.state else {
         panic!("no body: {decoder:?}");
     };
     assert!(frame.body.capacity() < 1_000);
@@ -121,7 +121,7 @@ fn an_empty_body_is_a_frame() {
 }
 
 quickcheck! {
-    /// Any cuts give the same frames, and the decoder knows when it is inside one.
+    /// Any fragmentation gives the same frames, and the decoder knows when it is inside one.
     fn fragmentation_does_not_matter(bodies: Vec<Vec<u8>>, cuts: Vec<u8>) -> bool {
         let stream: Vec<u8> = bodies.iter().flat_map(|b| raw(Method::PutBatch, b)).collect();
         let mut decoder = FrameDecoder::new(Side::Request);
@@ -146,7 +146,7 @@ quickcheck! {
         frames == bodies && !decoder.is_mid_frame()
     }
 
-    /// No bytes make it panic or hold more than arrived.
+    /// No bytes cause a panic or occupy more memory than arrived.
     fn arbitrary_bytes_are_harmless(bytes: Vec<u8>, pieces: u8) -> bool {
         let mut decoder = FrameDecoder::new(Side::Response);
         for mut piece in bytes.chunks(usize::from(pieces % 7) + 1) {

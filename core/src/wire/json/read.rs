@@ -1,4 +1,4 @@
-//! Reading.
+//! Reading JSON by Go's rules.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -9,20 +9,20 @@ use smallvec::SmallVec;
 
 use crate::wire::error::WireError;
 
-/// What reading gives.
+/// Result of reading.
 pub(in crate::wire) type Result<T, E = WireError> = core::result::Result<T, E>;
 
-/// Levels of nesting that Go allows.
+/// Maximum nesting depth that Go allows.
 const MAX_DEPTH: usize = 10_000;
 
-/// A cursor over a JSON text. Nothing in it recurses by what the text holds.
+/// A cursor over a JSON text. It never recurses by the content of the text.
 pub(in crate::wire) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
 
-/// What stands between two quotes, checked for syntax.
+/// The text between two quotes, checked for syntax.
 struct Quoted<'a> {
     at: usize,
     bytes: &'a [u8],
@@ -30,7 +30,7 @@ struct Quoted<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// At the start of `bytes`.
+    /// Creates a reader at the start of `bytes`.
     pub(in crate::wire) const fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -39,23 +39,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// At a place where an earlier one stood, `depth` levels deep.
+    /// Creates a reader at the position of an earlier one, `depth` levels deep.
     pub(in crate::wire) const fn resume(bytes: &'a [u8], at: usize, depth: usize) -> Self {
         Self { bytes, at, depth }
     }
 
-    /// The place, to [`Reader::resume`] from.
+    /// The position for [`Reader::resume`].
     pub(in crate::wire) const fn place(&self) -> usize {
         self.at
     }
 
-    /// Where the next value starts.
+    /// Skips white space and returns the offset of the next value.
     pub(in crate::wire) fn position(&mut self) -> usize {
         self.space();
         self.at
     }
 
-    /// Only white space may follow.
+    /// Checks that only white space follows.
     pub(in crate::wire) fn end(&mut self) -> Result<()> {
         if self.position() < self.bytes.len() {
             return Err(self.syntax());
@@ -63,7 +63,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Consumes a value in its usual form, if `parse` knows it there; it gives the bytes too.
+    /// Consumes a value in its usual form if `parse` recognises it. `parse` also returns the number
+    /// of bytes.
     pub(in crate::wire) fn plain<T>(
         &mut self,
         parse: impl FnOnce(&'a [u8]) -> Option<(T, usize)>,
@@ -83,7 +84,7 @@ impl<'a> Reader<'a> {
         Ok(is_null)
     }
 
-    /// Calls `field` with each key, in lower case; it must consume the value. A `null` has none.
+    /// Calls `field` with each key in lower case; it must consume the value. A `null` has no keys.
     pub(in crate::wire) fn object(
         &mut self,
         mut field: impl FnMut(&mut Self, &str) -> Result<()>,
@@ -100,7 +101,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Calls `element` for each element; it must consume it. A `null` has none.
+    /// Calls `element` for each element; it must consume it. A `null` has no elements.
     pub(in crate::wire) fn array(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<()>,
@@ -116,8 +117,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Go's `[32]byte`: what is missing becomes 0, what is too many is ignored, a `null` in it
-    /// leaves what was there, and so does a `null` in its place.
+    /// Reads Go's `[32]byte`: missing elements become 0, excess ones are ignored, and a `null`, in
+    /// the array or in its place, leaves the previous value.
     pub(in crate::wire) fn array32(&mut self, into: &mut [u8; 32]) -> Result<()> {
         if self.null()? {
             return Ok(());
@@ -141,8 +142,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Go's `[]byte`: base64 with padding, CR and LF anywhere in it, stray bits at its end; or
-    /// an array of numbers. None for `null`.
+    /// Reads Go's `[]byte`: base64 with padding, with CR and LF anywhere in it and stray bits at
+    /// its end; or an array of numbers. `None` for `null`.
     pub(in crate::wire) fn blob(&mut self) -> Result<Option<Vec<u8>>> {
         match self.peek()? {
             b'n' => self.literal(b"null").map(|()| None),
@@ -162,7 +163,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Text; invalid UTF-8 and lone surrogates in it become U+FFFD. None for `null`.
+    /// Reads text; invalid UTF-8 and lone surrogates become U+FFFD. `None` for `null`.
     pub(in crate::wire) fn string(&mut self) -> Result<Option<Cow<'a, str>>> {
         if self.null()? {
             return Ok(None);
@@ -170,7 +171,7 @@ impl<'a> Reader<'a> {
         Ok(Some(self.quoted()?.unescaped()))
     }
 
-    /// What stands between two quotes, escapes as they are. None for `null`.
+    /// Reads the text between two quotes without resolving escapes. `None` for `null`.
     pub(in crate::wire) fn raw_string(&mut self) -> Result<Option<&'a [u8]>> {
         if self.null()? {
             return Ok(None);
@@ -178,7 +179,7 @@ impl<'a> Reader<'a> {
         Ok(Some(self.quoted()?.bytes))
     }
 
-    /// None for `null`.
+    /// Reads a boolean; `None` for `null`.
     pub(in crate::wire) fn boolean(&mut self) -> Result<Option<bool>> {
         match self.peek()? {
             b't' => self.literal(b"true").map(|()| Some(true)),
@@ -188,17 +189,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Go's `uint64`: plain digits. None for `null`.
+    /// Reads Go's `uint64`: plain digits. `None` for `null`.
     pub(in crate::wire) fn unsigned(&mut self) -> Result<Option<u64>> {
         self.integer()
     }
 
-    /// Go's `int`: plain digits, perhaps after a minus sign. None for `null`.
+    /// Reads Go's `int`: plain digits, optionally after a minus sign. `None` for `null`.
     pub(in crate::wire) fn signed(&mut self) -> Result<Option<i64>> {
         self.integer()
     }
 
-    /// Any value, unread.
+    /// Skips any value.
     pub(in crate::wire) fn skip(&mut self) -> Result<()> {
         let mut closers = SmallVec::<[u8; 32]>::new();
         loop {
@@ -230,7 +231,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Any value's text.
+    /// Reads the text of any value.
     pub(in crate::wire) fn raw_value(&mut self) -> Result<&'a [u8]> {
         let start = self.position();
         self.skip()?;
@@ -264,7 +265,8 @@ impl<'a> Reader<'a> {
             b'n' => self.literal(b"null").map(|()| None),
             b'-' | b'0'..=b'9' => {
                 let at = self.at;
-                // A JSON number has no plus sign, the one thing that only Rust would take.
+                // A JSON number has no plus sign, the only thing that Rust would accept in
+                // addition.
                 let digits = core::str::from_utf8(self.number()?).ok();
                 let value = digits.and_then(|digits| digits.parse().ok());
                 value.map(Some).ok_or(WireError::Value { at })
@@ -312,7 +314,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A key in lower case, and its colon.
+    /// Reads a key, in lower case, and its colon.
     pub(in crate::wire) fn field_name(&mut self) -> Result<Cow<'a, str>> {
         self.key().map(fold)
     }
@@ -374,7 +376,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Whether another element follows; if not, leaves the object or array.
+    /// Whether another element follows; otherwise leaves the object or array.
     pub(in crate::wire) fn more(&mut self, close: u8, first: &mut bool) -> Result<bool> {
         let byte = self.peek()?;
         if byte == close {
@@ -390,7 +392,7 @@ impl<'a> Reader<'a> {
             return Err(self.syntax());
         }
         self.at += 1;
-        // A comma before the end is no JSON.
+        // A comma before the end is not allowed in JSON.
         if self.peek()? == close {
             return Err(self.syntax());
         }
@@ -413,7 +415,7 @@ impl<'a> Reader<'a> {
         WireError::Syntax { at: self.at }
     }
 
-    /// A value of another kind, or none at all.
+    /// The error for a value of another kind, or for no value.
     fn mismatch(&self) -> WireError {
         match self.bytes.get(self.at) {
             Some(b'{' | b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9') => {
@@ -438,7 +440,7 @@ impl<'a> Quoted<'a> {
             let (plain, escape) = rest.split_at(run);
             for chunk in plain.utf8_chunks() {
                 out.push_str(chunk.valid());
-                // Go: one for each byte, not one for each broken sequence.
+                // Like Go, one per byte rather than one per invalid sequence.
                 out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
             }
             let [b'\\', kind, after @ ..] = escape else {
@@ -463,8 +465,8 @@ impl<'a> Quoted<'a> {
     }
 }
 
-/// The character at the digits of a `\u` escape and how many bytes it takes, with the second
-/// half of a surrogate pair.
+/// Returns the character at the digits of a `\u` escape and its length in bytes, including the
+/// second half of a surrogate pair.
 fn utf16(after: &[u8]) -> (char, usize) {
     let unit = |bytes: &[u8]| {
         let digits = core::str::from_utf8(bytes.get(..4)?).ok()?;
@@ -482,8 +484,8 @@ fn utf16(after: &[u8]) -> (char, usize) {
     }
 }
 
-/// 32 numbers without white space, as Go prints them, and the bytes they take. None is not yet an
-/// error.
+/// Reads 32 numbers without white space, as Go prints them, and returns them with their length.
+/// `None` is not an error yet.
 pub(in crate::wire) fn plain_array32(text: &[u8]) -> Option<([u8; 32], usize)> {
     let mut out = [0; 32];
     let mut rest = text.strip_prefix(b"[")?;
@@ -500,11 +502,12 @@ pub(in crate::wire) fn plain_array32(text: &[u8]) -> Option<([u8; 32], usize)> {
     Some((out, text.len() - rest.len()))
 }
 
-/// A number below 256 of up to three digits and something else after them, and how many digits.
-/// Without branches, since how many there are cannot be predicted: an answer has 640 of these.
+/// Reads a number below 256 of up to three digits followed by something else, and returns it with
+/// the number of digits. Without branches, since that number is unpredictable: an answer has 640 of
+/// these.
 fn plain_byte(text: &[u8; 4]) -> Option<(u8, usize)> {
     const HIGH: u32 = 0x8080_8080;
-    // A digit becomes its value, everything else 10 or more.
+    // A digit becomes its value, any other byte 10 or more.
     let values = u32::from_le_bytes(*text) ^ 0x3030_3030;
     let others = (values.wrapping_add(0x7676_7676) | values) & HIGH;
     let digits = others.trailing_zeros() / 8;
@@ -518,12 +521,13 @@ fn plain_byte(text: &[u8; 4]) -> Option<(u8, usize)> {
     Some((value, digits as usize))
 }
 
-/// Bytes before the first that ends a string, starts an escape or is not allowed in one.
+/// Number of bytes before the first that ends a string, starts an escape or is not allowed in a
+/// string.
 fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
     let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGH;
-    // Eight at a time: base64 is most of what arrives.
+    // Eight bytes at a time, since most of what arrives is base64.
     let (words, _) = bytes.as_chunks::<8>();
     let plain_words = words.iter().take_while(|word| {
         let word = u64::from_le_bytes(**word);
@@ -564,7 +568,8 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64_MIME_PERMISSIVE.decode(&text).ok()
 }
 
-/// Padding before the last four characters: two base64 texts in one, which Go refuses.
+/// Whether there is padding before the last four characters: two base64 texts in one, which Go
+/// refuses.
 fn padded_inside(text: &[u8]) -> bool {
     text[..text.len().saturating_sub(4)].contains(&b'=')
 }

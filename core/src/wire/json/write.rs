@@ -1,14 +1,14 @@
-//! Writing.
+//! Writing JSON as Go does.
 
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 
 use data_encoding::{BASE64, HEXLOWER};
 
-/// Writes into one buffer. Commas are set by [`Writer::field`] and [`Writer::element`].
+/// Writes to a buffer. [`Writer::field`] and [`Writer::array`] write the commas.
 pub(in crate::wire) struct Writer(Vec<u8>);
 
-/// `0,` to `255,`, and how many of the four bytes count.
+/// `0,` to `255,`, with the number of bytes used.
 #[allow(clippy::cast_possible_truncation, reason = "single digits")]
 static DECIMALS: [([u8; 4], u8); 256] = {
     let mut table = [([0; 4], 0); 256];
@@ -32,7 +32,7 @@ static DECIMALS: [([u8; 4], u8); 256] = {
 };
 
 impl Writer {
-    /// Goes on after what `buffer` holds.
+    /// Creates a writer that appends to `buffer`.
     pub(in crate::wire) const fn new(buffer: Vec<u8>) -> Self {
         Self(buffer)
     }
@@ -42,7 +42,7 @@ impl Writer {
         self.0
     }
 
-    /// Bytes so far.
+    /// Number of bytes in the buffer.
     pub(in crate::wire) fn len(&self) -> usize {
         self.0.len()
     }
@@ -52,18 +52,18 @@ impl Writer {
         self.0.truncate(len);
     }
 
-    /// `bytes` as they are.
+    /// Appends `bytes` unchanged.
     pub(in crate::wire) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// `text` as it is.
+    /// Appends `text` unchanged.
     pub(in crate::wire) fn raw(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    /// The start of an object's field: a comma unless it is the first, `"name":`. The name needs
-    /// no escapes.
+    /// Starts a field of an object: a comma unless it is the first, then `"name":`. The name must
+    /// need no escapes.
     pub(in crate::wire) fn field(&mut self, name: &str) -> &mut Self {
         if self.0.last() != Some(&b'{') {
             self.0.push(b',');
@@ -74,7 +74,7 @@ impl Writer {
         self
     }
 
-    /// An array; `write` writes one element.
+    /// Writes an array; `write` writes each element.
     pub(in crate::wire) fn array<T>(
         &mut self,
         elements: &[T],
@@ -90,7 +90,7 @@ impl Writer {
         self.raw("]");
     }
 
-    /// Go's `[32]byte`: an array of 32 numbers.
+    /// Writes Go's `[32]byte`: an array of 32 numbers.
     pub(in crate::wire) fn array32(&mut self, bytes: &[u8; 32]) {
         let mut out = [0; 1 + 4 * 32];
         out[0] = b'[';
@@ -104,25 +104,25 @@ impl Writer {
         self.bytes(&out[..end]);
     }
 
-    /// Bytes of JSON that [`Writer::array32`] makes of `bytes`.
+    /// Length in bytes of what [`Writer::array32`] writes.
     pub(in crate::wire) fn array32_len(bytes: &[u8; 32]) -> usize {
         let digits = |byte: &u8| usize::from(DECIMALS[usize::from(*byte)].1);
         1 + bytes.iter().map(digits).sum::<usize>()
     }
 
-    /// Lower-case hexadecimal text.
+    /// Writes lower-case hexadecimal text.
     pub(in crate::wire) fn hex(&mut self, bytes: &[u8]) {
         self.quoted(2 * bytes.len(), |out| HEXLOWER.encode_mut(bytes, out));
     }
 
-    /// Standard base64 text with padding.
+    /// Writes standard base64 text with padding.
     pub(in crate::wire) fn base64(&mut self, bytes: &[u8]) {
         self.quoted(BASE64.encode_len(bytes.len()), |out| {
             BASE64.encode_mut(bytes, out);
         });
     }
 
-    /// Bytes of JSON that [`Writer::base64`] makes of `bytes`.
+    /// Length in bytes of what [`Writer::base64`] writes.
     pub(in crate::wire) fn base64_len(bytes: &[u8]) -> usize {
         2 + BASE64.encode_len(bytes.len())
     }
@@ -135,20 +135,20 @@ impl Writer {
         self.0.push(b'"');
     }
 
-    /// A number, or anything else whose text needs no quotes.
+    /// Writes a number, or anything else whose text needs no quotes.
     pub(in crate::wire) fn display(&mut self, value: impl fmt::Display) {
         // Writing into memory cannot fail.
         let _ = write!(self, "{value}");
     }
 
-    /// Anything whose text needs quotes but no escapes.
+    /// Writes anything whose text needs quotes but no escapes.
     pub(in crate::wire) fn quote(&mut self, value: impl fmt::Display) {
         self.0.push(b'"');
         self.display(value);
         self.0.push(b'"');
     }
 
-    /// Text, escaped as Go does, `<`, `>`, `&`, U+2028 and U+2029 included.
+    /// Writes text, escaped as in Go, including `<`, `>`, `&`, U+2028 and U+2029.
     pub(in crate::wire) fn string(&mut self, text: &str) {
         self.0.push(b'"');
         for c in text.chars() {

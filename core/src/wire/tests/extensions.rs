@@ -1,5 +1,5 @@
-//! Our additions: where they stand, that upstream does not see them, that nonsense in them is
-//! nothing.
+//! Extensions: their position, that upstream does not see them, and that invalid ones count as
+//! absent.
 
 use alloc::string::{String, ToString};
 use alloc::{format, vec};
@@ -23,7 +23,7 @@ fn json(message: &RequestMessage) -> String {
     String::from_utf8(body_of(encode_request(message).unwrap())).unwrap()
 }
 
-/// What `{"ext":…}` reads as.
+/// The extension decoded from `{"ext":…}`.
 fn read(ext: &str) -> Option<RequestExt> {
     let json = format!("{{\"ext\":{ext},\"target\":[7]}}");
     let message = request(Method::FindNode, json.as_bytes()).unwrap();
@@ -299,7 +299,7 @@ fn compact_peers_say_the_same_in_far_fewer_bytes() {
         bytes.len()
     });
     assert!(compact * 3 < plain, "{compact} of {plain}");
-    // What else the answer holds does not matter, and theirs takes the place of Go's list.
+    // The rest of the answer does not matter, and the compact list replaces Go's.
     let json =
         String::from_utf8(body_of(encode_response(&answer_with_peers(true)).unwrap())).unwrap();
     let both = json.replacen('{', "{\"closest\":null,", 1);
@@ -335,7 +335,7 @@ fn compact_peers_that_are_none_are_dropped_alone_or_with_the_extension() {
         ),
         (64, 6)
     );
-    // Of another length or cut off: not an extension, hence no peers at all.
+    // With another length or truncated: no extension, and hence no peers.
     let bytes = encode_response(&message).unwrap();
     assert!(bytes.len() < 400);
     for rest in [

@@ -1,4 +1,4 @@
-//! What Go's decoder takes beyond what it prints, and what it refuses.
+//! What Go's decoder accepts beyond what Go prints, and what it refuses.
 
 use alloc::string::{String, ToString};
 use alloc::{format, vec};
@@ -65,7 +65,7 @@ fn keys_are_refused_by_form_and_left_alone_by_zeros() {
     for bad in ["zz", "02zz", &good[1..], &format!("{good}00"), &compact] {
         assert_eq!(decode(bad), Err(WireError::BadKey { at: 13 }), "{bad}");
     }
-    // A bad one is not mended by a good one after it.
+    // A valid key does not make up for an invalid one before it.
     let twice = format!("{{\"sender_pk\":\"02zz\",\"sender_pk\":\"{good}\"}}");
     assert!(request(Method::FindNode, twice.as_bytes()).is_err());
 }
@@ -98,7 +98,7 @@ fn a_peer_with_a_bad_key_is_dropped_alone() {
     assert_eq!(list.bad_keys, 2);
     let keys: Vec<_> = list.peers.iter().map(|peer| peer.key).collect();
     assert_eq!(keys, [Some(secret(5).public()), None]);
-    // Everything else wrong with an entry fails the message, as upstream does.
+    // Anything else wrong with an entry invalidates the message, as in upstream.
     for entry in ["{\"pk\":5}", "{\"last_seen\":\"\"}", "{\"id\":\"x\"}", "5"] {
         assert!(
             closest(&format!("{{\"closest\":[{entry}]}}")).is_err(),
@@ -111,8 +111,7 @@ fn a_peer_with_a_bad_key_is_dropped_alone() {
     );
 }
 
-/// The way for what Go prints and the way for everything else read the same, whatever byte is
-/// changed.
+/// The fast path for what Go prints and the general path read the same, whatever byte is changed.
 #[test]
 fn both_ways_to_read_a_peer_agree() {
     let peer = WirePeer::new(
@@ -248,7 +247,7 @@ fn values_and_salts_above_their_limits_are_read_and_then_judged() {
 }
 
 #[test]
-fn ids_are_taken_as_told() {
+fn ids_are_taken_as_stated() {
     let json = b"{\"responder_id\":[1,2,3],\"responder_pk\":\"\"}";
     let Response::Ping { responder } = response(Method::Ping, json).unwrap().response else {
         panic!("no ping");

@@ -1,4 +1,4 @@
-//! What a peer can grow: accepted at the limit, refused or cut above.
+//! Bounds on what a peer can send: accepted at the limit, refused or cut above.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -70,7 +70,7 @@ fn bombs_are_refused() {
             assert!(response(method, json.as_bytes()).is_err());
         }
     }
-    // Deeper than upstream allows, though closed: in a field that nobody knows.
+    // Deeper than upstream allows, though closed, in an unknown field.
     let deep = 1_000_000;
     let json = format!("{{\"x\":{}{}}}", "[".repeat(deep), "]".repeat(deep));
     let error = request(Method::FindNode, json.as_bytes()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Whole messages.
+//! Complete messages.
 
 mod extensions;
 mod leniency;
@@ -16,7 +16,7 @@ fn secret(byte: u8) -> SecretKey {
     SecretKey::from_bytes(&[byte; 32]).unwrap()
 }
 
-/// An item whose signature is not valid: nobody here asks.
+/// An item with an invalid signature, which these tests do not check.
 fn item(value: &[u8]) -> Item {
     Item {
         key: secret(5).public(),

@@ -1,4 +1,4 @@
-//! What is written is read again, for any message.
+//! What is written can be read again, for any message.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -142,7 +142,7 @@ impl Arbitrary for RequestMessage {
             }),
         });
         Self {
-            // A renewal has no room for it.
+            // A renewal has no sender.
             sender: match request {
                 Request::Renew { .. } | Request::Reconcile { .. } => Sender::default(),
                 _ => sender(g),
@@ -200,8 +200,8 @@ impl Arbitrary for ResponseMessage {
 }
 
 impl ResponseMessage {
-    /// Says what can be said in a compact list, which has no ids, zones or peers without key, and
-    /// is one for all.
+    /// Keeps what a compact list can represent, which has no ids, zones or peers without a key, and
+    /// is a single list.
     fn make_compact(&mut self) {
         let Some(ext) = &mut self.ext else {
             return;
@@ -232,7 +232,7 @@ quickcheck! {
         decode_response(&frame(Side::Response, &bytes)).unwrap() == message
     }
 
-    /// A body is JSON for everybody, except a renewal and reconciliation.
+    /// A body is valid JSON for any parser, except for renewal and reconciliation.
     fn bodies_are_json(sent: RequestMessage, answered: ResponseMessage) -> bool {
         let is_json = |frame: Vec<u8>| {
             serde_json::from_slice::<serde_json::Value>(&body_of(frame)).is_ok()
@@ -243,7 +243,7 @@ quickcheck! {
             && (binary_answer || is_json(encode_response(&answered).unwrap()))
     }
 
-    /// Cut off or changed anywhere: an error or another message, never a panic.
+    /// Truncated or changed anywhere: an error or another message, never a panic.
     fn damage_is_harmless(message: RequestMessage, place: usize, byte: u8) -> bool {
         let mut bytes = encode_request(&message).unwrap();
         let place = 5 + place % (bytes.len() - 5);

@@ -1,6 +1,6 @@
-//! What is read in two ways, a fast one for the usual form and a general one, is the same in
-//! both. Each pair is held together by one property: white space, an escape or a line break that
-//! changes nothing forces the general way.
+//! Values with two readers, a fast one for the usual form and a general one, are read in the same
+//! way by both. Each pair is tested by one property: white space, an escape or a line break that
+//! changes nothing forces the general reader.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,7 +10,7 @@ use super::*;
 use crate::random::Random;
 use crate::{Seed, address::canonical};
 
-/// What a peer is said to be reached at: every kind of good and bad text.
+/// Addresses of a peer: every kind of valid and invalid text.
 const ADDRESSES: [&str; 16] = [
     "10.0.0.1:4000",
     "10.0.0.1:0",
@@ -62,7 +62,7 @@ fn peer(random: &mut Random) -> String {
     format!("{{\"id\":[{id}],\"pk\":\"{key}\",\"last_seen\":\"{time}\"{addr}}}")
 }
 
-/// One byte of a text becomes another one, or the same.
+/// Replaces one byte of a text, possibly by the same one.
 fn damaged(text: &str, random: &mut Random) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     if random.below(2) == 0 {
@@ -72,7 +72,7 @@ fn damaged(text: &str, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// The same up to where an error is.
+/// Reduces errors to their kind, without the position.
 fn kind<T>(read: Result<T, WireError>) -> Result<T, core::mem::Discriminant<WireError>> {
     read.map_err(|error| core::mem::discriminant(&error))
 }
@@ -163,7 +163,7 @@ fn text_and_base64_are_the_same_whichever_way_they_are_read() {
     let mut good = 0;
     for _ in 0..20_000 {
         let len = random.below(40);
-        // Mostly base64, so that some of it is good.
+        // Mostly base64, so that some of it is valid.
         let of = if random.below(3) == 0 {
             alphabet.len() as u64
         } else {
@@ -185,7 +185,7 @@ fn text_and_base64_are_the_same_whichever_way_they_are_read() {
             let json = format!("{{\"v\":\"{text}\"}}");
             kind(decode_item(json.as_bytes()))
         };
-        // An escaped line break is none of the bytes, nor part of the base64.
+        // An escaped line break is neither one of the bytes nor part of the base64.
         let plain = read(text);
         good += usize::from(plain.is_ok());
         assert_eq!(plain, read(&format!("{text}\\n")), "{text:?}");

@@ -3,7 +3,7 @@ use alloc::string::ToString;
 use alloc::{format, vec};
 use quickcheck::quickcheck;
 
-/// Reads one value with `read`, which must be all there is.
+/// Reads one value with `read`, after which the text must end.
 fn whole<'a, T>(json: &'a [u8], read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
     let mut reader = Reader::new(json);
     let value = read(&mut reader)?;
@@ -102,12 +102,12 @@ fn nesting_ends_at_upstreams_limit_wherever_it_occurs() {
     assert_eq!(whole(nested(1_000_000).as_bytes(), Reader::skip), refused);
     assert_eq!(whole(&vec![b'['; 4 << 20], Reader::skip), refused);
     assert!(!is_json("{\"a\":".repeat(800_000).as_bytes()));
-    // Levels that are read count as well as those that are skipped.
+    // Levels that are read count as well as skipped ones.
     let inside = |depth| format!("[{}]", nested(depth));
     let read = |json: &str| whole(json.as_bytes(), |reader| reader.array(Reader::skip));
     assert!(read(&inside(MAX_DEPTH - 1)).is_ok());
     assert!(read(&inside(MAX_DEPTH)).is_err());
-    // Levels that are left do not.
+    // Closed levels do not count.
     assert!(is_json(
         format!("[{}[]]", "[],".repeat(MAX_DEPTH)).as_bytes()
     ));
@@ -166,7 +166,7 @@ fn arrays_of_32_are_cut_filled_and_left_alone() {
     }
     assert_eq!(array32(&list(33)), Ok(expected(32)));
     assert_eq!(array32("null"), Ok([9; 32]));
-    // What is too many is only skipped.
+    // Excess elements are only skipped.
     let odd = list(32).replace(']', ",\"x\",{},1e9]");
     assert_eq!(array32(&odd), Ok(expected(32)));
     let mut with_null = expected(2);
@@ -296,7 +296,7 @@ fn raw_values_are_what_stands_there() {
     assert_eq!(values, [&b"{\"a\" : [1, 2]}"[..], b"5"]);
 }
 
-/// Pieces that make JSON by chance now and then.
+/// Pieces that happen to form JSON occasionally.
 const PIECES: [&str; 24] = [
     "{", "}", "[", "]", ":", ",", "\"", "\"a\"", "\"\\u00", "\\", "\"\\n\"", "0", "1", "-", ".",
     "e", "E+", "true", "false", "null", " ", "\n", "{\"a\":", "[1,",
@@ -347,7 +347,7 @@ quickcheck! {
         plain_prefix(&bytes) == slow
     }
 
-    /// The way for Go's own text and the way for all other text agree.
+    /// The fast path for Go's own text and the general path agree.
     fn both_ways_to_read_an_array_agree(bytes: Vec<u8>) -> bool {
         let mut expected = [0; 32];
         for (to, from) in expected.iter_mut().zip(&bytes) {

@@ -1,6 +1,6 @@
-//! What a storage that several nodes share brought here: each of these nodes finds it there, and one
-//! of them is to announce it. So each waits for a while drawn at random, and announces what it has
-//! not been offered by then.
+//! Delayed offers of items from a storage that several nodes share: each of these nodes finds a new
+//! item there, but only one should announce it. So each waits for a random time, and announces the
+//! items that it has not been offered by then.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -10,30 +10,31 @@ use crate::node::context::Context;
 use crate::sync::{Entries, Lead, Stamp};
 use crate::time::{Mono, nanos};
 
-/// The shortest wait: the writer may be a full node that announces it, and need not be known to be.
+/// Minimum delay: the writer may be a full node that announces the item itself, which this node
+/// need not know.
 const LEAST: Duration = Duration::from_secs(1);
-/// The longest wait beyond that. Offers take some 0.2 s to the other nodes, so of ten that share a
-/// storage hardly two announce one item.
+/// Range of the random part of the delay. Offers take some 0.2 s to reach the other nodes, so of
+/// ten that share a storage rarely two announce the same item.
 const SPREAD: Duration = Duration::from_secs(4);
 
-/// Targets to be announced later, with the times.
+/// Targets to be announced later, with the time of each.
 #[derive(Default)]
-pub(super) struct Later {
+pub(super) struct DelayedOffers {
     at: BTreeMap<Target, Mono>,
     due: BTreeSet<(Mono, Target)>,
 }
 
-impl Later {
+impl DelayedOffers {
     pub(super) fn len(&self) -> usize {
         self.at.len()
     }
 
-    /// When the first one is due.
+    /// The earliest time at which a target is due.
     pub(super) fn first(&self) -> Option<Mono> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Adds a target, with a wait of its own. It is there once.
+    /// Adds a target with a random delay, replacing an earlier one.
     pub(super) fn add(&mut self, cx: &mut Context, target: Target) {
         self.remove(&target);
         let spread = Duration::from_nanos(cx.random.sync.below(nanos(SPREAD)));
@@ -42,15 +43,14 @@ impl Later {
         self.due.insert((at, target));
     }
 
-    /// Takes the next target that is due.
+    /// Removes and returns a target that is due.
     pub(super) fn pop(&mut self, now: Mono) -> Option<Target> {
         let (at, target) = *self.due.first()?;
         (at <= now).then(|| self.remove(&target))?;
         Some(target)
     }
 
-    /// Another node has announced these versions: none is announced again, unless a newer one is
-    /// held here.
+    /// Removes the versions that another node has announced, unless this node stores a newer one.
     pub(super) fn offered(&mut self, held: &impl Entries, stamps: &[Stamp]) {
         for stamp in stamps {
             let from = stamp.lead.first();
