@@ -1,7 +1,7 @@
-//! Reading a script from the fuzzer's bytes. Fixed widths, front to back, so that a corpus file
-//! keeps its meaning and that a changed byte changes one thing.
+//! Reads a script from the fuzzer's bytes. Widths are fixed and the order is front to back, so a
+//! corpus file keeps its meaning and a changed byte changes one thing.
 
-/// What is left of the input. Reads past its end give zeros.
+/// The rest of the input. Reads past its end give zeros.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor<'a>(&'a [u8]);
 
@@ -10,14 +10,14 @@ impl<'a> Cursor<'a> {
         Self(bytes)
     }
 
-    /// At most `n` bytes, as many as there are.
+    /// Up to `n` bytes, fewer at the end.
     pub(crate) fn take(&mut self, n: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// `N` bytes, zeros for what is missing.
+    /// `N` bytes; missing ones are zeros.
     pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         let taken = self.take(N);
@@ -25,7 +25,7 @@ impl<'a> Cursor<'a> {
         out
     }
 
-    /// The next byte, none at the end.
+    /// The next byte; `None` at the end.
     pub(crate) fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -37,23 +37,23 @@ impl<'a> Cursor<'a> {
         byte
     }
 
-    /// Big-endian.
+    /// A big-endian number.
     pub(crate) fn u16(&mut self) -> u16 {
         u16::from_be_bytes(self.array())
     }
 
-    /// Big-endian.
+    /// A big-endian number.
     pub(crate) fn u64(&mut self) -> u64 {
         u64::from_be_bytes(self.array())
     }
 
-    /// Bytes with a length of one byte in front.
+    /// Bytes with their length in the byte before them.
     pub(crate) fn short(&mut self) -> &'a [u8] {
         let len = self.byte();
         self.take(len.into())
     }
 
-    /// Everything that is left.
+    /// All remaining bytes.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.0)
     }

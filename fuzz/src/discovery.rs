@@ -1,4 +1,4 @@
-//! A DMSG discovery under requests of any kind, in any order.
+//! A DMSG discovery under requests of any kind in any order.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use skydht_dmsg::entry::{ClientFields, Entry, ServerFields, SignedEntry};
 
 use crate::cursor::Cursor;
 
-/// Longer scripts show nothing that shorter ones do not.
+/// Maximum number of steps. Longer scripts show nothing more.
 const MOST_STEPS: usize = 64;
 const START: u64 = 1_777_000_000_000_000_000;
 
 static SECRETS: LazyLock<[SecretKey; 8]> =
     LazyLock::new(|| std::array::from_fn(|n| SecretKey::from_entropy(&[n as u8 + 1; 32])));
 
-/// Input: limits, then steps: raw requests, entries that eight keys sign as clients, servers or
-/// both, damaged ones, removals, questions for many keys, and time that passes.
+/// Input: limits, then steps: raw requests; entries that eight keys sign as clients, servers or
+/// both; damaged entries; removals; queries for several keys; and passing time.
 ///
-/// - Every request has an answer with one of the known statuses, and every client can read it.
-/// - Nobody but its owner writes an entry, whatever byte is changed.
-/// - What the discovery holds is what the eight keys wrote: no more entries, servers or bytes than
-///   it says, and no more than it may.
-/// - Of a key's entries the sequence never falls while one is held.
+/// - Every request gets an answer with one of the known statuses, and every client can read it.
+/// - Only its owner can write an entry, whatever byte is changed.
+/// - The discovery holds exactly what the eight keys wrote: its counts of entries, servers and
+///   bytes are right and within its limits.
+/// - The sequence number of a key's entry never decreases while an entry is held.
 pub fn discovery(data: &[u8]) {
     let mut input = Cursor::new(data);
     let limits = Limits {
@@ -62,7 +62,7 @@ struct World {
     discovery: DmsgDiscovery,
     limits: Limits,
     passed: Duration,
-    /// Of each key, the sequence that was held at the last look.
+    /// For each key, the sequence number held at the last check.
     sequences: [Option<u64>; 8],
 }
 
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// A client and a server in one key.
+    /// A client and a server with the same key.
     fn both(&mut self, input: &mut Cursor<'_>) {
         let (client, server) = (self.client(input), self.server(input));
         let mut entry = client.entry().clone();
@@ -134,7 +134,7 @@ impl World {
         self.call(&Call::Publish { entry, expiring });
     }
 
-    /// What is told of several keys is what is told of each, and no more than is held.
+    /// A query for several keys gives the same as a query for each of them, and only what is held.
     fn many(&mut self, input: &mut Cursor<'_>) {
         let which = input.byte();
         let keys = SECRETS.iter().enumerate();
@@ -180,7 +180,7 @@ impl World {
         let response = self.discovery.handle(self.now(), &request);
         self.readable(&response);
         if response.status() == 200 {
-            // Another way to write the same, such as a capital digit.
+            // The same content written in another way, such as with a capital digit.
             let taken = SignedEntry::from_json(&body).expect("it was read");
             let (taken, honest) = (taken.entry(), honest.entry());
             let same = taken.key == honest.key
@@ -198,7 +198,8 @@ impl World {
         response
     }
 
-    /// Whatever was asked, a client that expects it or something else reads or refuses it.
+    /// Whatever the request was, every client, whether it expects this answer or another, can read
+    /// or refuse it.
     fn readable(&self, response: &Response) {
         let known = [200, 400, 401, 403, 404, 405, 413, 422, 429, 500, 503];
         let status = response.status().as_u16();
@@ -220,7 +221,7 @@ impl World {
         }
     }
 
-    /// Counts again what is held.
+    /// Counts the held entries independently.
     fn check(&mut self) {
         let (mut entries, mut servers, mut bytes) = (0, 0, 0);
         for (n, secret) in SECRETS.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! DMSG's requests, announcements and responses in Go's gob, signed objects, and discovery entries.
+//! DMSG's requests, announcements and responses in Go's gob encoding, signed objects, and discovery
+//! entries.
 
 use std::sync::LazyLock;
 
@@ -8,14 +9,15 @@ use skydht_dmsg::object::{Address, PeerAnnounce, SignedObject, StreamRequest, St
 
 use crate::cursor::Cursor;
 
-/// Input: a byte that says what the rest is.
+/// Input: a byte that selects the kind of the rest.
 ///
-/// - A request, an announcement or a response that is read is written, whatever numbers its types have, and read
-///   again as the same.
-/// - Arbitrary objects are refused: none has a signature.
-/// - Any single changed byte of an honest object is noticed.
-/// - An entry that is read keeps its text; what we write of its content is read as the same; what
-///   verifies also verifies as stored; a server's type can be set, and nothing else changes.
+/// - A request, an announcement or a response that can be read can be written, whatever numbers its
+///   types have, and is then read as the same.
+/// - Arbitrary objects are refused, because none has a valid signature.
+/// - Every changed byte of a correct object is detected.
+/// - An entry that can be read keeps its text, and its content is the same after writing and
+///   reading again. An entry that verifies still verifies when stored. Setting a server's type
+///   changes nothing else.
 pub fn dmsg_objects(data: &[u8]) {
     let mut input = Cursor::new(data);
     let which = input.byte();
@@ -124,7 +126,7 @@ fn entry(json: &[u8]) {
     }
 }
 
-/// Only the type of the server differs, if there is a server.
+/// Checks that at most the type of the server differs.
 fn assert_typed(before: &Entry, after: &Entry) {
     let mut expected = before.clone();
     if let Some(server) = &mut expected.server {

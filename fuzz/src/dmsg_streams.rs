@@ -1,4 +1,5 @@
-//! The handshake of DMSG's streams: a relay and two clients, and a third client that says anything.
+//! The handshake of DMSG's streams: a relay, two clients that follow the protocol, and a third
+//! client that sends anything.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,29 +20,29 @@ use skydht_runtime::{Runtime as _, within};
 
 use crate::cursor::Cursor;
 
-/// Hosts by number; each has the key of its number.
+/// Numbers of hosts. Each number determines the host's key.
 const RELAY: u8 = 1;
 const ALICE: u8 = 2;
 const BOB: u8 = 3;
 const MALLORY: u8 = 4;
-/// Bob and the relay listen here.
+/// Bob and the relay listen on this port.
 const PORT: u16 = 100;
-/// Things that Mallory does in one run.
+/// Maximum number of Mallory's actions in one run.
 const MOST_DEEDS: usize = 24;
-/// After this every deadline has passed.
+/// After this time every deadline has passed.
 const OVER: Duration = Duration::from_secs(90);
-/// How long an honest call may take.
+/// Maximum duration of a call between Alice and Bob.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Input: a script of what Mallory does with her session: requests honest, damaged and arbitrary,
-/// repeated, in others' names; announcements, pings, bytes instead of objects; answers of all kinds to what Alice asks
-/// her; ends in the midst of all that.
+/// Input: a script of Mallory's actions with her session: requests, correct, damaged, arbitrary,
+/// repeated, or in the name of others; announcements, pings, bytes instead of objects; answers of
+/// all kinds to Alice's requests; and interruptions at any point.
 ///
-/// - Nothing panics, and the world goes on.
-/// - Alice and Bob keep their sessions, and reach each other meanwhile and afterwards.
-/// - Every ping is answered, whatever else she does.
-/// - No listener gets a stream in a name whose key did not ask for it.
-/// - When Mallory has gone and every deadline has passed, nothing is relayed and no stream is left.
+/// - Nothing panics, and the simulated world makes progress.
+/// - Alice and Bob keep their sessions and can reach each other during and after the script.
+/// - Every ping is answered, whatever else Mallory does.
+/// - No listener gets a stream in the name of a key that did not request it.
+/// - When Mallory has left and every deadline has passed, nothing is relayed and no stream is left.
 pub fn dmsg_streams(data: &[u8]) {
     let world = VirtualTime::new(1);
     let runtime = world.runtime();
@@ -82,10 +83,10 @@ fn at(n: u8, port: u16) -> Address {
     Address { key: key(n), port }
 }
 
-/// Those who keep to the rules.
+/// The hosts that follow the protocol.
 struct Cast {
     relay: Server<VirtualRuntime>,
-    /// The relay's own listener; nobody reads what comes there.
+    /// The relay's own listener. Its streams are not read.
     _own: Listener,
     alice: Client<VirtualRuntime>,
     bob: Client<VirtualRuntime>,
@@ -119,7 +120,7 @@ impl Cast {
         }
     }
 
-    /// Alice reaches Bob. Before her stream come those that Mallory opened.
+    /// Alice calls Bob. Streams that Mallory opened arrive before hers.
     async fn call(&mut self) {
         let listener = &mut self.listener;
         let alice = &self.alice;
@@ -148,7 +149,7 @@ impl Cast {
     }
 }
 
-/// She has a session and does as she likes.
+/// A client with a session that does anything.
 struct Mallory {
     session: Arc<DmsgSession>,
     incoming: Incoming,
@@ -232,7 +233,7 @@ impl Mallory {
         }
     }
 
-    /// A ping is answered with itself, and its stream ends, in one piece or two.
+    /// A ping is answered with the same bytes, and its stream ends. It is sent in one piece or two.
     async fn ping(&mut self, in_pieces: bool, script: &mut Cursor<'_>) {
         let pause = Duration::from_millis(u64::from(script.byte()) * 10);
         let pinging = async {
@@ -252,7 +253,7 @@ impl Mallory {
         assert_eq!(answer.as_deref(), Some(&[0, 0][..]), "a ping");
     }
 
-    /// An announcement of a server, in her own name or not.
+    /// An announcement of a server, in her own name or another.
     fn announce(&mut self, script: &mut Cursor<'_>) -> Option<SignedObject> {
         let bits = script.byte();
         let [source, signer] = [bits & 1, bits & 2].map(|bit| match bit {
@@ -266,7 +267,7 @@ impl Mallory {
         Some(announce.sign(&secret(signer)))
     }
 
-    /// A request that is as it should be, but for what the script says.
+    /// A correct request, except for changes that the script makes.
     fn request(&mut self, script: &mut Cursor<'_>) -> Option<SignedObject> {
         let bits = script.byte();
         let to = [BOB, RELAY, MALLORY, ALICE, 9][usize::from(bits & 7) % 5];
@@ -303,7 +304,7 @@ impl Mallory {
         Some(request.sign(&secret(MALLORY)))
     }
 
-    /// Opens a stream with an object, and keeps it.
+    /// Opens a stream with an object and keeps the stream.
     async fn send(&mut self, object: Option<SignedObject>) {
         let Some(object) = object else { return };
         let sending = async {
@@ -316,7 +317,7 @@ impl Mallory {
         self.last = Some(object);
     }
 
-    /// Bytes as they are, on a stream of before or a new one.
+    /// Sends raw bytes on an earlier stream or a new one.
     async fn raw(&mut self, bytes: &[u8], fresh: bool) {
         if fresh || self.streams.is_empty() {
             let opening = self.session.mux().open();
@@ -332,7 +333,7 @@ impl Mallory {
         }
     }
 
-    /// Alice asks for a stream to Mallory, who answers in some way.
+    /// Alice requests a stream to Mallory, who answers in some way.
     async fn be_asked(&mut self, cast: &Cast, script: &mut Cursor<'_>) {
         let dialling = within(&self.runtime, SOON, cast.alice.dial(at(MALLORY, PORT)));
         let (session, incoming) = (&self.session, &mut self.incoming);
@@ -373,7 +374,7 @@ fn damaged(honest: &Option<SignedObject>, script: &mut Cursor<'_>) -> Option<Sig
     object(&bytes[..keep])
 }
 
-/// What Mallory should answer.
+/// The correct answer of Mallory.
 fn accepting(asked: &SignedObject) -> Option<SignedObject> {
     let request = asked.verify_request().ok()?;
     let ephemeral = Ephemeral::from_entropy(&[55; 32]);

@@ -4,10 +4,10 @@ use skydht_core::wire::{Frame, FrameDecoder, FrameError, Side};
 
 use crate::cursor::Cursor;
 
-/// Bytes in front of a frame's body.
+/// Number of bytes before a frame's body.
 const HEADER: usize = 5;
 
-/// What a stream decoded to.
+/// Result of decoding a stream.
 #[derive(PartialEq, Debug)]
 struct Decoded {
     frames: Vec<Frame>,
@@ -16,11 +16,11 @@ struct Decoded {
     mid_frame: bool,
 }
 
-/// Input: a byte (bit 0 the side, the others the fragmentation), then a stream.
+/// Input: a byte (bit 0 is the side, the others the fragmentation), then a stream.
 ///
-/// - Any fragmentation gives the same frames, the same error and the same rest.
-/// - Frames and rest together are the stream's bytes: nothing is lost, nothing made up.
-/// - What is held grows with what arrived, not with the length that was announced.
+/// - Every fragmentation gives the same frames, the same error and the same rest.
+/// - Frames and rest together are exactly the bytes of the stream.
+/// - Memory use grows with received data, not with the announced length.
 /// - After an error nothing more is consumed and the error stays.
 pub fn frames(data: &[u8]) {
     let mut input = Cursor::new(data);
@@ -85,7 +85,7 @@ fn decode(side: Side, mut stream: &[u8], mut piece: impl FnMut(usize) -> usize) 
     }
 }
 
-/// Puts the frames together again.
+/// Joins the frames again and compares them with the stream.
 fn check_bytes(decoded: &Decoded, stream: &[u8]) {
     let mut at = 0;
     for frame in &decoded.frames {
@@ -99,7 +99,7 @@ fn check_bytes(decoded: &Decoded, stream: &[u8]) {
     let rest = stream.len() - at;
     match decoded.error {
         None => assert_eq!((rest, rest > 0), (decoded.buffered, decoded.mid_frame)),
-        // The length's four bytes are enough for an error.
+        // The four bytes of the length are enough for an error.
         Some(_) => assert!(rest >= 4),
     }
 }

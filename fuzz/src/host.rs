@@ -1,4 +1,5 @@
-//! All discovery services behind one address, under requests of any kind, and what they pass on of it.
+//! All discovery services behind one address under requests of any kind, and the records that they
+//! pass on.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -43,16 +44,16 @@ struct World {
     host: Host,
     feed: Feed,
     now: Mono,
-    /// What a reader of the DHT would have.
+    /// Records that a reader of the DHT would find.
     published: BTreeMap<RecordId, Vec<u8>>,
 }
 
-/// Input: steps of requests by four keys: registrations and deletions of transports, raw bytes at any
-/// path, and time that passes.
+/// Input: steps with requests by four keys: registrations and deletions of transports, raw bytes at
+/// any path, and passing time.
 ///
-/// - Every request has an answer, and every answer to a call can be read or is a refusal.
-/// - What is passed on can be read back under its salt and owner.
-/// - In the end the lists of transports that were passed on are those that the discovery has.
+/// - Every request gets an answer, and every answer to a call can be read or is a refusal.
+/// - Records that are passed on can be read back under their salt and owner.
+/// - At the end, the lists of transports passed on are those of the discovery.
 pub fn host(data: &[u8]) {
     let mut input = Cursor::new(data);
     let time = Time {
@@ -99,7 +100,7 @@ impl World {
         };
         let response = self.host.handle(time, caller, request);
         assert!(response.status().as_u16() < 600);
-        // What would be looked for instead names a record, and takes no nonsense for one.
+        // The lookup that replaces the request names a record with a valid salt.
         if let Some(wanted) = Wanted::instead_of(request, &response) {
             assert!(!wanted.record().salt.as_bytes().is_empty());
             let _ = wanted.answer(request, response.body());

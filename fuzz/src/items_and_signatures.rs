@@ -8,7 +8,7 @@ use skydht_core::wire::{WireItem, decode_item, encode_item, encoded_item_len};
 
 use crate::cursor::Cursor;
 
-/// Input: a byte that says what the rest is.
+/// Input: a byte that selects the kind of the rest.
 pub fn items_and_signatures(data: &[u8]) {
     let mut input = Cursor::new(data);
     match input.byte() % 4 {
@@ -19,7 +19,7 @@ pub fn items_and_signatures(data: &[u8]) {
     }
 }
 
-/// An item's JSON: what decodes encodes to a fixed point of the length foretold.
+/// JSON of an item: an item that decodes encodes to a stable text of the predicted length.
 fn item_text(json: &[u8]) {
     let Ok(item) = decode_item(json) else {
         return;
@@ -27,7 +27,7 @@ fn item_text(json: &[u8]) {
     let text = encode_item(&item);
     if let WireItem::Keyed(item) = &item {
         assert_eq!(text.len(), encoded_item_len(item));
-        // The journal's form.
+        // The form used in journals.
         let journal = serde_json::to_vec(&**item).unwrap();
         assert_eq!(serde_json::from_slice::<Item>(&journal).unwrap(), **item);
     }
@@ -36,7 +36,7 @@ fn item_text(json: &[u8]) {
     assert_eq!(encode_item(&again), text);
 }
 
-/// Any key, digest and signature: what we accept, plain ECDSA accepts too.
+/// Any key, digest and signature: plain ECDSA also accepts every signature that we accept.
 fn signature(mut input: Cursor<'_>) {
     let mut key = input.array::<33>();
     key[0] = 2 | key[0] & 1;
@@ -52,7 +52,7 @@ fn signature(mut input: Cursor<'_>) {
     }
 }
 
-/// None: not even a key or a signature.
+/// `None` if the key or the signature cannot even be parsed.
 fn plain_ecdsa(key: &PublicKey, digest: &[u8; 32], bytes: &[u8; 65]) -> Option<bool> {
     let key = VerifyingKey::from_sec1_bytes(key.as_bytes()).ok()?;
     let signature = k256::ecdsa::Signature::from_slice(&bytes[..64]).ok()?;
@@ -60,7 +60,7 @@ fn plain_ecdsa(key: &PublicKey, digest: &[u8; 32], bytes: &[u8; 65]) -> Option<b
     Some(key.verify_prehash(digest, &low).is_ok())
 }
 
-/// A signed item with one byte of what is signed, or of key or signature, changed: refused.
+/// A signed item with one changed byte in the signed data, the key or the signature is refused.
 fn damaged_item(mut input: Cursor<'_>) {
     let secret = SecretKey::from_entropy(&[input.byte(); 32]);
     let (at, change, seq) = (input.u16(), input.byte(), Seq(input.u64()));
@@ -100,7 +100,7 @@ fn damaged_item(mut input: Cursor<'_>) {
     assert!(damaged.check().is_err(), "{damaged:?} passes for {item:?}");
 }
 
-/// Any bytes as keys, of either kind and as text.
+/// Any bytes as keys of either kind, and as text.
 fn keys(mut input: Cursor<'_>) {
     let bytes = input.array::<32>();
     let other = SecretKey::from_entropy(&input.array());

@@ -10,18 +10,18 @@ use skydht_driver::journal::{Ending, JournalError, Reader};
 
 use crate::cursor::Cursor;
 
-/// Steps of one file; more only repeat.
+/// Maximum number of steps of a file. More steps only repeat.
 const MAX_STEPS: usize = 64;
 
-/// Input: whether the rest is a file as it is, or a script: what to do to a file (how, where, with
-/// which byte), how it ends, and its steps as lines.
+/// Input: whether the rest is a raw file or a script. A script says how to damage a file (how,
+/// where, with which byte) and how it ends, followed by its steps as lines.
 ///
-/// - Whatever is no journal is an error, never a panic.
-/// - A file as `docs/journal.md` says is read to its end, its steps as serde reads them; a step
-///   that is none is said to be that, at its place.
-/// - After any change the records before it are read as they were, and then comes an error that
-///   names the changed record, or the word that the file is torn there: a changed record is never
-///   handed out.
+/// - Anything that is not a journal gives an error, never a panic.
+/// - A file in the format of `docs/journal.md` is read to its end, and its steps are those that
+///   serde reads. An invalid step is reported at its place.
+/// - After any change, the records before it are read unchanged. Then follows an error that names
+///   the changed record, or the report that the file is torn there. A changed record is never
+///   returned.
 pub fn journal_files(data: &[u8]) {
     let mut script = Cursor::new(data);
     if script.byte() == 0 {
@@ -45,7 +45,7 @@ pub fn journal_files(data: &[u8]) {
     }
 }
 
-/// A file, and where each of its records begins.
+/// A file, and the offsets of its records.
 struct File {
     bytes: Vec<u8>,
     records: Vec<usize>,
@@ -72,7 +72,7 @@ impl File {
         file
     }
 
-    /// The format once more, so that reader and writer cannot be wrong together.
+    /// A second implementation of the format, so that reader and writer cannot have the same bug.
     fn record(&mut self, kind: u8, contents: &[u8]) {
         let place = (self.bytes.len() as u64).to_le_bytes();
         let length = (contents.len() as u32).to_le_bytes();
@@ -83,7 +83,8 @@ impl File {
         self.bytes.extend(record.concat());
     }
 
-    /// The record that holds this byte; as many as there are for what is behind the last.
+    /// Number of the record that contains this byte; the number of records for bytes after the last
+    /// one.
     fn record_of(&self, byte: usize) -> Option<usize> {
         let begun = self.records.partition_point(|begin| *begin <= byte);
         match byte < self.bytes.len() {
@@ -93,15 +94,15 @@ impl File {
     }
 }
 
-/// What a reader makes of a file.
+/// What a reader finds in a file.
 #[derive(Default)]
 struct Found {
     has_header: bool,
-    /// Each as JSON.
+    /// Each step as JSON.
     steps: Vec<Vec<u8>>,
     closed: bool,
     error: Option<JournalError>,
-    /// Where a torn record begins.
+    /// Offset of a torn record.
     torn: Option<u64>,
 }
 
@@ -139,7 +140,7 @@ fn read(bytes: &[u8]) -> Found {
     found
 }
 
-/// What was read of a file that is as it was up to byte `changed`.
+/// Checks the result of reading a file that is unchanged before byte `changed`.
 fn check(file: &File, found: &Found, changed: usize) {
     let Some(record) = file.record_of(changed).filter(|record| *record > 0) else {
         assert!(
@@ -149,7 +150,7 @@ fn check(file: &File, found: &Found, changed: usize) {
         return;
     };
     assert!(found.has_header);
-    // The header is the first record, steps follow.
+    // The header is the first record; steps follow.
     let sound = file.steps.iter().take(record - 1);
     for (i, line) in sound.enumerate() {
         let step = serde_json::from_slice::<Step<'_>>(line).ok();

@@ -1,14 +1,14 @@
-//! Recorded runs, as a journal file holds them: a header and steps, each a line of JSON.
+//! Recorded runs as in a journal file: a header and steps, each a line of JSON.
 
 use skydht_core::journal::{Header, Replay, ReplayError, Step};
 
-/// Steps of one journal; more only repeat.
+/// Maximum number of steps of a journal. More steps only repeat.
 const MAX_STEPS: usize = 200;
 
 /// Input: lines.
 ///
-/// - Whatever does not parse or does not replay is an error, never a panic.
-/// - What parses is written and read again as the same.
+/// - Lines that do not parse or do not replay give an error, never a panic.
+/// - Lines that parse are the same after writing and reading again.
 /// - A node that replays arbitrary inputs stays within its limits.
 pub fn journals(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
@@ -31,7 +31,7 @@ pub fn journals(data: &[u8]) {
         };
         let text = serde_json::to_vec(&step).unwrap();
         assert_eq!(serde_json::from_slice::<Step<'_>>(&text).unwrap(), step);
-        // A digest that differs is the rule here; the replay goes on all the same.
+        // Different digests are normal here. The replay continues anyway.
         match replay.step(&step) {
             Ok(_) | Err(ReplayError::Diverged { .. }) => {}
             Err(error) => panic!("{error} in a step"),

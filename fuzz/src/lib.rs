@@ -1,8 +1,8 @@
-//! What is fuzzed: one function for each target, from bytes to assertions.
+//! The fuzz targets: one function for each, which turns bytes into checks.
 //!
 //! `cargo fuzz` searches with them (`fuzz_targets/`, one line each), and the tests of the main
-//! workspace run them over the committed corpora (`tests/tests/fuzz_corpora.rs`), so that a finding
-//! stays found. See `README.md`.
+//! workspace run them over the committed corpora (`tests/tests/fuzz_corpora.rs`), so a bug that was
+//! found cannot return unnoticed. See `README.md`.
 
 mod cursor;
 mod discovery;
@@ -40,7 +40,7 @@ pub use redis::redis;
 pub use services::services;
 pub use stored_records::stored_records;
 
-/// A target: panics when what it is given breaks a property.
+/// A target. It panics when the input violates a property.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpora.

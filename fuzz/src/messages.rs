@@ -1,4 +1,4 @@
-//! Messages of every method, both ways.
+//! Messages of every method in both directions.
 
 use skydht_core::wire::{
     Frame, FrameDecoder, Method, RequestMessage, Response, ResponseMessage, Side, decode_request,
@@ -8,12 +8,12 @@ use skydht_core::wire::{
 use crate::cursor::Cursor;
 use crate::reference;
 
-/// Input: a byte (bit 0 the side, the others which method), then a body.
+/// Input: a byte (bit 0 is the side, the others select the method), then a body.
 ///
-/// - Whatever decodes encodes, unless it is above its method's limit, and that decodes to the same
-///   message, which encodes to the same bytes.
-/// - What serde's decoders of the same message (see `reference`) accept is accepted and means the
-///   same; the differences that are intended are listed there.
+/// - A message that decodes also encodes, unless it exceeds the limit of its method. The result
+///   decodes to the same message, which encodes to the same bytes.
+/// - Messages that serde's decoders (see `reference`) accept are accepted with the same meaning.
+///   Intended differences are listed there.
 pub fn messages(data: &[u8]) {
     let mut input = Cursor::new(data);
     let which = input.byte();
@@ -53,7 +53,7 @@ fn request_round_trip(message: &RequestMessage) {
 }
 
 fn response_round_trip(mut message: ResponseMessage) {
-    // What was dropped is counted, not kept.
+    // Dropped peers are counted but not kept.
     if let Response::FindNode { closest } | Response::GetValue { closest, .. } =
         &mut message.response
     {
@@ -75,7 +75,7 @@ fn response_round_trip(mut message: ResponseMessage) {
     }
 }
 
-/// What was encoded is one frame within its limits and nothing more.
+/// Checks that encoded bytes are exactly one frame within its limits.
 pub(crate) fn only_frame(side: Side, mut bytes: &[u8]) -> Frame {
     let frame = FrameDecoder::new(side).push(&mut bytes).unwrap().unwrap();
     assert!(bytes.is_empty(), "{} bytes after the frame", bytes.len());

@@ -1,4 +1,4 @@
-//! DMSG's handshakes and records, against an attacker on the wire.
+//! DMSG's handshakes and records, with an attacker on the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +14,14 @@ use skydht_dmsg::secure::Secure;
 
 use crate::cursor::Cursor;
 
-/// Input: a byte that says what the rest is.
+/// Input: a byte that selects the kind of the rest.
 ///
-/// - Arbitrary messages never finish a handshake, and every refusal is final.
-/// - One changed byte in an honest handshake: the two sides never agree.
-/// - Of the records of one direction, repeated, reordered, dropped and damaged, exactly those are
-///   opened that are authentic and newer than all before, and to what was sealed.
-/// - Through an encrypted stream in any fragments comes what was written, up to the first damage.
+/// - Arbitrary messages never complete a handshake, and every refusal is final.
+/// - If one byte of a correct handshake is changed, the two sides never agree.
+/// - When the records of one direction are repeated, reordered, dropped and damaged, exactly those
+///   are opened that are authentic and newer than all before, and their contents are those that
+///   were sealed.
+/// - An encrypted stream in any fragments delivers the written data up to the first damage.
 pub fn noise_frames(data: &[u8]) {
     let mut input = Cursor::new(data);
     match input.byte() % 4 {
@@ -31,7 +32,7 @@ pub fn noise_frames(data: &[u8]) {
     }
 }
 
-/// Two sides and somebody else.
+/// Keys of the two sides and of a third party.
 struct Keys {
     initiator: SecretKey,
     responder: SecretKey,
@@ -77,7 +78,7 @@ fn arbitrary_messages(mut input: Cursor<'_>) {
             Err(_) => input.rest(),
         };
         match handshake.read_message(message) {
-            // The first message of XK proves nothing: anyone can make it.
+            // The first message of XK proves nothing: every host can create it.
             Ok(()) => {
                 assert!(message.len() <= MAX_BODY);
                 let _ = handshake.write_message(&mut Vec::new());
@@ -108,7 +109,7 @@ fn damaged_handshake(mut input: Cursor<'_>) {
         if n == usize::from(which) % messages {
             let (at, honest) = (at % message.len(), message.clone());
             message[at] ^= change;
-            // What follows a message is its payload: it must be sealed, too.
+            // Data after a message is its payload, which must also be sealed.
             message.extend_from_slice(input.take(usize::from(how >> 5)));
             touched = message != honest;
         }
@@ -118,14 +119,14 @@ fn damaged_handshake(mut input: Cursor<'_>) {
         }
     }
     let [a, b] = sides.map(|side| side.finish().unwrap());
-    // A message that was not the writer's leaves two different transcripts.
+    // A changed message leaves two different transcripts.
     assert_eq!(a.hash != b.hash, touched);
     if a.hash == b.hash {
         assert_eq!([b.remote, a.remote], KEYS.public);
     }
 }
 
-/// One direction, with the writer's and the attacker's moves as the script says.
+/// One direction. The script determines the actions of the writer and of the attacker.
 fn records(mut input: Cursor<'_>) {
     let mut sealer = Sealer::new(&[7; 32]);
     let mut opener = Opener::new(&[7; 32]);
@@ -172,7 +173,7 @@ fn records(mut input: Cursor<'_>) {
     }
 }
 
-/// A connection that has all it will ever have, in pieces.
+/// A connection that already has all its data, read in pieces.
 struct Pieces {
     bytes: Vec<u8>,
     at: usize,
@@ -213,7 +214,7 @@ impl AsyncWrite for Pieces {
     }
 }
 
-/// The two ends after an honest handshake.
+/// The two ends after a correct handshake.
 fn transport(initiates: bool) -> Transport {
     let [send, receive] = if initiates { [8, 9] } else { [9, 8] };
     Transport {
@@ -244,7 +245,7 @@ fn stream(mut input: Cursor<'_>) {
             if part.is_empty() {
                 break;
             }
-            // Long runs fill records to their end.
+            // Long runs fill records completely.
             let part = part.repeat(usize::from(part[0]) + 1);
             let mut left = &part[..];
             while !left.is_empty() {

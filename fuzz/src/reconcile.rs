@@ -25,12 +25,13 @@ fn set() -> ItemSet {
     set
 }
 
-/// Input: messages, each behind its length in two bytes; each is a request, and they are the
-/// responses of one session.
+/// Input: messages, each after its length in two bytes. Each is tested as a request, and together
+/// they are the responses of one session.
 ///
-/// - What decodes encodes to the same bytes; a refusal points into the bytes.
-/// - An answer is a message, and answers something.
-/// - A session takes each response or is over, and its requests are messages.
+/// - A message that decodes encodes to the same bytes; the position of an error is within the
+///   bytes.
+/// - An answer is a valid message and answers something.
+/// - A session accepts each response or is over, and its requests are valid messages.
 pub fn reconcile(mut data: &[u8]) {
     let set = set();
     let mut session = Session::start(&set, [7; 8], SessionLimits::default()).ok();

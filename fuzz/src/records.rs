@@ -1,4 +1,4 @@
-//! Values of the discoveries' salts, and a plain reading of the same JSON.
+//! Values of the discoveries' salts, compared with a simple parser of the same JSON.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use skydht_core::item::MAX_VALUE_LEN;
 use skydht_core::key::{PublicKey, SecretKey};
 use skydht_discovery::record::{Record, Services, Transport, Transports, chunks, read, schema_of};
 
-/// One of each row, and some of none.
+/// A salt of each row of the table, and some of no row.
 const SALTS: [&str; 12] = [
     "dmsg",
     "tp",
@@ -26,13 +26,12 @@ const SALTS: [&str; 12] = [
 static KEYS: LazyLock<[PublicKey; 4]> =
     LazyLock::new(|| std::array::from_fn(|n| SecretKey::from_entropy(&[n as u8 + 1; 32]).public()));
 
-/// Input: which salt and whose, then a value, in which the bytes 1 to 4 stand for the texts of four
-/// keys.
+/// Input: salt and owner, then a value in which the bytes 1 to 4 stand for the texts of four keys.
 ///
-/// - What is read is all of what is there: as many transports or services as the list has.
-/// - A transport is one of the owner's, with the id of its edges and type, and once there.
-/// - What is written of a list is read as the same list, in chunks that an item takes.
-/// - What is gone says nothing, and what says nothing is gone.
+/// - Everything in the value is read: as many transports or services as the list has.
+/// - A transport belongs to the owner, has the id of its edges and type, and occurs once.
+/// - A list that is written is read as the same list, in chunks that fit an item.
+/// - A removed record is empty, and an empty record counts as removed.
 pub fn records(data: &[u8]) {
     let [salt, owner, text @ ..] = data else {
         return;
@@ -51,15 +50,15 @@ pub fn records(data: &[u8]) {
         return;
     };
     assert!(schema_of(salt.as_bytes()).is_some_and(|row| value.len() <= row.longest));
-    // In members that mean nothing, bytes that are no text and numbers that are too large are passed
-    // over, as in Go; the plain reading takes no such numbers, and then says nothing.
+    // In ignored members, invalid UTF-8 and numbers that are too large are skipped, as in Go. The
+    // simple parser does not accept such numbers and then gives no result.
     let plain = serde_json::from_str::<Value>(&String::from_utf8_lossy(&value));
     let says_nothing = match &plain {
         Ok(Value::Null) => true,
         Ok(Value::Array(list)) => list.is_empty(),
         Ok(Value::Object(members)) => members.is_empty(),
         Ok(_) => false,
-        // Nothing but what JSON has between its signs.
+        // Only whitespace that JSON permits.
         Err(_) => value.iter().all(|byte| b" \t\n\r".contains(byte)),
     };
     assert_eq!(record == Record::Deleted, says_nothing);

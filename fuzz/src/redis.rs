@@ -1,4 +1,4 @@
-//! What a Redis answers, and what others wrote into it.
+//! Answers of a Redis, and values that others wrote into it.
 
 use std::io::{BufReader, ErrorKind, Read};
 
@@ -9,15 +9,15 @@ use skydht_driver::storage::{RedisReply, redis_record, redis_value};
 
 use crate::cursor::Cursor;
 
-/// Input: 0, in which pieces a connection brings the rest (0: all of it), and replies; or another
-/// byte, a target, and the value at its key.
+/// Input: 0, the size of the pieces in which a connection delivers the rest (0: all of it), and
+/// replies; or another byte, a target, and the value at its key.
 ///
-/// - What is no reply, beyond a bound or cut off is an error that says so, never a panic; what a reply
-///   announces sizes no allocation.
-/// - The same replies are read however the bytes come, and no byte behind the last one is taken.
-/// - A reply that is written again by a plain writer is read as the same.
-/// - A value that is a record is an item to the core's reader, too, and of its own target or a mirror's;
-///   what is written of it is read as the same record.
+/// - Bytes that are not a reply, exceed a bound or are cut off give a descriptive error, never a
+///   panic. Announced lengths do not determine allocations.
+/// - The same replies are read whatever the pieces, and no byte after the last reply is consumed.
+/// - A reply written again by a simple writer is read as the same.
+/// - A value that is a record is also an item for the core's reader, with its own target or a
+///   mirror's. Written again, it is read as the same record.
 pub fn redis(data: &[u8]) {
     let mut script = Cursor::new(data);
     if script.byte() == 0 {
@@ -59,13 +59,13 @@ fn replies(mut bytes: &[u8], piece: usize) {
     }
 }
 
-/// Writes a reply as Redis does; false for what was skipped, or is no text.
+/// Writes a reply as Redis does. Returns `false` for skipped data and invalid text.
 fn write(reply: &RedisReply, out: &mut Vec<u8>) -> bool {
     let line = |out: &mut Vec<u8>, kind: u8, text: &str| {
         out.push(kind);
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(b"\r\n");
-        // Bytes that are no text have become longer.
+        // Invalid UTF-8 has become longer.
         text.len() < 8_000 && !text.contains('\n')
     };
     match reply {
@@ -87,7 +87,7 @@ fn write(reply: &RedisReply, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Bytes as a connection brings them: at most so many at a time, 0 for all.
+/// Bytes as a connection delivers them, with a maximum size of each piece (0: no maximum).
 struct Pieces<'a> {
     bytes: &'a [u8],
     piece: usize,

@@ -1,4 +1,4 @@
-//! A service discovery under requests of any kind, in any order, and a plain model of it.
+//! A service discovery under requests of any kind in any order, compared with a simple model.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -28,16 +28,17 @@ struct World {
     nonces: Nonces,
     limits: Limits,
     now: Mono,
-    /// What is registered, and until when.
+    /// Registered services and their expiry.
     model: BTreeMap<Id, (Service, Mono)>,
 }
 
-/// Input: limits, then steps: raw requests, registrations and removals by four keys, in clear or over
-/// DMSG, for themselves or for others, lists, and time that passes.
+/// Input: limits, then steps: raw requests, registrations and removals by four keys, over plain
+/// HTTP or DMSG, for themselves or for others, lists, and passing time.
 ///
-/// - Every request has an answer that a client can read, or a refusal.
-/// - Only its key registers or removes a service; a service that does not come again ends with its life.
-/// - What is listed is what is registered, in no more than the limits.
+/// - Every request gets an answer that a client can read, or a refusal.
+/// - A service is registered and removed only with its own key. A service that is not registered
+///   again ends after its lifetime.
+/// - Lists contain exactly the registered services, within the limits.
 pub fn services(data: &[u8]) {
     let mut input = Cursor::new(data);
     let limits = Limits {
@@ -154,7 +155,7 @@ impl World {
         self.model.insert(id, (service, end));
     }
 
-    /// Sends a call by one of the keys, in clear or over DMSG.
+    /// Sends a call with one of the keys, over plain HTTP or DMSG.
     fn send(&mut self, who: u8, call: &Call) -> (PublicKey, Response) {
         let secret = &SECRETS[usize::from(who % 4)];
         let key = secret.public();
@@ -179,7 +180,7 @@ impl World {
         panic!("a call ends")
     }
 
-    /// What the discovery lists is what the model has.
+    /// Checks that the discovery lists what the model contains.
     fn check(&mut self) {
         let now = self.now;
         self.model.retain(|_, (_, end)| *end > now);

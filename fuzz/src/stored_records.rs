@@ -4,9 +4,9 @@ use skydht_core::record::{MAX_RECORD_LEN, StoredRecord};
 
 /// Input: a record.
 ///
-/// - What decodes encodes to the same bytes, and is not longer than the longest record.
-/// - A refusal points into the bytes.
-/// - The journal's form of a record (JSON) keeps everything, too.
+/// - A record that decodes encodes to the same bytes and is not longer than the maximum.
+/// - The position of an error is within the bytes.
+/// - The JSON form of a record, used in journals, also keeps everything.
 pub fn stored_records(data: &[u8]) {
     match StoredRecord::decode(data) {
         Ok(record) => {

@@ -1,7 +1,7 @@
-//! Copies the fewest and smallest inputs that together reach most of what a corpus reaches:
-//! `cut_corpus CONTROL FILES INTO`, where CONTROL is what libFuzzer's `-merge_control_file` left after
-//! `-set_cover_merge=1`.
-//! Greedy set cover, at most FILES inputs. See `README.md`.
+//! Copies a small set of small inputs that together reach most edges that a corpus reaches:
+//! `cut_corpus CONTROL FILES INTO`, where CONTROL is the file that libFuzzer's
+//! `-merge_control_file` wrote after `-set_cover_merge=1`.
+//! Uses a greedy set cover of at most FILES inputs. See `README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Failure> {
     let all = left.len();
     fs::create_dir_all(into)?;
     for _ in 0..files.parse()? {
-        // What is new for its size; a file is worth some bytes of its own.
+        // New edges in relation to the size. A constant accounts for the cost of each file.
         let gain = |input: &Input| {
             let new = input.edges.intersection(&left).count();
             (new * 100_000) / (input.size + 2_048)
@@ -48,8 +48,8 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The file: a count, a count, that many paths; then `STARTED number size` and
-/// `FT number feature…` for each input.
+/// Parses the file: a count, a count, that many paths; then `STARTED number size` and `FT number
+/// feature…` for each input.
 fn read(control: &str) -> Result<Vec<Input>, Failure> {
     let mut lines = control.lines();
     let count: usize = lines.next().ok_or("empty")?.parse()?;

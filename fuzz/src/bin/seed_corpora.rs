@@ -1,5 +1,6 @@
-//! Writes a first corpus for every target from the golden vectors (`tests/vectors`) and from runs
-//! of our own, into the directory given: `cargo run --no-default-features --bin seed_corpora DIR`.
+//! Writes a first corpus for every target into a directory. The inputs come from the golden vectors
+//! (`tests/vectors`) and from runs of our own: `cargo run --no-default-features --bin seed_corpora
+//! DIR`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ fn vectors(file: &str) -> Result<Value, Box<dyn std::error::Error>> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
-/// Seeds above this size say nothing that smaller ones do not.
+/// Maximum size of a seed. Larger ones add nothing to smaller ones.
 const LARGEST: usize = 4_096;
 
 struct Seeds(PathBuf);
@@ -52,7 +53,7 @@ impl Seeds {
     }
 }
 
-/// The hexadecimal text of a field, and of all like it.
+/// The bytes of a field's hexadecimal text.
 fn hex(case: &Value, field: &str) -> Vec<u8> {
     let text = case[field].as_str().unwrap_or_default();
     HEXLOWER.decode(text.as_bytes()).unwrap_or_default()
@@ -117,7 +118,7 @@ fn dmsg_objects(seeds: &Seeds) -> Outcome {
         for case in all(process, "responses") {
             seeds.write(TARGET, &[&[1, 0, 0], &hex(case, "gob")])?;
         }
-        // Whole objects verify; without a byte they do not.
+        // Complete objects verify; without one byte they do not.
         for case in all(process, "request_verification") {
             let object = hex(case, "signed_object");
             let cut = object.len().saturating_sub(1);
@@ -153,11 +154,11 @@ fn dmsg_objects(seeds: &Seeds) -> Outcome {
 /// Each request of the vectors alone, then scripts of our own.
 fn dmsg_streams(seeds: &Seeds) -> Outcome {
     const TARGET: &str = "dmsg_streams";
-    // Each kind of request, as it should be and with each thing that the script may change.
+    // Each kind of request, correct and with each change that a script may make.
     for bits in (0..5).flat_map(|to| [0, 8, 16, 32, 64, 128].map(|change| to | change)) {
         seeds.write(TARGET, &[&[0, bits], &[0, 7, 3, 1, 2, 3, 0, 0, 0, 1, 20]])?;
     }
-    // Damaged, as bytes, repeated, and both ends of it.
+    // Damaged, as raw bytes, repeated, and cut at both ends.
     for at in [0, 40, 70, 200] {
         seeds.write(TARGET, &[&[1, 0, 0, at, 1, at & 1, 5]])?;
     }
@@ -168,7 +169,7 @@ fn dmsg_streams(seeds: &Seeds) -> Outcome {
         &[&[5, 2, 0xff, 0xff, 9, 4, 3, 1, 2, 3, 9, 7, 9, 6, 9]],
     )?;
     seeds.write(TARGET, &[&[0, 0, 200, 4, 40], &[3; 40], &[200, 7, 9, 6, 9]])?;
-    // Every kind of answer to what she is asked.
+    // Every kind of answer of Mallory to Alice's requests.
     for how in 0..4 {
         seeds.write(TARGET, &[&[8, how, 70], &[4; 70], &[0, 99, 3, 1, 9]])?;
         seeds.write(
@@ -295,7 +296,7 @@ fn stored_records(seeds: &Seeds) -> Outcome {
     Ok(())
 }
 
-/// Scripts of 150 steps drawn from a fixed sequence, half of them leaning towards success.
+/// Scripts of 150 steps with fixed pseudo-random bytes. Half of them are biased towards success.
 fn node(seeds: &Seeds) -> Outcome {
     const ALL_IS_WELL: u8 = 24;
     for n in 0..48u64 {
@@ -307,11 +308,11 @@ fn node(seeds: &Seeds) -> Outcome {
             (state >> 56) as u8
         };
         let mut script: Vec<u8> = (0..8).map(|_| draw()).collect();
-        script[0] |= 0x10; // somebody to start from
+        script[0] |= 0x10; // a peer to start from
         for _ in 0..150 {
             script.extend((0..4).map(|_| draw()));
             if n % 2 == 0 {
-                // Peers answer with nearly everybody, and keep their streams.
+                // Peers answer with nearly all peers and keep their streams.
                 script.extend([ALL_IS_WELL, 0, 0x0f, 0xff, 1, 3]);
             }
         }
@@ -324,7 +325,7 @@ fn noise_frames(seeds: &Seeds) -> Outcome {
     use skydht_core::key::SecretKey;
     use skydht_dmsg::handshake::{Ephemeral, Handshake};
     const TARGET: &str = "noise_frames";
-    // The target's own keys: a first message that its responder takes.
+    // The target's own keys: a first message that its responder accepts.
     let [initiator, responder] = [1, 2].map(|n| SecretKey::from_entropy(&[n; 32]));
     let ephemeral = Ephemeral::from_entropy(&[4; 32]);
     let mut side = Handshake::xk_initiator(&initiator, &responder.public(), ephemeral)?;
@@ -427,7 +428,7 @@ fn journals(seeds: &Seeds) -> Outcome {
     journal_files(seeds, &journal[begin..])
 }
 
-/// Whole files, and each kind of damage in each part of one.
+/// Complete files, and files with each kind of damage in each part.
 fn journal_files(seeds: &Seeds, steps: &[u8]) -> Outcome {
     const TARGET: &str = "journal_files";
     for closed in [0, 1] {

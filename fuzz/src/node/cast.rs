@@ -1,4 +1,4 @@
-//! Who takes part: keys and items, made once.
+//! Keys and items of the participants, created once.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,33 +7,33 @@ use skydht_core::item::{Item, Salt, Seq, Value};
 use skydht_core::key::{PublicKey, SecretKey, Signature};
 use skydht_core::time::Unix;
 
-/// Peers besides the node itself; the first is the one that it may be told to start from.
+/// Number of peers besides the node itself. The first one may be its bootstrap peer.
 pub(super) const PEERS: usize = 12;
-/// The wall clock at the start.
+/// Time of the wall clock at the start.
 pub(super) const START: Unix = Unix(1_790_000_000_000_000_000);
 
-/// Targets of items that the node's own key signed: one for each salt.
+/// Number of targets of items signed with the node's own key: one for each salt.
 pub(super) const OWN_TARGETS: usize = 2;
 
 /// The parts that are the same in every run.
 pub(super) struct Cast {
-    /// The node's own key.
+    /// The node's secret key.
     pub(super) own: SecretKey,
-    /// And its public key.
+    /// The node's public key.
     pub(super) own_key: PublicKey,
-    /// The peers' keys.
+    /// Public keys of the peers.
     pub(super) peers: Vec<PublicKey>,
     /// Items of three of the peers and of the node, and forgeries of some.
     pub(super) items: Vec<Arc<Item>>,
-    /// Binding signatures of those items for the first target.
+    /// Binding signatures of these items for the first target.
     pub(super) binds: Vec<Signature>,
-    /// Targets: of the items, and others.
+    /// Targets of the items, and further targets.
     pub(super) targets: Vec<Target>,
-    /// A key that has the right tag and is no point.
+    /// A key with a valid tag that is not a point on the curve.
     pub(super) impossible: PublicKey,
 }
 
-/// The one cast.
+/// The only cast.
 pub(super) static CAST: LazyLock<Cast> = LazyLock::new(Cast::new);
 
 const HOUR: u64 = 3_600_000_000_000;

@@ -1,4 +1,4 @@
-//! What a node of a script is configured with.
+//! Configuration of a script's node.
 
 use core::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) fn config(input: &mut Cursor<'_>) -> Config {
     config
 }
 
-/// So small that scripts reach them.
+/// Limits small enough for scripts to reach them.
 fn small_limits(store: u8, streams: u8, jobs: u8, rest: u8) -> Limits {
     let part = |byte: u8, from: u32, values: u8| usize::from(byte >> from) % usize::from(values);
     let mut limits = Limits::default();

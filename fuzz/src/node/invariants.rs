@@ -1,4 +1,4 @@
-//! What must hold after every input.
+//! Invariants that must hold after every input.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use super::cast::{CAST, OWN_TARGETS};
 use super::world::World;
 use crate::messages::only_frame;
 
-/// Timers fired in one `handle`; each may do a little.
+/// Maximum number of timers fired in one `handle`. Each may cause a few outputs.
 const TIMER_STEP: usize = 256;
 
-/// What one input may bring at most: something for each thing that is bounded.
+/// Maximum number of outputs of one input: a term for each bounded resource.
 pub(super) fn most_outputs(limits: &Limits) -> usize {
     let things = limits.streams
         + limits.calls
@@ -27,7 +27,7 @@ pub(super) fn most_outputs(limits: &Limits) -> usize {
     8 * things + 4 * TIMER_STEP
 }
 
-/// The node against what its driver knows.
+/// Compares the node with what its driver knows.
 pub(super) fn check(world: &World) {
     let snapshot = world.node.snapshot();
     for usage in &snapshot.limits {
@@ -102,13 +102,14 @@ pub(super) fn check(world: &World) {
     }
 }
 
-/// Items that the limits on numbers do not count, at most: the tiers', and this node's own.
+/// Maximum number of items that the limits on numbers do not count: items of the tiers and this
+/// node's own.
 fn exempt(world: &World) -> usize {
     let store = world.node.snapshot().store;
     store.whitelisted + store.trusted + OWN_TARGETS + world.puts
 }
 
-/// Something that the node sent: decodes, and says only what is true.
+/// Checks a frame that the node sent: it decodes and contains only true statements.
 pub(super) fn sent(world: &mut World, stream: StreamId, bytes: &[u8]) -> Frame {
     if stream.is_ours() {
         let frame = only_frame(Side::Request, bytes);
@@ -125,7 +126,7 @@ pub(super) fn sent(world: &mut World, stream: StreamId, bytes: &[u8]) -> Frame {
     }
 }
 
-/// What was meant as an extension reads as one.
+/// Checks that a written extension is read as one.
 fn check_ext(frame: &Frame, read: bool) {
     let written = frame.body.windows(6).any(|part| part == b"\"ext\":");
     let renewal = frame
@@ -169,7 +170,7 @@ fn response(world: &mut World, message: &ResponseMessage) {
     }
 }
 
-/// Only who answered, each once, under its own id.
+/// Checks that the peers have answered, occur only once, and have their own id.
 fn handed_out(world: &World, peers: &[WirePeer]) {
     let mut seen = BTreeSet::new();
     assert!(peers.len() <= world.config.k.max(20));
@@ -197,7 +198,7 @@ fn authentic(world: &mut World, item: &Item) {
     }
 }
 
-/// How an operation ended: a value is authentic and at home.
+/// Checks the result of an operation: a value must be authentic and belong to its target.
 pub(super) fn outcome(world: &mut World, outcome: &Outcome) {
     let found = match outcome {
         Outcome::Get(Ok(found)) => found,

@@ -1,4 +1,4 @@
-//! What peers say: requests of theirs, and answers to ours, true and false.
+//! Messages of peers: their requests, and answers to our requests, true and false.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -38,8 +38,8 @@ fn life(input: &mut Cursor<'_>) -> Life {
     }
 }
 
-/// Bits: 0 any, 1 serves, 2 an address, 3 a port, 4 life, 5 bind, 6 and 7 want; both of these: a
-/// long poll.
+/// Bits: 0 presence, 1 serves, 2 an address, 3 a port, 4 life, 5 bind, 6 and 7 want; both of these
+/// mean a long poll.
 fn request_ext(input: &mut Cursor<'_>) -> Option<RequestExt> {
     let bits = input.byte();
     let addr_of = if bits & 4 != 0 {
@@ -65,7 +65,7 @@ fn bind(input: &mut Cursor<'_>) -> skydht_core::key::Signature {
     CAST.binds[usize::from(input.byte()) % CAST.binds.len()]
 }
 
-/// Bits: 0 any, 1 keep, 2 an address, 3 life, 4 bind, 5 peers, 6 the sequence held.
+/// Bits: 0 presence, 1 keep, 2 an address, 3 life, 4 bind, 5 peers, 6 the sequence number held.
 fn response_ext(input: &mut Cursor<'_>) -> Option<ResponseExt> {
     let bits = input.byte();
     (bits & 1 != 0).then(|| ResponseExt {
@@ -83,7 +83,7 @@ fn response_ext(input: &mut Cursor<'_>) -> Option<ResponseExt> {
     })
 }
 
-/// Which of the cast, and whether with addresses; bit 12 to 15 add liars.
+/// A selection of the cast, with or without addresses; bits 12 to 15 add false peers.
 fn peers(input: &mut Cursor<'_>) -> PeerList {
     let bits = input.u16();
     let with_addr = input.byte();
@@ -116,7 +116,7 @@ fn peers(input: &mut Cursor<'_>) -> PeerList {
     PeerList::from(list)
 }
 
-/// A batch of some items without a key, and of one of the cast's.
+/// A batch with several keyless items and one item of the cast.
 pub(super) fn batch(peer: &PublicKey, keyless: usize, signed: bool) -> Vec<u8> {
     let keyless = std::iter::repeat_n(WireItem::Keyless(KeylessItem::default()), keyless);
     let signed = signed.then(|| WireItem::from(&CAST.items[0]));
@@ -131,7 +131,7 @@ pub(super) fn batch(peer: &PublicKey, keyless: usize, signed: bool) -> Vec<u8> {
     encode_request(&message).unwrap()
 }
 
-/// A request of `peer`, well formed.
+/// A well-formed request of `peer`.
 pub(super) fn request(peer: &PublicKey, input: &mut Cursor<'_>) -> Vec<u8> {
     let kind = input.byte();
     let request = match kind % 8 {
@@ -192,7 +192,7 @@ pub(super) fn request(peer: &PublicKey, input: &mut Cursor<'_>) -> Vec<u8> {
     encode_request(&message).unwrap_or_default()
 }
 
-/// An answer to a request of the node, of the kind that was asked for.
+/// An answer to a request of the node, of the requested kind.
 pub(super) fn answer(peer: &PublicKey, asked: &Frame, input: &mut Cursor<'_>) -> Vec<u8> {
     let asked = decode_request(asked).unwrap();
     let how = input.byte();
@@ -214,7 +214,7 @@ pub(super) fn answer(peer: &PublicKey, asked: &Frame, input: &mut Cursor<'_>) ->
         Request::GetValue { target } => {
             let item = match how % 4 {
                 0 => None,
-                // What is asked for, if there is one; and then any.
+                // The requested item if it exists, or else any item.
                 1 | 2 => {
                     let skip = usize::from(how >> 4);
                     let mut fit = CAST

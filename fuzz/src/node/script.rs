@@ -1,4 +1,4 @@
-//! What happens, step by step.
+//! The steps of a script.
 
 use std::collections::btree_map::Entry;
 
@@ -23,7 +23,7 @@ const SECOND: u64 = 1_000_000_000;
 pub(super) struct Script<'a> {
     input: Cursor<'a>,
     world: World,
-    /// Odd numbers for accepted streams.
+    /// Numbers of accepted streams are odd.
     next_stream: u64,
     next_op: u64,
 }
@@ -40,7 +40,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// One step; false when the script is over.
+    /// Runs one step. Returns `false` at the end of the script.
     pub(super) fn step(&mut self) -> bool {
         let Some(kind) = self.input.next() else {
             return false;
@@ -74,7 +74,7 @@ impl<'a> Script<'a> {
         true
     }
 
-    /// Nobody answers any more; then a shutdown.
+    /// Ends the run: no peer answers any longer, then the node shuts down.
     pub(super) fn end(mut self) {
         self.world.auto_sent = true;
         self.verify_all();
@@ -145,7 +145,7 @@ impl<'a> Script<'a> {
             .input(Input::StreamAccepted { stream, peer, path });
     }
 
-    /// In two pieces, sometimes.
+    /// Sends bytes, sometimes in two pieces.
     fn bytes(&mut self, stream: StreamId, bytes: &[u8]) {
         let cut = usize::from(self.input.byte());
         let (first, second) = bytes.split_at(cut.min(bytes.len()));
@@ -163,7 +163,7 @@ impl<'a> Script<'a> {
         self.bytes(stream, &bytes);
     }
 
-    /// Many streams at once, each with a batch that waits for a slot or needs none.
+    /// Many concurrent streams, each with a batch that needs a slot or none.
     fn crowd(&mut self) {
         let (count, kind) = (self.input.byte(), self.input.byte());
         for n in 0..count {
@@ -370,7 +370,7 @@ impl<'a> Script<'a> {
                 peer: CAST.peers[n % PEERS],
                 addr: (how & 1 != 0).then(|| addr(how)),
             },
-            // Rarely: nothing much happens afterwards.
+            // Rare, because little happens after a shutdown.
             _ if how == 0xff => Command::Shutdown,
             _ => {
                 let peer = (how & 1 != 0).then(|| CAST.peers[n % PEERS]);
@@ -413,7 +413,7 @@ impl<'a> Script<'a> {
             bound: (vouched & 0x80 != 0).then(|| CAST.binds[usize::from(n) % CAST.binds.len()]),
             item: (**item).clone(),
         };
-        // Storage has it, unless it has something later at that target.
+        // Storage contains the record, unless it has a later one at the same target.
         if let Entry::Vacant(vacant) = self.world.storage.entry(record.target) {
             vacant.insert(record.clone());
             self.world.given.insert(record.target);
@@ -448,7 +448,7 @@ impl<'a> Script<'a> {
         self.world.input(Input::SetFullNode { full_node });
     }
 
-    /// What a driver must not do is refused, and said to be.
+    /// Checks that inputs that a driver must not send are refused and reported.
     fn misuse(&mut self) {
         let path = self.path();
         let (job, probe, change) = (JobId(u64::MAX), ProbeId(u64::MAX), ChangeId(u64::MAX));
@@ -488,7 +488,7 @@ impl<'a> Script<'a> {
                 )
             }
             n => {
-                // Even, or used before.
+                // An even number, or a number that was used before.
                 let stream = StreamId(if n == 4 {
                     2
                 } else {
@@ -507,7 +507,7 @@ impl<'a> Script<'a> {
         assert_eq!(self.world.try_input(input), Err(error));
     }
 
-    /// Everything that is asked for happens, and every peer answers: scripts get somewhere.
+    /// Every request succeeds and every peer answers, so that scripts make progress.
     fn all_is_well(&mut self) {
         let waiting: Vec<_> = self
             .world

@@ -1,4 +1,4 @@
-//! The node, and what its driver has to remember about it.
+//! The node, and what its driver must remember about it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,16 +19,16 @@ use skydht_core::{Node, Seed};
 use super::cast::{CAST, START};
 use super::invariants;
 
-/// A stream, as the transport sees it.
+/// A stream as the transport sees it.
 pub(super) struct Stream {
     pub(super) peer: PublicKey,
-    /// Not yet, for those that the node asked for.
+    /// Not open yet, for streams that the node requested.
     pub(super) open: bool,
-    /// What the node sent and nobody answered.
+    /// Requests of the node that have not been answered.
     pub(super) sent: Vec<Frame>,
 }
 
-/// What came out, counted.
+/// Counts of outputs.
 #[derive(Default, PartialEq, Debug)]
 pub(super) struct Tally {
     pub(super) bytes_in: u64,
@@ -49,22 +49,22 @@ pub(super) struct World {
     pub(super) jobs: BTreeMap<JobId, VerifyJob>,
     pub(super) probes: BTreeSet<ProbeId>,
     pub(super) changes: BTreeSet<ChangeId>,
-    /// Operations, and whether they finished.
+    /// Operations, and whether they have finished.
     pub(super) operations: BTreeMap<OperationId, bool>,
-    /// What storage holds.
+    /// Contents of storage.
     pub(super) storage: BTreeMap<Target, StoredRecord>,
-    /// Targets of records that the node was given, and of which it has not said anything since: it
-    /// holds them, or their signatures are being checked, or there was no room to check them.
+    /// Targets of loaded records that the node has not reported on since: it holds them, or is
+    /// verifying their signatures, or had no room to verify them.
     pub(super) given: BTreeSet<Target>,
-    /// Peers that a transport proved and that answered over a stream of ours.
+    /// Peers whose key a transport proved and that answered on a stream of ours.
     pub(super) answered: BTreeSet<PublicKey>,
     pub(super) tally: Tally,
     pub(super) stopped: bool,
-    /// Puts that users asked for.
+    /// Number of puts that users requested.
     pub(super) puts: usize,
-    /// Signatures that were checked: digest and signature.
+    /// Verified signatures: digest and signature.
     pub(super) authentic: BTreeSet<([u8; 32], [u8; 65])>,
-    /// What is sent has left at once.
+    /// Sent data leaves immediately.
     pub(super) auto_sent: bool,
     unsent: Vec<StreamId>,
     header: Header,
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// One input, everything that comes of it, and the invariants.
+    /// Handles an input and all its outputs, then checks the invariants.
     pub(super) fn input(&mut self, input: Input<'static>) {
         self.try_input(input).unwrap();
         while let Some(stream) = self.unsent.pop().filter(|_| self.auto_sent) {
@@ -115,7 +115,7 @@ impl World {
         self.unsent.clear();
     }
 
-    /// Bytes from a peer.
+    /// Bytes arrive from a peer.
     pub(super) fn bytes(&mut self, stream: StreamId, bytes: &[u8]) {
         if let (false, Some(known)) = (bytes.is_empty(), self.streams.get(&stream)) {
             if stream.is_ours() {
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// A stream that the node asked for is there.
+    /// A stream that the node requested is open.
     pub(super) fn open(&mut self, stream: StreamId, path: Path) {
         if let Some(known) = self.streams.get_mut(&stream) {
             known.open = true;
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// A job is done.
+    /// A job has ended.
     pub(super) fn verified(&mut self, job: JobId) {
         if let Some(work) = self.jobs.remove(&job) {
             let verdict = work.run();
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// The same, for what may break the contract.
+    /// Handles an input that may violate the contract.
     pub(super) fn try_input(&mut self, input: Input<'static>) -> Result<(), Misuse> {
         let result = self.node.handle(self.now, input.clone());
         let (mut outputs, mut answers) = (0, 0);
@@ -156,7 +156,7 @@ impl World {
             self.note(output);
         }
         if result.is_err() {
-            // A refused input may still bring what was due, but nothing of its own.
+            // A refused input may still cause outputs that were due, but none of its own.
             outputs = outputs.min(1);
         }
         let most = invariants::most_outputs(&self.config.limits);
@@ -252,13 +252,13 @@ impl World {
         }
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub(super) fn pass(&mut self, nanos: u64) {
         self.now.mono = Mono(self.now.mono.0.saturating_add(nanos));
         self.now.unix = Unix(self.now.unix.0.saturating_add(nanos));
     }
 
-    /// Goes to the next deadline and fires timers until the next one lies ahead.
+    /// Advances to the next deadline and fires timers until the next deadline is in the future.
     pub(super) fn wake(&mut self) -> bool {
         let Some(deadline) = self.node.next_deadline() else {
             return false;
@@ -277,7 +277,7 @@ impl World {
         );
     }
 
-    /// The run once more, from its journal.
+    /// Replays the run from its journal.
     pub(super) fn replay(self) {
         let mut replay = Replay::new(self.header).unwrap();
         for step in &self.steps {
@@ -289,7 +289,7 @@ impl World {
     }
 }
 
-/// Answers to peers in one `handle`, however many wait.
+/// Maximum number of answers to peers in one `handle`, however many requests wait.
 const MOST_ANSWERS: usize = 33;
-/// Firings at one moment; each takes a bounded step.
+/// Maximum number of timer calls at one moment. Each does a bounded amount of work.
 const MOST_FIRINGS: usize = 64;

@@ -1,4 +1,4 @@
-//! Whether Go and serde read the same objects out of a text.
+//! Checks whether Go and serde read the same objects from a text.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::Refused;
 
-/// Refuses what is no JSON for serde, and objects with keys that Go would fold or that repeat.
+/// Refuses text that serde does not accept as JSON, and objects with keys that Go would fold or
+/// that repeat.
 pub(super) fn check(json: &[u8]) -> Result<(), Refused> {
     match serde_json::from_slice(json) {
         Ok(Shape { plain: true }) => Ok(()),
@@ -15,7 +16,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), Refused> {
     }
 }
 
-/// Any value; plain if its objects are, at every level.
+/// Any value. It is plain if its objects are, at every level.
 struct Shape {
     plain: bool,
 }
@@ -28,7 +29,7 @@ impl<'de> Deserialize<'de> for Shape {
 
 struct Walk;
 
-/// A leaf of any type.
+/// Leaves of all types.
 macro_rules! leaves {
     ($($visit:ident($kind:ty))*) => {
         $(fn $visit<E>(self, _: $kind) -> Result<Shape, E> { Ok(Shape { plain: true }) })*

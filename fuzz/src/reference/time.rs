@@ -1,10 +1,10 @@
-//! RFC 3339, strictly, by counting years and days one by one.
+//! A strict parser of RFC 3339 that counts years and days one by one.
 
 use super::Refused;
 
 const SECOND: i128 = 1_000_000_000;
 
-/// `YYYY-MM-DDTHH:MM:SS[.f]Z` or `±HH:MM` to nanoseconds since 1970.
+/// Converts `YYYY-MM-DDTHH:MM:SS[.f]Z` or `±HH:MM` to nanoseconds since 1970.
 pub(super) fn unix(text: &str) -> Result<i128, Refused> {
     let (date, rest) = text.split_once('T').ok_or(Refused)?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;

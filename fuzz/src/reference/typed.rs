@@ -1,4 +1,4 @@
-//! The messages as serde's types, and what they say.
+//! The messages as serde types, and their conversion.
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
@@ -20,9 +20,9 @@ type Id = Option<[u8; 32]>;
 type Text = Option<String>;
 type Result<T, E = Refused> = core::result::Result<T, E>;
 
-// The flattened rest keeps serde from taking an array for an object, field by field.
+// The flattened rest prevents serde from reading an array as an object, field by field.
 
-/// Every field that a request may have.
+/// All fields that a request may have.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RequestBody {
@@ -41,7 +41,7 @@ struct RequestBody {
     _objects_only: IgnoredAny,
 }
 
-/// Every field that a response may have, but the verdicts.
+/// All fields that a response may have, except the verdicts.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ResponseBody {
@@ -128,7 +128,7 @@ struct LifeBody {
     _objects_only: IgnoredAny,
 }
 
-/// What serde makes of a request.
+/// A request as read by serde.
 pub(super) fn request(frame: &Frame) -> Result<RequestMessage> {
     let json = json(frame)?;
     if frame.method == Method::Renew {
@@ -188,7 +188,7 @@ pub(super) fn request(frame: &Frame) -> Result<RequestMessage> {
     })
 }
 
-/// What serde makes of a response, and the times of its peers.
+/// A response as read by serde, and the times of its peers.
 pub(super) fn response(frame: &Frame) -> Result<(ResponseMessage, Vec<Option<Unix>>)> {
     if frame.method == Method::Reconcile {
         let (message, json) = counted(&frame.body)?;
@@ -242,7 +242,7 @@ pub(super) fn response(frame: &Frame) -> Result<(ResponseMessage, Vec<Option<Uni
     let mut more = Vec::new();
     let mut ext = body.ext.and_then(|ext| response_ext(ext, &mut more));
     let mut response = response;
-    // Compact peers are those of the response, if it has any.
+    // Compact peers replace those of the response, if there are any.
     if let (Response::FindNode { closest } | Response::GetValue { closest, .. }, Some(ext)) =
         (&mut response, &mut ext)
         && ext.compact
@@ -269,7 +269,7 @@ fn target(id: Id) -> Target {
     Target::from_bytes(id.unwrap_or_default())
 }
 
-/// Nothing and zeros are upstream's zero key.
+/// An empty text and zeros are upstream's zero key.
 fn public_key(text: Text) -> Result<Option<PublicKey>> {
     let text = text.unwrap_or_default();
     if text.chars().all(|c| c == '0') {
@@ -338,8 +338,9 @@ impl ItemBody {
     }
 }
 
-/// As Go's `base64.StdEncoding`: CR and LF count nowhere, padding is the last one or two of four
-/// characters and nothing follows it, bits beyond the last byte do not matter.
+/// Decodes like Go's `base64.StdEncoding`: CR and LF are ignored everywhere, padding is only the
+/// last one or two of four characters with nothing after it, and bits beyond the last byte are
+/// ignored.
 fn go_base64(text: &str) -> Result<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b"\r\n".contains(b)).collect();
     let data = digits.len() - digits.iter().rev().take_while(|b| **b == b'=').count();
@@ -365,7 +366,7 @@ fn go_base64(text: &str) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Peers whose keys are none are dropped alone; so are those beyond the limit.
+/// Peers with invalid keys are dropped individually, and so are those beyond the limit.
 fn peers(body: Option<Vec<Option<PeerBody>>>, times: &mut Vec<Option<Unix>>) -> Result<PeerList> {
     let mut list = PeerList::default();
     for peer in body.unwrap_or_default() {
@@ -473,7 +474,7 @@ fn response_ext(ext: serde_json::Value, times: &mut Vec<Option<Unix>>) -> Option
     Some(ext)
 }
 
-/// Peers by `docs/protocol.md` section 3, a field at a time.
+/// Reads peers as specified in `docs/protocol.md` section 3, field by field.
 fn compact_peers(bytes: &[u8], times: &mut Vec<Option<Unix>>) -> Option<PeerList> {
     let mut list = PeerList::default();
     let mut at = 0;
@@ -515,7 +516,7 @@ fn compact_peers(bytes: &[u8], times: &mut Vec<Option<Unix>>) -> Option<PeerList
     }
 }
 
-/// The outer none: not an extension.
+/// The outer `None` means that there is no extension.
 fn bind(text: Text) -> Option<Option<Signature>> {
     match text {
         Some(_) => signature(text).ok().map(Some),
