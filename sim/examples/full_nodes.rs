@@ -1,5 +1,5 @@
-//! What full nodes cost, in the sizes of docs/replication.md: a change, a newcomer, and a day of
-//! 5,200 records.
+//! Measures the cost of full nodes in the sizes of docs/replication.md: a change, a new node, and a
+//! day with 5,200 records.
 //!
 //! `cargo run --release -p skydht-sim --example full_nodes -- [HOURS] [SEED]`
 

@@ -1,4 +1,4 @@
-//! How much time and memory a large network costs: nodes join through ten bootstrap nodes
+//! Measures the time and memory that a large network needs: nodes join through ten bootstrap nodes
 //! within ten virtual minutes, then put and get.
 //!
 //! `cargo run --release -p skydht-sim --example scale -- [NODES] [OPERATIONS] [SEED]`
@@ -25,7 +25,7 @@ fn secret(n: u32) -> SecretKey {
     SecretKey::from_entropy(&entropy)
 }
 
-/// A line of /proc/self/status in MiB.
+/// A value of /proc/self/status in MiB.
 fn memory(what: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(what));
@@ -124,7 +124,7 @@ fn main() -> Result<(), WorldError> {
         meter.report(&world, "joining");
     }
 
-    // Half puts, then a get for each put, from another node.
+    // Half of the operations are puts. Then each item is read by another node.
     let each = operations / 2;
     let pick = |n: u32, k: u32| HostId((n.wrapping_mul(2_654_435_761) ^ k) % nodes);
     let mut outcomes = [[0u32; 2]; 2];

@@ -1,4 +1,4 @@
-//! True time, and what each host's clock makes of it: skew, drift, steps and suspension.
+//! True time and the clocks of hosts: skew, drift, steps and suspension.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use skydht_core::time::{Mono, Time, Unix, nanos};
 
 /// The wall clock at [`SimTime::ZERO`]: 2026-09-21T14:13:20Z.
 pub const EPOCH: Unix = Unix(1_790_000_000_000_000_000);
-/// What a monotonic clock shows at [`SimTime::ZERO`], so that nothing happens at zero.
+/// Reading of a monotonic clock at [`SimTime::ZERO`], so that no event is at time zero.
 const MONO_START: u64 = 1_000_000_000;
 const MILLION: i128 = 1_000_000;
 
-/// True time: nanoseconds since the simulation began. No host sees it.
+/// True time: nanoseconds since the simulation began. No host can read it.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -20,7 +20,7 @@ const MILLION: i128 = 1_000_000;
 pub struct SimTime(pub u64);
 
 impl SimTime {
-    /// The beginning.
+    /// The start of the simulation.
     pub const ZERO: Self = Self(0);
 
     /// The instant `duration` later, saturating.
@@ -29,7 +29,7 @@ impl SimTime {
         Self(self.0.saturating_add(nanos(duration)))
     }
 
-    /// Time since `earlier`; zero when `earlier` is later.
+    /// Time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -47,16 +47,16 @@ impl fmt::Display for SimTime {
     }
 }
 
-/// One host's clocks. The monotonic one drifts and never steps; the wall clock is the
-/// monotonic one plus an offset, which may step. A suspended host's clocks go on: on resuming
-/// it sees a jump.
+/// The clocks of one host. The monotonic clock drifts and never steps; the wall clock is the
+/// monotonic one plus an offset, which may step. The clocks of a suspended host keep running, so it
+/// sees a jump when it resumes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Clock {
-    /// Where drift last changed, in true time, and what the clock showed then.
+    /// True time of the last change of drift; `mono` is the reading at that time.
     base: SimTime,
     mono: u64,
     drift_ppm: i32,
-    /// Wall clock minus monotonic clock.
+    /// Wall clock minus monotonic clock, in nanoseconds.
     unix: u64,
 }
 
@@ -72,13 +72,13 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A right clock.
+    /// Creates an exact clock.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What the host reads at `at`.
+    /// Returns the readings of the host at `at`.
     #[must_use]
     pub fn read(&self, at: SimTime) -> Time {
         let mono = self.mono_at(at);
@@ -111,8 +111,8 @@ impl Clock {
         SimTime(self.base.0.saturating_add(elapsed))
     }
 
-    /// From `at` on, the clock runs this many parts per million too fast (or, negative, too
-    /// slow). At most half as fast or twice as fast: the rest is clamped.
+    /// Makes the clock run this many parts per million too fast (too slow if negative) from `at`
+    /// on. Clamped to half and double speed.
     pub fn drift(&mut self, at: SimTime, ppm: i32) {
         self.mono = self.mono_at(at);
         self.base = at;
@@ -130,7 +130,7 @@ impl Clock {
     }
 }
 
-/// Durations in scenario files: a whole number and a unit, as `"150ms"`. Units: `us`, `ms`,
+/// Durations in scenario files: a whole number and a unit, such as `"150ms"`. Units: `us`, `ms`,
 /// `s`, `min`, `h`.
 ///
 /// ```
@@ -153,15 +153,15 @@ pub mod text {
         ("ns", 1),
     ];
 
-    /// Text that is no duration.
+    /// Text that is not a duration.
     #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
     #[error("`{0}` is no duration: write a whole number and us, ms, s, min or h, as 150ms")]
     pub struct ParseDurationError(String);
 
-    /// Reads a duration.
+    /// Parses a duration.
     ///
     /// # Errors
-    /// Another unit, no number, or more than 584 years.
+    /// The unit is unknown, the number is missing, or the duration exceeds 584 years.
     pub fn parse(text: &str) -> Result<Duration, ParseDurationError> {
         let wrong = || ParseDurationError(text.into());
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -173,7 +173,7 @@ pub mod text {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// Writes a duration in the largest unit that fits.
+    /// Formats a duration in the largest unit that divides it.
     #[must_use]
     pub fn write(duration: Duration) -> String {
         let nanos = skydht_core::time::nanos(duration);
@@ -195,7 +195,7 @@ pub mod text {
     /// For `#[serde(with = …)]`.
     ///
     /// # Errors
-    /// Anything that [`parse`] refuses.
+    /// The text is not a duration, see [`parse`].
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(d)?;
         parse(&text).map_err(serde::de::Error::custom)

@@ -1,4 +1,5 @@
-//! What can take part in a simulated network: a skydht node, upstream's model, a hostile peer.
+//! Interface of everything that takes part in a simulated network: a skydht node, the model of
+//! upstream, a hostile peer.
 
 use std::any::Any;
 
@@ -7,47 +8,48 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{ConfigError, Input, Output};
 use skydht_core::time::{Mono, Time};
 
-/// Something with a key that opens, accepts, reads and closes streams. It speaks the core's
-/// [`Input`] and [`Output`], so that a core [`Node`](skydht_core::Node) is a host as it is.
+/// A participant with a key that opens, accepts, reads and closes streams. It uses [`Input`] and
+/// [`Output`] of the core, so a core [`Node`](skydht_core::Node) needs no adapter.
 ///
-/// A host that is no skydht node takes the stream inputs, [`Input::TimerFired`] and commands
+/// A host that is not a skydht node handles the stream inputs, [`Input::TimerFired`] and commands
 /// (`Put`, `Get`, `FindNode`, `Shutdown`), and emits `OpenStream`, `Send`, `CloseStream`,
-/// `Finished` and events. It follows the same contract: its own streams are even and fresh,
-/// accepted ones odd; a stream is closed or reset once; each command ends in one `Finished`.
-/// Time is its *own* clock, which the world may skew, step or suspend.
+/// `Finished` and events. The same rules apply: ids of streams that it opens are even and new,
+/// those of accepted streams are odd; a stream is closed or reset exactly once; each command ends
+/// with one `Finished`. All times are those of the host's *own* clock, which the world may skew,
+/// step or suspend.
 pub trait Host: Any {
-    /// The key that its transport proves.
+    /// The key that the host's transport proves.
     fn key(&self) -> PublicKey;
 
-    /// Something happened.
+    /// Handles an input.
     fn handle(&mut self, now: Time, input: Input<'_>);
 
-    /// The next thing that it wants done; drained until none after each `handle`.
+    /// Returns the next output. The world calls this until it returns `None` after each `handle`.
     fn poll_output(&mut self) -> Option<Output>;
 
-    /// When it wants [`Input::TimerFired`], on its own clock.
+    /// Time on the host's own clock at which it wants [`Input::TimerFired`].
     fn next_deadline(&self) -> Option<Mono>;
 }
 
-/// What a host is told when it starts.
+/// What a host gets when it starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    /// Its clock.
+    /// Time on the host's clock.
     pub now: Time,
-    /// Where its randomness comes from; another in each life.
+    /// Seed of the host's randomness, different in each life.
     pub seed: Seed,
-    /// 1 for the first time, then counting.
+    /// Number of the life, counted from 1.
     pub life: u32,
 }
 
-/// Makes a host each time it starts: at first, and after a stop or a crash.
+/// Creates a host each time it starts: first at the beginning, then after each stop or crash.
 pub trait Boot {
     /// The key that the host's transport proves, the same in every life.
     fn key(&self) -> PublicKey;
 
-    /// Starts it.
+    /// Starts the host.
     ///
     /// # Errors
-    /// A configuration that cannot be.
+    /// The configuration is invalid.
     fn boot(&mut self, start: Start) -> Result<Box<dyn Host>, ConfigError>;
 }

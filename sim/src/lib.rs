@@ -1,22 +1,22 @@
 //! Networks of skydht nodes, upstream's nodes and hostile ones, in virtual time, from one seed.
 //!
-//! | question | module |
+//! | Question | Module |
 //! |---|---|
-//! | what can take part in a network | [`host`] |
-//! | a skydht node as such | [`ours`] |
-//! | what do peers that mean harm do | [`hostile`] |
-//! | how does a node of upstream's behave | [`upstream`] |
-//! | who is there, what happens, and how to watch it: **start here** | [`world`] |
-//! | sessions, streams, and what the network does to them | [`network`] |
-//! | disks and a Redis that fail | [`storage`] |
-//! | true time and hosts' clocks | [`clock`] |
-//! | what a scenario may say, and what is drawn from it | [`scenario`] |
-//! | the same for the whole program: driver, sessions, handles | [`program`] |
-//! | play one: cores, or the whole program | [`run`](fn@run) |
-//! | its phases | `run`, on `cores` or `program` |
-//! | what must hold, whatever happens | [`oracle`] |
-//! | did the rare things happen | [`coverage`] |
-//! | what did a run find, and how does one keep it | [`figures`] |
+//! | What can take part in a network? | [`host`] |
+//! | What is a skydht node as such? | [`ours`] |
+//! | What do hostile peers do? | [`hostile`] |
+//! | How does upstream's node behave? | [`upstream`] |
+//! | Which hosts are there, what happens, and how is it observed? **Start here.** | [`world`] |
+//! | How do sessions and streams work, and what does the network do to them? | [`network`] |
+//! | How do disks and a Redis fail? | [`storage`] |
+//! | How do true time and hosts' clocks differ? | [`clock`] |
+//! | What can a scenario state, and what is drawn from it? | [`scenario`] |
+//! | How is the whole program simulated: driver, sessions, handles? | [`program`] |
+//! | How is a scenario run, on cores or the whole program? | [`run`](fn@run) |
+//! | What are the phases of a run? | `run`, on `cores` or `program` |
+//! | Which invariants must hold? | [`oracle`] |
+//! | Did the rare events happen? | [`coverage`] |
+//! | What did a run find, and how is it kept? | [`figures`] |
 
 pub mod clock;
 mod cores;

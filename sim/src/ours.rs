@@ -11,23 +11,23 @@ use crate::hostile::Lies;
 
 use crate::host::{Boot, Host, Start};
 
-/// A core [`Node`] in a world.
+/// A core [`Node`] in a simulated world.
 pub struct Ours {
     node: Node,
     lies: Option<Lies>,
     misuse: Option<Misuse>,
-    /// Answers since the last input.
+    /// Number of answers since the last input.
     answers: usize,
 }
 
-/// Answers to peers that one input may bring, at most: work per `handle` is bounded.
+/// Maximum number of answers to peers after one input, because the work per `handle` is bounded.
 const MOST_ANSWERS: usize = 40;
 
 impl Ours {
     /// A node that starts at `now`.
     ///
     /// # Errors
-    /// A field of `config` that cannot be.
+    /// A field of `config` is invalid.
     pub fn new(
         config: Config,
         secret: SecretKey,
@@ -43,19 +43,19 @@ impl Ours {
         })
     }
 
-    /// The node.
+    /// The node itself.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// The same, but what it says when it reconciles is made up.
+    /// Makes the node send invented data when it reconciles.
     fn lying(self, seed: Seed) -> Self {
         let lies = Some(Lies::new(seed));
         Self { lies, ..self }
     }
 
-    /// The first breach of the node's contract: none, unless the world is wrong.
+    /// The first violation of the node's contract. `None` unless the simulated world is faulty.
     #[must_use]
     pub fn misuse(&self) -> Option<Misuse> {
         self.misuse
@@ -95,14 +95,14 @@ impl Host for Ours {
     }
 }
 
-/// How our node starts, each time. The configuration may be shared by many.
+/// How a node of ours starts, each time. Several nodes may share the configuration.
 #[derive(Clone)]
 pub struct OurNode {
-    /// Its configuration.
+    /// Configuration of the node.
     pub config: Arc<Config>,
-    /// Its identity.
+    /// Identity of the node.
     pub secret: SecretKey,
-    /// Whether it makes up what it says when it reconciles with others.
+    /// Whether the node sends invented data when it reconciles with others.
     pub lies: bool,
 }
 

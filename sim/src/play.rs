@@ -1,12 +1,12 @@
-//! Plays a scenario on what its depth says: cores, or the whole program.
+//! Runs a scenario at its depth: with cores, or with the whole program.
 
 use crate::scenario::{Depth, Outcome, Progress, RunError, Scenario};
 use crate::{cores, program};
 
-/// Runs a scenario with a seed. The same scenario and seed give the same outcome, bit for bit.
+/// Runs a scenario with a seed. The same scenario and seed give exactly the same outcome.
 ///
 /// # Errors
-/// A scenario that cannot be.
+/// The scenario is invalid.
 pub fn run(
     scenario: &Scenario,
     seed: u64,

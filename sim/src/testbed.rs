@@ -1,4 +1,4 @@
-//! A small world for unit tests: every host is reached by key, as over DMSG, 50 ms away.
+//! A small world for unit tests: every host is reached by key, as over DMSG, with 50 ms latency.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,19 +16,19 @@ use crate::network::{Access, HostId};
 use crate::upstream::UpstreamNode;
 use crate::world::{Boot, SimEvent, Start, Watch, World, WorldConfig};
 
-/// One way between any two.
+/// Latency in one direction between any two hosts.
 pub(crate) const LATENCY: Duration = Duration::from_millis(50);
 
-/// The world, and what it brought.
+/// The world and its results.
 pub(crate) struct Testbed {
     pub(crate) world: World,
     finished: BTreeMap<OperationId, Outcome>,
-    /// What reached each host, by host and stream.
+    /// Data that reached each host, by host and stream.
     pub(crate) delivered: BTreeMap<(u32, StreamId), Vec<u8>>,
 }
 
 impl Testbed {
-    /// All of these, started.
+    /// Creates and starts these hosts.
     pub(crate) fn new(boots: Vec<Box<dyn Boot>>) -> Self {
         let mut config = WorldConfig::default();
         config.transport.confirm_streams = true;
@@ -45,14 +45,14 @@ impl Testbed {
         testbed
     }
 
-    /// One more, started.
+    /// Adds and starts another host.
     pub(crate) fn add(&mut self, boot: Box<dyn Boot>) -> usize {
         let host = self.world.add(boot, Access::relayed()).expect("a new key");
         self.world.start(host).expect("a good configuration");
         host.0 as usize
     }
 
-    /// From now on `delivered` grows.
+    /// From now on, records deliveries in `delivered`.
     pub(crate) fn watch_deliveries(&mut self) {
         self.world.watch(Watch {
             deliveries: true,
@@ -60,7 +60,7 @@ impl Testbed {
         });
     }
 
-    /// Nothing gets through to a host, and it does nothing.
+    /// Suspends a host: it gets no traffic and does nothing.
     pub(crate) fn silence(&mut self, n: usize) {
         self.world.suspend(id(n)).expect("it runs");
     }
@@ -80,12 +80,12 @@ impl Testbed {
         self.world.command(id(n), command).expect("it runs")
     }
 
-    /// How an operation ended, if it did.
+    /// Result of an operation, if it has ended.
     pub(crate) fn outcome(&mut self, op: OperationId) -> Option<Outcome> {
         self.finished.remove(&op)
     }
 
-    /// A command, to its end.
+    /// Runs a command to its end.
     pub(crate) fn ask(&mut self, n: usize, command: Command) -> (Outcome, Duration) {
         let began = self.now().mono;
         let op = self.begin(n, command);
@@ -98,7 +98,7 @@ impl Testbed {
         }
     }
 
-    /// The time, as the first host's clock shows it.
+    /// The time on the first host's clock.
     pub(crate) fn now(&self) -> Time {
         self.world.time_of(id(0)).expect("there is one")
     }
@@ -146,22 +146,22 @@ fn id(n: usize) -> HostId {
     HostId(u32::try_from(n).expect("few hosts"))
 }
 
-/// A peer that only sends bytes: a stream for each message.
+/// A peer that only sends bytes, one stream for each message.
 #[derive(Clone)]
 pub(crate) struct Caller {
     key: PublicKey,
     peer: PublicKey,
     now: Time,
     messages: VecDeque<Vec<u8>>,
-    /// What came back on the stream of each message, in their order.
+    /// Answers on the stream of each message, in the order of the messages.
     pub(crate) answers: Vec<Vec<u8>>,
-    /// Whether each stream was closed by the peer.
+    /// Whether the peer closed each stream.
     pub(crate) closed: Vec<bool>,
     outputs: VecDeque<Output>,
 }
 
 impl Caller {
-    /// One that sends these to `peer`.
+    /// A caller that sends these messages to `peer`.
     pub(crate) fn new(key: PublicKey, peer: PublicKey, messages: Vec<Vec<u8>>) -> Box<Self> {
         Box::new(Self {
             key,

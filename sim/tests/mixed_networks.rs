@@ -1,4 +1,4 @@
-//! Upstream's nodes, ours and hostile ones in one world.
+//! Nodes of upstream, nodes of ours and hostile ones in one world.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn key(n: u8) -> PublicKey {
     secret(n).public()
 }
 
-/// All reach each other by key, as over DMSG, and bootstrap from the first.
+/// All nodes reach each other by key, as over DMSG, and bootstrap from the first.
 fn upstream(n: u8) -> Box<UpstreamBoot> {
     let config = UpstreamConfig {
         bootstrap: vec![key(0)],
@@ -63,7 +63,7 @@ fn hostile(n: u8, behaviour: Behaviour, collusion: &Collusion) -> Box<HostileBoo
     })
 }
 
-/// Every third node is ours, the first is upstream's.
+/// Every third node is ours; the first is upstream's.
 fn mixed(world: &mut World, count: u8) -> Vec<HostId> {
     let mut hosts = Vec::new();
     for n in 0..count {
@@ -79,7 +79,7 @@ fn mixed(world: &mut World, count: u8) -> Vec<HostId> {
     hosts
 }
 
-/// What finished in a while.
+/// Operations that finished in this time.
 fn run(world: &mut World, time: Duration) -> BTreeMap<OperationId, Outcome> {
     let mut finished = BTreeMap::new();
     world.run_for(time, &mut |_: &mut World, event| {
@@ -104,7 +104,7 @@ fn put(world: &mut World, host: HostId, value: &[u8]) -> Outcome {
     finished.remove(&op).expect("finished in time")
 }
 
-/// What each of `readers` gets of `owner`'s item.
+/// The results of gets of `owner`'s item by each of `readers`.
 fn gets(world: &mut World, readers: &[HostId], owner: PublicKey) -> Vec<Outcome> {
     let get = GetRequest::of(owner, Salt::from(SALT), ReadPolicy::Freshest);
     let ask = |reader: &HostId| world.command(*reader, Command::Get(get.clone()));
@@ -187,7 +187,7 @@ fn a_crashed_process_starts_again_empty() {
     assert!(crashed(&world).is_empty());
     let again = world.host::<UpstreamNode>(down[0]).expect("it runs");
     assert!(again.store().is_empty() && again.key() == key(down[0].0 as u8));
-    // Ours held out.
+    // Our nodes kept running.
     assert!(
         hosts
             .iter()

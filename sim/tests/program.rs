@@ -1,5 +1,5 @@
-//! The whole program in virtual time, over TCP and over DMSG: `tests/scenarios/program.toml` and
-//! `program-dmsg.toml` over many seeds.
+//! Runs `tests/scenarios/program.toml` and `program-dmsg.toml`, which use the whole program in
+//! virtual time over TCP and DMSG, with several seeds.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn outcome(scenario: &Scenario, seed: u64) -> Outcome {
     run(scenario, seed, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Every invariant holds for these seeds.
+/// Checks that every invariant holds for these seeds.
 fn hold(scenario: &Scenario, seeds: impl Iterator<Item = u64>) -> Coverage {
     let mut coverage = Coverage::default();
     for seed in seeds {
@@ -28,7 +28,7 @@ fn hold(scenario: &Scenario, seeds: impl Iterator<Item = u64>) -> Coverage {
     coverage
 }
 
-/// Every invariant, for some seeds; and the rare things happened in them.
+/// Checks that every invariant holds for `seeds` seeds, and that the rare events occurred.
 fn hold_for(seeds: u64, scenario: &Scenario) {
     let coverage = std::thread::scope(|scope| {
         let odd = scope.spawn(|| hold(scenario, (1..=seeds).step_by(2)));
@@ -50,14 +50,14 @@ fn the_whole_program_over_dmsg_holds_for_six_seeds() {
     hold_for(6, &load("program-dmsg.toml"));
 }
 
-/// Go relays of the DHT's days leave a stream to whoever has gone open, and Go nodes name the dead
-/// for ever.
+/// Old Go relays leave a stream to a peer that has gone open, and old Go nodes name dead peers for
+/// ever.
 #[test]
-fn the_dead_whom_go_nodes_name_for_ever_hold_nobody_up_for_four_seeds() {
+fn dead_peers_that_go_nodes_name_delay_no_lookup_for_four_seeds() {
     hold_for(4, &load("go-relay.toml"));
 }
 
-/// A host that comes back with its key on another port is found there, by newcomers as well.
+/// A host that comes back with its key on another port is found there, also by new nodes.
 #[test]
 fn hosts_that_come_back_on_other_ports_are_found_for_four_seeds() {
     hold_for(4, &load("program-moves.toml"));

@@ -1,4 +1,5 @@
-//! What full nodes promise each other: how soon a change, a newcomer, and how long a record.
+//! What full nodes guarantee: how soon they have a change, how soon a new node has everything, and
+//! how long a record stays.
 
 mod full_nodes;
 
@@ -12,7 +13,8 @@ fn a_change_at_one_full_node_is_at_nine_others_within_a_second() {
             change.arrived <= SECOND && change.took <= SECOND,
             "{change:?}"
         );
-        // No storm: to each of nine the item once, and a few words before and after.
+        // No storm: each of nine nodes gets the item once, with a few small messages before and
+        // after.
         assert!(
             change.messages <= 120 && change.bytes <= 20_000,
             "{change:?}"
@@ -24,8 +26,8 @@ fn a_change_at_one_full_node_is_at_nine_others_within_a_second() {
 fn a_fresh_full_node_has_nearly_everything_within_fifteen_seconds() {
     let newcomer = newcomer(1, 5_200);
     assert!(newcomer.took < 15 * SECOND, "{newcomer:?}");
-    // 300 bytes of value and what an item has besides, once: of two sessions one goes on. It was
-    // 4.6 MB while both did.
+    // 300 bytes of value and the rest of an item, sent once, because only one of two sessions
+    // continues. It was 4.6 MB when both did.
     assert!(newcomer.bytes < 5_200 * 500, "{newcomer:?}");
 }
 
@@ -34,11 +36,11 @@ fn regular_nodes_that_come_later_hold_what_they_should_within_a_minute() {
     let newcomers = newcomers(1, 60);
     assert_eq!(newcomers.otherwise, 0);
     let missing = |holders: &[usize]| -> usize { holders.iter().map(|held| 20 - held).sum() };
-    // A fourth of the nodes are new, and hold nothing at first.
+    // A quarter of the nodes are new and hold nothing at first.
     let (before, after) = (missing(&newcomers.before), missing(&newcomers.after));
     assert!(before > 200, "{newcomers:?}");
     assert!(after * 30 < before, "{newcomers:?}");
-    // Three nodes offer each, and what one gives the others are not asked for.
+    // Three nodes offer each item, but once one has given it, the others are not asked.
     assert!(newcomers.given < 3 * before as u64, "{newcomers:?}");
 }
 

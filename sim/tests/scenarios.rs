@@ -1,5 +1,5 @@
-//! The scenarios of `tests/scenarios`: all are readable, the standard one holds for many seeds,
-//! and a run is a function of its seed.
+//! Tests of `tests/scenarios`: all files are readable, the standard scenario holds for many seeds,
+//! and a run depends only on its seed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ fn every_scenario_is_readable_and_says_what_it_is_about() {
     assert!(files > 0);
 }
 
-/// Every invariant, for many seeds; and the rare things happened in them.
+/// Checks that every invariant holds for many seeds, and that the rare events occurred.
 fn hold(scenario: &str, seeds: u64) {
     let scenario = load(scenario);
     let seeds: Vec<u64> = (1..=seeds).collect();
@@ -64,13 +64,13 @@ fn the_swarm_holds_for_a_hundred_seeds() {
     hold("swarm.toml", 100);
 }
 
-/// The lesson R10 and R11 with everything that goes wrong between full nodes.
+/// The lessons R10 and R11, with all faults between full nodes.
 #[test]
 fn full_nodes_are_equal_once_all_is_well_again() {
     hold("full-nodes.toml", 12);
 }
 
-/// A mirror is held where no owner published, and gives way to the owner.
+/// A mirror is stored where its owner has published nothing, and the owner's item replaces it.
 #[test]
 fn owners_take_their_places_from_mirrors() {
     hold("mirrors.toml", 6);
@@ -105,13 +105,13 @@ fn the_lessons_of_upstream_hold() {
         }
     };
     std::thread::scope(|scope| {
-        // Large and small ones lie beside each other in the order of names.
+        // By name, large and small scenarios are next to each other.
         scope.spawn(|| all(names.iter().step_by(2).collect()));
         all(names.iter().skip(1).step_by(2).collect());
     });
 }
 
-/// A run that once found a mistake.
+/// A run that once found a bug.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Regression {
@@ -141,12 +141,12 @@ fn what_once_failed_holds() {
     }
 }
 
-/// Of `swarm`, seed 7.
+/// Digest of `swarm` with seed 7.
 const DIGEST_OF_SEVEN: &str = "1786c80fd32b6553ac7a31238f60a980776c3c77150d89ee543a989d0b9192ba";
 
-/// The same bits on every machine, in debug and release builds. A change of the core's or the
-/// simulator's behaviour changes it: then `skydht sim --scenario swarm --seed 7` prints the new
-/// one.
+/// The digest is the same on every machine, in debug and release builds. It changes with the
+/// behaviour of the core or the simulator: then `skydht sim --scenario swarm --seed 7` prints the
+/// new one.
 #[test]
 fn a_known_seed_has_its_known_digest() {
     let found = outcome(&load("swarm.toml"), 7);

@@ -1,4 +1,4 @@
-//! Cores as the network of a run.
+//! The backend of a run on cores.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use skydht_core::key::PublicKey;
 use skydht_core::node::{Event, GetOutcome, OperationId, Outcome, ReadPolicy};
 use skydht_core::time::Unix;
 
-use super::cast::Kind;
+use super::cast::HostKind;
 use super::state::{Cores, STEP};
 use crate::clock::{Clock, SimTime};
 use crate::coverage::Coverage;
 use crate::figures::Quantity;
 use crate::network::{Departure, HostId, Rate};
 use crate::oracle::Violations;
-use crate::run::{Backend, Doing, Run, Totals};
+use crate::run::{Backend, Run, Totals, UserOperation};
 use crate::scenario::RunError;
 use crate::scenario::action::Action;
 use crate::scenario::storage::StorageFault;
 use crate::scenario::work::UserAction;
 use crate::world::SimEvent;
 
-/// The longest that an operation of upstream's takes, by its own default.
+/// Maximum duration of an operation of upstream's node, by its own default.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The most by which the replica of a Redis is behind.
+/// Maximum lag of the replica of a Redis.
 const REPLICA_LAG: Duration = Duration::from_secs(1);
 
 impl Backend for Cores {
@@ -77,13 +77,13 @@ impl Backend for Cores {
     }
 
     fn all_ours(&self) -> bool {
-        self.cast.kinds.iter().all(|kind| *kind == Kind::Ours)
+        self.cast.kinds.iter().all(|kind| *kind == HostKind::Ours)
     }
 
     fn readers(&self) -> Vec<HostId> {
-        let ours: Vec<HostId> = self.living(Kind::Ours).collect();
+        let ours: Vec<HostId> = self.living(HostKind::Ours).collect();
         match ours.is_empty() {
-            true => self.living(Kind::Upstream).collect(),
+            true => self.living(HostKind::Upstream).collect(),
             false => ours,
         }
     }
@@ -194,8 +194,8 @@ impl Backend for Cores {
         let command = run.command(item, action);
         let op = run.backend.world.command(host, command).ok()?;
         let timeout = match run.backend.kind(host) {
-            Kind::Ours => skydht_core::node::OPERATION_TIMEOUT,
-            Kind::Upstream | Kind::Mirror | Kind::Hostile => UPSTREAM_TIMEOUT,
+            HostKind::Ours => skydht_core::node::OPERATION_TIMEOUT,
+            HostKind::Upstream | HostKind::Mirror | HostKind::Hostile => UPSTREAM_TIMEOUT,
         };
         run.operations.started(run.now(), host, op, timeout);
         Some(op)
@@ -215,7 +215,7 @@ impl Backend for Cores {
     fn published(run: &mut Run<'_, Self>) -> Result<(), RunError> {
         run.measure_upkeep()?;
         run.check_calm();
-        run.kill_the_dead()
+        run.stop_dead_hosts()
     }
 
     fn begin_chaos(run: &mut Run<'_, Self>, _: SimTime, _: SimTime) -> Vec<HostId> {
@@ -248,7 +248,7 @@ impl Backend for Cores {
         let cores = &run.backend;
         let node = |host| cores.world.node(host);
         let alone = |host: &HostId| node(*host).is_some_and(|it| it.table().is_empty());
-        run.backend.lonely = cores.living(Kind::Ours).filter(alone).count() as u64;
+        run.backend.lonely = cores.living(HostKind::Ours).filter(alone).count() as u64;
     }
 
     fn wind_up(run: &mut Run<'_, Self>) -> Result<(), RunError> {
@@ -259,12 +259,17 @@ impl Backend for Cores {
         run.check_cores(all)
     }
 
-    fn sample_read(run: &mut Run<'_, Self>, doing: &Doing, at: SimTime, found: &GetOutcome) {
-        let UserAction::Get { policy, checked } = doing.action else {
+    fn sample_read(
+        run: &mut Run<'_, Self>,
+        operation: &UserOperation,
+        at: SimTime,
+        found: &GetOutcome,
+    ) {
+        let UserAction::Get { policy, checked } = operation.action else {
             return;
         };
-        let took = at.since(doing.started);
-        let first = doing.first.unwrap_or(at).since(doing.started);
+        let took = at.since(operation.started);
+        let first = operation.first.unwrap_or(at).since(operation.started);
         let (whole, early) = match checked {
             true => ("get_finished", "get_first"),
             false => ("chaos_get_finished", "chaos_get_first"),
@@ -324,7 +329,8 @@ impl Backend for Cores {
 }
 
 impl Run<'_, Cores> {
-    /// Keeps the reference model up to date; returns the planned action whose time has come.
+    /// Updates the reference model with an event. Returns the planned action that is due, if it is
+    /// one.
     pub(super) fn observe(&mut self, event: SimEvent) -> Option<Action> {
         let now = self.now();
         match event {
@@ -347,15 +353,15 @@ impl Run<'_, Cores> {
                 if !setup.shared && !setup.lies {
                     self.durability.changed(host, &change);
                 }
-                // What others wrote comes from a shared storage without being written back.
+                // Nodes load what others wrote to shared storage without writing it back.
                 let evicted = setup.shared || self.backend.has_evicted(host);
                 let clock = self.backend.wall_clock(host);
                 self.stored(now, host, clock, &change, evicted);
             }
             SimEvent::Event { host, event } => match event {
                 Event::FirstValue { op, .. } => {
-                    if let Some(doing) = self.doing.get_mut(&op) {
-                        doing.first.get_or_insert(now);
+                    if let Some(operation) = self.user_operations.get_mut(&op) {
+                        operation.first.get_or_insert(now);
                     }
                 }
                 Event::Ready { .. } => {
@@ -369,10 +375,10 @@ impl Run<'_, Cores> {
                 let known = self
                     .operations
                     .finished(now, host, op, &mut self.violations);
-                let doing = known.and_then(|_| self.doing.remove(&op))?;
+                let operation = known.and_then(|_| self.user_operations.remove(&op))?;
                 match &outcome {
-                    Outcome::Get(read) => self.read(doing, now, read),
-                    Outcome::Put(put) => self.put(doing, now, put),
+                    Outcome::Get(read) => self.read(operation, now, read),
+                    Outcome::Put(put) => self.put(operation, now, put),
                     _ => {}
                 }
             }

@@ -1,4 +1,4 @@
-//! Who takes part: hosts made from a scenario's population.
+//! The hosts of a run, created from a scenario's population.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,26 +19,26 @@ use crate::scenario::{Reached, RunError, Scenario};
 use crate::upstream::{MirrorConfig, UpstreamConfig, UpstreamNode};
 use crate::world::{Boot, Start, World};
 
-/// How often services copy what there is.
+/// Interval at which mirroring services copy all items.
 const MIRROR_EVERY: Duration = Duration::from_secs(60);
 
-/// What a host is.
+/// Kind of host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum HostKind {
     /// A skydht node.
     Ours,
-    /// Upstream's model.
+    /// A model of upstream's node.
     Upstream,
-    /// It means harm.
+    /// A hostile peer.
     Hostile,
-    /// A service of upstream's that mirrors all items.
+    /// A service of upstream's implementation that mirrors all items.
     Mirror,
 }
 
 /// All hosts of a run.
 #[derive(Debug)]
 pub(super) struct Cast {
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<HostKind>,
     pub(super) keys: Vec<PublicKey>,
     /// All keys that a host has.
     pub(super) existing: Existing,
@@ -79,7 +79,7 @@ impl Boot for Attacker {
     }
 }
 
-/// Adds every host to the world, where none is started, and plans the items that they publish.
+/// Adds every host to the world without starting it, and plans the items that the hosts publish.
 pub(super) fn populate(
     world: &mut World,
     scenario: &Scenario,
@@ -96,28 +96,28 @@ pub(super) fn populate(
     let secrets: Vec<SecretKey> = (0..who.nodes).map(|_| secret(random)).collect();
     let all = u64::from(who.nodes);
     let share = |rate: crate::network::Rate| (all * u64::from(rate.as_ppm()) / 1_000_000) as u32;
-    cast.kinds = vec![Kind::Ours; who.nodes as usize];
-    // Bootstrap nodes are honest; in a network of upstream's alone they are upstream's.
+    cast.kinds = vec![HostKind::Ours; who.nodes as usize];
+    // Bootstrap nodes are honest; in a network of upstream nodes only, they are upstream nodes.
     let mirrors = who.mirrors + who.unknown_mirrors;
-    cast.kinds[(who.nodes - mirrors) as usize..].fill(Kind::Mirror);
+    cast.kinds[(who.nodes - mirrors) as usize..].fill(HostKind::Mirror);
     let mirror_keys = secrets.iter().rev().take(who.mirrors as usize);
     let mirror_keys: Vec<PublicKey> = mirror_keys.map(SecretKey::public).collect();
     let mixed: Vec<u32> = (who.bootstrap..who.nodes - mirrors).collect();
     let mut deck = shuffled(mixed, random);
     for (kind, count) in [
-        (Kind::Hostile, share(hostile)),
-        (Kind::Upstream, share(upstream)),
+        (HostKind::Hostile, share(hostile)),
+        (HostKind::Upstream, share(upstream)),
     ] {
         for host in deck.drain(..(count as usize).min(deck.len())) {
             cast.kinds[host as usize] = kind;
         }
     }
     if upstream == crate::network::Rate::ALWAYS {
-        cast.kinds[..who.bootstrap as usize].fill(Kind::Upstream);
+        cast.kinds[..who.bootstrap as usize].fill(HostKind::Upstream);
     }
-    // Items of honest hosts.
-    let honest =
-        (0..who.nodes).filter(|n| matches!(cast.kinds[*n as usize], Kind::Ours | Kind::Upstream));
+    // Only honest hosts publish items.
+    let honest = (0..who.nodes)
+        .filter(|n| matches!(cast.kinds[*n as usize], HostKind::Ours | HostKind::Upstream));
     let items = draw::items(scenario, honest.collect(), &secrets, random);
     let collusion = Collusion::new();
     for item in &items {
@@ -138,7 +138,7 @@ pub(super) fn populate(
         let access = access(world.next_host(), who.reached, kind, nat, random);
         let bootstrap = |key: &&PublicKey| n >= starts.len() || **key != own.public();
         let boot: Box<dyn Boot> = match kind {
-            Kind::Ours => {
+            HostKind::Ours => {
                 let mut config = draw::config(who, &limits, n as u32);
                 config.mirrors = mirror_keys.clone();
                 if who.reached == Reached::Direct && access.listens {
@@ -171,13 +171,13 @@ pub(super) fn populate(
                     lies: (who.full_nodes - who.liars..who.full_nodes).contains(&(n as u32)),
                 })
             }
-            Kind::Upstream | Kind::Mirror => {
+            HostKind::Upstream | HostKind::Mirror => {
                 let mut config = UpstreamConfig {
                     bootstrap: start_keys.iter().filter(bootstrap).copied().collect(),
                     ..UpstreamConfig::default()
                 };
                 config.limits.item_ttl = who.item_ttl;
-                if kind == Kind::Mirror {
+                if kind == HostKind::Mirror {
                     config.mirror = Some(MirrorConfig {
                         targets: items.iter().map(|item| item.target).collect(),
                         salt: Salt::from("mirror"),
@@ -190,7 +190,7 @@ pub(super) fn populate(
                     secret: own.clone(),
                 })
             }
-            Kind::Hostile => {
+            HostKind::Hostile => {
                 let behaviour = who.behaviours[attackers % who.behaviours.len()].clone();
                 let item = &items[attackers % items.len()];
                 let secret = match who.grinding {
@@ -225,13 +225,13 @@ pub(super) fn populate(
 fn access(
     host: HostId,
     reached: Reached,
-    kind: Kind,
+    kind: HostKind,
     nat: crate::network::Rate,
     random: &mut ChaCha8Rng,
 ) -> Access {
     match (reached, kind) {
         (Reached::Relayed, _) => Access::relayed(),
-        (Reached::Direct, Kind::Ours) => {
+        (Reached::Direct, HostKind::Ours) => {
             let mut access = Access::numbered(host);
             access.listens = !nat.hits(random);
             access

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use skydht_core::id::Target;
 use skydht_core::node::{Counter, StoreChange};
 
-use super::cast::Kind;
+use super::cast::HostKind;
 use super::state::Cores;
 use crate::network::{Departure, Faults, HostId};
 use crate::oracle::bounds;
@@ -13,12 +13,12 @@ use crate::run::{Backend as _, Run};
 use crate::scenario::{RunError, Scenario};
 use crate::upstream::UpstreamNode;
 
-/// Hosts that are checked in one round: each look at a host that has nothing to do costs as much
-/// as an event.
+/// Number of hosts checked per round: examining a host that has nothing to do costs as much as an
+/// event.
 const CHECKED_IN_A_ROUND: usize = 2_000;
 
 impl Run<'_, Cores> {
-    /// The bounds of nodes, and a supervisor's work: upstream's that crashed start again.
+    /// Checks the bounds of nodes, and restarts crashed upstream nodes as a supervisor would.
     pub(super) fn check_cores(&mut self, all: bool) -> Result<(), RunError> {
         let now = self.now();
         let parts = match all {
@@ -29,7 +29,7 @@ impl Run<'_, Cores> {
         let first = self.backend.rounds % parts;
         for host in self.hosts().skip(first).step_by(parts) {
             match self.backend.kind(host) {
-                Kind::Ours => {
+                HostKind::Ours => {
                     let Some(node) = self.backend.world.node(host) else {
                         continue;
                     };
@@ -37,7 +37,7 @@ impl Run<'_, Cores> {
                     bounds::check(now, host, node, existing, &mut self.violations);
                     self.evicted |= self.backend.has_evicted(host);
                 }
-                Kind::Upstream | Kind::Mirror => {
+                HostKind::Upstream | HostKind::Mirror => {
                     let world = &mut self.backend.world;
                     let crashed = world
                         .host::<UpstreamNode>(host)
@@ -47,17 +47,17 @@ impl Run<'_, Cores> {
                         Cores::start(self, host, false)?;
                     }
                 }
-                Kind::Hostile => {}
+                HostKind::Hostile => {}
             }
         }
         Ok(())
     }
 
-    /// A host starts again: what its disk said is durable is there.
+    /// Checks the disk of a restarted host: everything acknowledged as durable must be there.
     pub(super) fn found_on_disk(&mut self, host: HostId) {
         let world = &self.backend.world;
         let setup = world.storage_of(host);
-        if self.backend.kind(host) != Kind::Ours || setup.shared {
+        if self.backend.kind(host) != HostKind::Ours || setup.shared {
             return;
         }
         if setup.lies {
@@ -68,7 +68,7 @@ impl Run<'_, Cores> {
             .found(now, host, &records, &mut self.violations);
     }
 
-    /// A host was told that these are durable.
+    /// Records changes that storage acknowledged as durable to a host.
     pub(super) fn is_durable(&mut self, host: HostId, changes: &[StoreChange]) {
         let setup = self.backend.world.storage_of(host);
         if setup.shared {
@@ -79,10 +79,10 @@ impl Run<'_, Cores> {
         }
     }
 
-    /// No node holds what its signer did not sign.
+    /// Checks that no node stores an item that its signer did not sign.
     pub(super) fn check_signatures(&mut self) {
         let mut checked = BTreeMap::new();
-        for host in self.backend.living(Kind::Ours) {
+        for host in self.backend.living(HostKind::Ours) {
             let Some(node) = self.backend.world.node(host) else {
                 continue;
             };
@@ -98,7 +98,7 @@ impl Run<'_, Cores> {
         }
     }
 
-    /// Nothing went wrong so far, so no call may have failed.
+    /// Checks that no call has failed while there were no faults.
     pub(super) fn check_calm(&mut self) {
         let Scenario {
             population: who,
@@ -123,7 +123,7 @@ impl Run<'_, Cores> {
             let Some(node) = self.backend.world.node(host) else {
                 continue;
             };
-            // The first to start ask for bootstrap peers that are not there yet.
+            // The first hosts to start contact bootstrap peers that are not running yet.
             let counters = node.counters();
             let failed = counters.get(Counter::CallsFailed) - counters.get(Counter::OpensFailed);
             if failed > 0 {

@@ -1,4 +1,4 @@
-//! Scenarios on cores: ours, upstream's and hostile ones, in a [`World`] that plays the rest.
+//! Scenarios on cores: skydht nodes, upstream nodes and hostile peers in a [`World`].
 
 mod backend;
 mod cast;
@@ -14,16 +14,16 @@ use crate::scenario::clocks::WallClocks;
 use crate::scenario::storage::Storages;
 use crate::scenario::{Outcome, Progress, RunError, Scenario};
 use crate::world::{World, WorldConfig};
-use cast::{Kind, populate};
+use cast::{HostKind, populate};
 use state::Cores;
 
-/// Separates the scenario's draws from the world's.
+/// Separates the scenario's random draws from the world's.
 const DRAWS: u64 = 0x5343_454e_4152_494f;
 
 /// Runs a scenario on cores.
 ///
 /// # Errors
-/// [`RunError`], where the scenario cannot be run.
+/// [`RunError`] if the scenario cannot be run.
 pub(crate) fn run(
     scenario: &Scenario,
     seed: u64,
@@ -40,7 +40,7 @@ pub(crate) fn run(
     let (cast, items) = populate(&mut world, scenario, &mut random)?;
     let ours = world
         .hosts()
-        .filter(|host| cast.kinds[host.index()] == Kind::Ours);
+        .filter(|host| cast.kinds[host.index()] == HostKind::Ours);
     let storages = Storages::new(&scenario.storage, seed, ours);
     for (host, setup) in &storages.setups {
         world.set_storage(*host, *setup)?;

@@ -1,4 +1,4 @@
-//! Phases that only cores have.
+//! Phases that only runs on cores have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use skydht_core::item::Origin;
 use skydht_core::store::merge::Rank;
 use skydht_core::time::Unix;
 
-use super::cast::Kind;
+use super::cast::HostKind;
 use super::state::{Cores, STEP};
 use crate::network::{GROUPS, HostId};
 use crate::oracle::bounds;
@@ -18,18 +18,18 @@ use crate::scenario::draw::shuffled;
 use crate::scenario::work;
 use crate::scenario::{RunError, chaos};
 
-/// The most events within which a network must go quiet.
+/// Maximum number of events within which a network must become quiet.
 const QUIET_EVENTS: u64 = 2_000_000;
-/// Within this long full nodes have reconciled twice.
+/// Time within which full nodes have reconciled twice.
 const RECONCILED: Duration = Duration::from_secs(150);
-/// Clocks that differ by less agree about what is over.
+/// Clocks that differ by less than this agree on which items have expired.
 const NEAR: Duration = Duration::from_secs(60);
-/// Networks up to this size go quiet, unless a peer attacks; in larger ones some node is always
-/// at work.
+/// Networks up to this size become quiet, unless a peer attacks; in larger ones some node is always
+/// active.
 const QUIET_NODES: u32 = 300;
 
 impl Run<'_, Cores> {
-    /// Users only read for a while: what else is sent is upkeep.
+    /// Lets users only read for a while, and measures the remaining traffic, which is maintenance.
     pub(super) fn measure_upkeep(&mut self) -> Result<(), RunError> {
         let (scenario, time) = (self.scenario, self.scenario.phases.idle);
         if time.is_zero() {
@@ -47,7 +47,7 @@ impl Run<'_, Cores> {
         Ok(())
     }
 
-    pub(super) fn kill_the_dead(&mut self) -> Result<(), RunError> {
+    pub(super) fn stop_dead_hosts(&mut self) -> Result<(), RunError> {
         let who = &self.scenario.population;
         let share = self.scenario.chaos.dead.draw(&mut self.random);
         let order = shuffled((who.bootstrap..who.nodes).collect(), &mut self.random);
@@ -58,7 +58,7 @@ impl Run<'_, Cores> {
         Ok(())
     }
 
-    /// A host's machine vanishes for good.
+    /// Removes the machine of a host permanently.
     fn remove(&mut self, host: HostId) -> Result<(), RunError> {
         self.backend.dead.insert(host);
         let process = false;
@@ -98,14 +98,14 @@ impl Run<'_, Cores> {
         if who.nodes <= QUIET_NODES && !who.hostile.is_possible() {
             self.go_quiet(false)?;
             self.backend.digest = Some(self.backend.world.digest().to_string());
-            // Half-sent requests and answers that their peer does not take have deadlines, too.
+            // Incomplete requests and unread answers have deadlines, too.
             self.pass("quiet", DEADLINES)?;
             self.go_quiet(true)?;
         }
         Ok(())
     }
 
-    /// The owners of every second item go, and TTL later their items must have gone as well.
+    /// Removes the owners of every second item, and checks that the items are gone one TTL later.
     fn expiry(&mut self) -> Result<(), RunError> {
         let ttl = self.scenario.population.item_ttl;
         let owners = self.tracked.iter().step_by(2).map(|item| item.owner);
@@ -122,7 +122,7 @@ impl Run<'_, Cores> {
                 continue;
             }
             let target = tracked.target;
-            for host in cores.living(Kind::Ours) {
+            for host in cores.living(HostKind::Ours) {
                 let (Some(node), Some(time)) = (cores.world.node(host), cores.world.time_of(host))
                 else {
                     continue;
@@ -137,8 +137,9 @@ impl Run<'_, Cores> {
         Ok(())
     }
 
-    /// What one full node holds and another, or the Redis that it shares with others, lacks or has
-    /// in a lower rank, must not stay so for two rounds of reconciliation.
+    /// Checks that full nodes, and hosts that share a Redis, agree: an item that one has and
+    /// another, or the Redis, lacks or has at a lower rank, must not stay so for two rounds of
+    /// reconciliation.
     fn compare_stores(&mut self) -> Result<(), RunError> {
         let who = &self.scenario.population;
         let full = who.full_nodes >= 2 && !who.hostile.is_possible() && !who.no_clock.is_possible();
@@ -163,14 +164,14 @@ impl Run<'_, Cores> {
         Ok(())
     }
 
-    /// What hosts that share a Redis hold, and it lacks.
+    /// Items that hosts sharing a Redis have and the Redis lacks.
     fn lacking_in_redis(&self) -> BTreeSet<(Target, HostId)> {
         let world = &self.backend.world;
         let redis = world.redis().records().into_iter();
         let redis: BTreeMap<Target, Rank> = redis
             .map(|it| (it.target, Rank::of(&it.target, &it.item)))
             .collect();
-        let living = self.backend.living(Kind::Ours);
+        let living = self.backend.living(HostKind::Ours);
         let mut found = BTreeSet::new();
         for host in living.filter(|host| world.storage_of(*host).shared) {
             let (Some(node), Some(time)) = (world.node(host), world.time_of(host)) else {
@@ -185,15 +186,16 @@ impl Run<'_, Cores> {
         found
     }
 
-    /// Items that a full node holds, and who of the others lacks them.
+    /// Items that a full node has, with the other full nodes that lack them.
     fn full_node_differences(&self) -> BTreeSet<(Target, HostId, HostId)> {
         let (cores, who) = (&self.backend, &self.scenario.population);
         let right = cores.right_wall_clock();
-        // One from another node lives until its sequence and TTL say so: one that its owner has
-        // renewed without a new sequence is with those who heard that.
+        // A node computes the lifetime of a received item from its sequence and the TTL: an item
+        // that its owner renewed without a new sequence lives only at nodes that received the
+        // renewal.
         let may_be_taken = right.minus(who.item_ttl.saturating_sub(2 * RECONCILED));
         let full: Vec<HostId> = cores
-            .living(Kind::Ours)
+            .living(HostKind::Ours)
             .filter(|host| host.0 < who.full_nodes - who.liars)
             .filter(|host| is_near(cores.wall_clock(*host), right))
             .collect();
@@ -227,7 +229,7 @@ impl Run<'_, Cores> {
         found
     }
 
-    /// Waits until nothing is under way: then what requests took is given back.
+    /// Waits until no event is pending, and checks that all resources of requests are released.
     fn go_quiet(&mut self, bytes: bool) -> Result<(), RunError> {
         let mut budget = QUIET_EVENTS;
         loop {

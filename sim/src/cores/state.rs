@@ -1,40 +1,40 @@
-//! The world of cores, and what a run keeps about it.
+//! State of a run on cores.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use skydht_core::node::Counter;
 
-use super::cast::{Cast, Kind};
+use super::cast::{Cast, HostKind};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::scenario::action::Action;
 use crate::scenario::storage::Storages;
 use crate::world::World;
 
-/// Time passes in steps of this length at most, so that the caller sees that the run goes on.
+/// Maximum length of a step of time, so that the caller can report progress.
 pub(super) const STEP: Duration = Duration::from_secs(5);
 
-/// Cores in a [`World`].
+/// The backend that runs cores in a [`World`].
 pub(crate) struct Cores {
     pub(super) world: World,
     pub(super) cast: Cast,
-    /// All that was ever planned; the world wakes the run with the number.
+    /// All planned actions; the world wakes the run with the index.
     pub(super) planned: Vec<Action>,
     /// End of the current step.
     pub(super) step_end: SimTime,
-    /// Whose machines vanished for good.
+    /// Hosts whose machines were removed permanently.
     pub(super) dead: BTreeSet<HostId>,
     /// When each host started for the first time.
     pub(super) started: BTreeMap<HostId, SimTime>,
     pub(super) storages: Storages,
-    /// Rounds of checks so far.
+    /// Number of rounds of checks so far.
     pub(super) rounds: usize,
-    /// Bytes a second and node while users only read.
+    /// Bytes per second and node while users only read; `None` if that was not measured.
     pub(super) upkeep: Option<u64>,
-    /// Nodes whose table was empty when all was to be well.
+    /// Number of nodes with an empty table after the network had healed.
     pub(super) lonely: u64,
-    /// Of the run, before it is looked at what is left.
+    /// Digest of the run before the final quiet phase; `None` if there is none.
     pub(super) digest: Option<String>,
 }
 
@@ -55,12 +55,12 @@ impl Cores {
         }
     }
 
-    pub(super) fn kind(&self, host: HostId) -> Kind {
+    pub(super) fn kind(&self, host: HostId) -> HostKind {
         self.cast.kinds[host.index()]
     }
 
-    /// Hosts of a kind that run and are not suspended.
-    pub(super) fn living(&self, kind: Kind) -> impl Iterator<Item = HostId> {
+    /// Hosts of a kind that are running and not suspended.
+    pub(super) fn living(&self, kind: HostKind) -> impl Iterator<Item = HostId> {
         let world = &self.world;
         let kinds = world.hosts().filter(move |host| self.kind(*host) == kind);
         kinds.filter(|host| world.is_up(*host) && !world.is_suspended(*host))

@@ -1,4 +1,4 @@
-//! Two runs side by side.
+//! Comparison of two runs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,30 +11,30 @@ use super::report::RunFile;
 /// One result in both runs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Change {
-    /// Its column, as in `summary.csv`.
+    /// The column, as in `summary.csv`.
     pub name: String,
-    /// In the first; none if it has no such result.
+    /// The value in the first run; `None` if it has none.
     pub a: Option<Quantity>,
-    /// In the second.
+    /// The value in the second run; `None` if it has none.
     pub b: Option<Quantity>,
 }
 
-/// How two runs differ.
+/// The differences between two runs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Comparison {
-    /// Name and version of this shape.
+    /// Name and version of the JSON schema.
     pub schema: &'static str,
-    /// What was asked of them that differs: name, in the first, in the second.
+    /// Parameters that differ: name, value in the first run, value in the second.
     pub parameters: Vec<(String, String, String)>,
-    /// Whether the very same happened in both.
+    /// Whether exactly the same happened in both runs.
     pub same_digest: bool,
     /// Every result, by name.
     pub results: Vec<Change>,
 }
 
 impl Change {
-    /// By how much of the first the second is larger, as a fraction; none when there is nothing
-    /// to compare.
+    /// Relative change from the first to the second, as a fraction; `None` if the values cannot be
+    /// compared.
     #[must_use]
     pub fn relative(&self) -> Option<f64> {
         let (a, b) = (self.a?, self.b?);
@@ -84,7 +84,7 @@ impl Comparison {
         }
     }
 
-    /// A row a result: name, first, second, change.
+    /// One row per result: name, first, second, change.
     #[must_use]
     pub fn rows(&self) -> Vec<[String; 4]> {
         let text = |quantity: Option<Quantity>| {

@@ -1,19 +1,19 @@
-//! A straight line over a logarithmic axis.
+//! Fit of a straight line over a logarithmic axis.
 
-/// y = `intercept` + `slope` · log10(x): what grows by the same amount with each factor of ten,
-/// such as hops with the size of a network.
+/// y = `intercept` + `slope` · log10(x): a quantity that grows by the same amount with each factor
+/// of ten, such as hops with the size of a network.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct LogFit {
-    /// At x = 1.
+    /// Value at x = 1.
     pub intercept: f64,
-    /// For each factor of ten.
+    /// Increase per factor of ten.
     pub slope: f64,
-    /// How much of the variance the line explains, 0 to 1.
+    /// Fraction of the variance that the line explains, from 0 to 1.
     pub r_squared: f64,
 }
 
 impl LogFit {
-    /// The line with the least squares; none with fewer than two different x above 0.
+    /// The least-squares line; `None` with fewer than two different x above 0.
     #[must_use]
     pub fn of(points: &[(f64, f64)]) -> Option<Self> {
         let points: Vec<(f64, f64)> = points
@@ -46,7 +46,7 @@ impl LogFit {
         })
     }
 
-    /// What the line says at `x`.
+    /// The value of the line at `x`.
     #[must_use]
     pub fn at(&self, x: f64) -> f64 {
         self.intercept + self.slope * x.log10()

@@ -1,16 +1,15 @@
-//! What a simulation found, as files that one can keep: JSON, CSV, drawings, and the command
-//! that makes them again.
+//! Results of simulations as files: JSON, CSV, charts, and the command that reproduces them.
 //!
-//! | question | type |
+//! | Question | Type |
 //! |---|---|
-//! | what one run found | [`Report`], of [`Quantity`]s and [`Samples`] |
-//! | which runs a sweep makes | [`Sweep`], [`Cell`] |
-//! | how many runs differ over a parameter | [`Runs`] |
-//! | how two runs differ | [`Comparison`] |
-//! | a drawing of any of these | [`plot::Chart`] |
+//! | What did one run find? | [`Report`], of [`Quantity`]s and [`Samples`] |
+//! | Which runs does a sweep make? | [`Sweep`], [`Cell`] |
+//! | How do many runs differ over a parameter? | [`Runs`] |
+//! | How do two runs differ? | [`Comparison`] |
+//! | How is any of these drawn? | [`plot::Chart`] |
 //!
-//! Results are whole numbers of a [`Unit`]; fractions appear only in drawings. The same results
-//! give the same files to the last byte.
+//! Results are whole numbers of a [`Unit`]; fractions appear only in charts. The same results give
+//! identical files.
 
 mod compare;
 mod fit;

@@ -4,24 +4,24 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a number counts.
+/// Unit of a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unit {
-    /// Things.
+    /// A number of things.
     #[default]
     Count,
-    /// Nanoseconds; shown in milliseconds.
+    /// Nanoseconds, shown in milliseconds.
     Nanoseconds,
     /// Bytes.
     Bytes,
-    /// Parts of a million; shown in percent.
+    /// Millionths, shown as percent.
     Share,
 }
 
 impl Unit {
-    /// What a column's name ends in.
+    /// Suffix of a column's name.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Unit {
         }
     }
 
-    /// What an axis says behind its name.
+    /// Unit text behind an axis's name.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Unit {
         }
     }
 
-    /// How many of the unit make one of what is shown, as a power of ten.
+    /// Number of decimal places between the unit and what is shown (a power of ten).
     const fn decimals(self) -> u32 {
         match self {
             Self::Count | Self::Bytes => 0,
@@ -52,7 +52,7 @@ impl Unit {
         }
     }
 
-    /// The number that is drawn.
+    /// The value in the unit that is shown.
     #[must_use]
     pub fn shown(self, value: u64) -> f64 {
         value as f64 / 10f64.powi(self.decimals() as i32)
@@ -62,28 +62,28 @@ impl Unit {
 /// A whole number and its unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Quantity {
-    /// How many.
+    /// The number.
     pub value: u64,
-    /// Of what.
+    /// Unit of the number.
     pub unit: Unit,
 }
 
 impl Quantity {
-    /// This many things.
+    /// A number of things.
     #[must_use]
     pub const fn count(value: u64) -> Self {
         let unit = Unit::Count;
         Self { value, unit }
     }
 
-    /// This many bytes.
+    /// A number of bytes.
     #[must_use]
     pub const fn bytes(value: u64) -> Self {
         let unit = Unit::Bytes;
         Self { value, unit }
     }
 
-    /// This duration; at most 584 years.
+    /// A duration of at most 584 years.
     #[must_use]
     pub fn duration(duration: std::time::Duration) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Quantity {
         }
     }
 
-    /// The share that `part` is of `whole`, rounded down; of nothing, all.
+    /// The share that `part` is of `whole`, rounded down; 100 % if `whole` is zero.
     #[must_use]
     pub fn share(part: u64, whole: u64) -> Self {
         let value = if whole == 0 {
@@ -104,13 +104,13 @@ impl Quantity {
         Self { value, unit }
     }
 
-    /// The number that is drawn.
+    /// The value in the unit that is shown.
     #[must_use]
     pub fn shown(self) -> f64 {
         self.unit.shown(self.value)
     }
 
-    /// The exact decimal number in the unit that is shown, without its name: for CSV.
+    /// The exact decimal number in the unit that is shown, without the unit's name. For CSV.
     #[must_use]
     pub fn exact(self) -> String {
         let decimals = self.unit.decimals();

@@ -1,4 +1,4 @@
-//! One run: what it found, and its files.
+//! The results of one run and the files that contain them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,99 +12,99 @@ use super::plot::{self, Chart};
 use super::quantity::Quantity;
 use super::samples::{Samples, Summary};
 
-/// Name and version of [`RunFile`]'s shape.
+/// Name and version of the format of [`RunFile`].
 pub const SCHEMA: &str = "skydht.sim/1";
-/// The longest `run.json` that is read, in bytes.
+/// Maximum size of a `run.json` that is read, in bytes.
 const MAX_RUN_FILE: u64 = 16 << 20;
 
-/// What one run of a scenario found.
+/// The results of one run of a scenario.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Report {
-    /// The scenario's name.
+    /// Name of the scenario.
     pub scenario: String,
-    /// What every draw came from.
+    /// Seed of all random decisions.
     pub seed: u64,
-    /// How many nodes took part.
+    /// Number of nodes that took part.
     pub nodes: u64,
-    /// What may differ between runs of the scenario, such as `dead` or `model`.
+    /// Parameters that may differ between runs of the scenario, such as `dead` or `model`.
     pub parameters: BTreeMap<String, String>,
-    /// Single results. Names are `snake_case`, without the unit.
+    /// Single results. Their names are `snake_case`, without the unit.
     pub figures: BTreeMap<String, Quantity>,
-    /// Many measurements of one thing; each becomes a summary and a drawing.
+    /// Sets of measurements. Each gives a summary and a chart.
     pub samples: BTreeMap<String, Samples>,
-    /// Further drawings, by the name of their file without its ending.
+    /// Further charts, by file name without extension.
     pub charts: BTreeMap<String, Chart>,
-    /// Invariants that broke, in words; none in a run that passed.
+    /// Descriptions of violated invariants; empty in a run that passed.
     pub violations: Vec<String>,
-    /// Of everything that happened: the same seed gives the same one.
+    /// Digest of all events of the run. The same seed gives the same digest.
     pub digest: String,
-    /// The command that does the same again.
+    /// The command that repeats the run.
     pub command: String,
 }
 
-/// `run.json`: a [`Report`] without what is only drawn.
+/// Contents of `run.json`: a [`Report`] without its charts.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RunFile {
-    /// [`SCHEMA`].
+    /// Always [`SCHEMA`].
     pub schema: String,
-    /// As in [`Report`].
+    /// See [`Report::scenario`].
     pub scenario: String,
-    /// As in [`Report`]; text, because many readers round large numbers.
+    /// See [`Report::seed`]. Written as text because many JSON readers round large numbers.
     pub seed: String,
-    /// As in [`Report`].
+    /// See [`Report::nodes`].
     pub nodes: u64,
-    /// As in [`Report`].
+    /// See [`Report::parameters`].
     pub parameters: BTreeMap<String, String>,
-    /// As in [`Report`].
+    /// See [`Report::figures`].
     pub figures: BTreeMap<String, Quantity>,
-    /// Summaries of the report's samples.
+    /// Summaries of [`Report::samples`].
     pub samples: BTreeMap<String, Summary>,
-    /// As in [`Report`].
+    /// See [`Report::violations`].
     pub violations: Vec<String>,
-    /// As in [`Report`].
+    /// See [`Report::digest`].
     pub digest: String,
-    /// As in [`Report`].
+    /// See [`Report::command`].
     pub command: String,
 }
 
-/// Why results could not be written or read.
+/// Reason why results could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// A file or directory.
+    /// Reading or writing a file or directory failed.
     #[error("{path}: {error}", path = path.display())]
     Io {
-        /// File that could not be used.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         error: io::Error,
     },
-    /// Not a `run.json`.
+    /// The file is not a `run.json`.
     #[error("{path} is no result of a simulation: {error}", path = path.display())]
     Json {
-        /// File that could not be used.
+        /// Path of the file.
         path: PathBuf,
-        /// What the parser says.
+        /// Error of the JSON parser.
         error: serde_json::Error,
     },
-    /// A `run.json` of another version.
+    /// The `run.json` has another version.
     #[error("{path} has the schema {schema:?}; this program reads {SCHEMA:?}", path = path.display())]
     Schema {
-        /// File that could not be used.
+        /// Path of the file.
         path: PathBuf,
-        /// The file's.
+        /// Schema that the file names.
         schema: String,
     },
 }
 
 impl Report {
-    /// Whether every invariant held.
+    /// Whether no invariant was violated.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.violations.is_empty()
     }
 
-    /// What goes into `run.json`.
+    /// The contents of `run.json`.
     #[must_use]
     pub fn to_file(&self) -> RunFile {
         let summary =
@@ -123,14 +123,14 @@ impl Report {
         }
     }
 
-    /// `run.json`, with line ends.
+    /// The text of `run.json`, on several lines.
     #[must_use]
     pub fn to_json(&self) -> String {
         self.to_file().to_json()
     }
 
-    /// Writes `run.json`, `summary.csv`, `repro.sh`, and for each chart and set of samples a
-    /// drawing and its points. The directory is made; files of the same name are replaced.
+    /// Writes `run.json`, `summary.csv`, `repro.sh`, and for each chart and set of samples an SVG
+    /// and a CSV of its points. Creates the directory and replaces files of the same name.
     ///
     /// # Errors
     /// [`ReportError::Io`].
@@ -160,7 +160,7 @@ impl Report {
 }
 
 impl RunFile {
-    /// Reads a `run.json`, or the one in a directory.
+    /// Reads a `run.json` from a file or a directory that contains it.
     ///
     /// # Errors
     /// See [`ReportError`].
@@ -189,16 +189,16 @@ impl RunFile {
         Ok(file)
     }
 
-    /// JSON with line ends.
+    /// JSON on several lines.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Maps with text keys and plain fields: nothing that JSON cannot hold.
+        // Maps have text keys and all fields are plain, so JSON can represent everything.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    /// Every result under the name of its column: `gets_failed`, `first_value_p50_ms`.
+    /// Every result by column name, such as `gets_failed` or `first_value_p50_ms`.
     #[must_use]
     pub fn columns(&self) -> BTreeMap<String, Quantity> {
         let mut columns = BTreeMap::new();
@@ -214,7 +214,7 @@ impl RunFile {
     }
 }
 
-/// A name with its unit, unless it ends in that already.
+/// Adds the unit to a name unless the name ends in it already.
 fn column(name: &str, quantity: Quantity) -> String {
     let suffix = quantity.unit.suffix();
     if name.ends_with(suffix.trim_start_matches('_')) {
@@ -224,7 +224,7 @@ fn column(name: &str, quantity: Quantity) -> String {
     }
 }
 
-/// A line a run: what it was, whether it passed, what it found. Runs may lack columns.
+/// CSV with one line per run: parameters, whether it passed, and results. Runs may lack columns.
 pub(super) fn rows<'a>(runs: impl IntoIterator<Item = &'a RunFile>) -> String {
     let runs: Vec<_> = runs.into_iter().map(|run| (run, run.columns())).collect();
     let parameters: BTreeSet<&String> = runs
@@ -263,7 +263,7 @@ pub(super) fn rows<'a>(runs: impl IntoIterator<Item = &'a RunFile>) -> String {
     out
 }
 
-/// A field of CSV, quoted where it must be.
+/// A CSV field, quoted if necessary.
 pub(super) fn csv_field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
@@ -272,7 +272,7 @@ pub(super) fn csv_field(text: &str) -> String {
     }
 }
 
-/// A word of a command line, quoted for a POSIX shell where it must be.
+/// A word of a command line, quoted for a POSIX shell if necessary.
 #[must_use]
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
@@ -290,7 +290,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), ReportError> {
     })
 }
 
-/// Writes a file whole or not at all: a full disk leaves no half of a result.
+/// Writes a complete file or none, so that a full disk does not leave a partial result.
 pub(super) fn write(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
     let path = dir.join(name);
     let aside = dir.join(format!(".{name}.new"));
@@ -301,7 +301,7 @@ pub(super) fn write(dir: &Path, name: &str, text: &str) -> Result<(), ReportErro
         })
         .and_then(|()| fs::rename(&aside, &path));
     written.map_err(|error| {
-        // Nothing more can be done about a leftover.
+        // A temporary file that cannot be removed is ignored.
         let _ = fs::remove_file(&aside);
         ReportError::Io { path, error }
     })
@@ -313,9 +313,9 @@ pub(super) fn write_chart(dir: &Path, name: &str, chart: &Chart) -> Result<(), R
     write(dir, &format!("{name}.csv"), &chart.to_csv())
 }
 
-/// `repro.sh`: the command, to be run anywhere.
+/// Writes `repro.sh`, which runs the command from any directory.
 pub(super) fn write_script(dir: &Path, command: &str) -> Result<(), ReportError> {
-    // A line end would be a second command.
+    // A line end would start a second command.
     let command = command.replace(['\n', '\r'], " ");
     let text =
         format!("#!/bin/sh\n# Does the same again: same seed, same digest.\nexec {command}\n");
@@ -337,7 +337,7 @@ fn make_executable(_: &Path) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// A name that is a file in the directory and nothing else.
+/// Makes a name safe, so that it can only name a file in the directory.
 fn file_name(name: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
@@ -349,7 +349,7 @@ fn file_name(name: &str) -> String {
     let name: String = name.chars().map(plain).take(100).collect();
     match name.as_str() {
         "" => "_".into(),
-        // Its CSV is another one.
+        // `summary.csv` is already the name of another file.
         "summary" => "summary_".into(),
         _ => name,
     }
@@ -383,7 +383,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A run with `dead` and `model`, whose results follow from them and the seed.
+    /// A run with the parameters `dead` and `model`. Its results depend on them and the seed.
     pub(in crate::figures) fn report(dead: &str, model: &str, seed: u64) -> Report {
         let slow = if model == "ours" { 1 } else { 3 };
         let dead_share: f64 = dead.parse().unwrap();
@@ -459,7 +459,7 @@ pub(super) mod tests {
                 .ends_with("exec skydht sim --scenario churn --seed 7\n")
         );
 
-        // The same report gives the same bytes, and is read back.
+        // The same report gives the same bytes and can be read back.
         let other = TempDir::new("report-2");
         report.write_to(&other.0).unwrap();
         for name in names {

@@ -1,4 +1,4 @@
-//! Many measurements of one thing.
+//! Sets of measurements.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,63 +14,63 @@ pub struct Samples {
 /// Count, extremes, mean and percentiles of measurements, in their unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Summary {
-    /// Of what.
+    /// Unit of the measurements.
     pub unit: Unit,
-    /// How many.
+    /// Number of measurements.
     pub count: u64,
-    /// The smallest.
+    /// The smallest measurement.
     pub min: u64,
     /// The mean, rounded down.
     pub mean: u64,
-    /// Half are not above.
+    /// Half of the measurements are at most this large.
     pub p50: u64,
-    /// 95 % are not above.
+    /// 95 % of the measurements are at most this large.
     pub p95: u64,
-    /// 99 % are not above.
+    /// 99 % of the measurements are at most this large.
     pub p99: u64,
-    /// The largest.
+    /// The largest measurement.
     pub max: u64,
 }
 
 impl Samples {
-    /// None yet, of this unit.
+    /// Creates an empty set with this unit.
     #[must_use]
     pub const fn new(unit: Unit) -> Self {
         let values = Vec::new();
         Self { unit, values }
     }
 
-    /// These.
+    /// Creates a set of these measurements.
     #[must_use]
     pub fn of(unit: Unit, values: impl IntoIterator<Item = u64>) -> Self {
         let values = values.into_iter().collect();
         Self { unit, values }
     }
 
-    /// Adds one.
+    /// Adds a measurement.
     pub fn push(&mut self, value: u64) {
         self.values.push(value);
     }
 
-    /// The unit.
+    /// Unit of the measurements.
     #[must_use]
     pub const fn unit(&self) -> Unit {
         self.unit
     }
 
-    /// How many.
+    /// Number of measurements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no measurements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// In ascending order.
+    /// The measurements in ascending order.
     #[must_use]
     pub fn sorted(&self) -> Vec<u64> {
         let mut values = self.values.clone();
@@ -78,7 +78,7 @@ impl Samples {
         values
     }
 
-    /// Everything in short; none of nothing.
+    /// The summary; `None` without measurements.
     #[must_use]
     pub fn summary(&self) -> Option<Summary> {
         let sorted = self.sorted();
@@ -98,8 +98,8 @@ impl Samples {
     }
 }
 
-/// The smallest of `sorted` that `per_mille` of a thousand are not above (nearest rank); none of
-/// nothing.
+/// The smallest value of `sorted` that `per_mille` thousandths of the values do not exceed (nearest
+/// rank); `None` if `sorted` is empty.
 #[must_use]
 pub fn quantile(sorted: &[u64], per_mille: u16) -> Option<u64> {
     let rank = (sorted.len() * usize::from(per_mille.min(1_000))).div_ceil(1_000);
@@ -107,7 +107,7 @@ pub fn quantile(sorted: &[u64], per_mille: u16) -> Option<u64> {
 }
 
 impl Summary {
-    /// Every number with its name.
+    /// Every number of the summary with its name.
     #[must_use]
     pub fn quantities(&self) -> [(&'static str, Quantity); 7] {
         let unit = self.unit;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_is_the_same_as_all_at_once() {
+    fn adding_one_by_one_is_the_same_as_creating_from_all() {
         let values = [5, 3, 9, 3, u64::MAX, 0];
         let mut samples = Samples::new(Unit::Bytes);
         for value in values {

@@ -1,8 +1,8 @@
-//! SVG, written by hand: text is escaped, numbers have one decimal.
+//! A minimal SVG writer. Text is escaped and numbers have one decimal place.
 
 use std::fmt::Write as _;
 
-/// Colours that people with colour blindness tell apart (Okabe and Ito), dark enough on white.
+/// Colours that people with colour blindness can distinguish (Okabe and Ito), dark enough on white.
 pub const COLOURS: [&str; 7] = [
     "#0072b2", "#d55e00", "#007a5a", "#a8508a", "#7a6a00", "#333333", "#2f86bd",
 ];
@@ -12,14 +12,14 @@ pub const COLOURS: [&str; 7] = [
 pub struct Stroke<'a> {
     /// Any SVG colour.
     pub colour: &'a str,
-    /// In pixels.
+    /// Width in pixels.
     pub width: f64,
-    /// Lengths of dashes and gaps; empty: a full line.
+    /// Lengths of dashes and gaps; empty for a solid line.
     pub dashes: &'a str,
 }
 
 impl<'a> Stroke<'a> {
-    /// A full line.
+    /// A solid line.
     #[must_use]
     pub const fn solid(colour: &'a str, width: f64) -> Self {
         let dashes = "";
@@ -31,18 +31,18 @@ impl<'a> Stroke<'a> {
     }
 }
 
-/// Which end of a text is at its place.
+/// Which point of a text is at the given position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Anchor {
-    /// Left.
+    /// The left end.
     Start,
-    /// Centre.
+    /// The centre.
     Middle,
-    /// Right.
+    /// The right end.
     End,
 }
 
-/// A drawing.
+/// An SVG image.
 pub struct Svg {
     width: f64,
     height: f64,
@@ -52,7 +52,7 @@ pub struct Svg {
 }
 
 impl Svg {
-    /// An empty one, white. `title` and `description` are read out to those who do not see it.
+    /// Creates an empty white image. Screen readers read `title` and `description`.
     #[must_use]
     pub fn new(width: f64, height: f64, title: &str, description: &str) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Svg {
         }
     }
 
-    /// A line.
+    /// Draws a line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke<'_>) {
         self.element(format_args!(
             r#"<line x1="{}" y1="{}" x2="{}" y2="{}"{}/>"#,
@@ -76,7 +76,7 @@ impl Svg {
         ));
     }
 
-    /// Lines from point to point.
+    /// Draws lines from point to point.
     pub fn path(&mut self, points: &[(f64, f64)], stroke: Stroke<'_>) {
         let points: Vec<String> = points
             .iter()
@@ -89,7 +89,7 @@ impl Svg {
         ));
     }
 
-    /// A filled rectangle; `tip` shows when pointed at.
+    /// Draws a filled rectangle. `tip` is shown when the pointer is over it.
     pub fn rect(&mut self, at: (f64, f64), size: (f64, f64), colour: &str, tip: &str) {
         let tip = match tip {
             "" => String::new(),
@@ -105,7 +105,7 @@ impl Svg {
         ));
     }
 
-    /// A small sign, of a shape of its own for each `kind`.
+    /// Draws a small marker. Each `kind` has its own shape.
     pub fn marker(&mut self, kind: usize, at: (f64, f64), colour: &str) {
         let (x, y) = at;
         let shape: &[(f64, f64)] = match kind % 4 {
@@ -133,7 +133,7 @@ impl Svg {
         ));
     }
 
-    /// A text of this size, in pixels.
+    /// Draws a text with this size in pixels.
     pub fn text(&mut self, at: (f64, f64), anchor: Anchor, size: f64, text: &str) {
         self.element(format_args!(
             r##"<text x="{}" y="{}" font-size="{}"{} fill="#222">{}</text>"##,
@@ -145,7 +145,7 @@ impl Svg {
         ));
     }
 
-    /// A text that runs upwards.
+    /// Draws a text that runs upwards.
     pub fn text_upwards(&mut self, at: (f64, f64), anchor: Anchor, size: f64, text: &str) {
         let (x, y) = (number(at.0), number(at.1));
         self.element(format_args!(
@@ -156,7 +156,7 @@ impl Svg {
         ));
     }
 
-    /// The whole file.
+    /// Returns the complete file.
     #[must_use]
     pub fn finish(self) -> String {
         let Self {
@@ -197,13 +197,13 @@ const fn anchored(anchor: Anchor) -> &'static str {
     }
 }
 
-/// How wide a text is, about, in pixels.
+/// Approximate width of a text in pixels.
 #[must_use]
 pub fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.56
 }
 
-/// Text as it may stand in elements and attributes; what XML forbids becomes U+FFFD.
+/// Escapes text for elements and attributes. Characters that XML forbids become U+FFFD.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -222,7 +222,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// A coordinate with at most one decimal; what is no number is 0.
+/// A coordinate with at most one decimal place; 0 if it is not a finite number.
 fn number(value: f64) -> String {
     if !value.is_finite() {
         return "0".into();

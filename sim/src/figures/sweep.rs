@@ -1,4 +1,4 @@
-//! Many runs of one scenario, over parameters and seeds.
+//! Runs of one scenario with different parameters and seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,39 +10,39 @@ use super::quantity::Quantity;
 use super::report::{ReportError, RunFile, make_dir, rows, write, write_chart, write_script};
 use super::samples::quantile;
 
-/// Runs of one sweep at most.
+/// Maximum number of runs of one sweep.
 const MAX_RUNS: usize = 100_000;
-/// Where a fit over the number of nodes is continued to.
+/// Number of nodes up to which a fit is extrapolated.
 const PREDICTED_NODES: f64 = 1e7;
 
-/// One parameter and the values that it takes: `dead=0,0.1,0.2`.
+/// A parameter and the values that it takes: `dead=0,0.1,0.2`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sweep {
-    /// The parameter.
+    /// Name of the parameter.
     pub key: String,
-    /// Its values, each once.
+    /// Its values without duplicates.
     pub values: Vec<String>,
 }
 
-/// Why a sweep cannot be run.
+/// Reason why a sweep cannot be run.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
-    /// Not of the form that it should have.
+    /// The text does not have the form `KEY=VALUE,VALUE,…`.
     #[error("{0:?} is no sweep: write KEY=VALUE,VALUE,…")]
     Form(String),
-    /// A value twice.
+    /// A value occurs twice.
     #[error("{key} takes the value {value:?} twice")]
     Twice {
-        /// The parameter.
+        /// Name of the parameter.
         key: String,
-        /// The value.
+        /// The repeated value.
         value: String,
     },
-    /// A parameter twice.
+    /// A parameter occurs twice.
     #[error("{0} is swept twice")]
     KeyTwice(String),
-    /// Too much.
+    /// The sweep has too many runs.
     #[error("more than {MAX_RUNS} runs")]
     TooMany,
 }
@@ -72,21 +72,21 @@ impl FromStr for Sweep {
     }
 }
 
-/// The parameters and the seed of one run.
+/// Parameters and seed of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cell {
-    /// What the sweeps set.
+    /// Parameters that the sweeps set.
     pub parameters: BTreeMap<String, String>,
-    /// The seed.
+    /// Seed of the run.
     pub seed: u64,
 }
 
 impl Sweep {
-    /// Every combination of values, each with `seeds` seeds from `first` on; the last sweep
-    /// varies fastest, the seed faster still. No sweeps: only seeds.
+    /// Returns every combination of values, each with `seeds` seeds that start at `first`. The seed
+    /// varies fastest, then the last sweep. Without sweeps, only the seed varies.
     ///
     /// # Errors
-    /// A parameter twice, or too many runs.
+    /// A parameter occurs twice, or there are too many runs.
     pub fn grid(sweeps: &[Self], first: u64, seeds: u64) -> Result<Vec<Cell>, SweepError> {
         let mut keys = BTreeSet::new();
         if let Some(sweep) = sweeps.iter().find(|sweep| !keys.insert(&sweep.key)) {
@@ -123,27 +123,27 @@ impl Sweep {
     }
 }
 
-/// The results of many runs.
+/// The results of several runs.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Runs {
-    /// One after the other.
+    /// Results of the runs, in order.
     pub runs: Vec<RunFile>,
-    /// The command that does the same again.
+    /// The command that repeats the runs.
     pub command: String,
 }
 
-/// The median of one result over the seeds, and its extremes.
+/// Median and extremes of one result over the seeds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Spread {
-    /// The smallest.
+    /// The smallest value.
     pub low: Quantity,
-    /// Half are not above.
+    /// The median.
     pub median: Quantity,
-    /// The largest.
+    /// The largest value.
     pub high: Quantity,
 }
 
-/// The runs that differ in nothing but their seeds.
+/// Runs that differ only in their seeds.
 struct Group<'a> {
     parameters: &'a BTreeMap<String, String>,
     nodes: u64,
@@ -151,21 +151,21 @@ struct Group<'a> {
 }
 
 impl Runs {
-    /// How many runs broke an invariant.
+    /// Number of runs that violated an invariant.
     #[must_use]
     pub fn failed(&self) -> usize {
         let failed = |run: &&RunFile| !run.violations.is_empty();
         self.runs.iter().filter(failed).count()
     }
 
-    /// A line a run.
+    /// CSV with one line per run.
     #[must_use]
     pub fn to_csv(&self) -> String {
         rows(&self.runs)
     }
 
-    /// For each combination of parameters, in the order of the runs: its name, how many runs it
-    /// has, and each result over them.
+    /// For each combination of parameters, in the order of the runs: its name, its number of runs,
+    /// and the spread of each result.
     #[must_use]
     pub fn table(&self) -> Vec<(String, usize, BTreeMap<String, Spread>)> {
         let varied = self.varied();
@@ -185,8 +185,8 @@ impl Runs {
         rows
     }
 
-    /// A chart for each result over the first parameter that is a number in every run, with a
-    /// series for each combination of the others; nothing when no such parameter varies.
+    /// A chart of each result over the first parameter that is a number in every run, with a series
+    /// for each combination of the other parameters. Empty if no such parameter varies.
     #[must_use]
     pub fn charts(&self) -> BTreeMap<String, Chart> {
         let mut varied = self.varied();
@@ -269,14 +269,14 @@ impl Runs {
         }
     }
 
-    /// Writes `summary.csv`, `runs.json`, `repro.sh` and a drawing of each result.
+    /// Writes `summary.csv`, `runs.json`, `repro.sh` and a chart of each result.
     ///
     /// # Errors
     /// [`ReportError::Io`].
     pub fn write_to(&self, dir: &Path) -> Result<(), ReportError> {
         make_dir(dir)?;
         write(dir, "summary.csv", &self.to_csv())?;
-        // As in `run.json`.
+        // The same format as `run.json`.
         let mut json = serde_json::to_string_pretty(&self.runs).unwrap_or_default();
         json.push('\n');
         write(dir, "runs.json", &json)?;
@@ -287,12 +287,13 @@ impl Runs {
         Ok(())
     }
 
-    /// The parameters that differ between runs; `nodes` is one of them.
+    /// The parameters that differ between runs. `nodes` is treated as a parameter.
     fn varied(&self) -> Vec<String> {
         let mut values: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for run in &self.runs {
             for (key, value) in &run.parameters {
-                // The same thing by its longer name would make each size a series of its own.
+                // `population.nodes` is the long name of `nodes`; using both would make each size a
+                // series of its own.
                 if key != "population.nodes" {
                     values.entry(key).or_default().insert(value.clone());
                 }
@@ -363,8 +364,8 @@ impl Group<'_> {
     }
 }
 
-/// Whether a result, by its column, is worth a row in a table and a drawing: single figures, and
-/// of samples the median and the 99th percentile.
+/// Whether a column is important enough for a table row and a chart: single results, and the median
+/// and the 99th percentile of samples.
 #[must_use]
 pub fn is_headline(column: &str) -> bool {
     let bare = ["_ms", "_bytes", "_percent"]
@@ -376,7 +377,7 @@ pub fn is_headline(column: &str) -> bool {
         .any(|part| bare.ends_with(part))
 }
 
-/// Logarithmic for what grows by factors.
+/// Logarithmic for values that differ by large factors.
 fn scale_of(values: impl Iterator<Item = f64>) -> Scale {
     let (low, high) = values.fold((f64::INFINITY, 0f64), |(low, high), x| {
         (low.min(x), high.max(x))

@@ -1,4 +1,4 @@
-//! What a hostile peer answers.
+//! Answers of a hostile peer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use super::behaviour::{Behaviour, Forgery, ValueLie};
 use super::grind::invent;
 use super::state::HostilePeer;
 
-/// Peers in an answer that names attackers.
+/// Number of peers in an answer that names attackers.
 const NAMED: usize = 20;
 
-/// Most invented peers in an answer; as many fit below its limit.
+/// Maximum number of invented peers in an answer; more do not fit.
 const INVENTED: usize = 200;
 
-/// What becomes of a request.
+/// How a request is answered.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// An answer, whole.
+    /// The complete answer.
     Now(Vec<u8>),
-    /// An answer in pieces.
+    /// The answer in pieces.
     Piecemeal(Vec<u8>),
-    /// Nothing, and the stream stays open.
+    /// No answer, and the stream stays open.
     Never,
     /// The stream is closed.
     Close,
@@ -36,7 +36,7 @@ pub(super) enum Reply {
 
 impl HostilePeer {
     pub(super) fn reply(&mut self, peer: &PublicKey, method: u8, body: Vec<u8>) -> Reply {
-        self.inner.met(peer, self.now);
+        self.inner.add_caller(peer, self.now);
         let Some(method) = Method::from_byte(method) else {
             return Reply::Close;
         };
@@ -71,7 +71,7 @@ impl HostilePeer {
         }
     }
 
-    /// Tells the others what was put.
+    /// Records an item that was put for all attackers.
     fn remember(&self, request: &Request) {
         if let Request::PutValue {
             item,
@@ -83,7 +83,7 @@ impl HostilePeer {
         }
     }
 
-    /// The answer that serves the attack; none: an honest one does.
+    /// The answer that serves the attack; `None` if an honest one does.
     fn twist(&mut self, message: &RequestMessage) -> Option<Response> {
         let request = &message.request;
         match self.config.behaviour.clone() {
@@ -171,7 +171,8 @@ impl HostilePeer {
         peers.into()
     }
 
-    /// A value of the highest sequence, which costs its finder the true one if it is believed.
+    /// The false value at a target. It has the highest sequence, so a reader that accepts it loses
+    /// the true value.
     fn false_value(&self, target: &Target, lie: ValueLie) -> Option<WireItem> {
         let seen = self.collusion.versions(target).pop();
         let salt = seen.as_ref().map(|it| it.salt.clone()).unwrap_or_default();
@@ -191,7 +192,7 @@ impl HostilePeer {
         }
     }
 
-    /// An item of its own, well signed, of the highest sequence.
+    /// An item signed by the attacker's own key, with the highest sequence.
     pub(super) fn forge(&self, salt: &Salt) -> Arc<Item> {
         let value = Value::new(b"forged");
         let item = Item::sign(&self.secret, Seq(u64::MAX), value, salt.clone());
@@ -261,7 +262,7 @@ impl HostilePeer {
         }
     }
 
-    /// What it says in an extension.
+    /// The extension with the attacker's false claims.
     fn claims(&mut self, message: &RequestMessage, response: &Response) -> Option<ResponseExt> {
         let has_item = matches!(response, Response::GetValue { item: Some(_), .. });
         match self.config.behaviour {
@@ -278,7 +279,7 @@ impl HostilePeer {
         }
     }
 
-    /// The peers that a put asked for along with its answer: what a search would be told.
+    /// The peers that a put requests with its answer: those that a lookup would be given.
     fn named_after_put(&mut self, message: &RequestMessage) -> Option<PeerList> {
         let want = message.ext.as_ref()?.want;
         let Request::PutValue { item, .. } = &message.request else {
@@ -297,7 +298,7 @@ impl HostilePeer {
     }
 }
 
-/// Vouched for this moment, and good for long.
+/// A lifetime that claims to start now and to last long.
 pub(super) fn long_life(left: Duration) -> Life {
     Life {
         age: Duration::ZERO,

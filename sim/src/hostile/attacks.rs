@@ -1,4 +1,4 @@
-//! What a hostile peer does by itself.
+//! Attacks that a hostile peer starts by itself.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use super::answers::long_life;
 use super::behaviour::{Behaviour, Flood};
 use super::state::{Attack, HostilePeer, Timer};
 
-/// Streams of attacks open at once; more wait for their turn.
-const OPEN: usize = 256;
-/// How long one stays open when the victim does not close it.
+/// Maximum number of concurrent streams of attacks; more wait.
+const MAX_STREAMS: usize = 256;
+/// Time that such a stream stays open if the victim does not close it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a half-open one does: as long as the victim lets it.
+/// Time that a half-open stream stays open, unless the victim closes it.
 const HALF_OPEN: Duration = Duration::from_secs(600);
-/// Attacks made at one moment; a clock that jumps is no reason for more.
-const AT_ONCE: u32 = 64;
-/// Random bytes in a piece of garbage, and what comes of an oversized frame.
+/// Maximum number of attacks started at one moment, even after a clock jump.
+const MAX_BURST: u32 = 64;
+/// Length of random data, and of an oversized frame, in bytes.
 const GARBAGE: usize = 4_096;
 const OVERSIZED: usize = 64 << 10;
-/// Peers near a target that get an old or forged item.
+/// Number of peers near a target that receive an old or forged item.
 const NEAR: usize = 20;
 
 impl HostilePeer {
-    /// Attacks in one beat, and the time from one beat to the next.
+    /// Number of attacks per interval, and the length of the interval.
     fn pace(&self) -> Option<(u32, Duration)> {
         let (count, over) = match self.config.behaviour {
             Behaviour::Flood { per_second, .. } => (per_second, 1),
@@ -43,12 +43,14 @@ impl HostilePeer {
         let over = Duration::from_secs(over);
         match count {
             0 => None,
-            // A beat is no shorter than 10 ms.
+            // An interval is at least 10 ms.
             count if over / count < Duration::from_millis(10) => {
                 let beat = Duration::from_millis(10);
                 let per_beat = u128::from(count) * beat.as_nanos() / over.as_nanos();
                 Some((
-                    u32::try_from(per_beat).unwrap_or(AT_ONCE).clamp(1, AT_ONCE),
+                    u32::try_from(per_beat)
+                        .unwrap_or(MAX_BURST)
+                        .clamp(1, MAX_BURST),
                     beat,
                 ))
             }
@@ -65,7 +67,7 @@ impl HostilePeer {
     pub(super) fn attack(&mut self) {
         let count = self.pace().map_or(0, |(count, _)| count);
         for _ in 0..count {
-            if self.attacks.len() < OPEN
+            if self.attacks.len() < MAX_STREAMS
                 && let Some((victim, bytes, patience)) = self.next_attack()
             {
                 self.open(victim, bytes, patience);
@@ -74,8 +76,8 @@ impl HostilePeer {
         self.plan_attack();
     }
 
-    /// The stream is open.
-    pub(super) fn strike(&mut self, stream: StreamId) {
+    /// Sends the prepared bytes once the stream is open.
+    pub(super) fn send_attack(&mut self, stream: StreamId) {
         if let Some(attack) = self.attacks.get(&stream) {
             let bytes = attack.bytes.clone();
             self.send(stream, bytes);
@@ -112,7 +114,7 @@ impl HostilePeer {
             Behaviour::Replay { .. } => {
                 let target = self.seen_target()?;
                 let versions = self.collusion.versions(&target);
-                // Never the newest.
+                // Never the newest version.
                 let old = versions.len().checked_sub(1).filter(|old| *old > 0)?;
                 let item = &versions[self.below(old)];
                 (
@@ -171,8 +173,8 @@ impl HostilePeer {
         Some((victim, encode_request(&message).ok()?, PATIENCE))
     }
 
-    /// Says in a request for a page that it is a member, or an absent peer, right
-    /// beside its victim.
+    /// Claims in a request for a page to be a colluding peer, or an absent peer right beside its
+    /// victim.
     fn claim(&mut self, target: &Target) -> Option<(PublicKey, Vec<u8>, Duration)> {
         let victim = self.victim(target)?;
         let sender = match self.below(2) {
@@ -264,7 +266,7 @@ impl HostilePeer {
         Some((encode_request(&message).ok()?, PATIENCE))
     }
 
-    /// A peer that it knows near a target and that is not one of them.
+    /// A known peer near a target that is not an attacker.
     fn victim(&mut self, target: &Target) -> Option<PublicKey> {
         let known = self.inner.table().closest(target, NEAR);
         let victims: Vec<PublicKey> = known
@@ -287,7 +289,7 @@ impl HostilePeer {
         Target::from_bytes(bytes)
     }
 
-    /// Below `bound`, or 0.
+    /// A random number below `bound`, or 0.
     fn below(&mut self, bound: usize) -> usize {
         let n = (u128::from(self.rng.next_u64()) * bound as u128) >> 64;
         usize::try_from(n).unwrap_or_default()

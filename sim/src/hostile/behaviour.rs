@@ -1,4 +1,4 @@
-//! What a hostile peer does, as a scenario says it.
+//! Behaviour of hostile peers, as scenarios state it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,125 +7,126 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::text;
 
-/// What a hostile peer does. Everything that a variant does not name it does as upstream's node
-/// would, so that it is known, listed and asked.
+/// Behaviour of a hostile peer. In every other respect it behaves as upstream's node, so that other
+/// nodes know it, list it and ask it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Behaviour {
-    /// Answers with invented peers near whatever is asked for, and with a false value; takes
-    /// every put and keeps nothing.
+    /// Answers with invented peers near the requested target, and with a false value; accepts every
+    /// put and stores nothing.
     Liar {
-        /// What the invented peers are.
+        /// Kind of the invented peers.
         peers: Forgery,
-        /// How many there are in an answer, at most 200: more do not fit into one.
+        /// Number of invented peers per answer, at most 200: more do not fit.
         count: u16,
-        /// Which value is claimed.
+        /// The value that it claims.
         value: ValueLie,
     },
-    /// Keeps the first version of an item for ever, and says of every later one that it took it.
+    /// Keeps the first version of an item forever, and claims to have stored every later one.
     Stale,
     /// Accepts streams and never answers.
     Silent {
-        /// But pings, so that it stays listed.
+        /// Whether it answers pings, so that it stays listed.
         pings: bool,
     },
-    /// Answers in small pieces, and not to the end.
+    /// Answers in small pieces, and possibly not to the end.
     Slow {
-        /// Bytes in a piece.
+        /// Bytes per piece.
         piece: u16,
-        /// From one to the next.
+        /// Interval between pieces.
         #[serde(with = "text")]
         every: Duration,
-        /// How much of an answer comes; the stream stays open after it. 100: all of it.
+        /// Percentage of an answer that is sent; the stream stays open afterwards.
         percent: u8,
     },
-    /// Keeps opening streams to every peer it knows.
+    /// Continually opens streams to every known peer.
     Flood {
-        /// What comes on them.
+        /// Content of the streams.
         what: Flood,
-        /// How many a second, to all its victims together.
+        /// Streams per second, to all victims together.
         per_second: u32,
     },
-    /// Answers with attackers only, and claims in requests to be others.
+    /// Answers with attackers only, and claims in requests to be other peers.
     Poison {
-        /// Claims a minute.
+        /// Such claims per minute.
         per_minute: u32,
     },
-    /// Denies to have what the [`Collusion`](super::Collusion) besieges, takes it and drops it, and
-    /// names only attackers to those who look for it.
+    /// Denies having items of the targets that the [`Collusion`](super::Collusion) besieges,
+    /// accepts and drops them, and names only attackers in lookups of these targets.
     Eclipse,
-    /// Serves the oldest version that the collusion ever saw, and puts old versions to
-    /// the peers near their targets again and again.
+    /// Answers with the oldest version that the colluding peers ever saw, and repeatedly puts old
+    /// versions to the peers near their targets.
     Replay {
-        /// Puts a minute.
+        /// Puts per minute.
         per_minute: u32,
     },
-    /// Signs items with its own key and the highest sequence, and puts them to the targets of
-    /// others as mirrors.
+    /// Signs items with its own key and the highest sequence, and puts them to the targets of other
+    /// keys as mirrors.
     ForgedMirror {
-        /// Puts a minute.
+        /// Puts per minute.
         per_minute: u32,
-        /// With our `bind` extension, which proves that it means that target.
+        /// Whether they carry the `bind` extension, which proves that the item is meant for that
+        /// target.
         bound: bool,
     },
-    /// Tells false things in our extensions: an address, for itself and for every peer in its
-    /// answers, and a long life for every item.
+    /// Makes false claims in extensions: an address for itself and for every peer in its answers,
+    /// and a long lifetime for every item.
     FalseClaims {
         /// The address: the victim of a reflected flood, or an unused one.
         addr: SocketAddr,
-        /// The life that is left.
+        /// The claimed remaining lifetime.
         #[serde(with = "text")]
         left: Duration,
-        /// Pings and puts with such claims, a minute.
+        /// Pings and puts with such claims, per minute.
         per_minute: u32,
     },
 }
 
-/// What an invented peer is.
+/// Kind of an invented peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Forgery {
-    /// A point on the curve whose secret is not known.
+    /// A point on the curve with an unknown secret key.
     Points,
-    /// No point: Go refuses the whole answer, we drop the peer.
+    /// Not a point: Go refuses the whole answer, we drop the peer.
     OffCurve,
-    /// Not below the field prime: ends Go's process.
+    /// Not below the field prime: crashes Go's process.
     BeyondField,
-    /// A good key under an id that is not its own, next to the target.
+    /// A valid key with an id that is not its own, next to the target.
     FalseIds,
 }
 
-/// Which value is claimed at a target.
+/// The value that is claimed at a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueLie {
-    /// None at all.
+    /// No value.
     Denied,
-    /// The owner's, of sequence 2^64 − 1, with a signature that is not the owner's.
+    /// The owner's, with sequence 2^64 − 1 and an invalid signature.
     BadSignature,
-    /// The liar's own, well signed, of sequence 2^64 − 1.
+    /// The attacker's own, validly signed, with sequence 2^64 − 1.
     OwnKey,
 }
 
-/// What a flood consists of.
+/// Content of a flood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flood {
-    /// Searches for random targets.
+    /// Lookups of random targets.
     Requests,
-    /// Good items under random salts.
+    /// Valid items under random salts.
     Puts,
-    /// Frames that announce more than any node takes, and a great deal of it.
+    /// Frames that announce more bytes than any node accepts, with many of these bytes.
     Oversized,
     /// Random bytes.
     Garbage,
-    /// Batches of items without a valid signature, so that every slot is taken, and behind them
-    /// batches that need no signature.
+    /// Batches of items without valid signatures, so that every slot is taken, followed by batches
+    /// that need no signature check.
     Batches,
-    /// Pages of everything, which are not read.
+    /// Requests for pages of all items, whose answers are not read.
     Pages,
-    /// One byte, and the stream stays open.
+    /// One byte on a stream that then stays open.
     HalfOpen,
 }
 

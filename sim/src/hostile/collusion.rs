@@ -1,4 +1,4 @@
-//! What hostile peers know together.
+//! State that colluding hostile peers share.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,47 +8,48 @@ use skydht_core::item::Item;
 use skydht_core::key::PublicKey;
 use skydht_core::wire::WirePeer;
 
-/// Targets whose items are remembered.
+/// Maximum number of targets whose items are remembered.
 const TARGETS: usize = 1_024;
-/// Versions of each.
+/// Maximum number of versions per target.
 const VERSIONS: usize = 8;
-/// Targets for which peers were invented.
+/// Maximum number of targets for which invented peers are remembered.
 const INVENTED: usize = 256;
 
-/// A cell that hostile peers share: who belongs to it, what they besiege, what they saw.
+/// A group of colluding hostile peers: its members, the targets that they besiege, and the items
+/// that they saw.
 #[derive(Clone, Debug, Default)]
-pub struct Collusion(Arc<Mutex<Shared>>);
+pub struct Collusion(Arc<Mutex<CollusionState>>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct CollusionState {
     members: BTreeMap<NodeId, PublicKey>,
     prey: BTreeSet<Target>,
-    /// By target, oldest first.
+    /// Versions by target, oldest first.
     seen: BTreeMap<Target, VecDeque<Arc<Item>>>,
     invented: BTreeMap<Target, Vec<WirePeer>>,
-    /// The targets of these, longest known first.
+    /// The targets in `invented`, oldest first.
     invented_order: VecDeque<Target>,
 }
 
 impl Collusion {
-    /// One that knows nothing.
+    /// Creates an empty group.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on [`Behaviour::Eclipse`](super::Behaviour::Eclipse) is about this target, too.
+    /// Adds a target for [`Behaviour::Eclipse`](super::Behaviour::Eclipse).
     pub fn besiege(&self, target: Target) {
         self.shared().prey.insert(target);
     }
 
-    /// Its members, in order of their ids.
+    /// The members, in order of their ids.
     #[must_use]
     pub fn members(&self) -> Vec<PublicKey> {
         self.shared().members.values().copied().collect()
     }
 
-    /// A key that belongs to it, whether or not a peer with that key takes part.
+    /// Adds a member key, whether or not a peer with that key takes part.
     pub fn join(&self, key: PublicKey) {
         self.shared().members.insert(key.id(), key);
     }
@@ -61,7 +62,7 @@ impl Collusion {
         self.shared().prey.contains(target)
     }
 
-    /// Members nearest to a target, nearest first.
+    /// The members nearest to a target, nearest first.
     pub(super) fn nearest(&self, target: &Target, count: usize) -> Vec<PublicKey> {
         let shared = self.shared();
         let mut members: Vec<(&NodeId, &PublicKey)> = shared.members.iter().collect();
@@ -70,7 +71,7 @@ impl Collusion {
         members.into_iter().map(|(_, key)| *key).collect()
     }
 
-    /// Remembers a version that a peer put, if it is the highest yet.
+    /// Remembers a version that a peer put, if it is the highest so far.
     pub(super) fn note(&self, target: Target, item: &Arc<Item>) {
         let mut shared = self.shared();
         if !shared.seen.contains_key(&target) && shared.seen.len() >= TARGETS {
@@ -79,28 +80,28 @@ impl Collusion {
         let versions = shared.seen.entry(target).or_default();
         if versions.back().is_none_or(|last| item.seq > last.seq) {
             if versions.len() == VERSIONS {
-                // The oldest is worth most.
+                // Keep the oldest version, which is the most useful for replays.
                 versions.remove(1);
             }
             versions.push_back(item.clone());
         }
     }
 
-    /// What was seen at a target, oldest first.
+    /// The versions seen at a target, oldest first.
     pub(super) fn versions(&self, target: &Target) -> Vec<Arc<Item>> {
         let shared = self.shared();
         let versions = shared.seen.get(target).into_iter().flatten();
         versions.cloned().collect()
     }
 
-    /// The n-th target seen, counted around.
+    /// Target number `n`, modulo the number of targets seen.
     pub(super) fn seen(&self, n: u64) -> Option<Target> {
         let shared = self.shared();
         let n = n.checked_rem(shared.seen.len() as u64)?;
         shared.seen.keys().nth(usize::try_from(n).ok()?).copied()
     }
 
-    /// The peers that were invented for a target, so that all tell the same lie.
+    /// The peers invented for a target, so that all members tell the same lie.
     pub(super) fn invented(
         &self,
         target: &Target,
@@ -121,7 +122,7 @@ impl Collusion {
         peers
     }
 
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, CollusionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Keys near a target: how near is a matter of how many one tries.
+//! Grinding keys near a target: the distance depends on the number of tries.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -9,11 +9,12 @@ use skydht_core::wire::WirePeer;
 use super::behaviour::Forgery;
 use crate::upstream::checks::{KeyFate, key_fate};
 
-/// Hashes spent on each invented peer.
+/// Number of hashes per invented peer.
 const TRIES: u32 = 32;
 
-/// The `count` keys nearest to `target` among `budget` key pairs drawn from `seed`, nearest
-/// first. The n-th is some `2^256 · n / budget` away; a pair costs a multiplication on the curve.
+/// Returns the `count` keys nearest to `target` among `budget` key pairs drawn from `seed`, nearest
+/// first. The n-th is about `2^256 · n / budget` away; each pair costs a multiplication on the
+/// curve.
 #[must_use]
 pub fn grind(target: &Target, budget: u32, count: usize, seed: u64) -> Vec<SecretKey> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -32,7 +33,7 @@ pub fn grind(target: &Target, budget: u32, count: usize, seed: u64) -> Vec<Secre
     best.into_iter().map(|(_, secret)| secret).collect()
 }
 
-/// Peers that do not exist, near `target`. Without secrets a try costs but a hash.
+/// Invents non-existent peers near `target`. Without secret keys a try costs only a hash.
 pub(super) fn invent(
     target: &Target,
     forgery: Forgery,
@@ -49,8 +50,8 @@ pub(super) fn invent(
     invented.collect()
 }
 
-/// The nearest of some keys of a kind. The hash is cheap and the curve is not, so the nearest
-/// are looked at first.
+/// The nearest of several keys of a kind. Hashes are cheap and curve checks are not, so keys are
+/// sorted by distance first.
 fn near(target: &Target, forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
     loop {
         let mut tries: Vec<PublicKey> = (0..TRIES).map(|_| draw(forgery, rng)).collect();
@@ -61,7 +62,7 @@ fn near(target: &Target, forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
     }
 }
 
-/// An id that differs from the target in its last bits alone.
+/// An id that differs from the target only in its last bits.
 fn beside(target: &Target, n: usize) -> NodeId {
     let mut bytes = *target.as_bytes();
     for (byte, n) in bytes[30..].iter_mut().zip((n as u16 + 1).to_be_bytes()) {
@@ -89,9 +90,9 @@ fn is(key: &PublicKey, forgery: Forgery) -> bool {
     key_fate(key) == fate
 }
 
-/// What may be one of a kind: every second x has a point.
+/// A key that may be of a kind: every second x has a point.
 fn draw(forgery: Forgery, rng: &mut ChaCha8Rng) -> PublicKey {
-    // With 28 bytes of ones x is above the prime whatever follows.
+    // With 28 leading bytes of ones, x is above the prime whatever follows.
     let random = match forgery {
         Forgery::BeyondField => 29,
         _ => 1,

@@ -1,4 +1,4 @@
-//! Lies of a full node in reconciliation: its frames are those of a good node, twisted.
+//! Lies of a full node in reconciliation: the frames of an honest node, altered.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use skydht_core::wire::Method;
 
 use crate::network::faults::below;
 
-/// Length and method of a frame.
+/// Length of a frame's length and method.
 const HEADER: usize = 5;
-/// Length of the message in its body.
+/// Length of the message length in a body.
 const LENGTH: usize = 4;
 
-/// What it says next.
+/// Alters the frames of reconciliation at random.
 pub(crate) struct Lies {
     random: ChaCha8Rng,
 }
@@ -26,7 +26,7 @@ impl Lies {
         }
     }
 
-    /// Twists a frame, if it is one of a reconciliation: often enough that sessions get far.
+    /// Alters a frame of reconciliation, rarely enough that sessions progress.
     pub(crate) fn twist(&mut self, is_request: bool, frame: &mut Arc<[u8]>) {
         if frame.len() <= HEADER + LENGTH || frame[HEADER - 1] != Method::Reconcile as u8 {
             return;
@@ -40,7 +40,7 @@ impl Lies {
         }
         let (message, extension) = rest.split_at(len);
         let said = match lie {
-            // Any byte of it is another.
+            // Any bit is flipped.
             0 | 1 => {
                 let mut said = message.to_vec();
                 if !said.is_empty() {
@@ -49,11 +49,11 @@ impl Lies {
                 }
                 said
             }
-            // Both hold the same.
+            // Claims that both have the same entries.
             2 if !is_request => vec![1, 0, 1, 1],
-            // It has nothing at all.
+            // Claims to have no entries.
             3 if !is_request => vec![1, 0, 1, 4, 0],
-            // A little was answered, with nothing.
+            // Claims to have answered one part, with nothing.
             4 if !is_request => vec![1, 0, 1],
             5 => {
                 let mut said = vec![0; below(&mut self.random, 400) as usize];

@@ -1,19 +1,19 @@
-//! Peers that mean harm: [`Host`]s whose behaviour a scenario fixes.
+//! Hostile peers: [`Host`]s whose behaviour a scenario determines.
 //!
-//! Each is a node of upstream's inside, which finds the network and makes itself known; what
-//! comes in is answered, and what goes out is added to, as its [`Behaviour`] says. Hostile peers
-//! share a [`Collusion`]. What ends a process of upstream's ends the node inside, too: it then
-//! looks for no peers any more, and the harm goes on. A run is a function of the configuration, the
-//! key, the seed and the inputs; memory is bounded whatever the others do.
+//! Each contains a model of upstream's node, which finds the network and makes itself known; its
+//! [`Behaviour`] changes the answers and adds requests. Hostile peers share a [`Collusion`]. What
+//! crashes upstream's process stops the node inside as well: it then looks for no more peers, but
+//! the attacks continue. A run is a function of the configuration, the key, the seed and the
+//! inputs; memory is bounded whatever other hosts do.
 //!
-//! | question | module |
+//! | Question | Module |
 //! |---|---|
-//! | what can one be told to do | [`Behaviour`] |
-//! | how near to a target does an attacker get | [`grind`] |
-//! | what do attackers know together | [`Collusion`] |
-//! | what does it answer | `answers` |
-//! | what does it do by itself | `attacks` |
-//! | how does a full node of ours lie when it reconciles | `lies` |
+//! | What can one be configured to do? | [`Behaviour`] |
+//! | How near to a target does an attacker get? | [`grind`] |
+//! | What do attackers share? | [`Collusion`] |
+//! | What does it answer? | `answers` |
+//! | What does it start by itself? | `attacks` |
+//! | How does a full node lie when it reconciles? | `lies` |
 
 mod answers;
 mod attacks;
@@ -49,15 +49,15 @@ pub(crate) use lies::Lies;
 pub use state::{Counters, HostileConfig, HostilePeer};
 use state::{Served, Timer};
 
-/// Streams served at once; more are reset.
+/// Maximum number of concurrent inbound streams; more are reset.
 const SERVED: usize = 1_024;
-/// Items kept.
+/// Maximum number of items stored.
 const ITEMS: usize = 1_000;
-/// For ever, as far as a run goes.
+/// Longer than any run.
 const FOR_EVER: Duration = Duration::from_secs(1 << 31);
 
 impl HostilePeer {
-    /// One that starts now and belongs to `collusion`.
+    /// Creates a peer that starts now and belongs to `collusion`.
     #[must_use]
     pub fn new(
         config: HostileConfig,
@@ -96,13 +96,13 @@ impl HostilePeer {
         peer
     }
 
-    /// What it does.
+    /// The configured behaviour.
     #[must_use]
     pub const fn behaviour(&self) -> &Behaviour {
         &self.config.behaviour
     }
 
-    /// What happened so far.
+    /// Counts so far.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
@@ -148,8 +148,8 @@ impl HostilePeer {
         }
     }
 
-    /// The next piece of a slow answer. When the share that is to come has come, nothing more
-    /// does, and a whole answer ends as it should.
+    /// Sends the next piece of a slow answer. After the configured share nothing more is sent; a
+    /// complete answer ends its stream.
     fn drip(&mut self, stream: StreamId) {
         let Behaviour::Slow {
             piece,
@@ -193,7 +193,7 @@ impl HostilePeer {
         self.timers.cancel(Timer::Abandon(stream));
     }
 
-    /// No harm is done after a shutdown.
+    /// Stops all attacks.
     fn stop(&mut self) {
         self.stopped = true;
         let served = self.served.keys().chain(self.attacks.keys());
@@ -214,7 +214,7 @@ impl HostilePeer {
     }
 }
 
-/// Bytes of a request, above which a stream is reset.
+/// Maximum size of a request in bytes; beyond it the stream is reset.
 const MAX_REQUEST: usize = 1 << 20;
 
 impl Host for HostilePeer {
@@ -230,9 +230,9 @@ impl Host for HostilePeer {
                 self.served_bytes(stream, bytes);
             }
             Input::StreamOpened { stream, .. } if self.attacks.contains_key(&stream) => {
-                self.strike(stream);
+                self.send_attack(stream);
             }
-            // Whatever is said to an attacker, it is done.
+            // Any answer to an attack ends it.
             Input::Bytes { stream, .. } if self.attacks.contains_key(&stream) => {
                 self.close(stream, CloseReason::Cancelled);
             }
@@ -269,14 +269,14 @@ impl Host for HostilePeer {
     }
 }
 
-/// How a hostile peer starts, each time.
+/// Boots a hostile peer.
 #[derive(Clone, Debug)]
 pub struct HostileBoot {
-    /// How it is set up.
+    /// Its configuration.
     pub config: HostileConfig,
-    /// Its identity.
+    /// Its secret key.
     pub secret: SecretKey,
-    /// With whom it works together.
+    /// The peers that it colludes with.
     pub collusion: Collusion,
 }
 

@@ -1,4 +1,4 @@
-//! What a hostile peer keeps.
+//! State of a hostile peer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use crate::upstream::UpstreamNode;
 use crate::upstream::frame::FrameReader;
 use crate::upstream::timers::Timers;
 
-/// How a hostile peer is set up.
+/// Configuration of a hostile peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostileConfig {
-    /// How it finds the network.
+    /// Keys of bootstrap peers.
     pub bootstrap: Vec<PublicKey>,
-    /// What it does.
+    /// Its behaviour.
     pub behaviour: Behaviour,
-    /// Whether it passes for a skydht node: its answers have an extension, in which it lies as
-    /// everywhere, and it takes renewals. Otherwise it passes for upstream's;
-    /// [`Behaviour::FalseClaims`] always has extensions.
+    /// Whether it poses as a skydht node: its answers then have an extension with false claims, and
+    /// it accepts renewals. Otherwise it poses as an upstream node; [`Behaviour::FalseClaims`]
+    /// always has extensions.
     pub extensions: bool,
 }
 
-/// What happened, in numbers.
+/// Counts of a hostile peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Requests that came whole.
+    /// Complete requests.
     pub requests: u64,
-    /// Of those, how many were not answered as upstream's node would.
+    /// Requests that were not answered as upstream's node would.
     pub twisted: u64,
-    /// Streams opened to do harm.
+    /// Streams opened for attacks.
     pub attacks: u64,
-    /// Streams reset because too many were open or too much came.
+    /// Streams reset because of a limit.
     pub dropped: u64,
 }
 
@@ -44,23 +44,23 @@ pub struct Counters {
 pub(super) enum Timer {
     /// The next attack.
     Attack,
-    /// An attack's stream has been open for long enough.
+    /// The stream of an attack has been open long enough.
     Abandon(StreamId),
     /// The next piece of a slow answer.
     Piece(StreamId),
 }
 
-/// A stream that a peer opened.
+/// An inbound stream.
 #[derive(Debug)]
 pub(super) enum Served {
     Reading(PublicKey, FrameReader),
-    /// What is left of a slow answer, up to where it stops.
+    /// The rest of a slow answer.
     Dripping(VecDeque<u8>),
-    /// Open for ever.
+    /// Kept open forever.
     Held,
 }
 
-/// A peer that means harm.
+/// A hostile peer.
 #[derive(Debug)]
 pub struct HostilePeer {
     pub(super) config: HostileConfig,
@@ -77,7 +77,7 @@ pub struct HostilePeer {
     pub(super) stopped: bool,
 }
 
-/// What is sent as soon as a stream is open.
+/// The bytes sent as soon as the stream of an attack is open.
 #[derive(Debug)]
 pub(super) struct Attack {
     pub(super) bytes: Arc<[u8]>,

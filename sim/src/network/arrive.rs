@@ -1,4 +1,4 @@
-//! What is due: arrivals, and everything that was put off.
+//! Events that are due: arrivals, and everything that was postponed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::faults::below;
 use super::table::{EndState, Presence, Ref};
 use super::{Cargo, Delivery, Event, HostId, Network, Ready};
 
-/// How often something held up is tried again.
+/// Interval between attempts to deliver something that is held up.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 impl Network {
@@ -38,9 +38,9 @@ impl Network {
                     self.reset_stream(stream.slot, 0);
                 }
             }
-            Event::Tell { host, epoch, what } => {
+            Event::Notify { host, epoch, what } => {
                 if self.port(host).epoch == epoch {
-                    self.tell(host, what);
+                    self.notify(host, what);
                 }
             }
             Event::Fail { stream, reason } => {
@@ -60,7 +60,7 @@ impl Network {
         let (host, epoch, id, state) = (opener.host, opener.epoch, opener.stream, opener.state);
         self.free_stream(slot);
         if state == EndState::Opening && self.port(host).epoch == epoch {
-            self.tell(host, Delivery::Failed { stream: id, reason });
+            self.notify(host, Delivery::Failed { stream: id, reason });
         }
     }
 
@@ -133,7 +133,7 @@ impl Network {
         }
     }
 
-    /// A stream arrives at the host that it was opened to.
+    /// Delivers a new stream to the accepting host.
     fn arrive_open(&mut self, reference: Ref, target: HostId) {
         let slot = reference.slot;
         let half_open = self.faults.half_open.hits(&mut self.random);
@@ -186,7 +186,7 @@ impl Network {
         self.deliver(host, Delivery::Opened { stream, path });
     }
 
-    /// The other end was closed.
+    /// Delivers the end of a stream.
     fn arrive_end(&mut self, slot: u32, end: usize, how: StreamEnd) {
         let Some(stream) = self.streams.get_mut(slot) else {
             return;

@@ -1,4 +1,4 @@
-//! Finding a peer: opening streams, dialling, probing.
+//! Opening streams, dialling and probing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use super::table::{End, EndState, NONE, Presence, Session, Stream};
 use super::{Cargo, Delivery, Event, HostId, Network};
 use crate::clock::SimTime;
 
-/// How a dial will go, as far as it can be known when it starts.
+/// The expected result of a dial, as known at its start.
 enum Dial {
     Succeeds { relayed: bool, after: Duration },
     Fails { why: OpenFailure, after: Duration },
 }
 
 impl Network {
-    /// One way between two hosts, without jitter.
+    /// One-way latency between two hosts, without jitter.
     pub(super) fn latency(&self, a: HostId, b: HostId) -> Duration {
         let (low, high) = (a.min(b), a.max(b));
         let pair = u64::from(low.0) << 32 | u64::from(high.0);
         self.faults.latency.at(mix(self.seed ^ pair))
     }
 
-    /// What a message needs beyond its latency.
+    /// Random addition to the latency of a message.
     pub(super) fn jitter(&mut self) -> Duration {
         let jitter = nanos(self.faults.jitter);
         if jitter == 0 {
@@ -70,7 +70,7 @@ impl Network {
                     Dial::Succeeds { after, .. } => (OpenFailure::Unreachable, after),
                 };
                 self.stats.dials_failed += 1;
-                // The stream exists until then, so that the host may close it.
+                // The stream exists until then, so that the host can close it.
                 let slot = self.add_stream(host, id, to.unwrap_or(host), NONE);
                 let stream = self.streams.reference(slot);
                 self.queue
@@ -79,8 +79,8 @@ impl Network {
         }
     }
 
-    /// How a dial would go. All addresses are tried at once: the first that works counts, else
-    /// the failure that takes longest.
+    /// The expected result of a dial. All addresses are tried concurrently: the first that works
+    /// counts, otherwise the failure that takes longest.
     fn dial(
         &mut self,
         host: HostId,
@@ -98,13 +98,13 @@ impl Network {
         let own = self.port(host).access;
         let relayed = own.relayed && to.is_none_or(|to| self.port(to).access.relayed);
         if relayed {
-            // The relay answers for those who are not there.
+            // The relay answers for absent peers.
             let relay = self.latency(host, host) * 2;
             let Some(to) = to else {
                 return fails(OpenFailure::Unreachable, relay);
             };
             return match self.port(to).presence {
-                Presence::Up => self.meet(host, to, trips, true),
+                Presence::Up => self.try_connect(host, to, trips, true),
                 Presence::Refusing => fails(OpenFailure::Unreachable, relay),
                 Presence::Silent | Presence::Suspended => silence(),
             };
@@ -116,27 +116,27 @@ impl Network {
         for addr in addrs {
             let there = self.by_addr.get(addr).copied();
             let Some(there) = there.filter(|there| self.port(*there).access.listens) else {
-                // No host has the address, or a NAT drops what it does not know.
-                worst = worst.max_by(OpenFailure::Timeout, timeout);
+                // No host has the address, or a NAT drops unknown packets.
+                worst = worst.or_longer(OpenFailure::Timeout, timeout);
                 continue;
             };
             let trip = self.latency(host, there) * 2;
             match self.port(there).presence {
                 Presence::Silent | Presence::Suspended => {
-                    worst = worst.max_by(OpenFailure::Timeout, timeout);
+                    worst = worst.or_longer(OpenFailure::Timeout, timeout);
                 }
-                Presence::Refusing => worst = worst.max_by(OpenFailure::Unreachable, trip),
+                Presence::Refusing => worst = worst.or_longer(OpenFailure::Unreachable, trip),
                 Presence::Up if Some(there) != to => {
-                    worst = worst.max_by(OpenFailure::Handshake, trip * trips.max(1));
+                    worst = worst.or_longer(OpenFailure::Handshake, trip * trips.max(1));
                 }
-                Presence::Up => return self.meet(host, there, trips, false),
+                Presence::Up => return self.try_connect(host, there, trips, false),
             }
         }
         fails(worst.0, worst.1)
     }
 
-    /// The peer is there; what the network does to the dial.
-    fn meet(&mut self, host: HostId, to: HostId, trips: u32, relayed: bool) -> Dial {
+    /// The result of dialling a peer that is there, after network faults.
+    fn try_connect(&mut self, host: HostId, to: HostId, trips: u32, relayed: bool) -> Dial {
         let trip = self.latency(host, to) * 2;
         if self.faults.dial_refused.hits(&mut self.random) {
             return Dial::Fails {
@@ -173,7 +173,7 @@ impl Network {
             Dial::Succeeds { after, .. } => (Ok(()), after),
             Dial::Fails { why, after } => (Err(why), after),
         };
-        self.tell_at(
+        self.notify_at(
             self.now.plus(after),
             host,
             Delivery::Probed { probe, result },
@@ -198,7 +198,7 @@ impl Network {
         session.slot
     }
 
-    /// A stream that its opener waits for.
+    /// Adds a stream that its opener waits for.
     fn add_stream(&mut self, host: HostId, id: StreamId, to: HostId, session: u32) -> u32 {
         let (epoch, there) = (self.port(host).epoch, self.port(to).epoch);
         let ends = [
@@ -218,7 +218,7 @@ impl Network {
         stream.slot
     }
 
-    /// Ends the dial: streams that waited for the session go on.
+    /// Ends a dial, and begins the streams that waited for the session.
     pub(super) fn dialled(&mut self, slot: u32) {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
@@ -240,7 +240,7 @@ impl Network {
         }
     }
 
-    /// No answer came.
+    /// Fails a dial without an answer.
     fn abort_dial(&mut self, slot: u32, at: SimTime) {
         let reason = OpenFailure::Timeout;
         for slot in self.streams_of(slot) {
@@ -251,7 +251,7 @@ impl Network {
         self.remove_session(slot);
     }
 
-    /// The session is there: the stream travels to the peer.
+    /// Sends the opening of a stream over an established session.
     fn begin_stream(&mut self, slot: u32) {
         let confirm = self.transport.confirm_streams;
         let slow = self.faults.slow.hits(&mut self.random);
@@ -268,7 +268,7 @@ impl Network {
         self.carry(slot, 0, Cargo::Open);
     }
 
-    /// How a stream runs, as one of its ends sees it.
+    /// The path of a stream, as seen from one of its ends.
     pub(super) fn path_of(&self, slot: u32, end: usize) -> Path {
         let relayed = Path {
             reach: Reach::Relayed,
@@ -297,13 +297,13 @@ impl Network {
     }
 }
 
-trait Worst {
+trait LongerFailure {
     /// Keeps the failure that takes longer.
-    fn max_by(self, why: OpenFailure, after: Duration) -> Self;
+    fn or_longer(self, why: OpenFailure, after: Duration) -> Self;
 }
 
-impl Worst for (OpenFailure, Duration) {
-    fn max_by(self, why: OpenFailure, after: Duration) -> Self {
+impl LongerFailure for (OpenFailure, Duration) {
+    fn or_longer(self, why: OpenFailure, after: Duration) -> Self {
         if after > self.1 { (why, after) } else { self }
     }
 }

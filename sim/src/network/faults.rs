@@ -1,5 +1,5 @@
-//! What the network does to those who use it: every rate is a field, which a scenario sets or
-//! a seed draws, and which may change at any time.
+//! Faults of the network: every rate is a field, which a scenario sets or a seed draws, and which
+//! may change at any time.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::clock::text;
 
 const MILLION: u32 = 1_000_000;
 
-/// A probability, kept in parts per million; in scenario files a number from 0 to 1.
+/// A probability, stored in parts per million; in scenario files a number from 0 to 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Rate(u32);
 
@@ -22,13 +22,13 @@ impl Rate {
     /// Always.
     pub const ALWAYS: Self = Self(MILLION);
 
-    /// This many in a million; more than a million is always.
+    /// A rate of `ppm` parts per million, at most 1.
     #[must_use]
     pub const fn ppm(ppm: u32) -> Self {
         Self(if ppm > MILLION { MILLION } else { ppm })
     }
 
-    /// This many in a hundred; more than a hundred is always.
+    /// A rate of `percent` per cent, at most 1.
     #[must_use]
     pub const fn percent(percent: u32) -> Self {
         Self::ppm(percent.saturating_mul(MILLION / 100))
@@ -40,7 +40,7 @@ impl Rate {
         self.0
     }
 
-    /// Draws. A rate of zero draws nothing from the random stream.
+    /// Draws whether the event happens. A rate of zero draws nothing from the random stream.
     pub(crate) fn hits(self, random: &mut ChaCha8Rng) -> bool {
         self.0 > 0 && below(random, u64::from(MILLION)) < u64::from(self.0)
     }
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let rate = f64::deserialize(d)?;
         if (0.0..=1.0).contains(&rate) {
-            // IEEE multiplication and rounding: the same everywhere.
+            // IEEE multiplication and rounding give the same result on every machine.
             Ok(Self((rate * f64::from(MILLION)).round() as u32))
         } else {
             Err(serde::de::Error::custom(format_args!(
@@ -66,17 +66,17 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// A uniform number below `bound`; 0 when that is 0.
+/// Returns a uniform number below `bound`; 0 if `bound` is 0.
 pub(crate) fn below(random: &mut ChaCha8Rng, bound: u64) -> u64 {
     scale(random.next_u64(), bound)
 }
 
-/// Anything from zero up to `most`.
+/// Returns a uniform duration from zero to `most`.
 pub(crate) fn up_to(most: Duration, random: &mut ChaCha8Rng) -> Duration {
     Duration::from_nanos(below(random, nanos(most) + 1))
 }
 
-/// The part of `bound` that `uniform` is of 2^64.
+/// Scales `uniform` from the range 0..2^64 to 0..`bound`.
 fn scale(uniform: u64, bound: u64) -> u64 {
     ((u128::from(uniform) * u128::from(bound)) >> 64) as u64
 }
@@ -95,33 +95,33 @@ const LOG_NORMAL: [u64; 33] = [
     1099, 1153, 1211, 1273, 1341, 1415, 1499, 1593, 1703, 1833, 1994, 2205, 2510, 3058, 4690,
 ];
 
-/// How a duration is distributed. In scenario files `{ fixed = "50ms" }`,
-/// `{ uniform = { from = "10ms", to = "90ms" } }` or `{ log_normal = { median = "75ms" } }`.
+/// Distribution of a duration. In scenario files `{ fixed = "50ms" }`, `{ uniform = { from =
+/// "10ms", to = "90ms" } }` or `{ log_normal = { median = "75ms" } }`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Spread {
     /// Always the same.
     Fixed(#[serde(with = "text")] Duration),
-    /// Anything between two durations.
+    /// Uniform between two durations.
     Uniform {
-        /// The least.
+        /// The minimum.
         #[serde(with = "text")]
         from: Duration,
-        /// The most.
+        /// The maximum.
         #[serde(with = "text")]
         to: Duration,
     },
-    /// Log-normal with σ = 0.6, as round trips over the Internet are: a fifth of the median to
+    /// Log-normal with σ = 0.6, like round trips over the Internet: from a fifth of the median to
     /// 4.7 times the median.
     LogNormal {
-        /// Half are shorter.
+        /// The median.
         #[serde(with = "text")]
         median: Duration,
     },
 }
 
 impl Spread {
-    /// The duration at a uniformly drawn number.
+    /// Returns the duration for a uniformly drawn number.
     #[must_use]
     pub fn at(&self, uniform: u64) -> Duration {
         Duration::from_nanos(match self {
@@ -142,39 +142,40 @@ impl Spread {
     }
 }
 
-/// What the network does. `Faults::default()` is a good network: latency, and no fault.
+/// Faults of the network. `Faults::default()` is a good network: latency, and no faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Faults {
-    /// One way between two hosts, drawn once for each pair; the same both ways.
+    /// One-way latency, drawn once per pair of hosts; the same in both directions.
     pub latency: Spread,
-    /// Added to each message: anything from zero to this.
+    /// Added to each message: a uniform duration from zero to this.
     #[serde(with = "text")]
     pub jitter: Duration,
-    /// Bytes a second that one stream carries in one direction; 0 is unlimited.
+    /// Bytes per second that one stream carries in one direction; 0: unlimited.
     pub bandwidth: u64,
-    /// A transmission is lost and repeated after [`Faults::rto`], which doubles each time.
+    /// Probability that a transmission is lost; it is repeated after [`Faults::rto`], which doubles
+    /// each time.
     pub loss: Rate,
-    /// The first retransmission timeout.
+    /// First retransmission timeout.
     #[serde(with = "text")]
     pub rto: Duration,
-    /// A message resets its stream instead of arriving.
+    /// Probability that a message resets its stream instead of arriving.
     pub stream_reset: Rate,
-    /// A message ends its session, with all streams, instead of arriving.
+    /// Probability that a message ends its session, with all streams, instead of arriving.
     pub session_reset: Rate,
-    /// A new stream loses what is sent in one direction, silently.
+    /// Probability that a new stream silently loses everything sent in one direction.
     pub half_open: Rate,
-    /// A half-open stream is reset this long after it opened; zero is never.
+    /// Time after which a half-open stream is reset; zero: never.
     #[serde(with = "text")]
     pub half_open_for: Duration,
-    /// A new stream is slow.
+    /// Probability that a new stream is slow.
     pub slow: Rate,
-    /// Bytes a second of a slow stream; 0 is unlimited.
+    /// Bytes per second of a slow stream; 0: unlimited.
     pub slow_bandwidth: u64,
-    /// A dial is refused although the peer is up.
+    /// Probability that a dial is refused although the peer is up.
     pub dial_refused: Rate,
-    /// A dial meets silence although the peer is up.
+    /// Probability that a dial gets no answer although the peer is up.
     pub dial_lost: Rate,
 }
 
@@ -199,7 +200,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// The same network without faults: latency, jitter and bandwidth stay.
+    /// Returns the same network without faults: latency, jitter and bandwidth stay.
     #[must_use]
     pub fn healed(&self) -> Self {
         Self {
@@ -211,26 +212,26 @@ impl Faults {
     }
 }
 
-/// How sessions and streams are made: what a transport decides, not what the network does.
+/// How sessions and streams are established: properties of a transport, not of the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Transport {
-    /// Round trips of a dial, handshake included, before the first stream can be opened.
+    /// Number of round trips of a dial, handshake included, before the first stream can be opened.
     pub dial_trips: u8,
-    /// Whether a stream on an existing session is usable at once (yamux over TCP), or only
-    /// when the peer confirmed it (DMSG).
+    /// Whether a stream on an existing session is usable only after the peer has confirmed it
+    /// (DMSG), rather than immediately (yamux over TCP).
     pub confirm_streams: bool,
-    /// A dial without answer is given up after this.
+    /// Time after which a dial without an answer fails.
     #[serde(with = "text")]
     pub dial_timeout: Duration,
-    /// A session over which nothing gets through is given up after this, at both ends.
+    /// Time after which a session without any delivery is closed at both ends.
     #[serde(with = "text")]
     pub session_timeout: Duration,
-    /// A session without streams is closed after this, or up to half as long again.
+    /// Time after which a session without streams is closed, or up to half as long again.
     #[serde(with = "text")]
     pub idle_timeout: Duration,
-    /// Bytes that a receiver who has paused takes before the sender has to wait.
+    /// Bytes that a paused receiver accepts before the sender has to wait.
     pub window: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Hosts as the network knows them: number, access, what they want and what they learn.
+//! Hosts in the network: number, access, requests and deliveries.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use skydht_core::key::PublicKey;
 use skydht_core::node::{Addrs, OpenFailure, Path, ProbeId, SessionUse, StreamEnd, StreamId};
 
-/// A host, numbered from 0 in the order of adding.
+/// Number of a host, from 0 in the order of adding.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -27,19 +27,19 @@ impl fmt::Display for HostId {
     }
 }
 
-/// How others reach a host.
+/// How a host can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Access {
-    /// Its address; none if it only uses relays.
+    /// Its address; `None` if it uses only relays.
     pub addr: Option<SocketAddr>,
-    /// Whether a dial to the address arrives; not so behind a NAT.
+    /// Whether a dial to the address arrives; false behind a NAT.
     pub listens: bool,
-    /// Whether it can dial and be dialled by its key, over a relay (DMSG).
+    /// Whether it can dial and be dialled by key over a relay (DMSG).
     pub relayed: bool,
 }
 
 impl Access {
-    /// Dialled at an address.
+    /// A host that can be dialled at an address.
     #[must_use]
     pub const fn direct(addr: SocketAddr) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Access {
         }
     }
 
-    /// Dials from an address where it cannot be dialled.
+    /// A host that dials from an address where it cannot be dialled.
     #[must_use]
     pub const fn behind_nat(addr: SocketAddr) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Access {
         }
     }
 
-    /// Reached by its key.
+    /// A host that is reached by key over a relay.
     #[must_use]
     pub const fn relayed() -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Access {
         }
     }
 
-    /// A direct address for each number, none twice.
+    /// A host with a direct address that is unique for its number.
     #[must_use]
     pub fn numbered(host: HostId) -> Self {
         let [a, b, c, d] = host.0.to_be_bytes();
@@ -77,18 +77,18 @@ impl Access {
     }
 }
 
-/// What becomes of a host that goes.
+/// How a host goes down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Departure {
-    /// The process ends, the machine stays: its peers' streams are reset at once, and dials are
-    /// refused.
+    /// The process ends, but the machine stays: its peers' streams are reset immediately, and dials
+    /// are refused.
     Process,
-    /// The machine vanishes: silence, until its peers' sessions time out.
+    /// The machine vanishes: there is no answer until its peers' sessions time out.
     Machine,
 }
 
-/// What a host wants of the network.
+/// A request of a host to the network.
 pub(crate) enum Request {
     Open {
         stream: StreamId,
@@ -117,7 +117,7 @@ pub(crate) enum Request {
     },
 }
 
-/// What a host learns from the network.
+/// An event that the network delivers to a host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Delivery {
     Opened {

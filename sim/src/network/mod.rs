@@ -1,14 +1,14 @@
-//! A network as a state machine: sessions, streams, and everything that may happen to them.
+//! The network as a state machine: sessions, streams, and their faults.
 //!
-//! It has the core's shape. `handle` takes what a host wants, `tick`
-//! lets the next due thing happen, `poll_output` gives what hosts learn, and
-//! `next_at` says when to come back. Time and seed come from outside.
+//! It has the same shape as the core. `handle` takes requests of hosts, `tick` processes the next
+//! event, `poll_output` returns deliveries to hosts, and `next_at` returns the time of the next
+//! event. Time and seed come from outside.
 //!
-//! Streams run inside sessions, as with yamux over TCP: the first stream to a peer dials,
-//! later ones, from either side, use the session. Bytes arrive in order or not at all. A lost
-//! transmission is repeated, so that loss looks like delay; what does not get through for
-//! [`Transport::session_timeout`] ends the session. [`Faults`] are drawn from the seed, in
-//! the order of what is sent.
+//! Streams run inside sessions, as with yamux over TCP: the first stream to a peer dials, later
+//! ones, from either side, use the session. Bytes arrive in order or not at all. A lost
+//! transmission is repeated, so loss appears as delay; a session that delivers nothing for
+//! [`Transport::session_timeout`] ends. [`Faults`] are drawn from the seed, in the order of
+//! sending.
 
 mod arrive;
 mod dial;
@@ -41,20 +41,20 @@ use crate::clock::SimTime;
 use queue::EventQueue;
 use table::{EndId, Port, Presence, Ref, Session, Slab, Stream};
 
-/// Groups of hosts that a network can be cut into.
+/// Maximum number of groups of hosts into which a network can be divided.
 pub const GROUPS: u8 = 64;
 
-/// What travels on a stream.
+/// What is transmitted on a stream.
 enum Cargo {
-    /// The stream itself, to be accepted.
+    /// The request to open the stream.
     Open,
-    /// It was accepted.
+    /// The confirmation that it was accepted.
     Confirm,
     Bytes(Arc<[u8]>),
     End(StreamEnd),
 }
 
-/// What is due some time.
+/// A future event.
 enum Event {
     Arrive {
         stream: Ref,
@@ -68,12 +68,12 @@ enum Event {
     Dialled {
         session: Ref,
     },
-    /// A half-open stream is noticed.
+    /// A half-open stream is detected and reset.
     Reset {
         stream: Ref,
     },
-    /// A host in this life learns something.
-    Tell {
+    /// A delivery to a host in a certain life.
+    Notify {
         host: HostId,
         epoch: u32,
         what: Delivery,
@@ -83,36 +83,36 @@ enum Event {
         stream: Ref,
         reason: OpenFailure,
     },
-    /// Peers of a host that went silent give it up, unless it came back.
+    /// The peers of a silent host give up on it, unless it has returned.
     GiveUp {
         host: HostId,
         absence: u32,
     },
 }
 
-/// What hosts learn now.
+/// A delivery that is due now.
 enum Ready {
     Deliver(HostId, Delivery),
-    /// A resumed reader takes the next that waits.
+    /// A resumed reader takes the next waiting bytes.
     Read {
         stream: Ref,
         end: u8,
     },
 }
 
-/// Counts of what the network did.
+/// Counts of the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct NetworkStats {
-    /// Sessions dialled with success.
+    /// Successful dials.
     pub dials: u64,
-    /// Dials that failed, for whatever reason.
+    /// Failed dials, for any reason.
     pub dials_failed: u64,
     /// Streams accepted.
     pub streams: u64,
-    /// Frames handed to the network.
+    /// Frames passed to the network.
     pub messages: u64,
-    /// Their bytes.
+    /// Bytes of those frames.
     pub bytes: u64,
     /// Retransmissions after a loss.
     pub retransmissions: u64,
@@ -120,26 +120,26 @@ pub struct NetworkStats {
     pub resets: u64,
     /// Streams that became half-open.
     pub half_open: u64,
-    /// Things held up by a cut or a suspended receiver.
+    /// Transmissions held up by a cut or a suspended receiver.
     pub held_up: u64,
-    /// Frames that waited for a full window.
+    /// Frames that waited because of a full window.
     pub blocked: u64,
 }
 
-/// The network.
+/// The simulated network.
 pub struct Network {
     now: SimTime,
     seed: u64,
     random: ChaCha8Rng,
     faults: Faults,
     transport: Transport,
-    /// For each group, to which groups nothing gets.
+    /// For each group, a bit set of the groups that it cannot reach.
     cut: [u64; GROUPS as usize],
     ports: Vec<Port>,
     by_key: HashMap<PublicKey, HostId, FixedState>,
     by_addr: HashMap<SocketAddr, HostId, FixedState>,
     sessions: Slab<Session>,
-    /// Every session once, in the order in which to look whether it is idle.
+    /// Every session once, with the time at which to check whether it is idle.
     watched: VecDeque<(SimTime, Ref)>,
     streams: Slab<Stream>,
     by_id: HashMap<EndId, u32, FixedState>,
@@ -170,7 +170,7 @@ impl Network {
         }
     }
 
-    /// Takes what a host wants, at the time of the last [`Network::tick`] or `advance`.
+    /// Takes a request of a host, at the time of the last [`Network::tick`] or `advance`.
     pub(crate) fn handle(&mut self, host: HostId, request: Request) {
         if self.port(host).presence != Presence::Up {
             return;
@@ -190,7 +190,7 @@ impl Network {
         }
     }
 
-    /// What a host learns now; drain until none.
+    /// Returns the next delivery to a host. Drain until `None`.
     pub(crate) fn poll_output(&mut self) -> Option<(HostId, Delivery)> {
         loop {
             match self.ready.pop_front()? {
@@ -200,80 +200,81 @@ impl Network {
         }
     }
 
-    /// When the next thing happens.
+    /// Time of the next event.
     pub(crate) fn next_at(&self) -> Option<SimTime> {
         self.queue.next_at()
     }
 
-    /// Moves time to `now`, before which nothing is due.
+    /// Advances the time to `now`, before which no event is due.
     pub(crate) fn advance(&mut self, now: SimTime) {
         debug_assert!(now >= self.now && self.next_at().is_none_or(|at| at >= now));
         self.now = now;
         self.end_idle_sessions();
     }
 
-    /// Lets the next due thing happen.
+    /// Processes the next event.
     pub(crate) fn tick(&mut self) {
         if let Some(event) = self.queue.pop() {
             self.happen(event);
         }
     }
 
-    /// Things under way: on the wire, or about to be learnt.
+    /// Number of transmissions and deliveries in progress.
     pub(crate) fn in_flight(&self) -> usize {
         self.queue.len() + self.ready.len()
     }
 
-    /// What the network does at present.
+    /// The current faults.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// What the network does from now on. Streams under way keep what was drawn for them; the
-    /// latency of every pair follows the new distribution.
+    /// The faults from now on. Existing streams keep what was drawn for them; the latency of every
+    /// pair follows the new distribution.
     pub fn faults_mut(&mut self) -> &mut Faults {
         &mut self.faults
     }
 
-    /// How sessions and streams are made.
+    /// Properties of the transport.
     #[must_use]
     pub fn transport(&self) -> &Transport {
         &self.transport
     }
 
-    /// What was counted since the start.
+    /// Counts since the start.
     #[must_use]
     pub fn stats(&self) -> &NetworkStats {
         &self.stats
     }
 
-    /// Sessions that exist now.
+    /// Number of existing sessions.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Streams that exist now.
+    /// Number of existing streams.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// Puts a host into a group below [`GROUPS`]; every host begins in group 0.
+    /// Assigns a host to a group below [`GROUPS`]; every host begins in group 0.
     pub fn set_group(&mut self, host: HostId, group: u8) {
         if let Some(port) = self.ports.get_mut(host.index()) {
             port.group = group.min(GROUPS - 1);
         }
     }
 
-    /// From now on nothing gets from one group to the other; the way back stays. What is on
-    /// the wire is held up, and arrives if the cut ends before the session times out.
+    /// Blocks all transmissions from one group to another; the opposite direction stays open.
+    /// Transmissions in progress are held up, and arrive if the cut ends before the session times
+    /// out.
     pub fn cut_one_way(&mut self, from: u8, to: u8) {
         self.cut[usize::from(from.min(GROUPS - 1))] |= 1 << to.min(GROUPS - 1);
     }
 
-    /// From now on nothing gets between two groups.
+    /// Blocks all transmissions between two groups.
     pub fn cut(&mut self, a: u8, b: u8) {
         self.cut_one_way(a, b);
         self.cut_one_way(b, a);
@@ -284,7 +285,7 @@ impl Network {
         self.cut = [0; GROUPS as usize];
     }
 
-    /// Ends every cut and every fault of the network; latency, jitter and bandwidth stay.
+    /// Ends every cut and every fault; latency, jitter and bandwidth stay.
     pub fn heal(&mut self) {
         self.join();
         self.faults = self.faults.healed();
@@ -307,16 +308,16 @@ impl Network {
         self.ready.push_back(Ready::Deliver(host, what));
     }
 
-    /// The same, unless the host is suspended: then it learns it afterwards.
-    fn tell(&mut self, host: HostId, what: Delivery) {
+    /// Delivers an event, for a suspended host after it resumes.
+    fn notify(&mut self, host: HostId, what: Delivery) {
         match self.port(host).presence {
             Presence::Suspended => self.port_mut(host).later.push(what),
             _ => self.deliver(host, what),
         }
     }
 
-    fn tell_at(&mut self, at: SimTime, host: HostId, what: Delivery) {
+    fn notify_at(&mut self, at: SimTime, host: HostId, what: Delivery) {
         let epoch = self.port(host).epoch;
-        self.queue.push(at, Event::Tell { host, epoch, what });
+        self.queue.push(at, Event::Notify { host, epoch, what });
     }
 }

@@ -1,14 +1,14 @@
-//! Events in the order of their times; at the same time, in the order in which they came.
+//! A queue of events ordered by time, and by insertion at equal times.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::SimTime;
 
-/// The queue. What is queued stays where it is: only small keys move in the heap, which holds
-/// hundreds of thousands in large networks.
+/// An event queue. Queued values stay in place: only small keys move in the heap, which contains
+/// hundreds of thousands of them in large networks.
 pub(crate) struct EventQueue<T> {
-    /// Time, sequence number, and place in `queued`; the heap gives the greatest first.
+    /// Time, sequence number and index in `queued`, the earliest first.
     heap: BinaryHeap<Reverse<(SimTime, u64, u32)>>,
     queued: Vec<Option<T>>,
     free: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Sessions: which streams they carry, how they end, and hosts that come and go.
+//! Sessions: their streams, how they end, and hosts that come and go.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,19 +10,19 @@ use super::table::{EndState, NONE, Port, Presence};
 use super::{Access, Delivery, Departure, Event, HostId, Network};
 use crate::clock::SimTime;
 
-/// When the two ends of a broken session learn of it.
+/// When an end of a broken session is informed.
 #[derive(Clone, Copy)]
-enum Learns {
-    /// At once.
+enum NoticeTime {
+    /// Immediately.
     Now,
-    /// When the news has travelled.
+    /// After the latency between the hosts.
     Later,
-    /// Never: the host is gone.
+    /// Never, since the host is gone.
     Never,
 }
 
 impl Network {
-    /// A host that is not there yet. The caller keeps keys distinct.
+    /// Adds a host that is not running yet. The caller keeps keys distinct.
     pub(crate) fn add_host(&mut self, key: PublicKey, access: Access) -> HostId {
         let host = HostId(self.ports.len() as u32);
         self.ports.push(Port {
@@ -43,23 +43,23 @@ impl Network {
         host
     }
 
-    /// Whether some host has this key.
+    /// The host with this key.
     pub(crate) fn host_of(&self, key: &PublicKey) -> Option<HostId> {
         self.by_key.get(key).copied()
     }
 
-    /// Who has this address.
+    /// The host with this address.
     pub(crate) fn at(&self, addr: &SocketAddr) -> Option<HostId> {
         self.by_addr.get(addr).copied()
     }
 
-    /// How a host is reached.
+    /// The access of a host.
     #[must_use]
     pub fn access(&self, host: HostId) -> Option<&Access> {
         self.ports.get(host.index()).map(|port| &port.access)
     }
 
-    /// From now on a host is reached otherwise; its sessions stay.
+    /// Changes the access of a host; its sessions stay.
     pub(crate) fn set_access(&mut self, host: HostId, access: Access) {
         let old = std::mem::replace(&mut self.port_mut(host).access, access);
         if let Some(addr) = old.addr
@@ -72,10 +72,10 @@ impl Network {
         }
     }
 
-    /// A host comes (again), with a new life.
+    /// Starts a host (again), with a new life.
     pub(crate) fn arrive_host(&mut self, host: HostId) {
-        // Peers that had not noticed that it was gone notice now.
-        self.break_all(host, Learns::Later);
+        // Peers that had not noticed its absence notice it now.
+        self.break_all(host, NoticeTime::Later);
         let port = self.port_mut(host);
         port.presence = Presence::Up;
         port.epoch += 1;
@@ -83,7 +83,7 @@ impl Network {
         port.accepted = 0;
     }
 
-    /// A host goes, without a word of its own.
+    /// Stops a host without notice.
     pub(crate) fn depart_host(&mut self, host: HostId, how: Departure) {
         let port = self.port_mut(host);
         port.epoch += 1;
@@ -91,7 +91,7 @@ impl Network {
         match how {
             Departure::Process => {
                 port.presence = Presence::Refusing;
-                self.break_all(host, Learns::Later);
+                self.break_all(host, NoticeTime::Later);
             }
             Departure::Machine => {
                 port.presence = Presence::Silent;
@@ -101,13 +101,13 @@ impl Network {
         }
     }
 
-    /// A host stands still: it takes nothing, and peers give it up after a while.
+    /// Suspends a host: it processes nothing, and peers give up on it after a while.
     pub(crate) fn suspend_host(&mut self, host: HostId) {
         self.port_mut(host).presence = Presence::Suspended;
         self.give_up_later(host);
     }
 
-    /// A suspended host goes on.
+    /// Resumes a suspended host.
     pub(crate) fn resume_host(&mut self, host: HostId) {
         let port = self.port_mut(host);
         port.presence = Presence::Up;
@@ -125,16 +125,16 @@ impl Network {
         self.queue.push(at, Event::GiveUp { host, absence });
     }
 
-    /// Peers have waited long enough for a silent host.
+    /// Breaks the sessions of a host that has been silent for too long.
     pub(super) fn give_up(&mut self, host: HostId, absence: u32) {
         let port = self.port(host);
         let absent = matches!(port.presence, Presence::Silent | Presence::Suspended);
         if absent && port.absences == absence {
-            self.break_all(host, Learns::Now);
+            self.break_all(host, NoticeTime::Now);
         }
     }
 
-    /// A vanished host's own streams are nothing to it any more.
+    /// Removes the stream ends of a vanished host.
     fn forget_ends(&mut self, host: HostId) {
         for session in self.sessions_of(host) {
             for slot in self.streams_of(session) {
@@ -154,42 +154,42 @@ impl Network {
         self.port(host).sessions.values().copied().collect()
     }
 
-    /// Breaks all sessions of a host; its peers learn of it as said, the host itself never if
-    /// it is gone.
-    fn break_all(&mut self, host: HostId, peers: Learns) {
+    /// Breaks all sessions of a host. Its peers are informed as given, the host itself immediately
+    /// unless it is gone.
+    fn break_all(&mut self, host: HostId, peers: NoticeTime) {
         for slot in self.sessions_of(host) {
             let own = match self.port(host).presence {
-                Presence::Up | Presence::Suspended => Learns::Now,
-                Presence::Refusing | Presence::Silent => Learns::Never,
+                Presence::Up | Presence::Suspended => NoticeTime::Now,
+                Presence::Refusing | Presence::Silent => NoticeTime::Never,
             };
             let first = self.sessions.get(slot).map(|session| session.hosts[0]);
-            let learns = if first == Some(host) {
+            let notice = if first == Some(host) {
                 [own, peers]
             } else {
                 [peers, own]
             };
-            self.break_session(slot, learns);
+            self.break_session(slot, notice);
         }
     }
 
-    /// A fault ends a session: one end notices now, the other when the news arrives.
+    /// Breaks a session by a fault: one end notices immediately, the other after the latency.
     pub(super) fn reset_session(&mut self, slot: u32, noticed_by: HostId) {
         self.stats.resets += 1;
         let first = self.sessions.get(slot).map(|session| session.hosts[0]);
-        let learns = if first == Some(noticed_by) {
-            [Learns::Now, Learns::Later]
+        let notice = if first == Some(noticed_by) {
+            [NoticeTime::Now, NoticeTime::Later]
         } else {
-            [Learns::Later, Learns::Now]
+            [NoticeTime::Later, NoticeTime::Now]
         };
-        self.break_session(slot, learns);
+        self.break_session(slot, notice);
     }
 
-    /// Nothing got through for too long: both ends give up on their own.
+    /// Breaks a session without any delivery for too long: both ends give up on their own.
     pub(super) fn time_out_session(&mut self, slot: u32) {
-        self.break_session(slot, [Learns::Now; 2]);
+        self.break_session(slot, [NoticeTime::Now; 2]);
     }
 
-    fn break_session(&mut self, slot: u32, learns: [Learns; 2]) {
+    fn break_session(&mut self, slot: u32, notice: [NoticeTime; 2]) {
         let Some(session) = self.sessions.get(slot) else {
             return;
         };
@@ -219,17 +219,17 @@ impl Network {
                     },
                     EndState::Unborn | EndState::Closed => continue,
                 };
-                match learns[usize::from(host == hosts[1])] {
-                    Learns::Never => {}
-                    Learns::Now => self.tell(host, what),
-                    Learns::Later => self.tell_at(news, host, what),
+                match notice[usize::from(host == hosts[1])] {
+                    NoticeTime::Never => {}
+                    NoticeTime::Now => self.notify(host, what),
+                    NoticeTime::Later => self.notify_at(news, host, what),
                 }
             }
         }
         self.remove_session(slot);
     }
 
-    /// The streams of a session, latest first.
+    /// The streams of a session, the latest first.
     pub(super) fn streams_of(&self, slot: u32) -> Vec<u32> {
         let Some(session) = self.sessions.get(slot) else {
             return Vec::new();
@@ -289,7 +289,7 @@ impl Network {
         }
     }
 
-    /// Closes sessions without streams. Each is looked at once in half its timeout.
+    /// Closes sessions without streams. Each is checked every half of its timeout.
     pub(super) fn end_idle_sessions(&mut self) {
         while let Some((look, session)) = self.watched.front().copied() {
             if look > self.now {

@@ -1,4 +1,4 @@
-//! Streams: what hosts do with them.
+//! Streams: requests of hosts on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use skydht_core::node::{StreamEnd, StreamId};
 use super::table::{EndState, Ref, end_of};
 use super::{Cargo, Delivery, Event, HostId, Network};
 
-/// Losses of one message after which its stream is reset.
+/// Maximum number of losses of one message.
 const MOST_REPEATS: u32 = 8;
 
 impl Network {
-    /// The slot of a host's stream, and which of its ends the host has.
+    /// The slot of a host's stream, and the index of the host's end.
     fn find(&self, host: HostId, id: StreamId) -> Option<(u32, usize)> {
         let epoch = self.port(host).epoch;
         let slot = *self.by_id.get(&(host, epoch, id))?;
@@ -38,7 +38,7 @@ impl Network {
         self.say_sent(slot, end);
     }
 
-    /// Whether what an end sends has to wait for its peer to read.
+    /// Whether an end has to wait for its peer to read before it can send.
     fn window_is_full(&self, slot: u32, end: usize) -> bool {
         let Some(stream) = self.streams.get(slot) else {
             return false;
@@ -55,7 +55,7 @@ impl Network {
         unsent || unread
     }
 
-    /// Tells a host that all it sent has left, when it has.
+    /// Informs a host that everything it sent has left, now or when it has.
     fn say_sent(&mut self, slot: u32, end: usize) {
         let Some(stream) = self.streams.get(slot) else {
             return;
@@ -70,7 +70,7 @@ impl Network {
         }
     }
 
-    /// Something has departed; what came after it may not have.
+    /// Handles a departure; later bytes may not have left yet.
     pub(super) fn departed(&mut self, slot: u32, end: usize) {
         let all = self.streams.get(slot).is_some_and(|stream| {
             let end = &stream.ends[end];
@@ -82,7 +82,7 @@ impl Network {
         }
     }
 
-    /// Puts something on the wire.
+    /// Transmits something on a stream.
     pub(super) fn carry(&mut self, slot: u32, end: usize, cargo: Cargo) {
         let message = matches!(cargo, Cargo::Bytes(_));
         let reset_session = message && self.faults.session_reset.hits(&mut self.random);
@@ -132,7 +132,7 @@ impl Network {
         );
     }
 
-    /// What retransmissions add to a message's way.
+    /// Delay that retransmissions add to a message.
     pub(super) fn repeats(&mut self) -> Duration {
         let mut added = Duration::ZERO;
         for repeat in 0..MOST_REPEATS {
@@ -145,7 +145,7 @@ impl Network {
         added
     }
 
-    /// A fault ends a stream; the end that noticed learns it now.
+    /// Resets a stream by a fault; the end that noticed is informed immediately.
     pub(super) fn reset_stream(&mut self, slot: u32, noticed: usize) {
         self.stats.resets += 1;
         let Some(stream) = self.streams.get(slot) else {
@@ -159,8 +159,8 @@ impl Network {
             let end = StreamEnd::Reset;
             let what = Delivery::Closed { stream, end };
             match (state, at) {
-                (EndState::Opening | EndState::Open, Some(at)) => self.tell_at(at, host, what),
-                (EndState::Opening | EndState::Open, None) => self.tell(host, what),
+                (EndState::Opening | EndState::Open, Some(at)) => self.notify_at(at, host, what),
+                (EndState::Opening | EndState::Open, None) => self.notify(host, what),
                 _ => {}
             }
         }
@@ -214,7 +214,7 @@ impl Network {
         self.ready.push_back(super::Ready::Read { stream, end });
     }
 
-    /// A reader that is not paused takes the next that waits for it.
+    /// Delivers the next waiting bytes to a reader that is not paused.
     pub(super) fn read_next(&mut self, reference: Ref, end: u8) {
         if !self.streams.is_current(reference) {
             return;
@@ -244,7 +244,7 @@ impl Network {
         }
     }
 
-    /// The peer read: what waited for its window goes out.
+    /// Sends what waited for the window after the peer has read.
     fn unblock(&mut self, slot: u32, end: usize) {
         let window = self.transport.window as usize;
         loop {
@@ -272,7 +272,7 @@ impl Network {
         }
     }
 
-    /// Forgets a stream; neither end hears of it here.
+    /// Removes a stream without informing its ends.
     pub(super) fn free_stream(&mut self, slot: u32) {
         self.leave_session(slot);
         if let Some(stream) = self.streams.remove(slot) {

@@ -1,5 +1,5 @@
-//! Hosts, sessions and streams as the network sees them, in slabs: a hundred thousand hosts
-//! hold millions of streams.
+//! Hosts, sessions and streams as the network stores them, in slabs: a hundred thousand hosts have
+//! millions of streams.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,41 +11,40 @@ use skydht_core::node::{StreamEnd, StreamId};
 use super::host::{Access, Delivery, HostId};
 use crate::clock::SimTime;
 
-/// No slot.
+/// The index that stands for no slot.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Whether a host takes part.
+/// Presence of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Presence {
     Up,
-    /// The machine is there and refuses.
+    /// The machine is up and refuses connections.
     Refusing,
-    /// The machine is not there: silence.
+    /// The machine is gone and never answers.
     Silent,
-    /// It is there and does nothing.
+    /// The machine is up but processes nothing.
     Suspended,
 }
 
-/// A host.
+/// A host of the network.
 pub(super) struct Port {
     pub(super) key: PublicKey,
     pub(super) access: Access,
     pub(super) presence: Presence,
     pub(super) group: u8,
-    /// Counts comings and goings, so that late events of an earlier life are known.
+    /// Incremented with each start and stop, to detect late events of an earlier life.
     pub(super) epoch: u32,
-    /// Streams accepted in this life.
+    /// Number of streams accepted in this life.
     pub(super) accepted: u64,
     pub(super) sessions: BTreeMap<HostId, u32>,
-    /// Counts the times it went silent and came back.
+    /// Incremented when it goes silent and when it returns.
     pub(super) absences: u32,
-    /// What it learns when it resumes.
+    /// Events to deliver when it resumes.
     pub(super) later: Vec<Delivery>,
 }
 
 impl Port {
-    /// The address that peers see when this host dials: its own, at a port that is not its
-    /// listener's.
+    /// The source address when this host dials: its own, with a port other than its listener's.
     pub(super) fn dials_from(&self, host: HostId) -> Option<SocketAddr> {
         let port = 0x8000 | (super::faults::mix(u64::from(host.0)) as u16 & 0x7fff);
         self.access
@@ -54,62 +53,62 @@ impl Port {
     }
 }
 
-/// A session between two hosts: it carries streams both ways.
+/// A session between two hosts, which carries streams in both directions.
 pub(super) struct Session {
-    /// Who dialled, and who was dialled.
+    /// The dialler and the dialled host.
     pub(super) hosts: [HostId; 2],
     pub(super) ready: bool,
     pub(super) relayed: bool,
     pub(super) streams: u32,
-    /// The first of its streams.
+    /// The first stream of its list.
     pub(super) first: u32,
     pub(super) idle_since: SimTime,
     pub(super) started: SimTime,
-    /// Since when nothing gets through, from each of the two.
+    /// Since when nothing has been delivered, per direction.
     pub(super) stalled: [Option<SimTime>; 2],
 }
 
-/// What an end of a stream is to its host.
+/// State of an end of a stream, as its host sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum EndState {
-    /// Asked for; the host waits.
+    /// Requested; the host waits.
     Opening,
-    /// Not accepted yet: the host knows nothing.
+    /// Not accepted yet; the host does not know it.
     Unborn,
     Open,
     Closed,
 }
 
-/// What waits at an end.
+/// Bytes that wait at an end.
 #[derive(Default)]
 pub(super) struct Backlog {
-    /// Arrived while reading was paused.
+    /// Bytes that arrived while reading was paused.
     pub(super) unread: VecDeque<Arc<[u8]>>,
     pub(super) unread_bytes: usize,
-    /// The peer finished after that.
+    /// Whether the peer finished after those.
     pub(super) finished: bool,
-    /// Not sent, since the other end's window is full.
+    /// Bytes that wait because the other end's window is full.
     pub(super) unsent: VecDeque<Arc<[u8]>>,
-    /// The host closed after that.
+    /// Whether the host closed after those.
     pub(super) closing: bool,
 }
 
-/// Host, life, and the host's number for the stream.
+/// Host, epoch of the host, and the host's number of the stream.
 pub(super) type EndId = (HostId, u32, StreamId);
 
-/// One end of a stream, with what it sends.
+/// One end of a stream, with the state of what it sends.
 pub(super) struct End {
     pub(super) host: HostId,
-    /// The host's life that the stream belongs to.
+    /// The epoch of the host that the stream belongs to.
     pub(super) epoch: u32,
     pub(super) stream: StreamId,
     pub(super) state: EndState,
     pub(super) paused: bool,
-    /// When everything given to it has departed.
+    /// When everything sent by this end will have departed.
     pub(super) departed: SimTime,
-    /// When everything that departed has arrived: nothing overtakes.
+    /// When everything sent by this end will have arrived; later transmissions do not overtake it.
     pub(super) arrived: SimTime,
-    /// What arrives before this waits, since something before it did not get through.
+    /// Time before which arrivals wait, since an earlier transmission was held up.
     pub(super) hold: SimTime,
     pub(super) backlog: Option<Box<Backlog>>,
 }
@@ -129,7 +128,7 @@ impl End {
         }
     }
 
-    /// What names it, once it is not unborn.
+    /// The identity of the end, once it is not unborn.
     pub(super) fn id(&self) -> EndId {
         (self.host, self.epoch, self.stream)
     }
@@ -151,18 +150,18 @@ pub(super) struct Stream {
     pub(super) next: u32,
     pub(super) previous: u32,
     pub(super) slow: bool,
-    /// What this end sends is lost.
+    /// Index of the end whose transmissions are lost, if any.
     pub(super) deaf: Option<u8>,
 }
 
-/// A reference to a slot as it was; the slot may have been given to another since.
+/// A reference to a slot; the slot may have been reused since.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ref {
     pub(super) slot: u32,
     generation: u32,
 }
 
-/// Values at small numbers, which are used again.
+/// A vector with reusable slots.
 pub(super) struct Slab<T> {
     slots: Vec<(u32, Option<T>)>,
     free: Vec<u32>,
@@ -228,7 +227,7 @@ impl<T> Slab<T> {
     }
 }
 
-/// How the peer's end of a stream ends when this end is closed.
+/// How a stream ends for the peer when this end is closed.
 pub(super) const fn end_of(graceful: bool) -> StreamEnd {
     if graceful {
         StreamEnd::Finished

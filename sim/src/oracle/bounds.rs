@@ -1,4 +1,4 @@
-//! What each node keeps within its bounds.
+//! Bounds of each node.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
@@ -10,11 +10,11 @@ use super::Violations;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// Every key that a host has.
+/// The keys of all hosts.
 pub type Existing = HashSet<PublicKey, FixedState>;
 
-/// Checks one node: every key in its table belongs to a host that exists and could prove it,
-/// under the id that is its own; nothing uses more than its limit.
+/// Checks one node: every key in its table belongs to a host that exists and could prove it, under
+/// its own id; nothing exceeds its limit.
 pub fn check(
     now: SimTime,
     host: HostId,
@@ -38,9 +38,8 @@ pub fn check(
     limits(now, host, &node.snapshot().limits, violations);
 }
 
-/// What requests of peers still hold of a node at which nothing is under way; none if nothing. With
-/// `bytes`, the deadlines of half-sent requests and of answers that were not taken have passed,
-/// too.
+/// Describes the resources that requests of peers still hold at an idle node; `None` if there are
+/// none. With `bytes`, the deadlines of incomplete requests and unread answers have passed, too.
 #[must_use]
 pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Option<String> {
     let in_flight = snapshot.in_flight;
@@ -60,7 +59,7 @@ pub fn still_held(snapshot: &Snapshot, due: Option<Deadline>, bytes: bool) -> Op
     })
 }
 
-/// Limits of which nothing is used where nothing is under way.
+/// Limits of which nothing is in use at an idle node.
 const RELEASED: [Limit; 4] = [
     Limit::operations,
     Limit::outputs,
@@ -68,7 +67,7 @@ const RELEASED: [Limit; 4] = [
     Limit::watches,
 ];
 
-/// Checks that nothing uses more than its limit.
+/// Checks that nothing exceeds its limit.
 pub fn limits(now: SimTime, host: HostId, limits: &[LimitUse], violations: &mut Violations) {
     for limit in limits {
         if let Some(max) = limit.max

@@ -1,4 +1,5 @@
-//! What storage said is durable is there at the next start, and nothing that was never written.
+//! Durability: whatever storage acknowledged is there at the next start, and nothing that was never
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use super::holdings::SLACK;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// A record, as far as it is compared; none where there is none.
+/// The compared parts of a record; `None` if there is none.
 type Content = Option<(Rank, Unix, Option<Unix>)>;
 
 fn content(record: &StoredRecord) -> Content {
@@ -28,31 +29,31 @@ fn of(change: &StoreChange) -> (Target, Content) {
     }
 }
 
-/// What a Redis said it had kept.
+/// A record that a Redis acknowledged.
 #[derive(Clone, Copy, Debug)]
-struct Shared {
+struct SharedRecord {
     rank: Rank,
-    /// Until when it lives, in true time; none for ever.
+    /// End of its lifetime in true time; `None`: never.
     until: Option<SimTime>,
 }
 
-/// What may be found in storage, and what must.
+/// The records that may be found in storage, and those that must be.
 #[derive(Clone, Debug, Default)]
 pub struct Durability {
-    /// By host and target: what was acknowledged last, and everything that was asked for since.
+    /// By host and target: the last acknowledged content, then every content requested since.
     disks: BTreeMap<HostId, BTreeMap<Target, Vec<Content>>>,
-    shared: BTreeMap<Target, Shared>,
+    shared: BTreeMap<Target, SharedRecord>,
 }
 
 impl Durability {
-    /// A node asked its disk to keep a change.
+    /// Records that a node asked its disk to write a change.
     pub fn changed(&mut self, host: HostId, change: &StoreChange) {
         let (target, content) = of(change);
         let at = self.disks.entry(host).or_default();
         at.entry(target).or_insert_with(|| vec![None]).push(content);
     }
 
-    /// A disk said that these are durable.
+    /// Records that a disk acknowledged changes.
     pub fn stored(&mut self, host: HostId, changes: &[StoreChange]) {
         let at = self.disks.entry(host).or_default();
         for (target, content) in changes.iter().map(of) {
@@ -62,7 +63,7 @@ impl Durability {
         }
     }
 
-    /// A host starts, and finds these on its disk.
+    /// Checks the records that a starting host finds on its disk.
     pub fn found(
         &mut self,
         now: SimTime,
@@ -92,12 +93,12 @@ impl Durability {
         }
     }
 
-    /// A host's disk is a new one, or one of which nothing can be said.
+    /// Forgets a host whose disk was replaced or is unreliable.
     pub fn forget(&mut self, host: HostId) {
         self.disks.remove(&host);
     }
 
-    /// The Redis said to a host whose clock shows `clock` that these are durable.
+    /// Records that the Redis acknowledged changes to a host whose clock reads `clock`.
     pub fn shared(&mut self, now: SimTime, clock: Unix, changes: &[StoreChange]) {
         for change in changes {
             let StoreChange::Keep(record) = change else {
@@ -105,7 +106,7 @@ impl Durability {
             };
             let rank = Rank::of(&record.target, &record.item);
             let until = record.expires.map(|at| now.plus(at.since(clock)));
-            let new = Shared { rank, until };
+            let new = SharedRecord { rank, until };
             let at = self.shared.entry(record.target).or_insert(new);
             let is_over = at.until.is_some_and(|until| until <= now);
             if is_over || rank >= at.rank {
@@ -114,14 +115,14 @@ impl Durability {
         }
     }
 
-    /// The Redis has lost the last writes of these.
+    /// Records that the Redis lost its last writes at these targets.
     pub fn failed_over(&mut self, lost: &[Target]) {
         for target in lost {
             self.shared.remove(target);
         }
     }
 
-    /// What the Redis acknowledged and did not lose is in it while it lives.
+    /// Checks that the Redis contains what it acknowledged and did not lose.
     pub fn check_shared(
         &self,
         now: SimTime,
@@ -191,7 +192,7 @@ mod tests {
             let there: Vec<_> = found.into_iter().collect();
             let noted = violations(|it| all.found(now, HOST, &there, it));
             assert_eq!(noted, broken, "{acknowledged} {there:?}");
-            // From then on that is what is there.
+            // From then on, that is the content of the disk.
             assert_eq!(violations(|it| all.found(now, HOST, &there, it)), 0);
             all.forget(HOST);
             assert_eq!(violations(|it| all.found(now, HOST, &[], it)), 0);

@@ -1,4 +1,4 @@
-//! Who holds what, learned from every change that a node of ours stores.
+//! The items at each node, derived from every change that it stores.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,28 +12,27 @@ use super::Violations;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// One item at one host.
+/// An item at a host.
 #[derive(Clone, Debug)]
 pub struct Holding {
-    /// Its rank there.
+    /// Rank of the item.
     pub rank: Rank,
-    /// Until when it lives there, in true time; none for ever.
+    /// End of its lifetime in true time; `None`: never.
     pub until: Option<SimTime>,
 }
 
-/// Forgetting an item this much before its time is no violation: clocks that run wrong.
+/// Tolerance for early expiry, because of inaccurate clocks.
 pub(super) const SLACK: Duration = Duration::from_secs(6);
 
-/// Who holds what.
+/// The items at each node.
 #[derive(Clone, Debug, Default)]
 pub struct Holdings {
     at: BTreeMap<Target, BTreeMap<HostId, Holding>>,
 }
 
 impl Holdings {
-    /// A host holds something else. Ranks only rise while an item lives, and nothing is
-    /// forgotten before its time, unless the host ever `evicted` something. `clock` is the
-    /// host's.
+    /// Takes a change at a host. Ranks must only rise while an item lives, and no item may be
+    /// removed early unless the host ever `evicted` something. `clock` is the host's wall clock.
     pub fn changed(
         &mut self,
         now: SimTime,
@@ -74,14 +73,14 @@ impl Holdings {
         }
     }
 
-    /// A host crashed.
+    /// Removes the holdings of a crashed host.
     pub fn gone(&mut self, host: HostId) {
         for at in self.at.values_mut() {
             at.remove(&host);
         }
     }
 
-    /// Who holds an item, and at which rank.
+    /// The hosts that have an item, with their holdings.
     pub fn of(&self, target: &Target) -> impl Iterator<Item = (HostId, &Holding)> {
         let at = self.at.get(target).into_iter().flatten();
         at.map(|(host, holding)| (*host, holding))

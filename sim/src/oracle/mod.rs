@@ -1,14 +1,15 @@
-//! What must hold, whatever happens: a reference model beside the world, and the invariants.
+//! Invariants of a run, checked with a reference model beside the world.
 //!
-//! | invariant | module |
+//! | Invariant | Module |
 //! |---|---|
-//! | what h holders acknowledged survives while fewer than h of them fail within its life | [`promises`] |
-//! | a healed network never reads an older rank than was acknowledged | [`promises`] |
-//! | the items of the dead disappear in time, and stay gone | [`promises`] |
-//! | at every holder ranks only rise | [`holdings`] |
-//! | what storage said is durable is there at the next start | [`durability`] |
-//! | no unproven key in any table; memory within its limits | [`bounds`] |
-//! | each operation finishes once, before its deadline | [`operations`] |
+//! | An item acknowledged by h holders survives while fewer than h of them fail within its
+//! lifetime. | [`promises`] |
+//! | A healed network never reads an older rank than was acknowledged. | [`promises`] |
+//! | The items of removed owners disappear in time, and stay gone. | [`promises`] |
+//! | Ranks only rise at every holder. | [`holdings`] |
+//! | Whatever storage acknowledged is there at the next start. | [`durability`] |
+//! | No table has an unproven key, and memory stays within its limits. | [`bounds`] |
+//! | Each operation finishes once, before its deadline. | [`operations`] |
 
 pub mod bounds;
 pub mod durability;
@@ -20,10 +21,10 @@ use std::fmt;
 
 use crate::clock::SimTime;
 
-/// Violations that are kept in words; more are only counted.
+/// Maximum number of violations that are kept as text; more are only counted.
 const KEPT: usize = 20;
 
-/// What broke.
+/// Violated invariants.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Violations {
     kept: Vec<String>,
@@ -31,7 +32,7 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// An invariant broke.
+    /// Records a violation.
     pub fn note(&mut self, at: SimTime, what: impl fmt::Display) {
         self.count += 1;
         if self.kept.len() < KEPT {
@@ -39,20 +40,20 @@ impl Violations {
         }
     }
 
-    /// Adds another one's.
+    /// Adds the violations of another run.
     pub fn append(&mut self, other: Self) {
         self.count += other.count;
         let room = KEPT.saturating_sub(self.kept.len());
         self.kept.extend(other.kept.into_iter().take(room));
     }
 
-    /// How many there were.
+    /// Number of violations.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// The first of them, in words.
+    /// The first violations as text.
     #[must_use]
     pub fn into_words(mut self) -> Vec<String> {
         let more = self.count - self.kept.len() as u64;

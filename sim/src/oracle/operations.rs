@@ -9,26 +9,25 @@ use super::Violations;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// How much later than its deadline an operation may finish: timers of a host are exact, and
-/// its clock may run a little wrong.
+/// Tolerance for late operations: timers are exact, but a host's clock may be slightly wrong.
 const SLACK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
     started: SimTime,
     deadline: SimTime,
-    /// Its host stood still meanwhile: then it may be late.
+    /// Whether its host was suspended meanwhile, so that it may be late.
     disturbed: bool,
 }
 
-/// Operations without outcome so far, by host: numbers are distinct in one life of a host.
+/// Unfinished operations by host; their numbers are distinct within one life of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Operations {
     open: BTreeMap<(HostId, OperationId), Open>,
 }
 
 impl Operations {
-    /// One was started.
+    /// Records the start of an operation.
     pub fn started(&mut self, now: SimTime, host: HostId, op: OperationId, timeout: Duration) {
         let open = Open {
             started: now,
@@ -38,7 +37,8 @@ impl Operations {
         self.open.insert((host, op), open);
     }
 
-    /// One finished. Returns how long it took; none, and a violation, when it was not open.
+    /// Records the end of an operation. Returns its duration; `None`, with a violation, if it was
+    /// not running.
     pub fn finished(
         &mut self,
         now: SimTime,
@@ -58,19 +58,19 @@ impl Operations {
         Some(took)
     }
 
-    /// Those of a host will never finish: it crashed.
+    /// Drops the operations of a crashed host.
     pub fn abandoned(&mut self, host: HostId) {
         self.open.retain(|(at, _), _| *at != host);
     }
 
-    /// A host stood still, or its clock was changed.
+    /// Records that a host was suspended or its clock changed.
     pub fn disturbed(&mut self, host: HostId) {
         for ((at, _), open) in &mut self.open {
             open.disturbed |= *at == host;
         }
     }
 
-    /// Notes those whose deadline has passed on hosts that are awake.
+    /// Records a violation for each overdue operation of a host that is awake.
     pub fn check(
         &mut self,
         now: SimTime,

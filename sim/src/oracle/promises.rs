@@ -1,4 +1,4 @@
-//! What puts were promised, and what reads must therefore find.
+//! What acknowledged puts promise, and what reads must therefore find.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use super::holdings::Holdings;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// How much later than TTL the items of the dead may disappear: replicas that were stored late,
-/// and clocks that run wrong.
+/// How much later than its TTL an item may disappear after its owner left, because of replicas that
+/// were stored late and clocks that are wrong.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// An acknowledged put.
@@ -22,61 +22,63 @@ const SLACK: Duration = Duration::from_secs(60);
 struct Promise {
     seq: Seq,
     tombstone: bool,
-    /// When it was asked for: the first holders have it from then on.
+    /// Time of the request. The first holders may have stored the item from then on.
     at: SimTime,
-    /// The count that the publisher was given.
+    /// Number of replicas reported to the publisher.
     holders: u16,
-    /// Who of ours held it soon after, and has not failed since.
+    /// Our hosts that held the item soon afterwards and have not failed since.
     standing: Option<BTreeSet<HostId>>,
-    /// How many held it then.
+    /// Number of our hosts that held it then.
     stood: usize,
-    /// Its signer published it itself; what others publish lives as long as they can prove.
+    /// The signer published the item itself. Items that others publish live only as long as their
+    /// expiry allows.
     vouched: bool,
 }
 
-/// One item, from its owner's side.
+/// The history of one item as its owner knows it.
 #[derive(Clone, Debug)]
 pub struct Tracked {
-    /// Who signs it.
+    /// Host that signs the item.
     pub owner: HostId,
-    /// Its key.
+    /// Key of the owner.
     pub key: PublicKey,
-    /// Where it is.
+    /// Target of the item.
     pub target: Target,
     promises: Vec<Promise>,
-    /// A put whose fate is not known, or two values of one sequence: anything may win.
+    /// The outcome of a put is unknown, or two values have the same sequence number: a read may
+    /// find any of them.
     unsure: bool,
-    /// The highest sequence that another node published.
+    /// The highest sequence number that another node published.
     elsewhere: Seq,
 }
 
-/// What a promise depends on.
+/// Conditions that a promise depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
-    /// How long an item lives, with some room for late replicas.
+    /// Lifetime of an item, with some margin for late replicas.
     pub life: Duration,
-    /// Only nodes of ours take part, so that the count given to a publisher must be that of
-    /// holders, but for those that crashed.
+    /// Only nodes of ours take part. The number of replicas reported to a publisher must then be
+    /// the number of holders, except those that crashed.
     pub all_ours: bool,
-    /// Crashes so far.
+    /// Number of crashes so far.
     pub crashes: u64,
-    /// Whether any node evicted anything: then holders may lack it.
+    /// Whether any node evicted items; holders may then lack the item.
     pub evicted: bool,
 }
 
-/// How a read of the checked phase was.
+/// The judgement of a read in the checked phase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The freshest, or what may count as such.
+    /// The newest version, or one that is also acceptable.
     Right,
-    /// Not found, or older, or no answer.
+    /// Not found, an old version, or no answer.
     Wrong,
-    /// Nothing was promised, so nothing can be said.
+    /// No promise exists, so the read cannot be judged.
     Unknown,
 }
 
 impl Tracked {
-    /// An item that is not published yet.
+    /// An item that has not been published yet.
     #[must_use]
     pub fn new(owner: HostId, key: PublicKey, target: Target) -> Self {
         Self {
@@ -89,7 +91,7 @@ impl Tracked {
         }
     }
 
-    /// A put that was asked for at `at` was acknowledged.
+    /// Records that the put requested at `at` was acknowledged.
     pub fn promised(&mut self, at: SimTime, outcome: &PutOutcome, tombstone: bool) {
         let holders = outcome.replicas.acknowledged();
         if holders == 0 {
@@ -106,8 +108,8 @@ impl Tracked {
         });
     }
 
-    /// Another node published what the owner's key signed, with this sequence. It may take the
-    /// place of anything with a lower one, or the same, and may live shorter.
+    /// Records that another node published an item signed by the owner, with this sequence number.
+    /// It may replace items with a lower or the same number and may have a shorter lifetime.
     pub fn elsewhere(&mut self, seq: Seq) {
         for promise in &mut self.promises {
             promise.vouched &= promise.seq > seq;
@@ -116,12 +118,12 @@ impl Tracked {
         self.unsure = true;
     }
 
-    /// A put ended without a promise, yet may have reached a peer.
+    /// Records that a put ended without a promise but may have reached a peer.
     pub fn unsure(&mut self) {
         self.unsure = true;
     }
 
-    /// A host failed: it crashed, or its disk was lost.
+    /// Records that a host failed: it crashed, or its disk was lost.
     pub fn failed(&mut self, host: HostId) {
         for promise in &mut self.promises {
             if let Some(standing) = &mut promise.standing {
@@ -130,7 +132,7 @@ impl Tracked {
         }
     }
 
-    /// The highest sequence promised.
+    /// The highest promised sequence number.
     #[must_use]
     pub fn floor(&self) -> Option<Seq> {
         self.promises.iter().map(|promise| promise.seq).max()
@@ -141,7 +143,7 @@ impl Tracked {
         vouched.max_by_key(|promise| promise.seq)
     }
 
-    /// Looks at the holders of every promise.
+    /// Checks the holders of every promise.
     pub fn check(
         &mut self,
         now: SimTime,
@@ -189,7 +191,7 @@ impl Tracked {
                     promise.standing = Some(standing);
                 }
                 Some(standing) if now.since(promise.at) < ttl && !evicted => {
-                    // Those with a newer one hold that from now on.
+                    // Hosts with a newer version hold that version from now on.
                     standing.retain(|host| at(*host).is_none_or(|seq| seq <= promise.seq));
                     let lost: Vec<HostId> = standing
                         .iter()
@@ -213,9 +215,9 @@ impl Tracked {
         }
     }
 
-    /// Whether a read found any of the owner's versions, as one for the first valid value may,
-    /// or one of a mirror where nodes accept some. A tombstone is a value like any other: the first
-    /// found may be an older one.
+    /// Whether a read found any version of the owner, which is enough for a read that takes the
+    /// first valid value, or an item of a mirror if nodes accept mirrors. A tombstone counts as a
+    /// version: the first one found may be an old tombstone.
     #[must_use]
     pub fn is_found(&self, mirrors: bool, read: &Result<GetOutcome, GetError>) -> bool {
         match read {
@@ -227,7 +229,8 @@ impl Tracked {
         }
     }
 
-    /// Judges what a read found. `reachable`: a standing holder is where a reader looks.
+    /// Judges the result of a read. `reachable`: a host that still holds the item is among those
+    /// that a reader asks.
     pub fn judge(
         &self,
         now: SimTime,
@@ -249,7 +252,7 @@ impl Tracked {
         };
         match found {
             Some((seq, true)) if seq >= newest.seq => Verdict::Right,
-            // A put of unknown fate may have deleted it.
+            // The put with unknown outcome may have deleted the item.
             None if self.unsure => Verdict::Unknown,
             None if newest.tombstone => Verdict::Right,
             _ if !alive || !held() => Verdict::Unknown,
@@ -257,7 +260,7 @@ impl Tracked {
         }
     }
 
-    /// Whether a host still holds the item although its owner left too long ago.
+    /// Whether a host holds the item although its owner left longer ago than the TTL allows.
     #[must_use]
     pub fn outlived(&self, now: SimTime, owner_left: SimTime, ttl: Duration) -> bool {
         now.since(owner_left) > ttl + SLACK

@@ -1,32 +1,32 @@
-//! What can be planned for the whole program.
+//! Actions that can be planned for the whole program.
 
 use super::directory::Presence;
 use super::relays::RelayId;
 use crate::network::HostId;
 use crate::scenario::action::Action;
 
-/// Something planned.
+/// A planned action.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ProgramAction {
-    /// What cores know as well.
+    /// An action that also exists for cores.
     Common(Action),
-    /// All connections of a host break.
+    /// Breaks all connections of a host.
     Break(HostId),
-    /// Nothing gets in or out of a host.
+    /// Blocks all traffic of a host.
     Silence(HostId),
-    /// The end of that.
+    /// Ends [`Silence`](Self::Silence).
     Hear(HostId),
-    /// A host shuts down in order.
+    /// Shuts a host down properly.
     Leave(HostId),
-    /// It must have.
+    /// Checks that the host has shut down.
     Left(HostId),
-    /// A relay dies: its process, or its machine.
+    /// Crashes a relay: its process if `true`, else its machine.
     RelayCrash(RelayId, bool),
-    /// It comes back.
+    /// Starts a relay again.
     RelayStart(RelayId),
-    /// All its connections break.
+    /// Breaks all connections of a relay.
     RelayBreak(RelayId),
-    /// The discovery answers no more, or again.
+    /// Changes whether the discovery answers.
     Discovery(Presence),
 }
 

@@ -1,11 +1,11 @@
-//! Users ask nodes, and the run learns what they were told and what nodes stored.
+//! Users give commands to nodes. The run records the answers and what nodes stored.
 
 use std::time::Duration;
 
 use sha2::Digest as _;
 use skydht_core::node::{Command, GetRequest, OPERATION_TIMEOUT, OperationId, ReadPolicy};
 
-use super::ledger::{Event, Told};
+use super::ledger::{Event, UserAnswer};
 use super::state::WholeProgram;
 use super::users;
 use crate::network::HostId;
@@ -13,13 +13,13 @@ use crate::network::faults::{below, up_to};
 use crate::run::Run;
 use crate::scenario::work::UserAction;
 
-/// Watches end after this.
+/// Duration of a watch.
 const WATCHED: Duration = Duration::from_secs(12);
-/// Users that give up do so within this.
+/// Users that give up wait at most this long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Run<'_, WholeProgram> {
-    /// A user takes a step; beside it another asks for something else, for races.
+    /// Starts a user's action. With it, another user may give a second command, to cause races.
     pub(super) fn begin(
         &mut self,
         host: HostId,
@@ -52,7 +52,7 @@ impl Run<'_, WholeProgram> {
         Some(id)
     }
 
-    /// A watch of an item, for what is newer than has been promised so far.
+    /// A watch of an item for versions newer than those promised so far.
     fn watch(&self, item: usize) -> Command {
         let tracked = &self.tracked[item];
         let owner = (tracked.key, self.items[item].salt.clone());
@@ -62,7 +62,7 @@ impl Run<'_, WholeProgram> {
         Command::Watch { request, after }
     }
 
-    /// A user of a host asks; with `watch`, it reads every event of a get.
+    /// A user of a host gives a command. With `watch`, it reads every event of a get.
     pub(super) fn ask(&mut self, host: HostId, command: Command, watch: bool) -> OperationId {
         let program = &mut self.backend;
         program.asked += 1;
@@ -81,8 +81,8 @@ impl Run<'_, WholeProgram> {
         OperationId(id)
     }
 
-    /// Takes what nodes did since the last time.
-    pub(super) fn learn(&mut self) {
+    /// Processes the events of nodes since the last call.
+    pub(super) fn process_events(&mut self) {
         let events = std::mem::take(&mut self.backend.shared.lock().events);
         for (at, host, event) in events {
             match event {
@@ -99,18 +99,18 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Takes what nodes did and what users were told since the last time.
-    pub(super) fn hear(&mut self) {
-        self.learn();
+    /// Processes the events of nodes and the answers to users since the last call.
+    pub(super) fn process_answers(&mut self) {
+        self.process_events();
         let ended = std::mem::take(&mut self.backend.shared.lock().ended);
         for end in ended {
-            let line = (end.id, end.host, end.at, &end.told);
-            // Our own types have no map keys or values that JSON cannot hold.
+            let line = (end.id, end.host, end.at, &end.answer);
+            // Our own types have no map keys or values that JSON cannot represent.
             let line = serde_json::to_vec(&line).unwrap_or_default();
-            self.backend.told.update(line);
-            let busy = end.told.was_busy();
+            self.backend.answers_digest.update(line);
+            let busy = end.answer.was_busy();
             self.coverage.count("users_told_busy", u64::from(busy));
-            if let Told::Seen(after, Ok(found)) = &end.told {
+            if let UserAnswer::Seen(after, Ok(found)) = &end.answer {
                 self.coverage.count("versions_seen", 1);
                 if Some(found.item.seq) <= *after {
                     let (host, seq) = (end.host, found.item.seq);
@@ -118,19 +118,19 @@ impl Run<'_, WholeProgram> {
                     self.violations.note(end.at, what);
                 }
             }
-            let Some(doing) = self.doing.remove(&OperationId(end.id)) else {
+            let Some(operation) = self.user_operations.remove(&OperationId(end.id)) else {
                 continue; // it was asked beside others, and its answer does not matter
             };
-            match &end.told {
-                Told::GaveUp => {
+            match &end.answer {
+                UserAnswer::GaveUp => {
                     self.coverage.count("futures_dropped", 1);
-                    if doing.action.publishes() {
-                        self.tracked[doing.item].unsure();
+                    if operation.action.publishes() {
+                        self.tracked[operation.item].unsure();
                     }
                 }
-                Told::Get(read) => self.read(doing, end.at, read),
-                Told::Put(put) => self.put(doing, end.at, put),
-                Told::Seen(..) | Told::Found(_) | Told::Pinged(_) => {}
+                UserAnswer::Get(read) => self.read(operation, end.at, read),
+                UserAnswer::Put(put) => self.put(operation, end.at, put),
+                UserAnswer::Seen(..) | UserAnswer::Found(_) | UserAnswer::Pinged(_) => {}
             }
         }
     }

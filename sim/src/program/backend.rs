@@ -1,4 +1,4 @@
-//! The whole program as the network of a run.
+//! The whole program as the backend of a run.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::coverage::Coverage;
 use crate::figures::Quantity;
 use crate::network::{HostId, Rate};
 use crate::oracle::Violations;
-use crate::run::{Backend, Doing, Run, SETTLED, Totals};
+use crate::run::{Backend, Run, SETTLED, Totals, UserOperation};
 use crate::scenario::RunError;
 use crate::scenario::storage::StorageFault;
 use crate::scenario::work::UserAction;
@@ -55,7 +55,7 @@ impl Backend for WholeProgram {
         }
         run.report_progress();
         run.take_started()?;
-        run.hear();
+        run.process_answers();
         let planned = due.and_then(|_| run.backend.plan.pop_first());
         Ok(planned.map(|(_, planned)| planned))
     }
@@ -160,13 +160,13 @@ impl Backend for WholeProgram {
         true
     }
 
-    /// Refused where the scenario is read.
+    /// The scenario refuses this for the whole program.
     fn drift_clock(&mut self, _: HostId, _: i32) -> bool {
         false
     }
 
-    /// One way as well: TCP gets nothing through without answers.
-    /// None: [`Scenario`](crate::scenario::Scenario) refuses it here.
+    /// Always `false`: [`Scenario`](crate::scenario::Scenario) refuses storage faults for the whole
+    /// program.
     fn storage_fault(&mut self, _: StorageFault) -> bool {
         false
     }
@@ -247,22 +247,27 @@ impl Backend for WholeProgram {
         Ok(())
     }
 
-    fn sample_read(run: &mut Run<'_, Self>, doing: &Doing, at: SimTime, _: &GetOutcome) {
-        let name = match doing.action {
+    fn sample_read(
+        run: &mut Run<'_, Self>,
+        operation: &UserOperation,
+        at: SimTime,
+        _: &GetOutcome,
+    ) {
+        let name = match operation.action {
             UserAction::Get { checked: true, .. } => "get",
             _ => "chaos_get",
         };
-        run.sample(name, at.since(doing.started));
+        run.sample(name, at.since(operation.started));
     }
 
     fn totals(self, coverage: &mut Coverage, violations: &mut Violations) -> Totals {
         let stats = self.world.network_stats();
         let (now, polls) = (self.now(), self.world.polls());
-        // The last of the nodes' watchers end with the world.
+        // The last watchers of nodes end with the world.
         drop(self.world);
         drop(self.machines);
         let mut ledger = self.shared.lock();
-        let mut digest = self.told;
+        let mut digest = self.answers_digest;
         for ((host, life), (inputs, value)) in &ledger.lives {
             digest.update(format!("{host} {life} {inputs} {value}\n").as_bytes());
         }

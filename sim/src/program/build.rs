@@ -1,4 +1,4 @@
-//! How a host's node is built: the one place that knows which transport it has.
+//! Builds the node of a host. Only this module knows the transport of a node.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -20,42 +20,42 @@ use crate::network::HostId;
 use crate::scenario::Program;
 use crate::scenario::RunError;
 
-/// The port that every host listens on at first.
+/// First listening port of every host.
 const PORT: u16 = 4_000;
 
-/// A host's address.
+/// IP address of a host.
 pub(super) fn ip(host: HostId) -> IpAddr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + host.0).into()
 }
 
-/// Where its node listens after this many moves.
+/// Listening address of the host's node after this number of moves.
 pub(super) fn addr(host: HostId, moves: u16) -> SocketAddr {
     (ip(host), PORT + moves).into()
 }
 
-/// A node about to start, whatever its transport.
+/// Everything needed to start a node with any transport.
 pub(super) struct Plan {
     pub(super) listen: SocketAddr,
     pub(super) secret: SecretKey,
     pub(super) config: Config,
-    /// The node's randomness.
+    /// Seed of the node's randomness.
     pub(super) seed: Seed,
-    /// The handshakes'.
+    /// Seed of the handshakes' randomness.
     pub(super) handshakes: [u8; 32],
     pub(super) options: StartOptions,
 }
 
-/// Why a node did not start.
+/// Reason why a node did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Over TCP.
+    /// Starting over TCP failed.
     #[error(transparent)]
     Tcp(#[from] StartTcpError),
-    /// Over DMSG.
+    /// Starting over DMSG failed.
     #[error(transparent)]
     Dmsg(#[from] StartDmsgError),
-    /// A relay.
+    /// Starting a relay failed.
     #[error("a relay cannot listen: {0}")]
     Relay(#[source] std::io::Error),
 }
@@ -66,10 +66,9 @@ impl From<BuildError> for RunError {
     }
 }
 
-/// Builds a [`Dht`] over some transport on a host of the virtual world.
+/// Builds a [`Dht`] with some transport on a host of the virtual world.
 pub(super) trait Build {
-    /// Starts it. Everything that it runs is a task of `runtime`, and nothing draws chance
-    /// from elsewhere than the plan.
+    /// Starts the node. All its tasks run on `runtime`, and all its randomness comes from the plan.
     fn start(
         &self,
         runtime: VirtualRuntime,
@@ -77,22 +76,22 @@ pub(super) trait Build {
     ) -> BoxFuture<'static, Result<Dht, BuildError>>;
 }
 
-/// Direct TCP: Noise and yamux.
+/// Direct TCP with Noise and yamux.
 pub(super) struct Tcp {
     options: TcpOptions,
-    /// What [`TcpOptions::accept_queue`] is drawn from.
+    /// Range of [`TcpOptions::accept_queue`].
     accept_queue: RangeInclusive<u32>,
     commands: RangeInclusive<u32>,
 }
 
-/// One of `range`, by four bytes that are drawn anew for each start.
+/// Selects a value from `range` with four random bytes, which differ for each start.
 fn drawn(range: &RangeInclusive<u32>, bytes: [u8; 4]) -> usize {
     let many = u64::from(range.end() - range.start()) + 1;
     let above = u64::from(u32::from_le_bytes(bytes)) % many;
     *range.start() as usize + above as usize
 }
 
-/// [`StartOptions::waiting_commands`] of a start with these bytes.
+/// [`StartOptions::waiting_commands`] of a start with these random bytes.
 fn commands(range: &RangeInclusive<u32>, handshakes: &[u8; 32]) -> Option<NonZeroUsize> {
     let [.., a, b, c, d] = *handshakes;
     NonZeroUsize::new(drawn(range, [a, b, c, d]))
@@ -134,7 +133,7 @@ impl Build for Tcp {
     }
 }
 
-/// DMSG: a client with sessions with relays, which closes with its node.
+/// DMSG: a client that has sessions with relays and closes with its node.
 pub(super) struct Dmsg {
     discovery: Directory,
     config: ClientConfig,
@@ -171,7 +170,7 @@ impl Build for Dmsg {
         node.seed = Some(plan.seed);
         node.options = plan.options;
         node.options.waiting_commands = commands(&self.commands, &entropy);
-        // Its seed is there: nothing is drawn.
+        // The random bytes exist already, so this draws none.
         Box::pin(async move { Ok(node.start_on(runtime, move || Ok(entropy)).await?) })
     }
 }

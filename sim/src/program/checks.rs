@@ -1,4 +1,4 @@
-//! What must hold, looked at from outside.
+//! Invariants checked from outside the nodes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,26 +14,27 @@ use super::state::WholeProgram;
 use crate::clock::SimTime;
 use crate::network::{HostId, Rate};
 use crate::oracle::bounds;
-use crate::run::{DEADLINES, Doing, Run};
+use crate::run::{DEADLINES, Run, UserOperation};
 use crate::scenario::RunError;
 
-/// Times that the tasks of one host may be polled in a second, on average between two checks.
+/// Maximum number of times per second that the tasks of one host may be polled, on average between
+/// two checks.
 const POLLS_A_SECOND: u64 = 1_000;
-/// The same over DMSG, where one session's task carries all streams of a host.
+/// The same over DMSG, where the task of one session handles all streams of a host.
 const POLLS_A_SECOND_RELAYED: u64 = 4_000;
-/// Keepalives after which a silent peer is given up at the latest: three that bring nothing,
-/// the one before, and a handshake that began meanwhile.
+/// Number of keepalives after which a silent peer must have been given up: three without an answer,
+/// the one before, and a handshake that began in the meantime.
 const GIVEN_UP: u32 = 5;
-/// An answer that comes later than this after the question is a violation.
+/// An answer that comes later than this after the command is a violation.
 const ANSWERED: Duration = Duration::from_secs(skydht_core::node::OPERATION_TIMEOUT.as_secs() + 1);
-/// How often two sides are looked at until they agree.
+/// Interval between checks until the two sides agree.
 const LOOK: Duration = Duration::from_millis(500);
-/// Streams of one session that are enough for everything that a small network does.
+/// Number of streams per session that is sufficient for everything that a small network does.
 const AMPLE_STREAMS: u32 = 32;
-/// Streams that may be finished at leisure.
+/// Maximum number of streams that may be finishing.
 const MAX_LINGERING: usize = 1_024;
 
-/// What a node says of itself.
+/// A node's report about itself.
 struct Status {
     snapshot: Snapshot,
     peers: Vec<PeerInfo>,
@@ -50,7 +51,7 @@ async fn status(dht: &Dht) -> Option<Status> {
     })
 }
 
-/// What node, loop and transport count as used, if anything but idle streams and sessions.
+/// Resources that node, loop and transport still count as used, except idle streams and sessions.
 fn still_held(status: &Status) -> Option<String> {
     let Status {
         snapshot,
@@ -78,7 +79,7 @@ fn still_held(status: &Status) -> Option<String> {
 }
 
 impl Run<'_, WholeProgram> {
-    /// A running node's status. It answers at once, so that time stands still.
+    /// Status of a running node. It answers immediately, so simulated time does not advance.
     fn status(&mut self, host: HostId) -> Option<Status> {
         let dht = self.backend.machines[host.index()].node()?.clone();
         let before = self.now();
@@ -103,11 +104,11 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Adds a node's counters to the coverage; it is about to end.
+    /// Adds the counters of a node that is about to end to the coverage.
     pub(super) fn count_node(&mut self, host: HostId) {
         let status = self.status(host);
-        // Tasks may have run meanwhile.
-        self.learn();
+        // Tasks may have run in the meantime.
+        self.process_events();
         let Some(status) = status else {
             return;
         };
@@ -133,7 +134,7 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// What every node says of itself, how busy hosts are, and that users have their answers.
+    /// Checks the status of every node, the number of polls, and that all users have their answers.
     pub(super) fn check_nodes(&mut self) {
         let now = self.now();
         let ours = self.backend.machines.iter().map(|it| it.key);
@@ -144,7 +145,7 @@ impl Run<'_, WholeProgram> {
             }
         }
         let violations = &mut self.violations;
-        self.doing.retain(|_, it: &mut Doing| {
+        self.user_operations.retain(|_, it: &mut UserOperation| {
             let late = now > it.started.plus(ANSWERED) && !it.disturbed;
             if late {
                 let (host, action) = (it.host, it.action);
@@ -171,8 +172,8 @@ impl Run<'_, WholeProgram> {
             self.evicted = true;
         }
         let (driver, sessions) = (&status.driver, status.transport.sessions);
-        // Sessions keep slots only for streams that are held. Over DMSG also for those that
-        // are not through their handshake, see `disagreement`.
+        // Sessions use slots only for streams that are held. Over DMSG they also use slots for
+        // streams whose handshake is incomplete, see `disagreement`.
         let relayed = self.scenario.program.relays > 0;
         if !relayed && status.transport.streams > driver.streams {
             let (there, here) = (status.transport.streams, driver.streams);
@@ -196,15 +197,15 @@ impl Run<'_, WholeProgram> {
             let used = limits.filter(|it| it.limit == limit).map(|it| it.used);
             used.sum::<usize>()
         };
-        // Who gave up has no operation any more, and who has none any more was told.
+        // A user that gave up has no operation, and neither has a user that got its answer.
         let asking = self.backend.shared.lock().hosts[host.index()].asking;
         let operations = used(Limit::operations);
         if operations != asking {
             let what = format_args!("{host}: {operations} operations for {asking} users");
             violations.note(now, what);
         }
-        // What the node counts as open the loop has, and what the loop has beyond is being
-        // finished.
+        // Streams that the node counts as open exist in the loop. Further streams of the loop are
+        // finishing.
         let counted = used(Limit::streams);
         let held = driver.streams - driver.lingering;
         if held != counted {
@@ -213,7 +214,7 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Checks that no host is busy without end.
+    /// Checks that no host is busy all the time.
     fn check_polls(&mut self) {
         let now = self.now();
         let seconds = now.since(self.backend.looked).as_secs();
@@ -238,8 +239,8 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Nothing got in or out of a host since then: if that is long ago, neither it nor its
-    /// peers still keep a session with the other.
+    /// All traffic of a host has been blocked since `since`. If that is long ago, neither the host
+    /// nor its peers may still have sessions with each other.
     pub(super) fn check_given_up(&mut self, host: HostId, since: SimTime) {
         let now = self.now();
         if now.since(since) < GIVEN_UP * self.scenario.program.keepalive {
@@ -264,18 +265,18 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Nothing went wrong so far, so nothing may have failed; and no session has ended but
-    /// those that another one replaced and idle ones.
+    /// Without faults so far, nothing may have failed, and no session may have ended except
+    /// replaced and idle ones.
     pub(super) fn check_calm(&mut self) {
         let (program, nodes) = (&self.scenario.program, self.scenario.population.nodes);
         if program.max_sessions < nodes || program.max_streams < AMPLE_STREAMS {
-            return; // failing at a limit is in order
+            return; // failures because of a limit are expected
         }
         if !self.scenario.population.limits.is_empty() {
             return;
         }
         if program.go_relays {
-            return; // a stream to a host that has not come yet waits in vain
+            return; // a stream to a host that has not started yet is never answered
         }
         let now = self.now();
         let (mut made, mut accounted) = (0, 0);
@@ -285,9 +286,9 @@ impl Run<'_, WholeProgram> {
             };
             let (it, counters) = (status.transport, status.snapshot.counters);
             made += it.dials + it.accepted;
-            // The other end of one that was idle need not have noticed.
+            // The other end of a session that was closed as idle need not have noticed it.
             accounted += it.sessions as u64 + it.superseded + 2 * it.idle_closed;
-            // Over DMSG no host is reached before it has a session, so the first calls may fail.
+            // Over DMSG a host is unreachable until it has a session, so the first calls may fail.
             let relayed = program.relays > 0;
             for (what, count) in [
                 ("calls failed", counters.get(Counter::CallsFailed)),
@@ -330,8 +331,8 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Everything went well for a while. Sessions come and go, so both sides may need a moment
-    /// to agree; they have as long as a replaced session may last.
+    /// Checks the network after a period without faults. Both sides of a session may need time to
+    /// agree, at most as long as a replaced session may last.
     pub(super) fn check_settled(&mut self) -> Result<(), RunError> {
         self.check(true)?;
         for machine in &self.backend.machines {
@@ -354,7 +355,7 @@ impl Run<'_, WholeProgram> {
         Ok(())
     }
 
-    /// Checks that hosts that came back on another port are known there, and nowhere else.
+    /// Checks that the hosts that came back on another port are known at that port and no other.
     fn moved(&mut self) {
         if self.scenario.program.moves == Rate::NEVER {
             return;
@@ -378,8 +379,8 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Upkeep goes on, so that hosts rest at different moments: each must be seen with nothing
-    /// under way, and then nothing may be counted as used.
+    /// Nodes keep doing maintenance, so they are idle at different times. Each must be seen idle,
+    /// and must then count no resources as used.
     fn all_given_back(&mut self) -> Result<(), RunError> {
         let last = self.now().plus(DEADLINES);
         let mut hosts: Vec<HostId> = self.hosts().collect();
@@ -405,7 +406,8 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// No host dials, both ends of every session have it, and no two hosts have more than one.
+    /// Checks that no host is dialling, every session exists at both ends, and two hosts have at
+    /// most one session.
     fn disagreement(&mut self) -> Option<String> {
         let relays = self.backend.relays.totals();
         let (mut ends, mut underway) = (relays.sessions, relays.handshaking);
@@ -437,7 +439,7 @@ impl Run<'_, WholeProgram> {
         (ends != 2 * count).then(|| format!("{ends} ends of sessions on {count} connections"))
     }
 
-    /// All have shut down: nothing may be left.
+    /// Checks that nothing is left after all hosts have shut down.
     pub(super) fn nothing_left(&mut self) {
         let now = self.now();
         for machine in &self.backend.machines {
@@ -463,8 +465,8 @@ impl Run<'_, WholeProgram> {
             self.violations
                 .note(now, format_args!("{connections} connections are left"));
         }
-        if !self.doing.is_empty() {
-            let count = self.doing.len();
+        if !self.user_operations.is_empty() {
+            let count = self.user_operations.len();
             self.violations
                 .note(now, format_args!("{count} users still wait"));
         }

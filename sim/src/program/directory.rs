@@ -1,4 +1,4 @@
-//! The DMSG discovery that relays and nodes share. At times it is away.
+//! The DMSG discovery that relays and nodes share. It is sometimes unavailable.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,18 @@ use skydht_driver::dmsg::entry::{Entry, SignedEntry};
 use skydht_runtime::BoxFuture;
 use skydht_runtime::virtual_time::VirtualTime;
 
-/// How the discovery is.
+/// State of the discovery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Presence {
     /// It answers.
     Here,
-    /// No listener: requests fail immediately.
+    /// It has no listener: requests fail immediately.
     Gone,
-    /// It takes questions and never answers.
+    /// It accepts requests but never answers.
     Silent,
 }
 
-/// The discovery; clones are the same one.
+/// The discovery. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Directory {
     entries: MemoryDiscovery,
@@ -43,7 +43,7 @@ impl Directory {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it answers, if it does now. One that is away does nothing.
+    /// Answers a request if the discovery is available. An unavailable discovery changes nothing.
     fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&MemoryDiscovery) -> BoxFuture<'static, Result<T, DiscoveryError>>,

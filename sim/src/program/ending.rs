@@ -1,4 +1,4 @@
-//! Every node shuts down, and nothing is left.
+//! Shuts every node down and checks that nothing is left.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::network::faults::up_to;
 use crate::run::{Backend as _, Run};
 use crate::scenario::RunError;
 
-/// After this nothing may be left of a network that was shut down.
+/// After this time, nothing may be left of a network that was shut down.
 const GONE: Duration = Duration::from_secs(60);
-/// Nodes are shut down within this after their last lookup began.
+/// Nodes are shut down within this time after their last lookup began.
 const MIDST: Duration = Duration::from_millis(500);
 
 impl Run<'_, WholeProgram> {
-    /// Shuts every node down, in the midst of lookups; then nothing may be left.
+    /// Shuts every node down during lookups; then checks that nothing is left.
     pub(super) fn shut_down(&mut self) -> Result<(), RunError> {
         self.backend.plan.clear();
         for host in self.hosts() {

@@ -1,5 +1,5 @@
-//! Go nodes of the DHT's days over DMSG: upstream's model in a loop of its own. A peer that called
-//! one is in its table for ever, and named in its answers.
+//! Go nodes from the time when they ran the DHT over DMSG: the model of upstream in a loop of its
+//! own. A peer that called such a node stays in its table for ever and occurs in its answers.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,20 +38,20 @@ const PATH: Path = Path {
 struct GoNode {
     ip: IpAddr,
     secret: SecretKey,
-    /// Its randomness, for keys of handshakes.
+    /// Randomness for the keys of handshakes.
     entropy: [u8; 32],
-    /// None before it starts and after it ended.
+    /// `None` before the node starts and after it ends.
     client: Option<Client<VirtualRuntime>>,
 }
 
-/// All of them.
+/// All Go nodes.
 pub(super) struct GoNodes {
     nodes: Vec<GoNode>,
     config: Arc<UpstreamConfig>,
 }
 
 impl GoNodes {
-    /// As many as the scenario says; none runs.
+    /// The number of nodes that the scenario sets, all stopped.
     pub(super) fn new(program: &Program, mut random: ChaCha8Rng) -> Self {
         let node = |n| {
             let secret = secret(&mut random);
@@ -84,7 +84,7 @@ impl GoNodes {
         self.nodes.iter().map(|node| node.ip)
     }
 
-    /// What our nodes may start from.
+    /// Bootstrap peers for our nodes.
     pub(super) fn bootstrap(&self) -> impl Iterator<Item = BootstrapPeer> {
         let peer = |key| BootstrapPeer {
             key,
@@ -93,7 +93,7 @@ impl GoNodes {
         self.keys().map(peer)
     }
 
-    /// Sessions that they have, and dials of such under way.
+    /// Number of sessions and of dials in progress.
     pub(super) fn sessions(&self) -> (usize, usize) {
         let clients = self.nodes.iter().filter_map(|node| node.client.as_ref());
         clients.fold((0, 0), |(sessions, underway), client| {
@@ -102,7 +102,7 @@ impl GoNodes {
         })
     }
 
-    /// Starts all.
+    /// Starts all nodes.
     pub(super) fn start(&mut self, world: &VirtualTime, program: &Program, discovery: &Directory) {
         for node in &mut self.nodes {
             let runtime = world.host(node.ip);
@@ -126,7 +126,7 @@ impl GoNodes {
         }
     }
 
-    /// Ends all, and their loops with them.
+    /// Ends all nodes and their loops.
     pub(super) async fn close(&mut self) {
         for node in &mut self.nodes {
             if let Some(client) = node.client.take() {
@@ -144,18 +144,18 @@ fn now(runtime: &VirtualRuntime) -> Time {
     }
 }
 
-/// What reaches the loop.
-enum Heard {
+/// An event for the loop.
+enum LoopEvent {
     Accepted(Box<DmsgStream>),
     Opened(StreamId, Result<Box<DmsgStream>, OpenFailure>),
     Bytes(StreamId, Vec<u8>),
     Ended(StreamId, StreamEnd),
-    /// The listener has ended: the client closes.
+    /// The listener has ended because the client closes.
     Closed,
 }
 
-/// What a stream's writer is told; without a word it resets.
-enum Tell {
+/// A message to the writer of a stream. If the sender is dropped, the writer resets the stream.
+enum WriterMessage {
     Write(Arc<[u8]>),
     Finish,
 }
@@ -165,23 +165,23 @@ struct Loop {
     runtime: VirtualRuntime,
     client: Client<VirtualRuntime>,
     model: UpstreamNode,
-    heard: UnboundedReceiver<Heard>,
-    tell: UnboundedSender<Heard>,
-    writers: BTreeMap<StreamId, UnboundedSender<Tell>>,
-    /// Streams being opened that are still wanted.
+    events: UnboundedReceiver<LoopEvent>,
+    event_sender: UnboundedSender<LoopEvent>,
+    writers: BTreeMap<StreamId, UnboundedSender<WriterMessage>>,
+    /// Streams being opened that are still needed.
     opening: BTreeMap<StreamId, UnboundedSender<()>>,
     accepted: u64,
 }
 
 impl Loop {
     fn new(runtime: VirtualRuntime, client: Client<VirtualRuntime>, model: UpstreamNode) -> Self {
-        let (tell, heard) = unbounded();
+        let (event_sender, events) = unbounded();
         Self {
             runtime,
             client,
             model,
-            heard,
-            tell,
+            events,
+            event_sender,
             writers: BTreeMap::new(),
             opening: BTreeMap::new(),
             accepted: 0,
@@ -192,37 +192,37 @@ impl Loop {
         let Ok(mut listener) = self.client.listen(PORT) else {
             return;
         };
-        let tell = self.tell.clone();
+        let event_sender = self.event_sender.clone();
         self.runtime.spawn(Box::pin(async move {
             while let Some(stream) = listener.accept().await {
-                let _ = tell.unbounded_send(Heard::Accepted(Box::new(stream)));
+                let _ = event_sender.unbounded_send(LoopEvent::Accepted(Box::new(stream)));
             }
-            let _ = tell.unbounded_send(Heard::Closed);
+            let _ = event_sender.unbounded_send(LoopEvent::Closed);
         }));
         self.client.ready().await;
         loop {
             let due = self.model.next_deadline();
             let wait = due.map(|at| at.since(now(&self.runtime).mono));
-            let heard = match wait {
-                None => self.heard.next().await,
-                Some(wait) => match select(self.heard.next(), self.runtime.sleep(wait)).await {
-                    Either::Left((heard, _)) => heard,
+            let event = match wait {
+                None => self.events.next().await,
+                Some(wait) => match select(self.events.next(), self.runtime.sleep(wait)).await {
+                    Either::Left((event, _)) => event,
                     Either::Right(_) => {
                         self.handle(Input::TimerFired);
                         continue;
                     }
                 },
             };
-            match heard {
-                None | Some(Heard::Closed) => return,
-                Some(heard) => self.hear(heard),
+            match event {
+                None | Some(LoopEvent::Closed) => return,
+                Some(event) => self.handle_event(event),
             }
         }
     }
 
-    fn hear(&mut self, heard: Heard) {
-        match heard {
-            Heard::Accepted(stream) => {
+    fn handle_event(&mut self, event: LoopEvent) {
+        match event {
+            LoopEvent::Accepted(stream) => {
                 let id = StreamId(self.accepted * 2 + 1);
                 self.accepted += 1;
                 let peer = stream.remote().key;
@@ -230,9 +230,9 @@ impl Loop {
                 let (stream, path) = (id, PATH);
                 self.handle(Input::StreamAccepted { stream, peer, path });
             }
-            Heard::Opened(stream, opened) => {
+            LoopEvent::Opened(stream, opened) => {
                 if self.opening.remove(&stream).is_none() {
-                    return; // not wanted any more
+                    return; // no longer needed
                 }
                 match opened {
                     Ok(open) => {
@@ -242,15 +242,15 @@ impl Loop {
                     Err(reason) => self.handle(Input::StreamFailed { stream, reason }),
                 }
             }
-            Heard::Bytes(stream, bytes) => {
+            LoopEvent::Bytes(stream, bytes) => {
                 let bytes = bytes.into();
                 self.handle(Input::Bytes { stream, bytes });
             }
-            Heard::Ended(stream, end) => {
+            LoopEvent::Ended(stream, end) => {
                 self.writers.remove(&stream);
                 self.handle(Input::StreamClosed { stream, end });
             }
-            Heard::Closed => {}
+            LoopEvent::Closed => {}
         }
     }
 
@@ -266,7 +266,7 @@ impl Loop {
             Output::OpenStream { stream, peer, .. } => self.open(stream, peer),
             Output::Send { stream, bytes } => {
                 if let Some(writer) = self.writers.get(&stream) {
-                    let _ = writer.unbounded_send(Tell::Write(bytes));
+                    let _ = writer.unbounded_send(WriterMessage::Write(bytes));
                 }
             }
             Output::CloseStream { stream, reason } => {
@@ -274,7 +274,7 @@ impl Loop {
                 if let Some(writer) = self.writers.remove(&stream)
                     && reason.is_graceful()
                 {
-                    let _ = writer.unbounded_send(Tell::Finish);
+                    let _ = writer.unbounded_send(WriterMessage::Finish);
                 }
             }
             _ => {}
@@ -284,7 +284,7 @@ impl Loop {
     fn open(&mut self, stream: StreamId, peer: PublicKey) {
         let (wanted, mut unwanted) = unbounded::<()>();
         self.opening.insert(stream, wanted);
-        let (client, tell) = (self.client.clone(), self.tell.clone());
+        let (client, event_sender) = (self.client.clone(), self.event_sender.clone());
         let remote = Address {
             key: peer,
             port: PORT,
@@ -293,26 +293,27 @@ impl Loop {
             let dialling = Box::pin(client.dial(remote));
             if let Either::Left((dialled, _)) = select(dialling, unwanted.next()).await {
                 let opened = dialled.map(Box::new).map_err(|_| OpenFailure::Unreachable);
-                let _ = tell.unbounded_send(Heard::Opened(stream, opened));
+                let _ = event_sender.unbounded_send(LoopEvent::Opened(stream, opened));
             }
         }));
     }
 
-    /// Reads and writes a stream from now on.
+    /// Starts reading and writing a stream.
     fn attach(&mut self, id: StreamId, stream: DmsgStream) {
         let (reader, writer) = stream.split();
-        let (tell, told) = unbounded();
-        self.writers.insert(id, tell);
-        let heard = self.tell.clone();
+        let (message_sender, messages) = unbounded();
+        self.writers.insert(id, message_sender);
+        let event_sender = self.event_sender.clone();
         self.runtime.spawn(Box::pin(async move {
             let ended = {
-                let reading = read(reader, id, heard.clone()).fuse();
-                let writing = write(writer, told).fuse();
+                let reading = read(reader, id, event_sender.clone()).fuse();
+                let writing = write(writer, messages).fuse();
                 futures::pin_mut!(reading, writing);
                 match select(reading, writing).await {
-                    // The peer is done; what is to be written still goes out.
+                    // The peer has finished; remaining data is still written.
                     Either::Left((StreamEnd::Finished, writing)) => {
-                        let _ = heard.unbounded_send(Heard::Ended(id, StreamEnd::Finished));
+                        let _ =
+                            event_sender.unbounded_send(LoopEvent::Ended(id, StreamEnd::Finished));
                         let _ = writing.await;
                         return;
                     }
@@ -321,7 +322,7 @@ impl Loop {
                 }
             };
             if let Some(end) = ended {
-                let _ = heard.unbounded_send(Heard::Ended(id, end));
+                let _ = event_sender.unbounded_send(LoopEvent::Ended(id, end));
             }
         }));
     }
@@ -330,14 +331,14 @@ impl Loop {
 async fn read(
     mut reader: ReadHalf<DmsgStream>,
     id: StreamId,
-    heard: UnboundedSender<Heard>,
+    event_sender: UnboundedSender<LoopEvent>,
 ) -> StreamEnd {
     let mut buffer = [0; 4_096];
     loop {
         match reader.read(&mut buffer).await {
             Ok(0) => return StreamEnd::Finished,
             Ok(n) => {
-                let _ = heard.unbounded_send(Heard::Bytes(id, buffer[..n].to_vec()));
+                let _ = event_sender.unbounded_send(LoopEvent::Bytes(id, buffer[..n].to_vec()));
             }
             Err(_) => return StreamEnd::Reset,
         }
@@ -346,15 +347,15 @@ async fn read(
 
 async fn write(
     mut writer: WriteHalf<DmsgStream>,
-    mut told: UnboundedReceiver<Tell>,
+    mut messages: UnboundedReceiver<WriterMessage>,
 ) -> io::Result<()> {
-    while let Some(tell) = told.next().await {
-        match tell {
-            Tell::Write(bytes) => {
+    while let Some(message) = messages.next().await {
+        match message {
+            WriterMessage::Write(bytes) => {
                 writer.write_all(&bytes).await?;
                 writer.flush().await?;
             }
-            Tell::Finish => return writer.close().await,
+            WriterMessage::Finish => return writer.close().await,
         }
     }
     Ok(())

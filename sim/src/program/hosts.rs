@@ -1,4 +1,4 @@
-//! Hosts start, crash, shut down, and are silent.
+//! Hosts start, crash, shut down, and lose their traffic.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::run::Run;
 use crate::scenario::RunError;
 use crate::scenario::action::Action;
 
-/// Within this a node that was told to shut down has done so.
+/// A node that got a shutdown command must have stopped within this time.
 pub(super) const SHUT_DOWN: Duration = Duration::from_secs(10);
-/// Sessions that were replaced are gone after this.
+/// Replaced sessions must be closed within this time.
 pub(super) const RETIRED: Duration = Duration::from_secs(35);
 
 impl Run<'_, WholeProgram> {
@@ -39,7 +39,7 @@ impl Run<'_, WholeProgram> {
             }
             State::Up(_) | State::Starting(_) => return Ok(false),
             State::Leaving(since) => {
-                // It comes back once it is gone.
+                // It starts again after it has stopped.
                 let soon = since.plus(SHUT_DOWN).max(now).plus(Duration::from_secs(1));
                 self.plan(soon, Action::Start { host, wipe });
                 return Ok(false);
@@ -56,7 +56,7 @@ impl Run<'_, WholeProgram> {
             }
             disk.values().cloned().collect()
         };
-        // Those from whom others start keep their address.
+        // Bootstrap hosts keep their address.
         let may_move = machine.lives > 0 && host.0 >= self.scenario.population.bootstrap;
         if may_move && self.scenario.program.moves.hits(&mut self.random) {
             program.machine_mut(host).change_port();
@@ -72,7 +72,7 @@ impl Run<'_, WholeProgram> {
         Ok(true)
     }
 
-    /// A node runs now: one that ran before publishes its items anew.
+    /// The node runs now. If it ran before, it publishes its items again.
     fn started(&mut self, host: HostId) {
         if self.backend.machine(host).lives > 1 {
             self.coverage.count("restarts", 1);
@@ -80,7 +80,7 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Takes the nodes that have started since the last time.
+    /// Processes the nodes that have started since the last call.
     pub(super) fn take_started(&mut self) -> Result<(), RunError> {
         for host in self.hosts() {
             if self.backend.machine_mut(host).take_started()? {
@@ -104,7 +104,8 @@ impl Run<'_, WholeProgram> {
         }
         machine.suspended = false;
         if process {
-            // With unread data in its buffers a kernel resets, else it finishes.
+            // A kernel resets a connection with unread data in its buffers, and otherwise finishes
+            // it.
             if below(&mut self.random, 2) == 0 {
                 self.backend.world.disconnect(machine.ip);
             }
@@ -136,7 +137,7 @@ impl Run<'_, WholeProgram> {
         true
     }
 
-    /// Ends a node in one of the ways in which a program may.
+    /// Ends a node in one of the ways that a program may use.
     pub(super) fn leave(&mut self, host: HostId) -> bool {
         self.count_node(host);
         let now = self.now();
@@ -156,22 +157,22 @@ impl Run<'_, WholeProgram> {
             .spawn(Box::pin(async move {
                 match way {
                     0 => dht.shutdown().await,
-                    // The caller gives up, and the shutdown goes on: the next call waits for it.
+                    // The caller gives up, but the shutdown continues: the next call waits for it.
                     1 => {
                         let _ = dht.shutdown().now_or_never();
                         dht.shutdown().await;
                     }
-                    // The last handle goes once all users have their answers.
+                    // The last handle is dropped after all users have their answers.
                     _ => return,
                 }
-                // A handle on a node that has stopped says so at once.
+                // A handle of a stopped node reports this immediately.
                 let late = dht.find_node(target).now_or_never();
                 if late != Some(Err(OperationError::ShuttingDown)) || dht.snapshot().await.is_ok() {
                     let what = format_args!("{host} has shut down, and answers {late:?}");
                     shared.lock().violations.note(now, what);
                 }
             }));
-        // Its users are still told.
+        // Its users still get their answers.
         self.host_failed(host);
         let late = match way {
             2 => skydht_core::node::OPERATION_TIMEOUT,

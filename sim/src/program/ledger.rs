@@ -1,4 +1,4 @@
-//! What is seen at the one door of every node, and what users were told.
+//! Records what the watchers of nodes see and which answers users get.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,31 +23,31 @@ use crate::coverage::Coverage;
 use crate::network::HostId;
 use crate::oracle::Violations;
 
-/// An open that takes longer counts as slow: within it one address is tried and given up.
+/// An open that takes longer counts as slow. In this time one address is tried and given up.
 const SLOW_OPEN: Duration = Duration::from_secs(8);
 
-/// Virtual time is the world's; every host's monotonic clock shows it.
+/// Simulated time of the world. Every host's monotonic clock shows the same.
 pub(super) const fn sim_time(mono: Mono) -> SimTime {
     SimTime(mono.0)
 }
 
-/// What one host left behind, over all its lives.
+/// Records about one host, over all its lives.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct HostRecord {
     /// What its node asked to persist.
     pub(super) disk: BTreeMap<Target, StoredRecord>,
-    /// Users that wait for an answer of that node.
+    /// Number of users that wait for an answer of the node.
     pub(super) asking: usize,
-    /// It shuts down.
+    /// The node is shutting down.
     pub(super) stopping: bool,
 }
 
-/// What came of it.
+/// The answer to a user's command.
 #[derive(Serialize)]
-pub(super) enum Told {
+pub(super) enum UserAnswer {
     Put(Result<PutOutcome, PutError>),
     Get(Result<GetOutcome, GetError>),
-    /// What a watch for something newer than this saw.
+    /// Result of a watch for versions newer than this sequence number.
     Seen(Option<Seq>, Result<GetOutcome, GetError>),
     Found(Result<FindNodeOutcome, OperationError>),
     Pinged(Result<PingOutcome, PingError>),
@@ -55,8 +55,8 @@ pub(super) enum Told {
     GaveUp,
 }
 
-impl Told {
-    /// Whether the node had too much to do to begin.
+impl UserAnswer {
+    /// Whether the node was too busy to begin.
     pub(super) const fn was_busy(&self) -> bool {
         matches!(
             self,
@@ -69,47 +69,47 @@ impl Told {
     }
 }
 
-/// The end of what user number `id` asked for.
+/// The end of the command with number `id`.
 pub(super) struct Ended {
     pub(super) id: u64,
     pub(super) host: HostId,
     pub(super) at: SimTime,
-    pub(super) told: Told,
+    pub(super) answer: UserAnswer,
 }
 
-/// What the reference model is to see.
+/// An event for the reference model.
 pub(super) enum Event {
-    /// A new life begins: operations of the one before have no end.
+    /// A new life begins: operations of the previous one never end.
     Born,
     Began(OperationId),
     Finished(OperationId),
-    /// A change was persisted, when the wall clock showed this.
+    /// A change was persisted when the wall clock showed this time.
     Stored(Unix, StoreChange),
 }
 
-/// Everything that was seen, on all hosts.
+/// Everything recorded about all hosts.
 #[derive(Default)]
 pub(super) struct Ledger {
-    pub(super) hosts: Vec<Seen>,
-    /// What the reference model has not seen yet.
+    pub(super) hosts: Vec<HostRecord>,
+    /// Events that the reference model has not processed yet.
     pub(super) events: Vec<(SimTime, HostId, Event)>,
     pub(super) violations: Violations,
     pub(super) coverage: Coverage,
     pub(super) ended: Vec<Ended>,
     pub(super) inputs: u64,
-    /// Of each life of each host: how many inputs, and the running digest of its outputs.
+    /// For each life of each host: number of inputs and digest of the outputs so far.
     pub(super) lives: BTreeMap<(HostId, u32), (u64, Digest)>,
 }
 
-/// The ledger, shared by all nodes. One thread runs them, so that its lock is always free.
+/// The ledger, shared by all nodes. One thread runs them all, so the lock is always free.
 #[derive(Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<Ledger>>);
+pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
 
-impl Shared {
-    /// Of so many hosts.
+impl SharedLedger {
+    /// A ledger for this number of hosts.
     pub(super) fn of(hosts: usize) -> Self {
         let shared = Self::default();
-        shared.lock().hosts.resize_with(hosts, Seen::default);
+        shared.lock().hosts.resize_with(hosts, HostRecord::default);
         shared
     }
 
@@ -137,7 +137,7 @@ impl Shared {
 }
 
 struct Watcher {
-    shared: Shared,
+    shared: SharedLedger,
     host: HostId,
     life: u32,
     now: Time,

@@ -1,4 +1,4 @@
-//! One host: its key, its plug, and the node that runs on it.
+//! One host: its key, its network state, and the node that runs on it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,23 +15,24 @@ use skydht_runtime::Runtime as _;
 use skydht_runtime::virtual_time::VirtualTime;
 
 use super::build::{Build, BuildError, Plan, addr, ip};
-use super::ledger::Shared;
+use super::ledger::SharedLedger;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
 type Built = Result<Dht, BuildError>;
 
-/// What runs on it.
+/// What runs on the host.
 pub(super) enum State {
-    /// Nothing, since its process ended; when it had shut down in order, if it did.
+    /// Nothing, since its process ended; with the time of its shutdown if it was shut down
+    /// properly.
     Down(Option<SimTime>),
-    /// Nothing, and its power failed: its connections do not know yet.
+    /// Nothing, because its power failed: its peers do not know that the connections are dead.
     Unplugged,
-    /// A node that is not ready to be used; in here once it is.
+    /// A node that is not ready yet. It is stored in the slot as soon as it is.
     Starting(Arc<Mutex<Option<Built>>>),
-    /// A node.
+    /// A running node.
     Up(Dht),
-    /// A node that shuts down since then.
+    /// A node that has been shutting down since this time.
     Leaving(SimTime),
 }
 
@@ -40,23 +41,23 @@ pub(super) struct Machine {
     pub(super) host: HostId,
     pub(super) ip: IpAddr,
     pub(super) key: PublicKey,
-    /// How often it came back on another port.
+    /// Number of times it came back on another port.
     moves: u16,
     secret: SecretKey,
     config: Config,
     random: ChaCha8Rng,
     pub(super) state: State,
     pub(super) lives: u32,
-    /// It died for good.
+    /// It will not come back.
     pub(super) gone: bool,
     pub(super) suspended: bool,
-    /// How often its tasks had been polled at the last check.
+    /// Number of times its tasks had been polled at the last check.
     pub(super) polls: u64,
-    /// When it last stood still.
+    /// When it was last suspended.
     pub(super) stood: Option<SimTime>,
-    /// Nothing gets in or out since then.
+    /// Since when all its traffic has been blocked.
     pub(super) silent: Option<SimTime>,
-    /// The part of the network that it is in.
+    /// Part of the network that it is in.
     pub(super) part: u32,
 }
 
@@ -81,12 +82,12 @@ impl Machine {
         }
     }
 
-    /// Where its node listens, where that is at an address.
+    /// Listening address of its node, if it is reached at an address.
     pub(super) fn addr(&self) -> SocketAddr {
         addr(self.host, self.moves)
     }
 
-    /// From its next start on it listens on another port.
+    /// Makes it listen on another port from its next start on.
     pub(super) fn change_port(&mut self) {
         self.moves += 1;
         if let Advertise::Address(at) = &mut self.config.advertise {
@@ -94,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// Its node, if it runs and does something.
+    /// Its node, if it runs and is not suspended.
     pub(super) fn node(&self) -> Option<&Dht> {
         match &self.state {
             State::Up(dht) if !self.suspended => Some(dht),
@@ -107,12 +108,12 @@ impl Machine {
         matches!(self.state, State::Up(_))
     }
 
-    /// Whether it has gone about its business since then, if it runs.
+    /// Whether it has not been suspended since this time.
     pub(super) fn was_awake(&self, since: SimTime) -> bool {
         !self.suspended && self.stood.is_none_or(|stood| stood < since)
     }
 
-    /// Puts it where what is wrong with it says.
+    /// Puts it into the part of the network that its faults require.
     pub(super) fn place(&self, world: &VirtualTime) {
         let alone = self.silent.is_some() || matches!(self.state, State::Unplugged);
         let island = match alone {
@@ -134,10 +135,10 @@ impl Machine {
         world: &VirtualTime,
         build: &dyn Build,
         records: Vec<StoredRecord>,
-        shared: &Shared,
+        shared: &SharedLedger,
     ) -> Result<(), BuildError> {
         if let State::Unplugged = self.state {
-            // A machine that begins anew knows nothing of old connections.
+            // A machine that starts again does not know its old connections.
             world.disconnect(self.ip);
         }
         self.state = State::Down(None);
@@ -171,7 +172,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes a node that has started since; whether there is one.
+    /// Takes a node that has started in the meantime. Returns whether there is one.
     pub(super) fn take_started(&mut self) -> Result<bool, BuildError> {
         let State::Starting(slot) = &self.state else {
             return Ok(false);

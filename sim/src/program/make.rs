@@ -1,4 +1,4 @@
-//! The network is made from a scenario, and a run on it.
+//! Creates the network from a scenario, and a run on it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,18 +22,18 @@ use crate::scenario::clocks::WallClocks;
 use crate::scenario::draw::{self, PlannedItem, secret};
 use crate::scenario::{Outcome, Progress, RunError, Scenario};
 
-/// Separates the scenario's draws from the network's.
+/// Separates the scenario's random numbers from the network's.
 const DRAWS: u64 = 0x5052_4f47_5241_4d00;
-/// The same for the relays' keys and handshakes.
+/// Separates the random numbers for the keys and handshakes of relays.
 const RELAYS: u64 = 0x5245_4c41_5953_0000;
-/// The same for those of Go nodes.
+/// Separates the random numbers for Go nodes.
 const GO_NODES: u64 = 0x474f_4e4f_4445_5300;
 
-/// Runs a scenario with a seed. The same scenario and seed give the same outcome, bit for bit.
-/// A panic in any task is a violation.
+/// Runs a scenario with a seed. The same scenario and seed give exactly the same outcome. A panic
+/// in any task is a violation.
 ///
 /// # Errors
-/// [`RunError`], where the scenario cannot be run.
+/// [`RunError`] if the scenario cannot be run.
 pub(crate) fn run(
     scenario: &Scenario,
     seed: u64,
@@ -52,7 +52,7 @@ pub(crate) fn run(
                 scenario: scenario.name.clone(),
                 seed,
                 nodes: scenario.population.nodes.into(),
-                violations: vec![format!("a task panicked: {}", words(&*panic))],
+                violations: vec![format!("a task panicked: {}", panic_message(&*panic))],
                 digest: "none: a task panicked".into(),
                 ..Report::default()
             };
@@ -62,7 +62,7 @@ pub(crate) fn run(
     }
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let owned = || panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(owned).unwrap_or("without a word")

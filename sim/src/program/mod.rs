@@ -1,26 +1,26 @@
-//! The whole program in virtual time: handles, event loop, sessions (Noise and yamux), verifier
-//! and core, on hosts that crash, stand still, are cut off and come back; over direct TCP, or
-//! over DMSG with its clients and relays.
+//! The whole program in virtual time: handles, event loop, sessions (Noise and yamux), verifier and
+//! core, on hosts that crash, are suspended or cut off, and come back; over direct TCP, or over
+//! DMSG with its clients and relays.
 //!
-//! [`crate::world`] drives cores and plays the rest; here nothing above the sockets is played,
-//! so that races between driver, sessions and users show. What it costs is scale: tens of
-//! nodes. A scenario with `depth = "program"` runs here, judged by the same oracle.
+//! While [`crate::world`] runs only cores and models everything else, only the sockets are modelled
+//! here, so races between driver, sessions and users can show. The price is scale: tens of nodes. A
+//! scenario with `depth = "program"` runs here and is judged by the same oracle.
 //!
 //! | question | module |
 //! |---|---|
-//! | what a scenario file may say | [`crate::scenario::Program`] |
+//! | settings in a scenario file | [`crate::scenario::Program`] |
 //! | phases, in order | [`crate::run`] |
-//! | how the network is made | `make` |
-//! | how a node is built, over which transport | `build` |
+//! | creation of the network | `make` |
+//! | creation of a node with a transport | `build` |
 //! | one host | `machine` |
 //! | DMSG relays | `relays` |
-//! | Go nodes of the DHT's days | `go` |
-//! | their discovery, which is away at times | `directory` |
-//! | how users ask, and when they give up | `users` |
-//! | what was seen at every node's door | `ledger` |
+//! | Go nodes that run the DHT over DMSG | `go` |
+//! | DMSG discovery, sometimes unavailable | `directory` |
+//! | how users give commands, and when they give up | `users` |
+//! | inputs and outputs seen at every node | `ledger` |
 //! | what the network does for a run | `backend`, `hosts`, `asking` |
-//! | what goes wrong when | `trouble` |
-//! | what must hold | `checks` |
+//! | planned faults | `trouble` |
+//! | invariants | `checks` |
 
 mod action;
 mod asking;

@@ -1,4 +1,4 @@
-//! DMSG relays: hosts of their own, which die, come back, and lose their connections.
+//! DMSG relays: separate hosts, which crash, come back, and lose their connections.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,17 +16,17 @@ use crate::network::Rate;
 use crate::scenario::Program;
 use crate::scenario::draw::secret;
 
-/// The port that relays listen on.
+/// Listening port of relays.
 const PORT: u16 = 8_080;
 
-/// A relay's number.
+/// Number of a relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RelayId(pub(super) u32);
 
 enum State {
-    /// Its process ended.
+    /// Its process has ended.
     Down,
-    /// Its power failed: its connections do not know yet.
+    /// Its power failed: its peers do not know that the connections are dead.
     Unplugged,
     Up(Server<VirtualRuntime>),
 }
@@ -35,11 +35,11 @@ struct Relay {
     ip: IpAddr,
     secret: SecretKey,
     state: State,
-    /// The part of the network that it is in.
+    /// Part of the network that it is in.
     part: u32,
 }
 
-/// All relays, and the discovery that they and the nodes share.
+/// All relays, and the discovery that they share with the nodes.
 pub(super) struct Relays {
     relays: Vec<Relay>,
     config: Program,
@@ -47,17 +47,17 @@ pub(super) struct Relays {
     discovery: Directory,
 }
 
-/// What all relays have now.
+/// Current totals of all relays.
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) sessions: usize,
     pub(super) handshaking: usize,
-    /// What went wrong at any of them since their start.
+    /// Number of failures at any relay since its start.
     pub(super) failures: u64,
 }
 
 impl Relays {
-    /// As many as the scenario says; all are down.
+    /// The number of relays that the scenario sets, all down.
     pub(super) fn new(world: &VirtualTime, program: &Program, mut random: ChaCha8Rng) -> Self {
         let relay = |n| Relay {
             ip: Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 1)) + n).into(),
@@ -94,14 +94,14 @@ impl Relays {
         world.set_island(relay.ip, island);
     }
 
-    /// Starts one, unless it runs.
+    /// Starts a relay unless it runs.
     pub(super) fn start(&mut self, world: &VirtualTime, id: RelayId) -> io::Result<bool> {
         let mut entropy = [0; 32];
         self.random.fill_bytes(&mut entropy);
         let relay = &mut self.relays[id.0 as usize];
         match relay.state {
             State::Up(_) => return Ok(false),
-            // A machine that begins anew knows nothing of old connections.
+            // A machine that starts again does not know its old connections.
             State::Unplugged => world.disconnect(relay.ip),
             State::Down => {}
         }
@@ -121,7 +121,7 @@ impl Relays {
         Ok(true)
     }
 
-    /// Ends one: its process, or its machine, of which no peer is told.
+    /// Ends a relay: its process, or its machine, which its peers do not notice.
     pub(super) fn crash(
         &mut self,
         world: &VirtualTime,
@@ -147,14 +147,14 @@ impl Relays {
         true
     }
 
-    /// Breaks all connections of one.
+    /// Breaks all connections of a relay.
     pub(super) fn disconnect(&self, world: &VirtualTime, id: RelayId) -> bool {
         let relay = &self.relays[id.0 as usize];
         world.disconnect(relay.ip);
         matches!(relay.state, State::Up(_))
     }
 
-    /// Divides them as the nodes.
+    /// Divides the relays in the same way as the nodes.
     pub(super) fn divide(&mut self, world: &VirtualTime, share: Rate, random: &mut ChaCha8Rng) {
         for id in self.ids() {
             self.relays[id.0 as usize].part = u32::from(share.hits(random));
@@ -180,7 +180,7 @@ impl Relays {
         totals
     }
 
-    /// Closes all in order.
+    /// Shuts all relays down properly.
     pub(super) async fn close(&mut self, coverage: &mut Coverage) {
         for relay in &mut self.relays {
             if let State::Up(server) = std::mem::replace(&mut relay.state, State::Down) {

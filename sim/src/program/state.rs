@@ -1,4 +1,4 @@
-//! The network of the whole program, and what a run keeps about it.
+//! The network of the whole program, and what a run records about it.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use skydht_runtime::virtual_time::VirtualTime;
 use super::action::ProgramAction;
 use super::build::Build;
 use super::go::GoNodes;
-use super::ledger::Shared;
+use super::ledger::SharedLedger;
 use super::machine::Machine;
 use super::relays::Relays;
 use crate::clock::SimTime;
 use crate::network::{HostId, Rate};
 
-/// Hosts that run the whole program, in virtual time.
+/// Hosts that run the whole program in virtual time.
 pub(crate) struct WholeProgram {
     pub(super) world: VirtualTime,
     pub(super) build: Box<dyn Build>,
     pub(super) relays: Relays,
     pub(super) go: GoNodes,
     pub(super) machines: Vec<Machine>,
-    pub(super) shared: Shared,
+    pub(super) shared: SharedLedger,
     pub(super) plan: BTreeMap<(SimTime, u64), ProgramAction>,
-    /// How much was ever planned.
+    /// Number of actions planned so far.
     pub(super) planned: u64,
-    /// How much users have ever asked for.
+    /// Number of commands that users have given so far.
     pub(super) asked: u64,
-    /// What users were told, and when.
-    pub(super) told: Sha256,
-    /// When polls were last counted, and the most that any host had in a second.
+    /// Digest of the answers to users and their times.
+    pub(super) answers_digest: Sha256,
+    /// When polls were last counted, and the highest number per second of any host.
     pub(super) looked: SimTime,
     pub(super) busiest: u64,
-    /// The world does not go on.
+    /// The world makes no more progress.
     pub(super) stalled: bool,
-    /// The share of users that give up.
+    /// Share of users that give up.
     pub(super) impatient: Rate,
 }
 
@@ -51,12 +51,12 @@ impl WholeProgram {
             build,
             relays,
             go,
-            shared: Shared::of(machines.len()),
+            shared: SharedLedger::of(machines.len()),
             machines,
             plan: BTreeMap::new(),
             planned: 0,
             asked: 0,
-            told: Sha256::new(),
+            answers_digest: Sha256::new(),
             looked: SimTime::ZERO,
             busiest: 0,
             stalled: false,
@@ -72,7 +72,7 @@ impl WholeProgram {
         &mut self.machines[host.index()]
     }
 
-    /// Puts every host and relay in one of two parts of the network, or in one.
+    /// Puts every host and relay into one of two parts of the network, or all into one.
     pub(super) fn divide(&mut self, share: Rate, random: &mut ChaCha8Rng) {
         for machine in &mut self.machines {
             machine.part = u32::from(share.hits(random));
@@ -81,7 +81,7 @@ impl WholeProgram {
         self.relays.divide(&self.world, share, random);
     }
 
-    /// Connecting is easy again.
+    /// Ends the faults of connecting.
     pub(super) fn smooth(&mut self) {
         let mut calm = self.world.conditions();
         (calm.refused_ppm, calm.lost_ppm) = (0, 0);

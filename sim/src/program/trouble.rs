@@ -1,4 +1,4 @@
-//! What goes wrong that only this depth knows: planned before the second phase.
+//! Faults that exist only at this depth, planned before the second phase.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::scenario::action::Action;
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Run<'_, WholeProgram> {
-    /// Connecting becomes difficult, and the last hosts die for good. Returns all hosts.
+    /// Makes connecting difficult and ends the last hosts permanently. Returns all hosts.
     pub(super) fn begin_chaos(&mut self, from: SimTime) -> Vec<HostId> {
         let chaos = &self.scenario.chaos;
         let mut rough = self.backend.world.conditions();
@@ -34,7 +34,7 @@ impl Run<'_, WholeProgram> {
         hosts
     }
 
-    /// What goes wrong that only this depth knows.
+    /// Plans the faults that exist only at this depth.
     pub(super) fn plan_trouble(&mut self, begin: SimTime, end: SimTime, hosts: &[HostId]) {
         let program = &self.scenario.program;
         let random = &mut self.random;
@@ -70,7 +70,7 @@ impl Run<'_, WholeProgram> {
         }
     }
 
-    /// Relays die and come back, and their connections break.
+    /// Plans crashes of relays, their return, and breaks of their connections.
     pub(super) fn plan_relay_trouble(&mut self, begin: SimTime, end: SimTime) {
         let program = &self.scenario.program;
         let random = &mut self.random;

@@ -1,4 +1,4 @@
-//! Users: they hold a handle, ask, and sometimes lose patience.
+//! Users hold a handle, give commands, and sometimes give up.
 
 use std::time::Duration;
 
@@ -7,60 +7,62 @@ use skydht_core::node::Command;
 use skydht_driver::Dht;
 use skydht_runtime::Runtime;
 
-use super::ledger::{Ended, Shared, Told};
+use super::ledger::{Ended, SharedLedger, UserAnswer};
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// Asks as a user does; with `watch`, of a get every event is read.
-async fn fulfil(dht: &Dht, command: Command, watch: bool) -> Told {
+/// Gives a command as a user does. With `watch`, every event of a get is read.
+async fn run_command(dht: &Dht, command: Command, watch: bool) -> UserAnswer {
     match command {
         Command::Put {
             salt,
             value,
             options,
-        } => Told::Put(dht.put(salt, value, options).await),
-        Command::PutSigned { item, options } => Told::Put(dht.put_signed(*item, options).await),
-        Command::Get(request) if watch => match dht.get_with_events(request) {
-            Ok(progress) => Told::Get(progress.outcome().await),
-            Err(error) => Told::Get(Err(error.into())),
-        },
-        Command::Get(request) => Told::Get(dht.get(request).await),
-        Command::Watch { request, after } => {
-            Told::Seen(after, dht.next_version(request, after).await)
+        } => UserAnswer::Put(dht.put(salt, value, options).await),
+        Command::PutSigned { item, options } => {
+            UserAnswer::Put(dht.put_signed(*item, options).await)
         }
-        Command::FindNode { target, .. } => Told::Found(dht.find_node(target).await),
-        Command::Ping { peer, addr } => Told::Pinged(dht.ping(peer, addr).await),
-        // Nothing that a user is told is judged.
+        Command::Get(request) if watch => match dht.get_with_events(request) {
+            Ok(progress) => UserAnswer::Get(progress.outcome().await),
+            Err(error) => UserAnswer::Get(Err(error.into())),
+        },
+        Command::Get(request) => UserAnswer::Get(dht.get(request).await),
+        Command::Watch { request, after } => {
+            UserAnswer::Seen(after, dht.next_version(request, after).await)
+        }
+        Command::FindNode { target, .. } => UserAnswer::Found(dht.find_node(target).await),
+        Command::Ping { peer, addr } => UserAnswer::Pinged(dht.ping(peer, addr).await),
+        // The answer is not judged.
         Command::Sync { peer, timeout } => {
             drop(dht.sync(peer, timeout).await);
-            Told::GaveUp
+            UserAnswer::GaveUp
         }
         Command::Shutdown => {
             dht.shutdown().await;
-            Told::GaveUp
+            UserAnswer::GaveUp
         }
     }
 }
 
-/// A user on a host, as a task of that host: it dies with it.
+/// A user on a host, as a task of that host, with which it ends.
 pub(super) fn ask<R: Runtime>(
     runtime: &R,
     dht: Dht,
     (host, id): (HostId, u64),
     (command, watch): (Command, bool),
     patience: Option<Duration>,
-    shared: Shared,
+    shared: SharedLedger,
 ) {
     let own = runtime.clone();
     shared.lock().hosts[host.index()].asking += 1;
     runtime.spawn(Box::pin(async move {
-        let told = {
-            let asked = Box::pin(fulfil(&dht, command, watch));
+        let answer = {
+            let asked = Box::pin(run_command(&dht, command, watch));
             match patience {
                 None => asked.await,
                 Some(patience) => match select(asked, own.sleep(patience)).await {
-                    Either::Left((told, _)) => told,
-                    Either::Right(_) => Told::GaveUp,
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(_) => UserAnswer::GaveUp,
                 },
             }
         };
@@ -68,7 +70,12 @@ pub(super) fn ask<R: Runtime>(
         let mut ledger = shared.lock();
         let asking = &mut ledger.hosts[host.index()].asking;
         *asking = asking.saturating_sub(1);
-        let end = Ended { id, host, at, told };
+        let end = Ended {
+            id,
+            host,
+            at,
+            answer,
+        };
         ledger.ended.push(end);
     }));
 }

@@ -1,9 +1,9 @@
-//! What is planned is done: hosts come and go, clocks are changed, users begin operations.
+//! Carries out planned actions: hosts start and stop, clocks change, users begin operations.
 
 use std::time::Duration;
 
 use super::backend::Backend;
-use super::state::{BACK, CHECK_EVERY, Doing, LATE_WRITE, Run, SETTLED};
+use super::state::{BACK, CHECK_EVERY, LATE_WRITE, Run, SETTLED, UserOperation};
 use crate::network::{HostId, Rate};
 use crate::oracle::promises::Circumstances;
 use crate::scenario::RunError;
@@ -43,7 +43,7 @@ impl<B: Backend> Run<'_, B> {
                 (name, self.backend.storage_fault(fault))
             }
             Action::SetClock(host) => ("did_set_clock", self.set_clock(host)),
-            Action::User { item, task } => ("did_ask", self.take_up(item, task)),
+            Action::User { item, task } => ("did_ask", self.begin_task(item, task)),
             Action::Check => {
                 self.check(false)?;
                 self.plan(self.now().plus(CHECK_EVERY), Action::Check);
@@ -54,7 +54,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(())
     }
 
-    /// Checks the invariants that hold at any time, of all hosts or of those whose turn it is.
+    /// Checks the invariants that hold at any time, for all hosts or only those whose turn it is.
     pub(crate) fn check(&mut self, all: bool) -> Result<(), RunError> {
         let now = self.now();
         let is_awake = |host| self.backend.is_awake(host);
@@ -81,14 +81,14 @@ impl<B: Backend> Run<'_, B> {
         done
     }
 
-    /// The wall clock of a host that never had one shows the right time from now on.
+    /// Sets the wall clock of a host that never had the right time.
     fn set_clock(&mut self, host: HostId) -> bool {
         let right = self.backend.right_wall_clock();
         let behind = right.since(self.backend.wall_clock(host));
         self.clocks.set(host) && self.backend.step_clock(host, behind, true)
     }
 
-    /// A host is about to start: where its wall clock was never set, it shows 1970.
+    /// Sets the wall clock of a host that is about to start to 1970, if it was never set.
     pub(crate) fn unset_clock(&mut self, host: HostId) {
         if self.clocks.is_unset(host) {
             let by = Duration::from_nanos(self.backend.wall_clock(host).0);
@@ -96,7 +96,7 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    /// A node runs again: it publishes its items anew, as a visor does.
+    /// A node runs again: it publishes its items again, as a visor does.
     pub(crate) fn publish_again(&mut self, host: HostId) {
         let at = self.now().plus(BACK);
         for item in 0..self.items.len() {
@@ -107,19 +107,19 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    fn take_up(&mut self, item: usize, task: Task) -> bool {
+    fn begin_task(&mut self, item: usize, task: Task) -> bool {
         match task {
-            Task::One(action) => self.take_up_one(item, action),
+            Task::One(action) => self.begin_action(item, action),
             Task::Tie => {
                 let [first, second] = B::tie(self, item);
                 self.coverage.count("did_tie", 1);
-                let first = self.take_up_one(item, first);
-                self.take_up_one(item, second) || first
+                let first = self.begin_action(item, first);
+                self.begin_action(item, second) || first
             }
         }
     }
 
-    fn take_up_one(&mut self, item: usize, action: UserAction) -> bool {
+    fn begin_action(&mut self, item: usize, action: UserAction) -> bool {
         let host = match action {
             UserAction::Put | UserAction::Delete => Some(self.tracked[item].owner),
             UserAction::PutElsewhere(_) | UserAction::Get { .. } => {
@@ -145,7 +145,7 @@ impl<B: Backend> Run<'_, B> {
             UserAction::PutElsewhere(seq) => self.tracked[item].elsewhere(seq),
             UserAction::Put | UserAction::Get { .. } => {}
         }
-        let doing = Doing {
+        let operation = UserOperation {
             item,
             action,
             host,
@@ -153,7 +153,7 @@ impl<B: Backend> Run<'_, B> {
             first: None,
             disturbed: false,
         };
-        self.doing.insert(op, doing);
+        self.user_operations.insert(op, operation);
         true
     }
 }

@@ -1,9 +1,8 @@
-//! A run of a scenario, on whatever network: phase after phase, with the reference model beside
-//! it.
+//! Runs a scenario on any network, phase by phase, together with the reference model.
 //!
-//! Hosts join and settle; items are published; things go wrong while users update, delete and
-//! read; all is healed; everything is read and must be right. Safety is checked all the time,
-//! liveness after healing. [`crate::cores`] and [`crate::program`] are the networks.
+//! Hosts join and settle; items are published; faults occur while users update, delete and read;
+//! all faults end; everything is read and must be correct. Safety is checked all the time, liveness
+//! after healing. [`crate::cores`] and [`crate::program`] are the networks.
 
 mod act;
 mod backend;
@@ -14,4 +13,4 @@ mod verdict;
 
 pub(crate) use backend::{Backend, Totals};
 pub(crate) use phases::play;
-pub(crate) use state::{DEADLINES, Doing, Run, SETTLED};
+pub(crate) use state::{DEADLINES, Run, SETTLED, UserOperation};

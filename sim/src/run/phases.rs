@@ -16,14 +16,14 @@ use crate::scenario::draw::PlannedItem;
 use crate::scenario::work::{self, Task, UserAction};
 use crate::scenario::{Outcome, Progress, RunError, Scenario, chaos};
 
-/// What is planned for later than the end of the chaos phase comes within this.
+/// Actions planned for after the end of the chaos phase are due within this time.
 const AFTER_CHAOS: Duration = Duration::from_secs(120);
 
-/// Runs a scenario on a network made for it, with the items that it draws and the randomness that
-/// is left.
+/// Runs a scenario on a network created for it, with the items and the random generator that result
+/// from its creation.
 ///
 /// # Errors
-/// [`RunError`], where the scenario cannot be run.
+/// [`RunError`] if the scenario cannot be run.
 pub(crate) fn play<B: Backend>(
     scenario: &Scenario,
     seed: u64,
@@ -49,7 +49,7 @@ impl<B: Backend> Run<'_, B> {
         (0..self.backend.hosts()).map(HostId)
     }
 
-    /// Lets time pass, and what is planned for it.
+    /// Lets time pass and carries out the actions planned for it.
     pub(crate) fn pass(&mut self, phase: &'static str, time: Duration) -> Result<(), RunError> {
         if time.is_zero() {
             return Ok(());
@@ -62,7 +62,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(())
     }
 
-    /// Tells the caller how far the run is.
+    /// Reports the progress of the run to the caller.
     pub(crate) fn report_progress(&mut self) {
         let Scenario {
             phases, population, ..
@@ -159,19 +159,19 @@ impl<B: Backend> Run<'_, B> {
             self.plan(at, Action::SetClock(host));
         }
         self.pass("chaos", time)?;
-        // Hosts that are to return do.
+        // Hosts that are to return do so now.
         self.pass("chaos", AFTER_CHAOS)?;
         B::heal(self, &victims)
     }
 
-    /// Waits until users have their answers.
+    /// Waits until all users have their answers.
     fn finish_operations(&mut self) -> Result<(), RunError> {
         let end = self.now().plus(B::OPERATION_LIMIT);
-        while !self.doing.is_empty() && self.now() < end {
+        while !self.user_operations.is_empty() && self.now() < end {
             let before = self.now();
             self.pass(self.phase, Duration::from_secs(1))?;
             if self.now() == before {
-                break; // the network goes on no more
+                break; // the network makes no more progress
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What a run keeps: the plan's randomness, the reference model, and what was measured.
+//! State of a run: randomness of the plan, the reference model, and measurements.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,27 +21,27 @@ use crate::scenario::draw::PlannedItem;
 use crate::scenario::work::{self, UserAction};
 use crate::scenario::{Progress, Scenario};
 
-/// How often the expensive invariants are checked.
+/// Interval between checks of the expensive invariants.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(10);
-/// After a put, who holds it is looked up this much later: writes and late replicas are done.
+/// Time after a put until its holders are recorded: writes and late replicas are then complete.
 pub(crate) const SETTLED: Duration = Duration::from_secs(12);
-/// A stale version is put again this long after a deletion.
+/// Time after a deletion until an old version is put again.
 pub(super) const LATE_WRITE: Duration = Duration::from_secs(20);
-/// An owner that is back publishes again after this, as a visor does.
+/// Time until an owner that is back publishes again, as a visor does.
 pub(super) const BACK: Duration = Duration::from_secs(5);
-/// Requests and answers that do not move on are given up within this.
+/// Requests and answers without progress are given up within this time.
 pub(crate) const DEADLINES: Duration = Duration::from_secs(40);
 
-/// A user's operation under way.
+/// A user's operation in progress.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Doing {
+pub(crate) struct UserOperation {
     pub(crate) item: usize,
     pub(crate) action: UserAction,
     pub(crate) host: HostId,
     pub(crate) started: SimTime,
-    /// When the first value came, where the network reports that.
+    /// Time of the first value, if the network reports it.
     pub(crate) first: Option<SimTime>,
-    /// Its host was suspended meanwhile: the answer may be late.
+    /// Its host was suspended in the meantime, so the answer may be late.
     pub(crate) disturbed: bool,
 }
 
@@ -54,23 +54,23 @@ pub(crate) struct Run<'a, B> {
     pub(super) progress: &'a mut dyn FnMut(Progress),
     pub(crate) phase: &'static str,
     pub(crate) items: Vec<PlannedItem>,
-    /// What was promised of each item.
+    /// Promises and history of each item.
     pub(crate) tracked: Vec<Tracked>,
-    /// How many values of each item users have tried to publish.
+    /// Number of values of each item that users have tried to publish.
     versions: Vec<u32>,
     pub(crate) deleted: Vec<bool>,
-    pub(crate) doing: BTreeMap<OperationId, Doing>,
+    pub(crate) user_operations: BTreeMap<OperationId, UserOperation>,
     pub(crate) holdings: Holdings,
     pub(crate) durability: Durability,
     pub(crate) operations: Operations,
     pub(crate) violations: Violations,
     pub(crate) coverage: Coverage,
     pub(super) samples: BTreeMap<&'static str, Samples>,
-    /// Reads that were right, wrong, and of which nothing can be said.
+    /// Number of reads that were right, wrong, and that cannot be judged.
     pub(super) verdicts: [u64; 3],
-    /// Hosts that failed so far: each may have held what was acknowledged.
+    /// Number of failed hosts so far. Each may have held acknowledged items.
     crashes: u64,
-    /// Some node has evicted an item.
+    /// A node has evicted an item.
     pub(crate) evicted: bool,
 }
 
@@ -93,7 +93,7 @@ impl<'a, B> Run<'a, B> {
             versions: vec![0; items.len()],
             deleted: vec![false; items.len()],
             items,
-            doing: BTreeMap::new(),
+            user_operations: BTreeMap::new(),
             holdings: Holdings::default(),
             durability: Durability::default(),
             operations: Operations::default(),
@@ -106,7 +106,7 @@ impl<'a, B> Run<'a, B> {
         }
     }
 
-    /// Hosts that failed so far.
+    /// Number of failed hosts so far.
     pub(super) fn crashes(&self) -> u64 {
         self.crashes
     }
@@ -116,7 +116,7 @@ impl<'a, B> Run<'a, B> {
         self.versions[item] > 0
     }
 
-    /// Returns the command for a user's step. Each one that publishes has a value of its own.
+    /// Returns the command for a user's action. Each action that publishes has its own value.
     pub(crate) fn command(&mut self, item: usize, action: UserAction) -> Command {
         if !matches!(action, UserAction::Get { .. }) {
             self.versions[item] += 1;
@@ -138,7 +138,7 @@ impl<'a, B> Run<'a, B> {
         samples.or_insert_with(|| Samples::new(unit)).push(value);
     }
 
-    /// A host holds something else, and its wall clock shows `clock`.
+    /// Records a change of what a host holds while its wall clock shows `clock`.
     pub(crate) fn stored(
         &mut self,
         at: SimTime,
@@ -151,33 +151,37 @@ impl<'a, B> Run<'a, B> {
             .changed(at, host, clock, change, evicted, &mut self.violations);
     }
 
-    /// A host runs no more: what it held is lost.
+    /// Records that a host stopped running and lost what it held.
     pub(crate) fn host_failed(&mut self, host: HostId) {
         self.crashes += 1;
-        // What it loads again may live shorter: its clock may have been stepped.
+        // Items that it loads again may live shorter, because its clock may have been stepped.
         self.holdings.gone(host);
         for tracked in &mut self.tracked {
             tracked.failed(host);
         }
     }
 
-    /// Users of a host will get no answers.
+    /// Records that users of a host will get no answers.
     pub(crate) fn users_failed(&mut self, host: HostId) {
         self.operations.abandoned(host);
         let tracked = &mut self.tracked;
-        self.doing.retain(|_, doing| {
-            let stays = doing.host != host;
-            if !stays && doing.action.publishes() {
-                tracked[doing.item].unsure();
+        self.user_operations.retain(|_, operation| {
+            let stays = operation.host != host;
+            if !stays && operation.action.publishes() {
+                tracked[operation.item].unsure();
             }
             stays
         });
     }
 
-    /// A host stands still for a while, or its clocks were changed: its operations may be late.
+    /// Records that a host was suspended or its clocks were changed, so its operations may be late.
     pub(crate) fn disturb(&mut self, host: HostId) {
-        for doing in self.doing.values_mut().filter(|it| it.host == host) {
-            doing.disturbed = true;
+        for operation in self
+            .user_operations
+            .values_mut()
+            .filter(|it| it.host == host)
+        {
+            operation.disturbed = true;
         }
         self.operations.disturbed(host);
     }

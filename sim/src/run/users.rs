@@ -1,50 +1,65 @@
-//! What users are told, and whether it is right.
+//! Answers to users, and whether they are right.
 
 use std::collections::BTreeSet;
 
 use skydht_core::node::{GetError, GetOutcome, K, PutError, PutOutcome, ReadPolicy};
 
 use super::backend::Backend;
-use super::state::{Doing, Run};
+use super::state::{Run, UserOperation};
 use crate::clock::SimTime;
 use crate::network::HostId;
 use crate::oracle::promises::Verdict;
 use crate::scenario::work::UserAction;
 
 impl<B: Backend> Run<'_, B> {
-    /// A read of a user ended.
-    pub(crate) fn read(&mut self, doing: Doing, at: SimTime, read: &Result<GetOutcome, GetError>) {
-        let UserAction::Get { policy, checked } = doing.action else {
+    /// A user's read ended.
+    pub(crate) fn read(
+        &mut self,
+        operation: UserOperation,
+        at: SimTime,
+        read: &Result<GetOutcome, GetError>,
+    ) {
+        let UserAction::Get { policy, checked } = operation.action else {
             return;
         };
         if checked {
-            self.judge(doing, policy, read);
+            self.judge(operation, policy, read);
         }
         if let Ok(found) = read {
-            B::sample_read(self, &doing, at, found);
+            B::sample_read(self, &operation, at, found);
         }
     }
 
-    /// A put of a user ended.
-    pub(crate) fn put(&mut self, doing: Doing, at: SimTime, put: &Result<PutOutcome, PutError>) {
-        let tracked = &mut self.tracked[doing.item];
+    /// A user's put ended.
+    pub(crate) fn put(
+        &mut self,
+        operation: UserOperation,
+        at: SimTime,
+        put: &Result<PutOutcome, PutError>,
+    ) {
+        let tracked = &mut self.tracked[operation.item];
         let Ok(outcome) = put else {
             self.coverage.count("puts_failed", 1);
             return tracked.unsure();
         };
-        if !matches!(doing.action, UserAction::PutElsewhere(_)) {
-            let tombstone = doing.action == UserAction::Delete;
-            tracked.promised(doing.started, outcome, tombstone);
+        if !matches!(operation.action, UserAction::PutElsewhere(_)) {
+            let tombstone = operation.action == UserAction::Delete;
+            tracked.promised(operation.started, outcome, tombstone);
         }
-        self.sample("put", at.since(doing.started));
+        self.sample("put", at.since(operation.started));
         self.sample_count("put_replicas", outcome.replicas.acknowledged().into());
     }
 
-    fn judge(&mut self, doing: Doing, policy: ReadPolicy, read: &Result<GetOutcome, GetError>) {
-        let tracked = &self.tracked[doing.item];
+    fn judge(
+        &mut self,
+        operation: UserOperation,
+        policy: ReadPolicy,
+        read: &Result<GetOutcome, GetError>,
+    ) {
+        let tracked = &self.tracked[operation.item];
         let (target, backend) = (tracked.target, &self.backend);
         let who = &self.scenario.population;
-        // Some holder that has not failed is among the living nodes nearest to the target.
+        // A holder that has not failed is among the running nodes nearest to the target.
         let reachable = |standing: &BTreeSet<HostId>| {
             let living = self.hosts().filter(|host| backend.is_up(*host));
             let mut living: Vec<_> = living
@@ -60,7 +75,7 @@ impl<B: Backend> Run<'_, B> {
             ReadPolicy::FirstValid if tracked.is_found(who.mirrors > 0, read) => Verdict::Right,
             _ => {
                 let owner_up = backend.is_up(tracked.owner);
-                tracked.judge(doing.started, who.item_ttl, owner_up, reachable, read)
+                tracked.judge(operation.started, who.item_ttl, owner_up, reachable, read)
             }
         };
         self.verdicts[verdict as usize] += 1;

@@ -1,4 +1,4 @@
-//! The end of a run: figures, and whether they are as they must be.
+//! The end of a run: its figures, and whether they are as expected.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ pub(super) fn conclude<B: Backend>(run: Run<'_, B>, seed: u64) -> Outcome {
     Outcome { report, coverage }
 }
 
-/// Checks the figures against what the scenario expects of them.
+/// Compares the figures with the scenario's expectations.
 fn expect(
     scenario: &Scenario,
     now: SimTime,
@@ -82,7 +82,7 @@ fn expect(
     }
 }
 
-/// A figure by its name, or a quantile of samples: `get_finished.p50`.
+/// A figure by name, or a quantile of samples: `get_finished.p50`.
 fn value(
     name: &str,
     figures: &BTreeMap<String, Quantity>,

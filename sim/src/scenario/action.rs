@@ -1,4 +1,4 @@
-//! What is planned for a moment of a run, on cores as well as on the whole program.
+//! Actions planned for a moment of a run, with cores as well as with the whole program.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use super::storage::StorageFault;
 use super::work::Task;
 use crate::network::{HostId, Rate};
 
-/// A planned fault, its end, or a user's step.
+/// A planned fault, the end of one, or a user's action.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
-    /// Starts a host, with what its disk holds unless that is wiped first.
+    /// Starts a host. Its disk is wiped first if so planned.
     Start {
         host: HostId,
         wipe: bool,
     },
-    /// Ends a host without a word: its process, whose connections the kernel closes, or its
+    /// Ends a host without a shutdown: its process, whose connections the kernel closes, or its
     /// machine.
     Crash {
         host: HostId,
@@ -22,18 +22,18 @@ pub(crate) enum Action {
     },
     Suspend(HostId),
     Resume(HostId),
-    /// Steps a host's wall clock.
+    /// Steps the wall clock of a host.
     Step {
         host: HostId,
         by: Duration,
         forward: bool,
     },
-    /// Lets a host's clocks run too fast or too slow from now on.
+    /// Lets the clocks of a host run too fast or too slow from now on.
     Drift {
         host: HostId,
         ppm: i32,
     },
-    /// Divides the network into two parts; `share` of the hosts are in the second.
+    /// Divides the network into two parts, with `share` of the hosts in the second.
     Cut {
         share: Rate,
         one_way: bool,
@@ -42,13 +42,13 @@ pub(crate) enum Action {
     Join,
     /// Sets the wall clock of a host that never had the right time.
     SetClock(HostId),
-    /// A fault of storage, or its end.
+    /// Starts or ends a fault of storage.
     Storage(StorageFault),
-    /// A user's step on an item.
+    /// A user's action on an item.
     User {
         item: usize,
         task: Task,
     },
-    /// Checks the expensive invariants, and plans the next check.
+    /// Checks the expensive invariants and plans the next check.
     Check,
 }

@@ -1,4 +1,4 @@
-//! What goes wrong when: drawn once, before the phase begins.
+//! Faults and their times, drawn before the phase begins.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::network::{Faults, HostId, Rate};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The network's faults during the phase.
+/// Faults of the network during the phase.
 pub(crate) fn faults(base: &Faults, chaos: &Chaos, random: &mut ChaCha8Rng) -> Faults {
     let mut faults = *base;
     for (rate, drawn) in [
@@ -29,8 +29,8 @@ pub(crate) fn faults(base: &Faults, chaos: &Chaos, random: &mut ChaCha8Rng) -> F
     faults
 }
 
-/// Everything else that goes wrong between `from` and `to`, in any order. Only hosts of
-/// `victims` are touched.
+/// Plans all other faults between `from` and `to`, in any order. They affect only hosts of
+/// `victims`.
 pub(crate) fn plan(
     scenario: &Scenario,
     from: SimTime,

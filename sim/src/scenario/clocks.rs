@@ -1,4 +1,4 @@
-//! Wall clocks that were never set, and those that are wrong from the first.
+//! Wall clocks that were never set, and those that are wrong from the beginning.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::network::HostId;
 use crate::network::faults::below;
 use crate::network::faults::up_to;
 
-/// Separates these draws from all others.
+/// Separates these random numbers from all others.
 const DRAWS: u64 = 0x434c_4f43_4b53_0000;
 
-/// What is wrong with the hosts' wall clocks.
+/// Errors of the hosts' wall clocks.
 pub(crate) struct WallClocks {
-    /// Hosts whose clock was not set yet: it shows 1970 at each start.
+    /// Hosts whose clock is not set yet: it shows 1970 at each start.
     unset: BTreeSet<HostId>,
-    /// By how much others are wrong, and whether they are ahead.
+    /// Other hosts whose clock is wrong: by how much, and whether it is ahead.
     pub(crate) skewed: Vec<(HostId, Duration, bool)>,
     random: ChaCha8Rng,
 }
 
 impl WallClocks {
-    /// Draws for these hosts.
+    /// Draws the errors of these hosts.
     pub(crate) fn new(who: &Population, seed: u64, hosts: impl Iterator<Item = HostId>) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
         let share = who.no_clock.draw(&mut random);
@@ -45,7 +45,7 @@ impl WallClocks {
         }
     }
 
-    /// How many were never set.
+    /// Number of clocks that are not set.
     pub(crate) fn unset(&self) -> usize {
         self.unset.len()
     }
@@ -55,7 +55,7 @@ impl WallClocks {
         self.unset.contains(&host)
     }
 
-    /// When the clocks of half of those without are set.
+    /// When clocks are set: those of half of the hosts without the right time.
     pub(crate) fn plan(&mut self, begin: SimTime, time: Duration) -> Vec<(SimTime, HostId)> {
         let random = &mut self.random;
         let half = self.unset.iter().filter_map(|host| {
@@ -65,7 +65,7 @@ impl WallClocks {
         half.collect()
     }
 
-    /// A host's clock is set from now on. Whether it was not.
+    /// Sets a host's clock from now on. Returns whether it was unset.
     pub(crate) fn set(&mut self, host: HostId) -> bool {
         self.unset.remove(&host)
     }

@@ -1,5 +1,4 @@
-//! What is drawn for every scenario: keys, an order, the items; and the configuration that its
-//! nodes share.
+//! What every scenario draws: keys, orders and items; and the configuration that its nodes share.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng as _;
@@ -29,7 +28,7 @@ pub(crate) fn secret(random: &mut ChaCha8Rng) -> SecretKey {
     SecretKey::from_entropy(&entropy)
 }
 
-/// Returns `all` in an order that `random` chooses (Fisher and Yates).
+/// Returns `all` in a random order (Fisher and Yates).
 pub(crate) fn shuffled(mut all: Vec<u32>, random: &mut ChaCha8Rng) -> Vec<u32> {
     for last in (1..all.len()).rev() {
         let other = below(random, last as u64 + 1) as usize;
@@ -38,8 +37,8 @@ pub(crate) fn shuffled(mut all: Vec<u32>, random: &mut ChaCha8Rng) -> Vec<u32> {
     all
 }
 
-/// Plans the scenario's items, each of another one of `owners` as long as there are enough.
-/// `secrets` holds every host's key.
+/// Plans the scenario's items, each with a different one of `owners` as long as there are enough.
+/// `secrets` contains every host's key.
 pub(crate) fn items(
     scenario: &Scenario,
     owners: Vec<u32>,
@@ -77,8 +76,8 @@ pub(crate) fn limits(population: &Population) -> Result<Limits, RunError> {
     serde_json::from_value(limits).map_err(|_| RunError::UnknownLimit("limits".into()))
 }
 
-/// Returns the configuration of node number `n`, but for whom it starts from and what it
-/// advertises.
+/// Returns the configuration of node number `n`, without its bootstrap peers and advertised
+/// address.
 pub(crate) fn config(who: &Population, limits: &Limits, n: u32) -> Config {
     let mut config = Config::default();
     config.alpha = who.alpha as usize;

@@ -1,4 +1,4 @@
-//! Rates and counts that a scenario fixes, or leaves to the seed.
+//! Rates that a scenario fixes or leaves to the seed.
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::network::Rate;
 use crate::network::faults::below;
 
-/// A rate that the seed may draw. In scenario files a number from 0 to 1, or
-/// `{ from = 0.0, to = 0.1, absent = 0.5 }`: with probability `absent` it is zero, else
-/// anything between the two. Zero in half of the runs is what finds the faults that others
-/// hide (swarm testing, Groce et al. 2012).
+/// A rate that may be drawn with the seed. In scenario files it is a number from 0 to 1, or `{ from
+/// = 0.0, to = 0.1, absent = 0.5 }`: zero with probability `absent`, otherwise any value between
+/// the two. A rate that is zero in half of the runs lets faults show that others would hide (swarm
+/// testing, Groce et al. 2012).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Drawn {
     from: Rate,
@@ -34,10 +34,10 @@ enum Form {
 }
 
 impl Drawn {
-    /// Never.
+    /// Always zero.
     pub const NEVER: Self = Self::fixed(Rate::NEVER);
 
-    /// Always this.
+    /// Always this rate.
     #[must_use]
     pub const fn fixed(rate: Rate) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Drawn {
         }
     }
 
-    /// Draws. The same number of random numbers is taken whatever the range.
+    /// Draws the rate. The number of random numbers used does not depend on the range.
     pub(crate) fn draw(&self, random: &mut ChaCha8Rng) -> Rate {
         let absent = below(random, 1_000_000) < u64::from(self.absent.as_ppm());
         let (from, to) = (self.from.as_ppm(), self.to.as_ppm());
@@ -59,7 +59,7 @@ impl Drawn {
         }
     }
 
-    /// Whether it can be anything but zero.
+    /// Whether the rate can be greater than zero.
     #[must_use]
     pub fn is_possible(&self) -> bool {
         self.to > Rate::NEVER

@@ -1,4 +1,4 @@
-//! What a scenario file may say.
+//! The contents of a scenario file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,52 +14,52 @@ use crate::clock::text;
 use crate::hostile::Behaviour;
 use crate::network::{Faults, Transport};
 
-/// Nodes of one scenario at most.
+/// Maximum number of nodes of a scenario.
 const MAX_NODES: u32 = 1_000_000;
 
-/// A scenario: who takes part, what goes wrong, what users do, and what must hold. Every field
-/// has a default; see `tests/scenarios` for examples.
+/// A scenario: participants, faults, actions of users, and expectations. Every field has a default.
+/// See `tests/scenarios` for examples.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Scenario {
-    /// The file's name without its ending.
+    /// Name of the file without extension.
     #[serde(skip)]
     pub name: String,
-    /// A line for lists.
+    /// One-line description for lists.
     pub about: String,
-    /// What of a node runs.
+    /// Which part of each node runs.
     pub depth: Depth,
-    /// Who takes part.
+    /// The participants.
     pub population: Population,
-    /// How long each part takes.
+    /// Duration of each phase.
     pub phases: Phases,
-    /// The network, all the time.
+    /// Faults of the network in all phases.
     pub network: Faults,
     /// How sessions and streams are made.
     pub transport: Transport,
-    /// How records are kept.
+    /// How records are stored.
     pub storage: Storage,
-    /// What goes wrong in the second phase.
+    /// Faults in the second phase.
     pub chaos: Chaos,
-    /// What only the whole program knows.
+    /// Settings that only the whole program has.
     pub program: Program,
-    /// What users do.
+    /// Actions of users.
     pub work: Work,
-    /// What the figures must be.
+    /// Expected figures.
     pub expect: Expect,
-    /// Counters that must be reached over the runs of a sweep of seeds, by name: proof that
-    /// the rare things happened.
+    /// Minimum values of counters over all runs of a sweep of seeds, by name. They prove that rare
+    /// events happened.
     pub coverage: BTreeMap<String, u64>,
-    /// Worlds in which rules that hide others do not hold, by name; see [`Variant`].
+    /// Optional worlds with unusual conditions, by name; see [`Variant`].
     pub worlds: BTreeMap<String, Variant>,
 }
 
-/// What of a node runs.
+/// Which part of each node runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
-    /// The core alone: for scale, and for networks that are mixed or hostile.
+    /// Only the core: for large networks, and for mixed or hostile networks.
     #[default]
     Core,
     /// The whole program, from handles to Noise and yamux: for races. See [`crate::program`].
@@ -70,63 +70,64 @@ pub enum Depth {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reached {
-    /// By key, over a relay, as with DMSG.
+    /// By key over a relay, as with DMSG.
     #[default]
     Relayed,
-    /// At an address, as with direct TCP. Upstream's and hostile nodes know no addresses, so
-    /// that they are reached by key as well.
+    /// At an address, as with direct TCP. Nodes of upstream and hostile nodes do not know
+    /// addresses, so they are reached by key in any case.
     Direct,
 }
 
-/// Who takes part.
+/// The participants.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Population {
-    /// All of them.
+    /// Total number of nodes.
     pub nodes: u32,
-    /// The first so many are where the others start from; never upstream's, never hostile.
+    /// Number of bootstrap nodes. They are the first nodes and always ours.
     pub bootstrap: u32,
-    /// Keys in every bootstrap list without a node.
+    /// Number of keys in every bootstrap list that belong to no node.
     pub bootstrap_dead: u32,
-    /// The share that are upstream's nodes.
+    /// Share of upstream's nodes.
     pub upstream: Drawn,
-    /// The share that is hostile.
+    /// Share of hostile nodes.
     pub hostile: Drawn,
-    /// What hostile ones do, each in turn.
+    /// Behaviours of hostile nodes, assigned in turn.
     pub behaviours: Vec<Behaviour>,
-    /// Keys that each hostile node may try out in order to be near to an item; 0: none.
+    /// Maximum number of keys that each hostile node may try in order to get near an item; 0: none.
     pub grinding: u32,
-    /// The last so many copy all items to their owners' places under a key of their own, every
-    /// minute: services of upstream's, whose mirrors our nodes accept.
+    /// Number of mirrors at the end of the list: services of upstream that copy all items to their
+    /// owners' targets every minute, signed with their own key. Our nodes accept these mirrors.
     pub mirrors: u32,
-    /// As many more before them, whose mirrors our nodes do not accept.
+    /// Number of further mirrors before them, which our nodes do not accept.
     pub unknown_mirrors: u32,
-    /// Our nodes, among the first, that keep everything.
+    /// Number of full nodes, which keep everything. They are the first of our nodes.
     pub full_nodes: u32,
-    /// Of these the last so many lie when they reconcile, and are honest otherwise.
+    /// Number of full nodes that send invented data when they reconcile (the last of them).
+    /// Otherwise they are honest.
     pub liars: u32,
-    /// How all are reached.
+    /// How all nodes are reached.
     pub reached: Reached,
-    /// The share of ours that cannot be dialled.
+    /// Share of our nodes that cannot be dialled.
     pub nat: Drawn,
-    /// Life of items, for ours and upstream's.
+    /// Lifetime of items, for our nodes and upstream's.
     #[serde(with = "text")]
     pub item_ttl: Duration,
-    /// The share of ours whose wall clock was never set: it shows 1970, at each start again. For
-    /// half of them it is set some time in the second phase.
+    /// Share of our nodes whose wall clock was never set: it shows 1970 at each start. For half of
+    /// them it is set at some time in the second phase.
     pub no_clock: Drawn,
-    /// The wall clocks of ours are wrong by up to this, either way.
+    /// Maximum error of our nodes' wall clocks, in either direction.
     #[serde(with = "text")]
     pub skew: Duration,
-    /// How long a host takes to check one signature; only in the core's depth.
+    /// Time that a host needs to verify one signature. Only at the core's depth.
     #[serde(with = "text")]
     pub verify: Duration,
-    /// Lookup parallelism of ours.
+    /// Lookup parallelism of our nodes.
     pub alpha: u32,
-    /// Disjoint lookup paths of ours.
+    /// Number of disjoint lookup paths of our nodes.
     pub disjoint_paths: u32,
-    /// Limits of ours, by name, where they are not the default.
+    /// Limits of our nodes that differ from the default, by name.
     pub limits: BTreeMap<String, usize>,
 }
 
@@ -157,33 +158,34 @@ impl Default for Population {
     }
 }
 
-/// How long each part of a run takes, in virtual time.
+/// Duration of each phase of a run, in virtual time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Phases {
-    /// Hosts start at moments spread over this.
+    /// Hosts start at times spread over this phase.
     #[serde(with = "text")]
     pub join: Duration,
-    /// Then the tables settle.
+    /// Routing tables settle.
     #[serde(with = "text")]
     pub settle: Duration,
-    /// Items are published, spread over this.
+    /// Items are published at times spread over this phase.
     #[serde(with = "text")]
     pub publish: Duration,
-    /// No user does anything but `work.idle_gets`: what upkeep costs is measured.
+    /// Users only do `work.idle_gets`, so that the cost of maintenance can be measured.
     #[serde(with = "text")]
     pub idle: Duration,
-    /// Things go wrong while users work.
+    /// Faults occur while users work.
     #[serde(with = "text")]
     pub chaos: Duration,
-    /// All is well again; nothing is checked yet.
+    /// All faults have ended; nothing is checked yet.
     #[serde(with = "text")]
     pub heal: Duration,
-    /// Items are read, spread over this, and must be right.
+    /// Items are read at times spread over this phase, and the results must be right.
     #[serde(with = "text")]
     pub verify: Duration,
-    /// The owners of half the items go, and their items must, TTL plus this later; zero: skipped.
+    /// The owners of half of the items stop. Their items must be gone after this time plus the TTL.
+    /// Zero skips the phase.
     #[serde(with = "text")]
     pub expiry: Duration,
 }
@@ -204,14 +206,14 @@ impl Default for Phases {
     }
 }
 
-/// What goes wrong. Rates of [`Faults`] are drawn for the whole phase; the others are
-/// probabilities for each host, or for the whole network, in each minute.
+/// Faults of the second phase. The rates of [`Faults`] are drawn for the whole phase; the others
+/// are probabilities per minute, for each host or for the whole network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Chaos {
-    /// The share of hosts whose machines vanish as the phase begins and stay away, still
-    /// listed in the others' tables. It may be there without a phase.
+    /// Share of hosts whose machines vanish at the beginning of the phase and stay away while other
+    /// nodes still list them. It also works without a chaos phase.
     pub dead: Drawn,
     /// See [`Faults::loss`].
     pub loss: Drawn,
@@ -227,43 +229,44 @@ pub struct Chaos {
     pub dial_refused: Drawn,
     /// See [`Faults::dial_lost`].
     pub dial_lost: Drawn,
-    /// A host crashes, and comes back within a minute.
+    /// A host crashes and comes back within a minute.
     pub crash: Drawn,
-    /// The share of crashes after which the disk is empty.
+    /// Share of crashes after which the disk is empty.
     pub wiped: Drawn,
-    /// A host stands still for up to two minutes.
+    /// A host is suspended for up to two minutes.
     pub suspend: Drawn,
-    /// A host's wall clock steps by up to an hour, either way.
+    /// The wall clock of a host steps by up to an hour in either direction.
     pub clock_step: Drawn,
-    /// A host's clock runs up to half a percent wrong from now on.
+    /// From now on the clock of a host runs up to half a percent too fast or too slow.
     pub drift: Drawn,
-    /// The network is cut into two for up to a minute, one way or both.
+    /// The network is divided into two parts for up to a minute, in one direction or both.
     pub partition: Drawn,
     /// Every host is cut off from every other for the whole phase.
     pub blackout: bool,
 }
 
-/// What users do.
+/// Actions of users.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Work {
-    /// Items, each of another owner as long as there are enough nodes: `5000`, or `"10%"` of
-    /// the number of nodes.
+    /// Number of items, each of a different owner as long as there are enough nodes: `5000`, or
+    /// `"10%"` of the number of nodes.
     pub items: Items,
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     pub value_bytes: u32,
-    /// Operations of the second phase: an item chosen at random is updated, …
+    /// Number of updates of random items in the second phase.
     pub updates: u32,
-    /// … deleted, …
+    /// Number of deletions in the second phase.
     pub deletes: u32,
-    /// … published under one sequence twice with different values, …
+    /// Number of times in the second phase that an item is published twice with one sequence number
+    /// and different values.
     pub ties: u32,
-    /// … read.
+    /// Number of reads in the second phase.
     pub gets: u32,
-    /// Reads of items chosen at random in the idle phase.
+    /// Number of reads of random items in the idle phase.
     pub idle_gets: u32,
-    /// Reads of each item in the checked phase, half `Freshest`, half `FirstValid`.
+    /// Number of reads of each item in the checked phase, half `Freshest`, half `FirstValid`.
     pub reads: u32,
 }
 
@@ -282,13 +285,13 @@ impl Default for Work {
     }
 }
 
-/// How many items there are.
+/// Number of items.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "ItemsText", into = "ItemsText")]
 pub enum Items {
-    /// So many.
+    /// This number.
     Count(u32),
-    /// So many for every hundred nodes, at least one: networks of all sizes are alike.
+    /// This number per hundred nodes, at least one item, so that networks of all sizes are alike.
     Percent(u32),
 }
 
@@ -324,30 +327,30 @@ impl From<Items> for ItemsText {
     }
 }
 
-/// What the figures must be; each a violation when it is not so.
+/// Expected figures. Each difference is a violation.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Expect {
-    /// The least share of reads of the checked phase that return the right, freshest item.
-    /// Without hostile nodes a wrong one is a violation by itself.
+    /// Minimum share of reads of the checked phase that return the right, freshest item. Without
+    /// hostile nodes, every wrong read is a violation.
     pub success: Option<crate::network::Rate>,
-    /// The most that a quantile may be, by figure: `get.finished.p50 = "2s"`.
+    /// Maximum values of quantiles, by figure: `get.finished.p50 = "2s"`.
     pub at_most: BTreeMap<String, Bound>,
 }
 
-/// A bound of a figure: a duration, or a count.
+/// A bound of a figure: a duration or a count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Bound {
-    /// Of a duration.
+    /// Bound of a duration.
     Time(#[serde(with = "text")] Duration),
-    /// Of anything else.
+    /// Bound of any other figure.
     Count(u64),
 }
 
 impl Bound {
-    /// In the figure's smallest unit.
+    /// The bound in the figure's smallest unit.
     #[must_use]
     pub fn value(self) -> u64 {
         match self {
@@ -357,35 +360,35 @@ impl Bound {
     }
 }
 
-/// Why a scenario cannot be run.
+/// Reason why a scenario cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
-    /// Its file cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {error}", .path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         error: std::io::Error,
     },
     /// The text is not a scenario.
     #[error("{name}: {error}")]
     Parse {
-        /// The scenario.
+        /// Name of the scenario.
         name: String,
-        /// Where and why.
+        /// Place and reason.
         error: Box<toml::de::Error>,
     },
-    /// A value that cannot be.
+    /// A value is not allowed.
     #[error("{key} must be {allowed}")]
     Value {
-        /// The field.
+        /// Name of the field.
         key: &'static str,
-        /// What may stand there.
+        /// Description of allowed values.
         allowed: &'static str,
     },
-    /// An override that names nothing.
+    /// A setting names no field.
     #[error("{0:?} is no setting: write a path as in the file, such as population.nodes=100")]
     Setting(String),
 }
@@ -394,7 +397,7 @@ impl Scenario {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`ScenarioError::Read`], and what [`Scenario::parse`] says.
+    /// [`ScenarioError::Read`] and the errors of [`Scenario::parse`].
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
         let text = std::fs::read_to_string(path).map_err(|error| ScenarioError::Read {
             path: path.into(),
@@ -404,7 +407,8 @@ impl Scenario {
         Self::parse(&name, &text, &[])
     }
 
-    /// Reads a text, with settings that replace its own: paths and values as in the file.
+    /// Parses a text and applies settings that replace its values. They use paths and values as in
+    /// the file.
     ///
     /// # Errors
     /// [`ScenarioError::Parse`], [`ScenarioError::Setting`], [`ScenarioError::Value`].
@@ -432,7 +436,7 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// How many items there are.
+    /// Number of items.
     #[must_use]
     pub fn items(&self) -> u32 {
         match self.work.items {
@@ -491,10 +495,10 @@ impl Scenario {
     }
 }
 
-/// Sets one value by its path.
+/// Sets the value at a path.
 pub(super) fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), ScenarioError> {
     let wrong = || ScenarioError::Setting(format!("{path}={value}"));
-    // A bare word is a string, as durations are.
+    // A bare word is a string; durations are written as strings.
     let line = format!("x = {value}");
     let parsed = toml::from_str::<toml::Table>(&line)
         .ok()

@@ -1,5 +1,5 @@
-//! Scenarios: who takes part, what goes wrong, what users do and what must hold, as files; and
-//! what is drawn from them.
+//! Scenario files: participants, faults, actions of users and expectations; and what is drawn from
+//! them.
 
 pub(crate) mod action;
 pub(crate) mod chaos;

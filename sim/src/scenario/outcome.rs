@@ -1,4 +1,4 @@
-//! How a run goes on, and how it ends.
+//! Progress and results of a run.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::coverage::Coverage;
 use crate::figures::Report;
 use crate::world::WorldError;
 
-/// Why a scenario cannot be run.
+/// Reason why a scenario cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The world refused something.
     #[error(transparent)]
     World(#[from] WorldError),
-    /// `population.limits` names something else.
+    /// `population.limits` names a limit that does not exist.
     #[error("population.limits: there is no limit {0:?}; `skydht status --limits` lists them")]
     UnknownLimit(String),
     /// A world that the seed chose is invalid.
@@ -25,21 +25,21 @@ pub enum RunError {
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
     /// Name of the current phase.
     pub phase: &'static str,
     /// Virtual time so far.
     pub done: Duration,
-    /// Virtual time in all, about.
+    /// Approximate total virtual time.
     pub total: Duration,
 }
 
 /// Result of a run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
-    /// Figures, violations, digest.
+    /// Figures, violations and digest.
     pub report: Report,
     /// How often each counted event happened.
     pub coverage: Coverage,

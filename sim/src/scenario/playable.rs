@@ -1,4 +1,4 @@
-//! What of a scenario the whole program cannot play.
+//! Parts of a scenario that the whole program does not support.
 
 use crate::network::{Faults, Rate, Spread, Transport};
 
@@ -9,7 +9,7 @@ use super::storage::Storage;
 use std::time::Duration;
 
 impl Scenario {
-    /// Refuses what this depth does not play, rather than leaving it out in silence.
+    /// Refuses unsupported settings instead of ignoring them.
     ///
     /// # Errors
     /// [`ScenarioError::Value`].
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_played_is_refused() {
+    fn unsupported_settings_are_refused() {
         let whole = "depth = \"program\"\n[population]\nreached = \"direct\"\n";
         assert!(Scenario::parse("it", whole, &[]).is_ok());
         let relayed = "depth = \"program\"\n[program]\nrelays = 3";

@@ -1,4 +1,4 @@
-//! How nodes keep their records, and what goes wrong with that.
+//! How nodes store their records, and faults of their storage.
 
 use std::time::Duration;
 
@@ -12,51 +12,51 @@ use crate::network::HostId;
 use crate::network::faults::up_to;
 use crate::storage::Setup;
 
-/// Separates these draws from all others.
+/// Separates these random numbers from all others.
 const DRAWS: u64 = 0x4449_534b_5300_0000;
 const MINUTE: Duration = Duration::from_secs(60);
-/// The longest that a failover takes.
+/// Maximum duration of a failover.
 const LONGEST_FAILOVER: Duration = Duration::from_secs(30);
 
-/// What goes wrong with storage, and what ends it.
+/// Start or end of a storage fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StorageFault {
-    /// A host's disk is full.
+    /// A host's disk becomes full.
     Full(HostId),
     Free(HostId),
-    /// The replica takes the place of the Redis that hosts share, which is away meanwhile.
+    /// The replica replaces the Redis that hosts share, which is unavailable in the meantime.
     FailOver,
     Back,
 }
 
-/// How our nodes keep their records; only in the core's depth.
+/// How our nodes store their records. Only at the core's depth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Storage {
-    /// The share that sync once a second rather than with each write: what they wrote last is lost
-    /// with power.
+    /// Share of nodes that sync once a second instead of with each write, so that their last writes
+    /// are lost with the power.
     pub unsynced: Drawn,
-    /// The share whose disks say that they synced and did not: what they hold after a loss of power
-    /// is old, new or torn.
+    /// Share of nodes whose disks confirm syncs but do not do them. After a power loss they contain
+    /// old, new or torn records.
     pub lost_syncs: Drawn,
-    /// The first so many share one Redis; their clocks are right.
+    /// Number of nodes, from the first, that share one Redis. Their clocks are right.
     pub redis: u32,
-    /// In each minute of the second phase: a host's disk is full for up to a minute.
+    /// Probability per minute of the second phase that a host's disk is full for up to a minute.
     pub full: Drawn,
-    /// Likewise: the Redis fails over, without the last writes, and is away for up to half a
-    /// minute.
+    /// Probability per minute of the second phase that the Redis fails over, without the last
+    /// writes, and is unavailable for up to half a minute.
     pub failover: Drawn,
 }
 
-/// What was drawn of it.
+/// Storage of each host as drawn from the scenario.
 pub(crate) struct Storages {
     random: ChaCha8Rng,
     pub(crate) setups: Vec<(HostId, Setup)>,
 }
 
 impl Storages {
-    /// Draws for these hosts, in their order.
+    /// Draws the storage of these hosts, in order.
     pub(crate) fn new(scenario: &Storage, seed: u64, hosts: impl Iterator<Item = HostId>) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
         let unsynced = scenario.unsynced.draw(&mut random);
@@ -78,7 +78,7 @@ impl Storages {
         Self { random, setups }
     }
 
-    /// What goes wrong between `from` and `to`.
+    /// Plans the storage faults between `from` and `to`.
     pub(crate) fn plan(
         &mut self,
         scenario: &Storage,

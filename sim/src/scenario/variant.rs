@@ -1,4 +1,4 @@
-//! What a scenario file says of a world that the seed may choose.
+//! Settings of a world that the seed may choose.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use skydht_core::time::nanos;
 use crate::clock::text;
 use crate::network::Rate;
 
-/// A world that a run may be played in.
+/// A set of unusual conditions in which a run may take place.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Variant {
-    /// How probable it is.
+    /// Probability that the world is chosen.
     pub(super) chance: Rate,
-    /// How probable each of its settings is then.
+    /// Probability of each of its settings if it is chosen.
     #[serde(default = "always")]
     pub(super) each: Rate,
-    /// Settings by their paths, as in the file, and between which two values they are drawn.
+    /// Settings by path, as in the file, each with the range from which its value is drawn.
     pub(super) set: BTreeMap<String, Range>,
 }
 
@@ -27,7 +27,7 @@ const fn always() -> Rate {
     Rate::ALWAYS
 }
 
-/// Two numbers, rates or durations.
+/// A range of numbers, rates or durations.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Range {
@@ -37,7 +37,7 @@ pub(super) enum Range {
 }
 
 impl Range {
-    /// The value at a place of the range, as it stands in a file; none where it has no order.
+    /// The value at a place of the range, written as in a file; `None` if the range has no order.
     pub(super) fn at(&self, place: impl FnOnce(u64) -> u64) -> Option<String> {
         let between = |from: u64, to: u64, place: &mut dyn FnMut(u64) -> u64| {
             to.checked_sub(from).map(|more| from + place(more))

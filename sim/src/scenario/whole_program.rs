@@ -1,4 +1,4 @@
-//! What a scenario file says to the whole program.
+//! Settings of a scenario file for the whole program.
 
 use std::time::Duration;
 
@@ -8,61 +8,64 @@ use super::drawn::Drawn;
 use crate::clock::text;
 use crate::network::Rate;
 
-/// What only the whole program knows. Rates are probabilities for each host in each minute of
-/// the second phase, unless they say otherwise.
+/// Settings that only the whole program has. Rates are probabilities for each host in each minute
+/// of the second phase, unless stated otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Program {
-    /// Bytes under way in one direction of a connection before writing waits: each connection
-    /// draws its own, from here …
+    /// Minimum number of bytes in transit in one direction of a connection before writing waits.
+    /// Each connection draws its own value.
     pub buffer_min: u32,
-    /// … to here. Small ones make every writer wait.
+    /// Maximum of that number. Small values make every writer wait.
     pub buffer_max: u32,
-    /// How often a session shows its peer that it lives.
+    /// Interval between keepalives of a session.
     #[serde(with = "text")]
     pub keepalive: Duration,
-    /// Sessions of one node at once.
+    /// Maximum number of concurrent sessions of a node.
     pub max_sessions: u32,
-    /// Handshakes of peers under way at one node at once.
+    /// Maximum number of concurrent handshakes of peers at a node.
     pub max_handshakes: u32,
-    /// Streams of one session, in each direction.
+    /// Maximum number of streams of a session, in each direction.
     pub max_streams: u32,
-    /// Streams of peers that may wait for one node's event loop: each start of a node draws its
-    /// own, from here …
+    /// Minimum number of streams of peers that may wait for a node's event loop. Each start of a
+    /// node draws its own value.
     pub accept_queue_min: u32,
-    /// … to here. Small ones make sessions wait.
+    /// Maximum of that number. Small values make sessions wait.
     pub accept_queue_max: u32,
-    /// Commands of users that may wait for one node's event loop, drawn at each start from here …
+    /// Minimum number of commands of users that may wait for a node's event loop. Each start of a
+    /// node draws its own value.
     pub commands_min: u32,
-    /// … to here. Of small ones users are told that the node is busy.
+    /// Maximum of that number. With small values, users get the answer that the node is busy.
     pub commands_max: u32,
-    /// DMSG relays; with population.reached = "relayed", at least 1.
+    /// Number of DMSG relays, at least 1 if `population.reached` is `"relayed"`.
     pub relays: u32,
-    /// Relays that each node keeps a session with.
+    /// Number of relays with which each node keeps a session.
     pub relay_sessions: u32,
-    /// Streams of one session of a relay, in each direction.
+    /// Maximum number of streams of a relay's session, in each direction.
     pub relay_streams: u32,
-    /// Relays are as Go's in the DHT's days: a stream whose destination has no session is left
-    /// open without an answer.
+    /// Relays behave like Go relays from the time when nodes ran the DHT over DMSG: a stream whose
+    /// destination has no session stays open without an answer.
     pub go_relays: bool,
-    /// Go nodes of the DHT's days beside ours, with which ours start; only over relays.
+    /// Number of Go nodes that run the DHT over DMSG. Our nodes bootstrap from them. Only with
+    /// relays.
     pub go_nodes: u32,
-    /// Of our hosts, the last ones die at the beginning of the second phase, and stay dead.
+    /// Number of our hosts, from the last, that stop permanently at the beginning of the second
+    /// phase.
     pub gone: u32,
-    /// A relay dies, its process or its machine, and comes back within a minute.
+    /// The process or the machine of a relay crashes and comes back within a minute.
     pub relay_crash: Drawn,
-    /// The DMSG discovery is away for up to a minute: refuses, or never answers.
+    /// The DMSG discovery is unavailable for up to a minute: it refuses requests or never answers.
     pub discovery_away: Drawn,
-    /// All connections of a host break, nodes and relays alike.
+    /// All connections of a host break. Applies to nodes and relays.
     pub cut: Drawn,
-    /// Nothing gets in or out of a host for up to a minute, and no peer is told.
+    /// All traffic of a host is lost for up to a minute, and its peers get no error.
     pub silent: Drawn,
-    /// A host shuts down in order, whatever it is doing, and comes back within a minute.
+    /// A host shuts down properly, whatever it is doing, and comes back within a minute.
     pub leave: Drawn,
-    /// The share of restarts after which a host listens on another port; only without relays.
+    /// Share of restarts after which a host listens on another port. Only without relays.
     pub moves: Rate,
-    /// The share of operations whose caller drops the future within two seconds.
+    /// Share of operations whose caller drops the future within two seconds.
     pub give_up: Drawn,
 }
 

@@ -1,4 +1,4 @@
-//! What users do: operations on items.
+//! Operations of users on items.
 
 use std::time::Duration;
 
@@ -13,39 +13,40 @@ use crate::network::HostId;
 use crate::network::faults::below;
 use crate::network::faults::up_to;
 
-/// A user's step with an item.
+/// An action of a user on an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum UserAction {
-    /// Its owner publishes a value.
+    /// The owner publishes a value.
     Put,
-    /// Its owner deletes it.
+    /// The owner deletes the item.
     Delete,
-    /// Its owner's key signs another value with the sequence given, somewhere else.
+    /// Another node publishes a different value, signed with the owner's key, with this sequence
+    /// number.
     PutElsewhere(Seq),
-    /// A node reads it.
+    /// A node reads the item.
     Get {
-        /// How fresh.
+        /// Required freshness.
         policy: ReadPolicy,
-        /// Whether it must be right.
+        /// Whether the result must be right.
         checked: bool,
     },
 }
 
 impl UserAction {
-    /// Whether it is a put of any kind.
+    /// Whether the action is a put of any kind.
     pub(crate) const fn publishes(self) -> bool {
         !matches!(self, Self::Get { .. })
     }
 }
 
-/// Returns the item's value of this version.
+/// Returns the value of this version of the item.
 fn value(item: usize, version: u32, bytes: u32) -> Value {
     let mut text = format!("{item}.{version}.").into_bytes();
     text.resize(text.len().max(bytes as usize), b'x');
     Value::new(&text)
 }
 
-/// Returns the command for a step with `item`, which is number `index`.
+/// Returns the command for an action on `item`, which is number `index`.
 pub(crate) fn command(
     action: UserAction,
     index: usize,
@@ -81,7 +82,7 @@ pub(crate) fn command(
     }
 }
 
-/// Steps of the second phase, at random times, on random items.
+/// Actions of the second phase, at random times on random items.
 pub(crate) fn second_phase(
     scenario: &Scenario,
     from: SimTime,
@@ -110,7 +111,7 @@ pub(crate) fn second_phase(
     plan
 }
 
-/// Reads of the quiet phase, at random times, of random items.
+/// Reads of the idle phase, at random times of random items.
 pub(crate) fn idle_reads(
     scenario: &Scenario,
     from: SimTime,
@@ -129,15 +130,15 @@ pub(crate) fn idle_reads(
     reads.collect()
 }
 
-/// A user's step, or two concurrent ones.
+/// One action of a user, or two concurrent ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Task {
     One(UserAction),
-    /// Two values under one sequence.
+    /// Publishing two values with one sequence number.
     Tie,
 }
 
-/// Reads of the checked phase: each item in turn, so that a short phase reads all.
+/// Reads of the checked phase: all items in turn, so that even a short phase reads all.
 pub(crate) fn checked_reads(
     scenario: &Scenario,
     from: SimTime,
@@ -161,7 +162,7 @@ pub(crate) fn checked_reads(
     plan
 }
 
-/// One of `from`, chosen by `random`.
+/// A random element of `from`.
 pub(crate) fn any_of(from: &[HostId], random: &mut ChaCha8Rng) -> Option<HostId> {
     let at = below(random, from.len() as u64) as usize;
     from.get(at).copied()

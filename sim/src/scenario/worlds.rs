@@ -1,6 +1,7 @@
-//! Worlds in which a rule that hides others does not hold: no wall clock, items that outlive
-//! their life many times, streams that are used again and again, small limits. Each is a few settings
-//! between bounds; the seed decides whether a run is played in it, and with which values.
+//! Worlds in which a condition that hides faults does not hold: hosts without a wall clock, items
+//! stored far longer than their lifetime, streams that are reused again and again, small limits.
+//! Each world is a few settings with ranges. The seed decides whether a run takes place in it, and
+//! with which values.
 
 use std::time::Duration;
 
@@ -12,19 +13,20 @@ use super::file::{Scenario, ScenarioError, set};
 use crate::network::faults::below;
 use crate::network::faults::up_to;
 
-/// Separates these draws from all others.
+/// Separates these random numbers from all others.
 const DRAWS: u64 = 0x574f_524c_4453_0000;
 
 impl Scenario {
-    /// The scenario as a run with this seed plays it, and the worlds that it is played in.
+    /// The scenario with the settings that a run with this seed uses, and the names of the chosen
+    /// worlds.
     ///
     /// # Errors
-    /// [`ScenarioError::Setting`], and what [`Scenario::parse`] says.
+    /// [`ScenarioError::Setting`] and the errors of [`Scenario::parse`].
     pub fn drawn(&self, seed: u64) -> Result<(Self, Vec<String>), ScenarioError> {
         let random = &mut ChaCha8Rng::seed_from_u64(seed ^ DRAWS);
         let (mut settings, mut names) = (Vec::new(), Vec::new());
         for (name, world) in &self.worlds {
-            // The same numbers are drawn whether it is played in it or not.
+            // The same random numbers are drawn whether the world is chosen or not.
             let plays = below(random, 1_000_000) < u64::from(world.chance.as_ppm());
             for (path, range) in &world.set {
                 let wanted = below(random, 1_000_000) < u64::from(world.each.as_ppm());
@@ -60,7 +62,7 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Checks that every world can be, at both ends of its ranges.
+    /// Checks that every world is valid at both ends of its ranges.
     pub(super) fn check_worlds(&self) -> Result<(), ScenarioError> {
         for end in [0, 1] {
             let ranges = self.worlds.values().flat_map(|world| &world.set);

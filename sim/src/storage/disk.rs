@@ -1,4 +1,4 @@
-//! A disk with a file of records on it.
+//! A disk with a file of records.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use skydht_driver::storage::{Kept, Page, Storage, StorageError};
 
 use crate::network::faults::below;
 
-/// A file on a disk: writes of many changes are whole or not there, and what was synced outlasts
-/// the loss of power. On a disk that lies nothing does for sure: of each record that it said it
-/// had synced the old one, the new one or a torn one is found.
+/// A file on a disk. Writes of several changes are atomic, and synced data survives a loss of
+/// power. On a disk that lies, nothing is certain: each record that it confirmed as synced may be
+/// old, new or torn afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct FaultyDisk {
     synced: BTreeMap<Target, Kept>,
-    /// Changes since; none where the record is gone.
+    /// Changes since the last sync; `None` if the record was removed.
     cached: BTreeMap<Target, Option<Kept>>,
-    /// Marks that are synced, and all.
+    /// Synced marks.
     synced_marks: Marks,
     marks: Marks,
     full: bool,
@@ -30,7 +30,7 @@ pub struct FaultyDisk {
 type Marks = BTreeMap<(MarkKind, Target), StoredMark>;
 
 impl FaultyDisk {
-    /// An empty one; whether it says that it synced what it did not.
+    /// An empty disk. `lies`: whether it confirms syncs without doing them.
     #[must_use]
     pub fn new(lies: bool) -> Self {
         Self {
@@ -39,13 +39,13 @@ impl FaultyDisk {
         }
     }
 
-    /// From now on nothing can be written, or it can again.
+    /// Sets whether the disk is full, so that nothing can be written.
     pub fn set_full(&mut self, full: bool) {
         self.full = full;
     }
 
-    /// The machine stops: what is not synced is gone, or torn where the disk lied. Returns how many
-    /// records are torn.
+    /// The machine loses power: data that is not synced is lost, or torn if the disk lied. Returns
+    /// the number of torn records.
     pub fn lose_power(&mut self, random: &mut ChaCha8Rng) -> u64 {
         let mut torn = 0;
         self.marks = self.synced_marks.clone();
@@ -71,7 +71,7 @@ impl FaultyDisk {
         cached.unwrap_or_else(|| self.synced.get(target))
     }
 
-    /// All records, in the order of their targets.
+    /// All records in the order of their targets.
     pub(crate) fn all(&self) -> Vec<Kept> {
         let mut all = self.synced.clone();
         for (target, change) in &self.cached {
@@ -84,8 +84,7 @@ impl FaultyDisk {
     }
 }
 
-/// A record of which only a part was written: its signature is wrong, and so is its authentication
-/// code.
+/// A record that was only partly written: its signature and its authentication code are wrong.
 fn tear(kept: Kept) -> Kept {
     let StoredRecord { item, .. } = &kept.record;
     let bytes = item.value.as_bytes();

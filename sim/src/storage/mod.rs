@@ -1,7 +1,7 @@
-//! What keeps hosts' records, as a model: disks that lose power, fill up and lie about what they
-//! synced, and a Redis that several hosts share and that fails over.
+//! Models of the storage of hosts: disks that lose power, fill up and lie about syncs, and a Redis
+//! that several hosts share and that fails over.
 //!
-//! Both are [`Storage`](skydht_driver::storage::Storage) as the driver knows it, and pass its
+//! Both implement the driver's [`Storage`](skydht_driver::storage::Storage) and pass its
 //! conformance suite.
 
 mod disk;
@@ -17,19 +17,19 @@ pub(crate) use queue::{Queue, SYNC_EVERY};
 pub(crate) use redis::POLL;
 pub use redis::{Redis, RedisClient};
 
-/// How a host keeps its records.
+/// How a host stores its records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Setup {
-    /// Each write is synced; otherwise what was written is synced once a second.
+    /// Each write is synced; otherwise data is synced once a second.
     pub(crate) sync: bool,
-    /// The disk says that it synced, and did not.
+    /// The disk confirms syncs without doing them.
     pub(crate) lies: bool,
-    /// In the Redis of the world rather than on a disk.
+    /// Records are in the shared Redis instead of on a disk.
     pub(crate) shared: bool,
 }
 
 impl Setup {
-    /// On a disk that does what it says.
+    /// A disk that works correctly.
     pub(crate) const SOUND: Self = Self {
         sync: true,
         lies: false,
@@ -37,7 +37,7 @@ impl Setup {
     };
 }
 
-/// A host's storage.
+/// The storage of a host.
 pub(crate) enum Engine {
     Disk(FaultyDisk),
     Redis(RedisClient),

@@ -1,5 +1,6 @@
-//! What waits to be written, by the rules of the driver's queue: many changes are one write, of
-//! several for one target the last counts, and what could not be written waits.
+//! Changes that wait to be written, with the rules of the driver's queue: several changes become
+//! one write, only the last change of a target counts, and changes that could not be written wait
+//! again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,16 +9,17 @@ use skydht_core::id::Target;
 use skydht_core::mark::MarkChange;
 use skydht_core::node::{ChangeId, StoreChange};
 
-/// Before the first new attempt; twice as long after each.
+/// Pause before the first new attempt. It doubles with each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Where not each write is synced.
+/// Interval between syncs if writes are not synced individually.
 pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 struct Waiting {
     what: StoreChange,
-    /// Its own number, and those of what it replaced, where these are asked for.
+    /// The change's own number and those of changes that it replaced, if acknowledgements are
+    /// wanted.
     acknowledge: Vec<ChangeId>,
 }
 
@@ -28,16 +30,16 @@ fn target_of(change: &StoreChange) -> Target {
     }
 }
 
-/// A host's changes on their way to its storage.
+/// Changes of a host on their way to its storage.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: BTreeMap<Target, Waiting>,
     /// Marks that go with the next write.
     marks: Vec<MarkChange>,
     writing: Vec<Waiting>,
-    /// Written and not synced.
+    /// Written but not synced.
     unsynced: BTreeMap<Target, Waiting>,
-    /// A write, or a pause before the next, is under way.
+    /// A write, or a pause before the next one, is in progress.
     is_busy: bool,
     /// A sync is planned.
     sync_planned: bool,
@@ -57,7 +59,7 @@ impl Queue {
         }
     }
 
-    /// Begins a write, if none is under way and something waits. Whether it did.
+    /// Begins a write if none is in progress and changes wait. Returns whether it did.
     pub(crate) fn begin(&mut self) -> bool {
         if self.is_busy || (self.waiting.is_empty() && self.marks.is_empty()) {
             return false;
@@ -71,17 +73,18 @@ impl Queue {
         self.marks.push(change);
     }
 
-    /// Marks to be written, until the write succeeds.
+    /// Marks to be written. They stay here until the write succeeds.
     pub(crate) fn marks(&self) -> Vec<MarkChange> {
         self.marks.clone()
     }
 
-    /// What is being written.
+    /// Changes that are being written.
     pub(crate) fn writing(&self) -> Vec<StoreChange> {
         self.writing.iter().map(|it| it.what.clone()).collect()
     }
 
-    /// The write succeeded; with `sync` everything before it is durable. Returns whom to tell.
+    /// The write succeeded; with `sync`, everything before it is durable. Returns the changes to
+    /// acknowledge.
     pub(crate) fn wrote(&mut self, sync: bool) -> Vec<ChangeId> {
         self.is_busy = false;
         self.pause = Duration::ZERO;
@@ -98,8 +101,8 @@ impl Queue {
         acknowledge
     }
 
-    /// The write failed: it waits again, and what was not synced with it. Returns how long until
-    /// the next attempt.
+    /// The write failed: its changes, and those that were not synced, wait again. Returns the pause
+    /// before the next attempt.
     pub(crate) fn failed(&mut self) -> Duration {
         let unsynced = std::mem::take(&mut self.unsynced).into_values();
         let writing = std::mem::take(&mut self.writing);
@@ -122,26 +125,26 @@ impl Queue {
         self.is_busy = false;
     }
 
-    /// Whether a sync has to be planned for what was written.
+    /// Whether a sync must be planned for written changes.
     pub(crate) fn plan_sync(&mut self) -> bool {
         let plan = !self.unsynced.is_empty() && !self.sync_planned;
         self.sync_planned |= plan;
         plan
     }
 
-    /// The planned sync is due. Whether there is something to sync, and no write under way, which
-    /// would do it.
+    /// The planned sync is due. Returns whether there is something to sync and no write in progress
+    /// that would sync it.
     pub(crate) fn sync_due(&mut self) -> bool {
         self.sync_planned = false;
         !self.unsynced.is_empty() && !self.is_busy
     }
 
-    /// A sync alone succeeded.
+    /// A separate sync succeeded.
     pub(crate) fn synced(&mut self) {
         self.unsynced.clear();
     }
 
-    /// Everything that a clean end still writes.
+    /// Returns all changes that a clean shutdown still writes.
     pub(crate) fn rest(&mut self) -> Vec<StoreChange> {
         let all = std::mem::take(self);
         let writing = all.writing.into_iter();
@@ -149,7 +152,7 @@ impl Queue {
         rest.map(|it| it.what).collect()
     }
 
-    /// How many changes are lost with the process.
+    /// Number of changes that are lost with the process.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.writing.len()
     }

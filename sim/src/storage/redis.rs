@@ -1,5 +1,5 @@
-//! A Redis that several hosts share: one server that is written to, a replica that lags behind it,
-//! and what happens when the one takes the place of the other.
+//! A Redis that several hosts share: a server that takes writes, a replica that lags behind it, and
+//! a failover that replaces the server by the replica.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,14 +14,15 @@ use skydht_driver::storage::{Kept, News, Page, Storage, StorageError};
 
 use crate::clock::SimTime;
 
-/// Writes that clients can read on in; who comes later looks through everything.
+/// Number of recent writes that clients can read. A client that lags further behind scans
+/// everything.
 const MOST_CHANGES: usize = 4_096;
-/// Between two questions for news.
+/// Interval between polls.
 pub(crate) const POLL: Duration = Duration::from_millis(200);
-/// Between two looks through everything.
+/// Interval between scans.
 const SCAN_EVERY: Duration = Duration::from_secs(60);
 
-/// A write that a client made, and what was there before.
+/// A write of a client, and the previous record.
 #[derive(Debug)]
 struct Change {
     at: SimTime,
@@ -64,7 +65,7 @@ impl Server {
     }
 }
 
-/// The servers. Clones are the same ones.
+/// The servers. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Redis(Arc<Mutex<Server>>);
 
@@ -73,7 +74,7 @@ impl Redis {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client; each has a number of its own.
+    /// A client with its own number.
     #[must_use]
     pub fn client(&self, number: u32) -> RedisClient {
         RedisClient {
@@ -88,18 +89,18 @@ impl Redis {
         }
     }
 
-    /// True time.
+    /// Sets the true time.
     pub(crate) fn set_now(&self, now: SimTime) {
         self.lock().now = now;
     }
 
-    /// From now on every call of a client fails like this, or none does.
+    /// From now on every call of a client fails with this error; `None`: calls succeed.
     pub fn set_failing(&self, error: Option<StorageError>) {
         self.lock().failing = error;
     }
 
-    /// The replica takes the server's place, without what was written within `lag`. Returns the
-    /// targets whose last writes are lost.
+    /// Replaces the server by the replica, which lacks the writes within `lag`. Returns the targets
+    /// whose last writes are lost.
     pub fn fail_over(&self, lag: Duration) -> Vec<Target> {
         let mut server = self.lock();
         let mut lost = Vec::new();
@@ -118,28 +119,28 @@ impl Redis {
         lost
     }
 
-    /// What it holds, in the order of targets.
+    /// All records in the order of their targets.
     #[must_use]
     pub fn records(&self) -> Vec<StoredRecord> {
         self.lock().records.values().cloned().collect()
     }
 }
 
-/// One host's connection. It reads on in what others wrote, and looks through everything when that
-/// cannot be all: every minute, after a failover, and when it was away for long.
+/// The connection of one host. It reads the writes of other hosts, and scans everything when these
+/// may be incomplete: every minute, after a failover, and after a long absence.
 #[derive(Debug)]
 pub struct RedisClient {
     redis: Redis,
     number: u32,
     /// The host's wall clock.
     clock: Unix,
-    /// The number of the next change to be read.
+    /// Number of the next change to read.
     seen: u64,
     failovers: u64,
     scanned: Option<SimTime>,
-    /// What it knows to be there.
+    /// Records that it knows to be stored.
     known: BTreeMap<Target, Rank>,
-    /// Records that were in the way of a write.
+    /// Better records that prevented a write.
     better: Vec<StoredRecord>,
 }
 
@@ -159,7 +160,7 @@ fn unproven(record: StoredRecord) -> Kept {
 }
 
 impl RedisClient {
-    /// What the host's wall clock shows.
+    /// Sets the time on the host's wall clock.
     pub(crate) fn set_clock(&mut self, clock: Unix) {
         self.clock = clock;
     }
@@ -185,11 +186,11 @@ impl RedisClient {
         self.known.insert(target, new);
     }
 
-    /// Everything that is not known, and what is known and gone.
+    /// Adds all records that are not known yet, and the known ones that are gone.
     fn scan(&mut self, server: &Server, news: &mut News) {
         for record in server.records.values() {
             if !is_over(record, self.clock) {
-                self.learn(record, news);
+                self.compare(record, news);
             }
         }
         let gone = self
@@ -203,11 +204,11 @@ impl RedisClient {
         self.scanned = Some(server.now);
     }
 
-    fn learn(&mut self, record: &StoredRecord, news: &mut News) {
+    fn compare(&mut self, record: &StoredRecord, news: &mut News) {
         let found = rank(record);
         let known = self.known.insert(record.target, found);
         if known != Some(found) {
-            // The node has a newer one than the server that took over.
+            // The node has a newer record than the new server.
             if known.is_some_and(|known| known > found) {
                 news.wanted.push(record.target);
             } else {
@@ -298,7 +299,7 @@ impl Storage for RedisClient {
                 let record = server.records.get(&change.target);
                 let record = record.filter(|record| !is_over(record, self.clock));
                 if let Some(record) = record.filter(|_| change.by != self.number) {
-                    self.learn(record, &mut news);
+                    self.compare(record, &mut news);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The models keep what storages promise, and break it only as they say.
+//! The storage models fulfil the contract of storages and break it only in the configured ways.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ fn a_disk_keeps_what_is_synced_and_one_that_lies_keeps_anything() {
 }
 
 #[test]
-fn clients_hear_what_others_wrote_and_write_again_what_a_failover_lost() {
+fn clients_read_the_writes_of_others_and_write_again_what_a_failover_lost() {
     let redis = Redis::default();
     let at = |seconds: u32| redis.set_now(SimTime::ZERO.plus(seconds * SECOND));
     let (mut one, mut two) = (redis.client(1), redis.client(2));
@@ -112,7 +112,7 @@ fn clients_hear_what_others_wrote_and_write_again_what_a_failover_lost() {
     let news = two.poll().unwrap();
     assert!(news.kept.len() == 1 && news.kept[0].record == record(1));
     assert!(!news.kept[0].proven && news.wanted.is_empty());
-    // A lower rank is told what is there, and changes nothing.
+    // A client that writes a lower rank gets the stored record and changes nothing.
     let mut later = record(1);
     later.item.seq.0 += 1;
     one.write(&[StoreChange::Keep(Box::new(later.clone()))], true)
@@ -137,7 +137,7 @@ fn clients_hear_what_others_wrote_and_write_again_what_a_failover_lost() {
 }
 
 #[test]
-fn what_could_not_be_written_waits_with_all_who_ask() {
+fn changes_that_could_not_be_written_wait_with_their_acknowledgements() {
     let mut queue = Queue::default();
     queue.add(ChangeId(1), keep(1), true);
     queue.add(ChangeId(2), keep(2), false);
@@ -155,7 +155,7 @@ fn what_could_not_be_written_waits_with_all_who_ask() {
     assert_eq!((queue.len(), writing.len()), (2, 1), "the later one counts");
     assert_eq!(queue.wrote(false), [ChangeId(1), ChangeId(3)]);
     assert!(queue.plan_sync() && !queue.plan_sync());
-    // What was not synced when a write fails is written again.
+    // Changes that were not synced when a write fails are written again.
     queue.add(ChangeId(4), keep(4), true);
     assert!(queue.begin() && !queue.sync_due());
     queue.failed();

@@ -1,4 +1,4 @@
-//! Upstream's requests: a stream for each, dialled, written, read, closed.
+//! Upstream's requests. Each uses its own stream: dial, write, read, close.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::table::Contact;
 use super::task::TaskId;
 
 impl UpstreamNode {
-    /// Sends a request whose frame fits every limit.
+    /// Sends a request whose frame is within every limit.
     pub(super) fn call(&mut self, task: TaskId, peer: Contact, request: Request) {
         let method = request.method();
         let message = RequestMessage {
@@ -27,7 +27,7 @@ impl UpstreamNode {
         };
         match encode_request(&message) {
             Ok(bytes) => self.call_raw(task, peer, method, bytes, RPC_TIMEOUT),
-            // Above the codec's limit for the method: the receiver would drop it.
+            // The request exceeds the codec's limit for the method: the receiver would drop it.
             Err(_) => self.ended(task, peer, Err(CallFailure::NoAnswer)),
         }
     }
@@ -68,7 +68,7 @@ impl UpstreamNode {
         });
     }
 
-    /// Whether a dial to `key` failed in the last ten minutes, whatever came since.
+    /// Whether a dial to `key` failed in the last ten minutes, even if the peer has called since.
     fn is_no_dht(&self, key: &PublicKey) -> bool {
         let until = self.no_dht.get(key);
         until.is_some_and(|until| self.now.mono < *until)
@@ -91,7 +91,7 @@ impl UpstreamNode {
         call.reader.push(bytes);
         let (body, path) = match (call.reader.progress(), call.path) {
             (Progress::Incomplete, _) => return,
-            // The method that comes back is not looked at (defect 32).
+            // Upstream does not check the method of the answer (defect 32).
             (Progress::Whole(_, body), Some(path)) => (body, path),
             _ => return self.end_call(stream, Err(CallFailure::NoAnswer), true),
         };
@@ -118,7 +118,7 @@ impl UpstreamNode {
         self.end_call(stream, Err(failure), true);
     }
 
-    /// A stream is done with; `close` unless the other side ended it.
+    /// Ends a call and its stream; `close` unless the other side has ended the stream.
     pub(super) fn end_call(
         &mut self,
         stream: StreamId,
@@ -139,13 +139,13 @@ impl UpstreamNode {
             self.output(Output::CloseStream { stream, reason });
         }
         if let (Err(CallFailure::Dial(_)), Some(key)) = (&result, peer.key) {
-            // One failure of any kind, and bootstrap peers are no exception (defect 4).
+            // One failure of any kind is enough, also for bootstrap peers (defect 4).
             self.no_dht.insert(key, self.now.mono.plus(NO_DHT));
         }
         self.ended(task, peer, result);
     }
 
-    /// The task of these has ended. A dial that is cancelled counts as failed.
+    /// The task of these calls has ended. A cancelled dial counts as failed.
     pub(super) fn cancel_calls(&mut self, task: TaskId) {
         let streams: Vec<(StreamId, bool)> = self
             .streams
@@ -167,7 +167,7 @@ impl UpstreamNode {
 
     fn ended(&mut self, task: TaskId, peer: Contact, result: Result<Reply, CallFailure>) {
         match &result {
-            Ok(_) => self.meet(Contact {
+            Ok(_) => self.add_peer(Contact {
                 last_seen: self.now.unix,
                 ..peer
             }),
@@ -177,7 +177,7 @@ impl UpstreamNode {
     }
 }
 
-/// The answer, unless one key in it spoils it all.
+/// The answer, unless one key in it makes the whole answer invalid.
 fn judge(response: Response) -> (Option<Response>, KeyFate) {
     let peers = |list: &PeerList| -> Vec<PublicKey> {
         list.peers.iter().filter_map(|peer| peer.key).collect()

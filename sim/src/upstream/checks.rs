@@ -1,5 +1,5 @@
-//! What Go makes of keys and signatures, remembered: both are pure functions of bytes that a
-//! whole network hands around, and some 6 and 60 µs each.
+//! Remembers what Go does with keys and signatures. Both depend only on bytes that a whole network
+//! passes around, and computing them takes about 6 and 60 µs.
 
 use std::cell::RefCell;
 use std::hash::Hash;
@@ -11,17 +11,17 @@ use skydht_core::item::{Item, ItemError};
 use skydht_core::key::{PublicKey, SignatureError};
 use skydht_core::wire::WireItem;
 
-/// Results remembered of each kind; then all are forgotten.
+/// Maximum number of remembered results of each kind. When it is reached, all are forgotten.
 const MEMO: usize = 1 << 18;
 
 /// What Go's decoder does with a key whose tag is 2 or 3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum KeyFate {
-    /// Takes it.
+    /// It accepts the key.
     Good,
-    /// No point on the curve: refuses the whole message.
+    /// The key is not a point on the curve: the decoder refuses the whole message.
     Refused,
-    /// x is not below the field prime: panics, which ends the process (defect 36).
+    /// x is not below the field prime: the decoder panics, which ends the process (defect 36).
     Panics,
 }
 
@@ -45,7 +45,7 @@ fn remembered<K: Hash + Eq, V: Copy>(memo: &Memo<K, V>, key: K, compute: impl Fn
     value
 }
 
-/// What becomes of `key` in Go's decoder.
+/// What Go's decoder does with `key`.
 pub(crate) fn key_fate(key: &PublicKey) -> KeyFate {
     KEYS.with(|memo| {
         remembered(memo, *key, || match key.check_curve() {
@@ -56,7 +56,7 @@ pub(crate) fn key_fate(key: &PublicKey) -> KeyFate {
     })
 }
 
-/// What becomes of a message with these keys; the first bad one decides.
+/// What Go's decoder does with a message with these keys. The first bad key decides.
 pub(super) fn keys_fate<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> KeyFate {
     let fates = keys.into_iter().map(key_fate);
     let mut bad = fates.filter(|fate| *fate != KeyFate::Good);
@@ -70,12 +70,12 @@ fn is_beyond_the_field(key: &PublicKey) -> bool {
     key.as_bytes()[1..] >= prime[..]
 }
 
-/// Sizes, then the signature, as Go verifies.
+/// Checks the sizes and then the signature, in the way Go does.
 pub(super) fn verify(item: &WireItem) -> Result<(), ItemError> {
     item.check_sizes()?;
     match item {
         WireItem::Keyed(item) => verify_keyed(item),
-        // Nothing recovers to the zero key.
+        // No signature recovers to the zero key.
         WireItem::Keyless(_) => Err(SignatureError::Recover.into()),
     }
 }
@@ -104,7 +104,7 @@ mod tests {
         p[27..].copy_from_slice(&[0xfe, 0xff, 0xff, 0xfc, 0x2f]);
         assert_eq!(key_fate(&key(p)), KeyFate::Panics);
         assert_eq!(key_fate(&key([0xff; 32])), KeyFate::Panics);
-        // Below p, and one half of all x have no point.
+        // These are below p; about half of all x have no point.
         let fates = (0..8).map(|n| {
             p[31] = 0x2e - n;
             key_fate(&key(p))

@@ -1,4 +1,4 @@
-//! How a node of upstream's is set up, and what it counts.
+//! Configuration and counters of a node of upstream.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use skydht_core::key::PublicKey;
 
 use super::store::Limits;
 
-/// Upstream's constants, and what its users configure.
+/// Constants of upstream, and settings of its users.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamConfig {
-    /// Pinged one after another at the start, and again and again.
+    /// Bootstrap peers. They are pinged one after another, at the start and repeatedly afterwards.
     pub bootstrap: Vec<PublicKey>,
-    /// Keeps everything, announces that, and reconciles with others.
+    /// Whether the node keeps everything, announces this, and reconciles with other full nodes.
     pub full_node: bool,
-    /// Of the store.
+    /// Limits of the store.
     pub limits: Limits,
-    /// Keys whose items stay for ever.
+    /// Keys whose items never expire.
     pub whitelisted: BTreeSet<PublicKey>,
-    /// The same.
+    /// Further keys whose items never expire.
     pub trusted: BTreeSet<PublicKey>,
-    /// How often the node signs and pushes its own items again with the next sequence, as the
-    /// visor does (defect 13); none: never.
+    /// Interval at which the node signs and pushes its own items again with the next sequence
+    /// number, as the visor does (defect 13); `None`: never.
     pub republish: Option<Duration>,
-    /// Items of others that this node, a service, copies to their targets under its own key.
+    /// Items of others that this node, as a service, copies to their targets under its own key.
     pub mirror: Option<MirrorConfig>,
-    /// A command's deadline when it names none. Upstream's callers bring their own contexts,
-    /// and without one a lookup that keeps being fed new peers never ends.
+    /// Deadline of a command that has none. Upstream's callers use their own contexts; without one,
+    /// a lookup that keeps getting new peers never ends.
     pub operation_timeout: Duration,
 }
 
@@ -47,69 +47,71 @@ impl Default for UpstreamConfig {
     }
 }
 
-/// What a service mirrors: one item, signed once and put to the targets of many owners, with
-/// the clock as its sequence, so that it beats them all (defects 9, 10, 34).
+/// What a service mirrors: one item, signed once and put to the targets of many owners. Its
+/// sequence number is the time, so it replaces the items of all owners (defects 9, 10, 34).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MirrorConfig {
-    /// The owners' targets.
+    /// Targets of the owners.
     pub targets: Vec<Target>,
-    /// The item's salt.
+    /// Salt of the item.
     pub salt: Salt,
-    /// The item's value.
+    /// Value of the item.
     pub value: Value,
-    /// How often.
+    /// Interval between rounds.
     pub every: Duration,
 }
 
-/// For all targets of a mirror together; those that come too late are left out.
+/// Time limit for all targets of a mirror together. Targets that are not reached in time are left
+/// out.
 pub(super) const MIRROR_TIMEOUT: Duration = Duration::from_secs(10);
-/// For one request and its answer, dialling included.
+/// Time limit for one request and its answer, including the dial.
 pub(super) const RPC_TIMEOUT: Duration = Duration::from_secs(10);
-/// For a page of items.
+/// Time limit for a page of items.
 pub(super) const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Requests served at once.
+/// Maximum number of requests served concurrently.
 pub(super) const HANDLERS: usize = 128;
-/// Streams that wait for a handler; more are dropped, as by DMSG's accept buffer.
+/// Maximum number of streams that wait for a handler. Further ones are dropped, as by DMSG's accept
+/// buffer.
 pub(super) const BACKLOG: usize = 20;
-/// How long a key that could not be dialled once is not dialled again.
+/// Time during which a key is not dialled again after a failed dial.
 pub(super) const NO_DHT: Duration = Duration::from_secs(600);
-/// Between two sweeps of the store; upstream calls it the refresh interval.
+/// Interval between sweeps of the store. Upstream calls it the refresh interval.
 pub(super) const TICK: Duration = Duration::from_secs(30);
-/// Interval between two tries to bootstrap while no peer is known.
+/// Interval between bootstrap attempts while no peer is known.
 pub(super) const BOOTSTRAP_EMPTY: Duration = Duration::from_secs(30);
-/// The same once a peer is known.
+/// Interval between bootstrap attempts once a peer is known.
 pub(super) const BOOTSTRAP_AGAIN: Duration = Duration::from_secs(300);
 
 /// Salt under which a full node announces itself.
 pub(super) const ADVERT_SALT: &str = "fullnode";
 
-/// What happened, in numbers.
+/// Counters of events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Requests answered.
     pub served: u64,
-    /// Requests closed without an answer: unknown methods, bad bodies, bad lengths.
+    /// Requests closed without an answer: unknown methods, invalid bodies, invalid lengths.
     pub refused: u64,
-    /// Accepted streams dropped because handlers and backlog were full.
+    /// Accepted streams dropped because all handlers and the backlog were in use.
     pub dropped: u64,
-    /// Peers inserted by what methods 5 and 6 claim.
+    /// Peers inserted because of unverified claims in methods 5 and 6.
     pub claimed: u64,
-    /// Newcomers dropped because their list was full.
+    /// New peers dropped because their list was full.
     pub newcomers_dropped: u64,
     /// Requests sent.
     pub calls: u64,
     /// Requests not sent because a dial had failed in the last ten minutes.
     pub calls_skipped: u64,
-    /// Requests that brought no answer.
+    /// Requests without an answer.
     pub calls_failed: u64,
-    /// Gets that ended in an error because their best item did not verify.
+    /// Gets that ended with an error because their best item did not verify.
     pub gets_forged: u64,
     /// Own items signed and pushed again.
     pub republished: u64,
     /// Items put to the targets of others.
     pub mirrored: u64,
-    /// Items that reconciliation brought.
+    /// Items received by reconciliation.
     pub pulled: u64,
-    /// Items that reconciliation sent.
+    /// Items sent by reconciliation.
     pub pushed: u64,
 }

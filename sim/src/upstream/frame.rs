@@ -1,5 +1,5 @@
-//! Frames as Go reads and writes them: one limit for all methods, any method byte, and a sender
-//! that checks nothing.
+//! Frames as Go reads and writes them: one limit for all methods, any method byte, and no checks by
+//! the sender.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use skydht_core::item::Item;
 use skydht_core::key::PublicKey;
 use skydht_core::wire::{MAX_MESSAGE, Method, WireItem, encode_item};
 
-/// Bytes in the length.
+/// Size of the length field in bytes.
 const LENGTH: usize = 4;
 
-/// One message being read. What follows it on the stream is not looked at.
+/// One message being read. Data after it on the stream is ignored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FrameReader {
     bytes: Vec<u8>,
 }
 
-/// How far the reader is.
+/// State of the reader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
-    /// More has to come.
+    /// The message is incomplete.
     Incomplete,
     /// The length is 0 or above the limit.
     Invalid,
@@ -29,21 +29,21 @@ pub(crate) enum Progress {
 }
 
 impl FrameReader {
-    /// Takes what arrived.
+    /// Adds received data.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        // Go asks for the length first and then for exactly that much.
+        // Go reads the length first and then exactly that many bytes.
         let limit = LENGTH + MAX_MESSAGE;
         let room = limit.saturating_sub(self.bytes.len());
         self.bytes
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// Bytes held.
+    /// Number of buffered bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What there is.
+    /// Returns the state of the reader, with the message once it is complete.
     pub(crate) fn progress(&mut self) -> Progress {
         let Some(length) = self.bytes.first_chunk::<LENGTH>() else {
             return Progress::Incomplete;
@@ -71,7 +71,7 @@ fn frame(method: Method, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A page, however long: above the limit its reader gets nothing (defect 19).
+/// A page of any length. Its reader gets nothing if it exceeds the limit (defect 19).
 pub(super) fn page_response(items: &[WireItem], targets: &[Target], has_more: bool) -> Vec<u8> {
     let mut body = b"{".to_vec();
     item_list(&mut body, items);
@@ -86,7 +86,7 @@ pub(super) fn page_response(items: &[WireItem], targets: &[Target], has_more: bo
     frame(Method::GetItems, &body)
 }
 
-/// A batch, however long: its bound does not count base64 (defect 20).
+/// A batch of any length. Its bound ignores the growth by base64 (defect 20).
 pub(super) fn batch_request(sender: &PublicKey, batch: &[(Target, Arc<Item>)]) -> Vec<u8> {
     let mut body = br#"{"sender_id":"#.to_vec();
     array(&mut body, sender.id().as_bytes());

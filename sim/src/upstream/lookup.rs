@@ -1,4 +1,5 @@
-//! Upstream's lookup: rounds of three that wait for the slowest, no judgement of what comes back.
+//! Upstream's lookup: rounds of three requests that wait for the slowest one. Answers are not
+//! verified.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,45 +11,45 @@ use skydht_core::wire::{WireItem, WirePeer};
 
 use super::table::{Contact, K};
 
-/// Peers asked in one round.
+/// Number of peers asked in one round.
 pub(super) const ALPHA: usize = 3;
 
-/// What a peer did.
+/// Whether a peer answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Answer {
-    Came,
+enum AskResult {
+    Answered,
     Failed,
 }
 
-/// The best item so far: highest sequence, unverified (defect 7).
+/// The best item so far: highest sequence number, unverified (defect 7).
 #[derive(Clone, Debug)]
 pub(super) struct Best {
     pub(super) item: WireItem,
     pub(super) from: Option<PublicKey>,
-    /// Peers that sent this very item.
+    /// Number of peers that sent exactly this item.
     pub(super) agree: u16,
 }
 
-/// A lookup under way.
+/// A lookup in progress.
 #[derive(Clone, Debug)]
 pub(super) struct Lookup {
     pub(super) target: Target,
-    /// Whether items are asked for, too.
+    /// Whether the lookup also asks for items.
     pub(super) wants_item: bool,
     own: NodeId,
-    /// The nearest 20 known, answered or not (defect 6), nearest first.
+    /// The nearest 20 known peers, answered or not (defect 6), nearest first.
     shortlist: Vec<Contact>,
-    /// Referrals from here to each peer heard of.
+    /// Number of referrals from here to each known peer.
     depth: BTreeMap<NodeId, u16>,
     asked: BTreeSet<NodeId>,
-    answers: BTreeMap<NodeId, Answer>,
+    answers: BTreeMap<NodeId, AskResult>,
     in_flight: usize,
     pub(super) best: Option<Best>,
     pub(super) requests: u16,
 }
 
 impl Lookup {
-    /// One that starts from these peers.
+    /// A lookup that starts from these peers.
     pub(super) fn new(own: NodeId, target: Target, wants_item: bool, seeds: Vec<Contact>) -> Self {
         let depth = seeds.iter().map(|contact| (contact.id, 0)).collect();
         Self {
@@ -65,7 +66,8 @@ impl Lookup {
         }
     }
 
-    /// Returns whom to ask next: none while a round is under way, and none when all were asked.
+    /// Returns the peers to ask next: empty while a round is in progress, and when all have been
+    /// asked.
     pub(super) fn next_round(&mut self) -> Vec<Contact> {
         if self.in_flight > 0 {
             return Vec::new();
@@ -80,7 +82,7 @@ impl Lookup {
         round
     }
 
-    /// Whether a round is under way.
+    /// Whether a round is in progress.
     pub(super) const fn is_waiting(&self) -> bool {
         self.in_flight > 0
     }
@@ -94,7 +96,7 @@ impl Lookup {
         now: Unix,
     ) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.answers.insert(from.id, Answer::Came);
+        self.answers.insert(from.id, AskResult::Answered);
         if let Some(item) = item {
             self.consider(item, from.key);
         }
@@ -104,12 +106,12 @@ impl Lookup {
         let farthest = self.shortlist.last().filter(|_| full);
         let farthest = farthest.map(|it| target.distance(&it.id));
         for peer in peers {
-            // What would be cut off again, or was heard of before, needs no hashing.
+            // Peers that would be cut off again or are already known need no hash.
             let beyond = farthest.is_some_and(|it| target.distance(&peer.id) >= it);
             if beyond || peer.id == self.own || self.depth.contains_key(&peer.id) {
                 continue;
             }
-            // The one check there is.
+            // This is the only check.
             if let Some(key) = peer.key.filter(|key| key.id() == peer.id) {
                 self.depth.insert(peer.id, depth.saturating_add(1));
                 self.shortlist.push(Contact::of(&key, now));
@@ -120,42 +122,43 @@ impl Lookup {
         self.shortlist.truncate(K);
     }
 
-    /// A peer did not answer; it stays in the list.
+    /// A peer did not answer. It stays in the list.
     pub(super) fn failed(&mut self, from: &Contact) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.answers.insert(from.id, Answer::Failed);
+        self.answers.insert(from.id, AskResult::Failed);
     }
 
-    /// The 20 nearest peers heard of, dead ones included.
+    /// The 20 nearest known peers, including dead ones.
     pub(super) fn closest(&self) -> &[Contact] {
         &self.shortlist
     }
 
-    /// Peers that answered.
+    /// Number of peers that answered.
     pub(super) fn answered_count(&self) -> u16 {
-        self.count(Answer::Came)
+        self.count(AskResult::Answered)
     }
 
-    /// Peers that did not.
+    /// Number of peers that did not answer.
     pub(super) fn failed_count(&self) -> u16 {
-        self.count(Answer::Failed)
+        self.count(AskResult::Failed)
     }
 
-    /// Whether all of the nearest 20 answered.
+    /// Whether all of the nearest 20 peers answered.
     pub(super) fn converged(&self) -> bool {
         let mut list = self.shortlist.iter();
-        !self.shortlist.is_empty() && list.all(|it| self.answers.get(&it.id) == Some(&Answer::Came))
+        !self.shortlist.is_empty()
+            && list.all(|it| self.answers.get(&it.id) == Some(&AskResult::Answered))
     }
 
-    /// Referrals to the nearest peer that answered.
+    /// Number of referrals to the nearest peer that answered.
     pub(super) fn hops(&self) -> u16 {
         let mut list = self.shortlist.iter();
-        let nearest = list.find(|it| self.answers.get(&it.id) == Some(&Answer::Came));
+        let nearest = list.find(|it| self.answers.get(&it.id) == Some(&AskResult::Answered));
         let depth = nearest.and_then(|it| self.depth.get(&it.id));
         depth.copied().unwrap_or_default()
     }
 
-    fn count(&self, answer: Answer) -> u16 {
+    fn count(&self, answer: AskResult) -> u16 {
         let count = self.answers.values().filter(|it| **it == answer).count();
         u16::try_from(count).unwrap_or(u16::MAX)
     }

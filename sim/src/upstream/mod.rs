@@ -1,27 +1,27 @@
-//! A node of upstream's as it was in late April 2026, with every defect that is known of it.
+//! A node of upstream as it was in late April 2026, with all its known defects.
 //!
-//! A [`Host`] like any other, so that a scenario can mix such nodes in at any share, and measure
+//! It is a [`Host`] like any other, so a scenario can contain any share of such nodes and measure
 //! what their behaviour costs. It answers the six methods byte for byte as Go does; the golden
 //! vectors `store_trace.json` and `frames.json` hold for it without exception. Where Go's process
 //! panics, the model closes everything and is [`crashed`](UpstreamNode::crashed).
 //!
 //! | question | module |
 //! |---|---|
-//! | who is known | [`table`] |
-//! | what is held | [`store`] |
-//! | what it keeps | `state` |
+//! | known peers | [`table`] |
+//! | stored items | [`store`] |
+//! | state of the node | `state` |
 //! | how requests are answered | `serve` |
-//! | how requests are made | `calls` |
-//! | how a search goes | `lookup` |
-//! | what becomes of a command | `operation`, `task` |
-//! | what happens by itself | `upkeep`, `reconcile` |
+//! | how requests are sent | `calls` |
+//! | how a lookup proceeds | `lookup` |
+//! | how commands are processed | `operation`, `task` |
+//! | work without a command | `upkeep`, `reconcile` |
 //!
-//! Peers are dialled by key, as over DMSG: in a world each host that is to talk with such a node
+//! Peers are dialled by key, as over DMSG: in a world, each host that communicates with such a node
 //! needs [`Access::relayed`](crate::network::Access::relayed), or an address and `relayed`.
 //!
-//! Not modelled: the carrier over skywire transports (defects 26, 27), storage back-ends (31),
-//! the visor's adapters (29, 30, 35). Of an answer only the first 64 peers are looked at; it
-//! keeps the 20 nearest. A bad key that a later duplicate field overwrites does not panic.
+//! Not modelled: the carrier over skywire transports (defects 26, 27), storage back-ends (31), the
+//! visor's adapters (29, 30, 35). Only the first 64 peers of an answer are read, and the 20 nearest
+//! kept. A bad key that a later duplicate field overwrites does not cause a panic.
 
 mod calls;
 pub(crate) mod checks;
@@ -60,7 +60,7 @@ use table::{Contact, Table, Update};
 use timers::Timers;
 
 impl UpstreamNode {
-    /// A process that starts now, with an empty store. Many may share a configuration.
+    /// A process that starts now, with an empty store. Several nodes may share a configuration.
     #[must_use]
     pub fn new(config: impl Into<Arc<UpstreamConfig>>, identity: Identity, now: Time) -> Self {
         let config = config.into();
@@ -106,56 +106,56 @@ impl UpstreamNode {
         node
     }
 
-    /// Whether a message has ended the process (defect 36). It resets every stream from then
-    /// on; its supervisor starts a new one, as [`World::crash`](crate::world::World::crash)
-    /// and [`World::start`](crate::world::World::start) do.
+    /// Whether a message has ended the process (defect 36). From then on it resets every stream.
+    /// Its supervisor starts a new process, with [`World::crash`](crate::world::World::crash) and
+    /// [`World::start`](crate::world::World::start).
     #[must_use]
     pub const fn crashed(&self) -> bool {
         self.crashed
     }
 
-    /// Whom it knows.
+    /// The routing table.
     #[must_use]
     pub const fn table(&self) -> &Table {
         &self.table
     }
 
-    /// What it holds.
+    /// The store.
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
     }
 
-    /// What it holds, to be prepared for a scenario.
+    /// The store, for preparation by a scenario.
     pub const fn store_mut(&mut self) -> &mut Store {
         &mut self.store
     }
 
-    /// What happened so far.
+    /// Counters since the start.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// A number for a stream that it does not open itself.
+    /// An unused number for a stream that the node does not open itself.
     pub(crate) const fn fresh_stream(&mut self) -> StreamId {
         let stream = StreamId(self.next_stream);
         self.next_stream += 2;
         stream
     }
 
-    /// A caller enters the table without a word from it.
-    pub(crate) fn met(&mut self, caller: &PublicKey, now: Time) {
+    /// Adds a caller to the table, without any message from it.
+    pub(crate) fn add_caller(&mut self, caller: &PublicKey, now: Time) {
         self.now = now;
-        self.meet(Contact::of(caller, now.unix));
+        self.add_peer(Contact::of(caller, now.unix));
     }
 
     const fn is_over(&self) -> bool {
         self.crashed || self.stopped
     }
 
-    /// A peer enters the table, if there is room; no peer leaves it.
-    fn meet(&mut self, contact: Contact) {
+    /// Adds a peer to the table if there is room. Peers never leave the table.
+    fn add_peer(&mut self, contact: Contact) {
         if let Update::Full { .. } = self.table.update(contact) {
             self.counters.newcomers_dropped += 1;
         }
@@ -187,7 +187,7 @@ impl UpstreamNode {
         }
     }
 
-    /// Tells tasks what became of their requests, until nothing is left to tell.
+    /// Notifies tasks of the ends of their requests until none is left.
     fn settle(&mut self) {
         loop {
             if let Some(ended) = self.ended.pop_front() {
@@ -207,7 +207,7 @@ impl UpstreamNode {
         self.outputs.push_back(output);
     }
 
-    /// The process is gone, and with it every stream and operation.
+    /// The process ends, and with it every stream and operation.
     fn crash(&mut self) {
         self.crashed = true;
         self.abandon(CloseReason::Protocol);
@@ -268,7 +268,7 @@ impl Host for UpstreamNode {
             Input::StreamClosed { stream, .. } => self.closed(stream),
             Input::Cancel { op } => self.cancel(op),
             Input::TimerFired => self.timer_fired(),
-            // Its own jobs, storage and probes: it has none.
+            // It has no verification jobs, storage or probes of its own.
             _ => {}
         }
         self.settle();
@@ -283,12 +283,12 @@ impl Host for UpstreamNode {
     }
 }
 
-/// How such a node starts, each time; what it held is gone then.
+/// How such a node starts, each time. The items that it held are lost.
 #[derive(Clone, Debug)]
 pub struct UpstreamBoot {
-    /// Its configuration. It may be shared by many.
+    /// Configuration of the node. Several nodes may share it.
     pub config: Arc<UpstreamConfig>,
-    /// Its identity.
+    /// Identity of the node.
     pub secret: SecretKey,
 }
 

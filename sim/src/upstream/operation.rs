@@ -49,12 +49,12 @@ impl UpstreamNode {
                 let contact = Contact::of(&peer, self.now.unix);
                 self.call(task, contact, Request::Ping);
             }
-            // It has no such thing.
+            // Upstream has no watches.
             Command::Watch { .. } => {
                 let error = OperationError::NoPeers;
                 self.finish(op, Outcome::Watch(Err(error.into())));
             }
-            // It reconciles by itself.
+            // Upstream only reconciles by itself.
             Command::Sync { .. } => {
                 self.finish(op, Outcome::Sync(Err(SyncError::NoFullNodes)));
             }
@@ -76,7 +76,7 @@ impl UpstreamNode {
         self.publish(Purpose::Operation(op), item, options);
     }
 
-    /// Remembers what it publishes under a salt.
+    /// Remembers the item that it publishes under a salt.
     pub(super) fn own_item(&mut self, salt: Salt, item: Arc<Item>, repeated: bool) {
         self.own.insert(salt, Own { item, repeated });
     }
@@ -86,7 +86,8 @@ impl UpstreamNode {
         Some(Arc::new(Item::sign(secret, seq, value, salt.clone())))
     }
 
-    /// Stores here, whatever comes of it (defect 17), looks for the holders, and goes on.
+    /// Stores the item locally, ignores errors of that (defect 17), looks for the holders, and
+    /// continues.
     pub(super) fn publish(&mut self, purpose: Purpose, item: Arc<Item>, options: &PutOptions) {
         let stored = self.store.put(self.now.mono, &WireItem::from(&item));
         let task = self.task(purpose, options.timeout);
@@ -105,7 +106,7 @@ impl UpstreamNode {
         {
             return self.finish(op, Outcome::Get(Err(GetError::WrongTarget)));
         }
-        // The own store first, however old that is (defect 15).
+        // The own store is read first, even if its item is old (defect 15).
         if let Some(item) = self.store.get(self.now.mono, &target) {
             let item = item.clone();
             let found = GetOutcome {
@@ -130,7 +131,7 @@ impl UpstreamNode {
         self.look(task, Purpose::Operation(op), target, true, Then::Get);
     }
 
-    /// A number for a task, and its deadline.
+    /// Returns a number for a task and sets its deadline.
     pub(super) fn task(&mut self, purpose: Purpose, timeout: Option<Duration>) -> TaskId {
         let task = TaskId(self.next_task);
         self.next_task += 1;
@@ -164,11 +165,11 @@ impl UpstreamNode {
         let seeds = self.table.closest(&target, K);
         let lookup = Lookup::new(self.id, target, wants_item, seeds);
         self.insert(task, purpose, Work::Look(Box::new(lookup), then));
-        self.look_on(task);
+        self.continue_lookup(task);
     }
 
-    /// The next round, or the end.
-    fn look_on(&mut self, id: TaskId) {
+    /// Starts the next round or ends the lookup.
+    fn continue_lookup(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -178,7 +179,7 @@ impl UpstreamNode {
         let round = lookup.next_round();
         if round.is_empty() {
             if !lookup.is_waiting() {
-                self.looked(id);
+                self.lookup_ended(id);
             }
             return;
         }
@@ -210,7 +211,7 @@ impl UpstreamNode {
                     }
                     _ => lookup.failed(&ended.peer),
                 }
-                self.look_on(id);
+                self.continue_lookup(id);
             }
             Work::Push(push) => {
                 pushed(push, ended.result);
@@ -225,8 +226,8 @@ impl UpstreamNode {
         }
     }
 
-    /// A lookup is at its end.
-    fn looked(&mut self, id: TaskId) {
+    /// A lookup has ended.
+    fn lookup_ended(&mut self, id: TaskId) {
         let Some(task) = self.tasks.remove(&id) else {
             return;
         };
@@ -253,8 +254,8 @@ impl UpstreamNode {
         }
     }
 
-    /// Verifies the one item that was kept, stores it where *it* belongs (defect 8), and takes
-    /// it for what was asked.
+    /// Verifies the item that was kept, stores it at *its own* target (defect 8), and treats it as
+    /// the requested item.
     fn judge_found(
         &mut self,
         purpose: Purpose,
@@ -288,7 +289,7 @@ impl UpstreamNode {
         Ok(found)
     }
 
-    /// Nothing is told before the end.
+    /// Nothing is reported before the end.
     fn first_value(&mut self, op: OperationId, found: &GetOutcome, from: Option<PublicKey>) {
         self.output(Output::Event(Event::FirstValue {
             op,
@@ -298,7 +299,7 @@ impl UpstreamNode {
         }));
     }
 
-    /// The item goes to the next peer, or the put is over.
+    /// Sends the item to the next peer, or ends the put.
     pub(super) fn push_next(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
@@ -335,7 +336,7 @@ impl UpstreamNode {
         self.end(id, task.purpose, Some(Outcome::Ping(outcome)));
     }
 
-    /// A task that is out of the table is over.
+    /// Ends a task that has been removed from the table.
     pub(super) fn end(&mut self, id: TaskId, purpose: Purpose, outcome: Option<Outcome>) {
         self.timers.cancel(Timer::Task(id));
         match purpose {
@@ -351,7 +352,7 @@ impl UpstreamNode {
         }
     }
 
-    /// Ends a task before its time.
+    /// Ends a task early.
     pub(super) fn cut(&mut self, id: TaskId, why: OperationError) {
         if let Some(task) = self.tasks.remove(&id) {
             self.cancel_calls(id);
@@ -387,7 +388,7 @@ fn pushed(push: &mut Push, result: Result<Reply, CallFailure>) {
     }
 }
 
-/// How a command ends that is not begun.
+/// Outcome of a command that is not started.
 fn refused(command: &Command, why: OperationError) -> Outcome {
     match command {
         Command::Put { .. } | Command::PutSigned { .. } => Outcome::Put(Err(why.into())),

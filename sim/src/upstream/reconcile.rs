@@ -1,9 +1,9 @@
-//! How upstream's full nodes compare their stores: pull by a cursor on the sequence, then push
-//! what was not seen.
+//! How upstream's full nodes compare their stores: they pull with a cursor on the sequence number,
+//! then push what they did not see.
 //!
-//! Items that arrive late with a low sequence are skipped by the cursor (defect 18), a page
-//! above 4 MiB brings nothing (19), batches are bounded before base64 (20), newer versions of
-//! what was seen are not pushed (21).
+//! The cursor skips items that arrive late with a low sequence number (defect 18), a page above 4
+//! MiB brings nothing (19), batches are bounded before base64 (20), newer versions of seen items
+//! are not pushed (21).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ const FIRST: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(3_600);
 const PER_PEER: Duration = Duration::from_secs(300);
 const ADVERT_AGE: Duration = Duration::from_secs(1_800);
-/// Raw bytes in a batch, each item counted with 200 on top.
+/// Maximum number of raw bytes in a batch. 200 bytes are added for each item.
 const BATCH: usize = 3 << 20;
 
-/// The value of an announcement.
+/// Value of an announcement.
 #[derive(Deserialize)]
 struct Advert {
     pk: PublicKey,
@@ -41,7 +41,7 @@ impl UpstreamNode {
     pub(super) fn start_full_node(&mut self) {
         let first = self.now.mono.plus(FIRST);
         self.timers.set(Timer::Advert, first);
-        // Without bootstrap peers the loop is never started.
+        // Without bootstrap peers the loop never starts.
         if !self.config.bootstrap.is_empty() {
             self.timers.set(Timer::Reconcile, first);
         }
@@ -59,8 +59,8 @@ impl UpstreamNode {
         self.next_full_node(task);
     }
 
-    /// Bootstrap peers, then those that announced themselves in the last half hour. The key in
-    /// the value is believed, with any signer (defect 28).
+    /// Bootstrap peers, then nodes that announced themselves in the last half hour. The key in the
+    /// value is accepted with any signer (defect 28).
     fn full_nodes(&self) -> VecDeque<PublicKey> {
         let bootstrap: BTreeSet<PublicKey> = self.config.bootstrap.iter().copied().collect();
         let mut announced = BTreeMap::new();
@@ -202,7 +202,7 @@ impl UpstreamNode {
         self.call_raw(id, contact, Method::PutBatch, bytes, RPC_TIMEOUT);
     }
 
-    /// Five minutes are over for the peer in hand: on to the next.
+    /// The five minutes for the current peer are over: continues with the next.
     pub(super) fn task_timed_out(&mut self, id: TaskId) {
         if self.pass(id).is_some() {
             self.cancel_calls(id);

@@ -1,4 +1,4 @@
-//! What upstream answers.
+//! How upstream answers requests.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl UpstreamNode {
         }
     }
 
-    /// A handler takes the next stream that waits, if one is free.
+    /// A handler takes the next waiting stream if one is free.
     pub(super) fn serve_waiting(&mut self) {
         while self.handlers < HANDLERS
             && let Some(stream) = self.backlog.pop_front()
@@ -87,7 +87,7 @@ impl UpstreamNode {
         self.output(Output::CloseStream { stream, reason });
     }
 
-    /// The stream is over; its handler is free.
+    /// The stream has ended, so its handler is free.
     pub(super) fn forget_served(&mut self, stream: StreamId) {
         if let Some(Stream::Served(served)) = self.streams.remove(&stream) {
             match served.is_handled() {
@@ -97,11 +97,11 @@ impl UpstreamNode {
         }
     }
 
-    /// The answer to a whole request; none: close without one.
+    /// The answer to a complete request; `None`: close without an answer.
     fn serve(&mut self, caller: &PublicKey, method: u8, body: Vec<u8>) -> Option<Vec<u8>> {
-        self.met(caller, self.now);
+        self.add_caller(caller, self.now);
         let method = Method::from_byte(method).filter(|method| {
-            // Ours, which upstream does not know.
+            // Our own methods, which upstream does not know.
             !matches!(method, Method::Renew | Method::Reconcile)
         })?;
         let message = decode_request(&Frame { method, body }).ok()?;
@@ -117,7 +117,7 @@ impl UpstreamNode {
         encode(response)
     }
 
-    /// What the node says to a request whose keys are good; nothing to our own methods.
+    /// The answer to a request with valid keys; `None` for our own methods.
     pub(crate) fn answer(&mut self, message: &RequestMessage) -> Option<Response> {
         Some(match &message.request {
             Request::Ping => Response::Ping {
@@ -145,7 +145,7 @@ impl UpstreamNode {
                 since_seq,
                 limit,
             } => {
-                self.meet_claimed(message);
+                self.add_claimed_sender(message);
                 let page = self.store.page(salt, *since_seq, *limit);
                 let (targets, items) = page.items.iter().map(|(t, it)| (*t, it.into())).unzip();
                 Response::GetItems {
@@ -155,14 +155,14 @@ impl UpstreamNode {
                 }
             }
             Request::PutBatch { items, targets } => {
-                self.meet_claimed(message);
+                self.add_claimed_sender(message);
                 self.keep_batch(items, targets)
             }
             Request::Renew { .. } | Request::Reconcile { .. } => return None,
         })
     }
 
-    /// A mirror is always called kept (defect 11).
+    /// A mirror is always reported as stored (defect 11).
     fn keep(&mut self, item: &WireItem, mirror_target: Option<Target>) -> Result<(), GoError> {
         let now = self.now.mono;
         match mirror_target {
@@ -198,10 +198,10 @@ impl UpstreamNode {
         closest.iter().map(peer).collect::<Vec<_>>().into()
     }
 
-    /// Believes what the request says of its sender (defect 3).
-    fn meet_claimed(&mut self, message: &RequestMessage) {
+    /// Trusts what the request says about its sender (defect 3).
+    fn add_claimed_sender(&mut self, message: &RequestMessage) {
         self.counters.claimed += 1;
-        self.meet(Contact {
+        self.add_peer(Contact {
             id: message.sender.id,
             key: message.sender.key,
             last_seen: self.now.unix,
@@ -216,7 +216,7 @@ fn text(result: Result<(), GoError>) -> String {
         .unwrap_or_default()
 }
 
-/// A whole frame; a page may be longer than its reader takes.
+/// A complete frame. A page may exceed the limit of its reader.
 fn encode(response: Response) -> Option<Vec<u8>> {
     if let Response::GetItems {
         items,
@@ -230,6 +230,6 @@ fn encode(response: Response) -> Option<Vec<u8>> {
         ext: None,
         response,
     };
-    // Neither 20 peers nor an item come near the limits.
+    // 20 peers and an item are far below the limits.
     encode_response(&message).ok()
 }

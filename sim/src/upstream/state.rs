@@ -1,4 +1,4 @@
-//! What a node of upstream's keeps: its streams, what is due, what it holds and has to do.
+//! State of a node of upstream: streams, timers, tasks and items.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use super::table::{Contact, Table};
 use super::task::{Own, Task, TaskId};
 use super::timers::Timers;
 
-/// A request on its way.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) task: TaskId,
     pub(super) peer: Contact,
     pub(super) method: Method,
     pub(super) request: Arc<[u8]>,
-    /// Once the stream is open.
+    /// Set when the stream is open.
     pub(super) path: Option<Path>,
     pub(super) reader: FrameReader,
     pub(super) started: Mono,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) response: Response,
@@ -39,12 +39,12 @@ pub(super) struct Reply {
     pub(super) elapsed: Duration,
 }
 
-/// Why nothing came back.
+/// Reason why there was no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum CallFailure {
-    /// No stream, or not even tried.
+    /// No stream was opened, or the dial was not even tried.
     Dial(OpenFailure),
-    /// A stream, but no usable answer.
+    /// A stream was opened, but there was no usable answer.
     NoAnswer,
 }
 
@@ -56,13 +56,13 @@ pub(super) struct Ended {
     pub(super) result: Result<Reply, CallFailure>,
 }
 
-/// A peer's stream.
+/// A stream that a peer opened.
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) peer: PublicKey,
     pub(super) reader: FrameReader,
-    /// Whether one of the 128 handlers has it. It keeps it until the request is whole, however
-    /// long that takes (defect 25).
+    /// Whether one of the 128 handlers has the stream. The handler keeps it until the request is
+    /// complete, however long that takes (defect 25).
     pub(super) handled: bool,
 }
 
@@ -72,7 +72,7 @@ impl Served {
     }
 }
 
-/// What is due.
+/// A timer of the node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
     Call(StreamId),
@@ -85,18 +85,18 @@ pub(super) enum Timer {
     Reconcile,
 }
 
-/// A stream, either way.
+/// A stream in either direction.
 #[derive(Debug)]
 pub(super) enum Stream {
     Call(Box<Call>),
     Served(Box<Served>),
 }
 
-/// A late Go node.
+/// A Go node of late April 2026.
 #[derive(Debug)]
 pub struct UpstreamNode {
     pub(super) config: Arc<UpstreamConfig>,
-    /// None: it cannot sign, as when only its answers matter.
+    /// `None` if it cannot sign, which is enough if only its answers matter.
     pub(super) secret: Option<SecretKey>,
     pub(super) key: PublicKey,
     pub(super) id: NodeId,
@@ -105,27 +105,27 @@ pub struct UpstreamNode {
     pub(super) store: Store,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) next_stream: u64,
-    /// Handlers that have a stream.
+    /// Number of handlers that have a stream.
     pub(super) handlers: usize,
-    /// Accepted streams that wait for one.
+    /// Accepted streams that wait for a handler.
     pub(super) backlog: VecDeque<StreamId>,
-    /// Keys that could not be dialled, and until when that is believed.
+    /// Keys that could not be dialled, and until when they are not dialled again.
     pub(super) no_dht: BTreeMap<PublicKey, Mono>,
     pub(super) tasks: BTreeMap<TaskId, Task>,
     pub(super) next_task: u64,
     pub(super) operations: BTreeMap<OperationId, TaskId>,
-    /// Requests that ended and whose tasks were not told yet.
+    /// Requests that ended but whose tasks have not been notified yet.
     pub(super) ended: VecDeque<Ended>,
     pub(super) own: BTreeMap<Salt, Own>,
     pub(super) to_republish: VecDeque<Salt>,
     pub(super) republish_due: Mono,
-    /// Whether the next of them may go.
+    /// Whether the next item may be published.
     pub(super) republishing: bool,
-    /// Targets left in this round of mirroring, the item, and when the round is over.
+    /// Remaining targets of this round of mirroring, the item, and the end of the round.
     pub(super) to_mirror: VecDeque<Target>,
     pub(super) mirror_item: Option<Arc<Item>>,
     pub(super) mirror_until: Mono,
-    /// Whether the next of them may go.
+    /// Whether the next target may be written.
     pub(super) mirroring: bool,
     pub(super) timers: Timers<Timer>,
     pub(super) outputs: VecDeque<Output>,

@@ -1,8 +1,8 @@
-//! Upstream's store: by sequence alone, with any signer.
+//! Upstream's store: ordered by sequence number alone, with any signer.
 //!
-//! Age counts from arrival (defect 14), an equal sequence is refused also when the item is the
-//! same (12) or has expired (38), a mirror overwrites any item of a lower sequence (10) and is
-//! bound by no limit (23, 37).
+//! Age counts from arrival (defect 14). An equal sequence number is also refused if the item is the
+//! same (12) or the stored one has expired (38). A mirror overwrites any item with a lower sequence
+//! number (10) and no limit applies to it (23, 37).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,22 +17,24 @@ use skydht_core::wire::WireItem;
 
 use super::checks;
 
-/// Items in a page when the caller names no number.
+/// Page size if the caller names none.
 const DEFAULT_PAGE: usize = 1_000;
 
-/// Targets of a signer when the configuration names no number.
+/// Targets per signer if the configuration names no number.
 const DEFAULT_PER_KEY: usize = 50;
 
-/// The store's part of the configuration; 0 means no limit for `max_items` alone.
+/// Limits of the store. 0 means no limit only for `max_items`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Items in all; a full node has no such limit.
+    /// Maximum number of items. It does not apply to a full node.
     pub max_items: usize,
-    /// Items of signers that are neither whitelisted nor trusted, also on a full node.
+    /// Maximum number of items of signers that are neither whitelisted nor trusted, also on a full
+    /// node.
     pub public_pool: usize,
-    /// Targets that such a signer may have, mirrored copies counted; 0 means 50 (defect 38).
+    /// Maximum number of targets of such a signer, including mirrored copies; 0 means 50 (defect
+    /// 38).
     pub items_per_key: usize,
-    /// How long such an item stays after its arrival.
+    /// Lifetime of such an item from its arrival.
     pub item_ttl: Duration,
 }
 
@@ -47,22 +49,22 @@ impl Default for Limits {
     }
 }
 
-/// Why an item is not taken, in Go's words.
+/// Reason why an item is refused. The texts are Go's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GoError {
-    /// The item itself is wrong.
+    /// The item itself is invalid.
     #[error(transparent)]
     Item(#[from] ItemError),
-    /// What is held has at least this sequence.
+    /// The stored item has at least this sequence number.
     #[error("dht: sequence number must increase")]
     Sequence,
-    /// Its signer has as many as it may.
+    /// The signer has reached its maximum number of items.
     #[error("dht: rate limit exceeded for public key")]
     RateLimit,
 }
 
 impl GoError {
-    /// What a peer's text says.
+    /// The refusal that a peer's error text means.
     #[must_use]
     pub fn refusal(text: &str) -> Refusal {
         let known = [
@@ -81,12 +83,12 @@ impl GoError {
     }
 }
 
-/// A page of items in order of sequence, then target.
+/// A page of items, ordered by sequence number and then by target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// At most as many as asked for, and then on to the end of the last sequence.
+    /// At most as many as requested, plus all further items with the last sequence number.
     pub items: Vec<(Target, Arc<Item>)>,
-    /// Whether something follows.
+    /// Whether further items exist.
     pub has_more: bool,
 }
 
@@ -97,12 +99,12 @@ struct Held {
     serial: u64,
 }
 
-/// Who is never evicted, never expires and has no rate limit.
+/// Whose items are never evicted, never expire and have no rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Tier {
-    /// Configured.
+    /// A configured signer.
     Whitelisted,
-    /// Configured, and the same.
+    /// A configured signer, treated in the same way.
     Trusted,
     /// All other signers.
     Public,
@@ -117,14 +119,15 @@ pub struct Store {
     trusted: BTreeSet<PublicKey>,
     items: BTreeMap<Target, Held>,
     by_seq: BTreeSet<(Seq, Target)>,
-    /// Public items, longest held first. Go scans for the oldest; the result is the same.
+    /// Public items, the longest stored first. Go searches for the oldest one; the result is the
+    /// same.
     public: BTreeSet<(Mono, u64, Target)>,
     by_key: BTreeMap<PublicKey, usize>,
     next_serial: u64,
 }
 
 impl Store {
-    /// An empty one.
+    /// Creates an empty store.
     #[must_use]
     pub fn new(mut limits: Limits, full_node: bool) -> Self {
         if limits.items_per_key == 0 {
@@ -143,7 +146,7 @@ impl Store {
         }
     }
 
-    /// Takes the limit on all items off, or puts it back.
+    /// Removes the limit on all items or sets it again.
     pub fn set_full_node(&mut self, full: bool) {
         self.full_node = full;
     }
@@ -154,7 +157,7 @@ impl Store {
         self.full_node || self.limits.max_items == 0
     }
 
-    /// Says whose items are special, from now on.
+    /// Sets the signers with special treatment.
     pub fn set_trust(&mut self, whitelisted: BTreeSet<PublicKey>, trusted: BTreeSet<PublicKey>) {
         (self.whitelisted, self.trusted) = (whitelisted, trusted);
         let items = self.items.iter();
@@ -175,10 +178,10 @@ impl Store {
         }
     }
 
-    /// Keeps an item at its own target.
+    /// Stores an item at its own target.
     ///
     /// # Errors
-    /// [`GoError`], in Go's order of checks.
+    /// [`GoError`], in the order of Go's checks.
     pub fn put(&mut self, now: Mono, item: &WireItem) -> Result<(), GoError> {
         checks::verify(item)?;
         let Some(item) = item.item() else {
@@ -206,8 +209,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps an item wherever its sender says. The sender does not learn whether it did (defect
-    /// 11).
+    /// Stores an item at the target that its sender gives. The sender does not learn whether it was
+    /// stored (defect 11).
     pub fn put_mirror(&mut self, now: Mono, target: Target, item: &WireItem) -> bool {
         let held = self.items.get(&target).map(|held| held.item.seq);
         let taken = item
@@ -219,7 +222,7 @@ impl Store {
         taken.is_some()
     }
 
-    /// What is held at `target`, unless it has expired.
+    /// The item at `target`, unless it has expired.
     #[must_use]
     pub fn get(&self, now: Mono, target: &Target) -> Option<&Arc<Item>> {
         let held = self.items.get(target)?;
@@ -227,7 +230,7 @@ impl Store {
         live.then_some(&held.item)
     }
 
-    /// Removes what has expired; gives their number.
+    /// Removes expired items. Returns their number.
     pub fn sweep(&mut self, now: Mono) -> usize {
         let mut removed = 0;
         while let Some((_, _, target)) = self.public.first().copied() {
@@ -241,7 +244,7 @@ impl Store {
         removed
     }
 
-    /// Items with this salt (empty: all) and a higher sequence, expired ones included.
+    /// Items with this salt (empty: all) and a higher sequence number, including expired ones.
     #[must_use]
     pub fn page(&self, salt: &str, since: Seq, limit: i64) -> Page {
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
@@ -260,7 +263,7 @@ impl Store {
             if !salt.is_empty() && held.item.salt.as_bytes() != salt.as_bytes() {
                 continue;
             }
-            // A run of one sequence is never split.
+            // Items with one sequence number are never split over pages.
             let last = page.items.last().map(|(_, item)| item.seq);
             if page.items.len() >= limit && last != Some(*seq) {
                 page.has_more = true;
@@ -271,18 +274,18 @@ impl Store {
         page
     }
 
-    /// Everything, by target.
+    /// All items, by target.
     pub fn iter(&self) -> impl Iterator<Item = (&Target, &Arc<Item>)> {
         self.items.iter().map(|(target, held)| (target, &held.item))
     }
 
-    /// How many are held, expired ones included.
+    /// Number of items, including expired ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether nothing is held.
+    /// Whether the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -368,7 +371,7 @@ mod tests {
         assert_eq!(store.put(at(7_199), &mine), Err(GoError::Sequence));
         assert!(store.get(at(7_200), &target).is_some());
         assert!(store.get(at(7_201), &target).is_none());
-        // Expired, and yet in the way until the sweep.
+        // The item has expired but prevents a new one until the sweep.
         assert_eq!(store.put(at(7_201), &mine), Err(GoError::Sequence));
         assert_eq!((store.sweep(at(7_200)), store.sweep(at(7_201))), (0, 1));
         assert_eq!(store.put(at(7_201), &mine), Ok(()));
@@ -400,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_read_as_they_are_written() {
+    fn error_texts_are_parsed_as_they_are_written() {
         let refusals = [
             (GoError::Sequence, Refusal::Older),
             (GoError::RateLimit, Refusal::Quota),

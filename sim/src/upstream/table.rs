@@ -1,8 +1,8 @@
-//! Upstream's routing table: 256 lists of 20, in which no peer is ever replaced.
+//! Upstream's routing table: 256 lists of 20 peers, which are never replaced.
 //!
-//! A full list names its longest unseen peer as a candidate for eviction; every caller ignores
-//! that, so the newcomer is dropped and dead peers stay for ever (defect 1). Entries are what a
-//! caller says they are: an id need not be the hash of its key (defect 3).
+//! A full list names its longest unseen peer as a candidate for eviction, but every caller ignores
+//! the candidate: the new peer is dropped, and dead peers stay for ever (defect 1). Entries are
+//! what a caller claims: an id need not be the hash of its key (defect 3).
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use skydht_core::id::{Distance, NodeId, Target};
 use skydht_core::key::PublicKey;
 use skydht_core::time::Unix;
 
-/// Peers in a list, in an answer, and holders of an item.
+/// Number of peers in a list, of peers in an answer, and of holders of an item.
 pub const K: usize = 20;
 
 /// A peer as upstream knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Contact {
-    /// Where it says it is; methods 5 and 6 bring ids that no key hashes to.
+    /// The claimed id. With methods 5 and 6 it may be an id that is not the hash of any key.
     pub id: NodeId,
-    /// None is Go's zero key, which cannot be dialled.
+    /// Go's zero key, which cannot be dialled, is `None`.
     pub key: Option<PublicKey>,
-    /// When it was last heard of.
+    /// Time of the last contact.
     pub last_seen: Unix,
 }
 
 impl Contact {
-    /// The honest one for `key`.
+    /// The correct contact for `key`.
     #[must_use]
     pub fn of(key: &PublicKey, last_seen: Unix) -> Self {
         Self {
@@ -36,32 +36,32 @@ impl Contact {
     }
 }
 
-/// What came of hearing of a peer.
+/// Result of adding a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Update {
-    /// The node itself, which is never kept.
+    /// The node itself, which is never added.
     Own,
-    /// Known before; it is now the one seen last.
+    /// Already known. It becomes the one seen last.
     Known,
-    /// New, and there was room.
+    /// Added; there was room.
     Added,
-    /// New, and dropped: its list is full.
+    /// Dropped, because its list is full.
     Full {
-        /// The peer of that list that was not seen for longest.
+        /// The peer of that list that has not been seen for longest.
         candidate: Contact,
     },
 }
 
-/// The table.
+/// The routing table.
 #[derive(Clone, Debug)]
 pub struct Table {
     own: NodeId,
-    /// By length of the common prefix, 256 counted as 255; longest unseen first.
+    /// By length of the common prefix, where 256 counts as 255. The longest unseen peer is first.
     buckets: BTreeMap<u16, Vec<Contact>>,
 }
 
 impl Table {
-    /// An empty one for the node at `own`.
+    /// An empty table for the node with the id `own`.
     #[must_use]
     pub const fn new(own: NodeId) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Table {
         }
     }
 
-    /// Hears of a peer. One with a known id counts as that one, whatever its key.
+    /// Adds or updates a peer. A peer with a known id counts as known, whatever its key.
     pub fn update(&mut self, contact: Contact) -> Update {
         if contact.id == self.own {
             return Update::Own;
@@ -109,18 +109,18 @@ impl Table {
         all.into_iter().map(|(_, contact)| *contact).collect()
     }
 
-    /// Every peer, farthest list first.
+    /// All peers, the farthest list first.
     pub fn iter(&self) -> impl Iterator<Item = &Contact> {
         self.buckets.values().flatten()
     }
 
-    /// How many there are.
+    /// Number of peers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.buckets.values().map(Vec::len).sum()
     }
 
-    /// Whether there are none.
+    /// Whether the table is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
@@ -147,7 +147,7 @@ mod tests {
         for last in 0..20 {
             assert_eq!(table.update(contact(0x80, last)), Update::Added);
         }
-        // The first one is seen again, so the second is the longest unseen.
+        // The first peer is seen again, so the second is the longest unseen.
         assert_eq!(table.update(contact(0x80, 0)), Update::Known);
         let candidate = contact(0x80, 1);
         assert_eq!(table.update(contact(0x80, 20)), Update::Full { candidate });

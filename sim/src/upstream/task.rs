@@ -1,4 +1,5 @@
-//! What upstream runs as a goroutine: one sequence of requests, each waiting for the last.
+//! What upstream runs as a goroutine: a sequence of requests, each of which waits for the previous
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,26 +18,26 @@ use skydht_core::time::Mono;
 use super::lookup::Lookup;
 use super::table::Contact;
 
-/// A task, numbered upward.
+/// A task, numbered in ascending order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct TaskId(pub(super) u64);
 
-/// On whose behalf.
+/// Reason why a task runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// A command's.
+    /// A command.
     Operation(OperationId),
-    /// The bootstrap loop's.
+    /// The bootstrap loop.
     Bootstrap,
-    /// The publishing loop's.
+    /// The publishing loop.
     Republish,
-    /// A mirroring service's.
+    /// Mirroring by a service.
     Mirror,
-    /// A full node's.
+    /// Reconciliation by a full node.
     FullNode,
 }
 
-/// One under way.
+/// A task in progress.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) purpose: Purpose,
@@ -44,55 +45,55 @@ pub(super) struct Task {
     pub(super) work: Work,
 }
 
-/// What it is at.
+/// Current work of a task.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Looking for peers, or for an item.
+    /// Looking for peers or for an item.
     Look(Box<Lookup>, Then),
-    /// Giving an item to one peer after another.
+    /// Sending an item to one peer after another.
     Push(Box<Push>),
     /// Waiting for one ping.
     Ping,
     /// Pinging one bootstrap peer after another.
     Bootstrap {
-        /// Whom else.
+        /// Remaining peers.
         left: VecDeque<PublicKey>,
-        /// Whether any answered.
+        /// Whether any peer answered.
         any: bool,
     },
-    /// Comparing stores, one full node after another.
+    /// Comparing stores with one full node after another.
     Reconcile(Box<Reconcile>),
 }
 
 /// What follows a lookup.
 #[derive(Debug)]
 pub(super) enum Then {
-    /// Its peers are the result.
+    /// The peers found are the result.
     FindNode,
-    /// Its item is, if it verifies.
+    /// The item found is the result, if it verifies.
     Get,
-    /// They get an item.
+    /// The peers found get an item.
     Push(Box<Push>),
 }
 
-/// An item on its way to the holders, one at a time (defect 16).
+/// An item being sent to the holders, one at a time (defect 16).
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) item: Arc<Item>,
-    /// The target of another owner, where a mirror puts it.
+    /// Target of another owner, to which a mirror puts the item.
     pub(super) mirror_target: Option<Target>,
-    /// Whether the own store took it.
+    /// Whether the own store accepted the item.
     pub(super) local: bool,
     pub(super) left: VecDeque<Contact>,
     pub(super) stats: LookupStats,
     pub(super) stored: u16,
     pub(super) refused: BTreeMap<Refusal, u16>,
     pub(super) unknown: u16,
-    /// Peers asked in vain, whether or not they may have heard.
+    /// Number of failed requests, whether or not the peer may have received them.
     pub(super) failed: u16,
 }
 
-/// One pass over all full nodes known.
+/// One pass over all known full nodes.
 #[derive(Debug, Default)]
 pub(super) struct Reconcile {
     pub(super) left: VecDeque<PublicKey>,
@@ -100,7 +101,7 @@ pub(super) struct Reconcile {
     pub(super) deadline: Mono,
     pub(super) cursor: Seq,
     pub(super) seen: BTreeSet<Target>,
-    /// None while pulling.
+    /// `None` while pulling.
     pub(super) to_push: Option<VecDeque<(Target, Arc<Item>)>>,
 }
 
@@ -119,7 +120,7 @@ impl Push {
         }
     }
 
-    /// Where it goes.
+    /// Target of the item.
     pub(super) fn target(&self) -> Target {
         self.mirror_target.unwrap_or_else(|| self.item.target())
     }
@@ -145,7 +146,7 @@ impl Push {
         }
     }
 
-    /// How a put ends: well with one holder, and well when there was no peer to ask.
+    /// Outcome of a put: successful with one holder, and also if there was no peer to ask.
     pub(super) fn outcome(&self, elapsed: Duration) -> Result<PutOutcome, PutError> {
         let report = self.report(elapsed);
         let asked = !self.refused.is_empty() || self.failed > 0;
@@ -171,7 +172,7 @@ impl Lookup {
 
     pub(super) fn found(&self, elapsed: Duration) -> FindNodeOutcome {
         FindNodeOutcome {
-            // Dead ones, too.
+            // Including dead peers.
             closest: self.closest().iter().filter_map(|it| it.key).collect(),
             stats: self.stats(elapsed),
         }
@@ -179,7 +180,7 @@ impl Lookup {
 }
 
 impl Task {
-    /// How it ends when it is cut short.
+    /// Outcome of the task when it is ended early.
     pub(super) fn cut(&self, now: Mono, why: OperationError) -> Outcome {
         let elapsed = now.since(self.started);
         let timeout = why == OperationError::Timeout;
@@ -205,7 +206,7 @@ impl Task {
     }
 }
 
-/// What a node publishes under one salt.
+/// An item that a node publishes under one salt.
 #[derive(Clone, Debug)]
 pub(super) struct Own {
     pub(super) item: Arc<Item>,
@@ -213,7 +214,7 @@ pub(super) struct Own {
     pub(super) repeated: bool,
 }
 
-/// The next sequence of an own item: the clock's at the first, then one more each time.
+/// The next sequence number of an own item: first the time, then one more each time.
 pub(super) fn next_seq(own: Option<&Own>, clock: u64) -> Seq {
     Seq(own.map_or(clock, |own| own.item.seq.0.saturating_add(1)))
 }

@@ -1,10 +1,10 @@
-//! What is due when.
+//! A set of timers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use skydht_core::time::Mono;
 
-/// At most one moment for each `T`.
+/// Timers with at most one time for each `T`.
 #[derive(Clone, Debug)]
 pub(crate) struct Timers<T> {
     at: BTreeMap<T, Mono>,
@@ -12,7 +12,7 @@ pub(crate) struct Timers<T> {
 }
 
 impl<T: Ord + Copy> Timers<T> {
-    /// Nothing due.
+    /// No timers set.
     pub(crate) const fn new() -> Self {
         Self {
             at: BTreeMap::new(),
@@ -27,14 +27,14 @@ impl<T: Ord + Copy> Timers<T> {
         self.order.insert((at, timer));
     }
 
-    /// Stops a timer, if it runs.
+    /// Stops a timer if it is set.
     pub(crate) fn cancel(&mut self, timer: T) {
         if let Some(at) = self.at.remove(&timer) {
             self.order.remove(&(at, timer));
         }
     }
 
-    /// The first that is due by `now`; it no longer runs.
+    /// Removes and returns the first timer that is due by `now`.
     pub(crate) fn due(&mut self, now: Mono) -> Option<T> {
         let (at, timer) = self.order.first().copied()?;
         if at > now {
@@ -44,12 +44,12 @@ impl<T: Ord + Copy> Timers<T> {
         Some(timer)
     }
 
-    /// When the first is due.
+    /// Time of the first timer.
     pub(crate) fn next(&self) -> Option<Mono> {
         self.order.first().map(|(at, _)| *at)
     }
 
-    /// Stops all.
+    /// Stops all timers.
     pub(crate) fn clear(&mut self) {
         self.at.clear();
         self.order.clear();

@@ -1,4 +1,4 @@
-//! What upstream does by itself: bootstrap, sweep, publish again, announce.
+//! What upstream does without a command: bootstrap, sweep, publish again, announce.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::state::{Timer, UpstreamNode};
 use super::table::Contact;
 use super::task::{Purpose, Push, TaskId, Then, Work, next_seq};
 
-/// Between two announcements of a full node.
+/// Interval between announcements of a full node.
 const ADVERT: Duration = Duration::from_secs(300);
 
 impl UpstreamNode {
@@ -41,8 +41,8 @@ impl UpstreamNode {
         self.bootstrap_next(task);
     }
 
-    /// The next ping, one at a time; then, if any was answered, one look for the own id. No
-    /// bucket is ever refreshed after that (defect 2).
+    /// Sends the next ping, one at a time. If any was answered, a lookup of the own id follows.
+    /// After that no bucket is ever refreshed (defect 2).
     pub(super) fn bootstrap_next(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
@@ -79,12 +79,12 @@ impl UpstreamNode {
     pub(super) fn tick(&mut self) {
         let now = self.now.mono;
         self.store.sweep(now);
-        // Upstream keeps them for ever; what has run out has no effect.
+        // Upstream keeps these for ever, but entries that have run out have no effect.
         self.no_dht.retain(|_, until| *until > now);
         self.timers.set(Timer::Tick, now.plus(TICK));
     }
 
-    /// Everything again, one after another, signed anew whether or not it changed.
+    /// Publishes everything again, one item after another, signed again whether or not it changed.
     pub(super) fn republish(&mut self) {
         let repeated = self.own.iter().filter(|(_, own)| own.repeated);
         self.to_republish = repeated.map(|(salt, _)| salt.clone()).collect();
@@ -112,7 +112,7 @@ impl UpstreamNode {
         }
     }
 
-    /// A round of mirroring begins: one signature for all targets.
+    /// Begins a round of mirroring, with one signature for all targets.
     pub(super) fn mirror(&mut self) {
         let Some(mirror) = self.config.mirror.clone() else {
             return;
@@ -125,7 +125,7 @@ impl UpstreamNode {
         self.timers.set(Timer::Mirror, now.mono.plus(mirror.every));
     }
 
-    /// The next target, unless the time for all of them is over.
+    /// Writes to the next target, unless the time for all of them is over.
     pub(super) fn mirror_next(&mut self) {
         if self.is_over() || self.now.mono >= self.mirror_until {
             self.to_mirror.clear();
@@ -144,8 +144,8 @@ impl UpstreamNode {
         self.look(task, Purpose::Mirror, target, false, Then::Push(push));
     }
 
-    /// Tells the network that this is a full node. The sequence starts at 1 in each process
-    /// (defect 28).
+    /// Announces to the network that this is a full node. The sequence number starts at 1 in each
+    /// process (defect 28).
     pub(super) fn advertise(&mut self) {
         let value = format!(
             r#"{{"pk":"{}","stored_items":{},"full_node":true,"ts":{}}}"#,
@@ -167,7 +167,7 @@ impl UpstreamNode {
     }
 }
 
-/// The first tick of a ticker that was due at `last` and drops the ticks that it misses.
+/// The first tick after `now` of a ticker that was due at `last` and drops missed ticks.
 fn next_tick(last: Mono, interval: Duration, now: Mono) -> Mono {
     let missed = now.since(last).as_nanos() / interval.as_nanos().max(1);
     let missed = u32::try_from(missed).unwrap_or(u32::MAX);

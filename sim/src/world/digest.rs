@@ -1,4 +1,4 @@
-//! The running digest of a run: same seed and same program, same digest.
+//! The running digest of a run. The same seed and program give the same digest.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use skydht_core::node::Input;
 use crate::clock::SimTime;
 use crate::network::HostId;
 
-/// Bytes collected before they are hashed.
+/// Number of bytes collected before they are hashed.
 const BLOCK: usize = 8192;
 
-/// SHA-256 over everything that hosts were told and everything that happened, in order.
+/// SHA-256 over all inputs of hosts and all events, in order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WorldDigest([u8; 32]);
 
@@ -67,8 +67,8 @@ impl Running {
         }
     }
 
-    /// A host is told something. Frequent inputs are written by hand, the rest as JSON; of
-    /// bytes, length and a 64-bit hash count.
+    /// Adds an input of a host. Frequent inputs have a compact encoding, the others are JSON. Of
+    /// bytes, the length and a 64-bit hash are included.
     pub(super) fn input(&mut self, now: SimTime, host: HostId, input: &Input<'_>) {
         self.number(now.0);
         let (kind, number) = match input {
@@ -95,7 +95,7 @@ impl Running {
         self.flush();
     }
 
-    /// Something happened.
+    /// Adds an event.
     pub(super) fn event(&mut self, now: SimTime, what: &impl Serialize) {
         self.number(now.0);
         self.json(what);
@@ -103,15 +103,15 @@ impl Running {
     }
 
     fn json(&mut self, what: &impl Serialize) {
-        // A vector takes everything; what cannot be written as JSON counts as this.
+        // Writing to a vector does not fail. A value that JSON cannot represent becomes this text.
         if serde_json::to_writer(&mut self.buffer, what).is_err() {
             self.buffer.extend_from_slice(b"not JSON");
         }
     }
 }
 
-/// A hash of bytes that is the same on every platform. Four lanes, since each multiplication
-/// waits for the one before it in its lane.
+/// A hash of bytes that is the same on every platform. It has four lanes, because each
+/// multiplication must wait for the previous one in its lane.
 fn fold(bytes: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(K).rotate_left(29);

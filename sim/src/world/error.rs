@@ -1,4 +1,4 @@
-//! What cannot be done with a world.
+//! Errors of the world.
 
 use std::net::SocketAddr;
 
@@ -7,49 +7,49 @@ use skydht_core::node::ConfigError;
 
 use crate::network::HostId;
 
-/// The caller asked for something that cannot be.
+/// The caller asked for something impossible.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorldError {
     /// No host has this number.
     #[error("there is no {0}")]
     UnknownHost(HostId),
-    /// Two hosts cannot have one key.
+    /// Two hosts cannot have the same key.
     #[error("{0} has the key {1} already")]
     DuplicateKey(HostId, PublicKey),
-    /// Two hosts cannot have one address.
+    /// Two hosts cannot have the same address.
     #[error("{0} has the address {1} already")]
     DuplicateAddress(HostId, SocketAddr),
-    /// It runs already.
+    /// The host already runs.
     #[error("{0} runs already")]
     AlreadyUp(HostId),
-    /// It does not run, or is suspended.
+    /// The host does not run, or is suspended.
     #[error("{0} does not run")]
     NotUp(HostId),
-    /// It is not suspended.
+    /// The host is not suspended.
     #[error("{0} is not suspended")]
     NotSuspended(HostId),
-    /// Its configuration cannot be.
+    /// The configuration of the host is invalid.
     #[error("{host}: {error}")]
     Config {
-        /// Which host.
+        /// The host.
         host: HostId,
-        /// What is wrong.
+        /// The error.
         error: ConfigError,
     },
 }
 
-/// A world did not go quiet.
+/// A world did not become quiet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "not quiet: {messages} messages on the wire, {jobs} jobs and writes \
      under way, {operations} operations open"
 )]
 pub struct NotQuiet {
-    /// On the wire.
+    /// Number of messages in transit.
     pub messages: usize,
-    /// Verifications and writes.
+    /// Number of verifications and writes in progress.
     pub jobs: usize,
-    /// Operations without outcome.
+    /// Number of operations without outcome.
     pub operations: usize,
 }

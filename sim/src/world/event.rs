@@ -1,4 +1,4 @@
-//! What an observer learns of a run.
+//! Events that an observer of a run gets.
 
 use std::sync::Arc;
 
@@ -9,38 +9,38 @@ use skydht_core::node::{Event, OperationId, Outcome, StoreChange, StreamId};
 use crate::network::{Departure, HostId};
 use crate::world::World;
 
-/// Something that happened. The time is [`World::now`].
+/// An event. Its time is [`World::now`].
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SimEvent {
-    /// A host came, for the first time or again.
+    /// A host started, for the first time or again.
     Started {
         /// The host that it is about.
         host: HostId,
-        /// 1 for the first time, then counting.
+        /// Number of the life, counted from 1.
         life: u32,
     },
-    /// A host has shut down and gone, as [`World::stop`] asked.
+    /// A host has shut down and ended, as requested with [`World::stop`].
     Stopped {
         /// The host that it is about.
         host: HostId,
     },
-    /// A host is gone without a word.
+    /// A host crashed.
     Crashed {
         /// The host that it is about.
         host: HostId,
-        /// How its peers notice.
+        /// How the host went down.
         how: Departure,
         /// Operations that will never finish.
         abandoned: Vec<OperationId>,
     },
-    /// A host stands still.
+    /// A host was suspended.
     Suspended {
         /// The host that it is about.
         host: HostId,
     },
-    /// A suspended host goes on.
+    /// A suspended host was resumed.
     Resumed {
         /// The host that it is about.
         host: HostId,
@@ -49,64 +49,64 @@ pub enum SimEvent {
     Finished {
         /// The host where it happened.
         host: HostId,
-        /// Number that [`World::command`] gave.
+        /// Number returned by [`World::command`].
         op: OperationId,
         /// Result of the operation.
         outcome: Outcome,
     },
-    /// A host's event.
+    /// A node reported an event.
     Event {
         /// The host where it happened.
         host: HostId,
         /// The event, as the node reported it.
         event: Event,
     },
-    /// A host holds something else from now on, and asked its storage to keep that.
+    /// A host changed what it holds and asked its storage to keep the change.
     Changed {
         /// The host where it happened.
         host: HostId,
         /// The change that the node asked to persist.
         change: StoreChange,
     },
-    /// Changes reached a host's storage, in one write.
+    /// A host's storage wrote changes, in one write.
     Stored {
         /// The host where it happened.
         host: HostId,
-        /// How many there are.
+        /// Number of changes.
         count: usize,
-        /// The changes, the last of each target.
+        /// The changes, only the last one of each target.
         #[serde(skip_serializing)]
         changes: Vec<StoreChange>,
-        /// Whether the host was told that they are durable.
+        /// Whether the host got the confirmation that they are durable.
         durable: bool,
     },
-    /// The replica of the shared Redis took its place.
+    /// The replica of the shared Redis replaced the server.
     FailedOver {
-        /// Targets whose last writes it did not have.
+        /// Targets whose last writes the replica did not have.
         lost: Vec<Target>,
     },
-    /// Bytes reached a host. Only when watched.
+    /// Bytes reached a host. Emitted only if watched.
     Delivered {
         /// The host that it is about.
         host: HostId,
-        /// Its number for the stream.
+        /// The receiver's id of the stream.
         stream: StreamId,
-        /// Bytes as they arrived, in one piece of any length.
+        /// The received bytes, in one piece of any length.
         bytes: Arc<[u8]>,
     },
-    /// A host took an input, and everything that it wanted was begun. Only when watched.
+    /// A host handled an input, and all its outputs were started. Emitted only if watched.
     Handled {
         /// The host that it is about.
         host: HostId,
     },
     /// The time given to [`World::wake_at`] has come.
     Woke {
-        /// The number given with it.
+        /// The number given to [`World::wake_at`].
         token: u64,
     },
 }
 
-/// Which of the frequent events are wanted. Everything goes into the digest, wanted or not.
+/// Which of the frequent events are emitted. The digest contains all of them in any case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Watch {
     /// [`SimEvent::Event`].
@@ -127,9 +127,9 @@ impl Default for Watch {
     }
 }
 
-/// Sees everything that happens, and may act on it.
+/// Gets every event and may act on the world.
 pub trait Observer {
-    /// Something happened just now.
+    /// Called when an event happens.
     fn observe(&mut self, world: &mut World, event: SimEvent);
 }
 

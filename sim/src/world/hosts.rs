@@ -1,4 +1,4 @@
-//! Hosts come, work, stand still and go.
+//! Hosts are added, start, work, are suspended and stop.
 
 use skydht_core::Seed;
 use skydht_core::node::{Command, Input, OperationId};
@@ -55,7 +55,7 @@ impl World {
         Ok(self.network.add_host(key, access))
     }
 
-    /// Starts a host, for the first time or again, with what its disk holds.
+    /// Starts a host, for the first time or again, with the contents of its disk.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::AlreadyUp`], [`WorldError::Config`].
@@ -85,7 +85,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes a host's disk away, running or not; not the Redis that it shares.
+    /// Removes a host's disk, whether the host runs or not. A shared Redis is not affected.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`].
@@ -94,7 +94,7 @@ impl World {
         Ok(())
     }
 
-    /// Gives a running host a command. Its outcome comes as [`SimEvent::Finished`].
+    /// Gives a command to a running host. The outcome comes as [`SimEvent::Finished`].
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotUp`].
@@ -109,15 +109,15 @@ impl World {
         Ok(op)
     }
 
-    /// Cancels an operation; it finishes as cancelled, unless it has finished. Of a suspended
-    /// host nothing is cancelled.
+    /// Cancels an operation. Unless it has finished, it finishes as cancelled. Has no effect on
+    /// operations of a suspended host.
     pub fn cancel(&mut self, op: OperationId) {
         if let Some(host) = self.operations.get(&op).copied() {
             self.feed(host, Input::Cancel { op });
         }
     }
 
-    /// Shuts a host down in order. [`SimEvent::Stopped`] says when it is gone.
+    /// Shuts a host down properly. [`SimEvent::Stopped`] follows when it has ended.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotUp`].
@@ -130,7 +130,7 @@ impl World {
         Ok(op)
     }
 
-    /// Ends a running or suspended host without a word.
+    /// Ends a running or suspended host without a shutdown.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotUp`].
@@ -147,7 +147,7 @@ impl World {
         Ok(())
     }
 
-    /// The host is no more; returns what it left unfinished.
+    /// Ends a host. Returns its unfinished operations.
     pub(super) fn end(&mut self, host: HostId, how: Departure) -> Vec<OperationId> {
         if let Some(slot) = self.slots.get_mut(host.index()) {
             slot.host = None;
@@ -164,8 +164,8 @@ impl World {
         abandoned
     }
 
-    /// Makes a host stand still: its clocks go on, it takes nothing and does nothing. Peers
-    /// give its sessions up after [`Transport::session_timeout`](crate::network::Transport).
+    /// Suspends a host: its clocks continue, but it processes no input. Peers give up its sessions
+    /// after [`Transport::session_timeout`](crate::network::Transport).
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotUp`].
@@ -181,7 +181,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets a suspended host go on.
+    /// Resumes a suspended host.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::NotSuspended`].

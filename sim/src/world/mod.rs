@@ -1,24 +1,24 @@
-//! The world: hosts, their clocks and disks, the network between them, and time.
+//! The simulated world: hosts, their clocks and disks, the network between them, and time.
 //!
-//! A run is a function of the seed, the configuration and the calls made: one thread, no real
-//! time. [`World::digest`] shows it: the same run, the same digest.
+//! A run depends only on the seed, the configuration and the calls made; it uses one thread and no
+//! real time. [`World::digest`] proves it: equal runs have equal digests.
 //!
 //! # How to use it
 //!
-//! 1. [`World::new`], then [`World::add`] a [`Boot`] for each host (for our nodes
-//!    [`OurNode`](crate::ours::OurNode)), which runs nothing yet; addresses come from
-//!    [`Access::numbered`] with the number that the host will get ([`World::next_host`]).
-//! 2. [`World::start`] hosts when they should come.
-//! 3. [`World::command`] gives an operation's number at once; its outcome is a
-//!    [`SimEvent::Finished`]. Operations' numbers are distinct in the whole world.
-//! 4. Let time pass: [`World::run_until`] with an [`Observer`] (or a closure), which sees every
-//!    [`SimEvent`] and may act on the world; or [`World::step`], one event at a time.
-//!    [`World::wake_at`] makes an event of one's own, for scripts.
-//! 5. Do harm: [`World::network_mut`] gives the faults of the network
-//!    ([`Network::faults_mut`], [`Network::cut`], [`Network::heal`]); [`World::crash`],
-//!    [`World::suspend`], [`World::change_clock`], [`World::faults_mut`] do the rest.
-//! 6. Look: [`World::node`] for a node's snapshot and store, [`World::time_of`] for what its
-//!    clock shows, [`World::records`] for its disk, [`World::host`] for any other host's type.
+//! 1. Create a world with [`World::new`]. Add a [`Boot`] for each host with [`World::add`] (for our
+//!    nodes [`OurNode`](crate::ours::OurNode)). The host does not run yet. [`Access::numbered`]
+//!    gives its address; it needs the number that the host will get ([`World::next_host`]).
+//! 2. Start hosts with [`World::start`].
+//! 3. Give commands with [`World::command`]. It returns the number of the operation, which is
+//!    unique in the whole world. The outcome follows as a [`SimEvent::Finished`].
+//! 4. Advance time with [`World::run_until`] and an [`Observer`] (or a closure), which gets every
+//!    [`SimEvent`] and may act on the world; or with [`World::step`], one event at a time.
+//!    [`World::wake_at`] schedules an event for use by scripts.
+//! 5. Cause faults: [`World::network_mut`] gives access to those of the network
+//!    ([`Network::faults_mut`], [`Network::cut`], [`Network::heal`]); use [`World::crash`],
+//!    [`World::suspend`], [`World::change_clock`] and [`World::faults_mut`] for hosts.
+//! 6. Inspect the result: [`World::node`] for a node's snapshot and store, [`World::time_of`] for a
+//!    host's clock, [`World::records`] for its disk, [`World::host`] for a host of another type.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -60,11 +60,11 @@
 //!
 //! # What is modelled
 //!
-//! Each host verifies one signature after the other, [`WorldConfig::verify`] each; the verdict
-//! itself is computed once for each distinct job. A write reaches a host's storage after
-//! [`WorldFaults::write`]; a crash before that may lose it. A restarted host has a new seed and
-//! its old key; its clock goes on. A host's deadline in the past fires a microsecond later, so
-//! that time always moves.
+//! Each host verifies signatures one after the other, and each takes [`WorldConfig::verify`]. The
+//! verdict is computed only once for each distinct job. A write reaches a host's storage after
+//! [`WorldFaults::write`]; a crash before that may lose it. A restarted host has a new seed and its
+//! old key; its clock continues. A host's deadline in the past fires one microsecond later, so time
+//! always advances.
 
 mod digest;
 mod error;
@@ -102,12 +102,12 @@ use digest::Running;
 use slot::{Slot, State};
 use verdicts::Verdicts;
 
-/// What can go wrong inside a host.
+/// Faults inside a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct WorldFaults {
-    /// How long a write to disk takes.
+    /// Duration of a write to disk.
     pub write: Spread,
 }
 
@@ -119,18 +119,18 @@ impl Default for WorldFaults {
     }
 }
 
-/// What a world begins with.
+/// Initial configuration of a world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct WorldConfig {
-    /// The network.
+    /// Faults of the network.
     pub network: Faults,
     /// How sessions and streams are made.
     pub transport: Transport,
-    /// The hosts.
+    /// Faults of the hosts.
     pub hosts: WorldFaults,
-    /// How long one signature check takes.
+    /// Duration of one signature verification.
     #[serde(with = "text")]
     pub verify: Duration,
 }
@@ -146,28 +146,28 @@ impl Default for WorldConfig {
     }
 }
 
-/// What is due some time, beside the network's.
+/// Scheduled events, except those of the network.
 enum Due {
     Timer,
     Verified(JobId, Verdict),
     /// A write to storage ends.
     Written,
-    /// The pause after one that failed is over.
+    /// The pause after a failed write is over.
     Retry,
-    /// What was written is to be synced.
+    /// Written data must be synced.
     Sync,
-    /// A shared storage is asked for news.
+    /// A shared storage is polled for changes.
     Poll,
     /// The next record is to be loaded.
     Load,
-    /// A host that shut down is gone.
+    /// A host that shut down has ended.
     Gone,
     Wake(u64),
 }
 
 struct Scheduled {
     host: HostId,
-    /// The host's life for which it was meant.
+    /// The life of the host for which the event was scheduled.
     life: u32,
     due: Due,
 }
@@ -176,25 +176,25 @@ struct Scheduled {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct WorldStats {
-    /// Inputs that hosts took.
+    /// Inputs that hosts handled.
     pub inputs: u64,
-    /// Verification jobs asked for.
+    /// Verification jobs requested.
     pub jobs: u64,
-    /// Signatures really checked.
+    /// Signatures actually verified.
     pub jobs_run: u64,
     /// Changes that reached storage.
     pub writes: u64,
-    /// Changes that waited for it when their host ended.
+    /// Changes that were not yet written when their host ended.
     pub writes_lost: u64,
-    /// Writes that failed, and were tried again.
+    /// Writes that failed and were tried again.
     pub writes_failed: u64,
-    /// Records that were found torn after the loss of power.
+    /// Records that were found torn after a power loss.
     pub torn: u64,
-    /// Records that a shared storage had lost, and that a host wrote again.
+    /// Records that a shared storage had lost and that a host wrote again.
     pub written_again: u64,
 }
 
-/// The world; see the [module](self) for how to use it.
+/// The world. See the [module](self) for its use.
 pub struct World {
     now: SimTime,
     seed: u64,
@@ -203,7 +203,7 @@ pub struct World {
     network: Network,
     slots: Vec<Slot>,
     queue: EventQueue<Scheduled>,
-    /// Verifications and writes under way.
+    /// Number of verifications and writes in progress.
     jobs: usize,
     operations: BTreeMap<OperationId, HostId>,
     last_operation: u64,
@@ -239,19 +239,19 @@ impl World {
         }
     }
 
-    /// True time.
+    /// The true time.
     #[must_use]
     pub fn now(&self) -> SimTime {
         self.now
     }
 
-    /// The digest of everything so far.
+    /// Digest of everything so far.
     #[must_use]
     pub fn digest(&self) -> WorldDigest {
         self.digest.value()
     }
 
-    /// What was counted so far.
+    /// Counts so far.
     #[must_use]
     pub fn stats(&self) -> WorldStats {
         WorldStats {
@@ -260,28 +260,28 @@ impl World {
         }
     }
 
-    /// Chooses which frequent events are wanted.
+    /// Sets which frequent events are emitted.
     pub fn watch(&mut self, watch: Watch) {
         self.watch = watch;
     }
 
-    /// The network: counts, sizes, reachability.
+    /// The network, for its counts, sizes and reachability.
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The network, to do harm or heal.
+    /// The network, to start or end faults.
     pub fn network_mut(&mut self) -> &mut Network {
         &mut self.network
     }
 
-    /// What goes wrong inside hosts, from now on.
+    /// Faults inside hosts, which apply from now on.
     pub fn faults_mut(&mut self) -> &mut WorldFaults {
         &mut self.config.hosts
     }
 
-    /// Ends every fault of network and hosts; crashed and suspended hosts stay as they are.
+    /// Ends all faults of the network and of hosts. Crashed and suspended hosts stay as they are.
     pub fn heal(&mut self) {
         self.network.heal();
         self.set_redis_away(false);
@@ -303,7 +303,7 @@ impl World {
         (0..self.slots.len() as u32).map(HostId)
     }
 
-    /// Whether a host runs; a suspended one does.
+    /// Whether a host runs. A suspended host counts as running.
     #[must_use]
     pub fn is_up(&self, host: HostId) -> bool {
         self.slots
@@ -319,14 +319,15 @@ impl World {
             .is_some_and(|slot| slot.state == State::Suspended)
     }
 
-    /// A running host, if it is of this type.
+    /// A running host, if it has this type.
     #[must_use]
     pub fn host<H: Host>(&self, host: HostId) -> Option<&H> {
         let host: &dyn Host = self.slots.get(host.index())?.host.as_deref()?;
         (host as &dyn std::any::Any).downcast_ref()
     }
 
-    /// The same, to change it; what it then wants done is done after its next input.
+    /// A running host, if it has this type, to change it. Its outputs are processed after its next
+    /// input.
     pub fn host_mut<H: Host>(&mut self, host: HostId) -> Option<&mut H> {
         let host: &mut dyn Host = self.slots.get_mut(host.index())?.host.as_deref_mut()?;
         (host as &mut dyn std::any::Any).downcast_mut()
@@ -338,19 +339,19 @@ impl World {
         self.host::<Ours>(host).map(Ours::node)
     }
 
-    /// What a host's clocks show now.
+    /// Times on a host's clocks.
     #[must_use]
     pub fn time_of(&self, host: HostId) -> Option<Time> {
         let slot = self.slots.get(host.index())?;
         Some(slot.clock.read(self.now))
     }
 
-    /// Operations without outcome, and where they run.
+    /// Operations without outcome and their hosts.
     pub fn operations(&self) -> impl Iterator<Item = (OperationId, HostId)> {
         self.operations.iter().map(|(op, host)| (*op, *host))
     }
 
-    /// Changes a host's clock from now on: drift or steps.
+    /// Changes the drift of a host's clock, or steps it.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`].
@@ -365,7 +366,7 @@ impl World {
         Ok(())
     }
 
-    /// From now on a host is reached otherwise; its sessions stay.
+    /// Changes how a host is reached. Its sessions stay.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`], [`WorldError::DuplicateAddress`].

@@ -1,4 +1,5 @@
-//! Time passes: the next due thing happens, hosts take inputs, and what they want is begun.
+//! Advances time: the next scheduled event happens, hosts handle inputs, and their outputs are
+//! started.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,21 +11,21 @@ use super::{Due, NotQuiet, Observer, Scheduled, SimEvent, World};
 use crate::clock::SimTime;
 use crate::network::{Delivery, Departure, HostId, Request};
 
-/// How long a host that has shut down takes to send what is queued.
+/// Time that a host that has shut down takes to send queued data.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// A deadline in the past fires this much later.
+/// Delay after which a deadline in the past fires.
 pub(super) const MOMENT: Duration = Duration::from_micros(1);
-/// A write or verification for a suspended host is looked at again after this.
+/// Delay after which a write or verification for a suspended host is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 impl World {
-    /// Lets things happen until something is worth telling; none when nothing will ever
-    /// happen.
+    /// Runs until an event is to be reported; `None` if nothing will ever happen.
     pub fn step(&mut self) -> Option<SimEvent> {
         self.step_until(SimTime(u64::MAX))
     }
 
-    /// The same, up to a time; when nothing more happens before it, time moves there.
+    /// Runs until an event is to be reported, up to a time. If nothing happens before it, time
+    /// advances to it.
     pub fn step_until(&mut self, end: SimTime) -> Option<SimEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -40,24 +41,23 @@ impl World {
         }
     }
 
-    /// Runs up to `end`; the observer sees everything.
+    /// Runs until `end`. The observer gets every event.
     pub fn run_until(&mut self, end: SimTime, observer: &mut impl Observer) {
         while let Some(event) = self.step_until(end) {
             observer.observe(self, event);
         }
     }
 
-    /// Runs for a while; the observer sees everything.
+    /// Runs for a duration. The observer gets every event.
     pub fn run_for(&mut self, time: Duration, observer: &mut impl Observer) {
         self.run_until(self.now.plus(time), observer);
     }
 
-    /// Lets things happen until something is worth telling; none once nothing is under way:
-    /// nothing on the wire, no job, no write, no operation; only timers are left. `budget` is how
-    /// many steps may be taken until then.
+    /// Runs until an event is to be reported; `None` once only timers are left: no messages in
+    /// transit, no jobs, no writes, no operations. `budget` is the maximum number of steps.
     ///
     /// # Errors
-    /// [`NotQuiet`] when the budget is spent.
+    /// [`NotQuiet`] when the budget is used up.
     pub fn step_until_quiet(&mut self, budget: &mut u64) -> Result<Option<SimEvent>, NotQuiet> {
         while *budget > 0 {
             if let Some(event) = self.events.pop_front() {
@@ -75,13 +75,13 @@ impl World {
         })
     }
 
-    /// Whether nothing is under way but timers.
+    /// Whether only timers are left.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.network.in_flight() == 0 && self.jobs == 0 && self.operations.is_empty()
     }
 
-    /// Makes a [`SimEvent::Woke`] with this number at a time, or now if that is past.
+    /// Schedules a [`SimEvent::Woke`] with this number at a time, or now if that is past.
     pub fn wake_at(&mut self, at: SimTime, token: u64) {
         let due = Due::Wake(token);
         self.queue.push(
@@ -94,7 +94,7 @@ impl World {
         );
     }
 
-    /// Lets one thing happen, unless it would be after `end`.
+    /// Runs one step unless it would be after `end`.
     fn advance(&mut self, end: SimTime) -> bool {
         if let Some((host, delivery)) = self.network.poll_output() {
             self.deliver(host, delivery);
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// A host's timer is due, unless its deadline has moved.
+    /// A host's timer is due, unless its deadline has changed.
     fn timer(&mut self, host: HostId) {
         let now = self.now;
         let due = self.slots.get(host.index()).is_some_and(|slot| {
@@ -219,8 +219,8 @@ impl World {
         }
     }
 
-    /// Sets a host's timer to its deadline, unless it is set to something earlier: then it is
-    /// looked at again when that is due.
+    /// Sets a host's timer to its deadline. A timer set to an earlier time is kept and checked
+    /// again when it is due.
     pub(super) fn set_timer(&mut self, host: HostId) {
         let soon = self.now.plus(MOMENT);
         let Some(slot) = self.slots.get_mut(host.index()) else {
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// Gives a host an input, and begins what it wants done.
+    /// Gives an input to a host and starts its outputs.
     pub(super) fn feed(&mut self, host: HostId, input: Input<'_>) {
         let now = self.now;
         let Some(slot) = self.slots.get_mut(host.index()) else {
@@ -305,7 +305,7 @@ impl World {
                 acknowledge,
             } => return self.persist(host, change, what, acknowledge),
             Output::PersistMark { change } => return self.persist_mark(host, change),
-            // Storage says nothing of how far it has been read.
+            // The simulated storage does not track how far it has been read.
             Output::LoadTarget { .. } => return,
             Output::Finished { op, outcome } => {
                 self.operations.remove(&op);

@@ -1,4 +1,4 @@
-//! What the world keeps of each host.
+//! State of each host in the world.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::storage::{Engine, FaultyDisk, Queue, Redis, Setup};
 pub(super) enum State {
     Down,
     Up,
-    /// It ends when its shutdown has finished.
+    /// The host ends when its shutdown has finished.
     Stopping,
     Suspended,
 }
@@ -25,23 +25,23 @@ pub(super) struct Slot {
     pub(super) host: Option<Box<dyn Host>>,
     pub(super) clock: Clock,
     pub(super) state: State,
-    /// Counts starts.
+    /// Number of starts.
     pub(super) life: u32,
-    /// When its timer is set; other timers are stale.
+    /// When the current timer is due; other timers are obsolete.
     pub(super) timer: Option<SimTime>,
-    /// When its last verification ends: one after the other.
+    /// When the last verification ends. Verifications run one after the other.
     pub(super) busy_until: SimTime,
     pub(super) setup: Setup,
     pub(super) disk: Option<Box<Disk>>,
 }
 
-/// A host's storage: it outlives the host.
+/// A host's storage. It outlives the host.
 pub(super) struct Disk {
     pub(super) engine: Engine,
     pub(super) queue: Queue,
-    /// To be given to the node.
+    /// Records still to be given to the node.
     pub(super) loading: VecDeque<Kept>,
-    /// Something of it is under way.
+    /// A record is being loaded.
     pub(super) is_loading: bool,
 }
 

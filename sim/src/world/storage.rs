@@ -1,4 +1,4 @@
-//! What hosts persist is written, lost and loaded again.
+//! Writes, loses and loads what hosts persist.
 
 use rand_core::Rng as _;
 use skydht_core::mark::MarkChange;
@@ -16,7 +16,7 @@ use crate::storage::{Engine, POLL, Redis, SYNC_EVERY, Setup};
 use std::time::Duration;
 
 impl World {
-    /// How a host keeps its records, from its first start on.
+    /// Sets how a host stores its records, from its first start on.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`].
@@ -25,13 +25,13 @@ impl World {
         Ok(())
     }
 
-    /// How a host keeps its records.
+    /// How a host stores its records.
     pub(crate) fn storage_of(&self, host: HostId) -> Setup {
         let slot = self.slots.get(host.index());
         slot.map_or(Setup::SOUND, |slot| slot.setup)
     }
 
-    /// A host's disk is full from now on, or no more. Whether it has one.
+    /// Sets whether a host's disk is full. Returns whether it has a disk.
     pub(crate) fn set_disk_full(&mut self, host: HostId, full: bool) -> bool {
         match self.disk_mut(host).map(|disk| &mut disk.engine) {
             Some(Engine::Disk(disk)) => {
@@ -47,20 +47,20 @@ impl World {
         &self.redis
     }
 
-    /// The Redis is away from now on, or back.
+    /// Sets whether the Redis is unavailable.
     pub(crate) fn set_redis_away(&self, away: bool) {
         let error = || StorageError::Unavailable("the simulated redis is away".to_owned());
         self.redis.set_failing(away.then(error));
     }
 
-    /// The replica takes the place of the Redis, without the writes of some time up to `lag`.
+    /// Replaces the Redis by its replica, which lacks the writes of a random time up to `lag`.
     pub(crate) fn fail_over(&mut self, lag: Duration) {
         self.redis.set_now(self.now);
         let lost = self.redis.fail_over(up_to(lag, &mut self.random));
         self.emit(SimEvent::FailedOver { lost });
     }
 
-    /// What a host's storage holds, in the order of targets.
+    /// The records in a host's storage, in the order of targets.
     #[must_use]
     pub fn records(&self, host: HostId) -> Vec<StoredRecord> {
         if self.storage_of(host).shared {
@@ -83,7 +83,7 @@ impl World {
         Some(disk)
     }
 
-    /// A node wants a change to be kept.
+    /// A node asks to persist a change.
     pub(super) fn persist(
         &mut self,
         host: HostId,
@@ -101,7 +101,7 @@ impl World {
         self.write_on(host);
     }
 
-    /// A node wants a mark to be kept.
+    /// A node asks to persist a mark.
     pub(super) fn persist_mark(&mut self, host: HostId, change: MarkChange) {
         if let Some(disk) = self.disk_mut(host) {
             disk.queue.add_mark(change);
@@ -109,7 +109,7 @@ impl World {
         self.write_on(host);
     }
 
-    /// Begins the next write of a host, if there is something to write.
+    /// Begins the next write of a host if changes wait.
     fn write_on(&mut self, host: HostId) {
         if self.disk_mut(host).is_some_and(|disk| disk.queue.begin()) {
             self.jobs += 1;
@@ -185,7 +185,7 @@ impl World {
         self.write_on(host);
     }
 
-    /// What was written is to be synced.
+    /// Written data must be synced.
     pub(super) fn sync(&mut self, host: HostId) {
         let due = self.disk_mut(host).is_some_and(|it| it.queue.sync_due());
         if due && self.write(host, &[], &[], true).is_ok() {
@@ -197,7 +197,7 @@ impl World {
         }
     }
 
-    /// A host begins to load what its storage holds.
+    /// A host begins to load the records in its storage.
     pub(super) fn begin_loading(&mut self, host: HostId) {
         let (setup, redis) = (self.storage_of(host), self.redis.clone());
         let Some(slot) = self.slots.get_mut(host.index()) else {
@@ -231,7 +231,7 @@ impl World {
         }
     }
 
-    /// The next record is loaded.
+    /// Loads the next record.
     pub(super) fn load(&mut self, host: HostId) {
         let Some(disk) = self.disk_mut(host) else {
             return;
@@ -242,12 +242,12 @@ impl World {
         };
         let (record, proven) = (Box::new(kept.record), kept.proven);
         self.feed(host, Input::Loaded { record, proven });
-        // One after the other: the node bounds its jobs.
+        // One after the other, because the node bounds its jobs.
         let at = self.now.plus(self.config.verify + MOMENT);
         self.schedule(at, host, Due::Load);
     }
 
-    /// A host asks what others wrote to the storage that it shares.
+    /// A host polls the storage that it shares for changes of others.
     pub(super) fn poll_storage(&mut self, host: HostId) {
         self.schedule(self.now.plus(POLL), host, Due::Poll);
         let Some(time) = self.time_of(host) else {
@@ -281,7 +281,7 @@ impl World {
         self.load_on(host);
     }
 
-    /// A host ends in order: what waits is written, if that can be.
+    /// A host shuts down: waiting changes are written, if possible.
     pub(super) fn flush(&mut self, host: HostId) {
         if let Some(disk) = self.disk_mut(host) {
             let marks = disk.queue.marks();
@@ -292,8 +292,8 @@ impl World {
         }
     }
 
-    /// A host is gone. It is not known whether the write that was under way came through, and with
-    /// its machine goes what was not synced.
+    /// A host has ended. The write in progress may or may not have succeeded, and if the machine is
+    /// lost, so is everything that was not synced.
     pub(super) fn lose_storage(&mut self, host: HostId, how: Departure) {
         let sync = self.storage_of(host).sync;
         let slot = self.slots.get_mut(host.index());
@@ -306,7 +306,7 @@ impl World {
         disk.loading.clear();
         disk.is_loading = false;
         if !under_way.is_empty() && below(&mut self.random, 2) == 0 {
-            // A full disk takes it as little as before.
+            // A full disk still refuses it.
             let _ = self.write(host, &under_way, &[], sync);
         }
         let slot = self.slots.get_mut(host.index());

@@ -1,14 +1,14 @@
-//! Verdicts remembered by job: a job's result depends on its data alone, and twenty replicas
-//! check the same signature.
+//! Verdicts remembered by job. The result depends only on the job's data, and twenty replicas
+//! verify the same signature.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use skydht_core::node::{Verdict, VerifyJob};
 
-/// Verdicts kept; then all are forgotten.
+/// Maximum number of verdicts kept. When it is reached, all are forgotten.
 const MOST: usize = 1 << 20;
 
-/// The memory.
+/// The remembered verdicts.
 #[derive(Default)]
 pub(super) struct Verdicts {
     known: HashMap<[u8; 32], Verdict, FixedState>,

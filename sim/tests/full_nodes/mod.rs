@@ -1,5 +1,5 @@
-//! Full nodes at work: what a change, a newcomer and a whole day cost. Tests play them small, the
-//! example `full_nodes` in the sizes of docs/replication.md.
+//! Scenarios of full nodes: the cost of a change, of a new node and of a whole day. Tests run small
+//! versions, the example `full_nodes` those of docs/replication.md.
 
 mod newcomers;
 
@@ -35,7 +35,7 @@ fn secret(n: u32) -> SecretKey {
     SecretKey::from_entropy(&entropy)
 }
 
-/// A world with so long a round trip and so many bytes a second, 0 for any number.
+/// A world with this round-trip time and this bandwidth in bytes per second (0: unlimited).
 fn world(seed: u64, round_trip: Duration, bandwidth: u64) -> World {
     let mut config = WorldConfig::default();
     config.network.latency = Spread::Fixed(round_trip / 2);
@@ -48,7 +48,7 @@ fn world(seed: u64, round_trip: Duration, bandwidth: u64) -> World {
     world
 }
 
-/// Adds hosts, of which the first `full` are full nodes; all start from the first.
+/// Adds hosts, of which the first `full` are full nodes. All bootstrap from the first.
 fn populate(world: &mut World, hosts: u32, full: u32, ttl: Duration) {
     for n in 0..hosts {
         let mut config = Config::default();
@@ -84,20 +84,20 @@ fn value(n: u32, version: u64) -> Value {
     Value::from(value)
 }
 
-/// What a change cost.
+/// Cost of a change.
 #[derive(Debug)]
 pub(crate) struct Change {
-    /// From the publisher's start until the first full node held it.
+    /// Time from the publisher's start until the first full node held it.
     pub(crate) arrived: Duration,
-    /// From then on until all others did.
+    /// Time from then until all others held it.
     pub(crate) took: Duration,
-    /// Bytes of all messages in the ten seconds after it, those of ten quiet seconds taken away.
+    /// Bytes of all messages in the ten seconds after it, minus those of ten idle seconds.
     pub(crate) bytes: u64,
-    /// Messages, likewise.
+    /// Number of messages in the ten seconds after it, minus those of ten idle seconds.
     pub(crate) messages: u64,
 }
 
-/// A publisher that knows one node alone, and puts one item there.
+/// A publisher that knows only one node and puts one item there.
 struct Publisher {
     secret: SecretKey,
     to: PublicKey,
@@ -160,7 +160,7 @@ impl Host for Publisher {
     }
 }
 
-/// A change comes to one of ten full nodes, from a publisher that knows no other.
+/// One of ten full nodes gets a change from a publisher that knows no other node.
 pub(crate) fn change(seed: u64) -> Change {
     let mut world = world(seed, Duration::from_millis(150), 0);
     populate(&mut world, 10, 10, 2 * HOUR);
@@ -168,7 +168,7 @@ pub(crate) fn change(seed: u64) -> Change {
         world.start(host).unwrap();
         pass(&mut world, SECOND);
     }
-    // They have all met, and have reconciled.
+    // All nodes have met and have reconciled.
     pass(&mut world, 3 * MINUTE);
     let quiet = *world.network().stats();
     pass(&mut world, 10 * SECOND);
@@ -203,16 +203,16 @@ pub(crate) fn change(seed: u64) -> Change {
     }
 }
 
-/// How fast a full node that is new gets what others hold.
+/// How fast a new full node gets the items of others.
 #[derive(Debug)]
 pub(crate) struct Newcomer {
-    /// From its start until it held 99 of 100.
+    /// Time from its start until it held 99 % of the items.
     pub(crate) took: Duration,
     /// Bytes of all messages until then.
     pub(crate) bytes: u64,
 }
 
-/// A fresh full node meets one with so many items, over 50 Mbit/s and 100 ms there and back.
+/// A new full node meets one with `items` items, at 50 Mbit/s and with a round-trip time of 100 ms.
 pub(crate) fn newcomer(seed: u64, items: u32) -> Newcomer {
     let mut world = world(seed, Duration::from_millis(100), 50_000_000 / 8);
     populate(&mut world, 2, 2, 2 * HOUR);
@@ -221,7 +221,7 @@ pub(crate) fn newcomer(seed: u64, items: u32) -> Newcomer {
     pass(&mut world, SECOND);
     let mut held = BTreeSet::new();
     for n in 0..items {
-        // Each of a publisher of its own, as those of a network are.
+        // Each item has its own publisher, as is usual in a network.
         let owner = secret(1_000 + n);
         let seq = Seq(EPOCH.0 + u64::from(n));
         let item = Box::new(Item::sign(&owner, seq, value(n, 1), salt(n)));
@@ -262,46 +262,47 @@ pub(crate) fn newcomer(seed: u64, items: u32) -> Newcomer {
     }
 }
 
-/// Full nodes of a day.
+/// Number of full nodes of a day.
 const FULL: u32 = 5;
 
-/// How large a day is.
+/// Size of a day.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
-    /// Owners, each a regular node.
+    /// Number of owners. Each is a regular node.
     pub(crate) owners: u32,
-    /// Records of each.
+    /// Number of records of each owner.
     pub(crate) records: u32,
-    /// Life of a record.
+    /// Lifetime of a record.
     pub(crate) ttl: Duration,
-    /// How long it lasts, in virtual time.
+    /// Duration of the day, in virtual time.
     pub(crate) time: Duration,
-    /// Reads a minute.
+    /// Number of reads per minute.
     pub(crate) reads: u32,
-    /// From one owner's leaving to the next's.
+    /// Interval between the departures of two owners.
     pub(crate) leaves_every: Duration,
 }
 
-/// What a day cost.
+/// Cost of a day.
 #[derive(Debug, Default)]
 pub(crate) struct Day {
-    /// Reads of records whose owners were there: all found the last version or what was put since.
+    /// Number of reads of records whose owners were running. All must find the last version or a
+    /// newer one.
     pub(crate) reads: u64,
-    /// Those that did not, in words.
+    /// Descriptions of reads that did not.
     pub(crate) wrong: Vec<String>,
-    /// Records changed.
+    /// Number of changed records.
     pub(crate) changes: u64,
-    /// Owners that left.
+    /// Number of owners that left.
     pub(crate) left: u32,
-    /// Records of theirs that some node held five minutes after their life.
+    /// Records of these owners that a node still held five minutes after their expiry.
     pub(crate) undead: Vec<String>,
-    /// Bytes of all messages once all was published.
+    /// Bytes of all messages after everything was published.
     pub(crate) bytes: u64,
-    /// Of these per second and node.
+    /// These bytes per second and node.
     pub(crate) bytes_per_second: u64,
 }
 
-/// Five full nodes and owners who publish, change one record in a hundred an hour, and leave.
+/// Five full nodes, and owners that publish, change one record in a hundred per hour, and leave.
 pub(crate) fn day(seed: u64, size: Size) -> Day {
     let mut world = world(seed, Duration::from_millis(100), 0);
     populate(&mut world, FULL + size.owners, FULL, size.ttl);
@@ -330,7 +331,7 @@ pub(crate) fn day(seed: u64, size: Size) -> Day {
         let op = world.command(owner(n), put).unwrap();
         state.puts.insert(op, n);
     };
-    // Twenty a second.
+    // 20 puts per second.
     for n in 0..all {
         put(&mut world, &mut state, &mut versions, n);
         state.run(&mut world, SECOND / 20);
@@ -341,7 +342,7 @@ pub(crate) fn day(seed: u64, size: Size) -> Day {
     let mut gone: BTreeMap<HostId, SimTime> = BTreeMap::new();
     let mut next = seed;
     let mut draw = |below: u32| {
-        // Knuth's generator: nothing here needs better.
+        // Knuth's generator is sufficient here.
         next = next
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
@@ -349,7 +350,7 @@ pub(crate) fn day(seed: u64, size: Size) -> Day {
     };
     let minutes = size.time.as_secs() / 60;
     for minute in 0..minutes {
-        // One in a hundred an hour, spread over its minutes.
+        // One record in a hundred per hour, spread over its minutes.
         let due = |minute: u64| u64::from(all) * minute / 6_000;
         for _ in due(minute)..due(minute + 1) {
             let n = draw(all);
@@ -425,8 +426,8 @@ impl Boot for GoNode {
     }
 }
 
-/// The same network of upstream's model, in which nothing changes and nobody leaves: bytes per
-/// second and node.
+/// Bytes per second and node in the same network with upstream's model. There are no changes, and
+/// no node leaves.
 pub(crate) fn upstream(seed: u64, size: Size) -> u64 {
     let mut world = world(seed, Duration::from_millis(100), 0);
     let hosts = FULL + size.owners;
@@ -462,13 +463,13 @@ pub(crate) fn upstream(seed: u64, size: Size) -> u64 {
     bytes / world.now().since(begin).as_secs().max(1) / u64::from(hosts)
 }
 
-/// A day under way.
+/// A day in progress.
 struct Playing {
     day: Day,
-    /// By record: the sequence of the last put that was acknowledged.
+    /// By record: sequence number of the last acknowledged put.
     acknowledged: BTreeMap<u32, Seq>,
     puts: BTreeMap<OperationId, u32>,
-    /// Record, reader, and the least sequence to be found.
+    /// Record, reader, and the lowest acceptable sequence number.
     gets: BTreeMap<OperationId, (u32, HostId, Seq)>,
 }
 

@@ -1,4 +1,5 @@
-//! Regular nodes that come later: whether they hold what they should, without reads and renewals.
+//! Tests regular nodes that join later: whether they get the items they should hold, without reads
+//! and renewals.
 
 use std::time::Duration;
 
@@ -8,26 +9,26 @@ use skydht_sim::network::HostId;
 
 use super::{HOUR, MINUTE, SECOND, pass, populate, salt, secret, value, world};
 
-/// Nodes that are there first, and those that come.
+/// Number of nodes at the beginning and of nodes that join later.
 const FIRST: u32 = 60;
 const LATER: u32 = 20;
-/// Nodes that should hold an item.
+/// Number of nodes that should hold an item.
 const K: usize = 20;
 
-/// What newcomers got.
+/// Items that nodes got after joining.
 #[derive(Debug)]
 pub(crate) struct Newcomers {
-    /// Of each item, how many of its k nearest nodes held it when the last had joined.
+    /// For each item, number of its k nearest nodes that held it when the last node had joined.
     pub(crate) before: Vec<usize>,
-    /// The same a minute later.
+    /// The same one minute later.
     pub(crate) after: Vec<usize>,
-    /// Items given by hand-over.
+    /// Number of items given by hand-over.
     pub(crate) given: u64,
-    /// Renewals and repairs, which there must not be.
+    /// Number of renewals and repairs, which must be zero.
     pub(crate) otherwise: u64,
 }
 
-/// Puts so many items into a network of 60 nodes, has 20 more join, and waits for a minute.
+/// Puts `items` items into a network of 60 nodes, lets 20 more join, and waits for a minute.
 pub(crate) fn newcomers(seed: u64, items: u32) -> Newcomers {
     let mut world = world(seed, Duration::from_millis(100), 0);
     populate(&mut world, FIRST + LATER, 0, 2 * HOUR);

@@ -1,5 +1,5 @@
-//! `frames.json`, `decoding` and `frames`: what is read and what is refused, as a request to the
-//! node and as an answer to it.
+//! `frames.json`, `decoding` and `frames`: which messages are read and which are refused, as a
+//! request to the node and as an answer to it.
 
 use std::borrow::Cow;
 
@@ -54,7 +54,7 @@ const PATH: Path = Path {
     remote: None,
 };
 
-/// What came of a message.
+/// What happened to a message.
 #[derive(PartialEq, Eq, Debug)]
 enum Fate {
     Taken,
@@ -124,7 +124,7 @@ fn what_go_writes() {
     assert_none(&differences);
 }
 
-/// The node B, which knows A alone.
+/// The node B, which knows only A.
 fn node(keys: &Keys) -> UpstreamNode {
     let config = UpstreamConfig {
         bootstrap: vec![keys.a],
@@ -133,7 +133,7 @@ fn node(keys: &Keys) -> UpstreamNode {
     UpstreamNode::new(config, Identity::PublicOnly(keys.b), NOW)
 }
 
-/// A asks B this.
+/// A asks B with this frame.
 fn asked(keys: &Keys, frame: &[u8]) -> Fate {
     let mut node = node(keys);
     let stream = StreamId(1);
@@ -154,11 +154,11 @@ fn asked(keys: &Keys, frame: &[u8]) -> Fate {
     }
 }
 
-/// B asks A, which answers with this.
+/// B asks A, which answers with this frame.
 fn answered(keys: &Keys, method: u8, answer: &[u8]) -> Fate {
     let mut node = node(keys);
     node.handle(NOW, Input::TimerFired);
-    // The ping, and then the search for the own id.
+    // First the ping, then the lookup of the own id.
     assert_eq!(reply(&mut node, &frame(PING, "{}")), Some(PING));
     if method == GET_VALUE {
         assert_eq!(reply(&mut node, &frame(FIND_NODE, "{}")), Some(FIND_NODE));
@@ -182,7 +182,7 @@ fn answered(keys: &Keys, method: u8, answer: &[u8]) -> Fate {
     }
 }
 
-/// Answers the one call that the node makes; says what it asked.
+/// Answers the only call of the node. Returns the method that it asked with.
 fn reply(node: &mut UpstreamNode, answer: &[u8]) -> Option<u8> {
     let path = PATH;
     let mut asked = None;

@@ -1,4 +1,4 @@
-//! `distance.json`: who enters the routing table, and who is closest.
+//! `distance.json`: which peers enter the routing table, and which are closest.
 
 use serde::Deserialize;
 use skydht_core::id::{NodeId, Target};

@@ -1,4 +1,4 @@
-//! `frames.json`: raw bytes to a fresh node, and what it answers, to the byte.
+//! `frames.json`: raw bytes to a new node, and its answers, compared byte for byte.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ struct Vector {
 }
 
 const REST_IS_SPACES: &str = "only the first 64 bytes are listed; the rest are spaces (0x20)";
-/// Cases whose bytes stand in no file: a value by the rule of items.json.
+/// Cases whose bytes are in no file: a value made by the rule of items.json.
 const AT_THE_LIMIT: &str = "put_value, 65536 byte value (bytes not listed, rule as in items.json)";
 const ABOVE_THE_LIMIT: &str = "put_value, 65537 byte value (bytes not listed)";
 const PUT_VALUE: u8 = 4;
@@ -122,7 +122,7 @@ impl Vector {
         frame
     }
 
-    /// What the node holds before, by the case's name.
+    /// The items that the node holds beforehand, by the name of the case.
     fn held(&self, listed: &[WireItem]) -> Vec<WireItem> {
         let json = |text: &[u8]| serde_json::from_slice::<Json>(text).expect("JSON");
         if self.name == "get_value, present" {
@@ -152,7 +152,7 @@ fn check(vector: &Vector, keys: &Keys, listed: &[WireItem], differences: &mut Ve
         vector.client_closes_after_writing,
     );
     if vector.outcome == "waits_for_more" {
-        // No deadline on the read: not in a day.
+        // Reads have no deadline, not even after a day.
         driver.wait(Duration::from_secs(24 * 3_600));
     }
     let mut differs = |what: &str, ours: Json, theirs: Json| {
@@ -201,8 +201,8 @@ fn check(vector: &Vector, keys: &Keys, listed: &[WireItem], differences: &mut Ve
     }
 }
 
-/// The text without what depends on the run: times, signatures with their random nonces, and
-/// the library version's reason behind `invalid signature`.
+/// The text without the parts that depend on the run: times, signatures with their random nonces,
+/// and the library's reason after `invalid signature`.
 fn comparable(text: &str) -> String {
     let mut out = text.to_owned();
     for name in ["\"last_seen\":\"", "\"sig\":\"", "invalid signature: "] {
@@ -219,7 +219,7 @@ fn comparable(text: &str) -> String {
     out
 }
 
-/// The node with its one caller.
+/// The node with its only caller.
 struct Driver {
     node: UpstreamNode,
     now: Time,
@@ -253,7 +253,7 @@ impl Driver {
         };
         let stream = STREAM;
         self.input(Input::StreamAccepted { stream, peer, path });
-        // As a transport would: in pieces.
+        // In pieces, as a transport would deliver them.
         for piece in bytes.chunks(64 << 10) {
             if !self.closed {
                 let bytes = Cow::Borrowed(piece);

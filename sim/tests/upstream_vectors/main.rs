@@ -1,8 +1,8 @@
-//! The golden vectors, made with upstream's Go program, against the model of it: no difference
-//! but that where Go's process ends, the model says that it has crashed.
+//! Compares the golden vectors, made with upstream's Go program, with the model. The only accepted
+//! difference: where Go's process ends, the model reports a crash.
 //!
 //! `SKYDHT_VECTORS` names another directory of vectors, relative to the repository, as for the
-//! conformance tests of our own node; a file that it lacks is skipped and named.
+//! conformance tests of our own node. Files that it lacks are skipped and listed.
 
 mod decoding;
 mod distance;
@@ -37,7 +37,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
 }
 
-/// One file of vectors; none when another directory lacks it.
+/// A file of vectors; `None` if another directory lacks it.
 fn vectors(file: &str) -> Option<serde_json::Value> {
     let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let other = std::env::var_os("SKYDHT_VECTORS");
@@ -47,7 +47,7 @@ fn vectors(file: &str) -> Option<serde_json::Value> {
     };
     let path = directory.join(file);
     if other.is_some() && !path.exists() {
-        // Seen whether or not the test passes.
+        // Shown whether or not the test passes.
         let _ = writeln!(std::io::stderr(), "skipped: {}", path.display());
         return None;
     }
@@ -57,7 +57,7 @@ fn vectors(file: &str) -> Option<serde_json::Value> {
     Some(json.unwrap_or_else(|e| panic!("{} is not JSON: {e}", path.display())))
 }
 
-/// A section of a file, as typed cases; there is at least one.
+/// A section of a file as typed cases. There is at least one.
 fn section<T: serde::de::DeserializeOwned>(file: &serde_json::Value, name: &str) -> Vec<T> {
     let section = file[name].clone();
     let cases: Vec<T> =
@@ -66,7 +66,7 @@ fn section<T: serde::de::DeserializeOwned>(file: &serde_json::Value, name: &str)
     cases
 }
 
-/// Fails with everything that differs.
+/// Fails with a list of all differences.
 fn assert_none(differences: &[String]) {
     let list = differences.join("\n  ");
     assert!(differences.is_empty(), "differs from Go:\n  {list}");

@@ -1,4 +1,4 @@
-//! `store_trace.json`: every operation on a store, with all that came of it.
+//! `store_trace.json`: every operation on a store with all its results.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,7 +33,7 @@ struct Config {
     trusted: Vec<Hex>,
 }
 
-/// What an operation says of what was asked and where.
+/// Fields of an operation that describe its request and place.
 #[derive(Deserialize)]
 struct Op {
     op: String,
@@ -48,7 +48,7 @@ struct Op {
     trusted: Option<Vec<Hex>>,
 }
 
-/// What is asked; everything else in an operation is what came of it.
+/// Names of these fields. All other fields are results.
 const ASKED: [&str; 12] = [
     "op",
     "t",
@@ -184,14 +184,14 @@ fn item(op: &Op) -> WireItem {
     decode_item(json.as_bytes()).expect("Go's own item")
 }
 
-/// Expired or not.
+/// The stored item, expired or not.
 fn held<'a>(store: &'a Store, target: &Target) -> Option<&'a Item> {
     let mut all = store.iter();
     let found = all.find(|(it, _)| *it == target);
     found.map(|(_, item)| &**item)
 }
 
-/// As Go prints a list that may be nil.
+/// Evicted targets, in the format that Go prints for a list that may be nil.
 fn evicted(store: &Store, before: &BTreeSet<Target>) -> Json {
     let gone = before.iter().filter(|it| held(store, it).is_none());
     let gone: Vec<String> = gone.map(|it| hex(it.as_bytes())).collect();
@@ -234,7 +234,7 @@ fn at(t: u64) -> Mono {
     Mono::default().plus(Duration::from_secs(t))
 }
 
-/// The cause of an invalid signature depends on the version of Go's library.
+/// The reason of an invalid signature depends on the version of Go's library.
 fn without_cause(error: &Json) -> Option<Json> {
     let (before, _) = error.as_str()?.split_once("invalid signature: ")?;
     Some(json!(format!("{before}invalid signature")))

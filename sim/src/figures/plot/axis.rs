@@ -1,4 +1,4 @@
-//! From values to places, and where the ticks go.
+//! Axes: converting values to positions, and placing ticks.
 
 /// How values are spread over an axis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,7 +13,7 @@ pub enum Scale {
 /// One axis of a chart.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Axis {
-    /// What it shows, with the unit.
+    /// Description with the unit.
     pub label: String,
     /// How values become positions.
     pub scale: Scale,
@@ -34,7 +34,7 @@ impl Axis {
         Self { label, scale }
     }
 
-    /// Whether a value has a place.
+    /// Whether a value can be shown.
     pub(super) fn shows(&self, value: f64) -> bool {
         value.abs() <= LARGEST && (self.scale == Scale::Linear || value > 0.0)
     }
@@ -43,20 +43,20 @@ impl Axis {
 /// The part of an axis that is drawn.
 pub(super) struct Range {
     scale: Scale,
-    /// In the scale's own steps: logarithms for [`Scale::Log`].
+    /// Bounds in the scale's own unit: logarithms for [`Scale::Log`].
     low: f64,
     high: f64,
     pub(super) ticks: Vec<f64>,
 }
 
-/// Larger values have no place: their differences could not be computed.
+/// Larger values cannot be shown, since their differences could overflow.
 const LARGEST: f64 = 1e300;
-/// Ticks wanted on an axis, about.
+/// Approximate number of ticks on an axis.
 const TICKS: f64 = 6.0;
 
 impl Range {
-    /// Room for all these values, with ticks at round numbers. `from_zero`: bars and shares
-    /// would lie otherwise.
+    /// The range that contains all values, with ticks at round numbers. With `from_zero` it
+    /// includes zero, without which bars and shares would mislead.
     pub(super) fn of(scale: Scale, values: impl Iterator<Item = f64>, from_zero: bool) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values {
@@ -73,7 +73,7 @@ impl Range {
     }
 
     fn linear(mut low: f64, mut high: f64, from_zero: bool) -> Self {
-        // Starting near zero, one may as well start at it.
+        // A range that starts near zero starts at zero.
         if from_zero || (low > 0.0 && low < high * 0.4) {
             low = low.min(0.0);
             high = high.max(0.0);
@@ -99,7 +99,7 @@ impl Range {
         let (low, high) = (low.log10().floor(), high.log10().ceil());
         let high = if high <= low { low + 1.0 } else { high };
         let decades = (high - low).round().clamp(1.0, 620.0) as i32;
-        // Few decades get 2 and 5 as well, many only every second, third… power.
+        // Few decades also get ticks at 2 and 5, many only one at every second or third power.
         let within: &[f64] = if decades <= 2 {
             &[1.0, 2.0, 5.0]
         } else {
@@ -124,7 +124,7 @@ impl Range {
         }
     }
 
-    /// Where a value lies, 0 to 1 for those in the range.
+    /// The relative position of a value, from 0 to 1 for values in the range.
     pub(super) fn place(&self, value: f64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value,
@@ -134,7 +134,7 @@ impl Range {
     }
 }
 
-/// The smallest of 1, 2, 5 · 10^n that is not below `rough`: what lies between two ticks.
+/// The smallest of 1, 2, 5 · 10^n that is not below `rough`, for the distance between ticks.
 #[must_use]
 pub fn round_step(rough: f64) -> f64 {
     let power = 10f64.powf(rough.log10().floor());
@@ -145,7 +145,7 @@ pub fn round_step(rough: f64) -> f64 {
     step.unwrap_or(power * 10.0)
 }
 
-/// What a tick says: at most six decimals, `k`, `M` and `G` for large numbers.
+/// The label of a tick: at most six decimals, with `k`, `M` and `G` for large numbers.
 #[must_use]
 pub fn label(value: f64) -> String {
     let size = value.abs();

@@ -1,4 +1,4 @@
-//! Series over two axes.
+//! A chart of data series over two axes.
 
 use std::fmt::Write as _;
 
@@ -9,48 +9,48 @@ use crate::figures::svg::{Anchor, COLOURS, Stroke, Svg, text_width};
 /// How a series is drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mark {
-    /// Points, joined.
+    /// Points joined by lines.
     Line,
-    /// Joined, without points: for many.
+    /// A joined line without points, for many points.
     Curve,
-    /// Points alone.
+    /// Points only.
     Points,
-    /// A dashed curve: computed, not measured.
+    /// A dashed curve that is calculated, not measured.
     Fit,
-    /// Bars from zero, each reaching to the next x.
+    /// Bars from zero, each reaching to the next x value.
     Bars,
 }
 
-/// A point, and how far the measurements behind it are spread.
+/// A data point and the spread of the measurements behind it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Point {
-    /// Where on the horizontal axis.
+    /// Position on the horizontal axis.
     pub x: f64,
-    /// Where on the vertical axis.
+    /// Position on the vertical axis.
     pub y: f64,
     /// The lowest and the highest measurement, drawn as a bar.
     pub spread: Option<(f64, f64)>,
 }
 
-/// What belongs together in a chart.
+/// Data points that a chart shows under one name.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Series {
-    /// What the legend says.
+    /// Text in the legend.
     pub name: String,
-    /// In the order in which they are joined.
+    /// Points in the order in which they are joined.
     pub points: Vec<Point>,
-    /// How they are drawn.
+    /// How the points are drawn.
     pub mark: Mark,
 }
 
 impl Series {
-    /// Joined points.
+    /// A series of joined points.
     #[must_use]
     pub fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self::of(name, points, Mark::Line)
     }
 
-    /// Points without spread.
+    /// A series of points without spread.
     #[must_use]
     pub fn of(name: impl Into<String>, points: Vec<(f64, f64)>, mark: Mark) -> Self {
         let point = |(x, y)| Point { x, y, spread: None };
@@ -61,7 +61,7 @@ impl Series {
         }
     }
 
-    /// A fitted line from `from` to `to`, named with what it says.
+    /// A fitted line from `from` to `to`. Its name includes the formula.
     #[must_use]
     pub fn fitted(name: &str, fit: &LogFit, from: f64, to: f64) -> Self {
         let name = format!(
@@ -81,16 +81,16 @@ impl Series {
     }
 }
 
-/// A drawing of some series.
+/// A chart of several series.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Chart {
-    /// What it shows.
+    /// Title of the chart.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn, at most as many as can be told apart well: about seven.
+    /// The series, at most about seven, because more cannot be distinguished well.
     pub series: Vec<Series>,
 }
 
@@ -119,7 +119,7 @@ impl Area {
 }
 
 impl Chart {
-    /// The drawing. Points that an axis cannot show are left out.
+    /// Renders the chart. Points that an axis cannot show are left out.
     #[must_use]
     pub fn to_svg(&self) -> String {
         let shown: Vec<Vec<Point>> = self
@@ -170,7 +170,7 @@ impl Chart {
         svg.finish()
     }
 
-    /// Every point as a line: series, x, y, low, high.
+    /// All points as CSV, one per line: series, x, y, low, high.
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut out = String::from("series,x,y,low,high\n");
@@ -209,7 +209,7 @@ impl Chart {
             svg.line((x, TOP), (x, bottom), grid);
             let text = label(*tick);
             let half = text_width(&text, TEXT) / 2.0;
-            // Rather no number than two on top of each other.
+            // A missing number is better than two overlapping numbers.
             if x - half > free {
                 svg.text((x, bottom + 17.0), Anchor::Middle, TEXT, &text);
                 free = x + half + 4.0;
@@ -234,7 +234,7 @@ fn colour(index: usize) -> &'static str {
 }
 
 fn stroke(index: usize, mark: Mark) -> Stroke<'static> {
-    // Not by colour alone: curves without markers differ in their dashes.
+    // Not distinguished by colour alone: curves without markers have different dashes.
     let dashes = match mark {
         Mark::Fit => "2 4",
         Mark::Curve => ["", "8 3", "3 3", "10 3 2 3"][index % 4],

@@ -1,13 +1,13 @@
-//! How measurements are distributed.
+//! Charts of how measurements are distributed.
 
 use super::axis::Axis;
 use super::chart::{Chart, Mark, Series};
 use crate::figures::samples::{Samples, quantile};
 
-/// Points of a cumulative curve at most.
+/// Maximum number of points of a cumulative curve.
 const CURVE_POINTS: u16 = 200;
 
-/// The share of measurements that are not above each value, a curve for each set.
+/// A chart of the share of measurements up to each value, with a curve for each set.
 #[must_use]
 pub fn cumulative<'a>(
     title: &str,
@@ -40,7 +40,7 @@ fn curve(sorted: &[u64], unit: crate::figures::Unit) -> Vec<(f64, f64)> {
         let not_above = sorted.partition_point(|other| *other <= value);
         let share = not_above as f64 * 100.0 / sorted.len() as f64;
         let x = unit.shown(value);
-        // A step: up where the value is, not on the way to it.
+        // A step: the curve rises at the value, not before it.
         let before = points.last().map_or(0.0, |(_, share)| *share);
         if points.last() != Some(&(x, share)) {
             points.push((x, before));
@@ -50,7 +50,7 @@ fn curve(sorted: &[u64], unit: crate::figures::Unit) -> Vec<(f64, f64)> {
     points
 }
 
-/// How many measurements lie in each of `bins` equal parts of their range.
+/// A chart of the number of measurements in each of `bins` equal parts of their range.
 #[must_use]
 pub fn histogram(title: &str, name: &str, samples: &Samples, bins: u8) -> Chart {
     let sorted = samples.sorted();

@@ -1,4 +1,4 @@
-//! Charts hold what they were given, whatever it is.
+//! Charts show exactly the given data.
 
 use super::*;
 use crate::figures::{LogFit, Samples, Unit};
@@ -12,7 +12,7 @@ fn chart(series: Vec<Series>) -> Chart {
     }
 }
 
-/// The drawing is well-formed: every element is closed, and all numbers are finite.
+/// Checks that the SVG is well-formed: every element is closed, and all numbers are finite.
 #[track_caller]
 fn sound(svg: &str) {
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
@@ -45,7 +45,7 @@ fn axes_ticks_legend_points_and_spread_are_drawn() {
     ] {
         assert!(svg.contains(part), "{part} in {svg}");
     }
-    // Three points and one in the legend are circles; two and one are squares.
+    // Three data points and one in the legend are circles; two and one are squares.
     assert_eq!(svg.matches("<circle").count(), 4);
     assert_eq!(svg.matches("<polygon").count(), 3);
     assert_eq!(svg.matches("<polyline").count(), 3);
@@ -73,7 +73,7 @@ fn higher_values_are_drawn_higher_and_larger_ones_further_right() {
         .collect();
     assert_eq!(places.len(), 2);
     assert!(places[0].0 < places[1].0 && places[0].1 > places[1].1);
-    // The axis begins at 0 and ends at 5: 360 pixels, from 404 up to 44.
+    // The axis begins at 0 and ends at 5: 360 pixels, from y = 404 up to 44.
     assert_eq!((places[0].1, places[1].1), (332.0, 44.0));
 }
 

@@ -1,4 +1,4 @@
-//! What each answers.
+//! The answers of each behaviour.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn streams_are_bounded() {
     let closed = streams.iter().filter(|it| silent.is_closed(**it));
     assert_eq!(closed.count(), 1_100 - 1_024);
     assert_eq!(silent.peer.counters().dropped, 76);
-    // What does not end is not kept either.
+    // Streams that do not end are not kept either.
     let mut silent = Interview::new(Behaviour::Stale);
     let stream = silent.open();
     let mut piece = vec![0; 600 << 10];
@@ -192,7 +192,7 @@ fn an_eclipse_is_of_one_target() {
     assert_eq!((item, keys), (None, vec![key(700)]));
     let (item, peers) = ask(other.target());
     assert_eq!(item, Some(other.into()));
-    // The caller, as upstream's node would.
+    // The caller, as upstream's node would answer.
     assert_eq!(peers.peers.len(), 1);
 }
 
@@ -233,7 +233,7 @@ fn claims_come_in_the_extension() {
 }
 
 #[test]
-fn others_say_what_they_are_told_to_of_extensions() {
+fn other_behaviours_send_the_configured_extensions() {
     for extensions in [true, false] {
         let collusion = Collusion::new();
         let mut peer = Interview::with(Behaviour::Stale, extensions, &collusion);
@@ -243,7 +243,7 @@ fn others_say_what_they_are_told_to_of_extensions() {
 }
 
 #[test]
-fn those_with_extensions_lie_in_them_too() {
+fn hostile_peers_with_extensions_also_lie_in_them() {
     let mine = item(3, 7, b"mine");
     let target = mine.target();
     let renew = Request::Renew {
@@ -267,7 +267,7 @@ fn those_with_extensions_lie_in_them_too() {
             Behaviour::Eclipse => assert_eq!(keys, [key(700)]),
             _ => assert_eq!(keys, [key(1)]),
         }
-        // Without extensions it is as mute as upstream.
+        // Without extensions it does not answer, like upstream.
         let mut peer = Interview::with(behaviour, false, &collusion);
         let stream = peer.send(renew.clone());
         assert!(peer.is_closed(stream) && peer.sent(stream).is_empty());

@@ -1,4 +1,4 @@
-//! What each does by itself, to a node of upstream's that it knows.
+//! What each behaviour does to a node of upstream that it knows, without being asked.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn attack(behaviour: Behaviour, collusion: &Collusion, time: Duration) -> Testbe
     network
 }
 
-/// What the attacker asked, as far as it was a whole request.
+/// The attacker's requests that were complete.
 fn asked(network: &Testbed) -> Vec<RequestMessage> {
     let read = |bytes: &Vec<u8>| {
         let mut decoder = FrameDecoder::new(Side::Request);
@@ -40,7 +40,7 @@ fn held(network: &Testbed, target: &Target) -> Option<Item> {
 }
 
 #[test]
-fn a_flood_is_as_dense_as_it_is_said_to_be() {
+fn a_flood_has_the_configured_rate() {
     for (per_second, at_least, at_most) in [(5, 45, 51), (1_000, 9_000, 10_100)] {
         let flood = Behaviour::Flood {
             what: Flood::Requests,
@@ -70,7 +70,7 @@ fn each_kind_of_flood_reaches_its_victim() {
         assert_eq!(counters.served > 50, served, "{what:?}: {counters:?}");
         assert_eq!(counters.refused > 50, refused, "{what:?}: {counters:?}");
         assert_eq!(counters.dropped > 20, holds, "{what:?}: {counters:?}");
-        // Upstream's quota of a key.
+        // Upstream's limit per key.
         let stored = if what == Flood::Puts { 50 } else { 0 };
         assert_eq!(victim.store().len(), stored);
     }
@@ -93,7 +93,7 @@ fn streams_of_an_attack_are_bounded() {
     let network = attack(flood, &Collusion::new(), 5 * SECOND);
     let attacker = network.hostile(1);
     assert!(attacker.attacks.len() <= 256);
-    // The victim keeps 148 and drops the others, which makes room for the next.
+    // The victim keeps 148 and drops the others, which makes room for the next ones.
     assert!(attacker.counters().attacks > 1_000);
 }
 
@@ -131,7 +131,7 @@ fn an_old_version_comes_back_when_the_newer_one_is_gone() {
         10 * SECOND,
     );
     assert_eq!(held(&network, &old.target()), Some(Item::clone(&old)));
-    // One version alone is no old one.
+    // A single version is never an old one.
     let collusion = Collusion::new();
     collusion.note(new.target(), &new);
     let network = attack(
@@ -197,7 +197,7 @@ fn claims_are_made_in_pings_and_puts() {
 }
 
 #[test]
-fn no_harm_is_done_after_a_shutdown() {
+fn attacks_end_with_a_shutdown() {
     let flood = Behaviour::Flood {
         what: Flood::HalfOpen,
         per_second: 20,
@@ -211,7 +211,7 @@ fn no_harm_is_done_after_a_shutdown() {
     assert!(before > 50 && attacker.next_deadline().is_none());
     network.run(SECOND);
     assert_eq!(network.hostile(1).counters().attacks, before);
-    // And it is gone.
+    // The host has ended.
     network.run(5 * SECOND);
     let search = Command::Ping {
         peer: key(1),

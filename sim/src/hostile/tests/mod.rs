@@ -1,4 +1,4 @@
-//! Each behaviour, asked by hand and in small networks.
+//! Tests each behaviour alone and in small networks.
 
 mod answers;
 mod attacks;
@@ -86,7 +86,7 @@ fn hostile(behaviour: Behaviour, secret: SecretKey, collusion: &Collusion) -> Bo
     })
 }
 
-/// A node of upstream's that bootstraps from node 0.
+/// A node of upstream that bootstraps from node 0.
 fn upstream(n: usize) -> Box<dyn Boot> {
     let config = UpstreamConfig {
         bootstrap: vec![key(0)],
@@ -99,7 +99,7 @@ fn upstream(n: usize) -> Box<dyn Boot> {
     })
 }
 
-/// One of ours that bootstraps from node 0.
+/// A node of ours that bootstraps from node 0.
 fn ours(n: usize) -> Box<dyn Boot> {
     let mut config = Config::default();
     config.bootstrap.push(BootstrapPeer {
@@ -121,7 +121,7 @@ fn start() -> Time {
     }
 }
 
-/// One hostile peer and its caller.
+/// A hostile peer and the caller that asks it.
 struct Interview {
     peer: HostilePeer,
     collusion: Collusion,
@@ -191,7 +191,7 @@ impl Interview {
         stream
     }
 
-    /// What it sent on a stream.
+    /// Data that the peer sent on a stream.
     fn sent(&self, stream: StreamId) -> Vec<u8> {
         let mut all = Vec::new();
         for output in &self.outputs {
@@ -209,13 +209,13 @@ impl Interview {
         self.outputs.iter().any(closed)
     }
 
-    /// The answer, after which both close.
+    /// Returns the answer; then both close the stream.
     fn ask(&mut self, request: Request) -> ResponseMessage {
         let stream = self.send(request);
         self.answer_on(stream)
     }
 
-    /// The same to one of ours that wants this.
+    /// The same as a request of our node with this `want`.
     fn ask_with(&mut self, request: Request, want: Want) -> ResponseMessage {
         let ext = RequestExt {
             want,

@@ -1,4 +1,4 @@
-//! What hostile peers come to among nodes of upstream's, and among ours.
+//! Effects of hostile peers on nodes of upstream and on ours.
 
 use skydht_core::item::Origin;
 use skydht_core::key::SecretKey;
@@ -11,7 +11,7 @@ use crate::world::Boot;
 
 const HONEST: usize = 24;
 
-/// Honest nodes, then hostile ones with these keys; all have found each other.
+/// Honest nodes, then hostile ones with these keys. All have found each other.
 fn network(
     honest: fn(usize) -> Box<dyn Boot>,
     behaviour: &Behaviour,
@@ -32,7 +32,7 @@ fn got(outcome: Outcome) -> Result<GetOutcome, GetError> {
     }
 }
 
-/// Gets of what node 1 put, by every other node: how many brought the owner's value.
+/// Number of other nodes that get the owner's value of the item that node 1 put.
 fn right_gets(network: &mut Testbed) -> usize {
     let readers = 2..HONEST;
     let right = readers.filter(|reader| {
@@ -61,7 +61,7 @@ fn one_liar_near_the_target_spoils_upstreams_gets_and_not_ours() {
     };
     let (of_upstream, of_ours) = (run(upstream), run(ours));
     assert_eq!(of_ours, HONEST - 2);
-    // Those that hold the item themselves send no request.
+    // Nodes that hold the item themselves send no request.
     assert!(of_upstream < HONEST - 2, "{of_upstream}");
 }
 
@@ -98,7 +98,7 @@ fn no_claim_enters_our_tables() {
     for n in 0..HONEST {
         let peers = network.ours(n).peers();
         assert!(peers.len() > 5);
-        // Those that claim alone were never proven.
+        // Hosts that only make claims were never proven.
         assert!(!peers.iter().any(|it| (700..720).any(|n| it.key == key(n))));
     }
 }
@@ -108,7 +108,7 @@ fn an_eclipse_of_ground_keys_hides_an_item_from_upstream() {
     let collusion = Collusion::new();
     let target = item(1, 0, b"").target();
     collusion.besiege(target);
-    // As many as upstream keeps in a search, all nearer than any honest node.
+    // As many as upstream keeps in a lookup, all nearer than any honest node.
     let keys = grind(&target, 2_000, 20, 1);
     let mut network = network(upstream, &Behaviour::Eclipse, keys, &collusion);
     let Outcome::Put(Ok(put)) = network.ask(1, put(b"mine", 7)).0 else {

@@ -1,4 +1,4 @@
-//! Finding peers: dials, sessions, probes.
+//! Tests of dials, sessions and probes.
 
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ fn a_dial_takes_its_round_trips_and_later_streams_none() {
             remote: Access::numbered(B).addr,
         },
     };
-    // Two round trips; both streams waited for the one dial.
+    // Two round trips; both streams waited for the same dial.
     for stream in [0, 2] {
         assert_eq!(bench.when(A, &opened(stream)), Some(WAY * 4));
     }
@@ -52,7 +52,7 @@ fn a_dial_takes_its_round_trips_and_later_streams_none() {
     assert_eq!(path.reach, Reach::Accepted);
     let (seen, real) = (path.remote.unwrap(), Access::numbered(A).addr.unwrap());
     assert!(seen.ip() == real.ip() && seen.port() != real.port());
-    // The other side may use the session, too.
+    // The other side may also use the session.
     bench.take();
     let before = bench.now.since(SimTime::ZERO);
     bench.reuse(B, 0, A);
@@ -119,7 +119,7 @@ fn a_dial_fails_for_the_reason_it_should() {
     ] {
         assert_eq!(open_at(&mut bench, n, peer, addrs), [failed(n, reason)]);
     }
-    // One good address is enough.
+    // One correct address is sufficient.
     let both: Addrs = [no_host].into_iter().chain(addrs(B)).collect();
     assert!(matches!(
         open_at(&mut bench, 10, key(B), both)[..],
@@ -207,7 +207,7 @@ fn a_probe_makes_no_session() {
 }
 
 #[test]
-fn a_stream_closed_while_it_opens_is_never_heard_of() {
+fn a_stream_closed_while_it_opens_never_reaches_the_peer() {
     let mut bench = Bench::with(|_| {});
     bench.open(A, 0, B);
     bench.run(WAY);
@@ -215,7 +215,8 @@ fn a_stream_closed_while_it_opens_is_never_heard_of() {
     bench.run(SECOND);
     assert_eq!(bench.take(), []);
     assert_eq!(bench.network.streams(), 0);
-    // But what was sent on an open stream arrives, even if it was closed at once.
+    // But data sent on an open stream arrives, even if the stream was closed immediately
+    // afterwards.
     bench.open(A, 2, B);
     bench.run(Duration::ZERO);
     bench.send(A, 2, b"x");

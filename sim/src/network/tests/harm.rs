@@ -1,8 +1,8 @@
-//! What happens to what is sent.
+//! Tests of faults that affect sent data.
 
 use super::*;
 
-/// Sends `n` numbered messages and returns what arrived, in order, and how long it took.
+/// Sends `n` numbered messages. Returns those that arrived, in order, and the time needed.
 fn burst(bench: &mut Bench, n: u8) -> (Vec<u8>, Option<Duration>) {
     let start = bench.now.since(SimTime::ZERO);
     for i in 0..n {
@@ -62,7 +62,7 @@ fn bandwidth_delays_bytes_and_sent() {
     bench.run(SECOND * 5);
     let (bytes, last) = bench.bytes(B, 1);
     assert_eq!((bytes.len(), last), (1000, Some(start + SECOND + WAY)));
-    // Sent means all that was sent so far.
+    // `Sent` means that all data sent so far has been transmitted.
     assert_eq!(bench.when(A, &sent(0)), Some(start + SECOND));
 }
 
@@ -189,7 +189,7 @@ fn a_one_way_cut_leaves_the_way_back() {
     bench.run(SECOND);
     assert_eq!(bench.bytes(B, 1).0, b"");
     assert_eq!(bench.bytes(A, 0).0, b"back");
-    // A dial needs both.
+    // A dial needs both directions.
     bench.open(B, 0, C);
     bench.run(SECOND * 10);
     assert!(bench.when(B, &failed(0, OpenFailure::Timeout)).is_some());

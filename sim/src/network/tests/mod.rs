@@ -1,5 +1,5 @@
-//! The network alone, one behaviour a test: each fault is absent by default, and seen when it
-//! is asked for.
+//! Tests of the network alone. By default there are no faults; each test requests one and checks
+//! its effect.
 
 mod dials;
 mod harm;
@@ -14,7 +14,7 @@ use skydht_core::node::{Addrs, Path, ProbeId, SessionUse, StreamId};
 use super::*;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
-/// One way, in every test that does not say otherwise.
+/// Latency in one direction, unless a test sets another.
 pub(crate) const WAY: Duration = Duration::from_millis(50);
 
 pub(crate) const A: HostId = HostId(0);
@@ -31,7 +31,7 @@ pub(crate) fn addrs(host: HostId) -> Addrs {
     Access::numbered(host).addr.into_iter().collect()
 }
 
-/// A network of three hosts, and everything that they learnt.
+/// A network of three hosts and everything delivered to them.
 pub(crate) struct Bench {
     pub(crate) network: Network,
     pub(crate) now: SimTime,
@@ -52,7 +52,7 @@ impl Bench {
         }
     }
 
-    /// Only faults differ from the default.
+    /// A bench in which only faults differ from the default.
     pub(crate) fn with(change: impl FnOnce(&mut Faults)) -> Self {
         let mut faults = Faults::default();
         change(&mut faults);
@@ -77,7 +77,7 @@ impl Bench {
         self.network.advance(end);
     }
 
-    /// What was learnt since the last call.
+    /// Deliveries since the last call.
     pub(crate) fn take(&mut self) -> Vec<(Duration, HostId, Delivery)> {
         self.run(Duration::ZERO);
         std::mem::take(&mut self.learnt)
@@ -115,7 +115,7 @@ impl Bench {
             .handle(from, Request::Close { stream, graceful });
     }
 
-    /// A stream 0 from A to B that is open; time and log begin anew.
+    /// Opens stream 0 from A to B; then time and log start again.
     pub(crate) fn connected(mut self) -> Self {
         self.open(A, 0, B);
         self.run(SECOND);
@@ -130,7 +130,7 @@ impl Bench {
         self
     }
 
-    /// All bytes that a host learnt on a stream, and when the last came.
+    /// All bytes that a host got on a stream, and when the last of them came.
     pub(crate) fn bytes(&mut self, host: HostId, stream: u64) -> (Vec<u8>, Option<Duration>) {
         self.run(Duration::ZERO);
         let mut all = Vec::new();
@@ -146,7 +146,7 @@ impl Bench {
         (all, last)
     }
 
-    /// When a host learnt this, the first time.
+    /// When a host first got this delivery.
     pub(crate) fn when(&mut self, host: HostId, what: &Delivery) -> Option<Duration> {
         self.run(Duration::ZERO);
         let it = self.learnt.iter();

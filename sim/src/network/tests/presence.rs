@@ -1,4 +1,4 @@
-//! Hosts that go, come back, and stand still.
+//! Tests of hosts that stop, come back, and are suspended.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn a_host_that_comes_back_begins_anew() {
     bench.run(SECOND);
     bench.take();
     bench.network.arrive_host(B);
-    // The same numbers are free: nothing of the old streams is left.
+    // The same stream numbers are free: nothing of the old streams is left.
     bench.open(B, 0, A);
     bench.run(SECOND);
     assert!(bench.when(A, &reset(0)).is_some() && bench.when(C, &reset(1)).is_some());
@@ -81,7 +81,7 @@ fn a_host_that_comes_back_begins_anew() {
 }
 
 #[test]
-fn what_was_meant_for_a_life_does_not_reach_the_next() {
+fn deliveries_for_one_life_do_not_reach_the_next() {
     let mut bench = Bench::with(|_| {});
     let (probe, peer) = (ProbeId(1), key(C));
     let addr = Access::numbered(C).addr.unwrap();
@@ -115,7 +115,7 @@ fn a_short_suspension_delays_and_loses_nothing() {
 fn a_long_suspension_loses_the_sessions_and_the_host_learns_it_on_resuming() {
     let mut bench = Bench::with(|_| {}).connected();
     let start = bench.now.since(SimTime::ZERO);
-    // A first, short suspension starts no clock for the second.
+    // A first, short suspension does not count towards the timeout of the second.
     bench.network.suspend_host(B);
     bench.run(SECOND * 60);
     bench.network.resume_host(B);

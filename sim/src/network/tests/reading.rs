@@ -1,4 +1,4 @@
-//! Back-pressure: readers that pause.
+//! Tests of back-pressure by readers that pause.
 
 use super::*;
 
@@ -73,7 +73,7 @@ fn sent_comes_when_the_reader_has_made_room() {
 }
 
 #[test]
-fn a_reset_is_learnt_although_bytes_wait() {
+fn a_reset_arrives_although_data_waits() {
     let mut bench = bench(1 << 20);
     pause(&mut bench);
     bench.send(A, 0, b"1");

@@ -1,4 +1,4 @@
-//! What silence, slowness and bad bytes do to it.
+//! Effects of silence, slowness and invalid data on a node of upstream.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn the_dead_cost_ten_seconds_a_round_and_stay() {
     assert_eq!(outcome.stats.failed, 4);
     assert!((1..=4).all(|n| outcome.closest.contains(&key(n))));
     assert_eq!(network.upstream(6).table().len(), before);
-    // For ten minutes they are not dialled, and yet they are in every result.
+    // They are not dialled for ten minutes, but they are still in every result.
     let (again, elapsed) = network.ask(6, search());
     assert!(elapsed < 3 * SECOND, "{elapsed:?}");
     assert_eq!(found(again).stats.failed, 4);
@@ -70,7 +70,7 @@ fn one_failed_dial_hides_a_bootstrap_peer_for_ten_minutes() {
     network.run(590 * SECOND);
     let counters = network.upstream(1).counters();
     assert_eq!(counters.calls, 1);
-    // Every 30 seconds.
+    // One every 30 seconds.
     assert!(counters.calls_skipped >= 18, "{counters:?}");
     assert!(network.upstream(1).table().is_empty());
     network.run(60 * SECOND);
@@ -123,7 +123,7 @@ fn a_message_with_a_key_beyond_the_field_ends_the_process() {
     let body = json!({"sender_pk": format!("02{}", "ff".repeat(32))}).to_string();
     let deadly = frame(2, body.as_bytes());
     let caller = network.add(Caller::new(key(9), key(1), vec![deadly]));
-    // A search that is under way when it comes.
+    // A lookup is in progress when the message arrives.
     network.silence(2);
     let op = network.begin(1, get(2));
     network.run(SECOND);
@@ -135,7 +135,7 @@ fn a_message_with_a_key_beyond_the_field_ends_the_process() {
     assert_eq!(network.upstream(1).next_deadline(), None);
     let (outcome, _) = network.ask(1, search());
     assert_eq!(outcome, Outcome::FindNode(Err(over)));
-    // Others see it as dead.
+    // Other nodes consider the node dead.
     let ping = Command::Ping {
         peer: key(1),
         addr: None,
@@ -147,7 +147,7 @@ fn a_message_with_a_key_beyond_the_field_ends_the_process() {
 #[test]
 fn an_answer_can_end_the_process_too() {
     let now = network(1).now();
-    // A peer that is not upstream's answers node 2 with a key that no curve has.
+    // A peer that is not of upstream answers node 2 with a key that is on no curve.
     let body = format!(
         r#"{{"closest":[{{"id":{:?},"pk":"02{}"}}]}}"#,
         [0; 32],
@@ -169,7 +169,7 @@ fn an_answer_can_end_the_process_too() {
     assert!(victim.crashed());
 }
 
-/// Opens each stream that the node asks for and gives it the next answer.
+/// Opens each stream that the node requests and gives it the next answer.
 fn answer_every_call_with(
     node: &mut UpstreamNode,
     now: skydht_core::time::Time,
@@ -220,7 +220,7 @@ fn slow_senders_hold_all_handlers() {
 }
 
 #[test]
-fn refusals_are_told_apart() {
+fn refusals_are_distinguished() {
     let mut network = network(4);
     let now = network.now().mono;
     for n in [0, 1] {
@@ -265,7 +265,7 @@ fn a_mirror_beats_owners_and_leaves_out_those_that_come_too_late() {
         assert!(matches!(outcome, Outcome::Put(Ok(_))));
     }
     network.run(390 * SECOND);
-    // One dead peer uses up the time for both.
+    // One dead peer uses up the time for both targets.
     network.silence(1);
     network.run(60 * SECOND);
     assert_eq!(network.upstream(service).counters().mirrored, 1);

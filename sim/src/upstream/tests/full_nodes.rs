@@ -1,4 +1,4 @@
-//! Reconciliation.
+//! Tests of reconciliation.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn two_full_nodes_give_each_other_what_they_lack() {
         let n = signer % 2;
         network.upstream_mut(n).store_mut().put(now, &item).unwrap();
     }
-    // A mirror keeps its place, since its target travels with it.
+    // A mirror keeps its target, because the target is sent with it.
     let place = item(99, 0, b"").target();
     let mirror = item(20, 5, b"mirror").into();
     assert!(
@@ -83,7 +83,7 @@ fn announcements_bring_other_full_nodes_with_any_signer() {
     );
     network.add(third);
     network.run(Duration::from_secs(30));
-    // Node 9 signs that node 2 is a full node.
+    // Node 9 signs an announcement that node 2 is a full node.
     let now = network.now();
     let value = format!(
         r#"{{"pk":"{}","stored_items":1,"full_node":true,"ts":{}}}"#,

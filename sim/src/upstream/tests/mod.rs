@@ -1,4 +1,4 @@
-//! Whole nodes of upstream's model, in a small world.
+//! Tests of complete nodes of upstream's model in a small world.
 
 mod faults;
 mod full_nodes;
@@ -34,7 +34,7 @@ fn node(n: usize, config: UpstreamConfig) -> Box<dyn Boot> {
     })
 }
 
-/// Nodes that all bootstrap from the first, given time to find each other.
+/// Nodes that all bootstrap from the first one and have had time to find each other.
 fn network(count: usize) -> Testbed {
     let config = UpstreamConfig {
         bootstrap: vec![key(0)],

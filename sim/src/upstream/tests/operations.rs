@@ -1,4 +1,4 @@
-//! What commands come to when nothing is wrong.
+//! Tests of commands in a network without faults.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn nodes_find_each_other_and_what_they_put() {
     let outcome = stored(outcome);
     assert_eq!((outcome.replicas.stored, outcome.seq), (20, Seq(7)));
     assert!(outcome.local && outcome.replicas.attempted() == 20);
-    // One holder after another: two round trips each, the dial and the request.
+    // Holders are asked one after another. Each takes two round trips: the dial and the request.
     assert!(elapsed >= LATENCY * 4 * 20, "{elapsed:?}");
     let target = outcome.target;
     let reader = (0..30).find(|n| network.upstream(*n).store().is_empty());
@@ -53,9 +53,9 @@ fn nodes_find_each_other_and_what_they_put() {
         (Origin::Owner, Source::Network)
     );
     assert!(found.agree >= 15 && found.stats.converged, "{found:?}");
-    // A found value does not end the search.
+    // A found value does not end the lookup.
     assert!(found.stats.answered >= 20 && found.first_value == found.stats.elapsed);
-    // The reader keeps it and sends no request the next time.
+    // The reader stores the item and sends no request the next time.
     assert!(
         network
             .upstream(reader)
@@ -120,7 +120,7 @@ fn an_old_copy_in_the_own_store_hides_a_newer_one() {
     let old = item(1, 7, b"old").into();
     let now = network.now().mono;
     network.upstream_mut(4).store_mut().put(now, &old).unwrap();
-    // Node 4 cannot be reached while the owner publishes; then it can.
+    // Node 4 is unreachable while the owner publishes, and reachable again afterwards.
     network.silence(4);
     stored(network.ask(1, put(b"new", 8)).0);
     network.resume(4);
@@ -143,7 +143,7 @@ fn the_signer_of_the_highest_sequence_is_taken_for_the_owner() {
     let found = got(network.ask(reader, get(1)).0).unwrap();
     assert_eq!(found.item.value.as_bytes(), b"forged");
     assert_eq!((found.origin, found.agree), (Origin::Mirror, 1));
-    // It is kept, but where its signer's item belongs, so it is looked for again.
+    // The item is stored, but at the target of its signer's item, so the next get asks again.
     let kept = network.upstream(reader).store();
     let targets: Vec<Target> = kept.iter().map(|(target, _)| *target).collect();
     assert_eq!(targets, [item(2, 1, b"").target()]);

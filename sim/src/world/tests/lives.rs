@@ -1,4 +1,4 @@
-//! Hosts come, go, stand still, and keep what their disks hold.
+//! Hosts start, stop, are suspended, and keep the contents of their disks.
 
 use skydht_core::node::{Event, StoreChange};
 use skydht_core::time::Unix;
@@ -91,7 +91,7 @@ fn a_crash_before_the_write_may_lose_it_and_a_full_disk_is_tried_again() {
 }
 
 #[test]
-fn power_takes_what_is_not_synced_and_a_clean_end_keeps_everything() {
+fn a_power_loss_loses_unsynced_records_and_a_shutdown_keeps_everything() {
     for (how, sync, lies, left) in [
         (Departure::Process, false, false, Some(1)),
         (Departure::Machine, false, false, Some(0)),
@@ -141,7 +141,7 @@ fn power_takes_what_is_not_synced_and_a_clean_end_keeps_everything() {
 }
 
 #[test]
-fn hosts_that_share_a_redis_have_what_any_of_them_was_given() {
+fn hosts_that_share_a_redis_hold_the_items_of_all_of_them() {
     let mut world = with_hosts(1, 6, WorldConfig::default(), with_storage);
     let shared = Setup {
         shared: true,
@@ -160,13 +160,14 @@ fn hosts_that_share_a_redis_have_what_any_of_them_was_given() {
     world.start(HostId(5)).unwrap();
     pass(&mut world, SECOND / 10);
     assert_eq!(world.node(HostId(5)).unwrap().snapshot().store.items, 1);
-    // Another writes: within a second it is here, however the network is.
+    // When another host writes, the item is here within a second, whatever the state of the
+    // network.
     world.network_mut().set_group(HostId(5), 1);
     world.network_mut().cut(0, 1);
     put(&mut world, 3, "other", b"1");
     pass(&mut world, SECOND);
     assert_eq!(world.node(HostId(5)).unwrap().snapshot().store.items, 2);
-    // What a failover loses is written again.
+    // Items that a failover loses are written again.
     put(&mut world, 3, "third", b"1");
     let lost = world.redis().fail_over(SECOND * 2);
     assert!(!lost.is_empty());
@@ -243,13 +244,13 @@ fn clocks_drift_and_step_for_one_host_alone() {
     assert_eq!(fast.mono.since(start.mono), SECOND * 150);
     assert_eq!(late.mono, right.mono);
     assert_eq!(right.unix.since(late.unix), SECOND * 86_400);
-    // The node's own sequences follow its wall clock.
+    // Sequence numbers of the node follow its wall clock.
     let outcome = put(&mut world, 2, "salt", b"1");
     assert!(Unix(outcome.seq.0) < right.unix.minus(SECOND * 80_000));
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn impossible_requests_are_refused() {
     let mut world = with_hosts(1, 2, WorldConfig::default(), |n, config| {
         if n == 1 {
             config.k = 0;

@@ -1,4 +1,4 @@
-//! Worlds of our nodes, small enough to be read.
+//! Small worlds of our nodes.
 
 mod lives;
 mod runs;
@@ -25,7 +25,7 @@ pub(crate) fn secret(host: u32) -> SecretKey {
     SecretKey::from_entropy(&entropy)
 }
 
-/// Hosts that do not run yet; all know host 0.
+/// Hosts that do not run yet. All know host 0.
 pub(crate) fn with_hosts(
     seed: u64,
     hosts: u32,
@@ -54,7 +54,7 @@ pub(crate) fn with_hosts(
     world
 }
 
-/// The same, run until they have joined.
+/// Hosts that have run until all have joined.
 pub(crate) fn joined(
     seed: u64,
     hosts: u32,
@@ -70,7 +70,7 @@ pub(crate) fn joined(
     world
 }
 
-/// Lets time pass; no node may have been misused.
+/// Lets time pass and checks that no node's contract was violated.
 pub(crate) fn pass(world: &mut World, time: Duration) -> Vec<SimEvent> {
     let mut seen = Vec::new();
     world.run_for(time, &mut |_: &mut World, event| seen.push(event));

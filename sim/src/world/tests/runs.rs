@@ -1,9 +1,9 @@
-//! Runs as such: that they work, that they repeat, and that they become quiet.
+//! Tests of runs: that they work, are repeatable, and become quiet.
 
 use super::*;
 use crate::network::Rate;
 
-/// A run in which everything that draws randomness draws.
+/// A run in which everything that uses randomness does so.
 fn digest_of(seed: u64) -> WorldDigest {
     let mut config = WorldConfig::default();
     config.network.latency = Spread::LogNormal {
@@ -28,7 +28,7 @@ fn nodes_join_and_find_what_others_put() {
     assert_eq!(outcome.replicas.acknowledged(), 20);
     let found = get(&mut world, 20, 3, "salt").unwrap();
     assert_eq!(found.item.value.as_bytes(), b"1");
-    // 100 ms are a round trip: latency is there, and nothing else.
+    // 100 ms are one round trip: there is latency but no other delay.
     assert!(found.first_value >= SECOND / 10 && found.first_value < SECOND);
 }
 
@@ -74,7 +74,7 @@ fn a_joined_network_goes_quiet() {
     let mut budget = 5_000;
     while world.step_until_quiet(&mut budget).unwrap().is_some() {}
     assert!(world.now().since(before) < SECOND * 5);
-    // Work under way is not quiet.
+    // A world with work in progress is not quiet.
     world.command(HostId(7), put_command("more", b"2")).unwrap();
     let mut budget = 10;
     let busy = loop {
@@ -118,6 +118,6 @@ fn verdicts_are_computed_once_and_cost_time_everywhere() {
     let outcome = put(&mut world, 3, "salt", b"1");
     let stats = world.stats();
     assert_eq!((stats.jobs, stats.jobs_run), (11, 1));
-    // Each replica checked for a second, all at once.
+    // The replicas verified concurrently, for one second each.
     assert!(outcome.stats.elapsed > SECOND && outcome.stats.elapsed < SECOND * 4);
 }
